@@ -1,0 +1,145 @@
+# Builds, tests and installs interp.h. `make` alone lists what there is.
+#   STB_DIR=DIR   where stb_image.h lies (else pkg-config stb, else /usr/include/stb)
+#   BUILD=DIR     where programs go, for builds with other compilers or flags side by side
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+
+BUILD        ?= build
+OUT          ?= out
+PREFIX       ?= /usr/local
+CFLAGS       ?= -O2 -Wall -Wextra
+LDLIBS       ?= -lm -pthread
+HOSTCC       ?= cc
+CLANG_FORMAT ?= clang-format
+JOBS         ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS   ?= -rss_limit_mb=1024 -malloc_limit_mb=512 -timeout=10
+
+# Asked once, and only when something that may need stb is compiled.
+STB_FLAGS     = $(eval STB_FLAGS := $(shell STB_DIR='$(STB_DIR)' tools/deps.sh --flags))$(STB_FLAGS)
+COMPILE       = $(CC) $(CPPFLAGS) $(CFLAGS) -I. $(STB_FLAGS) -MMD -MP -MF $@.d -MT $@
+# Jobs for the make inside `test`, `demo` ...: the caller's -j if there is one.
+PARALLEL      = --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
+VERSION       = $(shell awk '/define INTERP_VERSION_(MAJOR|MINOR|PATCH)/ \
+                { v = v s $$3; s = "." } END { print v }' src/base/base.h)
+
+SOURCES      := $(wildcard src/*.c src/*.h src/*/*.c src/*/*.h)
+TEST_SOURCES := $(wildcard tests/test_*.c)
+TESTS        := $(TEST_SOURCES:tests/%.c=$(BUILD)/%) \
+                $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double)
+FUZZERS      := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz_*.c))
+EXAMPLES     := $(patsubst examples/%.c,$(BUILD)/examples/%,$(sort $(wildcard examples/[0-9]*.c)))
+BENCHES      := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+TOOL_SOURCES := $(filter-out tools/amalgamate.c tools/gen_%.c,$(wildcard tools/*.c))
+TOOL_OBJECTS := $(TOOL_SOURCES:%.c=$(BUILD)/%.o)
+# Data arrays and the fonts among them are written by scripts and stay as those lay them out.
+FORMATTED    := $(SOURCES) $(wildcard tests/*.[ch] tests/*/*.[ch] tools/*.[ch] examples/*.[ch] \
+                bench/*.[ch])
+
+.PHONY: help all tool demo deps test tests run-tests check-slow bench examples example-programs \
+        fuzz fuzzers install format format-check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+all: tool example-programs ## the tool build/interp and the example programs
+
+demo: deps ## the whole tour on embedded data: open out/report.html afterwards
+	@$(MAKE) $(PARALLEL) tool
+	$(BUILD)/interp demo -o $(OUT)
+
+test: deps ## build and run every test on this CPU
+	@$(MAKE) $(PARALLEL) run-tests
+
+check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
+	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_SKIP= \
+		.ci/run compile clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
+
+bench: $(BENCHES) ## build and run the benchmarks
+	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+
+examples: example-programs ## build and run every example; results under out/
+	@mkdir -p $(OUT)
+	@for e in $(EXAMPLES); do echo "== $$e"; $$e || { echo "$$e failed"; exit 1; }; done
+
+fuzz: fuzzers ## fuzz every reader with clang's libFuzzer, FUZZ_SECONDS=60 each
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_FLAGS='$(FUZZ_FLAGS)' tools/run_fuzz.sh $(FUZZERS)
+
+install: tool ## the tool, the header and interp.pc under PREFIX=/usr/local (DESTDIR= too)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/include' \
+		'$(DESTDIR)$(PREFIX)/lib/pkgconfig'
+	install -m 755 $(BUILD)/interp '$(DESTDIR)$(PREFIX)/bin/interp'
+	install -m 644 interp.h '$(DESTDIR)$(PREFIX)/include/interp.h'
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'Name: interp' \
+		'Description: One header that trains, loads and explains neural networks on CPU' \
+		'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -lm -pthread' > $(BUILD)/interp.pc
+	install -m 644 $(BUILD)/interp.pc '$(DESTDIR)$(PREFIX)/lib/pkgconfig/interp.pc'
+
+deps: ## install what is missing (the stb headers)
+	@STB_DIR='$(STB_DIR)' tools/deps.sh
+
+format: ## clang-format every source file
+	$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check:
+	@for f in $(FORMATTED); do $(CLANG_FORMAT) "$$f" | cmp -s - "$$f" || echo "$$f"; done \
+		| { ! grep . || { echo "not formatted: run 'make format'"; exit 1; }; }
+
+clean: ## remove build/ and out/
+	rm -rf build '$(BUILD)' '$(OUT)'
+
+interp.h: build/amalgamate $(SOURCES) ## write the header from src/; untouched when nothing changed
+	@build/amalgamate src > build/interp.h.new
+	@if cmp -s build/interp.h.new interp.h; then rm build/interp.h.new; \
+	else mv build/interp.h.new interp.h; echo 'interp.h: written from src/'; fi
+
+build/amalgamate: tools/amalgamate.c
+	@mkdir -p $(@D)
+	$(HOSTCC) -O1 -o $@ $<
+
+tool: $(BUILD)/interp
+tests: $(TESTS)
+fuzzers: $(FUZZERS)
+example-programs: $(EXAMPLES)
+
+# RUNNER=, TEST_JOBS=, TEST_TIMEOUT= : see tools/run_tests.sh. ONLY= and SKIP= take names of programs.
+run-tests: tests
+	@tools/run_tests.sh $(filter-out $(SKIP:%=$(BUILD)/%),$(or $(ONLY:%=$(BUILD)/%),$(TESTS)))
+
+$(BUILD)/interp: $(TOOL_OBJECTS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tools/%.o: tools/%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(BUILD)/test_%: tests/test_%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+# The same op code in double precision, where finite differences are sharp.
+$(BUILD)/test_gradients_double: tests/test_gradients.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -DINTERP_TEST_DOUBLE -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/examples/%: examples/%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/bench_%: bench/bench_%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+FUZZ_CC     ?= clang
+FUZZ_CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+               -fno-sanitize-recover=all
+$(BUILD)/fuzz_%: CC = $(FUZZ_CC)
+$(BUILD)/fuzz_%: CFLAGS = $(FUZZ_CFLAGS)
+$(BUILD)/fuzz_%: tests/fuzz_%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+-include $(wildcard $(BUILD)/*.d $(BUILD)/tools/*.d $(BUILD)/examples/*.d)

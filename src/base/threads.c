@@ -1,0 +1,197 @@
+/* ---- base/threads.c: a pool that runs numbered tasks ----------------------------------------- */
+
+/* A job is `n` tasks; each is computed whole by one thread and writes its own outputs, so results
+   do not depend on who takes which. `slot` numbers the threads taking part, for scratch memory. */
+typedef void (*itp_task_fn)(void *arg, int task, int slot);
+
+typedef struct itp_job {
+    itp_task_fn fn;
+    void *arg;
+    int n;
+    int next; /* atomic: the first task nobody has taken */
+} itp_job;
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ITP_ATOMIC_ADD(p, v)   __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define ITP_ATOMIC_LOAD(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define ITP_ATOMIC_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#else
+#define ITP_ATOMIC_ADD(p, v)   ((*(p) += (v)) - (v))
+#define ITP_ATOMIC_LOAD(p)     (*(p))
+#define ITP_ATOMIC_STORE(p, v) (*(p) = (v))
+#endif
+
+ITP_FN void itp_job_run(void *arg, int slot)
+{
+    itp_job *job = (itp_job *)arg;
+    for (;;) {
+        const int task = ITP_ATOMIC_ADD(&job->next, 1);
+        if (task >= job->n) return;
+        job->fn(job->arg, task, slot);
+    }
+}
+
+#if !defined(INTERP_NO_THREADS)
+
+#define ITP_MAX_THREADS 256
+#define ITP_SPIN        4000 /* about 20 us: longer than the gap between two ops of a net */
+
+typedef struct itp_worker {
+    itp_pool *pool;
+    pthread_t thread;
+    int slot;
+} itp_worker;
+
+struct itp_pool {
+    itp_job *job;
+    int generation; /* atomic: raised for every job */
+    int running;    /* atomic: workers not yet done with the job */
+    int sleeping;   /* under the lock */
+    bool stop;
+    int n_workers;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    itp_worker workers[ITP_MAX_THREADS];
+};
+
+ITP_INLINE void itp_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("pause");
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+ITP_FN void *itp_worker_main(void *arg)
+{
+    itp_worker *w = (itp_worker *)arg;
+    itp_pool *pool = w->pool;
+    int seen = 0;
+    for (;;) {
+        int spins = 0;
+        while (ITP_ATOMIC_LOAD(&pool->generation) == seen && spins < ITP_SPIN) spins++, itp_pause();
+        if (ITP_ATOMIC_LOAD(&pool->generation) == seen) {
+            pthread_mutex_lock(&pool->lock);
+            pool->sleeping++;
+            while (ITP_ATOMIC_LOAD(&pool->generation) == seen)
+                pthread_cond_wait(&pool->wake, &pool->lock);
+            pool->sleeping--;
+            pthread_mutex_unlock(&pool->lock);
+        }
+        seen = ITP_ATOMIC_LOAD(&pool->generation);
+        if (pool->stop) return NULL;
+        itp_job_run(pool->job, w->slot);
+        ITP_ATOMIC_ADD(&pool->running, -1);
+    }
+}
+
+/* Every worker takes part in every job, so none can still hold an old one when this returns. */
+ITP_FN void itp_pool_start(itp_pool *pool, itp_job *job)
+{
+    pool->job = job;
+    ITP_ATOMIC_STORE(&pool->running, pool->n_workers);
+    pthread_mutex_lock(&pool->lock);
+    ITP_ATOMIC_ADD(&pool->generation, 1);
+    if (pool->sleeping) pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+ITP_FN void itp_pool_wait(itp_pool *pool)
+{
+    int spins = 0;
+    while (ITP_ATOMIC_LOAD(&pool->running) > 0) {
+        itp_pause();
+        if (++spins > 100000) spins = 0, sched_yield(); /* more threads than cores */
+    }
+}
+
+ITP_FN void itp_pool_close(interp_ctx *ctx)
+{
+    itp_pool *pool = ctx->pool;
+    if (!pool) return;
+    pool->stop = true;
+    pthread_mutex_lock(&pool->lock);
+    ITP_ATOMIC_ADD(&pool->generation, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    interp_free(ctx, pool);
+    ctx->pool = NULL;
+}
+
+ITP_FN bool itp_pool_open(interp_ctx *ctx, int threads)
+{
+    threads = itp_min(threads, ITP_MAX_THREADS);
+    ctx->slots = 1;
+    if (threads < 2) return true;
+    itp_pool *pool = (itp_pool *)itp_calloc(ctx, 1, sizeof *pool);
+    if (!pool) return false;
+    ctx->pool = pool;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    for (int i = 0; i + 1 < threads; i++) {
+        itp_worker *w = &pool->workers[i];
+        w->pool = pool;
+        w->slot = i + 1;
+        if (pthread_create(&w->thread, NULL, itp_worker_main, w)) break; /* fewer will do */
+        pool->n_workers++;
+    }
+    ctx->slots = pool->n_workers + 1;
+    return true;
+}
+
+ITP_FN int itp_cores(void)
+{
+#if defined(_SC_NPROCESSORS_ONLN)
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > ITP_MAX_THREADS ? ITP_MAX_THREADS : (int)n;
+#else
+    return 1;
+#endif
+}
+
+#else
+
+ITP_FN void itp_pool_close(interp_ctx *ctx)
+{
+    (void)ctx;
+}
+
+ITP_FN bool itp_pool_open(interp_ctx *ctx, int threads)
+{
+    (void)threads;
+    ctx->slots = 1;
+    return true;
+}
+
+ITP_FN int itp_cores(void)
+{
+    return 1;
+}
+
+#endif
+
+/* Runs tasks 0..n-1. `work` is a rough count of operations in all: small jobs stay on the caller,
+   since waking a thread costs more than they do. */
+ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, void *arg)
+{
+    itp_job job;
+    job.fn = fn;
+    job.arg = arg;
+    job.n = n;
+    job.next = 0;
+    if (n < 2 || ctx->slots < 2 || work < 200000) {
+        itp_job_run(&job, 0);
+    } else if (ctx->desc.parallel_for) {
+        ctx->desc.parallel_for(itp_job_run, itp_min(n, ctx->slots), &job, ctx->desc.user);
+    } else {
+#if !defined(INTERP_NO_THREADS)
+        itp_pool_start(ctx->pool, &job);
+        itp_job_run(&job, 0);
+        itp_pool_wait(ctx->pool);
+#endif
+    }
+}

@@ -1,0 +1,95 @@
+/* The spine: every part in its order. tools/amalgamate.c writes interp.h from it, putting each file
+   where its #include line stands; a part may use what stands above it. */
+#include "manual.h"
+
+#if defined(ITP_KERNEL_PASS)
+/* ============================ kernels: compiled once per instruction set ====================== */
+#include "simd/vocabulary_scalar.h"
+#include "simd/vocabulary_avx2.h"
+#include "simd/vocabulary_avx512.h"
+#include "simd/vocabulary_neon.h"
+#include "simd/kernels_begin.h"
+#include "simd/kernels_math.h"
+#include "simd/kernels_map.h"
+#include "simd/kernels_reduce.h"
+#include "simd/kernels_gemm.h"
+#include "simd/kernels_image.h"
+#include "simd/kernels_end.h"
+#else
+
+/* ============================ public interface ================================================ */
+#ifndef INTERP_H
+#define INTERP_H
+#include "base/base.h"
+#include "math/math.h"
+#include "data/data.h"
+#include "net/net.h"
+#include "onnx/onnx.h"
+#include "attr/attr.h"
+#include "view/view.h"
+#endif /* INTERP_H */
+
+/* ============================ implementation ================================================== */
+#if defined(INTERP_IMPLEMENTATION) && !defined(ITP_IMPLEMENTED)
+#define ITP_IMPLEMENTED
+#include "base/config.c"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#include "base/ctx.c"
+#include "base/random.c"
+#include "base/threads.c"
+#include "base/buffer.c"
+#include "simd/dispatch.c"
+#include "base/open.c"
+#include "math/gemm.c"
+#include "math/conv.c"
+#include "math/linalg.c"
+#include "data/array.c"
+#include "data/npy.c"
+#include "data/zip.c"
+#include "data/csv.c"
+#include "data/safetensors.c"
+#include "data/images.c"
+#include "data/dataset.c"
+#include "data/open.c"
+#include "net/graph.c"
+#include "net/op_shape.c"
+#include "net/op_elementwise.c"
+#include "net/op_linear.c"
+#include "net/op_norm.c"
+#include "net/op_pool.c"
+#include "net/op_move.c"
+#include "net/op_table.c"
+#include "net/plan.c"
+#include "net/run.c"
+#include "net/layers.c"
+#include "net/arch.c"
+#include "net/loss.c"
+#include "net/metrics.c"
+#ifndef INTERP_NO_TRAIN
+#include "net/train.c"
+#endif
+#ifndef INTERP_NO_ONNX
+#include "onnx/protobuf.c"
+#include "onnx/map.c"
+#include "onnx/read.c"
+#include "onnx/write.c"
+#endif
+#ifndef INTERP_NO_ATTR
+#include "attr/attribute.c"
+#include "attr/canonical.c"
+#endif
+#ifndef INTERP_NO_VIEW
+#include "view/colour.c"
+#include "view/font.c"
+#include "view/image.c"
+#include "view/chart.c"
+#include "view/panels.c"
+#include "view/html.c"
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif /* INTERP_IMPLEMENTATION */
+#endif /* ITP_KERNEL_PASS */

@@ -1,0 +1,144 @@
+/* ---- math/gemm.c: the matrix product over threads -------------------------------------------- */
+
+/* Scratch memory with one part for each slot of a parallel job. */
+typedef struct itp_scratch {
+    float *base;
+    size_t slot_floats;
+} itp_scratch;
+
+ITP_FN float *itp_scratch_slot(const itp_scratch *s, int slot)
+{
+    return s->base + s->slot_floats * (size_t)slot;
+}
+
+typedef struct itp_gemm_job {
+    const itp_kernels *kernels;
+    const itp_gemm *g;
+    itp_scratch scratch;
+    int step_m, step_n; /* block of one task */
+    int tasks_n;
+} itp_gemm_job;
+
+ITP_FN void itp_gemm_task(void *arg, int task, int slot)
+{
+    const itp_gemm_job *job = (const itp_gemm_job *)arg;
+    const int i = task / job->tasks_n * job->step_m, j = task % job->tasks_n * job->step_n;
+    job->kernels->gemm_block(job->g, i, itp_min(i + job->step_m, job->g->m), j,
+                             itp_min(j + job->step_n, job->g->n),
+                             itp_scratch_slot(&job->scratch, slot));
+}
+
+ITP_FN size_t itp_gemm_scratch(const interp_ctx *ctx, int m, int n, int k)
+{
+    return itp_round_up(itp_gemm_floats(k, m, n, ctx->k->mr, ctx->k->nr), 16);
+}
+
+/* Scratch slots must hold itp_gemm_scratch(m, n, k) floats each. */
+ITP_FN void itp_gemm_run(interp_ctx *ctx, const itp_gemm *g, itp_scratch scratch)
+{
+    if (g->m <= 0 || g->n <= 0) return;
+    itp_gemm_job job;
+    job.kernels = ctx->k;
+    job.g = g;
+    job.scratch = scratch;
+    job.step_m = g->m;
+    job.step_n = g->n;
+    /* Cut the longer side, which repeats less packing; results do not depend on the cut. */
+    if (ctx->slots > 1) {
+        if (g->n / ctx->k->nr >= g->m / ctx->k->mr) {
+            const int parts = itp_min(2 * ctx->slots, itp_div_up(g->n, 4 * ctx->k->nr));
+            job.step_n = (int)itp_round_up((size_t)itp_div_up(g->n, parts), (size_t)ctx->k->nr);
+        } else {
+            const int parts = itp_min(2 * ctx->slots, itp_div_up(g->m, 4 * ctx->k->mr));
+            job.step_m = (int)itp_round_up((size_t)itp_div_up(g->m, parts), (size_t)ctx->k->mr);
+        }
+    }
+    job.tasks_n = itp_div_up(g->n, job.step_n);
+    const int tasks = job.tasks_n * itp_div_up(g->m, job.step_m);
+    itp_parallel(ctx, tasks, (double)g->m * g->n * itp_max(g->k, 1), itp_gemm_task, &job);
+}
+
+/* ---- many products of one shape */
+
+typedef struct itp_batch_job {
+    const itp_kernels *kernels;
+    const itp_gemm *g;
+    const ptrdiff_t *a_offset, *b_offset; /* per product, in floats */
+    ptrdiff_t c_stride;
+    itp_scratch scratch;
+} itp_batch_job;
+
+ITP_FN void itp_batch_task(void *arg, int task, int slot)
+{
+    const itp_batch_job *job = (const itp_batch_job *)arg;
+    itp_gemm g = *job->g;
+    g.a += job->a_offset[task];
+    g.b += job->b_offset[task];
+    g.c += task * job->c_stride;
+    job->kernels->gemm_block(&g, 0, g.m, 0, g.n, itp_scratch_slot(&job->scratch, slot));
+}
+
+/* c[t] = a[t] b[t] for t < count; each operand's start is given per product. */
+ITP_FN void itp_gemm_batch(interp_ctx *ctx, const itp_gemm *g, int count, const ptrdiff_t *a_offset,
+                           const ptrdiff_t *b_offset, ptrdiff_t c_stride, itp_scratch scratch)
+{
+    itp_batch_job job;
+    if (g->m <= 0 || g->n <= 0 || count <= 0) return;
+    job.kernels = ctx->k;
+    job.g = g;
+    job.a_offset = a_offset;
+    job.b_offset = b_offset;
+    job.c_stride = c_stride;
+    job.scratch = scratch;
+    if (count == 1) {
+        itp_gemm one = *g;
+        one.a += a_offset[0];
+        one.b += b_offset[0];
+        itp_gemm_run(ctx, &one, scratch);
+    } else {
+        itp_parallel(ctx, count, (double)count * g->m * g->n * itp_max(g->k, 1), itp_batch_task,
+                     &job);
+    }
+}
+
+/* Scratch kept by the context for calls that have no workspace; grows, never shrinks. */
+ITP_FN interp_status itp_ctx_scratch(interp_ctx *ctx, size_t slot_floats, itp_scratch *out)
+{
+    if (slot_floats > ctx->scratch_floats) {
+        interp_free(ctx, ctx->scratch);
+        ctx->scratch_floats = 0;
+        ctx->scratch = (float *)interp_alloc(
+            ctx, itp_mul_size(itp_mul_size(slot_floats, (size_t)ctx->slots), sizeof(float)));
+        if (!ctx->scratch) return INTERP_NO_MEMORY;
+        ctx->scratch_floats = slot_floats;
+    }
+    out->base = ctx->scratch;
+    out->slot_floats = ctx->scratch_floats;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
+                                      int k, float alpha, const float *a, int lda, const float *b,
+                                      int ldb, float beta, float *c, int ldc)
+{
+    if (m < 0 || n < 0 || k < 0)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "sgemm: a size is negative: m %d, n %d, k %d", m, n,
+                        k);
+    if (lda < itp_max(1, trans_a ? m : k) || ldb < itp_max(1, trans_b ? k : n) ||
+        ldc < itp_max(1, n))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "sgemm: a row is shorter than it must be: lda %d, ldb %d, ldc %d for m %d, "
+                        "n %d, k %d",
+                        lda, ldb, ldc, m, n, k);
+    itp_scratch scratch;
+    ITP_TRY(itp_ctx_scratch(ctx, itp_gemm_scratch(ctx, m, n, k), &scratch));
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = m, g.n = n, g.k = k;
+    g.alpha = alpha, g.beta = beta;
+    g.a = a, g.a_rs = trans_a ? 1 : lda, g.a_cs = trans_a ? lda : 1;
+    g.b = b, g.b_rs = trans_b ? 1 : ldb, g.b_cs = trans_b ? ldb : 1;
+    g.c = c, g.c_rs = ldc;
+    itp_gemm_run(ctx, &g, scratch);
+    return INTERP_OK;
+}

@@ -1,0 +1,180 @@
+/* ---- net/op_pool.c: pooling -------------------------------------------------------------------- */
+
+typedef struct itp_pool_job {
+    const itp_kernels *kernels;
+    itp_plane plane;
+    const itp_attrs *attrs;
+    bool average;
+    const float *x, *dy;
+    float *y, *dx;
+    bool add;
+    itp_scratch scratch;
+} itp_pool_job;
+
+/* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
+   the pads, but never what hangs over beyond them. */
+ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int first, int size, int end_pad,
+                            bool pads)
+{
+    int n = 0;
+    for (int t = 0; t < taps; t++) {
+        const int s = at * stride + t * dilation - first;
+        n += pads ? s < size + end_pad : s >= 0 && s < size;
+    }
+    return n > 0 ? n : 1;
+}
+
+/* Divides sums over windows by their counts: out = in / count. */
+ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
+{
+    const itp_plane *p = &j->plane;
+    const itp_attrs *a = j->attrs;
+    for (int y = 0; y < p->rows; y++) {
+        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y, p->height,
+                                        a->pad[2], a->count_include_pad);
+        for (int x = 0; x < p->columns; x++) {
+            const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
+                                            p->width, a->pad[3], a->count_include_pad);
+            const size_t at = (size_t)y * (size_t)p->columns + (size_t)x;
+            out[at] = in[at] / (float)(ny * nx);
+        }
+    }
+}
+
+ITP_FN void itp_pool_task(void *arg, int task, int slot)
+{
+    const itp_pool_job *j = (const itp_pool_job *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width, out = (size_t)p->rows * (size_t)p->columns;
+    const float *x = j->x ? j->x + (size_t)task * in : NULL;
+    if (!j->dy) {
+        float *y = j->y + (size_t)task * out;
+        if (!j->average) {
+            j->kernels->plane_max(p, x, y);
+            return;
+        }
+        memset(y, 0, out * sizeof *y);
+        j->kernels->plane_sum(p, x, y);
+        itp_pool_divide(j, y, y);
+        return;
+    }
+    const float *dy = j->dy + (size_t)task * out;
+    float *dx = j->dx + (size_t)task * in;
+    if (!j->add) memset(dx, 0, in * sizeof *dx);
+    if (!j->average) {
+        j->kernels->plane_max_grad(p, x, dy, dx);
+        return;
+    }
+    float *share = itp_scratch_slot(&j->scratch, slot);
+    itp_pool_divide(j, dy, share);
+    j->kernels->plane_sum_grad(p, share, dx);
+}
+
+ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
+{
+    itp_pool_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = w->ctx->k;
+    j.attrs = &itp_at(w, node)->attrs;
+    j.plane = itp_plane_of(j.attrs, itp_shape_in(w, node, 0));
+    j.average = itp_op_row(itp_at(w, node)->op)->kind != 0;
+    j.scratch = w->scratch;
+    return j;
+}
+
+ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_parallel(w->ctx, s->dim[0] * s->dim[1],
+                 (double)itp_count(itp_shape_out(w, node)) * j->plane.taps_y * j->plane.taps_x * 2,
+                 itp_pool_task, j);
+}
+
+ITP_FN itp_need itp_need_pool(const interp_workspace *w, int node)
+{
+    const interp_shape *y = itp_shape_out(w, node);
+    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0};
+    return need;
+}
+
+ITP_FN void itp_forward_pool(interp_workspace *w, int node)
+{
+    itp_pool_job j = itp_pool_at(w, node);
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    itp_pool_run(w, node, &j);
+}
+
+ITP_FN void itp_backward_pool(interp_workspace *w, int node)
+{
+    itp_pool_job j = itp_pool_at(w, node);
+    if (!j.average) j.x = itp_x(w, node, 0);
+    j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_pool_run(w, node, &j);
+}
+
+/* ---- global pooling: whole planes */
+
+typedef struct itp_global_job {
+    const itp_kernels *kernels;
+    size_t pixels, planes;
+    const float *x, *dy;
+    float *y, *dx;
+    bool average, add;
+} itp_global_job;
+
+#define ITP_PLANES 16 /* of one task */
+
+ITP_FN void itp_global_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_global_job *j = (const itp_global_job *)arg;
+    const size_t first = (size_t)task * ITP_PLANES, end = itp_min_size(j->planes, first + ITP_PLANES);
+    for (size_t i = first; i < end; i++) {
+        const float *x = j->x + i * j->pixels;
+        if (!j->dy) {
+            j->y[i] = j->average ? (float)(j->kernels->sum(j->pixels, x) / (double)j->pixels)
+                                 : j->kernels->max(j->pixels, x);
+            continue;
+        }
+        float *dx = j->dx + i * j->pixels;
+        if (j->average) {
+            const float share = j->dy[i] / (float)j->pixels;
+            if (j->add) j->kernels->affine(j->pixels, 1, dx, share, dx);
+            else itp_fill(dx, j->pixels, share);
+            continue;
+        }
+        if (!j->add) memset(dx, 0, j->pixels * sizeof *dx);
+        dx[itp_max(0, interp_argmax(x, (int)j->pixels))] += j->dy[i];
+    }
+}
+
+ITP_FN void itp_global_run(interp_workspace *w, int node, bool backward)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_global_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = w->ctx->k;
+    j.planes = (size_t)s->dim[0] * (size_t)s->dim[1];
+    j.pixels = itp_count(s) / itp_max_size(1, j.planes);
+    j.average = itp_op_row(itp_at(w, node)->op)->kind != 0;
+    j.x = itp_x(w, node, 0);
+    if (backward) {
+        j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+        j.add = itp_beta(w, node, 0) != 0;
+    } else {
+        j.y = itp_y(w, node);
+    }
+    itp_parallel(w->ctx, (int)((j.planes + ITP_PLANES - 1) / ITP_PLANES), (double)itp_count(s) * 2,
+                 itp_global_task, &j);
+}
+
+ITP_FN void itp_forward_global(interp_workspace *w, int node)
+{
+    itp_global_run(w, node, false);
+}
+
+ITP_FN void itp_backward_global(interp_workspace *w, int node)
+{
+    itp_global_run(w, node, true);
+}

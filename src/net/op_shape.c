@@ -1,0 +1,316 @@
+/* ---- net/op_shape.c: shape rules -------------------------------------------------------------- */
+
+/* An error sentence that begins with op and node. */
+#define itp_shape_fail(s, ...)                                                                     \
+    itp_shape_fail_at((s)->ctx, itp_op_row((s)->node->op)->name, (s)->node->name, __VA_ARGS__)
+
+ITP_FN interp_status itp_shape_fail_at(interp_ctx *ctx, const char *op, const char *node,
+                                       const char *format, ...) INTERP_PRINTF(4, 5);
+ITP_FN interp_status itp_shape_fail_at(interp_ctx *ctx, const char *op, const char *node,
+                                       const char *format, ...)
+{
+    char text[ITP_ERROR_BYTES / 2];
+    va_list args;
+    va_start(args, format);
+    itp_format_v(text, sizeof text, format, args);
+    va_end(args);
+    return itp_fail(ctx, INTERP_BAD_SHAPE, "%s \"%.100s\": %s", op, node, text);
+}
+
+ITP_FN interp_status itp_shape_same(itp_infer *s)
+{
+    *s->out = *s->in[0];
+    return INTERP_OK;
+}
+
+/* Negative axes count from the end. */
+ITP_FN int itp_axis(int axis, int rank)
+{
+    return axis < 0 ? axis + rank : axis;
+}
+
+ITP_FN interp_status itp_shape_axis(itp_infer *s)
+{
+    const int rank = s->in[0]->rank, axis = itp_axis(s->node->attrs.axis, rank);
+    if (axis < 0 || axis >= rank)
+        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis, rank);
+    *s->out = *s->in[0];
+    return INTERP_OK;
+}
+
+/* Output size and first pad along one axis of a sliding window; 0 when it does not fit. */
+ITP_FN int itp_window_size(int size, int kernel, int stride, int dilation, int pad0, int pad1,
+                           bool same, bool ceil_mode, int *first)
+{
+    const int64_t span = (int64_t)dilation * (kernel - 1) + 1;
+    if (same) {
+        const int out = itp_div_up(size, stride);
+        const int64_t total = (int64_t)(out - 1) * stride + span - size;
+        *first = total > 0 ? (int)(total / 2) : 0;
+        return out;
+    }
+    *first = pad0;
+    const int64_t room = (int64_t)size + pad0 + pad1 - span;
+    if (room < 0 || room > INT_MAX) return 0;
+    int out = (int)(room / stride) + 1;
+    /* a window that hangs over counts only if it starts inside of the input or the first pad */
+    if (ceil_mode && room % stride && (int64_t)out * stride < (int64_t)size + pad0) out++;
+    return out;
+}
+
+/* The geometry of a window over [.., .., H, W]; rows is 0 when it does not fit. */
+ITP_FN itp_plane itp_plane_of(const itp_attrs *a, const interp_shape *x)
+{
+    itp_plane p;
+    p.height = x->dim[2], p.width = x->dim[3];
+    p.taps_y = a->kernel[0], p.taps_x = a->kernel[1];
+    p.stride_y = a->stride[0], p.stride_x = a->stride[1];
+    p.dilation_y = a->dilation[0], p.dilation_x = a->dilation[1];
+    p.rows = itp_window_size(p.height, p.taps_y, p.stride_y, p.dilation_y, a->pad[0], a->pad[2],
+                             a->same, a->ceil_mode, &p.pad_y);
+    p.columns = itp_window_size(p.width, p.taps_x, p.stride_x, p.dilation_x, a->pad[1], a->pad[3],
+                                a->same, a->ceil_mode, &p.pad_x);
+    if (p.rows == 0 || p.columns == 0) p.rows = p.columns = 0;
+    return p;
+}
+
+/* Checks a window's constants and sets the output's last two dimensions. */
+ITP_FN interp_status itp_shape_window(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    char text[96];
+    if (s->in[0]->rank != 4)
+        return itp_shape_fail(s, "input is %s but must be [N,C,H,W]",
+                              itp_shape_text(s->in[0], text, sizeof text));
+    for (int i = 0; i < 2; i++)
+        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
+            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
+            return itp_shape_fail(s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    const itp_plane p = itp_plane_of(a, s->in[0]);
+    if (p.rows == 0)
+        return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
+                              p.taps_y, p.taps_x, p.dilation_y, p.dilation_x,
+                              itp_shape_text(s->in[0], text, sizeof text));
+    *s->out = *s->in[0];
+    s->out->dim[2] = p.rows;
+    s->out->dim[3] = p.columns;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_conv(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    const interp_shape *w = s->in[1];
+    char x_text[96], w_text[96];
+    ITP_TRY(itp_shape_window(s));
+    itp_shape_text(s->in[0], x_text, sizeof x_text);
+    itp_shape_text(w, w_text, sizeof w_text);
+    if (w->rank != 4 || w->dim[2] != a->kernel[0] || w->dim[3] != a->kernel[1])
+        return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
+                              a->kernel[1]);
+    if (a->groups < 1 || s->in[0]->dim[1] % a->groups || w->dim[0] % a->groups || w->dim[0] < 1)
+        return itp_shape_fail(s, "%d groups do not divide %d input and %d output channels", a->groups,
+                              s->in[0]->dim[1], w->dim[0]);
+    if (w->dim[1] * a->groups != s->in[0]->dim[1])
+        return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
+                              w->dim[1] * a->groups);
+    if (s->node->n_in > 2 && (s->in[2]->rank != 1 || s->in[2]->dim[0] != w->dim[0]))
+        return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
+                              itp_count(s->in[2]), w->dim[0]);
+    s->out->dim[1] = w->dim[0];
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_global_pool(itp_infer *s)
+{
+    if (s->in[0]->rank < 3)
+        return itp_shape_fail(s, "input has %d dimensions but must be [N,C,H,W]", s->in[0]->rank);
+    *s->out = *s->in[0];
+    for (int i = 2; i < s->out->rank; i++) s->out->dim[i] = 1;
+    return INTERP_OK;
+}
+
+/* [M,K] and [K,N], each perhaps stored transposed; the bias broadcasts to [M,N]. */
+ITP_FN interp_status itp_shape_dense(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    char x_text[96], w_text[96];
+    itp_shape_text(s->in[0], x_text, sizeof x_text);
+    itp_shape_text(s->in[1], w_text, sizeof w_text);
+    if (s->in[0]->rank != 2 || s->in[1]->rank != 2)
+        return itp_shape_fail(s, "operands are %s and %s but must have two dimensions", x_text, w_text);
+    const int m = s->in[0]->dim[a->trans_a], k = s->in[0]->dim[!a->trans_a];
+    const int k2 = s->in[1]->dim[a->trans_b], n = s->in[1]->dim[!a->trans_b];
+    if (k != k2)
+        return itp_shape_fail(s, "input is %s but weights %s expect %d columns", x_text, w_text, k2);
+    if (s->node->n_in > 2) {
+        const interp_shape *b = s->in[2];
+        const int rows = b->rank > 1 ? b->dim[b->rank - 2] : 1;
+        const int columns = b->rank > 0 ? b->dim[b->rank - 1] : 1;
+        if (b->rank > 2 || (rows != 1 && rows != m) || (columns != 1 && columns != n))
+            return itp_shape_fail(s, "bias %s does not fit an output of [%d,%d]",
+                                  itp_shape_text(b, x_text, sizeof x_text), m, n);
+    }
+    s->out->rank = 2;
+    s->out->dim[0] = m;
+    s->out->dim[1] = n;
+    return INTERP_OK;
+}
+
+/* Broadcasts a and b from the right into out; false when they do not fit. */
+ITP_FN bool itp_broadcast(const interp_shape *a, const interp_shape *b, interp_shape *out)
+{
+    out->rank = itp_max(a->rank, b->rank);
+    for (int i = 0; i < out->rank; i++) {
+        const int p = i - (out->rank - a->rank) >= 0 ? a->dim[i - (out->rank - a->rank)] : 1;
+        const int q = i - (out->rank - b->rank) >= 0 ? b->dim[i - (out->rank - b->rank)] : 1;
+        if (p != q && p != 1 && q != 1) return false;
+        out->dim[i] = p == 1 ? q : p;
+    }
+    return true;
+}
+
+ITP_FN interp_status itp_shape_binary(itp_infer *s)
+{
+    char a[96], b[96];
+    if (!itp_broadcast(s->in[0], s->in[1], s->out))
+        return itp_shape_fail(s, "%s and %s do not broadcast",
+                              itp_shape_text(s->in[0], a, sizeof a),
+                              itp_shape_text(s->in[1], b, sizeof b));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_matmul(itp_infer *s)
+{
+    char a[96], b[96];
+    const interp_shape *x = s->in[0], *y = s->in[1];
+    itp_shape_text(x, a, sizeof a);
+    itp_shape_text(y, b, sizeof b);
+    if (x->rank < 2 || y->rank < 2)
+        return itp_shape_fail(s, "operands are %s and %s but need two dimensions or more", a, b);
+    if (x->dim[x->rank - 1] != y->dim[y->rank - 2])
+        return itp_shape_fail(s, "%s has rows of %d but %s has columns of %d", a,
+                              x->dim[x->rank - 1], b, y->dim[y->rank - 2]);
+    interp_shape p = *x, q = *y;
+    p.rank -= 2, q.rank -= 2;
+    if (!itp_broadcast(&p, &q, s->out))
+        return itp_shape_fail(s, "the outer dimensions of %s and %s do not broadcast", a, b);
+    s->out->dim[s->out->rank++] = x->dim[x->rank - 2];
+    s->out->dim[s->out->rank++] = y->dim[y->rank - 1];
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_batch_norm(itp_infer *s)
+{
+    if (s->in[0]->rank < 2)
+        return itp_shape_fail(s, "input has %d dimensions but needs [N,C,...]", s->in[0]->rank);
+    for (int i = 1; i < s->node->n_in; i++)
+        if (itp_count(s->in[i]) != (size_t)s->in[0]->dim[1])
+            return itp_shape_fail(s, "operand %d has %zu numbers but the input has %d channels", i,
+                                  itp_count(s->in[i]), s->in[0]->dim[1]);
+    *s->out = *s->in[0];
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_layer_norm(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    size_t row = 1;
+    for (int i = itp_axis(s->node->attrs.axis, s->in[0]->rank); i < s->in[0]->rank; i++)
+        row *= (size_t)s->in[0]->dim[i];
+    for (int i = 1; i < s->node->n_in; i++)
+        if (itp_count(s->in[i]) != row)
+            return itp_shape_fail(s, "operand %d has %zu numbers but rows have %zu", i,
+                                  itp_count(s->in[i]), row);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_concat(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank);
+    int64_t total = 0;
+    char a[96], b[96];
+    for (int i = 0; i < s->node->n_in; i++) {
+        bool fits = s->in[i]->rank == s->in[0]->rank;
+        for (int d = 0; fits && d < s->in[0]->rank; d++)
+            fits = d == axis || s->in[i]->dim[d] == s->in[0]->dim[d];
+        if (!fits)
+            return itp_shape_fail(s, "%s and %s cannot be joined along axis %d",
+                                  itp_shape_text(s->in[0], a, sizeof a),
+                                  itp_shape_text(s->in[i], b, sizeof b), axis);
+        total += s->in[i]->dim[axis];
+    }
+    if (total > INT_MAX) return itp_shape_fail(s, "the result is too large");
+    s->out->dim[axis] = (int)total;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_reshape(itp_infer *s)
+{
+    const interp_shape *want = &s->node->attrs.shape;
+    const size_t n = itp_count(s->in[0]);
+    size_t known = 1;
+    int infer = -1;
+    char a[96], b[96];
+    s->out->rank = want->rank;
+    for (int i = 0; i < want->rank; i++) {
+        int d = want->dim[i];
+        if (d == 0) d = i < s->in[0]->rank ? s->in[0]->dim[i] : -2;
+        if (d == -1 && infer < 0) infer = i;
+        else if (d < 0) return itp_shape_fail(s, "dimension %d of the new shape is wrong", i);
+        else known = itp_mul_size(known, (size_t)d);
+        s->out->dim[i] = d;
+    }
+    if (infer >= 0 && known && n % known == 0 && n / known <= (size_t)INT_MAX) {
+        s->out->dim[infer] = (int)(n / known);
+        known = n;
+    }
+    if (known != n || (infer >= 0 && s->out->dim[infer] < 0))
+        return itp_shape_fail(s, "%s cannot become %s", itp_shape_text(s->in[0], a, sizeof a),
+                              itp_shape_text(want, b, sizeof b));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_flatten(itp_infer *s)
+{
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank);
+    if (axis < 0 || axis > s->in[0]->rank)
+        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis,
+                              s->in[0]->rank);
+    s->out->rank = 2;
+    s->out->dim[0] = s->out->dim[1] = 1;
+    for (int i = 0; i < s->in[0]->rank; i++) s->out->dim[i >= axis] *= s->in[0]->dim[i];
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_transpose(itp_infer *s)
+{
+    const int rank = s->in[0]->rank;
+    unsigned seen = 0;
+    s->out->rank = rank;
+    for (int i = 0; i < rank; i++) {
+        const int from = s->node->attrs.perm[i];
+        if (from < 0 || from >= rank || (seen >> from & 1))
+            return itp_shape_fail(s, "the permutation does not name each of %d dimensions once", rank);
+        seen |= 1u << from;
+        s->out->dim[i] = s->in[0]->dim[from];
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_slice(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(a->axis, s->in[0]->rank), size = s->in[0]->dim[axis];
+    if (a->start < 0 || a->length < 1 || a->start > size - a->length)
+        return itp_shape_fail(s, "entries %d to %d of a dimension of %d", a->start,
+                              a->start + a->length - 1, size);
+    s->out->dim[axis] = a->length;
+    if (a->drop && a->length == 1) {
+        for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];
+        s->out->dim[--s->out->rank] = 1;
+    }
+    return INTERP_OK;
+}

@@ -1,0 +1,423 @@
+/* ---- net/plan.c: workspaces: what runs, what lives when, where it lies -------------------------- */
+
+/* Time runs over forward nodes 0..n-1, then backward from n-1 (time n) to 0 (time 2n-1). */
+typedef struct itp_item {
+    size_t bytes, offset;
+    int begin, end;  /* first and last moment it is in use */
+    int value, node; /* whose numbers, gradient or saved state; -1: not that */
+    bool gradient;
+} itp_item;
+
+typedef struct itp_plan {
+    interp_workspace *w;
+    int *root;       /* [n_values]: the value whose memory this one uses */
+    int *first;      /* [n_values]: when a root is first written */
+    int *last;       /* [n_values]: when a root is last read */
+    bool *back_read; /* [n_values]: a backward step reads the numbers */
+    int *order;      /* [n_items]: by falling size */
+    itp_item *items;
+    int n_items;
+    size_t block; /* bytes of all items */
+} itp_plan;
+
+ITP_FN bool itp_is_alias(const interp_workspace *w, const itp_node *node)
+{
+    const unsigned flags = itp_op_row(node->op)->flags;
+    return (flags & ITP_ALIAS) || ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
+}
+
+/* Shapes of all values for the batch size asked for. */
+ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
+{
+    const interp_net *net = w->net;
+    for (int i = 0; i < net->n_values; i++) w->shape[i] = net->values[i].shape;
+    for (int i = 0; i < net->n_inputs; i++) w->shape[net->inputs[i]].dim[0] = w->desc.batch;
+    for (int i = 0; i < net->n_nodes; i++)
+        ITP_TRY(itp_node_shape(w->ctx, net, &net->nodes[i], w->shape,
+                               &w->shape[net->nodes[i].out]));
+    return INTERP_OK;
+}
+
+/* Which nodes run, and which run backward. */
+ITP_FN interp_status itp_plan_runs(interp_workspace *w)
+{
+    const interp_net *net = w->net;
+    bool *wanted = w->needs_grad; /* used for values wanted first, refilled below */
+    memset(wanted, 0, (size_t)net->n_values * sizeof *wanted);
+    for (int i = 0; i < net->n_outputs; i++) wanted[net->outputs[i]] = true;
+    wanted[w->target] = true;
+    if (w->kept >= 0) wanted[w->kept] = true;
+    for (int n = net->n_nodes - 1; n >= 0; n--) {
+        w->runs[n] = w->desc.keep_all || wanted[net->nodes[n].out];
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) wanted[net->nodes[n].in[i]] = true;
+    }
+    /* gradients flow from the inputs and parameters asked for ... */
+    for (int i = 0; i < net->n_values; i++)
+        w->needs_grad[i] = (net->values[i].kind == ITP_PARAM && w->desc.param_grads) ||
+                           (net->values[i].kind == ITP_INPUT && w->desc.input_grads);
+    const bool any = w->desc.param_grads || w->desc.input_grads;
+    if (w->kept >= 0 && any) w->needs_grad[w->kept] = true;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; i < net->nodes[n].n_in; i++)
+            if (w->runs[n] && w->needs_grad[net->nodes[n].in[i]])
+                w->needs_grad[net->nodes[n].out] = true;
+    /* ... to the value that is differentiated, and nowhere else */
+    for (int n = net->n_nodes - 1; n >= 0; n--) {
+        const itp_node *node = &net->nodes[n];
+        bool used = node->out == w->target;
+        for (int m = n + 1; m < net->n_nodes && !used; m++)
+            for (int i = 0; i < net->nodes[m].n_in && !used; i++)
+                used = w->runs_back[m] && net->nodes[m].in[i] == node->out;
+        w->runs_back[n] = any && used && w->runs[n] && w->needs_grad[node->out];
+        if (!w->runs_back[n]) continue;
+        bool deeper = false;
+        for (int i = 0; i < node->n_in; i++) deeper |= w->needs_grad[node->in[i]];
+        w->runs_back[n] = deeper;
+        if (deeper && !itp_op_row(node->op)->backward)
+            return itp_fail(w->ctx, INTERP_UNSUPPORTED, "%s \"%s\" has no gradient",
+                            itp_op_row(node->op)->name, node->name);
+    }
+    /* the first consumer met backward writes an input's gradient, the others add */
+    for (int v = 0; v < net->n_values; v++) w->unwritten[v] = v != w->target;
+    for (int n = net->n_nodes - 1; n >= 0; n--)
+        for (int i = 0; i < net->nodes[n].n_in; i++) {
+            const int v = net->nodes[n].in[i];
+            w->adds[n][i] = !w->unwritten[v];
+            if (w->runs_back[n]) w->unwritten[v] = false;
+        }
+    for (int v = 0; v < net->n_values; v++) /* parameters always have a gradient, 0 if unused */
+        if (w->unwritten[v] && net->values[v].kind == ITP_ACTIVATION && v != w->kept)
+            w->needs_grad[v] = false;
+    return INTERP_OK;
+}
+
+ITP_FN void itp_use(itp_plan *p, int value, int time)
+{
+    int *last = &p->last[p->root[value]];
+    if (time > *last) *last = time;
+}
+
+/* Aliases, outputs that may overwrite an input, and lifetimes of numbers. */
+ITP_FN void itp_plan_lifetimes(itp_plan *p)
+{
+    interp_workspace *w = p->w;
+    const interp_net *net = w->net;
+    const int n = net->n_nodes, end = 2 * n;
+    for (int v = 0; v < net->n_values; v++) {
+        p->root[v] = v;
+        p->first[v] = p->last[v] = -1;
+    }
+    for (int i = 0; i < n; i++) { /* numbers that backward steps read */
+        const itp_node *node = &net->nodes[i];
+        const unsigned flags = itp_op_row(node->op)->flags;
+        if (!w->runs_back[i]) continue;
+        if (flags & ITP_NEEDS_Y) p->back_read[node->out] = true;
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
+            p->back_read[node->in[k]] = true;
+    }
+    for (int i = 0; i < n; i++) {
+        const itp_node *node = &net->nodes[i];
+        if (!w->runs[i]) continue;
+        p->first[node->out] = i;
+        if (itp_is_alias(w, node)) p->root[node->out] = p->root[node->in[0]];
+    }
+    for (int i = 0; i < n; i++) {
+        const itp_node *node = &net->nodes[i];
+        if (!w->runs[i]) continue;
+        itp_use(p, node->out, i);
+        for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
+        const unsigned flags = itp_op_row(node->op)->flags;
+        if (!w->runs_back[i]) continue;
+        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
+            itp_use(p, node->in[k], end - 1 - i);
+    }
+    for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
+    itp_use(p, w->target, end);
+    if (w->kept >= 0) itp_use(p, w->kept, end);
+    for (int v = 0; w->desc.keep_all && v < net->n_values; v++) itp_use(p, v, end);
+    for (int i = 0; i < n; i++) { /* in place: nobody reads the input afterwards */
+        const itp_node *node = &net->nodes[i];
+        const int in = p->root[node->in[0]], out = node->out;
+        if (!w->runs[i] || !(itp_op_row(node->op)->flags & ITP_IN_PLACE)) continue;
+        if (net->values[in].kind != ITP_ACTIVATION || p->root[out] != out || p->last[in] > i) continue;
+        for (int v = 0; v < net->n_values; v++)
+            if (p->root[v] == out) p->root[v] = in;
+        p->last[in] = p->last[out];
+    }
+}
+
+ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int value, int node,
+                         bool gradient)
+{
+    if (p->items) {
+        itp_item *item = &p->items[p->n_items];
+        item->bytes = itp_round_up(itp_mul_size(floats, sizeof(float)), ITP_CACHE_LINE);
+        item->offset = 0;
+        item->begin = begin, item->end = end;
+        item->value = value, item->node = node;
+        item->gradient = gradient;
+    }
+    p->n_items++;
+}
+
+/* Everything that needs memory, with its lifetime; only counted while there is no array. */
+ITP_FN void itp_plan_items(itp_plan *p)
+{
+    interp_workspace *w = p->w;
+    const interp_net *net = w->net;
+    const int n = net->n_nodes, end = 2 * n;
+    p->n_items = 0;
+    for (int v = 0; v < net->n_values; v++)
+        if (net->values[v].kind == ITP_ACTIVATION && p->root[v] == v && p->first[v] >= 0)
+            itp_plan_add(p, itp_count(&w->shape[v]), p->first[v], p->last[v], v, -1, false);
+    for (int v = 0; v < net->n_values; v++) {
+        if (!w->needs_grad[v] || net->values[v].kind == ITP_PARAM) continue;
+        int begin = v == w->target ? n : end, last = end; /* from the last consumer's step on */
+        for (int i = n - 1; i >= 0; i--)
+            for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
+                if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
+        if (net->values[v].producer >= 0 && v != w->kept)
+            last = end - 1 - net->values[v].producer;
+        itp_plan_add(p, itp_count(&w->shape[v]), begin, last, v, -1, true);
+    }
+    for (int i = 0; i < n; i++) {
+        const itp_op *row = itp_op_row(net->nodes[i].op);
+        if (!w->runs[i] || !row->need) continue;
+        const size_t save = row->need(w, i).save;
+        if (save) itp_plan_add(p, save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+    }
+}
+
+ITP_FN bool itp_item_before(const itp_plan *p, int a, int b)
+{
+    const size_t x = p->items[a].bytes, y = p->items[b].bytes;
+    return x != y ? x > y : a < b;
+}
+
+/* Heap sort of `order`; the C library's qsort may allocate. */
+ITP_FN void itp_plan_sift(itp_plan *p, int at, int n)
+{
+    for (;;) {
+        int child = 2 * at + 1;
+        if (child >= n) return;
+        if (child + 1 < n && itp_item_before(p, p->order[child], p->order[child + 1])) child++;
+        if (!itp_item_before(p, p->order[at], p->order[child])) return;
+        const int t = p->order[at];
+        p->order[at] = p->order[child];
+        p->order[child] = t;
+        at = child;
+    }
+}
+
+ITP_FN void itp_plan_sort(itp_plan *p)
+{
+    for (int i = 0; i < p->n_items; i++) p->order[i] = i;
+    for (int i = p->n_items / 2 - 1; i >= 0; i--) itp_plan_sift(p, i, p->n_items);
+    for (int n = p->n_items - 1; n > 0; n--) {
+        const int t = p->order[0];
+        p->order[0] = p->order[n];
+        p->order[n] = t;
+        itp_plan_sift(p, 0, n);
+    }
+}
+
+/* Largest first, each at the lowest place free during its whole life. */
+ITP_FN void itp_plan_place(itp_plan *p)
+{
+    p->block = 0;
+    for (int i = 0; i < p->n_items; i++) {
+        itp_item *item = &p->items[p->order[i]];
+        size_t at = 0;
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (int j = 0; j < i; j++) {
+                const itp_item *o = &p->items[p->order[j]];
+                if (o->end < item->begin || o->begin > item->end) continue;
+                if (at < o->offset + o->bytes && o->offset < at + item->bytes) {
+                    at = o->offset + o->bytes;
+                    moved = true;
+                }
+            }
+        }
+        item->offset = at;
+        p->block = itp_max_size(p->block, itp_add_size(at, item->bytes));
+    }
+}
+
+/* The workspace's own arrays, in the arena. */
+ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w, const interp_net *net)
+{
+    const size_t v = (size_t)net->n_values, n = (size_t)net->n_nodes;
+    interp_workspace *placed = (interp_workspace *)itp_arena_alloc(a, sizeof *w);
+    w->shape = (interp_shape *)itp_arena_alloc(a, v * sizeof *w->shape);
+    w->data = (const float **)itp_arena_alloc(a, v * sizeof *w->data);
+    w->grad = (float **)itp_arena_alloc(a, v * sizeof *w->grad);
+    w->needs_grad = (bool *)itp_arena_alloc(a, v * sizeof *w->needs_grad);
+    w->unwritten = (bool *)itp_arena_alloc(a, v * sizeof *w->unwritten);
+    w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
+    w->runs = (bool *)itp_arena_alloc(a, n * sizeof *w->runs);
+    w->runs_back = (bool *)itp_arena_alloc(a, n * sizeof *w->runs_back);
+    w->adds = (bool(*)[ITP_MAX_INPUTS])itp_arena_alloc(a, n * sizeof *w->adds);
+    return placed;
+}
+
+/* What follows the arrays: items, parameter gradients, scratch. */
+ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_plan *p)
+{
+    const interp_net *net = w->net;
+    itp_need most = {0, 0, 0};
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_op *row = itp_op_row(net->nodes[i].op);
+        if (!w->runs[i] || !row->need) continue;
+        const itp_need need = row->need(w, i);
+        most.slot = itp_max_size(most.slot, need.slot);
+        most.shared = itp_max_size(most.shared, need.shared);
+    }
+    w->block = (char *)itp_arena_alloc(a, p->block);
+    if (w->desc.param_grads) w->param_grad = itp_arena_floats(a, net->n_flat);
+    w->scratch.slot_floats = itp_round_up(most.slot, 16);
+    w->scratch.base = itp_arena_floats(
+        a, itp_mul_size(w->scratch.slot_floats, (size_t)w->ctx->slots));
+    w->shared = itp_arena_floats(a, most.shared);
+}
+
+/* Pointers of values, gradients and saved state into the block. */
+ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
+{
+    const interp_net *net = w->net;
+    for (int i = 0; i < p->n_items; i++) {
+        const itp_item *item = &p->items[i];
+        float *at = (float *)(void *)(w->block + item->offset);
+        if (item->value < 0) w->save[item->node] = at;
+        else if (item->gradient) w->grad[item->value] = at;
+        else w->data[item->value] = at;
+    }
+    for (int v = 0; v < net->n_values; v++) {
+        const itp_value *value = &net->values[v];
+        if (value->kind == ITP_ACTIVATION) w->data[v] = w->data[p->root[v]];
+        else if (value->kind != ITP_INPUT) w->data[v] = value->data;
+        if (value->kind == ITP_PARAM && w->desc.param_grads)
+            w->grad[v] = w->param_grad + value->offset;
+    }
+}
+
+/* Makes the plan of a workspace whose arrays are there. */
+ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p, void **temporary)
+{
+    const interp_net *net = w->net;
+    itp_arena a = {NULL, 0};
+    const size_t v = (size_t)net->n_values;
+    const size_t most = 2 * v + (size_t)net->n_nodes;
+    memset(p, 0, sizeof *p);
+    p->w = w;
+    *temporary = NULL;
+    ITP_TRY(itp_plan_shapes(w));
+    ITP_TRY(itp_plan_runs(w));
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        p->root = (int *)itp_arena_alloc(&a, v * sizeof(int));
+        p->first = (int *)itp_arena_alloc(&a, v * sizeof(int));
+        p->last = (int *)itp_arena_alloc(&a, v * sizeof(int));
+        p->back_read = (bool *)itp_arena_alloc(&a, v * sizeof(bool));
+        p->items = (itp_item *)itp_arena_alloc(&a, most * sizeof(itp_item));
+        p->order = (int *)itp_arena_alloc(&a, most * sizeof(int));
+        if (pass) break;
+        a.base = (char *)itp_calloc(w->ctx, 1, a.used);
+        if (!a.base) return INTERP_NO_MEMORY;
+    }
+    *temporary = a.base;
+    itp_plan_lifetimes(p);
+    itp_plan_items(p);
+    itp_plan_sort(p);
+    itp_plan_place(p);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
+                                         const interp_workspace_desc *desc, interp_workspace *w)
+{
+    memset(w, 0, sizeof *w);
+    w->ctx = ctx;
+    w->net = net;
+    if (desc) w->desc = *desc;
+    if (!net || !net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+    if (!w->desc.batch) w->desc.batch = net->fixed_batch ? net->fixed_batch : 1;
+    if (w->desc.batch < 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a batch of %d samples", w->desc.batch);
+    if (net->fixed_batch && w->desc.batch != net->fixed_batch)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "network \"%s\" was exported for batches of %d, not %d", net->name,
+                        net->fixed_batch, w->desc.batch);
+    w->target = net->outputs[0];
+    w->kept = -1;
+    if (w->desc.output && (w->target = itp_find(net, w->desc.output)) < 0)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"", net->name,
+                        w->desc.output);
+    if (w->desc.keep && (w->kept = itp_find(net, w->desc.keep)) < 0)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"", net->name,
+                        w->desc.keep);
+    return INTERP_OK;
+}
+
+/* The whole layout, from a workspace that is only a description: with `keep`, the workspace itself;
+   else only its size. */
+ITP_FN interp_status itp_workspace_plan(interp_workspace *w, size_t *bytes, interp_workspace **keep)
+{
+    interp_ctx *ctx = w->ctx;
+    itp_arena a = {NULL, 0};
+    itp_plan plan;
+    void *temporary = NULL;
+    itp_workspace_layout(&a, w, w->net);
+    const size_t arrays = a.used;
+    char *meta = (char *)itp_calloc(ctx, 1, arrays); /* arrays for planning, copied afterwards */
+    if (!meta) return INTERP_NO_MEMORY;
+    a.base = meta, a.used = 0;
+    itp_workspace_layout(&a, w, w->net);
+    interp_status status = itp_plan_make(w, &plan, &temporary);
+    if (!status) {
+        itp_arena count = {NULL, arrays};
+        itp_workspace_memory(&count, w, &plan);
+        *bytes = itp_alloc_cost(count.used);
+        if (keep) {
+            char *block = (char *)interp_alloc(ctx, count.used);
+            if (!block) status = INTERP_NO_MEMORY;
+            else {
+                memcpy(block, meta, arrays);
+                count.base = block;
+                count.used = 0;
+                *keep = itp_workspace_layout(&count, w, w->net);
+                itp_workspace_memory(&count, w, &plan);
+                itp_workspace_point(w, &plan);
+                **keep = *w;
+            }
+        }
+    }
+    interp_free(ctx, temporary);
+    interp_free(ctx, meta);
+    return status;
+}
+
+INTERP_API interp_status interp_workspace_bytes(interp_ctx *ctx, const interp_net *net,
+                                                const interp_workspace_desc *desc, size_t *bytes)
+{
+    interp_workspace w;
+    ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
+    return itp_workspace_plan(&w, bytes, NULL);
+}
+
+INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net *net,
+                                              const interp_workspace_desc *desc,
+                                              interp_workspace **workspace)
+{
+    interp_workspace w;
+    size_t bytes;
+    ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
+    return itp_workspace_plan(&w, &bytes, workspace);
+}
+
+INTERP_API void interp_workspace_free(interp_workspace *workspace)
+{
+    if (workspace) interp_free(workspace->ctx, workspace);
+}

@@ -1,0 +1,147 @@
+/* ---- net/run.c: forward, backward, prediction in pieces ----------------------------------------- */
+
+INTERP_API interp_status interp_forward(interp_workspace *w, const float *const *inputs)
+{
+    const interp_net *net = w->net;
+    for (int i = 0; i < net->n_inputs; i++) {
+        if (!inputs[i])
+            return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "input \"%s\" was not given",
+                            net->values[net->inputs[i]].name);
+        w->data[net->inputs[i]] = inputs[i];
+    }
+    for (int v = 0; v < net->n_values; v++) { /* views of inputs under another shape */
+        const int p = net->values[v].producer;
+        if (p >= 0 && w->runs[p] && itp_is_alias(w, &net->nodes[p]))
+            w->data[v] = w->data[net->nodes[p].in[0]];
+    }
+    for (int n = 0; n < net->n_nodes; n++)
+        if (w->runs[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
+    w->forward_done = true;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
+{
+    const interp_net *net = w->net;
+    float *target = w->grad[w->target];
+    if (!w->forward_done)
+        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "backward was called before forward");
+    if (!w->desc.input_grads && !w->desc.param_grads)
+        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
+                        "the workspace was made without gradients: set input_grads or param_grads");
+    if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
+    for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
+        if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
+            memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
+    for (int n = net->n_nodes - 1; n >= 0; n--)
+        if (w->runs_back[n]) itp_op_row(net->nodes[n].op)->backward(w, n);
+    return INTERP_OK;
+}
+
+INTERP_API const float *interp_workspace_output(const interp_workspace *w, int i)
+{
+    return i >= 0 && i < w->net->n_outputs ? w->data[w->net->outputs[i]] : NULL;
+}
+
+INTERP_API const float *interp_workspace_target(const interp_workspace *w)
+{
+    return w->data[w->target];
+}
+
+INTERP_API size_t interp_workspace_target_size(const interp_workspace *w)
+{
+    return itp_count(&w->shape[w->target]) / (size_t)w->desc.batch;
+}
+
+INTERP_API const float *interp_workspace_input_grad(const interp_workspace *w, int i)
+{
+    return i >= 0 && i < w->net->n_inputs ? w->grad[w->net->inputs[i]] : NULL;
+}
+
+INTERP_API float *interp_workspace_param_grad(const interp_workspace *w)
+{
+    return w->param_grad;
+}
+
+INTERP_API const float *interp_workspace_kept(const interp_workspace *w)
+{
+    return w->kept >= 0 ? w->data[w->kept] : NULL;
+}
+
+INTERP_API const float *interp_workspace_kept_grad(const interp_workspace *w)
+{
+    return w->kept >= 0 ? w->grad[w->kept] : NULL;
+}
+
+INTERP_API interp_shape interp_workspace_kept_shape(const interp_workspace *w)
+{
+    interp_shape none;
+    memset(&none, 0, sizeof none);
+    return w->kept >= 0 ? w->shape[w->kept] : none;
+}
+
+/* The largest batch up to `most` whose workspace fits what memory is left; 0 with the error set when
+   not even one sample does. A fixed batch is all or nothing. */
+ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, interp_workspace_desc desc, int most)
+{
+    const size_t limit = ctx->memory.limit;
+    if (net->fixed_batch) most = net->fixed_batch;
+    for (int batch = itp_max(1, most);; batch = batch / 2) {
+        size_t bytes = 0;
+        desc.batch = batch;
+        if (interp_workspace_bytes(ctx, net, &desc, &bytes)) return 0;
+        if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
+        if (batch == 1 || net->fixed_batch) {
+            itp_fail(ctx, INTERP_NO_MEMORY,
+                     "the memory limit of %zu bytes is too small: the least that would do is %zu", limit,
+                     itp_add_size(ctx->memory.used, bytes));
+            return 0;
+        }
+    }
+}
+
+INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, float *y)
+{
+    interp_ctx *ctx = net->ctx;
+    if (net->n_inputs != 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has %d inputs: use a workspace",
+                        net->name, net->n_inputs);
+    if (n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d samples to predict", n);
+    interp_workspace_desc d;
+    memset(&d, 0, sizeof d);
+    d.batch = itp_fit_batch(ctx, net, d, itp_min(n, 64));
+    if (!d.batch) return INTERP_NO_MEMORY;
+    interp_workspace *w = NULL;
+    ITP_TRY(interp_workspace_new(ctx, net, &d, &w));
+    const interp_shape in = interp_net_input_shape(net, 0);
+    const size_t row = interp_shape_size(&in), out = interp_workspace_target_size(w);
+    float *last = NULL; /* a batch filled up with repeats of the last sample */
+    interp_status status = INTERP_OK;
+    for (int at = 0; at < n && !status; at += d.batch) {
+        const int some = itp_min(d.batch, n - at);
+        const float *from = x + (size_t)at * row;
+        if (some < d.batch) {
+            last = (float *)interp_alloc(ctx, itp_mul_size((size_t)d.batch * row, sizeof *last));
+            if (!last) {
+                status = INTERP_NO_MEMORY;
+                break;
+            }
+            for (int i = 0; i < d.batch; i++)
+                memcpy(last + (size_t)i * row, from + (size_t)itp_min(i, some - 1) * row,
+                       row * sizeof *last);
+            from = last;
+        }
+        status = interp_forward(w, &from);
+        if (status) break;
+        const float *got = interp_workspace_target(w);
+        if (!itp_is_finite(got, (size_t)some * out))
+            status = itp_fail(ctx, INTERP_NOT_FINITE,
+                              "the output for samples %d to %d is NaN or infinite: look for such "
+                              "numbers in the input and the weights",
+                              at, at + some - 1);
+        else memcpy(y + (size_t)at * out, got, (size_t)some * out * sizeof *y);
+    }
+    interp_free(ctx, last);
+    interp_workspace_free(w);
+    return status;
+}

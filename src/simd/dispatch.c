@@ -1,0 +1,297 @@
+/* ---- simd/dispatch.c: one kernel table per instruction set, chosen at run time ---------------- */
+
+/* Elementwise functions of one argument; a and b are their constants. */
+typedef enum itp_unary {
+    ITP_RELU,
+    ITP_LEAKY_RELU, /* a: slope below 0 */
+    ITP_ELU,        /* a */
+    ITP_SELU,
+    ITP_SOFTPLUS,
+    ITP_SIGMOID,
+    ITP_TANH,
+    ITP_SILU,
+    ITP_GELU,
+    ITP_GELU_TANH,
+    ITP_HARD_SWISH,
+    ITP_HARD_SIGMOID, /* clip(a x + b, 0, 1) */
+    ITP_EXP,
+    ITP_LOG,
+    ITP_SQRT,
+    ITP_ERF,
+    ITP_NEG,
+    ITP_ABS,
+    ITP_RECIPROCAL,
+    ITP_CLIP, /* to [a, b] */
+    ITP_SQUARE,
+    ITP_UNARY_COUNT
+} itp_unary;
+
+typedef enum itp_binary { ITP_ADD, ITP_SUB, ITP_MUL, ITP_DIV, ITP_BINARY_COUNT } itp_binary;
+
+/* Constants of one optimiser step. */
+typedef struct itp_update {
+    float lr, weight_decay, momentum, beta1, beta2, epsilon;
+    float correction1, correction2; /* 1 - beta^t */
+    float grad_scale;               /* from clipping */
+    bool nesterov, decoupled;
+} itp_update;
+
+/* A matrix of image patches that is never stored: element (channel, tap_y, tap_x; image, y, x) is
+   source pixel ((y * mul_y + base_y + tap_y * step_y) / div_y, likewise x), 0 outside of the image
+   or where the division leaves a rest. A convolution has mul = stride, div = 1; its gradient the
+   other way round. */
+typedef struct itp_patch {
+    const float *x;
+    ptrdiff_t image_stride, channel_stride;
+    int height, width;  /* of the source */
+    int rows, columns;  /* of y and x */
+    int taps_y, taps_x; /* kernel size */
+    int mul_y, mul_x, div_y, div_x;
+    int base_y, base_x, step_y, step_x;
+} itp_patch;
+
+/* c[m,n] = alpha a[m,k] b[k,n] + beta c + bias_row[m] + bias_column[n]; c is not read if beta is 0.
+   Segments: k of a, and columns of c, may run over parts that lie apart (one per image). */
+typedef struct itp_gemm {
+    int m, n, k;
+    float alpha, beta;
+    const float *a;
+    ptrdiff_t a_rs, a_cs; /* element strides from row to row and column to column */
+    int a_segment;        /* 0: none */
+    ptrdiff_t a_segment_stride;
+    const float *b;
+    ptrdiff_t b_rs, b_cs;
+    const itp_patch *patch; /* NULL, or what b is made of */
+    bool patch_transposed;  /* rows of b are pixels, columns are taps */
+    float *c;
+    ptrdiff_t c_rs; /* columns of c are contiguous */
+    int c_segment;
+    ptrdiff_t c_segment_stride;
+    const float *bias_row, *bias_column; /* NULL: none */
+} itp_gemm;
+
+/* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
+   (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
+#define ITP_GEMM_KC 256
+#define ITP_GEMM_MC 120
+#define ITP_GEMM_NC 512
+
+/* Scratch of a packed block of a, and of both blocks, in floats. */
+ITP_FN size_t itp_gemm_a_floats(int k, int rows, int mr)
+{
+    const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
+    const size_t m = itp_round_up((size_t)itp_min(rows, ITP_GEMM_MC), (size_t)mr);
+    return itp_round_up(kc * m, ITP_CACHE_LINE / sizeof(float));
+}
+
+ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int mr, int nr)
+{
+    const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
+    const size_t n = itp_round_up((size_t)itp_min(columns, ITP_GEMM_NC), (size_t)nr);
+    return itp_gemm_a_floats(k, rows, mr) + kc * n;
+}
+
+/* One plane under a sliding window. */
+typedef struct itp_plane {
+    int height, width, rows, columns, taps_y, taps_x;
+    int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
+} itp_plane;
+
+#define ITP_KERNEL_LIST(X)                                                                         \
+    X(void, unary, (itp_unary op, size_t n, const float *x, float *y, float a, float b))           \
+    X(void, unary_grad,                                                                            \
+      (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
+       float a, float b, bool add))                                                                \
+    X(void, binary,                                                                                \
+      (itp_binary op, size_t n, const float *a, int a_step, const float *b, int b_step, float *y)) \
+    X(void, scale_add, (size_t n, float alpha, const float *x, float beta, float *y))              \
+    X(void, affine, (size_t n, float a, const float *x, float c, float *y))                        \
+    X(void, affine2,                                                                               \
+      (size_t n, float a, const float *x, float b, const float *y, float c, float *z, bool add))   \
+    X(void, mul_add, (size_t n, const float *x, const float *y, float *z, bool add))               \
+    X(void, axpy, (size_t n, float a, const float *x, int sx, float *y))                           \
+    X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
+    X(void, rmsprop,                                                                               \
+      (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
+    X(void, adam,                                                                                  \
+      (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
+    X(double, sum, (size_t n, const float *x))                                                     \
+    X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
+    X(float, max, (size_t n, const float *x))                                                      \
+    X(double, exp_sum, (size_t n, const float *x, float shift, float *y))                          \
+    X(void, softmax, (size_t n, const float *x, float *y))                                         \
+    X(void, log_softmax, (size_t n, const float *x, float *y, float *scratch))                     \
+    X(void, normalise,                                                                             \
+      (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
+       float *y))                                                                                  \
+    X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
+    X(void, plane_conv, (const itp_plane *g, const float *x, const float *w, float *y))            \
+    X(void, plane_conv_data, (const itp_plane *g, const float *dy, const float *w, float *dx))     \
+    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
+    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
+    X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
+    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))                             \
+    X(void, plane_sum_grad, (const itp_plane *g, const float *dy, float *dx))
+
+struct itp_kernels {
+    const char *name;
+    int width, mr, nr; /* lanes; rows and columns of a gemm tile */
+#define ITP_KERNEL(type, name, arguments) type(*name) arguments;
+    ITP_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+};
+
+#if !defined(INTERP_NO_SIMD) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64)) &&   \
+    (defined(__GNUC__) || defined(__clang__) || defined(_MSC_VER))
+#define ITP_X86 1
+#ifdef __cplusplus
+}
+#endif
+#include <immintrin.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+#elif !defined(INTERP_NO_SIMD) && (defined(__aarch64__) || defined(_M_ARM64))
+#define ITP_NEON 1
+#ifdef __cplusplus
+}
+#endif
+#include <arm_neon.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+#endif
+
+/* The bodies are compiled by including this very header once per instruction set. A bare name, so
+   that it is looked up beside this file; define INTERP_SELF when the header was renamed. */
+#if !defined(INTERP_SELF)
+#define INTERP_SELF "interp.h"
+#endif
+#if defined(__has_include)
+#if !__has_include(INTERP_SELF)
+#error "interp.h was renamed: define INTERP_SELF as its new name, in quotes"
+#endif
+#endif
+
+#define ITP_TARGET_BEGIN
+#define ITP_TARGET_END
+#define ITP_KERNEL_PASS 1
+#include INTERP_SELF
+#undef ITP_KERNEL_PASS
+
+#if defined(ITP_X86)
+#undef ITP_TARGET_BEGIN
+#undef ITP_TARGET_END
+#define ITP_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define ITP_TARGET(isa)                                                                            \
+    ITP_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define ITP_TARGET_END _Pragma("clang attribute pop")
+#elif defined(__GNUC__)
+#define ITP_TARGET(isa) _Pragma("GCC push_options") ITP_PRAGMA(GCC target isa)
+#define ITP_TARGET_END _Pragma("GCC pop_options")
+/* g++ 12 warns of uninitialised values inside its own avx512fintrin.h. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#else
+#define ITP_TARGET(isa)
+#define ITP_TARGET_END
+#endif
+#if defined(__clang__)
+#define ITP_TARGET_BEGIN ITP_TARGET(ITP_TARGET_GCC)
+#else
+#define ITP_TARGET_BEGIN ITP_TARGET((ITP_TARGET_GCC))
+#endif
+#define ITP_KERNEL_PASS 2
+#include INTERP_SELF
+#undef ITP_KERNEL_PASS
+#define ITP_KERNEL_PASS 3
+#include INTERP_SELF
+#undef ITP_KERNEL_PASS
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#elif defined(ITP_NEON)
+#define ITP_KERNEL_PASS 4
+#include INTERP_SELF
+#undef ITP_KERNEL_PASS
+#endif
+#undef ITP_TARGET_BEGIN
+#undef ITP_TARGET_END
+
+/* ---- what this machine has */
+
+#if defined(ITP_X86)
+ITP_FN void itp_cpuid(unsigned leaf, unsigned r[4])
+{
+#if defined(_MSC_VER)
+    int t[4];
+    __cpuidex(t, (int)leaf, 0);
+    for (int i = 0; i < 4; i++) r[i] = (unsigned)t[i];
+#else
+    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+#endif
+}
+
+/* The register state the operating system saves. */
+ITP_FN unsigned itp_xgetbv(void)
+{
+#if defined(_MSC_VER)
+    return (unsigned)_xgetbv(0);
+#else
+    unsigned low, high;
+    __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+#endif
+}
+
+ITP_FN bool itp_has_isa(int pass)
+{
+    unsigned r[4];
+    itp_cpuid(0, r);
+    if (r[0] < 7) return false;
+    itp_cpuid(1, r);
+    const bool osxsave = r[2] >> 27 & 1, avx = r[2] >> 28 & 1, fma = r[2] >> 12 & 1;
+    if (!osxsave || !avx || !fma) return false;
+    const unsigned state = itp_xgetbv();
+    if ((state & 0x6u) != 0x6u) return false;
+    itp_cpuid(7, r);
+    if (!(r[1] >> 5 & 1)) return false; /* AVX2 */
+    if (pass == 2) return true;
+    const unsigned need = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
+    return (r[1] & need) == need && (state & 0xE6u) == 0xE6u;
+}
+#endif
+
+/* The table called `isa`, or the best; NULL when that one is not there. NULL or "auto" as the name
+   asks the environment first. */
+ITP_FN const itp_kernels *itp_kernels_choose(const char *isa)
+{
+    const itp_kernels *found[4];
+    int n = 0;
+#if defined(ITP_X86)
+    if (itp_has_isa(3)) found[n++] = &itp_kernels_avx512;
+    if (itp_has_isa(2)) found[n++] = &itp_kernels_avx2;
+#elif defined(ITP_NEON)
+    found[n++] = &itp_kernels_neon;
+#endif
+    found[n++] = &itp_kernels_scalar;
+#if !defined(INTERP_NO_STDIO)
+    if (!isa || !isa[0] || !strcmp(isa, "auto")) isa = getenv("INTERP_ISA");
+#endif
+    if (!isa || !isa[0] || !strcmp(isa, "auto")) return found[0];
+    for (int i = 0; i < n; i++)
+        if (!strcmp(found[i]->name, isa)) return found[i];
+    return NULL;
+}
+
+INTERP_API const char *interp_isa(const interp_ctx *ctx)
+{
+    return ctx->k->name;
+}

@@ -1,0 +1,104 @@
+/* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
+
+/* The output columns lo..hi whose source column for this tap lies inside the plane. */
+static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo, int *hi)
+{
+    const int first = offset < 0 ? (-offset + stride - 1) / stride : 0;
+    const int end = width > offset ? (width - offset + stride - 1) / stride : 0;
+    *lo = first < columns ? first : columns;
+    *hi = end < columns ? end : columns;
+    if (*hi < *lo) *hi = *lo;
+}
+
+/* Runs the body for every output row `oy` and tap that has sources: `sy` source row, `lo`..`hi` output
+   columns, `sx` source column of lo, `tap` its index. */
+#define ITP_FOR_TAPS(g, ...)                                                                       \
+    for (int oy = 0; oy < (g)->rows; oy++)                                                         \
+        for (int ty = 0; ty < (g)->taps_y; ty++) {                                                 \
+            const int sy = oy * (g)->stride_y + ty * (g)->dilation_y - (g)->pad_y;                 \
+            if (sy < 0 || sy >= (g)->height) continue;                                             \
+            for (int tx = 0; tx < (g)->taps_x; tx++) {                                             \
+                int lo, hi;                                                                        \
+                const int offset = tx * (g)->dilation_x - (g)->pad_x;                              \
+                ITP_K(tap_range)((g)->columns, (g)->width, (g)->stride_x, offset, &lo, &hi);       \
+                if (lo >= hi) continue;                                                            \
+                const int sx = lo * (g)->stride_x + offset, tap = ty * (g)->taps_x + tx;           \
+                const size_t count = (size_t)(hi - lo);                                            \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }
+
+/* y[rows][columns] += correlation of x[height][width] with w[taps_y][taps_x] */
+static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float *y)
+{
+    ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                y + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+/* dx += its gradient */
+static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, float *dx)
+{
+    ITP_FOR_TAPS(g, {
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
+        else
+            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
+    })
+}
+
+/* dw += its gradient; dw is in double while planes are added up */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+                                      double *dw)
+{
+    ITP_FOR_TAPS(g, dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                  g->stride_x,
+                                                  dy + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
+{
+    const size_t n = (size_t)g->rows * (size_t)g->columns;
+    for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
+    ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                               g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+/* dx += dy at the first largest source of each window */
+static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
+{
+    for (int oy = 0; oy < g->rows; oy++)
+        for (int ox = 0; ox < g->columns; ox++) {
+            ptrdiff_t best = -1;
+            for (int ty = 0; ty < g->taps_y; ty++) {
+                const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
+                if (sy < 0 || sy >= g->height) continue;
+                for (int tx = 0; tx < g->taps_x; tx++) {
+                    const int sx = ox * g->stride_x + tx * g->dilation_x - g->pad_x;
+                    if (sx < 0 || sx >= g->width) continue;
+                    const ptrdiff_t at = (ptrdiff_t)sy * g->width + sx;
+                    if (best < 0 || x[at] > x[best]) best = at;
+                }
+            }
+            if (best >= 0) dx[best] += dy[(ptrdiff_t)oy * g->columns + ox];
+        }
+}
+
+/* y += sum of each window */
+static void ITP_K(plane_sum)(const itp_plane *g, const float *x, float *y)
+{
+    ITP_FOR_TAPS(g, (void)tap; ITP_K(axpy)(count, 1, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                           y + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx)
+{
+    ITP_FOR_TAPS(g, {
+        (void)tap;
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += from[i];
+    })
+}
+
+#undef ITP_FOR_TAPS

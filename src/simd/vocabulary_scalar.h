@@ -1,0 +1,119 @@
+/* The vector vocabulary, one lane: the specification of the others.
+
+   vf            a vector of V_WIDTH floats;  vm  a lane mask
+   v_load(p)     any alignment; v_loadn(p, n): the first n lanes, the rest 0; v_store, v_storen alike
+   v_loads(p, s) lanes p[0], p[s], p[2s] ...
+   v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
+   v_max(a,b), v_min(a,b)  b when a lane of either is NaN
+   v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
+   v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
+   v_sum(v)      sum of lanes, always in the same order
+   V_ROWS(X)     X(0) X(1) ...: the rows of a gemm tile, V_MR of them, each two vectors wide */
+#if ITP_KERNEL_PASS == 1
+
+#define ITP_K(name)         itp_##name##_scalar
+#define ITP_ISA_NAME        "scalar"
+#define V_WIDTH             1
+#define V_MR                4
+#define V_ROWS(X)           X(0) X(1) X(2) X(3)
+#define vf                  float
+#define vm                  int
+#define v_set(x)            ((float)(x))
+#define v_zero()            ((float)0)
+#define v_load(p)           (*(p))
+#define v_store(p, v)       ((void)(*(p) = (v)))
+#define v_loadn(p, n)       ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n)   ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)       (*(p))
+#define v_add(a, b)         ((a) + (b))
+#define v_sub(a, b)         ((a) - (b))
+#define v_mul(a, b)         ((a) * (b))
+#define v_div(a, b)         ((a) / (b))
+#define v_fma(a, b, c)      ((a) * (b) + (c))
+#define v_fnma(a, b, c)     ((c) - (a) * (b))
+#define v_max(a, b)         itp_scalar_max(a, b)
+#define v_min(a, b)         itp_scalar_min(a, b)
+#define v_abs(a)            itp_scalar_abs(a)
+#define v_neg(a)            (-(a))
+#define v_sqrt(a)           itp_scalar_sqrt(a)
+#define v_lt(a, b)          ((a) < (b))
+#define v_le(a, b)          ((a) <= (b))
+#define v_gt(a, b)          ((a) > (b))
+#define v_eq(a, b)          ((a) == (b))
+#define v_both(m, n)        ((m) & (n))
+#define v_select(m, a, b)   ((m) ? (a) : (b))
+#define v_round(a)          itp_scalar_round(a)
+#define v_pow2(n)           itp_scalar_pow2(n)
+#define v_exponent(x)       itp_scalar_exponent(x)
+#define v_mantissa(x)       itp_scalar_mantissa(x)
+#define v_sum(v)            (v)
+#define v_hmax(v)           (v)
+
+static inline float itp_scalar_max(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static inline float itp_scalar_min(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float itp_scalar_abs(float a)
+{
+#if defined(INTERP_TEST_DOUBLE)
+    return fabs(a);
+#else
+    return fabsf(a);
+#endif
+}
+
+static inline float itp_scalar_sqrt(float a)
+{
+#if defined(INTERP_TEST_DOUBLE)
+    return sqrt(a);
+#else
+    return sqrtf(a);
+#endif
+}
+
+#if !defined(INTERP_TEST_DOUBLE)
+static inline uint32_t itp_scalar_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+static inline float itp_scalar_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* Adding and taking away 1.5 * 2^23 rounds to a whole number for |a| < 2^22; volatile keeps the
+   compiler from seeing through it. */
+static inline float itp_scalar_round(float a)
+{
+    volatile float t = a + 12582912.0f;
+    return t - 12582912.0f;
+}
+
+static inline float itp_scalar_pow2(float n)
+{
+    return n >= -126 && n <= 127 ? itp_scalar_float((uint32_t)((int)n + 127) << 23) : (float)1;
+}
+
+static inline float itp_scalar_exponent(float x)
+{
+    return (float)((int)(itp_scalar_bits(x) >> 23 & 255) - 127);
+}
+
+static inline float itp_scalar_mantissa(float x)
+{
+    return itp_scalar_float((itp_scalar_bits(x) & 0x007FFFFFu) | 0x3F800000u);
+}
+#endif
+
+#endif
