@@ -1547,6 +1547,7 @@ ITP_TARGET_END
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of this header, in parts and as 0xMMmmpp. */
 #define INTERP_VERSION_MAJOR 0
 #define INTERP_VERSION_MINOR 1
 #define INTERP_VERSION_PATCH 0
@@ -1556,6 +1557,8 @@ ITP_TARGET_END
 #error "interp.h relies on NaN and infinity: compile without -ffast-math"
 #endif
 
+/* In front of every public function. Define INTERP_STATIC to keep them to one file, or INTERP_API
+   yourself, for example to export them from a shared library. */
 #if defined(INTERP_STATIC)
 #if defined(__GNUC__) || defined(__clang__)
 #define INTERP_API static __attribute__((unused))
@@ -1566,6 +1569,7 @@ ITP_TARGET_END
 #define INTERP_API extern
 #endif
 
+/* Lets the compiler check format f against the arguments from a on. */
 #if defined(__GNUC__) || defined(__clang__)
 #define INTERP_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
@@ -2041,7 +2045,11 @@ INTERP_API interp_status interp_array_read(interp_ctx *ctx, const char *spec, in
      table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN]   a table that names image files
    each with [,size=HxW] to resize images. idx and cifar10 use their own test files; the others set
    20 % of every class aside for testing, chosen by `seed`. Bytes of images are scaled to 0..1.
-   BAD_ARGUMENT for a form it does not know lists them. Test: data_open_reads_every_form. */
+   Where only one of training and test set is there, it is divided like the others. Tables: a column
+   called "id" and empty columns are left out. npy: uint8 [n,H,W,C] with C 1, 3 or 4 is recognised.
+   Such decisions go to the log hook. BAD_ARGUMENT for an unknown form lists the known ones;
+   NOT_FINITE names the sample. digits and iris are in examples/data, not here.
+   Test: data_open_reads_every_form. */
 INTERP_API interp_status interp_data_open(interp_ctx *ctx, const char *spec, uint64_t seed,
                                           interp_dataset *train, interp_dataset *test);
 
@@ -2532,6 +2540,138 @@ INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const floa
 #endif
 /* >>onnx/onnx.h                                                                               */
 /* >>attr/attr.h                                                                               */
+/* ---- attr: which inputs an output depends on ---------------------------------------------------- */
+
+#if !defined(INTERP_NO_ATTR)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Attribution methods. f: the target output, x: the input, x0: the baseline. */
+typedef enum interp_method {
+    INTERP_SALIENCY,             /* |df/dx|, Simonyan et al. 2013 */
+    INTERP_INPUT_X_GRADIENT,     /* x df/dx, Shrikumar et al. 2016 */
+    INTERP_INTEGRATED_GRADIENTS, /* (x - x0) times the mean gradient between, Sundararajan 2017 */
+    INTERP_SMOOTH_GRAD,          /* mean gradient under noise, Smilkov et al. 2017 */
+    INTERP_SMOOTH_GRAD_SQ,       /* mean squared gradient under noise, Hooker et al. 2019 */
+    INTERP_VAR_GRAD,             /* variance of the gradient under noise, Adebayo et al. 2018 */
+    INTERP_METHOD_COUNT
+} interp_method;
+
+/* Name of a method as the command line spells it, for example "integrated_gradients". */
+INTERP_API const char *interp_method_name(interp_method method);
+
+/* The method called `name`; INTERP_METHOD_COUNT when there is none. */
+INTERP_API interp_method interp_method_from_name(const char *name);
+
+/* Which output is explained. */
+typedef enum interp_target {
+    INTERP_TARGET_PREDICTED, /* the largest output of each sample */
+    INTERP_TARGET_CLASS,     /* output `target` for all */
+    INTERP_TARGET_LABELS,    /* output targets[i] for sample i */
+    INTERP_TARGET_SUM        /* the sum of all outputs */
+} interp_target;
+
+/* Rules of integration between baseline and input. All weights sum to 1. */
+typedef enum interp_quadrature {
+    INTERP_GAUSS_LEGENDRE,
+    INTERP_RIEMANN_LEFT,
+    INTERP_RIEMANN_RIGHT,
+    INTERP_RIEMANN_MIDDLE,
+    INTERP_RIEMANN_TRAPEZOID
+} interp_quadrature;
+
+/* Options of interp_attribute. */
+typedef struct interp_attribute_desc {
+    interp_method method;      /* 0: saliency */
+    interp_target target_kind; /* 0: the predicted class */
+    int target;                /* 0: output 0; for INTERP_TARGET_CLASS */
+    const int32_t *targets;    /* NULL: none; [n] for INTERP_TARGET_LABELS */
+    const float *baseline;     /* NULL: zeros; [n_baselines, input] */
+    int n_baselines;           /* 0: 1, for all samples; else n, one for each */
+    int n_steps;               /* 0: 50; points of the path of integrated gradients */
+    interp_quadrature quadrature; /* 0: Gauss-Legendre */
+    bool no_multiply;          /* false: integrated gradients times (x - x0); true: the gradient */
+    bool keep_sign;            /* false: saliency is absolute; true: the gradient itself */
+    int n_samples;             /* 0: 25; noisy copies of the smooth methods */
+    float noise_sd;            /* 0: 0.15 times the range of the sample; sd of the noise */
+    const float *noise;        /* NULL: drawn; [n, n_samples, input] to be added instead */
+    uint64_t seed;             /* 0: seed 0; of the noise */
+    int batch;                 /* 0: 32, or fewer under a memory limit; passes run at once */
+} interp_attribute_desc;
+
+/* What is known of one sample's attribution. */
+typedef struct interp_attribution {
+    int target;             /* the output explained; -1 for the sum */
+    double output;          /* f(x) */
+    double baseline_output; /* f(x0) */
+    double residual; /* sum of the attribution minus (f(x) - f(x0)); 0 for a complete method */
+    int passes;      /* forward and backward passes spent on it */
+} interp_attribution;
+
+/* Attributes an output of a network with one input to the numbers of that input.
+   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory does not grow with n_steps or
+   n_samples. No softmax is added or taken away: the output is explained as it is.
+   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
+   NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
+   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample.
+   Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
+   weights that sum to 1. Tests: integrated_gradients_sum_to_the_output_difference,
+   gradient_methods_match_the_references. */
+INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
+                                          const interp_attribute_desc *desc, float *out,
+                                          interp_attribution *report);
+
+/* Bytes interp_attribute takes from the context at most, for n samples.
+   Test: attribution_bytes_are_a_bound_independent_of_steps. */
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes);
+
+/* Kinds of baseline. */
+typedef enum interp_baseline_kind {
+    INTERP_BASELINE_ZERO,
+    INTERP_BASELINE_MEAN, /* mean of each sample, per channel */
+    INTERP_BASELINE_MIN,  /* smallest number of all samples */
+    INTERP_BASELINE_MAX,  /* largest number of all samples */
+    INTERP_BASELINE_BLUR, /* each image under a Gaussian of an eighth of its height */
+    INTERP_BASELINE_NOISE /* uniform between the smallest and the largest number */
+} interp_baseline_kind;
+
+/* Fills out[n, sample] with baselines for x[n, sample]; sample: shape of one. BLUR needs [C,H,W].
+   Test: baselines_are_what_they_say. */
+INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind kind, const float *x,
+                                         int n, const interp_shape *sample, uint64_t seed,
+                                         float *out);
+
+/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
+   for the trapezoid. Test: quadrature_integrates_polynomials. */
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight);
+
+/* Options of interp_canonical. */
+typedef struct interp_canonical_desc {
+    int steps;       /* 0: 256 */
+    float lr;        /* 0: 0.05 of the range; of Adam */
+    float low, high; /* 0 and 0: 0 and 1; numbers of the input stay within */
+    float tv;        /* 0: 0.02; weight of total variation, in units of the loss; negative: none */
+    float l2;        /* 0: 0.001; pull towards `low`; negative: none */
+    int jitter;      /* 0: 1 pixel each step; negative: none */
+    uint64_t seed;   /* 0: seed 0; of the start and the jitter */
+} interp_canonical_desc;
+
+/* An input for each class that the network takes for that class as surely as can be: gradient ascent
+   on the log-probability with Adam, clamping, total variation and jitter.
+   out: [K, input]; probability: NULL or [K], softmax probability of the class reached, without
+   jitter. Errors: as interp_attribute. Cost: `steps` passes over a batch of K.
+   Paper: Simonyan et al. 2013; Mahendran and Vedaldi 2015. Test:
+   canonical_inputs_reach_their_class. */
+INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
+                                          float *out, float *probability);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* INTERP_NO_ATTR */
 /* >>view/view.h                                                                               */
 /* ---- view: colour maps, pictures, charts, panels, reports ------------------------------------ */
 
@@ -2874,10 +3014,9 @@ typedef struct interp_panel_desc {
     int rows, cols;                 /* 1..1000 each */
     const char *const *row_labels;  /* [rows]; NULL: none */
     const char *const *col_labels;  /* [cols]; NULL: none */
-    int cell_size;            /* 0: 32 to 112 by the number of columns; pixels of a cell's width */
+    int cell_size;            /* 0: 32 to 160 by the number of columns; pixels across a cell */
     interp_panel_range range; /* 0: each cell its own */
-    bool colour_bars;         /* false: none; true: one at the right of each row whose cells share
-                                      a range (ROW, ALL or the same min and max) */
+    bool colour_bars;         /* false: none; true: beside each row whose cells share a range */
 } interp_panel_desc;
 
 /* Draws a grid of small pictures with labels: saliency panels, canonical inputs, learned features.
@@ -10609,7 +10748,6 @@ typedef struct itp_plan {
     int *root;       /* [n_values]: the value whose memory this one uses */
     int *first;      /* [n_values]: when a root is first written */
     int *last;       /* [n_values]: when a root is last read */
-    bool *back_read; /* [n_values]: a backward step reads the numbers */
     int *order;      /* [n_items]: by falling size */
     itp_item *items;
     int n_items;
@@ -10703,14 +10841,6 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         p->root[v] = v;
         p->first[v] = p->last[v] = -1;
     }
-    for (int i = 0; i < n; i++) { /* numbers that backward steps read */
-        const itp_node *node = &net->nodes[i];
-        const unsigned flags = itp_op_row(node->op)->flags;
-        if (!w->runs_back[i]) continue;
-        if (flags & ITP_NEEDS_Y) p->back_read[node->out] = true;
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
-            p->back_read[node->in[k]] = true;
-    }
     for (int i = 0; i < n; i++) {
         const itp_node *node = &net->nodes[i];
         if (!w->runs[i]) continue;
@@ -10746,18 +10876,15 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
 ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int value, int node,
                          bool gradient)
 {
-    if (p->items) {
-        itp_item *item = &p->items[p->n_items];
-        item->bytes = itp_round_up(itp_mul_size(floats, sizeof(float)), ITP_CACHE_LINE);
-        item->offset = 0;
-        item->begin = begin, item->end = end;
-        item->value = value, item->node = node;
-        item->gradient = gradient;
-    }
-    p->n_items++;
+    itp_item *item = &p->items[p->n_items++];
+    item->bytes = itp_round_up(itp_mul_size(floats, sizeof(float)), ITP_CACHE_LINE);
+    item->offset = 0;
+    item->begin = begin, item->end = end;
+    item->value = value, item->node = node;
+    item->gradient = gradient;
 }
 
-/* Everything that needs memory, with its lifetime; only counted while there is no array. */
+/* Everything that needs memory, with its lifetime. */
 ITP_FN void itp_plan_items(itp_plan *p)
 {
     interp_workspace *w = p->w;
@@ -10769,7 +10896,8 @@ ITP_FN void itp_plan_items(itp_plan *p)
             itp_plan_add(p, itp_count(&w->shape[v]), p->first[v], p->last[v], v, -1, false);
     for (int v = 0; v < net->n_values; v++) {
         if (!w->needs_grad[v] || net->values[v].kind == ITP_PARAM) continue;
-        int begin = v == w->target ? n : end, last = end; /* from the last consumer's step on */
+        /* from the last consumer's step on; seeds and zeroes are written before the first */
+        int begin = v == w->target || w->unwritten[v] ? n : end, last = end;
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
                 if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
@@ -10898,36 +11026,36 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
     }
 }
 
-/* Makes the plan of a workspace whose arrays are there. */
-ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p, void **temporary)
+/* The plan's own arrays, in the arena. */
+ITP_FN void itp_plan_layout(itp_arena *a, itp_plan *p, const interp_net *net)
 {
-    const interp_net *net = w->net;
-    itp_arena a = {NULL, 0};
-    const size_t v = (size_t)net->n_values;
-    const size_t most = 2 * v + (size_t)net->n_nodes;
-    memset(p, 0, sizeof *p);
+    const size_t v = (size_t)net->n_values, most = 2 * v + (size_t)net->n_nodes;
+    p->root = (int *)itp_arena_alloc(a, v * sizeof *p->root);
+    p->first = (int *)itp_arena_alloc(a, v * sizeof *p->first);
+    p->last = (int *)itp_arena_alloc(a, v * sizeof *p->last);
+    p->items = (itp_item *)itp_arena_alloc(a, most * sizeof *p->items);
+    p->order = (int *)itp_arena_alloc(a, most * sizeof *p->order);
+}
+
+/* Makes the plan of a workspace whose arrays, like the plan's, are there and zero. */
+ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
+{
     p->w = w;
-    *temporary = NULL;
     ITP_TRY(itp_plan_shapes(w));
     ITP_TRY(itp_plan_runs(w));
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
-        p->root = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->first = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->last = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->back_read = (bool *)itp_arena_alloc(&a, v * sizeof(bool));
-        p->items = (itp_item *)itp_arena_alloc(&a, most * sizeof(itp_item));
-        p->order = (int *)itp_arena_alloc(&a, most * sizeof(int));
-        if (pass) break;
-        a.base = (char *)itp_calloc(w->ctx, 1, a.used);
-        if (!a.base) return INTERP_NO_MEMORY;
-    }
-    *temporary = a.base;
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);
     itp_plan_place(p);
     return INTERP_OK;
+}
+
+/* An input or what a node makes, by name; parameters and constants have no numbers per sample. */
+ITP_FN int itp_find_numbers(const interp_net *net, const char *name)
+{
+    const int v = itp_find(net, name);
+    if (v < 0) return -1;
+    return net->values[v].kind == ITP_INPUT || net->values[v].kind == ITP_ACTIVATION ? v : -1;
 }
 
 ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
@@ -10948,50 +11076,50 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
     w->kept = -1;
-    if (w->desc.output && (w->target = itp_find(net, w->desc.output)) < 0)
+    if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"", net->name,
                         w->desc.output);
-    if (w->desc.keep && (w->kept = itp_find(net, w->desc.keep)) < 0)
+    if (w->desc.keep && (w->kept = itp_find_numbers(net, w->desc.keep)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"", net->name,
                         w->desc.keep);
     return INTERP_OK;
 }
 
-/* The whole layout, from a workspace that is only a description: with `keep`, the workspace itself;
-   else only its size. */
-ITP_FN interp_status itp_workspace_plan(interp_workspace *w, size_t *bytes, interp_workspace **keep)
+/* Bytes of a workspace's arrays, and with those of its plan behind them. */
+ITP_FN size_t itp_plan_bytes(interp_workspace *w, itp_plan *p, size_t *arrays)
 {
-    interp_ctx *ctx = w->ctx;
     itp_arena a = {NULL, 0};
+    itp_workspace_layout(&a, w, w->net);
+    *arrays = a.used;
+    itp_plan_layout(&a, p, w->net);
+    return a.used;
+}
+
+/* The whole layout in one block: the arrays, behind them the plan, and over the plan, which is needed
+   only until everything has its place, what running takes. A block of *bytes gets the workspace;
+   with `block` NULL the bytes are found by planning in memory of its own, which is never more. */
+ITP_FN interp_status itp_workspace_plan(interp_workspace *w, char *block, size_t *bytes)
+{
     itp_plan plan;
-    void *temporary = NULL;
-    itp_workspace_layout(&a, w, w->net);
-    const size_t arrays = a.used;
-    char *meta = (char *)itp_calloc(ctx, 1, arrays); /* arrays for planning, copied afterwards */
-    if (!meta) return INTERP_NO_MEMORY;
-    a.base = meta, a.used = 0;
-    itp_workspace_layout(&a, w, w->net);
-    interp_status status = itp_plan_make(w, &plan, &temporary);
+    size_t arrays;
+    const size_t least = itp_plan_bytes(w, &plan, &arrays);
+    char *own = block ? NULL : (char *)interp_alloc(w->ctx, least);
+    itp_arena a = {block ? block : own, 0};
+    if (!a.base) return INTERP_NO_MEMORY;
+    memset(a.base, 0, least);
+    interp_workspace *placed = itp_workspace_layout(&a, w, w->net);
+    itp_plan_layout(&a, &plan, w->net);
+    const interp_status status = itp_plan_make(w, &plan);
     if (!status) {
-        itp_arena count = {NULL, arrays};
-        itp_workspace_memory(&count, w, &plan);
-        *bytes = itp_alloc_cost(count.used);
-        if (keep) {
-            char *block = (char *)interp_alloc(ctx, count.used);
-            if (!block) status = INTERP_NO_MEMORY;
-            else {
-                memcpy(block, meta, arrays);
-                count.base = block;
-                count.used = 0;
-                *keep = itp_workspace_layout(&count, w, w->net);
-                itp_workspace_memory(&count, w, &plan);
-                itp_workspace_point(w, &plan);
-                **keep = *w;
-            }
-        }
+        itp_arena run = {block, arrays};
+        itp_workspace_memory(&run, w, &plan);
+        *bytes = itp_max_size(least, run.used);
     }
-    interp_free(ctx, temporary);
-    interp_free(ctx, meta);
+    if (!status && block) {
+        itp_workspace_point(w, &plan);
+        *placed = *w;
+    }
+    interp_free(w->ctx, own);
     return status;
 }
 
@@ -10999,8 +11127,11 @@ INTERP_API interp_status interp_workspace_bytes(interp_ctx *ctx, const interp_ne
                                                 const interp_workspace_desc *desc, size_t *bytes)
 {
     interp_workspace w;
+    size_t block;
     ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
-    return itp_workspace_plan(&w, bytes, NULL);
+    ITP_TRY(itp_workspace_plan(&w, NULL, &block));
+    *bytes = itp_alloc_cost(block);
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net *net,
@@ -11010,7 +11141,13 @@ INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net 
     interp_workspace w;
     size_t bytes;
     ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
-    return itp_workspace_plan(&w, &bytes, workspace);
+    ITP_TRY(itp_workspace_plan(&w, NULL, &bytes));
+    char *block = (char *)interp_alloc(ctx, bytes);
+    if (!block) return INTERP_NO_MEMORY;
+    const interp_status status = itp_workspace_plan(&w, block, &bytes);
+    if (status) interp_free(ctx, block);
+    else *workspace = (interp_workspace *)(void *)block;
+    return status;
 }
 
 INTERP_API void interp_workspace_free(interp_workspace *workspace)
@@ -11100,16 +11237,47 @@ INTERP_API interp_shape interp_workspace_kept_shape(const interp_workspace *w)
     return w->kept >= 0 ? w->shape[w->kept] : none;
 }
 
-/* The largest batch up to `most` whose workspace fits what memory is left; 0 with the error set when
-   not even one sample does. A fixed batch is all or nothing. */
-ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, interp_workspace_desc desc, int most)
+/* What a run over many samples takes. */
+typedef struct itp_fit {
+    interp_workspace_desc work; /* its batch is what is looked for */
+    int n;          /* samples in all; those left over after whole batches get a workspace too */
+    int most;       /* largest batch */
+    bool divides;   /* batches must divide `most`, and what n leaves over that comes in pieces too */
+    size_t floats;  /* further numbers per sample of a batch */
+    size_t reserve; /* further bytes */
+} itp_fit;
+
+/* Samples left over when batches of `batch` are taken out of all of them. */
+ITP_FN int itp_fit_rest(const itp_fit *f, int batch)
+{
+    return (f->divides ? f->n % f->most : f->n) % batch;
+}
+
+ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
+                                   size_t *bytes)
+{
+    interp_workspace_desc w = f->work;
+    const int rest = itp_fit_rest(f, batch);
+    size_t more = 0;
+    w.batch = batch;
+    ITP_TRY(interp_workspace_bytes(ctx, net, &w, bytes));
+    w.batch = rest;
+    if (rest) ITP_TRY(interp_workspace_bytes(ctx, net, &w, &more));
+    *bytes = itp_add_size(itp_add_size(*bytes, more), f->reserve);
+    if (f->floats)
+        more = itp_alloc_cost(itp_mul_size(itp_mul_size(f->floats, (size_t)batch), sizeof(float)));
+    if (f->floats) *bytes = itp_add_size(*bytes, more);
+    return INTERP_OK;
+}
+
+/* The largest batch with which all of it fits what memory is left; 0 with the error set when not even
+   one sample does. A fixed batch is all or nothing. */
+ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
     const size_t limit = ctx->memory.limit;
-    if (net->fixed_batch) most = net->fixed_batch;
-    for (int batch = itp_max(1, most);; batch = batch / 2) {
+    for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
         size_t bytes = 0;
-        desc.batch = batch;
-        if (interp_workspace_bytes(ctx, net, &desc, &bytes)) return 0;
+        if (itp_fit_bytes(ctx, net, f, batch, &bytes)) return 0;
         if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
@@ -11117,42 +11285,57 @@ ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, interp_workspac
                      itp_add_size(ctx->memory.used, bytes));
             return 0;
         }
+        do k++;
+        while (f->divides && f->most % k);
+        batch = f->divides ? f->most / k : batch / 2;
     }
+}
+
+/* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
+ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
+                                  interp_workspace *work[2])
+{
+    interp_workspace_desc w = f->work;
+    w.batch = batch;
+    ITP_TRY(interp_workspace_new(ctx, net, &w, &work[0]));
+    w.batch = itp_fit_rest(f, batch);
+    return w.batch ? interp_workspace_new(ctx, net, &w, &work[1]) : INTERP_OK;
 }
 
 INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, float *y)
 {
     interp_ctx *ctx = net->ctx;
+    itp_fit fit;
+    interp_workspace *w = NULL;
+    float *last = NULL; /* a batch filled up with repeats of the last sample */
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has %d inputs: use a workspace",
                         net->name, net->n_inputs);
     if (n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d samples to predict", n);
-    interp_workspace_desc d;
-    memset(&d, 0, sizeof d);
-    d.batch = itp_fit_batch(ctx, net, d, itp_min(n, 64));
-    if (!d.batch) return INTERP_NO_MEMORY;
-    interp_workspace *w = NULL;
-    ITP_TRY(interp_workspace_new(ctx, net, &d, &w));
     const interp_shape in = interp_net_input_shape(net, 0);
-    const size_t row = interp_shape_size(&in), out = interp_workspace_target_size(w);
-    float *last = NULL; /* a batch filled up with repeats of the last sample */
-    interp_status status = INTERP_OK;
-    for (int at = 0; at < n && !status; at += d.batch) {
-        const int some = itp_min(d.batch, n - at);
+    const size_t row = interp_shape_size(&in);
+    memset(&fit, 0, sizeof fit);
+    fit.most = itp_min(n, 64);
+    fit.floats = row;
+    const int batch = fit.work.batch = itp_fit_batch(ctx, net, &fit);
+    if (!batch) return ctx->status;
+    interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
+    if (!status && n % batch) {
+        last = (float *)interp_alloc(ctx, itp_mul_size((size_t)batch * row, sizeof *last));
+        if (!last) status = INTERP_NO_MEMORY;
+    }
+    for (int at = 0; at < n && !status; at += batch) {
+        const int some = itp_min(batch, n - at);
         const float *from = x + (size_t)at * row;
-        if (some < d.batch) {
-            last = (float *)interp_alloc(ctx, itp_mul_size((size_t)d.batch * row, sizeof *last));
-            if (!last) {
-                status = INTERP_NO_MEMORY;
-                break;
-            }
-            for (int i = 0; i < d.batch; i++)
-                memcpy(last + (size_t)i * row, from + (size_t)itp_min(i, some - 1) * row,
-                       row * sizeof *last);
-            from = last;
-        }
+        for (int i = 0; some < batch && i < batch; i++)
+            memcpy(last + (size_t)i * row, from + (size_t)itp_min(i, some - 1) * row,
+                   row * sizeof *last);
+        if (some < batch) from = last;
         status = interp_forward(w, &from);
         if (status) break;
+        const size_t out = interp_workspace_target_size(w);
         const float *got = interp_workspace_target(w);
         if (!itp_is_finite(got, (size_t)some * out))
             status = itp_fail(ctx, INTERP_NOT_FINITE,
@@ -12435,24 +12618,36 @@ ITP_FN interp_status itp_trainer_memory(interp_trainer *t)
         t->second = (float *)itp_calloc(ctx, n, sizeof(float));
         if (!t->second) return INTERP_NO_MEMORY;
     }
-    ITP_TRY(itp_trainer_rules(t));
-    t->micro = itp_fit_batch(ctx, t->net, itp_trainer_work(t, d->batch), d->batch);
+    return itp_trainer_rules(t);
+}
+
+/* The workspaces, in pieces of a batch if whole ones do not fit. n: samples of an epoch, 0 when not
+   known; reserve: bytes that must stay free. */
+ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
+{
+    interp_ctx *ctx = t->ctx;
+    const interp_train_desc *d = &t->desc;
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work = itp_trainer_work(t, d->batch);
+    fit.n = n, fit.most = d->batch, fit.divides = true;
+    fit.floats = (size_t)t->outputs, fit.reserve = reserve;
+    t->micro = itp_fit_batch(ctx, t->net, &fit);
     if (!t->micro) return ctx->status;
     if (t->micro < d->batch && itp_has_batch_norm(t->net))
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "train: a batch of %d does not fit the memory limit of %zu bytes, and batch "
                         "normalisation forbids cutting it: use batches of %d or a higher limit",
                         d->batch, ctx->memory.limit, t->micro);
-    const interp_workspace_desc w = itp_trainer_work(t, t->micro);
-    ITP_TRY(interp_workspace_new(ctx, t->net, &w, &t->work[0]));
-    t->outputs = (int)interp_workspace_target_size(t->work[0]);
+    ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
     t->seed = (float *)interp_alloc(
         ctx, itp_mul_size((size_t)t->micro * (size_t)t->outputs, sizeof(float)));
     return t->seed ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
-INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_desc *desc,
-                                            int64_t total_steps, interp_trainer **out)
+/* A trainer without its workspaces. */
+ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc *desc,
+                                       int64_t total_steps, interp_trainer **out)
 {
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
@@ -12469,8 +12664,22 @@ INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_
     t->net = net;
     t->desc = d;
     t->total_steps = total_steps;
-    t->logits = net->values[itp_logits_value(net, d.loss)].name;
+    const int logits = itp_logits_value(net, d.loss);
+    const interp_shape sample = itp_sample_shape(net, logits);
+    t->logits = net->values[logits].name;
+    t->outputs = (int)interp_shape_size(&sample);
     const interp_status status = itp_trainer_memory(t);
+    if (status) interp_trainer_free(t);
+    else *out = t;
+    return status;
+}
+
+INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_desc *desc,
+                                            int64_t total_steps, interp_trainer **out)
+{
+    interp_trainer *t;
+    ITP_TRY(itp_trainer_begin(net, desc, total_steps, &t));
+    const interp_status status = itp_trainer_open(t, 0, 0);
     if (status) interp_trainer_free(t);
     else *out = t;
     return status;
@@ -13039,7 +13248,660 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
 #endif
 #ifndef INTERP_NO_ATTR
 /* >>attr/attribute.c                                                                          */
+/* ---- attr/attribute.c: gradient methods, streamed ------------------------------------------------- */
+
+INTERP_API const char *interp_method_name(interp_method method)
+{
+    static const char *const names[] = {"saliency",    "input_x_gradient", "integrated_gradients",
+                                        "smooth_grad", "smooth_grad_sq",   "var_grad"};
+    return (unsigned)method < INTERP_METHOD_COUNT ? names[method] : "?";
+}
+
+INTERP_API interp_method interp_method_from_name(const char *name)
+{
+    int m = 0;
+    while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
+    return (interp_method)m;
+}
+
+/* ---- integration rules */
+
+/* Roots of the Legendre polynomial by Newton's method from Tricomi's estimate. */
+ITP_FN void itp_gauss_legendre(int n, double *at, double *weight)
+{
+    for (int i = 0; i < (n + 1) / 2; i++) {
+        double x = cos(3.14159265358979323846 * (i + 0.75) / (n + 0.5)), slope = 1;
+        for (int round = 0; round < 100; round++) {
+            double p = 1, before = 0; /* P_k and P_{k-1} at x */
+            for (int k = 1; k <= n; k++) {
+                const double next = ((2 * k - 1) * x * p - (k - 1) * before) / k;
+                before = p;
+                p = next;
+            }
+            slope = n * (x * p - before) / (x * x - 1);
+            const double step = p / slope;
+            x -= step;
+            if (fabs(step) < 1e-15) break;
+        }
+        const double w = 1 / ((1 - x * x) * slope * slope);
+        at[i] = 0.5 * (1 - x), at[n - 1 - i] = 0.5 * (1 + x);
+        weight[i] = weight[n - 1 - i] = w;
+    }
+}
+
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight)
+{
+    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule", n);
+    if (rule == INTERP_GAUSS_LEGENDRE) {
+        itp_gauss_legendre(n, at, weight);
+        return INTERP_OK;
+    }
+    for (int i = 0; i < n; i++) {
+        weight[i] = 1.0 / n;
+        switch (rule) {
+        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
+        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
+        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
+        case INTERP_RIEMANN_TRAPEZOID:
+            at[i] = (double)i / (n - 1);
+            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
+            break;
+        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
+        }
+    }
+    return INTERP_OK;
+}
+
+/* ---- one run: points (sample, step) go through the network batch by batch */
+
+typedef struct itp_attr {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_attribute_desc d; /* defaults filled in */
+    const float *x;
+    int n, points; /* samples, and points of each */
+    size_t size;   /* numbers of one input */
+    int outputs, batch;
+    interp_workspace *w;
+    double *at, *weight;  /* [points] of integrated gradients */
+    float *in, *seed;     /* [batch, size], [batch, outputs] */
+    double *sum, *square; /* [size]: of the sample at hand */
+    float *result;        /* [n, size] */
+    interp_attribution *report;
+    int filled;  /* points waiting in `in` */
+    int first;   /* number of the first of them, counted over all samples */
+    double done; /* passes, for the progress hook */
+} itp_attr;
+
+ITP_FN bool itp_attr_smooth(const itp_attr *a)
+{
+    return a->d.method >= INTERP_SMOOTH_GRAD;
+}
+
+ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
+{
+    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
+    a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
+    a->result = itp_arena_floats(m, itp_mul_size(n, a->size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+}
+
+ITP_FN const float *itp_attr_baseline(const itp_attr *a, int sample)
+{
+    if (!a->d.baseline) return NULL;
+    return a->d.baseline + (a->d.n_baselines > 1 ? (size_t)sample * a->size : 0);
+}
+
+/* The output of a slot that is explained. */
+ITP_FN double itp_attr_output(const itp_attr *a, const float *y, int target)
+{
+    double sum = 0;
+    if (target >= 0) return (double)y[target];
+    for (int k = 0; k < a->outputs; k++) sum += (double)y[k];
+    return sum;
+}
+
+/* Fills up a batch that must have its size: a fixed one, or the last. */
+ITP_FN void itp_attr_pad(itp_attr *a)
+{
+    for (int i = a->filled; i < a->batch; i++)
+        memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
+}
+
+ITP_FN interp_status itp_attr_forward(itp_attr *a)
+{
+    const float *in = a->in;
+    itp_attr_pad(a);
+    ITP_TRY(interp_forward(a->w, &in));
+    const float *y = interp_workspace_target(a->w);
+    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "attribution: the network's output is NaN or infinite: look for such numbers "
+                        "in its weights");
+    return INTERP_OK;
+}
+
+/* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
+ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
+{
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        for (int i = 0; i < a->filled; i++) {
+            float *to = a->in + (size_t)i * a->size;
+            const float *x0 = itp_attr_baseline(a, at + i);
+            if (!which) memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
+            else if (x0) memcpy(to, x0, a->size * sizeof *to);
+            else memset(to, 0, a->size * sizeof *to);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        for (int i = 0; i < a->filled; i++) {
+            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
+            interp_attribution *r = &a->report[at + i];
+            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                r->target = interp_argmax(y, a->outputs);
+            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+        }
+        a->done += a->filled;
+        ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
+                             (double)a->n * (a->points + 2), (double)NAN));
+    }
+    a->filled = 0;
+    return INTERP_OK;
+}
+
+/* The point of a sample's path, or a noisy copy of it. */
+ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    if (a->d.method == INTERP_INTEGRATED_GRADIENTS) {
+        for (size_t i = 0; i < a->size; i++) {
+            const double from = x0 ? (double)x0[i] : 0;
+            to[i] = (float)(from + a->at[point] * ((double)x[i] - from));
+        }
+    } else if (itp_attr_smooth(a)) {
+        const size_t row = ((size_t)sample * (size_t)a->points + (size_t)point) * a->size;
+        const float sd = a->d.noise_sd > 0 ? a->d.noise_sd : (float)a->report[sample].residual;
+        for (size_t i = 0; i < a->size; i++)
+            to[i] = x[i] + (a->d.noise ? a->d.noise[row + i]
+                                       : sd * interp_random_normal(a->d.seed, 0x3000000u, row + i));
+    } else {
+        memcpy(to, x, a->size * sizeof *to);
+    }
+}
+
+/* A sample whose points are all in: its attribution and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *out = a->result + (size_t)sample * a->size;
+    interp_attribution *r = &a->report[sample];
+    double total = 0;
+    for (size_t i = 0; i < a->size; i++) {
+        const double mean = a->sum[i] / a->points;
+        double v = a->sum[i];
+        switch (a->d.method) {
+        case INTERP_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
+        case INTERP_INPUT_X_GRADIENT: v *= (double)x[i]; break;
+        case INTERP_INTEGRATED_GRADIENTS:
+            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
+            break;
+        case INTERP_SMOOTH_GRAD: v = mean; break;
+        case INTERP_SMOOTH_GRAD_SQ: v = a->square[i] / a->points; break;
+        case INTERP_VAR_GRAD: v = a->square[i] / a->points - mean * mean; break;
+        case INTERP_METHOD_COUNT: break;
+        }
+        out[i] = (float)v;
+        total += v;
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    r->passes = a->points + 2;
+}
+
+/* Runs the points that wait and adds up their gradients, sample after sample. */
+ITP_FN interp_status itp_attr_flush(itp_attr *a)
+{
+    if (!a->filled) return INTERP_OK;
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) {
+        const int target = a->report[(a->first + i) / a->points].target;
+        float *seed = a->seed + (size_t)i * (size_t)a->outputs;
+        if (target >= 0) seed[target] = 1;
+        else itp_fill(seed, (size_t)a->outputs, 1);
+    }
+    ITP_TRY(interp_backward(a->w, a->seed));
+    const float *grad = interp_workspace_input_grad(a->w, 0);
+    for (int i = 0; i < a->filled; i++, grad += a->size) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        if (point == 0) {
+            memset(a->sum, 0, a->size * sizeof *a->sum);
+            memset(a->square, 0, a->size * sizeof *a->square);
+        }
+        const double w = a->d.method == INTERP_INTEGRATED_GRADIENTS ? a->weight[point] : 1;
+        for (size_t j = 0; j < a->size; j++) a->sum[j] += w * (double)grad[j];
+        if (a->d.method == INTERP_SMOOTH_GRAD_SQ || a->d.method == INTERP_VAR_GRAD)
+            for (size_t j = 0; j < a->size; j++) a->square[j] += (double)grad[j] * (double)grad[j];
+        if (point == a->points - 1) itp_attr_finish(a, sample);
+    }
+    a->first += a->filled;
+    a->done += a->filled;
+    a->filled = 0;
+    return itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
+                        (double)a->n * (a->points + 2), (double)NAN);
+}
+
+ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
+                                       const interp_attribute_desc *desc)
+{
+    memset(a, 0, sizeof *a);
+    a->ctx = net->ctx;
+    a->net = net;
+    a->n = n;
+    if (desc) a->d = *desc;
+    interp_attribute_desc *d = &a->d;
+    if (!d->n_steps) d->n_steps = 50;
+    if (!d->n_samples) d->n_samples = 25;
+    if (!d->n_baselines) d->n_baselines = 1;
+    a->points = d->method == INTERP_INTEGRATED_GRADIENTS ? d->n_steps
+                : itp_attr_smooth(a)                     ? d->n_samples
+                                                         : 1;
+    if (net->n_inputs != 1)
+        return itp_fail(a->ctx, INTERP_UNSUPPORTED, "attribution: network \"%s\" has %d inputs, not one",
+                        net->name, net->n_inputs);
+    if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || a->points < 1 || d->batch < 0 ||
+        !(d->noise_sd >= 0) || (int64_t)n * a->points > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies",
+                        n, d->n_steps, d->n_samples);
+    if (d->n_baselines != 1 && d->n_baselines != n)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: %d baselines for %d samples: give one, or one for each",
+                        d->n_baselines, n);
+    const interp_shape in = interp_net_input_shape(net, 0), out = interp_net_output_shape(net, 0);
+    a->size = interp_shape_size(&in);
+    a->outputs = (int)interp_shape_size(&out);
+    return INTERP_OK;
+}
+
+/* The workspace the passes run in, the batch as large as wanted and as memory allows. */
+ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w)
+{
+    memset(w, 0, sizeof *w);
+    w->input_grads = true;
+    const int64_t all = (int64_t)a->n * a->points;
+    const int want = a->d.batch ? a->d.batch : 32;
+    a->batch = itp_fit_batch(a->ctx, a->net, *w, all < want ? (int)all : want);
+    if (!a->batch) return a->ctx->status;
+    w->batch = a->batch;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_targets(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: target labels were not given");
+    for (int i = 0; i < a->n; i++) {
+        int t = -1;
+        if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;
+        if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
+        if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
+            (t < 0 || t >= a->outputs))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of sample %d, but the network has outputs 0 to %d", t,
+                            i, a->outputs - 1);
+        a->report[i].target = t;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_run(itp_attr *a)
+{
+    ITP_TRY(itp_attr_targets(a));
+    if (a->d.method == INTERP_INTEGRATED_GRADIENTS)
+        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    ITP_TRY(itp_attr_outputs(a, 0));
+    ITP_TRY(itp_attr_outputs(a, 1));
+    for (int s = 0; itp_attr_smooth(a) && s < a->n; s++) { /* sd of each sample, until it is done */
+        const float *x = a->x + (size_t)s * a->size;
+        float low = x[0], high = x[0];
+        for (size_t i = 1; i < a->size; i++) {
+            low = x[i] < low ? x[i] : low;
+            high = x[i] > high ? x[i] : high;
+        }
+        a->report[s].residual = 0.15 * ((double)high - (double)low);
+    }
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    itp_arena count = {NULL, 0};
+    size_t work;
+    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
+    ITP_TRY(itp_attr_batch(&a, &w));
+    ITP_TRY(interp_workspace_bytes(net->ctx, net, &w, &work));
+    itp_attr_layout(&count, &a);
+    *bytes = itp_add_size(work, itp_alloc_cost(count.used));
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
+                                          const interp_attribute_desc *desc, float *out,
+                                          interp_attribution *report)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    itp_arena arena = {NULL, 0};
+    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
+    a.x = x;
+    const size_t size = (size_t)n * a.size;
+    if (!itp_is_finite(x, size) ||
+        (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
+        return itp_fail(a.ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    a.batch = 1;
+    itp_attr_layout(&arena, &a); /* what there must be whatever the batch */
+    const size_t limit = a.ctx->memory.limit, fixed = itp_alloc_cost(arena.used);
+    if (limit && fixed < limit) a.ctx->memory.limit = limit - fixed;
+    interp_status status = itp_attr_batch(&a, &w);
+    a.ctx->memory.limit = limit;
+    ITP_TRY(status);
+    arena.used = 0;
+    itp_attr_layout(&arena, &a);
+    char *block = (char *)interp_alloc(a.ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    arena.base = block, arena.used = 0;
+    itp_attr_layout(&arena, &a);
+    memset(a.report, 0, (size_t)n * sizeof *a.report);
+    status = interp_workspace_new(a.ctx, net, &w, &a.w);
+    if (!status) status = itp_attr_run(&a);
+    if (!status) {
+        memcpy(out, a.result, size * sizeof *out);
+        if (report) memcpy(report, a.report, (size_t)n * sizeof *report);
+    }
+    interp_workspace_free(a.w);
+    interp_free(a.ctx, block);
+    return status;
+}
+
+/* ---- baselines */
+
+/* Gaussian blur of one plane along one axis, edges repeated; weights[0..radius]. */
+ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, bool rows,
+                          const float *weights, int radius)
+{
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            double sum = 0;
+            for (int t = -radius; t <= radius; t++) {
+                const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
+                const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
+                sum += (double)weights[t < 0 ? -t : t] * (double)from[(size_t)sy * (size_t)width + (size_t)sx];
+            }
+            to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
+        }
+}
+
+ITP_FN interp_status itp_baseline_blur(interp_ctx *ctx, const float *x, size_t planes, int height,
+                                       int width, float *out)
+{
+    float weights[65];
+    const double sd = fmax(1, height / 8.0);
+    const int radius = itp_min(64, (int)(3 * sd));
+    double sum = 0;
+    for (int t = 0; t <= radius; t++) {
+        weights[t] = (float)exp(-0.5 * t * t / (sd * sd));
+        sum += (double)weights[t] * (t ? 2 : 1);
+    }
+    for (int t = 0; t <= radius; t++) weights[t] = (float)((double)weights[t] / sum);
+    const size_t area = (size_t)height * (size_t)width;
+    float *half = (float *)interp_alloc(ctx, area * sizeof *half);
+    if (!half) return INTERP_NO_MEMORY;
+    for (size_t p = 0; p < planes; p++) {
+        itp_blur_axis(x + p * area, half, height, width, true, weights, radius);
+        itp_blur_axis(half, out + p * area, height, width, false, weights, radius);
+    }
+    interp_free(ctx, half);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind kind, const float *x,
+                                         int n, const interp_shape *sample, uint64_t seed,
+                                         float *out)
+{
+    const size_t size = interp_shape_size(sample), all = (size_t)n * size;
+    const size_t channels = sample->rank == 3 ? (size_t)sample->dim[0] : 1;
+    const size_t area = size / itp_max_size(1, channels);
+    float low = all ? x[0] : 0, high = low;
+    for (size_t i = 0; i < all; i++) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    switch (kind) {
+    case INTERP_BASELINE_ZERO: itp_fill(out, all, 0); return INTERP_OK;
+    case INTERP_BASELINE_MIN: itp_fill(out, all, low); return INTERP_OK;
+    case INTERP_BASELINE_MAX: itp_fill(out, all, high); return INTERP_OK;
+    case INTERP_BASELINE_MEAN:
+        for (size_t p = 0; p < all; p += area)
+            itp_fill(out + p, area, (float)(ctx->k->sum(area, x + p) / (double)area));
+        return INTERP_OK;
+    case INTERP_BASELINE_NOISE:
+        for (size_t i = 0; i < all; i++)
+            out[i] = low + (high - low) * interp_random_uniform(seed, 0x3100000u, i);
+        return INTERP_OK;
+    case INTERP_BASELINE_BLUR:
+        if (sample->rank != 3)
+            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
+        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
+    }
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
+}
+#ifndef INTERP_NO_TRAIN
 /* >>attr/canonical.c                                                                          */
+/* ---- attr/canonical.c: what the network takes for each class -------------------------------------- */
+
+typedef struct itp_canonical {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_canonical_desc d; /* defaults filled in */
+    int classes, batch;
+    size_t size;
+    interp_shape shape;
+    interp_workspace *w;
+    float *x, *shown;    /* [batch, size]: the inputs, and as shifted for this step */
+    float *grad, *first, *second; /* [batch, size] */
+    float *seed;         /* [batch, classes] */
+    int32_t *labels;     /* [batch] */
+} itp_canonical;
+
+ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
+{
+    const size_t n = (size_t)c->batch * c->size;
+    float **const arrays[] = {&c->x, &c->shown, &c->grad, &c->first, &c->second};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = itp_arena_floats(m, n);
+    c->seed = itp_arena_floats(m, (size_t)c->batch * (size_t)c->classes);
+    c->labels = (int32_t *)itp_arena_alloc(m, (size_t)c->batch * sizeof(int32_t));
+}
+
+/* Copies every image moved by (dy, dx), edges repeated; adds back the other way round. */
+ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float *to, int dy, int dx,
+                                bool back)
+{
+    const int channels = c->shape.dim[0], h = c->shape.dim[1], w = c->shape.dim[2];
+    const size_t planes = (size_t)c->batch * (size_t)channels, area = (size_t)h * (size_t)w;
+    if (back) memset(to, 0, planes * area * sizeof *to);
+    for (size_t p = 0; p < planes; p++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                const int sy = itp_min(itp_max(y + dy, 0), h - 1), sx = itp_min(itp_max(x + dx, 0), w - 1);
+                const size_t a = p * area + (size_t)y * (size_t)w + (size_t)x;
+                const size_t b = p * area + (size_t)sy * (size_t)w + (size_t)sx;
+                if (back) to[b] += from[a];
+                else to[a] = from[b];
+            }
+}
+
+/* Gradient of total variation, by squares of differences of neighbours. */
+ITP_FN void itp_canonical_smooth(const itp_canonical *c)
+{
+    if (c->shape.rank != 3 || c->d.tv <= 0) return;
+    const int h = c->shape.dim[1], w = c->shape.dim[2];
+    const size_t planes = (size_t)c->batch * (size_t)c->shape.dim[0], area = (size_t)h * (size_t)w;
+    const double range = (double)c->d.high - (double)c->d.low;
+    const float scale = (float)(2 * (double)c->d.tv / (range * range));
+    for (size_t p = 0; p < planes; p++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                const size_t at = p * area + (size_t)y * (size_t)w + (size_t)x;
+                const size_t next[2] = {at + 1, at + (size_t)w};
+                for (int k = 0; k < 2; k++) {
+                    if (k ? y + 1 == h : x + 1 == w) continue;
+                    const float d = scale * (c->x[at] - c->x[next[k]]);
+                    c->grad[at] += d;
+                    c->grad[next[k]] -= d;
+                }
+            }
+}
+
+ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_class)
+{
+    const size_t n = (size_t)c->batch * c->size;
+    const bool image = c->shape.rank == 3 && c->d.jitter > 0;
+    int dy = 0, dx = 0;
+    if (image) {
+        const uint32_t span = 2 * (uint32_t)c->d.jitter + 1;
+        const uint64_t stream = 0x3200000u + (uint64_t)first_class, at = 2 * (uint64_t)step;
+        dy = (int)itp_random_below(c->d.seed, stream, at, span) - c->d.jitter;
+        dx = (int)itp_random_below(c->d.seed, stream, at + 1, span) - c->d.jitter;
+    }
+    if (image) itp_canonical_shift(c, c->x, c->shown, dy, dx, false);
+    else memcpy(c->shown, c->x, n * sizeof *c->x);
+    const float *in = c->shown;
+    ITP_TRY(interp_forward(c->w, &in));
+    interp_loss_grad(c->ctx, INTERP_CROSS_ENTROPY, interp_workspace_target(c->w), c->batch, c->classes,
+                     c->labels, NULL, 0, c->seed, NULL);
+    const size_t seeds = (size_t)c->batch * (size_t)c->classes;
+    c->ctx->k->scale_add(seeds, (float)c->batch, c->seed, 0, c->seed); /* each image its own loss */
+    ITP_TRY(interp_backward(c->w, c->seed));
+    const float *g = interp_workspace_input_grad(c->w, 0);
+    if (!itp_is_finite(g, n))
+        return itp_fail(c->ctx, INTERP_NOT_FINITE,
+                        "canonical: a gradient is NaN or infinite: look for such numbers in the weights");
+    if (image) itp_canonical_shift(c, g, c->grad, dy, dx, true);
+    else memcpy(c->grad, g, n * sizeof *g);
+    itp_canonical_smooth(c);
+    itp_update u;
+    memset(&u, 0, sizeof u);
+    u.lr = c->d.lr * (1 - 0.9f * (float)step / (float)c->d.steps);
+    u.beta1 = 0.9f, u.beta2 = 0.999f, u.epsilon = 1e-8f, u.grad_scale = 1;
+    u.correction1 = (float)(1 - pow((double)u.beta1, step + 1));
+    u.correction2 = (float)(1 - pow((double)u.beta2, step + 1));
+    for (size_t i = 0; i < n && c->d.l2 > 0; i++) c->grad[i] += 2 * c->d.l2 * (c->x[i] - c->d.low);
+    c->ctx->k->adam(n, c->x, c->grad, c->first, c->second, &u);
+    c->ctx->k->unary(ITP_CLIP, n, c->x, c->x, c->d.low, c->d.high);
+    return INTERP_OK;
+}
+
+/* Images of classes first .. first + batch. */
+ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, float *probability)
+{
+    const size_t n = (size_t)c->batch * c->size;
+    const int some = itp_min(c->batch, c->classes - first);
+    memset(c->first, 0, n * sizeof *c->first);
+    memset(c->second, 0, n * sizeof *c->second);
+    for (int i = 0; i < c->batch; i++) c->labels[i] = itp_min(first + i, c->classes - 1);
+    for (size_t i = 0; i < n; i++) /* faint noise, a tenth of the range */
+        c->x[i] = c->d.low + 0.1f * (c->d.high - c->d.low) *
+                                 interp_random_uniform(c->d.seed, 0x3300000u + (uint64_t)first, i);
+    for (int step = 0; step < c->d.steps; step++) {
+        ITP_TRY(itp_canonical_step(c, step, first));
+        ITP_TRY(itp_progress(c->ctx, "canonical inputs",
+                             (double)first / c->batch * c->d.steps + step + 1,
+                             (double)itp_div_up(c->classes, c->batch) * c->d.steps, (double)NAN));
+    }
+    const float *in = c->x;
+    ITP_TRY(interp_forward(c->w, &in));
+    const float *y = interp_workspace_target(c->w);
+    for (int i = 0; i < some; i++) {
+        float *p = c->seed + (size_t)i * (size_t)c->classes;
+        c->ctx->k->softmax((size_t)c->classes, y + (size_t)i * (size_t)c->classes, p);
+        probability[first + i] = p[first + i];
+    }
+    memcpy(out + (size_t)first * c->size, c->x, (size_t)some * c->size * sizeof *out);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
+                                          float *out, float *probability)
+{
+    interp_ctx *ctx = net->ctx;
+    itp_canonical c;
+    memset(&c, 0, sizeof c);
+    c.ctx = ctx;
+    c.net = net;
+    if (desc) c.d = *desc;
+    if (c.d.low == 0 && c.d.high == 0) c.d.high = 1;
+    if (!c.d.steps) c.d.steps = 256;
+    if (c.d.lr == 0) c.d.lr = 0.05f * (c.d.high - c.d.low);
+    if (c.d.tv == 0) c.d.tv = 0.02f;
+    if (c.d.l2 == 0) c.d.l2 = 0.001f;
+    if (c.d.jitter == 0) c.d.jitter = 1;
+    if (net->n_inputs != 1 || c.d.steps < 1 || !(c.d.high > c.d.low) || !(c.d.lr > 0))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "canonical: one input, at least one step, and low below high are needed");
+    interp_workspace_desc w;
+    memset(&w, 0, sizeof w);
+    w.input_grads = true;
+    const int logits = itp_logits_value(net, INTERP_CROSS_ENTROPY);
+    const interp_shape k = itp_sample_shape(net, logits);
+    w.output = net->values[logits].name;
+    c.classes = (int)interp_shape_size(&k);
+    c.shape = interp_net_input_shape(net, 0);
+    c.size = interp_shape_size(&c.shape);
+    c.batch = itp_fit_batch(ctx, net, w, itp_min(c.classes, 32));
+    if (!c.batch) return ctx->status;
+    w.batch = c.batch;
+    /* results apart, so that an error leaves the caller's arrays as they were */
+    const size_t size = (size_t)c.classes * c.size;
+    itp_arena arena = {NULL, 0};
+    float *images = NULL, *reached = NULL;
+    char *block = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        arena.used = 0;
+        itp_canonical_layout(&arena, &c);
+        images = itp_arena_floats(&arena, size);
+        reached = itp_arena_floats(&arena, (size_t)c.classes);
+        if (!pass && !(block = (char *)interp_alloc(ctx, arena.used))) return INTERP_NO_MEMORY;
+        arena.base = block;
+    }
+    interp_status status = interp_workspace_new(ctx, net, &w, &c.w);
+    for (int first = 0; first < c.classes && !status; first += c.batch)
+        status = itp_canonical_run(&c, first, images, reached);
+    if (!status) {
+        memcpy(out, images, size * sizeof *out);
+        if (probability) memcpy(probability, reached, (size_t)c.classes * sizeof *reached);
+    }
+    interp_workspace_free(c.w);
+    interp_free(ctx, block);
+    return status;
+}
+#endif
 #endif
 #ifndef INTERP_NO_VIEW
 /* >>view/colour.c                                                                             */

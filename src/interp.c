@@ -78,7 +78,9 @@ extern "C" {
 #endif
 #ifndef INTERP_NO_ATTR
 #include "attr/attribute.c"
+#ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"
+#endif
 #endif
 #ifndef INTERP_NO_VIEW
 #include "view/colour.c"

@@ -120,6 +120,12 @@ static const unsigned char jpeg_grey[161] = {
     255, 218, 0,   8,   1,  1,   0,   0,  63, 0,  135, 128, 255, 217,
 };
 
+static const unsigned char png_16_bit[75] = {
+    137, 80,  78,  71,  13,  10,  26, 10, 0,  0,   0,  13, 73,  72,  68,  82, 0,  0,  0,
+    2,   0,   0,   0,   2,   16,  0,  0,  0,  0,   7,  77, 142, 187, 0,   0,  0,  18, 73,
+    68,  65,  84,  120, 156, 99,  96, 96, 96, 100, 96, 96, 126, 241, 255, 63, 0,  5,  210,
+    2,   235, 129, 44,  143, 166, 0,  0,  0,  0,   73, 69, 78,  68,  174, 66, 96, 130};
+
 /* ---- a context whose allocator can be told to fail */
 
 static struct {
@@ -261,7 +267,8 @@ TEST(every_dtype_converts_to_float32)
         v.field[0] = p, v.field[1] = q;                                                            \
         interp_array_floats(&a, out);                                                              \
         CHECK(out[0] == (float)(p) && out[1] == (float)(q));                                       \
-        CHECK(itp_array_at(&a, 0) == (double)(p) && itp_array_at(&a, 1) == (double)(q));           \
+        CHECK(itp_array_at(&a, 0) == (double)v.field[0] &&                                         \
+              itp_array_at(&a, 1) == (double)v.field[1]);                                          \
     } while (0)
     CONVERTS(INTERP_FLOAT64, d, 1.5, -2e30);
     CONVERTS(INTERP_FLOAT32, f, 1.5f, -2e30f);
@@ -276,11 +283,14 @@ TEST(every_dtype_converts_to_float32)
     a.dtype = INTERP_BFLOAT16;
     v.us[0] = 0x3FC0, v.us[1] = 0xC000;
     interp_array_floats(&a, out);
-    CHECK(out[0] == 1.5f && out[1] == -2.0f);
+    CHECK(out[0] == 1.5f && out[1] == -2.0f && itp_array_at(&a, 0) == 1.5);
+    a.dtype = INTERP_FLOAT16;
+    v.us[0] = 0x3E00;
+    CHECK(itp_array_at(&a, 0) == 1.5);
     a.dtype = INTERP_BOOL;
     v.uc[0] = 1, v.uc[1] = 0;
     interp_array_floats(&a, out);
-    CHECK(out[0] == 1 && out[1] == 0);
+    CHECK(out[0] == 1 && out[1] == 0 && itp_array_at(&a, 0) == 1);
     CHECK_STR(interp_dtype_name(INTERP_BFLOAT16), "bfloat16");
     CHECK(interp_dtype_size(INTERP_UINT64) == 8 && interp_dtype_size(INTERP_BOOL) == 1);
     CHECK(interp_dtype_size(INTERP_DTYPE_COUNT) == 0);
@@ -929,7 +939,7 @@ TEST(cifar10_reads_records)
     make_cifar();
     REQUIRE_OK(ctx, interp_cifar10_parse(ctx, cifar, sizeof cifar, &d));
     CHECK(d.n == 20 && d.n_classes == 10 && d.shape.rank == 3 && d.shape.dim[2] == 32);
-    CHECK(d.y[13] == 3 && d.x[13 * 3072 + 7] == 20 / 255.0f);
+    CHECK(d.y[13] == 3 && d.x[13 * 3072 + 7] == (float)(20 / 255.0f));
     CHECK_STR(d.class_names[3], "cat");
     interp_dataset_free(ctx, &d);
     CHECK(interp_cifar10_parse(ctx, cifar, sizeof cifar - 1, &d) == INTERP_FORMAT);
@@ -963,7 +973,8 @@ TEST(images_decode_to_planes_between_0_and_1)
               a.shape.dim[1] == 4 && a.shape.dim[2] == 6);
         for (int c = 0; c < c_n; c++)
             for (int i = 0; i < 24; i++)
-                CHECK(((const float *)a.data)[c * 24 + i] == (float)(i * 5 + c * 50) / 255);
+                CHECK(((const float *)a.data)[c * 24 + i] ==
+                      (float)((float)(i * 5 + c * 50) / 255));
         interp_array_free(ctx, &a);
     }
     REQUIRE_OK(ctx, interp_image_file_read(ctx, at("p.png"), 1, &a));
@@ -973,6 +984,10 @@ TEST(images_decode_to_planes_between_0_and_1)
     CHECK(a.shape.dim[0] == 1 && a.shape.dim[1] == 16 && a.shape.dim[2] == 16);
     const double jpeg_step = 2.0 / 255; /* quantisation at quality 95 */
     CHECK_NEAR(((const float *)a.data)[77], 100 / 255.0, jpeg_step);
+    interp_array_free(ctx, &a);
+    static const float deep[4] = {0, 256 / 65535.0f, 1000 / 65535.0f, 1};
+    REQUIRE_OK(ctx, interp_image_file_parse(ctx, png_16_bit, sizeof png_16_bit, 0, &a));
+    CHECK(a.shape.dim[0] == 1 && memcmp(a.data, deep, sizeof deep) == 0);
     interp_array_free(ctx, &a);
     CHECK(interp_image_file_read(ctx, at("p.png"), 2, &a) == INTERP_BAD_ARGUMENT);
     CHECK(interp_image_file_parse(ctx, "not a picture", 13, 0, &a) == INTERP_FORMAT);
@@ -1133,7 +1148,7 @@ TEST(statistics_match_numpy)
         CHECK_NEAR(mean[k], mean_want[k], single);
         CHECK_NEAR(std[k], std_want[k], single);
     }
-    CHECK(min[0] == 4.3f && max[0] == 7.9f && min[3] == 0.1f && max[3] == 2.5f);
+    CHECK(min[0] == (float)4.3 && max[0] == (float)7.9 && min[3] == (float)0.1 && max[3] == 2.5f);
     interp_dataset_free(ctx, &d);
 }
 
@@ -1380,7 +1395,7 @@ TEST(data_open_reads_every_form)
     interp_dataset a, b;
     OPENS(spec("idx:", "idx", ""), 20, 8, 4);
     CHECK(a.shape.rank == 3 && a.shape.dim[0] == 1 && a.shape.dim[1] == 4);
-    CHECK(a.x[1] == 7 / 255.0f && a.y[5] == 1);
+    CHECK(a.x[1] == (float)(7 / 255.0f) && a.y[5] == 1);
     free_both(&a, &b);
     warning[0] = 0;
     OPENS(spec("idx:", "idx2", ""), 16, 4, 4);
@@ -1471,6 +1486,12 @@ TEST(data_open_says_what_is_wrong)
     REFUSED("table:x.csv", INTERP_BAD_ARGUMENT, "images=DIR");
     REFUSED(spec("idx:", "empty", ""), INTERP_IO, "no IDX files");
     REFUSED(spec("idx:", "absent", ""), INTERP_IO, "absent");
+    put_idx("idx3/other-images-idx3-ubyte", 3, 20, 4, 0);
+    put_idx("idx3/other-labels-idx1-ubyte", 1, 20, 0, 4);
+    REFUSED(spec("idx:", "idx3", ""), INTERP_IO, "several pairs");
+    remove(at("idx3/other-images-idx3-ubyte"));
+    snprintf(text, sizeof text, "table:%s,images=%s,label=0", at("eyes.csv"), at("eyes"));
+    REFUSED(text, INTERP_BAD_ARGUMENT, "same column");
     REFUSED(spec("cifar10:", "empty", ""), INTERP_IO, "test_batch.bin");
     REFUSED(spec("folder:", "empty", ""), INTERP_IO, "one per class");
     REFUSED(spec("npy:", "absent.npy", ""), INTERP_IO, "absent.npy");
@@ -1519,7 +1540,8 @@ TEST(npy_images_with_channels_last_are_recognised)
     CHECK(d.shape.dim[0] == 3 && d.shape.dim[1] == 5 && d.shape.dim[2] == 2);
     const uint8_t *p = (const uint8_t *)x.data;
     for (int c = 0; c < 3; c++)
-        for (int k = 0; k < 10; k++) CHECK(d.x[30 + c * 10 + k] == (float)p[30 + k * 3 + c] / 255);
+        for (int k = 0; k < 10; k++)
+            CHECK(d.x[30 + c * 10 + k] == (float)((float)p[30 + k * 3 + c] / 255));
     interp_dataset_free(ctx, &d);
     interp_array_free(ctx, &x);
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of this header, in parts and as 0xMMmmpp. */
 #define INTERP_VERSION_MAJOR 0
 #define INTERP_VERSION_MINOR 1
 #define INTERP_VERSION_PATCH 0
@@ -13,6 +14,8 @@
 #error "interp.h relies on NaN and infinity: compile without -ffast-math"
 #endif
 
+/* In front of every public function. Define INTERP_STATIC to keep them to one file, or INTERP_API
+   yourself, for example to export them from a shared library. */
 #if defined(INTERP_STATIC)
 #if defined(__GNUC__) || defined(__clang__)
 #define INTERP_API static __attribute__((unused))
@@ -23,6 +26,7 @@
 #define INTERP_API extern
 #endif
 
+/* Lets the compiler check format f against the arguments from a on. */
 #if defined(__GNUC__) || defined(__clang__)
 #define INTERP_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else

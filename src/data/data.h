@@ -273,7 +273,11 @@ INTERP_API interp_status interp_array_read(interp_ctx *ctx, const char *spec, in
      table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN]   a table that names image files
    each with [,size=HxW] to resize images. idx and cifar10 use their own test files; the others set
    20 % of every class aside for testing, chosen by `seed`. Bytes of images are scaled to 0..1.
-   BAD_ARGUMENT for a form it does not know lists them. Test: data_open_reads_every_form. */
+   Where only one of training and test set is there, it is divided like the others. Tables: a column
+   called "id" and empty columns are left out. npy: uint8 [n,H,W,C] with C 1, 3 or 4 is recognised.
+   Such decisions go to the log hook. BAD_ARGUMENT for an unknown form lists the known ones;
+   NOT_FINITE names the sample. digits and iris are in examples/data, not here.
+   Test: data_open_reads_every_form. */
 INTERP_API interp_status interp_data_open(interp_ctx *ctx, const char *spec, uint64_t seed,
                                           interp_dataset *train, interp_dataset *test);
 

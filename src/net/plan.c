@@ -13,7 +13,6 @@ typedef struct itp_plan {
     int *root;       /* [n_values]: the value whose memory this one uses */
     int *first;      /* [n_values]: when a root is first written */
     int *last;       /* [n_values]: when a root is last read */
-    bool *back_read; /* [n_values]: a backward step reads the numbers */
     int *order;      /* [n_items]: by falling size */
     itp_item *items;
     int n_items;
@@ -107,14 +106,6 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         p->root[v] = v;
         p->first[v] = p->last[v] = -1;
     }
-    for (int i = 0; i < n; i++) { /* numbers that backward steps read */
-        const itp_node *node = &net->nodes[i];
-        const unsigned flags = itp_op_row(node->op)->flags;
-        if (!w->runs_back[i]) continue;
-        if (flags & ITP_NEEDS_Y) p->back_read[node->out] = true;
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
-            p->back_read[node->in[k]] = true;
-    }
     for (int i = 0; i < n; i++) {
         const itp_node *node = &net->nodes[i];
         if (!w->runs[i]) continue;
@@ -150,18 +141,15 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
 ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int value, int node,
                          bool gradient)
 {
-    if (p->items) {
-        itp_item *item = &p->items[p->n_items];
-        item->bytes = itp_round_up(itp_mul_size(floats, sizeof(float)), ITP_CACHE_LINE);
-        item->offset = 0;
-        item->begin = begin, item->end = end;
-        item->value = value, item->node = node;
-        item->gradient = gradient;
-    }
-    p->n_items++;
+    itp_item *item = &p->items[p->n_items++];
+    item->bytes = itp_round_up(itp_mul_size(floats, sizeof(float)), ITP_CACHE_LINE);
+    item->offset = 0;
+    item->begin = begin, item->end = end;
+    item->value = value, item->node = node;
+    item->gradient = gradient;
 }
 
-/* Everything that needs memory, with its lifetime; only counted while there is no array. */
+/* Everything that needs memory, with its lifetime. */
 ITP_FN void itp_plan_items(itp_plan *p)
 {
     interp_workspace *w = p->w;
@@ -173,7 +161,8 @@ ITP_FN void itp_plan_items(itp_plan *p)
             itp_plan_add(p, itp_count(&w->shape[v]), p->first[v], p->last[v], v, -1, false);
     for (int v = 0; v < net->n_values; v++) {
         if (!w->needs_grad[v] || net->values[v].kind == ITP_PARAM) continue;
-        int begin = v == w->target ? n : end, last = end; /* from the last consumer's step on */
+        /* from the last consumer's step on; seeds and zeroes are written before the first */
+        int begin = v == w->target || w->unwritten[v] ? n : end, last = end;
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
                 if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
@@ -302,36 +291,36 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
     }
 }
 
-/* Makes the plan of a workspace whose arrays are there. */
-ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p, void **temporary)
+/* The plan's own arrays, in the arena. */
+ITP_FN void itp_plan_layout(itp_arena *a, itp_plan *p, const interp_net *net)
 {
-    const interp_net *net = w->net;
-    itp_arena a = {NULL, 0};
-    const size_t v = (size_t)net->n_values;
-    const size_t most = 2 * v + (size_t)net->n_nodes;
-    memset(p, 0, sizeof *p);
+    const size_t v = (size_t)net->n_values, most = 2 * v + (size_t)net->n_nodes;
+    p->root = (int *)itp_arena_alloc(a, v * sizeof *p->root);
+    p->first = (int *)itp_arena_alloc(a, v * sizeof *p->first);
+    p->last = (int *)itp_arena_alloc(a, v * sizeof *p->last);
+    p->items = (itp_item *)itp_arena_alloc(a, most * sizeof *p->items);
+    p->order = (int *)itp_arena_alloc(a, most * sizeof *p->order);
+}
+
+/* Makes the plan of a workspace whose arrays, like the plan's, are there and zero. */
+ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
+{
     p->w = w;
-    *temporary = NULL;
     ITP_TRY(itp_plan_shapes(w));
     ITP_TRY(itp_plan_runs(w));
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
-        p->root = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->first = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->last = (int *)itp_arena_alloc(&a, v * sizeof(int));
-        p->back_read = (bool *)itp_arena_alloc(&a, v * sizeof(bool));
-        p->items = (itp_item *)itp_arena_alloc(&a, most * sizeof(itp_item));
-        p->order = (int *)itp_arena_alloc(&a, most * sizeof(int));
-        if (pass) break;
-        a.base = (char *)itp_calloc(w->ctx, 1, a.used);
-        if (!a.base) return INTERP_NO_MEMORY;
-    }
-    *temporary = a.base;
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);
     itp_plan_place(p);
     return INTERP_OK;
+}
+
+/* An input or what a node makes, by name; parameters and constants have no numbers per sample. */
+ITP_FN int itp_find_numbers(const interp_net *net, const char *name)
+{
+    const int v = itp_find(net, name);
+    if (v < 0) return -1;
+    return net->values[v].kind == ITP_INPUT || net->values[v].kind == ITP_ACTIVATION ? v : -1;
 }
 
 ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
@@ -352,50 +341,50 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
     w->kept = -1;
-    if (w->desc.output && (w->target = itp_find(net, w->desc.output)) < 0)
+    if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"", net->name,
                         w->desc.output);
-    if (w->desc.keep && (w->kept = itp_find(net, w->desc.keep)) < 0)
+    if (w->desc.keep && (w->kept = itp_find_numbers(net, w->desc.keep)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"", net->name,
                         w->desc.keep);
     return INTERP_OK;
 }
 
-/* The whole layout, from a workspace that is only a description: with `keep`, the workspace itself;
-   else only its size. */
-ITP_FN interp_status itp_workspace_plan(interp_workspace *w, size_t *bytes, interp_workspace **keep)
+/* Bytes of a workspace's arrays, and with those of its plan behind them. */
+ITP_FN size_t itp_plan_bytes(interp_workspace *w, itp_plan *p, size_t *arrays)
 {
-    interp_ctx *ctx = w->ctx;
     itp_arena a = {NULL, 0};
+    itp_workspace_layout(&a, w, w->net);
+    *arrays = a.used;
+    itp_plan_layout(&a, p, w->net);
+    return a.used;
+}
+
+/* The whole layout in one block: the arrays, behind them the plan, and over the plan, which is needed
+   only until everything has its place, what running takes. A block of *bytes gets the workspace;
+   with `block` NULL the bytes are found by planning in memory of its own, which is never more. */
+ITP_FN interp_status itp_workspace_plan(interp_workspace *w, char *block, size_t *bytes)
+{
     itp_plan plan;
-    void *temporary = NULL;
-    itp_workspace_layout(&a, w, w->net);
-    const size_t arrays = a.used;
-    char *meta = (char *)itp_calloc(ctx, 1, arrays); /* arrays for planning, copied afterwards */
-    if (!meta) return INTERP_NO_MEMORY;
-    a.base = meta, a.used = 0;
-    itp_workspace_layout(&a, w, w->net);
-    interp_status status = itp_plan_make(w, &plan, &temporary);
+    size_t arrays;
+    const size_t least = itp_plan_bytes(w, &plan, &arrays);
+    char *own = block ? NULL : (char *)interp_alloc(w->ctx, least);
+    itp_arena a = {block ? block : own, 0};
+    if (!a.base) return INTERP_NO_MEMORY;
+    memset(a.base, 0, least);
+    interp_workspace *placed = itp_workspace_layout(&a, w, w->net);
+    itp_plan_layout(&a, &plan, w->net);
+    const interp_status status = itp_plan_make(w, &plan);
     if (!status) {
-        itp_arena count = {NULL, arrays};
-        itp_workspace_memory(&count, w, &plan);
-        *bytes = itp_alloc_cost(count.used);
-        if (keep) {
-            char *block = (char *)interp_alloc(ctx, count.used);
-            if (!block) status = INTERP_NO_MEMORY;
-            else {
-                memcpy(block, meta, arrays);
-                count.base = block;
-                count.used = 0;
-                *keep = itp_workspace_layout(&count, w, w->net);
-                itp_workspace_memory(&count, w, &plan);
-                itp_workspace_point(w, &plan);
-                **keep = *w;
-            }
-        }
+        itp_arena run = {block, arrays};
+        itp_workspace_memory(&run, w, &plan);
+        *bytes = itp_max_size(least, run.used);
     }
-    interp_free(ctx, temporary);
-    interp_free(ctx, meta);
+    if (!status && block) {
+        itp_workspace_point(w, &plan);
+        *placed = *w;
+    }
+    interp_free(w->ctx, own);
     return status;
 }
 
@@ -403,8 +392,11 @@ INTERP_API interp_status interp_workspace_bytes(interp_ctx *ctx, const interp_ne
                                                 const interp_workspace_desc *desc, size_t *bytes)
 {
     interp_workspace w;
+    size_t block;
     ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
-    return itp_workspace_plan(&w, bytes, NULL);
+    ITP_TRY(itp_workspace_plan(&w, NULL, &block));
+    *bytes = itp_alloc_cost(block);
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net *net,
@@ -414,7 +406,13 @@ INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net 
     interp_workspace w;
     size_t bytes;
     ITP_TRY(itp_workspace_check(ctx, net, desc, &w));
-    return itp_workspace_plan(&w, &bytes, workspace);
+    ITP_TRY(itp_workspace_plan(&w, NULL, &bytes));
+    char *block = (char *)interp_alloc(ctx, bytes);
+    if (!block) return INTERP_NO_MEMORY;
+    const interp_status status = itp_workspace_plan(&w, block, &bytes);
+    if (status) interp_free(ctx, block);
+    else *workspace = (interp_workspace *)(void *)block;
+    return status;
 }
 
 INTERP_API void interp_workspace_free(interp_workspace *workspace)

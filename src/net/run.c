@@ -80,16 +80,47 @@ INTERP_API interp_shape interp_workspace_kept_shape(const interp_workspace *w)
     return w->kept >= 0 ? w->shape[w->kept] : none;
 }
 
-/* The largest batch up to `most` whose workspace fits what memory is left; 0 with the error set when
-   not even one sample does. A fixed batch is all or nothing. */
-ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, interp_workspace_desc desc, int most)
+/* What a run over many samples takes. */
+typedef struct itp_fit {
+    interp_workspace_desc work; /* its batch is what is looked for */
+    int n;          /* samples in all; those left over after whole batches get a workspace too */
+    int most;       /* largest batch */
+    bool divides;   /* batches must divide `most`, and what n leaves over that comes in pieces too */
+    size_t floats;  /* further numbers per sample of a batch */
+    size_t reserve; /* further bytes */
+} itp_fit;
+
+/* Samples left over when batches of `batch` are taken out of all of them. */
+ITP_FN int itp_fit_rest(const itp_fit *f, int batch)
+{
+    return (f->divides ? f->n % f->most : f->n) % batch;
+}
+
+ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
+                                   size_t *bytes)
+{
+    interp_workspace_desc w = f->work;
+    const int rest = itp_fit_rest(f, batch);
+    size_t more = 0;
+    w.batch = batch;
+    ITP_TRY(interp_workspace_bytes(ctx, net, &w, bytes));
+    w.batch = rest;
+    if (rest) ITP_TRY(interp_workspace_bytes(ctx, net, &w, &more));
+    *bytes = itp_add_size(itp_add_size(*bytes, more), f->reserve);
+    if (f->floats)
+        more = itp_alloc_cost(itp_mul_size(itp_mul_size(f->floats, (size_t)batch), sizeof(float)));
+    if (f->floats) *bytes = itp_add_size(*bytes, more);
+    return INTERP_OK;
+}
+
+/* The largest batch with which all of it fits what memory is left; 0 with the error set when not even
+   one sample does. A fixed batch is all or nothing. */
+ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
     const size_t limit = ctx->memory.limit;
-    if (net->fixed_batch) most = net->fixed_batch;
-    for (int batch = itp_max(1, most);; batch = batch / 2) {
+    for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
         size_t bytes = 0;
-        desc.batch = batch;
-        if (interp_workspace_bytes(ctx, net, &desc, &bytes)) return 0;
+        if (itp_fit_bytes(ctx, net, f, batch, &bytes)) return 0;
         if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
@@ -97,42 +128,57 @@ ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, interp_workspac
                      itp_add_size(ctx->memory.used, bytes));
             return 0;
         }
+        do k++;
+        while (f->divides && f->most % k);
+        batch = f->divides ? f->most / k : batch / 2;
     }
+}
+
+/* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
+ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
+                                  interp_workspace *work[2])
+{
+    interp_workspace_desc w = f->work;
+    w.batch = batch;
+    ITP_TRY(interp_workspace_new(ctx, net, &w, &work[0]));
+    w.batch = itp_fit_rest(f, batch);
+    return w.batch ? interp_workspace_new(ctx, net, &w, &work[1]) : INTERP_OK;
 }
 
 INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, float *y)
 {
     interp_ctx *ctx = net->ctx;
+    itp_fit fit;
+    interp_workspace *w = NULL;
+    float *last = NULL; /* a batch filled up with repeats of the last sample */
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has %d inputs: use a workspace",
                         net->name, net->n_inputs);
     if (n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d samples to predict", n);
-    interp_workspace_desc d;
-    memset(&d, 0, sizeof d);
-    d.batch = itp_fit_batch(ctx, net, d, itp_min(n, 64));
-    if (!d.batch) return INTERP_NO_MEMORY;
-    interp_workspace *w = NULL;
-    ITP_TRY(interp_workspace_new(ctx, net, &d, &w));
     const interp_shape in = interp_net_input_shape(net, 0);
-    const size_t row = interp_shape_size(&in), out = interp_workspace_target_size(w);
-    float *last = NULL; /* a batch filled up with repeats of the last sample */
-    interp_status status = INTERP_OK;
-    for (int at = 0; at < n && !status; at += d.batch) {
-        const int some = itp_min(d.batch, n - at);
+    const size_t row = interp_shape_size(&in);
+    memset(&fit, 0, sizeof fit);
+    fit.most = itp_min(n, 64);
+    fit.floats = row;
+    const int batch = fit.work.batch = itp_fit_batch(ctx, net, &fit);
+    if (!batch) return ctx->status;
+    interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
+    if (!status && n % batch) {
+        last = (float *)interp_alloc(ctx, itp_mul_size((size_t)batch * row, sizeof *last));
+        if (!last) status = INTERP_NO_MEMORY;
+    }
+    for (int at = 0; at < n && !status; at += batch) {
+        const int some = itp_min(batch, n - at);
         const float *from = x + (size_t)at * row;
-        if (some < d.batch) {
-            last = (float *)interp_alloc(ctx, itp_mul_size((size_t)d.batch * row, sizeof *last));
-            if (!last) {
-                status = INTERP_NO_MEMORY;
-                break;
-            }
-            for (int i = 0; i < d.batch; i++)
-                memcpy(last + (size_t)i * row, from + (size_t)itp_min(i, some - 1) * row,
-                       row * sizeof *last);
-            from = last;
-        }
+        for (int i = 0; some < batch && i < batch; i++)
+            memcpy(last + (size_t)i * row, from + (size_t)itp_min(i, some - 1) * row,
+                   row * sizeof *last);
+        if (some < batch) from = last;
         status = interp_forward(w, &from);
         if (status) break;
+        const size_t out = interp_workspace_target_size(w);
         const float *got = interp_workspace_target(w);
         if (!itp_is_finite(got, (size_t)some * out))
             status = itp_fail(ctx, INTERP_NOT_FINITE,

@@ -149,24 +149,36 @@ ITP_FN interp_status itp_trainer_memory(interp_trainer *t)
         t->second = (float *)itp_calloc(ctx, n, sizeof(float));
         if (!t->second) return INTERP_NO_MEMORY;
     }
-    ITP_TRY(itp_trainer_rules(t));
-    t->micro = itp_fit_batch(ctx, t->net, itp_trainer_work(t, d->batch), d->batch);
+    return itp_trainer_rules(t);
+}
+
+/* The workspaces, in pieces of a batch if whole ones do not fit. n: samples of an epoch, 0 when not
+   known; reserve: bytes that must stay free. */
+ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
+{
+    interp_ctx *ctx = t->ctx;
+    const interp_train_desc *d = &t->desc;
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work = itp_trainer_work(t, d->batch);
+    fit.n = n, fit.most = d->batch, fit.divides = true;
+    fit.floats = (size_t)t->outputs, fit.reserve = reserve;
+    t->micro = itp_fit_batch(ctx, t->net, &fit);
     if (!t->micro) return ctx->status;
     if (t->micro < d->batch && itp_has_batch_norm(t->net))
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "train: a batch of %d does not fit the memory limit of %zu bytes, and batch "
                         "normalisation forbids cutting it: use batches of %d or a higher limit",
                         d->batch, ctx->memory.limit, t->micro);
-    const interp_workspace_desc w = itp_trainer_work(t, t->micro);
-    ITP_TRY(interp_workspace_new(ctx, t->net, &w, &t->work[0]));
-    t->outputs = (int)interp_workspace_target_size(t->work[0]);
+    ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
     t->seed = (float *)interp_alloc(
         ctx, itp_mul_size((size_t)t->micro * (size_t)t->outputs, sizeof(float)));
     return t->seed ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
-INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_desc *desc,
-                                            int64_t total_steps, interp_trainer **out)
+/* A trainer without its workspaces. */
+ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc *desc,
+                                       int64_t total_steps, interp_trainer **out)
 {
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
@@ -183,8 +195,22 @@ INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_
     t->net = net;
     t->desc = d;
     t->total_steps = total_steps;
-    t->logits = net->values[itp_logits_value(net, d.loss)].name;
+    const int logits = itp_logits_value(net, d.loss);
+    const interp_shape sample = itp_sample_shape(net, logits);
+    t->logits = net->values[logits].name;
+    t->outputs = (int)interp_shape_size(&sample);
     const interp_status status = itp_trainer_memory(t);
+    if (status) interp_trainer_free(t);
+    else *out = t;
+    return status;
+}
+
+INTERP_API interp_status interp_trainer_new(interp_net *net, const interp_train_desc *desc,
+                                            int64_t total_steps, interp_trainer **out)
+{
+    interp_trainer *t;
+    ITP_TRY(itp_trainer_begin(net, desc, total_steps, &t));
+    const interp_status status = itp_trainer_open(t, 0, 0);
     if (status) interp_trainer_free(t);
     else *out = t;
     return status;

@@ -339,10 +339,9 @@ typedef struct interp_panel_desc {
     int rows, cols;                 /* 1..1000 each */
     const char *const *row_labels;  /* [rows]; NULL: none */
     const char *const *col_labels;  /* [cols]; NULL: none */
-    int cell_size;            /* 0: 32 to 112 by the number of columns; pixels of a cell's width */
+    int cell_size;            /* 0: 32 to 160 by the number of columns; pixels across a cell */
     interp_panel_range range; /* 0: each cell its own */
-    bool colour_bars;         /* false: none; true: one at the right of each row whose cells share
-                                      a range (ROW, ALL or the same min and max) */
+    bool colour_bars;         /* false: none; true: beside each row whose cells share a range */
 } interp_panel_desc;
 
 /* Draws a grid of small pictures with labels: saliency panels, canonical inputs, learned features.

@@ -1,0 +1,412 @@
+/* Every op's backward pass against central differences of its forward pass. Built twice: in float32,
+   and with -DINTERP_TEST_DOUBLE, where the same op code runs in double precision. */
+#define INTERP_IMPLEMENTATION
+#include "interp.h"
+#include "test.h"
+
+/* Largest allowed error over the largest gradient of the array, and the step of the differences:
+   in float32 the forward pass itself is only good to about 1e-6 of its size. */
+#if defined(INTERP_TEST_DOUBLE)
+#define TOLERANCE 1e-6
+#define STEP      1e-5
+#else
+#define TOLERANCE 1e-3
+#define STEP      4e-3
+#endif
+
+#define MOST 24 /* entries of an array that are checked, spread over it */
+
+static interp_ctx *ctx;
+
+typedef interp_tensor (*build_fn)(interp_net *net, interp_tensor x, const int *v);
+
+/* Weighted sum of the target's numbers. */
+static double value(interp_workspace *w, const float *x, const float *seed, size_t n)
+{
+    double sum = 0;
+    interp_forward(w, &x);
+    const float *y = interp_workspace_target(w);
+    for (size_t i = 0; i < n; i++) sum += (double)seed[i] * (double)y[i];
+    return sum;
+}
+
+static double largest_of(const float *g, size_t n)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)g[i]));
+    return largest;
+}
+
+/* Compares gradient g[n] of the numbers at p with differences. `least`: the scale of errors where
+   all of g is smaller, as for a bias before a batch norm, whose gradient is 0. */
+static void compare(const char *what, interp_workspace *w, const float *x, const float *seed,
+                    size_t outputs, float *p, const float *g, size_t n, double least)
+{
+    const double largest = fmax(least, largest_of(g, n));
+    double worst = 0;
+    const size_t step = n > MOST ? n / MOST : 1;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i += step) {
+        const float old = p[i];
+        p[i] = (float)((double)old + STEP);
+        const double up = value(w, x, seed, outputs), high = (double)p[i];
+        p[i] = (float)((double)old - STEP);
+        const double down = value(w, x, seed, outputs), low = (double)p[i];
+        p[i] = old;
+        const double error = fabs((up - down) / (high - low) - (double)g[i]) / largest;
+        if (!(error <= worst)) worst = error, at = i;
+    }
+    if (!(worst <= TOLERANCE))
+        test_fail(__FILE__, __LINE__, "%s: entry %zu of %zu is off by %.2g of the largest", what, at, n,
+                  worst);
+}
+
+/* Builds a net on input `sample`, runs backward with a random seed, checks every gradient. lo, hi:
+   range of inputs; gap: inputs keep this far from 0. */
+static void check(const char *what, const interp_shape *sample, int batch, interp_mode mode,
+                  build_fn build, const int *v, double lo, double hi, double gap)
+{
+    interp_net *net = interp_net_new(ctx, what);
+    interp_tensor t = interp_input(net, NULL, sample);
+    interp_output(net, build(net, t, v), NULL);
+    if (interp_net_build(net, 3)) {
+        test_fail(__FILE__, __LINE__, "%s: %s", what, interp_error(ctx));
+        interp_net_free(net);
+        return;
+    }
+    float *flat = interp_net_parameters(net);
+    const size_t n_params = interp_net_describe(net).n_parameters;
+    for (size_t i = 0; i < n_params; i++) /* also what starts at 0 or 1 */
+        flat[i] += (float)(0.3 * (double)interp_random_normal(8, 1, i));
+    interp_workspace_desc d;
+    memset(&d, 0, sizeof d);
+    d.batch = batch, d.mode = mode, d.input_grads = d.param_grads = true;
+    interp_workspace *w = NULL;
+    if (interp_workspace_new(ctx, net, &d, &w)) {
+        test_fail(__FILE__, __LINE__, "%s: %s", what, interp_error(ctx));
+        interp_net_free(net);
+        return;
+    }
+    const size_t n = interp_shape_size(sample) * (size_t)batch;
+    const size_t outputs = interp_workspace_target_size(w) * (size_t)batch;
+    float *x = (float *)malloc((n + outputs) * sizeof *x), *seed = x + n;
+    for (size_t i = 0; i < n; i++) {
+        double r = lo + (hi - lo) * (double)interp_random_uniform(9, 2, i);
+        if (fabs(r) < gap) r = r < 0 ? r - gap : r + gap;
+        x[i] = (float)r;
+    }
+    for (size_t i = 0; i < outputs; i++) seed[i] = interp_random_normal(9, 3, i);
+    value(w, x, seed, outputs);
+    interp_backward(w, seed);
+    float *dx = (float *)malloc((n + n_params) * sizeof *dx), *dp = dx + n;
+    memcpy(dx, interp_workspace_input_grad(w, 0), n * sizeof *dx);
+    memcpy(dp, interp_workspace_param_grad(w), n_params * sizeof *dp);
+    const double least = 0.1 * fmax(largest_of(dx, n), largest_of(dp, n_params));
+    compare(what, w, x, seed, outputs, x, dx, n, least);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info p = interp_net_parameter(net, i);
+        compare(p.name, w, x, seed, outputs, flat + p.offset, dp + p.offset,
+                interp_shape_size(&p.shape), least);
+    }
+    free(dx);
+    free(x);
+    interp_workspace_free(w);
+    interp_net_free(net);
+}
+
+static interp_shape shape(int rank, int a, int b, int c)
+{
+    return itp_shape_of(rank, a, b, c, 1);
+}
+
+/* ---- convolution: every stride, pad, dilation, group and odd size */
+
+static interp_tensor build_conv(interp_net *net, interp_tensor x, const int *v)
+{
+    interp_conv2d_desc d;
+    memset(&d, 0, sizeof d);
+    d.channels = v[0], d.kernel[0] = v[1], d.kernel[1] = v[2], d.stride[0] = v[3], d.stride[1] = v[4];
+    memcpy(d.pad, v + 5, sizeof d.pad);
+    d.dilation[0] = v[9], d.dilation[1] = v[10], d.groups = v[11], d.same = v[12];
+    return interp_conv2d(net, x, &d);
+}
+
+TEST(convolution_gradients_match_central_differences)
+{
+    static const int rows[][16] = {
+        /* channels, kernel, stride, pad t l b r, dilation, groups, same; then input C H W */
+        {3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 5, 7}, {4, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0, 3, 7, 6},
+        {3, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1, 0, 1, 8, 8}, {2, 2, 3, 3, 2, 0, 1, 1, 0, 1, 1, 1, 0, 2, 9, 8},
+        {4, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 2, 0, 4, 7, 7}, {6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 0, 6, 6, 5},
+        {6, 3, 3, 2, 2, 1, 0, 0, 1, 1, 1, 3, 0, 3, 7, 9}, {5, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 3},
+        {5, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 4}, {3, 4, 4, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1, 2, 7, 9},
+        {8, 5, 3, 1, 2, 1, 0, 2, 3, 1, 2, 4, 0, 4, 6, 8}, {4, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1, 4, 0, 4, 9, 9},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int *v = rows[i];
+        char name[32];
+        const interp_shape s = shape(3, v[13], v[14], v[15]);
+        snprintf(name, sizeof name, "conv %zu", i);
+        check(name, &s, 1 + (int)(i % 3), INTERP_EVAL, build_conv, v, -1, 1, 0);
+    }
+}
+
+static interp_tensor build_pool(interp_net *net, interp_tensor x, const int *v)
+{
+    interp_pool2d_desc d;
+    memset(&d, 0, sizeof d);
+    d.kind = (interp_pool)v[0], d.kernel[0] = v[1], d.kernel[1] = v[2], d.stride[0] = v[3];
+    d.stride[1] = v[4];
+    memcpy(d.pad, v + 5, sizeof d.pad);
+    d.ceil_mode = v[9], d.count_include_pad = v[10], d.same = v[11];
+    return interp_pool2d(net, x, &d);
+}
+
+TEST(pooling_gradients_match_central_differences)
+{
+    static const int rows[][15] = {
+        /* kind, kernel, stride, pad, ceil, include, same; C H W. Max over inputs spread out by a
+           wide range, so that no two are nearer than the step */
+        {0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6}, {0, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
+        {0, 3, 2, 1, 2, 0, 1, 1, 0, 1, 0, 0, 1, 5, 5}, {0, 3, 3, 2, 2, 0, 0, 0, 0, 1, 0, 0, 1, 6, 6},
+        {1, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6}, {1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
+        {1, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 0, 2, 6, 6}, {1, 3, 2, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 5, 5},
+        {1, 3, 3, 2, 2, 0, 0, 0, 0, 0, 0, 1, 1, 6, 5}, {2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 5, 4},
+        {3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 4},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int *v = rows[i];
+        char name[32];
+        const interp_shape s = shape(3, v[12], v[13], v[14]);
+        snprintf(name, sizeof name, "pool %zu", i);
+        check(name, &s, 2, INTERP_EVAL, build_pool, v, -20, 20, 0);
+    }
+}
+
+static interp_tensor build_activation(interp_net *net, interp_tensor x, const int *v)
+{
+    return interp_activate(net, x, (interp_activation)v[0], v[1] ? 0.3f : 0);
+}
+
+TEST(activation_gradients_match_central_differences)
+{
+    for (int kind = INTERP_RELU; kind <= INTERP_RELU6; kind++)
+        for (int alpha = 0; alpha < 2; alpha++) {
+            const int v[2] = {kind, alpha && kind != INTERP_RELU6};
+            char name[32];
+            const interp_shape s = shape(1, 37, 1, 1);
+            snprintf(name, sizeof name, "activation %d", kind);
+            /* the kinks of hard swish and hard sigmoid (at 3, 2.5, 1.67) stay outside of the range */
+            check(name, &s, 2, INTERP_EVAL, build_activation, v, -1.5, 1.5, 0.05);
+        }
+}
+
+static interp_tensor build_unary(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = -1, a.beta = 9;
+    return itp_plain(net, v[0], "op", 1, &x, &a);
+}
+
+TEST(elementwise_gradients_match_central_differences)
+{
+    static const int ops[] = {ITP_OP_EXP,        ITP_OP_LOG,  ITP_OP_SQRT,   ITP_OP_ERF, ITP_OP_NEG,
+                              ITP_OP_RECIPROCAL, ITP_OP_CLIP, ITP_OP_SQUARE, ITP_OP_ABS};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        const interp_shape s = shape(2, 3, 7, 1);
+        check(itp_op_row(ops[i])->name, &s, 2, INTERP_EVAL, build_unary, &ops[i], 0.5, 2, 0);
+    }
+}
+
+/* ---- two arguments, with every kind of broadcasting */
+
+static interp_tensor build_binary(interp_net *net, interp_tensor x, const int *v)
+{
+    const interp_shape s = itp_shape_of(v[1], v[2], v[3], v[4], v[5]);
+    const interp_tensor p = interp_add(net, interp_parameter(net, "p", &s, INTERP_UNIFORM, 8, 8),
+                                       interp_constant(net, &s, (const float[240]){0}));
+    float two = 2; /* keeps divisors away from 0 */
+    const interp_shape one = itp_shape_of(0, 1, 1, 1, 1);
+    const interp_tensor q = interp_add(net, interp_activate(net, p, INTERP_SOFTPLUS, 0),
+                                       interp_constant(net, &one, &two));
+    const interp_tensor pair[2] = {v[6] ? q : x, v[6] ? x : q};
+    return itp_plain(net, v[0], "op", 2, pair, NULL);
+}
+
+TEST(broadcast_gradients_match_central_differences)
+{
+    static const int ops[] = {ITP_OP_ADD, ITP_OP_SUB, ITP_OP_MUL, ITP_OP_DIV};
+    static const int shapes[][5] = {{4, 2, 3, 4, 5}, {4, 1, 3, 1, 1}, {1, 5, 1, 1, 1}, {0, 1, 1, 1, 1},
+                                    {3, 3, 4, 5, 1}, {4, 2, 1, 4, 1}, {2, 4, 1, 1, 1}, {4, 1, 1, 1, 5}};
+    for (size_t o = 0; o < 4; o++)
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            for (int swap = 0; swap < 2; swap++) {
+                int v[7] = {ops[o]};
+                memcpy(v + 1, shapes[i], sizeof shapes[i]);
+                v[6] = swap;
+                const interp_shape s = shape(3, 3, 4, 5);
+                char name[48];
+                snprintf(name, sizeof name, "%s %zu", itp_op_row(ops[o])->name, i);
+                check(name, &s, 2, INTERP_EVAL, build_binary, v, 1, 2, 0);
+            }
+}
+
+/* ---- dense and matrix product */
+
+static interp_tensor build_gemm(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = 0.7f, a.beta = v[3] ? 1 : 0.5f, a.trans_b = v[0];
+    const interp_shape w = v[0] ? itp_shape_of(2, 5, 6, 1, 1) : itp_shape_of(2, 6, 5, 1, 1);
+    const interp_shape b = itp_shape_of(v[1], v[1] == 2 ? v[2] : 5, 5, 1, 1);
+    const interp_tensor in[3] = {x, interp_parameter(net, "w", &w, INTERP_UNIFORM, 6, 5),
+                                 interp_parameter(net, "b", &b, INTERP_UNIFORM, 6, 5)};
+    return itp_plain(net, ITP_OP_GEMM, "gemm", v[1] < 0 ? 2 : 3, in, &a);
+}
+
+static interp_tensor build_dense(interp_net *net, interp_tensor x, const int *v)
+{
+    return interp_dense(net, x, v[0], NULL);
+}
+
+static interp_tensor build_matmul(interp_net *net, interp_tensor x, const int *v)
+{
+    const interp_shape s = itp_shape_of(v[0], v[1], v[2], v[3], v[4]);
+    const interp_tensor p = interp_parameter(net, "p", &s, INTERP_UNIFORM, 5, 5);
+    return v[5] ? interp_matmul(net, p, x) : interp_matmul(net, x, p);
+}
+
+TEST(product_gradients_match_central_differences)
+{
+    static const int gemm[][4] = {{0, 1, 0, 1}, {1, 1, 0, 1}, {0, 2, 1, 0}, {1, 2, 1, 1}, {1, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof gemm / sizeof *gemm; i++) {
+        const interp_shape s = shape(1, 6, 1, 1);
+        check("gemm", &s, 3, INTERP_EVAL, build_gemm, gemm[i], -1, 1, 0);
+    }
+    const int units = 7;
+    const interp_shape image = shape(3, 2, 3, 4), rows = shape(2, 4, 6, 1);
+    check("dense of an image", &image, 3, INTERP_EVAL, build_dense, &units, -1, 1, 0);
+    check("dense of rows", &rows, 3, INTERP_EVAL, build_dense, &units, -1, 1, 0);
+    /* x is [2,3,4,5]; the other operand and on which side it stands */
+    static const int matmul[][6] = {{2, 5, 6, 1, 1, 0}, {4, 2, 3, 5, 6, 0}, {4, 1, 3, 5, 6, 0},
+                                    {4, 2, 1, 5, 2, 0}, {3, 3, 5, 6, 1, 0}, {2, 6, 4, 1, 1, 1},
+                                    {4, 2, 3, 6, 4, 1}, {3, 1, 6, 4, 1, 1}};
+    for (size_t i = 0; i < sizeof matmul / sizeof *matmul; i++) {
+        const interp_shape s = shape(3, 3, 4, 5);
+        check("matmul", &s, 2, INTERP_EVAL, build_matmul, matmul[i], -1, 1, 0);
+    }
+}
+
+/* ---- normalisation */
+
+static interp_tensor build_norm(interp_net *net, interp_tensor x, const int *v)
+{
+    return v[0] == 0   ? interp_batch_norm(net, x, NULL)
+           : v[0] == 1 ? interp_layer_norm(net, x, NULL)
+           : v[0] == 2 ? interp_softmax(net, x, v[1])
+                       : interp_log_softmax(net, x, v[1]);
+}
+
+TEST(normalisation_gradients_match_central_differences)
+{
+    const interp_shape image = shape(3, 3, 4, 5), row = shape(1, 7, 1, 1);
+    for (int mode = 0; mode < 3; mode += 2) { /* eval, batch statistics */
+        const int v[2] = {0, 0};
+        check("batch norm", &image, 4, (interp_mode)mode, build_norm, v, -2, 2, 0);
+        check("batch norm of rows", &row, 6, (interp_mode)mode, build_norm, v, -2, 2, 0);
+    }
+    for (int kind = 1; kind < 4; kind++)
+        for (int axis = 1; axis < 4; axis++) {
+            const int v[2] = {kind, axis};
+            check("norm", &image, 2, INTERP_EVAL, build_norm, v, -2, 2, 0);
+        }
+}
+
+/* ---- moves */
+
+static interp_tensor build_move(interp_net *net, interp_tensor x, const int *v)
+{
+    static const int perm[4] = {0, 3, 1, 2};
+    const interp_shape s = itp_shape_of(3, 0, -1, 4, 1);
+    const interp_tensor twice[3] = {x, interp_activate(net, x, INTERP_TANH, 0), x};
+    switch (v[0]) {
+    case 0: return interp_transpose(net, x, perm);
+    case 1: return interp_reshape(net, interp_activate(net, x, INTERP_TANH, 0), &s);
+    case 2: return interp_concat(net, 3, twice, 1);
+    case 3: return interp_concat(net, 3, twice, -1);
+    case 4: return interp_slice(net, x, 2, 1, 2, false);
+    case 5: return interp_slice(net, x, 1, 2, 1, true);
+    case 6: return interp_dropout(net, x, 0.4f);
+    case 7: return interp_mul(net, x, x);
+    default: return interp_flatten(net, interp_add(net, x, interp_transpose(net, interp_transpose(net, x, (const int[]){0, 1, 3, 2}), (const int[]){0, 1, 3, 2})));
+    }
+}
+
+TEST(move_gradients_match_central_differences)
+{
+    for (int kind = 0; kind < 9; kind++) {
+        const interp_shape s = shape(3, 3, 4, 6);
+        char name[32];
+        snprintf(name, sizeof name, "move %d", kind);
+        check(name, &s, 2, INTERP_TRAIN, build_move, &kind, -1, 1, 0);
+    }
+}
+
+/* ---- whole networks with smooth activations: branches, shared parameters, attention */
+
+static interp_tensor build_whole(interp_net *net, interp_tensor x, const int *v)
+{
+    interp_conv2d_desc c;
+    memset(&c, 0, sizeof c);
+    c.channels = 4, c.same = true;
+    if (v[0] == 0) { /* residual with squeeze and excite */
+        interp_tensor y = interp_activate(net, interp_batch_norm(net, interp_conv2d(net, x, &c), NULL),
+                                          INTERP_SILU, 0);
+        const interp_pool2d_desc pool = {INTERP_POOL_GLOBAL_AVERAGE, {0}, {0}, {0}, false, false, false, NULL};
+        interp_tensor g = interp_activate(
+            net, itp_arch_conv(net, interp_pool2d(net, y, &pool), 4, 1, 1, 0, 1, true), INTERP_SIGMOID, 0);
+        y = interp_add(net, interp_mul(net, y, g), itp_arch_conv(net, x, 4, 1, 1, 0, 1, true));
+        return interp_dense(net, interp_activate(net, y, INTERP_GELU, 0), 3, NULL);
+    }
+    const interp_shape rows = itp_shape_of(3, 0, 4, 6, 1);
+    interp_tensor t = interp_reshape(net, interp_slice(net, x, 1, 0, 1, false), &rows);
+    t = interp_add(net, t, interp_self_attention(net, interp_layer_norm(net, t, NULL), 2));
+    t = interp_activate(net, interp_dense(net, t, 5, NULL), INTERP_GELU_TANH, 0);
+    return interp_dense(net, interp_flatten(net, t), 3, NULL);
+}
+
+TEST(whole_network_gradients_match_central_differences)
+{
+    for (int kind = 0; kind < 2; kind++)
+        for (int mode = 0; mode < 3; mode += 2) {
+            const interp_shape s = shape(3, 2, 4, 6);
+            check(kind ? "attention" : "squeeze and excite", &s, 3, (interp_mode)mode, build_whole, &kind,
+                  -1, 1, 0);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
+    for (int i = 0; i < 4; i++) {
+        interp_desc d;
+        memset(&d, 0, sizeof d);
+        d.isa = isas[i];
+        d.threads = 2;
+        ctx = interp_open(&d);
+        if (!ctx) continue;
+        RUN(convolution_gradients_match_central_differences);
+        RUN(pooling_gradients_match_central_differences);
+        RUN(activation_gradients_match_central_differences);
+        RUN(elementwise_gradients_match_central_differences);
+        RUN(broadcast_gradients_match_central_differences);
+        RUN(product_gradients_match_central_differences);
+        RUN(normalisation_gradients_match_central_differences);
+        RUN(move_gradients_match_central_differences);
+        RUN(whole_network_gradients_match_central_differences);
+        interp_close(ctx);
+    }
+    return test_end(argc, argv);
+}
