@@ -64,6 +64,7 @@
      >>view/chart.c
      >>view/panels.c
      >>view/html.c
+     >>view/tensorboard.c
 */
 /* >>manual.h                                                                                  */
 /* manual */
@@ -1147,40 +1148,49 @@ static int ITP_K(patch_runs)(const itp_patch *p, int j0, int n, ITP_K(run) * run
    samples of a strided gradient). */
 static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div, int size)
 {
-    const int t = at * mul + base + tap * step;
-    if (t < 0 || t % div) return -1;
-    return t / div < size ? t / div : -1;
+    int t = at * mul + base + tap * step;
+    if (div > 1) {
+        if (t < 0 || t % div) return -1;
+        t /= div;
+    }
+    return t >= 0 && t < size ? t : -1;
 }
 
-/* Writes source pixels x .. x+length of one row for one tap to out[0], out[stride], ... */
-static inline void ITP_K(patch_row)(const itp_patch *p, const float *row, int x, int length, int tap,
-                                    float *out, int stride)
+/* The part lo..hi of a run whose sources lie inside of the row, and the source of lo; only for
+   div 1, where sources are `mul` apart. */
+static inline void ITP_K(patch_inside)(const itp_patch *p, const ITP_K(run) * r, int tap, int *lo,
+                                       int *hi, int *source)
 {
-    if (p->div_x == 1) {
-        const int base = p->base_x + tap * p->step_x, s = p->mul_x;
-        int lo = x, hi = x + length; /* part that is inside: 0 <= t*s + base < width */
-        if (base < 0) {
-            const int first = (-base + s - 1) / s;
-            lo = first > lo ? first : lo;
+    const int first = r->x * p->mul_x + p->base_x + tap * p->step_x;
+    const int s = p->mul_x;
+    int a = first < 0 ? (s == 1 ? -first : (-first + s - 1) / s) : 0;
+    int b = p->width - first;
+    b = b <= 0 ? 0 : s == 1 ? b : (b + s - 1) / s;
+    if (b > r->length) b = r->length;
+    if (a > b) a = b;
+    *lo = a, *hi = b, *source = first + a * s;
+}
+
+/* What is known of each run of a panel for each tap, so that it is found out once per panel. */
+#define ITP_TAPS 8
+typedef struct ITP_K(taps) {
+    short lo[ITP_TAPS][ITP_NR], hi[ITP_TAPS][ITP_NR]; /* [tap_x][run] */
+    int source_x[ITP_TAPS][ITP_NR];
+    int source_y[ITP_TAPS][ITP_NR]; /* [tap_y][run]: row, -1 for none */
+} ITP_K(taps);
+
+static void ITP_K(patch_taps)(const itp_patch *p, const ITP_K(run) * runs, int count,
+                              ITP_K(taps) * t)
+{
+    for (int r = 0; r < count; r++) {
+        for (int tap = 0; tap < p->taps_x; tap++) {
+            int lo, hi;
+            ITP_K(patch_inside)(p, runs + r, tap, &lo, &hi, &t->source_x[tap][r]);
+            t->lo[tap][r] = (short)lo, t->hi[tap][r] = (short)hi;
         }
-        const int end = p->width - base > 0 ? (p->width - base + s - 1) / s : 0;
-        hi = end < hi ? end : hi;
-        if (lo > x + length) lo = x + length;
-        if (hi < lo) hi = lo;
-        const float *from = row + (ptrdiff_t)lo * s + base;
-        int t = x;
-        for (; t < lo; t++, out += stride) *out = 0;
-        if (stride == 1 && s == 1)
-            for (; t + V_WIDTH <= hi; t += V_WIDTH, out += V_WIDTH, from += V_WIDTH)
-                v_store(out, v_load(from));
-        for (; t < hi; t++, out += stride, from += s) *out = *from;
-        for (; t < x + length; t++, out += stride) *out = 0;
-        return;
-    }
-    for (int t = x; t < x + length; t++, out += stride) {
-        const int sx = ITP_K(patch_source)(t, tap, p->mul_x, p->base_x, p->step_x, p->div_x,
-                                           p->width);
-        *out = sx < 0 ? 0 : row[sx];
+        for (int tap = 0; tap < p->taps_y; tap++)
+            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y, p->step_y,
+                                                      p->div_y, p->height);
     }
 }
 
@@ -1188,47 +1198,96 @@ static inline void ITP_K(patch_row)(const itp_patch *p, const float *row, int x,
 static void ITP_K(pack_b_patch)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
 {
     ITP_K(run) runs[ITP_NR];
+    ITP_K(taps) t;
     const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
-    for (int k = k0; k < k0 + kc; k++, out += ITP_NR) {
-        const int channel = k / taps, tap_y = k % taps / p->taps_x, tap_x = k % p->taps_x;
-        for (int j = n; j < ITP_NR; j++) out[j] = 0;
+    ITP_K(patch_taps)(p, runs, count, &t);
+    int channel = k0 / taps, ty = k0 % taps / p->taps_x, tx = k0 % p->taps_x;
+    for (int k = 0; k < kc; k++, out += ITP_NR) {
+        v_store(out, v_zero());
+        v_store(out + V_WIDTH, v_zero());
         for (int r = 0; r < count; r++) {
-            const ITP_K(run) *run = runs + r;
-            const int sy = ITP_K(patch_source)(run->y, tap_y, p->mul_y, p->base_y, p->step_y, p->div_y,
-                                               p->height);
-            if (sy < 0) {
-                memset(out + run->at, 0, (size_t)run->length * sizeof *out);
-                continue;
-            }
-            const float *row = run->image + channel * p->channel_stride + (ptrdiff_t)sy * p->width;
-            ITP_K(patch_row)(p, row, run->x, run->length, tap_x, out + run->at, 1);
+            const int lo = t.lo[tx][r], length = t.hi[tx][r] - lo, sy = t.source_y[ty][r];
+            if (sy < 0 || length <= 0) continue;
+            const float *from = runs[r].image + channel * p->channel_stride +
+                                (ptrdiff_t)sy * p->width + t.source_x[tx][r];
+            float *to = out + runs[r].at + lo;
+            if (p->mul_x == 1)
+                for (int i = 0; i < length; i += V_WIDTH) {
+                    const int w = length - i < V_WIDTH ? length - i : V_WIDTH;
+                    v_put(to + i, v_get(from + i, w), w);
+                }
+            else
+                for (int i = 0; i < length; i++) to[i] = from[i * p->mul_x];
+        }
+        if (++tx == p->taps_x) {
+            tx = 0;
+            if (++ty == p->taps_y) ty = 0, channel++;
         }
     }
 }
 
-/* The same matrix transposed: b[k][j], k = (image, y, x), j = (channel, tap row, tap column). */
+/* The same element by element, for strided gradients and windows beyond ITP_TAPS. */
+static void ITP_K(pack_b_patch_any)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
+{
+    ITP_K(run) runs[ITP_NR];
+    const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
+    int column[ITP_NR]; /* source column of each j for the tap column at hand */
+    for (int tap = 0; tap < taps; tap++) {
+        const int ty = tap / p->taps_x, tx = tap % p->taps_x;
+        for (int r = 0; r < count; r++)
+            for (int i = 0; i < runs[r].length; i++)
+                column[runs[r].at + i] = ITP_K(patch_source)(runs[r].x + i, tx, p->mul_x, p->base_x,
+                                                             p->step_x, p->div_x, p->width);
+        for (int k = (tap - k0 % taps + taps) % taps; k < kc; k += taps) {
+            const ptrdiff_t channel = (k0 + k) / taps * p->channel_stride;
+            float *to = out + (size_t)k * ITP_NR;
+            for (int j = n; j < ITP_NR; j++) to[j] = 0;
+            for (int r = 0; r < count; r++) {
+                const int sy = ITP_K(patch_source)(runs[r].y, ty, p->mul_y, p->base_y, p->step_y,
+                                                   p->div_y, p->height);
+                const float *row = runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
+                for (int j = runs[r].at; j < runs[r].at + runs[r].length; j++)
+                    to[j] = sy < 0 || column[j] < 0 ? 0 : row[column[j]];
+            }
+        }
+    }
+}
+
+/* The same matrix transposed: b[k][j], k = (image, y, x), j = (channel, tap row, tap column); only
+   for div 1. */
 static void ITP_K(pack_b_patch_t)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
 {
-    const int area = p->rows * p->columns, taps = p->taps_y * p->taps_x;
-    if (n < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
+    const int taps = p->taps_y * p->taps_x, area = p->rows * p->columns;
+    ptrdiff_t channel[ITP_NR];
+    int ty[ITP_NR], tx[ITP_NR];
+    for (int j = 0; j < n; j++) {
+        channel[j] = (j0 + j) / taps * p->channel_stride;
+        ty[j] = (j0 + j) % taps / p->taps_x;
+        tx[j] = (j0 + j) % p->taps_x;
+    }
+    memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
     for (int k = 0; k < kc;) {
-        const int image = (k0 + k) / area, pixel = (k0 + k) % area;
-        const int y = pixel / p->columns, x = pixel % p->columns;
-        const int length = p->columns - x < kc - k ? p->columns - x : kc - k;
-        const float *plane = p->x + image * p->image_stride;
+        ITP_K(run) r;
+        const int pixel = (k0 + k) % area;
+        r.image = p->x + (k0 + k) / area * p->image_stride;
+        r.y = pixel / p->columns;
+        r.x = pixel % p->columns;
+        r.at = k;
+        r.length = p->columns - r.x < kc - k ? p->columns - r.x : kc - k;
+        int low[ITP_TAPS], high[ITP_TAPS], start[ITP_TAPS];
+        for (int t = 0; t < p->taps_x && t < ITP_TAPS; t++)
+            ITP_K(patch_inside)(p, &r, t, low + t, high + t, start + t);
         for (int j = 0; j < n; j++) {
-            const int channel = (j0 + j) / taps, tap = (j0 + j) % taps;
-            const int sy = ITP_K(patch_source)(y, tap / p->taps_x, p->mul_y, p->base_y, p->step_y,
-                                               p->div_y, p->height);
-            float *to = out + (size_t)k * ITP_NR + j;
-            if (sy < 0) {
-                for (int t = 0; t < length; t++) to[t * ITP_NR] = 0;
-                continue;
-            }
-            const float *row = plane + channel * p->channel_stride + (ptrdiff_t)sy * p->width;
-            ITP_K(patch_row)(p, row, x, length, tap % p->taps_x, to, ITP_NR);
+            const int sy = r.y * p->mul_y + p->base_y + ty[j] * p->step_y;
+            int lo, hi, source;
+            if (sy < 0 || sy >= p->height) continue;
+            if (tx[j] < ITP_TAPS) lo = low[tx[j]], hi = high[tx[j]], source = start[tx[j]];
+            else ITP_K(patch_inside)(p, &r, tx[j], &lo, &hi, &source);
+            const float *from = r.image + channel[j] + (ptrdiff_t)sy * p->width + source;
+            float *to = out + (size_t)(k + lo) * ITP_NR + j;
+            for (int i = lo; i < hi; i++, to += ITP_NR, from += p->mul_x) *to = *from;
         }
-        k += length;
+        k += r.length;
     }
 }
 
@@ -1238,6 +1297,8 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
         const int columns = n - j < ITP_NR ? n - j : ITP_NR;
         if (!g->patch) ITP_K(pack_b_plain)(g, k0, kc, j0 + j, columns, out);
         else if (g->patch_transposed) ITP_K(pack_b_patch_t)(g->patch, k0, kc, j0 + j, columns, out);
+        else if (g->patch->div_x > 1 || g->patch->taps_x > ITP_TAPS || g->patch->taps_y > ITP_TAPS)
+            ITP_K(pack_b_patch_any)(g->patch, k0, kc, j0 + j, columns, out);
         else ITP_K(pack_b_patch)(g->patch, k0, kc, j0 + j, columns, out);
     }
 }
@@ -1257,11 +1318,10 @@ static inline void ITP_K(store_row)(const ITP_K(store) * s, int i, vf sum, float
     v_put(c + at, t, n);
 }
 
-/* m x n numbers of c from kc columns of a (strides ars, acs) and a panel of b. `nv`: vectors per row
-   that hold anything. Always inlined with constant nv and strides. */
-ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdiff_t acs,
-                            const float *b, const ITP_K(store) * s, float *c, ptrdiff_t ldc, int m,
-                            int n)
+/* m x n numbers of c from kc columns of a panel of a and a panel of b. `nv`: vectors per row that
+   hold anything; `rows`: rows worked on, m or more. Always inlined with constant nv and rows. */
+ITP_INLINE void ITP_K(tile)(int nv, int rows, int kc, const float *a, const float *b,
+                            const ITP_K(store) * s, float *c, ptrdiff_t ldc, int m, int n)
 {
 #define ITP_DECLARE(r) vf c##r##l = v_zero(), c##r##h = v_zero();
     V_ROWS(ITP_DECLARE)
@@ -1269,19 +1329,19 @@ ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdi
     for (int k = 0; k < kc; k++) {
         const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
 #define ITP_STEP(r)                                                                                \
-    {                                                                                              \
-        const vf ar = v_set(a[r * ars]);                                                           \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(a[r]);                                                                 \
         c##r##l = v_fma(ar, low, c##r##l);                                                         \
         if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
     }
         V_ROWS(ITP_STEP)
 #undef ITP_STEP
-        a += acs;
+        a += V_MR;
         b += ITP_NR;
     }
     const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
 #define ITP_STORE(r)                                                                               \
-    if (r < m) {                                                                                   \
+    if (r < rows && r < m) {                                                                       \
         ITP_K(store_row)(s, r, c##r##l, c + r * ldc, 0, n0);                                       \
         if (nv > 1 && n1 > 0) ITP_K(store_row)(s, r, c##r##h, c + r * ldc, V_WIDTH, n1);           \
     }
@@ -1289,16 +1349,33 @@ ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdi
 #undef ITP_STORE
 }
 
+/* Full tiles, those that end below two thirds of the rows, and those that end in the first vector. */
+#define ITP_FEW_ROWS (V_MR * 2 / 3)
+
 static void ITP_K(tile_wide)(int kc, const float *a, const float *b, const ITP_K(store) * s,
                              float *c, ptrdiff_t ldc, int m, int n)
 {
-    ITP_K(tile)(2, kc, a, 1, V_MR, b, s, c, ldc, m, n);
+    ITP_K(tile)(2, V_MR, kc, a, b, s, c, ldc, m, n);
+}
+
+static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
+                            ptrdiff_t ldc, int m, int n)
+{
+    ITP_K(tile)(2, ITP_FEW_ROWS, kc, a, b, s, c, ldc, m, n);
 }
 
 static void ITP_K(tile_narrow)(int kc, const float *a, const float *b, const ITP_K(store) * s,
                                float *c, ptrdiff_t ldc, int m, int n)
 {
-    ITP_K(tile)(1, kc, a, 1, V_MR, b, s, c, ldc, m, n);
+    ITP_K(tile)(1, V_MR, kc, a, b, s, c, ldc, m, n);
+}
+
+static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
+                            ptrdiff_t ldc, int m, int n)
+{
+    if (n <= V_WIDTH) ITP_K(tile_narrow)(kc, a, b, s, c, ldc, m, n);
+    else if (m <= ITP_FEW_ROWS) ITP_K(tile_low)(kc, a, b, s, c, ldc, m, n);
+    else ITP_K(tile_wide)(kc, a, b, s, c, ldc, m, n);
 }
 
 /* A tile whose columns lie in more than one image: through a dense copy. */
@@ -1308,7 +1385,7 @@ static void ITP_K(tile_split)(const itp_gemm *g, int kc, const float *a, const f
     float c[V_MR * ITP_NR];
     for (int pass = 0; pass < 2; pass++) { /* gather what is there, then scatter */
         if (pass == 0 && s->beta == 0) continue;
-        if (pass == 1) ITP_K(tile_wide)(kc, a, b, s, c, ITP_NR, m, n);
+        if (pass == 1) ITP_K(tile_any)(kc, a, b, s, c, ITP_NR, m, n);
         for (int t = 0; t < n;) {
             const int segment = (j + t) / g->c_segment, at = (j + t) % g->c_segment;
             const int run = g->c_segment - at < n - t ? g->c_segment - at : n - t;
@@ -1357,8 +1434,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         } else {
                             c += j;
                         }
-                        if (n > V_WIDTH) ITP_K(tile_wide)(kc, a, b, &s, c, g->c_rs, m, n);
-                        else ITP_K(tile_narrow)(kc, a, b, &s, c, g->c_rs, m, n);
+                        ITP_K(tile_any)(kc, a, b, &s, c, g->c_rs, m, n);
                     }
                 }
             }
@@ -1367,6 +1443,8 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
+#undef ITP_TAPS
+#undef ITP_FEW_ROWS
 /* >>simd/kernels_image.h                                                                      */
 /* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
 
@@ -1426,20 +1504,65 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
                                                   dy + (ptrdiff_t)oy * g->columns + lo);)
 }
 
+/* Largest number of each window: over the rows first, then along them. Windows wider than the row of
+   scratch go tap by tap. */
 static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
 {
+    enum { most = 1024 };
+    float row[most];
     const size_t n = (size_t)g->rows * (size_t)g->columns;
-    for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
-    ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+    if (g->width > most) {
+        for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
+        ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                   g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+        return;
+    }
+    for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
+        bool any = false;
+        for (int ty = 0; ty < g->taps_y; ty++) {
+            const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
+            if (sy < 0 || sy >= g->height) continue;
+            const float *from = x + (ptrdiff_t)sy * g->width;
+            if (any) ITP_K(max_into)((size_t)g->width, from, 1, row);
+            else memcpy(row, from, (size_t)g->width * sizeof *row);
+            any = true;
+        }
+        if (g->taps_x == 2 && g->stride_x == 2 && g->pad_x == 0 && g->dilation_x == 1 &&
+            2 * g->columns <= g->width) {
+            for (int i = 0; i < g->columns; i++)
+                y[i] = row[2 * i] > row[2 * i + 1] ? row[2 * i] : row[2 * i + 1];
+            continue;
+        }
+        for (int i = 0; i < g->columns; i++) {
+            float top = -(float)INFINITY;
+            for (int tx = 0; tx < g->taps_x; tx++) {
+                const int sx = i * g->stride_x + tx * g->dilation_x - g->pad_x;
+                if (sx >= 0 && sx < g->width) top = row[sx] > top ? row[sx] : top;
+            }
+            y[i] = top;
+        }
+    }
 }
 
 /* dx += dy at the first largest source of each window */
 static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
 {
+    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 && g->dilation_x == 1 &&
+                       g->pad_y == 0 && g->pad_x == 0 &&
+                       (g->rows - 1) * g->stride_y + 2 <= g->height &&
+                       (g->columns - 1) * g->stride_x + 2 <= g->width;
     for (int oy = 0; oy < g->rows; oy++)
         for (int ox = 0; ox < g->columns; ox++) {
+            const float d = dy[(ptrdiff_t)oy * g->columns + ox];
             ptrdiff_t best = -1;
+            if (pairs) { /* no branches: which source is largest cannot be foretold */
+                const ptrdiff_t at = (ptrdiff_t)oy * g->stride_y * g->width + ox * g->stride_x;
+                const ptrdiff_t below = at + g->width;
+                const ptrdiff_t top = x[at + 1] > x[at] ? at + 1 : at;
+                const ptrdiff_t low = x[below + 1] > x[below] ? below + 1 : below;
+                dx[x[low] > x[top] ? low : top] += d;
+                continue;
+            }
             for (int ty = 0; ty < g->taps_y; ty++) {
                 const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
                 if (sy < 0 || sy >= g->height) continue;
@@ -1450,7 +1573,7 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
                     if (best < 0 || x[at] > x[best]) best = at;
                 }
             }
-            if (best >= 0) dx[best] += dy[(ptrdiff_t)oy * g->columns + ox];
+            if (best >= 0) dx[best] += d;
         }
 }
 
@@ -2328,6 +2451,13 @@ typedef struct interp_workspace_desc {
 INTERP_API interp_status interp_workspace_bytes(interp_ctx *ctx, const interp_net *net,
                                                 const interp_workspace_desc *desc, size_t *bytes);
 
+/* The largest batch up to `most` whose workspace fits what the context's memory limit leaves;
+   desc->batch does not count, a network's fixed batch does. 0 with the error set when not even the
+   smallest fits: the sentence says how many bytes would do.
+   Test: predict_splits_batches_to_keep_the_memory_limit. */
+INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
+                                    const interp_workspace_desc *desc, int most);
+
 /* Makes a workspace on `ctx`, which may be another context than the net's.
    Errors: BAD_ARGUMENT for names that are not there, BAD_SHAPE, NO_MEMORY. */
 INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net *net,
@@ -2539,6 +2669,56 @@ INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const floa
 }
 #endif
 /* >>onnx/onnx.h                                                                               */
+/* ---- onnx: models in ONNX, weights in safetensors --------------------------------------------- */
+
+#if !defined(INTERP_NO_ONNX)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Reads an ONNX model of opset 7 or later from n bytes in memory, which may be freed afterwards.
+   Names stay: nodes and values are found by those of the file (a node without a name is OP_INDEX).
+   Initialisers used as weights, biases, scales and shifts are trainable, in the order of the file.
+   The batch is the first dimension of every input; a model made for batches of one takes any where
+   that means the same. Sigmoid times its input becomes Swish, the usual chains become Gelu.
+   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data
+   that only a file can have; BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
+   damaged_models_are_refused_and_leak_nothing. */
+INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
+                                           interp_net **net);
+
+/* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
+   of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
+   no name for become chains of its own. Errors: BAD_ARGUMENT when the network is not built or a
+   name is not UTF-8, UNSUPPORTED for what opset 17 cannot say, NO_MEMORY.
+   Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
+
+#if !defined(INTERP_NO_STDIO)
+
+/* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
+   of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+
+/* interp_onnx_serialize to a file, which appears whole or not at all. */
+INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
+
+/* Writes all parameters and running statistics by name as safetensors.
+   Test: weights_survive_the_round_trip. */
+INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path);
+
+/* Reads what interp_weights_save wrote, of any element type, into a network of the same names and
+   shapes; after an error the network is as it was. Errors: BAD_ARGUMENT names an array that is
+   missing or not wanted, BAD_SHAPE one of another shape, FORMAT, IO, NO_MEMORY.
+   Test: weights_of_another_network_are_refused. */
+INTERP_API interp_status interp_weights_load(interp_net *net, const char *path);
+
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif
 /* >>attr/attr.h                                                                               */
 /* ---- attr: which inputs an output depends on ---------------------------------------------------- */
 
@@ -2648,6 +2828,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
 
+#if !defined(INTERP_NO_TRAIN)
 /* Options of interp_canonical. */
 typedef struct interp_canonical_desc {
     int steps;       /* 0: 256 */
@@ -2667,13 +2848,14 @@ typedef struct interp_canonical_desc {
    canonical_inputs_reach_their_class. */
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability);
+#endif
 
 #ifdef __cplusplus
 }
 #endif
 #endif /* INTERP_NO_ATTR */
 /* >>view/view.h                                                                               */
-/* ---- view: colour maps, pictures, charts, panels, reports ------------------------------------ */
+/* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
 /* The top layer: draws plain arrays and knows no method. Pictures are RGB, 8 bits a channel;
    colours are 0xRRGGBB. Numbers that are NaN or infinite are left out of charts, never an error.
@@ -3083,6 +3265,84 @@ INTERP_API void interp_report_free(interp_report *report);
 /* Finishes the page, writes it to `path` and frees the report, also on errors.
    Errors: the first one met on the way, IO. Test: report_is_one_whole_page. */
 INTERP_API interp_status interp_report_end(interp_report *report, const char *path);
+#endif
+
+#ifndef INTERP_NO_STDIO
+/* ---- TensorBoard: event files and folders for its embedding projector */
+
+/* A run being written: one event file, which TensorBoard may follow meanwhile. */
+typedef struct interp_tensorboard interp_tensorboard;
+
+/* Options of interp_tensorboard_open. */
+typedef struct interp_tensorboard_desc {
+    double wall_time; /* 0: the clock; else seconds since 1970, see interp_tensorboard_time */
+    const char *host; /* NULL: "interp"; a part of the file name */
+    int pid;          /* 0: 1; a part of the file name */
+} interp_tensorboard_desc;
+
+/* Begins a new event file events.out.tfevents.TIME.HOST.PID.UID in folder `dir`, which is made when
+   it is not there (on POSIX). UID is the first number that is free, so that no file is ever
+   overwritten. desc: NULL takes every default. Errors: BAD_ARGUMENT, IO, NO_MEMORY. Test:
+   event_files_never_overwrite_each_other. */
+INTERP_API interp_status interp_tensorboard_open(interp_ctx *ctx, const char *dir,
+                                                 const interp_tensorboard_desc *desc,
+                                                 interp_tensorboard **out);
+
+/* Sets the time of the records to come, in seconds since 1970; 0: the clock. */
+INTERP_API void interp_tensorboard_time(interp_tensorboard *tb, double wall_time);
+
+/* Adds a number to the curve `tag`. Errors of all these calls: BAD_ARGUMENT, IO (the file then takes
+   no more records), NO_MEMORY; each adds one whole record or none. Tests:
+   records_equal_the_reference_bytes, records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_scalar(interp_tensorboard *tb, const char *tag,
+                                                   int64_t step, float value);
+
+/* Adds images[n] of one size under `tag`. TensorBoard shows at most 10 steps of a tag unless it is
+   started with --samples_per_plugin images=100. Test: records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_image(interp_tensorboard *tb, const char *tag,
+                                                  int64_t step, const interp_image *images, int n);
+
+/* Adds the distribution of x[n]. bins: 0: 30; at most 4096. Numbers that are not finite are left
+   out. Test: records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_histogram(interp_tensorboard *tb, const char *tag,
+                                                      int64_t step, const float *x, size_t n,
+                                                      int bins);
+
+/* Adds a text, which TensorBoard reads as Markdown. */
+INTERP_API interp_status interp_tensorboard_text(interp_tensorboard *tb, const char *tag,
+                                                 int64_t step, const char *text);
+
+/* Frees a run; every record is in the file already. NULL is allowed. */
+INTERP_API void interp_tensorboard_close(interp_tensorboard *tb);
+
+/* What is known of every point: one column of metadata, from the first array that is given. */
+typedef struct interp_projector_column {
+    const char *name;               /* needed when there are several columns */
+    const char *const *texts;       /* [n]; NULL: `classes` */
+    const int32_t *classes;         /* [n]; NULL: `values` */
+    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
+    const float *values;            /* [n] */
+} interp_projector_column;
+
+/* Options of interp_projector_write. */
+typedef struct interp_projector_desc {
+    const char *name; /* NULL: "embedding" */
+    const float *x;   /* needed; [n,d], finite */
+    int n, d;         /* needed, from 1; points and their dimensions */
+    const interp_projector_column *columns; /* NULL: none; to colour and label points by */
+    int n_columns;                          /* 0: none */
+    const float *images;         /* NULL: none; [n,channels,height,width], shown for the points */
+    int channels, height, width; /* 0: 1; of an image; 3 channels are colour */
+    interp_colormap colormap;    /* 0: gray; for images without colour */
+    float image_min, image_max;  /* equal: 0..1 or 0..255 when all lie so, else their range */
+} interp_projector_desc;
+
+/* Writes tensors.tsv, metadata.tsv, sprite.png (a square mosaic of at most 8192 pixels a side, for
+   which thumbnails are shrunk) and, last, projector_config.pbtxt to folder `dir`, which is made when
+   it is not there (on POSIX). Errors: BAD_ARGUMENT, NOT_FINITE names the point, IO, NO_MEMORY.
+   Tests: projector_folder_parses_back, sprites_shrink_to_the_largest_texture. */
+INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir,
+                                                const interp_projector_desc *desc);
 #endif
 
 #ifdef __cplusplus
@@ -4299,6 +4559,7 @@ INTERP_API interp_ctx *interp_open(const interp_desc *desc)
         if (d.buffer_bytes < skip + size + ITP_CACHE_LINE) return NULL;
         at = (char *)d.buffer + skip;
         end = at + (d.buffer_bytes - skip) / ITP_CACHE_LINE * ITP_CACHE_LINE;
+        if (!d.memory_limit) d.memory_limit = (size_t)(end - at); /* so that batches are cut to fit */
     } else {
         at = (char *)d.allocator.alloc(size, ITP_CACHE_LINE, d.allocator.user);
         if (!at) return NULL;
@@ -5729,7 +5990,8 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
 
 ITP_FN bool itp_is_gzip(const void *bytes, size_t n)
 {
-    return n >= 2 && memcmp(bytes, "\x1f\x8b", 2) == 0;
+    const unsigned char *b = (const unsigned char *)bytes;
+    return n >= 2 && b[0] == 0x1f && b[1] == 0x8b;
 }
 
 /* Where the deflate stream starts, 0 when the header is damaged. */
@@ -8731,6 +8993,7 @@ struct interp_net {
     int fixed_batch;
     bool built;
     interp_status status; /* first error made while building */
+    char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
 
 /* ---- the op table's row */
@@ -8850,15 +9113,28 @@ ITP_FN size_t itp_count(const interp_shape *s)
 
 /* ---- building */
 
+/* Keeps the context's error when it is the first. */
 ITP_FN interp_status itp_net_error(interp_net *net)
 {
-    if (!net->status) net->status = net->ctx->status;
+    if (!net->status) {
+        net->status = net->ctx->status;
+        memcpy(net->error, net->ctx->error, sizeof net->error);
+    }
     return net->status;
 }
 
 /* An error of a builder call, kept when it is the first. */
 #define itp_net_fail(net, ...)                                                                     \
-    ((net)->status ? (net)->status : ((net)->status = itp_fail((net)->ctx, __VA_ARGS__)))
+    ((net)->status ? (net)->status : (itp_fail((net)->ctx, __VA_ARGS__), itp_net_error(net)))
+
+/* Whether something may still be added to the net. */
+ITP_FN bool itp_net_open(interp_net *net)
+{
+    if (!net || net->status) return false;
+    if (net->built)
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" is built already", net->name);
+    return !net->built;
+}
 
 INTERP_API interp_net *interp_net_new(interp_ctx *ctx, const char *name)
 {
@@ -9007,14 +9283,16 @@ ITP_FN interp_tensor itp_add_node(interp_net *net, int op, const char *name, con
 ITP_FN interp_tensor itp_add_named(interp_net *net, int op, const char *name, const char *stem,
                                    int n_in, const int *in, const itp_attrs *attrs)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char own[64], out[80];
     if (!name) {
         itp_auto_name(net, stem, own);
         name = own;
     }
     snprintf(out, sizeof out, "%.64s:0", name);
-    if (itp_find_value(net, out) >= 0) {
+    bool taken = itp_find_value(net, out) >= 0;
+    for (int i = 0; i < net->n_nodes && !taken; i++) taken = !strcmp(net->nodes[i].name, name);
+    if (taken) {
         itp_net_fail(net, INTERP_BAD_ARGUMENT, "two nodes are named \"%s\"", name);
         return 0;
     }
@@ -9024,7 +9302,7 @@ ITP_FN interp_tensor itp_add_named(interp_net *net, int op, const char *name, co
 /* Whether every tensor is one of the net's. */
 ITP_FN bool itp_tensors_ok(interp_net *net, int n, const interp_tensor *x)
 {
-    if (!net || net->status) return false;
+    if (!itp_net_open(net)) return false;
     for (int i = 0; i < n; i++)
         if (x[i] < 1 || x[i] > net->n_values) {
             itp_net_fail(net, INTERP_BAD_ARGUMENT, "tensor %d is not one of network \"%s\"", x[i],
@@ -9294,6 +9572,8 @@ ITP_FN interp_status itp_shape_reshape(itp_infer *s)
     size_t known = 1;
     int infer = -1;
     char a[96], b[96];
+    if (want->rank < 0 || want->rank > INTERP_MAX_RANK)
+        return itp_shape_fail(s, "%d dimensions are not supported", want->rank);
     s->out->rank = want->rank;
     for (int i = 0; i < want->rank; i++) {
         int d = want->dim[i];
@@ -9596,44 +9876,46 @@ ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
 typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
+    uint8_t *kept; /* one byte for each number: drawn forward, used again backward */
     size_t n;
     uint64_t seed, stream;
-    bool add;
 } itp_dropout_job;
 
-/* The mask comes from the counter-based generator, so backward draws the same one again. */
 ITP_FN void itp_dropout_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_dropout_job *j = (const itp_dropout_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    const float scale = j->p < 1 ? 1 / (1 - j->p) : 0;
+    const float scale = 1 / (1 - j->p);
+    const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
     for (size_t i = at; i < end; i += 4) { /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
-        for (size_t q = i; q < i + 4 && q < end; q++) {
-            const float v = itp_unit(r[q - i]) >= j->p ? j->x[q] * scale : 0;
-            j->y[q] = j->add ? j->y[q] + v : v;
-        }
+        for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
     }
+    for (size_t i = at; i < end; i++) j->y[i] = j->kept[i] ? j->x[i] * scale : 0;
 }
 
-ITP_FN void itp_dropout_run(interp_workspace *w, int node, const float *x, float *y, bool add)
+ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
 {
+    itp_need need = {0, 0, 0};
+    if (w->desc.mode == INTERP_TRAIN)
+        need.save = itp_count(itp_shape_out(w, node)) / sizeof(float) + 1;
+    return need;
+}
+
+ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
+{
+    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
     itp_dropout_job j;
-    j.x = x, j.y = y, j.add = add;
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
     j.p = itp_at(w, node)->attrs.alpha;
+    j.kept = (uint8_t *)(void *)w->save[node];
     j.n = itp_count(itp_shape_out(w, node));
     j.seed = w->seed;
     j.stream = w->step * 65536 + (uint64_t)node;
     itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16,
                  itp_dropout_task, &j);
-}
-
-ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
-{
-    if (w->desc.mode == INTERP_TRAIN)
-        itp_dropout_run(w, node, itp_x(w, node, 0), itp_y(w, node), false);
 }
 
 ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to, size_t n)
@@ -9644,10 +9926,17 @@ ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta,
 
 ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
 {
+    const float *dy = itp_dy(w, node);
     float *dx = itp_dx(w, node, 0);
     const float beta = itp_beta(w, node, 0);
-    if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, itp_dy(w, node), dx, beta != 0);
-    else itp_copy_or_add(w->ctx->k, itp_dy(w, node), beta, dx, itp_count(itp_shape_out(w, node)));
+    const size_t n = itp_count(itp_shape_out(w, node));
+    if (w->desc.mode != INTERP_TRAIN) {
+        itp_copy_or_add(w->ctx->k, dy, beta, dx, n);
+        return;
+    }
+    const uint8_t *kept = (const uint8_t *)(const void *)w->save[node];
+    const float scale = 1 / (1 - itp_at(w, node)->attrs.alpha);
+    for (size_t i = 0; i < n; i++) dx[i] = (kept[i] ? dy[i] * scale : 0) + (beta != 0 ? dx[i] : 0);
 }
 /* >>net/op_linear.c                                                                           */
 /* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
@@ -10038,7 +10327,7 @@ ITP_FN void itp_bn_forward_task(void *arg, int c, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     double mean = (double)b->mean[c], variance = (double)b->variance[c];
     if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
-    if (b->mode == INTERP_TRAIN) {
+    if (b->mode == INTERP_TRAIN && variance - variance == 0) { /* a step gone wrong leaves no trace */
         const double count = (double)b->n * (double)b->pixels;
         const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
         const double keep = (double)b->momentum;
@@ -10706,8 +10995,8 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
       ITP_ALIAS)                                                                                \
     X(TRANSPOSE, "Transpose", itp_shape_transpose, itp_forward_transpose, itp_backward_transpose,  \
       NULL, NULL, 0, 0)                                                                            \
-    X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout, NULL, NULL,   \
-      0, ITP_ALIAS_IN_EVAL)                                                                           \
+    X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
+      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                                           \
     X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
 
 enum {
@@ -11272,7 +11561,7 @@ ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const
 
 /* The largest batch with which all of it fits what memory is left; 0 with the error set when not even
    one sample does. A fixed batch is all or nothing. */
-ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
+ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
     const size_t limit = ctx->memory.limit;
     for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
@@ -11281,14 +11570,24 @@ ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *
         if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
-                     "the memory limit of %zu bytes is too small: the least that would do is %zu", limit,
-                     itp_add_size(ctx->memory.used, bytes));
+                     "the work needs at least %zu bytes, but the memory limit leaves %zu", bytes,
+                     limit > ctx->memory.used ? limit - ctx->memory.used : 0);
             return 0;
         }
         do k++;
         while (f->divides && f->most % k);
         batch = f->divides ? f->most / k : batch / 2;
     }
+}
+
+INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
+                                    const interp_workspace_desc *desc, int most)
+{
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    if (desc) fit.work = *desc;
+    fit.most = itp_max(1, most);
+    return itp_fit_most(ctx, net, &fit);
 }
 
 /* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
@@ -11319,7 +11618,7 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     memset(&fit, 0, sizeof fit);
     fit.most = itp_min(n, 64);
     fit.floats = row;
-    const int batch = fit.work.batch = itp_fit_batch(ctx, net, &fit);
+    const int batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
     if (!batch) return ctx->status;
     interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
     if (!status && n % batch) {
@@ -11353,9 +11652,13 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
 
 INTERP_API interp_tensor interp_input(interp_net *net, const char *name, const interp_shape *sample)
 {
-    if (!net || net->status) return 0;
-    if (sample->rank < 0 || sample->rank >= INTERP_MAX_RANK || net->n_inputs == ITP_MAX_INPUTS) {
+    if (!itp_net_open(net)) return 0;
+    if (sample->rank < 0 || sample->rank >= INTERP_MAX_RANK) {
         itp_net_fail(net, INTERP_BAD_SHAPE, "input: %d dimensions are not supported", sample->rank);
+        return 0;
+    }
+    if (net->n_inputs == ITP_MAX_INPUTS) {
+        itp_net_fail(net, INTERP_UNSUPPORTED, "more than %d inputs", ITP_MAX_INPUTS);
         return 0;
     }
     interp_shape s;
@@ -11395,8 +11698,12 @@ ITP_FN int itp_add_param(interp_net *net, const char *layer, const char *what, i
         itp_net_fail(net, INTERP_BAD_ARGUMENT, "two parameters are named \"%s\"", name);
         return -1;
     }
+    if (shape->rank < 0 || shape->rank > INTERP_MAX_RANK) {
+        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name, shape->rank);
+        return -1;
+    }
     const size_t n = interp_shape_size(shape);
-    if (n > (size_t)INT_MAX) {
+    if (n > (size_t)INT_MAX) { /* or a negative dimension */
         itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\" would have more than 2^31 numbers", name);
         return -1;
     }
@@ -11436,6 +11743,11 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
     }
     if (itp_tensor_shape(net, x)->rank > 3) x = interp_flatten(net, x);
     if (!x) return 0;
+    if (itp_tensor_shape(net, x)->rank < 2) {
+        itp_net_fail(net, INTERP_BAD_SHAPE, "dense: input has %d dimensions but needs [N,...]",
+                     itp_tensor_shape(net, x)->rank);
+        return 0;
+    }
     char own[64];
     itp_auto_name(net, "dense", own);
     const char *name = d.name ? d.name : own;
@@ -11453,6 +11765,12 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
     if (rank == 2) return itp_add_named(net, ITP_OP_GEMM, name, "dense", d.no_bias ? 2 : 3, in, &a);
     const interp_tensor y = itp_add_named(net, ITP_OP_MATMUL, name, "dense", 2, in, NULL);
     return d.no_bias ? y : interp_add(net, y, in[2] + 1);
+}
+
+/* Connections of one number of a convolution. */
+ITP_FN int itp_fan(size_t taps, int channels)
+{
+    return (int)itp_min_size(INT_MAX, itp_mul_size(taps, (size_t)itp_max(1, channels)));
 }
 
 /* 0 in a pair of sizes: `fallback`, and the second takes the first. */
@@ -11493,10 +11811,10 @@ INTERP_API interp_tensor interp_conv2d(interp_net *net, interp_tensor x,
     const interp_shape ws =
         itp_shape_of(4, channels, in_channels / a.groups, a.kernel[0], a.kernel[1]);
     const interp_shape bs = itp_shape_of(1, channels, 1, 1, 1);
-    const int taps = a.kernel[0] * a.kernel[1];
+    const size_t taps = itp_mul_size((size_t)a.kernel[0], (size_t)a.kernel[1]);
     int in[3] = {x - 1, -1, -1};
-    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init, taps * (in_channels / a.groups),
-                          taps * itp_max(1, channels / a.groups), 0);
+    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
+                          itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
     if (in[1] >= 0 && !d.no_bias)
         in[2] = itp_add_param(net, name, "bias", ITP_PARAM, &bs, INTERP_INIT_DEFAULT, 0, 0, 0);
     return itp_add_named(net, ITP_OP_CONV, name, "conv", d.no_bias ? 2 : 3, in, &a);
@@ -11667,7 +11985,7 @@ INTERP_API interp_tensor interp_div(interp_net *net, interp_tensor a, interp_ten
 
 INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape, const float *x)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char name[64];
     itp_auto_name(net, "const", name);
     const int v = itp_add_param(net, name, NULL, ITP_CONST, shape, INTERP_INIT_DEFAULT, 0, 0, 0);
@@ -11680,7 +11998,7 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
                                           const interp_shape *shape, interp_init init, int fan_in,
                                           int fan_out)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char own[64];
     itp_auto_name(net, "param", own);
     return itp_add_param(net, name ? name : own, NULL, ITP_PARAM, shape, init, itp_max(1, fan_in),
@@ -11872,8 +12190,8 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
 /* Checks the graph and takes parameters as they are. */
 ITP_FN interp_status itp_net_finish(interp_net *net)
 {
-    if (net->status) return net->status;
-    if (net->built) return itp_net_fail(net, INTERP_BAD_ARGUMENT, "the network is built already");
+    if (net->status) return itp_fail(net->ctx, net->status, "%s", net->error);
+    if (!itp_net_open(net)) return net->status;
     if (!net->n_outputs && net->n_nodes) net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
     if (!net->n_inputs || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",
@@ -12369,7 +12687,7 @@ INTERP_API interp_status interp_confusion_count(interp_ctx *ctx, const int32_t *
                             "confusion: sample %d is %d, predicted %d, but there are %d classes", i,
                             (int)truth[i], (int)predicted[i], n_classes);
     /* one block: counts, support, three rows of figures */
-    int64_t *block = (int64_t *)itp_calloc(ctx, k * k + 4 * k, sizeof(int64_t));
+    int64_t *block = (int64_t *)itp_calloc(ctx, itp_mul_size(k, k + 4), sizeof(int64_t));
     if (!block) return INTERP_NO_MEMORY;
     interp_confusion c;
     memset(&c, 0, sizeof c);
@@ -12632,7 +12950,7 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
     fit.work = itp_trainer_work(t, d->batch);
     fit.n = n, fit.most = d->batch, fit.divides = true;
     fit.floats = (size_t)t->outputs, fit.reserve = reserve;
-    t->micro = itp_fit_batch(ctx, t->net, &fit);
+    t->micro = itp_fit_most(ctx, t->net, &fit);
     if (!t->micro) return ctx->status;
     if (t->micro < d->batch && itp_has_batch_norm(t->net))
         return itp_fail(ctx, INTERP_NO_MEMORY,
@@ -12640,6 +12958,9 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
                         "normalisation forbids cutting it: use batches of %d or a higher limit",
                         d->batch, ctx->memory.limit, t->micro);
     ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
+    if (interp_workspace_target_size(t->work[0]) != (size_t)t->outputs)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "train: the first dimension of \"%s\" is not the batch", t->logits);
     t->seed = (float *)interp_alloc(
         ctx, itp_mul_size((size_t)t->micro * (size_t)t->outputs, sizeof(float)));
     return t->seed ? INTERP_OK : INTERP_NO_MEMORY;
@@ -12824,8 +13145,11 @@ INTERP_API interp_status interp_trainer_step(interp_trainer *t, const float *x, 
 ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const interp_dataset *data,
                                    int outputs)
 {
-    const interp_shape in = interp_net_input_shape(net, 0);
     char a[96], b[96];
+    if (net->n_inputs != 1)
+        return itp_fail(ctx, INTERP_UNSUPPORTED, "network \"%s\" has %d inputs, but data sets have one",
+                        net->name, net->n_inputs);
+    const interp_shape in = interp_net_input_shape(net, 0);
     if (interp_shape_size(&in) != interp_shape_size(&data->shape))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "samples are %s but the network takes %s",
                         itp_shape_text(&data->shape, a, sizeof a), itp_shape_text(&in, b, sizeof b));
@@ -12869,28 +13193,26 @@ ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *da
 ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss,
                                        interp_workspace *work[2])
 {
-    interp_workspace_desc w;
-    memset(&w, 0, sizeof w);
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
     work[0] = work[1] = NULL;
-    w.output = net->values[itp_logits_value(net, loss)].name;
-    w.batch = itp_fit_batch(net->ctx, net, w, itp_min(n, 256));
-    if (!w.batch) return net->ctx->status;
-    if (net->fixed_batch && n % w.batch)
+    fit.work.output = net->values[itp_logits_value(net, loss)].name;
+    fit.n = n, fit.most = itp_min(n, 256);
+    if (net->fixed_batch && n % net->fixed_batch)
         return itp_fail(net->ctx, INTERP_BAD_SHAPE,
                         "the network takes batches of %d only, and %d samples do not divide into them",
-                        w.batch, n);
-    ITP_TRY(interp_workspace_new(net->ctx, net, &w, &work[0]));
-    if (n % w.batch) {
-        w.batch = n % w.batch;
-        return interp_workspace_new(net->ctx, net, &w, &work[1]);
-    }
-    return INTERP_OK;
+                        net->fixed_batch, n);
+    const int batch = itp_fit_most(net->ctx, net, &fit);
+    return batch ? itp_fit_open(net->ctx, net, &fit, batch, work) : net->ctx->status;
 }
 
 INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data, interp_loss loss,
                                          interp_evaluation *out)
 {
     interp_workspace *work[2] = {NULL, NULL};
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
     interp_status status = itp_evaluate_open(net, data->n, loss, work);
@@ -12902,6 +13224,8 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
 
 /* ---- the loop */
 
+typedef struct itp_checkpoint itp_checkpoint;
+
 typedef struct itp_training {
     interp_trainer *t;
     const interp_dataset *data;
@@ -12910,6 +13234,7 @@ typedef struct itp_training {
     float *x; /* one batch */
     int32_t *y;
     float *best; /* parameters and running statistics of the best epoch */
+    itp_checkpoint *checkpoint; /* NULL: none */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
     double best_loss;
@@ -12998,7 +13323,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
 
 enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 6, ITP_EPOCH_FIGURES = 7 };
 
-typedef struct itp_checkpoint {
+struct itp_checkpoint {
     char names[ITP_CHECKPOINT_MOST][12];
     interp_named_array items[ITP_CHECKPOINT_MOST];
     int n;
@@ -13006,7 +13331,7 @@ typedef struct itp_checkpoint {
     double best_loss;
     float *state;
     double *history;
-} itp_checkpoint;
+};
 
 ITP_FN void itp_checkpoint_add(itp_checkpoint *c, const char *name, void *data, interp_dtype dtype,
                                size_t n)
@@ -13139,12 +13464,39 @@ ITP_FN bool itp_train_note(itp_training *r)
     return stop;
 }
 
+/* Room for a checkpoint, with the state and the history behind it. reserve: grows by what writing and
+   reading the file take: the file itself, and at most twice that while a buffer grows to hold it. */
+ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
+{
+#if !defined(INTERP_NO_STDIO)
+    const interp_train_desc *d = &r->t->desc;
+    const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
+    if (!d->checkpoint) return INTERP_OK;
+    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(r->t->ctx, 1,
+                                                     sizeof *c + figures + r->n_state * sizeof(float));
+    if (!c) return INTERP_NO_MEMORY;
+    c->history = (double *)(void *)(c + 1);
+    c->state = (float *)(void *)((char *)c->history + figures);
+    r->checkpoint = c;
+    itp_checkpoint_list(r, c, d->epochs);
+    size_t file = 4096; /* the header */
+    for (int i = 0; i < c->n; i++)
+        file += interp_shape_size(&c->items[i].array.shape) * interp_dtype_size(c->items[i].array.dtype);
+    *reserve = itp_add_size(*reserve, itp_mul_size(file, 3));
+#else
+    (void)r, (void)reserve;
+#endif
+    return INTERP_OK;
+}
+
+/* Everything that lasts for the whole training comes first; the workspaces share what is left. */
 ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
 {
     interp_trainer *t = r->t;
     interp_ctx *ctx = t->ctx;
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
+    size_t reserve = 0;
     if (!r->data->y)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
@@ -13152,11 +13504,11 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!d->validation->y)
             return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the validation data has no labels");
         ITP_TRY(itp_data_fits(ctx, net, d->validation, t->outputs));
-        ITP_TRY(itp_evaluate_open(net, d->validation->n, d->loss, r->eval));
+        interp_workspace_desc least;
+        memset(&least, 0, sizeof least);
+        least.output = t->logits;
+        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &reserve));
     }
-    interp_workspace *rest;
-    if (r->data->n % d->batch % t->micro) /* made now, so that steps allocate nothing */
-        ITP_TRY(itp_trainer_workspace(t, r->data->n % d->batch % t->micro, &rest));
     r->order = (int *)interp_alloc(ctx, (size_t)r->data->n * sizeof(int));
     r->x = (float *)interp_alloc(ctx, itp_mul_size((size_t)d->batch * row, sizeof(float)));
     r->y = (int32_t *)interp_alloc(ctx, (size_t)d->batch * sizeof(int32_t));
@@ -13167,19 +13519,19 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!r->best) return INTERP_NO_MEMORY;
         itp_net_state(net, r->best, false);
     }
-    return INTERP_OK;
+    ITP_TRY(itp_train_checkpoint(r, &reserve));
+    ITP_TRY(itp_trainer_open(t, r->data->n, reserve));
+    return d->validation ? itp_evaluate_open(net, d->validation->n, d->loss, r->eval) : INTERP_OK;
 }
 
-ITP_FN interp_status itp_train_run(itp_training *r, void *checkpoint)
+ITP_FN interp_status itp_train_run(itp_training *r)
 {
     const interp_train_desc *d = &r->t->desc;
-    bool stop = false;
 #if !defined(INTERP_NO_STDIO)
-    itp_checkpoint *c = (itp_checkpoint *)checkpoint;
+    itp_checkpoint *c = r->checkpoint;
     if (c) ITP_TRY(itp_checkpoint_read(r, c));
-#else
-    (void)checkpoint;
 #endif
+    bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));
         stop = itp_train_note(r);
@@ -13199,29 +13551,15 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
     itp_training r;
-    void *checkpoint = NULL;
     const double start = itp_seconds();
     memset(&r, 0, sizeof r);
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
     if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
     d.batch = itp_min(d.batch, data->n);
     r.data = data;
-    ITP_TRY(interp_trainer_new(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
+    ITP_TRY(itp_trainer_begin(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
     interp_status status = itp_train_open(&r, net);
-#if !defined(INTERP_NO_STDIO)
-    if (!status && d.checkpoint) { /* with room for the state and the history behind it */
-        const size_t figures = (size_t)d.epochs * ITP_EPOCH_FIGURES * sizeof(double);
-        itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
-            ctx, 1, sizeof *c + figures + r.n_state * sizeof(float));
-        if (!c) status = INTERP_NO_MEMORY;
-        else {
-            c->history = (double *)(void *)(c + 1);
-            c->state = (float *)(void *)((char *)c->history + figures);
-        }
-        checkpoint = c;
-    }
-#endif
-    if (!status) status = itp_train_run(&r, checkpoint);
+    if (!status) status = itp_train_run(&r);
     if (!status && result) {
         result->epochs = r.epoch;
         result->best_epoch = r.best_epoch;
@@ -13229,7 +13567,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
         result->val_loss = r.last.val_loss, result->val_accuracy = r.last.val_accuracy;
         result->seconds = itp_seconds() - start;
     }
-    interp_free(ctx, checkpoint);
+    interp_free(ctx, r.checkpoint);
     interp_free(ctx, r.best);
     interp_free(ctx, r.y);
     interp_free(ctx, r.x);
@@ -13242,9 +13580,3275 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
 #endif
 #ifndef INTERP_NO_ONNX
 /* >>onnx/protobuf.c                                                                           */
+/* ---- onnx/protobuf.c: the wire format, and ONNX's messages as far as we read them ------------- */
+
+/* Some of the bytes being read; not ended by a 0. */
+typedef struct itp_slice {
+    const char *at;
+    size_t n;
+} itp_slice;
+
+ITP_FN itp_slice itp_slice_of(const char *text)
+{
+    itp_slice s;
+    s.at = text;
+    s.n = strlen(text);
+    return s;
+}
+
+ITP_FN bool itp_slice_equal(itp_slice a, itp_slice b)
+{
+    return a.n == b.n && (a.n == 0 || !memcmp(a.at, b.at, a.n));
+}
+
+ITP_FN bool itp_slice_is(itp_slice s, const char *text)
+{
+    return itp_slice_equal(s, itp_slice_of(text));
+}
+
+/* For "%.*s": long names are cut. */
+#define ITP_SHOW(s) (int)itp_min_size((s).n, 100), (s).n ? (s).at : ""
+
+/* ---- reading the wire */
+
+/* What is left of a message; `bad` once it made no sense. */
+typedef struct itp_pb {
+    const unsigned char *at, *end;
+    bool bad;
+} itp_pb;
+
+enum { ITP_VARINT = 0, ITP_FIXED64 = 1, ITP_BYTES = 2, ITP_FIXED32 = 5 }; /* wire types */
+
+typedef struct itp_pb_field {
+    uint32_t number;
+    int wire;
+    uint64_t value;  /* unless ITP_BYTES */
+    itp_slice bytes; /* of ITP_BYTES */
+} itp_pb_field;
+
+ITP_FN itp_pb itp_pb_of(itp_slice s)
+{
+    itp_pb p;
+    p.at = (const unsigned char *)s.at;
+    p.end = s.n ? p.at + s.n : p.at; /* the slice of nothing has no address */
+    p.bad = false;
+    return p;
+}
+
+ITP_FN bool itp_pb_varint(itp_pb *p, uint64_t *out)
+{
+    uint64_t value = 0;
+    for (int shift = 0; shift < 70 && p->at < p->end; shift += 7) {
+        const unsigned char c = *p->at++;
+        if (shift == 63 && c > 1) break;
+        value |= (uint64_t)(c & 127) << shift;
+        if (c < 128) {
+            *out = value;
+            return true;
+        }
+    }
+    p->bad = true;
+    return false;
+}
+
+/* A number of 4 or 8 bytes. */
+ITP_FN bool itp_pb_fixed(itp_pb *p, int wire, uint64_t *out)
+{
+    const size_t size = wire == ITP_FIXED64 ? 8 : 4;
+    if ((size_t)(p->end - p->at) < size) {
+        p->bad = true;
+        return false;
+    }
+    *out = size == 8 ? itp_get_le64(p->at) : itp_get_le32(p->at);
+    p->at += size;
+    return true;
+}
+
+/* The next field, whatever it is; false at the end and when the bytes make no sense. */
+ITP_FN bool itp_pb_next(itp_pb *p, itp_pb_field *f)
+{
+    uint64_t key = 0, n = 0;
+    if (p->bad || p->at == p->end || !itp_pb_varint(p, &key)) return false;
+    memset(f, 0, sizeof *f);
+    f->number = (uint32_t)(key >> 3);
+    f->wire = (int)(key & 7);
+    p->bad = key >> 32 || f->number == 0;
+    if (p->bad) return false;
+    switch (f->wire) {
+    case ITP_VARINT: return itp_pb_varint(p, &f->value);
+    case ITP_FIXED64:
+    case ITP_FIXED32: return itp_pb_fixed(p, f->wire, &f->value);
+    case ITP_BYTES:
+        if (!itp_pb_varint(p, &n)) return false;
+        if (n > (uint64_t)(p->end - p->at)) break;
+        f->bytes.at = (const char *)p->at;
+        f->bytes.n = (size_t)n;
+        p->at += (size_t)n;
+        return true;
+    default: break; /* groups, and what was never defined */
+    }
+    p->bad = true;
+    return false;
+}
+
+/* The numbers of one repeated field, each alone or packed together. */
+typedef struct itp_pb_numbers {
+    itp_pb message, packed;
+    uint32_t number;
+    int wire;
+} itp_pb_numbers;
+
+ITP_FN itp_pb_numbers itp_pb_numbers_of(itp_slice message, uint32_t number, int wire)
+{
+    itp_pb_numbers it;
+    memset(&it, 0, sizeof it);
+    it.message = itp_pb_of(message);
+    it.number = number;
+    it.wire = wire;
+    return it;
+}
+
+ITP_FN bool itp_pb_number(itp_pb_numbers *it, uint64_t *out)
+{
+    itp_pb_field f;
+    while (it->packed.at == it->packed.end) {
+        if (!itp_pb_next(&it->message, &f)) return false;
+        if (f.number != it->number) continue;
+        if (f.wire == it->wire) {
+            *out = f.value;
+            return true;
+        }
+        if (f.wire != ITP_BYTES) {
+            it->message.bad = true;
+            return false;
+        }
+        it->packed = itp_pb_of(f.bytes);
+    }
+    const bool good = it->wire == ITP_VARINT ? itp_pb_varint(&it->packed, out)
+                                             : itp_pb_fixed(&it->packed, it->wire, out);
+    if (!good) it->message.bad = true;
+    return good;
+}
+
+/* ---- writing the wire */
+
+ITP_FN void itp_pb_put_varint(itp_buf *b, uint64_t value)
+{
+    unsigned char bytes[10];
+    size_t n = 0;
+    do {
+        bytes[n++] = (unsigned char)((value & 127) | (value > 127 ? 128 : 0));
+        value >>= 7;
+    } while (value);
+    itp_buf_add(b, bytes, n);
+}
+
+ITP_FN void itp_pb_put_key(itp_buf *b, uint32_t number, int wire)
+{
+    itp_pb_put_varint(b, (uint64_t)number << 3 | (uint64_t)wire);
+}
+
+ITP_FN void itp_pb_put_int(itp_buf *b, uint32_t number, int64_t value)
+{
+    itp_pb_put_key(b, number, ITP_VARINT);
+    itp_pb_put_varint(b, (uint64_t)value);
+}
+
+/* The lowest `size` bytes of `bits`, little end first. */
+ITP_FN void itp_put_le(itp_buf *b, uint64_t bits, int size)
+{
+    unsigned char bytes[8];
+    for (int i = 0; i < size; i++) bytes[i] = (unsigned char)(bits >> 8 * i & 255);
+    itp_buf_add(b, bytes, (size_t)size);
+}
+
+ITP_FN void itp_put_f32(itp_buf *b, double value)
+{
+    const itp_f32 x = (itp_f32)value;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    itp_put_le(b, bits, 4);
+}
+
+ITP_FN void itp_pb_put_float(itp_buf *b, uint32_t number, double value)
+{
+    itp_pb_put_key(b, number, ITP_FIXED32);
+    itp_put_f32(b, value);
+}
+
+ITP_FN void itp_pb_put_bytes(itp_buf *b, uint32_t number, const void *bytes, size_t n)
+{
+    itp_pb_put_key(b, number, ITP_BYTES);
+    itp_pb_put_varint(b, n);
+    itp_buf_add(b, bytes, n);
+}
+
+ITP_FN void itp_pb_put_text(itp_buf *b, uint32_t number, const char *text)
+{
+    itp_pb_put_bytes(b, number, text, strlen(text));
+}
+
+/* Puts a finished message into another and empties its buffer for the next one. */
+ITP_FN void itp_pb_put_message(itp_buf *b, uint32_t number, itp_buf *message)
+{
+    itp_pb_put_bytes(b, number, message->data ? message->data : "", message->n);
+    if (message->status && !b->status) b->status = message->status;
+    message->n = 0;
+}
+
+/* ---- ONNX's element types */
+
+typedef struct itp_onnx_type {
+    int id;             /* TensorProto.DataType */
+    interp_dtype dtype;
+    uint32_t field;     /* of TensorProto that holds them when not raw */
+    int wire;
+} itp_onnx_type;
+
+enum { ITP_ONNX_FLOAT = 1, ITP_ONNX_INT64 = 7 };
+
+/* NULL for text, complex numbers and those of less than 16 bits. */
+ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
+{
+    static const itp_onnx_type rows[] = {
+        {1, INTERP_FLOAT32, 4, ITP_FIXED32},  {2, INTERP_UINT8, 5, ITP_VARINT},
+        {3, INTERP_INT8, 5, ITP_VARINT},      {4, INTERP_UINT16, 5, ITP_VARINT},
+        {5, INTERP_INT16, 5, ITP_VARINT},     {6, INTERP_INT32, 5, ITP_VARINT},
+        {7, INTERP_INT64, 7, ITP_VARINT},     {9, INTERP_BOOL, 5, ITP_VARINT},
+        {10, INTERP_FLOAT16, 5, ITP_VARINT},  {11, INTERP_FLOAT64, 10, ITP_FIXED64},
+        {12, INTERP_UINT32, 11, ITP_VARINT},  {13, INTERP_UINT64, 11, ITP_VARINT},
+        {16, INTERP_BFLOAT16, 5, ITP_VARINT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].id == id) return &rows[i];
+    return NULL;
+}
+
+/* ---- what a model is made of. Symbols are its names; everything refers to them by number. */
+
+typedef struct itp_onnx_tensor {
+    int type; /* TensorProto.DataType */
+    interp_shape shape;
+    itp_slice raw;      /* little-endian; used when field is 0 */
+    itp_slice message;  /* the numbers are in this one's `field` */
+    uint32_t field;
+    int wire;
+    bool repeats;       /* every element is the first */
+    bool external;      /* raw is in the file `location` */
+    itp_slice location;
+    uint64_t offset, length; /* length UINT64_MAX: to the end */
+} itp_onnx_tensor;
+
+enum { /* what the numbers of an initialiser are to the network */
+    ITP_AS_CONST = 1,
+    ITP_AS_PARAM = 2,
+    ITP_AS_BUFFER = 4
+};
+
+typedef struct itp_symbol {
+    itp_slice name;
+    int maker;         /* node that makes it, -1 for none */
+    int tensor;        /* its numbers when known at load, -1 when not */
+    int input;         /* index among the graph's inputs, -1 */
+    int uses;          /* by nodes that are needed, and as output */
+    int root;          /* the symbol whose numbers these are, under another shape; else itself */
+    interp_shape shape; /* of known numbers */
+    unsigned role;     /* ITP_AS_...; of roots */
+    bool trained;      /* a weighted op came before it */
+    int value, buffer; /* of the network, -1: not there; `buffer` apart from a trained `value` */
+} itp_symbol;
+
+typedef struct itp_onnx_attr {
+    itp_slice name, message, s, t;
+    int type; /* AttributeProto.AttributeType, 0 when not told */
+    bool has_i, has_f;
+    int64_t i;
+    uint32_t f; /* bits */
+} itp_onnx_attr;
+
+typedef struct itp_onnx_row itp_onnx_row;
+
+typedef struct itp_onnx_node {
+    itp_slice name, op, domain;
+    int index; /* in the file */
+    int in, n_in, out, n_out; /* ranges of links */
+    int attr, n_attr;
+    const itp_onnx_row *row;
+    bool needed, skipped; /* skipped: its numbers are known, or another node does its work */
+    int state;            /* of the search: 0 new, 1 open, 2 done */
+    int fused, fused_x;   /* op of ours this node ends, -1 for none, and that op's input */
+} itp_onnx_node;
+
+typedef struct itp_onnx_port {
+    int symbol;
+    int type; /* of elements, 0 when not told */
+    bool has_shape;
+    int rank;
+    int dim[INTERP_MAX_RANK]; /* 0: any */
+} itp_onnx_port;
+
+typedef struct itp_onnx_file {
+    itp_slice location;
+    char *bytes;
+    size_t n;
+} itp_onnx_file;
+
+/* A model being read. */
+typedef struct itp_onnx {
+    interp_ctx *ctx;
+    const char *path; /* NULL: from memory */
+    interp_net *net;
+    int64_t opset;
+    itp_slice producer, name;
+    itp_symbol *symbols;
+    int n_symbols, symbols_capacity;
+    int *table, table_size; /* hash table of symbols: index + 1, a power of two, 0 free */
+    itp_onnx_tensor *tensors;
+    int n_tensors, tensors_capacity;
+    int *initializers; /* symbols, in the order of the file */
+    int n_initializers, initializers_capacity;
+    itp_onnx_node *nodes;
+    int n_nodes, nodes_capacity;
+    int *links; /* inputs and outputs of nodes: symbols, -1 for left out */
+    int n_links, links_capacity;
+    itp_onnx_attr *attrs;
+    int n_attrs, attrs_capacity;
+    itp_onnx_port *inputs;
+    int n_inputs, inputs_capacity;
+    int *outputs; /* symbols */
+    int n_outputs, outputs_capacity;
+    int *order; /* needed nodes, makers before users */
+    int n_order;
+    itp_onnx_file *files;
+    int n_files, files_capacity;
+    itp_buf node_name, value_name;
+    bool own; /* written by interp_onnx_serialize */
+} itp_onnx;
+
+ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)
+{
+    return itp_fail(r->ctx, INTERP_FORMAT,
+                    "%s cannot be decoded: the data is damaged, cut off or no ONNX model", what);
+}
+
+/* Room for one more; counts stay far from INT_MAX. */
+ITP_FN interp_status itp_onnx_room(itp_onnx *r, void *items, int n, int *capacity, size_t size)
+{
+    if (n >= 1 << 26)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "the model has more than %d parts of one kind",
+                        1 << 26);
+    return itp_grow(r->ctx, items, n, capacity, size);
+}
+
+/* ---- symbols */
+
+ITP_FN uint32_t itp_slice_hash(itp_slice s)
+{
+    uint32_t h = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.at[i]) * 16777619u;
+    return h ^ h >> 15;
+}
+
+/* Place of a name in the table: of the symbol, or the free one where it would go. */
+ITP_FN int itp_symbol_place(const itp_onnx *r, itp_slice name)
+{
+    int at = (int)(itp_slice_hash(name) & (uint32_t)(r->table_size - 1));
+    while (r->table[at] && !itp_slice_equal(r->symbols[r->table[at] - 1].name, name))
+        at = (at + 1) & (r->table_size - 1);
+    return at;
+}
+
+ITP_FN int itp_symbol_find(const itp_onnx *r, itp_slice name)
+{
+    return r->table_size ? r->table[itp_symbol_place(r, name)] - 1 : -1;
+}
+
+/* The symbol of a name, made when it is new; -1 for the empty name. */
+ITP_FN interp_status itp_symbol_get(itp_onnx *r, itp_slice name, int *out)
+{
+    *out = -1;
+    if (!name.n) return INTERP_OK;
+    if (memchr(name.at, 0, name.n))
+        return itp_fail(r->ctx, INTERP_FORMAT, "a name has a zero byte: \"%.*s\"", ITP_SHOW(name));
+    if (r->n_symbols >= r->table_size / 2) {
+        const int size = itp_max(64, r->table_size * 2);
+        int *table = (int *)itp_calloc(r->ctx, (size_t)size, sizeof *table);
+        if (!table) return INTERP_NO_MEMORY;
+        interp_free(r->ctx, r->table);
+        r->table = table;
+        r->table_size = size;
+        for (int i = 0; i < r->n_symbols; i++)
+            r->table[itp_symbol_place(r, r->symbols[i].name)] = i + 1;
+    }
+    const int at = itp_symbol_place(r, name);
+    if (!r->table[at]) {
+        ITP_TRY(itp_onnx_room(r, &r->symbols, r->n_symbols, &r->symbols_capacity,
+                              sizeof *r->symbols));
+        itp_symbol *s = &r->symbols[r->n_symbols];
+        memset(s, 0, sizeof *s);
+        s->name = name;
+        s->maker = s->tensor = s->input = s->value = s->buffer = -1;
+        s->root = r->n_symbols;
+        r->table[at] = ++r->n_symbols;
+    }
+    *out = r->table[at] - 1;
+    return INTERP_OK;
+}
+
+/* ---- messages */
+
+/* Whether a field that we know has the wire type it must have. */
+ITP_FN bool itp_pb_wire(itp_pb *p, const itp_pb_field *f, int wire)
+{
+    if (f->wire != wire) p->bad = true;
+    return f->wire == wire;
+}
+
+/* A number from a short list; 999 stands for all that no list has. */
+ITP_FN int itp_pb_small(const itp_pb_field *f)
+{
+    return f->value > 999 ? 999 : (int)f->value;
+}
+
+/* key=1, value=2 of TensorProto.external_data */
+ITP_FN bool itp_onnx_read_external(itp_slice message, itp_onnx_tensor *t)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    itp_slice key = {NULL, 0}, value = {NULL, 0};
+    while (itp_pb_next(&p, &f)) {
+        if (f.number == 1 && itp_pb_wire(&p, &f, ITP_BYTES)) key = f.bytes;
+        if (f.number == 2 && itp_pb_wire(&p, &f, ITP_BYTES)) value = f.bytes;
+    }
+    if (p.bad) return false;
+    const bool offset = itp_slice_is(key, "offset");
+    if (itp_slice_is(key, "location")) t->location = value;
+    if (!offset && !itp_slice_is(key, "length")) return true;
+    uint64_t n = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.at[i] < '0' || value.at[i] > '9' || n > UINT64_MAX / 10 - 1) return false;
+        n = n * 10 + (uint64_t)(value.at[i] - '0');
+    }
+    *(offset ? &t->offset : &t->length) = n;
+    return value.n > 0;
+}
+
+/* dims=1 (repeated) as a shape. */
+ITP_FN interp_status itp_onnx_read_dims(itp_onnx *r, itp_slice message, itp_slice name,
+                                        interp_shape *shape)
+{
+    uint64_t dims[INTERP_MAX_RANK], d;
+    int rank = 0;
+    itp_pb_numbers it = itp_pb_numbers_of(message, 1, ITP_VARINT);
+    while (itp_pb_number(&it, &d)) {
+        if (rank == INTERP_MAX_RANK)
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "tensor \"%.*s\" has more than %d dimensions",
+                            ITP_SHOW(name), INTERP_MAX_RANK);
+        dims[rank++] = d;
+    }
+    if (it.message.bad) return itp_onnx_damaged(r, "a tensor");
+    char label[128];
+    size_t bytes;
+    snprintf(label, sizeof label, "tensor \"%.*s\"", ITP_SHOW(name));
+    return itp_shape_from_file(r->ctx, label, rank, dims, 8, shape, &bytes);
+}
+
+/* Whether a tensor holds as many numbers as its shape says. */
+ITP_FN interp_status itp_onnx_check_size(itp_onnx *r, const itp_onnx_tensor *t, itp_slice name)
+{
+    const itp_onnx_type *type = itp_onnx_type_row(t->type);
+    const size_t count = interp_shape_size(&t->shape);
+    size_t have = 0;
+    uint64_t bits;
+    if (!type || t->external) return INTERP_OK; /* looked at when it is used */
+    if (t->field) {
+        itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
+        while (itp_pb_number(&it, &bits)) have++;
+        if (it.message.bad) return itp_onnx_damaged(r, "a tensor");
+    } else {
+        have = t->raw.n / interp_dtype_size(type->dtype);
+        if (t->raw.n % interp_dtype_size(type->dtype)) have = SIZE_MAX;
+    }
+    char text[96];
+    if (have == (t->repeats ? 1 : count)) return INTERP_OK;
+    return itp_fail(r->ctx, INTERP_FORMAT, "tensor \"%.*s\" of shape %s does not hold %zu numbers",
+                    ITP_SHOW(name), itp_shape_text(&t->shape, text, sizeof text), count);
+}
+
+/* TensorProto: dims=1, data_type=2, name=8, raw_data=9, external_data=13, data_location=14 */
+ITP_FN interp_status itp_onnx_read_tensor(itp_onnx *r, itp_slice message, itp_slice *name,
+                                          itp_onnx_tensor *t)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    bool raw = false;
+    memset(t, 0, sizeof *t);
+    memset(name, 0, sizeof *name);
+    t->message = message;
+    t->length = UINT64_MAX;
+    while (itp_pb_next(&p, &f)) {
+        switch (f.number) {
+        case 2:
+            if (itp_pb_wire(&p, &f, ITP_VARINT)) t->type = itp_pb_small(&f);
+            break;
+        case 8:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) *name = f.bytes;
+            break;
+        case 9:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) t->raw = f.bytes;
+            raw = true;
+            break;
+        case 13:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) p.bad = !itp_onnx_read_external(f.bytes, t);
+            break;
+        case 14:
+            if (itp_pb_wire(&p, &f, ITP_VARINT)) t->external = f.value == 1;
+            break;
+        default: break;
+        }
+    }
+    if (p.bad) return itp_onnx_damaged(r, "a tensor");
+    const itp_onnx_type *type = itp_onnx_type_row(t->type);
+    if (type && !raw && !t->external) {
+        t->field = type->field;
+        t->wire = type->wire;
+    }
+    ITP_TRY(itp_onnx_read_dims(r, message, *name, &t->shape));
+    return itp_onnx_check_size(r, t, *name);
+}
+
+ITP_FN interp_status itp_onnx_add_tensor(itp_onnx *r, const itp_onnx_tensor *t, int symbol)
+{
+    ITP_TRY(itp_onnx_room(r, &r->tensors, r->n_tensors, &r->tensors_capacity, sizeof *r->tensors));
+    r->tensors[r->n_tensors] = *t;
+    r->symbols[symbol].tensor = r->n_tensors++;
+    r->symbols[symbol].shape = t->shape;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_read_initializer(itp_onnx *r, itp_slice message)
+{
+    itp_onnx_tensor t;
+    itp_slice name;
+    int symbol;
+    ITP_TRY(itp_onnx_read_tensor(r, message, &name, &t));
+    ITP_TRY(itp_symbol_get(r, name, &symbol));
+    if (symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an initializer has no name");
+    if (r->symbols[symbol].tensor >= 0)
+        return itp_fail(r->ctx, INTERP_FORMAT, "two initializers are named \"%.*s\"", ITP_SHOW(name));
+    ITP_TRY(itp_onnx_room(r, &r->initializers, r->n_initializers, &r->initializers_capacity,
+                          sizeof *r->initializers));
+    r->initializers[r->n_initializers++] = symbol;
+    return itp_onnx_add_tensor(r, &t, symbol);
+}
+
+/* AttributeProto: name=1, f=2, i=3, s=4, t=5, type=20 */
+ITP_FN interp_status itp_onnx_read_attribute(itp_onnx *r, itp_slice message)
+{
+    ITP_TRY(itp_onnx_room(r, &r->attrs, r->n_attrs, &r->attrs_capacity, sizeof *r->attrs));
+    itp_onnx_attr *a = &r->attrs[r->n_attrs++];
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    memset(a, 0, sizeof *a);
+    a->message = message;
+    while (itp_pb_next(&p, &f)) {
+        switch (f.number) {
+        case 1:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) a->name = f.bytes;
+            break;
+        case 2:
+            if (itp_pb_wire(&p, &f, ITP_FIXED32)) a->f = (uint32_t)f.value, a->has_f = true;
+            break;
+        case 3:
+            if (itp_pb_wire(&p, &f, ITP_VARINT)) a->i = (int64_t)f.value, a->has_i = true;
+            break;
+        case 4:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) a->s = f.bytes;
+            break;
+        case 5:
+            if (itp_pb_wire(&p, &f, ITP_BYTES)) a->t = f.bytes;
+            break;
+        case 20:
+            if (itp_pb_wire(&p, &f, ITP_VARINT)) a->type = itp_pb_small(&f);
+            break;
+        default: break;
+        }
+    }
+    return p.bad ? itp_onnx_damaged(r, "an attribute") : INTERP_OK;
+}
+
+/* The names of field `number` as links. */
+ITP_FN interp_status itp_onnx_read_links(itp_onnx *r, itp_slice message, uint32_t number, int *first,
+                                         int *count)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    *first = r->n_links;
+    while (itp_pb_next(&p, &f)) {
+        int symbol;
+        if (f.number != number || !itp_pb_wire(&p, &f, ITP_BYTES)) continue;
+        ITP_TRY(itp_symbol_get(r, f.bytes, &symbol));
+        ITP_TRY(itp_onnx_room(r, &r->links, r->n_links, &r->links_capacity, sizeof *r->links));
+        r->links[r->n_links++] = symbol;
+    }
+    *count = r->n_links - *first;
+    return p.bad ? itp_onnx_damaged(r, "a node") : INTERP_OK;
+}
+
+/* NodeProto: input=1, output=2, name=3, op_type=4, attribute=5, domain=7 */
+ITP_FN interp_status itp_onnx_read_node(itp_onnx *r, itp_slice message)
+{
+    ITP_TRY(itp_onnx_room(r, &r->nodes, r->n_nodes, &r->nodes_capacity, sizeof *r->nodes));
+    itp_onnx_node *n = &r->nodes[r->n_nodes];
+    memset(n, 0, sizeof *n);
+    n->index = r->n_nodes++;
+    n->fused = n->fused_x = -1;
+    n->attr = r->n_attrs;
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    while (itp_pb_next(&p, &f)) {
+        if (f.number != 3 && f.number != 4 && f.number != 5 && f.number != 7) continue;
+        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
+        if (f.number == 3) n->name = f.bytes;
+        if (f.number == 4) n->op = f.bytes;
+        if (f.number == 5) ITP_TRY(itp_onnx_read_attribute(r, f.bytes));
+        if (f.number == 7) n->domain = f.bytes;
+    }
+    if (p.bad) return itp_onnx_damaged(r, "a node");
+    if (n->name.n && memchr(n->name.at, 0, n->name.n))
+        return itp_fail(r->ctx, INTERP_FORMAT, "a node's name has a zero byte");
+    n->n_attr = r->n_attrs - n->attr;
+    ITP_TRY(itp_onnx_read_links(r, message, 1, &n->in, &n->n_in));
+    while (n->n_in && r->links[n->in + n->n_in - 1] < 0) n->n_in--; /* left out at the end */
+    ITP_TRY(itp_onnx_read_links(r, message, 2, &n->out, &n->n_out));
+    for (int i = 0; i < n->n_out; i++) {
+        const int symbol = r->links[n->out + i];
+        if (symbol < 0) continue;
+        if (r->symbols[symbol].maker >= 0)
+            return itp_fail(r->ctx, INTERP_FORMAT, "two nodes make the value \"%.*s\"",
+                            ITP_SHOW(r->symbols[symbol].name));
+        r->symbols[symbol].maker = n->index;
+    }
+    return INTERP_OK;
+}
+
+/* Walks down messages of one field each: TypeProto.tensor_type=1, its shape=2. The last one of a
+   kind counts. */
+ITP_FN bool itp_pb_child(itp_slice message, uint32_t number, itp_slice *child)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    bool found = false;
+    while (itp_pb_next(&p, &f))
+        if (f.number == number && f.wire == ITP_BYTES) *child = f.bytes, found = true;
+    return found && !p.bad;
+}
+
+/* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+ITP_FN interp_status itp_onnx_read_port_shape(itp_onnx *r, itp_slice message, itp_onnx_port *port)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f, d;
+    port->has_shape = true;
+    while (itp_pb_next(&p, &f)) {
+        if (f.number != 1 || !itp_pb_wire(&p, &f, ITP_BYTES)) continue;
+        itp_pb q = itp_pb_of(f.bytes);
+        int64_t value = 0;
+        while (itp_pb_next(&q, &d))
+            if (d.number == 1 && itp_pb_wire(&q, &d, ITP_VARINT)) value = (int64_t)d.value;
+        if (q.bad) return itp_onnx_damaged(r, "an input");
+        if (value < 0) value = 0;
+        if (port->rank < INTERP_MAX_RANK)
+            port->dim[port->rank] = value > INT_MAX ? INT_MAX : (int)value;
+        port->rank++;
+    }
+    return p.bad ? itp_onnx_damaged(r, "an input") : INTERP_OK;
+}
+
+/* ValueInfoProto: name=1, type=2; TypeProto.Tensor: elem_type=1, shape=2 */
+ITP_FN interp_status itp_onnx_read_input(itp_onnx *r, itp_slice message)
+{
+    itp_slice name = {NULL, 0}, type, tensor, shape;
+    itp_onnx_port port;
+    memset(&port, 0, sizeof port);
+    (void)itp_pb_child(message, 1, &name);
+    ITP_TRY(itp_symbol_get(r, name, &port.symbol));
+    if (port.symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an input has no name");
+    if (itp_pb_child(message, 2, &type) && itp_pb_child(type, 1, &tensor)) {
+        itp_pb p = itp_pb_of(tensor);
+        itp_pb_field f;
+        while (itp_pb_next(&p, &f))
+            if (f.number == 1 && itp_pb_wire(&p, &f, ITP_VARINT))
+                port.type = itp_pb_small(&f);
+        if (p.bad) return itp_onnx_damaged(r, "an input");
+        if (itp_pb_child(tensor, 2, &shape)) ITP_TRY(itp_onnx_read_port_shape(r, shape, &port));
+    }
+    if (r->symbols[port.symbol].input >= 0)
+        return itp_fail(r->ctx, INTERP_FORMAT, "two inputs are named \"%.*s\"", ITP_SHOW(name));
+    ITP_TRY(itp_onnx_room(r, &r->inputs, r->n_inputs, &r->inputs_capacity, sizeof *r->inputs));
+    r->symbols[port.symbol].input = r->n_inputs;
+    r->inputs[r->n_inputs++] = port;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_read_output(itp_onnx *r, itp_slice message)
+{
+    itp_slice name = {NULL, 0};
+    int symbol;
+    (void)itp_pb_child(message, 1, &name);
+    ITP_TRY(itp_symbol_get(r, name, &symbol));
+    if (symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an output has no name");
+    ITP_TRY(itp_onnx_room(r, &r->outputs, r->n_outputs, &r->outputs_capacity, sizeof *r->outputs));
+    r->outputs[r->n_outputs++] = symbol;
+    return INTERP_OK;
+}
+
+/* GraphProto: node=1, name=2, initializer=5, input=11, output=12, sparse_initializer=15 */
+ITP_FN interp_status itp_onnx_read_graph(itp_onnx *r, itp_slice message)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    while (itp_pb_next(&p, &f)) {
+        interp_status status = INTERP_OK;
+        if (f.wire != ITP_BYTES) continue;
+        switch (f.number) {
+        case 1: status = itp_onnx_read_node(r, f.bytes); break;
+        case 2: r->name = f.bytes; break;
+        case 5: status = itp_onnx_read_initializer(r, f.bytes); break;
+        case 11: status = itp_onnx_read_input(r, f.bytes); break;
+        case 12: status = itp_onnx_read_output(r, f.bytes); break;
+        case 15:
+            status = itp_fail(r->ctx, INTERP_UNSUPPORTED, "sparse initializers are not supported");
+            break;
+        default: break;
+        }
+        ITP_TRY(status);
+    }
+    return p.bad ? itp_onnx_damaged(r, "the graph") : INTERP_OK;
+}
+
+/* OperatorSetIdProto: domain=1, version=2 */
+ITP_FN interp_status itp_onnx_read_opset(itp_onnx *r, itp_slice message)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    itp_slice domain = {NULL, 0};
+    int64_t version = 0;
+    while (itp_pb_next(&p, &f)) {
+        if (f.number == 1 && itp_pb_wire(&p, &f, ITP_BYTES)) domain = f.bytes;
+        if (f.number == 2 && itp_pb_wire(&p, &f, ITP_VARINT)) version = (int64_t)f.value;
+    }
+    if (p.bad) return itp_onnx_damaged(r, "the opset");
+    if (!domain.n || itp_slice_is(domain, "ai.onnx")) r->opset = version;
+    return INTERP_OK;
+}
+
+/* ModelProto: producer_name=2, graph=7, opset_import=8 */
+ITP_FN interp_status itp_onnx_read_model(itp_onnx *r, itp_slice message)
+{
+    itp_pb p = itp_pb_of(message);
+    itp_pb_field f;
+    itp_slice graph = {NULL, 0};
+    while (itp_pb_next(&p, &f)) {
+        if (f.number != 2 && f.number != 7 && f.number != 8) continue;
+        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
+        if (f.number == 2) r->producer = f.bytes;
+        if (f.number == 8) ITP_TRY(itp_onnx_read_opset(r, f.bytes));
+        if (f.number == 7 && graph.at)
+            return itp_fail(r->ctx, INTERP_FORMAT, "the model has two graphs");
+        if (f.number == 7) graph = f.bytes;
+    }
+    if (p.bad) return itp_onnx_damaged(r, "the model");
+    if (!graph.at) return itp_fail(r->ctx, INTERP_FORMAT, "there is no graph: this is no ONNX model");
+    return itp_onnx_read_graph(r, graph);
+}
+
+/* ---- numbers of tensors */
+
+/* One element from its bits, sign and value as its type has them. */
+ITP_FN double itp_onnx_real(int type, uint64_t bits)
+{
+    double d;
+    switch (type) {
+    case 1: return (double)itp_f32_of_bits((uint32_t)bits);
+    case 2: return (double)(bits & 255);
+    case 3: return (double)(int8_t)(bits & 255);
+    case 4: return (double)(bits & 65535);
+    case 5: return (double)(int16_t)(bits & 65535);
+    case 6: return (double)(int32_t)(bits & 0xFFFFFFFFu);
+    case 7: return (double)(int64_t)bits;
+    case 9: return (double)(bits != 0);
+    case 10: return (double)itp_f32_of_half((unsigned)bits & 65535);
+    case 11: memcpy(&d, &bits, sizeof d); return d;
+    case 12: return (double)(bits & 0xFFFFFFFFu);
+    case 13: return (double)bits;
+    case 16: return (double)itp_f32_of_bits((uint32_t)(bits & 65535) << 16);
+    default: return 0;
+    }
+}
+
+/* The bits of raw element i. */
+ITP_FN uint64_t itp_onnx_raw_bits(const itp_onnx_tensor *t, size_t i)
+{
+    const size_t size = interp_dtype_size(itp_onnx_type_row(t->type)->dtype);
+    const unsigned char *p = (const unsigned char *)t->raw.at + i * size;
+    switch (size) {
+    case 1: return p[0];
+    case 2: return itp_get_le16(p);
+    case 4: return itp_get_le32(p);
+    default: return itp_get_le64(p);
+    }
+}
+
+/* All elements as floats; the size was checked. */
+ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
+{
+    const size_t n = interp_shape_size(&t->shape);
+    uint64_t bits = 0;
+    if (t->field) {
+        itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
+        for (size_t i = 0; i < n; i++) {
+            if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
+            out[i] = (float)itp_onnx_real(t->type, bits);
+        }
+    } else if (t->type == ITP_ONNX_FLOAT && sizeof *out == 4 && itp_host_is_little() && !t->repeats) {
+        if (n) memcpy(out, t->raw.at, n * sizeof *out);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)itp_onnx_real(t->type, itp_onnx_raw_bits(t, t->repeats ? 0 : i));
+    }
+}
+
+/* The first n elements of an int64 or int32 tensor. */
+ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
+{
+    itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
+        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
+        out[i] = t->type == ITP_ONNX_INT64 ? (int64_t)bits : (int64_t)itp_onnx_real(t->type, bits);
+    }
+}
+
+/* ---- external data */
+
+#if !defined(INTERP_NO_STDIO)
+
+#if defined(ITP_HAS_POSIX) && defined(__STRICT_ANSI__) && !defined(__cplusplus)
+int lstat(const char *path, struct stat *info); /* which strict ISO C hides */
+#endif
+
+/* Relative, without "..", drive or backslash. */
+ITP_FN bool itp_onnx_location_ok(itp_slice s)
+{
+    if (!s.n || s.n > 4096 || s.at[0] == '/') return false;
+    for (size_t i = 0, start = 0; i <= s.n; i++) {
+        if (i < s.n && (!s.at[i] || s.at[i] == '\\' || s.at[i] == ':')) return false;
+        if (i < s.n && s.at[i] != '/') continue;
+        if (i - start == 2 && s.at[start] == '.' && s.at[start + 1] == '.') return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+/* Whether a link stands anywhere on the way from the folder at path[folder] down. */
+ITP_FN bool itp_onnx_has_link(char *path, size_t folder)
+{
+#if defined(ITP_HAS_POSIX)
+    struct stat info;
+    for (size_t i = folder;; i++) {
+        if (path[i] && path[i] != '/') continue;
+        const char kept = path[i];
+        path[i] = 0;
+        const bool link = i > folder && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+        path[i] = kept;
+        if (link) return true;
+        if (!kept) return false;
+    }
+#else
+    (void)path, (void)folder;
+    return false;
+#endif
+}
+
+/* The whole file an initializer names, read once. */
+ITP_FN interp_status itp_onnx_open_file(itp_onnx *r, itp_slice location, const itp_onnx_file **out)
+{
+    for (int i = 0; i < r->n_files; i++)
+        if (itp_slice_equal(r->files[i].location, location)) {
+            *out = &r->files[i];
+            return INTERP_OK;
+        }
+    if (!itp_onnx_location_ok(location))
+        return itp_fail(r->ctx, INTERP_FORMAT,
+                        "external data \"%.*s\" is not a relative path below the model's folder",
+                        ITP_SHOW(location));
+    ITP_TRY(itp_onnx_room(r, &r->files, r->n_files, &r->files_capacity, sizeof *r->files));
+    const char *slash = strrchr(r->path, '/');
+    itp_buf path = itp_buf_new(r->ctx);
+    itp_buf_add(&path, r->path, slash ? (size_t)(slash - r->path) + 1 : 0);
+    const size_t folder = path.n;
+    itp_buf_add(&path, location.at, location.n);
+    itp_onnx_file *f = &r->files[r->n_files];
+    f->location = location;
+    interp_status status = path.status;
+    if (!status && itp_onnx_has_link(path.data, folder))
+        status = itp_fail(r->ctx, INTERP_FORMAT,
+                          "external data \"%.*s\" is a symbolic link: put the file itself there",
+                          ITP_SHOW(location));
+    if (!status) status = itp_file_read(r->ctx, path.data, &f->bytes, &f->n);
+    itp_buf_free(&path);
+    if (status) return status;
+    r->n_files++;
+    *out = f;
+    return INTERP_OK;
+}
+
+#endif
+
+ITP_FN interp_status itp_onnx_load_external(itp_onnx *r, int symbol)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    itp_onnx_tensor *t = &r->tensors[s->tensor];
+    if (!t->external) return INTERP_OK;
+    if (!r->path)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "the numbers of \"%.*s\" are in another file: load the model from its file",
+                        ITP_SHOW(s->name));
+#if !defined(INTERP_NO_STDIO)
+    const itp_onnx_file *f = NULL;
+    ITP_TRY(itp_onnx_open_file(r, t->location, &f));
+    if (t->offset > f->n || (t->length != UINT64_MAX && t->length > f->n - t->offset))
+        return itp_fail(r->ctx, INTERP_FORMAT,
+                        "the numbers of \"%.*s\" reach beyond the end of \"%.*s\"",
+                        ITP_SHOW(s->name), ITP_SHOW(t->location));
+    t->raw.at = f->bytes + (size_t)t->offset;
+    t->raw.n = t->length == UINT64_MAX ? f->n - (size_t)t->offset : (size_t)t->length;
+    t->external = false;
+    return itp_onnx_check_size(r, t, s->name);
+#else
+    return INTERP_OK;
+#endif
+}
+
+/* ---- the end */
+
+ITP_FN void itp_onnx_free(itp_onnx *r)
+{
+    interp_ctx *ctx = r->ctx;
+    for (int i = 0; i < r->n_files; i++) interp_free(ctx, r->files[i].bytes);
+    void *all[] = {r->symbols, r->table,   r->tensors, r->initializers, r->nodes, r->links,
+                   r->attrs,   r->inputs,  r->outputs, r->order,        r->files};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) interp_free(ctx, all[i]);
+    itp_buf_free(&r->node_name);
+    itp_buf_free(&r->value_name);
+}
 /* >>onnx/map.c                                                                                */
+/* ---- onnx/map.c: ONNX's ops and attributes against ours, for reading and for writing ---------- */
+
+/* What one attribute is to us. */
+typedef enum itp_onnx_kind {
+    ITP_A_INT,
+    ITP_A_BOOL,
+    ITP_A_FLOAT,
+    ITP_A_PAIR, /* two sizes, height and width */
+    ITP_A_PADS, /* four: top, left, bottom, right */
+    ITP_A_PERM,
+    ITP_A_MUST, /* supported only with this one value */
+    ITP_A_OWN,  /* the row's own functions deal with it */
+    ITP_A_SKIP  /* without meaning for the first output in use */
+} itp_onnx_kind;
+
+typedef struct itp_onnx_field {
+    const char *name;
+    itp_onnx_kind kind;
+    size_t offset; /* in itp_attrs */
+    double value;      /* default, or the only one */
+    int since, until;  /* first and last opset that have it, 0: no such end */
+} itp_onnx_field;
+
+typedef struct itp_onnx_writer itp_onnx_writer;
+typedef interp_status (*itp_onnx_read_fn)(itp_onnx *r, const itp_onnx_node *n);
+typedef interp_status (*itp_onnx_view_fn)(itp_onnx *r, const itp_onnx_node *n,
+                                          const interp_shape *in, interp_shape *want);
+typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
+
+/* Inputs are told apart by a letter each, the last of which stands for all that follow:
+   x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
+   initialiser with dimensions behind a weighted op; s running statistics; k not a value of the
+   network: the row's own functions read it while loading. */
+struct itp_onnx_row {
+    const char *name; /* op_type; "" for those of ours that are only written */
+    int op;           /* row of our table; -1: read as others */
+    const char *inputs;
+    int least, most; /* number of inputs */
+    const itp_onnx_field *fields;
+    itp_onnx_read_fn read;   /* NULL: one node of `op` with the attributes of `fields` */
+    itp_onnx_view_fn view;   /* new shape, where the numbers stay as they are; else NULL */
+    itp_onnx_write_fn write; /* NULL: likewise */
+    bool weighted;           /* what follows is behind a weighted op */
+};
+
+/* Rows with readers and writers of their own; those are in read.c and write.c. */
+ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_softmax(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_clip(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_dropout(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_view(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_slice(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_mul(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_pow(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_mean(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_read_gelu(itp_onnx *r, const itp_onnx_node *n);
+ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want);
+ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want);
+ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want);
+ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
+                                             const interp_shape *in, interp_shape *want);
+ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
+                                        interp_shape *want);
+ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_clip(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
+
+/* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
+#define ITP_ONNX_SQRT_2       1.41421356237309505
+#define ITP_ONNX_SQRT_2_BY_PI 0.79788456080286536
+#define ITP_ONNX_GELU_CUBE    0.044715
+#define ITP_ONNX_SELU_ALPHA   1.67326324235437728
+#define ITP_ONNX_SELU_GAMMA   1.05070098735548049
+
+#define ITP_TO(field) offsetof(itp_attrs, field)
+#define ITP_NO_FIELD                                                                               \
+    {                                                                                              \
+        NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
+    }
+
+ITP_FN const itp_onnx_row *itp_onnx_rows(void)
+{
+    static const itp_onnx_field none[] = {ITP_NO_FIELD};
+    static const itp_onnx_field conv[] = {{"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+                                          {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+                                          {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+                                          {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+                                          {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
+                                          {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+                                          ITP_NO_FIELD};
+    static const itp_onnx_field max_pool[] = {{"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+                                              {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+                                              {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+                                              {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+                                              {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
+                                              {"storage_order", ITP_A_SKIP, 0, 0, 0, 0},
+                                              {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+                                              ITP_NO_FIELD};
+    static const itp_onnx_field average_pool[] = {
+        {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+        {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+        {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
+        {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+        {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
+        {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
+        {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+        ITP_NO_FIELD};
+    static const itp_onnx_field gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+                                          {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
+                                          {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
+                                          {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
+                                          ITP_NO_FIELD};
+    static const itp_onnx_field batch_norm[] = {
+        {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
+        {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
+        {"spatial", ITP_A_MUST, 0, 1, 0, 8},
+        {"training_mode", ITP_A_MUST, 0, 0, 0, 0},
+        ITP_NO_FIELD};
+    static const itp_onnx_field layer_norm[] = {
+        {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
+        {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
+        {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+        ITP_NO_FIELD};
+    static const itp_onnx_field leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
+                                           ITP_NO_FIELD};
+    static const itp_onnx_field elu[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field selu[] = {{"alpha", ITP_A_MUST, 0, ITP_ONNX_SELU_ALPHA, 0, 0},
+                                          {"gamma", ITP_A_MUST, 0, ITP_ONNX_SELU_GAMMA, 0, 0},
+                                          ITP_NO_FIELD};
+    static const itp_onnx_field swish[] = {{"alpha", ITP_A_MUST, 0, 1, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field hard_sigmoid[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
+                                                  {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
+                                                  ITP_NO_FIELD};
+    static const itp_onnx_field gelu[] = {{"approximate", ITP_A_OWN, 0, 0, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field clip[] = {{"min", ITP_A_OWN, 0, 0, 0, 10},
+                                          {"max", ITP_A_OWN, 0, 0, 0, 10},
+                                          ITP_NO_FIELD};
+    static const itp_onnx_field softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field gather[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field reshape[] = {{"allowzero", ITP_A_OWN, 0, 0, 0, 0}, ITP_NO_FIELD};
+    static const itp_onnx_field axes[] = {{"axes", ITP_A_OWN, 0, 0, 0, 12}, ITP_NO_FIELD};
+    static const itp_onnx_field transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
+                                               ITP_NO_FIELD};
+    static const itp_onnx_field dropout[] = {{"ratio", ITP_A_OWN, 0, 0, 0, 11},
+                                             {"seed", ITP_A_SKIP, 0, 0, 0, 0},
+                                             ITP_NO_FIELD};
+    static const itp_onnx_field slice[] = {{"starts", ITP_A_OWN, 0, 0, 0, 9},
+                                           {"ends", ITP_A_OWN, 0, 0, 0, 9},
+                                           {"axes", ITP_A_OWN, 0, 0, 0, 9},
+                                           ITP_NO_FIELD};
+    static const itp_onnx_field mean[] = {{"axes", ITP_A_OWN, 0, 0, 0, 17},
+                                          {"keepdims", ITP_A_OWN, 0, 0, 0, 0},
+                                          {"noop_with_empty_axes", ITP_A_OWN, 0, 0, 0, 0},
+                                          ITP_NO_FIELD};
+    static const itp_onnx_field constant[] = {{"value", ITP_A_OWN, 0, 0, 0, 0},
+                                              {"value_float", ITP_A_OWN, 0, 0, 0, 0},
+                                              {"value_floats", ITP_A_OWN, 0, 0, 0, 0},
+                                              {"value_int", ITP_A_OWN, 0, 0, 0, 0},
+                                              {"value_ints", ITP_A_OWN, 0, 0, 0, 0},
+                                              ITP_NO_FIELD};
+#define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
+    {                                                                                              \
+        name, ITP_OP_##id, inputs, n, n, fields, NULL, NULL, NULL, false                           \
+    }
+    static const itp_onnx_row rows[] = {
+        {"Conv", ITP_OP_CONV, "xww", 2, 3, conv, itp_onnx_read_window, NULL, itp_onnx_write_window,
+         true},
+        {"Gemm", ITP_OP_GEMM, "www", 2, 3, gemm, NULL, NULL, NULL, true},
+        {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, none, NULL, NULL, NULL, true},
+        {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, batch_norm, NULL, NULL, NULL, true},
+        {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, layer_norm, NULL, NULL, NULL, true},
+        ITP_PLAIN("Relu", RELU, "x", 1, none),
+        ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
+        ITP_PLAIN("Elu", ELU, "x", 1, elu),
+        ITP_PLAIN("Selu", SELU, "x", 1, selu),
+        ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
+        ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
+        ITP_PLAIN("Tanh", TANH, "x", 1, none),
+        {"Swish", ITP_OP_SILU, "x", 1, 1, swish, NULL, NULL, itp_onnx_write_silu, false},
+        {"Gelu", ITP_OP_GELU, "x", 1, 1, gelu, itp_onnx_read_gelu, NULL, itp_onnx_write_gelu, false},
+        {"", ITP_OP_GELU_TANH, "x", 1, 1, none, NULL, NULL, itp_onnx_write_gelu_tanh, false},
+        ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
+        ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
+        ITP_PLAIN("Exp", EXP, "x", 1, none),
+        ITP_PLAIN("Log", LOG, "x", 1, none),
+        ITP_PLAIN("Sqrt", SQRT, "x", 1, none),
+        ITP_PLAIN("Erf", ERF, "x", 1, none),
+        ITP_PLAIN("Neg", NEG, "x", 1, none),
+        ITP_PLAIN("Abs", ABS, "x", 1, none),
+        ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
+        {"Clip", ITP_OP_CLIP, "xk", 1, 3, clip, itp_onnx_read_clip, NULL, itp_onnx_write_clip, false},
+        {"", ITP_OP_SQUARE, "x", 1, 1, none, NULL, NULL, itp_onnx_write_square, false},
+        {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, softmax, itp_onnx_read_softmax, NULL, NULL, false},
+        {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, softmax, itp_onnx_read_softmax, NULL, NULL,
+         false},
+        {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, max_pool, itp_onnx_read_window, NULL,
+         itp_onnx_write_window, false},
+        {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, average_pool, itp_onnx_read_window, NULL,
+         itp_onnx_write_window, false},
+        ITP_PLAIN("GlobalAveragePool", GLOBAL_AVERAGE_POOL, "x", 1, none),
+        ITP_PLAIN("GlobalMaxPool", GLOBAL_MAX_POOL, "x", 1, none),
+        {"Add", ITP_OP_ADD, "oo", 2, 2, none, NULL, NULL, NULL, false},
+        ITP_PLAIN("Sub", SUB, "xx", 2, none),
+        {"Mul", ITP_OP_MUL, "oo", 2, 2, none, itp_onnx_read_mul, NULL, NULL, false},
+        ITP_PLAIN("Div", DIV, "xx", 2, none),
+        {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MAX_INPUTS, concat, NULL, NULL, NULL, false},
+        {"Reshape", ITP_OP_RESHAPE, "xk", 2, 2, reshape, itp_onnx_read_view, itp_onnx_view_reshape,
+         itp_onnx_write_reshape, false},
+        {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, flatten, NULL, itp_onnx_view_flatten, NULL, false},
+        {"Identity", ITP_OP_IDENTITY, "x", 1, 1, none, NULL, itp_onnx_view_same, NULL, false},
+        ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+        {"Dropout", ITP_OP_DROPOUT, "xk", 1, 3, dropout, itp_onnx_read_dropout, NULL,
+         itp_onnx_write_dropout, false},
+        {"Slice", ITP_OP_SLICE, "xk", 1, 5, slice, itp_onnx_read_slice, NULL, itp_onnx_write_slice,
+         false},
+        {"Gather", -1, "xk", 2, 2, gather, itp_onnx_read_gather, NULL, NULL, false},
+        {"Squeeze", -1, "xk", 1, 2, axes, itp_onnx_read_view, itp_onnx_view_squeeze, NULL, false},
+        {"Unsqueeze", -1, "xk", 1, 2, axes, itp_onnx_read_view, itp_onnx_view_unsqueeze, NULL,
+         false},
+        {"Sum", -1, "x", 1, ITP_MAX_INPUTS, none, itp_onnx_read_sum, NULL, NULL, false},
+        {"Pow", -1, "xk", 2, 2, none, itp_onnx_read_pow, NULL, NULL, false},
+        {"ReduceMean", -1, "xk", 1, 2, mean, itp_onnx_read_mean, NULL, NULL, false},
+        {"Constant", -1, "k", 0, 0, constant, NULL, NULL, NULL, false},
+        {"ConstantOfShape", -1, "k", 1, 1, constant, NULL, NULL, NULL, false},
+        {NULL, -1, NULL, 0, 0, NULL, NULL, NULL, NULL, false}};
+#undef ITP_PLAIN
+    return rows;
+}
+
+#undef ITP_TO
+#undef ITP_NO_FIELD
+
+/* The row of an op_type, NULL for none. */
+ITP_FN const itp_onnx_row *itp_onnx_row_named(itp_slice op)
+{
+    if (!op.n) return NULL;
+    for (const itp_onnx_row *row = itp_onnx_rows(); row->name; row++)
+        if (itp_slice_is(op, row->name)) return row;
+    return NULL;
+}
+
+/* The row that writes an op of ours. */
+ITP_FN const itp_onnx_row *itp_onnx_row_of(int op)
+{
+    const itp_onnx_row *row = itp_onnx_rows();
+    while (row->name && row->op != op) row++;
+    return row->name ? row : NULL;
+}
+
+ITP_FN char itp_onnx_input_kind(const itp_onnx_row *row, int i)
+{
+    const int last = (int)strlen(row->inputs) - 1;
+    return row->inputs[itp_min(i, last)];
+}
+
+/* ---- where attributes lie in itp_attrs */
+
+ITP_FN void *itp_onnx_place(itp_attrs *a, const itp_onnx_field *f)
+{
+    return (char *)a + f->offset;
+}
+
+/* How many whole numbers a field holds; 0 for those that hold none. */
+ITP_FN int itp_onnx_field_ints(const itp_onnx_field *f, int rank)
+{
+    switch (f->kind) {
+    case ITP_A_INT: return 1;
+    case ITP_A_PAIR: return 2;
+    case ITP_A_PADS: return 4;
+    case ITP_A_PERM: return rank;
+    default: return 0;
+    }
+}
+
+ITP_FN void itp_onnx_set_default(itp_attrs *a, const itp_onnx_field *f)
+{
+    void *to = itp_onnx_place(a, f);
+    const int n = f->kind == ITP_A_PERM ? 0 : itp_onnx_field_ints(f, 0);
+    for (int i = 0; i < n; i++) ((int *)to)[i] = (int)f->value;
+    if (f->kind == ITP_A_BOOL) *(bool *)to = f->value != 0;
+    if (f->kind == ITP_A_FLOAT) *(float *)to = (float)f->value;
+}
+
+/* Shapes of all values at another batch size, into an array of n_values; false when they do not fit,
+   which is an answer and no error. */
+ITP_FN bool itp_onnx_shapes(const interp_net *net, int batch, interp_shape *shapes)
+{
+    char error[ITP_ERROR_BYTES];
+    const interp_status before = net->ctx->status;
+    memcpy(error, net->ctx->error, sizeof error);
+    bool fits = true;
+    for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
+    for (int i = 0; i < net->n_inputs; i++) {
+        interp_shape *s = &shapes[net->inputs[i]];
+        s->dim[0] = batch;
+        fits = fits && interp_shape_size(s) <= (size_t)INT_MAX;
+    }
+    for (int i = 0; i < net->n_nodes && fits; i++)
+        fits = !itp_node_shape(net->ctx, net, &net->nodes[i], shapes, &shapes[net->nodes[i].out]);
+    net->ctx->status = before;
+    memcpy(net->ctx->error, error, sizeof error);
+    return fits;
+}
+
+/* ---- sentences */
+
+/* "Conv \"conv1\"", or "Conv \"Conv_3\"" for the fourth node without a name. */
+ITP_FN const char *itp_onnx_label(const itp_onnx_node *n, char out[256])
+{
+    if (n->name.n)
+        snprintf(out, 256, "%.*s \"%.*s\"", ITP_SHOW(n->op), ITP_SHOW(n->name));
+    else snprintf(out, 256, "%.*s \"%.*s_%d\"", ITP_SHOW(n->op), ITP_SHOW(n->op), n->index);
+    return out;
+}
+
+ITP_FN interp_status itp_onnx_fail(const itp_onnx *r, interp_status status, const itp_onnx_node *n,
+                                   const char *format, ...) INTERP_PRINTF(4, 5);
+ITP_FN interp_status itp_onnx_fail(const itp_onnx *r, interp_status status, const itp_onnx_node *n,
+                                   const char *format, ...)
+{
+    char label[256], text[ITP_ERROR_BYTES / 2];
+    va_list args;
+    va_start(args, format);
+    itp_format_v(text, sizeof text, format, args);
+    va_end(args);
+    return itp_fail(r->ctx, status, "%s (opset %lld): %s", itp_onnx_label(n, label),
+                    (long long)r->opset, text);
+}
+
+/* ---- attributes */
+
+enum { /* AttributeProto.AttributeType */
+    ITP_ATTR_FLOAT = 1,
+    ITP_ATTR_INT = 2,
+    ITP_ATTR_STRING = 3,
+    ITP_ATTR_TENSOR = 4,
+    ITP_ATTR_FLOATS = 6,
+    ITP_ATTR_INTS = 7
+};
+
+ITP_FN const itp_onnx_attr *itp_onnx_attr_of(const itp_onnx *r, const itp_onnx_node *n,
+                                             const char *name)
+{
+    for (int i = n->attr; i < n->attr + n->n_attr; i++)
+        if (itp_slice_is(r->attrs[i].name, name)) return &r->attrs[i];
+    return NULL;
+}
+
+ITP_FN interp_status itp_onnx_want(const itp_onnx *r, const itp_onnx_node *n, const itp_onnx_attr *a,
+                                   int type, bool there)
+{
+    if (there && (a->type == type || a->type == 0)) return INTERP_OK;
+    return itp_onnx_fail(r, INTERP_FORMAT, n, "attribute \"%.*s\" is not of the type it must have",
+                         ITP_SHOW(a->name));
+}
+
+/* A whole number; *out stays when there is none. */
+ITP_FN interp_status itp_onnx_int(const itp_onnx *r, const itp_onnx_node *n, const char *name,
+                                  int *out)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, name);
+    if (!a) return INTERP_OK;
+    ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_INT, a->has_i));
+    if (a->i > INT_MAX || a->i < INT_MIN)
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "attribute \"%s\" is %lld", name, (long long)a->i);
+    *out = (int)a->i;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_float(const itp_onnx *r, const itp_onnx_node *n, const char *name,
+                                    double *out)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, name);
+    if (!a) return INTERP_OK;
+    ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_FLOAT, a->has_f));
+    *out = (double)itp_f32_of_bits(a->f);
+    return INTERP_OK;
+}
+
+/* Up to `most` whole numbers; *count is -1 when there is no such attribute. */
+ITP_FN interp_status itp_onnx_ints(const itp_onnx *r, const itp_onnx_node *n, const char *name,
+                                   int64_t *out, int most, int *count)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, name);
+    *count = -1;
+    if (!a) return INTERP_OK;
+    ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_INTS, true));
+    itp_pb_numbers it = itp_pb_numbers_of(a->message, 8, ITP_VARINT);
+    uint64_t bits;
+    for (*count = 0; itp_pb_number(&it, &bits); ++*count) {
+        if (*count == most)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                                 "attribute \"%s\" has more than %d numbers", name, most);
+        out[*count] = (int64_t)bits;
+    }
+    if (it.message.bad) return itp_onnx_fail(r, INTERP_FORMAT, n, "\"%s\" is damaged", name);
+    return INTERP_OK;
+}
+
+/* One attribute of the file into its place. */
+ITP_FN interp_status itp_onnx_attr_set(const itp_onnx *r, const itp_onnx_node *n,
+                                       const itp_onnx_field *f, int rank, itp_attrs *a)
+{
+    void *to = itp_onnx_place(a, f);
+    const int want = itp_onnx_field_ints(f, rank);
+    int64_t list[INTERP_MAX_RANK];
+    double real = f->value;
+    int count = 1, whole = 0;
+    const itp_onnx_attr *from = itp_onnx_attr_of(r, n, f->name);
+    switch (f->kind) {
+    case ITP_A_INT: return itp_onnx_int(r, n, f->name, (int *)to);
+    case ITP_A_BOOL:
+        ITP_TRY(itp_onnx_int(r, n, f->name, &whole));
+        *(bool *)to = whole != 0;
+        return INTERP_OK;
+    case ITP_A_FLOAT:
+        ITP_TRY(itp_onnx_float(r, n, f->name, &real));
+        *(float *)to = (float)real;
+        return INTERP_OK;
+    case ITP_A_MUST:
+        if (from->has_i) real = (double)from->i;
+        else ITP_TRY(itp_onnx_float(r, n, f->name, &real));
+        if (fabs(real - f->value) <= 1e-6) return INTERP_OK;
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "%s %g is not supported, only %g", f->name,
+                             real, f->value);
+    case ITP_A_PAIR:
+    case ITP_A_PADS:
+    case ITP_A_PERM: break;
+    case ITP_A_OWN:
+    case ITP_A_SKIP: return INTERP_OK;
+    }
+    ITP_TRY(itp_onnx_ints(r, n, f->name, list, INTERP_MAX_RANK, &count));
+    if (count != want)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "%s has %d numbers; only %d are supported",
+                             f->name, count, want);
+    for (int i = 0; i < count; i++) {
+        if (list[i] < 0 || list[i] > INT_MAX)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "%s has %lld in it", f->name,
+                                 (long long)list[i]);
+        ((int *)to)[i] = (int)list[i];
+    }
+    return INTERP_OK;
+}
+
+/* All attributes as the row wants them; `rank` is that of the first input. */
+ITP_FN interp_status itp_onnx_attrs(const itp_onnx *r, const itp_onnx_node *n, int rank,
+                                    itp_attrs *a)
+{
+    memset(a, 0, sizeof *a);
+    for (const itp_onnx_field *f = n->row->fields; f->name; f++) itp_onnx_set_default(a, f);
+    for (int i = 0; i < rank; i++) a->perm[i] = rank - 1 - i;
+    for (const itp_onnx_field *f = n->row->fields; f->name; f++)
+        if (itp_onnx_attr_of(r, n, f->name)) ITP_TRY(itp_onnx_attr_set(r, n, f, rank, a));
+    return INTERP_OK;
+}
+
+/* ---- numbers known while loading */
+
+/* The symbol of input i, -1 when it is left out. */
+ITP_FN int itp_onnx_in(const itp_onnx *r, const itp_onnx_node *n, int i)
+{
+    return i < n->n_in ? r->links[n->in + i] : -1;
+}
+
+ITP_FN bool itp_onnx_is_whole(const itp_onnx *r, int symbol)
+{
+    const int type = r->tensors[r->symbols[symbol].tensor].type;
+    return type == ITP_ONNX_INT64 || type == 6;
+}
+
+ITP_FN bool itp_onnx_is_float(const itp_onnx *r, int symbol)
+{
+    const itp_onnx_type *type = itp_onnx_type_row(r->tensors[r->symbols[symbol].tensor].type);
+    return type && type->dtype <= INTERP_BFLOAT16;
+}
+
+ITP_FN interp_status itp_onnx_unknown(const itp_onnx *r, const itp_onnx_node *n, int symbol)
+{
+    return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                         "\"%.*s\" is computed, but must be a constant of the right type",
+                         ITP_SHOW(r->symbols[symbol].name));
+}
+
+/* The whole numbers of input i, at most `most`; *count is -1 when it is left out. */
+ITP_FN interp_status itp_onnx_list(const itp_onnx *r, const itp_onnx_node *n, int i, int64_t *out,
+                                   int most, int *count)
+{
+    const int symbol = itp_onnx_in(r, n, i);
+    *count = -1;
+    if (symbol < 0) return INTERP_OK;
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->tensor < 0 || !itp_onnx_is_whole(r, symbol)) return itp_onnx_unknown(r, n, symbol);
+    const size_t size = interp_shape_size(&s->shape);
+    if (s->shape.rank > 1 || size > (size_t)most)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" has %zu numbers; at most %d do",
+                             ITP_SHOW(s->name), size, most);
+    *count = (int)size;
+    itp_onnx_whole(&r->tensors[s->tensor], out, size);
+    return INTERP_OK;
+}
+
+/* A list that was an attribute up to opset `until` and is input i since. */
+ITP_FN interp_status itp_onnx_either(const itp_onnx *r, const itp_onnx_node *n, const char *name,
+                                     int until, int i, int64_t *out, int *count)
+{
+    if (r->opset <= until) return itp_onnx_ints(r, n, name, out, INTERP_MAX_RANK, count);
+    return itp_onnx_list(r, n, i, out, INTERP_MAX_RANK, count);
+}
+
+/* The one number of a known symbol; false when there is another number of them. */
+ITP_FN bool itp_onnx_scalar(const itp_onnx *r, int symbol, double *out)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    float x;
+    if (s->tensor < 0 || interp_shape_size(&s->shape) != 1) return false;
+    if (!itp_onnx_type_row(r->tensors[s->tensor].type)) return false;
+    itp_onnx_floats(&r->tensors[s->tensor], &x);
+    *out = (double)x;
+    return true;
+}
+
+/* The one number of input i; *out stays when it is left out. */
+ITP_FN interp_status itp_onnx_scalar_in(const itp_onnx *r, const itp_onnx_node *n, int i,
+                                        double *out)
+{
+    const int symbol = itp_onnx_in(r, n, i);
+    if (symbol < 0 || itp_onnx_scalar(r, symbol, out)) return INTERP_OK;
+    return itp_onnx_unknown(r, n, symbol);
+}
 /* >>onnx/read.c                                                                               */
+/* ---- onnx/read.c: from an ONNX graph to a network --------------------------------------------- */
+
+#define ITP_ONNX_OLDEST 7
+#define ITP_ONNX_NEWEST 25
+#define ITP_ONNX_LIST   64 /* most indices of one Gather */
+
+/* ---- checks before anything is built */
+
+/* What the outputs need, and how often each value is used. */
+ITP_FN interp_status itp_onnx_mark(itp_onnx *r)
+{
+    int *stack = (int *)interp_alloc(r->ctx, itp_mul_size((size_t)r->n_nodes, sizeof *stack));
+    int top = 0;
+    if (!stack) return INTERP_NO_MEMORY;
+    for (int o = 0; o < r->n_outputs; o++) {
+        r->symbols[r->outputs[o]].uses++;
+        const int maker = r->symbols[r->outputs[o]].maker;
+        if (maker < 0 || r->nodes[maker].needed) continue;
+        r->nodes[maker].needed = true;
+        stack[top++] = maker;
+        while (top > 0) {
+            const itp_onnx_node *n = &r->nodes[stack[--top]];
+            for (int i = 0; i < n->n_in; i++) {
+                const int symbol = itp_onnx_in(r, n, i);
+                if (symbol < 0) continue;
+                r->symbols[symbol].uses++;
+                const int from = r->symbols[symbol].maker;
+                if (from < 0 || r->nodes[from].needed) continue;
+                r->nodes[from].needed = true; /* each node is put here once */
+                stack[top++] = from;
+            }
+        }
+    }
+    interp_free(r->ctx, stack);
+    return INTERP_OK;
+}
+
+/* An attribute that this op did not have at this opset, or that we do not know, changes what the
+   op means in a way we would miss. */
+ITP_FN interp_status itp_onnx_check_attrs(const itp_onnx *r, const itp_onnx_node *n)
+{
+    for (int i = n->attr; i < n->attr + n->n_attr; i++) {
+        const itp_onnx_field *f = n->row->fields;
+        while (f->name && !itp_slice_is(r->attrs[i].name, f->name)) f++;
+        if (!f->name || r->opset < f->since || (f->until && r->opset > f->until))
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "attribute \"%.*s\" is not supported",
+                                 ITP_SHOW(r->attrs[i].name));
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_check_node(const itp_onnx *r, itp_onnx_node *n)
+{
+    if (n->domain.n && !itp_slice_is(n->domain, "ai.onnx"))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "ops of domain \"%.*s\" are not supported",
+                             ITP_SHOW(n->domain));
+    n->row = itp_onnx_row_named(n->op);
+    if (!n->row) return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "this op is not supported");
+    ITP_TRY(itp_onnx_check_attrs(r, n));
+    if (n->n_in < n->row->least || n->n_in > n->row->most)
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "it has %d inputs", n->n_in);
+    for (int i = 0; i < n->n_in; i++) {
+        const int symbol = itp_onnx_in(r, n, i);
+        if (symbol < 0 && (i < n->row->least || itp_onnx_input_kind(n->row, i) != 'k'))
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "its input %d is left out", i);
+        if (symbol < 0) continue;
+        const itp_symbol *s = &r->symbols[symbol];
+        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "nothing makes its input \"%.*s\"",
+                                 ITP_SHOW(s->name));
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        const int symbol = r->links[n->out + i];
+        if (symbol < 0) continue;
+        const itp_symbol *s = &r->symbols[symbol];
+        if (s->tensor >= 0 || s->input >= 0)
+            return itp_onnx_fail(r, INTERP_FORMAT, n,
+                                 "\"%.*s\" is its output, and an input or initializer too",
+                                 ITP_SHOW(s->name));
+        if (i > 0 && s->uses)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "its output %d is used", i);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_check(itp_onnx *r)
+{
+    if (!r->n_outputs) return itp_fail(r->ctx, INTERP_FORMAT, "the graph has no output");
+    ITP_TRY(itp_onnx_mark(r));
+    for (int i = 0; i < r->n_nodes; i++)
+        if (r->nodes[i].needed) ITP_TRY(itp_onnx_check_node(r, &r->nodes[i]));
+    if (r->opset < ITP_ONNX_OLDEST || r->opset > ITP_ONNX_NEWEST)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "opset %lld is not supported, only %d to %d: convert the model",
+                        (long long)r->opset, ITP_ONNX_OLDEST, ITP_ONNX_NEWEST);
+    for (int i = 0; i < r->n_outputs; i++) {
+        const itp_symbol *s = &r->symbols[r->outputs[i]];
+        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
+            return itp_fail(r->ctx, INTERP_FORMAT, "nothing makes the output \"%.*s\"",
+                            ITP_SHOW(s->name));
+    }
+    return INTERP_OK;
+}
+
+/* Makers before users; the order of the file where it is that already. */
+ITP_FN interp_status itp_onnx_sort(itp_onnx *r)
+{
+    const size_t size = itp_mul_size((size_t)r->n_nodes, sizeof(int));
+    r->order = (int *)interp_alloc(r->ctx, size);
+    int *stack = (int *)interp_alloc(r->ctx, size), *next = (int *)interp_alloc(r->ctx, size);
+    interp_status status = r->order && stack && next ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int first = 0; first < r->n_nodes && !status; first++) {
+        int top = 0;
+        if (!r->nodes[first].needed || r->nodes[first].state) continue;
+        stack[0] = first, next[0] = 0;
+        r->nodes[first].state = 1;
+        while (top >= 0 && !status) {
+            itp_onnx_node *n = &r->nodes[stack[top]];
+            if (next[top] == n->n_in) {
+                n->state = 2;
+                r->order[r->n_order++] = stack[top--];
+                continue;
+            }
+            const int symbol = itp_onnx_in(r, n, next[top]++);
+            const int maker = symbol < 0 ? -1 : r->symbols[symbol].maker;
+            if (maker < 0 || r->nodes[maker].state == 2) continue;
+            if (r->nodes[maker].state == 1) {
+                status = itp_onnx_fail(r, INTERP_FORMAT, n, "it depends on its own output");
+                break;
+            }
+            r->nodes[maker].state = 1;
+            stack[++top] = maker;
+            next[top] = 0;
+        }
+    }
+    interp_free(r->ctx, stack);
+    interp_free(r->ctx, next);
+    return status;
+}
+
+/* ---- folding: numbers that are known without running anything */
+
+/* The shape that `in` takes when it becomes `want`, with its 0 and -1. */
+ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
+                                      const interp_shape *in, const interp_shape *want,
+                                      interp_shape *out)
+{
+    itp_node node;
+    char label[256];
+    memset(&node, 0, sizeof node);
+    node.op = ITP_OP_RESHAPE;
+    node.name = label;
+    node.n_in = 1;
+    node.attrs.shape = *want;
+    (void)itp_onnx_label(n, label);
+    return itp_node_shape(r->ctx, NULL, &node, in, out);
+}
+
+/* Constant: one of five attributes. */
+ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
+{
+    static const struct {
+        const char *name;
+        int type, element;
+        uint32_t field;
+        int wire, rank;
+    } forms[] = {{"value_float", ITP_ATTR_FLOAT, ITP_ONNX_FLOAT, 2, ITP_FIXED32, 0},
+                 {"value_floats", ITP_ATTR_FLOATS, ITP_ONNX_FLOAT, 7, ITP_FIXED32, 1},
+                 {"value_int", ITP_ATTR_INT, ITP_ONNX_INT64, 3, ITP_VARINT, 0},
+                 {"value_ints", ITP_ATTR_INTS, ITP_ONNX_INT64, 8, ITP_VARINT, 1}};
+    const int symbol = r->links[n->out];
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, "value");
+    itp_onnx_tensor t;
+    itp_slice name;
+    if (a) {
+        ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_TENSOR, a->t.at != NULL));
+        ITP_TRY(itp_onnx_read_tensor(r, a->t, &name, &t));
+        ITP_TRY(itp_onnx_add_tensor(r, &t, symbol));
+        return itp_onnx_load_external(r, symbol);
+    }
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        a = itp_onnx_attr_of(r, n, forms[i].name);
+        if (!a) continue;
+        const bool there = forms[i].field == 2 ? a->has_f : forms[i].field == 3 ? a->has_i : true;
+        ITP_TRY(itp_onnx_want(r, n, a, forms[i].type, there));
+        memset(&t, 0, sizeof t);
+        t.type = forms[i].element;
+        t.message = a->message;
+        t.field = forms[i].field;
+        t.wire = forms[i].wire;
+        t.shape = itp_shape_none();
+        itp_pb_numbers it = itp_pb_numbers_of(t.message, t.field, t.wire);
+        uint64_t bits;
+        int count = 0;
+        while (count < INT_MAX && itp_pb_number(&it, &bits)) count++;
+        if (it.message.bad || (!forms[i].rank && count != 1))
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "its \"%s\" is damaged", forms[i].name);
+        t.shape.rank = forms[i].rank;
+        if (t.shape.rank) t.shape.dim[0] = count;
+        return itp_onnx_add_tensor(r, &t, symbol);
+    }
+    return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it has no value of a kind that is supported");
+}
+
+ITP_FN interp_status itp_onnx_fold_filled(itp_onnx *r, const itp_onnx_node *n)
+{
+    static const char zero[4] = {0, 0, 0, 0};
+    int64_t dims[INTERP_MAX_RANK];
+    int rank;
+    itp_onnx_tensor t;
+    itp_slice name;
+    ITP_TRY(itp_onnx_list(r, n, 0, dims, INTERP_MAX_RANK, &rank));
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, "value");
+    if (a) {
+        ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_TENSOR, a->t.at != NULL));
+        ITP_TRY(itp_onnx_read_tensor(r, a->t, &name, &t));
+        if (interp_shape_size(&t.shape) != 1 || t.external)
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "its value is not one number");
+    } else {
+        memset(&t, 0, sizeof t);
+        t.type = ITP_ONNX_FLOAT;
+        t.raw.at = zero;
+        t.raw.n = sizeof zero;
+    }
+    t.repeats = true;
+    t.shape = itp_shape_none();
+    t.shape.rank = rank;
+    for (int i = 0; i < rank; i++) {
+        if (dims[i] < 1 || dims[i] > INT_MAX)
+            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d is %lld", i,
+                                 (long long)dims[i]);
+        t.shape.dim[i] = (int)dims[i];
+    }
+    return itp_onnx_add_tensor(r, &t, r->links[n->out]);
+}
+
+/* Known numbers under another shape. Those that others use as they are stay apart. */
+ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
+{
+    const int from = itp_onnx_in(r, n, 0);
+    interp_shape want, shape;
+    if (r->symbols[from].tensor < 0) return INTERP_OK;
+    if (r->symbols[from].uses > 1 && !itp_onnx_is_whole(r, from)) return INTERP_OK;
+    ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
+    ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
+    itp_symbol *to = &r->symbols[r->links[n->out]];
+    to->tensor = r->symbols[from].tensor;
+    to->root = r->symbols[from].root;
+    to->shape = shape;
+    n->skipped = true;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_fold(itp_onnx *r)
+{
+    for (int i = 0; i < r->n_initializers; i++)
+        ITP_TRY(itp_onnx_load_external(r, r->initializers[i]));
+    for (int i = 0; i < r->n_order; i++) {
+        itp_onnx_node *n = &r->nodes[r->order[i]];
+        const bool constant = itp_slice_is(n->op, "Constant");
+        if (n->row->view) ITP_TRY(itp_onnx_fold_view(r, n));
+        else if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
+        else if (itp_slice_is(n->op, "ConstantOfShape")) ITP_TRY(itp_onnx_fold_filled(r, n));
+        else continue;
+        if (!n->row->view) n->skipped = true;
+    }
+    return INTERP_OK;
+}
+
+/* ---- fusing: chains that stand for one op of ours. All but the last node must be used by nobody
+   else. */
+
+/* The node that makes a symbol for one user only, when it is of that op. */
+ITP_FN itp_onnx_node *itp_onnx_maker(const itp_onnx *r, int symbol, const char *op)
+{
+    if (symbol < 0) return NULL;
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->maker < 0 || s->uses != 1 || s->tensor >= 0) return NULL;
+    itp_onnx_node *n = &r->nodes[s->maker];
+    return itp_slice_is(n->op, op) && !n->skipped && n->fused < 0 ? n : NULL;
+}
+
+/* The other input of a node that has the number `want` as one of its two; -1 when it has not. */
+ITP_FN int itp_onnx_beside(const itp_onnx *r, const itp_onnx_node *n, double want, bool second_only)
+{
+    for (int i = second_only ? 1 : 0; i < 2; i++) {
+        double x = 0;
+        const int symbol = itp_onnx_in(r, n, i);
+        if (r->symbols[symbol].shape.rank < 2 && itp_onnx_scalar(r, symbol, &x) &&
+            fabs(x - want) <= 1e-6 * fabs(want))
+            return itp_onnx_in(r, n, 1 - i);
+    }
+    return -1;
+}
+
+/* What a product multiplies with `symbol`; -1 when that is no factor. */
+ITP_FN int itp_onnx_other(const itp_onnx *r, const itp_onnx_node *n, int symbol)
+{
+    for (int i = 0; i < 2; i++)
+        if (itp_onnx_in(r, n, i) == symbol) return itp_onnx_in(r, n, 1 - i);
+    return -1;
+}
+
+/* x + 0.044715 x^3, of which all but x are added to `chain`. */
+ITP_FN bool itp_onnx_match_cubic(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
+                                 int *n_chain)
+{
+    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
+    if (!add) return false;
+    itp_onnx_node *scaled = itp_onnx_maker(r, itp_onnx_other(r, add, x), "Mul");
+    if (!scaled) return false;
+    const int cube = itp_onnx_beside(r, scaled, ITP_ONNX_GELU_CUBE, false);
+    itp_onnx_node *pow = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
+    chain[(*n_chain)++] = add;
+    chain[(*n_chain)++] = scaled;
+    if (pow) {
+        chain[(*n_chain)++] = pow;
+        return itp_onnx_in(r, pow, 0) == x && itp_onnx_beside(r, pow, 3, true) == x;
+    }
+    itp_onnx_node *square = mul ? itp_onnx_maker(r, itp_onnx_other(r, mul, x), "Mul") : NULL;
+    if (!square) return false;
+    chain[(*n_chain)++] = mul;
+    chain[(*n_chain)++] = square;
+    return itp_onnx_in(r, square, 0) == x && itp_onnx_in(r, square, 1) == x;
+}
+
+/* Whether `symbol` is 1 + erf(x / sqrt 2), or 1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)). */
+ITP_FN int itp_onnx_match_gate(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
+                               int *n_chain)
+{
+    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
+    if (!add) return -1;
+    const int inner = itp_onnx_beside(r, add, 1, false);
+    itp_onnx_node *erf = itp_onnx_maker(r, inner, "Erf"), *tanh_node = itp_onnx_maker(r, inner, "Tanh");
+    itp_onnx_node *end = erf ? erf : tanh_node;
+    if (!end) return -1;
+    const int argument = itp_onnx_in(r, end, 0);
+    itp_onnx_node *div = itp_onnx_maker(r, argument, "Div"), *mul = itp_onnx_maker(r, argument, "Mul");
+    chain[(*n_chain)++] = add;
+    chain[(*n_chain)++] = end;
+    if (!div && !mul) return -1;
+    chain[(*n_chain)++] = div ? div : mul;
+    if (erf && div) return itp_onnx_beside(r, div, ITP_ONNX_SQRT_2, true) == x ? ITP_OP_GELU : -1;
+    if (erf) return itp_onnx_beside(r, mul, 1 / ITP_ONNX_SQRT_2, false) == x ? ITP_OP_GELU : -1;
+    if (!mul) return -1;
+    const int cubic = itp_onnx_beside(r, mul, ITP_ONNX_SQRT_2_BY_PI, false);
+    return itp_onnx_match_cubic(r, cubic, x, chain, n_chain) ? ITP_OP_GELU_TANH : -1;
+}
+
+/* A product of x, 1/2 and a gate, in any order. */
+ITP_FN bool itp_onnx_fuse_gelu(const itp_onnx *r, itp_onnx_node *n)
+{
+    for (int side = 0; side < 2; side++) {
+        itp_onnx_node *inner = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Mul");
+        if (!inner) continue;
+        const int factors[3] = {itp_onnx_in(r, n, 1 - side), itp_onnx_in(r, inner, 0),
+                                itp_onnx_in(r, inner, 1)};
+        for (int half = 0; half < 3; half++) {
+            double c = 0;
+            if (!itp_onnx_scalar(r, factors[half], &c) || fabs(c - 0.5) > 1e-6) continue;
+            if (r->symbols[factors[half]].shape.rank > 1) continue;
+            for (int swap = 0; swap < 2; swap++) {
+                const int x = factors[(half + 1 + swap) % 3], gate = factors[(half + 2 - swap) % 3];
+                itp_onnx_node *chain[8];
+                int n_chain = 0;
+                const int op = itp_onnx_match_gate(r, gate, x, chain, &n_chain);
+                if (op < 0) continue;
+                n->fused = op;
+                n->fused_x = x;
+                inner->skipped = true;
+                for (int i = 0; i < n_chain; i++) chain[i]->skipped = true;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+ITP_FN void itp_onnx_fuse(itp_onnx *r)
+{
+    for (int i = 0; i < r->n_order; i++) {
+        itp_onnx_node *n = &r->nodes[r->order[i]];
+        if (n->skipped || !itp_slice_is(n->op, "Mul") || itp_onnx_fuse_gelu(r, n)) continue;
+        for (int side = 0; side < 2 && n->fused < 0; side++) {
+            itp_onnx_node *gate = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Sigmoid");
+            const int x = itp_onnx_in(r, n, 1 - side);
+            if (!gate || itp_onnx_in(r, gate, 0) != x) continue;
+            n->fused = ITP_OP_SILU;
+            n->fused_x = x;
+            gate->skipped = true;
+        }
+    }
+}
+
+/* ---- what becomes of known numbers */
+
+ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int symbol, char kind,
+                                        bool behind)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    itp_symbol *root = &r->symbols[s->root];
+    const bool initializer = root->maker < 0, trained = r->own || (behind && s->shape.rank > 0);
+    if (s->tensor < 0 || kind == 'k') return INTERP_OK;
+    if (!itp_onnx_is_float(r, symbol))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                             "\"%.*s\" does not hold floats, and nothing else can be computed with",
+                             ITP_SHOW(s->name));
+    unsigned role = ITP_AS_CONST;
+    if (kind == 's') role = ITP_AS_BUFFER;
+    else if (initializer && (kind == 'w' || (kind == 'o' && trained) || r->own)) role = ITP_AS_PARAM;
+    root->role |= role;
+    root->shape = s->shape;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_mark_roles(itp_onnx *r)
+{
+    for (int k = 0; k < r->n_order; k++) {
+        const itp_onnx_node *n = &r->nodes[r->order[k]];
+        bool behind = false;
+        if (n->skipped) continue;
+        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
+            const int symbol = itp_onnx_in(r, n, i);
+            behind = behind || (symbol >= 0 && r->symbols[symbol].trained);
+        }
+        if (n->fused >= 0) {
+            behind = r->symbols[n->fused_x].trained;
+            ITP_TRY(itp_onnx_mark_role(r, n, n->fused_x, 'x', behind));
+        }
+        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
+            const int symbol = itp_onnx_in(r, n, i);
+            if (symbol < 0) continue;
+            ITP_TRY(itp_onnx_mark_role(r, n, symbol, itp_onnx_input_kind(n->row, i), behind));
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            const int symbol = r->links[n->out + i];
+            if (symbol >= 0) r->symbols[symbol].trained = n->row->weighted || behind;
+        }
+    }
+    for (int i = 0; i < r->n_outputs; i++) {
+        const itp_symbol *s = &r->symbols[r->outputs[i]];
+        if (s->tensor < 0) continue;
+        r->symbols[s->root].role |= ITP_AS_CONST;
+        r->symbols[s->root].shape = s->shape;
+    }
+    return INTERP_OK;
+}
+
+/* A name ended by 0, in one of the reader's two buffers. */
+ITP_FN const char *itp_onnx_text(itp_buf *b, itp_slice s)
+{
+    b->n = 0;
+    itp_buf_add(b, s.at, s.n);
+    return b->status ? "" : b->data;
+}
+
+/* The name of `s` with "/suffix" that no other value has. */
+ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const char *suffix)
+{
+    itp_slice made;
+    (void)itp_onnx_text(b, s);
+    itp_buf_byte(b, '/');
+    itp_buf_str(b, suffix);
+    for (; !b->status; itp_buf_byte(b, '_')) {
+        made.at = b->data;
+        made.n = b->n;
+        if (itp_symbol_find(r, made) < 0) return b->data;
+    }
+    return "";
+}
+
+/* The numbers of a root symbol as a value of the network. */
+ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, const char *name,
+                                          int *value)
+{
+    const itp_symbol *s = &r->symbols[root];
+    const itp_onnx_tensor *t = &r->tensors[s->tensor];
+    const size_t n = interp_shape_size(&s->shape);
+    char text[96];
+    if (!itp_onnx_is_float(r, root))
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" does not hold floats",
+                        ITP_SHOW(s->name));
+    if (n < 1 || n > (size_t)INT_MAX)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" of shape %s has too %s numbers",
+                        ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text),
+                        n ? "many" : "few");
+    const int v = itp_add_value(r->net, name, kind, &s->shape);
+    if (v < 0) return INTERP_NO_MEMORY;
+    float *data = (float *)interp_alloc(r->ctx, itp_mul_size(n, sizeof *data));
+    if (!data) return INTERP_NO_MEMORY;
+    r->net->values[v].data = data;
+    itp_onnx_floats(t, data);
+    *value = v;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_add_root(itp_onnx *r, int root)
+{
+    itp_symbol *s = &r->symbols[root];
+    if (s->value >= 0) return INTERP_OK;
+    const itp_kind kind = s->role & ITP_AS_PARAM    ? ITP_PARAM
+                          : s->role & ITP_AS_BUFFER ? ITP_BUFFER
+                                                    : ITP_CONST;
+    const char *name = itp_onnx_text(&r->value_name, s->name);
+    ITP_TRY(r->value_name.status);
+    return itp_onnx_add_numbers(r, root, kind, name, &s->value);
+}
+
+/* The value of the network that a symbol stands for. */
+ITP_FN interp_status itp_onnx_symbol_value(itp_onnx *r, int symbol, int *value)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->tensor >= 0) {
+        ITP_TRY(itp_onnx_add_root(r, s->root));
+        *value = r->symbols[s->root].value;
+    } else {
+        *value = s->value;
+    }
+    return INTERP_OK;
+}
+
+/* Running statistics, which training writes: never a parameter's own numbers. */
+ITP_FN interp_status itp_onnx_buffer_value(itp_onnx *r, const itp_onnx_node *n, int symbol,
+                                           int *value)
+{
+    const int root = r->symbols[symbol].root;
+    if (r->symbols[symbol].tensor < 0) return itp_onnx_unknown(r, n, symbol);
+    ITP_TRY(itp_onnx_symbol_value(r, symbol, value));
+    if (r->net->values[*value].kind == ITP_BUFFER) return INTERP_OK;
+    itp_symbol *s = &r->symbols[root];
+    if (s->buffer < 0) {
+        const char *name = itp_onnx_derived(r, &r->value_name, s->name, "running");
+        ITP_TRY(r->value_name.status);
+        ITP_TRY(itp_onnx_add_numbers(r, root, ITP_BUFFER, name, &s->buffer));
+    }
+    *value = s->buffer;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_value(itp_onnx *r, const itp_onnx_node *n, int i, int *value)
+{
+    const int symbol = itp_onnx_in(r, n, i);
+    if (itp_onnx_input_kind(n->row, i) == 's') return itp_onnx_buffer_value(r, n, symbol, value);
+    return itp_onnx_symbol_value(r, symbol, value);
+}
+
+/* ---- nodes */
+
+/* Adds a node of ours. suffix NULL: the one that makes the first output of `n`; else one on the way
+   to it. Gives the value it makes. */
+ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n, const char *suffix, int op,
+                                   int n_in, const int *in, const itp_attrs *a, int *value)
+{
+    const int out = r->links[n->out];
+    const itp_slice made = r->symbols[out].name;
+    itp_buf *b = &r->node_name;
+    b->n = 0;
+    if (n->name.n) itp_buf_add(b, n->name.at, n->name.n);
+    else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(n->op), n->index);
+    if (suffix) itp_buf_printf(b, "/%s", suffix);
+    const char *name = suffix ? itp_onnx_derived(r, &r->value_name, made, suffix)
+                              : itp_onnx_text(&r->value_name, made);
+    ITP_TRY(b->status);
+    ITP_TRY(r->value_name.status);
+    const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
+    if (!y) return r->net->status;
+    if (!suffix) r->symbols[out].value = y - 1;
+    if (value) *value = y - 1;
+    return INTERP_OK;
+}
+
+ITP_FN const interp_shape *itp_onnx_shape(const itp_onnx *r, int value)
+{
+    return &r->net->values[value].shape;
+}
+
+/* The first input and the attributes. */
+ITP_FN interp_status itp_onnx_begin(itp_onnx *r, const itp_onnx_node *n, int *x, itp_attrs *a)
+{
+    ITP_TRY(itp_onnx_value(r, n, 0, x));
+    return itp_onnx_attrs(r, n, itp_onnx_shape(r, *x)->rank, a);
+}
+
+ITP_FN interp_status itp_onnx_emit_shape(itp_onnx *r, const itp_onnx_node *n, const char *suffix,
+                                         int x, const interp_shape *want, int *value)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.shape = *want;
+    return itp_onnx_emit(r, n, suffix, ITP_OP_RESHAPE, 1, &x, &a, value);
+}
+
+ITP_FN interp_status itp_onnx_read_plain(itp_onnx *r, const itp_onnx_node *n, int op,
+                                         const itp_attrs *a)
+{
+    int in[ITP_MAX_INPUTS];
+    for (int i = 0; i < n->n_in; i++) ITP_TRY(itp_onnx_value(r, n, i, &in[i]));
+    return itp_onnx_emit(r, n, NULL, op, n->n_in, in, a, NULL);
+}
+
+/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end, or at the start. */
+ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
+{
+    for (int i = 0; i < 2; i++) {
+        const int64_t size = x->dim[2 + i], stride = itp_max(1, a->stride[i]);
+        const int64_t span = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
+        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
+        if (total < 0) total = 0;
+        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
+        const int less = (int)(total / 2), more = (int)(total - total / 2);
+        a->pad[i] = at_end ? less : more;
+        a->pad[i + 2] = at_end ? more : less;
+    }
+}
+
+/* Convolution and pooling. */
+ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_attrs a;
+    int x, w;
+    char text[96];
+    ITP_TRY(itp_onnx_value(r, n, 0, &x));
+    const interp_shape s = *itp_onnx_shape(r, x);
+    if (s.rank != 4)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "only images [N,C,H,W] are supported, not %s",
+                             itp_shape_text(&s, text, sizeof text));
+    ITP_TRY(itp_onnx_attrs(r, n, s.rank, &a));
+    if (n->row->op == ITP_OP_CONV && !a.kernel[0]) {
+        ITP_TRY(itp_onnx_value(r, n, 1, &w));
+        a.kernel[0] = itp_onnx_shape(r, w)->dim[2];
+        a.kernel[1] = itp_onnx_shape(r, w)->dim[3];
+    }
+    const itp_onnx_attr *pad = itp_onnx_attr_of(r, n, "auto_pad");
+    if (pad) {
+        ITP_TRY(itp_onnx_want(r, n, pad, ITP_ATTR_STRING, true));
+        const bool upper = itp_slice_is(pad->s, "SAME_UPPER");
+        if (upper || itp_slice_is(pad->s, "SAME_LOWER")) itp_onnx_same_pads(&a, &s, upper);
+        else if (itp_slice_is(pad->s, "VALID")) memset(a.pad, 0, sizeof a.pad);
+        else if (pad->s.n && !itp_slice_is(pad->s, "NOTSET"))
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "auto_pad \"%.*s\" is not known",
+                                 ITP_SHOW(pad->s));
+    }
+    return itp_onnx_read_plain(r, n, n->row->op, &a);
+}
+
+/* Before opset 13 the sum ran over all dimensions from the axis on. */
+ITP_FN interp_status itp_onnx_read_softmax(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_attrs a;
+    int x, many = 0, last = 0;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    const interp_shape s = *itp_onnx_shape(r, x);
+    if (r->opset < 13 && !itp_onnx_attr_of(r, n, "axis")) a.axis = 1;
+    const int axis = itp_axis(a.axis, s.rank);
+    if (r->opset >= 13 || axis < 0 || axis >= s.rank)
+        return itp_onnx_emit(r, n, NULL, n->row->op, 1, &x, &a, NULL);
+    a.axis = axis;
+    for (int i = axis; i < s.rank; i++)
+        if (s.dim[i] != 1) last = i, many++;
+    if (many == 1) a.axis = last;
+    if (many <= 1) return itp_onnx_emit(r, n, NULL, n->row->op, 1, &x, &a, NULL);
+    interp_shape flat = itp_shape_none(), back = s;
+    flat.rank = axis + 1;
+    for (int i = 0; i < axis; i++) flat.dim[i] = 0;
+    flat.dim[axis] = -1;
+    back.dim[0] = axis ? 0 : -1;
+    ITP_TRY(itp_onnx_emit_shape(r, n, "flat", x, &flat, &x));
+    ITP_TRY(itp_onnx_emit(r, n, "rows", n->row->op, 1, &x, &a, &x));
+    return itp_onnx_emit_shape(r, n, NULL, x, &back, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_clip(itp_onnx *r, const itp_onnx_node *n)
+{
+    double low = -(double)FLT_MAX, high = (double)FLT_MAX;
+    itp_attrs a;
+    int x;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    if (r->opset < 11) {
+        ITP_TRY(itp_onnx_float(r, n, "min", &low));
+        ITP_TRY(itp_onnx_float(r, n, "max", &high));
+    } else {
+        ITP_TRY(itp_onnx_scalar_in(r, n, 1, &low));
+        ITP_TRY(itp_onnx_scalar_in(r, n, 2, &high));
+    }
+    a.alpha = (float)low, a.beta = (float)high;
+    return itp_onnx_emit(r, n, NULL, ITP_OP_CLIP, 1, &x, &a, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_dropout(itp_onnx *r, const itp_onnx_node *n)
+{
+    double ratio = 0.5, training = 0;
+    itp_attrs a;
+    int x;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    ITP_TRY(itp_onnx_float(r, n, "ratio", &ratio));
+    if (r->opset >= 12) {
+        ITP_TRY(itp_onnx_scalar_in(r, n, 1, &ratio));
+        ITP_TRY(itp_onnx_scalar_in(r, n, 2, &training));
+    }
+    if (training != 0)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                             "it is set to training: export the model for inference");
+    if (!(ratio >= 0 && ratio < 1))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "its ratio %g is not in [0, 1)", ratio);
+    a.alpha = (float)ratio;
+    return itp_onnx_emit(r, n, NULL, ITP_OP_DROPOUT, 1, &x, &a, NULL);
+}
+
+/* ---- new shapes. Dimension 0, perhaps the batch, is kept by name and not by number. */
+
+ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want)
+{
+    int64_t list[INTERP_MAX_RANK];
+    int count, literal = 0;
+    ITP_TRY(itp_onnx_list(r, n, 1, list, INTERP_MAX_RANK, &count));
+    ITP_TRY(itp_onnx_int(r, n, "allowzero", &literal));
+    *want = itp_shape_none();
+    want->rank = count;
+    for (int i = 0; i < count; i++) {
+        if (list[i] < -1 || list[i] > INT_MAX || (literal && list[i] == 0))
+            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d of the new shape is %lld", i,
+                                 (long long)list[i]);
+        want->dim[i] = (int)list[i];
+    }
+    if (count && in->rank && want->dim[0] == in->dim[0]) want->dim[0] = 0;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want)
+{
+    itp_attrs a;
+    ITP_TRY(itp_onnx_attrs(r, n, in->rank, &a));
+    const int axis = itp_axis(a.axis, in->rank);
+    *want = itp_shape_none();
+    want->rank = 2;
+    if (axis < 0 || axis > in->rank)
+        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %d of %d dimensions", a.axis, in->rank);
+    size_t rows = 1;
+    for (int i = 0; i < axis; i++) rows = itp_mul_size(rows, (size_t)in->dim[i]);
+    if (rows > (size_t)INT_MAX)
+        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "its input has too many numbers");
+    want->dim[0] = (int)rows;
+    want->dim[1] = -1;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
+                                        interp_shape *want)
+{
+    (void)r, (void)n;
+    *want = *in;
+    return INTERP_OK;
+}
+
+/* Axes as a set of bits among `rank` dimensions. */
+ITP_FN interp_status itp_onnx_axes(const itp_onnx *r, const itp_onnx_node *n, const int64_t *list,
+                                   int count, int rank, unsigned *set)
+{
+    *set = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t axis = list[i] < 0 ? list[i] + rank : list[i];
+        if (axis < 0 || axis >= rank || (*set >> axis & 1))
+            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %lld among %d dimensions",
+                                 (long long)list[i], rank);
+        *set |= 1u << axis;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
+                                           const interp_shape *in, interp_shape *want)
+{
+    int64_t list[INTERP_MAX_RANK];
+    int count;
+    unsigned gone = 0;
+    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
+    if (count >= 0) ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank, &gone));
+    *want = itp_shape_none();
+    for (int i = 0; i < in->rank; i++) {
+        if (count < 0 && in->dim[i] == 1) gone |= 1u << i;
+        if (!(gone >> i & 1)) want->dim[want->rank++] = i ? in->dim[i] : 0;
+        else if (in->dim[i] != 1)
+            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d is %d and cannot go", i,
+                                 in->dim[i]);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
+                                             const interp_shape *in, interp_shape *want)
+{
+    int64_t list[INTERP_MAX_RANK];
+    int count, from = 0;
+    unsigned added;
+    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
+    if (count < 0) return itp_onnx_fail(r, INTERP_FORMAT, n, "it has no axes");
+    if (in->rank + count > INTERP_MAX_RANK)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "more than %d dimensions", INTERP_MAX_RANK);
+    ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank + count, &added));
+    *want = itp_shape_none();
+    want->rank = in->rank + count;
+    for (int i = 0; i < want->rank; i++) {
+        if (added >> i & 1) continue;
+        want->dim[i] = from ? in->dim[from] : i ? -1 : 0;
+        from++;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_read_view(itp_onnx *r, const itp_onnx_node *n)
+{
+    interp_shape want;
+    int x;
+    ITP_TRY(itp_onnx_value(r, n, 0, &x));
+    const interp_shape s = *itp_onnx_shape(r, x);
+    ITP_TRY(n->row->view(r, n, &s, &want));
+    return itp_onnx_emit_shape(r, n, NULL, x, &want, NULL);
+}
+
+/* ---- ops that become others */
+
+/* One of our slices for each axis that is not taken whole. */
+ITP_FN interp_status itp_onnx_read_slice(itp_onnx *r, const itp_onnx_node *n)
+{
+    int64_t start[INTERP_MAX_RANK], end[INTERP_MAX_RANK], axes[INTERP_MAX_RANK];
+    int64_t steps[INTERP_MAX_RANK];
+    int count, n_end, n_axes, n_steps = -1, x;
+    unsigned set;
+    itp_attrs a;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    const int rank = itp_onnx_shape(r, x)->rank;
+    ITP_TRY(itp_onnx_either(r, n, "starts", 9, 1, start, &count));
+    ITP_TRY(itp_onnx_either(r, n, "ends", 9, 2, end, &n_end));
+    ITP_TRY(itp_onnx_either(r, n, "axes", 9, 3, axes, &n_axes));
+    if (r->opset > 9) ITP_TRY(itp_onnx_list(r, n, 4, steps, INTERP_MAX_RANK, &n_steps));
+    if (count < 0 || n_end != count || (n_axes >= 0 && n_axes != count) ||
+        (n_steps >= 0 && n_steps != count))
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "starts, ends, axes and steps differ in number");
+    for (int i = 0; i < count && n_axes < 0; i++) axes[i] = i;
+    ITP_TRY(itp_onnx_axes(r, n, axes, count, rank, &set));
+    int last = -1, cut[INTERP_MAX_RANK]; /* 1: this axis is not taken whole */
+    for (int i = 0; i < count; i++) {
+        const int axis = (int)(axes[i] < 0 ? axes[i] + rank : axes[i]);
+        const int64_t size = itp_onnx_shape(r, x)->dim[axis];
+        if (n_steps >= 0 && steps[i] != 1)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "a step of %lld is not supported",
+                                 (long long)steps[i]);
+        const bool to_end = end[i] >= INT_MAX; /* how exporters say "all", also of any batch */
+        if (start[i] < 0) start[i] = start[i] < -size ? 0 : start[i] + size;
+        if (end[i] < 0) end[i] = end[i] < -size ? 0 : end[i] + size;
+        if (end[i] > size) end[i] = size;
+        if (start[i] > size) start[i] = size;
+        cut[i] = start[i] != 0 || (axis ? end[i] != size : !to_end);
+        axes[i] = axis;
+        if (cut[i]) last = i;
+    }
+    if (last < 0) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, &x, NULL, NULL);
+    for (int i = 0; i <= last; i++) {
+        char suffix[16];
+        if (!cut[i]) continue;
+        snprintf(suffix, sizeof suffix, "axis%d", (int)axes[i]);
+        a.axis = (int)axes[i], a.start = (int)start[i];
+        a.length = (int)(end[i] > start[i] ? end[i] - start[i] : 0);
+        ITP_TRY(itp_onnx_emit(r, n, i == last ? NULL : suffix, ITP_OP_SLICE, 1, &x, &a, &x));
+    }
+    return INTERP_OK;
+}
+
+/* With one index, or with several in a row. */
+ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n)
+{
+    int64_t index[ITP_ONNX_LIST];
+    int count, x;
+    itp_attrs a;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    ITP_TRY(itp_onnx_list(r, n, 1, index, ITP_ONNX_LIST, &count));
+    const interp_shape *s = itp_onnx_shape(r, x);
+    const int axis = itp_axis(a.axis, s->rank);
+    if (axis < 0 || axis >= s->rank || count < 1)
+        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "%d indices along axis %d of %d dimensions",
+                             count, a.axis, s->rank);
+    for (int i = 0; i < count; i++) {
+        if (index[i] < 0) index[i] += s->dim[axis];
+        if (index[i] < 0 || index[i] >= s->dim[axis])
+            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "an index is not within %d", s->dim[axis]);
+        if (i && index[i] != index[i - 1] + 1)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "only neighbouring indices are supported");
+    }
+    a.start = (int)index[0];
+    a.length = count;
+    a.drop = r->symbols[itp_onnx_in(r, n, 1)].shape.rank == 0;
+    return itp_onnx_emit(r, n, NULL, ITP_OP_SLICE, 1, &x, &a, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_mul(itp_onnx *r, const itp_onnx_node *n)
+{
+    int x;
+    if (n->fused >= 0) {
+        ITP_TRY(itp_onnx_symbol_value(r, n->fused_x, &x));
+        return itp_onnx_emit(r, n, NULL, n->fused, 1, &x, NULL, NULL);
+    }
+    if (itp_onnx_in(r, n, 0) != itp_onnx_in(r, n, 1))
+        return itp_onnx_read_plain(r, n, ITP_OP_MUL, NULL);
+    ITP_TRY(itp_onnx_value(r, n, 0, &x));
+    return itp_onnx_emit(r, n, NULL, ITP_OP_SQUARE, 1, &x, NULL, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_pow(itp_onnx *r, const itp_onnx_node *n)
+{
+    double power = 0;
+    int x, op = -1;
+    ITP_TRY(itp_onnx_value(r, n, 0, &x));
+    ITP_TRY(itp_onnx_scalar_in(r, n, 1, &power));
+    if (power == 2) op = ITP_OP_SQUARE;
+    if (power == 1) op = ITP_OP_IDENTITY;
+    if (power == 0.5) op = ITP_OP_SQRT;
+    if (power == -1) op = ITP_OP_RECIPROCAL;
+    if (op < 0) return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "power %g is not supported", power);
+    return itp_onnx_emit(r, n, NULL, op, 1, &x, NULL, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n)
+{
+    int in[2];
+    ITP_TRY(itp_onnx_value(r, n, 0, &in[0]));
+    if (n->n_in == 1) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, in, NULL, NULL);
+    for (int i = 1; i < n->n_in; i++) {
+        char suffix[16];
+        snprintf(suffix, sizeof suffix, "part%d", i);
+        ITP_TRY(itp_onnx_value(r, n, i, &in[1]));
+        ITP_TRY(itp_onnx_emit(r, n, i + 1 < n->n_in ? suffix : NULL, ITP_OP_ADD, 2, in, NULL, &in[0]));
+    }
+    return INTERP_OK;
+}
+
+/* As global average pooling of [N, kept, reduced], which most of them are already. */
+ITP_FN interp_status itp_onnx_read_mean(itp_onnx *r, const itp_onnx_node *n)
+{
+    int64_t list[INTERP_MAX_RANK];
+    int count, keep = 1, noop = 0, x;
+    unsigned gone;
+    itp_attrs a;
+    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+    ITP_TRY(itp_onnx_int(r, n, "keepdims", &keep));
+    ITP_TRY(itp_onnx_int(r, n, "noop_with_empty_axes", &noop));
+    ITP_TRY(itp_onnx_either(r, n, "axes", 17, 1, list, &count));
+    const interp_shape s = *itp_onnx_shape(r, x);
+    if (count < 1 && noop) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, &x, NULL, NULL);
+    for (int i = 0; i < s.rank && count < 1; i++) list[i] = i;
+    ITP_TRY(itp_onnx_axes(r, n, list, count < 1 ? s.rank : count, s.rank, &gone));
+    if (s.rank < 2 || (gone & 1))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "a mean over the batch is not supported");
+    interp_shape rows = itp_shape_none(), out = itp_shape_none();
+    int at = 0;
+    bool moves = false;
+    rows.rank = 3;
+    rows.dim[0] = 0;
+    memset(&a, 0, sizeof a);
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < s.rank; i++) {
+            if ((int)(gone >> i & 1) != pass) continue;
+            moves = moves || i != at;
+            a.perm[at++] = i;
+            if (i) rows.dim[1 + pass] *= s.dim[i]; /* no more numbers than s has */
+        }
+    for (int i = 0; i < s.rank; i++)
+        if (keep || !(gone >> i & 1)) out.dim[out.rank++] = !i ? 0 : gone >> i & 1 ? 1 : s.dim[i];
+    const bool ready = s.rank > 2 && gone == (1u << s.rank) - 4;
+    if (ready && keep)
+        return itp_onnx_emit(r, n, NULL, ITP_OP_GLOBAL_AVERAGE_POOL, 1, &x, NULL, NULL);
+    if (moves) ITP_TRY(itp_onnx_emit(r, n, "moved", ITP_OP_TRANSPOSE, 1, &x, &a, &x));
+    if (!ready) ITP_TRY(itp_onnx_emit_shape(r, n, "rows", x, &rows, &x));
+    ITP_TRY(itp_onnx_emit(r, n, "mean", ITP_OP_GLOBAL_AVERAGE_POOL, 1, &x, NULL, &x));
+    return itp_onnx_emit_shape(r, n, NULL, x, &out, NULL);
+}
+
+ITP_FN interp_status itp_onnx_read_gelu(itp_onnx *r, const itp_onnx_node *n)
+{
+    const itp_onnx_attr *how = itp_onnx_attr_of(r, n, "approximate");
+    int op = ITP_OP_GELU;
+    if (how) ITP_TRY(itp_onnx_want(r, n, how, ITP_ATTR_STRING, true));
+    if (how && itp_slice_is(how->s, "tanh")) op = ITP_OP_GELU_TANH;
+    else if (how && !itp_slice_is(how->s, "none"))
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "approximate \"%.*s\" is not known",
+                             ITP_SHOW(how->s));
+    return itp_onnx_read_plain(r, n, op, NULL);
+}
+
+/* ---- inputs, outputs and the batch */
+
+ITP_FN interp_status itp_onnx_check_input(const itp_onnx *r, const itp_onnx_port *p)
+{
+    const itp_slice name = r->symbols[p->symbol].name;
+    const itp_onnx_type *type = itp_onnx_type_row(p->type);
+    if (p->type != ITP_ONNX_FLOAT)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "input \"%.*s\" is of type %s; only float32 is supported", ITP_SHOW(name),
+                        type ? interp_dtype_name(type->dtype) : "unknown");
+    if (!p->has_shape || p->rank < 1 || p->rank > INTERP_MAX_RANK)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "input \"%.*s\" has no fixed number of dimensions from 1 to %d",
+                        ITP_SHOW(name), INTERP_MAX_RANK);
+    for (int i = 1; i < p->rank; i++)
+        if (p->dim[i] < 1)
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                            "dimension %d of input \"%.*s\" is not fixed; only the first one, the "
+                            "batch, may be: export the model with fixed sizes",
+                            i, ITP_SHOW(name));
+    return INTERP_OK;
+}
+
+/* Adds the inputs. batch: what they were exported with, 1 when they take any; *fixed: they say so. */
+ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, int *batch, bool *fixed)
+{
+    *batch = 1;
+    *fixed = false;
+    for (int i = 0; i < r->n_inputs; i++) {
+        const itp_onnx_port *p = &r->inputs[i];
+        if (r->symbols[p->symbol].tensor >= 0) continue; /* an initializer listed as an input */
+        ITP_TRY(itp_onnx_check_input(r, p));
+        if (p->dim[0] < 1) continue;
+        if (*fixed && *batch != p->dim[0])
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                            "the first dimensions of the inputs differ: %d and %d", *batch,
+                            p->dim[0]);
+        *fixed = true;
+        *batch = p->dim[0];
+    }
+    for (int i = 0; i < r->n_inputs; i++) {
+        const itp_onnx_port *p = &r->inputs[i];
+        itp_symbol *symbol = &r->symbols[p->symbol];
+        if (symbol->tensor >= 0) continue;
+        interp_shape s = itp_shape_none();
+        s.rank = p->rank;
+        for (int d = 0; d < p->rank; d++) s.dim[d] = d ? p->dim[d] : *batch;
+        if (r->net->n_inputs == ITP_MAX_INPUTS || interp_shape_size(&s) > (size_t)INT_MAX)
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "there are too many or too large inputs");
+        const char *name = itp_onnx_text(&r->value_name, symbol->name);
+        ITP_TRY(r->value_name.status);
+        symbol->value = itp_add_value(r->net, name, ITP_INPUT, &s);
+        if (symbol->value < 0) return INTERP_NO_MEMORY;
+        r->net->inputs[r->net->n_inputs++] = symbol->value;
+    }
+    return INTERP_OK;
+}
+
+/* Whether the network means the same for `batch` samples as for each of them alone. strict: no
+   value may hold samples in another way than one after the other. */
+ITP_FN bool itp_onnx_takes(const interp_net *net, int batch, bool strict, interp_shape *shapes,
+                           bool *moves)
+{
+    if (!itp_onnx_shapes(net, batch, shapes)) return false;
+    for (int i = 0; i < net->n_values; i++) moves[i] = net->values[i].kind == ITP_INPUT;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *node = &net->nodes[i];
+        for (int k = 0; k < node->n_in; k++) moves[node->out] |= moves[node->in[k]];
+        const bool softmax = node->op == ITP_OP_SOFTMAX || node->op == ITP_OP_LOG_SOFTMAX;
+        if (strict && softmax && itp_axis(node->attrs.axis, shapes[node->in[0]].rank) == 0)
+            return false;
+    }
+    for (int i = 0; i < net->n_values; i++) {
+        bool asked = strict && moves[i];
+        for (int k = 0; k < net->n_outputs; k++) asked = asked || net->outputs[k] == i;
+        const size_t one = interp_shape_size(&net->values[i].shape);
+        if (asked && (!shapes[i].rank || shapes[i].dim[0] != batch ||
+                      interp_shape_size(&shapes[i]) != itp_mul_size(one, (size_t)batch)))
+            return false;
+    }
+    return true;
+}
+
+/* A model made for batches of one may take any, and one that says it does may not. */
+ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, int batch, bool fixed)
+{
+    interp_net *net = r->net;
+    interp_ctx *ctx = r->ctx;
+    const size_t n = (size_t)net->n_values;
+    if (batch > 1) {
+        net->fixed_batch = batch;
+        return INTERP_OK;
+    }
+    interp_shape *shapes = (interp_shape *)interp_alloc(ctx, itp_mul_size(n, sizeof *shapes));
+    bool *moves = (bool *)interp_alloc(ctx, itp_mul_size(n, sizeof *moves));
+    const bool memory = shapes && moves;
+    const bool takes = memory && itp_onnx_takes(net, 2, fixed, shapes, moves) &&
+                       itp_onnx_takes(net, 7, fixed, shapes, moves);
+    interp_free(ctx, shapes);
+    interp_free(ctx, moves);
+    if (!memory) return INTERP_NO_MEMORY;
+    net->fixed_batch = takes ? 0 : 1;
+    return INTERP_OK;
+}
+
+/* ---- the whole model */
+
+ITP_FN interp_status itp_onnx_build(itp_onnx *r)
+{
+    int batch = 1;
+    bool fixed = false;
+    ITP_TRY(itp_onnx_check(r));
+    ITP_TRY(itp_onnx_sort(r));
+    ITP_TRY(itp_onnx_fold(r));
+    itp_onnx_fuse(r);
+    ITP_TRY(itp_onnx_mark_roles(r));
+    const char *name = r->name.n && !memchr(r->name.at, 0, r->name.n)
+                           ? itp_onnx_text(&r->value_name, r->name)
+                           : "net";
+    ITP_TRY(r->value_name.status);
+    r->net = interp_net_new(r->ctx, name);
+    if (!r->net) return INTERP_NO_MEMORY;
+    ITP_TRY(itp_onnx_add_inputs(r, &batch, &fixed));
+    for (int i = 0; i < r->n_initializers; i++)
+        if (r->symbols[r->initializers[i]].role) ITP_TRY(itp_onnx_add_root(r, r->initializers[i]));
+    for (int i = 0; i < r->n_order; i++) {
+        const itp_onnx_node *n = &r->nodes[r->order[i]];
+        itp_attrs a;
+        int x;
+        if (n->skipped) continue;
+        if (n->row->read) {
+            ITP_TRY(n->row->read(r, n));
+            continue;
+        }
+        ITP_TRY(itp_onnx_begin(r, n, &x, &a));
+        ITP_TRY(itp_onnx_read_plain(r, n, n->row->op, &a));
+    }
+    for (int i = 0; i < r->n_outputs; i++) {
+        int value;
+        if (i == ITP_MAX_INPUTS)
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "more than %d outputs", ITP_MAX_INPUTS);
+        ITP_TRY(itp_onnx_symbol_value(r, r->outputs[i], &value));
+        r->net->outputs[r->net->n_outputs++] = value;
+    }
+    ITP_TRY(itp_net_finish(r->net));
+    return itp_onnx_find_batch(r, batch, fixed);
+}
+
+ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void *bytes, size_t n,
+                                   interp_net **net)
+{
+    itp_onnx r;
+    itp_slice all;
+    memset(&r, 0, sizeof r);
+    r.ctx = ctx;
+    r.path = path;
+    r.node_name = itp_buf_new(ctx);
+    r.value_name = itp_buf_new(ctx);
+    all.at = (const char *)bytes;
+    all.n = n;
+    interp_status status = itp_onnx_read_model(&r, all);
+    r.own = itp_slice_is(r.producer, "interp.h");
+    if (!status) status = itp_onnx_build(&r);
+    if (status) interp_net_free(r.net);
+    else *net = r.net;
+    itp_onnx_free(&r);
+    if (status) return itp_fail(ctx, status, "%s: %s", path ? path : "ONNX", ctx->error);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
+                                           interp_net **net)
+{
+    return itp_onnx_read(ctx, NULL, bytes, n, net);
+}
+
+#if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    const interp_status status = itp_onnx_read(ctx, path, bytes, n, net);
+    interp_free(ctx, bytes);
+    return status;
+}
+
+#endif
 /* >>onnx/write.c                                                                              */
+/* ---- onnx/write.c: from a network to an ONNX graph; weights by name --------------------------- */
+
+#define ITP_ONNX_IR     8
+#define ITP_ONNX_WRITES 17 /* opset */
+
+/* A model being written: fields of its graph, and messages being put together. */
+struct itp_onnx_writer {
+    const interp_net *net;
+    itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
+    itp_buf node, part, inner, name;
+    interp_status status;
+};
+
+/* The first error of the writer or one of its buffers. */
+ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
+{
+    const itp_buf *all[] = {&w->nodes, &w->extra, &w->ports, &w->node,
+                            &w->part,  &w->inner, &w->name};
+    if (w->status) return w->status;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->status) return all[i]->status;
+    return INTERP_OK;
+}
+
+/* ---- names */
+
+ITP_FN const char *itp_onnx_value_name(const itp_onnx_writer *w, int value)
+{
+    return w->net->values[value].name;
+}
+
+/* The name of a value on the way to what `node` makes: one that no value has. */
+ITP_FN const char *itp_onnx_inner_name(itp_onnx_writer *w, const itp_node *node, const char *suffix)
+{
+    itp_buf *b = &w->name;
+    b->n = 0;
+    itp_buf_printf(b, "%s/%s", itp_onnx_value_name(w, node->out), suffix);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
+}
+
+/* ---- NodeProto: input=1, output=2, name=3, op_type=4, attribute=5. Inputs first, then the node,
+   then its attributes. */
+
+ITP_FN void itp_onnx_put_input(itp_onnx_writer *w, int value)
+{
+    itp_pb_put_text(&w->node, 1, itp_onnx_value_name(w, value));
+}
+
+ITP_FN void itp_onnx_put_inner(itp_onnx_writer *w, const itp_node *node, const char *suffix)
+{
+    itp_pb_put_text(&w->node, 1, itp_onnx_inner_name(w, node, suffix));
+}
+
+/* suffix NULL: the node that makes the value; else one on the way to it. */
+ITP_FN void itp_onnx_put_op(itp_onnx_writer *w, const itp_node *node, const char *op,
+                            const char *suffix)
+{
+    itp_pb_put_text(&w->node, 2,
+                    suffix ? itp_onnx_inner_name(w, node, suffix)
+                           : itp_onnx_value_name(w, node->out));
+    w->name.n = 0;
+    itp_buf_printf(&w->name, suffix ? "%s/%s" : "%s", node->name, suffix ? suffix : "");
+    itp_pb_put_text(&w->node, 3, w->name.status ? "" : w->name.data);
+    itp_pb_put_text(&w->node, 4, op);
+}
+
+ITP_FN void itp_onnx_end_node(itp_onnx_writer *w)
+{
+    itp_pb_put_message(&w->nodes, 1, &w->node);
+}
+
+/* AttributeProto: name=1, f=2, i=3, t=5, ints=8, type=20 */
+ITP_FN void itp_onnx_end_attr(itp_onnx_writer *w, int type)
+{
+    itp_pb_put_int(&w->part, 20, type);
+    itp_pb_put_message(&w->node, 5, &w->part);
+}
+
+ITP_FN void itp_onnx_put_int(itp_onnx_writer *w, const char *name, int value)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    itp_pb_put_int(&w->part, 3, value);
+    itp_onnx_end_attr(w, ITP_ATTR_INT);
+}
+
+ITP_FN void itp_onnx_put_ints(itp_onnx_writer *w, const char *name, const int *values, int n)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    for (int i = 0; i < n; i++) itp_pb_put_int(&w->part, 8, values[i]);
+    itp_onnx_end_attr(w, ITP_ATTR_INTS);
+}
+
+ITP_FN void itp_onnx_put_float(itp_onnx_writer *w, const char *name, double value)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    itp_pb_put_float(&w->part, 2, value);
+    itp_onnx_end_attr(w, ITP_ATTR_FLOAT);
+}
+
+/* All attributes of the op's row. */
+ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+{
+    itp_attrs a = *attrs;
+    const int rank = w->net->values[node->in[0]].shape.rank;
+    for (const itp_onnx_field *f = itp_onnx_row_of(node->op)->fields; f->name; f++) {
+        const void *from = itp_onnx_place(&a, f);
+        const int n = itp_onnx_field_ints(f, rank);
+        if (f->since > ITP_ONNX_WRITES) {
+            for (int i = 0; i < n; i++)
+                if (((const int *)from)[i] != (int)f->value && !w->status)
+                    w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
+                                         "%s \"%.100s\" has %s, which opset %d cannot say",
+                                         itp_op_row(node->op)->name, node->name, f->name,
+                                         ITP_ONNX_WRITES);
+            continue;
+        }
+        if (f->kind == ITP_A_INT) itp_onnx_put_int(w, f->name, *(const int *)from);
+        else if (f->kind == ITP_A_BOOL) itp_onnx_put_int(w, f->name, *(const bool *)from);
+        else if (f->kind == ITP_A_FLOAT)
+            itp_onnx_put_float(w, f->name, (double)*(const float *)from);
+        else if (n) itp_onnx_put_ints(w, f->name, (const int *)from, n);
+    }
+}
+
+/* ---- TensorProto: dims=1, data_type=2, name=8, raw_data=9 */
+
+/* All but the bytes themselves. */
+ITP_FN void itp_onnx_put_tensor(itp_buf *b, const char *name, int type, const interp_shape *shape,
+                                size_t bytes)
+{
+    for (int i = 0; i < shape->rank; i++) itp_pb_put_int(b, 1, shape->dim[i]);
+    itp_pb_put_int(b, 2, type);
+    if (name) itp_pb_put_text(b, 8, name);
+    itp_pb_put_key(b, 9, ITP_BYTES);
+    itp_pb_put_varint(b, bytes);
+}
+
+ITP_FN void itp_onnx_put_numbers(itp_buf *b, const float *x, size_t n)
+{
+    if (sizeof *x == 4 && itp_host_is_little()) itp_buf_add(b, x, n * sizeof *x);
+    else
+        for (size_t i = 0; i < n; i++) itp_put_f32(b, (double)x[i]);
+}
+
+/* An input of `node` that ONNX wants as a list of whole numbers. */
+ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                              const int *values, int n)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
+                        (size_t)n * 8);
+    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of `node` that ONNX wants as one number. */
+ITP_FN void itp_onnx_put_scalar(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                double value)
+{
+    const interp_shape shape = itp_shape_none();
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape, 4);
+    itp_put_f32(&w->part, value);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* The attribute "value" of a node Constant, which is then complete. */
+ITP_FN void itp_onnx_end_constant(itp_onnx_writer *w, const interp_shape *shape, const float *x)
+{
+    const size_t n = interp_shape_size(shape);
+    itp_onnx_put_tensor(&w->inner, NULL, ITP_ONNX_FLOAT, shape, n * 4);
+    itp_onnx_put_numbers(&w->inner, x, n);
+    itp_pb_put_text(&w->part, 1, "value");
+    itp_pb_put_message(&w->part, 5, &w->inner);
+    itp_onnx_end_attr(w, ITP_ATTR_TENSOR);
+    itp_onnx_end_node(w);
+}
+
+/* ---- ops of more than one ONNX node */
+
+/* One number of a chain, by its suffix. */
+ITP_FN void itp_onnx_chain_number(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                  double value)
+{
+    const interp_shape shape = itp_shape_none();
+    const float x = (float)value;
+    itp_onnx_put_op(w, node, "Constant", suffix);
+    itp_onnx_end_constant(w, &shape, &x);
+}
+
+/* One step of a chain. a and b: suffixes of what came before, "" the input of the node; b NULL: an
+   op of one argument. out NULL: the last step. */
+ITP_FN void itp_onnx_chain(itp_onnx_writer *w, const itp_node *node, const char *op, const char *a,
+                           const char *b, const char *out)
+{
+    const char *const in[2] = {a, b};
+    for (int i = 0; i < 2 && in[i]; i++) {
+        if (*in[i]) itp_onnx_put_inner(w, node, in[i]);
+        else itp_onnx_put_input(w, node->in[0]);
+    }
+    itp_onnx_put_op(w, node, op, out);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain(w, node, "Sigmoid", "", NULL, "sigmoid");
+    itp_onnx_chain(w, node, "Mul", "", "sigmoid", NULL);
+}
+
+/* x (1 + gate) / 2, where "gate" is there. */
+ITP_FN void itp_onnx_write_gelu_end(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "one", 1);
+    itp_onnx_chain_number(w, node, "half", 0.5);
+    itp_onnx_chain(w, node, "Add", "gate", "one", "sum");
+    itp_onnx_chain(w, node, "Mul", "", "sum", "product");
+    itp_onnx_chain(w, node, "Mul", "product", "half", NULL);
+}
+
+ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "root", ITP_ONNX_SQRT_2);
+    itp_onnx_chain(w, node, "Div", "", "root", "scaled");
+    itp_onnx_chain(w, node, "Erf", "scaled", NULL, "gate");
+    itp_onnx_write_gelu_end(w, node);
+}
+
+ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "share", ITP_ONNX_GELU_CUBE);
+    itp_onnx_chain_number(w, node, "root", ITP_ONNX_SQRT_2_BY_PI);
+    itp_onnx_chain(w, node, "Mul", "", "", "square");
+    itp_onnx_chain(w, node, "Mul", "square", "", "cube");
+    itp_onnx_chain(w, node, "Mul", "cube", "share", "bend");
+    itp_onnx_chain(w, node, "Add", "", "bend", "bent");
+    itp_onnx_chain(w, node, "Mul", "bent", "root", "scaled");
+    itp_onnx_chain(w, node, "Tanh", "scaled", NULL, "gate");
+    itp_onnx_write_gelu_end(w, node);
+}
+
+ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain(w, node, "Mul", "", "", NULL);
+}
+
+/* ---- ops with inputs or attributes of their own */
+
+ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_attrs a = node->attrs;
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    if (a.same) itp_onnx_same_pads(&a, x, true);
+    if (a.same) a.ceil_mode = false;
+    for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, itp_op_row(node->op)->name, NULL);
+    itp_onnx_put_attrs(w, node, &a);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_clip(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_scalar(w, node, "min", (double)node->attrs.alpha);
+    itp_onnx_put_scalar(w, node, "max", (double)node->attrs.beta);
+    itp_onnx_put_op(w, node, "Clip", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_scalar(w, node, "ratio", (double)node->attrs.alpha);
+    itp_onnx_put_op(w, node, "Dropout", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, node->attrs.shape.rank);
+    itp_onnx_put_op(w, node, "Reshape", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_attrs *a = &node->attrs;
+    const bool drop = a->drop && a->length == 1;
+    const int end = a->start + a->length;
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_list(w, node, "starts", &a->start, 1);
+    itp_onnx_put_list(w, node, "ends", &end, 1);
+    itp_onnx_put_list(w, node, "axes", &a->axis, 1);
+    itp_onnx_put_op(w, node, "Slice", drop ? "kept" : NULL);
+    itp_onnx_end_node(w);
+    if (!drop) return;
+    itp_onnx_put_inner(w, node, "kept");
+    itp_onnx_put_inner(w, node, "axes");
+    itp_onnx_put_op(w, node, "Squeeze", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (row->write) {
+        row->write(w, node);
+        return;
+    }
+    for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, row->name, NULL);
+    itp_onnx_put_attrs(w, node, &node->attrs);
+    itp_onnx_end_node(w);
+}
+
+/* ---- the graph around the nodes */
+
+/* ValueInfoProto. Dimensions that follow the batch are "N", those that change in another way have
+   no size. */
+ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
+                              const interp_shape *other, int other_batch)
+{
+    const interp_shape *s = &w->net->values[value].shape;
+    for (int i = 0; i < s->rank; i++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+        if (other->rank != s->rank) continue;
+        if (other->dim[i] == s->dim[i]) itp_pb_put_int(&w->part, 1, s->dim[i]);
+        else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
+        itp_pb_put_message(&w->inner, 1, &w->part);
+    }
+    itp_pb_put_int(&w->part, 1, ITP_ONNX_FLOAT); /* TypeProto.Tensor: elem_type=1, shape=2 */
+    itp_pb_put_message(&w->part, 2, &w->inner);
+    itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
+    itp_pb_put_text(&w->part, 1, itp_onnx_value_name(w, value));
+    itp_pb_put_message(&w->part, 2, &w->inner);
+    itp_pb_put_message(&w->ports, field, &w->part);
+}
+
+ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
+{
+    const interp_net *net = w->net;
+    const int batch = net->fixed_batch ? net->fixed_batch : 2;
+    interp_shape *shapes = (interp_shape *)interp_alloc(
+        net->ctx, itp_mul_size((size_t)net->n_values, sizeof *shapes));
+    if (!shapes) return INTERP_NO_MEMORY;
+    if (!itp_onnx_shapes(net, batch, shapes)) /* works for the batch it was built with only */
+        for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
+    for (int i = 0; i < net->n_inputs; i++)
+        itp_onnx_put_port(w, 11, net->inputs[i], &shapes[net->inputs[i]], batch);
+    for (int i = 0; i < net->n_outputs; i++)
+        itp_onnx_put_port(w, 12, net->outputs[i], &shapes[net->outputs[i]], batch);
+    interp_free(net->ctx, shapes);
+    return INTERP_OK;
+}
+
+/* Constants become nodes, so that a reader can tell them from parameters. */
+ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
+{
+    const interp_net *net = w->net;
+    for (int v = 0; v < net->n_values; v++) {
+        const itp_value *value = &net->values[v];
+        if (value->kind != ITP_CONST) continue;
+        itp_pb_put_text(&w->node, 2, value->name);
+        itp_pb_put_text(&w->node, 3, value->name);
+        itp_pb_put_text(&w->node, 4, "Constant");
+        itp_onnx_end_constant(w, &value->shape, value->data);
+    }
+}
+
+ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
+{
+    bool good = itp_is_utf8(net->name, strlen(net->name));
+    for (int i = 0; i < net->n_values && good; i++)
+        good = itp_is_utf8(net->values[i].name, strlen(net->values[i].name));
+    for (int i = 0; i < net->n_nodes && good; i++)
+        good = itp_is_utf8(net->nodes[i].name, strlen(net->nodes[i].name));
+    if (good) return INTERP_OK;
+    return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                    "network \"%.100s\": a name is not UTF-8, as ONNX wants it", net->name);
+}
+
+ITP_FN bool itp_is_initializer(const itp_value *v)
+{
+    return v->kind == ITP_PARAM || v->kind == ITP_BUFFER;
+}
+
+ITP_FN size_t itp_varint_size(uint64_t value)
+{
+    size_t n = 1;
+    while (value >>= 7) n++;
+    return n;
+}
+
+/* The head of a value's initializer in `part`, and the length of the whole message. */
+ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, const itp_value *v)
+{
+    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), 4);
+    w->part.n = 0;
+    itp_onnx_put_tensor(&w->part, v->name, ITP_ONNX_FLOAT, &v->shape, bytes);
+    return itp_add_size(w->part.n, bytes);
+}
+
+/* Everything in its place. Weights, which are most of it, are copied only once. */
+ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
+{
+    const interp_net *net = w->net;
+    itp_buf *name = &w->name;
+    name->n = 0;
+    itp_pb_put_text(name, 2, net->name);
+    size_t graph = w->nodes.n + name->n + w->extra.n + w->ports.n;
+    for (int i = 0; i < net->n_values; i++) {
+        if (!itp_is_initializer(&net->values[i])) continue;
+        const size_t length = itp_onnx_initializer_head(w, &net->values[i]);
+        graph = itp_add_size(graph, itp_add_size(length, 1 + itp_varint_size(length)));
+    }
+    ITP_TRY(itp_onnx_writer_status(w));
+    if (graph > (size_t)INT_MAX - 1024)
+        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                        "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
+                        net->name);
+    (void)itp_buf_reserve(out, graph + 128);
+    itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
+    itp_pb_put_text(out, 2, "interp.h");
+    itp_pb_put_text(out, 3, interp_version());
+    itp_pb_put_key(out, 7, ITP_BYTES);
+    itp_pb_put_varint(out, graph);
+    itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
+    itp_buf_add(out, name->data, name->n);
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        const size_t length = itp_onnx_initializer_head(w, v);
+        itp_pb_put_key(out, 5, ITP_BYTES);
+        itp_pb_put_varint(out, length);
+        itp_buf_add(out, w->part.data, w->part.n);
+        itp_onnx_put_numbers(out, v->data, interp_shape_size(&v->shape));
+    }
+    itp_buf_add(out, w->extra.data, w->extra.n);
+    itp_buf_add(out, w->ports.data, w->ports.n);
+    w->part.n = 0;
+    itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
+    itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+    itp_pb_put_message(out, 8, &w->part);
+    ITP_TRY(itp_onnx_writer_status(w));
+    return out->status;
+}
+
+ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
+{
+    interp_ctx *ctx = net->ctx;
+    itp_onnx_writer w;
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+    ITP_TRY(itp_onnx_check_names(net));
+    memset(&w, 0, sizeof w);
+    w.net = net;
+    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name};
+    const size_t n = sizeof all / sizeof *all;
+    for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
+    itp_onnx_put_constants(&w);
+    for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
+    interp_status status = itp_onnx_put_ports(&w);
+    if (!status) status = itp_onnx_writer_status(&w);
+    if (!status) status = itp_onnx_assemble(&w, out);
+    for (size_t i = 0; i < n; i++) itp_buf_free(all[i]);
+    return status;
+}
+
+INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    itp_buf out = itp_buf_new(net->ctx);
+    const interp_status status = itp_onnx_write(net, &out);
+    if (status) {
+        itp_buf_free(&out);
+        return status;
+    }
+    *bytes = out.data;
+    *n = out.n;
+    return INTERP_OK;
+}
+
+#if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)
+{
+    void *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(interp_onnx_serialize(net, &bytes, &n));
+    const interp_status status = itp_file_write(net->ctx, path, bytes, n);
+    interp_free(net->ctx, bytes);
+    return status;
+}
+
+/* ---- weights */
+
+INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_ctx *ctx = net->ctx;
+    interp_named_arrays all;
+    memset(&all, 0, sizeof all);
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+    all.items = (interp_named_array *)interp_alloc(
+        ctx, itp_mul_size((size_t)net->n_values, sizeof *all.items));
+    if (!all.items) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        interp_named_array *item = &all.items[all.n++];
+        item->name = v->name;
+        item->array.data = v->data;
+        item->array.dtype = ITP_FLOAT_DTYPE;
+        item->array.shape = v->shape;
+    }
+    const interp_status status = interp_safetensors_write(ctx, path, &all);
+    interp_free(ctx, all.items);
+    return status;
+}
+
+ITP_FN const interp_named_array *itp_weights_find(const interp_named_arrays *all, const char *name)
+{
+    for (int i = 0; i < all->n; i++)
+        if (!strcmp(all->items[i].name, name)) return &all->items[i];
+    return NULL;
+}
+
+/* Whether a file has what the network wants and nothing else. */
+ITP_FN interp_status itp_weights_check(const interp_net *net, const char *path,
+                                       const interp_named_arrays *all)
+{
+    char want[96], have[96];
+    int found = 0;
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        const interp_named_array *item = itp_weights_find(all, v->name);
+        if (!item)
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: there is no \"%.100s\", which network \"%.100s\" has", path, v->name,
+                            net->name);
+        if (!itp_shape_equal(&item->array.shape, &v->shape))
+            return itp_fail(net->ctx, INTERP_BAD_SHAPE, "%s: \"%.100s\" is %s but should be %s", path,
+                            v->name, itp_shape_text(&item->array.shape, have, sizeof have),
+                            itp_shape_text(&v->shape, want, sizeof want));
+        found++;
+    }
+    for (int i = 0; i < all->n && found < all->n; i++) {
+        const int v = itp_find_value(net, all->items[i].name);
+        if (v < 0 || !itp_is_initializer(&net->values[v]))
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: network \"%.100s\" has no weights \"%.100s\"", path, net->name,
+                            all->items[i].name);
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_named_arrays all;
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
+    ITP_TRY(interp_safetensors_read(net->ctx, path, &all));
+    const interp_status status = itp_weights_check(net, path, &all);
+    for (int i = 0; i < net->n_values && !status; i++) {
+        const itp_value *v = &net->values[i];
+        if (itp_is_initializer(v))
+            interp_array_floats(&itp_weights_find(&all, v->name)->array, v->data);
+    }
+    interp_named_arrays_free(net->ctx, &all);
+    return status;
+}
+
+#endif
 #endif
 #ifndef INTERP_NO_ATTR
 /* >>attr/attribute.c                                                                          */
@@ -13537,7 +17141,7 @@ ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w)
     w->input_grads = true;
     const int64_t all = (int64_t)a->n * a->points;
     const int want = a->d.batch ? a->d.batch : 32;
-    a->batch = itp_fit_batch(a->ctx, a->net, *w, all < want ? (int)all : want);
+    a->batch = interp_workspace_fit(a->ctx, a->net, w, all < want ? (int)all : want);
     if (!a->batch) return a->ctx->status;
     w->batch = a->batch;
     return INTERP_OK;
@@ -13874,7 +17478,7 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     c.classes = (int)interp_shape_size(&k);
     c.shape = interp_net_input_shape(net, 0);
     c.size = interp_shape_size(&c.shape);
-    c.batch = itp_fit_batch(ctx, net, w, itp_min(c.classes, 32));
+    c.batch = interp_workspace_fit(ctx, net, &w, itp_min(c.classes, 32));
     if (!c.batch) return ctx->status;
     w.batch = c.batch;
     /* results apart, so that an error leaves the caller's arrays as they were */
@@ -17089,6 +20693,498 @@ INTERP_API interp_status interp_report_end(interp_report *report, const char *pa
     if (!status) status = itp_file_write(report->ctx, path, html, bytes);
     interp_report_free(report);
     return status;
+}
+
+#endif
+/* >>view/tensorboard.c                                                                        */
+/* ---- view/tensorboard.c: TensorBoard event files, folders for its projector ------------------ */
+
+#ifndef INTERP_NO_STDIO
+
+/* CRC-32C (Castagnoli), reflected. */
+ITP_FN uint32_t itp_crc32c(const void *data, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)data;
+    uint32_t crc = 0xffffffffu;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= p[i];
+        for (int k = 0; k < 8; k++) crc = crc & 1 ? crc >> 1 ^ 0x82f63b78u : crc >> 1;
+    }
+    return ~crc;
+}
+
+/* As records store it, so that a CRC over bytes that hold CRCs stays a good one. */
+ITP_FN uint32_t itp_crc32c_masked(const void *data, size_t n)
+{
+    const uint32_t crc = itp_crc32c(data, n);
+    return (crc >> 15 | crc << 17) + 0xa282ead8u;
+}
+
+/* ---- protocol buffers, as far as they are needed: keys are field << 3 | wire type */
+
+ITP_FN void itp_tb_little(uint8_t *to, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++) to[i] = (uint8_t)(v >> (8 * i));
+}
+
+ITP_FN void itp_tb_varint(itp_buf *b, uint64_t v)
+{
+    for (; v > 127; v >>= 7) itp_buf_byte(b, (int)(v & 127) | 128);
+    itp_buf_byte(b, (int)v);
+}
+
+ITP_FN void itp_tb_int(itp_buf *b, int field, uint64_t v)
+{
+    itp_tb_varint(b, (uint64_t)field << 3);
+    itp_tb_varint(b, v);
+}
+
+ITP_FN void itp_tb_put_double(itp_buf *b, double v)
+{
+    uint64_t bits;
+    uint8_t bytes[8];
+    memcpy(&bits, &v, sizeof bits);
+    itp_tb_little(bytes, bits, 8);
+    itp_buf_add(b, bytes, 8);
+}
+
+ITP_FN void itp_tb_bytes(itp_buf *b, int field, const void *data, size_t n)
+{
+    itp_tb_varint(b, (uint64_t)field << 3 | 2);
+    itp_tb_varint(b, n);
+    itp_buf_add(b, data, n);
+}
+
+/* Turns everything from byte `start` on into a field of its own: its length is only known now. */
+ITP_FN void itp_tb_wrap(itp_buf *b, size_t start, int field)
+{
+    const size_t end = b->n, n = end - start;
+    itp_tb_varint(b, (uint64_t)field << 3 | 2);
+    itp_tb_varint(b, n);
+    if (b->status) return;
+    uint8_t head[20];
+    const size_t h = b->n - end;
+    memcpy(head, b->data + end, h);
+    memmove(b->data + start + h, b->data + start, n);
+    memcpy(b->data + start, head, h);
+}
+
+/* ---- records: u64 length | u32 masked CRC of it | message | u32 masked CRC of the message */
+
+#define ITP_TB_HEAD 12
+
+struct interp_tensorboard {
+    interp_ctx *ctx;
+    char *path;
+    double wall_time; /* 0: the clock */
+    bool broken;      /* the file may end in a part of a record */
+};
+
+/* Numbers of TensorProto.dtype and SummaryMetadata.data_class. */
+enum { ITP_TB_FLOAT = 1, ITP_TB_DOUBLE = 2, ITP_TB_STRING = 7 };
+enum { ITP_TB_CLASS_SCALAR = 1, ITP_TB_CLASS_TENSOR = 2, ITP_TB_CLASS_BLOBS = 3 };
+
+/* A record under construction, with the places where the messages it is nested in begin. */
+typedef struct itp_tb_record {
+    itp_buf b;
+    size_t summary, tensor;
+} itp_tb_record;
+
+ITP_FN itp_tb_record itp_tb_event(interp_ctx *ctx, double wall_time, int64_t step)
+{
+    static const uint8_t head[ITP_TB_HEAD] = {0};
+    itp_tb_record r;
+    r.b = itp_buf_new(ctx);
+    itp_buf_add(&r.b, head, sizeof head);
+    itp_tb_varint(&r.b, 1 << 3 | 1);
+    itp_tb_put_double(&r.b, wall_time != 0 ? wall_time : itp_seconds());
+    if (step) itp_tb_int(&r.b, 2, (uint64_t)step);
+    r.summary = r.tensor = r.b.n;
+    return r;
+}
+
+/* Fills in length and checksums. */
+ITP_FN void itp_tb_seal(itp_buf *b)
+{
+    uint8_t tail[4];
+    if (b->status) return;
+    uint8_t *p = (uint8_t *)b->data;
+    const size_t n = b->n - ITP_TB_HEAD;
+    itp_tb_little(p, n, 8);
+    itp_tb_little(p + 8, itp_crc32c_masked(p, 8), 4);
+    itp_tb_little(tail, itp_crc32c_masked(p + ITP_TB_HEAD, n), 4);
+    itp_buf_add(b, tail, sizeof tail);
+}
+
+/* Begins an event with one value up to its tensor's numbers. dims: [rank], of the tensor. */
+ITP_FN interp_status itp_tb_begin(interp_tensorboard *tb, const char *tag, int64_t step,
+                                  const char *plugin, int data_class, int dtype, int rank,
+                                  const int *dims, itp_tb_record *r)
+{
+    if (!tag || !*tag)
+        return itp_fail(tb->ctx, INTERP_BAD_ARGUMENT, "tensorboard: a record needs a tag");
+    if (tb->broken)
+        return itp_fail(tb->ctx, INTERP_IO,
+                        "%s: an earlier record could not be written whole; open a new file",
+                        tb->path);
+    *r = itp_tb_event(tb->ctx, tb->wall_time, step);
+    itp_buf *b = &r->b;
+    itp_tb_bytes(b, 1, tag, strlen(tag));
+    const size_t metadata = b->n;
+    itp_tb_bytes(b, 1, plugin, strlen(plugin));
+    itp_tb_bytes(b, 2, NULL, 0); /* the plugin's own content, empty in all of them */
+    itp_tb_wrap(b, metadata, 1);
+    itp_tb_int(b, 4, (uint64_t)data_class);
+    itp_tb_wrap(b, metadata, 9);
+    r->tensor = b->n;
+    itp_tb_int(b, 1, (uint64_t)dtype);
+    const size_t shape = b->n;
+    for (int i = 0; i < rank; i++) {
+        const size_t dim = b->n;
+        itp_tb_int(b, 1, (uint64_t)dims[i]);
+        itp_tb_wrap(b, dim, 2);
+    }
+    itp_tb_wrap(b, shape, 2);
+    return INTERP_OK;
+}
+
+/* Writes a buffer in one go; a new file that could not be filled is removed again. */
+ITP_FN bool itp_tb_write(const char *path, bool create, const itp_buf *b)
+{
+    FILE *f = fopen(path, create ? "wbx" : "ab");
+    if (!f) return false;
+    bool ok = fwrite(b->data, 1, b->n, f) == b->n;
+    if (fclose(f)) ok = false;
+    if (!ok && create) remove(path);
+    return ok;
+}
+
+/* Ends a value and appends its record. */
+ITP_FN interp_status itp_tb_end(interp_tensorboard *tb, itp_tb_record *r)
+{
+    itp_buf *b = &r->b;
+    itp_tb_wrap(b, r->tensor, 8);
+    itp_tb_wrap(b, r->summary, 1);
+    itp_tb_wrap(b, r->summary, 5);
+    itp_tb_seal(b);
+    interp_status status = b->status;
+    if (!status && !itp_tb_write(tb->path, false, b)) {
+        status = itp_fail(tb->ctx, INTERP_IO, "%s: a record could not be written: %s", tb->path,
+                          strerror(errno));
+        tb->broken = true;
+    }
+    itp_buf_free(b);
+    return status;
+}
+
+/* Makes a folder and those it lies in, as far as they are not there. */
+ITP_FN interp_status itp_tb_folder(interp_ctx *ctx, const char *dir)
+{
+    if (!dir || !*dir)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "tensorboard: the folder has no name");
+#if defined(ITP_HAS_POSIX)
+    char *path = itp_strdup(ctx, dir);
+    if (!path) return INTERP_NO_MEMORY;
+    for (char *s = path + 1; *s; s++) {
+        if (*s != '/') continue;
+        *s = 0;
+        mkdir(path, 0777); /* what fails here shows below */
+        *s = '/';
+    }
+    interp_status status = INTERP_OK;
+    if (mkdir(path, 0777) && errno != EEXIST)
+        status =
+            itp_fail(ctx, INTERP_IO, "%s: the folder could not be made: %s", dir, strerror(errno));
+    interp_free(ctx, path);
+    return status;
+#else
+    return INTERP_OK;
+#endif
+}
+
+/* Looks for a name that is free and begins its file with the record of the version. */
+ITP_FN interp_status itp_tb_create(interp_tensorboard *tb, const char *dir,
+                                   const interp_tensorboard_desc *d)
+{
+    static const char version[] = "brain.Event:2";
+    itp_tb_record r = itp_tb_event(tb->ctx, tb->wall_time, 0);
+    itp_tb_bytes(&r.b, 3, version, sizeof version - 1);
+    itp_tb_seal(&r.b);
+    interp_status status = r.b.status;
+    const double now = floor(tb->wall_time != 0 ? tb->wall_time : itp_seconds());
+    for (int uid = 0; !status; uid++) {
+        itp_buf path = itp_buf_new(tb->ctx);
+        itp_buf_printf(&path, "%s/events.out.tfevents.%010.0f.%s.%d.%d", dir, now,
+                       d->host ? d->host : "interp", d->pid ? d->pid : 1, uid);
+        tb->path = path.data;
+        status = path.status;
+        if (status || itp_tb_write(tb->path, true, &r.b)) break;
+        if (errno != EEXIST)
+            status = itp_fail(tb->ctx, INTERP_IO, "%s: could not be written: %s", tb->path,
+                              strerror(errno));
+        else interp_free(tb->ctx, tb->path);
+    }
+    itp_buf_free(&r.b);
+    return status;
+}
+
+INTERP_API interp_status interp_tensorboard_open(interp_ctx *ctx, const char *dir,
+                                                 const interp_tensorboard_desc *desc,
+                                                 interp_tensorboard **out)
+{
+    interp_tensorboard_desc d;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (d.host && (!*d.host || strchr(d.host, '/') || strchr(d.host, '\\')))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "tensorboard: host is \"%s\"; it must fit into a file name", d.host);
+    if (!(d.wall_time >= 0 && d.wall_time < 1e10))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "tensorboard: wall_time is %g; it counts seconds since 1970", d.wall_time);
+    ITP_TRY(itp_tb_folder(ctx, dir));
+    interp_tensorboard *tb = (interp_tensorboard *)itp_calloc(ctx, 1, sizeof *tb);
+    if (!tb) return INTERP_NO_MEMORY;
+    tb->ctx = ctx;
+    tb->wall_time = d.wall_time;
+    const interp_status status = itp_tb_create(tb, dir, &d);
+    if (status) interp_tensorboard_close(tb);
+    else *out = tb;
+    return status;
+}
+
+INTERP_API void interp_tensorboard_time(interp_tensorboard *tb, double wall_time)
+{
+    tb->wall_time = wall_time;
+}
+
+INTERP_API void interp_tensorboard_close(interp_tensorboard *tb)
+{
+    if (!tb) return;
+    interp_free(tb->ctx, tb->path);
+    interp_free(tb->ctx, tb);
+}
+
+INTERP_API interp_status interp_tensorboard_scalar(interp_tensorboard *tb, const char *tag,
+                                                   int64_t step, float value)
+{
+    itp_tb_record r;
+    ITP_TRY(itp_tb_begin(tb, tag, step, "scalars", ITP_TB_CLASS_SCALAR, ITP_TB_FLOAT, 0, NULL, &r));
+    uint32_t bits;
+    uint8_t bytes[4];
+    memcpy(&bits, &value, sizeof bits);
+    itp_tb_little(bytes, bits, 4);
+    itp_tb_bytes(&r.b, 4, bytes, 4);
+    return itp_tb_end(tb, &r);
+}
+
+/* A tensor of strings: width, height, and each picture as a PNG file. */
+INTERP_API interp_status interp_tensorboard_image(interp_tensorboard *tb, const char *tag,
+                                                  int64_t step, const interp_image *images, int n)
+{
+    itp_tb_record r;
+    char side[2][16];
+    if (n < 1 || n > INT_MAX - 2 || !images)
+        return itp_fail(tb->ctx, INTERP_BAD_ARGUMENT, "tensorboard: there are no images");
+    for (int i = 0; i < n; i++) {
+        ITP_TRY(itp_image_check(tb->ctx, &images[i]));
+        if (images[i].width != images[0].width || images[i].height != images[0].height)
+            return itp_fail(tb->ctx, INTERP_BAD_ARGUMENT,
+                            "tensorboard: images of tag \"%s\" differ in size; use a tag for each",
+                            tag ? tag : "");
+    }
+    const int dims[1] = {n + 2};
+    ITP_TRY(itp_tb_begin(tb, tag, step, "images", ITP_TB_CLASS_BLOBS, ITP_TB_STRING, 1, dims, &r));
+    snprintf(side[0], sizeof side[0], "%d", images[0].width);
+    snprintf(side[1], sizeof side[1], "%d", images[0].height);
+    for (int i = 0; i < 2; i++) itp_tb_bytes(&r.b, 8, side[i], strlen(side[i]));
+    for (int i = 0; i < n && !r.b.status; i++) {
+        itp_buf png = itp_buf_new(tb->ctx);
+        itp_png_pack(&png, &images[i]);
+        itp_tb_bytes(&r.b, 8, png.data, png.n);
+        if (png.status) r.b.status = png.status;
+        itp_buf_free(&png);
+    }
+    return itp_tb_end(tb, &r);
+}
+
+INTERP_API interp_status interp_tensorboard_histogram(interp_tensorboard *tb, const char *tag,
+                                                      int64_t step, const float *x, size_t n,
+                                                      int bins)
+{
+    itp_tb_record r;
+    interp_histogram h;
+    memset(&h, 0, sizeof h);
+    h.values = x, h.n = n, h.bins = bins ? bins : 30;
+    const int dims[2] = {h.bins, 3};
+    const size_t room = bins > 0 && bins <= ITP_BINS_MOST ? (size_t)bins : 30;
+    double *edges = (double *)interp_alloc(tb->ctx, (room + 1) * sizeof *edges);
+    size_t *counts = (size_t *)interp_alloc(tb->ctx, room * sizeof *counts);
+    interp_status status = edges && counts ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) status = interp_histogram_count(tb->ctx, &h, edges, counts);
+    if (!status)
+        status = itp_tb_begin(tb, tag, step, "histograms", ITP_TB_CLASS_TENSOR, ITP_TB_DOUBLE, 2,
+                              dims, &r);
+    if (!status) {
+        const size_t content = r.b.n;
+        for (size_t i = 0; i < room; i++) {
+            itp_tb_put_double(&r.b, edges[i]);
+            itp_tb_put_double(&r.b, edges[i + 1]);
+            itp_tb_put_double(&r.b, (double)counts[i]);
+        }
+        itp_tb_wrap(&r.b, content, 4);
+        status = itp_tb_end(tb, &r);
+    }
+    interp_free(tb->ctx, counts);
+    interp_free(tb->ctx, edges);
+    return status;
+}
+
+INTERP_API interp_status interp_tensorboard_text(interp_tensorboard *tb, const char *tag,
+                                                 int64_t step, const char *text)
+{
+    itp_tb_record r;
+    const int dims[1] = {1};
+    if (!text) return itp_fail(tb->ctx, INTERP_BAD_ARGUMENT, "tensorboard: text is NULL");
+    ITP_TRY(itp_tb_begin(tb, tag, step, "text", ITP_TB_CLASS_TENSOR, ITP_TB_STRING, 1, dims, &r));
+    itp_tb_bytes(&r.b, 8, text, strlen(text));
+    return itp_tb_end(tb, &r);
+}
+
+/* ---- the embedding projector */
+
+#define ITP_SPRITE_SIDE 8192 /* largest texture every WebGL of a desktop takes */
+
+/* Writes a buffer to a file of the folder and frees it. */
+ITP_FN interp_status itp_projector_file(itp_buf *b, const char *dir, const char *name)
+{
+    itp_buf path = itp_buf_new(b->ctx);
+    if (!b->status) itp_buf_printf(&path, "%s/%s", dir, name);
+    if (path.status) b->status = path.status;
+    const interp_status status = itp_buf_write(b, path.data);
+    itp_buf_free(&path);
+    return status;
+}
+
+ITP_FN interp_status itp_projector_tensors(interp_ctx *ctx, const char *dir,
+                                           const interp_projector_desc *d)
+{
+    itp_buf b = itp_buf_new(ctx);
+    for (int i = 0; i < d->n && !b.status; i++) {
+        const float *x = d->x + (size_t)i * (size_t)d->d;
+        for (int k = 0; k < d->d; k++) {
+            itp_buf_float(&b, (double)x[k]);
+            itp_buf_byte(&b, k + 1 < d->d ? '\t' : '\n');
+        }
+        if (!itp_is_finite(x, (size_t)d->d) && !b.status)
+            b.status =
+                itp_fail(ctx, INTERP_NOT_FINITE, "projector: point %d is NaN or infinite", i);
+    }
+    return itp_projector_file(&b, dir, "tensors.tsv");
+}
+
+/* Control characters, which part rows and columns, become spaces; `escape` gets a backslash. */
+ITP_FN void itp_projector_text(itp_buf *b, const char *text, const char *escape)
+{
+    for (const char *s = text ? text : ""; *s; s++) {
+        if (strchr(escape, *s)) itp_buf_byte(b, '\\');
+        itp_buf_byte(b, (unsigned char)*s < 32 ? ' ' : *s);
+    }
+}
+
+/* A header is only allowed with several columns; TensorBoard tells by that whether there is one. */
+ITP_FN interp_status itp_projector_metadata(interp_ctx *ctx, const char *dir,
+                                            const interp_projector_desc *d)
+{
+    itp_buf b = itp_buf_new(ctx);
+    for (int i = d->n_columns > 1 ? -1 : 0; i < d->n && !b.status; i++)
+        for (int k = 0; k < d->n_columns; k++) {
+            const interp_projector_column *c = &d->columns[k];
+            if (i < 0) itp_projector_text(&b, c->name, "");
+            else if (c->texts) itp_projector_text(&b, c->texts[i], "");
+            else if (c->classes && c->class_names && c->classes[i] >= 0)
+                itp_projector_text(&b, c->class_names[c->classes[i]], "");
+            else if (c->classes) itp_buf_printf(&b, "%d", (int)c->classes[i]);
+            else itp_buf_float(&b, (double)c->values[i]);
+            itp_buf_byte(&b, k + 1 < d->n_columns ? '\t' : '\n');
+        }
+    return itp_projector_file(&b, dir, "metadata.tsv");
+}
+
+/* Draws the mosaic; *width and *height become the size of one thumbnail. */
+ITP_FN interp_status itp_projector_sprite(interp_ctx *ctx, const char *dir,
+                                          const interp_projector_desc *d, int *width, int *height)
+{
+    const int side = (int)ceil(sqrt((double)d->n));
+    const int room = itp_max(1, ITP_SPRITE_SIDE / side), larger = itp_max(d->width, d->height);
+    interp_panel_cell cell;
+    memset(&cell, 0, sizeof cell);
+    cell.channels = d->channels, cell.height = d->height, cell.width = d->width;
+    cell.colormap = d->colormap;
+    const size_t size = (size_t)itp_cell_channels(&cell) * (size_t)d->height * (size_t)d->width;
+    const itp_view_range range =
+        itp_picture_range(d->images, (size_t)d->n * size, d->image_min, d->image_max);
+    if (larger > room) {
+        *width = itp_max(1, (int)((double)d->width * room / larger));
+        *height = itp_max(1, (int)((double)d->height * room / larger));
+    }
+    interp_image sprite, one;
+    ITP_TRY(interp_image_new(ctx, side * *width, side * *height, 0xffffff, &sprite));
+    interp_status status = INTERP_OK;
+    for (int i = 0; i < d->n && !status; i++) {
+        cell.values = d->images + (size_t)i * size;
+        status = itp_cell_image(ctx, &cell, &range, &one);
+        if (status) break;
+        interp_image_blit(&sprite, i % side * *width, i / side * *height, *width, *height, &one,
+                          INTERP_RESAMPLE_PIXELS);
+        interp_image_free(ctx, &one);
+    }
+    itp_buf b = itp_buf_new(ctx);
+    if (!status) itp_png_pack(&b, &sprite);
+    else b.status = status;
+    interp_image_free(ctx, &sprite);
+    return itp_projector_file(&b, dir, "sprite.png");
+}
+
+ITP_FN interp_status itp_projector_check(interp_ctx *ctx, const interp_projector_desc *d)
+{
+    if (!d || !d->x || d->n < 1 || d->d < 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "projector: x must be [n,d] with n and d from 1");
+    for (int k = 0; k < d->n_columns; k++) {
+        const interp_projector_column *c = d->columns ? &d->columns[k] : NULL;
+        if (!c || (!c->texts && !c->classes && !c->values) || (d->n_columns > 1 && !c->name))
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "projector: column %d of %d needs texts, classes or values, and a name "
+                            "when it is not the only one",
+                            k, d->n_columns);
+    }
+    if (d->images && (d->channels < 0 || d->height < 1 || d->width < 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "projector: images are [%d,%d,%d,%d]; give their sizes", d->n, d->channels,
+                        d->height, d->width);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir,
+                                                const interp_projector_desc *desc)
+{
+    ITP_TRY(itp_projector_check(ctx, desc));
+    ITP_TRY(itp_tb_folder(ctx, dir));
+    int width = desc->width, height = desc->height;
+    ITP_TRY(itp_projector_tensors(ctx, dir, desc));
+    if (desc->n_columns > 0) ITP_TRY(itp_projector_metadata(ctx, dir, desc));
+    if (desc->images) ITP_TRY(itp_projector_sprite(ctx, dir, desc, &width, &height));
+    itp_buf b = itp_buf_new(ctx);
+    itp_buf_str(&b, "embeddings {\n  tensor_name: \"");
+    itp_projector_text(&b, desc->name ? desc->name : "embedding", "\"\\");
+    itp_buf_str(&b, "\"\n  tensor_path: \"tensors.tsv\"\n");
+    if (desc->n_columns > 0) itp_buf_str(&b, "  metadata_path: \"metadata.tsv\"\n");
+    if (desc->images)
+        itp_buf_printf(&b,
+                       "  sprite {\n    image_path: \"sprite.png\"\n    single_image_dim: %d\n"
+                       "    single_image_dim: %d\n  }\n",
+                       width, height);
+    itp_buf_str(&b, "}\n");
+    return itp_projector_file(&b, dir, "projector_config.pbtxt");
 }
 
 #endif

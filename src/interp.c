@@ -89,6 +89,7 @@ extern "C" {
 #include "view/chart.c"
 #include "view/panels.c"
 #include "view/html.c"
+#include "view/tensorboard.c"
 #endif
 #ifdef __cplusplus
 }

@@ -106,6 +106,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
 
+#if !defined(INTERP_NO_TRAIN)
 /* Options of interp_canonical. */
 typedef struct interp_canonical_desc {
     int steps;       /* 0: 256 */
@@ -125,6 +126,7 @@ typedef struct interp_canonical_desc {
    canonical_inputs_reach_their_class. */
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability);
+#endif
 
 #ifdef __cplusplus
 }

@@ -287,7 +287,7 @@ ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w)
     w->input_grads = true;
     const int64_t all = (int64_t)a->n * a->points;
     const int want = a->d.batch ? a->d.batch : 32;
-    a->batch = itp_fit_batch(a->ctx, a->net, *w, all < want ? (int)all : want);
+    a->batch = interp_workspace_fit(a->ctx, a->net, w, all < want ? (int)all : want);
     if (!a->batch) return a->ctx->status;
     w->batch = a->batch;
     return INTERP_OK;

@@ -158,7 +158,7 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     c.classes = (int)interp_shape_size(&k);
     c.shape = interp_net_input_shape(net, 0);
     c.size = interp_shape_size(&c.shape);
-    c.batch = itp_fit_batch(ctx, net, w, itp_min(c.classes, 32));
+    c.batch = interp_workspace_fit(ctx, net, &w, itp_min(c.classes, 32));
     if (!c.batch) return ctx->status;
     w.batch = c.batch;
     /* results apart, so that an error leaves the caller's arrays as they were */

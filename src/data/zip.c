@@ -54,7 +54,8 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
 
 ITP_FN bool itp_is_gzip(const void *bytes, size_t n)
 {
-    return n >= 2 && memcmp(bytes, "\x1f\x8b", 2) == 0;
+    const unsigned char *b = (const unsigned char *)bytes;
+    return n >= 2 && b[0] == 0x1f && b[1] == 0x8b;
 }
 
 /* Where the deflate stream starts, 0 when the header is damaged. */

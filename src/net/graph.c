@@ -56,6 +56,7 @@ struct interp_net {
     int fixed_batch;
     bool built;
     interp_status status; /* first error made while building */
+    char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
 
 /* ---- the op table's row */
@@ -175,15 +176,28 @@ ITP_FN size_t itp_count(const interp_shape *s)
 
 /* ---- building */
 
+/* Keeps the context's error when it is the first. */
 ITP_FN interp_status itp_net_error(interp_net *net)
 {
-    if (!net->status) net->status = net->ctx->status;
+    if (!net->status) {
+        net->status = net->ctx->status;
+        memcpy(net->error, net->ctx->error, sizeof net->error);
+    }
     return net->status;
 }
 
 /* An error of a builder call, kept when it is the first. */
 #define itp_net_fail(net, ...)                                                                     \
-    ((net)->status ? (net)->status : ((net)->status = itp_fail((net)->ctx, __VA_ARGS__)))
+    ((net)->status ? (net)->status : (itp_fail((net)->ctx, __VA_ARGS__), itp_net_error(net)))
+
+/* Whether something may still be added to the net. */
+ITP_FN bool itp_net_open(interp_net *net)
+{
+    if (!net || net->status) return false;
+    if (net->built)
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" is built already", net->name);
+    return !net->built;
+}
 
 INTERP_API interp_net *interp_net_new(interp_ctx *ctx, const char *name)
 {
@@ -332,14 +346,16 @@ ITP_FN interp_tensor itp_add_node(interp_net *net, int op, const char *name, con
 ITP_FN interp_tensor itp_add_named(interp_net *net, int op, const char *name, const char *stem,
                                    int n_in, const int *in, const itp_attrs *attrs)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char own[64], out[80];
     if (!name) {
         itp_auto_name(net, stem, own);
         name = own;
     }
     snprintf(out, sizeof out, "%.64s:0", name);
-    if (itp_find_value(net, out) >= 0) {
+    bool taken = itp_find_value(net, out) >= 0;
+    for (int i = 0; i < net->n_nodes && !taken; i++) taken = !strcmp(net->nodes[i].name, name);
+    if (taken) {
         itp_net_fail(net, INTERP_BAD_ARGUMENT, "two nodes are named \"%s\"", name);
         return 0;
     }
@@ -349,7 +365,7 @@ ITP_FN interp_tensor itp_add_named(interp_net *net, int op, const char *name, co
 /* Whether every tensor is one of the net's. */
 ITP_FN bool itp_tensors_ok(interp_net *net, int n, const interp_tensor *x)
 {
-    if (!net || net->status) return false;
+    if (!itp_net_open(net)) return false;
     for (int i = 0; i < n; i++)
         if (x[i] < 1 || x[i] > net->n_values) {
             itp_net_fail(net, INTERP_BAD_ARGUMENT, "tensor %d is not one of network \"%s\"", x[i],

@@ -2,9 +2,13 @@
 
 INTERP_API interp_tensor interp_input(interp_net *net, const char *name, const interp_shape *sample)
 {
-    if (!net || net->status) return 0;
-    if (sample->rank < 0 || sample->rank >= INTERP_MAX_RANK || net->n_inputs == ITP_MAX_INPUTS) {
+    if (!itp_net_open(net)) return 0;
+    if (sample->rank < 0 || sample->rank >= INTERP_MAX_RANK) {
         itp_net_fail(net, INTERP_BAD_SHAPE, "input: %d dimensions are not supported", sample->rank);
+        return 0;
+    }
+    if (net->n_inputs == ITP_MAX_INPUTS) {
+        itp_net_fail(net, INTERP_UNSUPPORTED, "more than %d inputs", ITP_MAX_INPUTS);
         return 0;
     }
     interp_shape s;
@@ -44,8 +48,12 @@ ITP_FN int itp_add_param(interp_net *net, const char *layer, const char *what, i
         itp_net_fail(net, INTERP_BAD_ARGUMENT, "two parameters are named \"%s\"", name);
         return -1;
     }
+    if (shape->rank < 0 || shape->rank > INTERP_MAX_RANK) {
+        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name, shape->rank);
+        return -1;
+    }
     const size_t n = interp_shape_size(shape);
-    if (n > (size_t)INT_MAX) {
+    if (n > (size_t)INT_MAX) { /* or a negative dimension */
         itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\" would have more than 2^31 numbers", name);
         return -1;
     }
@@ -85,6 +93,11 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
     }
     if (itp_tensor_shape(net, x)->rank > 3) x = interp_flatten(net, x);
     if (!x) return 0;
+    if (itp_tensor_shape(net, x)->rank < 2) {
+        itp_net_fail(net, INTERP_BAD_SHAPE, "dense: input has %d dimensions but needs [N,...]",
+                     itp_tensor_shape(net, x)->rank);
+        return 0;
+    }
     char own[64];
     itp_auto_name(net, "dense", own);
     const char *name = d.name ? d.name : own;
@@ -102,6 +115,12 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
     if (rank == 2) return itp_add_named(net, ITP_OP_GEMM, name, "dense", d.no_bias ? 2 : 3, in, &a);
     const interp_tensor y = itp_add_named(net, ITP_OP_MATMUL, name, "dense", 2, in, NULL);
     return d.no_bias ? y : interp_add(net, y, in[2] + 1);
+}
+
+/* Connections of one number of a convolution. */
+ITP_FN int itp_fan(size_t taps, int channels)
+{
+    return (int)itp_min_size(INT_MAX, itp_mul_size(taps, (size_t)itp_max(1, channels)));
 }
 
 /* 0 in a pair of sizes: `fallback`, and the second takes the first. */
@@ -142,10 +161,10 @@ INTERP_API interp_tensor interp_conv2d(interp_net *net, interp_tensor x,
     const interp_shape ws =
         itp_shape_of(4, channels, in_channels / a.groups, a.kernel[0], a.kernel[1]);
     const interp_shape bs = itp_shape_of(1, channels, 1, 1, 1);
-    const int taps = a.kernel[0] * a.kernel[1];
+    const size_t taps = itp_mul_size((size_t)a.kernel[0], (size_t)a.kernel[1]);
     int in[3] = {x - 1, -1, -1};
-    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init, taps * (in_channels / a.groups),
-                          taps * itp_max(1, channels / a.groups), 0);
+    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
+                          itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
     if (in[1] >= 0 && !d.no_bias)
         in[2] = itp_add_param(net, name, "bias", ITP_PARAM, &bs, INTERP_INIT_DEFAULT, 0, 0, 0);
     return itp_add_named(net, ITP_OP_CONV, name, "conv", d.no_bias ? 2 : 3, in, &a);
@@ -316,7 +335,7 @@ INTERP_API interp_tensor interp_div(interp_net *net, interp_tensor a, interp_ten
 
 INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape, const float *x)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char name[64];
     itp_auto_name(net, "const", name);
     const int v = itp_add_param(net, name, NULL, ITP_CONST, shape, INTERP_INIT_DEFAULT, 0, 0, 0);
@@ -329,7 +348,7 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
                                           const interp_shape *shape, interp_init init, int fan_in,
                                           int fan_out)
 {
-    if (!net || net->status) return 0;
+    if (!itp_net_open(net)) return 0;
     char own[64];
     itp_auto_name(net, "param", own);
     return itp_add_param(net, name ? name : own, NULL, ITP_PARAM, shape, init, itp_max(1, fan_in),
@@ -521,8 +540,8 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
 /* Checks the graph and takes parameters as they are. */
 ITP_FN interp_status itp_net_finish(interp_net *net)
 {
-    if (net->status) return net->status;
-    if (net->built) return itp_net_fail(net, INTERP_BAD_ARGUMENT, "the network is built already");
+    if (net->status) return itp_fail(net->ctx, net->status, "%s", net->error);
+    if (!itp_net_open(net)) return net->status;
     if (!net->n_outputs && net->n_nodes) net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
     if (!net->n_inputs || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",

@@ -26,7 +26,7 @@ INTERP_API interp_status interp_confusion_count(interp_ctx *ctx, const int32_t *
                             "confusion: sample %d is %d, predicted %d, but there are %d classes", i,
                             (int)truth[i], (int)predicted[i], n_classes);
     /* one block: counts, support, three rows of figures */
-    int64_t *block = (int64_t *)itp_calloc(ctx, k * k + 4 * k, sizeof(int64_t));
+    int64_t *block = (int64_t *)itp_calloc(ctx, itp_mul_size(k, k + 4), sizeof(int64_t));
     if (!block) return INTERP_NO_MEMORY;
     interp_confusion c;
     memset(&c, 0, sizeof c);

@@ -267,6 +267,13 @@ typedef struct interp_workspace_desc {
 INTERP_API interp_status interp_workspace_bytes(interp_ctx *ctx, const interp_net *net,
                                                 const interp_workspace_desc *desc, size_t *bytes);
 
+/* The largest batch up to `most` whose workspace fits what the context's memory limit leaves;
+   desc->batch does not count, a network's fixed batch does. 0 with the error set when not even the
+   smallest fits: the sentence says how many bytes would do.
+   Test: predict_splits_batches_to_keep_the_memory_limit. */
+INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
+                                    const interp_workspace_desc *desc, int most);
+
 /* Makes a workspace on `ctx`, which may be another context than the net's.
    Errors: BAD_ARGUMENT for names that are not there, BAD_SHAPE, NO_MEMORY. */
 INTERP_API interp_status interp_workspace_new(interp_ctx *ctx, const interp_net *net,

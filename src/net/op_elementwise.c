@@ -238,44 +238,46 @@ ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
 typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
+    uint8_t *kept; /* one byte for each number: drawn forward, used again backward */
     size_t n;
     uint64_t seed, stream;
-    bool add;
 } itp_dropout_job;
 
-/* The mask comes from the counter-based generator, so backward draws the same one again. */
 ITP_FN void itp_dropout_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_dropout_job *j = (const itp_dropout_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    const float scale = j->p < 1 ? 1 / (1 - j->p) : 0;
+    const float scale = 1 / (1 - j->p);
+    const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
     for (size_t i = at; i < end; i += 4) { /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
-        for (size_t q = i; q < i + 4 && q < end; q++) {
-            const float v = itp_unit(r[q - i]) >= j->p ? j->x[q] * scale : 0;
-            j->y[q] = j->add ? j->y[q] + v : v;
-        }
+        for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
     }
+    for (size_t i = at; i < end; i++) j->y[i] = j->kept[i] ? j->x[i] * scale : 0;
 }
 
-ITP_FN void itp_dropout_run(interp_workspace *w, int node, const float *x, float *y, bool add)
+ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
 {
+    itp_need need = {0, 0, 0};
+    if (w->desc.mode == INTERP_TRAIN)
+        need.save = itp_count(itp_shape_out(w, node)) / sizeof(float) + 1;
+    return need;
+}
+
+ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
+{
+    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
     itp_dropout_job j;
-    j.x = x, j.y = y, j.add = add;
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
     j.p = itp_at(w, node)->attrs.alpha;
+    j.kept = (uint8_t *)(void *)w->save[node];
     j.n = itp_count(itp_shape_out(w, node));
     j.seed = w->seed;
     j.stream = w->step * 65536 + (uint64_t)node;
     itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16,
                  itp_dropout_task, &j);
-}
-
-ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
-{
-    if (w->desc.mode == INTERP_TRAIN)
-        itp_dropout_run(w, node, itp_x(w, node, 0), itp_y(w, node), false);
 }
 
 ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to, size_t n)
@@ -286,8 +288,15 @@ ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta,
 
 ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
 {
+    const float *dy = itp_dy(w, node);
     float *dx = itp_dx(w, node, 0);
     const float beta = itp_beta(w, node, 0);
-    if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, itp_dy(w, node), dx, beta != 0);
-    else itp_copy_or_add(w->ctx->k, itp_dy(w, node), beta, dx, itp_count(itp_shape_out(w, node)));
+    const size_t n = itp_count(itp_shape_out(w, node));
+    if (w->desc.mode != INTERP_TRAIN) {
+        itp_copy_or_add(w->ctx->k, dy, beta, dx, n);
+        return;
+    }
+    const uint8_t *kept = (const uint8_t *)(const void *)w->save[node];
+    const float scale = 1 / (1 - itp_at(w, node)->attrs.alpha);
+    for (size_t i = 0; i < n; i++) dx[i] = (kept[i] ? dy[i] * scale : 0) + (beta != 0 ? dx[i] : 0);
 }

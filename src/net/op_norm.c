@@ -67,7 +67,7 @@ ITP_FN void itp_bn_forward_task(void *arg, int c, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     double mean = (double)b->mean[c], variance = (double)b->variance[c];
     if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
-    if (b->mode == INTERP_TRAIN) {
+    if (b->mode == INTERP_TRAIN && variance - variance == 0) { /* a step gone wrong leaves no trace */
         const double count = (double)b->n * (double)b->pixels;
         const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
         const double keep = (double)b->momentum;

@@ -253,6 +253,8 @@ ITP_FN interp_status itp_shape_reshape(itp_infer *s)
     size_t known = 1;
     int infer = -1;
     char a[96], b[96];
+    if (want->rank < 0 || want->rank > INTERP_MAX_RANK)
+        return itp_shape_fail(s, "%d dimensions are not supported", want->rank);
     s->out->rank = want->rank;
     for (int i = 0; i < want->rank; i++) {
         int d = want->dim[i];

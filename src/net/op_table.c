@@ -70,8 +70,8 @@
       ITP_ALIAS)                                                                                \
     X(TRANSPOSE, "Transpose", itp_shape_transpose, itp_forward_transpose, itp_backward_transpose,  \
       NULL, NULL, 0, 0)                                                                            \
-    X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout, NULL, NULL,   \
-      0, ITP_ALIAS_IN_EVAL)                                                                           \
+    X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
+      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                                           \
     X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
 
 enum {

@@ -115,7 +115,7 @@ ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const
 
 /* The largest batch with which all of it fits what memory is left; 0 with the error set when not even
    one sample does. A fixed batch is all or nothing. */
-ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
+ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
     const size_t limit = ctx->memory.limit;
     for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
@@ -124,14 +124,24 @@ ITP_FN int itp_fit_batch(interp_ctx *ctx, const interp_net *net, const itp_fit *
         if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
-                     "the memory limit of %zu bytes is too small: the least that would do is %zu", limit,
-                     itp_add_size(ctx->memory.used, bytes));
+                     "the work needs at least %zu bytes, but the memory limit leaves %zu", bytes,
+                     limit > ctx->memory.used ? limit - ctx->memory.used : 0);
             return 0;
         }
         do k++;
         while (f->divides && f->most % k);
         batch = f->divides ? f->most / k : batch / 2;
     }
+}
+
+INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
+                                    const interp_workspace_desc *desc, int most)
+{
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    if (desc) fit.work = *desc;
+    fit.most = itp_max(1, most);
+    return itp_fit_most(ctx, net, &fit);
 }
 
 /* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
@@ -162,7 +172,7 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     memset(&fit, 0, sizeof fit);
     fit.most = itp_min(n, 64);
     fit.floats = row;
-    const int batch = fit.work.batch = itp_fit_batch(ctx, net, &fit);
+    const int batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
     if (!batch) return ctx->status;
     interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
     if (!status && n % batch) {

@@ -163,7 +163,7 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
     fit.work = itp_trainer_work(t, d->batch);
     fit.n = n, fit.most = d->batch, fit.divides = true;
     fit.floats = (size_t)t->outputs, fit.reserve = reserve;
-    t->micro = itp_fit_batch(ctx, t->net, &fit);
+    t->micro = itp_fit_most(ctx, t->net, &fit);
     if (!t->micro) return ctx->status;
     if (t->micro < d->batch && itp_has_batch_norm(t->net))
         return itp_fail(ctx, INTERP_NO_MEMORY,
@@ -171,6 +171,9 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
                         "normalisation forbids cutting it: use batches of %d or a higher limit",
                         d->batch, ctx->memory.limit, t->micro);
     ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
+    if (interp_workspace_target_size(t->work[0]) != (size_t)t->outputs)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "train: the first dimension of \"%s\" is not the batch", t->logits);
     t->seed = (float *)interp_alloc(
         ctx, itp_mul_size((size_t)t->micro * (size_t)t->outputs, sizeof(float)));
     return t->seed ? INTERP_OK : INTERP_NO_MEMORY;
@@ -355,8 +358,11 @@ INTERP_API interp_status interp_trainer_step(interp_trainer *t, const float *x, 
 ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const interp_dataset *data,
                                    int outputs)
 {
-    const interp_shape in = interp_net_input_shape(net, 0);
     char a[96], b[96];
+    if (net->n_inputs != 1)
+        return itp_fail(ctx, INTERP_UNSUPPORTED, "network \"%s\" has %d inputs, but data sets have one",
+                        net->name, net->n_inputs);
+    const interp_shape in = interp_net_input_shape(net, 0);
     if (interp_shape_size(&in) != interp_shape_size(&data->shape))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "samples are %s but the network takes %s",
                         itp_shape_text(&data->shape, a, sizeof a), itp_shape_text(&in, b, sizeof b));
@@ -400,28 +406,26 @@ ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *da
 ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss,
                                        interp_workspace *work[2])
 {
-    interp_workspace_desc w;
-    memset(&w, 0, sizeof w);
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
     work[0] = work[1] = NULL;
-    w.output = net->values[itp_logits_value(net, loss)].name;
-    w.batch = itp_fit_batch(net->ctx, net, w, itp_min(n, 256));
-    if (!w.batch) return net->ctx->status;
-    if (net->fixed_batch && n % w.batch)
+    fit.work.output = net->values[itp_logits_value(net, loss)].name;
+    fit.n = n, fit.most = itp_min(n, 256);
+    if (net->fixed_batch && n % net->fixed_batch)
         return itp_fail(net->ctx, INTERP_BAD_SHAPE,
                         "the network takes batches of %d only, and %d samples do not divide into them",
-                        w.batch, n);
-    ITP_TRY(interp_workspace_new(net->ctx, net, &w, &work[0]));
-    if (n % w.batch) {
-        w.batch = n % w.batch;
-        return interp_workspace_new(net->ctx, net, &w, &work[1]);
-    }
-    return INTERP_OK;
+                        net->fixed_batch, n);
+    const int batch = itp_fit_most(net->ctx, net, &fit);
+    return batch ? itp_fit_open(net->ctx, net, &fit, batch, work) : net->ctx->status;
 }
 
 INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data, interp_loss loss,
                                          interp_evaluation *out)
 {
     interp_workspace *work[2] = {NULL, NULL};
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
     interp_status status = itp_evaluate_open(net, data->n, loss, work);
@@ -433,6 +437,8 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
 
 /* ---- the loop */
 
+typedef struct itp_checkpoint itp_checkpoint;
+
 typedef struct itp_training {
     interp_trainer *t;
     const interp_dataset *data;
@@ -441,6 +447,7 @@ typedef struct itp_training {
     float *x; /* one batch */
     int32_t *y;
     float *best; /* parameters and running statistics of the best epoch */
+    itp_checkpoint *checkpoint; /* NULL: none */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
     double best_loss;
@@ -529,7 +536,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
 
 enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 6, ITP_EPOCH_FIGURES = 7 };
 
-typedef struct itp_checkpoint {
+struct itp_checkpoint {
     char names[ITP_CHECKPOINT_MOST][12];
     interp_named_array items[ITP_CHECKPOINT_MOST];
     int n;
@@ -537,7 +544,7 @@ typedef struct itp_checkpoint {
     double best_loss;
     float *state;
     double *history;
-} itp_checkpoint;
+};
 
 ITP_FN void itp_checkpoint_add(itp_checkpoint *c, const char *name, void *data, interp_dtype dtype,
                                size_t n)
@@ -670,12 +677,39 @@ ITP_FN bool itp_train_note(itp_training *r)
     return stop;
 }
 
+/* Room for a checkpoint, with the state and the history behind it. reserve: grows by what writing and
+   reading the file take: the file itself, and at most twice that while a buffer grows to hold it. */
+ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
+{
+#if !defined(INTERP_NO_STDIO)
+    const interp_train_desc *d = &r->t->desc;
+    const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
+    if (!d->checkpoint) return INTERP_OK;
+    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(r->t->ctx, 1,
+                                                     sizeof *c + figures + r->n_state * sizeof(float));
+    if (!c) return INTERP_NO_MEMORY;
+    c->history = (double *)(void *)(c + 1);
+    c->state = (float *)(void *)((char *)c->history + figures);
+    r->checkpoint = c;
+    itp_checkpoint_list(r, c, d->epochs);
+    size_t file = 4096; /* the header */
+    for (int i = 0; i < c->n; i++)
+        file += interp_shape_size(&c->items[i].array.shape) * interp_dtype_size(c->items[i].array.dtype);
+    *reserve = itp_add_size(*reserve, itp_mul_size(file, 3));
+#else
+    (void)r, (void)reserve;
+#endif
+    return INTERP_OK;
+}
+
+/* Everything that lasts for the whole training comes first; the workspaces share what is left. */
 ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
 {
     interp_trainer *t = r->t;
     interp_ctx *ctx = t->ctx;
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
+    size_t reserve = 0;
     if (!r->data->y)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
@@ -683,11 +717,11 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!d->validation->y)
             return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the validation data has no labels");
         ITP_TRY(itp_data_fits(ctx, net, d->validation, t->outputs));
-        ITP_TRY(itp_evaluate_open(net, d->validation->n, d->loss, r->eval));
+        interp_workspace_desc least;
+        memset(&least, 0, sizeof least);
+        least.output = t->logits;
+        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &reserve));
     }
-    interp_workspace *rest;
-    if (r->data->n % d->batch % t->micro) /* made now, so that steps allocate nothing */
-        ITP_TRY(itp_trainer_workspace(t, r->data->n % d->batch % t->micro, &rest));
     r->order = (int *)interp_alloc(ctx, (size_t)r->data->n * sizeof(int));
     r->x = (float *)interp_alloc(ctx, itp_mul_size((size_t)d->batch * row, sizeof(float)));
     r->y = (int32_t *)interp_alloc(ctx, (size_t)d->batch * sizeof(int32_t));
@@ -698,19 +732,19 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!r->best) return INTERP_NO_MEMORY;
         itp_net_state(net, r->best, false);
     }
-    return INTERP_OK;
+    ITP_TRY(itp_train_checkpoint(r, &reserve));
+    ITP_TRY(itp_trainer_open(t, r->data->n, reserve));
+    return d->validation ? itp_evaluate_open(net, d->validation->n, d->loss, r->eval) : INTERP_OK;
 }
 
-ITP_FN interp_status itp_train_run(itp_training *r, void *checkpoint)
+ITP_FN interp_status itp_train_run(itp_training *r)
 {
     const interp_train_desc *d = &r->t->desc;
-    bool stop = false;
 #if !defined(INTERP_NO_STDIO)
-    itp_checkpoint *c = (itp_checkpoint *)checkpoint;
+    itp_checkpoint *c = r->checkpoint;
     if (c) ITP_TRY(itp_checkpoint_read(r, c));
-#else
-    (void)checkpoint;
 #endif
+    bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));
         stop = itp_train_note(r);
@@ -730,29 +764,15 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
     itp_training r;
-    void *checkpoint = NULL;
     const double start = itp_seconds();
     memset(&r, 0, sizeof r);
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
     if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
     d.batch = itp_min(d.batch, data->n);
     r.data = data;
-    ITP_TRY(interp_trainer_new(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
+    ITP_TRY(itp_trainer_begin(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
     interp_status status = itp_train_open(&r, net);
-#if !defined(INTERP_NO_STDIO)
-    if (!status && d.checkpoint) { /* with room for the state and the history behind it */
-        const size_t figures = (size_t)d.epochs * ITP_EPOCH_FIGURES * sizeof(double);
-        itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
-            ctx, 1, sizeof *c + figures + r.n_state * sizeof(float));
-        if (!c) status = INTERP_NO_MEMORY;
-        else {
-            c->history = (double *)(void *)(c + 1);
-            c->state = (float *)(void *)((char *)c->history + figures);
-        }
-        checkpoint = c;
-    }
-#endif
-    if (!status) status = itp_train_run(&r, checkpoint);
+    if (!status) status = itp_train_run(&r);
     if (!status && result) {
         result->epochs = r.epoch;
         result->best_epoch = r.best_epoch;
@@ -760,7 +780,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
         result->val_loss = r.last.val_loss, result->val_accuracy = r.last.val_accuracy;
         result->seconds = itp_seconds() - start;
     }
-    interp_free(ctx, checkpoint);
+    interp_free(ctx, r.checkpoint);
     interp_free(ctx, r.best);
     interp_free(ctx, r.y);
     interp_free(ctx, r.x);

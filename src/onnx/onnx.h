@@ -1,0 +1,50 @@
+/* ---- onnx: models in ONNX, weights in safetensors --------------------------------------------- */
+
+#if !defined(INTERP_NO_ONNX)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Reads an ONNX model of opset 7 or later from n bytes in memory, which may be freed afterwards.
+   Names stay: nodes and values are found by those of the file (a node without a name is OP_INDEX).
+   Initialisers used as weights, biases, scales and shifts are trainable, in the order of the file.
+   The batch is the first dimension of every input; a model made for batches of one takes any where
+   that means the same. Sigmoid times its input becomes Swish, the usual chains become Gelu.
+   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data
+   that only a file can have; BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
+   damaged_models_are_refused_and_leak_nothing. */
+INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
+                                           interp_net **net);
+
+/* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
+   of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
+   no name for become chains of its own. Errors: BAD_ARGUMENT when the network is not built or a
+   name is not UTF-8, UNSUPPORTED for what opset 17 cannot say, NO_MEMORY.
+   Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
+
+#if !defined(INTERP_NO_STDIO)
+
+/* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
+   of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+
+/* interp_onnx_serialize to a file, which appears whole or not at all. */
+INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
+
+/* Writes all parameters and running statistics by name as safetensors.
+   Test: weights_survive_the_round_trip. */
+INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path);
+
+/* Reads what interp_weights_save wrote, of any element type, into a network of the same names and
+   shapes; after an error the network is as it was. Errors: BAD_ARGUMENT names an array that is
+   missing or not wanted, BAD_SHAPE one of another shape, FORMAT, IO, NO_MEMORY.
+   Test: weights_of_another_network_are_refused. */
+INTERP_API interp_status interp_weights_load(interp_net *net, const char *path);
+
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

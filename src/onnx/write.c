@@ -1,0 +1,581 @@
+/* ---- onnx/write.c: from a network to an ONNX graph; weights by name --------------------------- */
+
+#define ITP_ONNX_IR     8
+#define ITP_ONNX_WRITES 17 /* opset */
+
+/* A model being written: fields of its graph, and messages being put together. */
+struct itp_onnx_writer {
+    const interp_net *net;
+    itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
+    itp_buf node, part, inner, name;
+    interp_status status;
+};
+
+/* The first error of the writer or one of its buffers. */
+ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
+{
+    const itp_buf *all[] = {&w->nodes, &w->extra, &w->ports, &w->node,
+                            &w->part,  &w->inner, &w->name};
+    if (w->status) return w->status;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->status) return all[i]->status;
+    return INTERP_OK;
+}
+
+/* ---- names */
+
+ITP_FN const char *itp_onnx_value_name(const itp_onnx_writer *w, int value)
+{
+    return w->net->values[value].name;
+}
+
+/* The name of a value on the way to what `node` makes: one that no value has. */
+ITP_FN const char *itp_onnx_inner_name(itp_onnx_writer *w, const itp_node *node, const char *suffix)
+{
+    itp_buf *b = &w->name;
+    b->n = 0;
+    itp_buf_printf(b, "%s/%s", itp_onnx_value_name(w, node->out), suffix);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
+}
+
+/* ---- NodeProto: input=1, output=2, name=3, op_type=4, attribute=5. Inputs first, then the node,
+   then its attributes. */
+
+ITP_FN void itp_onnx_put_input(itp_onnx_writer *w, int value)
+{
+    itp_pb_put_text(&w->node, 1, itp_onnx_value_name(w, value));
+}
+
+ITP_FN void itp_onnx_put_inner(itp_onnx_writer *w, const itp_node *node, const char *suffix)
+{
+    itp_pb_put_text(&w->node, 1, itp_onnx_inner_name(w, node, suffix));
+}
+
+/* suffix NULL: the node that makes the value; else one on the way to it. */
+ITP_FN void itp_onnx_put_op(itp_onnx_writer *w, const itp_node *node, const char *op,
+                            const char *suffix)
+{
+    itp_pb_put_text(&w->node, 2,
+                    suffix ? itp_onnx_inner_name(w, node, suffix)
+                           : itp_onnx_value_name(w, node->out));
+    w->name.n = 0;
+    itp_buf_printf(&w->name, suffix ? "%s/%s" : "%s", node->name, suffix ? suffix : "");
+    itp_pb_put_text(&w->node, 3, w->name.status ? "" : w->name.data);
+    itp_pb_put_text(&w->node, 4, op);
+}
+
+ITP_FN void itp_onnx_end_node(itp_onnx_writer *w)
+{
+    itp_pb_put_message(&w->nodes, 1, &w->node);
+}
+
+/* AttributeProto: name=1, f=2, i=3, t=5, ints=8, type=20 */
+ITP_FN void itp_onnx_end_attr(itp_onnx_writer *w, int type)
+{
+    itp_pb_put_int(&w->part, 20, type);
+    itp_pb_put_message(&w->node, 5, &w->part);
+}
+
+ITP_FN void itp_onnx_put_int(itp_onnx_writer *w, const char *name, int value)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    itp_pb_put_int(&w->part, 3, value);
+    itp_onnx_end_attr(w, ITP_ATTR_INT);
+}
+
+ITP_FN void itp_onnx_put_ints(itp_onnx_writer *w, const char *name, const int *values, int n)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    for (int i = 0; i < n; i++) itp_pb_put_int(&w->part, 8, values[i]);
+    itp_onnx_end_attr(w, ITP_ATTR_INTS);
+}
+
+ITP_FN void itp_onnx_put_float(itp_onnx_writer *w, const char *name, double value)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    itp_pb_put_float(&w->part, 2, value);
+    itp_onnx_end_attr(w, ITP_ATTR_FLOAT);
+}
+
+/* All attributes of the op's row. */
+ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+{
+    itp_attrs a = *attrs;
+    const int rank = w->net->values[node->in[0]].shape.rank;
+    for (const itp_onnx_field *f = itp_onnx_row_of(node->op)->fields; f->name; f++) {
+        const void *from = itp_onnx_place(&a, f);
+        const int n = itp_onnx_field_ints(f, rank);
+        if (f->since > ITP_ONNX_WRITES) {
+            for (int i = 0; i < n; i++)
+                if (((const int *)from)[i] != (int)f->value && !w->status)
+                    w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
+                                         "%s \"%.100s\" has %s, which opset %d cannot say",
+                                         itp_op_row(node->op)->name, node->name, f->name,
+                                         ITP_ONNX_WRITES);
+            continue;
+        }
+        if (f->kind == ITP_A_INT) itp_onnx_put_int(w, f->name, *(const int *)from);
+        else if (f->kind == ITP_A_BOOL) itp_onnx_put_int(w, f->name, *(const bool *)from);
+        else if (f->kind == ITP_A_FLOAT)
+            itp_onnx_put_float(w, f->name, (double)*(const float *)from);
+        else if (n) itp_onnx_put_ints(w, f->name, (const int *)from, n);
+    }
+}
+
+/* ---- TensorProto: dims=1, data_type=2, name=8, raw_data=9 */
+
+/* All but the bytes themselves. */
+ITP_FN void itp_onnx_put_tensor(itp_buf *b, const char *name, int type, const interp_shape *shape,
+                                size_t bytes)
+{
+    for (int i = 0; i < shape->rank; i++) itp_pb_put_int(b, 1, shape->dim[i]);
+    itp_pb_put_int(b, 2, type);
+    if (name) itp_pb_put_text(b, 8, name);
+    itp_pb_put_key(b, 9, ITP_BYTES);
+    itp_pb_put_varint(b, bytes);
+}
+
+ITP_FN void itp_onnx_put_numbers(itp_buf *b, const float *x, size_t n)
+{
+    if (sizeof *x == 4 && itp_host_is_little()) itp_buf_add(b, x, n * sizeof *x);
+    else
+        for (size_t i = 0; i < n; i++) itp_put_f32(b, (double)x[i]);
+}
+
+/* An input of `node` that ONNX wants as a list of whole numbers. */
+ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                              const int *values, int n)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
+                        (size_t)n * 8);
+    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of `node` that ONNX wants as one number. */
+ITP_FN void itp_onnx_put_scalar(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                double value)
+{
+    const interp_shape shape = itp_shape_none();
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape, 4);
+    itp_put_f32(&w->part, value);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* The attribute "value" of a node Constant, which is then complete. */
+ITP_FN void itp_onnx_end_constant(itp_onnx_writer *w, const interp_shape *shape, const float *x)
+{
+    const size_t n = interp_shape_size(shape);
+    itp_onnx_put_tensor(&w->inner, NULL, ITP_ONNX_FLOAT, shape, n * 4);
+    itp_onnx_put_numbers(&w->inner, x, n);
+    itp_pb_put_text(&w->part, 1, "value");
+    itp_pb_put_message(&w->part, 5, &w->inner);
+    itp_onnx_end_attr(w, ITP_ATTR_TENSOR);
+    itp_onnx_end_node(w);
+}
+
+/* ---- ops of more than one ONNX node */
+
+/* One number of a chain, by its suffix. */
+ITP_FN void itp_onnx_chain_number(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                  double value)
+{
+    const interp_shape shape = itp_shape_none();
+    const float x = (float)value;
+    itp_onnx_put_op(w, node, "Constant", suffix);
+    itp_onnx_end_constant(w, &shape, &x);
+}
+
+/* One step of a chain. a and b: suffixes of what came before, "" the input of the node; b NULL: an
+   op of one argument. out NULL: the last step. */
+ITP_FN void itp_onnx_chain(itp_onnx_writer *w, const itp_node *node, const char *op, const char *a,
+                           const char *b, const char *out)
+{
+    const char *const in[2] = {a, b};
+    for (int i = 0; i < 2 && in[i]; i++) {
+        if (*in[i]) itp_onnx_put_inner(w, node, in[i]);
+        else itp_onnx_put_input(w, node->in[0]);
+    }
+    itp_onnx_put_op(w, node, op, out);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain(w, node, "Sigmoid", "", NULL, "sigmoid");
+    itp_onnx_chain(w, node, "Mul", "", "sigmoid", NULL);
+}
+
+/* x (1 + gate) / 2, where "gate" is there. */
+ITP_FN void itp_onnx_write_gelu_end(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "one", 1);
+    itp_onnx_chain_number(w, node, "half", 0.5);
+    itp_onnx_chain(w, node, "Add", "gate", "one", "sum");
+    itp_onnx_chain(w, node, "Mul", "", "sum", "product");
+    itp_onnx_chain(w, node, "Mul", "product", "half", NULL);
+}
+
+ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "root", ITP_ONNX_SQRT_2);
+    itp_onnx_chain(w, node, "Div", "", "root", "scaled");
+    itp_onnx_chain(w, node, "Erf", "scaled", NULL, "gate");
+    itp_onnx_write_gelu_end(w, node);
+}
+
+ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain_number(w, node, "share", ITP_ONNX_GELU_CUBE);
+    itp_onnx_chain_number(w, node, "root", ITP_ONNX_SQRT_2_BY_PI);
+    itp_onnx_chain(w, node, "Mul", "", "", "square");
+    itp_onnx_chain(w, node, "Mul", "square", "", "cube");
+    itp_onnx_chain(w, node, "Mul", "cube", "share", "bend");
+    itp_onnx_chain(w, node, "Add", "", "bend", "bent");
+    itp_onnx_chain(w, node, "Mul", "bent", "root", "scaled");
+    itp_onnx_chain(w, node, "Tanh", "scaled", NULL, "gate");
+    itp_onnx_write_gelu_end(w, node);
+}
+
+ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain(w, node, "Mul", "", "", NULL);
+}
+
+/* ---- ops with inputs or attributes of their own */
+
+ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_attrs a = node->attrs;
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    if (a.same) itp_onnx_same_pads(&a, x, true);
+    if (a.same) a.ceil_mode = false;
+    for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, itp_op_row(node->op)->name, NULL);
+    itp_onnx_put_attrs(w, node, &a);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_clip(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_scalar(w, node, "min", (double)node->attrs.alpha);
+    itp_onnx_put_scalar(w, node, "max", (double)node->attrs.beta);
+    itp_onnx_put_op(w, node, "Clip", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_scalar(w, node, "ratio", (double)node->attrs.alpha);
+    itp_onnx_put_op(w, node, "Dropout", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, node->attrs.shape.rank);
+    itp_onnx_put_op(w, node, "Reshape", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_attrs *a = &node->attrs;
+    const bool drop = a->drop && a->length == 1;
+    const int end = a->start + a->length;
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_list(w, node, "starts", &a->start, 1);
+    itp_onnx_put_list(w, node, "ends", &end, 1);
+    itp_onnx_put_list(w, node, "axes", &a->axis, 1);
+    itp_onnx_put_op(w, node, "Slice", drop ? "kept" : NULL);
+    itp_onnx_end_node(w);
+    if (!drop) return;
+    itp_onnx_put_inner(w, node, "kept");
+    itp_onnx_put_inner(w, node, "axes");
+    itp_onnx_put_op(w, node, "Squeeze", NULL);
+    itp_onnx_end_node(w);
+}
+
+ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (row->write) {
+        row->write(w, node);
+        return;
+    }
+    for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, row->name, NULL);
+    itp_onnx_put_attrs(w, node, &node->attrs);
+    itp_onnx_end_node(w);
+}
+
+/* ---- the graph around the nodes */
+
+/* ValueInfoProto. Dimensions that follow the batch are "N", those that change in another way have
+   no size. */
+ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
+                              const interp_shape *other, int other_batch)
+{
+    const interp_shape *s = &w->net->values[value].shape;
+    for (int i = 0; i < s->rank; i++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+        if (other->rank != s->rank) continue;
+        if (other->dim[i] == s->dim[i]) itp_pb_put_int(&w->part, 1, s->dim[i]);
+        else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
+        itp_pb_put_message(&w->inner, 1, &w->part);
+    }
+    itp_pb_put_int(&w->part, 1, ITP_ONNX_FLOAT); /* TypeProto.Tensor: elem_type=1, shape=2 */
+    itp_pb_put_message(&w->part, 2, &w->inner);
+    itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
+    itp_pb_put_text(&w->part, 1, itp_onnx_value_name(w, value));
+    itp_pb_put_message(&w->part, 2, &w->inner);
+    itp_pb_put_message(&w->ports, field, &w->part);
+}
+
+ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
+{
+    const interp_net *net = w->net;
+    const int batch = net->fixed_batch ? net->fixed_batch : 2;
+    interp_shape *shapes = (interp_shape *)interp_alloc(
+        net->ctx, itp_mul_size((size_t)net->n_values, sizeof *shapes));
+    if (!shapes) return INTERP_NO_MEMORY;
+    if (!itp_onnx_shapes(net, batch, shapes)) /* works for the batch it was built with only */
+        for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
+    for (int i = 0; i < net->n_inputs; i++)
+        itp_onnx_put_port(w, 11, net->inputs[i], &shapes[net->inputs[i]], batch);
+    for (int i = 0; i < net->n_outputs; i++)
+        itp_onnx_put_port(w, 12, net->outputs[i], &shapes[net->outputs[i]], batch);
+    interp_free(net->ctx, shapes);
+    return INTERP_OK;
+}
+
+/* Constants become nodes, so that a reader can tell them from parameters. */
+ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
+{
+    const interp_net *net = w->net;
+    for (int v = 0; v < net->n_values; v++) {
+        const itp_value *value = &net->values[v];
+        if (value->kind != ITP_CONST) continue;
+        itp_pb_put_text(&w->node, 2, value->name);
+        itp_pb_put_text(&w->node, 3, value->name);
+        itp_pb_put_text(&w->node, 4, "Constant");
+        itp_onnx_end_constant(w, &value->shape, value->data);
+    }
+}
+
+ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
+{
+    bool good = itp_is_utf8(net->name, strlen(net->name));
+    for (int i = 0; i < net->n_values && good; i++)
+        good = itp_is_utf8(net->values[i].name, strlen(net->values[i].name));
+    for (int i = 0; i < net->n_nodes && good; i++)
+        good = itp_is_utf8(net->nodes[i].name, strlen(net->nodes[i].name));
+    if (good) return INTERP_OK;
+    return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                    "network \"%.100s\": a name is not UTF-8, as ONNX wants it", net->name);
+}
+
+ITP_FN bool itp_is_initializer(const itp_value *v)
+{
+    return v->kind == ITP_PARAM || v->kind == ITP_BUFFER;
+}
+
+ITP_FN size_t itp_varint_size(uint64_t value)
+{
+    size_t n = 1;
+    while (value >>= 7) n++;
+    return n;
+}
+
+/* The head of a value's initializer in `part`, and the length of the whole message. */
+ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, const itp_value *v)
+{
+    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), 4);
+    w->part.n = 0;
+    itp_onnx_put_tensor(&w->part, v->name, ITP_ONNX_FLOAT, &v->shape, bytes);
+    return itp_add_size(w->part.n, bytes);
+}
+
+/* Everything in its place. Weights, which are most of it, are copied only once. */
+ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
+{
+    const interp_net *net = w->net;
+    itp_buf *name = &w->name;
+    name->n = 0;
+    itp_pb_put_text(name, 2, net->name);
+    size_t graph = w->nodes.n + name->n + w->extra.n + w->ports.n;
+    for (int i = 0; i < net->n_values; i++) {
+        if (!itp_is_initializer(&net->values[i])) continue;
+        const size_t length = itp_onnx_initializer_head(w, &net->values[i]);
+        graph = itp_add_size(graph, itp_add_size(length, 1 + itp_varint_size(length)));
+    }
+    ITP_TRY(itp_onnx_writer_status(w));
+    if (graph > (size_t)INT_MAX - 1024)
+        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                        "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
+                        net->name);
+    (void)itp_buf_reserve(out, graph + 128);
+    itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
+    itp_pb_put_text(out, 2, "interp.h");
+    itp_pb_put_text(out, 3, interp_version());
+    itp_pb_put_key(out, 7, ITP_BYTES);
+    itp_pb_put_varint(out, graph);
+    itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
+    itp_buf_add(out, name->data, name->n);
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        const size_t length = itp_onnx_initializer_head(w, v);
+        itp_pb_put_key(out, 5, ITP_BYTES);
+        itp_pb_put_varint(out, length);
+        itp_buf_add(out, w->part.data, w->part.n);
+        itp_onnx_put_numbers(out, v->data, interp_shape_size(&v->shape));
+    }
+    itp_buf_add(out, w->extra.data, w->extra.n);
+    itp_buf_add(out, w->ports.data, w->ports.n);
+    w->part.n = 0;
+    itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
+    itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+    itp_pb_put_message(out, 8, &w->part);
+    ITP_TRY(itp_onnx_writer_status(w));
+    return out->status;
+}
+
+ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
+{
+    interp_ctx *ctx = net->ctx;
+    itp_onnx_writer w;
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+    ITP_TRY(itp_onnx_check_names(net));
+    memset(&w, 0, sizeof w);
+    w.net = net;
+    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name};
+    const size_t n = sizeof all / sizeof *all;
+    for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
+    itp_onnx_put_constants(&w);
+    for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
+    interp_status status = itp_onnx_put_ports(&w);
+    if (!status) status = itp_onnx_writer_status(&w);
+    if (!status) status = itp_onnx_assemble(&w, out);
+    for (size_t i = 0; i < n; i++) itp_buf_free(all[i]);
+    return status;
+}
+
+INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    itp_buf out = itp_buf_new(net->ctx);
+    const interp_status status = itp_onnx_write(net, &out);
+    if (status) {
+        itp_buf_free(&out);
+        return status;
+    }
+    *bytes = out.data;
+    *n = out.n;
+    return INTERP_OK;
+}
+
+#if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)
+{
+    void *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(interp_onnx_serialize(net, &bytes, &n));
+    const interp_status status = itp_file_write(net->ctx, path, bytes, n);
+    interp_free(net->ctx, bytes);
+    return status;
+}
+
+/* ---- weights */
+
+INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_ctx *ctx = net->ctx;
+    interp_named_arrays all;
+    memset(&all, 0, sizeof all);
+    if (!net->built)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+    all.items = (interp_named_array *)interp_alloc(
+        ctx, itp_mul_size((size_t)net->n_values, sizeof *all.items));
+    if (!all.items) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        interp_named_array *item = &all.items[all.n++];
+        item->name = v->name;
+        item->array.data = v->data;
+        item->array.dtype = ITP_FLOAT_DTYPE;
+        item->array.shape = v->shape;
+    }
+    const interp_status status = interp_safetensors_write(ctx, path, &all);
+    interp_free(ctx, all.items);
+    return status;
+}
+
+ITP_FN const interp_named_array *itp_weights_find(const interp_named_arrays *all, const char *name)
+{
+    for (int i = 0; i < all->n; i++)
+        if (!strcmp(all->items[i].name, name)) return &all->items[i];
+    return NULL;
+}
+
+/* Whether a file has what the network wants and nothing else. */
+ITP_FN interp_status itp_weights_check(const interp_net *net, const char *path,
+                                       const interp_named_arrays *all)
+{
+    char want[96], have[96];
+    int found = 0;
+    for (int i = 0; i < net->n_values; i++) {
+        const itp_value *v = &net->values[i];
+        if (!itp_is_initializer(v)) continue;
+        const interp_named_array *item = itp_weights_find(all, v->name);
+        if (!item)
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: there is no \"%.100s\", which network \"%.100s\" has", path, v->name,
+                            net->name);
+        if (!itp_shape_equal(&item->array.shape, &v->shape))
+            return itp_fail(net->ctx, INTERP_BAD_SHAPE, "%s: \"%.100s\" is %s but should be %s", path,
+                            v->name, itp_shape_text(&item->array.shape, have, sizeof have),
+                            itp_shape_text(&v->shape, want, sizeof want));
+        found++;
+    }
+    for (int i = 0; i < all->n && found < all->n; i++) {
+        const int v = itp_find_value(net, all->items[i].name);
+        if (v < 0 || !itp_is_initializer(&net->values[v]))
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: network \"%.100s\" has no weights \"%.100s\"", path, net->name,
+                            all->items[i].name);
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_named_arrays all;
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
+    ITP_TRY(interp_safetensors_read(net->ctx, path, &all));
+    const interp_status status = itp_weights_check(net, path, &all);
+    for (int i = 0; i < net->n_values && !status; i++) {
+        const itp_value *v = &net->values[i];
+        if (itp_is_initializer(v))
+            interp_array_floats(&itp_weights_find(&all, v->name)->array, v->data);
+    }
+    interp_named_arrays_free(net->ctx, &all);
+    return status;
+}
+
+#endif

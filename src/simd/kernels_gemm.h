@@ -77,40 +77,49 @@ static int ITP_K(patch_runs)(const itp_patch *p, int j0, int n, ITP_K(run) * run
    samples of a strided gradient). */
 static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div, int size)
 {
-    const int t = at * mul + base + tap * step;
-    if (t < 0 || t % div) return -1;
-    return t / div < size ? t / div : -1;
+    int t = at * mul + base + tap * step;
+    if (div > 1) {
+        if (t < 0 || t % div) return -1;
+        t /= div;
+    }
+    return t >= 0 && t < size ? t : -1;
 }
 
-/* Writes source pixels x .. x+length of one row for one tap to out[0], out[stride], ... */
-static inline void ITP_K(patch_row)(const itp_patch *p, const float *row, int x, int length, int tap,
-                                    float *out, int stride)
+/* The part lo..hi of a run whose sources lie inside of the row, and the source of lo; only for
+   div 1, where sources are `mul` apart. */
+static inline void ITP_K(patch_inside)(const itp_patch *p, const ITP_K(run) * r, int tap, int *lo,
+                                       int *hi, int *source)
 {
-    if (p->div_x == 1) {
-        const int base = p->base_x + tap * p->step_x, s = p->mul_x;
-        int lo = x, hi = x + length; /* part that is inside: 0 <= t*s + base < width */
-        if (base < 0) {
-            const int first = (-base + s - 1) / s;
-            lo = first > lo ? first : lo;
+    const int first = r->x * p->mul_x + p->base_x + tap * p->step_x;
+    const int s = p->mul_x;
+    int a = first < 0 ? (s == 1 ? -first : (-first + s - 1) / s) : 0;
+    int b = p->width - first;
+    b = b <= 0 ? 0 : s == 1 ? b : (b + s - 1) / s;
+    if (b > r->length) b = r->length;
+    if (a > b) a = b;
+    *lo = a, *hi = b, *source = first + a * s;
+}
+
+/* What is known of each run of a panel for each tap, so that it is found out once per panel. */
+#define ITP_TAPS 8
+typedef struct ITP_K(taps) {
+    short lo[ITP_TAPS][ITP_NR], hi[ITP_TAPS][ITP_NR]; /* [tap_x][run] */
+    int source_x[ITP_TAPS][ITP_NR];
+    int source_y[ITP_TAPS][ITP_NR]; /* [tap_y][run]: row, -1 for none */
+} ITP_K(taps);
+
+static void ITP_K(patch_taps)(const itp_patch *p, const ITP_K(run) * runs, int count,
+                              ITP_K(taps) * t)
+{
+    for (int r = 0; r < count; r++) {
+        for (int tap = 0; tap < p->taps_x; tap++) {
+            int lo, hi;
+            ITP_K(patch_inside)(p, runs + r, tap, &lo, &hi, &t->source_x[tap][r]);
+            t->lo[tap][r] = (short)lo, t->hi[tap][r] = (short)hi;
         }
-        const int end = p->width - base > 0 ? (p->width - base + s - 1) / s : 0;
-        hi = end < hi ? end : hi;
-        if (lo > x + length) lo = x + length;
-        if (hi < lo) hi = lo;
-        const float *from = row + (ptrdiff_t)lo * s + base;
-        int t = x;
-        for (; t < lo; t++, out += stride) *out = 0;
-        if (stride == 1 && s == 1)
-            for (; t + V_WIDTH <= hi; t += V_WIDTH, out += V_WIDTH, from += V_WIDTH)
-                v_store(out, v_load(from));
-        for (; t < hi; t++, out += stride, from += s) *out = *from;
-        for (; t < x + length; t++, out += stride) *out = 0;
-        return;
-    }
-    for (int t = x; t < x + length; t++, out += stride) {
-        const int sx = ITP_K(patch_source)(t, tap, p->mul_x, p->base_x, p->step_x, p->div_x,
-                                           p->width);
-        *out = sx < 0 ? 0 : row[sx];
+        for (int tap = 0; tap < p->taps_y; tap++)
+            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y, p->step_y,
+                                                      p->div_y, p->height);
     }
 }
 
@@ -118,47 +127,96 @@ static inline void ITP_K(patch_row)(const itp_patch *p, const float *row, int x,
 static void ITP_K(pack_b_patch)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
 {
     ITP_K(run) runs[ITP_NR];
+    ITP_K(taps) t;
     const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
-    for (int k = k0; k < k0 + kc; k++, out += ITP_NR) {
-        const int channel = k / taps, tap_y = k % taps / p->taps_x, tap_x = k % p->taps_x;
-        for (int j = n; j < ITP_NR; j++) out[j] = 0;
+    ITP_K(patch_taps)(p, runs, count, &t);
+    int channel = k0 / taps, ty = k0 % taps / p->taps_x, tx = k0 % p->taps_x;
+    for (int k = 0; k < kc; k++, out += ITP_NR) {
+        v_store(out, v_zero());
+        v_store(out + V_WIDTH, v_zero());
         for (int r = 0; r < count; r++) {
-            const ITP_K(run) *run = runs + r;
-            const int sy = ITP_K(patch_source)(run->y, tap_y, p->mul_y, p->base_y, p->step_y, p->div_y,
-                                               p->height);
-            if (sy < 0) {
-                memset(out + run->at, 0, (size_t)run->length * sizeof *out);
-                continue;
-            }
-            const float *row = run->image + channel * p->channel_stride + (ptrdiff_t)sy * p->width;
-            ITP_K(patch_row)(p, row, run->x, run->length, tap_x, out + run->at, 1);
+            const int lo = t.lo[tx][r], length = t.hi[tx][r] - lo, sy = t.source_y[ty][r];
+            if (sy < 0 || length <= 0) continue;
+            const float *from = runs[r].image + channel * p->channel_stride +
+                                (ptrdiff_t)sy * p->width + t.source_x[tx][r];
+            float *to = out + runs[r].at + lo;
+            if (p->mul_x == 1)
+                for (int i = 0; i < length; i += V_WIDTH) {
+                    const int w = length - i < V_WIDTH ? length - i : V_WIDTH;
+                    v_put(to + i, v_get(from + i, w), w);
+                }
+            else
+                for (int i = 0; i < length; i++) to[i] = from[i * p->mul_x];
+        }
+        if (++tx == p->taps_x) {
+            tx = 0;
+            if (++ty == p->taps_y) ty = 0, channel++;
         }
     }
 }
 
-/* The same matrix transposed: b[k][j], k = (image, y, x), j = (channel, tap row, tap column). */
+/* The same element by element, for strided gradients and windows beyond ITP_TAPS. */
+static void ITP_K(pack_b_patch_any)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
+{
+    ITP_K(run) runs[ITP_NR];
+    const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
+    int column[ITP_NR]; /* source column of each j for the tap column at hand */
+    for (int tap = 0; tap < taps; tap++) {
+        const int ty = tap / p->taps_x, tx = tap % p->taps_x;
+        for (int r = 0; r < count; r++)
+            for (int i = 0; i < runs[r].length; i++)
+                column[runs[r].at + i] = ITP_K(patch_source)(runs[r].x + i, tx, p->mul_x, p->base_x,
+                                                             p->step_x, p->div_x, p->width);
+        for (int k = (tap - k0 % taps + taps) % taps; k < kc; k += taps) {
+            const ptrdiff_t channel = (k0 + k) / taps * p->channel_stride;
+            float *to = out + (size_t)k * ITP_NR;
+            for (int j = n; j < ITP_NR; j++) to[j] = 0;
+            for (int r = 0; r < count; r++) {
+                const int sy = ITP_K(patch_source)(runs[r].y, ty, p->mul_y, p->base_y, p->step_y,
+                                                   p->div_y, p->height);
+                const float *row = runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
+                for (int j = runs[r].at; j < runs[r].at + runs[r].length; j++)
+                    to[j] = sy < 0 || column[j] < 0 ? 0 : row[column[j]];
+            }
+        }
+    }
+}
+
+/* The same matrix transposed: b[k][j], k = (image, y, x), j = (channel, tap row, tap column); only
+   for div 1. */
 static void ITP_K(pack_b_patch_t)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
 {
-    const int area = p->rows * p->columns, taps = p->taps_y * p->taps_x;
-    if (n < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
+    const int taps = p->taps_y * p->taps_x, area = p->rows * p->columns;
+    ptrdiff_t channel[ITP_NR];
+    int ty[ITP_NR], tx[ITP_NR];
+    for (int j = 0; j < n; j++) {
+        channel[j] = (j0 + j) / taps * p->channel_stride;
+        ty[j] = (j0 + j) % taps / p->taps_x;
+        tx[j] = (j0 + j) % p->taps_x;
+    }
+    memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
     for (int k = 0; k < kc;) {
-        const int image = (k0 + k) / area, pixel = (k0 + k) % area;
-        const int y = pixel / p->columns, x = pixel % p->columns;
-        const int length = p->columns - x < kc - k ? p->columns - x : kc - k;
-        const float *plane = p->x + image * p->image_stride;
+        ITP_K(run) r;
+        const int pixel = (k0 + k) % area;
+        r.image = p->x + (k0 + k) / area * p->image_stride;
+        r.y = pixel / p->columns;
+        r.x = pixel % p->columns;
+        r.at = k;
+        r.length = p->columns - r.x < kc - k ? p->columns - r.x : kc - k;
+        int low[ITP_TAPS], high[ITP_TAPS], start[ITP_TAPS];
+        for (int t = 0; t < p->taps_x && t < ITP_TAPS; t++)
+            ITP_K(patch_inside)(p, &r, t, low + t, high + t, start + t);
         for (int j = 0; j < n; j++) {
-            const int channel = (j0 + j) / taps, tap = (j0 + j) % taps;
-            const int sy = ITP_K(patch_source)(y, tap / p->taps_x, p->mul_y, p->base_y, p->step_y,
-                                               p->div_y, p->height);
-            float *to = out + (size_t)k * ITP_NR + j;
-            if (sy < 0) {
-                for (int t = 0; t < length; t++) to[t * ITP_NR] = 0;
-                continue;
-            }
-            const float *row = plane + channel * p->channel_stride + (ptrdiff_t)sy * p->width;
-            ITP_K(patch_row)(p, row, x, length, tap % p->taps_x, to, ITP_NR);
+            const int sy = r.y * p->mul_y + p->base_y + ty[j] * p->step_y;
+            int lo, hi, source;
+            if (sy < 0 || sy >= p->height) continue;
+            if (tx[j] < ITP_TAPS) lo = low[tx[j]], hi = high[tx[j]], source = start[tx[j]];
+            else ITP_K(patch_inside)(p, &r, tx[j], &lo, &hi, &source);
+            const float *from = r.image + channel[j] + (ptrdiff_t)sy * p->width + source;
+            float *to = out + (size_t)(k + lo) * ITP_NR + j;
+            for (int i = lo; i < hi; i++, to += ITP_NR, from += p->mul_x) *to = *from;
         }
-        k += length;
+        k += r.length;
     }
 }
 
@@ -168,6 +226,8 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
         const int columns = n - j < ITP_NR ? n - j : ITP_NR;
         if (!g->patch) ITP_K(pack_b_plain)(g, k0, kc, j0 + j, columns, out);
         else if (g->patch_transposed) ITP_K(pack_b_patch_t)(g->patch, k0, kc, j0 + j, columns, out);
+        else if (g->patch->div_x > 1 || g->patch->taps_x > ITP_TAPS || g->patch->taps_y > ITP_TAPS)
+            ITP_K(pack_b_patch_any)(g->patch, k0, kc, j0 + j, columns, out);
         else ITP_K(pack_b_patch)(g->patch, k0, kc, j0 + j, columns, out);
     }
 }
@@ -187,11 +247,10 @@ static inline void ITP_K(store_row)(const ITP_K(store) * s, int i, vf sum, float
     v_put(c + at, t, n);
 }
 
-/* m x n numbers of c from kc columns of a (strides ars, acs) and a panel of b. `nv`: vectors per row
-   that hold anything. Always inlined with constant nv and strides. */
-ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdiff_t acs,
-                            const float *b, const ITP_K(store) * s, float *c, ptrdiff_t ldc, int m,
-                            int n)
+/* m x n numbers of c from kc columns of a panel of a and a panel of b. `nv`: vectors per row that
+   hold anything; `rows`: rows worked on, m or more. Always inlined with constant nv and rows. */
+ITP_INLINE void ITP_K(tile)(int nv, int rows, int kc, const float *a, const float *b,
+                            const ITP_K(store) * s, float *c, ptrdiff_t ldc, int m, int n)
 {
 #define ITP_DECLARE(r) vf c##r##l = v_zero(), c##r##h = v_zero();
     V_ROWS(ITP_DECLARE)
@@ -199,19 +258,19 @@ ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdi
     for (int k = 0; k < kc; k++) {
         const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
 #define ITP_STEP(r)                                                                                \
-    {                                                                                              \
-        const vf ar = v_set(a[r * ars]);                                                           \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(a[r]);                                                                 \
         c##r##l = v_fma(ar, low, c##r##l);                                                         \
         if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
     }
         V_ROWS(ITP_STEP)
 #undef ITP_STEP
-        a += acs;
+        a += V_MR;
         b += ITP_NR;
     }
     const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
 #define ITP_STORE(r)                                                                               \
-    if (r < m) {                                                                                   \
+    if (r < rows && r < m) {                                                                       \
         ITP_K(store_row)(s, r, c##r##l, c + r * ldc, 0, n0);                                       \
         if (nv > 1 && n1 > 0) ITP_K(store_row)(s, r, c##r##h, c + r * ldc, V_WIDTH, n1);           \
     }
@@ -219,16 +278,33 @@ ITP_INLINE void ITP_K(tile)(int nv, int kc, const float *a, ptrdiff_t ars, ptrdi
 #undef ITP_STORE
 }
 
+/* Full tiles, those that end below two thirds of the rows, and those that end in the first vector. */
+#define ITP_FEW_ROWS (V_MR * 2 / 3)
+
 static void ITP_K(tile_wide)(int kc, const float *a, const float *b, const ITP_K(store) * s,
                              float *c, ptrdiff_t ldc, int m, int n)
 {
-    ITP_K(tile)(2, kc, a, 1, V_MR, b, s, c, ldc, m, n);
+    ITP_K(tile)(2, V_MR, kc, a, b, s, c, ldc, m, n);
+}
+
+static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
+                            ptrdiff_t ldc, int m, int n)
+{
+    ITP_K(tile)(2, ITP_FEW_ROWS, kc, a, b, s, c, ldc, m, n);
 }
 
 static void ITP_K(tile_narrow)(int kc, const float *a, const float *b, const ITP_K(store) * s,
                                float *c, ptrdiff_t ldc, int m, int n)
 {
-    ITP_K(tile)(1, kc, a, 1, V_MR, b, s, c, ldc, m, n);
+    ITP_K(tile)(1, V_MR, kc, a, b, s, c, ldc, m, n);
+}
+
+static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
+                            ptrdiff_t ldc, int m, int n)
+{
+    if (n <= V_WIDTH) ITP_K(tile_narrow)(kc, a, b, s, c, ldc, m, n);
+    else if (m <= ITP_FEW_ROWS) ITP_K(tile_low)(kc, a, b, s, c, ldc, m, n);
+    else ITP_K(tile_wide)(kc, a, b, s, c, ldc, m, n);
 }
 
 /* A tile whose columns lie in more than one image: through a dense copy. */
@@ -238,7 +314,7 @@ static void ITP_K(tile_split)(const itp_gemm *g, int kc, const float *a, const f
     float c[V_MR * ITP_NR];
     for (int pass = 0; pass < 2; pass++) { /* gather what is there, then scatter */
         if (pass == 0 && s->beta == 0) continue;
-        if (pass == 1) ITP_K(tile_wide)(kc, a, b, s, c, ITP_NR, m, n);
+        if (pass == 1) ITP_K(tile_any)(kc, a, b, s, c, ITP_NR, m, n);
         for (int t = 0; t < n;) {
             const int segment = (j + t) / g->c_segment, at = (j + t) % g->c_segment;
             const int run = g->c_segment - at < n - t ? g->c_segment - at : n - t;
@@ -287,8 +363,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         } else {
                             c += j;
                         }
-                        if (n > V_WIDTH) ITP_K(tile_wide)(kc, a, b, &s, c, g->c_rs, m, n);
-                        else ITP_K(tile_narrow)(kc, a, b, &s, c, g->c_rs, m, n);
+                        ITP_K(tile_any)(kc, a, b, &s, c, g->c_rs, m, n);
                     }
                 }
             }
@@ -297,3 +372,5 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
+#undef ITP_TAPS
+#undef ITP_FEW_ROWS

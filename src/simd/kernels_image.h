@@ -56,20 +56,65 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
                                                   dy + (ptrdiff_t)oy * g->columns + lo);)
 }
 
+/* Largest number of each window: over the rows first, then along them. Windows wider than the row of
+   scratch go tap by tap. */
 static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
 {
+    enum { most = 1024 };
+    float row[most];
     const size_t n = (size_t)g->rows * (size_t)g->columns;
-    for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
-    ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+    if (g->width > most) {
+        for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
+        ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                   g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+        return;
+    }
+    for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
+        bool any = false;
+        for (int ty = 0; ty < g->taps_y; ty++) {
+            const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
+            if (sy < 0 || sy >= g->height) continue;
+            const float *from = x + (ptrdiff_t)sy * g->width;
+            if (any) ITP_K(max_into)((size_t)g->width, from, 1, row);
+            else memcpy(row, from, (size_t)g->width * sizeof *row);
+            any = true;
+        }
+        if (g->taps_x == 2 && g->stride_x == 2 && g->pad_x == 0 && g->dilation_x == 1 &&
+            2 * g->columns <= g->width) {
+            for (int i = 0; i < g->columns; i++)
+                y[i] = row[2 * i] > row[2 * i + 1] ? row[2 * i] : row[2 * i + 1];
+            continue;
+        }
+        for (int i = 0; i < g->columns; i++) {
+            float top = -(float)INFINITY;
+            for (int tx = 0; tx < g->taps_x; tx++) {
+                const int sx = i * g->stride_x + tx * g->dilation_x - g->pad_x;
+                if (sx >= 0 && sx < g->width) top = row[sx] > top ? row[sx] : top;
+            }
+            y[i] = top;
+        }
+    }
 }
 
 /* dx += dy at the first largest source of each window */
 static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
 {
+    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 && g->dilation_x == 1 &&
+                       g->pad_y == 0 && g->pad_x == 0 &&
+                       (g->rows - 1) * g->stride_y + 2 <= g->height &&
+                       (g->columns - 1) * g->stride_x + 2 <= g->width;
     for (int oy = 0; oy < g->rows; oy++)
         for (int ox = 0; ox < g->columns; ox++) {
+            const float d = dy[(ptrdiff_t)oy * g->columns + ox];
             ptrdiff_t best = -1;
+            if (pairs) { /* no branches: which source is largest cannot be foretold */
+                const ptrdiff_t at = (ptrdiff_t)oy * g->stride_y * g->width + ox * g->stride_x;
+                const ptrdiff_t below = at + g->width;
+                const ptrdiff_t top = x[at + 1] > x[at] ? at + 1 : at;
+                const ptrdiff_t low = x[below + 1] > x[below] ? below + 1 : below;
+                dx[x[low] > x[top] ? low : top] += d;
+                continue;
+            }
             for (int ty = 0; ty < g->taps_y; ty++) {
                 const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
                 if (sy < 0 || sy >= g->height) continue;
@@ -80,7 +125,7 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
                     if (best < 0 || x[at] > x[best]) best = at;
                 }
             }
-            if (best >= 0) dx[best] += dy[(ptrdiff_t)oy * g->columns + ox];
+            if (best >= 0) dx[best] += d;
         }
 }
 

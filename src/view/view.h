@@ -1,4 +1,4 @@
-/* ---- view: colour maps, pictures, charts, panels, reports ------------------------------------ */
+/* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
 /* The top layer: draws plain arrays and knows no method. Pictures are RGB, 8 bits a channel;
    colours are 0xRRGGBB. Numbers that are NaN or infinite are left out of charts, never an error.
@@ -408,6 +408,84 @@ INTERP_API void interp_report_free(interp_report *report);
 /* Finishes the page, writes it to `path` and frees the report, also on errors.
    Errors: the first one met on the way, IO. Test: report_is_one_whole_page. */
 INTERP_API interp_status interp_report_end(interp_report *report, const char *path);
+#endif
+
+#ifndef INTERP_NO_STDIO
+/* ---- TensorBoard: event files and folders for its embedding projector */
+
+/* A run being written: one event file, which TensorBoard may follow meanwhile. */
+typedef struct interp_tensorboard interp_tensorboard;
+
+/* Options of interp_tensorboard_open. */
+typedef struct interp_tensorboard_desc {
+    double wall_time; /* 0: the clock; else seconds since 1970, see interp_tensorboard_time */
+    const char *host; /* NULL: "interp"; a part of the file name */
+    int pid;          /* 0: 1; a part of the file name */
+} interp_tensorboard_desc;
+
+/* Begins a new event file events.out.tfevents.TIME.HOST.PID.UID in folder `dir`, which is made when
+   it is not there (on POSIX). UID is the first number that is free, so that no file is ever
+   overwritten. desc: NULL takes every default. Errors: BAD_ARGUMENT, IO, NO_MEMORY. Test:
+   event_files_never_overwrite_each_other. */
+INTERP_API interp_status interp_tensorboard_open(interp_ctx *ctx, const char *dir,
+                                                 const interp_tensorboard_desc *desc,
+                                                 interp_tensorboard **out);
+
+/* Sets the time of the records to come, in seconds since 1970; 0: the clock. */
+INTERP_API void interp_tensorboard_time(interp_tensorboard *tb, double wall_time);
+
+/* Adds a number to the curve `tag`. Errors of all these calls: BAD_ARGUMENT, IO (the file then takes
+   no more records), NO_MEMORY; each adds one whole record or none. Tests:
+   records_equal_the_reference_bytes, records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_scalar(interp_tensorboard *tb, const char *tag,
+                                                   int64_t step, float value);
+
+/* Adds images[n] of one size under `tag`. TensorBoard shows at most 10 steps of a tag unless it is
+   started with --samples_per_plugin images=100. Test: records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_image(interp_tensorboard *tb, const char *tag,
+                                                  int64_t step, const interp_image *images, int n);
+
+/* Adds the distribution of x[n]. bins: 0: 30; at most 4096. Numbers that are not finite are left
+   out. Test: records_read_back_as_written. */
+INTERP_API interp_status interp_tensorboard_histogram(interp_tensorboard *tb, const char *tag,
+                                                      int64_t step, const float *x, size_t n,
+                                                      int bins);
+
+/* Adds a text, which TensorBoard reads as Markdown. */
+INTERP_API interp_status interp_tensorboard_text(interp_tensorboard *tb, const char *tag,
+                                                 int64_t step, const char *text);
+
+/* Frees a run; every record is in the file already. NULL is allowed. */
+INTERP_API void interp_tensorboard_close(interp_tensorboard *tb);
+
+/* What is known of every point: one column of metadata, from the first array that is given. */
+typedef struct interp_projector_column {
+    const char *name;               /* needed when there are several columns */
+    const char *const *texts;       /* [n]; NULL: `classes` */
+    const int32_t *classes;         /* [n]; NULL: `values` */
+    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
+    const float *values;            /* [n] */
+} interp_projector_column;
+
+/* Options of interp_projector_write. */
+typedef struct interp_projector_desc {
+    const char *name; /* NULL: "embedding" */
+    const float *x;   /* needed; [n,d], finite */
+    int n, d;         /* needed, from 1; points and their dimensions */
+    const interp_projector_column *columns; /* NULL: none; to colour and label points by */
+    int n_columns;                          /* 0: none */
+    const float *images;         /* NULL: none; [n,channels,height,width], shown for the points */
+    int channels, height, width; /* 0: 1; of an image; 3 channels are colour */
+    interp_colormap colormap;    /* 0: gray; for images without colour */
+    float image_min, image_max;  /* equal: 0..1 or 0..255 when all lie so, else their range */
+} interp_projector_desc;
+
+/* Writes tensors.tsv, metadata.tsv, sprite.png (a square mosaic of at most 8192 pixels a side, for
+   which thumbnails are shrunk) and, last, projector_config.pbtxt to folder `dir`, which is made when
+   it is not there (on POSIX). Errors: BAD_ARGUMENT, NOT_FINITE names the point, IO, NO_MEMORY.
+   Tests: projector_folder_parses_back, sprites_shrink_to_the_largest_texture. */
+INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir,
+                                                const interp_projector_desc *desc);
 #endif
 
 #ifdef __cplusplus

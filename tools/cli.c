@@ -1,0 +1,471 @@
+/* Options, errors, progress, files: what every command needs. */
+#include "cli.h"
+
+#include "../examples/data/digits.h"
+#include "../examples/data/iris.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- errors */
+
+static void print_error(const char *format, va_list args)
+{
+    fputs("interp: error: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+int cli_fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_error(format, args);
+    va_end(args);
+    return CLI_FAILED;
+}
+
+int cli_usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_error(format, args);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+int cli_fail_ctx(const cli *c)
+{
+    return cli_fail("%s", interp_error(c->ctx));
+}
+
+void cli_say(const cli *c, const char *format, ...)
+{
+    if (c->quiet) return;
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+/* ---- progress and Ctrl-C */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* The bar on a terminal; `user` is the cli. */
+typedef struct bar {
+    const char *stage;
+    double start, drawn;
+    bool shown;
+} bar;
+
+static double now(void)
+{
+    struct timespec t;
+    return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
+}
+
+static void bar_end(bar *b)
+{
+    if (b->shown) fputs("\r\033[K", stderr);
+    b->shown = false;
+}
+
+static bar progress_bar;
+
+static int on_progress(const interp_progress *p, void *user)
+{
+    const cli *c = (const cli *)user;
+    bar *b = &progress_bar;
+    if (interrupted) {
+        bar_end(b);
+        return 1;
+    }
+    if (c->quiet || !isatty(2)) return 0;
+    const double t = now();
+    if (b->stage != p->stage || p->done < 1) b->stage = p->stage, b->start = t, b->drawn = 0;
+    if (p->done >= p->total) {
+        bar_end(b);
+        return 0;
+    }
+    if (t - b->drawn < 0.1) return 0;
+    b->drawn = t;
+    b->shown = true;
+    const double rate = p->done / (t - b->start + 1e-9), left = (p->total - p->done) / (rate + 1e-9);
+    const int width = 30, full = p->total > 0 ? (int)(width * p->done / p->total) : 0;
+    fprintf(stderr, "\r%-18s [", p->stage);
+    for (int i = 0; i < width; i++) fputc(i < full ? '#' : '.', stderr);
+    fprintf(stderr, "] %3.0f%%  %.0f/s  %.0f s left", 100 * p->done / p->total, rate, left);
+    if (!isnan(p->value)) fprintf(stderr, "  loss %.4f", p->value);
+    fputs("\033[K", stderr);
+    return 0;
+}
+
+static void on_log(interp_status level, const char *text, void *user)
+{
+    (void)level;
+    bar_end(&progress_bar);
+    cli_say((const cli *)user, "interp: %s", text);
+}
+
+/* ---- options */
+
+static const cli_option common[] = {
+    {"-o", "PATH", "where results go"},
+    {"--threads", "N", "threads to use (0: all cores)"},
+    {"--isa", "NAME", "auto, scalar, avx2, avx512 or neon"},
+    {"--seed", "N", "seed of every random choice (0)"},
+    {"--memory", "SIZE", "most bytes of workspace, like 64M (no limit)"},
+    {"--quiet", NULL, "say nothing but errors"},
+    {"--json", NULL, "a machine-readable summary on stdout"},
+    {"--help", NULL, "this text"},
+    {NULL, NULL, NULL}};
+
+static const cli_option *find_option(const cli_command *command, const char *name)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (const cli_option *o = pass ? common : command->options; o->name; o++)
+            if (!strcmp(o->name, name)) return o;
+    return NULL;
+}
+
+static void print_options(const cli_option *o)
+{
+    for (; o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        printf("  %-28s %s\n", left, o->help);
+    }
+}
+
+void cli_help(const cli_command *command)
+{
+    printf("interp %s %s\n%s\n\n", command->name, command->arguments, command->summary);
+    print_options(command->options);
+    puts("");
+    print_options(common);
+}
+
+static int parse_size(const char *text, size_t *out)
+{
+    char *end;
+    errno = 0;
+    const double n = strtod(text, &end);
+    double unit = 1;
+    switch (*end) {
+    case 'k': case 'K': unit = 1024, end++; break;
+    case 'm': case 'M': unit = 1024.0 * 1024, end++; break;
+    case 'g': case 'G': unit = 1024.0 * 1024 * 1024, end++; break;
+    default: break;
+    }
+    if (*end == 'B' || *end == 'b') end++;
+    if (end == text || *end || !(n * unit >= 1) || n * unit > 1e18) return CLI_USAGE;
+    *out = (size_t)(n * unit);
+    return CLI_DONE;
+}
+
+static int parse_arguments(cli *c, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        char *a = argv[i];
+        if (a[0] != '-' || !a[1]) {
+            if (c->n_positional == CLI_MOST) return cli_usage("too many arguments");
+            c->positional[c->n_positional++] = a;
+            continue;
+        }
+        char *equals = a[1] == '-' ? strchr(a, '=') : NULL;
+        if (equals) *equals = 0;
+        const cli_option *o = find_option(c->command, a);
+        if (!o)
+            return cli_usage("%s: unknown option; see `interp help %s`", a, c->command->name);
+        if (c->n_options == CLI_MOST) return cli_usage("too many options");
+        const char *value = "";
+        if (o->value) {
+            if (equals) value = equals + 1;
+            else if (i + 1 < argc) value = argv[++i];
+            else return cli_usage("%s: its value %s is missing", a, o->value);
+        } else if (equals) {
+            return cli_usage("%s takes no value", a);
+        }
+        c->names[c->n_options] = o->name;
+        c->values[c->n_options++] = value;
+    }
+    if (c->n_positional != c->command->positionals)
+        return cli_usage("%s: %d argument%s instead of %d; usage: interp %s %s", c->command->name,
+                         c->n_positional, c->n_positional == 1 ? "" : "s", c->command->positionals,
+                         c->command->name, c->command->arguments);
+    return CLI_DONE;
+}
+
+const char *cli_get_nth(const cli *c, const char *name, int i)
+{
+    for (int k = 0; k < c->n_options; k++)
+        if (!strcmp(c->names[k], name) && i-- == 0) return c->values[k];
+    return NULL;
+}
+
+const char *cli_get(const cli *c, const char *name)
+{
+    const char *last = NULL;
+    for (int k = 0; k < c->n_options; k++)
+        if (!strcmp(c->names[k], name)) last = c->values[k];
+    return last;
+}
+
+bool cli_has(const cli *c, const char *name)
+{
+    return cli_get(c, name) != NULL;
+}
+
+bool cli_parse_double(const char *text, double *out)
+{
+    char *end;
+    const double v = strtod(text, &end);
+    if (end == text || *end) return false;
+    *out = v;
+    return true;
+}
+
+int cli_float(const cli *c, const char *name, double low, double high, float *out)
+{
+    const char *text = cli_get(c, name);
+    double v;
+    if (!text) return CLI_DONE;
+    if (!cli_parse_double(text, &v) || !(v >= low && v <= high))
+        return cli_usage("%s %s: give a number from %g to %g", name, text, low, high);
+    *out = (float)v;
+    return CLI_DONE;
+}
+
+int cli_int(const cli *c, const char *name, int low, int high, int *out)
+{
+    const char *text = cli_get(c, name);
+    double v;
+    if (!text) return CLI_DONE;
+    if (!cli_parse_double(text, &v) || v != floor(v) || !(v >= low && v <= high))
+        return cli_usage("%s %s: give a whole number from %d to %d", name, text, low, high);
+    *out = (int)v;
+    return CLI_DONE;
+}
+
+int cli_open(cli *c, const cli_command *command, int argc, char **argv)
+{
+    memset(c, 0, sizeof *c);
+    c->command = command;
+    int code = parse_arguments(c, argc, argv);
+    if (code) return code;
+    interp_desc d;
+    memset(&d, 0, sizeof d);
+    code = cli_int(c, "--threads", 0, 256, &d.threads);
+    if (code) return code;
+    if (cli_has(c, "--seed")) {
+        char *end;
+        const char *text = cli_get(c, "--seed");
+        errno = 0;
+        c->seed = strtoull(text, &end, 10);
+        if (end == text || *end || errno || *text == '-')
+            return cli_usage("--seed %s: give a whole number from 0", text);
+    }
+    if (cli_has(c, "--memory") && parse_size(cli_get(c, "--memory"), &c->memory))
+        return cli_usage("--memory %s: give a size like 512K, 64M or 2G", cli_get(c, "--memory"));
+    c->quiet = cli_has(c, "--quiet");
+    c->json = cli_has(c, "--json");
+    d.seed = c->seed;
+    d.isa = cli_get(c, "--isa");
+    d.progress = on_progress;
+    d.log = on_log;
+    d.user = c;
+    signal(SIGINT, on_interrupt);
+    c->ctx = interp_open(&d);
+    if (!c->ctx)
+        return d.isa ? cli_usage("--isa %s: this machine and build do not have it", d.isa)
+                     : cli_fail("the context could not be opened: out of memory, or INTERP_ISA names an "
+                                "instruction set this machine does not have");
+    return CLI_DONE;
+}
+
+void cli_close(cli *c)
+{
+    bar_end(&progress_bar);
+    interp_close(c->ctx);
+    c->ctx = NULL;
+}
+
+void cli_limit_memory(cli *c)
+{
+    if (c->memory) interp_memory_set_limit(c->ctx, interp_memory_read(c->ctx).used + c->memory);
+}
+
+/* ---- files */
+
+int cli_make_folder(const char *path)
+{
+    char part[1024];
+    const size_t n = strlen(path);
+    if (n == 0 || n >= sizeof part) return cli_fail("-o %s: no folder can have that name", path);
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i]) continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (mkdir(part, 0777) && errno != EEXIST)
+            return cli_fail("%s: the folder could not be made: %s", part, strerror(errno));
+    }
+    struct stat info;
+    if (stat(path, &info) || !S_ISDIR(info.st_mode)) return cli_fail("%s: this is not a folder", path);
+    return CLI_DONE;
+}
+
+const char *cli_path(char out[1024], const char *folder, const char *name)
+{
+    snprintf(out, 1024, "%s/%s", folder, name);
+    return out;
+}
+
+int cli_write_text(const char *path, const char *text, size_t n)
+{
+    char part[1100];
+    snprintf(part, sizeof part, "%s.part~", path);
+    FILE *f = fopen(part, "wb");
+    bool ok = f && (n == 0 || fwrite(text, 1, n, f) == n);
+    if (f && fclose(f)) ok = false;
+    if (ok && rename(part, path)) ok = false;
+    if (ok) return CLI_DONE;
+    const int code = cli_fail("%s: could not be written: %s", path, strerror(errno));
+    if (f) remove(part);
+    return code;
+}
+
+int cli_write_image(cli *c, interp_image *image, const char *path)
+{
+    const interp_status status = interp_image_write(c->ctx, image, path);
+    interp_image_free(c->ctx, image);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
+
+/* ---- text */
+
+void cli_add(cli_text *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0) t->failed = true;
+    if (t->failed) return;
+    if (t->n + (size_t)n + 1 > t->capacity) {
+        const size_t want = (t->n + (size_t)n + 1) * 2;
+        char *p = (char *)realloc(t->data, want);
+        if (!p) {
+            t->failed = true;
+            return;
+        }
+        t->data = p;
+        t->capacity = want;
+    }
+    va_start(args, format);
+    vsnprintf(t->data + t->n, (size_t)n + 1, format, args);
+    va_end(args);
+    t->n += (size_t)n;
+}
+
+void cli_add_json(cli_text *t, const char *s)
+{
+    cli_add(t, "\"");
+    for (; *s; s++) {
+        const unsigned char ch = (unsigned char)*s;
+        if (ch == '"' || ch == '\\') cli_add(t, "\\%c", ch);
+        else if (ch < 32) cli_add(t, "\\u%04x", ch);
+        else cli_add(t, "%c", ch);
+    }
+    cli_add(t, "\"");
+}
+
+void cli_add_number(cli_text *t, double x, bool json)
+{
+    if (json && !isfinite(x)) cli_add(t, "null");
+    else if (isnan(x)) cli_add(t, "nan");
+    else cli_add(t, "%.9g", x);
+}
+
+int cli_text_write(cli_text *t, const char *path)
+{
+    const int code = t->failed ? cli_fail("%s: out of memory", path)
+                               : cli_write_text(path, t->data ? t->data : "", t->n);
+    free(t->data);
+    memset(t, 0, sizeof *t);
+    return code;
+}
+
+int cli_text_print(cli_text *t)
+{
+    int code = CLI_DONE;
+    if (t->failed) code = cli_fail("out of memory");
+    else if (fwrite(t->data, 1, t->n, stdout) != t->n || fflush(stdout))
+        code = cli_fail("standard output could not be written: %s", strerror(errno));
+    free(t->data);
+    memset(t, 0, sizeof *t);
+    return code;
+}
+
+/* ---- data */
+
+int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *test)
+{
+    interp_dataset all;
+    if (!spec) return cli_usage("--data is missing: digits, iris, idx:DIR, csv:FILE, folder:DIR ...");
+    const bool digits = !strcmp(spec, "digits"), iris = !strcmp(spec, "iris");
+    if (!digits && !iris)
+        return interp_data_open(c->ctx, spec, c->seed, train, test) ? cli_fail_ctx(c) : CLI_DONE;
+    if (digits ? digits_open(c->ctx, &all) : iris_open(c->ctx, &all)) return cli_fail_ctx(c);
+    const interp_status status = interp_dataset_split(c->ctx, &all, 0.2, c->seed, train, test);
+    interp_dataset_free(c->ctx, &all);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
+
+int cli_array(cli *c, const char *spec, interp_array *array)
+{
+    if (interp_array_read(c->ctx, spec, array) || interp_array_to_f32(c->ctx, array))
+        return cli_fail_ctx(c);
+    return CLI_DONE;
+}
+
+static void shape_text(const interp_shape *s, char out[128])
+{
+    size_t at = (size_t)snprintf(out, 128, "[");
+    for (int i = 0; i < s->rank && at < 110; i++)
+        at += (size_t)snprintf(out + at, 128 - at, "%s%d", i ? "," : "", s->dim[i]);
+    snprintf(out + at, 128 - at, "]");
+}
+
+int cli_samples(const char *what, const interp_array *array, const interp_shape *sample)
+{
+    const interp_shape *s = &array->shape;
+    char got[128], want[128];
+    const int extra = s->rank - sample->rank;
+    bool fits = extra == 0 || extra == 1;
+    for (int i = 0; fits && i < sample->rank; i++) fits = s->dim[i + extra] == sample->dim[i];
+    if (fits && (extra == 0 || s->dim[0] > 0)) return extra ? s->dim[0] : 1;
+    shape_text(s, got);
+    shape_text(sample, want);
+    cli_fail("%s: its shape is %s but one sample is %s; give [n,%s", what, got, want, want + 1);
+    return -1;
+}
+
+bool cli_is_image(const interp_shape *s)
+{
+    return s->rank == 3 && (s->dim[0] == 1 || s->dim[0] == 3) && s->dim[1] > 1 && s->dim[2] > 1;
+}

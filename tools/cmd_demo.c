@@ -1,0 +1,242 @@
+/* interp demo: the whole tour on the built-in digits, and a report of it. */
+#include "cli.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+static const cli_option options[] = {{NULL, NULL, NULL}};
+
+enum { SHOWN = 10 }; /* digits in the pictures */
+
+/* A call of another command on the same context. */
+static cli sub_call(const cli *c, const cli_command *command)
+{
+    cli s = *c;
+    s.command = command;
+    s.n_options = 0;
+    s.n_positional = 0;
+    s.json = false;
+    s.quiet = true;
+    return s;
+}
+
+static void add_option(cli *s, const char *name, const char *value)
+{
+    s->names[s->n_options] = name;
+    s->values[s->n_options++] = value;
+}
+
+/* What the report needs to know. */
+typedef struct tour {
+    const char *folder;
+    interp_dataset train, test;
+    train_outcome cnn, mlp;
+    double seconds;
+} tour;
+
+static double now(void)
+{
+    struct timespec t;
+    return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
+}
+
+static int train_one(cli *c, const tour *t, const char *name, const char *arch, train_outcome *outcome)
+{
+    char folder[1024];
+    cli s = sub_call(c, &cmd_train);
+    add_option(&s, "--data", "digits");
+    add_option(&s, "--arch", arch);
+    const int code = train_run(&s, cli_path(folder, t->folder, name), outcome);
+    if (!code)
+        cli_say(c, "%-4s test accuracy %.2f %%, %d epochs in %.1f s", name, 100 * outcome->test_accuracy,
+                outcome->epochs, outcome->seconds);
+    return code;
+}
+
+/* The first test sample of each class. */
+static int write_samples(cli *c, const tour *t, const char *path)
+{
+    const size_t size = interp_shape_size(&t->test.shape);
+    float *x = (float *)interp_alloc(c->ctx, SHOWN * size * sizeof *x);
+    if (!x) return cli_fail_ctx(c);
+    for (int k = 0; k < SHOWN; k++) {
+        int i = 0;
+        while (i + 1 < t->test.n && t->test.y[i] != k) i++;
+        memcpy(x + (size_t)k * size, t->test.x + (size_t)i * size, size * sizeof *x);
+    }
+    const interp_shape *s = &t->test.shape;
+    const interp_shape all = {4, {SHOWN, s->dim[0], s->dim[1], s->dim[2], 1, 1, 1, 1}};
+    const interp_status status = interp_npy_write_f32(c->ctx, path, x, &all);
+    interp_free(c->ctx, x);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
+
+static int attribute_samples(cli *c, const tour *t, const char *folder)
+{
+    char model[1024], input[1024];
+    cli s = sub_call(c, &cmd_attribute);
+    int code = cli_make_folder(folder);
+    if (!code) code = write_samples(c, t, cli_path(input, folder, "inputs.npy"));
+    if (code) return code;
+    s.positional[s.n_positional++] = cli_path(model, t->folder, "cnn/model.onnx");
+    add_option(&s, "--input", input);
+    add_option(&s, "--method", "all");
+    add_option(&s, "-o", folder);
+    code = cmd_attribute.run(&s);
+    if (!code) cli_say(c, "attributions of %d digits by %d methods", SHOWN, (int)INTERP_METHOD_COUNT);
+    return code;
+}
+
+/* Inputs and every method's attributions in one picture, a row each. */
+static int draw_methods(cli *c, const char *folder)
+{
+    enum { rows = INTERP_METHOD_COUNT + 1 };
+    char path[1024], name[96];
+    interp_array arrays[rows];
+    interp_panel_cell cells[rows * SHOWN];
+    const char *labels[rows];
+    interp_panel_desc d;
+    interp_image image;
+    memset(cells, 0, sizeof cells);
+    memset(&d, 0, sizeof d);
+    for (int r = 0; r < rows; r++) {
+        labels[r] = r ? interp_method_name((interp_method)(r - 1)) : "input";
+        snprintf(name, sizeof name, "%s.npy", r ? labels[r] : "inputs");
+        if (interp_npy_read(c->ctx, cli_path(path, folder, name), &arrays[r])) return cli_fail_ctx(c);
+        const interp_shape *s = &arrays[r].shape;
+        const size_t size = (size_t)s->dim[1] * (size_t)s->dim[2] * (size_t)s->dim[3];
+        const bool positive = r == 1 + INTERP_SALIENCY || r >= 1 + INTERP_SMOOTH_GRAD_SQ;
+        for (int i = 0; i < SHOWN; i++) {
+            interp_panel_cell *cell = &cells[r * SHOWN + i];
+            cell->values = (const float *)arrays[r].data + (size_t)i * size;
+            cell->channels = s->dim[1], cell->height = s->dim[2], cell->width = s->dim[3];
+            if (r) cell->colormap = positive ? INTERP_COLORMAP_VIRIDIS : INTERP_COLORMAP_RD_WH_GN;
+        }
+    }
+    d.title = "Attributions of the predicted class";
+    d.cells = cells;
+    d.rows = rows, d.cols = SHOWN;
+    d.row_labels = labels;
+    const interp_status status = interp_panel_draw(c->ctx, &d, &image);
+    for (int r = 0; r < rows; r++) interp_array_free(c->ctx, &arrays[r]);
+    if (status) return cli_fail_ctx(c);
+    return cli_write_image(c, &image, cli_path(path, folder, "methods.png"));
+}
+
+static int inspect_model(cli *c, tour *t)
+{
+    char model[1024], folder[1024];
+    interp_net *net;
+    cli s = sub_call(c, &cmd_inspect);
+    if (interp_onnx_load(c->ctx, cli_path(model, t->folder, "cnn/model.onnx"), &net))
+        return cli_fail_ctx(c);
+    const int code = inspect_run(&s, net, &t->train, &t->test, cli_path(folder, t->folder, "inspect"));
+    interp_net_free(net);
+    if (!code) cli_say(c, "confusion, saliency panels, canonical inputs, features and embedding");
+    return code;
+}
+
+/* ---- the report */
+
+static void report_training(interp_report *r, const tour *t)
+{
+    static const char *const header[] = {"network", "test accuracy", "validation accuracy",
+                                         "training accuracy", "epochs", "seconds"};
+    char text[2][6][32];
+    const char *cells[12];
+    const train_outcome *o[2] = {&t->cnn, &t->mlp};
+    for (int i = 0; i < 2; i++) {
+        snprintf(text[i][0], 32, "%s", i ? "mlp:64-128-64-10" : "cnn");
+        snprintf(text[i][1], 32, "%.2f %%", 100 * o[i]->test_accuracy);
+        snprintf(text[i][2], 32, "%.2f %%", 100 * o[i]->val_accuracy);
+        snprintf(text[i][3], 32, "%.2f %%", 100 * o[i]->train_accuracy);
+        snprintf(text[i][4], 32, "%d", o[i]->epochs);
+        snprintf(text[i][5], 32, "%.1f", o[i]->seconds);
+        for (int k = 0; k < 6; k++) cells[i * 6 + k] = text[i][k];
+    }
+    interp_report_section(r, "How good it is",
+                          "1797 real handwritten digits of 8x8 pixels. A fifth of every class was set "
+                          "aside before anything else and never seen in training; a tenth of the rest "
+                          "chose the best epoch.");
+    interp_report_table(r, header, 6, cells, 2);
+    interp_report_picture(r, "Training of the convolutional network", "cnn/history.png");
+    interp_report_picture(r, "Confusion matrix on the test digits: rows are the truth",
+                          "cnn/confusion.png");
+}
+
+static int write_report(cli *c, const tour *t)
+{
+    char path[1024], subtitle[160];
+    interp_report *r;
+    const time_t clock = time(NULL);
+    char day[32] = "";
+    const struct tm *date = gmtime(&clock);
+    if (date) strftime(day, sizeof day, "%Y-%m-%d", date);
+    snprintf(subtitle, sizeof subtitle, "interp.h %s, %s, %s, %d thread%s, the whole tour in %.0f s",
+             interp_version(), day, interp_isa(c->ctx), interp_threads(c->ctx),
+             interp_threads(c->ctx) > 1 ? "s" : "", t->seconds);
+    if (interp_report_begin(c->ctx, "A network that reads digits, explained", subtitle, &r))
+        return cli_fail_ctx(c);
+    report_training(r, t);
+    interp_report_section(r, "What it looks at",
+                          "One test digit of each class. The gradient of the predicted class at a black "
+                          "picture (baseline) and at the digit (saliency), their difference (delta), and "
+                          "the difference times the digit (overlay).");
+    interp_report_picture(r, "Source, baseline, saliency, delta, overlay", "inspect/saliency.png");
+    interp_report_section(r, "Which pixels decide",
+                          "Every attribution method on the same ten digits. Green pixels speak for the "
+                          "predicted class, red ones against it; integrated gradients add up to the "
+                          "output's difference from the baseline.");
+    interp_report_picture(r, "Methods compared", "attribution/methods.png");
+    interp_report_section(r, "What it takes for each digit",
+                          "Inputs grown from faint noise until the network is as sure as it can be, and "
+                          "the probability they reach.");
+    interp_report_picture(r, "Canonical inputs", "inspect/canonical.png");
+    interp_report_section(r, "What it has learned",
+                          "The filters of the first layer, and where the test digits lie in the numbers "
+                          "that the last layer reads.");
+    interp_report_picture(r, "Filters", "inspect/features.png");
+    interp_report_picture(r, "Embedding", "inspect/embedding.png");
+    interp_report_section(r, "Files", NULL);
+    static const char *const files[][2] = {
+        {"cnn/model.onnx", "the network; any ONNX runtime loads it"},
+        {"cnn/best.onnx", "the epoch with the best validation loss"},
+        {"cnn/history.csv", "loss and accuracy of every epoch"},
+        {"cnn/confusion.csv", "counts, precision, recall and F1"},
+        {"attribution/summary.csv", "outputs, completeness residuals, passes and time of every method"},
+        {"attribution/integrated_gradients.npy", "one of the attribution arrays, [10,1,8,8]"},
+        {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
+        {"inspect/embedding.npy", "the two principal components of every test digit"}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        interp_report_file(r, files[i][0], files[i][1]);
+    if (interp_report_end(r, cli_path(path, t->folder, "report.html"))) return cli_fail_ctx(c);
+    return CLI_DONE;
+}
+
+static int run(cli *c)
+{
+    char folder[1024];
+    tour t;
+    const double start = now();
+    memset(&t, 0, sizeof t);
+    t.folder = cli_get(c, "-o") ? cli_get(c, "-o") : "out";
+    int code = cli_make_folder(t.folder);
+    if (!code) code = cli_data(c, "digits", &t.train, &t.test);
+    if (!code) code = train_one(c, &t, "cnn", "cnn", &t.cnn);
+    if (!code) code = train_one(c, &t, "mlp", "mlp:64-128-64-10", &t.mlp);
+    if (!code) code = inspect_model(c, &t);
+    if (!code) code = attribute_samples(c, &t, cli_path(folder, t.folder, "attribution"));
+    if (!code) code = draw_methods(c, folder);
+    t.seconds = now() - start;
+    if (!code) code = write_report(c, &t);
+    if (code) return code;
+    cli_say(c, "open %s/report.html  (%.1f s)", t.folder, t.seconds);
+    if (c->json)
+        printf("{\"cnn_test_accuracy\":%.6g,\"mlp_test_accuracy\":%.6g,\"seconds\":%.3f}\n",
+               t.cnn.test_accuracy, t.mlp.test_accuracy, t.seconds);
+    return CLI_DONE;
+}
+
+const cli_command cmd_demo = {"demo",  "[-o out]", "the whole tour on built-in digits in about a minute", 0,
+                              options, run};
