@@ -51,7 +51,7 @@ int main(void)
     float logit[N]; /* [N,1] */
     if (interp_predict(net, x, N, logit)) return die(ctx);
     for (int i = 0; i < N; i++)
-        printf("%g xor %g = %.3f\n", x[2 * i], x[2 * i + 1], 1 / (1 + exp(-logit[i])));
+        printf("%g xor %g = %.4f\n", x[2 * i], x[2 * i + 1], 1 / (1 + exp(-logit[i])));
     interp_close(ctx); /* frees the network and the trainer as well */
     return 0;
 }

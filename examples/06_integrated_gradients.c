@@ -2,10 +2,14 @@
 
      cc -O2 -I. examples/06_integrated_gradients.c -o ig -lm -pthread && ./ig
 
-   Needs the model that 02_train_digits saves. The attributions of an exact integral sum to the
-   difference of the scores of digit and empty picture. Prints how far off each rule is in the mean
-   of ten digits, and that memory does not grow with the number of steps; writes the attributions
-   as heat maps to out/06_integrated_gradients/heat_maps.png. */
+   Needs the model that 02_train_digits saves. Exact attributions sum to the score of the digit minus
+   that of the empty picture. Prints how far off each rule is in the mean of ten digits, and that a
+   thousand steps need hardly more memory than ten; writes the attributions as heat maps to
+   out/06_integrated_gradients/heat_maps.png:
+
+     mean |residual| with        5      20      50     200  steps
+     trapezoid             0.9148  0.1581  0.0517  0.0143
+     ... */
 #include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -46,8 +50,7 @@ int main(void)
     if (interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
 
     interp_attribute_desc how = {.method = INTERP_INTEGRATED_GRADIENTS}; /* from black to x */
-    printf("mean |residual| with  %7d %7d %7d %7d  steps\n", steps[0], steps[1], steps[2],
-           steps[3]);
+    printf("mean |residual| with %7d %7d %7d %7d  steps\n", steps[0], steps[1], steps[2], steps[3]);
     for (int rule = RULES - 1; rule >= 0; rule--) {
         printf("%-20s", names[rule]);
         for (int s = 0; s < COUNTS; s++) {

@@ -2,16 +2,15 @@
 
      cc -O2 -I. examples/08_static_buffer.c -o device -lm && ./device
 
-   The first four lines can be given as -DINTERP_NO_MALLOC ... as well. Needs the model that
-   02_train_digits saves; on a device its bytes would be an array in flash. Prints the exact bytes
-   that context, network and workspace take, and the digits predicted:
+   Needs the model that 02_train_digits saves; on a device its bytes would be an array in flash.
+   Prints the exact bytes that each part takes from the array, and the digits predicted:
 
-     context     ... bytes
-     network     ... bytes
-     workspace   ... bytes, as interp_workspace_bytes foretold
+     workspace  127104 bytes, as interp_workspace_bytes foretold
+     ...
      truth     0123456789
-     predicted 0123456789 */
-#define INTERP_NO_MALLOC
+     predicted 0123456789
+     0 allocations while predicting */
+#define INTERP_NO_MALLOC /* or -DINTERP_NO_MALLOC, and so on */
 #define INTERP_NO_THREADS
 #define INTERP_NO_STDIO
 #define INTERP_NO_TRAIN

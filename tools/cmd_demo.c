@@ -47,6 +47,10 @@ static int train_one(cli *c, const tour *t, const char *name, const char *arch, 
     cli s = sub_call(c, &cmd_train);
     add_option(&s, "--data", "digits");
     add_option(&s, "--arch", arch);
+    if (strcmp(arch, "cnn")) { /* a net without convolutions needs more of everything */
+        add_option(&s, "--epochs", "100");
+        add_option(&s, "--label-smoothing", "0.05");
+    }
     const int code = train_run(&s, cli_path(folder, t->folder, name), outcome);
     if (!code)
         cli_say(c, "%-4s test accuracy %.2f %%, %d epochs in %.1f s", name, 100 * outcome->test_accuracy,

@@ -9,10 +9,10 @@ static const cli_option options[] = {
     {"--data", "DATA", "what to train on"},
     {"--arch", "ARCH", "linear, mlp:W-..-W, cnn (default), lenet, allcnn, resnet20, resnet18, ..."},
     {"--model", "FILE.onnx", "start from this model instead of an architecture"},
-    {"--epochs", "N", "passes over the data (25 below 5000 samples, else 10)"},
+    {"--epochs", "N", "passes over the data (10; below 5000 samples 25, without convolutions 60)"},
     {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},
     {"--optimizer", "NAME", "adam (default), adamw, sgd, momentum, rmsprop"},
-    {"--lr", "X", "learning rate (adam: 0.001, cnn 0.002; sgd: 0.01)"},
+    {"--lr", "X", "learning rate (sgd: 0.01; else 0.001, cnn 0.002, mlp on few samples 0.003)"},
     {"--momentum", "X", "momentum of sgd and rmsprop (momentum: 0.9)"},
     {"--nesterov", NULL, "look-ahead momentum"},
     {"--weight-decay", "X", "decay of weights, not of biases (0)"},
@@ -33,6 +33,8 @@ static const cli_option options[] = {
 
 /* ---- settings */
 
+enum { FEW_SAMPLES = 5000 }; /* below, more epochs of smaller batches */
+
 /* "a,b=1,c=2": the value of `key`, "" for one without; NULL when it is not there. */
 static const char *list_value(const char *list, const char *key, char out[64])
 {
@@ -49,17 +51,21 @@ static const char *list_value(const char *list, const char *key, char out[64])
     return NULL;
 }
 
-static int parse_augment(const char *text, const interp_dataset *data, bool convolutional,
+/* What a network sees in pictures, for the defaults. */
+typedef enum arch_kind { ARCH_LINEAR, ARCH_MLP, ARCH_CONVOLUTIONAL } arch_kind;
+
+static int parse_augment(const char *text, const interp_dataset *data, arch_kind kind,
                          interp_augment_desc *a, bool *used)
 {
     static const char *const keys[] = {"shift", "rotate", "scale", "crop", "flip", "vflip"};
     char value[64];
     memset(a, 0, sizeof *a);
     *used = false;
-    if (!text || !strcmp(text, "auto")) { /* gentle moves, for networks that look at pictures */
-        if (!convolutional || data->shape.rank != 3) return CLI_DONE;
-        a->shift = (float)data->shape.dim[1] / 16;
-        a->rotate_deg = 8;
+    if (!text || !strcmp(text, "auto")) { /* gentle moves; without convolutions, for few pictures */
+        const bool few = data->n < FEW_SAMPLES;
+        if (data->shape.rank != 3 || kind == ARCH_LINEAR || (kind == ARCH_MLP && !few)) return CLI_DONE;
+        a->shift = (float)data->shape.dim[1] / (kind == ARCH_MLP ? 24 : 16);
+        a->rotate_deg = kind == ARCH_MLP ? 6 : 8;
         *used = true;
         return CLI_DONE;
     }
@@ -154,19 +160,22 @@ static int parse_milestones(const cli *c, interp_train_desc *d)
 }
 
 /* Everything but the augmentation and the rules. */
-static int parse_settings(const cli *c, const interp_dataset *data, bool cnn, interp_train_desc *d)
+static int parse_settings(const cli *c, const interp_dataset *data, const char *arch, arch_kind kind,
+                          interp_train_desc *d)
 {
     static const char *const schedules[] = {"constant", "step", "cosine", "linear"};
     static const char *const losses[] = {"cross_entropy", "mse", "bce"};
     int schedule = INTERP_COSINE, loss = 0, code = 0;
     memset(d, 0, sizeof *d);
-    d->epochs = data->n < 5000 ? 25 : 10;
-    d->batch = data->n < 5000 ? 32 : 64;
+    const bool few = data->n < FEW_SAMPLES;
+    d->epochs = !few ? 10 : kind == ARCH_CONVOLUTIONAL ? 25 : 60;
+    d->batch = few ? 32 : 64;
     d->seed = c->seed;
     d->nesterov = cli_has(c, "--nesterov");
     if (cli_has(c, "--milestones") && !cli_has(c, "--schedule")) schedule = INTERP_STEP_DECAY;
     if (!code) code = parse_optimizer(c, d);
-    if (cnn && d->optimizer != INTERP_SGD) d->lr = 2e-3f;
+    if (d->optimizer != INTERP_SGD && !strcmp(arch, "cnn")) d->lr = 2e-3f;
+    if (d->optimizer != INTERP_SGD && few && kind != ARCH_CONVOLUTIONAL) d->lr = 3e-3f;
     if (!code) code = parse_choice(c, "--schedule", schedules, 4, &schedule);
     if (!code) code = parse_choice(c, "--loss", losses, 3, &loss);
     if (!code) code = cli_int(c, "--epochs", 1, 1000000, &d->epochs);
@@ -374,10 +383,12 @@ int train_run(cli *c, const char *folder, train_outcome *outcome)
     int code = cli_data(c, cli_get(c, "--data"), &all, &test);
     if (!code) code = cli_float(c, "--validation", 0, 0.9, &share);
     if (code) return code;
-    const bool convolutional = strncmp(arch, "mlp:", 4) && strcmp(arch, "linear");
-    const bool picture = convolutional || cli_has(c, "--model");
-    code = parse_settings(c, &all, !strcmp(arch, "cnn"), &d);
-    if (!code) code = parse_augment(cli_get(c, "--augment"), &all, picture, &augment, &augmented);
+    const arch_kind kind = cli_has(c, "--model")        ? ARCH_CONVOLUTIONAL
+                           : !strcmp(arch, "linear")    ? ARCH_LINEAR
+                           : !strncmp(arch, "mlp:", 4)  ? ARCH_MLP
+                                                        : ARCH_CONVOLUTIONAL;
+    code = parse_settings(c, &all, arch, kind, &d);
+    if (!code) code = parse_augment(cli_get(c, "--augment"), &all, kind, &augment, &augmented);
     if (!code) code = parse_rules(c, rules, names, most_rules, &d.n_rules);
     if (code) return code;
     d.rules = rules;

@@ -257,6 +257,17 @@ ITP_FN size_t itp_alloc_cost(size_t bytes)
     return itp_round_up(itp_add_size(bytes, ITP_HEADER_BYTES), ITP_CACHE_LINE);
 }
 
+/* The most that one block may take now, header included; SIZE_MAX when nothing is known. */
+ITP_FN size_t itp_memory_left(const interp_ctx *ctx)
+{
+    size_t left = SIZE_MAX, largest = 0;
+    if (ctx->memory.limit)
+        left = ctx->memory.limit > ctx->memory.used ? ctx->memory.limit - ctx->memory.used : 0;
+    for (const itp_hole *hole = ctx->holes; hole; hole = hole->next)
+        largest = itp_max_size(largest, hole->bytes);
+    return ctx->desc.buffer ? itp_min_size(left, largest) : left;
+}
+
 INTERP_API interp_memory interp_memory_read(const interp_ctx *ctx)
 {
     return ctx->memory;

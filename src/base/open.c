@@ -16,7 +16,6 @@ INTERP_API interp_ctx *interp_open(const interp_desc *desc)
         if (d.buffer_bytes < skip + size + ITP_CACHE_LINE) return NULL;
         at = (char *)d.buffer + skip;
         end = at + (d.buffer_bytes - skip) / ITP_CACHE_LINE * ITP_CACHE_LINE;
-        if (!d.memory_limit) d.memory_limit = (size_t)(end - at); /* so that batches are cut to fit */
     } else {
         at = (char *)d.allocator.alloc(size, ITP_CACHE_LINE, d.allocator.user);
         if (!at) return NULL;

@@ -42,17 +42,24 @@ typedef struct itp_worker {
     int slot;
 } itp_worker;
 
+/* One job at a time. `ticket` holds its number and the next task nobody has taken; to take a task is
+   to raise it, which fails once another job has come, so a worker that was asleep through a whole job
+   neither holds anybody up nor touches what is gone. */
 struct itp_pool {
-    itp_job *job;
-    int generation; /* atomic: raised for every job */
-    int running;    /* atomic: workers not yet done with the job */
-    int sleeping;   /* under the lock */
-    bool stop;
+    uint64_t ticket; /* atomic: job number << 32 | next task */
+    itp_task_fn fn;  /* atomic, as are arg and n: read before a task is taken, right if it is */
+    void *arg;
+    int n;
+    int done;     /* atomic: tasks finished */
+    int sleeping; /* under the lock */
+    bool stop;    /* atomic */
     int n_workers;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     itp_worker workers[ITP_MAX_THREADS];
 };
+
+#define ITP_TICKET_CLOSED 0xFFFFFFFFu /* as next task: fn, arg and n are being changed */
 
 ITP_INLINE void itp_pause(void)
 {
@@ -63,58 +70,86 @@ ITP_INLINE void itp_pause(void)
 #endif
 }
 
+/* Takes tasks of the job at hand until there are none. */
+ITP_FN void itp_pool_work(itp_pool *pool, int slot)
+{
+    for (;;) {
+        uint64_t ticket = ITP_ATOMIC_LOAD(&pool->ticket);
+        const uint32_t task = (uint32_t)ticket;
+        const itp_task_fn fn = ITP_ATOMIC_LOAD(&pool->fn);
+        void *arg = ITP_ATOMIC_LOAD(&pool->arg);
+        if (task == ITP_TICKET_CLOSED || task >= (uint32_t)ITP_ATOMIC_LOAD(&pool->n)) return;
+        if (!__atomic_compare_exchange_n(&pool->ticket, &ticket, ticket + 1, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE))
+            continue;
+        fn(arg, (int)task, slot);
+        ITP_ATOMIC_ADD(&pool->done, 1);
+    }
+}
+
+ITP_FN uint32_t itp_pool_current(itp_pool *pool)
+{
+    return (uint32_t)(ITP_ATOMIC_LOAD(&pool->ticket) >> 32);
+}
+
 ITP_FN void *itp_worker_main(void *arg)
 {
     itp_worker *w = (itp_worker *)arg;
     itp_pool *pool = w->pool;
-    int seen = 0;
+    uint32_t seen = 0;
     for (;;) {
         int spins = 0;
-        while (ITP_ATOMIC_LOAD(&pool->generation) == seen && spins < ITP_SPIN) spins++, itp_pause();
-        if (ITP_ATOMIC_LOAD(&pool->generation) == seen) {
+        while (itp_pool_current(pool) == seen && spins < ITP_SPIN) spins++, itp_pause();
+        if (itp_pool_current(pool) == seen) {
             pthread_mutex_lock(&pool->lock);
             pool->sleeping++;
-            while (ITP_ATOMIC_LOAD(&pool->generation) == seen)
-                pthread_cond_wait(&pool->wake, &pool->lock);
+            while (itp_pool_current(pool) == seen) pthread_cond_wait(&pool->wake, &pool->lock);
             pool->sleeping--;
             pthread_mutex_unlock(&pool->lock);
         }
-        seen = ITP_ATOMIC_LOAD(&pool->generation);
-        if (pool->stop) return NULL;
-        itp_job_run(pool->job, w->slot);
-        ITP_ATOMIC_ADD(&pool->running, -1);
+        seen = itp_pool_current(pool);
+        if (ITP_ATOMIC_LOAD(&pool->stop)) return NULL;
+        itp_pool_work(pool, w->slot);
     }
 }
 
-/* Every worker takes part in every job, so none can still hold an old one when this returns. */
-ITP_FN void itp_pool_start(itp_pool *pool, itp_job *job)
+/* Publishes a job. The ticket is closed first, so that nobody pairs an old number with new fields. */
+ITP_FN void itp_pool_start(itp_pool *pool, itp_task_fn fn, void *arg, int n)
 {
-    pool->job = job;
-    ITP_ATOMIC_STORE(&pool->running, pool->n_workers);
+    const uint64_t job = (uint64_t)itp_pool_current(pool) << 32;
+    ITP_ATOMIC_STORE(&pool->ticket, job | ITP_TICKET_CLOSED);
+    ITP_ATOMIC_STORE(&pool->fn, fn);
+    ITP_ATOMIC_STORE(&pool->arg, arg);
+    ITP_ATOMIC_STORE(&pool->n, n);
+    ITP_ATOMIC_STORE(&pool->done, 0);
     pthread_mutex_lock(&pool->lock);
-    ITP_ATOMIC_ADD(&pool->generation, 1);
+    ITP_ATOMIC_STORE(&pool->ticket, job + ((uint64_t)1 << 32));
     if (pool->sleeping) pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
 }
 
-ITP_FN void itp_pool_wait(itp_pool *pool)
+ITP_FN void itp_pool_execute(itp_pool *pool, itp_task_fn fn, void *arg, int n)
 {
     int spins = 0;
-    while (ITP_ATOMIC_LOAD(&pool->running) > 0) {
+    itp_pool_start(pool, fn, arg, n);
+    itp_pool_work(pool, 0);
+    while (ITP_ATOMIC_LOAD(&pool->done) < n) {
         itp_pause();
-        if (++spins > 100000) spins = 0, sched_yield(); /* more threads than cores */
+        if (++spins > 1000) spins = 0, sched_yield(); /* more threads than cores */
     }
+}
+
+ITP_FN void itp_nothing(void *arg, int task, int slot)
+{
+    (void)arg, (void)task, (void)slot;
 }
 
 ITP_FN void itp_pool_close(interp_ctx *ctx)
 {
     itp_pool *pool = ctx->pool;
     if (!pool) return;
-    pool->stop = true;
-    pthread_mutex_lock(&pool->lock);
-    ITP_ATOMIC_ADD(&pool->generation, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    ITP_ATOMIC_STORE(&pool->stop, true);
+    itp_pool_start(pool, itp_nothing, NULL, 0);
     for (int i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
@@ -189,9 +224,7 @@ ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, vo
         ctx->desc.parallel_for(itp_job_run, itp_min(n, ctx->slots), &job, ctx->desc.user);
     } else {
 #if !defined(INTERP_NO_THREADS)
-        itp_pool_start(ctx->pool, &job);
-        itp_job_run(&job, 0);
-        itp_pool_wait(ctx->pool);
+        itp_pool_execute(ctx->pool, fn, arg, n);
 #endif
     }
 }

@@ -117,15 +117,14 @@ ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const
    one sample does. A fixed batch is all or nothing. */
 ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
-    const size_t limit = ctx->memory.limit;
     for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
         size_t bytes = 0;
         if (itp_fit_bytes(ctx, net, f, batch, &bytes)) return 0;
-        if (!limit || (ctx->memory.used <= limit && bytes <= limit - ctx->memory.used)) return batch;
+        if (bytes <= itp_memory_left(ctx)) return batch;
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
-                     "the work needs at least %zu bytes, but the memory limit leaves %zu", bytes,
-                     limit > ctx->memory.used ? limit - ctx->memory.used : 0);
+                     "the work needs at least %zu bytes, but only %zu are left", bytes,
+                     itp_memory_left(ctx));
             return 0;
         }
         do k++;

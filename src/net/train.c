@@ -167,9 +167,10 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
     if (!t->micro) return ctx->status;
     if (t->micro < d->batch && itp_has_batch_norm(t->net))
         return itp_fail(ctx, INTERP_NO_MEMORY,
-                        "train: a batch of %d does not fit the memory limit of %zu bytes, and batch "
+                        "train: a batch of %d does not fit the memory of %zu bytes, and batch "
                         "normalisation forbids cutting it: use batches of %d or a higher limit",
-                        d->batch, ctx->memory.limit, t->micro);
+                        d->batch, ctx->memory.limit ? ctx->memory.limit : ctx->desc.buffer_bytes,
+                        t->micro);
     ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
     if (interp_workspace_target_size(t->work[0]) != (size_t)t->outputs)
         return itp_fail(ctx, INTERP_BAD_SHAPE,

@@ -335,7 +335,7 @@ typedef struct interp_panel_cell {
 /* Options of interp_panel_draw. */
 typedef struct interp_panel_desc {
     const char *title;              /* NULL: none */
-    const interp_panel_cell *cells; /* [rows,cols] */
+    const interp_panel_cell *cells; /* needed; [rows,cols] */
     int rows, cols;                 /* 1..1000 each */
     const char *const *row_labels;  /* [rows]; NULL: none */
     const char *const *col_labels;  /* [cols]; NULL: none */
@@ -352,7 +352,7 @@ INTERP_API interp_status interp_panel_draw(interp_ctx *ctx, const interp_panel_d
 /* Options of interp_confusion_draw. */
 typedef struct interp_confusion_draw_desc {
     const char *title;     /* NULL: "Confusion matrix" */
-    const int64_t *counts; /* [n_classes,n_classes]; row: true class, column: predicted one */
+    const int64_t *counts; /* needed; [n_classes,n_classes]; row: true class, column: predicted */
     int n_classes;         /* 1..1000; cell numbers are left out where they do not fit */
     const char *const *class_names; /* [n_classes]; NULL: 0, 1, 2, ... */
     interp_colormap colormap;       /* 0: Blues; of each cell's share of its row */
