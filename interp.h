@@ -2834,14 +2834,15 @@ typedef struct interp_canonical_desc {
     int steps;       /* 0: 256 */
     float lr;        /* 0: 0.05 of the range; of Adam */
     float low, high; /* 0 and 0: 0 and 1; numbers of the input stay within */
-    float tv;        /* 0: 0.02; weight of total variation, in units of the loss; negative: none */
-    float l2;        /* 0: 0.001; pull towards `low`; negative: none */
+    float tv;        /* 0: 0.3; weight of total variation, in units of the margin; negative: none */
+    float l2;        /* 0: 0.01; pull towards `low`; negative: none */
     int jitter;      /* 0: 1 pixel each step; negative: none */
     uint64_t seed;   /* 0: seed 0; of the start and the jitter */
 } interp_canonical_desc;
 
 /* An input for each class that the network takes for that class as surely as can be: gradient ascent
-   on the log-probability with Adam, clamping, total variation and jitter.
+   with Adam on the margin of its logit over log sum exp of the others, with clamping, total variation
+   and jitter, from noise over the lower half of the range.
    out: [K, input]; probability: NULL or [K], softmax probability of the class reached, without
    jitter. Errors: as interp_attribute. Cost: `steps` passes over a batch of K.
    Paper: Simonyan et al. 2013; Mahendran and Vedaldi 2015. Test:
@@ -3192,7 +3193,7 @@ typedef struct interp_panel_cell {
 /* Options of interp_panel_draw. */
 typedef struct interp_panel_desc {
     const char *title;              /* NULL: none */
-    const interp_panel_cell *cells; /* [rows,cols] */
+    const interp_panel_cell *cells; /* needed; [rows,cols] */
     int rows, cols;                 /* 1..1000 each */
     const char *const *row_labels;  /* [rows]; NULL: none */
     const char *const *col_labels;  /* [cols]; NULL: none */
@@ -3209,7 +3210,7 @@ INTERP_API interp_status interp_panel_draw(interp_ctx *ctx, const interp_panel_d
 /* Options of interp_confusion_draw. */
 typedef struct interp_confusion_draw_desc {
     const char *title;     /* NULL: "Confusion matrix" */
-    const int64_t *counts; /* [n_classes,n_classes]; row: true class, column: predicted one */
+    const int64_t *counts; /* needed; [n_classes,n_classes]; row: true class, column: predicted */
     int n_classes;         /* 1..1000; cell numbers are left out where they do not fit */
     const char *const *class_names; /* [n_classes]; NULL: 0, 1, 2, ... */
     interp_colormap colormap;       /* 0: Blues; of each cell's share of its row */
@@ -17426,6 +17427,20 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
             }
 }
 
+/* Gradient of minus the margin z_k - log sum exp(the others), which unlike the log-probability does
+   not fade once the class has won. */
+ITP_FN void itp_canonical_seed(const itp_canonical *c, const float *logits)
+{
+    for (int i = 0; i < c->batch; i++) {
+        const float *z = logits + (size_t)i * (size_t)c->classes;
+        float *g = c->seed + (size_t)i * (size_t)c->classes;
+        const int k = c->labels[i];
+        for (int j = 0; j < c->classes; j++) g[j] = j == k ? -FLT_MAX : z[j];
+        if (c->classes > 1) c->ctx->k->softmax((size_t)c->classes, g, g);
+        g[k] = -1;
+    }
+}
+
 ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_class)
 {
     const size_t n = (size_t)c->batch * c->size;
@@ -17441,10 +17456,7 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     else memcpy(c->shown, c->x, n * sizeof *c->x);
     const float *in = c->shown;
     ITP_TRY(interp_forward(c->w, &in));
-    interp_loss_grad(c->ctx, INTERP_CROSS_ENTROPY, interp_workspace_target(c->w), c->batch, c->classes,
-                     c->labels, NULL, 0, c->seed, NULL);
-    const size_t seeds = (size_t)c->batch * (size_t)c->classes;
-    c->ctx->k->scale_add(seeds, (float)c->batch, c->seed, 0, c->seed); /* each image its own loss */
+    itp_canonical_seed(c, interp_workspace_target(c->w));
     ITP_TRY(interp_backward(c->w, c->seed));
     const float *g = interp_workspace_input_grad(c->w, 0);
     if (!itp_is_finite(g, n))
@@ -17473,8 +17485,8 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     memset(c->first, 0, n * sizeof *c->first);
     memset(c->second, 0, n * sizeof *c->second);
     for (int i = 0; i < c->batch; i++) c->labels[i] = itp_min(first + i, c->classes - 1);
-    for (size_t i = 0; i < n; i++) /* faint noise, a tenth of the range */
-        c->x[i] = c->d.low + 0.1f * (c->d.high - c->d.low) *
+    for (size_t i = 0; i < n; i++) /* noise over the lower half of the range */
+        c->x[i] = c->d.low + 0.5f * (c->d.high - c->d.low) *
                                  interp_random_uniform(c->d.seed, 0x3300000u + (uint64_t)first, i);
     for (int step = 0; step < c->d.steps; step++) {
         ITP_TRY(itp_canonical_step(c, step, first));
@@ -17506,8 +17518,8 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     if (c.d.low == 0 && c.d.high == 0) c.d.high = 1;
     if (!c.d.steps) c.d.steps = 256;
     if (c.d.lr == 0) c.d.lr = 0.05f * (c.d.high - c.d.low);
-    if (c.d.tv == 0) c.d.tv = 0.02f;
-    if (c.d.l2 == 0) c.d.l2 = 0.001f;
+    if (c.d.tv == 0) c.d.tv = 0.3f;
+    if (c.d.l2 == 0) c.d.l2 = 0.01f;
     if (c.d.jitter == 0) c.d.jitter = 1;
     if (net->n_inputs != 1 || c.d.steps < 1 || !(c.d.high > c.d.low) || !(c.d.lr > 0))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,

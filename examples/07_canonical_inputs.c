@@ -3,9 +3,9 @@
      cc -O2 -I. examples/07_canonical_inputs.c -o canonical -lm -pthread && ./canonical
 
    Needs the model that 02_train_digits saves. Writes out/07_canonical_inputs/canonical.png, ten
-   pictures with the probability reached, and prints the smallest of them:
+   pictures with the probability reached, and prints the smallest (rounded):
 
-     every class reached at least 0.995 */
+     every class reached a probability of at least 1.000 */
 #include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -30,15 +30,13 @@ int main(void)
     static const char *const digits[K] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
     static float x[K][PIXELS]; /* [K,1,8,8] in 0..1 */
     static char captions[K][16];
-    /* such small pictures are better not shifted about, and hardly smoothed */
-    const interp_canonical_desc how = {.lr = 0.2f, .tv = 0.005f, .l2 = -1, .jitter = -1};
     float probability[K], smallest = 1;
     interp_panel_cell cells[K];
     interp_image picture;
     interp_ctx *ctx = interp_open(NULL);
     interp_net *net = NULL;
     if (!ctx || interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
-    if (interp_canonical(net, &how, x[0], probability)) return die(ctx);
+    if (interp_canonical(net, NULL, x[0], probability)) return die(ctx);
 
     for (int k = 0; k < K; k++) {
         snprintf(captions[k], sizeof captions[k], "p = %.3f", probability[k]);
@@ -59,7 +57,7 @@ int main(void)
     if (interp_panel_draw(ctx, &panel, &picture) ||
         interp_image_write(ctx, &picture, OUT "/canonical.png"))
         return die(ctx);
-    printf("every class reached at least %.3f\n", smallest);
+    printf("every class reached a probability of at least %.3f\n", smallest);
     interp_close(ctx);
     return 0;
 }

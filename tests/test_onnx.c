@@ -1430,7 +1430,7 @@ TEST(weights_of_another_network_are_refused)
         const char *arch, *sentence;
         interp_status status;
     } rows[] = {{"mlp:16-5-3", "\"dense1.weight\" is [16,4] but should be [16,5]", INTERP_BAD_SHAPE},
-                {"mlp:16-4-4-3", "there is no \"dense3.weight\"", INTERP_BAD_ARGUMENT},
+                {"mlp:16-4-3-3", "there is no \"dense3.weight\"", INTERP_BAD_ARGUMENT},
                 {"linear", NULL, INTERP_BAD_SHAPE}};
     const interp_shape sample = shape_of(1, 16, 1, 1, 1);
     interp_net *from = NULL;

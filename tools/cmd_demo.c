@@ -194,7 +194,7 @@ static int write_report(cli *c, const tour *t)
                           "output's difference from the baseline.");
     interp_report_picture(r, "Methods compared", "attribution/methods.png");
     interp_report_section(r, "What it takes for each digit",
-                          "Inputs grown from faint noise until the network is as sure as it can be, and "
+                          "Inputs grown from noise until the network is as sure as it can be, and "
                           "the probability they reach.");
     interp_report_picture(r, "Canonical inputs", "inspect/canonical.png");
     interp_report_section(r, "What it has learned",

@@ -112,14 +112,15 @@ typedef struct interp_canonical_desc {
     int steps;       /* 0: 256 */
     float lr;        /* 0: 0.05 of the range; of Adam */
     float low, high; /* 0 and 0: 0 and 1; numbers of the input stay within */
-    float tv;        /* 0: 0.02; weight of total variation, in units of the loss; negative: none */
-    float l2;        /* 0: 0.001; pull towards `low`; negative: none */
+    float tv;        /* 0: 0.3; weight of total variation, in units of the margin; negative: none */
+    float l2;        /* 0: 0.01; pull towards `low`; negative: none */
     int jitter;      /* 0: 1 pixel each step; negative: none */
     uint64_t seed;   /* 0: seed 0; of the start and the jitter */
 } interp_canonical_desc;
 
 /* An input for each class that the network takes for that class as surely as can be: gradient ascent
-   on the log-probability with Adam, clamping, total variation and jitter.
+   with Adam on the margin of its logit over log sum exp of the others, with clamping, total variation
+   and jitter, from noise over the lower half of the range.
    out: [K, input]; probability: NULL or [K], softmax probability of the class reached, without
    jitter. Errors: as interp_attribute. Cost: `steps` passes over a batch of K.
    Paper: Simonyan et al. 2013; Mahendran and Vedaldi 2015. Test:

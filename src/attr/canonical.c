@@ -63,6 +63,20 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
             }
 }
 
+/* Gradient of minus the margin z_k - log sum exp(the others), which unlike the log-probability does
+   not fade once the class has won. */
+ITP_FN void itp_canonical_seed(const itp_canonical *c, const float *logits)
+{
+    for (int i = 0; i < c->batch; i++) {
+        const float *z = logits + (size_t)i * (size_t)c->classes;
+        float *g = c->seed + (size_t)i * (size_t)c->classes;
+        const int k = c->labels[i];
+        for (int j = 0; j < c->classes; j++) g[j] = j == k ? -FLT_MAX : z[j];
+        if (c->classes > 1) c->ctx->k->softmax((size_t)c->classes, g, g);
+        g[k] = -1;
+    }
+}
+
 ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_class)
 {
     const size_t n = (size_t)c->batch * c->size;
@@ -78,10 +92,7 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     else memcpy(c->shown, c->x, n * sizeof *c->x);
     const float *in = c->shown;
     ITP_TRY(interp_forward(c->w, &in));
-    interp_loss_grad(c->ctx, INTERP_CROSS_ENTROPY, interp_workspace_target(c->w), c->batch, c->classes,
-                     c->labels, NULL, 0, c->seed, NULL);
-    const size_t seeds = (size_t)c->batch * (size_t)c->classes;
-    c->ctx->k->scale_add(seeds, (float)c->batch, c->seed, 0, c->seed); /* each image its own loss */
+    itp_canonical_seed(c, interp_workspace_target(c->w));
     ITP_TRY(interp_backward(c->w, c->seed));
     const float *g = interp_workspace_input_grad(c->w, 0);
     if (!itp_is_finite(g, n))
@@ -110,8 +121,8 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     memset(c->first, 0, n * sizeof *c->first);
     memset(c->second, 0, n * sizeof *c->second);
     for (int i = 0; i < c->batch; i++) c->labels[i] = itp_min(first + i, c->classes - 1);
-    for (size_t i = 0; i < n; i++) /* faint noise, a tenth of the range */
-        c->x[i] = c->d.low + 0.1f * (c->d.high - c->d.low) *
+    for (size_t i = 0; i < n; i++) /* noise over the lower half of the range */
+        c->x[i] = c->d.low + 0.5f * (c->d.high - c->d.low) *
                                  interp_random_uniform(c->d.seed, 0x3300000u + (uint64_t)first, i);
     for (int step = 0; step < c->d.steps; step++) {
         ITP_TRY(itp_canonical_step(c, step, first));
@@ -143,8 +154,8 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     if (c.d.low == 0 && c.d.high == 0) c.d.high = 1;
     if (!c.d.steps) c.d.steps = 256;
     if (c.d.lr == 0) c.d.lr = 0.05f * (c.d.high - c.d.low);
-    if (c.d.tv == 0) c.d.tv = 0.02f;
-    if (c.d.l2 == 0) c.d.l2 = 0.001f;
+    if (c.d.tv == 0) c.d.tv = 0.3f;
+    if (c.d.l2 == 0) c.d.l2 = 0.01f;
     if (c.d.jitter == 0) c.d.jitter = 1;
     if (net->n_inputs != 1 || c.d.steps < 1 || !(c.d.high > c.d.low) || !(c.d.lr > 0))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,

@@ -29,12 +29,17 @@ ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
 {
     const itp_plane *p = &j->plane;
     const itp_attrs *a = j->attrs;
+    int below = a->pad[2], right = a->pad[3];
+    if (a->same) { /* nothing hangs over: the last window ends where the pads do */
+        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height - p->pad_y;
+        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width - p->pad_x;
+    }
     for (int y = 0; y < p->rows; y++) {
         const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y, p->height,
-                                        a->pad[2], a->count_include_pad);
+                                        below, a->count_include_pad);
         for (int x = 0; x < p->columns; x++) {
             const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
-                                            p->width, a->pad[3], a->count_include_pad);
+                                            p->width, right, a->count_include_pad);
             const size_t at = (size_t)y * (size_t)p->columns + (size_t)x;
             out[at] = in[at] / (float)(ny * nx);
         }

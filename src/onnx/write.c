@@ -143,12 +143,12 @@ ITP_FN void itp_onnx_put_numbers(itp_buf *b, const float *x, size_t n)
         for (size_t i = 0; i < n; i++) itp_put_f32(b, (double)x[i]);
 }
 
-/* An input of `node` that ONNX wants as a list of whole numbers. */
+/* An input of `node` that ONNX wants as whole numbers: n in a list, or one of rank 0. */
 ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
-                              const int *values, int n)
+                              const int *values, int rank, int n)
 {
     interp_shape shape = itp_shape_none();
-    shape.rank = 1;
+    shape.rank = rank;
     shape.dim[0] = n;
     itp_onnx_put_inner(w, node, suffix);
     itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
@@ -282,7 +282,8 @@ ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
 {
     itp_onnx_put_input(w, node->in[0]);
-    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, node->attrs.shape.rank);
+    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, 1,
+                      node->attrs.shape.rank);
     itp_onnx_put_op(w, node, "Reshape", NULL);
     itp_onnx_end_node(w);
 }
@@ -293,15 +294,16 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
     const bool drop = a->drop && a->length == 1;
     const int end = a->start + a->length;
     itp_onnx_put_input(w, node->in[0]);
-    itp_onnx_put_list(w, node, "starts", &a->start, 1);
-    itp_onnx_put_list(w, node, "ends", &end, 1);
-    itp_onnx_put_list(w, node, "axes", &a->axis, 1);
-    itp_onnx_put_op(w, node, "Slice", drop ? "kept" : NULL);
-    itp_onnx_end_node(w);
-    if (!drop) return;
-    itp_onnx_put_inner(w, node, "kept");
-    itp_onnx_put_inner(w, node, "axes");
-    itp_onnx_put_op(w, node, "Squeeze", NULL);
+    if (drop) { /* one index without dimensions takes its axis away */
+        itp_onnx_put_list(w, node, "index", &a->start, 0, 1);
+        itp_onnx_put_op(w, node, "Gather", NULL);
+        itp_onnx_put_int(w, "axis", a->axis);
+    } else {
+        itp_onnx_put_list(w, node, "starts", &a->start, 1, 1);
+        itp_onnx_put_list(w, node, "ends", &end, 1, 1);
+        itp_onnx_put_list(w, node, "axes", &a->axis, 1, 1);
+        itp_onnx_put_op(w, node, "Slice", NULL);
+    }
     itp_onnx_end_node(w);
 }
 

@@ -469,9 +469,9 @@ typedef struct interp_projector_column {
 
 /* Options of interp_projector_write. */
 typedef struct interp_projector_desc {
-    const char *name; /* NULL: "embedding" */
-    const float *x;   /* needed; [n,d], finite */
-    int n, d;         /* needed, from 1; points and their dimensions */
+    const char *name;                       /* NULL: "embedding" */
+    const float *x;                         /* needed; [n,d], finite */
+    int n, d;                               /* needed, from 1; points and their dimensions */
     const interp_projector_column *columns; /* NULL: none; to colour and label points by */
     int n_columns;                          /* 0: none */
     const float *images;         /* NULL: none; [n,channels,height,width], shown for the points */
