@@ -10,7 +10,7 @@
      truth     0123456789
      predicted 0123456789
      0 allocations while predicting */
-#define INTERP_NO_MALLOC /* or -DINTERP_NO_MALLOC, and so on */
+#define INTERP_NO_MALLOC
 #define INTERP_NO_THREADS
 #define INTERP_NO_STDIO
 #define INTERP_NO_TRAIN
@@ -44,6 +44,7 @@ int main(void)
     const size_t n = f ? fread(model, 1, sizeof model, f) : 0;
     size_t foretold = 0, context, network, workspace;
     if (f) fclose(f);
+    else fprintf(stderr, "run 02_train_digits first, it writes the model\n");
     if (!ctx) return die(ctx);
 
     context = interp_memory_read(ctx).used;

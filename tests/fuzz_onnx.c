@@ -10,12 +10,12 @@
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 
-#define MEMORY_LIMIT   ((size_t)64 << 20)
-#define MOST_WEIGHTS   1000000
-#define MOST_MACS      1e7
-#define MOST_NUMBERS   (1 << 20) /* of one value */
-#define CHANGE_BYTES   4
-#define MOST_MODEL     16384
+#define MEMORY_LIMIT ((size_t)64 << 20)
+#define MOST_WEIGHTS 1000000
+#define MOST_MACS    1e7
+#define MOST_NUMBERS (1 << 20) /* of one value */
+#define CHANGE_BYTES 4
+#define MOST_MODEL   16384
 
 static interp_tensor image_net(interp_net *net)
 {

@@ -228,6 +228,8 @@ TEST(wrong_calls_say_what_is_wrong)
     d.target_kind = INTERP_TARGET_CLASS, d.target = 4;
     CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
     CHECK(strstr(interp_error(ctx), "target 4 of sample 0") != NULL);
+    d.target_kind = INTERP_TARGET_PREDICTED; /* a class is meant all the same */
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
     d.target_kind = INTERP_TARGET_LABELS, d.targets = bad;
     CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
     d.targets = NULL;

@@ -368,7 +368,7 @@ TEST(every_architecture_builds_runs_and_differentiates)
         {"efficientnet-b0", {3, 224, 224}, 1000, 5288548},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!under_valgrind() || rows[i].sample[1] < 28) try_arch(&rows[i]);
+        if (!under_valgrind() || i == 0 || !strcmp(rows[i].name, "cnn")) try_arch(&rows[i]);
 }
 
 TEST(an_architecture_that_does_not_fit_says_why)
@@ -897,7 +897,7 @@ TEST(reusing_memory_takes_less_of_it)
 TEST(a_sample_gives_the_same_in_any_batch)
 {
     static const char *const names[] = {"cnn", "lenet", "resnet20", "efficientnet-b0", "linear"};
-    for (int a = 0; a < 5; a++) {
+    for (int a = under_valgrind() ? 4 : 0; a < 5; a++) {
         interp_net *net = arch(ctx, names[a], 1, 9, 7, 10);
         REQUIRE(net);
         float *x = normals(5 * 63, 3);
@@ -1190,7 +1190,7 @@ TEST(layers_are_kept_by_the_name_of_a_node_or_a_value)
 
 TEST(passes_allocate_nothing)
 {
-    interp_net *net = arch(ctx, "efficientnet-b0", 1, 8, 8, 10);
+    interp_net *net = arch(ctx, under_valgrind() ? "cnn" : "efficientnet-b0", 1, 8, 8, 10);
     REQUIRE(net);
     const interp_workspace_desc d = options(3, INTERP_TRAIN, true);
     interp_workspace *w = workspace(ctx, net, &d);
@@ -1210,7 +1210,7 @@ TEST(passes_are_bit_identical_at_any_thread_count)
     float *x = normals(batch * inputs, 1), *seed = normals(batch * 10, 2);
     const float *in = x;
     static const char *const names[] = {"cnn", "mobilenet-v2", "lenet"};
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < (under_valgrind() ? 1 : 3); a++) {
         float *want = NULL, *want_grad = NULL;
         for (int threads = 1; threads <= (under_valgrind() ? 2 : 4); threads++) {
             interp_ctx *c = open_ctx(threads);

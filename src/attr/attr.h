@@ -43,7 +43,7 @@ typedef enum interp_quadrature {
 typedef struct interp_attribute_desc {
     interp_method method;      /* 0: saliency */
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* 0: output 0; for INTERP_TARGET_CLASS */
+    int target;                /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets;    /* NULL: none; [n] for INTERP_TARGET_LABELS */
     const float *baseline;     /* NULL: zeros; [n_baselines, input] */
     int n_baselines;           /* 0: 1, for all samples; else n, one for each */
@@ -68,8 +68,8 @@ typedef struct interp_attribution {
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory does not grow with n_steps or
-   n_samples. No softmax is added or taken away: the output is explained as it is.
+   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step and
+   not at all with n_samples. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample.
@@ -111,7 +111,7 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
 typedef struct interp_canonical_desc {
     int steps;       /* 0: 256 */
     float lr;        /* 0: 0.05 of the range; of Adam */
-    float low, high; /* 0 and 0: 0 and 1; numbers of the input stay within */
+    float low, high; /* 0: both 0 mean 0 and 1; numbers of the input stay within */
     float tv;        /* 0: 0.3; weight of total variation, in units of the margin; negative: none */
     float l2;        /* 0: 0.01; pull towards `low`; negative: none */
     int jitter;      /* 0: 1 pixel each step; negative: none */

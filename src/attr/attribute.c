@@ -256,6 +256,7 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
     a->n = n;
     if (desc) a->d = *desc;
     interp_attribute_desc *d = &a->d;
+    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED) d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_samples) d->n_samples = 25;
     if (!d->n_baselines) d->n_baselines = 1;
@@ -297,7 +298,7 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: target labels were not given");
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: the labels to explain were not given: set targets");
     for (int i = 0; i < a->n; i++) {
         int t = -1;
         if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;

@@ -28,16 +28,22 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ITP_FN       static __attribute__((unused))
+#define ITP_HOT      static __attribute__((unused))
+#define ITP_COLD     static __attribute__((unused, cold))
 #define ITP_INLINE   static inline __attribute__((unused, always_inline))
 #define ITP_RESTRICT __restrict__
 #define ITP_ALIGN(n) __attribute__((aligned(n)))
 #else
-#define ITP_FN       static
+#define ITP_HOT      static
+#define ITP_COLD     static
 #define ITP_INLINE   static inline
 #define ITP_RESTRICT __restrict
 #define ITP_ALIGN(n) __declspec(align(n))
 #endif
+
+/* What every private function begins with. Between ITP_COLD marks in the spine it is compiled for
+   size: reading, writing and drawing gain nothing from speed, and cost a third less to compile. */
+#define ITP_FN ITP_HOT
 
 #if defined(__cplusplus)
 #define ITP_STATIC_ASSERT(c, text) static_assert(c, text)

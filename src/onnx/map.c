@@ -1,4 +1,4 @@
-/* ---- onnx/map.c: ONNX's ops and attributes against ours, for reading and for writing ---------- */
+/* ---- onnx/map.c: ONNX's ops and attributes against ours, for reading and for writing --------- */
 
 /* What one attribute is to us. */
 typedef enum itp_onnx_kind {
@@ -16,9 +16,9 @@ typedef enum itp_onnx_kind {
 typedef struct itp_onnx_field {
     const char *name;
     itp_onnx_kind kind;
-    size_t offset; /* in itp_attrs */
-    double value;      /* default, or the only one */
-    int since, until;  /* first and last opset that have it, 0: no such end */
+    size_t offset;    /* in itp_attrs */
+    double value;     /* default, or the only one */
+    int since, until; /* first and last opset that have it, 0: no such end */
 } itp_onnx_field;
 
 typedef struct itp_onnx_writer itp_onnx_writer;
@@ -89,156 +89,167 @@ ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
         NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
     }
 
-ITP_FN const itp_onnx_row *itp_onnx_rows(void)
-{
-    static const itp_onnx_field none[] = {ITP_NO_FIELD};
-    static const itp_onnx_field conv[] = {{"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-                                          {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-                                          {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-                                          {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
-                                          {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-                                          {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
-                                          ITP_NO_FIELD};
-    static const itp_onnx_field max_pool[] = {{"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-                                              {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-                                              {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-                                              {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
-                                              {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
-                                              {"storage_order", ITP_A_SKIP, 0, 0, 0, 0},
-                                              {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
-                                              ITP_NO_FIELD};
-    static const itp_onnx_field average_pool[] = {
-        {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-        {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-        {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
-        {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
-        {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
-        {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
-        {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
-        ITP_NO_FIELD};
-    static const itp_onnx_field gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
-                                          {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
-                                          {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
-                                          {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
-                                          ITP_NO_FIELD};
-    static const itp_onnx_field batch_norm[] = {
-        {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
-        {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
-        {"spatial", ITP_A_MUST, 0, 1, 0, 8},
-        {"training_mode", ITP_A_MUST, 0, 0, 0, 0},
-        ITP_NO_FIELD};
-    static const itp_onnx_field layer_norm[] = {
-        {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
-        {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
-        {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
-        ITP_NO_FIELD};
-    static const itp_onnx_field leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
-                                           ITP_NO_FIELD};
-    static const itp_onnx_field elu[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field selu[] = {{"alpha", ITP_A_MUST, 0, ITP_ONNX_SELU_ALPHA, 0, 0},
-                                          {"gamma", ITP_A_MUST, 0, ITP_ONNX_SELU_GAMMA, 0, 0},
-                                          ITP_NO_FIELD};
-    static const itp_onnx_field swish[] = {{"alpha", ITP_A_MUST, 0, 1, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field hard_sigmoid[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
-                                                  {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
+static const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_conv[] = {
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
+    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_max_pool[] = {
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
+    {"storage_order", ITP_A_SKIP, 0, 0, 0, 0},
+    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_average_pool[] = {
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
+    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
+    {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
+    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+                                                 {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
+                                                 {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
+                                                 {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
+                                                 ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_batch_norm[] = {
+    {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
+    {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
+    {"spatial", ITP_A_MUST, 0, 1, 0, 0},
+    {"training_mode", ITP_A_MUST, 0, 0, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_layer_norm[] = {
+    {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
+    {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
+    {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
                                                   ITP_NO_FIELD};
-    static const itp_onnx_field gelu[] = {{"approximate", ITP_A_OWN, 0, 0, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field clip[] = {{"min", ITP_A_OWN, 0, 0, 0, 10},
-                                          {"max", ITP_A_OWN, 0, 0, 0, 10},
-                                          ITP_NO_FIELD};
-    static const itp_onnx_field softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field gather[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field reshape[] = {{"allowzero", ITP_A_OWN, 0, 0, 0, 0}, ITP_NO_FIELD};
-    static const itp_onnx_field axes[] = {{"axes", ITP_A_OWN, 0, 0, 0, 12}, ITP_NO_FIELD};
-    static const itp_onnx_field transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
-                                               ITP_NO_FIELD};
-    static const itp_onnx_field dropout[] = {{"ratio", ITP_A_OWN, 0, 0, 0, 11},
-                                             {"seed", ITP_A_SKIP, 0, 0, 0, 0},
-                                             ITP_NO_FIELD};
-    static const itp_onnx_field slice[] = {{"starts", ITP_A_OWN, 0, 0, 0, 9},
-                                           {"ends", ITP_A_OWN, 0, 0, 0, 9},
-                                           {"axes", ITP_A_OWN, 0, 0, 0, 9},
-                                           ITP_NO_FIELD};
-    static const itp_onnx_field mean[] = {{"axes", ITP_A_OWN, 0, 0, 0, 17},
-                                          {"keepdims", ITP_A_OWN, 0, 0, 0, 0},
-                                          {"noop_with_empty_axes", ITP_A_OWN, 0, 0, 0, 0},
-                                          ITP_NO_FIELD};
-    static const itp_onnx_field constant[] = {{"value", ITP_A_OWN, 0, 0, 0, 0},
-                                              {"value_float", ITP_A_OWN, 0, 0, 0, 0},
-                                              {"value_floats", ITP_A_OWN, 0, 0, 0, 0},
-                                              {"value_int", ITP_A_OWN, 0, 0, 0, 0},
-                                              {"value_ints", ITP_A_OWN, 0, 0, 0, 0},
-                                              ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_elu[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+                                                ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_selu[] = {
+    {"alpha", ITP_A_MUST, 0, ITP_ONNX_SELU_ALPHA, 0, 0},
+    {"gamma", ITP_A_MUST, 0, ITP_ONNX_SELU_GAMMA, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_swish[] = {{"alpha", ITP_A_MUST, 0, 1, 0, 0}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_hard_sigmoid[] = {
+    {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
+    {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_gelu[] = {{"approximate", ITP_A_OWN, 0, 0, 0, 0},
+                                                 ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_clip[] = {
+    {"min", ITP_A_OWN, 0, 0, 0, 10}, {"max", ITP_A_OWN, 0, 0, 0, 10}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
+                                                    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
+                                                   ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
+                                                    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_gather[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
+                                                   ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_reshape[] = {{"allowzero", ITP_A_OWN, 0, 0, 0, 0},
+                                                    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_axes[] = {{"axes", ITP_A_OWN, 0, 0, 0, 12}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
+                                                      ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_dropout[] = {
+    {"ratio", ITP_A_OWN, 0, 0, 0, 11}, {"seed", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_slice[] = {{"starts", ITP_A_OWN, 0, 0, 0, 9},
+                                                  {"ends", ITP_A_OWN, 0, 0, 0, 9},
+                                                  {"axes", ITP_A_OWN, 0, 0, 0, 9},
+                                                  ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_mean[] = {{"axes", ITP_A_OWN, 0, 0, 0, 17},
+                                                 {"keepdims", ITP_A_OWN, 0, 0, 0, 0},
+                                                 {"noop_with_empty_axes", ITP_A_OWN, 0, 0, 0, 0},
+                                                 ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_constant[] = {
+    {"value", ITP_A_OWN, 0, 0, 0, 0},        {"value_float", ITP_A_OWN, 0, 0, 0, 0},
+    {"value_floats", ITP_A_OWN, 0, 0, 0, 0}, {"value_int", ITP_A_OWN, 0, 0, 0, 0},
+    {"value_ints", ITP_A_OWN, 0, 0, 0, 0},   ITP_NO_FIELD};
 #define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
     {                                                                                              \
         name, ITP_OP_##id, inputs, n, n, fields, NULL, NULL, NULL, false                           \
     }
-    static const itp_onnx_row rows[] = {
-        {"Conv", ITP_OP_CONV, "xww", 2, 3, conv, itp_onnx_read_window, NULL, itp_onnx_write_window,
-         true},
-        {"Gemm", ITP_OP_GEMM, "www", 2, 3, gemm, NULL, NULL, NULL, true},
-        {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, none, NULL, NULL, NULL, true},
-        {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, batch_norm, NULL, NULL, NULL, true},
-        {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, layer_norm, NULL, NULL, NULL, true},
-        ITP_PLAIN("Relu", RELU, "x", 1, none),
-        ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
-        ITP_PLAIN("Elu", ELU, "x", 1, elu),
-        ITP_PLAIN("Selu", SELU, "x", 1, selu),
-        ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
-        ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
-        ITP_PLAIN("Tanh", TANH, "x", 1, none),
-        {"Swish", ITP_OP_SILU, "x", 1, 1, swish, NULL, NULL, itp_onnx_write_silu, false},
-        {"Gelu", ITP_OP_GELU, "x", 1, 1, gelu, itp_onnx_read_gelu, NULL, itp_onnx_write_gelu, false},
-        {"", ITP_OP_GELU_TANH, "x", 1, 1, none, NULL, NULL, itp_onnx_write_gelu_tanh, false},
-        ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
-        ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
-        ITP_PLAIN("Exp", EXP, "x", 1, none),
-        ITP_PLAIN("Log", LOG, "x", 1, none),
-        ITP_PLAIN("Sqrt", SQRT, "x", 1, none),
-        ITP_PLAIN("Erf", ERF, "x", 1, none),
-        ITP_PLAIN("Neg", NEG, "x", 1, none),
-        ITP_PLAIN("Abs", ABS, "x", 1, none),
-        ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
-        {"Clip", ITP_OP_CLIP, "xk", 1, 3, clip, itp_onnx_read_clip, NULL, itp_onnx_write_clip, false},
-        {"", ITP_OP_SQUARE, "x", 1, 1, none, NULL, NULL, itp_onnx_write_square, false},
-        {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, softmax, itp_onnx_read_softmax, NULL, NULL, false},
-        {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, softmax, itp_onnx_read_softmax, NULL, NULL,
-         false},
-        {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, max_pool, itp_onnx_read_window, NULL,
-         itp_onnx_write_window, false},
-        {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, average_pool, itp_onnx_read_window, NULL,
-         itp_onnx_write_window, false},
-        ITP_PLAIN("GlobalAveragePool", GLOBAL_AVERAGE_POOL, "x", 1, none),
-        ITP_PLAIN("GlobalMaxPool", GLOBAL_MAX_POOL, "x", 1, none),
-        {"Add", ITP_OP_ADD, "oo", 2, 2, none, NULL, NULL, NULL, false},
-        ITP_PLAIN("Sub", SUB, "xx", 2, none),
-        {"Mul", ITP_OP_MUL, "oo", 2, 2, none, itp_onnx_read_mul, NULL, NULL, false},
-        ITP_PLAIN("Div", DIV, "xx", 2, none),
-        {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MAX_INPUTS, concat, NULL, NULL, NULL, false},
-        {"Reshape", ITP_OP_RESHAPE, "xk", 2, 2, reshape, itp_onnx_read_view, itp_onnx_view_reshape,
-         itp_onnx_write_reshape, false},
-        {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, flatten, NULL, itp_onnx_view_flatten, NULL, false},
-        {"Identity", ITP_OP_IDENTITY, "x", 1, 1, none, NULL, itp_onnx_view_same, NULL, false},
-        ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
-        {"Dropout", ITP_OP_DROPOUT, "xk", 1, 3, dropout, itp_onnx_read_dropout, NULL,
-         itp_onnx_write_dropout, false},
-        {"Slice", ITP_OP_SLICE, "xk", 1, 5, slice, itp_onnx_read_slice, NULL, itp_onnx_write_slice,
-         false},
-        {"Gather", -1, "xk", 2, 2, gather, itp_onnx_read_gather, NULL, NULL, false},
-        {"Squeeze", -1, "xk", 1, 2, axes, itp_onnx_read_view, itp_onnx_view_squeeze, NULL, false},
-        {"Unsqueeze", -1, "xk", 1, 2, axes, itp_onnx_read_view, itp_onnx_view_unsqueeze, NULL,
-         false},
-        {"Sum", -1, "x", 1, ITP_MAX_INPUTS, none, itp_onnx_read_sum, NULL, NULL, false},
-        {"Pow", -1, "xk", 2, 2, none, itp_onnx_read_pow, NULL, NULL, false},
-        {"ReduceMean", -1, "xk", 1, 2, mean, itp_onnx_read_mean, NULL, NULL, false},
-        {"Constant", -1, "k", 0, 0, constant, NULL, NULL, NULL, false},
-        {"ConstantOfShape", -1, "k", 1, 1, constant, NULL, NULL, NULL, false},
-        {NULL, -1, NULL, 0, 0, NULL, NULL, NULL, NULL, false}};
+static const itp_onnx_row itp_onnx_rows[] = {
+    {"Conv", ITP_OP_CONV, "xww", 2, 3, itp_fields_conv, itp_onnx_read_window, NULL,
+     itp_onnx_write_window, true},
+    {"Gemm", ITP_OP_GEMM, "www", 2, 3, itp_fields_gemm, NULL, NULL, NULL, true},
+    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, itp_fields_none, NULL, NULL, NULL, true},
+    {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, itp_fields_batch_norm, NULL, NULL,
+     NULL, true},
+    {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, itp_fields_layer_norm, NULL, NULL, NULL,
+     true},
+    ITP_PLAIN("Relu", RELU, "x", 1, itp_fields_none),
+    ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, itp_fields_leaky),
+    ITP_PLAIN("Elu", ELU, "x", 1, itp_fields_elu),
+    ITP_PLAIN("Selu", SELU, "x", 1, itp_fields_selu),
+    ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, itp_fields_none),
+    ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, itp_fields_none),
+    ITP_PLAIN("Tanh", TANH, "x", 1, itp_fields_none),
+    {"Swish", ITP_OP_SILU, "x", 1, 1, itp_fields_swish, NULL, NULL, itp_onnx_write_silu, false},
+    {"Gelu", ITP_OP_GELU, "x", 1, 1, itp_fields_gelu, itp_onnx_read_gelu, NULL, itp_onnx_write_gelu,
+     false},
+    {"", ITP_OP_GELU_TANH, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh, false},
+    ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, itp_fields_none),
+    ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, itp_fields_hard_sigmoid),
+    ITP_PLAIN("Exp", EXP, "x", 1, itp_fields_none),
+    ITP_PLAIN("Log", LOG, "x", 1, itp_fields_none),
+    ITP_PLAIN("Sqrt", SQRT, "x", 1, itp_fields_none),
+    ITP_PLAIN("Erf", ERF, "x", 1, itp_fields_none),
+    ITP_PLAIN("Neg", NEG, "x", 1, itp_fields_none),
+    ITP_PLAIN("Abs", ABS, "x", 1, itp_fields_none),
+    ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, itp_fields_none),
+    {"Clip", ITP_OP_CLIP, "xk", 1, 3, itp_fields_clip, itp_onnx_read_clip, NULL,
+     itp_onnx_write_clip, false},
+    {"", ITP_OP_SQUARE, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL, NULL,
+     false},
+    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL,
+     NULL, false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, itp_fields_max_pool, itp_onnx_read_window, NULL,
+     itp_onnx_write_window, false},
+    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, itp_fields_average_pool, itp_onnx_read_window,
+     NULL, itp_onnx_write_window, false},
+    ITP_PLAIN("GlobalAveragePool", GLOBAL_AVERAGE_POOL, "x", 1, itp_fields_none),
+    ITP_PLAIN("GlobalMaxPool", GLOBAL_MAX_POOL, "x", 1, itp_fields_none),
+    {"Add", ITP_OP_ADD, "oo", 2, 2, itp_fields_none, NULL, NULL, NULL, false},
+    ITP_PLAIN("Sub", SUB, "xx", 2, itp_fields_none),
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, itp_fields_none, itp_onnx_read_mul, NULL, NULL, false},
+    ITP_PLAIN("Div", DIV, "xx", 2, itp_fields_none),
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MAX_INPUTS, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Reshape", ITP_OP_RESHAPE, "xk", 2, 2, itp_fields_reshape, itp_onnx_read_view,
+     itp_onnx_view_reshape, itp_onnx_write_reshape, false},
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+     false},
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
+     false},
+    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, itp_fields_transpose),
+    {"Dropout", ITP_OP_DROPOUT, "xk", 1, 3, itp_fields_dropout, itp_onnx_read_dropout, NULL,
+     itp_onnx_write_dropout, false},
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, itp_fields_slice, itp_onnx_read_slice, NULL,
+     itp_onnx_write_slice, false},
+    {"Gather", -1, "xk", 2, 2, itp_fields_gather, itp_onnx_read_gather, NULL, NULL, false},
+    {"Squeeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_squeeze, NULL,
+     false},
+    {"Unsqueeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_unsqueeze,
+     NULL, false},
+    {"Sum", -1, "x", 1, ITP_MAX_INPUTS, itp_fields_none, itp_onnx_read_sum, NULL, NULL, false},
+    {"Pow", -1, "xk", 2, 2, itp_fields_none, itp_onnx_read_pow, NULL, NULL, false},
+    {"ReduceMean", -1, "xk", 1, 2, itp_fields_mean, itp_onnx_read_mean, NULL, NULL, false},
+    {"Constant", -1, "k", 0, 0, itp_fields_constant, NULL, NULL, NULL, false},
+    {"ConstantOfShape", -1, "k", 1, 1, itp_fields_constant, NULL, NULL, NULL, false},
+    {NULL, -1, NULL, 0, 0, NULL, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
-    return rows;
-}
 
 #undef ITP_TO
 #undef ITP_NO_FIELD
@@ -247,7 +258,7 @@ ITP_FN const itp_onnx_row *itp_onnx_rows(void)
 ITP_FN const itp_onnx_row *itp_onnx_row_named(itp_slice op)
 {
     if (!op.n) return NULL;
-    for (const itp_onnx_row *row = itp_onnx_rows(); row->name; row++)
+    for (const itp_onnx_row *row = itp_onnx_rows; row->name; row++)
         if (itp_slice_is(op, row->name)) return row;
     return NULL;
 }
@@ -255,7 +266,7 @@ ITP_FN const itp_onnx_row *itp_onnx_row_named(itp_slice op)
 /* The row that writes an op of ours. */
 ITP_FN const itp_onnx_row *itp_onnx_row_of(int op)
 {
-    const itp_onnx_row *row = itp_onnx_rows();
+    const itp_onnx_row *row = itp_onnx_rows;
     while (row->name && row->op != op) row++;
     return row->name ? row : NULL;
 }
@@ -294,8 +305,8 @@ ITP_FN void itp_onnx_set_default(itp_attrs *a, const itp_onnx_field *f)
     if (f->kind == ITP_A_FLOAT) *(float *)to = (float)f->value;
 }
 
-/* Shapes of all values at another batch size, into an array of n_values; false when they do not fit,
-   which is an answer and no error. */
+/* Shapes of all values at another batch size, into an array of n_values; false when they do not
+   fit, which is an answer and no error. */
 ITP_FN bool itp_onnx_shapes(const interp_net *net, int batch, interp_shape *shapes)
 {
     char error[ITP_ERROR_BYTES];
@@ -320,8 +331,7 @@ ITP_FN bool itp_onnx_shapes(const interp_net *net, int batch, interp_shape *shap
 /* "Conv \"conv1\"", or "Conv \"Conv_3\"" for the fourth node without a name. */
 ITP_FN const char *itp_onnx_label(const itp_onnx_node *n, char out[256])
 {
-    if (n->name.n)
-        snprintf(out, 256, "%.*s \"%.*s\"", ITP_SHOW(n->op), ITP_SHOW(n->name));
+    if (n->name.n) snprintf(out, 256, "%.*s \"%.*s\"", ITP_SHOW(n->op), ITP_SHOW(n->name));
     else snprintf(out, 256, "%.*s \"%.*s_%d\"", ITP_SHOW(n->op), ITP_SHOW(n->op), n->index);
     return out;
 }
@@ -343,12 +353,12 @@ ITP_FN interp_status itp_onnx_fail(const itp_onnx *r, interp_status status, cons
 /* ---- attributes */
 
 enum { /* AttributeProto.AttributeType */
-    ITP_ATTR_FLOAT = 1,
-    ITP_ATTR_INT = 2,
-    ITP_ATTR_STRING = 3,
-    ITP_ATTR_TENSOR = 4,
-    ITP_ATTR_FLOATS = 6,
-    ITP_ATTR_INTS = 7
+       ITP_ATTR_FLOAT = 1,
+       ITP_ATTR_INT = 2,
+       ITP_ATTR_STRING = 3,
+       ITP_ATTR_TENSOR = 4,
+       ITP_ATTR_FLOATS = 6,
+       ITP_ATTR_INTS = 7
 };
 
 ITP_FN const itp_onnx_attr *itp_onnx_attr_of(const itp_onnx *r, const itp_onnx_node *n,
@@ -359,8 +369,8 @@ ITP_FN const itp_onnx_attr *itp_onnx_attr_of(const itp_onnx *r, const itp_onnx_n
     return NULL;
 }
 
-ITP_FN interp_status itp_onnx_want(const itp_onnx *r, const itp_onnx_node *n, const itp_onnx_attr *a,
-                                   int type, bool there)
+ITP_FN interp_status itp_onnx_want(const itp_onnx *r, const itp_onnx_node *n,
+                                   const itp_onnx_attr *a, int type, bool there)
 {
     if (there && (a->type == type || a->type == 0)) return INTERP_OK;
     return itp_onnx_fail(r, INTERP_FORMAT, n, "attribute \"%.*s\" is not of the type it must have",
@@ -375,7 +385,8 @@ ITP_FN interp_status itp_onnx_int(const itp_onnx *r, const itp_onnx_node *n, con
     if (!a) return INTERP_OK;
     ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_INT, a->has_i));
     if (a->i > INT_MAX || a->i < INT_MIN)
-        return itp_onnx_fail(r, INTERP_FORMAT, n, "attribute \"%s\" is %lld", name, (long long)a->i);
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "attribute \"%s\" is %lld", name,
+                             (long long)a->i);
     *out = (int)a->i;
     return INTERP_OK;
 }

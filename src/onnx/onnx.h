@@ -1,4 +1,4 @@
-/* ---- onnx: models in ONNX, weights in safetensors --------------------------------------------- */
+/* ---- onnx: models in ONNX, weights in safetensors -------------------------------------------- */
 
 #if !defined(INTERP_NO_ONNX)
 #ifdef __cplusplus

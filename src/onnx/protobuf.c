@@ -1,4 +1,4 @@
-/* ---- onnx/protobuf.c: the wire format, and ONNX's messages as far as we read them ------------- */
+/* ---- onnx/protobuf.c: the wire format, and ONNX's messages as far as we read them ------------ */
 
 /* Some of the bytes being read; not ended by a 0. */
 typedef struct itp_slice {
@@ -217,9 +217,9 @@ ITP_FN void itp_pb_put_message(itp_buf *b, uint32_t number, itp_buf *message)
 /* ---- ONNX's element types */
 
 typedef struct itp_onnx_type {
-    int id;             /* TensorProto.DataType */
+    int id; /* TensorProto.DataType */
     interp_dtype dtype;
-    uint32_t field;     /* of TensorProto that holds them when not raw */
+    uint32_t field; /* of TensorProto that holds them when not raw */
     int wire;
 } itp_onnx_type;
 
@@ -247,33 +247,33 @@ ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
 typedef struct itp_onnx_tensor {
     int type; /* TensorProto.DataType */
     interp_shape shape;
-    itp_slice raw;      /* little-endian; used when field is 0 */
-    itp_slice message;  /* the numbers are in this one's `field` */
+    itp_slice raw;     /* little-endian; used when field is 0 */
+    itp_slice message; /* the numbers are in this one's `field` */
     uint32_t field;
     int wire;
-    bool repeats;       /* every element is the first */
-    bool external;      /* raw is in the file `location` */
+    bool repeats;  /* every element is the first */
+    bool external; /* raw is in the file `location` */
     itp_slice location;
     uint64_t offset, length; /* length UINT64_MAX: to the end */
 } itp_onnx_tensor;
 
 enum { /* what the numbers of an initialiser are to the network */
-    ITP_AS_CONST = 1,
-    ITP_AS_PARAM = 2,
-    ITP_AS_BUFFER = 4
+       ITP_AS_CONST = 1,
+       ITP_AS_PARAM = 2,
+       ITP_AS_BUFFER = 4
 };
 
 typedef struct itp_symbol {
     itp_slice name;
-    int maker;         /* node that makes it, -1 for none */
-    int tensor;        /* its numbers when known at load, -1 when not */
-    int input;         /* index among the graph's inputs, -1 */
-    int uses;          /* by nodes that are needed, and as output */
-    int root;          /* the symbol whose numbers these are, under another shape; else itself */
+    int maker;          /* node that makes it, -1 for none */
+    int tensor;         /* its numbers when known at load, -1 when not */
+    int input;          /* index among the graph's inputs, -1 */
+    int uses;           /* by nodes that are needed, and as output */
+    int root;           /* the symbol whose numbers these are, under another shape; else itself */
     interp_shape shape; /* of known numbers */
-    unsigned role;     /* ITP_AS_...; of roots */
-    bool trained;      /* a weighted op came before it */
-    int value, buffer; /* of the network, -1: not there; `buffer` apart from a trained `value` */
+    unsigned role;      /* ITP_AS_...; of roots */
+    bool trained;       /* a weighted op came before it */
+    int value, buffer;  /* of the network, -1: not there; `buffer` apart from a trained `value` */
 } itp_symbol;
 
 typedef struct itp_onnx_attr {
@@ -288,7 +288,7 @@ typedef struct itp_onnx_row itp_onnx_row;
 
 typedef struct itp_onnx_node {
     itp_slice name, op, domain;
-    int index; /* in the file */
+    int index;                /* in the file */
     int in, n_in, out, n_out; /* ranges of links */
     int attr, n_attr;
     const itp_onnx_row *row;
@@ -400,8 +400,8 @@ ITP_FN interp_status itp_symbol_get(itp_onnx *r, itp_slice name, int *out)
     }
     const int at = itp_symbol_place(r, name);
     if (!r->table[at]) {
-        ITP_TRY(itp_onnx_room(r, &r->symbols, r->n_symbols, &r->symbols_capacity,
-                              sizeof *r->symbols));
+        ITP_TRY(
+            itp_onnx_room(r, &r->symbols, r->n_symbols, &r->symbols_capacity, sizeof *r->symbols));
         itp_symbol *s = &r->symbols[r->n_symbols];
         memset(s, 0, sizeof *s);
         s->name = name;
@@ -460,8 +460,9 @@ ITP_FN interp_status itp_onnx_read_dims(itp_onnx *r, itp_slice message, itp_slic
     itp_pb_numbers it = itp_pb_numbers_of(message, 1, ITP_VARINT);
     while (itp_pb_number(&it, &d)) {
         if (rank == INTERP_MAX_RANK)
-            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "tensor \"%.*s\" has more than %d dimensions",
-                            ITP_SHOW(name), INTERP_MAX_RANK);
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                            "tensor \"%.*s\" has more than %d dimensions", ITP_SHOW(name),
+                            INTERP_MAX_RANK);
         dims[rank++] = d;
     }
     if (it.message.bad) return itp_onnx_damaged(r, "a tensor");
@@ -553,7 +554,8 @@ ITP_FN interp_status itp_onnx_read_initializer(itp_onnx *r, itp_slice message)
     ITP_TRY(itp_symbol_get(r, name, &symbol));
     if (symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an initializer has no name");
     if (r->symbols[symbol].tensor >= 0)
-        return itp_fail(r->ctx, INTERP_FORMAT, "two initializers are named \"%.*s\"", ITP_SHOW(name));
+        return itp_fail(r->ctx, INTERP_FORMAT, "two initializers are named \"%.*s\"",
+                        ITP_SHOW(name));
     ITP_TRY(itp_onnx_room(r, &r->initializers, r->n_initializers, &r->initializers_capacity,
                           sizeof *r->initializers));
     r->initializers[r->n_initializers++] = symbol;
@@ -596,8 +598,8 @@ ITP_FN interp_status itp_onnx_read_attribute(itp_onnx *r, itp_slice message)
 }
 
 /* The names of field `number` as links. */
-ITP_FN interp_status itp_onnx_read_links(itp_onnx *r, itp_slice message, uint32_t number, int *first,
-                                         int *count)
+ITP_FN interp_status itp_onnx_read_links(itp_onnx *r, itp_slice message, uint32_t number,
+                                         int *first, int *count)
 {
     itp_pb p = itp_pb_of(message);
     itp_pb_field f;
@@ -696,8 +698,7 @@ ITP_FN interp_status itp_onnx_read_input(itp_onnx *r, itp_slice message)
         itp_pb p = itp_pb_of(tensor);
         itp_pb_field f;
         while (itp_pb_next(&p, &f))
-            if (f.number == 1 && itp_pb_wire(&p, &f, ITP_VARINT))
-                port.type = itp_pb_small(&f);
+            if (f.number == 1 && itp_pb_wire(&p, &f, ITP_VARINT)) port.type = itp_pb_small(&f);
         if (p.bad) return itp_onnx_damaged(r, "an input");
         if (itp_pb_child(tensor, 2, &shape)) ITP_TRY(itp_onnx_read_port_shape(r, shape, &port));
     }
@@ -777,7 +778,8 @@ ITP_FN interp_status itp_onnx_read_model(itp_onnx *r, itp_slice message)
         if (f.number == 7) graph = f.bytes;
     }
     if (p.bad) return itp_onnx_damaged(r, "the model");
-    if (!graph.at) return itp_fail(r->ctx, INTERP_FORMAT, "there is no graph: this is no ONNX model");
+    if (!graph.at)
+        return itp_fail(r->ctx, INTERP_FORMAT, "there is no graph: this is no ONNX model");
     return itp_onnx_read_graph(r, graph);
 }
 
@@ -829,7 +831,8 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
             if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
             out[i] = (float)itp_onnx_real(t->type, bits);
         }
-    } else if (t->type == ITP_ONNX_FLOAT && sizeof *out == 4 && itp_host_is_little() && !t->repeats) {
+    } else if (t->type == ITP_ONNX_FLOAT && sizeof *out == 4 && itp_host_is_little() &&
+               !t->repeats) {
         if (n) memcpy(out, t->raw.at, n * sizeof *out);
     } else {
         for (size_t i = 0; i < n; i++)
@@ -956,8 +959,8 @@ ITP_FN void itp_onnx_free(itp_onnx *r)
 {
     interp_ctx *ctx = r->ctx;
     for (int i = 0; i < r->n_files; i++) interp_free(ctx, r->files[i].bytes);
-    void *all[] = {r->symbols, r->table,   r->tensors, r->initializers, r->nodes, r->links,
-                   r->attrs,   r->inputs,  r->outputs, r->order,        r->files};
+    void *all[] = {r->symbols, r->table,  r->tensors, r->initializers, r->nodes, r->links,
+                   r->attrs,   r->inputs, r->outputs, r->order,        r->files};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) interp_free(ctx, all[i]);
     itp_buf_free(&r->node_name);
     itp_buf_free(&r->value_name);

@@ -1,8 +1,9 @@
-/* ---- onnx/read.c: from an ONNX graph to a network --------------------------------------------- */
+/* ---- onnx/read.c: from an ONNX graph to a network -------------------------------------------- */
 
 #define ITP_ONNX_OLDEST 7
 #define ITP_ONNX_NEWEST 25
-#define ITP_ONNX_LIST   64 /* most indices of one Gather */
+#define ITP_ONNX_LIST   64                /* most indices of one Gather */
+#define ITP_ONNX_FILL   ((size_t)1 << 28) /* most numbers that a few bytes of a file may ask for */
 
 /* ---- checks before anything is built */
 
@@ -231,6 +232,9 @@ ITP_FN interp_status itp_onnx_fold_filled(itp_onnx *r, const itp_onnx_node *n)
                                  (long long)dims[i]);
         t.shape.dim[i] = (int)dims[i];
     }
+    if (interp_shape_size(&t.shape) > ITP_ONNX_FILL)
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it makes more than %zu numbers",
+                             ITP_ONNX_FILL);
     return itp_onnx_add_tensor(r, &t, r->links[n->out]);
 }
 
@@ -331,11 +335,13 @@ ITP_FN int itp_onnx_match_gate(const itp_onnx *r, int symbol, int x, itp_onnx_no
     itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
     if (!add) return -1;
     const int inner = itp_onnx_beside(r, add, 1, false);
-    itp_onnx_node *erf = itp_onnx_maker(r, inner, "Erf"), *tanh_node = itp_onnx_maker(r, inner, "Tanh");
+    itp_onnx_node *erf = itp_onnx_maker(r, inner, "Erf"),
+                  *tanh_node = itp_onnx_maker(r, inner, "Tanh");
     itp_onnx_node *end = erf ? erf : tanh_node;
     if (!end) return -1;
     const int argument = itp_onnx_in(r, end, 0);
-    itp_onnx_node *div = itp_onnx_maker(r, argument, "Div"), *mul = itp_onnx_maker(r, argument, "Mul");
+    itp_onnx_node *div = itp_onnx_maker(r, argument, "Div"),
+                  *mul = itp_onnx_maker(r, argument, "Mul");
     chain[(*n_chain)++] = add;
     chain[(*n_chain)++] = end;
     if (!div && !mul) return -1;
@@ -407,7 +413,8 @@ ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int
                              ITP_SHOW(s->name));
     unsigned role = ITP_AS_CONST;
     if (kind == 's') role = ITP_AS_BUFFER;
-    else if (initializer && (kind == 'w' || (kind == 'o' && trained) || r->own)) role = ITP_AS_PARAM;
+    else if (initializer && (kind == 'w' || (kind == 'o' && trained) || r->own))
+        role = ITP_AS_PARAM;
     root->role |= role;
     root->shape = s->shape;
     return INTERP_OK;
@@ -598,7 +605,7 @@ ITP_FN interp_status itp_onnx_read_plain(itp_onnx *r, const itp_onnx_node *n, in
     return itp_onnx_emit(r, n, NULL, op, n->n_in, in, a, NULL);
 }
 
-/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end, or at the start. */
+/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end or the start. */
 ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
 {
     for (int i = 0; i < 2; i++) {
@@ -622,7 +629,8 @@ ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n)
     ITP_TRY(itp_onnx_value(r, n, 0, &x));
     const interp_shape s = *itp_onnx_shape(r, x);
     if (s.rank != 4)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "only images [N,C,H,W] are supported, not %s",
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                             "only images [N,C,H,W] are supported, not %s",
                              itp_shape_text(&s, text, sizeof text));
     ITP_TRY(itp_onnx_attrs(r, n, s.rank, &a));
     if (n->row->op == ITP_OP_CONV && !a.kernel[0]) {
@@ -886,7 +894,8 @@ ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n)
         if (index[i] < 0 || index[i] >= s->dim[axis])
             return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "an index is not within %d", s->dim[axis]);
         if (i && index[i] != index[i - 1] + 1)
-            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "only neighbouring indices are supported");
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
+                                 "only neighbouring indices are supported");
     }
     a.start = (int)index[0];
     a.length = count;
@@ -930,7 +939,8 @@ ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n)
         char suffix[16];
         snprintf(suffix, sizeof suffix, "part%d", i);
         ITP_TRY(itp_onnx_value(r, n, i, &in[1]));
-        ITP_TRY(itp_onnx_emit(r, n, i + 1 < n->n_in ? suffix : NULL, ITP_OP_ADD, 2, in, NULL, &in[0]));
+        ITP_TRY(
+            itp_onnx_emit(r, n, i + 1 < n->n_in ? suffix : NULL, ITP_OP_ADD, 2, in, NULL, &in[0]));
     }
     return INTERP_OK;
 }
@@ -1011,7 +1021,7 @@ ITP_FN interp_status itp_onnx_check_input(const itp_onnx *r, const itp_onnx_port
     return INTERP_OK;
 }
 
-/* Adds the inputs. batch: what they were exported with, 1 when they take any; *fixed: they say so. */
+/* Adds the inputs. *batch: what they were exported with, or 1; *fixed: whether they say so. */
 ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, int *batch, bool *fixed)
 {
     *batch = 1;

@@ -1,4 +1,4 @@
-/* ---- onnx/write.c: from a network to an ONNX graph; weights by name --------------------------- */
+/* ---- onnx/write.c: from a network to an ONNX graph; weights by name -------------------------- */
 
 #define ITP_ONNX_IR     8
 #define ITP_ONNX_WRITES 17 /* opset */
@@ -109,10 +109,10 @@ ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const i
         if (f->since > ITP_ONNX_WRITES) {
             for (int i = 0; i < n; i++)
                 if (((const int *)from)[i] != (int)f->value && !w->status)
-                    w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
-                                         "%s \"%.100s\" has %s, which opset %d cannot say",
-                                         itp_op_row(node->op)->name, node->name, f->name,
-                                         ITP_ONNX_WRITES);
+                    w->status =
+                        itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
+                                 "%s \"%.100s\" has %s, which opset %d cannot say",
+                                 itp_op_row(node->op)->name, node->name, f->name, ITP_ONNX_WRITES);
             continue;
         }
         if (f->kind == ITP_A_INT) itp_onnx_put_int(w, f->name, *(const int *)from);
@@ -282,8 +282,7 @@ ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
 {
     itp_onnx_put_input(w, node->in[0]);
-    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, 1,
-                      node->attrs.shape.rank);
+    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, 1, node->attrs.shape.rank);
     itp_onnx_put_op(w, node, "Reshape", NULL);
     itp_onnx_end_node(w);
 }
@@ -346,8 +345,8 @@ ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
 {
     const interp_net *net = w->net;
     const int batch = net->fixed_batch ? net->fixed_batch : 2;
-    interp_shape *shapes = (interp_shape *)interp_alloc(
-        net->ctx, itp_mul_size((size_t)net->n_values, sizeof *shapes));
+    interp_shape *shapes =
+        (interp_shape *)interp_alloc(net->ctx, itp_mul_size((size_t)net->n_values, sizeof *shapes));
     if (!shapes) return INTERP_NO_MEMORY;
     if (!itp_onnx_shapes(net, batch, shapes)) /* works for the batch it was built with only */
         for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
@@ -456,7 +455,8 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     interp_ctx *ctx = net->ctx;
     itp_onnx_writer w;
     if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
@@ -507,7 +507,8 @@ INTERP_API interp_status interp_weights_save(const interp_net *net, const char *
     interp_named_arrays all;
     memset(&all, 0, sizeof all);
     if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     all.items = (interp_named_array *)interp_alloc(
         ctx, itp_mul_size((size_t)net->n_values, sizeof *all.items));
     if (!all.items) return INTERP_NO_MEMORY;
@@ -544,11 +545,11 @@ ITP_FN interp_status itp_weights_check(const interp_net *net, const char *path,
         const interp_named_array *item = itp_weights_find(all, v->name);
         if (!item)
             return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
-                            "%s: there is no \"%.100s\", which network \"%.100s\" has", path, v->name,
-                            net->name);
+                            "%s: there is no \"%.100s\", which network \"%.100s\" has", path,
+                            v->name, net->name);
         if (!itp_shape_equal(&item->array.shape, &v->shape))
-            return itp_fail(net->ctx, INTERP_BAD_SHAPE, "%s: \"%.100s\" is %s but should be %s", path,
-                            v->name, itp_shape_text(&item->array.shape, have, sizeof have),
+            return itp_fail(net->ctx, INTERP_BAD_SHAPE, "%s: \"%.100s\" is %s but should be %s",
+                            path, v->name, itp_shape_text(&item->array.shape, have, sizeof have),
                             itp_shape_text(&v->shape, want, sizeof want));
         found++;
     }

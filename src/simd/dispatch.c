@@ -195,8 +195,10 @@ extern "C" {
 #elif defined(__GNUC__)
 #define ITP_TARGET(isa) _Pragma("GCC push_options") ITP_PRAGMA(GCC target isa)
 #define ITP_TARGET_END _Pragma("GCC pop_options")
-/* g++ 12 warns of uninitialised values inside its own avx512fintrin.h. */
+/* g++ 12 warns of uninitialised values inside its own avx512fintrin.h; without optimisation gcc's
+   intrinsics are macros, whose conversions it then sees in our lines. */
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #else

@@ -102,6 +102,8 @@ static inline void ITP_K(patch_inside)(const itp_patch *p, const ITP_K(run) * r,
 
 /* What is known of each run of a panel for each tap, so that it is found out once per panel. */
 #define ITP_TAPS 8
+
+/* See ITP_TAPS. */
 typedef struct ITP_K(taps) {
     short lo[ITP_TAPS][ITP_NR], hi[ITP_TAPS][ITP_NR]; /* [tap_x][run] */
     int source_x[ITP_TAPS][ITP_NR];
