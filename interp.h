@@ -152,43 +152,43 @@
    V_ROWS(X)     X(0) X(1) ...: the rows of a gemm tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
-#define ITP_K(name)         itp_##name##_scalar
-#define ITP_ISA_NAME        "scalar"
-#define V_WIDTH             1
-#define V_MR                4
-#define V_ROWS(X)           X(0) X(1) X(2) X(3)
-#define vf                  float
-#define vm                  int
-#define v_set(x)            ((float)(x))
-#define v_zero()            ((float)0)
-#define v_load(p)           (*(p))
-#define v_store(p, v)       ((void)(*(p) = (v)))
-#define v_loadn(p, n)       ((n) > 0 ? *(p) : (float)0)
-#define v_storen(p, v, n)   ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
-#define v_loads(p, s)       (*(p))
-#define v_add(a, b)         ((a) + (b))
-#define v_sub(a, b)         ((a) - (b))
-#define v_mul(a, b)         ((a) * (b))
-#define v_div(a, b)         ((a) / (b))
-#define v_fma(a, b, c)      ((a) * (b) + (c))
-#define v_fnma(a, b, c)     ((c) - (a) * (b))
-#define v_max(a, b)         itp_scalar_max(a, b)
-#define v_min(a, b)         itp_scalar_min(a, b)
-#define v_abs(a)            itp_scalar_abs(a)
-#define v_neg(a)            (-(a))
-#define v_sqrt(a)           itp_scalar_sqrt(a)
-#define v_lt(a, b)          ((a) < (b))
-#define v_le(a, b)          ((a) <= (b))
-#define v_gt(a, b)          ((a) > (b))
-#define v_eq(a, b)          ((a) == (b))
-#define v_both(m, n)        ((m) & (n))
-#define v_select(m, a, b)   ((m) ? (a) : (b))
-#define v_round(a)          itp_scalar_round(a)
-#define v_pow2(n)           itp_scalar_pow2(n)
-#define v_exponent(x)       itp_scalar_exponent(x)
-#define v_mantissa(x)       itp_scalar_mantissa(x)
-#define v_sum(v)            (v)
-#define v_hmax(v)           (v)
+#define ITP_K(name)       itp_##name##_scalar
+#define ITP_ISA_NAME      "scalar"
+#define V_WIDTH           1
+#define V_MR              4
+#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define vf                float
+#define vm                int
+#define v_set(x)          ((float)(x))
+#define v_zero()          ((float)0)
+#define v_load(p)         (*(p))
+#define v_store(p, v)     ((void)(*(p) = (v)))
+#define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)     (*(p))
+#define v_add(a, b)       ((a) + (b))
+#define v_sub(a, b)       ((a) - (b))
+#define v_mul(a, b)       ((a) * (b))
+#define v_div(a, b)       ((a) / (b))
+#define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_fnma(a, b, c)   ((c) - (a) * (b))
+#define v_max(a, b)       itp_scalar_max(a, b)
+#define v_min(a, b)       itp_scalar_min(a, b)
+#define v_abs(a)          itp_scalar_abs(a)
+#define v_neg(a)          (-(a))
+#define v_sqrt(a)         itp_scalar_sqrt(a)
+#define v_lt(a, b)        ((a) < (b))
+#define v_le(a, b)        ((a) <= (b))
+#define v_gt(a, b)        ((a) > (b))
+#define v_eq(a, b)        ((a) == (b))
+#define v_both(m, n)      ((m) & (n))
+#define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_round(a)        itp_scalar_round(a)
+#define v_pow2(n)         itp_scalar_pow2(n)
+#define v_exponent(x)     itp_scalar_exponent(x)
+#define v_mantissa(x)     itp_scalar_mantissa(x)
+#define v_sum(v)          (v)
+#define v_hmax(v)         (v)
 
 static inline float itp_scalar_max(float a, float b)
 {
@@ -262,44 +262,44 @@ static inline float itp_scalar_mantissa(float x)
 /* The vector vocabulary for AVX2 with FMA; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 2
 
-#define ITP_K(name)         itp_##name##_avx2
-#define ITP_ISA_NAME        "avx2"
-#define ITP_TARGET_GCC      "avx2,fma"
-#define V_WIDTH             8
-#define V_MR                6
-#define V_ROWS(X)           X(0) X(1) X(2) X(3) X(4) X(5)
-#define vf                  __m256
-#define vm                  __m256
-#define v_set(x)            _mm256_set1_ps(x)
-#define v_zero()            _mm256_setzero_ps()
-#define v_load(p)           _mm256_loadu_ps(p)
-#define v_store(p, v)       _mm256_storeu_ps(p, v)
-#define v_loadn(p, n)       _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n)   _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
-#define v_loads(p, s)       itp_avx2_loads(p, s)
-#define v_add(a, b)         _mm256_add_ps(a, b)
-#define v_sub(a, b)         _mm256_sub_ps(a, b)
-#define v_mul(a, b)         _mm256_mul_ps(a, b)
-#define v_div(a, b)         _mm256_div_ps(a, b)
-#define v_fma(a, b, c)      _mm256_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)     _mm256_fnmadd_ps(a, b, c)
-#define v_max(a, b)         _mm256_max_ps(a, b)
-#define v_min(a, b)         _mm256_min_ps(a, b)
-#define v_abs(a)            _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define v_neg(a)            _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
-#define v_sqrt(a)           _mm256_sqrt_ps(a)
-#define v_lt(a, b)          _mm256_cmp_ps(a, b, _CMP_LT_OQ)
-#define v_le(a, b)          _mm256_cmp_ps(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)          _mm256_cmp_ps(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)          _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)        _mm256_and_ps(m, n)
-#define v_select(m, a, b)   _mm256_blendv_ps(b, a, m)
-#define v_round(a)          _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)           itp_avx2_pow2(n)
-#define v_exponent(x)       itp_avx2_exponent(x)
-#define v_mantissa(x)       itp_avx2_mantissa(x)
-#define v_sum(v)            itp_avx2_sum(v)
-#define v_hmax(v)           itp_avx2_hmax(v)
+#define ITP_K(name)       itp_##name##_avx2
+#define ITP_ISA_NAME      "avx2"
+#define ITP_TARGET_GCC    "avx2,fma"
+#define V_WIDTH           8
+#define V_MR              6
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
+#define vf                __m256
+#define vm                __m256
+#define v_set(x)          _mm256_set1_ps(x)
+#define v_zero()          _mm256_setzero_ps()
+#define v_load(p)         _mm256_loadu_ps(p)
+#define v_store(p, v)     _mm256_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
+#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_loads(p, s)     itp_avx2_loads(p, s)
+#define v_add(a, b)       _mm256_add_ps(a, b)
+#define v_sub(a, b)       _mm256_sub_ps(a, b)
+#define v_mul(a, b)       _mm256_mul_ps(a, b)
+#define v_div(a, b)       _mm256_div_ps(a, b)
+#define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm256_max_ps(a, b)
+#define v_min(a, b)       _mm256_min_ps(a, b)
+#define v_abs(a)          _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm256_sqrt_ps(a)
+#define v_lt(a, b)        _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      _mm256_and_ps(m, n)
+#define v_select(m, a, b) _mm256_blendv_ps(b, a, m)
+#define v_round(a)        _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx2_pow2(n)
+#define v_exponent(x)     itp_avx2_exponent(x)
+#define v_mantissa(x)     itp_avx2_mantissa(x)
+#define v_sum(v)          itp_avx2_sum(v)
+#define v_hmax(v)         itp_avx2_hmax(v)
 
 ITP_TARGET_BEGIN
 
@@ -351,44 +351,44 @@ static inline float itp_avx2_hmax(__m256 v)
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
 #if ITP_KERNEL_PASS == 3
 
-#define ITP_K(name)         itp_##name##_avx512
-#define ITP_ISA_NAME        "avx512"
-#define ITP_TARGET_GCC      "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#define V_WIDTH             16
-#define V_MR                12
-#define V_ROWS(X)           X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define vf                  __m512
-#define vm                  __mmask16
-#define v_set(x)            _mm512_set1_ps(x)
-#define v_zero()            _mm512_setzero_ps()
-#define v_load(p)           _mm512_loadu_ps(p)
-#define v_store(p, v)       _mm512_storeu_ps(p, v)
-#define v_loadn(p, n)       _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
-#define v_storen(p, v, n)   _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
-#define v_loads(p, s)       itp_avx512_loads(p, s)
-#define v_add(a, b)         _mm512_add_ps(a, b)
-#define v_sub(a, b)         _mm512_sub_ps(a, b)
-#define v_mul(a, b)         _mm512_mul_ps(a, b)
-#define v_div(a, b)         _mm512_div_ps(a, b)
-#define v_fma(a, b, c)      _mm512_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)     _mm512_fnmadd_ps(a, b, c)
-#define v_max(a, b)         _mm512_max_ps(a, b)
-#define v_min(a, b)         _mm512_min_ps(a, b)
-#define v_abs(a)            _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
-#define v_neg(a)            _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
-#define v_sqrt(a)           _mm512_sqrt_ps(a)
-#define v_lt(a, b)          _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
-#define v_le(a, b)          _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)          _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)          _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)        ((__mmask16)((m) & (n)))
-#define v_select(m, a, b)   _mm512_mask_blend_ps(m, b, a)
-#define v_round(a)          _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)           itp_avx512_pow2(n)
-#define v_exponent(x)       itp_avx512_exponent(x)
-#define v_mantissa(x)       itp_avx512_mantissa(x)
-#define v_sum(v)            itp_avx512_sum(v)
-#define v_hmax(v)           itp_avx512_hmax(v)
+#define ITP_K(name)       itp_##name##_avx512
+#define ITP_ISA_NAME      "avx512"
+#define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define V_WIDTH           16
+#define V_MR              12
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define vf                __m512
+#define vm                __mmask16
+#define v_set(x)          _mm512_set1_ps(x)
+#define v_zero()          _mm512_setzero_ps()
+#define v_load(p)         _mm512_loadu_ps(p)
+#define v_store(p, v)     _mm512_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
+#define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
+#define v_loads(p, s)     itp_avx512_loads(p, s)
+#define v_add(a, b)       _mm512_add_ps(a, b)
+#define v_sub(a, b)       _mm512_sub_ps(a, b)
+#define v_mul(a, b)       _mm512_mul_ps(a, b)
+#define v_div(a, b)       _mm512_div_ps(a, b)
+#define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm512_max_ps(a, b)
+#define v_min(a, b)       _mm512_min_ps(a, b)
+#define v_abs(a)          _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm512_sqrt_ps(a)
+#define v_lt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      ((__mmask16)((m) & (n)))
+#define v_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
+#define v_round(a)        _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx512_pow2(n)
+#define v_exponent(x)     itp_avx512_exponent(x)
+#define v_mantissa(x)     itp_avx512_mantissa(x)
+#define v_sum(v)          itp_avx512_sum(v)
+#define v_hmax(v)         itp_avx512_hmax(v)
 
 ITP_TARGET_BEGIN
 
@@ -442,43 +442,43 @@ static inline float itp_avx512_hmax(__m512 v)
 /* The vector vocabulary for 64-bit NEON; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 4
 
-#define ITP_K(name)         itp_##name##_neon
-#define ITP_ISA_NAME        "neon"
-#define V_WIDTH             4
-#define V_MR                8
-#define V_ROWS(X)           X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define vf                  float32x4_t
-#define vm                  uint32x4_t
-#define v_set(x)            vdupq_n_f32(x)
-#define v_zero()            vdupq_n_f32(0)
-#define v_load(p)           vld1q_f32(p)
-#define v_store(p, v)       vst1q_f32(p, v)
-#define v_loadn(p, n)       itp_neon_loadn(p, n)
-#define v_storen(p, v, n)   itp_neon_storen(p, v, n)
-#define v_loads(p, s)       itp_neon_loads(p, s)
-#define v_add(a, b)         vaddq_f32(a, b)
-#define v_sub(a, b)         vsubq_f32(a, b)
-#define v_mul(a, b)         vmulq_f32(a, b)
-#define v_div(a, b)         vdivq_f32(a, b)
-#define v_fma(a, b, c)      vfmaq_f32(c, a, b)
-#define v_fnma(a, b, c)     vfmsq_f32(c, a, b)
-#define v_max(a, b)         vbslq_f32(vcgtq_f32(a, b), a, b)
-#define v_min(a, b)         vbslq_f32(vcltq_f32(a, b), a, b)
-#define v_abs(a)            vabsq_f32(a)
-#define v_neg(a)            vnegq_f32(a)
-#define v_sqrt(a)           vsqrtq_f32(a)
-#define v_lt(a, b)          vcltq_f32(a, b)
-#define v_le(a, b)          vcleq_f32(a, b)
-#define v_gt(a, b)          vcgtq_f32(a, b)
-#define v_eq(a, b)          vceqq_f32(a, b)
-#define v_both(m, n)        vandq_u32(m, n)
-#define v_select(m, a, b)   vbslq_f32(m, a, b)
-#define v_round(a)          vrndnq_f32(a)
-#define v_pow2(n)           itp_neon_pow2(n)
-#define v_exponent(x)       itp_neon_exponent(x)
-#define v_mantissa(x)       itp_neon_mantissa(x)
-#define v_sum(v)            itp_neon_sum(v)
-#define v_hmax(v)           vmaxvq_f32(v)
+#define ITP_K(name)       itp_##name##_neon
+#define ITP_ISA_NAME      "neon"
+#define V_WIDTH           4
+#define V_MR              8
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define vf                float32x4_t
+#define vm                uint32x4_t
+#define v_set(x)          vdupq_n_f32(x)
+#define v_zero()          vdupq_n_f32(0)
+#define v_load(p)         vld1q_f32(p)
+#define v_store(p, v)     vst1q_f32(p, v)
+#define v_loadn(p, n)     itp_neon_loadn(p, n)
+#define v_storen(p, v, n) itp_neon_storen(p, v, n)
+#define v_loads(p, s)     itp_neon_loads(p, s)
+#define v_add(a, b)       vaddq_f32(a, b)
+#define v_sub(a, b)       vsubq_f32(a, b)
+#define v_mul(a, b)       vmulq_f32(a, b)
+#define v_div(a, b)       vdivq_f32(a, b)
+#define v_fma(a, b, c)    vfmaq_f32(c, a, b)
+#define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
+#define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
+#define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)
+#define v_abs(a)          vabsq_f32(a)
+#define v_neg(a)          vnegq_f32(a)
+#define v_sqrt(a)         vsqrtq_f32(a)
+#define v_lt(a, b)        vcltq_f32(a, b)
+#define v_le(a, b)        vcleq_f32(a, b)
+#define v_gt(a, b)        vcgtq_f32(a, b)
+#define v_eq(a, b)        vceqq_f32(a, b)
+#define v_both(m, n)      vandq_u32(m, n)
+#define v_select(m, a, b) vbslq_f32(m, a, b)
+#define v_round(a)        vrndnq_f32(a)
+#define v_pow2(n)         itp_neon_pow2(n)
+#define v_exponent(x)     itp_neon_exponent(x)
+#define v_mantissa(x)     itp_neon_mantissa(x)
+#define v_sum(v)          itp_neon_sum(v)
+#define v_hmax(v)         vmaxvq_f32(v)
 
 ITP_TARGET_BEGIN
 
@@ -744,8 +744,8 @@ static inline vf ITP_K(gelu_tanh)(vf x)
 static inline vf ITP_K(gelu_tanh_grad)(vf x)
 {
     const vf t = ITP_K(tanh)(ITP_K(gelu_tanh_inner)(x));
-    const vf slope = v_mul(v_set(ITP_SQRT_2_BY_PI),
-                           v_fma(v_set(3 * ITP_GELU_CUBE), v_mul(x, x), v_set(1)));
+    const vf slope =
+        v_mul(v_set(ITP_SQRT_2_BY_PI), v_fma(v_set(3 * ITP_GELU_CUBE), v_mul(x, x), v_set(1)));
     const vf left = v_fma(v_set(0.5f), t, v_set(0.5f));
     const vf right = v_mul(v_mul(v_mul(v_set(0.5f), x), v_fnma(t, t, v_set(1))), slope);
     return v_add(left, right);
@@ -775,10 +775,10 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
         ITP_MAP(ELU, v_select(v_lt(v, v_zero()), v_mul(va, v_sub(ITP_K(exp)(v), v_set(1))), v))
-        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
-                            v_select(v_lt(v, v_zero()),
-                                     v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))),
-                                     v)))
+        ITP_MAP(SELU,
+                v_mul(v_set(ITP_SELU_SCALE),
+                      v_select(v_lt(v, v_zero()),
+                               v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))), v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -832,8 +832,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
         ITP_MAP_GRAD(SOFTPLUS, v_mul(d, ITP_K(sigmoid)(v)))
         ITP_MAP_GRAD(SIGMOID, v_mul(d, v_fnma(r, r, r)))
         ITP_MAP_GRAD(TANH, v_mul(d, v_fnma(r, r, one)))
-        ITP_MAP_GRAD(SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v),
-                                          v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
+        ITP_MAP_GRAD(
+            SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v), v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
         ITP_MAP_GRAD(GELU, v_mul(d, ITP_K(gelu_grad)(v)))
         ITP_MAP_GRAD(GELU_TANH, v_mul(d, ITP_K(gelu_tanh_grad)(v)))
         ITP_MAP_GRAD(HARD_SWISH,
@@ -873,10 +873,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
     case ITP_##name:                                                                               \
         if (a_step && b_step)                                                                      \
             V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); });               \
-        else if (a_step)                                                                           \
-            V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });                     \
-        else                                                                                       \
-            V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });    \
+        else if (a_step) V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });        \
+        else V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });   \
         break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
@@ -885,7 +883,10 @@ static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, c
 {
     if (!a_step && !b_step) { /* both single: the vector paths read n numbers of one of them */
         const float p = *a, q = *b;
-        const float r = op == ITP_ADD ? p + q : op == ITP_SUB ? p - q : op == ITP_MUL ? p * q : p / q;
+        const float r = op == ITP_ADD   ? p + q
+                        : op == ITP_SUB ? p - q
+                        : op == ITP_MUL ? p * q
+                                        : p / q;
         V_LOOP(n, { v_put(y + i, v_set(r), w); });
         return;
     }
@@ -905,10 +906,7 @@ static void ITP_K(scale_add)(size_t n, float alpha, const float *x, float beta, 
 {
     const vf va = v_set(alpha), vb = v_set(beta);
     if (beta == 0) V_LOOP(n, { v_put(y + i, v_mul(va, v_get(x + i, w)), w); });
-    else
-        V_LOOP(n, {
-            v_put(y + i, v_fma(va, v_get(x + i, w), v_mul(vb, v_get(y + i, w))), w);
-        });
+    else V_LOOP(n, { v_put(y + i, v_fma(va, v_get(x + i, w), v_mul(vb, v_get(y + i, w))), w); });
 }
 
 /* y (+)= a x + c, with the same numbers a and c for all. */
@@ -1213,7 +1211,8 @@ static int ITP_K(patch_runs)(const itp_patch *p, int j0, int n, ITP_K(run) * run
 
 /* The source coordinate of `at` for tap `tap`, or -1 where there is none (padding, or between the
    samples of a strided gradient). */
-static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div, int size)
+static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div,
+                                      int size)
 {
     int t = at * mul + base + tap * step;
     if (div > 1) {
@@ -1258,8 +1257,8 @@ static void ITP_K(patch_taps)(const itp_patch *p, const ITP_K(run) * runs, int c
             t->lo[tap][r] = (short)lo, t->hi[tap][r] = (short)hi;
         }
         for (int tap = 0; tap < p->taps_y; tap++)
-            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y, p->step_y,
-                                                      p->div_y, p->height);
+            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y,
+                                                      p->step_y, p->div_y, p->height);
     }
 }
 
@@ -1314,7 +1313,8 @@ static void ITP_K(pack_b_patch_any)(const itp_patch *p, int k0, int kc, int j0, 
             for (int r = 0; r < count; r++) {
                 const int sy = ITP_K(patch_source)(runs[r].y, ty, p->mul_y, p->base_y, p->step_y,
                                                    p->div_y, p->height);
-                const float *row = runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
+                const float *row =
+                    runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
                 for (int j = runs[r].at; j < runs[r].at + runs[r].length; j++)
                     to[j] = sy < 0 || column[j] < 0 ? 0 : row[column[j]];
             }
@@ -1427,8 +1427,8 @@ static void ITP_K(tile_wide)(int kc, const float *a, const float *b, const ITP_K
     ITP_K(tile)(2, V_MR, kc, a, b, s, c, ldc, m, n);
 }
 
-static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
-                            ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s,
+                            float *c, ptrdiff_t ldc, int m, int n)
 {
     ITP_K(tile)(2, ITP_FEW_ROWS, kc, a, b, s, c, ldc, m, n);
 }
@@ -1439,8 +1439,8 @@ static void ITP_K(tile_narrow)(int kc, const float *a, const float *b, const ITP
     ITP_K(tile)(1, V_MR, kc, a, b, s, c, ldc, m, n);
 }
 
-static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
-                            ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s,
+                            float *c, ptrdiff_t ldc, int m, int n)
 {
     if (n <= V_WIDTH) ITP_K(tile_narrow)(kc, a, b, s, c, ldc, m, n);
     else if (m <= ITP_FEW_ROWS) ITP_K(tile_low)(kc, a, b, s, c, ldc, m, n);
@@ -1518,7 +1518,8 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 /* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
 
 /* The output columns lo..hi whose source column for this tap lies inside the plane. */
-static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo, int *hi)
+static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo,
+                                    int *hi)
 {
     const int first = offset < 0 ? (-offset + stride - 1) / stride : 0;
     const int end = width > offset ? (width - offset + stride - 1) / stride : 0;
@@ -1568,9 +1569,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
                                       double *dw)
 {
-    ITP_FOR_TAPS(g, dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                  g->stride_x,
-                                                  dy + (ptrdiff_t)oy * g->columns + lo);)
+    ITP_FOR_TAPS(g,
+                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
 }
 
 /* Largest number of each window: over the rows first, then along them. Windows wider than the row of
@@ -1582,8 +1583,9 @@ static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
     const size_t n = (size_t)g->rows * (size_t)g->columns;
     if (g->width > most) {
         for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
-        ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                   g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+        ITP_FOR_TAPS(g, (void)tap;
+                     ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                     y + (ptrdiff_t)oy * g->columns + lo);)
         return;
     }
     for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
@@ -1616,8 +1618,8 @@ static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
 /* dx += dy at the first largest source of each window */
 static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
 {
-    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 && g->dilation_x == 1 &&
-                       g->pad_y == 0 && g->pad_x == 0 &&
+    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 &&
+                       g->dilation_x == 1 && g->pad_y == 0 && g->pad_x == 0 &&
                        (g->rows - 1) * g->stride_y + 2 <= g->height &&
                        (g->columns - 1) * g->stride_x + 2 <= g->width;
     for (int oy = 0; oy < g->rows; oy++)
@@ -1667,13 +1669,9 @@ static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx
 /* >>simd/kernels_end.h                                                                        */
 /* ---- the table of this instruction set ------------------------------------------------------- */
 
-static const itp_kernels ITP_K(kernels) = {
-    ITP_ISA_NAME,
-    V_WIDTH,
-    V_MR,
-    2 * V_WIDTH,
+static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME, V_WIDTH, V_MR, 2 * V_WIDTH,
 #define ITP_KERNEL(type, name, arguments) ITP_K(name),
-    ITP_KERNEL_LIST(ITP_KERNEL)
+                                           ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 };
 
@@ -1844,10 +1842,10 @@ typedef struct interp_desc {
     int threads;                /* 0: all cores; 1: none besides the caller */
     const char *isa;            /* NULL: INTERP_ISA of the environment, else the best the CPU has */
     interp_allocator allocator; /* zero: malloc and free */
-    void *buffer;               /* NULL: none; else all memory comes from here, malloc is not called */
-    size_t buffer_bytes;        /* 0: none; size of `buffer` */
-    size_t memory_limit;        /* 0: none; bytes the context may hold at any time */
-    int (*progress)(const interp_progress *p, void *user);       /* NULL: none; non-zero cancels */
+    void *buffer;        /* NULL: none; else all memory comes from here, malloc is not called */
+    size_t buffer_bytes; /* 0: none; size of `buffer` */
+    size_t memory_limit; /* 0: none; bytes the context may hold at any time */
+    int (*progress)(const interp_progress *p, void *user); /* NULL: none; non-zero cancels */
     void (*log)(interp_status level, const char *text, void *user); /* NULL: none; warnings */
     void (*parallel_for)(void (*fn)(void *arg, int slot), int slots, void *arg,
                          void *user); /* NULL: own pool; else must run fn for slots 0..slots-1 */
@@ -2274,16 +2272,17 @@ INTERP_API interp_net *interp_net_new(interp_ctx *ctx, const char *name);
 INTERP_API void interp_net_free(interp_net *net);
 
 /* Adds an input of [N, sample]: `sample` is the shape of one sample. name NULL: "input". */
-INTERP_API interp_tensor interp_input(interp_net *net, const char *name, const interp_shape *sample);
+INTERP_API interp_tensor interp_input(interp_net *net, const char *name,
+                                      const interp_shape *sample);
 
 /* Initial values of weights. */
 typedef enum interp_init {
-    INTERP_INIT_DEFAULT,   /* He normal before rectifiers and in general */
-    INTERP_HE_NORMAL,      /* sd sqrt(2 / fan_in), He et al. 2015 */
-    INTERP_HE_UNIFORM,     /* +- sqrt(6 / fan_in) */
-    INTERP_GLOROT_NORMAL,  /* sd sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010 */
-    INTERP_GLOROT_UNIFORM, /* +- sqrt(6 / (fan_in + fan_out)) */
-    INTERP_UNIFORM,        /* +- 1 / sqrt(fan_in) */
+    INTERP_INIT_DEFAULT,    /* He normal before rectifiers and in general */
+    INTERP_HE_NORMAL,       /* sd sqrt(2 / fan_in), He et al. 2015 */
+    INTERP_HE_UNIFORM,      /* +- sqrt(6 / fan_in) */
+    INTERP_GLOROT_NORMAL,   /* sd sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010 */
+    INTERP_GLOROT_UNIFORM,  /* +- sqrt(6 / (fan_in + fan_out)) */
+    INTERP_UNIFORM,         /* +- 1 / sqrt(fan_in) */
     INTERP_TRUNCATED_NORMAL /* sd 0.1, redrawn beyond two sd */
 } interp_init;
 
@@ -2301,13 +2300,13 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
 
 /* Options of interp_conv2d. */
 typedef struct interp_conv2d_desc {
-    int channels;     /* 0: as many as the input has; output channels */
-    int kernel[2];    /* 0: 3 and, for the second, the first; height, width */
-    int stride[2];    /* 0: 1 and, for the second, the first */
-    int dilation[2];  /* 0: 1 and, for the second, the first */
-    int pad[4];       /* 0: none; top, left, bottom, right */
-    bool same;        /* false: `pad` counts; true: output is input / stride, the extra at the end */
-    int groups;       /* 0: 1; the number of input channels makes it depthwise */
+    int channels;    /* 0: as many as the input has; output channels */
+    int kernel[2];   /* 0: 3 and, for the second, the first; height, width */
+    int stride[2];   /* 0: 1 and, for the second, the first */
+    int dilation[2]; /* 0: 1 and, for the second, the first */
+    int pad[4];      /* 0: none; top, left, bottom, right */
+    bool same;       /* false: `pad` counts; true: output is input / stride, the extra at the end */
+    int groups;      /* 0: 1; the number of input channels makes it depthwise */
     interp_init init; /* 0: He normal */
     bool no_bias;     /* false: a bias, starting at 0 */
     const char *name; /* NULL: "conv1", "conv2", ... */
@@ -2397,7 +2396,8 @@ INTERP_API interp_tensor interp_mul(interp_net *net, interp_tensor a, interp_ten
 INTERP_API interp_tensor interp_div(interp_net *net, interp_tensor a, interp_tensor b);
 
 /* A constant of any shape, copied. */
-INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape, const float *x);
+INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape,
+                                         const float *x);
 
 /* A trainable parameter of any shape, drawn by `init` with the given fans. name NULL: "param1". */
 INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
@@ -2408,7 +2408,8 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
 INTERP_API interp_tensor interp_concat(interp_net *net, int n, const interp_tensor *x, int axis);
 
 /* Same numbers, other shape: 0 keeps a dimension, -1 takes what is left. Dimension 0 is the batch. */
-INTERP_API interp_tensor interp_reshape(interp_net *net, interp_tensor x, const interp_shape *shape);
+INTERP_API interp_tensor interp_reshape(interp_net *net, interp_tensor x,
+                                        const interp_shape *shape);
 
 /* [N, everything else]. */
 INTERP_API interp_tensor interp_flatten(interp_net *net, interp_tensor x);
@@ -2572,11 +2573,11 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
 /* Counts of what was predicted for what, and the figures that follow from them. 0/0 counts as 0. */
 typedef struct interp_confusion {
     int n_classes;
-    int64_t *counts;                  /* [K,K]: row truth, column prediction */
-    double accuracy;                  /* share on the diagonal */
-    double *precision, *recall, *f1;  /* [K] */
-    int64_t *support;                 /* [K]: samples of each class */
-    double macro[3], weighted[3];     /* means of precision, recall, f1: plain; by support */
+    int64_t *counts;                 /* [K,K]: row truth, column prediction */
+    double accuracy;                 /* share on the diagonal */
+    double *precision, *recall, *f1; /* [K] */
+    int64_t *support;                /* [K]: samples of each class */
+    double macro[3], weighted[3];    /* means of precision, recall, f1: plain; by support */
 } interp_confusion;
 
 /* Fills a confusion matrix from labels truth[n] and predicted[n], both 0..n_classes-1; its arrays
@@ -2620,10 +2621,10 @@ typedef enum interp_loss {
 
 /* Optimisers. */
 typedef enum interp_optimizer {
-    INTERP_ADAM,    /* Kingma and Ba 2015 */
-    INTERP_ADAMW,   /* Loshchilov and Hutter 2019 */
-    INTERP_SGD,     /* with momentum when that is set */
-    INTERP_RMSPROP  /* Tieleman and Hinton 2012 */
+    INTERP_ADAM,   /* Kingma and Ba 2015 */
+    INTERP_ADAMW,  /* Loshchilov and Hutter 2019 */
+    INTERP_SGD,    /* with momentum when that is set */
+    INTERP_RMSPROP /* Tieleman and Hinton 2012 */
 } interp_optimizer;
 
 /* How the learning rate goes over a training. */
@@ -2636,16 +2637,16 @@ typedef enum interp_schedule {
 
 /* Settings of its own for parameters whose name begins with `layer`. */
 typedef struct interp_layer_rule {
-    const char *layer;  /* start of the parameter names it is about */
-    float lr;           /* 0: the training's; times the same schedule */
-    float momentum;     /* 0: the training's; negative: none */
-    float weight_decay; /* 0: the training's; negative: none */
+    const char *layer;   /* start of the parameter names it is about */
+    float lr;            /* 0: the training's; times the same schedule */
+    float momentum;      /* 0: the training's; negative: none */
+    float weight_decay;  /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
 } interp_layer_rule;
 
 /* One line of a training's history. */
 typedef struct interp_epoch {
-    int epoch; /* from 1 */
+    int epoch;                         /* from 1 */
     double train_loss, train_accuracy; /* mean over the epoch's batches, as trained */
     double val_loss, val_accuracy;     /* NaN without validation data */
     double learning_rate, seconds;
@@ -2653,35 +2654,35 @@ typedef struct interp_epoch {
 
 /* Options of training. Random choices come from `seed` alone. */
 typedef struct interp_train_desc {
-    int epochs;                 /* 0: 10 */
-    int batch;                  /* 0: 64 */
-    interp_loss loss;           /* 0: cross-entropy */
-    interp_optimizer optimizer; /* 0: Adam */
-    float lr;                   /* 0: 1e-3; SGD: 1e-2 */
-    float momentum;             /* 0: none (SGD, RMSProp) */
-    bool nesterov;              /* false: classical momentum */
-    float beta1, beta2;         /* 0: 0.9 and 0.999; beta2 of RMSProp: 0.99 */
-    float epsilon;              /* 0: 1e-8 */
-    float weight_decay;         /* 0: none; not applied to biases and normalisation */
-    bool decay_all;             /* false: see weight_decay; true: every parameter decays */
-    interp_schedule schedule;   /* 0: constant */
-    int milestones[8];          /* 0: none; epochs (from 1) after which step decay acts */
-    float decay;                /* 0: 0.1; factor of step decay */
-    int warmup_steps;           /* 0: none; the rate rises in a straight line */
-    float clip_norm;            /* 0: none; largest norm of the whole gradient */
-    float label_smoothing;      /* 0: none */
-    const interp_layer_rule *rules; /* NULL: none */
-    int n_rules;                    /* 0: none */
+    int epochs;                         /* 0: 10 */
+    int batch;                          /* 0: 64 */
+    interp_loss loss;                   /* 0: cross-entropy */
+    interp_optimizer optimizer;         /* 0: Adam */
+    float lr;                           /* 0: 1e-3; SGD: 1e-2 */
+    float momentum;                     /* 0: none (SGD, RMSProp) */
+    bool nesterov;                      /* false: classical momentum */
+    float beta1, beta2;                 /* 0: 0.9 and 0.999; beta2 of RMSProp: 0.99 */
+    float epsilon;                      /* 0: 1e-8 */
+    float weight_decay;                 /* 0: none; not applied to biases and normalisation */
+    bool decay_all;                     /* false: see weight_decay; true: every parameter decays */
+    interp_schedule schedule;           /* 0: constant */
+    int milestones[8];                  /* 0: none; epochs (from 1) after which step decay acts */
+    float decay;                        /* 0: 0.1; factor of step decay */
+    int warmup_steps;                   /* 0: none; the rate rises in a straight line */
+    float clip_norm;                    /* 0: none; largest norm of the whole gradient */
+    float label_smoothing;              /* 0: none */
+    const interp_layer_rule *rules;     /* NULL: none */
+    int n_rules;                        /* 0: none */
     const interp_augment_desc *augment; /* NULL: none */
-    bool no_shuffle;                /* false: a new order every epoch */
-    uint64_t seed;                  /* 0: seed 0; order, augmentation, dropout */
-    const interp_dataset *validation; /* NULL: none */
-    int patience;                     /* 0: never stop early; epochs without a better val_loss */
-    bool restore_best;                /* false: keep the last; true: end with the best validated */
-    interp_epoch *history;            /* NULL: none; room for `epochs` lines */
+    bool no_shuffle;                    /* false: a new order every epoch */
+    uint64_t seed;                      /* 0: seed 0; order, augmentation, dropout */
+    const interp_dataset *validation;   /* NULL: none */
+    int patience;                       /* 0: never stop early; epochs without a better val_loss */
+    bool restore_best;     /* false: keep the last; true: end with the best validated */
+    interp_epoch *history; /* NULL: none; room for `epochs` lines */
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
-    void *user;                       /* NULL: handed to on_epoch */
+    void *user;             /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch */
 } interp_train_desc;
 
@@ -2714,8 +2715,9 @@ INTERP_API void interp_trainer_free(interp_trainer *trainer);
 /* One step on x[n, input], n at most the batch size. y: [n] labels, or NULL with soft: [n, outputs]
    targets. loss, n_right: NULL or the mean loss and how many were classified right, before the
    step. Errors: NOT_FINITE leaves the parameters as they were. Allocates nothing. */
-INTERP_API interp_status interp_trainer_step(interp_trainer *trainer, const float *x, const int32_t *y,
-                                             const float *soft, int n, double *loss, int *n_right);
+INTERP_API interp_status interp_trainer_step(interp_trainer *trainer, const float *x,
+                                             const int32_t *y, const float *soft, int n,
+                                             double *loss, int *n_right);
 
 /* Figures of a network on a data set. */
 typedef struct interp_evaluation {
@@ -2835,19 +2837,19 @@ typedef enum interp_quadrature {
 typedef struct interp_attribute_desc {
     interp_method method;      /* 0: saliency */
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
-    const int32_t *targets;    /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;     /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;           /* 0: 1, for all samples; else n, one for each */
-    int n_steps;               /* 0: 50; points of the path of integrated gradients */
+    int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
+    const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
+    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
+    int n_baselines;        /* 0: 1, for all samples; else n, one for each */
+    int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
-    bool no_multiply;          /* false: integrated gradients times (x - x0); true: the gradient */
-    bool keep_sign;            /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;             /* 0: 25; noisy copies of the smooth methods */
-    float noise_sd;            /* 0: 0.15 times the range of the sample; sd of the noise */
-    const float *noise;        /* NULL: drawn; [n, n_samples, input] to be added instead */
-    uint64_t seed;             /* 0: seed 0; of the noise */
-    int batch;                 /* 0: 32, or fewer under a memory limit; passes run at once */
+    bool no_multiply;   /* false: integrated gradients times (x - x0); true: the gradient */
+    bool keep_sign;     /* false: saliency is absolute; true: the gradient itself */
+    int n_samples;      /* 0: 25; noisy copies of the smooth methods */
+    float noise_sd;     /* 0: 0.15 times the range of the sample; sd of the noise */
+    const float *noise; /* NULL: drawn; [n, n_samples, input] to be added instead */
+    uint64_t seed;      /* 0: seed 0; of the noise */
+    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -3579,7 +3581,7 @@ struct interp_ctx {
     itp_hole *holes; /* user buffer only */
     const itp_kernels *k;
     itp_pool *pool;
-    int slots; /* how many of a parallel job's slots run at once */
+    int slots;      /* how many of a parallel job's slots run at once */
     float *scratch; /* see itp_ctx_scratch */
     size_t scratch_floats;
     interp_status status;
@@ -3742,10 +3744,10 @@ ITP_FN interp_status itp_no_memory(interp_ctx *ctx, size_t bytes)
 {
     if (ctx->memory.limit)
         return itp_fail(ctx, INTERP_NO_MEMORY,
-                        "%zu bytes are needed on top of the %zu in use, but the limit is %zu", bytes,
-                        ctx->memory.used, ctx->memory.limit);
-    return itp_fail(ctx, INTERP_NO_MEMORY, "%zu bytes could not be allocated (%zu are in use)", bytes,
-                    ctx->memory.used);
+                        "%zu bytes are needed on top of the %zu in use, but the limit is %zu",
+                        bytes, ctx->memory.used, ctx->memory.limit);
+    return itp_fail(ctx, INTERP_NO_MEMORY, "%zu bytes could not be allocated (%zu are in use)",
+                    bytes, ctx->memory.used);
 }
 
 INTERP_API void *interp_alloc(interp_ctx *ctx, size_t bytes)
@@ -4046,8 +4048,8 @@ ITP_FN void itp_pool_work(itp_pool *pool, int slot)
         const itp_task_fn fn = ITP_ATOMIC_LOAD(&pool->fn);
         void *arg = ITP_ATOMIC_LOAD(&pool->arg);
         if (task == ITP_TICKET_CLOSED || task >= (uint32_t)ITP_ATOMIC_LOAD(&pool->n)) return;
-        if (!__atomic_compare_exchange_n(&pool->ticket, &ticket, ticket + 1, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE))
+        if (!__atomic_compare_exchange_n(&pool->ticket, &ticket, ticket + 1, false,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             continue;
         fn(arg, (int)task, slot);
         ITP_ATOMIC_ADD(&pool->done, 1);
@@ -4560,7 +4562,7 @@ extern "C" {
 #define ITP_TARGET_END _Pragma("clang attribute pop")
 #elif defined(__GNUC__)
 #define ITP_TARGET(isa) _Pragma("GCC push_options") ITP_PRAGMA(GCC target isa)
-#define ITP_TARGET_END _Pragma("GCC pop_options")
+#define ITP_TARGET_END  _Pragma("GCC pop_options")
 /* g++ 12 warns of uninitialised values inside its own avx512fintrin.h; without optimisation gcc's
    intrinsics are macros, whose conversions it then sees in our lines. */
 #pragma GCC diagnostic push
@@ -4849,8 +4851,8 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
                                       int ldb, float beta, float *c, int ldc)
 {
     if (m < 0 || n < 0 || k < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "sgemm: a size is negative: m %d, n %d, k %d", m, n,
-                        k);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "sgemm: a size is negative: m %d, n %d, k %d", m,
+                        n, k);
     if (lda < itp_max(1, trans_a ? m : k) || ldb < itp_max(1, trans_b ? k : n) ||
         ldc < itp_max(1, n))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
@@ -4928,9 +4930,9 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     const size_t out = itp_conv_out(c);
     float *y = j->y + (size_t)task * out;
     itp_fill(y, out, j->bias ? j->bias[o] : 0);
-    j->kernels->plane_conv(&c->plane,
-                           j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-                           j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
+    j->kernels->plane_conv(
+        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
+        j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -4944,9 +4946,10 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     float *dx = j->dx + (size_t)task * in;
     if (j->beta == 0) memset(dx, 0, in * sizeof *dx);
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(
-            &c->plane, j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
-            j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
+        j->kernels->plane_conv_data(&c->plane,
+                                    j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
+                                                itp_conv_out(c),
+                                    j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
@@ -5025,8 +5028,8 @@ ITP_FN itp_patch itp_patch_backward(const itp_conv *c, const float *dy)
    weights is too small to be shared among threads. A function of the shape alone. */
 ITP_FN int itp_conv_parts(const itp_conv *c)
 {
-    const double weights = (double)(c->out_channels / c->groups) * (c->in_channels / c->groups) *
-                           itp_conv_taps(c);
+    const double weights =
+        (double)(c->out_channels / c->groups) * (c->in_channels / c->groups) * itp_conv_taps(c);
     return weights > 32768 || itp_conv_work(c) < 1e6 ? 1 : itp_min(c->batch, ITP_SPLIT_PARTS);
 }
 
@@ -5053,8 +5056,8 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         const int parts = itp_conv_parts(c);
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(ctx, m, in * taps, out_pixels));
         if (parts > 1)
-            need.shared = itp_max_size(need.shared, (size_t)parts * (size_t)m * (size_t)in *
-                                                        (size_t)taps);
+            need.shared =
+                itp_max_size(need.shared, (size_t)parts * (size_t)m * (size_t)in * (size_t)taps);
     }
     return need;
 }
@@ -5199,18 +5202,18 @@ ITP_FN void itp_conv_bias_task(void *arg, int o, int slot)
     const size_t pixels = itp_conv_out(j->c);
     double sum = 0;
     for (int b = 0; b < j->c->batch; b++)
-        sum += j->kernels->sum(pixels, j->dy + ((size_t)b * (size_t)j->c->out_channels + (size_t)o) *
-                                                   pixels);
+        sum += j->kernels->sum(
+            pixels, j->dy + ((size_t)b * (size_t)j->c->out_channels + (size_t)o) * pixels);
     j->db[o] = (float)sum + (j->beta == 0 ? 0 : j->db[o]);
 }
 
-ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, float beta, float *db)
+ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, float beta,
+                          float *db)
 {
     itp_bias_job j;
     j.kernels = ctx->k, j.c = c, j.dy = dy, j.db = db, j.beta = beta;
-    itp_parallel(ctx, c->out_channels,
-                 (double)c->batch * c->out_channels * (double)itp_conv_out(c), itp_conv_bias_task,
-                 &j);
+    itp_parallel(ctx, c->out_channels, (double)c->batch * c->out_channels * (double)itp_conv_out(c),
+                 itp_conv_bias_task, &j);
 }
 /* >>math/linalg.c                                                                             */
 /* ---- math/linalg.c: symmetric eigenvectors, principal components ------------------------------ */
@@ -5387,7 +5390,8 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
     const int k = desc && desc->n_components ? desc->n_components : 2;
     if (n < 2 || d < 1 || k < 1 || k > d)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "pca: %d components of %d samples with %d columns cannot be found", k, n, d);
+                        "pca: %d components of %d samples with %d columns cannot be found", k, n,
+                        d);
     if (!itp_is_finite(x, (size_t)n * (size_t)d))
         return itp_fail(ctx, INTERP_NOT_FINITE, "pca: the samples hold NaN or infinite numbers");
     itp_pca p;
@@ -5419,7 +5423,8 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
         for (int i = 1; i < d; i++) { /* by falling eigenvalue */
             const int t = p.order[i];
             int j = i;
-            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--) p.order[j] = p.order[j - 1];
+            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--)
+                p.order[j] = p.order[j - 1];
             p.order[j] = t;
         }
         itp_pca_scores(&p, n, d, k, desc && desc->whiten, scores, components, explained);
@@ -7522,7 +7527,7 @@ ITP_FN void itp_st_put_header(itp_buf *b, const interp_named_arrays *arrays,
         at = end;
     }
     itp_buf_byte(b, '}');
-    while (b->n % 8) itp_buf_byte(b, ' ');
+    while (!b->status && b->n % 8) itp_buf_byte(b, ' ');
 }
 
 INTERP_API interp_status interp_safetensors_write(interp_ctx *ctx, const char *path,
@@ -9126,7 +9131,7 @@ struct interp_net {
     size_t n_flat;
     int fixed_batch;
     bool built;
-    interp_status status; /* first error made while building */
+    interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
 
@@ -9152,18 +9157,18 @@ typedef struct itp_op {
     const char *name; /* as ONNX has it */
     interp_status (*shape)(itp_infer *s);
     void (*forward)(interp_workspace *w, int node);
-    void (*backward)(interp_workspace *w, int node);      /* NULL: no gradient */
-    itp_need (*need)(const interp_workspace *w, int node); /* NULL: none */
+    void (*backward)(interp_workspace *w, int node);             /* NULL: no gradient */
+    itp_need (*need)(const interp_workspace *w, int node);       /* NULL: none */
     double (*macs)(const interp_net *net, const itp_node *node); /* NULL: 0; for a batch of one */
-    int kind;                          /* itp_unary or itp_binary of the elementwise rows */
-    unsigned flags;                    /* ITP_NEEDS_X and so on */
+    int kind;       /* itp_unary or itp_binary of the elementwise rows */
+    unsigned flags; /* ITP_NEEDS_X and so on */
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,  /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,  /* backward reads the output */
-    ITP_IN_PLACE = 4, /* output may overwrite the first input */
-    ITP_ALIAS = 8,    /* output is the first input under another shape */
+    ITP_NEEDS_X = 1,       /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,       /* backward reads the output */
+    ITP_IN_PLACE = 4,      /* output may overwrite the first input */
+    ITP_ALIAS = 8,         /* output is the first input under another shape */
     ITP_ALIAS_IN_EVAL = 16 /* an alias too, outside of training */
 };
 
@@ -9171,14 +9176,14 @@ struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
     interp_workspace_desc desc;
-    int target, kept;      /* values; kept -1: none */
-    interp_shape *shape;   /* [n_values] */
-    const float **data;    /* [n_values] */
-    float **grad;          /* [n_values]; NULL where not asked for */
-    float **save;          /* [n_nodes] */
-    bool *needs_grad;      /* [n_values] */
-    bool *unwritten;       /* [n_values]: a gradient that no backward step writes: zero */
-    bool *runs, *runs_back; /* [n_nodes] */
+    int target, kept;             /* values; kept -1: none */
+    interp_shape *shape;          /* [n_values] */
+    const float **data;           /* [n_values] */
+    float **grad;                 /* [n_values]; NULL where not asked for */
+    float **save;                 /* [n_nodes] */
+    bool *needs_grad;             /* [n_values] */
+    bool *unwritten;              /* [n_values]: a gradient that no backward step writes: zero */
+    bool *runs, *runs_back;       /* [n_nodes] */
     bool (*adds)[ITP_MAX_INPUTS]; /* [n_nodes]: this input's gradient was written by a later node */
     float *param_grad;
     char *block; /* activations, gradients, scratch */
@@ -9303,7 +9308,8 @@ INTERP_API void interp_net_free(interp_net *net)
 }
 
 /* Adds a value; -1 with the net's error set when memory ran out. */
-ITP_FN int itp_add_value(interp_net *net, const char *name, itp_kind kind, const interp_shape *shape)
+ITP_FN int itp_add_value(interp_net *net, const char *name, itp_kind kind,
+                         const interp_shape *shape)
 {
     if (itp_grow(net->ctx, &net->values, net->n_values, &net->values_capacity,
                  sizeof *net->values)) {
@@ -9488,7 +9494,8 @@ ITP_FN interp_status itp_shape_axis(itp_infer *s)
 {
     const int rank = s->in[0]->rank, axis = itp_axis(s->node->attrs.axis, rank);
     if (axis < 0 || axis >= rank)
-        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis, rank);
+        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis,
+                              rank);
     *s->out = *s->in[0];
     return INTERP_OK;
 }
@@ -9540,7 +9547,8 @@ ITP_FN interp_status itp_shape_window(itp_infer *s)
     for (int i = 0; i < 2; i++)
         if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
             a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
-            return itp_shape_fail(s, "kernel, stride and dilation must be at least 1, pads at least 0");
+            return itp_shape_fail(
+                s, "kernel, stride and dilation must be at least 1, pads at least 0");
     const itp_plane p = itp_plane_of(a, s->in[0]);
     if (p.rows == 0)
         return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
@@ -9564,8 +9572,8 @@ ITP_FN interp_status itp_shape_conv(itp_infer *s)
         return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
                               a->kernel[1]);
     if (a->groups < 1 || s->in[0]->dim[1] % a->groups || w->dim[0] % a->groups || w->dim[0] < 1)
-        return itp_shape_fail(s, "%d groups do not divide %d input and %d output channels", a->groups,
-                              s->in[0]->dim[1], w->dim[0]);
+        return itp_shape_fail(s, "%d groups do not divide %d input and %d output channels",
+                              a->groups, s->in[0]->dim[1], w->dim[0]);
     if (w->dim[1] * a->groups != s->in[0]->dim[1])
         return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
                               w->dim[1] * a->groups);
@@ -9593,11 +9601,13 @@ ITP_FN interp_status itp_shape_dense(itp_infer *s)
     itp_shape_text(s->in[0], x_text, sizeof x_text);
     itp_shape_text(s->in[1], w_text, sizeof w_text);
     if (s->in[0]->rank != 2 || s->in[1]->rank != 2)
-        return itp_shape_fail(s, "operands are %s and %s but must have two dimensions", x_text, w_text);
+        return itp_shape_fail(s, "operands are %s and %s but must have two dimensions", x_text,
+                              w_text);
     const int m = s->in[0]->dim[a->trans_a], k = s->in[0]->dim[!a->trans_a];
     const int k2 = s->in[1]->dim[a->trans_b], n = s->in[1]->dim[!a->trans_b];
     if (k != k2)
-        return itp_shape_fail(s, "input is %s but weights %s expect %d columns", x_text, w_text, k2);
+        return itp_shape_fail(s, "input is %s but weights %s expect %d columns", x_text, w_text,
+                              k2);
     if (s->node->n_in > 2) {
         const interp_shape *b = s->in[2];
         const int rows = b->rank > 1 ? b->dim[b->rank - 2] : 1;
@@ -9749,7 +9759,8 @@ ITP_FN interp_status itp_shape_transpose(itp_infer *s)
     for (int i = 0; i < rank; i++) {
         const int from = s->node->attrs.perm[i];
         if (from < 0 || from >= rank || (seen >> from & 1))
-            return itp_shape_fail(s, "the permutation does not name each of %d dimensions once", rank);
+            return itp_shape_fail(s, "the permutation does not name each of %d dimensions once",
+                                  rank);
         seen |= 1u << from;
         s->out->dim[i] = s->in[0]->dim[from];
     }
@@ -9793,15 +9804,16 @@ ITP_FN void itp_unary_task(void *arg, int task, int slot)
     const itp_unary_job *j = (const itp_unary_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
     if (j->dy)
-        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a, j->b,
-                               j->add);
+        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a,
+                               j->b, j->add);
     else j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
 }
 
 ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j)
 {
     j->kernels = ctx->k;
-    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task, j);
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task,
+                 j);
 }
 
 ITP_FN void itp_forward_unary(interp_workspace *w, int node)
@@ -9938,8 +9950,8 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
 
 /* d (+)= sum over what was broadcast of g(dy, other), for one operand; g by `kind`:
    ADD: dy; SUB: -dy; MUL: dy other; DIV: dy / other. */
-ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second, itp_binary kind,
-                            const float *dy, const float *other, float *d)
+ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second,
+                            itp_binary kind, const float *dy, const float *other, float *d)
 {
     const int last = p->rank - 1;
     const size_t n = p->dim[last];
@@ -10026,7 +10038,7 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
     const float scale = 1 / (1 - j->p);
     const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
-    for (size_t i = at; i < end; i += 4) { /* chunks are multiples of 4 */
+    for (size_t i = at; i < end; i += 4) {                 /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
         for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
@@ -10056,7 +10068,8 @@ ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
                  itp_dropout_task, &j);
 }
 
-ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to, size_t n)
+ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to,
+                            size_t n)
 {
     if (beta != 0) k->scale_add(n, 1, from, 1, to);
     else memcpy(to, from, n * sizeof *to);
@@ -10096,8 +10109,9 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     const int *in = itp_at(w, node)->in;
-    const itp_conv_need n = itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
-                                             w->runs_back[node] && w->needs_grad[in[1]]);
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
+                         w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0};
     return need;
 }
@@ -10106,7 +10120,8 @@ ITP_FN void itp_forward_conv(interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
-                     itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node), w->scratch);
+                     itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
+                     w->scratch);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)
@@ -10285,7 +10300,8 @@ ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_ma
     }
     a.rank -= 2, b.rank -= 2, y.rank -= 2;
     for (int t = 0; t < d->count; t++) {
-        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k, step_b = (ptrdiff_t)d->k * d->n;
+        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k,
+                  step_b = (ptrdiff_t)d->k * d->n;
         int rest = t;
         for (int i = y.rank - 1; i >= 0; i--) {
             const int at = rest % y.dim[i], ia = i - (y.rank - a.rank), ib = i - (y.rank - b.rank);
@@ -10376,8 +10392,8 @@ ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
         g.a = itp_dy(w, node), g.a_rs = d.n, g.a_cs = 1;
         g.b = itp_x(w, node, 1), g.b_rs = 1, g.b_cs = d.n;
         g.c = da, g.c_rs = d.k;
-        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread, itp_count(itp_shape_in(w, node, 0)),
-                        itp_beta(w, node, 0));
+        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread,
+                        itp_count(itp_shape_in(w, node, 0)), itp_beta(w, node, 0));
     }
     if (db) { /* a^T dy */
         memset(&g, 0, sizeof g);
@@ -10385,8 +10401,8 @@ ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
         g.a = itp_x(w, node, 0), g.a_rs = 1, g.a_cs = d.k;
         g.b = itp_dy(w, node), g.b_rs = d.n, g.b_cs = 1;
         g.c = db, g.c_rs = d.n;
-        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread, itp_count(itp_shape_in(w, node, 1)),
-                        itp_beta(w, node, 1));
+        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread,
+                        itp_count(itp_shape_in(w, node, 1)), itp_beta(w, node, 1));
     }
 }
 
@@ -10453,8 +10469,8 @@ ITP_FN void itp_bn_statistics(const itp_bn *b, int c, double *mean, double *vari
     const float m = (float)*mean;
     for (int i = 0; i < b->n; i++) {
         const float *x = itp_bn_plane(b, b->x, i, c);
-        square += b->pixels == 1 ? (double)((*x - m) * (*x - m))
-                                 : b->kernels->dot(b->pixels, x, m, x, m);
+        square +=
+            b->pixels == 1 ? (double)((*x - m) * (*x - m)) : b->kernels->dot(b->pixels, x, m, x, m);
     }
     *variance = square / count;
 }
@@ -10465,7 +10481,8 @@ ITP_FN void itp_bn_forward_task(void *arg, int c, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     double mean = (double)b->mean[c], variance = (double)b->variance[c];
     if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
-    if (b->mode == INTERP_TRAIN && variance - variance == 0) { /* a step gone wrong leaves no trace */
+    if (b->mode == INTERP_TRAIN &&
+        variance - variance == 0) { /* a step gone wrong leaves no trace */
         const double count = (double)b->n * (double)b->pixels;
         const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
         const double keep = (double)b->momentum;
@@ -10584,7 +10601,8 @@ ITP_FN void itp_ln_forward_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_ln *l = (const itp_ln *)arg;
-    const size_t first = (size_t)task * l->per_task, end = itp_min_size(l->rows, first + l->per_task);
+    const size_t first = (size_t)task * l->per_task,
+                 end = itp_min_size(l->rows, first + l->per_task);
     for (size_t r = first; r < end; r++) {
         const float *x = l->x + r * l->n;
         const float mean = (float)(l->kernels->sum(l->n, x) / (double)l->n);
@@ -10609,7 +10627,8 @@ ITP_FN void itp_ln_backward_task(void *arg, int task, int slot)
 {
     const itp_ln *l = (const itp_ln *)arg;
     float *g = itp_scratch_slot(&l->scratch, slot);
-    const size_t first = (size_t)task * l->per_task, end = itp_min_size(l->rows, first + l->per_task);
+    const size_t first = (size_t)task * l->per_task,
+                 end = itp_min_size(l->rows, first + l->per_task);
     for (size_t r = first; r < end; r++) {
         const float *x = l->x + r * l->n;
         const float mean = l->save[2 * r], rstd = l->save[2 * r + 1];
@@ -10677,7 +10696,8 @@ ITP_FN itp_softmax_job itp_softmax_at(interp_workspace *w, int node)
 ITP_FN itp_need itp_need_softmax(const interp_workspace *w, int node)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
-    itp_need need = {3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
+    itp_need need = {
+        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
     return need;
 }
 
@@ -10685,7 +10705,8 @@ ITP_FN void itp_softmax_forward_task(void *arg, int task, int slot)
 {
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
     float *a = itp_scratch_slot(&j->scratch, slot), *b = a + itp_round_up(j->n, 16);
-    const size_t first = (size_t)task * j->per_task, end = itp_min_size(j->rows, first + j->per_task);
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows, first + j->per_task);
     for (size_t r = first; r < end; r++) {
         const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
         const float *x = j->x + at;
@@ -10704,8 +10725,8 @@ ITP_FN void itp_forward_softmax(interp_workspace *w, int node)
 {
     itp_softmax_job j = itp_softmax_at(w, node);
     j.x = itp_x(w, node, 0), j.out = itp_y(w, node);
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task), 8.0 * (double)(j.rows * j.n),
-                 itp_softmax_forward_task, &j);
+    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
+                 8.0 * (double)(j.rows * j.n), itp_softmax_forward_task, &j);
 }
 
 /* softmax: dx = y (dy - sum dy y); its logarithm: dx = dy - exp(y) sum dy */
@@ -10714,7 +10735,8 @@ ITP_FN void itp_softmax_backward_task(void *arg, int task, int slot)
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
     const size_t step = itp_round_up(j->n, 16);
     float *a = itp_scratch_slot(&j->scratch, slot), *b = a + step, *c = b + step;
-    const size_t first = (size_t)task * j->per_task, end = itp_min_size(j->rows, first + j->per_task);
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows, first + j->per_task);
     for (size_t r = first; r < end; r++) {
         const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
         for (size_t i = 0; i < j->n; i++) {
@@ -10740,8 +10762,8 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     itp_softmax_job j = itp_softmax_at(w, node);
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task), 8.0 * (double)(j.rows * j.n),
-                 itp_softmax_backward_task, &j);
+    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
+                 8.0 * (double)(j.rows * j.n), itp_softmax_backward_task, &j);
 }
 /* >>net/op_pool.c                                                                             */
 /* ---- net/op_pool.c: pooling -------------------------------------------------------------------- */
@@ -10759,8 +10781,8 @@ typedef struct itp_pool_job {
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
    the pads, but never what hangs over beyond them. */
-ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int first, int size, int end_pad,
-                            bool pads)
+ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int first, int size,
+                            int end_pad, bool pads)
 {
     int n = 0;
     for (int t = 0; t < taps; t++) {
@@ -10777,12 +10799,14 @@ ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
     const itp_attrs *a = j->attrs;
     int below = a->pad[2], right = a->pad[3];
     if (a->same) { /* nothing hangs over: the last window ends where the pads do */
-        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height - p->pad_y;
-        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width - p->pad_x;
+        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
+                p->pad_y;
+        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
+                p->pad_x;
     }
     for (int y = 0; y < p->rows; y++) {
-        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y, p->height,
-                                        below, a->count_include_pad);
+        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
+                                        p->height, below, a->count_include_pad);
         for (int x = 0; x < p->columns; x++) {
             const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
                                             p->width, right, a->count_include_pad);
@@ -10796,7 +10820,8 @@ ITP_FN void itp_pool_task(void *arg, int task, int slot)
 {
     const itp_pool_job *j = (const itp_pool_job *)arg;
     const itp_plane *p = &j->plane;
-    const size_t in = (size_t)p->height * (size_t)p->width, out = (size_t)p->rows * (size_t)p->columns;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
     const float *x = j->x ? j->x + (size_t)task * in : NULL;
     if (!j->dy) {
         float *y = j->y + (size_t)task * out;
@@ -10880,7 +10905,8 @@ ITP_FN void itp_global_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_global_job *j = (const itp_global_job *)arg;
-    const size_t first = (size_t)task * ITP_PLANES, end = itp_min_size(j->planes, first + ITP_PLANES);
+    const size_t first = (size_t)task * ITP_PLANES,
+                 end = itp_min_size(j->planes, first + ITP_PLANES);
     for (size_t i = first; i < end; i++) {
         const float *x = j->x + i * j->pixels;
         if (!j->dy) {
@@ -11013,8 +11039,7 @@ ITP_FN void itp_forward_concat(interp_workspace *w, int node)
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
         const float *x = itp_x(w, node, i);
-        for (size_t r = 0; r < outer; r++)
-            memcpy(y + r * row + at, x + r * run, run * sizeof *y);
+        for (size_t r = 0; r < outer; r++) memcpy(y + r * row + at, x + r * run, run * sizeof *y);
         at += run;
     }
 }
@@ -11062,8 +11087,7 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     if (itp_beta(w, node, 0) == 0) memset(dx, 0, outer * row * sizeof *dx);
     dx += unit * (size_t)a->start;
     const float *dy = itp_dy(w, node);
-    for (size_t r = 0; r < outer; r++)
-        w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
+    for (size_t r = 0; r < outer; r++) w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
 }
 /* >>net/op_table.c                                                                            */
 /* ---- net/op_table.c: every op, one row each ---------------------------------------------------- */
@@ -11131,15 +11155,15 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
       0)                                                                                           \
     X(RESHAPE, "Reshape", itp_shape_reshape, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(FLATTEN, "Flatten", itp_shape_flatten, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(IDENTITY, "Identity", itp_shape_same, itp_forward_alias, itp_backward_alias, NULL, NULL, 0,  \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(TRANSPOSE, "Transpose", itp_shape_transpose, itp_forward_transpose, itp_backward_transpose,  \
       NULL, NULL, 0, 0)                                                                            \
     X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
-      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                                           \
+      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                \
     X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
 
 enum {
@@ -11179,10 +11203,10 @@ typedef struct itp_item {
 
 typedef struct itp_plan {
     interp_workspace *w;
-    int *root;       /* [n_values]: the value whose memory this one uses */
-    int *first;      /* [n_values]: when a root is first written */
-    int *last;       /* [n_values]: when a root is last read */
-    int *order;      /* [n_items]: by falling size */
+    int *root;  /* [n_values]: the value whose memory this one uses */
+    int *first; /* [n_values]: when a root is first written */
+    int *last;  /* [n_values]: when a root is last read */
+    int *order; /* [n_items]: by falling size */
     itp_item *items;
     int n_items;
     size_t block; /* bytes of all items */
@@ -11199,10 +11223,17 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int i = 0; i < net->n_values; i++) w->shape[i] = net->values[i].shape;
-    for (int i = 0; i < net->n_inputs; i++) w->shape[net->inputs[i]].dim[0] = w->desc.batch;
+    for (int i = 0; i < net->n_inputs; i++) {
+        interp_shape *s = &w->shape[net->inputs[i]];
+        s->dim[0] = w->desc.batch;
+        if (interp_shape_size(s) > (size_t)INT_MAX)
+            return itp_fail(w->ctx, INTERP_BAD_SHAPE,
+                            "input \"%.100s\" has more than 2^31 numbers for a batch of %d",
+                            net->values[net->inputs[i]].name, w->desc.batch);
+    }
     for (int i = 0; i < net->n_nodes; i++)
-        ITP_TRY(itp_node_shape(w->ctx, net, &net->nodes[i], w->shape,
-                               &w->shape[net->nodes[i].out]));
+        ITP_TRY(
+            itp_node_shape(w->ctx, net, &net->nodes[i], w->shape, &w->shape[net->nodes[i].out]));
     return INTERP_OK;
 }
 
@@ -11217,7 +11248,8 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
     if (w->kept >= 0) wanted[w->kept] = true;
     for (int n = net->n_nodes - 1; n >= 0; n--) {
         w->runs[n] = w->desc.keep_all || wanted[net->nodes[n].out];
-        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) wanted[net->nodes[n].in[i]] = true;
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++)
+            wanted[net->nodes[n].in[i]] = true;
     }
     /* gradients flow from the inputs and parameters asked for ... */
     for (int i = 0; i < net->n_values; i++)
@@ -11300,7 +11332,8 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const itp_node *node = &net->nodes[i];
         const int in = p->root[node->in[0]], out = node->out;
         if (!w->runs[i] || !(itp_op_row(node->op)->flags & ITP_IN_PLACE)) continue;
-        if (net->values[in].kind != ITP_ACTIVATION || p->root[out] != out || p->last[in] > i) continue;
+        if (net->values[in].kind != ITP_ACTIVATION || p->root[out] != out || p->last[in] > i)
+            continue;
         for (int v = 0; v < net->n_values; v++)
             if (p->root[v] == out) p->root[v] = in;
         p->last[in] = p->last[out];
@@ -11335,8 +11368,7 @@ ITP_FN void itp_plan_items(itp_plan *p)
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
                 if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
-        if (net->values[v].producer >= 0 && v != w->kept)
-            last = end - 1 - net->values[v].producer;
+        if (net->values[v].producer >= 0 && v != w->kept) last = end - 1 - net->values[v].producer;
         itp_plan_add(p, itp_count(&w->shape[v]), begin, last, v, -1, true);
     }
     for (int i = 0; i < n; i++) {
@@ -11404,7 +11436,8 @@ ITP_FN void itp_plan_place(itp_plan *p)
 }
 
 /* The workspace's own arrays, in the arena. */
-ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w, const interp_net *net)
+ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
+                                              const interp_net *net)
 {
     const size_t v = (size_t)net->n_values, n = (size_t)net->n_nodes;
     interp_workspace *placed = (interp_workspace *)itp_arena_alloc(a, sizeof *w);
@@ -11435,8 +11468,8 @@ ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_pl
     w->block = (char *)itp_arena_alloc(a, p->block);
     if (w->desc.param_grads) w->param_grad = itp_arena_floats(a, net->n_flat);
     w->scratch.slot_floats = itp_round_up(most.slot, 16);
-    w->scratch.base = itp_arena_floats(
-        a, itp_mul_size(w->scratch.slot_floats, (size_t)w->ctx->slots));
+    w->scratch.base =
+        itp_arena_floats(a, itp_mul_size(w->scratch.slot_floats, (size_t)w->ctx->slots));
     w->shared = itp_arena_floats(a, most.shared);
 }
 
@@ -11500,7 +11533,8 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->net = net;
     if (desc) w->desc = *desc;
     if (!net || !net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     if (!w->desc.batch) w->desc.batch = net->fixed_batch ? net->fixed_batch : 1;
     if (w->desc.batch < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a batch of %d samples", w->desc.batch);
@@ -11511,11 +11545,11 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->target = net->outputs[0];
     w->kept = -1;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"", net->name,
-                        w->desc.output);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",
+                        net->name, w->desc.output);
     if (w->desc.keep && (w->kept = itp_find_numbers(net, w->desc.keep)) < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"", net->name,
-                        w->desc.keep);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
+                        net->name, w->desc.keep);
     return INTERP_OK;
 }
 
@@ -11676,10 +11710,10 @@ INTERP_API interp_shape interp_workspace_kept_shape(const interp_workspace *w)
 /* What a run over many samples takes. */
 typedef struct itp_fit {
     interp_workspace_desc work; /* its batch is what is looked for */
-    int n;          /* samples in all; those left over after whole batches get a workspace too */
-    int most;       /* largest batch */
-    bool divides;   /* batches must divide `most`, and what n leaves over that comes in pieces too */
-    size_t floats;  /* further numbers per sample of a batch */
+    int n;         /* samples in all; those left over after whole batches get a workspace too */
+    int most;      /* largest batch */
+    bool divides;  /* batches must divide `most`, and what n leaves over that comes in pieces too */
+    size_t floats; /* further numbers per sample of a batch */
     size_t reserve; /* further bytes */
 } itp_fit;
 
@@ -11689,8 +11723,8 @@ ITP_FN int itp_fit_rest(const itp_fit *f, int batch)
     return (f->divides ? f->n % f->most : f->n) % batch;
 }
 
-ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
-                                   size_t *bytes)
+ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f,
+                                   int batch, size_t *bytes)
 {
     interp_workspace_desc w = f->work;
     const int rest = itp_fit_rest(f, batch);
@@ -11737,8 +11771,8 @@ INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
 }
 
 /* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
-ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
-                                  interp_workspace *work[2])
+ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f,
+                                  int batch, interp_workspace *work[2])
 {
     interp_workspace_desc w = f->work;
     w.batch = batch;
@@ -11754,7 +11788,8 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     interp_workspace *w = NULL;
     float *last = NULL; /* a batch filled up with repeats of the last sample */
     if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has %d inputs: use a workspace",
                         net->name, net->n_inputs);
@@ -11847,7 +11882,8 @@ ITP_FN int itp_add_param(interp_net *net, const char *layer, const char *what, i
         return -1;
     }
     if (shape->rank < 0 || shape->rank > INTERP_MAX_RANK) {
-        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name, shape->rank);
+        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name,
+                     shape->rank);
         return -1;
     }
     const size_t n = interp_shape_size(shape);
@@ -11961,8 +11997,9 @@ INTERP_API interp_tensor interp_conv2d(interp_net *net, interp_tensor x,
     const interp_shape bs = itp_shape_of(1, channels, 1, 1, 1);
     const size_t taps = itp_mul_size((size_t)a.kernel[0], (size_t)a.kernel[1]);
     int in[3] = {x - 1, -1, -1};
-    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
-                          itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
+    in[1] =
+        itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
+                      itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
     if (in[1] >= 0 && !d.no_bias)
         in[2] = itp_add_param(net, name, "bias", ITP_PARAM, &bs, INTERP_INIT_DEFAULT, 0, 0, 0);
     return itp_add_named(net, ITP_OP_CONV, name, "conv", d.no_bias ? 2 : 3, in, &a);
@@ -12150,7 +12187,8 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
     char own[64];
     itp_auto_name(net, "param", own);
     return itp_add_param(net, name ? name : own, NULL, ITP_PARAM, shape, init, itp_max(1, fan_in),
-                         itp_max(1, fan_out), 0) + 1;
+                         itp_max(1, fan_out), 0) +
+           1;
 }
 
 INTERP_API interp_tensor interp_concat(interp_net *net, int n, const interp_tensor *x, int axis)
@@ -12196,7 +12234,8 @@ INTERP_API interp_tensor interp_dropout(interp_net *net, interp_tensor x, float 
     memset(&a, 0, sizeof a);
     a.alpha = p;
     if (net && !(p >= 0 && p < 1))
-        itp_net_fail(net, INTERP_BAD_ARGUMENT, "dropout: probability %g is not in [0, 1)", (double)p);
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "dropout: probability %g is not in [0, 1)",
+                     (double)p);
     return itp_plain(net, ITP_OP_DROPOUT, "dropout", 1, &x, &a);
 }
 
@@ -12221,8 +12260,8 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     const interp_shape s = *itp_tensor_shape(net, x);
     if (s.rank != 3 || heads < 1 || s.dim[2] % heads) {
         char text[96];
-        itp_net_fail(net, INTERP_BAD_SHAPE, "self-attention: %d heads do not divide input %s", heads,
-                     itp_shape_text(&s, text, sizeof text));
+        itp_net_fail(net, INTERP_BAD_SHAPE, "self-attention: %d heads do not divide input %s",
+                     heads, itp_shape_text(&s, text, sizeof text));
         return 0;
     }
     interp_dense_desc d;
@@ -12236,7 +12275,8 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     v = itp_split_heads(net, v, heads, perm_rows);
     const interp_shape one = itp_shape_of(0, 1, 1, 1, 1);
     const float scale = (float)(1 / sqrt((double)s.dim[2] / heads));
-    interp_tensor score = interp_mul(net, interp_matmul(net, q, k), interp_constant(net, &one, &scale));
+    interp_tensor score =
+        interp_mul(net, interp_matmul(net, q, k), interp_constant(net, &one, &scale));
     interp_tensor y = interp_matmul(net, interp_softmax(net, score, -1), v);
     const interp_shape joined = itp_shape_of(3, 0, s.dim[1], s.dim[2], 1);
     y = interp_reshape(net, interp_transpose(net, y, perm_rows), &joined);
@@ -12340,7 +12380,8 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
 {
     if (net->status) return itp_fail(net->ctx, net->status, "%s", net->error);
     if (!itp_net_open(net)) return net->status;
-    if (!net->n_outputs && net->n_nodes) net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
+    if (!net->n_outputs && net->n_nodes)
+        net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
     if (!net->n_inputs || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",
                             net->name);
@@ -12452,8 +12493,8 @@ INTERP_API interp_parameter_info interp_net_parameter(const interp_net *net, int
 /* ---- net/arch.c: networks by name ----------------------------------------------------------------- */
 
 /* A convolution in one line. pad -1: same. */
-ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channels, int kernel, int stride,
-                                int pad, int groups, bool bias)
+ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channels, int kernel,
+                                   int stride, int pad, int groups, bool bias)
 {
     interp_conv2d_desc d;
     memset(&d, 0, sizeof d);
@@ -12467,8 +12508,8 @@ ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channel
     return interp_conv2d(net, x, &d);
 }
 
-ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel, int stride,
-                              int pad)
+ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel,
+                                   int stride, int pad)
 {
     interp_pool2d_desc d;
     memset(&d, 0, sizeof d);
@@ -12498,7 +12539,8 @@ ITP_FN interp_tensor itp_arch_linear(interp_net *net, interp_tensor x, int n_cla
 }
 
 /* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes, const char *widths)
+ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes,
+                                  const char *widths)
 {
     enum { most = 32 };
     int width[most], n = 0;
@@ -12518,10 +12560,11 @@ ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classe
     x = interp_flatten(net, x);
     const int in = x ? itp_tensor_shape(net, x)->dim[1] : 0;
     if (n < 2 || width[0] != in || width[n - 1] != n_classes) {
-        itp_net_fail(net, INTERP_BAD_ARGUMENT,
-                     "mlp:%.60s: the data has %d inputs and %d classes, so the widths must begin with "
-                     "%d and end with %d",
-                     widths, in, n_classes, in, n_classes);
+        itp_net_fail(
+            net, INTERP_BAD_ARGUMENT,
+            "mlp:%.60s: the data has %d inputs and %d classes, so the widths must begin with "
+            "%d and end with %d",
+            widths, in, n_classes, in, n_classes);
         return 0;
     }
     for (int i = 1; i + 1 < n; i++) x = interp_relu(net, interp_dense(net, x, width[i], NULL));
@@ -12536,7 +12579,8 @@ ITP_FN interp_tensor itp_arch_cnn(interp_net *net, interp_tensor x, int n_classe
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, false));
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, false));
         const interp_shape *s = x ? itp_tensor_shape(net, x) : NULL;
-        if (s && s->dim[2] > 3 && s->dim[3] > 3) x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+        if (s && s->dim[2] > 3 && s->dim[3] > 3)
+            x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
     }
     x = interp_dropout(net, interp_flatten(net, x), 0.25f);
     return itp_last_dense(net, x, n_classes);
@@ -12576,7 +12620,8 @@ ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_c
     for (int stage = 0; stage < 3; stage++)
         for (int block = 0; block < 3; block++) {
             const int channels = 16 << stage, stride = stage && !block ? 2 : 1;
-            interp_tensor y = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
+            interp_tensor y =
+                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, -1, 1, true), NULL);
             if (stride > 1) x = itp_arch_conv(net, x, channels, 1, stride, -1, 1, true);
             x = interp_relu(net, interp_add(net, x, y));
@@ -12605,10 +12650,12 @@ ITP_FN interp_tensor itp_arch_resnet18(interp_net *net, interp_tensor x, int n_c
     for (int stage = 0; stage < 4; stage++)
         for (int block = 0; block < 2; block++) {
             const int channels = 64 << stage, stride = stage && !block ? 2 : 1;
-            interp_tensor y = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, 1, 1, false));
+            interp_tensor y =
+                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, 1, 1, false));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, 1, 1, false), NULL);
             if (stride > 1)
-                x = interp_batch_norm(net, itp_arch_conv(net, x, channels, 1, stride, 0, 1, false), NULL);
+                x = interp_batch_norm(net, itp_arch_conv(net, x, channels, 1, stride, 0, 1, false),
+                                      NULL);
             x = interp_relu(net, interp_add(net, y, x));
         }
     x = interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
@@ -12643,7 +12690,8 @@ ITP_FN interp_tensor itp_mobile_block(interp_net *net, interp_tensor x, const it
     interp_tensor y = x;
     if (s->expand > 1)
         y = interp_activate(
-            net, interp_batch_norm(net, itp_arch_conv(net, y, wide, 1, 1, 0, 1, false), NULL), f, 0);
+            net, interp_batch_norm(net, itp_arch_conv(net, y, wide, 1, 1, 0, 1, false), NULL), f,
+            0);
     y = itp_arch_conv(net, y, wide, s->kernel, stride, s->kernel / 2, wide, false);
     y = interp_activate(net, interp_batch_norm(net, y, NULL), f, 0);
     if (efficient) {
@@ -12679,8 +12727,8 @@ ITP_FN interp_tensor itp_arch_mobile(interp_net *net, interp_tensor x, int n_cla
 /* Sandler et al. 2018. */
 ITP_FN interp_tensor itp_arch_mobilenet(interp_net *net, interp_tensor x, int n_classes)
 {
-    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3},  {6, 32, 3, 2, 3},
-                                              {6, 64, 4, 2, 3}, {6, 96, 3, 1, 3},  {6, 160, 3, 2, 3},
+    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3}, {6, 32, 3, 2, 3},
+                                              {6, 64, 4, 2, 3}, {6, 96, 3, 1, 3}, {6, 160, 3, 2, 3},
                                               {6, 320, 1, 1, 3}};
     return itp_arch_mobile(net, x, n_classes, stages, 7, false);
 }
@@ -12688,9 +12736,9 @@ ITP_FN interp_tensor itp_arch_mobilenet(interp_net *net, interp_tensor x, int n_
 /* Tan and Le 2019. */
 ITP_FN interp_tensor itp_arch_efficientnet(interp_net *net, interp_tensor x, int n_classes)
 {
-    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3},  {6, 40, 2, 2, 5},
-                                              {6, 80, 3, 2, 3}, {6, 112, 3, 1, 5}, {6, 192, 4, 2, 5},
-                                              {6, 320, 1, 1, 3}};
+    static const itp_mobile_stage stages[] = {
+        {1, 16, 1, 1, 3},  {6, 24, 2, 2, 3},  {6, 40, 2, 2, 5}, {6, 80, 3, 2, 3},
+        {6, 112, 3, 1, 5}, {6, 192, 4, 2, 5}, {6, 320, 1, 1, 3}};
     return itp_arch_mobile(net, x, n_classes, stages, 7, true);
 }
 
@@ -12702,12 +12750,15 @@ typedef struct itp_arch {
 
 ITP_FN const itp_arch *itp_arch_find(const char *name)
 {
-    static const itp_arch rows[] = {
-        {"linear", itp_arch_linear, false},     {"cnn", itp_arch_cnn, true},
-        {"lenet", itp_arch_lenet, true},        {"allcnn", itp_arch_allcnn, true},
-        {"resnet20", itp_arch_resnet20, true},  {"resnet18", itp_arch_resnet18, true},
-        {"vgg-half", itp_arch_vgg_half, true},  {"mobilenet-v2", itp_arch_mobilenet, true},
-        {"efficientnet-b0", itp_arch_efficientnet, true}};
+    static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
+                                    {"cnn", itp_arch_cnn, true},
+                                    {"lenet", itp_arch_lenet, true},
+                                    {"allcnn", itp_arch_allcnn, true},
+                                    {"resnet20", itp_arch_resnet20, true},
+                                    {"resnet18", itp_arch_resnet18, true},
+                                    {"vgg-half", itp_arch_vgg_half, true},
+                                    {"mobilenet-v2", itp_arch_mobilenet, true},
+                                    {"efficientnet-b0", itp_arch_efficientnet, true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].name, name)) return &rows[i];
     return NULL;
@@ -12720,10 +12771,11 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     const bool mlp = !strncmp(arch, "mlp:", 4);
     const itp_arch *row = itp_arch_find(arch);
     if (!mlp && !row)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
-                        "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
-                        arch);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
+            "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
+            arch);
     if (n_classes < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a network for %d classes", n_classes);
     if (row && row->image && sample->rank != 3) {
@@ -12749,7 +12801,8 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
 #if !defined(INTERP_NO_TRAIN)
 
 /* Target of output j of sample i. */
-ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothing, int i, int j, int k)
+ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothing, int i, int j,
+                              int k)
 {
     if (soft) return (double)soft[(size_t)i * (size_t)k + (size_t)j];
     const double hot = y[i] == j ? 1 : 0;
@@ -12757,8 +12810,8 @@ ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothi
 }
 
 /* Loss of one sample; g: NULL or its gradient. */
-ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, const float *x, int i, int k,
-                              const int32_t *y, const float *soft, float smoothing, float *g)
+ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, const float *x, int i,
+                              int k, const int32_t *y, const float *soft, float smoothing, float *g)
 {
     double sum = 0;
     if (loss == INTERP_CROSS_ENTROPY) { /* sum_j t_j (log sum exp(x) - x_j) */
@@ -12774,8 +12827,8 @@ ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, cons
             if (t != 0) sum += t * (lse - (double)x[j]);
         }
         for (int j = 0; g && j < k; j++)
-            g[j] = (float)(total * (double)g[j] / norm -
-                           itp_loss_target(y, soft, smoothing, i, j, k));
+            g[j] =
+                (float)(total * (double)g[j] / norm - itp_loss_target(y, soft, smoothing, i, j, k));
         return sum;
     }
     for (int j = 0; j < k; j++) {
@@ -12955,7 +13008,7 @@ struct interp_trainer {
     int64_t total_steps, step;
     int outputs; /* numbers per sample of the logits */
     const char *logits;
-    int micro; /* samples of one forward and backward pass */
+    int micro;                 /* samples of one forward and backward pass */
     interp_workspace *work[2]; /* for `micro` samples, and for the rest of a batch */
     itp_learn *learn;
     float *first, *second; /* the optimiser's moments, NULL where it has none */
@@ -12992,11 +13045,12 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
         !(d->beta1 > 0 && d->beta1 < 1) || !(d->beta2 > 0 && d->beta2 < 1) || !(d->epsilon > 0) ||
         !(d->weight_decay >= 0) || !(d->clip_norm >= 0) ||
         !(d->label_smoothing >= 0 && d->label_smoothing < 1))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "train: a setting is out of range: lr %g must be above 0, momentum %g, beta1 "
-                        "%g and beta2 %g within [0,1), weight decay %g at least 0",
-                        (double)d->lr, (double)d->momentum, (double)d->beta1, (double)d->beta2,
-                        (double)d->weight_decay);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "train: a setting is out of range: lr %g must be above 0, momentum %g, beta1 "
+            "%g and beta2 %g within [0,1), weight decay %g at least 0",
+            (double)d->lr, (double)d->momentum, (double)d->beta1, (double)d->beta2,
+            (double)d->weight_decay);
     return INTERP_OK;
 }
 
@@ -13010,8 +13064,8 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
             used = !strncmp(interp_net_parameter(t->net, i).name, d->rules[r].layer,
                             strlen(d->rules[r].layer));
         if (!used)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT, "train: no parameter's name begins with \"%s\"",
-                            d->rules[r].layer);
+            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
+                            "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
     }
     for (int i = 0; i < t->net->n_params; i++) {
         const interp_parameter_info p = interp_net_parameter(t->net, i);
@@ -13127,8 +13181,7 @@ ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc 
 {
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
-    if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
+    if (!net->built) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED, "train: network \"%s\" has %d inputs, not one",
                         net->name, net->n_inputs);
@@ -13265,20 +13318,22 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
 {
     interp_ctx *ctx = t->ctx;
     if (n < 1 || n > t->desc.batch || (!y && !soft))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: a step on %d samples with batches of %d", n,
-                        t->desc.batch);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: a step on %d samples with batches of %d",
+                        n, t->desc.batch);
     for (int i = 0; y && i < n; i++)
         if (y[i] < 0 || y[i] >= t->outputs)
-            return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: label %d but the network has %d outputs",
-                            (int)y[i], t->outputs);
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "train: label %d but the network has %d outputs", (int)y[i],
+                            t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
     const float *g = t->work[0]->param_grad;
     const double square = ctx->k->dot(t->net->n_flat, g, 0, g, 0);
     if (!(*loss - *loss == 0) || !(square - square == 0))
-        return itp_fail(ctx, INTERP_NOT_FINITE,
-                        "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
-                        "learning rate, or look for such numbers in the data",
-                        (long long)t->step + 1);
+        return itp_fail(
+            ctx, INTERP_NOT_FINITE,
+            "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
+            "learning rate, or look for such numbers in the data",
+            (long long)t->step + 1);
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
     itp_trainer_update(t, factor, clip ? (float)((double)t->desc.clip_norm / norm) : 1);
@@ -13292,22 +13347,25 @@ INTERP_API interp_status interp_trainer_step(interp_trainer *t, const float *x, 
     double l;
     int right;
     const double factor = itp_schedule(&t->desc, t->step, t->total_steps, 1);
-    return itp_trainer_step_at(t, x, y, soft, n, factor, loss ? loss : &l, n_right ? n_right : &right);
+    return itp_trainer_step_at(t, x, y, soft, n, factor, loss ? loss : &l,
+                               n_right ? n_right : &right);
 }
 
 /* ---- evaluation */
 
-ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const interp_dataset *data,
-                                   int outputs)
+ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net,
+                                   const interp_dataset *data, int outputs)
 {
     char a[96], b[96];
     if (net->n_inputs != 1)
-        return itp_fail(ctx, INTERP_UNSUPPORTED, "network \"%s\" has %d inputs, but data sets have one",
-                        net->name, net->n_inputs);
+        return itp_fail(ctx, INTERP_UNSUPPORTED,
+                        "network \"%s\" has %d inputs, but data sets have one", net->name,
+                        net->n_inputs);
     const interp_shape in = interp_net_input_shape(net, 0);
     if (interp_shape_size(&in) != interp_shape_size(&data->shape))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "samples are %s but the network takes %s",
-                        itp_shape_text(&data->shape, a, sizeof a), itp_shape_text(&in, b, sizeof b));
+                        itp_shape_text(&data->shape, a, sizeof a),
+                        itp_shape_text(&in, b, sizeof b));
     if (data->y && data->n_classes > outputs)
         return itp_fail(ctx, INTERP_BAD_SHAPE, "the data has %d classes but the network %d outputs",
                         data->n_classes, outputs);
@@ -13315,8 +13373,9 @@ ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const
 }
 
 /* Evaluates with a workspace for `batch` samples and one for what is left over. */
-ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *data, interp_loss loss,
-                                       interp_workspace *const work[2], interp_evaluation *out)
+ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *data,
+                                       interp_loss loss, interp_workspace *const work[2],
+                                       interp_evaluation *out)
 {
     interp_ctx *ctx = net->ctx;
     const int batch = work[0]->desc.batch;
@@ -13331,38 +13390,41 @@ ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *da
         ITP_TRY(interp_forward(w, &x));
         const float *logits = interp_workspace_target(w);
         if (data->y)
-            total += some * interp_loss_grad(ctx, loss, logits, some, (int)k, data->y + at, NULL, 0, NULL,
-                                             NULL);
+            total += some * interp_loss_grad(ctx, loss, logits, some, (int)k, data->y + at, NULL, 0,
+                                             NULL, NULL);
         for (int i = 0; i < some; i++) {
             const int c = interp_argmax(logits + (size_t)i * k, (int)k);
             if (data->y) right += c == data->y[at + i];
             if (out->predicted) out->predicted[at + i] = itp_max(0, c);
         }
-        if (out->outputs) memcpy(out->outputs + (size_t)at * k, logits, (size_t)some * k * sizeof *x);
+        if (out->outputs)
+            memcpy(out->outputs + (size_t)at * k, logits, (size_t)some * k * sizeof *x);
     }
     out->loss = data->y ? total / data->n : (double)NAN;
     out->accuracy = data->y ? (double)right / data->n : (double)NAN;
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss,
+/* Workspaces to evaluate n samples; `reserve` bytes stay free. */
+ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss, size_t reserve,
                                        interp_workspace *work[2])
 {
     itp_fit fit;
     memset(&fit, 0, sizeof fit);
     work[0] = work[1] = NULL;
     fit.work.output = net->values[itp_logits_value(net, loss)].name;
-    fit.n = n, fit.most = itp_min(n, 256);
+    fit.n = n, fit.most = itp_min(n, 256), fit.reserve = reserve;
     if (net->fixed_batch && n % net->fixed_batch)
-        return itp_fail(net->ctx, INTERP_BAD_SHAPE,
-                        "the network takes batches of %d only, and %d samples do not divide into them",
-                        net->fixed_batch, n);
+        return itp_fail(
+            net->ctx, INTERP_BAD_SHAPE,
+            "the network takes batches of %d only, and %d samples do not divide into them",
+            net->fixed_batch, n);
     const int batch = itp_fit_most(net->ctx, net, &fit);
     return batch ? itp_fit_open(net->ctx, net, &fit, batch, work) : net->ctx->status;
 }
 
-INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data, interp_loss loss,
-                                         interp_evaluation *out)
+INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data,
+                                         interp_loss loss, interp_evaluation *out)
 {
     interp_workspace *work[2] = {NULL, NULL};
     if (!net->built)
@@ -13370,7 +13432,7 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
                         "the network is not built: call interp_net_build");
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
-    interp_status status = itp_evaluate_open(net, data->n, loss, work);
+    interp_status status = itp_evaluate_open(net, data->n, loss, 0, work);
     if (!status) status = itp_evaluate_with(net, data, loss, work, out);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -13388,7 +13450,7 @@ typedef struct itp_training {
     int *order;
     float *x; /* one batch */
     int32_t *y;
-    float *best; /* parameters and running statistics of the best epoch */
+    float *best;                /* parameters and running statistics of the best epoch */
     itp_checkpoint *checkpoint; /* NULL: none */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
@@ -13531,9 +13593,9 @@ ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
 {
     const interp_train_desc *d = &r->t->desc;
     itp_net_state(r->t->net, c->state, false);
-    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,           r->best_epoch,
-                                                   r->t->step,         (int64_t)r->t->net->n_flat,
-                                                   (int)d->optimizer,  (int64_t)r->data->n};
+    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,          r->best_epoch,
+                                                   r->t->step,        (int64_t)r->t->net->n_flat,
+                                                   (int)d->optimizer, (int64_t)r->data->n};
     memcpy(c->counts, counts, sizeof counts);
     c->best_loss = r->best_loss;
     itp_checkpoint_list(r, c, r->epoch);
@@ -13565,12 +13627,14 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
             const bool history = want->data == (void *)c->history;
             const size_t n = got ? interp_shape_size(&got->shape) : 0;
             if (!got || got->dtype != want->dtype ||
+                (got->dtype == INTERP_FLOAT32 && !itp_is_finite((const float *)got->data, n)) ||
                 (n != interp_shape_size(&want->shape) &&
                  !(history && !pass && n <= (size_t)d->epochs * ITP_EPOCH_FIGURES))) {
-                status = itp_fail(ctx, INTERP_FORMAT,
-                                  "%s: its \"%s\" does not fit this training: delete the file to start "
-                                  "over",
-                                  d->checkpoint, c->items[i].name);
+                status =
+                    itp_fail(ctx, INTERP_FORMAT,
+                             "%s: its \"%s\" does not fit this training: delete the file to start "
+                             "over",
+                             d->checkpoint, c->items[i].name);
                 break;
             }
             if (!pass && i == 0) memcpy(counts, got->data, sizeof counts);
@@ -13578,8 +13642,9 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
         }
         if (!status && !pass &&
             (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
-             counts[2] < 0 || counts[3] != (int64_t)r->t->net->n_flat ||
-             counts[4] != (int)d->optimizer || counts[5] != r->data->n))
+             counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch) ||
+             counts[3] != (int64_t)r->t->net->n_flat || counts[4] != (int)d->optimizer ||
+             counts[5] != r->data->n))
             status = itp_fail(ctx, INTERP_FORMAT,
                               "%s: it is of another training (%lld epochs done, %lld parameters): "
                               "delete the file to start over",
@@ -13627,8 +13692,8 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     const interp_train_desc *d = &r->t->desc;
     const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
     if (!d->checkpoint) return INTERP_OK;
-    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(r->t->ctx, 1,
-                                                     sizeof *c + figures + r->n_state * sizeof(float));
+    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
+        r->t->ctx, 1, sizeof *c + figures + r->n_state * sizeof(float));
     if (!c) return INTERP_NO_MEMORY;
     c->history = (double *)(void *)(c + 1);
     c->state = (float *)(void *)((char *)c->history + figures);
@@ -13636,7 +13701,8 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     itp_checkpoint_list(r, c, d->epochs);
     size_t file = 4096; /* the header */
     for (int i = 0; i < c->n; i++)
-        file += interp_shape_size(&c->items[i].array.shape) * interp_dtype_size(c->items[i].array.dtype);
+        file += interp_shape_size(&c->items[i].array.shape) *
+                interp_dtype_size(c->items[i].array.dtype);
     *reserve = itp_add_size(*reserve, itp_mul_size(file, 3));
 #else
     (void)r, (void)reserve;
@@ -13651,9 +13717,8 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
     interp_ctx *ctx = t->ctx;
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
-    size_t reserve = 0;
-    if (!r->data->y)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    size_t evaluation = 0, file = 0;
+    if (!r->data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
     if (d->validation) {
         if (!d->validation->y)
@@ -13662,7 +13727,7 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         interp_workspace_desc least;
         memset(&least, 0, sizeof least);
         least.output = t->logits;
-        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &reserve));
+        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &evaluation));
     }
     r->order = (int *)interp_alloc(ctx, (size_t)r->data->n * sizeof(int));
     r->x = (float *)interp_alloc(ctx, itp_mul_size((size_t)d->batch * row, sizeof(float)));
@@ -13674,9 +13739,10 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!r->best) return INTERP_NO_MEMORY;
         itp_net_state(net, r->best, false);
     }
-    ITP_TRY(itp_train_checkpoint(r, &reserve));
-    ITP_TRY(itp_trainer_open(t, r->data->n, reserve));
-    return d->validation ? itp_evaluate_open(net, d->validation->n, d->loss, r->eval) : INTERP_OK;
+    ITP_TRY(itp_train_checkpoint(r, &file));
+    ITP_TRY(itp_trainer_open(t, r->data->n, itp_add_size(evaluation, file)));
+    if (!d->validation) return INTERP_OK;
+    return itp_evaluate_open(net, d->validation->n, d->loss, file, r->eval);
 }
 
 ITP_FN interp_status itp_train_run(itp_training *r)
@@ -15523,11 +15589,11 @@ ITP_FN interp_status itp_onnx_fold(itp_onnx *r)
     for (int i = 0; i < r->n_order; i++) {
         itp_onnx_node *n = &r->nodes[r->order[i]];
         const bool constant = itp_slice_is(n->op, "Constant");
+        const bool filled = itp_slice_is(n->op, "ConstantOfShape");
+        if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
+        if (filled) ITP_TRY(itp_onnx_fold_filled(r, n));
+        n->skipped = constant || filled;
         if (n->row->view) ITP_TRY(itp_onnx_fold_view(r, n));
-        else if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
-        else if (itp_slice_is(n->op, "ConstantOfShape")) ITP_TRY(itp_onnx_fold_filled(r, n));
-        else continue;
-        if (!n->row->view) n->skipped = true;
     }
     return INTERP_OK;
 }
@@ -15575,12 +15641,12 @@ ITP_FN bool itp_onnx_match_cubic(const itp_onnx *r, int symbol, int x, itp_onnx_
     itp_onnx_node *scaled = itp_onnx_maker(r, itp_onnx_other(r, add, x), "Mul");
     if (!scaled) return false;
     const int cube = itp_onnx_beside(r, scaled, ITP_ONNX_GELU_CUBE, false);
-    itp_onnx_node *pow = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
+    itp_onnx_node *power = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
     chain[(*n_chain)++] = add;
     chain[(*n_chain)++] = scaled;
-    if (pow) {
-        chain[(*n_chain)++] = pow;
-        return itp_onnx_in(r, pow, 0) == x && itp_onnx_beside(r, pow, 3, true) == x;
+    if (power) {
+        chain[(*n_chain)++] = power;
+        return itp_onnx_beside(r, power, 3, true) == x;
     }
     itp_onnx_node *square = mul ? itp_onnx_maker(r, itp_onnx_other(r, mul, x), "Mul") : NULL;
     if (!square) return false;
@@ -17083,7 +17149,8 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
                                                 double *at, double *weight)
 {
     if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule", n);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
+                        n);
     if (rule == INTERP_GAUSS_LEGENDRE) {
         itp_gauss_legendre(n, at, weight);
         return INTERP_OK;
@@ -17172,9 +17239,10 @@ ITP_FN interp_status itp_attr_forward(itp_attr *a)
     ITP_TRY(interp_forward(a->w, &in));
     const float *y = interp_workspace_target(a->w);
     if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the network's output is NaN or infinite: look for such numbers "
-                        "in its weights");
+        return itp_fail(
+            a->ctx, INTERP_NOT_FINITE,
+            "attribution: the network's output is NaN or infinite: look for such numbers "
+            "in its weights");
     return INTERP_OK;
 }
 
@@ -17296,7 +17364,8 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
     a->n = n;
     if (desc) a->d = *desc;
     interp_attribute_desc *d = &a->d;
-    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED) d->target_kind = INTERP_TARGET_CLASS;
+    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
+        d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_samples) d->n_samples = 25;
     if (!d->n_baselines) d->n_baselines = 1;
@@ -17304,13 +17373,15 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
                 : itp_attr_smooth(a)                     ? d->n_samples
                                                          : 1;
     if (net->n_inputs != 1)
-        return itp_fail(a->ctx, INTERP_UNSUPPORTED, "attribution: network \"%s\" has %d inputs, not one",
-                        net->name, net->n_inputs);
+        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
+                        "attribution: network \"%s\" has %d inputs, not one", net->name,
+                        net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || a->points < 1 || d->batch < 0 ||
         !(d->noise_sd >= 0) || (int64_t)n * a->points > INT_MAX)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies",
-                        n, d->n_steps, d->n_samples);
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies", n,
+            d->n_steps, d->n_samples);
     if (d->n_baselines != 1 && d->n_baselines != n)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
@@ -17338,16 +17409,18 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: the labels to explain were not given: set targets");
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: the labels to explain were not given: set targets");
     for (int i = 0; i < a->n; i++) {
         int t = -1;
         if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;
         if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
         if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
             (t < 0 || t >= a->outputs))
-            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                            "attribution: target %d of sample %d, but the network has outputs 0 to %d", t,
-                            i, a->outputs - 1);
+            return itp_fail(
+                a->ctx, INTERP_BAD_ARGUMENT,
+                "attribution: target %d of sample %d, but the network has outputs 0 to %d", t, i,
+                a->outputs - 1);
         a->report[i].target = t;
     }
     return INTERP_OK;
@@ -17443,7 +17516,8 @@ ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, b
             for (int t = -radius; t <= radius; t++) {
                 const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
                 const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
-                sum += (double)weights[t < 0 ? -t : t] * (double)from[(size_t)sy * (size_t)width + (size_t)sx];
+                sum += (double)weights[t < 0 ? -t : t] *
+                       (double)from[(size_t)sy * (size_t)width + (size_t)sx];
             }
             to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
         }
@@ -17515,10 +17589,10 @@ typedef struct itp_canonical {
     size_t size;
     interp_shape shape;
     interp_workspace *w;
-    float *x, *shown;    /* [batch, size]: the inputs, and as shifted for this step */
+    float *x, *shown;             /* [batch, size]: the inputs, and as shifted for this step */
     float *grad, *first, *second; /* [batch, size] */
-    float *seed;         /* [batch, classes] */
-    int32_t *labels;     /* [batch] */
+    float *seed;                  /* [batch, classes] */
+    int32_t *labels;              /* [batch] */
 } itp_canonical;
 
 ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
@@ -17531,8 +17605,8 @@ ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
 }
 
 /* Copies every image moved by (dy, dx), edges repeated; adds back the other way round. */
-ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float *to, int dy, int dx,
-                                bool back)
+ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float *to, int dy,
+                                int dx, bool back)
 {
     const int channels = c->shape.dim[0], h = c->shape.dim[1], w = c->shape.dim[2];
     const size_t planes = (size_t)c->batch * (size_t)channels, area = (size_t)h * (size_t)w;
@@ -17540,7 +17614,8 @@ ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float
     for (size_t p = 0; p < planes; p++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
-                const int sy = itp_min(itp_max(y + dy, 0), h - 1), sx = itp_min(itp_max(x + dx, 0), w - 1);
+                const int sy = itp_min(itp_max(y + dy, 0), h - 1),
+                          sx = itp_min(itp_max(x + dx, 0), w - 1);
                 const size_t a = p * area + (size_t)y * (size_t)w + (size_t)x;
                 const size_t b = p * area + (size_t)sy * (size_t)w + (size_t)sx;
                 if (back) to[b] += from[a];
@@ -17603,8 +17678,9 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     ITP_TRY(interp_backward(c->w, c->seed));
     const float *g = interp_workspace_input_grad(c->w, 0);
     if (!itp_is_finite(g, n))
-        return itp_fail(c->ctx, INTERP_NOT_FINITE,
-                        "canonical: a gradient is NaN or infinite: look for such numbers in the weights");
+        return itp_fail(
+            c->ctx, INTERP_NOT_FINITE,
+            "canonical: a gradient is NaN or infinite: look for such numbers in the weights");
     if (image) itp_canonical_shift(c, g, c->grad, dy, dx, true);
     else memcpy(c->grad, g, n * sizeof *g);
     itp_canonical_smooth(c);

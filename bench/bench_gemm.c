@@ -39,11 +39,11 @@ int main(int argc, char **argv)
     static const struct {
         int m, n, k;
         bool ta, tb;
-    } rows[] = {{64, 64, 64, false, false},    {256, 256, 256, false, false},
-                {512, 512, 512, false, false}, {1024, 1024, 1024, false, false},
+    } rows[] = {{64, 64, 64, false, false},      {256, 256, 256, false, false},
+                {512, 512, 512, false, false},   {1024, 1024, 1024, false, false},
                 {1024, 1024, 1024, false, true}, {1024, 1024, 1024, true, false},
-                {64, 100, 784, false, true},   {64, 100, 784, false, false},
-                {784, 100, 64, true, false},   {64, 10, 50, false, false}};
+                {64, 100, 784, false, true},     {64, 100, 784, false, false},
+                {784, 100, 64, true, false},     {64, 10, 50, false, false}};
     interp_desc desc;
     memset(&desc, 0, sizeof desc);
     desc.threads = argc > 1 ? atoi(argv[1]) : 1;

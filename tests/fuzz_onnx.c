@@ -53,23 +53,123 @@ static interp_tensor sequence_net(interp_net *net)
     return interp_dense(net, interp_reshape(net, x, &out), 2, NULL);
 }
 
+/* Models as others write them, of ops that ours never have. */
+typedef struct foreign {
+    itp_buf graph, node, part, inner, model;
+} foreign;
+
+static void foreign_node(foreign *m, const char *op, const char *in, const char *in2,
+                         const char *out)
+{
+    itp_pb_put_text(&m->node, 1, in);
+    if (in2) itp_pb_put_text(&m->node, 1, in2);
+    itp_pb_put_text(&m->node, 2, out);
+    itp_pb_put_text(&m->node, 4, op);
+    itp_pb_put_message(&m->graph, 1, &m->node);
+}
+
+/* An attribute of the next node: two whole numbers, or one when b is negative. */
+static void foreign_attr(foreign *m, const char *name, int a, int b)
+{
+    itp_pb_put_text(&m->part, 1, name);
+    itp_pb_put_int(&m->part, b < 0 ? 3 : 8, a);
+    if (b >= 0) itp_pb_put_int(&m->part, 8, b);
+    itp_pb_put_int(&m->part, 20, b < 0 ? ITP_ATTR_INT : ITP_ATTR_INTS);
+    itp_pb_put_message(&m->node, 5, &m->part);
+}
+
+/* An initializer of rank 0 or 1. */
+static void foreign_numbers(foreign *m, const char *name, bool whole, int rank, int n, int first)
+{
+    if (rank) itp_pb_put_int(&m->part, 1, n);
+    itp_pb_put_int(&m->part, 2, whole ? ITP_ONNX_INT64 : ITP_ONNX_FLOAT);
+    for (int i = 0; i < n; i++) {
+        if (whole) itp_pb_put_int(&m->part, 7, first + i);
+        else itp_pb_put_float(&m->part, 4, first + i);
+    }
+    itp_pb_put_text(&m->part, 8, name);
+    itp_pb_put_message(&m->graph, 5, &m->part);
+}
+
+static void foreign_port(foreign *m, uint32_t field, const char *name)
+{
+    for (int i = 2; i < 6 && field == 11; i++) { /* [2,3,4,5] */
+        itp_pb_put_int(&m->part, 1, i);
+        itp_pb_put_message(&m->inner, 1, &m->part);
+    }
+    itp_pb_put_int(&m->part, 1, ITP_ONNX_FLOAT);
+    itp_pb_put_message(&m->part, 2, &m->inner);
+    itp_pb_put_message(&m->inner, 1, &m->part);
+    itp_pb_put_text(&m->part, 1, name);
+    itp_pb_put_message(&m->part, 2, &m->inner);
+    itp_pb_put_message(&m->graph, field, &m->part);
+}
+
+static void foreign_model(foreign *m)
+{
+    foreign_port(m, 11, "x");
+    foreign_port(m, 12, "y");
+    foreign_numbers(m, "two", false, 0, 1, 2), foreign_numbers(m, "five", false, 1, 5, 1);
+    foreign_numbers(m, "shape", true, 1, 1, 5), foreign_numbers(m, "index", true, 1, 2, 1);
+    foreign_node(m, "Pow", "x", "two", "a"), foreign_node(m, "Gelu", "a", NULL, "b");
+    foreign_node(m, "ConstantOfShape", "shape", NULL, "zeros");
+    foreign_node(m, "Sum", "b", "zeros", "c");
+    foreign_attr(m, "axes", 0, 2);
+    foreign_node(m, "Unsqueeze", "five", NULL, "row"); /* [1,5,1] */
+    foreign_node(m, "Flatten", "row", NULL, "flat");   /* [1,5] */
+    foreign_node(m, "Identity", "flat", NULL, "same"), foreign_node(m, "Mul", "c", "same", "d");
+    foreign_attr(m, "axis", 3, -1);
+    foreign_node(m, "Gather", "d", "index", "e"); /* [2,3,4,2] */
+    foreign_attr(m, "axis", 2, -1);
+    foreign_node(m, "Softmax", "e", NULL, "f");
+    foreign_attr(m, "axes", 1, 3), foreign_attr(m, "keepdims", 1, -1);
+    foreign_node(m, "ReduceMean", "f", NULL, "g"); /* [2,1,4,1] */
+    foreign_attr(m, "axes", 1, 3);
+    foreign_node(m, "Squeeze", "g", NULL, "y");
+    itp_pb_put_int(&m->model, 1, 7);
+    itp_pb_put_message(&m->model, 7, &m->graph);
+    itp_pb_put_int(&m->part, 2, 12);
+    itp_pb_put_message(&m->model, 8, &m->part);
+}
+
+#define MODELS 3
+
 static struct {
     unsigned char bytes[MOST_MODEL];
     size_t n;
-} models[2];
+} models[MODELS];
+
+static void keep_model(int i, const void *bytes, size_t n)
+{
+    if (n > MOST_MODEL) abort();
+    memcpy(models[i].bytes, bytes, n);
+    models[i].n = n;
+}
 
 static void make_models(interp_ctx *ctx)
 {
     for (int i = 0; i < 2; i++) {
         interp_net *net = interp_net_new(ctx, "fuzz");
         void *bytes = NULL;
+        size_t n;
         interp_output(net, i ? sequence_net(net) : image_net(net), "y");
-        if (interp_net_build(net, 1) || interp_onnx_serialize(net, &bytes, &models[i].n)) abort();
-        if (models[i].n > MOST_MODEL) abort();
-        memcpy(models[i].bytes, bytes, models[i].n);
+        if (interp_net_build(net, 1) || interp_onnx_serialize(net, &bytes, &n)) abort();
+        keep_model(i, bytes, n);
         interp_free(ctx, bytes);
         interp_net_free(net);
     }
+    foreign m;
+    interp_net *net = NULL;
+    itp_buf *all[] = {&m.graph, &m.node, &m.part, &m.inner, &m.model};
+    for (int i = 0; i < 5; i++) *all[i] = itp_buf_new(ctx);
+    foreign_model(&m);
+    if (interp_onnx_parse(ctx, m.model.data, m.model.n, &net)) {
+        fprintf(stderr, "%s\n", interp_error(ctx));
+        abort();
+    }
+    interp_net_free(net);
+    keep_model(2, m.model.data, m.model.n);
+    for (int i = 0; i < 5; i++) itp_buf_free(all[i]);
 }
 
 /* Changes of four bytes: what and where (two bytes), how far, value. */
@@ -164,7 +264,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t before = interp_memory_read(ctx).used;
     interp_net *net = NULL;
     if (data[0] != 8) {
-        const int which = data[0] & 1;
+        const int which = data[0] % MODELS;
         memcpy(model, models[which].bytes, models[which].n);
         size = change(model, models[which].n, data + 1, size - 1);
         data = model;

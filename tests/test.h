@@ -88,7 +88,8 @@ static struct {
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-static void test_fail(const char *file, int line, const char *format, ...)
+static void
+test_fail(const char *file, int line, const char *format, ...)
 {
     if (test_state.bad++ > 9) return; /* ten lines tell enough */
     printf("  FAILED %s (%s:%d): ", test_state.name, file, line);
@@ -103,8 +104,10 @@ static int test_end(int argc, char **argv)
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     printf("%s: %d passed, %d failed, %d skipped\n",
-           slash ? slash + 1 : argc > 0 ? argv[0] : "test", test_state.passed, test_state.failed,
-           test_state.skipped);
+           slash      ? slash + 1
+           : argc > 0 ? argv[0]
+                      : "test",
+           test_state.passed, test_state.failed, test_state.skipped);
     return test_state.failed ? 1 : 0;
 }
 

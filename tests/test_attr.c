@@ -63,11 +63,14 @@ TEST(quadrature_integrates_polynomials)
         CHECK_OK(ctx, interp_quadrature_rule(ctx, (interp_quadrature)rule, 10, at, weight));
         for (int i = 0; i < 10; i++) sum += weight[i], first += weight[i] * at[i];
         CHECK_NEAR(sum, 1, 1e-15);
-        const double want = rule == INTERP_RIEMANN_LEFT ? 0.45 : rule == INTERP_RIEMANN_RIGHT ? 0.55 : 0.5;
+        const double want = rule == INTERP_RIEMANN_LEFT    ? 0.45
+                            : rule == INTERP_RIEMANN_RIGHT ? 0.55
+                                                           : 0.5;
         CHECK_NEAR(first, want, 1e-15);
     }
     CHECK(interp_quadrature_rule(ctx, INTERP_GAUSS_LEGENDRE, 0, at, weight) == INTERP_BAD_ARGUMENT);
-    CHECK(interp_quadrature_rule(ctx, INTERP_RIEMANN_TRAPEZOID, 1, at, weight) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_quadrature_rule(ctx, INTERP_RIEMANN_TRAPEZOID, 1, at, weight) ==
+          INTERP_BAD_ARGUMENT);
 }
 
 TEST(integrated_gradients_sum_to_the_output_difference)
@@ -97,7 +100,8 @@ TEST(integrated_gradients_sum_to_the_output_difference)
                 worst = fmax(worst, fabs(report[i].residual));
                 CHECK(report[i].target == 2 && report[i].passes == steps + 2);
             }
-            CHECK(worst <= before * 1.5); /* goes down with more steps, kinks allow for some noise */
+            CHECK(worst <=
+                  before * 1.5); /* goes down with more steps, kinks allow for some noise */
             before = worst;
         }
         CHECK_NEAR(before, 0, 1e-2); /* about a kink's jump of a few units over 512 steps */
@@ -209,7 +213,7 @@ TEST(baselines_are_what_they_say)
     CHECK_OK(ctx, interp_baseline(ctx, INTERP_BASELINE_BLUR, x, 2, &s, 0, out));
     double mean = 0;
     for (int i = 0; i < 16; i++) mean += (double)out[i] / 16;
-    CHECK_NEAR(mean, 7.5, 1e-5);                    /* symmetric weights, repeated edges */
+    CHECK_NEAR(mean, 7.5, 1e-5); /* symmetric weights, repeated edges */
     CHECK(out[0] > 0 && out[15] < 15 && out[15] > out[0]);
     CHECK_OK(ctx, interp_baseline(ctx, INTERP_BASELINE_NOISE, x, 2, &s, 3, out));
     for (int i = 0; i < 32; i++) CHECK(out[i] >= 0 && out[i] <= 15);
@@ -275,7 +279,8 @@ TEST(attribution_survives_every_failing_allocation)
     interp_desc desc;
     memset(&desc, 0, sizeof desc);
     desc.threads = 1;
-    desc.allocator.alloc = failing_alloc, desc.allocator.free = failing_free, desc.allocator.user = &f;
+    desc.allocator.alloc = failing_alloc, desc.allocator.free = failing_free,
+    desc.allocator.user = &f;
     bool done = false;
     fill(x, size, 8);
     for (int n = 1; n < 400 && !done; n++) {
@@ -379,7 +384,8 @@ TEST(attribution_can_be_cancelled)
     interp_close(c);
 }
 
-static bool read_array(interp_ctx *c, const char *model, const char *file, interp_array *a, bool floats)
+static bool read_array(interp_ctx *c, const char *model, const char *file, interp_array *a,
+                       bool floats)
 {
     char path[256];
     snprintf(path, sizeof path, REFS "%s/%s", model, file);
@@ -416,18 +422,24 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
     static const reference rows[N_ROWS] = {
         {"saliency.f64.npy", INTERP_SALIENCY, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 0, 1},
         {"gradient.f64.npy", INTERP_SALIENCY, INTERP_GAUSS_LEGENDRE, 0, 1, 0, 0, 0, 1},
-        {"input_x_gradient.f64.npy", INTERP_INPUT_X_GRADIENT, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 0, 1},
-        {"ig_gausslegendre.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_GAUSS_LEGENDRE, 50, 0, 0, 0, 0, 1},
+        {"input_x_gradient.f64.npy", INTERP_INPUT_X_GRADIENT, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 0,
+         1},
+        {"ig_gausslegendre.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_GAUSS_LEGENDRE, 50, 0, 0,
+         0, 0, 1},
         {"ig_local.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_GAUSS_LEGENDRE, 50, 0, 1, 0, 0, 1},
-        {"ig_riemann_left.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_LEFT, 50, 0, 0, 0, 0, 1},
-        {"ig_riemann_right.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_RIGHT, 50, 0, 0, 0, 0, 1},
-        {"ig_riemann_middle.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_MIDDLE, 50, 0, 0, 0, 0, 1},
-        {"ig_riemann_trapezoid.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_TRAPEZOID, 50, 0, 0,
-         0, 0, 50.0 / 49},
+        {"ig_riemann_left.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_LEFT, 50, 0, 0, 0,
+         0, 1},
+        {"ig_riemann_right.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_RIGHT, 50, 0, 0, 0,
+         0, 1},
+        {"ig_riemann_middle.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_MIDDLE, 50, 0, 0,
+         0, 0, 1},
+        {"ig_riemann_trapezoid.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_TRAPEZOID, 50,
+         0, 0, 0, 0, 50.0 / 49},
         {"ig_zero20.f64.npy", INTERP_INTEGRATED_GRADIENTS, INTERP_RIEMANN_TRAPEZOID, 20, 0, 0, 1, 0,
          20.0 / 19},
         {"nt_smoothgrad.f64.npy", INTERP_SMOOTH_GRAD, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 1, 1},
-        {"nt_smoothgrad_sq.f64.npy", INTERP_SMOOTH_GRAD_SQ, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 1, 1},
+        {"nt_smoothgrad_sq.f64.npy", INTERP_SMOOTH_GRAD_SQ, INTERP_GAUSS_LEGENDRE, 0, 0, 0, 0, 1,
+         1},
     };
     interp_net *net;
     interp_array x, base, noise, labels;
@@ -453,15 +465,17 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
         d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
         d.quadrature = rows[r].rule, d.n_steps = rows[r].steps;
         d.keep_sign = rows[r].keep_sign, d.no_multiply = rows[r].no_multiply;
-        if (!rows[r].no_baseline) d.baseline = (const float *)base.data, d.n_baselines = base.shape.dim[0];
-        if (rows[r].noise) d.noise = (const float *)noise.data, d.n_samples = noise.shape.dim[0] / n;
+        if (!rows[r].no_baseline)
+            d.baseline = (const float *)base.data, d.n_baselines = base.shape.dim[0];
+        if (rows[r].noise)
+            d.noise = (const float *)noise.data, d.n_samples = noise.shape.dim[0] / n;
         CHECK_OK(c, interp_attribute(net, (const float *)x.data, n, &d, out, NULL));
         const double error = relative_error(out, &want, rows[r].factor);
         const bool path = rows[r].method == INTERP_INTEGRATED_GRADIENTS;
         best[r] = fmin(best[r], error);
         if (!(error <= (path ? KINK_TOLERANCE : REFERENCE_TOLERANCE)))
-            test_fail(__FILE__, __LINE__, "%s/%s: off by %.2g of the largest (%s)", model, rows[r].file,
-                      error, interp_isa(c));
+            test_fail(__FILE__, __LINE__, "%s/%s: off by %.2g of the largest (%s)", model,
+                      rows[r].file, error, interp_isa(c));
         interp_array_free(c, &want);
     }
     free(out);

@@ -27,7 +27,8 @@ static void *heap_alloc(size_t bytes, size_t align, void *user)
 {
     CHECK(user == &heap);
     heap.calls++;
-    if (heap.fail_at && (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
+    if (heap.fail_at &&
+        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
         return NULL;
     if (bytes % align) heap.bad = true;
     heap.held += bytes;
@@ -208,7 +209,8 @@ TEST(closing_gives_everything_back)
     }
     CHECK(interp_memory_read(ctx).used == heap.held);
     CHECK(interp_memory_read(ctx).allocations == (size_t)heap.calls);
-    for (int i = 0; i < 50; i += 3) interp_free(ctx, kept[i]); /* head, tail and middle of the list */
+    for (int i = 0; i < 50; i += 3)
+        interp_free(ctx, kept[i]); /* head, tail and middle of the list */
     interp_free(ctx, NULL);
     CHECK(interp_memory_read(ctx).used == heap.held);
     interp_close(ctx);
@@ -255,13 +257,13 @@ TEST(allocations_that_cannot_be_are_refused_and_the_context_goes_on)
     interp_desc d = counted();
     interp_ctx *ctx = interp_open(&d);
     REQUIRE(ctx);
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 63, SIZE_MAX - 64,
+    static const size_t sizes[] = {SIZE_MAX,       SIZE_MAX - 1, SIZE_MAX - 63,    SIZE_MAX - 64,
                                    SIZE_MAX - 128, SIZE_MAX / 2, SIZE_MAX / 2 + 64};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         CHECK(!interp_alloc(ctx, sizes[i]));
         CHECK(interp_last_status(ctx) == INTERP_NO_MEMORY);
     }
-    CHECK(heap.calls == 1); /* the context itself */
+    CHECK(heap.calls == 1);              /* the context itself */
     volatile size_t many = SIZE_MAX / 2; /* the compiler would warn if it knew */
     CHECK(!itp_calloc(ctx, many, 3));
     heap.fail_at = heap.calls + 1;
@@ -603,7 +605,9 @@ TEST(a_parallel_for_hook_gives_the_same_results)
     d.threads = 1;
     REQUIRE(product(&d, want, m, n, k));
     void (*hooks[])(void (*fn)(void *, int), int, void *, void *) = {
-        NULL, slots_in_order, slots_backwards,
+        NULL,
+        slots_in_order,
+        slots_backwards,
 #if !defined(INTERP_NO_THREADS)
         slots_in_threads
 #endif
@@ -630,7 +634,8 @@ TEST(random_numbers_do_not_depend_on_the_order_they_are_drawn_in)
     for (int i = 0; i < n; i++) {
         const int j = (int)((unsigned)i * 769u % n); /* 769 and 2000 have no common factor */
         CHECK(interp_random_u32(11, 22, (uint64_t)j) == sequence[j]);
-        CHECK(interp_random_uniform(11, 22, (uint64_t)j) == (float)(sequence[j] >> 8) / 16777216.0f);
+        CHECK(interp_random_uniform(11, 22, (uint64_t)j) ==
+              (float)(sequence[j] >> 8) / 16777216.0f);
     }
     int same = 0;
     for (int i = 0; i < n; i++) {
@@ -882,7 +887,8 @@ int main(int argc, char **argv)
 {
     const char *tmp = getenv("TMPDIR");
 #if defined(ITP_HAS_POSIX)
-    snprintf(folder, sizeof folder, "%.200s/interp_test_base_%d", tmp ? tmp : "/tmp", (int)getpid());
+    snprintf(folder, sizeof folder, "%.200s/interp_test_base_%d", tmp ? tmp : "/tmp",
+             (int)getpid());
     if (mkdir(folder, 0777)) return 1;
 #else
     snprintf(folder, sizeof folder, "%.200s", tmp ? tmp : ".");

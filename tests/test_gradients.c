@@ -57,8 +57,8 @@ static void compare(const char *what, interp_workspace *w, const float *x, const
         if (!(error <= worst)) worst = error, at = i;
     }
     if (!(worst <= TOLERANCE))
-        test_fail(__FILE__, __LINE__, "%s: entry %zu of %zu is off by %.2g of the largest", what, at, n,
-                  worst);
+        test_fail(__FILE__, __LINE__, "%s: entry %zu of %zu is off by %.2g of the largest", what,
+                  at, n, worst);
 }
 
 /* Builds a net on input `sample`, runs backward with a random seed, checks every gradient. lo, hi:
@@ -125,7 +125,8 @@ static interp_tensor build_conv(interp_net *net, interp_tensor x, const int *v)
 {
     interp_conv2d_desc d;
     memset(&d, 0, sizeof d);
-    d.channels = v[0], d.kernel[0] = v[1], d.kernel[1] = v[2], d.stride[0] = v[3], d.stride[1] = v[4];
+    d.channels = v[0], d.kernel[0] = v[1], d.kernel[1] = v[2], d.stride[0] = v[3],
+    d.stride[1] = v[4];
     memcpy(d.pad, v + 5, sizeof d.pad);
     d.dilation[0] = v[9], d.dilation[1] = v[10], d.groups = v[11], d.same = v[12];
     return interp_conv2d(net, x, &d);
@@ -135,12 +136,18 @@ TEST(convolution_gradients_match_central_differences)
 {
     static const int rows[][16] = {
         /* channels, kernel, stride, pad t l b r, dilation, groups, same; then input C H W */
-        {3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 5, 7}, {4, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0, 3, 7, 6},
-        {3, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1, 0, 1, 8, 8}, {2, 2, 3, 3, 2, 0, 1, 1, 0, 1, 1, 1, 0, 2, 9, 8},
-        {4, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 2, 0, 4, 7, 7}, {6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 0, 6, 6, 5},
-        {6, 3, 3, 2, 2, 1, 0, 0, 1, 1, 1, 3, 0, 3, 7, 9}, {5, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 3},
-        {5, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 4}, {3, 4, 4, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1, 2, 7, 9},
-        {8, 5, 3, 1, 2, 1, 0, 2, 3, 1, 2, 4, 0, 4, 6, 8}, {4, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1, 4, 0, 4, 9, 9},
+        {3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 5, 7},
+        {4, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0, 3, 7, 6},
+        {3, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1, 0, 1, 8, 8},
+        {2, 2, 3, 3, 2, 0, 1, 1, 0, 1, 1, 1, 0, 2, 9, 8},
+        {4, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 2, 0, 4, 7, 7},
+        {6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 0, 6, 6, 5},
+        {6, 3, 3, 2, 2, 1, 0, 0, 1, 1, 1, 3, 0, 3, 7, 9},
+        {5, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 3},
+        {5, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0, 4, 5, 4},
+        {3, 4, 4, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1, 2, 7, 9},
+        {8, 5, 3, 1, 2, 1, 0, 2, 3, 1, 2, 4, 0, 4, 6, 8},
+        {4, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1, 4, 0, 4, 9, 9},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const int *v = rows[i];
@@ -167,11 +174,16 @@ TEST(pooling_gradients_match_central_differences)
     static const int rows[][15] = {
         /* kind, kernel, stride, pad, ceil, include, same; C H W. Max over inputs spread out by a
            wide range, so that no two are nearer than the step */
-        {0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6}, {0, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
-        {0, 3, 2, 1, 2, 0, 1, 1, 0, 1, 0, 0, 1, 5, 5}, {0, 3, 3, 2, 2, 0, 0, 0, 0, 1, 0, 0, 1, 6, 6},
-        {1, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6}, {1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
-        {1, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 0, 2, 6, 6}, {1, 3, 2, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 5, 5},
-        {1, 3, 3, 2, 2, 0, 0, 0, 0, 0, 0, 1, 1, 6, 5}, {2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 5, 4},
+        {0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6},
+        {0, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
+        {0, 3, 2, 1, 2, 0, 1, 1, 0, 1, 0, 0, 1, 5, 5},
+        {0, 3, 3, 2, 2, 0, 0, 0, 0, 1, 0, 0, 1, 6, 6},
+        {1, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6},
+        {1, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 5, 6},
+        {1, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 0, 2, 6, 6},
+        {1, 3, 2, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 5, 5},
+        {1, 3, 3, 2, 2, 0, 0, 0, 0, 0, 0, 1, 1, 6, 5},
+        {2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 5, 4},
         {3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 4},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -237,8 +249,9 @@ static interp_tensor build_binary(interp_net *net, interp_tensor x, const int *v
 TEST(broadcast_gradients_match_central_differences)
 {
     static const int ops[] = {ITP_OP_ADD, ITP_OP_SUB, ITP_OP_MUL, ITP_OP_DIV};
-    static const int shapes[][5] = {{4, 2, 3, 4, 5}, {4, 1, 3, 1, 1}, {1, 5, 1, 1, 1}, {0, 1, 1, 1, 1},
-                                    {3, 3, 4, 5, 1}, {4, 2, 1, 4, 1}, {2, 4, 1, 1, 1}, {4, 1, 1, 1, 5}};
+    static const int shapes[][5] = {{4, 2, 3, 4, 5}, {4, 1, 3, 1, 1}, {1, 5, 1, 1, 1},
+                                    {0, 1, 1, 1, 1}, {3, 3, 4, 5, 1}, {4, 2, 1, 4, 1},
+                                    {2, 4, 1, 1, 1}, {4, 1, 1, 1, 5}};
     for (size_t o = 0; o < 4; o++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (int swap = 0; swap < 2; swap++) {
@@ -280,7 +293,8 @@ static interp_tensor build_matmul(interp_net *net, interp_tensor x, const int *v
 
 TEST(product_gradients_match_central_differences)
 {
-    static const int gemm[][4] = {{0, 1, 0, 1}, {1, 1, 0, 1}, {0, 2, 1, 0}, {1, 2, 1, 1}, {1, 0, 0, 0}};
+    static const int gemm[][4] = {
+        {0, 1, 0, 1}, {1, 1, 0, 1}, {0, 2, 1, 0}, {1, 2, 1, 1}, {1, 0, 0, 0}};
     for (size_t i = 0; i < sizeof gemm / sizeof *gemm; i++) {
         const interp_shape s = shape(1, 6, 1, 1);
         check("gemm", &s, 3, INTERP_EVAL, build_gemm, gemm[i], -1, 1, 0);
@@ -340,7 +354,12 @@ static interp_tensor build_move(interp_net *net, interp_tensor x, const int *v)
     case 5: return interp_slice(net, x, 1, 2, 1, true);
     case 6: return interp_dropout(net, x, 0.4f);
     case 7: return interp_mul(net, x, x);
-    default: return interp_flatten(net, interp_add(net, x, interp_transpose(net, interp_transpose(net, x, (const int[]){0, 1, 3, 2}), (const int[]){0, 1, 3, 2})));
+    default:
+        return interp_flatten(
+            net,
+            interp_add(net, x,
+                       interp_transpose(net, interp_transpose(net, x, (const int[]){0, 1, 3, 2}),
+                                        (const int[]){0, 1, 3, 2})));
     }
 }
 
@@ -362,11 +381,13 @@ static interp_tensor build_whole(interp_net *net, interp_tensor x, const int *v)
     memset(&c, 0, sizeof c);
     c.channels = 4, c.same = true;
     if (v[0] == 0) { /* residual with squeeze and excite */
-        interp_tensor y = interp_activate(net, interp_batch_norm(net, interp_conv2d(net, x, &c), NULL),
-                                          INTERP_SILU, 0);
-        const interp_pool2d_desc pool = {INTERP_POOL_GLOBAL_AVERAGE, {0}, {0}, {0}, false, false, false, NULL};
+        interp_tensor y = interp_activate(
+            net, interp_batch_norm(net, interp_conv2d(net, x, &c), NULL), INTERP_SILU, 0);
+        const interp_pool2d_desc pool = {
+            INTERP_POOL_GLOBAL_AVERAGE, {0}, {0}, {0}, false, false, false, NULL};
         interp_tensor g = interp_activate(
-            net, itp_arch_conv(net, interp_pool2d(net, y, &pool), 4, 1, 1, 0, 1, true), INTERP_SIGMOID, 0);
+            net, itp_arch_conv(net, interp_pool2d(net, y, &pool), 4, 1, 1, 0, 1, true),
+            INTERP_SIGMOID, 0);
         y = interp_add(net, interp_mul(net, y, g), itp_arch_conv(net, x, 4, 1, 1, 0, 1, true));
         return interp_dense(net, interp_activate(net, y, INTERP_GELU, 0), 3, NULL);
     }
@@ -382,8 +403,8 @@ TEST(whole_network_gradients_match_central_differences)
     for (int kind = 0; kind < 2; kind++)
         for (int mode = 0; mode < 3; mode += 2) {
             const interp_shape s = shape(3, 2, 4, 6);
-            check(kind ? "attention" : "squeeze and excite", &s, 3, (interp_mode)mode, build_whole, &kind,
-                  -1, 1, 0);
+            check(kind ? "attention" : "squeeze and excite", &s, 3, (interp_mode)mode, build_whole,
+                  &kind, -1, 1, 0);
         }
 }
 

@@ -161,8 +161,8 @@ TEST(reductions_agree_with_double_sums)
 TEST(sgemm_matches_a_double_sum)
 {
     static float a[BIG * BIG + 8], b[BIG * BIG + 8], c[BIG * BIG + 8], c0[BIG * BIG + 8];
-    static const int sizes[][3] = {{1, 1, 1},    {1, 67, 5},   {67, 1, 33}, {5, 7, 0},
-                                   {12, 32, 16}, {13, 33, 17}, {6, 16, 9},  {64, 10, 50},
+    static const int sizes[][3] = {{1, 1, 1},    {1, 67, 5},   {67, 1, 33},    {5, 7, 0},
+                                   {12, 32, 16}, {13, 33, 17}, {6, 16, 9},     {64, 10, 50},
                                    {48, 96, 64}, {31, 65, 67}, {130, 131, 67}, {3, 140, 140}};
     fill(a, BIG * BIG + 8, 1);
     fill(b, BIG * BIG + 8, 2);
@@ -239,7 +239,9 @@ static void naive_conv(const itp_conv *c, const float *x, const float *w, const 
                 for (int q = 0; q < p->columns; q++) {
                     const size_t at =
                         (((size_t)b * (size_t)c->out_channels + (size_t)f) * (size_t)p->rows +
-                         (size_t)r) * (size_t)p->columns + (size_t)q;
+                         (size_t)r) *
+                            (size_t)p->columns +
+                        (size_t)q;
                     double sum = 0;
                     for (int i = 0; i < in; i++)
                         for (int ky = 0; ky < p->taps_y; ky++)
@@ -247,13 +249,17 @@ static void naive_conv(const itp_conv *c, const float *x, const float *w, const 
                                 const int sy = r * p->stride_y + ky * p->dilation_y - p->pad_y;
                                 const int sx = q * p->stride_x + kx * p->dilation_x - p->pad_x;
                                 if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
-                                const size_t xi =
-                                    (((size_t)b * (size_t)c->in_channels +
-                                      (size_t)(f / m * in + i)) * (size_t)p->height + (size_t)sy) *
-                                        (size_t)p->width + (size_t)sx;
+                                const size_t xi = (((size_t)b * (size_t)c->in_channels +
+                                                    (size_t)(f / m * in + i)) *
+                                                       (size_t)p->height +
+                                                   (size_t)sy) *
+                                                      (size_t)p->width +
+                                                  (size_t)sx;
                                 const size_t wi =
                                     (((size_t)f * (size_t)in + (size_t)i) * (size_t)p->taps_y +
-                                     (size_t)ky) * (size_t)p->taps_x + (size_t)kx;
+                                     (size_t)ky) *
+                                        (size_t)p->taps_x +
+                                    (size_t)kx;
                                 sum += (double)x[xi] * (double)w[wi];
                                 o->dx[xi] += (double)dy[at] * (double)w[wi];
                                 o->dw[wi] += (double)dy[at] * (double)x[xi];
@@ -292,7 +298,8 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     for (size_t i = 0; i < nx; i++)
         CHECK_NEAR(dx[i], o.dx[i] + 1, tol * c->out_channels * p->taps_y * p->taps_x);
     for (size_t i = 0; i < nw; i++)
-        CHECK_NEAR(dw[i], o.dw[i], tol * (8 + sqrt((double)c->batch * (double)itp_conv_out(c)) * 4));
+        CHECK_NEAR(dw[i], o.dw[i],
+                   tol * (8 + sqrt((double)c->batch * (double)itp_conv_out(c)) * 4));
     interp_free(ctx, s.base);
     interp_free(ctx, shared);
     free(x);
@@ -364,7 +371,8 @@ TEST(pca_finds_the_axes_of_a_rotated_cloud)
     for (int i = 0; i < n; i++) { /* long along (3,4,0,0,0)/5, shorter along (0,0,1,0,0) */
         const float u = 5 * interp_random_normal(1, 1, (uint64_t)i);
         const float v = 2 * interp_random_normal(1, 2, (uint64_t)i);
-        for (int j = 0; j < d; j++) x[i * d + j] = 0.1f * interp_random_normal(1, 3, (uint64_t)(i * d + j));
+        for (int j = 0; j < d; j++)
+            x[i * d + j] = 0.1f * interp_random_normal(1, 3, (uint64_t)(i * d + j));
         x[i * d] += 0.6f * u + 7, x[i * d + 1] += 0.8f * u, x[i * d + 2] += v;
     }
     CHECK_OK(ctx, interp_pca(ctx, x, n, d, NULL, scores, components, explained));

@@ -19,7 +19,8 @@ static void *heap_alloc(size_t bytes, size_t align, void *user)
 {
     (void)user;
     heap.calls++;
-    if (heap.fail_at && (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
+    if (heap.fail_at &&
+        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
         return NULL;
     heap.held += bytes;
     return aligned_alloc(align, bytes);
@@ -147,7 +148,8 @@ static interp_tensor reshape_of(interp_net *net, interp_tensor x, int rank, int 
 static interp_tensor mistake(interp_net *net, interp_tensor x, int which)
 {
     static const int perm[4] = {0, 1, 1, 3};
-    const interp_shape three = shape(1, 3, 1, 1), none = shape(2, 3, 0, 1), minus = shape(2, 3, -1, 1);
+    const interp_shape three = shape(1, 3, 1, 1), none = shape(2, 3, 0, 1),
+                       minus = shape(2, 3, -1, 1);
     interp_tensor many[70];
     for (int i = 0; i < 70; i++) many[i] = x;
     switch (which) {
@@ -331,7 +333,8 @@ static void try_arch(const arch_row *a)
             float most = 0;
             for (size_t q = 0; q < interp_shape_size(&p.shape); q++)
                 most = fmaxf(most, fabsf(dp[p.offset + q]));
-            if (!(most > 0)) test_fail(__FILE__, __LINE__, "%s: no gradient of %s", a->name, p.name);
+            if (!(most > 0))
+                test_fail(__FILE__, __LINE__, "%s: no gradient of %s", a->name, p.name);
         }
     }
     free(seed);
@@ -379,8 +382,17 @@ TEST(an_architecture_that_does_not_fit_says_why)
         interp_status status;
         const char *says;
     } rows[] = {
-        {"resnet", 3, {3, 8, 8}, 10, INTERP_BAD_ARGUMENT, "architecture \"resnet\" is not known: linear,"},
-        {"mlp:64-10", 3, {1, 9, 8}, 10, INTERP_BAD_ARGUMENT,
+        {"resnet",
+         3,
+         {3, 8, 8},
+         10,
+         INTERP_BAD_ARGUMENT,
+         "architecture \"resnet\" is not known: linear,"},
+        {"mlp:64-10",
+         3,
+         {1, 9, 8},
+         10,
+         INTERP_BAD_ARGUMENT,
          "mlp:64-10: the data has 72 inputs and 10 classes, so the widths must begin with 72 and end "
          "with 10"},
         {"mlp:64-11", 3, {1, 8, 8}, 10, INTERP_BAD_ARGUMENT, "end with 10"},
@@ -389,9 +401,17 @@ TEST(an_architecture_that_does_not_fit_says_why)
         {"mlp:64--10", 3, {1, 8, 8}, 10, INTERP_BAD_ARGUMENT, "give up to 32 widths"},
         {"mlp:64-10x", 3, {1, 8, 8}, 10, INTERP_BAD_ARGUMENT, "give up to 32 widths"},
         {"mlp:64-99999999-10", 3, {1, 8, 8}, 10, INTERP_BAD_ARGUMENT, "give up to 32 widths"},
-        {"mlp:64-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-10", 3, {1, 8, 8},
-         10, INTERP_BAD_ARGUMENT, "give up to 32 widths"},
-        {"cnn", 1, {13, 1, 1}, 3, INTERP_BAD_SHAPE,
+        {"mlp:64-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-10",
+         3,
+         {1, 8, 8},
+         10,
+         INTERP_BAD_ARGUMENT,
+         "give up to 32 widths"},
+        {"cnn",
+         1,
+         {13, 1, 1},
+         3,
+         INTERP_BAD_SHAPE,
          "cnn needs images [C,H,W] but samples are [13]: use linear or mlp:..."},
         {"vgg-half", 3, {1, 8, 8}, 10, INTERP_BAD_SHAPE, "MaxPool \"pool4\": window 2x2"},
         {"linear", 1, {4, 1, 1}, 0, INTERP_BAD_ARGUMENT, "a network for 0 classes"},
@@ -419,8 +439,8 @@ TEST(a_network_describes_itself)
     /* 28x28 x 20 x 25, 14x14 x 40 x 500, 1960 x 400, 400 x 10 */
     CHECK(d.macs == 392000.0 + 3920000.0 + 784000.0 + 4000.0);
     CHECK(d.n_inputs == 1 && d.n_outputs == 1 && d.n_buffers == 0);
-    static const char *const ops[] = {"Conv", "Relu",    "MaxPool", "Conv",  "Relu", "MaxPool", "Flatten",
-                                      "Dropout", "Gemm", "Relu",    "Dropout", "Gemm"};
+    static const char *const ops[] = {"Conv",    "Relu",    "MaxPool", "Conv", "Relu",    "MaxPool",
+                                      "Flatten", "Dropout", "Gemm",    "Relu", "Dropout", "Gemm"};
     REQUIRE(d.n_nodes == 12);
     for (int i = 0; i < 12; i++) CHECK_STR(interp_net_node_op(net, i), ops[i]);
     CHECK_STR(interp_net_node_name(net, 3), "conv2");
@@ -444,9 +464,12 @@ TEST(parameters_start_as_their_initialisation_says)
         interp_init init;
         double sd, limit; /* limit 0: none */
     } rows[] = {
-        {INTERP_INIT_DEFAULT, 0.11547, 0},       {INTERP_HE_NORMAL, 0.11547, 0},
-        {INTERP_HE_UNIFORM, 0.11547, 0.2},       {INTERP_GLOROT_NORMAL, 0.0894427, 0},
-        {INTERP_GLOROT_UNIFORM, 0.0894427, 0.154919}, {INTERP_UNIFORM, 0.0471405, 0.0816497},
+        {INTERP_INIT_DEFAULT, 0.11547, 0},
+        {INTERP_HE_NORMAL, 0.11547, 0},
+        {INTERP_HE_UNIFORM, 0.11547, 0.2},
+        {INTERP_GLOROT_NORMAL, 0.0894427, 0},
+        {INTERP_GLOROT_UNIFORM, 0.0894427, 0.154919},
+        {INTERP_UNIFORM, 0.0471405, 0.0816497},
         {INTERP_TRUNCATED_NORMAL, 0.087963, 0.2}, /* 0.1 times the sd of a normal cut at 2 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -468,7 +491,8 @@ TEST(parameters_start_as_their_initialisation_says)
             /* four standard errors of a mean and of a standard deviation */
             CHECK_NEAR(sum / n, 0, 4 * rows[i].sd / sqrt(n));
             CHECK_NEAR(sqrt(square / n), rows[i].sd, 4 * rows[i].sd / sqrt(2.0 * n));
-            if (rows[i].limit > 0) CHECK(most <= rows[i].limit * 1.000001 && most > rows[i].limit * 0.98);
+            if (rows[i].limit > 0)
+                CHECK(most <= rows[i].limit * 1.000001 && most > rows[i].limit * 0.98);
             for (int k = 0; k < fan_out; k++) CHECK(w[n + k] == 0); /* the bias */
             interp_net_free(net);
         }
@@ -487,13 +511,17 @@ TEST(window_sizes_match_hand_values)
 {
     static const struct {
         int size, kernel, stride, pad0, pad1, same, ceil_mode, out, first;
-    } rows[] = {
-        {5, 2, 2, 0, 0, 0, 0, 2, 0}, {5, 2, 2, 0, 0, 0, 1, 3, 0}, {4, 3, 2, 1, 1, 0, 0, 2, 1},
-        {4, 3, 2, 1, 1, 0, 1, 3, 1}, {3, 2, 2, 1, 1, 0, 1, 2, 1}, /* the last would begin in the pad */
-        {6, 3, 2, 0, 0, 0, 1, 3, 0}, {7, 3, 2, 0, 0, 1, 0, 4, 1}, {8, 3, 2, 0, 0, 1, 0, 4, 0},
-        {5, 4, 1, 0, 0, 1, 0, 5, 1}, {5, 1, 3, 0, 0, 1, 0, 2, 0}, {2, 5, 1, 2, 2, 0, 0, 2, 2},
-        {9, 9, 1, 0, 0, 0, 0, 1, 0}, {112, 3, 2, 1, 1, 0, 0, 56, 1}, {7, 2, 3, 0, 1, 0, 0, 3, 0},
-    };
+    } rows[] =
+        {
+            {5, 2, 2, 0, 0, 0, 0, 2, 0}, {5, 2, 2, 0, 0, 0, 1, 3, 0},
+            {4, 3, 2, 1, 1, 0, 0, 2, 1}, {4, 3, 2, 1, 1, 0, 1, 3, 1},
+            {3, 2, 2, 1, 1, 0, 1, 2, 1}, /* the last would begin in the pad */
+            {6, 3, 2, 0, 0, 0, 1, 3, 0}, {7, 3, 2, 0, 0, 1, 0, 4, 1},
+            {8, 3, 2, 0, 0, 1, 0, 4, 0}, {5, 4, 1, 0, 0, 1, 0, 5, 1},
+            {5, 1, 3, 0, 0, 1, 0, 2, 0}, {2, 5, 1, 2, 2, 0, 0, 2, 2},
+            {9, 9, 1, 0, 0, 0, 0, 1, 0}, {112, 3, 2, 1, 1, 0, 0, 56, 1},
+            {7, 2, 3, 0, 1, 0, 0, 3, 0},
+        };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         interp_net *net = interp_net_new(ctx, NULL);
         const interp_shape s = shape(3, 1, rows[i].size, rows[i].size + 1);
@@ -544,7 +572,8 @@ TEST(pools_treat_their_edges_as_stated)
     row_pool(INTERP_POOL_AVERAGE, 1, false, false, false, exclude, 3);
     row_pool(INTERP_POOL_AVERAGE, 1, false, true, false, include, 3);
     row_pool(INTERP_POOL_AVERAGE, 0, true, false, false, overhang, 3);
-    row_pool(INTERP_POOL_AVERAGE, 0, true, true, false, overhang, 3); /* what overhangs never counts */
+    row_pool(INTERP_POOL_AVERAGE, 0, true, true, false, overhang,
+             3); /* what overhangs never counts */
     row_pool(INTERP_POOL_AVERAGE, 0, false, false, true, overhang, 3); /* the extra is at the end */
     row_pool(INTERP_POOL_MAX, 0, true, false, false, most, 3);
     row_pool(INTERP_POOL_MAX, 1, false, false, false, padded, 3);
@@ -596,7 +625,8 @@ static interp_tensor graph_window(graph *g, interp_tensor x, bool conv)
     if (conv) {
         interp_conv2d_desc d;
         memset(&d, 0, sizeof d);
-        d.kernel[0] = 1 + pick(g, itp_min(3, edge)), d.stride[0] = 1 + pick(g, 2), d.same = pick(g, 2);
+        d.kernel[0] = 1 + pick(g, itp_min(3, edge)), d.stride[0] = 1 + pick(g, 2),
+        d.same = pick(g, 2);
         d.groups = pick(g, 3) ? 1 : channels;
         d.channels = d.groups * (1 + pick(g, d.groups > 1 ? 2 : 5));
         d.no_bias = pick(g, 2);
@@ -627,7 +657,8 @@ static interp_tensor graph_move(graph *g, interp_tensor x)
     case 2: return interp_flatten(g->net, x);
     case 3:
         perm[0] = pick(g, s->dim[axis]);
-        return interp_slice(g->net, x, axis, perm[0], 1 + pick(g, s->dim[axis] - perm[0]), pick(g, 2) && s->rank > 2);
+        return interp_slice(g->net, x, axis, perm[0], 1 + pick(g, s->dim[axis] - perm[0]),
+                            pick(g, 2) && s->rank > 2);
     default: {
         const interp_tensor both[3] = {x, like ? like : x, x};
         return interp_concat(g->net, 2 + pick(g, 2), both, pick(g, 2) ? axis : axis - s->rank);
@@ -711,7 +742,8 @@ static void poison(interp_workspace *w)
 {
     char *block = (char *)w - ITP_HEADER_BYTES;
     const itp_block *b = (const itp_block *)(const void *)block;
-    for (float *at = (float *)(void *)w->block; (char *)at < block + b->bytes; at++) *at = (float)NAN;
+    for (float *at = (float *)(void *)w->block; (char *)at < block + b->bytes; at++)
+        *at = (float)NAN;
 }
 
 static float *own_floats(void **list, int *n, size_t count)
@@ -751,7 +783,8 @@ static int own_memory(interp_workspace *w, void **list)
 /* What a forward and a backward pass gave, to be compared bit by bit. */
 typedef struct snapshot {
     float *x;
-    size_t n, outputs, inputs, params, kept, kept_grad; /* where each part begins; kept_grad: ends */
+    size_t n, outputs, inputs, params, kept,
+        kept_grad; /* where each part begins; kept_grad: ends */
 } snapshot;
 
 static void put(snapshot *s, const float *x, size_t n)
@@ -780,7 +813,8 @@ static snapshot run(interp_workspace *w, const float *const *inputs, const float
         put(&s, w->desc.input_grads ? interp_workspace_input_grad(w, i) : NULL,
             itp_count(&w->shape[net->inputs[i]]));
     s.inputs = s.n;
-    for (int i = 0; i < net->n_params; i++) { /* by array: the reference has each in a place of its own */
+    for (int i = 0; i < net->n_params;
+         i++) { /* by array: the reference has each in a place of its own */
         const int v = net->params[i];
         put(&s, w->grad[v], itp_count(&w->shape[v]));
     }
@@ -825,8 +859,9 @@ static bool try_plans(uint64_t seed)
     float *out_seed = NULL;
     snapshot truth;
     memset(&truth, 0, sizeof truth);
-    static const char *const names[] = {"own memory", "keep", "reuse", "keep all", "no gradients",
-                                        "input gradients", "parameter gradients"};
+    static const char *const names[] = {"own memory",         "keep",         "reuse",
+                                        "keep all",           "no gradients", "input gradients",
+                                        "parameter gradients"};
     for (int kind = 0; kind < 7; kind++) {
         d.keep = kind < 2 ? keep : NULL;
         d.keep_all = kind == 0 || kind == 3;
@@ -855,8 +890,9 @@ static bool try_plans(uint64_t seed)
                 if (d.param_grads) ok &= same(&s, &truth, truth.inputs, truth.params);
                 if (d.keep) ok &= same(&s, &truth, truth.params, truth.kept_grad);
                 if (!ok)
-                    test_fail(__FILE__, __LINE__, "graph %d, batch %d, mode %d: %s differs (run %d)",
-                              (int)seed, batch, (int)d.mode, names[kind], again);
+                    test_fail(__FILE__, __LINE__,
+                              "graph %d, batch %d, mode %d: %s differs (run %d)", (int)seed, batch,
+                              (int)d.mode, names[kind], again);
                 free(s.x);
             }
         for (int i = 0; i < n_own; i++) free(list[i]);
@@ -890,7 +926,6 @@ TEST(reusing_memory_takes_less_of_it)
     CHECK(bytes[2] < bytes[3]);
     interp_net_free(net);
 }
-
 
 /* ---- passes */
 
@@ -936,7 +971,8 @@ TEST(evaluation_after_training_uses_the_running_statistics)
     const double unit = 1 / sqrt(1 + 1e-5), before = 1 / sqrt(1 + 1e-5);
     REQUIRE(!interp_forward(stats, &in) && !interp_forward(eval, &in));
     CHECK_NEAR(interp_workspace_output(stats, 0)[0], 0.5 - 2 * unit, 1e-6);
-    CHECK_NEAR(interp_workspace_output(eval, 0)[1], 0.5 + 2 * 3 * before, 1e-5); /* mean 0, variance 1 */
+    CHECK_NEAR(interp_workspace_output(eval, 0)[1], 0.5 + 2 * 3 * before,
+               1e-5); /* mean 0, variance 1 */
     REQUIRE(!interp_forward(train, &in) && !interp_forward(eval, &in));
     CHECK_NEAR(interp_workspace_output(train, 0)[0], 0.5 - 2 * unit, 1e-6);
     CHECK_NEAR(interp_workspace_output(train, 0)[1], 0.5 + 2 * unit, 1e-6);
@@ -964,7 +1000,8 @@ TEST(dropout_keeps_the_expectation_and_draws_anew_at_every_step)
     REQUIRE_OK(ctx, interp_net_build(net, 0));
     const interp_workspace_desc d = options(1, INTERP_TRAIN, true);
     interp_workspace *w = workspace(ctx, net, &d), *e = workspace(ctx, net, NULL);
-    float *x = (float *)malloc(sizeof *x * (size_t)n), *first = (float *)malloc(sizeof *x * (size_t)n);
+    float *x = (float *)malloc(sizeof *x * (size_t)n),
+          *first = (float *)malloc(sizeof *x * (size_t)n);
     itp_fill(x, (size_t)n, 1);
     const float *in = x;
     for (int step = 0; step < 4; step++) { /* 0, 1, then another seed, then the first again */
@@ -1243,14 +1280,15 @@ TEST(workspace_bytes_are_exact)
         const char *name;
         int channels, size, batch;
         bool grads, keep_all;
-    } rows[] = {{"linear", 4, 0, 1, false, false}, {"linear", 4, 0, 1, true, false},
-                {"lenet", 1, 28, 1, false, false}, {"lenet", 1, 28, 7, true, false},
-                {"cnn", 3, 16, 4, true, true},     {"resnet20", 1, 8, 2, true, false},
+    } rows[] = {{"linear", 4, 0, 1, false, false},      {"linear", 4, 0, 1, true, false},
+                {"lenet", 1, 28, 1, false, false},      {"lenet", 1, 28, 7, true, false},
+                {"cnn", 3, 16, 4, true, true},          {"resnet20", 1, 8, 2, true, false},
                 {"mlp:64-32-10", 1, 8, 64, true, false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int threads = 1; threads < 4; threads += 2) {
             interp_ctx *c = open_ctx(threads);
-            interp_net *net = arch(c, rows[i].name, rows[i].channels, rows[i].size, rows[i].size, 10);
+            interp_net *net =
+                arch(c, rows[i].name, rows[i].channels, rows[i].size, rows[i].size, 10);
             REQUIRE(net);
             interp_workspace_desc d = options(rows[i].batch, INTERP_TRAIN, rows[i].grads);
             d.keep_all = rows[i].keep_all;
@@ -1303,7 +1341,8 @@ TEST(predict_splits_batches_to_keep_the_memory_limit)
         d.batch = batch;
         REQUIRE_OK(c, interp_workspace_bytes(c, other, &d, &bytes));
         limit += bytes + itp_alloc_cost((size_t)batch * inputs * sizeof(float));
-        limit = itp_max_size(limit, interp_memory_read(c).peak); /* building took more for a while */
+        limit =
+            itp_max_size(limit, interp_memory_read(c).peak); /* building took more for a while */
         interp_memory_set_limit(c, limit);
         CHECK_OK(c, interp_predict(other, x, n, got));
         CHECK(interp_memory_read(c).peak <= limit);
@@ -1518,7 +1557,8 @@ TEST(confusion_is_written_as_csv)
     for (int i = 0; i < 2; i++) {
         char *text;
         size_t n;
-        REQUIRE_OK(ctx, interp_confusion_write_csv(ctx, csv_path(), &c, rows[i].names ? names : NULL));
+        REQUIRE_OK(ctx,
+                   interp_confusion_write_csv(ctx, csv_path(), &c, rows[i].names ? names : NULL));
         REQUIRE_OK(ctx, itp_file_read(ctx, csv_path(), &text, &n));
         CHECK_STR(text, rows[i].want);
         interp_free(ctx, text);

@@ -407,16 +407,16 @@ TEST(every_op_survives_the_round_trip)
     CHECK(used() == before);
 }
 
+/* All but resnet18: resnet20's ops again, with eleven million numbers to draw. */
 TEST(architectures_survive_the_round_trip)
 {
     static const struct {
         const char *name;
         int c, h, w;
-    } archs[] = {{"linear", 1, 8, 8},         {"mlp:64-20-10-5", 1, 8, 8},
-                 {"cnn", 1, 12, 12},          {"lenet", 1, 16, 16},
-                 {"allcnn", 3, 10, 10},       {"resnet20", 3, 12, 12},
-                 {"resnet18", 3, 16, 16},     {"vgg-half", 3, 32, 32},
-                 {"mobilenet-v2", 3, 20, 20}, {"efficientnet-b0", 3, 20, 20}};
+    } archs[] = {
+        {"linear", 1, 8, 8},     {"mlp:64-20-10-5", 1, 8, 8}, {"cnn", 1, 12, 12},
+        {"lenet", 1, 16, 16},    {"allcnn", 3, 10, 10},       {"resnet20", 3, 12, 12},
+        {"vgg-half", 1, 16, 16}, {"mobilenet-v2", 3, 8, 8},   {"efficientnet-b0", 3, 8, 8}};
     const size_t before = used();
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
         const interp_shape sample = shape_of(3, archs[i].c, archs[i].h, archs[i].w, 1);

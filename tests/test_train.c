@@ -15,7 +15,8 @@ static void *heap_alloc(size_t bytes, size_t align, void *user)
 {
     (void)user;
     heap.calls++;
-    if (heap.fail_at && (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
+    if (heap.fail_at &&
+        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
         return NULL;
     heap.held += bytes;
     return aligned_alloc(align, bytes);
@@ -118,6 +119,15 @@ static interp_train_desc train_desc(int epochs, int batch, interp_optimizer opti
     return d;
 }
 
+/* The workspace a trainer makes for `batch` samples. */
+static interp_workspace_desc options_of(int batch)
+{
+    interp_workspace_desc w;
+    memset(&w, 0, sizeof w);
+    w.batch = batch, w.mode = INTERP_TRAIN, w.param_grads = true;
+    return w;
+}
+
 static size_t count(const interp_net *net)
 {
     return interp_net_describe(net).n_parameters;
@@ -153,7 +163,8 @@ static double worst(const float *got, const float *want, size_t n)
 /* ---- losses */
 
 /* One sample's loss and gradient from the definition, in double. */
-static double loss_by_definition(interp_loss loss, const float *x, const double *t, int k, double *g)
+static double loss_by_definition(interp_loss loss, const float *x, const double *t, int k,
+                                 double *g)
 {
     double sum = 0, total = 0, norm = 0, top = -1e300;
     for (int j = 0; j < k; j++) top = fmax(top, (double)x[j]);
@@ -179,14 +190,17 @@ static double loss_by_definition(interp_loss loss, const float *x, const double 
 static void try_losses(int n, int k, double spread)
 {
     const double tolerance = 2e-6; /* exp in float32, sums in double */
-    float *x = (float *)malloc(sizeof *x * (size_t)(n * k) * 3), *soft = x + n * k, *g = soft + n * k;
-    double *t = (double *)malloc(sizeof *t * (size_t)(2 * k + n)), *want_g = t + k, *each = t + 2 * k;
+    float *x = (float *)malloc(sizeof *x * (size_t)(n * k) * 3), *soft = x + n * k,
+          *g = soft + n * k;
+    double *t = (double *)malloc(sizeof *t * (size_t)(2 * k + n)), *want_g = t + k,
+           *each = t + 2 * k;
     int32_t *y = (int32_t *)malloc(sizeof *y * (size_t)n);
     for (int i = 0; i < n * k; i++) {
         x[i] = (float)spread * interp_random_normal(6, 1, (uint64_t)i);
         soft[i] = interp_random_uniform(6, 2, (uint64_t)i);
     }
-    for (int i = 0; i < n; i++) y[i] = (int32_t)(interp_random_u32(6, 3, (uint64_t)i) % (uint32_t)k);
+    for (int i = 0; i < n; i++)
+        y[i] = (int32_t)(interp_random_u32(6, 3, (uint64_t)i) % (uint32_t)k);
     for (int loss = INTERP_CROSS_ENTROPY; loss <= INTERP_BCE; loss++)
         for (int kind = 0; kind < 3; kind++) {
             const float smoothing = kind == 1 ? 0.1f : 0;
@@ -195,12 +209,14 @@ static void try_losses(int n, int k, double spread)
                                                  kind == 2 ? soft : NULL, smoothing, g, each);
             for (int i = 0; i < n; i++) {
                 for (int j = 0; j < k; j++)
-                    t[j] = kind == 2 ? (double)soft[i * k + j]
-                                     : (y[i] == j) * (1 - (double)smoothing) + (double)smoothing / k;
+                    t[j] = kind == 2
+                               ? (double)soft[i * k + j]
+                               : (y[i] == j) * (1 - (double)smoothing) + (double)smoothing / k;
                 const double one = loss_by_definition((interp_loss)loss, x + i * k, t, k, want_g);
                 CHECK_NEAR(each[i], one, tolerance * fmax(1, fabs(one)));
                 for (int j = 0; j < k; j++)
-                    CHECK_NEAR(g[i * k + j] * (float)n, want_g[j], tolerance * fmax(1, fabs(want_g[j])));
+                    CHECK_NEAR(g[i * k + j] * (float)n, want_g[j],
+                               tolerance * fmax(1, fabs(want_g[j])));
                 total += one;
             }
             CHECK_NEAR(mean, total / n, tolerance * fmax(1, fabs(mean)));
@@ -225,10 +241,11 @@ TEST(losses_match_their_definitions)
                0.693147180559945, 1e-7);
     CHECK_NEAR(g[0], 0.5, 1e-7);
     CHECK_NEAR(g[1], -0.5, 1e-7);
-    CHECK_NEAR(interp_loss_grad(ctx, INTERP_MSE, &half, 1, 1, &first, NULL, 0, g, NULL), 0.25, 1e-15);
-    CHECK_NEAR(g[0], -1, 1e-7);
-    CHECK_NEAR(interp_loss_grad(ctx, INTERP_BCE, zero, 1, 2, &y, NULL, 0, g, NULL), 0.693147180559945,
+    CHECK_NEAR(interp_loss_grad(ctx, INTERP_MSE, &half, 1, 1, &first, NULL, 0, g, NULL), 0.25,
                1e-15);
+    CHECK_NEAR(g[0], -1, 1e-7);
+    CHECK_NEAR(interp_loss_grad(ctx, INTERP_BCE, zero, 1, 2, &y, NULL, 0, g, NULL),
+               0.693147180559945, 1e-15);
 }
 
 /* ---- optimisers */
@@ -241,7 +258,9 @@ typedef struct weight {
 static void torch_step(weight *p, const interp_train_desc *d, double g, double decay, int t)
 {
     const double b1 = d->beta1 > 0 ? (double)d->beta1 : 0.9, momentum = (double)d->momentum;
-    const double b2 = d->beta2 > 0 ? (double)d->beta2 : d->optimizer == INTERP_RMSPROP ? 0.99 : 0.999;
+    const double b2 = d->beta2 > 0                     ? (double)d->beta2
+                      : d->optimizer == INTERP_RMSPROP ? 0.99
+                                                       : 0.999;
     const double eps = d->epsilon > 0 ? (double)d->epsilon : 1e-8, lr = (double)d->lr;
     if (d->optimizer == INTERP_ADAMW) p->w *= 1 - lr * decay;
     else g += decay * p->w;
@@ -359,7 +378,8 @@ static void one_weight(interp_train_desc d, const double want[3])
 TEST(first_steps_match_numbers_worked_by_hand)
 {
     static const double sgd[3] = {0.8, 0.64, 0.512}, momentum[3] = {0.8, 0.46, 0.062};
-    static const double nesterov[3] = {0.62, 0.2224, -0.108352}, adam[3] = {0.9, 0.8004122, 0.7015862};
+    static const double nesterov[3] = {0.62, 0.2224, -0.108352},
+                        adam[3] = {0.9, 0.8004122, 0.7015862};
     interp_train_desc d = train_desc(0, 1, INTERP_SGD, 0.1f);
     one_weight(d, sgd);
     d.momentum = 0.9f;
@@ -436,7 +456,8 @@ TEST(schedules_follow_their_formulas)
         const double before = (double)interp_net_parameters(net)[0];
         CHECK_OK(ctx, interp_trainer_step(t, x, NULL, &goal, 1, NULL, NULL));
         const double g = (double)interp_workspace_param_grad(t->work[0])[0];
-        CHECK_NEAR(before - (double)interp_net_parameters(net)[0], 1e-3 * (1 - step * 0.5) * g, 3e-7);
+        CHECK_NEAR(before - (double)interp_net_parameters(net)[0], 1e-3 * (1 - step * 0.5) * g,
+                   3e-7);
     }
     interp_trainer_free(t);
     interp_net_free(net);
@@ -495,7 +516,8 @@ TEST(rules_give_layers_their_own_rate_momentum_and_decay)
     ruled_step(&r);
     for (int i = 0; i < RULED; i++) {
         const double decay = i < SECOND ? 0 : 0.5 * (double)r.before[i]; /* the bias begins at 0 */
-        CHECK_NEAR(ruled_moved(&r, i), (i < SECOND ? 0.3 : 0.02) * (ruled_grad(&r, i) + decay), 1e-6);
+        CHECK_NEAR(ruled_moved(&r, i), (i < SECOND ? 0.3 : 0.02) * (ruled_grad(&r, i) + decay),
+                   1e-6);
     }
     ruled_close(&r);
     /* momentum 0.9 for all but dense1 */
@@ -507,8 +529,8 @@ TEST(rules_give_layers_their_own_rate_momentum_and_decay)
     for (int i = 0; i < RULED; i++) first[i] = ruled_grad(&r, i);
     ruled_step(&r);
     for (int i = 0; i < RULED; i++)
-        CHECK_NEAR(ruled_moved(&r, i), 0.1 * (ruled_grad(&r, i) + (i < SECOND ? 0 : 0.9 * first[i])),
-                   1e-6);
+        CHECK_NEAR(ruled_moved(&r, i),
+                   0.1 * (ruled_grad(&r, i) + (i < SECOND ? 0 : 0.9 * first[i])), 1e-6);
     ruled_close(&r);
     /* and momentum for one layer only */
     rules[0].momentum = 0.9f;
@@ -517,8 +539,8 @@ TEST(rules_give_layers_their_own_rate_momentum_and_decay)
     for (int i = 0; i < RULED; i++) first[i] = ruled_grad(&r, i);
     ruled_step(&r);
     for (int i = 0; i < RULED; i++)
-        CHECK_NEAR(ruled_moved(&r, i), 0.1 * (ruled_grad(&r, i) + (i < SECOND ? 0.9 * first[i] : 0)),
-                   1e-6);
+        CHECK_NEAR(ruled_moved(&r, i),
+                   0.1 * (ruled_grad(&r, i) + (i < SECOND ? 0.9 * first[i] : 0)), 1e-6);
     ruled_close(&r);
     rules[0].layer = "dense9";
     const size_t before = used();
@@ -539,7 +561,8 @@ TEST(a_frozen_layer_learns_nothing_from_its_step_on)
         for (int step = 1; step <= 5; step++) {
             ruled_step(&r);
             bool first = false, second = false;
-            for (int i = 0; i < RULED; i++) *(i < SECOND ? &first : &second) |= ruled_moved(&r, i) != 0;
+            for (int i = 0; i < RULED; i++)
+                *(i < SECOND ? &first : &second) |= ruled_moved(&r, i) != 0;
             CHECK(first == (step < from) && second);
         }
         ruled_close(&r);
@@ -595,7 +618,8 @@ TEST(every_sample_is_seen_once_in_an_epoch)
     memset(&e, 0, sizeof e);
     CHECK_OK(ctx, interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e));
     for (int batch = 1; batch < 40; batch += 6) { /* ragged ends and more than there are */
-        interp_train_desc d = train_desc(2, batch, INTERP_SGD, 1e-30f); /* too small to change a weight */
+        interp_train_desc d =
+            train_desc(2, batch, INTERP_SGD, 1e-30f); /* too small to change a weight */
         d.no_shuffle = batch % 4 == 1;
         interp_train_result result;
         CHECK_OK(ctx, interp_train(net, &data, &d, &result));
@@ -620,7 +644,8 @@ TEST(soft_labels_of_one_class_are_labels)
             interp_trainer *t = NULL;
             int right = -1;
             REQUIRE_OK(ctx, interp_trainer_new(nets[k], &d, 0, &t));
-            CHECK_OK(ctx, interp_trainer_step(t, data.x, k ? NULL : data.y, k ? soft : NULL, 8, NULL, &right));
+            CHECK_OK(ctx, interp_trainer_step(t, data.x, k ? NULL : data.y, k ? soft : NULL, 8,
+                                              NULL, &right));
             CHECK(k ? right == 0 : right >= 0 && right <= 8);
             interp_trainer_free(t);
         }
@@ -710,7 +735,8 @@ TEST(training_steps_allocate_nothing)
     for (int i = 0; i < 3; i++)
         CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL));
     CHECK(interp_memory_read(ctx).allocations == before);
-    CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 5, NULL, NULL)); /* another size: once */
+    CHECK_OK(ctx,
+             interp_trainer_step(t, data.x, data.y, NULL, 5, NULL, NULL)); /* another size: once */
     const size_t after = interp_memory_read(ctx).allocations;
     CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL));
     CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 5, NULL, NULL));
@@ -874,7 +900,585 @@ TEST(a_foreign_or_damaged_checkpoint_changes_nothing)
     interp_dataset data = images(ctx, 12, 6, 3, 1, 1), more = images(ctx, 13, 6, 3, 1, 1);
     interp_net *net = arch(ctx, "mlp:36-5-3", 6, 3), *other = arch(ctx, "mlp:36-6-3", 6, 3);
     REQUIRE(net && other);
-    const interp_train_desc d = [](interp_train_desc t) { return t; }(train_desc(3, 4, INTERP_ADAM, 1e-2f));
-    (void)d;
+    interp_train_desc d = train_desc(2, 4, INTERP_ADAM, 1e-2f);
+    d.checkpoint = checkpoint_path();
+    remove(checkpoint_path());
+    REQUIRE_OK(ctx, interp_train(net, &data, &d, NULL));
+    char *bytes;
+    size_t n;
+    REQUIRE_OK(ctx, itp_file_read(ctx, checkpoint_path(), &bytes, &n));
+    d.epochs = 4;
+    refused(other, &data, &d, "another architecture");
+    refused(net, &more, &d, "other data");
+    interp_train_desc odd = d;
+    odd.optimizer = INTERP_ADAMW;
+    refused(net, &data, &odd, "another optimiser");
+    odd.optimizer = INTERP_SGD;
+    refused(net, &data, &odd, "an optimiser with less state");
+    odd = d, odd.epochs = 1;
+    refused(net, &data, &odd, "more epochs than asked for");
+    odd = d, odd.restore_best = true;
+    refused(net, &data, &odd, "no best state");
+    for (size_t cut = 0; cut < n; cut += cut < 400 || n - cut < 10 ? 1 : 61) {
+        write_bytes(bytes, cut);
+        refused(net, &data, &d, "a cut file");
+    }
+    /* wrong numbers where the counts and the header are: refused, or taken without harm */
+    float *start = state_of(net);
+    const size_t held = used();
+    for (size_t i = 0; i < 700 && i < n; i += 3) {
+        const char old = bytes[i];
+        bytes[i] = (char)(i % 2 ? 0xFF : old ^ 1);
+        write_bytes(bytes, n);
+        if (interp_train(net, &data, &d, NULL) == INTERP_FORMAT) CHECK(same_state(net, start));
+        itp_net_state(net, start, true);
+        CHECK(used() == held);
+        bytes[i] = old;
+    }
+    write_bytes(bytes, n);
+    interp_train_result result;
+    CHECK_OK(ctx, interp_train(net, &data, &d, &result)); /* the file itself is good */
+    CHECK(result.epochs == 4);
+    remove(checkpoint_path());
+    d.checkpoint = "/no/such/folder/checkpoint"; /* starts, and says so when it cannot write */
+    CHECK(interp_train(net, &data, &d, NULL) == INTERP_IO);
+    CHECK(used() == held);
+    free(start);
+    interp_free(ctx, bytes);
+    interp_net_free(net), interp_net_free(other);
+    interp_dataset_free(ctx, &data), interp_dataset_free(ctx, &more);
 }
 #endif
+
+/* ---- memory limits */
+
+TEST(micro_batches_give_the_gradient_of_the_whole_batch)
+{
+    enum { batch = 60 };
+    const double tolerance = 1e-5; /* the same sums in another order */
+    float *want = NULL;
+    double want_loss = 0;
+    int want_right = 0;
+    for (int cut = 1; cut <= 20; cut = cut == 1 ? 2 : cut == 2 ? 5 : cut + 15) {
+        interp_ctx *c = open_ctx(1);
+        REQUIRE(c);
+        interp_dataset data = images(c, batch, 12, 5, 1, 1);
+        interp_net *net = plain_net(c, 12, 5);
+        interp_train_desc d = train_desc(0, batch, INTERP_SGD, 0.1f);
+        interp_workspace_desc w = options_of(batch / cut);
+        size_t bytes;
+        REQUIRE_OK(c, interp_workspace_bytes(c, net, &w, &bytes));
+        /* besides the workspace: the trainer, its table of layers, the seed */
+        const size_t limit = interp_memory_read(c).used + bytes + 3000;
+        if (cut > 1) interp_memory_set_limit(c, limit);
+        interp_trainer *t = NULL;
+        REQUIRE_OK(c, interp_trainer_new(net, &d, 0, &t));
+        CHECK(t->micro == batch / cut);
+        double loss;
+        int right;
+        CHECK_OK(c, interp_trainer_step(t, data.x, data.y, NULL, batch, &loss, &right));
+        CHECK_OK(c, interp_trainer_step(t, data.x, data.y, NULL, batch, &loss, &right));
+        if (cut > 1) CHECK(interp_memory_read(c).peak <= limit);
+        const float *g = interp_workspace_param_grad(t->work[0]);
+        if (cut == 1) {
+            want = (float *)malloc(sizeof *want * count(net));
+            memcpy(want, g, sizeof *want * count(net));
+            want_loss = loss, want_right = right;
+        }
+        CHECK_NEAR(worst(g, want, count(net)), 0, tolerance);
+        CHECK_NEAR(loss, want_loss, tolerance);
+        CHECK(right == want_right);
+        interp_close(c);
+    }
+    free(want);
+}
+
+static int count_epochs(const interp_epoch *e, bool is_best, void *user)
+{
+    (void)e, (void)is_best;
+    ++*(int *)user;
+    return 0;
+}
+
+/* From far too little memory to enough: a training either refuses before it has changed anything or
+   runs to its end within the limit, with the results it has without one. */
+TEST(a_training_under_a_memory_limit_never_fails_late)
+{
+    const double tolerance = 1e-3; /* rounding, grown over 12 steps */
+    float *want = NULL;
+    int ran = 0, refused_ones = 0, smallest = 1000;
+    for (size_t extra = 0; extra < 1200000; extra += extra < 200000 ? 20000 : 100000) {
+        interp_ctx *c = open_ctx(1);
+        REQUIRE(c);
+        interp_dataset data = images(c, 53, 8, 5, 1, 1), other = images(c, 31, 8, 5, 1, 2);
+        interp_net *net = plain_net(c, 8, 5);
+        float *start = state_of(net);
+        int epochs = 0;
+        interp_train_desc d = train_desc(2, 24, INTERP_SGD, 0.05f);
+        d.validation = &other, d.restore_best = true, d.on_epoch = count_epochs, d.user = &epochs;
+#if !defined(INTERP_NO_STDIO)
+        d.checkpoint = checkpoint_path();
+        remove(checkpoint_path());
+#endif
+        const size_t base = interp_memory_read(c).used, limit = base + extra;
+        if (want) interp_memory_set_limit(c, limit);
+        else extra = 0; /* the first one shows what is right */
+        const interp_status status = interp_train(net, &data, &d, NULL);
+        const interp_memory m = interp_memory_read(c);
+        CHECK(m.used == base);
+        if (!want) {
+            CHECK(status == INTERP_OK);
+            want = state_of(net);
+        } else if (status) {
+            CHECK(status == INTERP_NO_MEMORY && epochs == 0 && same_state(net, start));
+            CHECK(ran == 0); /* more memory never does worse */
+            refused_ones++;
+        } else {
+            CHECK(epochs == 2 && m.peak <= limit);
+            CHECK_NEAR(worst(interp_net_parameters(net), want, count(net)), 0, tolerance);
+            ran++;
+            smallest = itp_min(smallest, (int)(extra / 1000));
+        }
+        free(start);
+        interp_close(c);
+    }
+    remove(checkpoint_path());
+    CHECK(ran > 5 && refused_ones > 1 && smallest < 400);
+    free(want);
+}
+
+TEST(batch_norm_refuses_to_have_its_batch_cut)
+{
+    interp_dataset data = images(ctx, 32, 8, 3, 1, 1);
+    interp_net *net = arch(ctx, "cnn", 8, 3);
+    REQUIRE(net);
+    float *start = state_of(net);
+    interp_train_desc d = train_desc(1, 32, INTERP_ADAM, 1e-3f);
+    interp_workspace_desc w = options_of(16);
+    size_t bytes;
+    REQUIRE_OK(ctx, interp_workspace_bytes(ctx, net, &w, &bytes));
+    const size_t base = used(), moments = 2 * count(net) * sizeof(float) + 20000;
+    interp_memory_set_limit(ctx, base + bytes + moments);
+    CHECK(interp_train(net, &data, &d, NULL) == INTERP_NO_MEMORY);
+    const char *text = "and batch normalisation forbids cutting it: use batches of ";
+    const char *at = strstr(interp_error(ctx), text);
+    CHECK(strstr(interp_error(ctx), "train: a batch of 32 does not fit the memory of ") && at);
+    CHECK(same_state(net, start) && used() == base);
+    d.batch = at ? (int)strtol(at + strlen(text), NULL, 10) : 0;
+    CHECK(d.batch == 16);
+    CHECK_OK(ctx, interp_train(net, &data, &d, NULL));
+    interp_memory_set_limit(ctx, 0);
+    free(start);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(training_runs_in_a_user_buffer)
+{
+    enum { size = 1 << 20 };
+    interp_desc d;
+    memset(&d, 0, sizeof d);
+    d.buffer = malloc(size), d.buffer_bytes = size;
+    d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
+    const long before = heap.calls;
+    interp_ctx *c = interp_open(&d);
+    REQUIRE(c);
+    interp_dataset data = images(c, 90, 12, 3, 1, 1);
+    interp_net *net = plain_net(c, 12, 3);
+    const interp_train_desc t = train_desc(3, 90, INTERP_ADAM, 5e-3f); /* more than fits at once */
+    interp_workspace_desc w = options_of(90);
+    size_t bytes;
+    REQUIRE_OK(c, interp_workspace_bytes(c, net, &w, &bytes));
+    CHECK(bytes > size);
+    interp_train_result result;
+    CHECK_OK(c, interp_train(net, &data, &t, &result));
+    CHECK(result.epochs == 3 && heap.calls == before);
+    interp_close(c);
+    free(d.buffer);
+}
+
+/* ---- what is refused */
+
+TEST(settings_out_of_range_are_refused)
+{
+    interp_dataset data = images(ctx, 8, 4, 3, 1, 1);
+    interp_net *net = arch(ctx, "linear", 4, 3);
+    REQUIRE(net);
+    float *start = state_of(net);
+    const size_t before = used();
+    for (int i = 0; i < 14; i++) {
+        interp_train_desc d = train_desc(1, 4, INTERP_SGD, 0.1f);
+        switch (i) {
+        case 0: d.lr = -1; break;
+        case 1: d.lr = (float)NAN; break;
+        case 2: d.lr = (float)INFINITY; break;
+        case 3: d.momentum = 1; break;
+        case 4: d.momentum = -0.1f; break;
+        case 5: d.beta1 = 1; break;
+        case 6: d.beta2 = -0.5f; break;
+        case 7: d.epsilon = -1; break;
+        case 8: d.weight_decay = -1; break;
+        case 9: d.clip_norm = (float)NAN; break;
+        case 10: d.label_smoothing = 1; break;
+        case 11: d.epochs = -1; break;
+        case 12: d.batch = -4; break;
+        default: d.momentum = (float)NAN; break;
+        }
+        if (interp_train(net, &data, &d, NULL) != INTERP_BAD_ARGUMENT)
+            test_fail(__FILE__, __LINE__, "setting %d was taken", i);
+        CHECK(strstr(interp_error(ctx), "train: "));
+        CHECK(same_state(net, start) && used() == before);
+    }
+    free(start);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(data_that_does_not_fit_is_refused_before_anything_changes)
+{
+    interp_dataset data = images(ctx, 8, 4, 3, 1, 1);
+    interp_net *net = arch(ctx, "linear", 4, 3);
+    REQUIRE(net);
+    float *start = state_of(net);
+    const size_t before = used();
+    const interp_train_desc d = train_desc(1, 4, INTERP_ADAM, 0.1f);
+    static const struct {
+        interp_status status;
+        const char *says;
+    } rows[] = {{INTERP_NOT_FINITE, NULL},
+                {INTERP_BAD_ARGUMENT, NULL},
+                {INTERP_BAD_ARGUMENT, "train: the data has no labels"},
+                {INTERP_BAD_SHAPE, "the data has 4 classes but the network 3 outputs"},
+                {INTERP_BAD_SHAPE, "samples are [1,4,3] but the network takes [1,4,4]"},
+                {INTERP_BAD_ARGUMENT, "train: there are no samples"}};
+    for (int i = 0; i < 6; i++)
+        for (int validation = 0; validation < 2; validation++) {
+            interp_dataset bad = data;
+            const float x = data.x[50];
+            const int32_t y = data.y[5];
+            if (i == 0) data.x[50] = (float)NAN;
+            if (i == 1) data.y[5] = 3;
+            if (i == 2) bad.y = NULL, bad.n_classes = 0;
+            if (i == 3) bad.n_classes = 4;
+            if (i == 4) bad.shape.dim[2] = 3;
+            if (i == 5) bad.n = 0;
+            interp_train_desc v = d;
+            interp_dataset good = images(ctx, 8, 4, 3, 1, 1);
+            v.validation = validation ? &bad : NULL;
+            const interp_status status = interp_train(net, validation ? &good : &bad, &v, NULL);
+            data.x[50] = x, data.y[5] = y;
+            interp_dataset_free(ctx, &good);
+            const char *says = rows[i].says && !validation ? rows[i].says : "";
+            if (status != (i == 5 && validation ? status : rows[i].status) || !status ||
+                !strstr(interp_error(ctx), says))
+                test_fail(__FILE__, __LINE__, "row %d, validation %d: %s \"%s\"", i, validation,
+                          interp_status_name(status), interp_error(ctx));
+            CHECK(same_state(net, start) && used() == before);
+        }
+    interp_net *open = interp_net_new(ctx, NULL); /* not built */
+    interp_trainer *t = NULL;
+    CHECK(interp_trainer_new(open, &d, 0, &t) == INTERP_BAD_ARGUMENT && !t);
+    CHECK(interp_train(open, &data, &d, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(open);
+    free(start);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(a_step_that_goes_wrong_leaves_the_parameters_as_they_were)
+{
+    interp_dataset data = images(ctx, 8, 8, 3, 1, 1);
+    interp_net *net = arch(ctx, "cnn", 8, 3);
+    REQUIRE(net);
+    const interp_train_desc d = train_desc(0, 8, INTERP_SGD, 1e-3f);
+    interp_trainer *t = NULL;
+    REQUIRE_OK(ctx, interp_trainer_new(net, &d, 0, &t));
+    CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL));
+    float *start = state_of(net);
+    float x = data.x[9];
+    data.x[9] = (float)NAN;
+    CHECK(interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL) == INTERP_NOT_FINITE);
+    CHECK(
+        strstr(interp_error(ctx), "train: the loss or its gradient is NaN or infinite at step 2"));
+    CHECK(memcmp(interp_net_parameters(net), start, count(net) * sizeof *start) == 0);
+    float *now = state_of(net);
+    CHECK(itp_is_finite(now, itp_net_state_size(net))); /* running statistics too */
+    data.x[9] = x;
+    CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL));
+    CHECK(interp_trainer_step(t, data.x, data.y, NULL, 0, NULL, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_trainer_step(t, data.x, data.y, NULL, 9, NULL, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_trainer_step(t, data.x, NULL, NULL, 8, NULL, NULL) == INTERP_BAD_ARGUMENT);
+    data.y[7] = 3;
+    CHECK(interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK_STR(interp_error(ctx), "train: label 3 but the network has 3 outputs");
+    interp_trainer_free(t);
+    free(start), free(now);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(a_training_that_diverges_ends_with_finite_parameters)
+{
+    interp_dataset data = images(ctx, 32, 6, 3, 1, 1);
+    interp_net *net = arch(ctx, "mlp:36-20-3", 6, 3);
+    REQUIRE(net);
+    const size_t before = used();
+    interp_train_desc d = train_desc(50, 8, INTERP_SGD, 1e5f);
+    d.loss = INTERP_MSE;
+    CHECK(interp_train(net, &data, &d, NULL) == INTERP_NOT_FINITE);
+    CHECK(itp_is_finite(interp_net_parameters(net), count(net)) && used() == before);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(training_can_be_cancelled_at_any_step)
+{
+    interp_dataset data = images(ctx, 12, 6, 3, 1, 1);
+    interp_net *net = arch(ctx, "linear", 6, 3);
+    REQUIRE(net);
+    const size_t before = used();
+    const interp_train_desc d = train_desc(2, 4, INTERP_ADAM, 1e-2f);
+    for (int at = 1; at <= 7; at++) { /* 6 steps in all */
+        progress.calls = 0, progress.cancel_at = at;
+        const interp_status status = interp_train(net, &data, &d, NULL);
+        CHECK(status == (at < 7 ? INTERP_CANCELLED : INTERP_OK));
+        if (status) CHECK_STR(interp_error(ctx), "train was cancelled");
+        CHECK(progress.calls == itp_min(at, 6) && used() == before);
+    }
+    progress.cancel_at = 0;
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+/* ---- evaluation */
+
+TEST(evaluation_gives_the_figures_of_the_outputs)
+{
+    enum { n = 300, k = 3 }; /* more than one batch of 256 */
+    interp_dataset data = images(ctx, n, 6, k, 2, 1);
+    interp_net *net = interp_net_new(ctx, NULL);
+    const interp_shape s = itp_shape_of(3, 1, 6, 6, 1);
+    interp_softmax(net, interp_dense(net, interp_input(net, NULL, &s), k, NULL), 1);
+    REQUIRE_OK(ctx, interp_net_build(net, 3));
+    const size_t before = used();
+    static float outputs[n * k], probabilities[n * k];
+    static int32_t predicted[n];
+    interp_evaluation e;
+    memset(&e, 0, sizeof e);
+    e.outputs = outputs, e.predicted = predicted;
+    CHECK_OK(ctx, interp_predict(net, data.x, n, probabilities));
+    for (int loss = INTERP_CROSS_ENTROPY; loss <= INTERP_BCE; loss++) {
+        CHECK_OK(ctx, interp_evaluate(net, &data, (interp_loss)loss, &e));
+        double sum = 0, g[k];
+        int right = 0;
+        for (int i = 0; i < n; i++) {
+            double t[k] = {0}, norm = 0;
+            t[data.y[i]] = 1;
+            sum += loss_by_definition((interp_loss)loss, outputs + i * k, t, k, g);
+            right += predicted[i] == data.y[i];
+            CHECK(predicted[i] == interp_argmax(probabilities + i * k, k));
+            for (int j = 0; j < k; j++) norm += exp((double)outputs[i * k + j]);
+            for (int j = 0; j < k;
+                 j++) /* logits for cross-entropy, the softmax itself for others */
+                CHECK_NEAR(loss ? (double)outputs[i * k + j]
+                                : exp((double)outputs[i * k + j]) / norm,
+                           probabilities[i * k + j], 2e-6);
+        }
+        CHECK_NEAR(e.loss, sum / n, 1e-6 * fmax(1, e.loss));
+        CHECK_NEAR(e.accuracy, (double)right / n, 1e-12);
+    }
+    interp_dataset unlabelled = data;
+    unlabelled.y = NULL, unlabelled.n_classes = 0;
+    memset(predicted, 0x7F, sizeof predicted);
+    CHECK_OK(ctx, interp_evaluate(net, &unlabelled, INTERP_CROSS_ENTROPY, &e));
+    CHECK(e.loss != e.loss && e.accuracy != e.accuracy);
+    for (int i = 0; i < n; i++) CHECK(predicted[i] == interp_argmax(probabilities + i * k, k));
+    /* under a limit it is cut, and gives the same */
+    memset(&e, 0, sizeof e);
+    CHECK_OK(ctx, interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e));
+    const double whole = e.loss;
+    interp_memory_set_limit(ctx, before + 20000);
+    CHECK_OK(ctx, interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e));
+    CHECK_NEAR(e.loss, whole, 1e-6);
+    interp_memory_set_limit(ctx, before + 100);
+    CHECK(interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e) == INTERP_NO_MEMORY);
+    interp_memory_set_limit(ctx, 0);
+    data.shape.dim[0] = 2;
+    CHECK(interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e) == INTERP_BAD_SHAPE);
+    data.shape.dim[0] = 1;
+    CHECK(used() == before);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(networks_that_data_sets_do_not_suit_are_refused)
+{
+    interp_dataset data = images(ctx, 6, 3, 3, 1, 1);
+    interp_net *net = interp_net_new(ctx, "two");
+    const interp_shape s = itp_shape_of(3, 1, 3, 3, 1);
+    const interp_tensor a = interp_input(net, "a", &s), b = interp_input(net, "b", &s);
+    interp_evaluation e;
+    memset(&e, 0, sizeof e);
+    CHECK(interp_evaluate(net, &data, INTERP_MSE, &e) == INTERP_BAD_ARGUMENT); /* not built yet */
+    interp_dense(net, interp_add(net, a, b), 3, NULL);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    const interp_train_desc d = train_desc(1, 2, INTERP_ADAM, 0);
+    CHECK(interp_evaluate(net, &data, INTERP_MSE, &e) == INTERP_UNSUPPORTED);
+    CHECK(interp_train(net, &data, &d, NULL) == INTERP_UNSUPPORTED);
+    CHECK_STR(interp_error(ctx), "train: network \"two\" has 2 inputs, not one");
+    interp_net_free(net);
+    net = interp_net_new(ctx, "mixed"); /* the batch ends up behind the outputs */
+    static const int perm[2] = {1, 0};
+    interp_transpose(net, interp_dense(net, interp_input(net, "a", &s), 3, NULL), perm);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    const size_t before = used();
+    CHECK(interp_train(net, &data, &d, NULL) != INTERP_OK && used() == before);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+TEST(a_network_with_a_fixed_batch_keeps_to_it)
+{
+    interp_dataset data = images(ctx, 8, 3, 3, 1, 1);
+    interp_net *net = arch(ctx, "linear", 3, 3);
+    REQUIRE(net);
+    float want[24], got[24];
+    REQUIRE_OK(ctx, interp_predict(net, data.x, 8, want));
+    net->fixed_batch = 4; /* as a file may say */
+    const size_t before = used();
+    CHECK_OK(ctx, interp_predict(net, data.x, 7, got)); /* the rest is filled up */
+    CHECK(worst(got, want, 21) < 1e-6);
+    interp_evaluation e;
+    memset(&e, 0, sizeof e);
+    CHECK_OK(ctx, interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e));
+    const interp_train_desc d = train_desc(1, 2, INTERP_ADAM, 0);
+    CHECK_OK(ctx, interp_train(net, &data, &d, NULL));
+    data.n = 7;
+    CHECK(interp_evaluate(net, &data, INTERP_CROSS_ENTROPY, &e) == INTERP_BAD_SHAPE);
+    CHECK(interp_train(net, &data, &d, NULL) == INTERP_BAD_SHAPE);
+    CHECK(used() == before);
+    interp_net_free(net);
+    interp_dataset_free(ctx, &data);
+}
+
+/* ---- failing allocations */
+
+typedef struct act {
+    interp_net *net;
+    const interp_dataset *data, *other;
+} act;
+
+static interp_status act_train(void *arg)
+{
+    act *a = (act *)arg;
+    interp_train_desc d = train_desc(1, 8, INTERP_ADAM, 1e-4f);
+    d.validation = a->other, d.restore_best = true;
+#if !defined(INTERP_NO_STDIO)
+    d.checkpoint = checkpoint_path();
+    remove(checkpoint_path());
+#endif
+    ITP_TRY(interp_train(a->net, a->data, &d, NULL));
+    d.epochs = 2;
+    return interp_train(a->net, a->data, &d, NULL); /* and once more from the file */
+}
+
+static interp_status act_steps(void *arg)
+{
+    act *a = (act *)arg;
+    interp_train_desc d = train_desc(1, 8, INTERP_RMSPROP, 1e-4f);
+    interp_trainer *t = NULL;
+    d.momentum = 0.5f;
+    ITP_TRY(interp_trainer_new(a->net, &d, 0, &t));
+    interp_status status = INTERP_OK;
+    for (int n = 8; n > 5 && !status; n--) /* sizes that take a workspace of their own */
+        status = interp_trainer_step(t, a->data->x, a->data->y, NULL, n, NULL, NULL);
+    interp_trainer_free(t);
+    return status;
+}
+
+static interp_status act_evaluate(void *arg)
+{
+    act *a = (act *)arg;
+    interp_evaluation e;
+    memset(&e, 0, sizeof e);
+    return interp_evaluate(a->net, a->data, INTERP_CROSS_ENTROPY, &e);
+}
+
+/* Fails the n-th allocation, n = 1, 2, .. until it is not reached; twice: that one alone, and all from
+   it on. Nothing may leak. */
+static void starve(const char *name, interp_status (*act_fn)(void *arg), void *arg)
+{
+    const size_t before = used();
+    for (int mode = 0; mode < 2; mode++)
+        for (long n = 1; n < 10000; n++) {
+            heap.calls = 0, heap.fail_at = n, heap.from_then_on = mode;
+            const interp_status status = act_fn(arg);
+            const bool reached = heap.calls >= n;
+            heap.fail_at = 0;
+            if (used() != before || status != (reached ? INTERP_NO_MEMORY : INTERP_OK)) {
+                test_fail(__FILE__, __LINE__, "%s: allocation %ld: %s, %zu bytes left", name, n,
+                          interp_status_name(status), used() - before);
+                return;
+            }
+            if (!reached) break;
+        }
+}
+
+TEST(every_failed_allocation_is_survived)
+{
+    interp_dataset data = images(ctx, 12, 8, 3, 1, 1), other = images(ctx, 5, 8, 3, 1, 2);
+    static const char *const names[] = {"mlp:64-9-3", "cnn"};
+    for (int i = 0; i < 2; i++) {
+        act a;
+        a.net = arch(ctx, names[i], 8, 3), a.data = &data, a.other = &other;
+        REQUIRE(a.net);
+        starve("train", act_train, &a);
+        starve("steps", act_steps, &a);
+        starve("evaluate", act_evaluate, &a);
+        float y[12 * 3];
+        CHECK_OK(ctx, interp_predict(a.net, data.x, 12, y)); /* still usable */
+        interp_net_free(a.net);
+    }
+    remove(checkpoint_path());
+    interp_dataset_free(ctx, &data), interp_dataset_free(ctx, &other);
+}
+
+int main(int argc, char **argv)
+{
+    ctx = open_ctx(2);
+    if (!ctx) return 1;
+    RUN(losses_match_their_definitions);
+    RUN(optimisers_take_the_steps_of_pytorch);
+    RUN(first_steps_match_numbers_worked_by_hand);
+    RUN(the_gradient_is_clipped_to_its_norm);
+    RUN(schedules_follow_their_formulas);
+    RUN(rules_give_layers_their_own_rate_momentum_and_decay);
+    RUN(a_frozen_layer_learns_nothing_from_its_step_on);
+    RUN(training_learns_xor);
+    RUN(every_sample_is_seen_once_in_an_epoch);
+    RUN(soft_labels_of_one_class_are_labels);
+    RUN(training_stops_early_and_restores_the_best);
+    RUN(training_steps_allocate_nothing);
+    RUN(training_is_bit_identical_at_any_thread_count);
+#if !defined(INTERP_NO_STDIO)
+    RUN(training_resumes_bit_identically);
+    RUN(a_training_that_stopped_early_stays_stopped);
+    RUN(a_foreign_or_damaged_checkpoint_changes_nothing);
+#endif
+    RUN(micro_batches_give_the_gradient_of_the_whole_batch);
+    RUN(a_training_under_a_memory_limit_never_fails_late);
+    RUN(batch_norm_refuses_to_have_its_batch_cut);
+    RUN(training_runs_in_a_user_buffer);
+    RUN(settings_out_of_range_are_refused);
+    RUN(data_that_does_not_fit_is_refused_before_anything_changes);
+    RUN(a_step_that_goes_wrong_leaves_the_parameters_as_they_were);
+    RUN(a_training_that_diverges_ends_with_finite_parameters);
+    RUN(training_can_be_cancelled_at_any_step);
+    RUN(evaluation_gives_the_figures_of_the_outputs);
+    RUN(networks_that_data_sets_do_not_suit_are_refused);
+    RUN(a_network_with_a_fixed_batch_keeps_to_it);
+    RUN(every_failed_allocation_is_survived);
+    interp_close(ctx);
+    if (heap.held) printf("  FAILED: %zu bytes were never freed\n", heap.held), test_state.failed++;
+    return test_end(argc, argv);
+}

@@ -105,7 +105,8 @@ static int on_progress(const interp_progress *p, void *user)
     if (t - b->drawn < 0.1) return 0;
     b->drawn = t;
     b->shown = true;
-    const double rate = p->done / (t - b->start + 1e-9), left = (p->total - p->done) / (rate + 1e-9);
+    const double rate = p->done / (t - b->start + 1e-9),
+                 left = (p->total - p->done) / (rate + 1e-9);
     const int width = 30, full = p->total > 0 ? (int)(width * p->done / p->total) : 0;
     fprintf(stderr, "\r%-18s [", p->stage);
     for (int i = 0; i < width; i++) fputc(i < full ? '#' : '.', stderr);
@@ -147,7 +148,8 @@ static void print_options(const cli_option *o)
 {
     for (; o->name; o++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        snprintf(left, sizeof left, "%s%s%s", o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
         printf("  %-28s %s\n", left, o->help);
     }
 }
@@ -167,9 +169,12 @@ static int parse_size(const char *text, size_t *out)
     const double n = strtod(text, &end);
     double unit = 1;
     switch (*end) {
-    case 'k': case 'K': unit = 1024, end++; break;
-    case 'm': case 'M': unit = 1024.0 * 1024, end++; break;
-    case 'g': case 'G': unit = 1024.0 * 1024 * 1024, end++; break;
+    case 'k':
+    case 'K': unit = 1024, end++; break;
+    case 'm':
+    case 'M': unit = 1024.0 * 1024, end++; break;
+    case 'g':
+    case 'G': unit = 1024.0 * 1024 * 1024, end++; break;
     default: break;
     }
     if (*end == 'B' || *end == 'b') end++;
@@ -190,8 +195,7 @@ static int parse_arguments(cli *c, int argc, char **argv)
         char *equals = a[1] == '-' ? strchr(a, '=') : NULL;
         if (equals) *equals = 0;
         const cli_option *o = find_option(c->command, a);
-        if (!o)
-            return cli_usage("%s: unknown option; see `interp help %s`", a, c->command->name);
+        if (!o) return cli_usage("%s: unknown option; see `interp help %s`", a, c->command->name);
         if (c->n_options == CLI_MOST) return cli_usage("too many options");
         const char *value = "";
         if (o->value) {
@@ -293,8 +297,9 @@ int cli_open(cli *c, const cli_command *command, int argc, char **argv)
     c->ctx = interp_open(&d);
     if (!c->ctx)
         return d.isa ? cli_usage("--isa %s: this machine and build do not have it", d.isa)
-                     : cli_fail("the context could not be opened: out of memory, or INTERP_ISA names an "
-                                "instruction set this machine does not have");
+                     : cli_fail(
+                           "the context could not be opened: out of memory, or INTERP_ISA names an "
+                           "instruction set this machine does not have");
     return CLI_DONE;
 }
 
@@ -325,7 +330,8 @@ int cli_make_folder(const char *path)
             return cli_fail("%s: the folder could not be made: %s", part, strerror(errno));
     }
     struct stat info;
-    if (stat(path, &info) || !S_ISDIR(info.st_mode)) return cli_fail("%s: this is not a folder", path);
+    if (stat(path, &info) || !S_ISDIR(info.st_mode))
+        return cli_fail("%s: this is not a folder", path);
     return CLI_DONE;
 }
 
@@ -426,7 +432,8 @@ int cli_text_print(cli_text *t)
 int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *test)
 {
     interp_dataset all;
-    if (!spec) return cli_usage("--data is missing: digits, iris, idx:DIR, csv:FILE, folder:DIR ...");
+    if (!spec)
+        return cli_usage("--data is missing: digits, iris, idx:DIR, csv:FILE, folder:DIR ...");
     const bool digits = !strcmp(spec, "digits"), iris = !strcmp(spec, "iris");
     if (!digits && !iris)
         return interp_data_open(c->ctx, spec, c->seed, train, test) ? cli_fail_ctx(c) : CLI_DONE;

@@ -119,8 +119,8 @@ typedef struct train_outcome {
 int train_run(cli *c, const char *folder, train_outcome *outcome);
 
 /* Confusion matrix of predictions as FOLDER/confusion.csv and .png. */
-int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted, const char *folder,
-                    double *accuracy);
+int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted,
+                    const char *folder, double *accuracy);
 
 /* The body of `inspect`, also called by `demo`. */
 int inspect_run(cli *c, interp_net *net, const interp_dataset *train, const interp_dataset *test,

@@ -14,7 +14,8 @@ static const cli_option options[] = {
     {"--n-steps", "N", "points of integrated gradients (50)"},
     {"--set", "KEY=VALUE", "an option of the methods; may be repeated:"},
     {"  abs=0", NULL, "saliency keeps its sign"},
-    {"  quadrature=RULE", NULL, "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
+    {"  quadrature=RULE", NULL,
+     "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
     {"  samples=N", NULL, "noisy copies of the smooth_grad family (25)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
@@ -35,7 +36,7 @@ typedef struct job {
     interp_attribute_desc desc;
     interp_method methods[MOST_METHODS];
     int n_methods;
-    float *attribution[MOST_METHODS];          /* [n, input] */
+    float *attribution[MOST_METHODS];         /* [n, input] */
     interp_attribution *report[MOST_METHODS]; /* [n] */
     double seconds[MOST_METHODS];
     size_t peak[MOST_METHODS];
@@ -82,7 +83,8 @@ static int parse_sets(cli *c, job *j)
             j->desc.no_multiply = v == 0;
         else if (n == 7 && !strncmp(text, "samples", n) && number && v >= 1 && v <= 1e6)
             j->desc.n_samples = (int)v;
-        else if (n == 5 && !strncmp(text, "stdev", n) && number && v > 0) j->desc.noise_sd = (float)v;
+        else if (n == 5 && !strncmp(text, "stdev", n) && number && v > 0)
+            j->desc.noise_sd = (float)v;
         else if (n == 5 && !strncmp(text, "noise", n)) {
             if (cli_array(c, value, &j->noise)) return CLI_FAILED;
             j->desc.noise = (const float *)j->noise.data;
@@ -109,7 +111,8 @@ static int parse_target(cli *c, job *j)
         return CLI_DONE;
     }
     if (cli_parse_double(text, &v)) {
-        if (v != floor(v) || v < 0 || v > 1e9) return cli_fail("--target %s: classes count from 0", text);
+        if (v != floor(v) || v < 0 || v > 1e9)
+            return cli_fail("--target %s: classes count from 0", text);
         j->desc.target_kind = INTERP_TARGET_CLASS;
         j->desc.target = (int)v;
         return CLI_DONE;
@@ -147,8 +150,8 @@ static int parse_baseline(cli *c, job *j)
     const int rows = cli_samples(text, &j->baseline, &j->sample);
     if (rows < 0) return CLI_FAILED;
     if (rows != 1 && rows != j->n)
-        return cli_fail("--baseline %s: %d baselines for %d samples; give one, or one for each", text,
-                        rows, j->n);
+        return cli_fail("--baseline %s: %d baselines for %d samples; give one, or one for each",
+                        text, rows, j->n);
     j->desc.baseline = (const float *)j->baseline.data;
     j->desc.n_baselines = rows;
     return CLI_DONE;
@@ -236,14 +239,15 @@ static int write_summary(job *j, const char *path)
     for (int m = 0; m < j->n_methods; m++)
         for (int i = 0; i < j->n; i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu\n", i, interp_method_name(j->methods[m]),
-                    r->target, r->output, r->baseline_output, r->residual, r->passes,
-                    j->seconds[m] / j->n, j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu\n", i,
+                    interp_method_name(j->methods[m]), r->target, r->output, r->baseline_output,
+                    r->residual, r->passes, j->seconds[m] / j->n, j->peak[m]);
         }
     return cli_text_write(&t, path);
 }
 
-static int write_results(cli *c, job *j, const char *folder, const interp_attribution_draw_desc *drawing)
+static int write_results(cli *c, job *j, const char *folder,
+                         const interp_attribution_draw_desc *drawing)
 {
     char path[1024], name[96];
     int code = cli_make_folder(folder);
@@ -261,7 +265,8 @@ static int write_results(cli *c, job *j, const char *folder, const interp_attrib
     for (int m = 0; m < j->n_methods; m++) {
         double worst = 0;
         for (int i = 0; i < j->n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
-        cli_add(&t, "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
+        cli_add(&t,
+                "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
                 m ? "," : "", interp_method_name(j->methods[m]), j->seconds[m], j->peak[m]);
         cli_add_number(&t, worst, true);
         cli_add(&t, "}");
@@ -298,17 +303,22 @@ static int run(cli *c)
     if (!code && j.desc.noise) {
         const size_t each = (size_t)(j.desc.n_samples ? j.desc.n_samples : 25);
         if (interp_shape_size(&j.noise.shape) != (size_t)j.n * each * interp_shape_size(&j.sample))
-            code = cli_fail("--set noise: its size does not fit %d samples with %zu noisy copies each",
-                            j.n, each);
+            code =
+                cli_fail("--set noise: its size does not fit %d samples with %zu noisy copies each",
+                         j.n, each);
     }
     if (!code) code = attribute(c, &j);
     if (!code) code = write_results(c, &j, folder, &drawing);
     if (!code)
-        cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods, j.n_methods > 1 ? "s" : "",
-                j.n, j.n > 1 ? "s" : "", folder);
+        cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods,
+                j.n_methods > 1 ? "s" : "", j.n, j.n > 1 ? "s" : "", folder);
     return code;
 }
 
 const cli_command cmd_attribute = {
-    "attribute", "MODEL.onnx --input X --method M[,M..] [--target pred|sum|K|Y.npy] -o DIR",
-    "attributes outputs to inputs; arrays, pictures and a summary", 1, options, run};
+    "attribute",
+    "MODEL.onnx --input X --method M[,M..] [--target pred|sum|K|Y.npy] -o DIR",
+    "attributes outputs to inputs; arrays, pictures and a summary",
+    1,
+    options,
+    run};

@@ -41,7 +41,8 @@ static double now(void)
     return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
 }
 
-static int train_one(cli *c, const tour *t, const char *name, const char *arch, train_outcome *outcome)
+static int train_one(cli *c, const tour *t, const char *name, const char *arch,
+                     train_outcome *outcome)
 {
     char folder[1024];
     cli s = sub_call(c, &cmd_train);
@@ -53,8 +54,8 @@ static int train_one(cli *c, const tour *t, const char *name, const char *arch, 
     }
     const int code = train_run(&s, cli_path(folder, t->folder, name), outcome);
     if (!code)
-        cli_say(c, "%-4s test accuracy %.2f %%, %d epochs in %.1f s", name, 100 * outcome->test_accuracy,
-                outcome->epochs, outcome->seconds);
+        cli_say(c, "%-4s test accuracy %.2f %%, %d epochs in %.1f s", name,
+                100 * outcome->test_accuracy, outcome->epochs, outcome->seconds);
     return code;
 }
 
@@ -88,7 +89,8 @@ static int attribute_samples(cli *c, const tour *t, const char *folder)
     add_option(&s, "--method", "all");
     add_option(&s, "-o", folder);
     code = cmd_attribute.run(&s);
-    if (!code) cli_say(c, "attributions of %d digits by %d methods", SHOWN, (int)INTERP_METHOD_COUNT);
+    if (!code)
+        cli_say(c, "attributions of %d digits by %d methods", SHOWN, (int)INTERP_METHOD_COUNT);
     return code;
 }
 
@@ -107,7 +109,8 @@ static int draw_methods(cli *c, const char *folder)
     for (int r = 0; r < rows; r++) {
         labels[r] = r ? interp_method_name((interp_method)(r - 1)) : "input";
         snprintf(name, sizeof name, "%s.npy", r ? labels[r] : "inputs");
-        if (interp_npy_read(c->ctx, cli_path(path, folder, name), &arrays[r])) return cli_fail_ctx(c);
+        if (interp_npy_read(c->ctx, cli_path(path, folder, name), &arrays[r]))
+            return cli_fail_ctx(c);
         const interp_shape *s = &arrays[r].shape;
         const size_t size = (size_t)s->dim[1] * (size_t)s->dim[2] * (size_t)s->dim[3];
         const bool positive = r == 1 + INTERP_SALIENCY || r >= 1 + INTERP_SMOOTH_GRAD_SQ;
@@ -135,7 +138,8 @@ static int inspect_model(cli *c, tour *t)
     cli s = sub_call(c, &cmd_inspect);
     if (interp_onnx_load(c->ctx, cli_path(model, t->folder, "cnn/model.onnx"), &net))
         return cli_fail_ctx(c);
-    const int code = inspect_run(&s, net, &t->train, &t->test, cli_path(folder, t->folder, "inspect"));
+    const int code =
+        inspect_run(&s, net, &t->train, &t->test, cli_path(folder, t->folder, "inspect"));
     interp_net_free(net);
     if (!code) cli_say(c, "confusion, saliency panels, canonical inputs, features and embedding");
     return code;
@@ -145,8 +149,9 @@ static int inspect_model(cli *c, tour *t)
 
 static void report_training(interp_report *r, const tour *t)
 {
-    static const char *const header[] = {"network", "test accuracy", "validation accuracy",
-                                         "training accuracy", "epochs", "seconds"};
+    static const char *const header[] = {
+        "network",           "test accuracy", "validation accuracy",
+        "training accuracy", "epochs",        "seconds"};
     char text[2][6][32];
     const char *cells[12];
     const train_outcome *o[2] = {&t->cnn, &t->mlp};
@@ -159,10 +164,11 @@ static void report_training(interp_report *r, const tour *t)
         snprintf(text[i][5], 32, "%.1f", o[i]->seconds);
         for (int k = 0; k < 6; k++) cells[i * 6 + k] = text[i][k];
     }
-    interp_report_section(r, "How good it is",
-                          "1797 real handwritten digits of 8x8 pixels. A fifth of every class was set "
-                          "aside before anything else and never seen in training; a tenth of the rest "
-                          "chose the best epoch.");
+    interp_report_section(
+        r, "How good it is",
+        "1797 real handwritten digits of 8x8 pixels. A fifth of every class was set "
+        "aside before anything else and never seen in training; a tenth of the rest "
+        "chose the best epoch.");
     interp_report_table(r, header, 6, cells, 2);
     interp_report_picture(r, "Training of the convolutional network", "cnn/history.png");
     interp_report_picture(r, "Confusion matrix on the test digits: rows are the truth",
@@ -177,29 +183,33 @@ static int write_report(cli *c, const tour *t)
     char day[32] = "";
     const struct tm *date = gmtime(&clock);
     if (date) strftime(day, sizeof day, "%Y-%m-%d", date);
-    snprintf(subtitle, sizeof subtitle, "interp.h %s, %s, %s, %d thread%s, the whole tour in %.0f s",
-             interp_version(), day, interp_isa(c->ctx), interp_threads(c->ctx),
-             interp_threads(c->ctx) > 1 ? "s" : "", t->seconds);
+    snprintf(subtitle, sizeof subtitle,
+             "interp.h %s, %s, %s, %d thread%s, the whole tour in %.0f s", interp_version(), day,
+             interp_isa(c->ctx), interp_threads(c->ctx), interp_threads(c->ctx) > 1 ? "s" : "",
+             t->seconds);
     if (interp_report_begin(c->ctx, "A network that reads digits, explained", subtitle, &r))
         return cli_fail_ctx(c);
     report_training(r, t);
-    interp_report_section(r, "What it looks at",
-                          "One test digit of each class. The gradient of the predicted class at a black "
-                          "picture (baseline) and at the digit (saliency), their difference (delta), and "
-                          "the difference times the digit (overlay).");
+    interp_report_section(
+        r, "What it looks at",
+        "One test digit of each class. The gradient of the predicted class at a black "
+        "picture (baseline) and at the digit (saliency), their difference (delta), and "
+        "the difference times the digit (overlay).");
     interp_report_picture(r, "Source, baseline, saliency, delta, overlay", "inspect/saliency.png");
-    interp_report_section(r, "Which pixels decide",
-                          "Every attribution method on the same ten digits. Green pixels speak for the "
-                          "predicted class, red ones against it; integrated gradients add up to the "
-                          "output's difference from the baseline.");
+    interp_report_section(
+        r, "Which pixels decide",
+        "Every attribution method on the same ten digits. Green pixels speak for the "
+        "predicted class, red ones against it; integrated gradients add up to the "
+        "output's difference from the baseline.");
     interp_report_picture(r, "Methods compared", "attribution/methods.png");
     interp_report_section(r, "What it takes for each digit",
                           "Inputs grown from noise until the network is as sure as it can be, and "
                           "the probability they reach.");
     interp_report_picture(r, "Canonical inputs", "inspect/canonical.png");
-    interp_report_section(r, "What it has learned",
-                          "The filters of the first layer, and where the test digits lie in the numbers "
-                          "that the last layer reads.");
+    interp_report_section(
+        r, "What it has learned",
+        "The filters of the first layer, and where the test digits lie in the numbers "
+        "that the last layer reads.");
     interp_report_picture(r, "Filters", "inspect/features.png");
     interp_report_picture(r, "Embedding", "inspect/embedding.png");
     interp_report_section(r, "Files", NULL);
@@ -208,7 +218,8 @@ static int write_report(cli *c, const tour *t)
         {"cnn/best.onnx", "the epoch with the best validation loss"},
         {"cnn/history.csv", "loss and accuracy of every epoch"},
         {"cnn/confusion.csv", "counts, precision, recall and F1"},
-        {"attribution/summary.csv", "outputs, completeness residuals, passes and time of every method"},
+        {"attribution/summary.csv",
+         "outputs, completeness residuals, passes and time of every method"},
         {"attribution/integrated_gradients.npy", "one of the attribution arrays, [10,1,8,8]"},
         {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
         {"inspect/embedding.npy", "the two principal components of every test digit"}};
@@ -242,5 +253,5 @@ static int run(cli *c)
     return CLI_DONE;
 }
 
-const cli_command cmd_demo = {"demo",  "[-o out]", "the whole tour on built-in digits in about a minute", 0,
-                              options, run};
+const cli_command cmd_demo = {
+    "demo", "[-o out]", "the whole tour on built-in digits in about a minute", 0, options, run};

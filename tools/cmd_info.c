@@ -35,7 +35,8 @@ static void add_ends(cli_text *t, const interp_net *net, bool json)
         const int n = side ? d.n_outputs : d.n_inputs;
         if (json) cli_add(t, ",\"%s\":[", side ? "outputs" : "inputs");
         for (int i = 0; i < n; i++) {
-            const char *name = side ? interp_net_output_name(net, i) : interp_net_input_name(net, i);
+            const char *name =
+                side ? interp_net_output_name(net, i) : interp_net_input_name(net, i);
             const interp_shape s =
                 side ? interp_net_output_shape(net, i) : interp_net_input_shape(net, i);
             if (json) {
@@ -90,10 +91,12 @@ static int run(cli *c)
     if (c->json) {
         cli_add(&t, "{\"model\":");
         cli_add_json(&t, c->positional[0]);
-        cli_add(&t, ",\"n_nodes\":%d,\"parameters\":%zu,\"buffers\":%zu,\"macs\":%.0f,\"batch\":%d,"
-                    "\"fixed_batch\":%d,\"inference_bytes\":%zu,\"attribution_bytes\":%zu,"
-                    "\"training_bytes\":%zu",
-                d.n_nodes, d.n_parameters, d.n_buffers, d.macs, batch, fixed, infer, attribute, train);
+        cli_add(&t,
+                ",\"n_nodes\":%d,\"parameters\":%zu,\"buffers\":%zu,\"macs\":%.0f,\"batch\":%d,"
+                "\"fixed_batch\":%d,\"inference_bytes\":%zu,\"attribution_bytes\":%zu,"
+                "\"training_bytes\":%zu",
+                d.n_nodes, d.n_parameters, d.n_buffers, d.macs, batch, fixed, infer, attribute,
+                train);
         add_ends(&t, net, true);
         add_nodes(&t, net, true);
         cli_add(&t, "}\n");
@@ -103,11 +106,12 @@ static int run(cli *c)
     add_ends(&t, net, false);
     cli_add(&t, "%zu parameters, %zu further numbers, %.3f million multiply-adds a sample\n",
             d.n_parameters, d.n_buffers, d.macs / 1e6);
-    cli_add(&t, "bytes of workspace at batch %d: inference %zu, input gradients %zu, training %zu\n",
+    cli_add(&t,
+            "bytes of workspace at batch %d: inference %zu, input gradients %zu, training %zu\n",
             batch, infer, attribute, train);
     add_nodes(&t, net, false);
     return cli_text_print(&t);
 }
 
-const cli_command cmd_info = {"info",  "MODEL.onnx", "ops, shapes, parameters and exact memory of a model", 1,
-                              options, run};
+const cli_command cmd_info = {
+    "info", "MODEL.onnx", "ops, shapes, parameters and exact memory of a model", 1, options, run};

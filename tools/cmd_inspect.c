@@ -15,8 +15,8 @@ static const cli_option options[] = {
 
 /* ---- confusion */
 
-static int inspect_confusion(cli *c, interp_net *net, const interp_dataset *test, const char *folder,
-                             int32_t *predicted, double *accuracy)
+static int inspect_confusion(cli *c, interp_net *net, const interp_dataset *test,
+                             const char *folder, int32_t *predicted, double *accuracy)
 {
     interp_evaluation e;
     memset(&e, 0, sizeof e);
@@ -95,7 +95,8 @@ static int panel_draw(cli *c, const interp_dataset *test, const panel *p, const 
     static const char *const names[5] = {"source", "|gradient| at baseline", "saliency |gradient|",
                                          "delta", "|delta| x source"};
     const interp_shape *s = &test->shape;
-    interp_panel_cell *cells = (interp_panel_cell *)interp_alloc(c->ctx, 5 * (size_t)p->n * sizeof *cells);
+    interp_panel_cell *cells =
+        (interp_panel_cell *)interp_alloc(c->ctx, 5 * (size_t)p->n * sizeof *cells);
     interp_panel_desc d;
     interp_image image;
     if (!cells) return cli_fail_ctx(c);
@@ -120,8 +121,8 @@ static int panel_draw(cli *c, const interp_dataset *test, const panel *p, const 
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
 }
 
-static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test, const int32_t *predicted,
-                            const char *folder)
+static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test,
+                            const int32_t *predicted, const char *folder)
 {
     static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
     char path[1024];
@@ -138,7 +139,8 @@ static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test,
     p.size = interp_shape_size(&test->shape);
     const size_t bytes = (size_t)p.n * p.size * sizeof(float);
     int *chosen = (int *)interp_alloc(c->ctx, (size_t)p.n * sizeof *chosen);
-    interp_attribution *report = (interp_attribution *)interp_alloc(c->ctx, (size_t)p.n * sizeof *report);
+    interp_attribution *report =
+        (interp_attribution *)interp_alloc(c->ctx, (size_t)p.n * sizeof *report);
     p.x = (float *)interp_alloc(c->ctx, bytes);
     p.baseline = (float *)interp_alloc(c->ctx, bytes);
     p.labels = (int32_t *)interp_alloc(c->ctx, (size_t)p.n * sizeof *p.labels);
@@ -156,10 +158,12 @@ static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test,
         p.labels[i] = test->y ? test->y[from] : got;
         char *const *names = test->class_names;
         if (names && got < test->n_classes)
-            snprintf(p.captions[i], sizeof p.captions[i], "%.16s > %.16s", names[p.labels[i]], names[got]);
+            snprintf(p.captions[i], sizeof p.captions[i], "%.16s > %.16s", names[p.labels[i]],
+                     names[got]);
         else snprintf(p.captions[i], sizeof p.captions[i], "%d > %d", (int)p.labels[i], got);
     }
-    if (interp_baseline(c->ctx, (interp_baseline_kind)kind, p.x, p.n, &test->shape, c->seed, p.baseline))
+    if (interp_baseline(c->ctx, (interp_baseline_kind)kind, p.x, p.n, &test->shape, c->seed,
+                        p.baseline))
         return cli_fail_ctx(c);
     code = panel_compute(c, net, &p, report);
     if (!code) code = panel_draw(c, test, &p, cli_path(path, folder, "saliency.png"));
@@ -168,7 +172,8 @@ static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test,
 
 /* ---- canonical inputs */
 
-static int inspect_canonical(cli *c, interp_net *net, const interp_dataset *data, const char *folder)
+static int inspect_canonical(cli *c, interp_net *net, const interp_dataset *data,
+                             const char *folder)
 {
     char path[1024];
     interp_canonical_desc d;
@@ -217,7 +222,8 @@ static int inspect_canonical(cli *c, interp_net *net, const interp_dataset *data
     panel_desc.rows = (classes + panel_desc.cols - 1) / panel_desc.cols;
     if (panel_desc.rows * panel_desc.cols != classes) panel_desc.rows = classes / panel_desc.cols;
     const interp_status status = interp_panel_draw(c->ctx, &panel_desc, &image);
-    return status ? cli_fail_ctx(c) : cli_write_image(c, &image, cli_path(path, folder, "canonical.png"));
+    return status ? cli_fail_ctx(c)
+                  : cli_write_image(c, &image, cli_path(path, folder, "canonical.png"));
 }
 
 /* ---- learned features: the first layer's filters */
@@ -252,7 +258,8 @@ static int inspect_features(cli *c, interp_net *net, const char *folder)
     d.rows = n / d.cols;
     d.cell_size = 72;
     const interp_status status = interp_panel_draw(c->ctx, &d, &image);
-    return status ? cli_fail_ctx(c) : cli_write_image(c, &image, cli_path(path, folder, "features.png"));
+    return status ? cli_fail_ctx(c)
+                  : cli_write_image(c, &image, cli_path(path, folder, "features.png"));
 }
 
 /* ---- embedding: what goes into the last layer, by its principal components */
@@ -261,13 +268,15 @@ static int inspect_features(cli *c, interp_net *net, const char *folder)
 static int embedding_node(const interp_net *net)
 {
     for (int i = interp_net_describe(net).n_nodes - 1; i > 0; i--)
-        if (!strcmp(interp_net_node_op(net, i), "Gemm") || !strcmp(interp_net_node_op(net, i), "MatMul"))
+        if (!strcmp(interp_net_node_op(net, i), "Gemm") ||
+            !strcmp(interp_net_node_op(net, i), "MatMul"))
             return i - 1;
     return -1;
 }
 
 /* Activations of node `at` for every sample: [n, d]. */
-static int embedding(cli *c, interp_net *net, const interp_dataset *data, int at, float **out, int *dims)
+static int embedding(cli *c, interp_net *net, const interp_dataset *data, int at, float **out,
+                     int *dims)
 {
     interp_workspace_desc d;
     interp_workspace *w = NULL;
@@ -294,7 +303,8 @@ static int embedding(cli *c, interp_net *net, const interp_dataset *data, int at
     return CLI_DONE;
 }
 
-static int inspect_embedding(cli *c, interp_net *net, const interp_dataset *test, const char *folder)
+static int inspect_embedding(cli *c, interp_net *net, const interp_dataset *test,
+                             const char *folder)
 {
     char path[1024], title[160], x_label[64], y_label[64];
     float *y = NULL, explained[2];
@@ -317,7 +327,8 @@ static int inspect_embedding(cli *c, interp_net *net, const interp_dataset *test
     memset(&chart, 0, sizeof chart);
     snprintf(title, sizeof title, "Principal components of \"%.60s\" (%d numbers), by true class",
              interp_net_node_name(net, at), dims);
-    snprintf(x_label, sizeof x_label, "component 1 (%.1f %% of the variance)", 100 * (double)explained[0]);
+    snprintf(x_label, sizeof x_label, "component 1 (%.1f %% of the variance)",
+             100 * (double)explained[0]);
     snprintf(y_label, sizeof y_label, "component 2 (%.1f %%)", 100 * (double)explained[1]);
     chart.title = title, chart.x_label = x_label, chart.y_label = y_label;
     scatter.points = scores;
@@ -345,7 +356,9 @@ int inspect_run(cli *c, interp_net *net, const interp_dataset *train, const inte
     if (!code) code = inspect_features(c, net, folder);
     if (!code) code = inspect_embedding(c, net, test, folder);
     interp_free(c->ctx, predicted);
-    if (!code && test->y) cli_say(c, "accuracy %.2f %% on %d samples; written to %s", 100 * accuracy, test->n, folder);
+    if (!code && test->y)
+        cli_say(c, "accuracy %.2f %% on %d samples; written to %s", 100 * accuracy, test->n,
+                folder);
     return code;
 }
 
@@ -359,11 +372,16 @@ static int run(cli *c)
     if (cli_data(c, cli_get(c, "--data"), &train, &test)) return CLI_FAILED;
     const interp_shape in = interp_net_input_shape(net, 0);
     if (interp_shape_size(&in) != interp_shape_size(&test.shape))
-        return cli_fail("%s: its inputs have %zu numbers, but samples of %s have %zu", c->positional[0],
-                        interp_shape_size(&in), cli_get(c, "--data"), interp_shape_size(&test.shape));
+        return cli_fail("%s: its inputs have %zu numbers, but samples of %s have %zu",
+                        c->positional[0], interp_shape_size(&in), cli_get(c, "--data"),
+                        interp_shape_size(&test.shape));
     return inspect_run(c, net, &train, &test, folder);
 }
 
-const cli_command cmd_inspect = {"inspect", "MODEL.onnx --data DATA -o DIR",
-                                 "confusion, saliency panels, canonical inputs, features, embedding", 1,
-                                 options, run};
+const cli_command cmd_inspect = {
+    "inspect",
+    "MODEL.onnx --data DATA -o DIR",
+    "confusion, saliency panels, canonical inputs, features, embedding",
+    1,
+    options,
+    run};

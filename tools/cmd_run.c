@@ -53,7 +53,8 @@ static int read_inputs(cli *c, run_data *r)
         const int n = cli_samples(spec, &r->in[k], &s);
         if (n < 0) return CLI_FAILED;
         if (r->n && n != r->n)
-            return cli_fail("--input %s: it has %d samples but another input has %d", spec, n, r->n);
+            return cli_fail("--input %s: it has %d samples but another input has %d", spec, n,
+                            r->n);
         r->n = n;
         r->in_size[k] = interp_shape_size(&s);
     }
@@ -206,5 +207,5 @@ static int run(cli *c)
     return code;
 }
 
-const cli_command cmd_run = {"run",  "MODEL.onnx --input [NAME=]X ... -o DIR", "runs a model on arrays", 1,
-                             options, run};
+const cli_command cmd_run = {
+    "run", "MODEL.onnx --input [NAME=]X ... -o DIR", "runs a model on arrays", 1, options, run};

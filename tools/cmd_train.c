@@ -23,7 +23,8 @@ static const cli_option options[] = {
     {"--clip", "X", "largest norm of the gradient (none)"},
     {"--label-smoothing", "X", "share of the label spread over all classes (0)"},
     {"--loss", "NAME", "cross_entropy (default), mse, bce"},
-    {"--augment", "WHAT", "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},
+    {"--augment", "WHAT",
+     "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},
     {"--freeze", "LAYER@STEP", "parameters named LAYER... stop learning at STEP; may be repeated"},
     {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"},
     {"--validation", "X", "share of the training data set aside for validation (0.1)"},
@@ -63,7 +64,8 @@ static int parse_augment(const char *text, const interp_dataset *data, arch_kind
     *used = false;
     if (!text || !strcmp(text, "auto")) { /* gentle moves; without convolutions, for few pictures */
         const bool few = data->n < FEW_SAMPLES;
-        if (data->shape.rank != 3 || kind == ARCH_LINEAR || (kind == ARCH_MLP && !few)) return CLI_DONE;
+        if (data->shape.rank != 3 || kind == ARCH_LINEAR || (kind == ARCH_MLP && !few))
+            return CLI_DONE;
         a->shift = (float)data->shape.dim[1] / (kind == ARCH_MLP ? 24 : 16);
         a->rotate_deg = kind == ARCH_MLP ? 6 : 8;
         *used = true;
@@ -100,7 +102,8 @@ static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64],
         for (int i = 0; (text = cli_get_nth(c, option, i)) != NULL; i++) {
             const char *mark = strrchr(text, kind ? '=' : '@');
             double v;
-            if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) || v <= 0)
+            if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) ||
+                v <= 0)
                 return cli_usage("%s %s: give %s", option, text,
                                  kind ? "LAYER=RATE" : "LAYER@STEP, steps from 1");
             if (*n == most) return cli_usage("more than %d rules for layers", most);
@@ -160,8 +163,8 @@ static int parse_milestones(const cli *c, interp_train_desc *d)
 }
 
 /* Everything but the augmentation and the rules. */
-static int parse_settings(const cli *c, const interp_dataset *data, const char *arch, arch_kind kind,
-                          interp_train_desc *d)
+static int parse_settings(const cli *c, const interp_dataset *data, const char *arch,
+                          arch_kind kind, interp_train_desc *d)
 {
     static const char *const schedules[] = {"constant", "step", "cosine", "linear"};
     static const char *const losses[] = {"cross_entropy", "mse", "bce"};
@@ -236,12 +239,13 @@ static int write_history(cli *c, const char *folder, const interp_epoch *h, int 
     if (code) return code;
     float *y = (float *)interp_alloc(c->ctx, 5 * (size_t)n * sizeof *y);
     if (!y) return cli_fail_ctx(c);
-    static const char *const names[] = {"training loss", "validation loss", "training accuracy (right)",
-                                        "validation accuracy (right)"};
+    static const char *const names[] = {"training loss", "validation loss",
+                                        "training accuracy (right)", "validation accuracy (right)"};
     interp_series series[4];
     memset(series, 0, sizeof series);
     for (int i = 0; i < n; i++) {
-        const double row[] = {h[i].train_loss, h[i].val_loss, h[i].train_accuracy, h[i].val_accuracy};
+        const double row[] = {h[i].train_loss, h[i].val_loss, h[i].train_accuracy,
+                              h[i].val_accuracy};
         for (int k = 0; k < 4; k++) y[k * n + i] = (float)row[k];
         y[4 * n + i] = (float)h[i].epoch;
     }
@@ -262,8 +266,8 @@ static int write_history(cli *c, const char *folder, const interp_epoch *h, int 
     return cli_write_image(c, &image, cli_path(path, folder, "history.png"));
 }
 
-int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted, const char *folder,
-                    double *accuracy)
+int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted,
+                    const char *folder, double *accuracy)
 {
     char path[1024];
     interp_confusion m;
@@ -298,10 +302,10 @@ static int write_tensorboard(cli *c, const char *folder, const interp_epoch *h, 
         return cli_fail_ctx(c);
     interp_status status = INTERP_OK;
     for (int i = 0; i < n && !status; i++) {
-        static const char *const tags[] = {"Loss/train", "Loss/eval", "Accuracy/train", "Accuracy/eval",
-                                           "learning_rate"};
-        const double row[] = {h[i].train_loss, h[i].val_loss, h[i].train_accuracy, h[i].val_accuracy,
-                              h[i].learning_rate};
+        static const char *const tags[] = {"Loss/train", "Loss/eval", "Accuracy/train",
+                                           "Accuracy/eval", "learning_rate"};
+        const double row[] = {h[i].train_loss, h[i].val_loss, h[i].train_accuracy,
+                              h[i].val_accuracy, h[i].learning_rate};
         for (int k = 0; k < 5 && !status; k++)
             if (!isnan(row[k]))
                 status = interp_tensorboard_scalar(tb, tags[k], h[i].epoch, (float)row[k]);
@@ -311,14 +315,16 @@ static int write_tensorboard(cli *c, const char *folder, const interp_epoch *h, 
 }
 
 /* Everything that is left of a run. */
-static int write_run(cli *c, const char *folder, run_state *s, const interp_epoch *history, int epochs,
-                     const interp_dataset *test, const int32_t *predicted)
+static int write_run(cli *c, const char *folder, run_state *s, const interp_epoch *history,
+                     int epochs, const interp_dataset *test, const int32_t *predicted)
 {
     char path[1024];
     int code = cli_make_folder(folder);
-    if (!code && interp_onnx_save(s->net, cli_path(path, folder, "model.onnx"))) code = cli_fail_ctx(c);
+    if (!code && interp_onnx_save(s->net, cli_path(path, folder, "model.onnx")))
+        code = cli_fail_ctx(c);
     if (!code && s->best)
-        code = cli_write_text(cli_path(path, folder, "best.onnx"), (const char *)s->best, s->best_bytes);
+        code = cli_write_text(cli_path(path, folder, "best.onnx"), (const char *)s->best,
+                              s->best_bytes);
     if (!code) code = write_history(c, folder, history, epochs);
     if (!code && test->y) code = write_confusion(c, test, predicted, folder, NULL);
     if (!code) code = cli_make_folder(cli_path(path, folder, "tensorboard"));
@@ -333,7 +339,8 @@ static int train_and_write(cli *c, const char *folder, run_state *s, interp_trai
     interp_train_result result;
     interp_evaluation on_test, on_train;
     char checkpoint[1024];
-    interp_epoch *history = (interp_epoch *)interp_alloc(c->ctx, (size_t)d->epochs * sizeof *history);
+    interp_epoch *history =
+        (interp_epoch *)interp_alloc(c->ctx, (size_t)d->epochs * sizeof *history);
     int32_t *predicted = (int32_t *)interp_alloc(c->ctx, (size_t)test->n * sizeof *predicted);
     if (!history || !predicted) return cli_fail_ctx(c);
     memset(&on_test, 0, sizeof on_test);
@@ -383,10 +390,10 @@ int train_run(cli *c, const char *folder, train_outcome *outcome)
     int code = cli_data(c, cli_get(c, "--data"), &all, &test);
     if (!code) code = cli_float(c, "--validation", 0, 0.9, &share);
     if (code) return code;
-    const arch_kind kind = cli_has(c, "--model")        ? ARCH_CONVOLUTIONAL
-                           : !strcmp(arch, "linear")    ? ARCH_LINEAR
-                           : !strncmp(arch, "mlp:", 4)  ? ARCH_MLP
-                                                        : ARCH_CONVOLUTIONAL;
+    const arch_kind kind = cli_has(c, "--model")       ? ARCH_CONVOLUTIONAL
+                           : !strcmp(arch, "linear")   ? ARCH_LINEAR
+                           : !strncmp(arch, "mlp:", 4) ? ARCH_MLP
+                                                       : ARCH_CONVOLUTIONAL;
     code = parse_settings(c, &all, arch, kind, &d);
     if (!code) code = parse_augment(cli_get(c, "--augment"), &all, kind, &augment, &augmented);
     if (!code) code = parse_rules(c, rules, names, most_rules, &d.n_rules);
@@ -408,8 +415,9 @@ int train_run(cli *c, const char *folder, train_outcome *outcome)
         train = all;
     }
     const interp_net_info info = interp_net_describe(s.net);
-    cli_say(c, "%s: %d samples to train on, %d to validate, %d to test; %s with %zu parameters; %s, "
-               "%d thread%s",
+    cli_say(c,
+            "%s: %d samples to train on, %d to validate, %d to test; %s with %zu parameters; %s, "
+            "%d thread%s",
             cli_get(c, "--data"), train.n, d.validation ? validation.n : 0, test.n,
             cli_has(c, "--model") ? cli_get(c, "--model") : arch, info.n_parameters,
             interp_isa(c->ctx), interp_threads(c->ctx), interp_threads(c->ctx) > 1 ? "s" : "");
@@ -428,9 +436,10 @@ static int run(cli *c)
             o.epochs, o.seconds, folder);
     if (!c->json) return CLI_DONE;
     cli_text t = {NULL, 0, 0, false};
-    const double figures[] = {o.train_accuracy, o.val_accuracy, o.test_accuracy, o.test_loss, o.seconds};
-    static const char *const keys[] = {"train_accuracy", "val_accuracy", "test_accuracy", "test_loss",
-                                       "seconds"};
+    const double figures[] = {o.train_accuracy, o.val_accuracy, o.test_accuracy, o.test_loss,
+                              o.seconds};
+    static const char *const keys[] = {"train_accuracy", "val_accuracy", "test_accuracy",
+                                       "test_loss", "seconds"};
     cli_add(&t, "{");
     for (int i = 0; i < 5; i++) {
         cli_add(&t, "%s\"%s\":", i ? "," : "", keys[i]);

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-
 static const cli_command *const commands[] = {&cmd_demo, &cmd_train,     &cmd_info,
                                               &cmd_run,  &cmd_attribute, &cmd_inspect};
 
@@ -27,7 +26,8 @@ static const cli_command *find(const char *name)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+        !strcmp(argv[1], "help")) {
         const cli_command *about = argc > 2 ? find(argv[2]) : NULL;
         if (argc > 2 && !about) return cli_usage("%s: there is no such command", argv[2]);
         if (about) cli_help(about);

@@ -43,19 +43,19 @@ typedef enum interp_quadrature {
 typedef struct interp_attribute_desc {
     interp_method method;      /* 0: saliency */
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
-    const int32_t *targets;    /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;     /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;           /* 0: 1, for all samples; else n, one for each */
-    int n_steps;               /* 0: 50; points of the path of integrated gradients */
+    int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
+    const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
+    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
+    int n_baselines;        /* 0: 1, for all samples; else n, one for each */
+    int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
-    bool no_multiply;          /* false: integrated gradients times (x - x0); true: the gradient */
-    bool keep_sign;            /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;             /* 0: 25; noisy copies of the smooth methods */
-    float noise_sd;            /* 0: 0.15 times the range of the sample; sd of the noise */
-    const float *noise;        /* NULL: drawn; [n, n_samples, input] to be added instead */
-    uint64_t seed;             /* 0: seed 0; of the noise */
-    int batch;                 /* 0: 32, or fewer under a memory limit; passes run at once */
+    bool no_multiply;   /* false: integrated gradients times (x - x0); true: the gradient */
+    bool keep_sign;     /* false: saliency is absolute; true: the gradient itself */
+    int n_samples;      /* 0: 25; noisy copies of the smooth methods */
+    float noise_sd;     /* 0: 0.15 times the range of the sample; sd of the noise */
+    const float *noise; /* NULL: drawn; [n, n_samples, input] to be added instead */
+    uint64_t seed;      /* 0: seed 0; of the noise */
+    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */

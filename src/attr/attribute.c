@@ -43,7 +43,8 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
                                                 double *at, double *weight)
 {
     if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule", n);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
+                        n);
     if (rule == INTERP_GAUSS_LEGENDRE) {
         itp_gauss_legendre(n, at, weight);
         return INTERP_OK;
@@ -132,9 +133,10 @@ ITP_FN interp_status itp_attr_forward(itp_attr *a)
     ITP_TRY(interp_forward(a->w, &in));
     const float *y = interp_workspace_target(a->w);
     if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the network's output is NaN or infinite: look for such numbers "
-                        "in its weights");
+        return itp_fail(
+            a->ctx, INTERP_NOT_FINITE,
+            "attribution: the network's output is NaN or infinite: look for such numbers "
+            "in its weights");
     return INTERP_OK;
 }
 
@@ -256,7 +258,8 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
     a->n = n;
     if (desc) a->d = *desc;
     interp_attribute_desc *d = &a->d;
-    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED) d->target_kind = INTERP_TARGET_CLASS;
+    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
+        d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_samples) d->n_samples = 25;
     if (!d->n_baselines) d->n_baselines = 1;
@@ -264,13 +267,15 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
                 : itp_attr_smooth(a)                     ? d->n_samples
                                                          : 1;
     if (net->n_inputs != 1)
-        return itp_fail(a->ctx, INTERP_UNSUPPORTED, "attribution: network \"%s\" has %d inputs, not one",
-                        net->name, net->n_inputs);
+        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
+                        "attribution: network \"%s\" has %d inputs, not one", net->name,
+                        net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || a->points < 1 || d->batch < 0 ||
         !(d->noise_sd >= 0) || (int64_t)n * a->points > INT_MAX)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies",
-                        n, d->n_steps, d->n_samples);
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies", n,
+            d->n_steps, d->n_samples);
     if (d->n_baselines != 1 && d->n_baselines != n)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
@@ -298,16 +303,18 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: the labels to explain were not given: set targets");
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: the labels to explain were not given: set targets");
     for (int i = 0; i < a->n; i++) {
         int t = -1;
         if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;
         if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
         if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
             (t < 0 || t >= a->outputs))
-            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                            "attribution: target %d of sample %d, but the network has outputs 0 to %d", t,
-                            i, a->outputs - 1);
+            return itp_fail(
+                a->ctx, INTERP_BAD_ARGUMENT,
+                "attribution: target %d of sample %d, but the network has outputs 0 to %d", t, i,
+                a->outputs - 1);
         a->report[i].target = t;
     }
     return INTERP_OK;
@@ -403,7 +410,8 @@ ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, b
             for (int t = -radius; t <= radius; t++) {
                 const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
                 const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
-                sum += (double)weights[t < 0 ? -t : t] * (double)from[(size_t)sy * (size_t)width + (size_t)sx];
+                sum += (double)weights[t < 0 ? -t : t] *
+                       (double)from[(size_t)sy * (size_t)width + (size_t)sx];
             }
             to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
         }

@@ -8,10 +8,10 @@ typedef struct itp_canonical {
     size_t size;
     interp_shape shape;
     interp_workspace *w;
-    float *x, *shown;    /* [batch, size]: the inputs, and as shifted for this step */
+    float *x, *shown;             /* [batch, size]: the inputs, and as shifted for this step */
     float *grad, *first, *second; /* [batch, size] */
-    float *seed;         /* [batch, classes] */
-    int32_t *labels;     /* [batch] */
+    float *seed;                  /* [batch, classes] */
+    int32_t *labels;              /* [batch] */
 } itp_canonical;
 
 ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
@@ -24,8 +24,8 @@ ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
 }
 
 /* Copies every image moved by (dy, dx), edges repeated; adds back the other way round. */
-ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float *to, int dy, int dx,
-                                bool back)
+ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float *to, int dy,
+                                int dx, bool back)
 {
     const int channels = c->shape.dim[0], h = c->shape.dim[1], w = c->shape.dim[2];
     const size_t planes = (size_t)c->batch * (size_t)channels, area = (size_t)h * (size_t)w;
@@ -33,7 +33,8 @@ ITP_FN void itp_canonical_shift(const itp_canonical *c, const float *from, float
     for (size_t p = 0; p < planes; p++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
-                const int sy = itp_min(itp_max(y + dy, 0), h - 1), sx = itp_min(itp_max(x + dx, 0), w - 1);
+                const int sy = itp_min(itp_max(y + dy, 0), h - 1),
+                          sx = itp_min(itp_max(x + dx, 0), w - 1);
                 const size_t a = p * area + (size_t)y * (size_t)w + (size_t)x;
                 const size_t b = p * area + (size_t)sy * (size_t)w + (size_t)sx;
                 if (back) to[b] += from[a];
@@ -96,8 +97,9 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     ITP_TRY(interp_backward(c->w, c->seed));
     const float *g = interp_workspace_input_grad(c->w, 0);
     if (!itp_is_finite(g, n))
-        return itp_fail(c->ctx, INTERP_NOT_FINITE,
-                        "canonical: a gradient is NaN or infinite: look for such numbers in the weights");
+        return itp_fail(
+            c->ctx, INTERP_NOT_FINITE,
+            "canonical: a gradient is NaN or infinite: look for such numbers in the weights");
     if (image) itp_canonical_shift(c, g, c->grad, dy, dx, true);
     else memcpy(c->grad, g, n * sizeof *g);
     itp_canonical_smooth(c);

@@ -109,10 +109,10 @@ typedef struct interp_desc {
     int threads;                /* 0: all cores; 1: none besides the caller */
     const char *isa;            /* NULL: INTERP_ISA of the environment, else the best the CPU has */
     interp_allocator allocator; /* zero: malloc and free */
-    void *buffer;               /* NULL: none; else all memory comes from here, malloc is not called */
-    size_t buffer_bytes;        /* 0: none; size of `buffer` */
-    size_t memory_limit;        /* 0: none; bytes the context may hold at any time */
-    int (*progress)(const interp_progress *p, void *user);       /* NULL: none; non-zero cancels */
+    void *buffer;        /* NULL: none; else all memory comes from here, malloc is not called */
+    size_t buffer_bytes; /* 0: none; size of `buffer` */
+    size_t memory_limit; /* 0: none; bytes the context may hold at any time */
+    int (*progress)(const interp_progress *p, void *user); /* NULL: none; non-zero cancels */
     void (*log)(interp_status level, const char *text, void *user); /* NULL: none; warnings */
     void (*parallel_for)(void (*fn)(void *arg, int slot), int slots, void *arg,
                          void *user); /* NULL: own pool; else must run fn for slots 0..slots-1 */

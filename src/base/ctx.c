@@ -27,7 +27,7 @@ struct interp_ctx {
     itp_hole *holes; /* user buffer only */
     const itp_kernels *k;
     itp_pool *pool;
-    int slots; /* how many of a parallel job's slots run at once */
+    int slots;      /* how many of a parallel job's slots run at once */
     float *scratch; /* see itp_ctx_scratch */
     size_t scratch_floats;
     interp_status status;
@@ -190,10 +190,10 @@ ITP_FN interp_status itp_no_memory(interp_ctx *ctx, size_t bytes)
 {
     if (ctx->memory.limit)
         return itp_fail(ctx, INTERP_NO_MEMORY,
-                        "%zu bytes are needed on top of the %zu in use, but the limit is %zu", bytes,
-                        ctx->memory.used, ctx->memory.limit);
-    return itp_fail(ctx, INTERP_NO_MEMORY, "%zu bytes could not be allocated (%zu are in use)", bytes,
-                    ctx->memory.used);
+                        "%zu bytes are needed on top of the %zu in use, but the limit is %zu",
+                        bytes, ctx->memory.used, ctx->memory.limit);
+    return itp_fail(ctx, INTERP_NO_MEMORY, "%zu bytes could not be allocated (%zu are in use)",
+                    bytes, ctx->memory.used);
 }
 
 INTERP_API void *interp_alloc(interp_ctx *ctx, size_t bytes)

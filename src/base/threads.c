@@ -79,8 +79,8 @@ ITP_FN void itp_pool_work(itp_pool *pool, int slot)
         const itp_task_fn fn = ITP_ATOMIC_LOAD(&pool->fn);
         void *arg = ITP_ATOMIC_LOAD(&pool->arg);
         if (task == ITP_TICKET_CLOSED || task >= (uint32_t)ITP_ATOMIC_LOAD(&pool->n)) return;
-        if (!__atomic_compare_exchange_n(&pool->ticket, &ticket, ticket + 1, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE))
+        if (!__atomic_compare_exchange_n(&pool->ticket, &ticket, ticket + 1, false,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             continue;
         fn(arg, (int)task, slot);
         ITP_ATOMIC_ADD(&pool->done, 1);

@@ -533,7 +533,7 @@ ITP_FN void itp_st_put_header(itp_buf *b, const interp_named_arrays *arrays,
         at = end;
     }
     itp_buf_byte(b, '}');
-    while (b->n % 8) itp_buf_byte(b, ' ');
+    while (!b->status && b->n % 8) itp_buf_byte(b, ' ');
 }
 
 INTERP_API interp_status interp_safetensors_write(interp_ctx *ctx, const char *path,

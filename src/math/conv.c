@@ -56,9 +56,9 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     const size_t out = itp_conv_out(c);
     float *y = j->y + (size_t)task * out;
     itp_fill(y, out, j->bias ? j->bias[o] : 0);
-    j->kernels->plane_conv(&c->plane,
-                           j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-                           j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
+    j->kernels->plane_conv(
+        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
+        j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -72,9 +72,10 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     float *dx = j->dx + (size_t)task * in;
     if (j->beta == 0) memset(dx, 0, in * sizeof *dx);
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(
-            &c->plane, j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
-            j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
+        j->kernels->plane_conv_data(&c->plane,
+                                    j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
+                                                itp_conv_out(c),
+                                    j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
@@ -153,8 +154,8 @@ ITP_FN itp_patch itp_patch_backward(const itp_conv *c, const float *dy)
    weights is too small to be shared among threads. A function of the shape alone. */
 ITP_FN int itp_conv_parts(const itp_conv *c)
 {
-    const double weights = (double)(c->out_channels / c->groups) * (c->in_channels / c->groups) *
-                           itp_conv_taps(c);
+    const double weights =
+        (double)(c->out_channels / c->groups) * (c->in_channels / c->groups) * itp_conv_taps(c);
     return weights > 32768 || itp_conv_work(c) < 1e6 ? 1 : itp_min(c->batch, ITP_SPLIT_PARTS);
 }
 
@@ -181,8 +182,8 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         const int parts = itp_conv_parts(c);
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(ctx, m, in * taps, out_pixels));
         if (parts > 1)
-            need.shared = itp_max_size(need.shared, (size_t)parts * (size_t)m * (size_t)in *
-                                                        (size_t)taps);
+            need.shared =
+                itp_max_size(need.shared, (size_t)parts * (size_t)m * (size_t)in * (size_t)taps);
     }
     return need;
 }
@@ -327,16 +328,16 @@ ITP_FN void itp_conv_bias_task(void *arg, int o, int slot)
     const size_t pixels = itp_conv_out(j->c);
     double sum = 0;
     for (int b = 0; b < j->c->batch; b++)
-        sum += j->kernels->sum(pixels, j->dy + ((size_t)b * (size_t)j->c->out_channels + (size_t)o) *
-                                                   pixels);
+        sum += j->kernels->sum(
+            pixels, j->dy + ((size_t)b * (size_t)j->c->out_channels + (size_t)o) * pixels);
     j->db[o] = (float)sum + (j->beta == 0 ? 0 : j->db[o]);
 }
 
-ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, float beta, float *db)
+ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, float beta,
+                          float *db)
 {
     itp_bias_job j;
     j.kernels = ctx->k, j.c = c, j.dy = dy, j.db = db, j.beta = beta;
-    itp_parallel(ctx, c->out_channels,
-                 (double)c->batch * c->out_channels * (double)itp_conv_out(c), itp_conv_bias_task,
-                 &j);
+    itp_parallel(ctx, c->out_channels, (double)c->batch * c->out_channels * (double)itp_conv_out(c),
+                 itp_conv_bias_task, &j);
 }

@@ -122,8 +122,8 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
                                       int ldb, float beta, float *c, int ldc)
 {
     if (m < 0 || n < 0 || k < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "sgemm: a size is negative: m %d, n %d, k %d", m, n,
-                        k);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "sgemm: a size is negative: m %d, n %d, k %d", m,
+                        n, k);
     if (lda < itp_max(1, trans_a ? m : k) || ldb < itp_max(1, trans_b ? k : n) ||
         ldc < itp_max(1, n))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,

@@ -172,7 +172,8 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
     const int k = desc && desc->n_components ? desc->n_components : 2;
     if (n < 2 || d < 1 || k < 1 || k > d)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "pca: %d components of %d samples with %d columns cannot be found", k, n, d);
+                        "pca: %d components of %d samples with %d columns cannot be found", k, n,
+                        d);
     if (!itp_is_finite(x, (size_t)n * (size_t)d))
         return itp_fail(ctx, INTERP_NOT_FINITE, "pca: the samples hold NaN or infinite numbers");
     itp_pca p;
@@ -204,7 +205,8 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
         for (int i = 1; i < d; i++) { /* by falling eigenvalue */
             const int t = p.order[i];
             int j = i;
-            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--) p.order[j] = p.order[j - 1];
+            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--)
+                p.order[j] = p.order[j - 1];
             p.order[j] = t;
         }
         itp_pca_scores(&p, n, d, k, desc && desc->whiten, scores, components, explained);

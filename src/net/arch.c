@@ -1,8 +1,8 @@
 /* ---- net/arch.c: networks by name ----------------------------------------------------------------- */
 
 /* A convolution in one line. pad -1: same. */
-ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channels, int kernel, int stride,
-                                int pad, int groups, bool bias)
+ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channels, int kernel,
+                                   int stride, int pad, int groups, bool bias)
 {
     interp_conv2d_desc d;
     memset(&d, 0, sizeof d);
@@ -16,8 +16,8 @@ ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channel
     return interp_conv2d(net, x, &d);
 }
 
-ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel, int stride,
-                              int pad)
+ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel,
+                                   int stride, int pad)
 {
     interp_pool2d_desc d;
     memset(&d, 0, sizeof d);
@@ -47,7 +47,8 @@ ITP_FN interp_tensor itp_arch_linear(interp_net *net, interp_tensor x, int n_cla
 }
 
 /* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes, const char *widths)
+ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes,
+                                  const char *widths)
 {
     enum { most = 32 };
     int width[most], n = 0;
@@ -67,10 +68,11 @@ ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classe
     x = interp_flatten(net, x);
     const int in = x ? itp_tensor_shape(net, x)->dim[1] : 0;
     if (n < 2 || width[0] != in || width[n - 1] != n_classes) {
-        itp_net_fail(net, INTERP_BAD_ARGUMENT,
-                     "mlp:%.60s: the data has %d inputs and %d classes, so the widths must begin with "
-                     "%d and end with %d",
-                     widths, in, n_classes, in, n_classes);
+        itp_net_fail(
+            net, INTERP_BAD_ARGUMENT,
+            "mlp:%.60s: the data has %d inputs and %d classes, so the widths must begin with "
+            "%d and end with %d",
+            widths, in, n_classes, in, n_classes);
         return 0;
     }
     for (int i = 1; i + 1 < n; i++) x = interp_relu(net, interp_dense(net, x, width[i], NULL));
@@ -85,7 +87,8 @@ ITP_FN interp_tensor itp_arch_cnn(interp_net *net, interp_tensor x, int n_classe
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, false));
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, false));
         const interp_shape *s = x ? itp_tensor_shape(net, x) : NULL;
-        if (s && s->dim[2] > 3 && s->dim[3] > 3) x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+        if (s && s->dim[2] > 3 && s->dim[3] > 3)
+            x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
     }
     x = interp_dropout(net, interp_flatten(net, x), 0.25f);
     return itp_last_dense(net, x, n_classes);
@@ -125,7 +128,8 @@ ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_c
     for (int stage = 0; stage < 3; stage++)
         for (int block = 0; block < 3; block++) {
             const int channels = 16 << stage, stride = stage && !block ? 2 : 1;
-            interp_tensor y = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
+            interp_tensor y =
+                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, -1, 1, true), NULL);
             if (stride > 1) x = itp_arch_conv(net, x, channels, 1, stride, -1, 1, true);
             x = interp_relu(net, interp_add(net, x, y));
@@ -154,10 +158,12 @@ ITP_FN interp_tensor itp_arch_resnet18(interp_net *net, interp_tensor x, int n_c
     for (int stage = 0; stage < 4; stage++)
         for (int block = 0; block < 2; block++) {
             const int channels = 64 << stage, stride = stage && !block ? 2 : 1;
-            interp_tensor y = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, 1, 1, false));
+            interp_tensor y =
+                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, 1, 1, false));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, 1, 1, false), NULL);
             if (stride > 1)
-                x = interp_batch_norm(net, itp_arch_conv(net, x, channels, 1, stride, 0, 1, false), NULL);
+                x = interp_batch_norm(net, itp_arch_conv(net, x, channels, 1, stride, 0, 1, false),
+                                      NULL);
             x = interp_relu(net, interp_add(net, y, x));
         }
     x = interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
@@ -192,7 +198,8 @@ ITP_FN interp_tensor itp_mobile_block(interp_net *net, interp_tensor x, const it
     interp_tensor y = x;
     if (s->expand > 1)
         y = interp_activate(
-            net, interp_batch_norm(net, itp_arch_conv(net, y, wide, 1, 1, 0, 1, false), NULL), f, 0);
+            net, interp_batch_norm(net, itp_arch_conv(net, y, wide, 1, 1, 0, 1, false), NULL), f,
+            0);
     y = itp_arch_conv(net, y, wide, s->kernel, stride, s->kernel / 2, wide, false);
     y = interp_activate(net, interp_batch_norm(net, y, NULL), f, 0);
     if (efficient) {
@@ -228,8 +235,8 @@ ITP_FN interp_tensor itp_arch_mobile(interp_net *net, interp_tensor x, int n_cla
 /* Sandler et al. 2018. */
 ITP_FN interp_tensor itp_arch_mobilenet(interp_net *net, interp_tensor x, int n_classes)
 {
-    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3},  {6, 32, 3, 2, 3},
-                                              {6, 64, 4, 2, 3}, {6, 96, 3, 1, 3},  {6, 160, 3, 2, 3},
+    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3}, {6, 32, 3, 2, 3},
+                                              {6, 64, 4, 2, 3}, {6, 96, 3, 1, 3}, {6, 160, 3, 2, 3},
                                               {6, 320, 1, 1, 3}};
     return itp_arch_mobile(net, x, n_classes, stages, 7, false);
 }
@@ -237,9 +244,9 @@ ITP_FN interp_tensor itp_arch_mobilenet(interp_net *net, interp_tensor x, int n_
 /* Tan and Le 2019. */
 ITP_FN interp_tensor itp_arch_efficientnet(interp_net *net, interp_tensor x, int n_classes)
 {
-    static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3},  {6, 40, 2, 2, 5},
-                                              {6, 80, 3, 2, 3}, {6, 112, 3, 1, 5}, {6, 192, 4, 2, 5},
-                                              {6, 320, 1, 1, 3}};
+    static const itp_mobile_stage stages[] = {
+        {1, 16, 1, 1, 3},  {6, 24, 2, 2, 3},  {6, 40, 2, 2, 5}, {6, 80, 3, 2, 3},
+        {6, 112, 3, 1, 5}, {6, 192, 4, 2, 5}, {6, 320, 1, 1, 3}};
     return itp_arch_mobile(net, x, n_classes, stages, 7, true);
 }
 
@@ -251,12 +258,15 @@ typedef struct itp_arch {
 
 ITP_FN const itp_arch *itp_arch_find(const char *name)
 {
-    static const itp_arch rows[] = {
-        {"linear", itp_arch_linear, false},     {"cnn", itp_arch_cnn, true},
-        {"lenet", itp_arch_lenet, true},        {"allcnn", itp_arch_allcnn, true},
-        {"resnet20", itp_arch_resnet20, true},  {"resnet18", itp_arch_resnet18, true},
-        {"vgg-half", itp_arch_vgg_half, true},  {"mobilenet-v2", itp_arch_mobilenet, true},
-        {"efficientnet-b0", itp_arch_efficientnet, true}};
+    static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
+                                    {"cnn", itp_arch_cnn, true},
+                                    {"lenet", itp_arch_lenet, true},
+                                    {"allcnn", itp_arch_allcnn, true},
+                                    {"resnet20", itp_arch_resnet20, true},
+                                    {"resnet18", itp_arch_resnet18, true},
+                                    {"vgg-half", itp_arch_vgg_half, true},
+                                    {"mobilenet-v2", itp_arch_mobilenet, true},
+                                    {"efficientnet-b0", itp_arch_efficientnet, true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].name, name)) return &rows[i];
     return NULL;
@@ -269,10 +279,11 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     const bool mlp = !strncmp(arch, "mlp:", 4);
     const itp_arch *row = itp_arch_find(arch);
     if (!mlp && !row)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
-                        "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
-                        arch);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
+            "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
+            arch);
     if (n_classes < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a network for %d classes", n_classes);
     if (row && row->image && sample->rank != 3) {

@@ -55,7 +55,7 @@ struct interp_net {
     size_t n_flat;
     int fixed_batch;
     bool built;
-    interp_status status; /* first error made while building */
+    interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
 
@@ -81,18 +81,18 @@ typedef struct itp_op {
     const char *name; /* as ONNX has it */
     interp_status (*shape)(itp_infer *s);
     void (*forward)(interp_workspace *w, int node);
-    void (*backward)(interp_workspace *w, int node);      /* NULL: no gradient */
-    itp_need (*need)(const interp_workspace *w, int node); /* NULL: none */
+    void (*backward)(interp_workspace *w, int node);             /* NULL: no gradient */
+    itp_need (*need)(const interp_workspace *w, int node);       /* NULL: none */
     double (*macs)(const interp_net *net, const itp_node *node); /* NULL: 0; for a batch of one */
-    int kind;                          /* itp_unary or itp_binary of the elementwise rows */
-    unsigned flags;                    /* ITP_NEEDS_X and so on */
+    int kind;       /* itp_unary or itp_binary of the elementwise rows */
+    unsigned flags; /* ITP_NEEDS_X and so on */
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,  /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,  /* backward reads the output */
-    ITP_IN_PLACE = 4, /* output may overwrite the first input */
-    ITP_ALIAS = 8,    /* output is the first input under another shape */
+    ITP_NEEDS_X = 1,       /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,       /* backward reads the output */
+    ITP_IN_PLACE = 4,      /* output may overwrite the first input */
+    ITP_ALIAS = 8,         /* output is the first input under another shape */
     ITP_ALIAS_IN_EVAL = 16 /* an alias too, outside of training */
 };
 
@@ -100,14 +100,14 @@ struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
     interp_workspace_desc desc;
-    int target, kept;      /* values; kept -1: none */
-    interp_shape *shape;   /* [n_values] */
-    const float **data;    /* [n_values] */
-    float **grad;          /* [n_values]; NULL where not asked for */
-    float **save;          /* [n_nodes] */
-    bool *needs_grad;      /* [n_values] */
-    bool *unwritten;       /* [n_values]: a gradient that no backward step writes: zero */
-    bool *runs, *runs_back; /* [n_nodes] */
+    int target, kept;             /* values; kept -1: none */
+    interp_shape *shape;          /* [n_values] */
+    const float **data;           /* [n_values] */
+    float **grad;                 /* [n_values]; NULL where not asked for */
+    float **save;                 /* [n_nodes] */
+    bool *needs_grad;             /* [n_values] */
+    bool *unwritten;              /* [n_values]: a gradient that no backward step writes: zero */
+    bool *runs, *runs_back;       /* [n_nodes] */
     bool (*adds)[ITP_MAX_INPUTS]; /* [n_nodes]: this input's gradient was written by a later node */
     float *param_grad;
     char *block; /* activations, gradients, scratch */
@@ -232,7 +232,8 @@ INTERP_API void interp_net_free(interp_net *net)
 }
 
 /* Adds a value; -1 with the net's error set when memory ran out. */
-ITP_FN int itp_add_value(interp_net *net, const char *name, itp_kind kind, const interp_shape *shape)
+ITP_FN int itp_add_value(interp_net *net, const char *name, itp_kind kind,
+                         const interp_shape *shape)
 {
     if (itp_grow(net->ctx, &net->values, net->n_values, &net->values_capacity,
                  sizeof *net->values)) {

@@ -49,7 +49,8 @@ ITP_FN int itp_add_param(interp_net *net, const char *layer, const char *what, i
         return -1;
     }
     if (shape->rank < 0 || shape->rank > INTERP_MAX_RANK) {
-        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name, shape->rank);
+        itp_net_fail(net, INTERP_BAD_SHAPE, "\"%s\": %d dimensions are not supported", name,
+                     shape->rank);
         return -1;
     }
     const size_t n = interp_shape_size(shape);
@@ -163,8 +164,9 @@ INTERP_API interp_tensor interp_conv2d(interp_net *net, interp_tensor x,
     const interp_shape bs = itp_shape_of(1, channels, 1, 1, 1);
     const size_t taps = itp_mul_size((size_t)a.kernel[0], (size_t)a.kernel[1]);
     int in[3] = {x - 1, -1, -1};
-    in[1] = itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
-                          itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
+    in[1] =
+        itp_add_param(net, name, "weight", ITP_PARAM, &ws, d.init,
+                      itp_fan(taps, in_channels / a.groups), itp_fan(taps, channels / a.groups), 0);
     if (in[1] >= 0 && !d.no_bias)
         in[2] = itp_add_param(net, name, "bias", ITP_PARAM, &bs, INTERP_INIT_DEFAULT, 0, 0, 0);
     return itp_add_named(net, ITP_OP_CONV, name, "conv", d.no_bias ? 2 : 3, in, &a);
@@ -352,7 +354,8 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
     char own[64];
     itp_auto_name(net, "param", own);
     return itp_add_param(net, name ? name : own, NULL, ITP_PARAM, shape, init, itp_max(1, fan_in),
-                         itp_max(1, fan_out), 0) + 1;
+                         itp_max(1, fan_out), 0) +
+           1;
 }
 
 INTERP_API interp_tensor interp_concat(interp_net *net, int n, const interp_tensor *x, int axis)
@@ -398,7 +401,8 @@ INTERP_API interp_tensor interp_dropout(interp_net *net, interp_tensor x, float 
     memset(&a, 0, sizeof a);
     a.alpha = p;
     if (net && !(p >= 0 && p < 1))
-        itp_net_fail(net, INTERP_BAD_ARGUMENT, "dropout: probability %g is not in [0, 1)", (double)p);
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "dropout: probability %g is not in [0, 1)",
+                     (double)p);
     return itp_plain(net, ITP_OP_DROPOUT, "dropout", 1, &x, &a);
 }
 
@@ -423,8 +427,8 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     const interp_shape s = *itp_tensor_shape(net, x);
     if (s.rank != 3 || heads < 1 || s.dim[2] % heads) {
         char text[96];
-        itp_net_fail(net, INTERP_BAD_SHAPE, "self-attention: %d heads do not divide input %s", heads,
-                     itp_shape_text(&s, text, sizeof text));
+        itp_net_fail(net, INTERP_BAD_SHAPE, "self-attention: %d heads do not divide input %s",
+                     heads, itp_shape_text(&s, text, sizeof text));
         return 0;
     }
     interp_dense_desc d;
@@ -438,7 +442,8 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     v = itp_split_heads(net, v, heads, perm_rows);
     const interp_shape one = itp_shape_of(0, 1, 1, 1, 1);
     const float scale = (float)(1 / sqrt((double)s.dim[2] / heads));
-    interp_tensor score = interp_mul(net, interp_matmul(net, q, k), interp_constant(net, &one, &scale));
+    interp_tensor score =
+        interp_mul(net, interp_matmul(net, q, k), interp_constant(net, &one, &scale));
     interp_tensor y = interp_matmul(net, interp_softmax(net, score, -1), v);
     const interp_shape joined = itp_shape_of(3, 0, s.dim[1], s.dim[2], 1);
     y = interp_reshape(net, interp_transpose(net, y, perm_rows), &joined);
@@ -542,7 +547,8 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
 {
     if (net->status) return itp_fail(net->ctx, net->status, "%s", net->error);
     if (!itp_net_open(net)) return net->status;
-    if (!net->n_outputs && net->n_nodes) net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
+    if (!net->n_outputs && net->n_nodes)
+        net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
     if (!net->n_inputs || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",
                             net->name);

@@ -2,7 +2,8 @@
 #if !defined(INTERP_NO_TRAIN)
 
 /* Target of output j of sample i. */
-ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothing, int i, int j, int k)
+ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothing, int i, int j,
+                              int k)
 {
     if (soft) return (double)soft[(size_t)i * (size_t)k + (size_t)j];
     const double hot = y[i] == j ? 1 : 0;
@@ -10,8 +11,8 @@ ITP_FN double itp_loss_target(const int32_t *y, const float *soft, float smoothi
 }
 
 /* Loss of one sample; g: NULL or its gradient. */
-ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, const float *x, int i, int k,
-                              const int32_t *y, const float *soft, float smoothing, float *g)
+ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, const float *x, int i,
+                              int k, const int32_t *y, const float *soft, float smoothing, float *g)
 {
     double sum = 0;
     if (loss == INTERP_CROSS_ENTROPY) { /* sum_j t_j (log sum exp(x) - x_j) */
@@ -27,8 +28,8 @@ ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, cons
             if (t != 0) sum += t * (lse - (double)x[j]);
         }
         for (int j = 0; g && j < k; j++)
-            g[j] = (float)(total * (double)g[j] / norm -
-                           itp_loss_target(y, soft, smoothing, i, j, k));
+            g[j] =
+                (float)(total * (double)g[j] / norm - itp_loss_target(y, soft, smoothing, i, j, k));
         return sum;
     }
     for (int j = 0; j < k; j++) {

@@ -20,16 +20,17 @@ INTERP_API interp_net *interp_net_new(interp_ctx *ctx, const char *name);
 INTERP_API void interp_net_free(interp_net *net);
 
 /* Adds an input of [N, sample]: `sample` is the shape of one sample. name NULL: "input". */
-INTERP_API interp_tensor interp_input(interp_net *net, const char *name, const interp_shape *sample);
+INTERP_API interp_tensor interp_input(interp_net *net, const char *name,
+                                      const interp_shape *sample);
 
 /* Initial values of weights. */
 typedef enum interp_init {
-    INTERP_INIT_DEFAULT,   /* He normal before rectifiers and in general */
-    INTERP_HE_NORMAL,      /* sd sqrt(2 / fan_in), He et al. 2015 */
-    INTERP_HE_UNIFORM,     /* +- sqrt(6 / fan_in) */
-    INTERP_GLOROT_NORMAL,  /* sd sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010 */
-    INTERP_GLOROT_UNIFORM, /* +- sqrt(6 / (fan_in + fan_out)) */
-    INTERP_UNIFORM,        /* +- 1 / sqrt(fan_in) */
+    INTERP_INIT_DEFAULT,    /* He normal before rectifiers and in general */
+    INTERP_HE_NORMAL,       /* sd sqrt(2 / fan_in), He et al. 2015 */
+    INTERP_HE_UNIFORM,      /* +- sqrt(6 / fan_in) */
+    INTERP_GLOROT_NORMAL,   /* sd sqrt(2 / (fan_in + fan_out)), Glorot and Bengio 2010 */
+    INTERP_GLOROT_UNIFORM,  /* +- sqrt(6 / (fan_in + fan_out)) */
+    INTERP_UNIFORM,         /* +- 1 / sqrt(fan_in) */
     INTERP_TRUNCATED_NORMAL /* sd 0.1, redrawn beyond two sd */
 } interp_init;
 
@@ -47,13 +48,13 @@ INTERP_API interp_tensor interp_dense(interp_net *net, interp_tensor x, int unit
 
 /* Options of interp_conv2d. */
 typedef struct interp_conv2d_desc {
-    int channels;     /* 0: as many as the input has; output channels */
-    int kernel[2];    /* 0: 3 and, for the second, the first; height, width */
-    int stride[2];    /* 0: 1 and, for the second, the first */
-    int dilation[2];  /* 0: 1 and, for the second, the first */
-    int pad[4];       /* 0: none; top, left, bottom, right */
-    bool same;        /* false: `pad` counts; true: output is input / stride, the extra at the end */
-    int groups;       /* 0: 1; the number of input channels makes it depthwise */
+    int channels;    /* 0: as many as the input has; output channels */
+    int kernel[2];   /* 0: 3 and, for the second, the first; height, width */
+    int stride[2];   /* 0: 1 and, for the second, the first */
+    int dilation[2]; /* 0: 1 and, for the second, the first */
+    int pad[4];      /* 0: none; top, left, bottom, right */
+    bool same;       /* false: `pad` counts; true: output is input / stride, the extra at the end */
+    int groups;      /* 0: 1; the number of input channels makes it depthwise */
     interp_init init; /* 0: He normal */
     bool no_bias;     /* false: a bias, starting at 0 */
     const char *name; /* NULL: "conv1", "conv2", ... */
@@ -143,7 +144,8 @@ INTERP_API interp_tensor interp_mul(interp_net *net, interp_tensor a, interp_ten
 INTERP_API interp_tensor interp_div(interp_net *net, interp_tensor a, interp_tensor b);
 
 /* A constant of any shape, copied. */
-INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape, const float *x);
+INTERP_API interp_tensor interp_constant(interp_net *net, const interp_shape *shape,
+                                         const float *x);
 
 /* A trainable parameter of any shape, drawn by `init` with the given fans. name NULL: "param1". */
 INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
@@ -154,7 +156,8 @@ INTERP_API interp_tensor interp_parameter(interp_net *net, const char *name,
 INTERP_API interp_tensor interp_concat(interp_net *net, int n, const interp_tensor *x, int axis);
 
 /* Same numbers, other shape: 0 keeps a dimension, -1 takes what is left. Dimension 0 is the batch. */
-INTERP_API interp_tensor interp_reshape(interp_net *net, interp_tensor x, const interp_shape *shape);
+INTERP_API interp_tensor interp_reshape(interp_net *net, interp_tensor x,
+                                        const interp_shape *shape);
 
 /* [N, everything else]. */
 INTERP_API interp_tensor interp_flatten(interp_net *net, interp_tensor x);
@@ -318,11 +321,11 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
 /* Counts of what was predicted for what, and the figures that follow from them. 0/0 counts as 0. */
 typedef struct interp_confusion {
     int n_classes;
-    int64_t *counts;                  /* [K,K]: row truth, column prediction */
-    double accuracy;                  /* share on the diagonal */
-    double *precision, *recall, *f1;  /* [K] */
-    int64_t *support;                 /* [K]: samples of each class */
-    double macro[3], weighted[3];     /* means of precision, recall, f1: plain; by support */
+    int64_t *counts;                 /* [K,K]: row truth, column prediction */
+    double accuracy;                 /* share on the diagonal */
+    double *precision, *recall, *f1; /* [K] */
+    int64_t *support;                /* [K]: samples of each class */
+    double macro[3], weighted[3];    /* means of precision, recall, f1: plain; by support */
 } interp_confusion;
 
 /* Fills a confusion matrix from labels truth[n] and predicted[n], both 0..n_classes-1; its arrays
@@ -366,10 +369,10 @@ typedef enum interp_loss {
 
 /* Optimisers. */
 typedef enum interp_optimizer {
-    INTERP_ADAM,    /* Kingma and Ba 2015 */
-    INTERP_ADAMW,   /* Loshchilov and Hutter 2019 */
-    INTERP_SGD,     /* with momentum when that is set */
-    INTERP_RMSPROP  /* Tieleman and Hinton 2012 */
+    INTERP_ADAM,   /* Kingma and Ba 2015 */
+    INTERP_ADAMW,  /* Loshchilov and Hutter 2019 */
+    INTERP_SGD,    /* with momentum when that is set */
+    INTERP_RMSPROP /* Tieleman and Hinton 2012 */
 } interp_optimizer;
 
 /* How the learning rate goes over a training. */
@@ -382,16 +385,16 @@ typedef enum interp_schedule {
 
 /* Settings of its own for parameters whose name begins with `layer`. */
 typedef struct interp_layer_rule {
-    const char *layer;  /* start of the parameter names it is about */
-    float lr;           /* 0: the training's; times the same schedule */
-    float momentum;     /* 0: the training's; negative: none */
-    float weight_decay; /* 0: the training's; negative: none */
+    const char *layer;   /* start of the parameter names it is about */
+    float lr;            /* 0: the training's; times the same schedule */
+    float momentum;      /* 0: the training's; negative: none */
+    float weight_decay;  /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
 } interp_layer_rule;
 
 /* One line of a training's history. */
 typedef struct interp_epoch {
-    int epoch; /* from 1 */
+    int epoch;                         /* from 1 */
     double train_loss, train_accuracy; /* mean over the epoch's batches, as trained */
     double val_loss, val_accuracy;     /* NaN without validation data */
     double learning_rate, seconds;
@@ -399,35 +402,35 @@ typedef struct interp_epoch {
 
 /* Options of training. Random choices come from `seed` alone. */
 typedef struct interp_train_desc {
-    int epochs;                 /* 0: 10 */
-    int batch;                  /* 0: 64 */
-    interp_loss loss;           /* 0: cross-entropy */
-    interp_optimizer optimizer; /* 0: Adam */
-    float lr;                   /* 0: 1e-3; SGD: 1e-2 */
-    float momentum;             /* 0: none (SGD, RMSProp) */
-    bool nesterov;              /* false: classical momentum */
-    float beta1, beta2;         /* 0: 0.9 and 0.999; beta2 of RMSProp: 0.99 */
-    float epsilon;              /* 0: 1e-8 */
-    float weight_decay;         /* 0: none; not applied to biases and normalisation */
-    bool decay_all;             /* false: see weight_decay; true: every parameter decays */
-    interp_schedule schedule;   /* 0: constant */
-    int milestones[8];          /* 0: none; epochs (from 1) after which step decay acts */
-    float decay;                /* 0: 0.1; factor of step decay */
-    int warmup_steps;           /* 0: none; the rate rises in a straight line */
-    float clip_norm;            /* 0: none; largest norm of the whole gradient */
-    float label_smoothing;      /* 0: none */
-    const interp_layer_rule *rules; /* NULL: none */
-    int n_rules;                    /* 0: none */
+    int epochs;                         /* 0: 10 */
+    int batch;                          /* 0: 64 */
+    interp_loss loss;                   /* 0: cross-entropy */
+    interp_optimizer optimizer;         /* 0: Adam */
+    float lr;                           /* 0: 1e-3; SGD: 1e-2 */
+    float momentum;                     /* 0: none (SGD, RMSProp) */
+    bool nesterov;                      /* false: classical momentum */
+    float beta1, beta2;                 /* 0: 0.9 and 0.999; beta2 of RMSProp: 0.99 */
+    float epsilon;                      /* 0: 1e-8 */
+    float weight_decay;                 /* 0: none; not applied to biases and normalisation */
+    bool decay_all;                     /* false: see weight_decay; true: every parameter decays */
+    interp_schedule schedule;           /* 0: constant */
+    int milestones[8];                  /* 0: none; epochs (from 1) after which step decay acts */
+    float decay;                        /* 0: 0.1; factor of step decay */
+    int warmup_steps;                   /* 0: none; the rate rises in a straight line */
+    float clip_norm;                    /* 0: none; largest norm of the whole gradient */
+    float label_smoothing;              /* 0: none */
+    const interp_layer_rule *rules;     /* NULL: none */
+    int n_rules;                        /* 0: none */
     const interp_augment_desc *augment; /* NULL: none */
-    bool no_shuffle;                /* false: a new order every epoch */
-    uint64_t seed;                  /* 0: seed 0; order, augmentation, dropout */
-    const interp_dataset *validation; /* NULL: none */
-    int patience;                     /* 0: never stop early; epochs without a better val_loss */
-    bool restore_best;                /* false: keep the last; true: end with the best validated */
-    interp_epoch *history;            /* NULL: none; room for `epochs` lines */
+    bool no_shuffle;                    /* false: a new order every epoch */
+    uint64_t seed;                      /* 0: seed 0; order, augmentation, dropout */
+    const interp_dataset *validation;   /* NULL: none */
+    int patience;                       /* 0: never stop early; epochs without a better val_loss */
+    bool restore_best;     /* false: keep the last; true: end with the best validated */
+    interp_epoch *history; /* NULL: none; room for `epochs` lines */
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
-    void *user;                       /* NULL: handed to on_epoch */
+    void *user;             /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch */
 } interp_train_desc;
 
@@ -460,8 +463,9 @@ INTERP_API void interp_trainer_free(interp_trainer *trainer);
 /* One step on x[n, input], n at most the batch size. y: [n] labels, or NULL with soft: [n, outputs]
    targets. loss, n_right: NULL or the mean loss and how many were classified right, before the
    step. Errors: NOT_FINITE leaves the parameters as they were. Allocates nothing. */
-INTERP_API interp_status interp_trainer_step(interp_trainer *trainer, const float *x, const int32_t *y,
-                                             const float *soft, int n, double *loss, int *n_right);
+INTERP_API interp_status interp_trainer_step(interp_trainer *trainer, const float *x,
+                                             const int32_t *y, const float *soft, int n,
+                                             double *loss, int *n_right);
 
 /* Figures of a network on a data set. */
 typedef struct interp_evaluation {

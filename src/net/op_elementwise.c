@@ -17,15 +17,16 @@ ITP_FN void itp_unary_task(void *arg, int task, int slot)
     const itp_unary_job *j = (const itp_unary_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
     if (j->dy)
-        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a, j->b,
-                               j->add);
+        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a,
+                               j->b, j->add);
     else j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
 }
 
 ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j)
 {
     j->kernels = ctx->k;
-    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task, j);
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task,
+                 j);
 }
 
 ITP_FN void itp_forward_unary(interp_workspace *w, int node)
@@ -162,8 +163,8 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
 
 /* d (+)= sum over what was broadcast of g(dy, other), for one operand; g by `kind`:
    ADD: dy; SUB: -dy; MUL: dy other; DIV: dy / other. */
-ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second, itp_binary kind,
-                            const float *dy, const float *other, float *d)
+ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second,
+                            itp_binary kind, const float *dy, const float *other, float *d)
 {
     const int last = p->rank - 1;
     const size_t n = p->dim[last];
@@ -250,7 +251,7 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
     const float scale = 1 / (1 - j->p);
     const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
-    for (size_t i = at; i < end; i += 4) { /* chunks are multiples of 4 */
+    for (size_t i = at; i < end; i += 4) {                 /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
         for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
@@ -280,7 +281,8 @@ ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
                  itp_dropout_task, &j);
 }
 
-ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to, size_t n)
+ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to,
+                            size_t n)
 {
     if (beta != 0) k->scale_add(n, 1, from, 1, to);
     else memcpy(to, from, n * sizeof *to);

@@ -17,8 +17,9 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     const int *in = itp_at(w, node)->in;
-    const itp_conv_need n = itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
-                                             w->runs_back[node] && w->needs_grad[in[1]]);
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
+                         w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0};
     return need;
 }
@@ -27,7 +28,8 @@ ITP_FN void itp_forward_conv(interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
-                     itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node), w->scratch);
+                     itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
+                     w->scratch);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)
@@ -206,7 +208,8 @@ ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_ma
     }
     a.rank -= 2, b.rank -= 2, y.rank -= 2;
     for (int t = 0; t < d->count; t++) {
-        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k, step_b = (ptrdiff_t)d->k * d->n;
+        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k,
+                  step_b = (ptrdiff_t)d->k * d->n;
         int rest = t;
         for (int i = y.rank - 1; i >= 0; i--) {
             const int at = rest % y.dim[i], ia = i - (y.rank - a.rank), ib = i - (y.rank - b.rank);
@@ -297,8 +300,8 @@ ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
         g.a = itp_dy(w, node), g.a_rs = d.n, g.a_cs = 1;
         g.b = itp_x(w, node, 1), g.b_rs = 1, g.b_cs = d.n;
         g.c = da, g.c_rs = d.k;
-        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread, itp_count(itp_shape_in(w, node, 0)),
-                        itp_beta(w, node, 0));
+        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread,
+                        itp_count(itp_shape_in(w, node, 0)), itp_beta(w, node, 0));
     }
     if (db) { /* a^T dy */
         memset(&g, 0, sizeof g);
@@ -306,8 +309,8 @@ ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
         g.a = itp_x(w, node, 0), g.a_rs = 1, g.a_cs = d.k;
         g.b = itp_dy(w, node), g.b_rs = d.n, g.b_cs = 1;
         g.c = db, g.c_rs = d.n;
-        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread, itp_count(itp_shape_in(w, node, 1)),
-                        itp_beta(w, node, 1));
+        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread,
+                        itp_count(itp_shape_in(w, node, 1)), itp_beta(w, node, 1));
     }
 }
 

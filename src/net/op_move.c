@@ -81,8 +81,7 @@ ITP_FN void itp_forward_concat(interp_workspace *w, int node)
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
         const float *x = itp_x(w, node, i);
-        for (size_t r = 0; r < outer; r++)
-            memcpy(y + r * row + at, x + r * run, run * sizeof *y);
+        for (size_t r = 0; r < outer; r++) memcpy(y + r * row + at, x + r * run, run * sizeof *y);
         at += run;
     }
 }
@@ -130,6 +129,5 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     if (itp_beta(w, node, 0) == 0) memset(dx, 0, outer * row * sizeof *dx);
     dx += unit * (size_t)a->start;
     const float *dy = itp_dy(w, node);
-    for (size_t r = 0; r < outer; r++)
-        w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
+    for (size_t r = 0; r < outer; r++) w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
 }

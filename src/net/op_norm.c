@@ -55,8 +55,8 @@ ITP_FN void itp_bn_statistics(const itp_bn *b, int c, double *mean, double *vari
     const float m = (float)*mean;
     for (int i = 0; i < b->n; i++) {
         const float *x = itp_bn_plane(b, b->x, i, c);
-        square += b->pixels == 1 ? (double)((*x - m) * (*x - m))
-                                 : b->kernels->dot(b->pixels, x, m, x, m);
+        square +=
+            b->pixels == 1 ? (double)((*x - m) * (*x - m)) : b->kernels->dot(b->pixels, x, m, x, m);
     }
     *variance = square / count;
 }
@@ -67,7 +67,8 @@ ITP_FN void itp_bn_forward_task(void *arg, int c, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     double mean = (double)b->mean[c], variance = (double)b->variance[c];
     if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
-    if (b->mode == INTERP_TRAIN && variance - variance == 0) { /* a step gone wrong leaves no trace */
+    if (b->mode == INTERP_TRAIN &&
+        variance - variance == 0) { /* a step gone wrong leaves no trace */
         const double count = (double)b->n * (double)b->pixels;
         const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
         const double keep = (double)b->momentum;
@@ -186,7 +187,8 @@ ITP_FN void itp_ln_forward_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_ln *l = (const itp_ln *)arg;
-    const size_t first = (size_t)task * l->per_task, end = itp_min_size(l->rows, first + l->per_task);
+    const size_t first = (size_t)task * l->per_task,
+                 end = itp_min_size(l->rows, first + l->per_task);
     for (size_t r = first; r < end; r++) {
         const float *x = l->x + r * l->n;
         const float mean = (float)(l->kernels->sum(l->n, x) / (double)l->n);
@@ -211,7 +213,8 @@ ITP_FN void itp_ln_backward_task(void *arg, int task, int slot)
 {
     const itp_ln *l = (const itp_ln *)arg;
     float *g = itp_scratch_slot(&l->scratch, slot);
-    const size_t first = (size_t)task * l->per_task, end = itp_min_size(l->rows, first + l->per_task);
+    const size_t first = (size_t)task * l->per_task,
+                 end = itp_min_size(l->rows, first + l->per_task);
     for (size_t r = first; r < end; r++) {
         const float *x = l->x + r * l->n;
         const float mean = l->save[2 * r], rstd = l->save[2 * r + 1];
@@ -279,7 +282,8 @@ ITP_FN itp_softmax_job itp_softmax_at(interp_workspace *w, int node)
 ITP_FN itp_need itp_need_softmax(const interp_workspace *w, int node)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
-    itp_need need = {3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
+    itp_need need = {
+        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
     return need;
 }
 
@@ -287,7 +291,8 @@ ITP_FN void itp_softmax_forward_task(void *arg, int task, int slot)
 {
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
     float *a = itp_scratch_slot(&j->scratch, slot), *b = a + itp_round_up(j->n, 16);
-    const size_t first = (size_t)task * j->per_task, end = itp_min_size(j->rows, first + j->per_task);
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows, first + j->per_task);
     for (size_t r = first; r < end; r++) {
         const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
         const float *x = j->x + at;
@@ -306,8 +311,8 @@ ITP_FN void itp_forward_softmax(interp_workspace *w, int node)
 {
     itp_softmax_job j = itp_softmax_at(w, node);
     j.x = itp_x(w, node, 0), j.out = itp_y(w, node);
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task), 8.0 * (double)(j.rows * j.n),
-                 itp_softmax_forward_task, &j);
+    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
+                 8.0 * (double)(j.rows * j.n), itp_softmax_forward_task, &j);
 }
 
 /* softmax: dx = y (dy - sum dy y); its logarithm: dx = dy - exp(y) sum dy */
@@ -316,7 +321,8 @@ ITP_FN void itp_softmax_backward_task(void *arg, int task, int slot)
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
     const size_t step = itp_round_up(j->n, 16);
     float *a = itp_scratch_slot(&j->scratch, slot), *b = a + step, *c = b + step;
-    const size_t first = (size_t)task * j->per_task, end = itp_min_size(j->rows, first + j->per_task);
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows, first + j->per_task);
     for (size_t r = first; r < end; r++) {
         const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
         for (size_t i = 0; i < j->n; i++) {
@@ -342,6 +348,6 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     itp_softmax_job j = itp_softmax_at(w, node);
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task), 8.0 * (double)(j.rows * j.n),
-                 itp_softmax_backward_task, &j);
+    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
+                 8.0 * (double)(j.rows * j.n), itp_softmax_backward_task, &j);
 }

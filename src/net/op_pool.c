@@ -13,8 +13,8 @@ typedef struct itp_pool_job {
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
    the pads, but never what hangs over beyond them. */
-ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int first, int size, int end_pad,
-                            bool pads)
+ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int first, int size,
+                            int end_pad, bool pads)
 {
     int n = 0;
     for (int t = 0; t < taps; t++) {
@@ -31,12 +31,14 @@ ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
     const itp_attrs *a = j->attrs;
     int below = a->pad[2], right = a->pad[3];
     if (a->same) { /* nothing hangs over: the last window ends where the pads do */
-        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height - p->pad_y;
-        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width - p->pad_x;
+        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
+                p->pad_y;
+        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
+                p->pad_x;
     }
     for (int y = 0; y < p->rows; y++) {
-        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y, p->height,
-                                        below, a->count_include_pad);
+        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
+                                        p->height, below, a->count_include_pad);
         for (int x = 0; x < p->columns; x++) {
             const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
                                             p->width, right, a->count_include_pad);
@@ -50,7 +52,8 @@ ITP_FN void itp_pool_task(void *arg, int task, int slot)
 {
     const itp_pool_job *j = (const itp_pool_job *)arg;
     const itp_plane *p = &j->plane;
-    const size_t in = (size_t)p->height * (size_t)p->width, out = (size_t)p->rows * (size_t)p->columns;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
     const float *x = j->x ? j->x + (size_t)task * in : NULL;
     if (!j->dy) {
         float *y = j->y + (size_t)task * out;
@@ -134,7 +137,8 @@ ITP_FN void itp_global_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_global_job *j = (const itp_global_job *)arg;
-    const size_t first = (size_t)task * ITP_PLANES, end = itp_min_size(j->planes, first + ITP_PLANES);
+    const size_t first = (size_t)task * ITP_PLANES,
+                 end = itp_min_size(j->planes, first + ITP_PLANES);
     for (size_t i = first; i < end; i++) {
         const float *x = j->x + i * j->pixels;
         if (!j->dy) {

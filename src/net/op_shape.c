@@ -33,7 +33,8 @@ ITP_FN interp_status itp_shape_axis(itp_infer *s)
 {
     const int rank = s->in[0]->rank, axis = itp_axis(s->node->attrs.axis, rank);
     if (axis < 0 || axis >= rank)
-        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis, rank);
+        return itp_shape_fail(s, "axis %d of a tensor with %d dimensions", s->node->attrs.axis,
+                              rank);
     *s->out = *s->in[0];
     return INTERP_OK;
 }
@@ -85,7 +86,8 @@ ITP_FN interp_status itp_shape_window(itp_infer *s)
     for (int i = 0; i < 2; i++)
         if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
             a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
-            return itp_shape_fail(s, "kernel, stride and dilation must be at least 1, pads at least 0");
+            return itp_shape_fail(
+                s, "kernel, stride and dilation must be at least 1, pads at least 0");
     const itp_plane p = itp_plane_of(a, s->in[0]);
     if (p.rows == 0)
         return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
@@ -109,8 +111,8 @@ ITP_FN interp_status itp_shape_conv(itp_infer *s)
         return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
                               a->kernel[1]);
     if (a->groups < 1 || s->in[0]->dim[1] % a->groups || w->dim[0] % a->groups || w->dim[0] < 1)
-        return itp_shape_fail(s, "%d groups do not divide %d input and %d output channels", a->groups,
-                              s->in[0]->dim[1], w->dim[0]);
+        return itp_shape_fail(s, "%d groups do not divide %d input and %d output channels",
+                              a->groups, s->in[0]->dim[1], w->dim[0]);
     if (w->dim[1] * a->groups != s->in[0]->dim[1])
         return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
                               w->dim[1] * a->groups);
@@ -138,11 +140,13 @@ ITP_FN interp_status itp_shape_dense(itp_infer *s)
     itp_shape_text(s->in[0], x_text, sizeof x_text);
     itp_shape_text(s->in[1], w_text, sizeof w_text);
     if (s->in[0]->rank != 2 || s->in[1]->rank != 2)
-        return itp_shape_fail(s, "operands are %s and %s but must have two dimensions", x_text, w_text);
+        return itp_shape_fail(s, "operands are %s and %s but must have two dimensions", x_text,
+                              w_text);
     const int m = s->in[0]->dim[a->trans_a], k = s->in[0]->dim[!a->trans_a];
     const int k2 = s->in[1]->dim[a->trans_b], n = s->in[1]->dim[!a->trans_b];
     if (k != k2)
-        return itp_shape_fail(s, "input is %s but weights %s expect %d columns", x_text, w_text, k2);
+        return itp_shape_fail(s, "input is %s but weights %s expect %d columns", x_text, w_text,
+                              k2);
     if (s->node->n_in > 2) {
         const interp_shape *b = s->in[2];
         const int rows = b->rank > 1 ? b->dim[b->rank - 2] : 1;
@@ -294,7 +298,8 @@ ITP_FN interp_status itp_shape_transpose(itp_infer *s)
     for (int i = 0; i < rank; i++) {
         const int from = s->node->attrs.perm[i];
         if (from < 0 || from >= rank || (seen >> from & 1))
-            return itp_shape_fail(s, "the permutation does not name each of %d dimensions once", rank);
+            return itp_shape_fail(s, "the permutation does not name each of %d dimensions once",
+                                  rank);
         seen |= 1u << from;
         s->out->dim[i] = s->in[0]->dim[from];
     }

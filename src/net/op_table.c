@@ -63,15 +63,15 @@
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
       0)                                                                                           \
     X(RESHAPE, "Reshape", itp_shape_reshape, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(FLATTEN, "Flatten", itp_shape_flatten, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(IDENTITY, "Identity", itp_shape_same, itp_forward_alias, itp_backward_alias, NULL, NULL, 0,  \
-      ITP_ALIAS)                                                                                \
+      ITP_ALIAS)                                                                                   \
     X(TRANSPOSE, "Transpose", itp_shape_transpose, itp_forward_transpose, itp_backward_transpose,  \
       NULL, NULL, 0, 0)                                                                            \
     X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
-      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                                           \
+      itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                \
     X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
 
 enum {

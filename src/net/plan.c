@@ -10,10 +10,10 @@ typedef struct itp_item {
 
 typedef struct itp_plan {
     interp_workspace *w;
-    int *root;       /* [n_values]: the value whose memory this one uses */
-    int *first;      /* [n_values]: when a root is first written */
-    int *last;       /* [n_values]: when a root is last read */
-    int *order;      /* [n_items]: by falling size */
+    int *root;  /* [n_values]: the value whose memory this one uses */
+    int *first; /* [n_values]: when a root is first written */
+    int *last;  /* [n_values]: when a root is last read */
+    int *order; /* [n_items]: by falling size */
     itp_item *items;
     int n_items;
     size_t block; /* bytes of all items */
@@ -30,10 +30,17 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int i = 0; i < net->n_values; i++) w->shape[i] = net->values[i].shape;
-    for (int i = 0; i < net->n_inputs; i++) w->shape[net->inputs[i]].dim[0] = w->desc.batch;
+    for (int i = 0; i < net->n_inputs; i++) {
+        interp_shape *s = &w->shape[net->inputs[i]];
+        s->dim[0] = w->desc.batch;
+        if (interp_shape_size(s) > (size_t)INT_MAX)
+            return itp_fail(w->ctx, INTERP_BAD_SHAPE,
+                            "input \"%.100s\" has more than 2^31 numbers for a batch of %d",
+                            net->values[net->inputs[i]].name, w->desc.batch);
+    }
     for (int i = 0; i < net->n_nodes; i++)
-        ITP_TRY(itp_node_shape(w->ctx, net, &net->nodes[i], w->shape,
-                               &w->shape[net->nodes[i].out]));
+        ITP_TRY(
+            itp_node_shape(w->ctx, net, &net->nodes[i], w->shape, &w->shape[net->nodes[i].out]));
     return INTERP_OK;
 }
 
@@ -48,7 +55,8 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
     if (w->kept >= 0) wanted[w->kept] = true;
     for (int n = net->n_nodes - 1; n >= 0; n--) {
         w->runs[n] = w->desc.keep_all || wanted[net->nodes[n].out];
-        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) wanted[net->nodes[n].in[i]] = true;
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++)
+            wanted[net->nodes[n].in[i]] = true;
     }
     /* gradients flow from the inputs and parameters asked for ... */
     for (int i = 0; i < net->n_values; i++)
@@ -131,7 +139,8 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const itp_node *node = &net->nodes[i];
         const int in = p->root[node->in[0]], out = node->out;
         if (!w->runs[i] || !(itp_op_row(node->op)->flags & ITP_IN_PLACE)) continue;
-        if (net->values[in].kind != ITP_ACTIVATION || p->root[out] != out || p->last[in] > i) continue;
+        if (net->values[in].kind != ITP_ACTIVATION || p->root[out] != out || p->last[in] > i)
+            continue;
         for (int v = 0; v < net->n_values; v++)
             if (p->root[v] == out) p->root[v] = in;
         p->last[in] = p->last[out];
@@ -166,8 +175,7 @@ ITP_FN void itp_plan_items(itp_plan *p)
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
                 if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
-        if (net->values[v].producer >= 0 && v != w->kept)
-            last = end - 1 - net->values[v].producer;
+        if (net->values[v].producer >= 0 && v != w->kept) last = end - 1 - net->values[v].producer;
         itp_plan_add(p, itp_count(&w->shape[v]), begin, last, v, -1, true);
     }
     for (int i = 0; i < n; i++) {
@@ -235,7 +243,8 @@ ITP_FN void itp_plan_place(itp_plan *p)
 }
 
 /* The workspace's own arrays, in the arena. */
-ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w, const interp_net *net)
+ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
+                                              const interp_net *net)
 {
     const size_t v = (size_t)net->n_values, n = (size_t)net->n_nodes;
     interp_workspace *placed = (interp_workspace *)itp_arena_alloc(a, sizeof *w);
@@ -266,8 +275,8 @@ ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_pl
     w->block = (char *)itp_arena_alloc(a, p->block);
     if (w->desc.param_grads) w->param_grad = itp_arena_floats(a, net->n_flat);
     w->scratch.slot_floats = itp_round_up(most.slot, 16);
-    w->scratch.base = itp_arena_floats(
-        a, itp_mul_size(w->scratch.slot_floats, (size_t)w->ctx->slots));
+    w->scratch.base =
+        itp_arena_floats(a, itp_mul_size(w->scratch.slot_floats, (size_t)w->ctx->slots));
     w->shared = itp_arena_floats(a, most.shared);
 }
 
@@ -331,7 +340,8 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->net = net;
     if (desc) w->desc = *desc;
     if (!net || !net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     if (!w->desc.batch) w->desc.batch = net->fixed_batch ? net->fixed_batch : 1;
     if (w->desc.batch < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a batch of %d samples", w->desc.batch);
@@ -342,11 +352,11 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->target = net->outputs[0];
     w->kept = -1;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"", net->name,
-                        w->desc.output);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",
+                        net->name, w->desc.output);
     if (w->desc.keep && (w->kept = itp_find_numbers(net, w->desc.keep)) < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"", net->name,
-                        w->desc.keep);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
+                        net->name, w->desc.keep);
     return INTERP_OK;
 }
 

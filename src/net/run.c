@@ -83,10 +83,10 @@ INTERP_API interp_shape interp_workspace_kept_shape(const interp_workspace *w)
 /* What a run over many samples takes. */
 typedef struct itp_fit {
     interp_workspace_desc work; /* its batch is what is looked for */
-    int n;          /* samples in all; those left over after whole batches get a workspace too */
-    int most;       /* largest batch */
-    bool divides;   /* batches must divide `most`, and what n leaves over that comes in pieces too */
-    size_t floats;  /* further numbers per sample of a batch */
+    int n;         /* samples in all; those left over after whole batches get a workspace too */
+    int most;      /* largest batch */
+    bool divides;  /* batches must divide `most`, and what n leaves over that comes in pieces too */
+    size_t floats; /* further numbers per sample of a batch */
     size_t reserve; /* further bytes */
 } itp_fit;
 
@@ -96,8 +96,8 @@ ITP_FN int itp_fit_rest(const itp_fit *f, int batch)
     return (f->divides ? f->n % f->most : f->n) % batch;
 }
 
-ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
-                                   size_t *bytes)
+ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const itp_fit *f,
+                                   int batch, size_t *bytes)
 {
     interp_workspace_desc w = f->work;
     const int rest = itp_fit_rest(f, batch);
@@ -144,8 +144,8 @@ INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
 }
 
 /* Workspaces for whole batches and for what is left over, [1] NULL when nothing is. */
-ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f, int batch,
-                                  interp_workspace *work[2])
+ITP_FN interp_status itp_fit_open(interp_ctx *ctx, const interp_net *net, const itp_fit *f,
+                                  int batch, interp_workspace *work[2])
 {
     interp_workspace_desc w = f->work;
     w.batch = batch;
@@ -161,7 +161,8 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     interp_workspace *w = NULL;
     float *last = NULL; /* a batch filled up with repeats of the last sample */
     if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "the network is not built: call interp_net_build");
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has %d inputs: use a workspace",
                         net->name, net->n_inputs);

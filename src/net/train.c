@@ -14,7 +14,7 @@ struct interp_trainer {
     int64_t total_steps, step;
     int outputs; /* numbers per sample of the logits */
     const char *logits;
-    int micro; /* samples of one forward and backward pass */
+    int micro;                 /* samples of one forward and backward pass */
     interp_workspace *work[2]; /* for `micro` samples, and for the rest of a batch */
     itp_learn *learn;
     float *first, *second; /* the optimiser's moments, NULL where it has none */
@@ -51,11 +51,12 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
         !(d->beta1 > 0 && d->beta1 < 1) || !(d->beta2 > 0 && d->beta2 < 1) || !(d->epsilon > 0) ||
         !(d->weight_decay >= 0) || !(d->clip_norm >= 0) ||
         !(d->label_smoothing >= 0 && d->label_smoothing < 1))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "train: a setting is out of range: lr %g must be above 0, momentum %g, beta1 "
-                        "%g and beta2 %g within [0,1), weight decay %g at least 0",
-                        (double)d->lr, (double)d->momentum, (double)d->beta1, (double)d->beta2,
-                        (double)d->weight_decay);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "train: a setting is out of range: lr %g must be above 0, momentum %g, beta1 "
+            "%g and beta2 %g within [0,1), weight decay %g at least 0",
+            (double)d->lr, (double)d->momentum, (double)d->beta1, (double)d->beta2,
+            (double)d->weight_decay);
     return INTERP_OK;
 }
 
@@ -69,8 +70,8 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
             used = !strncmp(interp_net_parameter(t->net, i).name, d->rules[r].layer,
                             strlen(d->rules[r].layer));
         if (!used)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT, "train: no parameter's name begins with \"%s\"",
-                            d->rules[r].layer);
+            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
+                            "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
     }
     for (int i = 0; i < t->net->n_params; i++) {
         const interp_parameter_info p = interp_net_parameter(t->net, i);
@@ -186,8 +187,7 @@ ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc 
 {
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
-    if (!net->built)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
+    if (!net->built) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED, "train: network \"%s\" has %d inputs, not one",
                         net->name, net->n_inputs);
@@ -324,20 +324,22 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
 {
     interp_ctx *ctx = t->ctx;
     if (n < 1 || n > t->desc.batch || (!y && !soft))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: a step on %d samples with batches of %d", n,
-                        t->desc.batch);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: a step on %d samples with batches of %d",
+                        n, t->desc.batch);
     for (int i = 0; y && i < n; i++)
         if (y[i] < 0 || y[i] >= t->outputs)
-            return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: label %d but the network has %d outputs",
-                            (int)y[i], t->outputs);
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "train: label %d but the network has %d outputs", (int)y[i],
+                            t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
     const float *g = t->work[0]->param_grad;
     const double square = ctx->k->dot(t->net->n_flat, g, 0, g, 0);
     if (!(*loss - *loss == 0) || !(square - square == 0))
-        return itp_fail(ctx, INTERP_NOT_FINITE,
-                        "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
-                        "learning rate, or look for such numbers in the data",
-                        (long long)t->step + 1);
+        return itp_fail(
+            ctx, INTERP_NOT_FINITE,
+            "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
+            "learning rate, or look for such numbers in the data",
+            (long long)t->step + 1);
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
     itp_trainer_update(t, factor, clip ? (float)((double)t->desc.clip_norm / norm) : 1);
@@ -351,22 +353,25 @@ INTERP_API interp_status interp_trainer_step(interp_trainer *t, const float *x, 
     double l;
     int right;
     const double factor = itp_schedule(&t->desc, t->step, t->total_steps, 1);
-    return itp_trainer_step_at(t, x, y, soft, n, factor, loss ? loss : &l, n_right ? n_right : &right);
+    return itp_trainer_step_at(t, x, y, soft, n, factor, loss ? loss : &l,
+                               n_right ? n_right : &right);
 }
 
 /* ---- evaluation */
 
-ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const interp_dataset *data,
-                                   int outputs)
+ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net,
+                                   const interp_dataset *data, int outputs)
 {
     char a[96], b[96];
     if (net->n_inputs != 1)
-        return itp_fail(ctx, INTERP_UNSUPPORTED, "network \"%s\" has %d inputs, but data sets have one",
-                        net->name, net->n_inputs);
+        return itp_fail(ctx, INTERP_UNSUPPORTED,
+                        "network \"%s\" has %d inputs, but data sets have one", net->name,
+                        net->n_inputs);
     const interp_shape in = interp_net_input_shape(net, 0);
     if (interp_shape_size(&in) != interp_shape_size(&data->shape))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "samples are %s but the network takes %s",
-                        itp_shape_text(&data->shape, a, sizeof a), itp_shape_text(&in, b, sizeof b));
+                        itp_shape_text(&data->shape, a, sizeof a),
+                        itp_shape_text(&in, b, sizeof b));
     if (data->y && data->n_classes > outputs)
         return itp_fail(ctx, INTERP_BAD_SHAPE, "the data has %d classes but the network %d outputs",
                         data->n_classes, outputs);
@@ -374,8 +379,9 @@ ITP_FN interp_status itp_data_fits(interp_ctx *ctx, const interp_net *net, const
 }
 
 /* Evaluates with a workspace for `batch` samples and one for what is left over. */
-ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *data, interp_loss loss,
-                                       interp_workspace *const work[2], interp_evaluation *out)
+ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *data,
+                                       interp_loss loss, interp_workspace *const work[2],
+                                       interp_evaluation *out)
 {
     interp_ctx *ctx = net->ctx;
     const int batch = work[0]->desc.batch;
@@ -390,38 +396,41 @@ ITP_FN interp_status itp_evaluate_with(interp_net *net, const interp_dataset *da
         ITP_TRY(interp_forward(w, &x));
         const float *logits = interp_workspace_target(w);
         if (data->y)
-            total += some * interp_loss_grad(ctx, loss, logits, some, (int)k, data->y + at, NULL, 0, NULL,
-                                             NULL);
+            total += some * interp_loss_grad(ctx, loss, logits, some, (int)k, data->y + at, NULL, 0,
+                                             NULL, NULL);
         for (int i = 0; i < some; i++) {
             const int c = interp_argmax(logits + (size_t)i * k, (int)k);
             if (data->y) right += c == data->y[at + i];
             if (out->predicted) out->predicted[at + i] = itp_max(0, c);
         }
-        if (out->outputs) memcpy(out->outputs + (size_t)at * k, logits, (size_t)some * k * sizeof *x);
+        if (out->outputs)
+            memcpy(out->outputs + (size_t)at * k, logits, (size_t)some * k * sizeof *x);
     }
     out->loss = data->y ? total / data->n : (double)NAN;
     out->accuracy = data->y ? (double)right / data->n : (double)NAN;
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss,
+/* Workspaces to evaluate n samples; `reserve` bytes stay free. */
+ITP_FN interp_status itp_evaluate_open(interp_net *net, int n, interp_loss loss, size_t reserve,
                                        interp_workspace *work[2])
 {
     itp_fit fit;
     memset(&fit, 0, sizeof fit);
     work[0] = work[1] = NULL;
     fit.work.output = net->values[itp_logits_value(net, loss)].name;
-    fit.n = n, fit.most = itp_min(n, 256);
+    fit.n = n, fit.most = itp_min(n, 256), fit.reserve = reserve;
     if (net->fixed_batch && n % net->fixed_batch)
-        return itp_fail(net->ctx, INTERP_BAD_SHAPE,
-                        "the network takes batches of %d only, and %d samples do not divide into them",
-                        net->fixed_batch, n);
+        return itp_fail(
+            net->ctx, INTERP_BAD_SHAPE,
+            "the network takes batches of %d only, and %d samples do not divide into them",
+            net->fixed_batch, n);
     const int batch = itp_fit_most(net->ctx, net, &fit);
     return batch ? itp_fit_open(net->ctx, net, &fit, batch, work) : net->ctx->status;
 }
 
-INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data, interp_loss loss,
-                                         interp_evaluation *out)
+INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data,
+                                         interp_loss loss, interp_evaluation *out)
 {
     interp_workspace *work[2] = {NULL, NULL};
     if (!net->built)
@@ -429,7 +438,7 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
                         "the network is not built: call interp_net_build");
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
-    interp_status status = itp_evaluate_open(net, data->n, loss, work);
+    interp_status status = itp_evaluate_open(net, data->n, loss, 0, work);
     if (!status) status = itp_evaluate_with(net, data, loss, work, out);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -447,7 +456,7 @@ typedef struct itp_training {
     int *order;
     float *x; /* one batch */
     int32_t *y;
-    float *best; /* parameters and running statistics of the best epoch */
+    float *best;                /* parameters and running statistics of the best epoch */
     itp_checkpoint *checkpoint; /* NULL: none */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
@@ -590,9 +599,9 @@ ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
 {
     const interp_train_desc *d = &r->t->desc;
     itp_net_state(r->t->net, c->state, false);
-    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,           r->best_epoch,
-                                                   r->t->step,         (int64_t)r->t->net->n_flat,
-                                                   (int)d->optimizer,  (int64_t)r->data->n};
+    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,          r->best_epoch,
+                                                   r->t->step,        (int64_t)r->t->net->n_flat,
+                                                   (int)d->optimizer, (int64_t)r->data->n};
     memcpy(c->counts, counts, sizeof counts);
     c->best_loss = r->best_loss;
     itp_checkpoint_list(r, c, r->epoch);
@@ -624,12 +633,14 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
             const bool history = want->data == (void *)c->history;
             const size_t n = got ? interp_shape_size(&got->shape) : 0;
             if (!got || got->dtype != want->dtype ||
+                (got->dtype == INTERP_FLOAT32 && !itp_is_finite((const float *)got->data, n)) ||
                 (n != interp_shape_size(&want->shape) &&
                  !(history && !pass && n <= (size_t)d->epochs * ITP_EPOCH_FIGURES))) {
-                status = itp_fail(ctx, INTERP_FORMAT,
-                                  "%s: its \"%s\" does not fit this training: delete the file to start "
-                                  "over",
-                                  d->checkpoint, c->items[i].name);
+                status =
+                    itp_fail(ctx, INTERP_FORMAT,
+                             "%s: its \"%s\" does not fit this training: delete the file to start "
+                             "over",
+                             d->checkpoint, c->items[i].name);
                 break;
             }
             if (!pass && i == 0) memcpy(counts, got->data, sizeof counts);
@@ -637,8 +648,9 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
         }
         if (!status && !pass &&
             (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
-             counts[2] < 0 || counts[3] != (int64_t)r->t->net->n_flat ||
-             counts[4] != (int)d->optimizer || counts[5] != r->data->n))
+             counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch) ||
+             counts[3] != (int64_t)r->t->net->n_flat || counts[4] != (int)d->optimizer ||
+             counts[5] != r->data->n))
             status = itp_fail(ctx, INTERP_FORMAT,
                               "%s: it is of another training (%lld epochs done, %lld parameters): "
                               "delete the file to start over",
@@ -686,8 +698,8 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     const interp_train_desc *d = &r->t->desc;
     const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
     if (!d->checkpoint) return INTERP_OK;
-    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(r->t->ctx, 1,
-                                                     sizeof *c + figures + r->n_state * sizeof(float));
+    itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
+        r->t->ctx, 1, sizeof *c + figures + r->n_state * sizeof(float));
     if (!c) return INTERP_NO_MEMORY;
     c->history = (double *)(void *)(c + 1);
     c->state = (float *)(void *)((char *)c->history + figures);
@@ -695,7 +707,8 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     itp_checkpoint_list(r, c, d->epochs);
     size_t file = 4096; /* the header */
     for (int i = 0; i < c->n; i++)
-        file += interp_shape_size(&c->items[i].array.shape) * interp_dtype_size(c->items[i].array.dtype);
+        file += interp_shape_size(&c->items[i].array.shape) *
+                interp_dtype_size(c->items[i].array.dtype);
     *reserve = itp_add_size(*reserve, itp_mul_size(file, 3));
 #else
     (void)r, (void)reserve;
@@ -710,9 +723,8 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
     interp_ctx *ctx = t->ctx;
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
-    size_t reserve = 0;
-    if (!r->data->y)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    size_t evaluation = 0, file = 0;
+    if (!r->data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
     if (d->validation) {
         if (!d->validation->y)
@@ -721,7 +733,7 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         interp_workspace_desc least;
         memset(&least, 0, sizeof least);
         least.output = t->logits;
-        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &reserve));
+        ITP_TRY(interp_workspace_bytes(ctx, net, &least, &evaluation));
     }
     r->order = (int *)interp_alloc(ctx, (size_t)r->data->n * sizeof(int));
     r->x = (float *)interp_alloc(ctx, itp_mul_size((size_t)d->batch * row, sizeof(float)));
@@ -733,9 +745,10 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
         if (!r->best) return INTERP_NO_MEMORY;
         itp_net_state(net, r->best, false);
     }
-    ITP_TRY(itp_train_checkpoint(r, &reserve));
-    ITP_TRY(itp_trainer_open(t, r->data->n, reserve));
-    return d->validation ? itp_evaluate_open(net, d->validation->n, d->loss, r->eval) : INTERP_OK;
+    ITP_TRY(itp_train_checkpoint(r, &file));
+    ITP_TRY(itp_trainer_open(t, r->data->n, itp_add_size(evaluation, file)));
+    if (!d->validation) return INTERP_OK;
+    return itp_evaluate_open(net, d->validation->n, d->loss, file, r->eval);
 }
 
 ITP_FN interp_status itp_train_run(itp_training *r)

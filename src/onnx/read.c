@@ -262,11 +262,11 @@ ITP_FN interp_status itp_onnx_fold(itp_onnx *r)
     for (int i = 0; i < r->n_order; i++) {
         itp_onnx_node *n = &r->nodes[r->order[i]];
         const bool constant = itp_slice_is(n->op, "Constant");
+        const bool filled = itp_slice_is(n->op, "ConstantOfShape");
+        if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
+        if (filled) ITP_TRY(itp_onnx_fold_filled(r, n));
+        n->skipped = constant || filled;
         if (n->row->view) ITP_TRY(itp_onnx_fold_view(r, n));
-        else if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
-        else if (itp_slice_is(n->op, "ConstantOfShape")) ITP_TRY(itp_onnx_fold_filled(r, n));
-        else continue;
-        if (!n->row->view) n->skipped = true;
     }
     return INTERP_OK;
 }
@@ -314,12 +314,12 @@ ITP_FN bool itp_onnx_match_cubic(const itp_onnx *r, int symbol, int x, itp_onnx_
     itp_onnx_node *scaled = itp_onnx_maker(r, itp_onnx_other(r, add, x), "Mul");
     if (!scaled) return false;
     const int cube = itp_onnx_beside(r, scaled, ITP_ONNX_GELU_CUBE, false);
-    itp_onnx_node *pow = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
+    itp_onnx_node *power = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
     chain[(*n_chain)++] = add;
     chain[(*n_chain)++] = scaled;
-    if (pow) {
-        chain[(*n_chain)++] = pow;
-        return itp_onnx_in(r, pow, 0) == x && itp_onnx_beside(r, pow, 3, true) == x;
+    if (power) {
+        chain[(*n_chain)++] = power;
+        return itp_onnx_beside(r, power, 3, true) == x;
     }
     itp_onnx_node *square = mul ? itp_onnx_maker(r, itp_onnx_other(r, mul, x), "Mul") : NULL;
     if (!square) return false;

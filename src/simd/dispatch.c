@@ -194,7 +194,7 @@ extern "C" {
 #define ITP_TARGET_END _Pragma("clang attribute pop")
 #elif defined(__GNUC__)
 #define ITP_TARGET(isa) _Pragma("GCC push_options") ITP_PRAGMA(GCC target isa)
-#define ITP_TARGET_END _Pragma("GCC pop_options")
+#define ITP_TARGET_END  _Pragma("GCC pop_options")
 /* g++ 12 warns of uninitialised values inside its own avx512fintrin.h; without optimisation gcc's
    intrinsics are macros, whose conversions it then sees in our lines. */
 #pragma GCC diagnostic push

@@ -75,7 +75,8 @@ static int ITP_K(patch_runs)(const itp_patch *p, int j0, int n, ITP_K(run) * run
 
 /* The source coordinate of `at` for tap `tap`, or -1 where there is none (padding, or between the
    samples of a strided gradient). */
-static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div, int size)
+static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div,
+                                      int size)
 {
     int t = at * mul + base + tap * step;
     if (div > 1) {
@@ -120,8 +121,8 @@ static void ITP_K(patch_taps)(const itp_patch *p, const ITP_K(run) * runs, int c
             t->lo[tap][r] = (short)lo, t->hi[tap][r] = (short)hi;
         }
         for (int tap = 0; tap < p->taps_y; tap++)
-            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y, p->step_y,
-                                                      p->div_y, p->height);
+            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y,
+                                                      p->step_y, p->div_y, p->height);
     }
 }
 
@@ -176,7 +177,8 @@ static void ITP_K(pack_b_patch_any)(const itp_patch *p, int k0, int kc, int j0, 
             for (int r = 0; r < count; r++) {
                 const int sy = ITP_K(patch_source)(runs[r].y, ty, p->mul_y, p->base_y, p->step_y,
                                                    p->div_y, p->height);
-                const float *row = runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
+                const float *row =
+                    runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
                 for (int j = runs[r].at; j < runs[r].at + runs[r].length; j++)
                     to[j] = sy < 0 || column[j] < 0 ? 0 : row[column[j]];
             }
@@ -289,8 +291,8 @@ static void ITP_K(tile_wide)(int kc, const float *a, const float *b, const ITP_K
     ITP_K(tile)(2, V_MR, kc, a, b, s, c, ldc, m, n);
 }
 
-static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
-                            ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s,
+                            float *c, ptrdiff_t ldc, int m, int n)
 {
     ITP_K(tile)(2, ITP_FEW_ROWS, kc, a, b, s, c, ldc, m, n);
 }
@@ -301,8 +303,8 @@ static void ITP_K(tile_narrow)(int kc, const float *a, const float *b, const ITP
     ITP_K(tile)(1, V_MR, kc, a, b, s, c, ldc, m, n);
 }
 
-static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s, float *c,
-                            ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s,
+                            float *c, ptrdiff_t ldc, int m, int n)
 {
     if (n <= V_WIDTH) ITP_K(tile_narrow)(kc, a, b, s, c, ldc, m, n);
     else if (m <= ITP_FEW_ROWS) ITP_K(tile_low)(kc, a, b, s, c, ldc, m, n);

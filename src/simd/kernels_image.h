@@ -1,7 +1,8 @@
 /* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
 
 /* The output columns lo..hi whose source column for this tap lies inside the plane. */
-static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo, int *hi)
+static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo,
+                                    int *hi)
 {
     const int first = offset < 0 ? (-offset + stride - 1) / stride : 0;
     const int end = width > offset ? (width - offset + stride - 1) / stride : 0;
@@ -51,9 +52,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
                                       double *dw)
 {
-    ITP_FOR_TAPS(g, dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                  g->stride_x,
-                                                  dy + (ptrdiff_t)oy * g->columns + lo);)
+    ITP_FOR_TAPS(g,
+                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
 }
 
 /* Largest number of each window: over the rows first, then along them. Windows wider than the row of
@@ -65,8 +66,9 @@ static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
     const size_t n = (size_t)g->rows * (size_t)g->columns;
     if (g->width > most) {
         for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
-        ITP_FOR_TAPS(g, (void)tap; ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                   g->stride_x, y + (ptrdiff_t)oy * g->columns + lo);)
+        ITP_FOR_TAPS(g, (void)tap;
+                     ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                     y + (ptrdiff_t)oy * g->columns + lo);)
         return;
     }
     for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
@@ -99,8 +101,8 @@ static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
 /* dx += dy at the first largest source of each window */
 static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
 {
-    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 && g->dilation_x == 1 &&
-                       g->pad_y == 0 && g->pad_x == 0 &&
+    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 &&
+                       g->dilation_x == 1 && g->pad_y == 0 && g->pad_x == 0 &&
                        (g->rows - 1) * g->stride_y + 2 <= g->height &&
                        (g->columns - 1) * g->stride_x + 2 <= g->width;
     for (int oy = 0; oy < g->rows; oy++)

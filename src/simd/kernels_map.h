@@ -35,8 +35,8 @@ static inline vf ITP_K(gelu_tanh)(vf x)
 static inline vf ITP_K(gelu_tanh_grad)(vf x)
 {
     const vf t = ITP_K(tanh)(ITP_K(gelu_tanh_inner)(x));
-    const vf slope = v_mul(v_set(ITP_SQRT_2_BY_PI),
-                           v_fma(v_set(3 * ITP_GELU_CUBE), v_mul(x, x), v_set(1)));
+    const vf slope =
+        v_mul(v_set(ITP_SQRT_2_BY_PI), v_fma(v_set(3 * ITP_GELU_CUBE), v_mul(x, x), v_set(1)));
     const vf left = v_fma(v_set(0.5f), t, v_set(0.5f));
     const vf right = v_mul(v_mul(v_mul(v_set(0.5f), x), v_fnma(t, t, v_set(1))), slope);
     return v_add(left, right);
@@ -66,10 +66,10 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
         ITP_MAP(ELU, v_select(v_lt(v, v_zero()), v_mul(va, v_sub(ITP_K(exp)(v), v_set(1))), v))
-        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
-                            v_select(v_lt(v, v_zero()),
-                                     v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))),
-                                     v)))
+        ITP_MAP(SELU,
+                v_mul(v_set(ITP_SELU_SCALE),
+                      v_select(v_lt(v, v_zero()),
+                               v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))), v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -123,8 +123,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
         ITP_MAP_GRAD(SOFTPLUS, v_mul(d, ITP_K(sigmoid)(v)))
         ITP_MAP_GRAD(SIGMOID, v_mul(d, v_fnma(r, r, r)))
         ITP_MAP_GRAD(TANH, v_mul(d, v_fnma(r, r, one)))
-        ITP_MAP_GRAD(SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v),
-                                          v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
+        ITP_MAP_GRAD(
+            SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v), v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
         ITP_MAP_GRAD(GELU, v_mul(d, ITP_K(gelu_grad)(v)))
         ITP_MAP_GRAD(GELU_TANH, v_mul(d, ITP_K(gelu_tanh_grad)(v)))
         ITP_MAP_GRAD(HARD_SWISH,
@@ -164,10 +164,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
     case ITP_##name:                                                                               \
         if (a_step && b_step)                                                                      \
             V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); });               \
-        else if (a_step)                                                                           \
-            V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });                     \
-        else                                                                                       \
-            V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });    \
+        else if (a_step) V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });        \
+        else V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });   \
         break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
@@ -176,7 +174,10 @@ static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, c
 {
     if (!a_step && !b_step) { /* both single: the vector paths read n numbers of one of them */
         const float p = *a, q = *b;
-        const float r = op == ITP_ADD ? p + q : op == ITP_SUB ? p - q : op == ITP_MUL ? p * q : p / q;
+        const float r = op == ITP_ADD   ? p + q
+                        : op == ITP_SUB ? p - q
+                        : op == ITP_MUL ? p * q
+                                        : p / q;
         V_LOOP(n, { v_put(y + i, v_set(r), w); });
         return;
     }
@@ -196,10 +197,7 @@ static void ITP_K(scale_add)(size_t n, float alpha, const float *x, float beta, 
 {
     const vf va = v_set(alpha), vb = v_set(beta);
     if (beta == 0) V_LOOP(n, { v_put(y + i, v_mul(va, v_get(x + i, w)), w); });
-    else
-        V_LOOP(n, {
-            v_put(y + i, v_fma(va, v_get(x + i, w), v_mul(vb, v_get(y + i, w))), w);
-        });
+    else V_LOOP(n, { v_put(y + i, v_fma(va, v_get(x + i, w), v_mul(vb, v_get(y + i, w))), w); });
 }
 
 /* y (+)= a x + c, with the same numbers a and c for all. */

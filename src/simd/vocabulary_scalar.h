@@ -11,43 +11,43 @@
    V_ROWS(X)     X(0) X(1) ...: the rows of a gemm tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
-#define ITP_K(name)         itp_##name##_scalar
-#define ITP_ISA_NAME        "scalar"
-#define V_WIDTH             1
-#define V_MR                4
-#define V_ROWS(X)           X(0) X(1) X(2) X(3)
-#define vf                  float
-#define vm                  int
-#define v_set(x)            ((float)(x))
-#define v_zero()            ((float)0)
-#define v_load(p)           (*(p))
-#define v_store(p, v)       ((void)(*(p) = (v)))
-#define v_loadn(p, n)       ((n) > 0 ? *(p) : (float)0)
-#define v_storen(p, v, n)   ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
-#define v_loads(p, s)       (*(p))
-#define v_add(a, b)         ((a) + (b))
-#define v_sub(a, b)         ((a) - (b))
-#define v_mul(a, b)         ((a) * (b))
-#define v_div(a, b)         ((a) / (b))
-#define v_fma(a, b, c)      ((a) * (b) + (c))
-#define v_fnma(a, b, c)     ((c) - (a) * (b))
-#define v_max(a, b)         itp_scalar_max(a, b)
-#define v_min(a, b)         itp_scalar_min(a, b)
-#define v_abs(a)            itp_scalar_abs(a)
-#define v_neg(a)            (-(a))
-#define v_sqrt(a)           itp_scalar_sqrt(a)
-#define v_lt(a, b)          ((a) < (b))
-#define v_le(a, b)          ((a) <= (b))
-#define v_gt(a, b)          ((a) > (b))
-#define v_eq(a, b)          ((a) == (b))
-#define v_both(m, n)        ((m) & (n))
-#define v_select(m, a, b)   ((m) ? (a) : (b))
-#define v_round(a)          itp_scalar_round(a)
-#define v_pow2(n)           itp_scalar_pow2(n)
-#define v_exponent(x)       itp_scalar_exponent(x)
-#define v_mantissa(x)       itp_scalar_mantissa(x)
-#define v_sum(v)            (v)
-#define v_hmax(v)           (v)
+#define ITP_K(name)       itp_##name##_scalar
+#define ITP_ISA_NAME      "scalar"
+#define V_WIDTH           1
+#define V_MR              4
+#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define vf                float
+#define vm                int
+#define v_set(x)          ((float)(x))
+#define v_zero()          ((float)0)
+#define v_load(p)         (*(p))
+#define v_store(p, v)     ((void)(*(p) = (v)))
+#define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)     (*(p))
+#define v_add(a, b)       ((a) + (b))
+#define v_sub(a, b)       ((a) - (b))
+#define v_mul(a, b)       ((a) * (b))
+#define v_div(a, b)       ((a) / (b))
+#define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_fnma(a, b, c)   ((c) - (a) * (b))
+#define v_max(a, b)       itp_scalar_max(a, b)
+#define v_min(a, b)       itp_scalar_min(a, b)
+#define v_abs(a)          itp_scalar_abs(a)
+#define v_neg(a)          (-(a))
+#define v_sqrt(a)         itp_scalar_sqrt(a)
+#define v_lt(a, b)        ((a) < (b))
+#define v_le(a, b)        ((a) <= (b))
+#define v_gt(a, b)        ((a) > (b))
+#define v_eq(a, b)        ((a) == (b))
+#define v_both(m, n)      ((m) & (n))
+#define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_round(a)        itp_scalar_round(a)
+#define v_pow2(n)         itp_scalar_pow2(n)
+#define v_exponent(x)     itp_scalar_exponent(x)
+#define v_mantissa(x)     itp_scalar_mantissa(x)
+#define v_sum(v)          (v)
+#define v_hmax(v)         (v)
 
 static inline float itp_scalar_max(float a, float b)
 {
