@@ -51,6 +51,13 @@ static interp_ctx *open_ctx(int threads)
     return interp_open(&d);
 }
 
+/* Valgrind is 50 times slower: fewer cases of each kind. */
+static bool under_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
+}
+
 static size_t used(void)
 {
     return interp_memory_read(ctx).used;
@@ -419,7 +426,8 @@ TEST(the_gradient_is_clipped_to_its_norm)
 
 TEST(schedules_follow_their_formulas)
 {
-    enum { epochs = 5, per_epoch = 2, total = epochs * per_epoch };
+    enum { epochs = 5 };
+    const int per_epoch = 2, total = epochs * per_epoch;
     interp_dataset data = images(ctx, 6, 4, 2, 0.5, 1);
     for (int schedule = INTERP_CONSTANT; schedule <= INTERP_LINEAR; schedule++)
         for (int warmup = 0; warmup < 4; warmup += 3) {
@@ -587,7 +595,7 @@ TEST(training_learns_xor)
     interp_dataset data = xor_data();
     static const interp_optimizer optimizers[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD,
                                                   INTERP_RMSPROP};
-    for (int o = 0; o < 4; o++)
+    for (int o = 0; o < (under_valgrind() ? 1 : 4); o++)
         for (int loss = INTERP_CROSS_ENTROPY; loss <= INTERP_BCE; loss++) {
             interp_net *net = arch(ctx, "mlp:2-16-2", 0, 2);
             REQUIRE(net);
@@ -765,7 +773,8 @@ TEST(training_is_bit_identical_at_any_thread_count)
     enum { epochs = 2 };
     float *want = NULL;
     interp_epoch first[epochs], history[epochs];
-    for (int run = 0; run < 5; run++) { /* 1, 1, 2, 3 threads; then another seed */
+    for (int run = under_valgrind() ? 2 : 0; run < 5;
+         run++) { /* 1, 1, 2, 3 threads; another seed */
         interp_ctx *c = open_ctx(run == 0 ? 1 : run == 4 ? 1 : run);
         REQUIRE(c);
         interp_dataset data = images(c, 21, 10, 3, 1, 1), other = images(c, 9, 10, 3, 1, 2);
@@ -798,7 +807,7 @@ TEST(training_resumes_bit_identically)
     enum { epochs = 5 };
     interp_dataset data = images(ctx, 21, 8, 3, 1, 1), other = images(ctx, 9, 8, 3, 1, 2);
     static const interp_optimizer optimizers[] = {INTERP_ADAM, INTERP_SGD, INTERP_RMSPROP};
-    for (int o = 0; o < 3; o++)
+    for (int o = 0; o < (under_valgrind() ? 1 : 3); o++)
         for (int best = 0; best < 2; best++) {
             interp_epoch history[3][epochs];
             interp_train_result result[3];
@@ -919,14 +928,15 @@ TEST(a_foreign_or_damaged_checkpoint_changes_nothing)
     refused(net, &data, &odd, "more epochs than asked for");
     odd = d, odd.restore_best = true;
     refused(net, &data, &odd, "no best state");
-    for (size_t cut = 0; cut < n; cut += cut < 400 || n - cut < 10 ? 1 : 61) {
+    const size_t coarse = under_valgrind() ? 97 : 61, fine = under_valgrind() ? 97 : 1;
+    for (size_t cut = 0; cut < n; cut += cut < 400 || n - cut < 10 ? fine : coarse) {
         write_bytes(bytes, cut);
         refused(net, &data, &d, "a cut file");
     }
     /* wrong numbers where the counts and the header are: refused, or taken without harm */
     float *start = state_of(net);
     const size_t held = used();
-    for (size_t i = 0; i < 700 && i < n; i += 3) {
+    for (size_t i = 0; i < 700 && i < n; i += under_valgrind() ? 71 : 3) {
         const char old = bytes[i];
         bytes[i] = (char)(i % 2 ? 0xFF : old ^ 1);
         write_bytes(bytes, n);
@@ -1284,8 +1294,8 @@ TEST(evaluation_gives_the_figures_of_the_outputs)
                                 : exp((double)outputs[i * k + j]) / norm,
                            probabilities[i * k + j], 2e-6);
         }
-        CHECK_NEAR(e.loss, sum / n, 1e-6 * fmax(1, e.loss));
-        CHECK_NEAR(e.accuracy, (double)right / n, 1e-12);
+        CHECK_NEAR(e.loss, sum / (int)n, 1e-6 * fmax(1, e.loss));
+        CHECK_NEAR(e.accuracy, (double)right / (int)n, 1e-12);
     }
     interp_dataset unlabelled = data;
     unlabelled.y = NULL, unlabelled.n_classes = 0;
@@ -1428,7 +1438,7 @@ TEST(every_failed_allocation_is_survived)
 {
     interp_dataset data = images(ctx, 12, 8, 3, 1, 1), other = images(ctx, 5, 8, 3, 1, 2);
     static const char *const names[] = {"mlp:64-9-3", "cnn"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (under_valgrind() ? 1 : 2); i++) {
         act a;
         a.net = arch(ctx, names[i], 8, 3), a.data = &data, a.other = &other;
         REQUIRE(a.net);
