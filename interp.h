@@ -9157,7 +9157,6 @@ typedef struct itp_op {
     const char *name; /* as ONNX has it */
     interp_status (*shape)(itp_infer *s);
     void (*forward)(interp_workspace *w, int node);
-    void (*backward)(interp_workspace *w, int node);             /* NULL: no gradient */
     itp_need (*need)(const interp_workspace *w, int node);       /* NULL: none */
     double (*macs)(const interp_net *net, const itp_node *node); /* NULL: 0; for a batch of one */
     int kind;       /* itp_unary or itp_binary of the elementwise rows */
@@ -9348,6 +9347,7 @@ ITP_FN int itp_find(const interp_net *net, const char *name)
 }
 
 ITP_FN const itp_op *itp_op_row(int op);
+ITP_FN void itp_op_backward(interp_workspace *w, int node);
 
 /* "conv1 ... conv9": the first number not taken by a node. */
 ITP_FN void itp_auto_name(const interp_net *net, const char *stem, char out[64])
@@ -9773,8 +9773,8 @@ ITP_FN interp_status itp_shape_slice(itp_infer *s)
     ITP_TRY(itp_shape_axis(s));
     const int axis = itp_axis(a->axis, s->in[0]->rank), size = s->in[0]->dim[axis];
     if (a->start < 0 || a->length < 1 || a->start > size - a->length)
-        return itp_shape_fail(s, "entries %d to %d of a dimension of %d", a->start,
-                              a->start + a->length - 1, size);
+        return itp_shape_fail(s, "%d entries from entry %d on, of a dimension of %d", a->length,
+                              a->start, size);
     s->out->dim[axis] = a->length;
     if (a->drop && a->length == 1) {
         for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];
@@ -11175,9 +11175,16 @@ enum {
 
 static const itp_op itp_op_table[] = {
 #define ITP_OP_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                    \
-    {name, shape, forward, backward, need, macs, kind, flags},
+    {name, shape, forward, need, macs, kind, flags},
     ITP_OPS(ITP_OP_ROW)
 #undef ITP_OP_ROW
+};
+
+/* Apart from the rows: a program that never calls interp_backward then links none of them. */
+static void (*const itp_backward_table[])(interp_workspace *w, int node) = {
+#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) backward,
+    ITP_OPS(ITP_OP_BACKWARD)
+#undef ITP_OP_BACKWARD
 };
 
 #undef ITP_X
@@ -11187,6 +11194,11 @@ static const itp_op itp_op_table[] = {
 ITP_FN const itp_op *itp_op_row(int op)
 {
     return &itp_op_table[op];
+}
+
+ITP_FN void itp_op_backward(interp_workspace *w, int node)
+{
+    itp_backward_table[w->net->nodes[node].op](w, node);
 }
 #undef ITP_FN
 #define ITP_FN ITP_COLD
@@ -11238,7 +11250,7 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 }
 
 /* Which nodes run, and which run backward. */
-ITP_FN interp_status itp_plan_runs(interp_workspace *w)
+ITP_FN void itp_plan_runs(interp_workspace *w)
 {
     const interp_net *net = w->net;
     bool *wanted = w->needs_grad; /* used for values wanted first, refilled below */
@@ -11273,9 +11285,6 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
         bool deeper = false;
         for (int i = 0; i < node->n_in; i++) deeper |= w->needs_grad[node->in[i]];
         w->runs_back[n] = deeper;
-        if (deeper && !itp_op_row(node->op)->backward)
-            return itp_fail(w->ctx, INTERP_UNSUPPORTED, "%s \"%s\" has no gradient",
-                            itp_op_row(node->op)->name, node->name);
     }
     /* the first consumer met backward writes an input's gradient, the others add */
     for (int v = 0; v < net->n_values; v++) w->unwritten[v] = v != w->target;
@@ -11288,7 +11297,6 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
     for (int v = 0; v < net->n_values; v++) /* parameters always have a gradient, 0 if unused */
         if (w->unwritten[v] && net->values[v].kind == ITP_ACTIVATION && v != w->kept)
             w->needs_grad[v] = false;
-    return INTERP_OK;
 }
 
 ITP_FN void itp_use(itp_plan *p, int value, int time)
@@ -11509,7 +11517,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
 {
     p->w = w;
     ITP_TRY(itp_plan_shapes(w));
-    ITP_TRY(itp_plan_runs(w));
+    itp_plan_runs(w);
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);
@@ -11661,7 +11669,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n]) itp_op_row(net->nodes[n].op)->backward(w, n);
+        if (w->runs_back[n]) itp_op_backward(w, n);
     return INTERP_OK;
 }
 

@@ -214,7 +214,7 @@ TEST(builder_errors_are_kept_and_name_the_node)
         {INTERP_BAD_SHAPE, "Reshape \"reshape1\": [1,5,8,8] cannot become [0,7]"},
         {INTERP_BAD_SHAPE, "Reshape \"reshape1\": 9 dimensions are not supported"},
         {INTERP_BAD_SHAPE, "Softmax \"softmax1\": axis 4 of a tensor with 4 dimensions"},
-        {INTERP_BAD_SHAPE, "Slice \"slice1\": entries 3 to 5 of a dimension of 5"},
+        {INTERP_BAD_SHAPE, "Slice \"slice1\": 3 entries from entry 3 on, of a dimension of 5"},
         {INTERP_BAD_SHAPE,
          "Transpose \"transpose1\": the permutation does not name each of 4 dimensions once"},
         {INTERP_BAD_ARGUMENT, "dropout: probability 1 is not in [0, 1)"},

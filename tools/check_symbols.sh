@@ -2,13 +2,15 @@
 # Proves with nm what the compiled header brings into a program: no writable global, no exported
 # name but interp_*, and from outside only names on the list tools/allowed_symbols.txt; with
 # INTERP_NO_STDIO, _MALLOC, _THREADS none of the names those switch off. Writes what each
-# INTERP_NO_* switch saves to build/ci/sizes.txt. CC=gcc.
+# INTERP_NO_* switch saves to build/ci/sizes.txt, and limits the size of a program that loads and
+# infers. CC=gcc.
 set -u
 export LC_ALL=C
 cc=${CC:-gcc}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 bad=0
+SMALL_PROGRAM_LIMIT=300000
 
 fail()
 {
@@ -98,6 +100,30 @@ compile embedded -O2 -DINTERP_NO_STDIO -DINTERP_NO_MALLOC -DINTERP_NO_THREADS &&
     check_absent embedded INTERP_NO_THREADS 'pthread_.*|sched_yield|sem_.*'
 }
 
+# A program that loads a network and uses it, and nothing else, stays small without any switch.
+check_small_program()
+{
+    cat >"$work/small_program.c" <<'END'
+#define INTERP_IMPLEMENTATION
+#include "interp.h"
+int main(int argc, char **argv)
+{
+    static float x[1 << 12], y[1 << 10];
+    interp_ctx *ctx = interp_open(NULL);
+    interp_net *net = NULL;
+    return argc < 2 || interp_onnx_load(ctx, argv[1], &net) || interp_predict(net, x, 1, y);
+}
+END
+    "$cc" -O2 -I. -ffunction-sections -fdata-sections -Wl,--gc-sections "$work/small_program.c" \
+        -o "$work/small_program" -lm -pthread 2>"$work/small_program.log" ||
+        fail "the program that loads and infers does not compile"
+    strip "$work/small_program"
+    small_program=$(stat -c %s "$work/small_program")
+    [ "$small_program" -lt $SMALL_PROGRAM_LIMIT ] ||
+        fail "a program that loads and infers has $small_program bytes: limit $SMALL_PROGRAM_LIMIT"
+}
+check_small_program
+
 # What each switch saves, two compilations at a time.
 sizes()
 {
@@ -122,5 +148,5 @@ mkdir -p build/ci
 sizes >build/ci/sizes.txt
 
 [ $bad = 0 ] && echo "exports only interp_*, no writable globals, $(undefined full | wc -l) names" \
-    "from libc; $(bytes full) bytes at -O2 (table: build/ci/sizes.txt)"
+    "from libc; $(bytes full) bytes at -O2, load and infer $small_program (table: build/ci/sizes.txt)"
 exit $bad

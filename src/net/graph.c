@@ -81,7 +81,6 @@ typedef struct itp_op {
     const char *name; /* as ONNX has it */
     interp_status (*shape)(itp_infer *s);
     void (*forward)(interp_workspace *w, int node);
-    void (*backward)(interp_workspace *w, int node);             /* NULL: no gradient */
     itp_need (*need)(const interp_workspace *w, int node);       /* NULL: none */
     double (*macs)(const interp_net *net, const itp_node *node); /* NULL: 0; for a batch of one */
     int kind;       /* itp_unary or itp_binary of the elementwise rows */
@@ -272,6 +271,7 @@ ITP_FN int itp_find(const interp_net *net, const char *name)
 }
 
 ITP_FN const itp_op *itp_op_row(int op);
+ITP_FN void itp_op_backward(interp_workspace *w, int node);
 
 /* "conv1 ... conv9": the first number not taken by a node. */
 ITP_FN void itp_auto_name(const interp_net *net, const char *stem, char out[64])

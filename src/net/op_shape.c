@@ -312,8 +312,8 @@ ITP_FN interp_status itp_shape_slice(itp_infer *s)
     ITP_TRY(itp_shape_axis(s));
     const int axis = itp_axis(a->axis, s->in[0]->rank), size = s->in[0]->dim[axis];
     if (a->start < 0 || a->length < 1 || a->start > size - a->length)
-        return itp_shape_fail(s, "entries %d to %d of a dimension of %d", a->start,
-                              a->start + a->length - 1, size);
+        return itp_shape_fail(s, "%d entries from entry %d on, of a dimension of %d", a->length,
+                              a->start, size);
     s->out->dim[axis] = a->length;
     if (a->drop && a->length == 1) {
         for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];

@@ -83,9 +83,16 @@ enum {
 
 static const itp_op itp_op_table[] = {
 #define ITP_OP_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                    \
-    {name, shape, forward, backward, need, macs, kind, flags},
+    {name, shape, forward, need, macs, kind, flags},
     ITP_OPS(ITP_OP_ROW)
 #undef ITP_OP_ROW
+};
+
+/* Apart from the rows: a program that never calls interp_backward then links none of them. */
+static void (*const itp_backward_table[])(interp_workspace *w, int node) = {
+#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) backward,
+    ITP_OPS(ITP_OP_BACKWARD)
+#undef ITP_OP_BACKWARD
 };
 
 #undef ITP_X
@@ -95,4 +102,9 @@ static const itp_op itp_op_table[] = {
 ITP_FN const itp_op *itp_op_row(int op)
 {
     return &itp_op_table[op];
+}
+
+ITP_FN void itp_op_backward(interp_workspace *w, int node)
+{
+    itp_backward_table[w->net->nodes[node].op](w, node);
 }

@@ -45,7 +45,7 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 }
 
 /* Which nodes run, and which run backward. */
-ITP_FN interp_status itp_plan_runs(interp_workspace *w)
+ITP_FN void itp_plan_runs(interp_workspace *w)
 {
     const interp_net *net = w->net;
     bool *wanted = w->needs_grad; /* used for values wanted first, refilled below */
@@ -80,9 +80,6 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
         bool deeper = false;
         for (int i = 0; i < node->n_in; i++) deeper |= w->needs_grad[node->in[i]];
         w->runs_back[n] = deeper;
-        if (deeper && !itp_op_row(node->op)->backward)
-            return itp_fail(w->ctx, INTERP_UNSUPPORTED, "%s \"%s\" has no gradient",
-                            itp_op_row(node->op)->name, node->name);
     }
     /* the first consumer met backward writes an input's gradient, the others add */
     for (int v = 0; v < net->n_values; v++) w->unwritten[v] = v != w->target;
@@ -95,7 +92,6 @@ ITP_FN interp_status itp_plan_runs(interp_workspace *w)
     for (int v = 0; v < net->n_values; v++) /* parameters always have a gradient, 0 if unused */
         if (w->unwritten[v] && net->values[v].kind == ITP_ACTIVATION && v != w->kept)
             w->needs_grad[v] = false;
-    return INTERP_OK;
 }
 
 ITP_FN void itp_use(itp_plan *p, int value, int time)
@@ -316,7 +312,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
 {
     p->w = w;
     ITP_TRY(itp_plan_shapes(w));
-    ITP_TRY(itp_plan_runs(w));
+    itp_plan_runs(w);
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);

@@ -34,7 +34,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n]) itp_op_row(net->nodes[n].op)->backward(w, n);
+        if (w->runs_back[n]) itp_op_backward(w, n);
     return INTERP_OK;
 }
 
