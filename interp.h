@@ -149,7 +149,8 @@
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_sum(v)      sum of lanes, always in the same order
-   V_ROWS(X)     X(0) X(1) ...: the rows of a gemm tile, V_MR of them, each two vectors wide */
+   v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
+   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
 #define ITP_K(name)       itp_##name##_scalar
@@ -189,6 +190,7 @@
 #define v_mantissa(x)     itp_scalar_mantissa(x)
 #define v_sum(v)          (v)
 #define v_hmax(v)         (v)
+#define v_transpose(t)    ((void)(t))
 
 static inline float itp_scalar_max(float a, float b)
 {
@@ -300,6 +302,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_mantissa(x)     itp_avx2_mantissa(x)
 #define v_sum(v)          itp_avx2_sum(v)
 #define v_hmax(v)         itp_avx2_hmax(v)
+#define v_transpose(t)    itp_avx2_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -346,6 +349,27 @@ static inline float itp_avx2_hmax(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+/* Pairs of rows, pairs of pairs, halves. */
+static inline void itp_avx2_transpose(__m256 *t)
+{
+    __m256 u[8];
+    for (int i = 0; i < 8; i += 2) {
+        u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
+        u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
+        t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);
+        t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
+        t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        const __m256 low = t[i], high = t[i + 4];
+        t[i] = _mm256_permute2f128_ps(low, high, 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
+}
+
 #endif
 /* >>simd/vocabulary_avx512.h                                                                  */
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
@@ -355,8 +379,8 @@ static inline float itp_avx2_hmax(__m256 v)
 #define ITP_ISA_NAME      "avx512"
 #define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 #define V_WIDTH           16
-#define V_MR              12
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define V_MR              14
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define vf                __m512
 #define vm                __mmask16
 #define v_set(x)          _mm512_set1_ps(x)
@@ -389,6 +413,7 @@ static inline float itp_avx2_hmax(__m256 v)
 #define v_mantissa(x)     itp_avx512_mantissa(x)
 #define v_sum(v)          itp_avx512_sum(v)
 #define v_hmax(v)         itp_avx512_hmax(v)
+#define v_transpose(t)    itp_avx512_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -437,6 +462,31 @@ static inline float itp_avx512_hmax(__m512 v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+/* Pairs of rows, pairs of pairs, quarters, halves. */
+static inline void itp_avx512_transpose(__m512 *t)
+{
+    __m512 u[16];
+    for (int i = 0; i < 16; i += 2) {
+        u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
+        u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);
+        t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);
+        t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);
+        t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    }
+    for (int h = 0; h < 16; h += 8)
+        for (int i = h; i < h + 4; i++) {
+            u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+            u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+        }
+    for (int i = 0; i < 8; i++) {
+        t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
+        t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
+    }
+}
+
 #endif
 /* >>simd/vocabulary_neon.h                                                                    */
 /* The vector vocabulary for 64-bit NEON; see vocabulary_scalar.h for what each word means. */
@@ -479,6 +529,7 @@ static inline float itp_avx512_hmax(__m512 v)
 #define v_mantissa(x)     itp_neon_mantissa(x)
 #define v_sum(v)          itp_neon_sum(v)
 #define v_hmax(v)         vmaxvq_f32(v)
+#define v_transpose(t)    itp_neon_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -524,6 +575,15 @@ static inline float itp_neon_sum(float32x4_t v)
 {
     const float32x2_t h = vadd_f32(vget_low_f32(v), vget_high_f32(v));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
+}
+
+static inline void itp_neon_transpose(float32x4_t *t)
+{
+    const float32x4x2_t low = vtrnq_f32(t[0], t[1]), high = vtrnq_f32(t[2], t[3]);
+    t[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
+    t[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
+    t[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
+    t[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
 }
 
 #endif
@@ -1134,376 +1194,228 @@ static void ITP_K(normalise)(size_t n, const float *x, float mean, float rstd, c
     });
 }
 /* >>simd/kernels_gemm.h                                                                       */
-/* ---- matrix product -------------------------------------------------------------------------- */
+/* ---- products: one tile of sums, and what moves numbers into and out of its order -------------- */
 
 #define ITP_NR (2 * V_WIDTH)
 
-/* Packs rows i0..i0+m of a over k0..k0+kc into panels of V_MR rows: out[panel][k][row], rows past
-   the end are 0. */
-static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, float *out)
+/* rows x nv vectors of sums in registers. Always inlined with constant nv and rows. */
+ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 {
-    for (int p = 0; p < m; p += V_MR, out += (size_t)kc * V_MR) {
-        const int rows = m - p < V_MR ? m - p : V_MR;
-        if (rows < V_MR) memset(out, 0, (size_t)kc * V_MR * sizeof *out);
-        if (g->a_rs == 1 && !g->a_segment) {
-            const float *a = g->a + (i0 + p) + (ptrdiff_t)k0 * g->a_cs;
-            for (int k = 0; k < kc; k++, a += g->a_cs)
-                for (int r = 0; r < rows; r++) out[k * V_MR + r] = a[r];
-            continue;
-        }
-        for (int r = 0; r < rows; r++) {
-            const float *a = g->a + (ptrdiff_t)(i0 + p + r) * g->a_rs;
-            for (int k = 0; k < kc;) {
-                int run = kc - k;
-                const float *from = a + (ptrdiff_t)(k0 + k) * g->a_cs;
-                if (g->a_segment) { /* k runs over segments that lie apart, one per image */
-                    const int segment = (k0 + k) / g->a_segment, at = (k0 + k) % g->a_segment;
-                    if (run > g->a_segment - at) run = g->a_segment - at;
-                    from = a + segment * g->a_segment_stride + at * g->a_cs;
-                }
-                float *to = out + k * V_MR + r;
-                for (int t = 0; t < run; t++) to[t * V_MR] = from[t * g->a_cs];
-                k += run;
-            }
-        }
-    }
-}
-
-/* One panel of b, columns j0..j0+n (n <= ITP_NR): out[k][column], columns past the end are 0. */
-static void ITP_K(pack_b_plain)(const itp_gemm *g, int k0, int kc, int j0, int n, float *out)
-{
-    const float *b = g->b + (ptrdiff_t)k0 * g->b_rs + (ptrdiff_t)j0 * g->b_cs;
-    if (g->b_cs == 1) {
-        const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
-        for (int k = 0; k < kc; k++, b += g->b_rs, out += ITP_NR) {
-            v_store(out, v_get(b, n0));
-            v_store(out + V_WIDTH, n1 > 0 ? v_get(b + V_WIDTH, n1) : v_zero());
-        }
-        return;
-    }
-    if (n < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
-    for (int j = 0; j < n; j++, b += g->b_cs)
-        for (int k = 0; k < kc; k++) out[k * ITP_NR + j] = b[k * g->b_rs];
-}
-
-/* A run of panel columns that lie on one row of one image. */
-typedef struct ITP_K(run) {
-    const float *image;
-    int y, x, at, length;
-} ITP_K(run);
-
-static int ITP_K(patch_runs)(const itp_patch *p, int j0, int n, ITP_K(run) * runs)
-{
-    const int area = p->rows * p->columns;
-    int count = 0;
-    for (int j = 0; j < n;) {
-        const int image = (j0 + j) / area, pixel = (j0 + j) % area;
-        ITP_K(run) *r = runs + count++;
-        r->image = p->x + image * p->image_stride;
-        r->y = pixel / p->columns;
-        r->x = pixel % p->columns;
-        r->at = j;
-        r->length = p->columns - r->x < n - j ? p->columns - r->x : n - j;
-        j += r->length;
-    }
-    return count;
-}
-
-/* The source coordinate of `at` for tap `tap`, or -1 where there is none (padding, or between the
-   samples of a strided gradient). */
-static inline int ITP_K(patch_source)(int at, int tap, int mul, int base, int step, int div,
-                                      int size)
-{
-    int t = at * mul + base + tap * step;
-    if (div > 1) {
-        if (t < 0 || t % div) return -1;
-        t /= div;
-    }
-    return t >= 0 && t < size ? t : -1;
-}
-
-/* The part lo..hi of a run whose sources lie inside of the row, and the source of lo; only for
-   div 1, where sources are `mul` apart. */
-static inline void ITP_K(patch_inside)(const itp_patch *p, const ITP_K(run) * r, int tap, int *lo,
-                                       int *hi, int *source)
-{
-    const int first = r->x * p->mul_x + p->base_x + tap * p->step_x;
-    const int s = p->mul_x;
-    int a = first < 0 ? (s == 1 ? -first : (-first + s - 1) / s) : 0;
-    int b = p->width - first;
-    b = b <= 0 ? 0 : s == 1 ? b : (b + s - 1) / s;
-    if (b > r->length) b = r->length;
-    if (a > b) a = b;
-    *lo = a, *hi = b, *source = first + a * s;
-}
-
-/* What is known of each run of a panel for each tap, so that it is found out once per panel. */
-#define ITP_TAPS 8
-
-/* See ITP_TAPS. */
-typedef struct ITP_K(taps) {
-    short lo[ITP_TAPS][ITP_NR], hi[ITP_TAPS][ITP_NR]; /* [tap_x][run] */
-    int source_x[ITP_TAPS][ITP_NR];
-    int source_y[ITP_TAPS][ITP_NR]; /* [tap_y][run]: row, -1 for none */
-} ITP_K(taps);
-
-static void ITP_K(patch_taps)(const itp_patch *p, const ITP_K(run) * runs, int count,
-                              ITP_K(taps) * t)
-{
-    for (int r = 0; r < count; r++) {
-        for (int tap = 0; tap < p->taps_x; tap++) {
-            int lo, hi;
-            ITP_K(patch_inside)(p, runs + r, tap, &lo, &hi, &t->source_x[tap][r]);
-            t->lo[tap][r] = (short)lo, t->hi[tap][r] = (short)hi;
-        }
-        for (int tap = 0; tap < p->taps_y; tap++)
-            t->source_y[tap][r] = ITP_K(patch_source)(runs[r].y, tap, p->mul_y, p->base_y,
-                                                      p->step_y, p->div_y, p->height);
-    }
-}
-
-/* Panel of image patches: b[k][j], k = (channel, tap row, tap column), j = (image, y, x). */
-static void ITP_K(pack_b_patch)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
-{
-    ITP_K(run) runs[ITP_NR];
-    ITP_K(taps) t;
-    const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
-    ITP_K(patch_taps)(p, runs, count, &t);
-    int channel = k0 / taps, ty = k0 % taps / p->taps_x, tx = k0 % p->taps_x;
-    for (int k = 0; k < kc; k++, out += ITP_NR) {
-        v_store(out, v_zero());
-        v_store(out + V_WIDTH, v_zero());
-        for (int r = 0; r < count; r++) {
-            const int lo = t.lo[tx][r], length = t.hi[tx][r] - lo, sy = t.source_y[ty][r];
-            if (sy < 0 || length <= 0) continue;
-            const float *from = runs[r].image + channel * p->channel_stride +
-                                (ptrdiff_t)sy * p->width + t.source_x[tx][r];
-            float *to = out + runs[r].at + lo;
-            if (p->mul_x == 1)
-                for (int i = 0; i < length; i += V_WIDTH) {
-                    const int w = length - i < V_WIDTH ? length - i : V_WIDTH;
-                    v_put(to + i, v_get(from + i, w), w);
-                }
-            else
-                for (int i = 0; i < length; i++) to[i] = from[i * p->mul_x];
-        }
-        if (++tx == p->taps_x) {
-            tx = 0;
-            if (++ty == p->taps_y) ty = 0, channel++;
-        }
-    }
-}
-
-/* The same element by element, for strided gradients and windows beyond ITP_TAPS. */
-static void ITP_K(pack_b_patch_any)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
-{
-    ITP_K(run) runs[ITP_NR];
-    const int count = ITP_K(patch_runs)(p, j0, n, runs), taps = p->taps_y * p->taps_x;
-    int column[ITP_NR]; /* source column of each j for the tap column at hand */
-    for (int tap = 0; tap < taps; tap++) {
-        const int ty = tap / p->taps_x, tx = tap % p->taps_x;
-        for (int r = 0; r < count; r++)
-            for (int i = 0; i < runs[r].length; i++)
-                column[runs[r].at + i] = ITP_K(patch_source)(runs[r].x + i, tx, p->mul_x, p->base_x,
-                                                             p->step_x, p->div_x, p->width);
-        for (int k = (tap - k0 % taps + taps) % taps; k < kc; k += taps) {
-            const ptrdiff_t channel = (k0 + k) / taps * p->channel_stride;
-            float *to = out + (size_t)k * ITP_NR;
-            for (int j = n; j < ITP_NR; j++) to[j] = 0;
-            for (int r = 0; r < count; r++) {
-                const int sy = ITP_K(patch_source)(runs[r].y, ty, p->mul_y, p->base_y, p->step_y,
-                                                   p->div_y, p->height);
-                const float *row =
-                    runs[r].image + channel + (ptrdiff_t)(sy < 0 ? 0 : sy) * p->width;
-                for (int j = runs[r].at; j < runs[r].at + runs[r].length; j++)
-                    to[j] = sy < 0 || column[j] < 0 ? 0 : row[column[j]];
-            }
-        }
-    }
-}
-
-/* The same matrix transposed: b[k][j], k = (image, y, x), j = (channel, tap row, tap column); only
-   for div 1. */
-static void ITP_K(pack_b_patch_t)(const itp_patch *p, int k0, int kc, int j0, int n, float *out)
-{
-    const int taps = p->taps_y * p->taps_x, area = p->rows * p->columns;
-    ptrdiff_t channel[ITP_NR];
-    int ty[ITP_NR], tx[ITP_NR];
-    for (int j = 0; j < n; j++) {
-        channel[j] = (j0 + j) / taps * p->channel_stride;
-        ty[j] = (j0 + j) % taps / p->taps_x;
-        tx[j] = (j0 + j) % p->taps_x;
-    }
-    memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
-    for (int k = 0; k < kc;) {
-        ITP_K(run) r;
-        const int pixel = (k0 + k) % area;
-        r.image = p->x + (k0 + k) / area * p->image_stride;
-        r.y = pixel / p->columns;
-        r.x = pixel % p->columns;
-        r.at = k;
-        r.length = p->columns - r.x < kc - k ? p->columns - r.x : kc - k;
-        int low[ITP_TAPS], high[ITP_TAPS], start[ITP_TAPS];
-        for (int t = 0; t < p->taps_x && t < ITP_TAPS; t++)
-            ITP_K(patch_inside)(p, &r, t, low + t, high + t, start + t);
-        for (int j = 0; j < n; j++) {
-            const int sy = r.y * p->mul_y + p->base_y + ty[j] * p->step_y;
-            int lo, hi, source;
-            if (sy < 0 || sy >= p->height) continue;
-            if (tx[j] < ITP_TAPS) lo = low[tx[j]], hi = high[tx[j]], source = start[tx[j]];
-            else ITP_K(patch_inside)(p, &r, tx[j], &lo, &hi, &source);
-            const float *from = r.image + channel[j] + (ptrdiff_t)sy * p->width + source;
-            float *to = out + (size_t)(k + lo) * ITP_NR + j;
-            for (int i = lo; i < hi; i++, to += ITP_NR, from += p->mul_x) *to = *from;
-        }
-        k += r.length;
-    }
-}
-
-static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, float *out)
-{
-    for (int j = 0; j < n; j += ITP_NR, out += (size_t)kc * ITP_NR) {
-        const int columns = n - j < ITP_NR ? n - j : ITP_NR;
-        if (!g->patch) ITP_K(pack_b_plain)(g, k0, kc, j0 + j, columns, out);
-        else if (g->patch_transposed) ITP_K(pack_b_patch_t)(g->patch, k0, kc, j0 + j, columns, out);
-        else if (g->patch->div_x > 1 || g->patch->taps_x > ITP_TAPS || g->patch->taps_y > ITP_TAPS)
-            ITP_K(pack_b_patch_any)(g->patch, k0, kc, j0 + j, columns, out);
-        else ITP_K(pack_b_patch)(g->patch, k0, kc, j0 + j, columns, out);
-    }
-}
-
-/* What a tile does with its sums: c = alpha sum + beta c + biases. */
-typedef struct ITP_K(store) {
-    float alpha, beta;
-    const float *bias_row, *bias_column; /* at the tile's first row and column; NULL: none */
-} ITP_K(store);
-
-static inline void ITP_K(store_row)(const ITP_K(store) * s, int i, vf sum, float *c, int at, int n)
-{
-    vf t = v_mul(v_set(s->alpha), sum);
-    if (s->beta != 0) t = v_fma(v_set(s->beta), v_get(c + at, n), t);
-    if (s->bias_row) t = v_add(t, v_set(s->bias_row[i]));
-    if (s->bias_column) t = v_add(t, v_get(s->bias_column + at, n));
-    v_put(c + at, t, n);
-}
-
-/* m x n numbers of c from kc columns of a panel of a and a panel of b. `nv`: vectors per row that
-   hold anything; `rows`: rows worked on, m or more. Always inlined with constant nv and rows. */
-ITP_INLINE void ITP_K(tile)(int nv, int rows, int kc, const float *a, const float *b,
-                            const ITP_K(store) * s, float *c, ptrdiff_t ldc, int m, int n)
-{
-#define ITP_DECLARE(r) vf c##r##l = v_zero(), c##r##h = v_zero();
+    const float *from = t->from;
+    float *to = t->to;
+    const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs;
+#define ITP_DECLARE(r)                                                                             \
+    vf c##r##l = r < rows && from ? v_load(from + r * from_rs) : v_zero();                         \
+    vf c##r##h = r < rows && nv > 1 && from ? v_load(from + r * from_rs + V_WIDTH) : v_zero();
     V_ROWS(ITP_DECLARE)
 #undef ITP_DECLARE
-    for (int k = 0; k < kc; k++) {
-        const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
+    const float *ao = t->a, *bo = t->b;
+    for (int o = 0; o < t->outer; o++, ao += t->a_outer, bo += t->b_outer)
+        for (int i = 0; i < t->inner; i++) {
+            const float *a = ao + t->a_inner[i], *b = bo + t->b_inner[i];
+            const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
 #define ITP_STEP(r)                                                                                \
     if (r < rows) {                                                                                \
         const vf ar = v_set(a[r]);                                                                 \
         c##r##l = v_fma(ar, low, c##r##l);                                                         \
         if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
     }
-        V_ROWS(ITP_STEP)
+            V_ROWS(ITP_STEP)
 #undef ITP_STEP
-        a += V_MR;
-        b += ITP_NR;
-    }
-    const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
+        }
 #define ITP_STORE(r)                                                                               \
-    if (r < rows && r < m) {                                                                       \
-        ITP_K(store_row)(s, r, c##r##l, c + r * ldc, 0, n0);                                       \
-        if (nv > 1 && n1 > 0) ITP_K(store_row)(s, r, c##r##h, c + r * ldc, V_WIDTH, n1);           \
+    if (r < rows) {                                                                                \
+        v_store(to + r * to_rs, c##r##l);                                                          \
+        if (nv > 1) v_store(to + r * to_rs + V_WIDTH, c##r##h);                                    \
     }
     V_ROWS(ITP_STORE)
 #undef ITP_STORE
 }
 
-/* Full tiles, those that end below two thirds of the rows, and those that end in the first vector. */
-#define ITP_FEW_ROWS (V_MR * 2 / 3)
+/* One function for each number of rows: none works on rows that are not there. */
+#define ITP_TILE_FUNCTIONS(r)                                                                      \
+    static void ITP_K(tile_narrow##r)(const itp_tile *t)                                           \
+    {                                                                                              \
+        ITP_K(tile_of)(1, (r) + 1, t);                                                             \
+    }                                                                                              \
+    static void ITP_K(tile_wide##r)(const itp_tile *t)                                             \
+    {                                                                                              \
+        ITP_K(tile_of)(2, (r) + 1, t);                                                             \
+    }
+V_ROWS(ITP_TILE_FUNCTIONS)
+#undef ITP_TILE_FUNCTIONS
 
-static void ITP_K(tile_wide)(int kc, const float *a, const float *b, const ITP_K(store) * s,
-                             float *c, ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile_whole)(bool wide, const itp_tile *t)
 {
-    ITP_K(tile)(2, V_MR, kc, a, b, s, c, ldc, m, n);
+#define ITP_TILE_NARROW(r) ITP_K(tile_narrow##r),
+#define ITP_TILE_WIDE(r)   ITP_K(tile_wide##r),
+    static void (*const functions[2][V_MR])(const itp_tile *) = {{V_ROWS(ITP_TILE_NARROW)},
+                                                                 {V_ROWS(ITP_TILE_WIDE)}};
+#undef ITP_TILE_NARROW
+#undef ITP_TILE_WIDE
+    functions[wide][t->rows - 1](t);
 }
 
-static void ITP_K(tile_low)(int kc, const float *a, const float *b, const ITP_K(store) * s,
-                            float *c, ptrdiff_t ldc, int m, int n)
+static void ITP_K(tile)(const itp_tile *t)
 {
-    ITP_K(tile)(2, ITP_FEW_ROWS, kc, a, b, s, c, ldc, m, n);
+    const int n = t->columns, n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
+    if (n == V_WIDTH || n == ITP_NR) {
+        ITP_K(tile_whole)(n1 > 0, t);
+        return;
+    }
+    float sums[V_MR * ITP_NR]; /* columns that end within a vector: through a copy */
+    itp_tile whole = *t;
+    if (t->from) {
+        for (int r = 0; r < t->rows; r++) {
+            const float *from = t->from + r * t->from_rs;
+            v_store(sums + r * ITP_NR, v_get(from, n0));
+            if (n1 > 0) v_store(sums + r * ITP_NR + V_WIDTH, v_get(from + V_WIDTH, n1));
+        }
+        whole.from = sums, whole.from_rs = ITP_NR;
+    }
+    whole.to = sums, whole.to_rs = ITP_NR;
+    ITP_K(tile_whole)(n1 > 0, &whole);
+    for (int r = 0; r < t->rows; r++) {
+        float *to = t->to + r * t->to_rs;
+        v_put(to, v_load(sums + r * ITP_NR), n0);
+        if (n1 > 0) v_put(to + V_WIDTH, v_load(sums + r * ITP_NR + V_WIDTH), n1);
+    }
 }
 
-static void ITP_K(tile_narrow)(int kc, const float *a, const float *b, const ITP_K(store) * s,
-                               float *c, ptrdiff_t ldc, int m, int n)
+/* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
+   r * row_step where row_at is NULL. Blocks of rows go through a transposed square of registers. */
+static void ITP_K(interleave)(int rows, int n, const float *src, ptrdiff_t row_step,
+                              const ptrdiff_t *row_at, float *out, ptrdiff_t step)
 {
-    ITP_K(tile)(1, V_MR, kc, a, b, s, c, ldc, m, n);
-}
-
-static void ITP_K(tile_any)(int kc, const float *a, const float *b, const ITP_K(store) * s,
-                            float *c, ptrdiff_t ldc, int m, int n)
-{
-    if (n <= V_WIDTH) ITP_K(tile_narrow)(kc, a, b, s, c, ldc, m, n);
-    else if (m <= ITP_FEW_ROWS) ITP_K(tile_low)(kc, a, b, s, c, ldc, m, n);
-    else ITP_K(tile_wide)(kc, a, b, s, c, ldc, m, n);
-}
-
-/* A tile whose columns lie in more than one image: through a dense copy. */
-static void ITP_K(tile_split)(const itp_gemm *g, int kc, const float *a, const float *b,
-                              const ITP_K(store) * s, int i, int j, int m, int n)
-{
-    float c[V_MR * ITP_NR];
-    for (int pass = 0; pass < 2; pass++) { /* gather what is there, then scatter */
-        if (pass == 0 && s->beta == 0) continue;
-        if (pass == 1) ITP_K(tile_any)(kc, a, b, s, c, ITP_NR, m, n);
-        for (int t = 0; t < n;) {
-            const int segment = (j + t) / g->c_segment, at = (j + t) % g->c_segment;
-            const int run = g->c_segment - at < n - t ? g->c_segment - at : n - t;
-            float *to = g->c + segment * g->c_segment_stride + at + (ptrdiff_t)i * g->c_rs;
-            for (int r = 0; r < m; r++, to += g->c_rs)
-                for (int q = 0; q < run; q++)
-                    if (pass) to[q] = c[r * ITP_NR + t + q];
-                    else c[r * ITP_NR + t + q] = to[q];
-            t += run;
+    for (int r0 = 0; r0 < rows; r0 += V_WIDTH) {
+        const int some = rows - r0 < V_WIDTH ? rows - r0 : V_WIDTH;
+        for (int k0 = 0; k0 < n; k0 += V_WIDTH) {
+            const int w = n - k0 < V_WIDTH ? n - k0 : V_WIDTH;
+            vf t[V_WIDTH];
+            for (int r = 0; r < some; r++)
+                t[r] = v_get(src + (row_at ? row_at[r0 + r] : (r0 + r) * row_step) + k0, w);
+            for (int r = some; r < V_WIDTH; r++) t[r] = v_zero();
+            v_transpose(t);
+            float *to = out + k0 * step + r0;
+            for (int k = 0; k < w; k++, to += step) v_put(to, t[k], some);
         }
     }
 }
 
+/* y[o * step + p] = tile[p][o] + beta y, for o < rows and p < n: sums of pixels, ITP_NR channels each,
+   into the planes of the channels. */
+static void ITP_K(spread)(int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta)
+{
+    for (int o0 = 0; o0 < rows; o0 += V_WIDTH)
+        for (int p0 = 0; p0 < n; p0 += V_WIDTH) {
+            const int w = n - p0 < V_WIDTH ? n - p0 : V_WIDTH;
+            const int some = rows - o0 < V_WIDTH ? rows - o0 : V_WIDTH;
+            vf t[V_WIDTH];
+            for (int p = 0; p < w; p++) t[p] = v_load(tile + (p0 + p) * ITP_NR + o0);
+            for (int p = w; p < V_WIDTH; p++) t[p] = v_zero();
+            v_transpose(t);
+            float *to = y + o0 * step + p0;
+            for (int o = 0; o < some; o++, to += step)
+                if (beta == 0) v_put(to, t[o], w);
+                else v_put(to, v_fma(v_set(beta), v_get(to, w), t[o]), w);
+        }
+}
+
+/* Rows i0..i0+m of a over k0..k0+kc, side by side: out[k * m + row], times alpha. */
+static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, float *out)
+{
+    const float *a = g->a + (ptrdiff_t)i0 * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+    if (g->a_cs == 1) ITP_K(interleave)(m, kc, a, g->a_rs, NULL, out, m);
+    else
+        for (int k = 0; k < kc; k++)
+            for (int r = 0; r < m; r++) out[k * m + r] = a[r * g->a_rs + k * g->a_cs];
+    if (g->alpha != 1)
+        for (int t = 0; t < kc * m; t++) out[t] *= g->alpha;
+}
+
+/* Columns j0..j0+n of b in panels: out[panel][k][column], columns past the end are 0. */
+static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, float *out)
+{
+    for (int j = 0; j < n; j += ITP_NR, out += (size_t)kc * ITP_NR) {
+        const float *b = g->b + (ptrdiff_t)k0 * g->b_rs + (ptrdiff_t)(j0 + j) * g->b_cs;
+        const int some = n - j < ITP_NR ? n - j : ITP_NR;
+        if (g->b_cs == 1) {
+            const int n0 = some < V_WIDTH ? some : V_WIDTH, n1 = some - n0;
+            float *to = out;
+            for (int k = 0; k < kc; k++, b += g->b_rs, to += ITP_NR) {
+                v_store(to, v_get(b, n0));
+                v_store(to + V_WIDTH, n1 > 0 ? v_get(b + V_WIDTH, n1) : v_zero());
+            }
+            continue;
+        }
+        if (some < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
+        if (g->b_rs == 1) ITP_K(interleave)(some, kc, b, g->b_cs, NULL, out, ITP_NR);
+        else
+            for (int k = 0; k < kc; k++)
+                for (int c = 0; c < some; c++) out[k * ITP_NR + c] = b[k * g->b_rs + c * g->b_cs];
+    }
+}
+
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
-   whatever the block, so results do not depend on how c is cut. */
+   whatever the block, so results do not depend on how c is cut. An operand that already lies as the
+   tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0, V_MR);
+    static const ptrdiff_t none[1] = {0};
+    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
+    const bool a_direct = g->a_rs == 1 && g->alpha == 1 && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
+    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS;
+    itp_tile t;
+    t.inner = 1, t.a_inner = t.b_inner = none;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += ITP_GEMM_KC) {
-        const int kc = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
-        const bool last = k0 + kc >= g->k;
+        const int kc = t.outer = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
             const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
-            ITP_K(pack_b)(g, k0, kc, jb, nb, pb);
+            const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
+            ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
             for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
                 const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
-                ITP_K(pack_a)(g, ib, mb, k0, kc, pa);
+                const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
+                for (int p = 0; p < panels && !a_direct; p++) {
+                    const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
+                    ITP_K(pack_a)(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
+                }
                 for (int jr = 0; jr < nb; jr += ITP_NR) {
-                    const int n = nb - jr < ITP_NR ? nb - jr : ITP_NR, j = jb + jr;
-                    for (int ir = 0; ir < mb; ir += V_MR) {
-                        const int m = mb - ir < V_MR ? mb - ir : V_MR, i = ib + ir;
-                        const float *a = pa + (size_t)ir * (size_t)kc;
-                        const float *b = pb + (size_t)jr * (size_t)kc;
-                        ITP_K(store) s;
-                        s.alpha = g->alpha;
-                        s.beta = k0 ? 1 : g->beta;
-                        s.bias_row = last && g->bias_row ? g->bias_row + i : NULL;
-                        s.bias_column = last && g->bias_column ? g->bias_column + j : NULL;
-                        float *c = g->c + (ptrdiff_t)i * g->c_rs;
-                        if (g->c_segment) {
-                            if (j % g->c_segment + n > g->c_segment) {
-                                ITP_K(tile_split)(g, kc, a, b, &s, i, j, m, n);
-                                continue;
-                            }
-                            c += j / g->c_segment * g->c_segment_stride + j % g->c_segment;
+                    t.columns = nb - jr < ITP_NR ? nb - jr : ITP_NR;
+                    if (jr < there) {
+                        t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
+                        t.b_outer = g->b_rs;
+                    } else {
+                        t.b = pb + (size_t)(jr - there) * (size_t)kc;
+                        t.b_outer = ITP_NR;
+                    }
+                    for (int p = 0; p < panels; p++) {
+                        const int i = mb * p / panels;
+                        t.rows = mb * (p + 1) / panels - i;
+                        if (a_direct) {
+                            t.a = g->a + ib + i + (ptrdiff_t)k0 * g->a_cs;
+                            t.a_outer = g->a_cs;
                         } else {
-                            c += j;
+                            t.a = pa + (size_t)i * (size_t)kc;
+                            t.a_outer = t.rows;
                         }
-                        ITP_K(tile_any)(kc, a, b, &s, c, g->c_rs, m, n);
+                        t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
+                        t.to_rs = g->c_rs;
+                        float start[V_MR * ITP_NR]; /* what the sums start from */
+                        const bool plain = g->beta == 0 && !g->bias_row && !g->bias_column;
+                        t.from = k0 ? t.to : plain ? NULL : start;
+                        t.from_rs = k0 ? t.to_rs : ITP_NR;
+                        for (int r = 0; !k0 && !plain && r < t.rows; r++)
+                            for (int c = 0; c < t.columns; c += V_WIDTH) {
+                                const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
+                                vf s = v_set(g->bias_row ? g->bias_row[ib + i + r] : 0);
+                                if (g->bias_column)
+                                    s = v_add(s, v_get(g->bias_column + jb + jr + c, w));
+                                if (g->beta != 0)
+                                    s = v_fma(v_set(g->beta), v_get(t.to + r * t.to_rs + c, w), s);
+                                v_store(start + r * ITP_NR + c, s);
+                            }
+                        ITP_K(tile)(&t);
                     }
                 }
             }
@@ -1512,8 +1424,6 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
-#undef ITP_TAPS
-#undef ITP_FEW_ROWS
 /* >>simd/kernels_image.h                                                                      */
 /* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
 
@@ -1715,6 +1625,7 @@ ITP_TARGET_END
 #undef v_mantissa
 #undef v_sum
 #undef v_hmax
+#undef v_transpose
 #undef V_LOOP
 #undef V_EACH
 #undef v_get
@@ -3506,6 +3417,11 @@ ITP_INLINE int itp_max(int a, int b)
     return a > b ? a : b;
 }
 
+ITP_INLINE double itp_min_double(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 ITP_INLINE size_t itp_min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -4404,59 +4320,60 @@ typedef struct itp_update {
     bool nesterov, decoupled;
 } itp_update;
 
-/* A matrix of image patches that is never stored: element (channel, tap_y, tap_x; image, y, x) is
-   source pixel ((y * mul_y + base_y + tap_y * step_y) / div_y, likewise x), 0 outside of the image
-   or where the division leaves a rest. A convolution has mul = stride, div = 1; its gradient the
-   other way round. */
-typedef struct itp_patch {
-    const float *x;
-    ptrdiff_t image_stride, channel_stride;
-    int height, width;  /* of the source */
-    int rows, columns;  /* of y and x */
-    int taps_y, taps_x; /* kernel size */
-    int mul_y, mul_x, div_y, div_x;
-    int base_y, base_x, step_y, step_x;
-} itp_patch;
-
-/* c[m,n] = alpha a[m,k] b[k,n] + beta c + bias_row[m] + bias_column[n]; c is not read if beta is 0.
-   Segments: k of a, and columns of c, may run over parts that lie apart (one per image). */
+/* c[m,n] = alpha a[m,k] b[k,n] + beta c + bias_row[m] + bias_column[n]; c is not read if beta is 0. */
 typedef struct itp_gemm {
     int m, n, k;
     float alpha, beta;
     const float *a;
     ptrdiff_t a_rs, a_cs; /* element strides from row to row and column to column */
-    int a_segment;        /* 0: none */
-    ptrdiff_t a_segment_stride;
     const float *b;
     ptrdiff_t b_rs, b_cs;
-    const itp_patch *patch; /* NULL, or what b is made of */
-    bool patch_transposed;  /* rows of b are pixels, columns are taps */
     float *c;
-    ptrdiff_t c_rs; /* columns of c are contiguous */
-    int c_segment;
-    ptrdiff_t c_segment_stride;
+    ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
 } itp_gemm;
+
+/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows`
+   numbers at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
+   b + o b_outer + b_inner[i]: also those past the last column must be readable. */
+typedef struct itp_tile {
+    int rows, columns; /* 1..mr and 1..nr */
+    int outer, inner;
+    const float *a, *b;
+    ptrdiff_t a_outer, b_outer;
+    const ptrdiff_t *a_inner, *b_inner; /* [inner] */
+    const float *from;                  /* NULL: zeros */
+    ptrdiff_t from_rs;
+    float *to;
+    ptrdiff_t to_rs;
+} itp_tile;
+
+/* The largest tile of any instruction set, in floats, and its columns. */
+#define ITP_MOST_TILE (14 * 32)
+#define ITP_MOST_NR   32
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
    (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
 #define ITP_GEMM_KC 256
-#define ITP_GEMM_MC 120
+#define ITP_GEMM_MC 168
 #define ITP_GEMM_NC 512
 
+/* Blocks so small that packing an operand would not pay. */
+#define ITP_GEMM_DIRECT_ROWS    112
+#define ITP_GEMM_DIRECT_COLUMNS 128
+
 /* Scratch of a packed block of a, and of both blocks, in floats. */
-ITP_FN size_t itp_gemm_a_floats(int k, int rows, int mr)
+ITP_FN size_t itp_gemm_a_floats(int k, int rows)
 {
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
-    const size_t m = itp_round_up((size_t)itp_min(rows, ITP_GEMM_MC), (size_t)mr);
-    return itp_round_up(kc * m, ITP_CACHE_LINE / sizeof(float));
+    return itp_round_up(kc * (size_t)itp_min(rows, ITP_GEMM_MC), ITP_CACHE_LINE / sizeof(float));
 }
 
-ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int mr, int nr)
+ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 {
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
     const size_t n = itp_round_up((size_t)itp_min(columns, ITP_GEMM_NC), (size_t)nr);
-    return itp_gemm_a_floats(k, rows, mr) + kc * n;
+    return itp_gemm_a_floats(k, rows) + kc * n;
 }
 
 /* One plane under a sliding window. */
@@ -4493,6 +4410,11 @@ typedef struct itp_plane {
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
     X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
+    X(void, tile, (const itp_tile *t))                                                             \
+    X(void, interleave,                                                                            \
+      (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
+       ptrdiff_t step))                                                                            \
+    X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv, (const itp_plane *g, const float *x, const float *w, float *y))            \
     X(void, plane_conv_data, (const itp_plane *g, const float *dy, const float *w, float *dx))     \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
@@ -4759,7 +4681,7 @@ ITP_FN void itp_gemm_task(void *arg, int task, int slot)
 
 ITP_FN size_t itp_gemm_scratch(const interp_ctx *ctx, int m, int n, int k)
 {
-    return itp_round_up(itp_gemm_floats(k, m, n, ctx->k->mr, ctx->k->nr), 16);
+    return itp_round_up(itp_gemm_floats(k, m, n, ctx->k->nr), 16);
 }
 
 /* Scratch slots must hold itp_gemm_scratch(m, n, k) floats each. */
@@ -4872,7 +4794,7 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
     return INTERP_OK;
 }
 /* >>math/conv.c                                                                               */
-/* ---- math/conv.c: convolution and its two gradients, lowered to the matrix product ------------ */
+/* ---- math/conv.c: convolution and its two gradients, straight from the images ------------------ */
 
 /* Shape of a convolution; weights are [out_channels, in_channels / groups, taps_y, taps_x]. */
 typedef struct itp_conv {
@@ -4880,8 +4802,11 @@ typedef struct itp_conv {
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
-#define ITP_DEPTHWISE_TAPS 128 /* larger windows take the general path */
-#define ITP_SPLIT_PARTS    8   /* most parts the pixel sum of a weight gradient is cut into */
+#define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
+#define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
+#define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
+#define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
+#define ITP_MOST_COLUMNS   4096  /* of them, columns */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
 {
@@ -4984,87 +4909,671 @@ ITP_FN double itp_conv_work(const itp_conv *c)
            (c->in_channels / c->groups);
 }
 
-/* Patches of x as a convolution reads them. */
-ITP_FN itp_patch itp_patch_forward(const itp_conv *c, const float *x)
+/* ---- sums over windows of planes
+
+   y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
+   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one.
+   A tile has pixels as rows and output planes as columns, or the other way round; either way it
+   reads one operand straight from the image (from a padded copy of a part of it, the slab, where
+   there is padding or a stride) and the other from packed weights. */
+typedef struct itp_tap_axis {
+    int count;        /* taps along an axis */
+    int offset, step; /* of the first tap, and from one to the next */
+    int tap, period;  /* which of the packed taps they are */
+} itp_tap_axis;
+
+typedef struct itp_windows {
+    int batch, inputs, outputs; /* planes */
+    int height, width;          /* of x */
+    int rows, columns;          /* of y */
+    int mul_y, mul_x;
+    itp_tap_axis tap_y, tap_x;
+    int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
+    const float *x, *packed, *bias;
+    ptrdiff_t x_image;
+    float *y, beta;
+    ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
+    bool pixels;                               /* pixels are the rows of tiles */
+} itp_windows;
+
+/* How a call is cut: `rows` x `columns` of y at a time, `inputs` planes of x at a time. */
+typedef struct itp_cut {
+    int rows, columns, inputs;
+    int min_y, min_x, span_y, span_x; /* of the taps */
+    int phases;                       /* columns of x are sorted by their rest modulo mul_x */
+    ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
+    bool in_place;                    /* the image is read where it lies */
+    size_t slab;                      /* floats */
+} itp_cut;
+
+typedef struct itp_windows_job {
+    const itp_kernels *kernels;
+    const itp_windows *w;
+    itp_cut cut;
+    itp_scratch scratch;
+    const ptrdiff_t *x_at, *w_at; /* [taps] */
+    int row_parts, column_parts;
+} itp_windows_job;
+
+/* The extent of the taps, and whether the image can be read where it lies. */
+ITP_FN itp_cut itp_cut_taps(const itp_windows *w, int vector)
+{
+    itp_cut c;
+    memset(&c, 0, sizeof c);
+    const int end_y = w->tap_y.offset + (w->tap_y.count - 1) * w->tap_y.step;
+    const int end_x = w->tap_x.offset + (w->tap_x.count - 1) * w->tap_x.step;
+    const int max_y = itp_max(w->tap_y.offset, end_y), max_x = itp_max(w->tap_x.offset, end_x);
+    c.min_y = itp_min(w->tap_y.offset, end_y);
+    c.min_x = itp_min(w->tap_x.offset, end_x);
+    c.span_y = max_y - c.min_y + 1;
+    c.span_x = max_x - c.min_x + 1;
+    c.phases = itp_min(w->mul_x, c.span_x);
+    c.in_place = w->mul_x == 1 && c.min_y >= 0 && c.min_x >= 0 &&
+                 (w->rows - 1) * w->mul_y + max_y < w->height &&
+                 w->columns - 1 + max_x < w->width && w->columns % vector == 0;
+    return c;
+}
+
+/* Cuts into pieces of rows x columns of y and `inputs` planes of x. `slack`: floats past the slab's
+   end that may be read. */
+ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns, int inputs,
+                         int slack)
+{
+    c->rows = rows, c->columns = columns, c->inputs = inputs;
+    if (c->in_place) {
+        c->inputs = w->inputs;
+        c->row = w->width;
+        c->plane = (ptrdiff_t)w->height * w->width;
+        return;
+    }
+    c->pitch = columns + (c->span_x - 1) / w->mul_x;
+    c->row = c->phases * c->pitch;
+    c->plane = ((rows - 1) * w->mul_y + c->span_y) * c->row;
+    c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
+}
+
+/* The planes taken at a time depend on the shape alone: they decide the order of the sums. */
+ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
+{
+    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->nr);
+    int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
+    const int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
+    rows = itp_max(1, itp_min(rows, w->rows));
+    rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
+    if (slots > 1) {
+        rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
+        if (w->rows == 1) /* a long row is shared among threads */
+            columns = itp_min(columns, (int)itp_round_up((size_t)(w->columns / (4 * slots) + 1),
+                                                         (size_t)(ctx->k->mr * ctx->k->nr)));
+    }
+    itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
+    return c;
+}
+
+/* Copies what rows y0.. and columns x0.. of the output read of planes c0..c0+n into the slab. */
+ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *image, int y0,
+                          int rows, int x0, int columns, int c0, int n, float *slab)
+{
+    const int rows_in = (rows - 1) * w->mul_y + c->span_y, step = w->mul_x;
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < rows_in; r++) {
+            const int sy = y0 * w->mul_y + c->min_y + r;
+            float *to = slab + i * c->plane + r * c->row;
+            if (sy < 0 || sy >= w->height) {
+                memset(to, 0, (size_t)c->row * sizeof *to);
+                continue;
+            }
+            const float *from = image + ((ptrdiff_t)(c0 + i) * w->height + sy) * w->width;
+            const int most = columns + (int)c->pitch - c->columns;
+            for (int p = 0; p < c->phases; p++, to += c->pitch) {
+                const int first = x0 * step + c->min_x + p; /* source column of to[0] */
+                int lo = first < 0 ? (-first + step - 1) / step : 0;
+                int hi = w->width > first ? (w->width - first + step - 1) / step : 0;
+                lo = itp_min(lo, most), hi = itp_max(lo, itp_min(hi, most));
+                for (int q = 0; q < lo; q++) to[q] = 0;
+                if (step == 1) memcpy(to + lo, from + first + lo, (size_t)(hi - lo) * sizeof *to);
+                else
+                    for (int q = lo; q < hi; q++) to[q] = from[first + q * step];
+                for (int q = hi; q < c->pitch; q++) to[q] = 0;
+            }
+        }
+}
+
+/* A tile of sums, planes x pixels in rows of `from_step`, into y at (k0, oy, ox). */
+ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
+                            const float *from, ptrdiff_t from_step, float beta)
+{
+    for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
+        for (int p = 0; p < pixels; p++)
+            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+}
+
+/* Pixels as rows: for each panel of output planes, all tiles of pixels. */
+ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
+    const int tiles = itp_div_up(columns, k->mr);
+    const float beta = c0 ? 1 : w->beta;
+    itp_tile t;
+    t.outer = inputs, t.inner = w->taps;
+    t.a_outer = j->cut.plane, t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.a_inner = j->x_at, t.b_inner = j->w_at;
+    t.from = w->bias && !c0 ? start : NULL, t.from_rs = 0;
+    t.to = sums, t.to_rs = k->nr;
+    for (int k0 = 0; k0 < w->outputs; k0 += k->nr) {
+        const int planes = itp_min(k->nr, w->outputs - k0);
+        for (int i = 0; t.from && i < k->nr; i++) start[i] = i < planes ? w->bias[k0 + i] : 0;
+        t.columns = planes <= k->width ? k->width : k->nr;
+        t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        for (int r = 0; r < rows; r++)
+            for (int q = 0; q < tiles; q++) {
+                const int p = (int)((int64_t)columns * q / tiles);
+                t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
+                t.a = x + r * w->mul_y * j->cut.row + p;
+                k->tile(&t);
+                float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
+                if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
+                else {
+                    k->spread(planes, t.rows, sums, turned, k->mr, 0);
+                    itp_windows_put(w, to, planes, t.rows, turned, k->mr, beta);
+                }
+            }
+    }
+}
+
+/* Output planes as rows: for each row of pixels, all panels of output planes. */
+ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_TILE];
+    const int panels = itp_div_up(w->outputs, k->mr);
+    const float beta = c0 ? 1 : w->beta;
+    itp_tile t;
+    t.outer = inputs, t.inner = w->taps;
+    t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
+    t.a_inner = j->w_at, t.b_inner = j->x_at;
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < panels; p++) {
+            const int k0 = (int)((int64_t)w->outputs * p / panels);
+            t.rows = (int)((int64_t)w->outputs * (p + 1) / panels) - k0;
+            t.a = w->packed + ((ptrdiff_t)p * w->inputs + c0) * w->packed_taps * k->mr;
+            const bool biased = w->bias && !c0;
+            for (int i = 0; biased && i < t.rows; i++)
+                for (int q = 0; q < k->nr; q++) start[i * k->nr + q] = w->bias[k0 + i];
+            for (int q = 0; q < columns; q += k->nr) {
+                float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
+                t.columns = itp_min(k->nr, columns - q);
+                t.b = x + r * w->mul_y * j->cut.row + q;
+                const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
+                t.from = biased ? start : NULL, t.from_rs = k->nr;
+                t.to = sums, t.to_rs = k->nr;
+                if (straight) {
+                    t.to = to, t.to_rs = w->y_plane;
+                    if (beta != 0) t.from = to, t.from_rs = w->y_plane;
+                }
+                k->tile(&t);
+                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, k->nr, beta);
+            }
+        }
+}
+
+ITP_FN void itp_windows_task(void *arg, int task, int slot)
+{
+    const itp_windows_job *j = (const itp_windows_job *)arg;
+    const itp_windows *w = j->w;
+    const itp_cut *c = &j->cut;
+    const int x0 = task % j->column_parts * c->columns;
+    const int y0 = task / j->column_parts % j->row_parts * c->rows;
+    const int image = task / j->column_parts / j->row_parts;
+    const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const float *from = w->x + image * w->x_image;
+    float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
+    float *slab = itp_scratch_slot(&j->scratch, slot);
+    for (int c0 = 0; c0 < w->inputs; c0 += c->inputs) {
+        const int n = itp_min(c->inputs, w->inputs - c0);
+        const float *x = slab;
+        if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+        else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n);
+        else itp_windows_planes(j, x, y, rows, columns, c0, n);
+    }
+}
+
+/* Where each tap of a window lies in the slab, or in the image. */
+ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_t *at)
+{
+    for (int i = 0; i < w->tap_y.count; i++)
+        for (int j = 0; j < w->tap_x.count; j++) {
+            const int y = w->tap_y.offset + i * w->tap_y.step;
+            const int x = w->tap_x.offset + j * w->tap_x.step, u = x - c->min_x;
+            *at++ = c->in_place ? (ptrdiff_t)y * w->width + x
+                                : (y - c->min_y) * c->row + u % w->mul_x * c->pitch + u / w->mul_x;
+        }
+}
+
+/* tables: 2 taps offsets. */
+ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
+                            ptrdiff_t *tables)
+{
+    itp_windows_job j;
+    j.kernels = ctx->k;
+    j.w = w;
+    j.cut = itp_cut_of(ctx, w, ctx->slots);
+    j.scratch = scratch;
+    itp_windows_offsets(w, &j.cut, tables);
+    for (int t = 0; t < w->taps; t++) {
+        const int ty = w->tap_y.tap + t / w->tap_x.count * w->tap_y.period;
+        const int tx = w->tap_x.tap + t % w->tap_x.count * w->tap_x.period;
+        tables[w->taps + t] =
+            (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
+    }
+    j.x_at = tables, j.w_at = tables + w->taps;
+    j.row_parts = itp_div_up(w->rows, j.cut.rows);
+    j.column_parts = itp_div_up(w->columns, j.cut.columns);
+    const double work =
+        (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
+    itp_parallel(ctx, w->batch * j.row_parts * j.column_parts, work, itp_windows_task, &j);
+}
+
+/* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
+   of a tile is bound by its products, its loads, or the products that must wait for each other. */
+ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+{
+    const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
+    double cycles[2];
+    for (int pixels = 0; pixels < 2; pixels++) {
+        const int long_side = pixels ? w->columns : w->outputs; /* rows of tiles */
+        const int wide_side = pixels ? w->outputs : w->columns;
+        const int tiles = itp_div_up(long_side, ctx->k->mr);
+        const double rows = (double)long_side / tiles;
+        const int vectors = itp_div_up(wide_side, ctx->k->width);
+        double sum = 0;
+        for (int left = vectors; left > 0; left -= 2) {
+            const double v = itp_min(2, left);
+            double step = rows * v / 2;
+            if (step < (rows + v) / 2) step = (rows + v) / 2;
+            if (step < 4) step = 4; /* latency of a product */
+            sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
+        }
+        cycles[pixels] = sum * tiles;
+    }
+    return cycles[1] < cycles[0];
+}
+
+/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
+
+typedef struct itp_pack_job {
+    const itp_kernels *kernels;
+    const itp_conv *c;
+    const float *w;
+    float *packed;
+    int inputs, outputs, panels;
+    bool transposed, pixels; /* outputs are the input channels of w */
+} itp_pack_job;
+
+ITP_FN size_t itp_packed_floats(const interp_ctx *ctx, const itp_conv *c, int inputs, int outputs,
+                                bool pixels)
+{
+    const size_t k = (size_t)inputs * (size_t)itp_conv_taps(c);
+    const int width = pixels ? ctx->k->nr : ctx->k->mr;
+    return itp_mul_size(k, (size_t)itp_div_up(outputs, width) * (size_t)width);
+}
+
+ITP_FN void itp_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_pack_job *j = (const itp_pack_job *)arg;
+    const int taps = itp_conv_taps(j->c), width = j->pixels ? j->kernels->nr : j->kernels->mr;
+    const ptrdiff_t k = (ptrdiff_t)j->inputs * taps;
+    float *out = j->packed + panel * k * width;
+    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->outputs * panel / j->panels);
+    const int k1 = j->pixels ? itp_min(k0 + width, j->outputs)
+                             : (int)((int64_t)j->outputs * (panel + 1) / j->panels);
+    if (k1 - k0 < width) memset(out, 0, (size_t)(k * width) * sizeof *out);
+    if (!j->transposed) {
+        j->kernels->interleave(k1 - k0, (int)k, j->w + k0 * k, k, NULL, out, width);
+        return;
+    }
+    for (int c = 0; c < j->inputs; c++, out += taps * width) {
+        const float *from = j->w + ((ptrdiff_t)c * j->outputs + k0) * taps;
+        if (taps == 1) memcpy(out, from, (size_t)(k1 - k0) * sizeof *out);
+        else j->kernels->interleave(k1 - k0, taps, from, taps, NULL, out, width);
+    }
+}
+
+/* w[out][in][taps] of one group into `packed`; transposed: `outputs` is `in`. */
+ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w, bool transposed,
+                             bool pixels, int inputs, int outputs, float *packed)
+{
+    itp_pack_job j;
+    j.kernels = ctx->k, j.c = c, j.w = w, j.packed = packed;
+    j.inputs = inputs, j.outputs = outputs;
+    j.panels = itp_div_up(outputs, pixels ? ctx->k->nr : ctx->k->mr);
+    j.transposed = transposed, j.pixels = pixels;
+    itp_parallel(ctx, j.panels, (double)inputs * outputs * itp_conv_taps(c), itp_pack_task, &j);
+}
+
+/* ---- the three convolutions as sums over windows */
+
+ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *g = &c->plane;
-    itp_patch p;
-    p.x = x;
-    p.channel_stride = (ptrdiff_t)itp_conv_in(c);
-    p.image_stride = c->in_channels * p.channel_stride;
-    p.height = g->height, p.width = g->width, p.rows = g->rows, p.columns = g->columns;
-    p.taps_y = g->taps_y, p.taps_x = g->taps_x;
-    p.mul_y = g->stride_y, p.mul_x = g->stride_x, p.div_y = p.div_x = 1;
-    p.base_y = -g->pad_y, p.base_x = -g->pad_x;
-    p.step_y = g->dilation_y, p.step_x = g->dilation_x;
+    itp_windows w;
+    memset(&w, 0, sizeof w);
+    w.batch = c->batch;
+    w.inputs = c->in_channels / c->groups, w.outputs = c->out_channels / c->groups;
+    w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
+    w.mul_y = g->stride_y, w.mul_x = g->stride_x;
+    w.taps = w.packed_taps = itp_conv_taps(c);
+    w.packed_taps_x = g->taps_x;
+    const itp_tap_axis y = {g->taps_y, -g->pad_y, g->dilation_y, 0, 1};
+    const itp_tap_axis x = {g->taps_x, -g->pad_x, g->dilation_x, 0, 1};
+    w.tap_y = y, w.tap_x = x;
+    w.x_image = (ptrdiff_t)c->in_channels * (ptrdiff_t)itp_conv_in(c);
+    w.y_plane = (ptrdiff_t)itp_conv_out(c);
+    w.y_image = c->out_channels * w.y_plane;
+    w.y_row = g->columns, w.y_step = 1;
     if (itp_conv_pointwise(c)) { /* one long row instead of many short ones */
-        p.width = p.columns = g->height * g->width;
-        p.height = p.rows = 1;
+        w.width = w.columns = g->height * g->width;
+        w.height = w.rows = 1;
     }
-    return p;
+    w.pixels = itp_windows_by_pixels(ctx, &w);
+    return w;
 }
 
-/* Patches of dy as the gradient of the input reads them. */
-ITP_FN itp_patch itp_patch_backward(const itp_conv *c, const float *dy)
+/* Taps that reach input pixels `at` modulo the stride, as offsets in the output. */
+ITP_FN itp_tap_axis itp_tap_axis_backward(int taps, int at, int stride, int pad, int dilation)
+{
+    itp_tap_axis a = {0, 0, 0, 0, 0};
+    for (int t = 0; t < taps; t++) {
+        if ((at + pad - t * dilation) % stride) continue;
+        const int offset = (at + pad - t * dilation) / stride;
+        if (!a.count) a.tap = t, a.offset = offset;
+        else if (a.count == 1) a.period = t - a.tap, a.step = offset - a.offset;
+        a.count++;
+    }
+    return a;
+}
+
+/* The part of the gradient whose pixels are (oy, ox) modulo the strides: x is dy, y is dx. */
+ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
 {
     const itp_plane *g = &c->plane;
-    itp_patch p;
-    p.x = dy;
-    p.channel_stride = (ptrdiff_t)itp_conv_out(c);
-    p.image_stride = c->out_channels * p.channel_stride;
-    p.height = g->rows, p.width = g->columns, p.rows = g->height, p.columns = g->width;
-    p.taps_y = g->taps_y, p.taps_x = g->taps_x;
-    p.mul_y = p.mul_x = 1, p.div_y = g->stride_y, p.div_x = g->stride_x;
-    p.base_y = g->pad_y, p.base_x = g->pad_x;
-    p.step_y = -g->dilation_y, p.step_x = -g->dilation_x;
+    itp_windows w;
+    memset(&w, 0, sizeof w);
+    w.batch = c->batch;
+    w.inputs = c->out_channels / c->groups, w.outputs = c->in_channels / c->groups;
+    w.height = g->rows, w.width = g->columns;
+    w.rows = itp_div_up(g->height - oy, g->stride_y);
+    w.columns = itp_div_up(g->width - ox, g->stride_x);
+    w.mul_y = w.mul_x = 1;
+    w.tap_y = itp_tap_axis_backward(g->taps_y, oy, g->stride_y, g->pad_y, g->dilation_y);
+    w.tap_x = itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
+    w.taps = w.tap_y.count * w.tap_x.count;
+    w.packed_taps = itp_conv_taps(c);
+    w.packed_taps_x = g->taps_x;
+    w.x_image = (ptrdiff_t)c->out_channels * (ptrdiff_t)itp_conv_out(c);
+    w.y_plane = (ptrdiff_t)itp_conv_in(c);
+    w.y_image = c->in_channels * w.y_plane;
+    w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
     if (itp_conv_pointwise(c)) {
-        p.width = p.columns = g->height * g->width;
-        p.height = p.rows = 1;
+        w.width = w.columns = g->height * g->width;
+        w.height = w.rows = 1;
     }
-    return p;
+    return w;
 }
 
-/* How many parts the sum over images of a weight gradient is cut into: many when the matrix of
-   weights is too small to be shared among threads. A function of the shape alone. */
-ITP_FN int itp_conv_parts(const itp_conv *c)
+/* Which side the pixels are on is one decision for all phases: they share the packed weights. */
+ITP_FN bool itp_backward_by_pixels(const interp_ctx *ctx, const itp_conv *c)
 {
-    const double weights =
-        (double)(c->out_channels / c->groups) * (c->in_channels / c->groups) * itp_conv_taps(c);
-    return weights > 32768 || itp_conv_work(c) < 1e6 ? 1 : itp_min(c->batch, ITP_SPLIT_PARTS);
+    const itp_windows w = itp_windows_backward(c, 0, 0);
+    return itp_windows_by_pixels(ctx, &w);
 }
+
+/* ---- gradient of the weights: sums over pixels
+
+   dw(o, i, tap) = sum over images and pixels of dy(o, pixel) x(i, pixel + tap). Steps of a tile are
+   pixels and its columns output planes; its rows are input planes for one tap at a time (shifted),
+   or, where input planes are few, planes and taps. Both operands are turned first, so that what
+   belongs to a pixel lies side by side. */
+typedef struct itp_sums {
+    itp_windows w; /* the forward convolution */
+    itp_cut cut;   /* one block: some rows and columns of one image */
+    bool shifted;
+    int rows, panels; /* of tiles: all rows, panels of them */
+    int column_blocks, row_blocks, blocks;
+    int parts;              /* that the blocks are summed in; each has sums of its own */
+    int out_panels, groups; /* panels of output planes; groups of them that are tasks */
+    size_t slab, turned_x, turned_dy, part; /* floats */
+} itp_sums;
+
+#define ITP_FEW_PLANES 8 /* fewer input planes go together with their taps */
+
+ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
+{
+    itp_sums s;
+    const int mr = ctx->k->mr, nr = ctx->k->nr;
+    s.w = itp_windows_forward(ctx, c);
+    const itp_windows *w = &s.w;
+    s.shifted = w->taps > 1 && w->inputs >= ITP_FEW_PLANES;
+    s.rows = w->inputs * (s.shifted ? 1 : w->taps);
+    s.panels = itp_div_up(s.rows, mr);
+    s.out_panels = itp_div_up(w->outputs, nr);
+    const double pixels = 2.0 * ITP_SLAB / (w->inputs + s.rows + w->outputs);
+    int columns = w->columns, rows = (int)(pixels / columns);
+    if (w->rows == 1) columns = itp_min(columns, itp_max(64, (int)pixels));
+    rows = itp_max(1, itp_min(rows, w->rows));
+    rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
+    s.cut = itp_cut_taps(w, 1);
+    itp_cut_size(&s.cut, w, rows, columns, w->inputs, 0);
+    s.column_blocks = itp_div_up(w->columns, columns);
+    s.row_blocks = itp_div_up(w->rows, rows);
+    s.blocks = w->batch * s.row_blocks * s.column_blocks;
+    s.part = (size_t)w->inputs * (size_t)w->taps * (size_t)(s.out_panels * nr);
+    s.parts = s.part > ITP_SPLIT_WEIGHTS || itp_conv_work(c) < 1e6
+                  ? 1
+                  : itp_min(s.blocks, ITP_SPLIT_PARTS);
+    s.groups = itp_min(s.out_panels, s.parts > 1 ? 1 : 2 * ctx->slots);
+    const size_t reach = (size_t)(((rows - 1) * w->mul_y + s.cut.span_y) * s.cut.row);
+    const size_t steps = s.shifted ? reach : (size_t)rows * (size_t)columns;
+    s.slab = s.cut.slab;
+    s.turned_x = itp_round_up(steps * (size_t)(s.panels * mr), 16);
+    s.turned_dy = (size_t)rows * (size_t)columns * (size_t)nr;
+    return s;
+}
+
+typedef struct itp_sums_job {
+    const itp_kernels *kernels;
+    const itp_sums *s;
+    itp_scratch scratch;
+    const ptrdiff_t *x_at;        /* [taps]: in the image or the slab */
+    const ptrdiff_t *row_at;      /* [rows]: where a row of tiles starts, not shifted */
+    const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
+    const float *dy;
+    ptrdiff_t dy_image;
+    float *sums; /* [parts][out_panels][taps or 1][rows][nr] */
+} itp_sums_job;
+
+/* One block into the sums at `sums`, for output panels p0..p1; `first`: there are none yet. */
+ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, bool first,
+                           float *sums, float *slab)
+{
+    const itp_sums *s = j->s;
+    const itp_windows *w = &s->w;
+    const itp_cut *c = &s->cut;
+    const itp_kernels *k = j->kernels;
+    const int x0 = block % s->column_blocks * c->columns;
+    const int y0 = block / s->column_blocks % s->row_blocks * c->rows;
+    const int image = block / s->column_blocks / s->row_blocks;
+    const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const int taps = s->shifted ? w->taps : 1;
+    const float *x = w->x + image * w->x_image;
+    float *turned_x = slab + s->slab, *turned_dy = turned_x + s->turned_x;
+    if (c->in_place) x += (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+    else {
+        itp_slab_fill(w, c, x, y0, rows, x0, columns, 0, w->inputs, slab);
+        x = slab;
+    }
+    const int reach = (int)(((rows - 1) * w->mul_y + c->span_y) * c->row);
+    const ptrdiff_t steps = s->shifted ? reach : rows * columns;
+    for (int p = 0; p < s->panels; p++) {
+        const int r0 = (int)((int64_t)s->rows * p / s->panels);
+        const int m = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
+        float *out = turned_x + p * steps * k->mr;
+        if (s->shifted) /* an image that is read where it lies may end within the last row */
+            k->interleave(m, c->in_place ? reach - w->width + columns + c->span_x - 1 : reach,
+                          x + r0 * c->plane, c->plane, NULL, out, k->mr);
+        else
+            for (int r = 0; r < rows; r++)
+                k->interleave(m, columns, x + r * w->mul_y * c->row, 0, j->row_at + r0,
+                              out + (ptrdiff_t)r * columns * k->mr, k->mr);
+    }
+    itp_tile t;
+    t.outer = rows, t.inner = columns;
+    t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
+    t.b_outer = (ptrdiff_t)columns * k->nr;
+    t.a_inner = j->a_at, t.b_inner = j->b_at;
+    t.b = turned_dy;
+    t.from_rs = t.to_rs = k->nr;
+    for (int q = p0; q < p1; q++) {
+        const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
+        const float *dy = j->dy + image * j->dy_image + o0 * w->y_plane + y0 * w->y_row + x0;
+        t.columns = planes <= k->width ? k->width : k->nr;
+        if (planes < t.columns)
+            memset(turned_dy, 0, (size_t)(rows * columns * k->nr) * sizeof *turned_dy);
+        if (columns == w->y_row)
+            k->interleave(planes, rows * columns, dy, w->y_plane, NULL, turned_dy, k->nr);
+        else
+            for (int r = 0; r < rows; r++)
+                k->interleave(planes, columns, dy + r * w->y_row, w->y_plane, NULL,
+                              turned_dy + (ptrdiff_t)r * columns * k->nr, k->nr);
+        for (int p = 0; p < s->panels; p++) {
+            const int r0 = (int)((int64_t)s->rows * p / s->panels);
+            t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
+            for (int tap = 0; tap < taps; tap++) {
+                t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
+                t.to = sums + (((ptrdiff_t)q * taps + tap) * s->rows + r0) * k->nr;
+                t.from = first ? NULL : t.to;
+                k->tile(&t);
+            }
+        }
+    }
+}
+
+ITP_FN void itp_sums_task(void *arg, int task, int slot)
+{
+    const itp_sums_job *j = (const itp_sums_job *)arg;
+    const itp_sums *s = j->s;
+    const int part = task / s->groups, group = task % s->groups;
+    const int first = (int)((int64_t)s->blocks * part / s->parts);
+    const int end = (int)((int64_t)s->blocks * (part + 1) / s->parts);
+    for (int b = first; b < end; b++)
+        itp_sums_block(j, b, (int)((int64_t)s->out_panels * group / s->groups),
+                       (int)((int64_t)s->out_panels * (group + 1) / s->groups), b == first,
+                       j->sums + (size_t)part * s->part, itp_scratch_slot(&j->scratch, slot));
+}
+
+typedef struct itp_turn_job {
+    const itp_kernels *kernels;
+    const itp_sums *s;
+    const float *sums;
+    itp_scratch scratch;
+    float *dw, beta;
+} itp_turn_job;
+
+/* The sums of one panel of output planes, all parts in order, into dw[out][in][taps]. */
+ITP_FN void itp_turn_task(void *arg, int panel, int slot)
+{
+    const itp_turn_job *j = (const itp_turn_job *)arg;
+    const itp_sums *s = j->s;
+    const itp_kernels *k = j->kernels;
+    const int taps = s->w.taps, inputs = s->w.inputs, nr = k->nr;
+    const int o0 = panel * nr, planes = itp_min(nr, s->w.outputs - o0);
+    const size_t count = (size_t)inputs * (size_t)taps * (size_t)nr;
+    float *total = itp_scratch_slot(&j->scratch, slot);
+    const float *sums = j->sums + (size_t)panel * count;
+    if (s->parts > 1) {
+        memcpy(total, sums, count * sizeof *total);
+        for (int p = 1; p < s->parts; p++)
+            k->scale_add(count, 1, sums + (size_t)p * s->part, 1, total);
+        sums = total;
+    }
+    float *turned = total + (s->parts > 1 ? count : 0); /* of one input plane */
+    const int step = inputs * taps;
+    for (int i = 0; i < inputs; i++) {
+        const float *from = sums + (ptrdiff_t)i * (s->shifted ? 1 : taps) * nr;
+        const ptrdiff_t row = (ptrdiff_t)(s->shifted ? inputs : 1) * nr;
+        float *to = j->dw + ((ptrdiff_t)o0 * inputs + i) * taps;
+        if (j->beta == 0) {
+            k->interleave(taps, planes, from, row, NULL, to, step);
+            continue;
+        }
+        k->interleave(taps, planes, from, row, NULL, turned, taps);
+        for (int o = 0; o < planes; o++)
+            for (int t = 0; t < taps; t++)
+                to[o * step + t] = turned[o * taps + t] + j->beta * to[o * step + t];
+    }
+}
+
+/* ---- what the ops call */
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
 typedef struct itp_conv_need {
     size_t slot, shared;
 } itp_conv_need;
 
+/* Tables of offsets, in the shared scratch. */
+ITP_FN size_t itp_conv_offset_floats(size_t offsets)
+{
+    return itp_round_up(offsets * sizeof(ptrdiff_t) / sizeof(float) + 1, 16);
+}
+
 ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, bool forward,
                                       bool data, bool weights)
 {
     itp_conv_need need = {0, 0};
     if (itp_conv_depthwise(c)) return need;
-    const int m = c->out_channels / c->groups, in = c->in_channels / c->groups;
-    const int taps = itp_conv_taps(c);
-    const int out_pixels = (int)((size_t)c->batch * itp_conv_out(c));
-    const int in_pixels = (int)((size_t)c->batch * itp_conv_in(c));
-    if (forward) need.slot = itp_gemm_scratch(ctx, m, out_pixels, in * taps);
+    const size_t taps = (size_t)itp_conv_taps(c);
+    if (forward) {
+        const itp_windows w = itp_windows_forward(ctx, c);
+        need.slot = itp_cut_of(ctx, &w, ctx->slots).slab;
+        need.shared = itp_conv_offset_floats(2 * taps) +
+                      itp_packed_floats(ctx, c, w.inputs, w.outputs, w.pixels);
+    }
     if (data) {
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(ctx, in, in_pixels, m * taps));
-        need.shared = (size_t)in * (size_t)m * (size_t)taps;
+        const bool pixels = itp_backward_by_pixels(ctx, c);
+        for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
+            for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
+                itp_windows w = itp_windows_backward(c, oy, ox);
+                w.pixels = pixels;
+                need.slot = itp_max_size(need.slot, itp_cut_of(ctx, &w, ctx->slots).slab);
+            }
+        need.shared =
+            itp_max_size(need.shared, itp_conv_offset_floats(2 * taps) +
+                                          itp_packed_floats(ctx, c, c->out_channels / c->groups,
+                                                            c->in_channels / c->groups, pixels));
     }
     if (weights) {
-        const int parts = itp_conv_parts(c);
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(ctx, m, in * taps, out_pixels));
-        if (parts > 1)
-            need.shared =
-                itp_max_size(need.shared, (size_t)parts * (size_t)m * (size_t)in * (size_t)taps);
+        const itp_sums s = itp_sums_of(ctx, c);
+        need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
+        need.slot = itp_max_size(need.slot, (size_t)(s.w.inputs + 1) * taps * (size_t)ctx->k->nr);
+        need.shared = itp_max_size(
+            need.shared, itp_conv_offset_floats(taps + (size_t)s.rows + 2 * (size_t)s.cut.columns) +
+                             (size_t)s.parts * s.part);
     }
     return need;
 }
 
-/* y = conv(x, w) + bias */
+/* y = conv(x, w) + bias; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
-                             const float *bias, float *y, itp_scratch scratch)
+                             const float *bias, float *y, itp_scratch scratch, float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
@@ -5072,20 +5581,16 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
         itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
         return;
     }
-    const int m = c->out_channels / c->groups, in = c->in_channels / c->groups;
-    const ptrdiff_t pixels = (ptrdiff_t)itp_conv_out(c);
-    for (int group = 0; group < c->groups; group++) {
-        const itp_patch patch = itp_patch_forward(c, x + (size_t)(group * in) * itp_conv_in(c));
-        itp_gemm g;
-        memset(&g, 0, sizeof g);
-        g.m = m, g.n = c->batch * (int)pixels, g.k = in * itp_conv_taps(c);
-        g.alpha = 1;
-        g.a = w + (size_t)group * (size_t)m * (size_t)g.k, g.a_rs = g.k, g.a_cs = 1;
-        g.patch = &patch;
-        g.c = y + (ptrdiff_t)(group * m) * pixels, g.c_rs = pixels;
-        g.c_segment = (int)pixels, g.c_segment_stride = c->out_channels * pixels;
-        g.bias_row = bias ? bias + group * m : NULL;
-        itp_gemm_run(ctx, &g, scratch);
+    itp_windows d = itp_windows_forward(ctx, c);
+    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
+    d.packed = packed;
+    for (int g = 0; g < c->groups; g++) {
+        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * d.outputs * d.inputs * d.taps, false, d.pixels,
+                         d.inputs, d.outputs, packed);
+        d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
+        d.y = y + g * d.outputs * d.y_plane;
+        d.bias = bias ? bias + g * d.outputs : NULL;
+        itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
     }
 }
 
@@ -5099,55 +5604,23 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
         itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
         return;
     }
-    const int out = c->out_channels / c->groups, m = c->in_channels / c->groups;
-    const int taps = itp_conv_taps(c);
-    const ptrdiff_t pixels = (ptrdiff_t)itp_conv_in(c);
-    for (int group = 0; group < c->groups; group++) {
-        const float *from = w + (size_t)group * (size_t)out * (size_t)m * (size_t)taps;
-        for (int o = 0; o < out; o++) /* [out][in][taps] to [in][out][taps] */
-            for (int i = 0; i < m; i++)
-                memcpy(shared + ((size_t)i * (size_t)out + (size_t)o) * (size_t)taps,
-                       from + ((size_t)o * (size_t)m + (size_t)i) * (size_t)taps,
-                       (size_t)taps * sizeof *shared);
-        const itp_patch patch = itp_patch_backward(c, dy + (size_t)(group * out) * itp_conv_out(c));
-        itp_gemm g;
-        memset(&g, 0, sizeof g);
-        g.m = m, g.n = c->batch * (int)pixels, g.k = out * taps;
-        g.alpha = 1, g.beta = beta;
-        g.a = shared, g.a_rs = g.k, g.a_cs = 1;
-        g.patch = &patch;
-        g.c = dx + (ptrdiff_t)(group * m) * pixels, g.c_rs = pixels;
-        g.c_segment = (int)pixels, g.c_segment_stride = c->in_channels * pixels;
-        itp_gemm_run(ctx, &g, scratch);
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
+    const bool pixels = itp_backward_by_pixels(ctx, c);
+    for (int g = 0; g < c->groups; g++) {
+        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), true, pixels, out,
+                         in, packed);
+        for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
+            for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
+                itp_windows d = itp_windows_backward(c, oy, ox);
+                d.pixels = pixels;
+                d.packed = packed;
+                d.x = dy + (size_t)(g * out) * itp_conv_out(c);
+                d.y = dx + g * in * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
+                d.beta = beta;
+                itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
+            }
     }
-}
-
-/* One part of the images of a weight gradient that is summed in parts. */
-typedef struct itp_part_job {
-    const itp_kernels *kernels;
-    const itp_conv *c;
-    const itp_gemm *g;
-    const itp_patch *patch;
-    itp_scratch scratch;
-    int parts;
-    float *sums;
-} itp_part_job;
-
-ITP_FN void itp_part_task(void *arg, int task, int slot)
-{
-    const itp_part_job *j = (const itp_part_job *)arg;
-    const int first = (int)((int64_t)j->c->batch * task / j->parts);
-    const int end = (int)((int64_t)j->c->batch * (task + 1) / j->parts);
-    itp_patch patch = *j->patch;
-    itp_gemm g = *j->g;
-    patch.x += first * patch.image_stride;
-    g.patch = &patch;
-    g.a += first * g.a_segment_stride;
-    g.k = (end - first) * g.a_segment;
-    g.beta = 0;
-    g.c = j->sums + (size_t)task * (size_t)g.m * (size_t)g.n;
-    g.c_rs = g.n;
-    j->kernels->gemm_block(&g, 0, g.m, 0, g.n, itp_scratch_slot(&j->scratch, slot));
 }
 
 /* dw = gradient (+ beta dw) */
@@ -5160,30 +5633,29 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         itp_parallel(ctx, c->out_channels, itp_conv_work(c), itp_depthwise_weights_task, &j);
         return;
     }
-    const int m = c->out_channels / c->groups, in = c->in_channels / c->groups;
-    const ptrdiff_t pixels = (ptrdiff_t)itp_conv_out(c);
-    const int parts = itp_conv_parts(c);
-    for (int group = 0; group < c->groups; group++) {
-        const itp_patch patch = itp_patch_forward(c, x + (size_t)(group * in) * itp_conv_in(c));
-        itp_gemm g;
-        memset(&g, 0, sizeof g);
-        g.m = m, g.n = in * itp_conv_taps(c), g.k = c->batch * (int)pixels;
-        g.alpha = 1, g.beta = beta;
-        g.a = dy + (ptrdiff_t)(group * m) * pixels, g.a_rs = pixels, g.a_cs = 1;
-        g.a_segment = (int)pixels, g.a_segment_stride = c->out_channels * pixels;
-        g.patch = &patch, g.patch_transposed = true;
-        g.c = dw + (size_t)group * (size_t)m * (size_t)g.n, g.c_rs = g.n;
-        if (parts == 1) {
-            itp_gemm_run(ctx, &g, scratch);
-            continue;
-        }
-        itp_part_job job;
-        job.kernels = ctx->k, job.c = c, job.g = &g, job.patch = &patch;
-        job.scratch = scratch, job.parts = parts, job.sums = shared;
-        itp_parallel(ctx, parts, itp_conv_work(c), itp_part_task, &job);
-        const size_t count = (size_t)m * (size_t)g.n;
-        for (int p = 0; p < parts; p++)
-            ctx->k->scale_add(count, 1, shared + (size_t)p * count, p ? 1 : beta, g.c);
+    itp_sums s = itp_sums_of(ctx, c);
+    const int taps = s.w.taps, columns = s.cut.columns;
+    ptrdiff_t *x_at = (ptrdiff_t *)(void *)shared;
+    ptrdiff_t *row_at = x_at + taps, *a_at = row_at + s.rows, *b_at = a_at + columns;
+    itp_windows_offsets(&s.w, &s.cut, x_at);
+    for (int r = 0; r < s.rows && !s.shifted; r++)
+        row_at[r] = r / taps * s.cut.plane + x_at[r % taps];
+    for (int q = 0; q < columns; q++)
+        a_at[q] = (ptrdiff_t)q * ctx->k->mr, b_at[q] = (ptrdiff_t)q * ctx->k->nr;
+    itp_sums_job j;
+    j.kernels = ctx->k, j.s = &s, j.scratch = scratch;
+    j.x_at = x_at, j.row_at = row_at, j.a_at = a_at, j.b_at = b_at;
+    j.dy_image = s.w.y_image;
+    j.sums = shared + itp_conv_offset_floats((size_t)(taps + s.rows + 2 * columns));
+    itp_turn_job turn;
+    turn.kernels = ctx->k, turn.s = &s, turn.sums = j.sums, turn.scratch = scratch;
+    turn.beta = beta;
+    for (int g = 0; g < c->groups; g++) {
+        s.w.x = x + (size_t)(g * s.w.inputs) * itp_conv_in(c);
+        j.dy = dy + g * s.w.outputs * s.w.y_plane;
+        turn.dw = dw + (ptrdiff_t)g * s.w.outputs * s.w.inputs * taps;
+        itp_parallel(ctx, s.parts * s.groups, itp_conv_work(c), itp_sums_task, &j);
+        itp_parallel(ctx, s.out_panels, (double)s.parts * (double)s.part, itp_turn_task, &turn);
     }
 }
 
@@ -10121,7 +10593,7 @@ ITP_FN void itp_forward_conv(interp_workspace *w, int node)
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
                      itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
-                     w->scratch);
+                     w->scratch, w->shared);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)

@@ -288,7 +288,12 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     s.slot_floats = need.slot;
     s.base = (float *)interp_alloc(ctx, need.slot * (size_t)ctx->slots * sizeof(float));
     float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float));
-    itp_conv_forward(ctx, c, x, w, NULL, y, s);
+    float *bias = (float *)malloc((size_t)c->out_channels * sizeof(float));
+    fill(bias, (size_t)c->out_channels, 10);
+    itp_conv_forward(ctx, c, x, w, bias, y, s, shared);
+    for (size_t i = 0; i < ny; i++)
+        o.y[i] += (double)bias[i / itp_conv_out(c) % (size_t)c->out_channels];
+    free(bias);
     for (size_t i = 0; i < nx; i++) dx[i] = 1;
     itp_conv_data(ctx, c, dy, w, 1, dx, s, shared);
     itp_conv_weights(ctx, c, x, dy, 0, dw, s, shared);
@@ -300,6 +305,10 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     for (size_t i = 0; i < nw; i++)
         CHECK_NEAR(dw[i], o.dw[i],
                    tol * (8 + sqrt((double)c->batch * (double)itp_conv_out(c)) * 4));
+    itp_conv_weights(ctx, c, x, dy, 1, dw, s, shared); /* adds to what is there */
+    for (size_t i = 0; i < nw; i++)
+        CHECK_NEAR(dw[i], 2 * o.dw[i],
+                   2 * tol * (8 + sqrt((double)c->batch * (double)itp_conv_out(c)) * 4));
     interp_free(ctx, s.base);
     interp_free(ctx, shared);
     free(x);
@@ -325,6 +334,15 @@ TEST(convolutions_match_their_definition)
         {2, 3, 8, 1, 17, 17, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1},
         {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
         {2, 3, 4, 1, 9, 9, 2, 2, 3, 3, 0, 0, 0, 0, 4, 4},
+        /* planes taken in pieces, weights too many for parts, several blocks of rows, long rows */
+        {1, 300, 2, 1, 3, 300, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 300, 34, 1, 3, 301, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {2, 70, 130, 1, 6, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {2, 33, 35, 1, 50, 48, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1},
+        {1, 12, 20, 1, 100, 101, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
+        {1, 1, 2, 1, 2, 5000, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 5, 3, 1, 8, 96, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1},
+        {1, 2, 3, 1, 1, 2, 1, 1, 3, 4, 0, 0, 0, 0, 1, 1}, /* strides beyond the image */
     };
     FOR_ISAS(ctx)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

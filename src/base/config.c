@@ -77,6 +77,11 @@ ITP_INLINE int itp_max(int a, int b)
     return a > b ? a : b;
 }
 
+ITP_INLINE double itp_min_double(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 ITP_INLINE size_t itp_min_size(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -30,7 +30,7 @@ ITP_FN void itp_gemm_task(void *arg, int task, int slot)
 
 ITP_FN size_t itp_gemm_scratch(const interp_ctx *ctx, int m, int n, int k)
 {
-    return itp_round_up(itp_gemm_floats(k, m, n, ctx->k->mr, ctx->k->nr), 16);
+    return itp_round_up(itp_gemm_floats(k, m, n, ctx->k->nr), 16);
 }
 
 /* Scratch slots must hold itp_gemm_scratch(m, n, k) floats each. */

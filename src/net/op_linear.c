@@ -29,7 +29,7 @@ ITP_FN void itp_forward_conv(interp_workspace *w, int node)
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
                      itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
-                     w->scratch);
+                     w->scratch, w->shared);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)

@@ -36,59 +36,60 @@ typedef struct itp_update {
     bool nesterov, decoupled;
 } itp_update;
 
-/* A matrix of image patches that is never stored: element (channel, tap_y, tap_x; image, y, x) is
-   source pixel ((y * mul_y + base_y + tap_y * step_y) / div_y, likewise x), 0 outside of the image
-   or where the division leaves a rest. A convolution has mul = stride, div = 1; its gradient the
-   other way round. */
-typedef struct itp_patch {
-    const float *x;
-    ptrdiff_t image_stride, channel_stride;
-    int height, width;  /* of the source */
-    int rows, columns;  /* of y and x */
-    int taps_y, taps_x; /* kernel size */
-    int mul_y, mul_x, div_y, div_x;
-    int base_y, base_x, step_y, step_x;
-} itp_patch;
-
-/* c[m,n] = alpha a[m,k] b[k,n] + beta c + bias_row[m] + bias_column[n]; c is not read if beta is 0.
-   Segments: k of a, and columns of c, may run over parts that lie apart (one per image). */
+/* c[m,n] = alpha a[m,k] b[k,n] + beta c + bias_row[m] + bias_column[n]; c is not read if beta is 0. */
 typedef struct itp_gemm {
     int m, n, k;
     float alpha, beta;
     const float *a;
     ptrdiff_t a_rs, a_cs; /* element strides from row to row and column to column */
-    int a_segment;        /* 0: none */
-    ptrdiff_t a_segment_stride;
     const float *b;
     ptrdiff_t b_rs, b_cs;
-    const itp_patch *patch; /* NULL, or what b is made of */
-    bool patch_transposed;  /* rows of b are pixels, columns are taps */
     float *c;
-    ptrdiff_t c_rs; /* columns of c are contiguous */
-    int c_segment;
-    ptrdiff_t c_segment_stride;
+    ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
 } itp_gemm;
+
+/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows`
+   numbers at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
+   b + o b_outer + b_inner[i]: also those past the last column must be readable. */
+typedef struct itp_tile {
+    int rows, columns; /* 1..mr and 1..nr */
+    int outer, inner;
+    const float *a, *b;
+    ptrdiff_t a_outer, b_outer;
+    const ptrdiff_t *a_inner, *b_inner; /* [inner] */
+    const float *from;                  /* NULL: zeros */
+    ptrdiff_t from_rs;
+    float *to;
+    ptrdiff_t to_rs;
+} itp_tile;
+
+/* The largest tile of any instruction set, in floats, and its columns. */
+#define ITP_MOST_TILE (14 * 32)
+#define ITP_MOST_NR   32
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
    (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
 #define ITP_GEMM_KC 256
-#define ITP_GEMM_MC 120
+#define ITP_GEMM_MC 168
 #define ITP_GEMM_NC 512
 
+/* Blocks so small that packing an operand would not pay. */
+#define ITP_GEMM_DIRECT_ROWS    112
+#define ITP_GEMM_DIRECT_COLUMNS 128
+
 /* Scratch of a packed block of a, and of both blocks, in floats. */
-ITP_FN size_t itp_gemm_a_floats(int k, int rows, int mr)
+ITP_FN size_t itp_gemm_a_floats(int k, int rows)
 {
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
-    const size_t m = itp_round_up((size_t)itp_min(rows, ITP_GEMM_MC), (size_t)mr);
-    return itp_round_up(kc * m, ITP_CACHE_LINE / sizeof(float));
+    return itp_round_up(kc * (size_t)itp_min(rows, ITP_GEMM_MC), ITP_CACHE_LINE / sizeof(float));
 }
 
-ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int mr, int nr)
+ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 {
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
     const size_t n = itp_round_up((size_t)itp_min(columns, ITP_GEMM_NC), (size_t)nr);
-    return itp_gemm_a_floats(k, rows, mr) + kc * n;
+    return itp_gemm_a_floats(k, rows) + kc * n;
 }
 
 /* One plane under a sliding window. */
@@ -125,6 +126,11 @@ typedef struct itp_plane {
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
     X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
+    X(void, tile, (const itp_tile *t))                                                             \
+    X(void, interleave,                                                                            \
+      (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
+       ptrdiff_t step))                                                                            \
+    X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv, (const itp_plane *g, const float *x, const float *w, float *y))            \
     X(void, plane_conv_data, (const itp_plane *g, const float *dy, const float *w, float *dx))     \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \

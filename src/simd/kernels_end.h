@@ -46,6 +46,7 @@ ITP_TARGET_END
 #undef v_mantissa
 #undef v_sum
 #undef v_hmax
+#undef v_transpose
 #undef V_LOOP
 #undef V_EACH
 #undef v_get

@@ -39,6 +39,7 @@
 #define v_mantissa(x)     itp_avx2_mantissa(x)
 #define v_sum(v)          itp_avx2_sum(v)
 #define v_hmax(v)         itp_avx2_hmax(v)
+#define v_transpose(t)    itp_avx2_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -83,6 +84,27 @@ static inline float itp_avx2_hmax(__m256 v)
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* Pairs of rows, pairs of pairs, halves. */
+static inline void itp_avx2_transpose(__m256 *t)
+{
+    __m256 u[8];
+    for (int i = 0; i < 8; i += 2) {
+        u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
+        u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
+        t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);
+        t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
+        t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    }
+    for (int i = 0; i < 4; i++) {
+        const __m256 low = t[i], high = t[i + 4];
+        t[i] = _mm256_permute2f128_ps(low, high, 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
 }
 
 #endif

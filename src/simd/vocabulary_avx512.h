@@ -5,8 +5,8 @@
 #define ITP_ISA_NAME      "avx512"
 #define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 #define V_WIDTH           16
-#define V_MR              12
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define V_MR              14
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define vf                __m512
 #define vm                __mmask16
 #define v_set(x)          _mm512_set1_ps(x)
@@ -39,6 +39,7 @@
 #define v_mantissa(x)     itp_avx512_mantissa(x)
 #define v_sum(v)          itp_avx512_sum(v)
 #define v_hmax(v)         itp_avx512_hmax(v)
+#define v_transpose(t)    itp_avx512_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -85,6 +86,31 @@ static inline float itp_avx512_hmax(__m512 v)
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* Pairs of rows, pairs of pairs, quarters, halves. */
+static inline void itp_avx512_transpose(__m512 *t)
+{
+    __m512 u[16];
+    for (int i = 0; i < 16; i += 2) {
+        u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
+        u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);
+        t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);
+        t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);
+        t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    }
+    for (int h = 0; h < 16; h += 8)
+        for (int i = h; i < h + 4; i++) {
+            u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+            u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+        }
+    for (int i = 0; i < 8; i++) {
+        t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
+        t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
+    }
 }
 
 #endif

@@ -38,6 +38,7 @@
 #define v_mantissa(x)     itp_neon_mantissa(x)
 #define v_sum(v)          itp_neon_sum(v)
 #define v_hmax(v)         vmaxvq_f32(v)
+#define v_transpose(t)    itp_neon_transpose(t)
 
 ITP_TARGET_BEGIN
 
@@ -83,6 +84,15 @@ static inline float itp_neon_sum(float32x4_t v)
 {
     const float32x2_t h = vadd_f32(vget_low_f32(v), vget_high_f32(v));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
+}
+
+static inline void itp_neon_transpose(float32x4_t *t)
+{
+    const float32x4x2_t low = vtrnq_f32(t[0], t[1]), high = vtrnq_f32(t[2], t[3]);
+    t[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
+    t[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
+    t[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
+    t[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
 }
 
 #endif

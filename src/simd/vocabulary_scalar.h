@@ -8,7 +8,8 @@
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_sum(v)      sum of lanes, always in the same order
-   V_ROWS(X)     X(0) X(1) ...: the rows of a gemm tile, V_MR of them, each two vectors wide */
+   v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
+   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
 #define ITP_K(name)       itp_##name##_scalar
@@ -48,6 +49,7 @@
 #define v_mantissa(x)     itp_scalar_mantissa(x)
 #define v_sum(v)          (v)
 #define v_hmax(v)         (v)
+#define v_transpose(t)    ((void)(t))
 
 static inline float itp_scalar_max(float a, float b)
 {
