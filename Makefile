@@ -58,8 +58,9 @@ check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile m
 	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_SKIP= \
 		.ci/run compile clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
-bench: $(BENCHES) ## build and run the benchmarks
-	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, then whole networks
+	$(BUILD)/bench_kernels
+	bench/bench_nets.py --worker $(BUILD)/bench_nets
 
 examples: example-programs ## build and run every example; results under out/
 	@mkdir -p $(OUT)
@@ -129,9 +130,13 @@ $(BUILD)/examples/%: examples/%.c interp.h
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
 
-$(BUILD)/bench_%: bench/bench_%.c interp.h
+# libxsmm comes as a static library only; the other rivals are loaded at run time.
+XSMM_FLAGS = $(shell pkg-config --exists libxsmmnoblas 2>/dev/null && echo -DBENCH_LIBXSMM)
+XSMM_LIBS  = $(shell pkg-config --exists libxsmmnoblas 2>/dev/null && \
+             echo -Wl,--start-group $$(pkg-config --libs libxsmmnoblas) -Wl,--end-group)
+$(BUILD)/bench_%: bench/bench_%.c interp.h $(wildcard bench/*.h)
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+	$(COMPILE) $(XSMM_FLAGS) -o $@ $< $(LDFLAGS) $(LDLIBS) -ldl $(XSMM_LIBS)
 
 FUZZ_CC     ?= clang
 FUZZ_CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \

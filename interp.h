@@ -11,6 +11,7 @@
      >>simd/kernels_reduce.h
      >>simd/kernels_gemm.h
      >>simd/kernels_image.h
+     >>simd/kernels_depthwise.h
      >>simd/kernels_end.h
      >>base/base.h
      >>math/math.h
@@ -144,6 +145,9 @@
    vf            a vector of V_WIDTH floats;  vm  a lane mask
    v_load(p)     any alignment; v_loadn(p, n): the first n lanes, the rest 0; v_store, v_storen alike
    v_loads(p, s) lanes p[0], p[s], p[2s] ...
+   v_between(p, lo, hi)  lanes lo <= i < hi of p, the rest 0; reads nothing else
+   v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
+   v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
@@ -153,44 +157,48 @@
    V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
-#define ITP_K(name)       itp_##name##_scalar
-#define ITP_ISA_NAME      "scalar"
-#define V_WIDTH           1
-#define V_MR              4
-#define V_ROWS(X)         X(0) X(1) X(2) X(3)
-#define vf                float
-#define vm                int
-#define v_set(x)          ((float)(x))
-#define v_zero()          ((float)0)
-#define v_load(p)         (*(p))
-#define v_store(p, v)     ((void)(*(p) = (v)))
-#define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
-#define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
-#define v_loads(p, s)     (*(p))
-#define v_add(a, b)       ((a) + (b))
-#define v_sub(a, b)       ((a) - (b))
-#define v_mul(a, b)       ((a) * (b))
-#define v_div(a, b)       ((a) / (b))
-#define v_fma(a, b, c)    ((a) * (b) + (c))
-#define v_fnma(a, b, c)   ((c) - (a) * (b))
-#define v_max(a, b)       itp_scalar_max(a, b)
-#define v_min(a, b)       itp_scalar_min(a, b)
-#define v_abs(a)          itp_scalar_abs(a)
-#define v_neg(a)          (-(a))
-#define v_sqrt(a)         itp_scalar_sqrt(a)
-#define v_lt(a, b)        ((a) < (b))
-#define v_le(a, b)        ((a) <= (b))
-#define v_gt(a, b)        ((a) > (b))
-#define v_eq(a, b)        ((a) == (b))
-#define v_both(m, n)      ((m) & (n))
-#define v_select(m, a, b) ((m) ? (a) : (b))
-#define v_round(a)        itp_scalar_round(a)
-#define v_pow2(n)         itp_scalar_pow2(n)
-#define v_exponent(x)     itp_scalar_exponent(x)
-#define v_mantissa(x)     itp_scalar_mantissa(x)
-#define v_sum(v)          (v)
-#define v_hmax(v)         (v)
-#define v_transpose(t)    ((void)(t))
+#define ITP_K(name)          itp_##name##_scalar
+#define ITP_ISA_NAME         "scalar"
+#define V_WIDTH              1
+#define V_MR                 4
+#define V_ROWS(X)            X(0) X(1) X(2) X(3)
+#define vf                   float
+#define vm                   int
+#define v_set(x)             ((float)(x))
+#define v_zero()             ((float)0)
+#define v_load(p)            (*(p))
+#define v_store(p, v)        ((void)(*(p) = (v)))
+#define v_loadn(p, n)        ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n)    ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)        (*(p))
+#define v_add(a, b)          ((a) + (b))
+#define v_sub(a, b)          ((a) - (b))
+#define v_mul(a, b)          ((a) * (b))
+#define v_div(a, b)          ((a) / (b))
+#define v_fma(a, b, c)       ((a) * (b) + (c))
+#define v_fnma(a, b, c)      ((c) - (a) * (b))
+#define v_max(a, b)          itp_scalar_max(a, b)
+#define v_min(a, b)          itp_scalar_min(a, b)
+#define v_abs(a)             itp_scalar_abs(a)
+#define v_neg(a)             (-(a))
+#define v_sqrt(a)            itp_scalar_sqrt(a)
+#define v_lt(a, b)           ((a) < (b))
+#define v_le(a, b)           ((a) <= (b))
+#define v_gt(a, b)           ((a) > (b))
+#define v_eq(a, b)           ((a) == (b))
+#define v_both(m, n)         ((m) & (n))
+#define v_select(m, a, b)    ((m) ? (a) : (b))
+#define v_round(a)           itp_scalar_round(a)
+#define v_pow2(n)            itp_scalar_pow2(n)
+#define v_exponent(x)        itp_scalar_exponent(x)
+#define v_mantissa(x)        itp_scalar_mantissa(x)
+#define v_sum(v)             (v)
+#define v_hmax(v)            (v)
+#define v_transpose(t)       ((void)(t))
+#define v_between(p, lo, hi) ((lo) <= 0 && (hi) > 0 ? *(p) : (float)0)
+#define v_even(a, b)         (a)
+#define v_zip(a, b)          (a)
+#define v_zip2(a, b)         (b)
 
 static inline float itp_scalar_max(float a, float b)
 {
@@ -264,51 +272,68 @@ static inline float itp_scalar_mantissa(float x)
 /* The vector vocabulary for AVX2 with FMA; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 2
 
-#define ITP_K(name)       itp_##name##_avx2
-#define ITP_ISA_NAME      "avx2"
-#define ITP_TARGET_GCC    "avx2,fma"
-#define V_WIDTH           8
-#define V_MR              6
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
-#define vf                __m256
-#define vm                __m256
-#define v_set(x)          _mm256_set1_ps(x)
-#define v_zero()          _mm256_setzero_ps()
-#define v_load(p)         _mm256_loadu_ps(p)
-#define v_store(p, v)     _mm256_storeu_ps(p, v)
-#define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
-#define v_loads(p, s)     itp_avx2_loads(p, s)
-#define v_add(a, b)       _mm256_add_ps(a, b)
-#define v_sub(a, b)       _mm256_sub_ps(a, b)
-#define v_mul(a, b)       _mm256_mul_ps(a, b)
-#define v_div(a, b)       _mm256_div_ps(a, b)
-#define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
-#define v_max(a, b)       _mm256_max_ps(a, b)
-#define v_min(a, b)       _mm256_min_ps(a, b)
-#define v_abs(a)          _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define v_neg(a)          _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
-#define v_sqrt(a)         _mm256_sqrt_ps(a)
-#define v_lt(a, b)        _mm256_cmp_ps(a, b, _CMP_LT_OQ)
-#define v_le(a, b)        _mm256_cmp_ps(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)        _mm256_cmp_ps(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)        _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)      _mm256_and_ps(m, n)
-#define v_select(m, a, b) _mm256_blendv_ps(b, a, m)
-#define v_round(a)        _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)         itp_avx2_pow2(n)
-#define v_exponent(x)     itp_avx2_exponent(x)
-#define v_mantissa(x)     itp_avx2_mantissa(x)
-#define v_sum(v)          itp_avx2_sum(v)
-#define v_hmax(v)         itp_avx2_hmax(v)
-#define v_transpose(t)    itp_avx2_transpose(t)
+#define ITP_K(name)          itp_##name##_avx2
+#define ITP_ISA_NAME         "avx2"
+#define ITP_TARGET_GCC       "avx2,fma"
+#define V_WIDTH              8
+#define V_MR                 6
+#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5)
+#define vf                   __m256
+#define vm                   __m256
+#define v_set(x)             _mm256_set1_ps(x)
+#define v_zero()             _mm256_setzero_ps()
+#define v_load(p)            _mm256_loadu_ps(p)
+#define v_store(p, v)        _mm256_storeu_ps(p, v)
+#define v_loadn(p, n)        _mm256_maskload_ps(p, itp_avx2_mask(n))
+#define v_storen(p, v, n)    _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_loads(p, s)        itp_avx2_loads(p, s)
+#define v_add(a, b)          _mm256_add_ps(a, b)
+#define v_sub(a, b)          _mm256_sub_ps(a, b)
+#define v_mul(a, b)          _mm256_mul_ps(a, b)
+#define v_div(a, b)          _mm256_div_ps(a, b)
+#define v_fma(a, b, c)       _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)      _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b)          _mm256_max_ps(a, b)
+#define v_min(a, b)          _mm256_min_ps(a, b)
+#define v_abs(a)             _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_neg(a)             _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
+#define v_sqrt(a)            _mm256_sqrt_ps(a)
+#define v_lt(a, b)           _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define v_le(a, b)           _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)           _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)           _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)         _mm256_and_ps(m, n)
+#define v_select(m, a, b)    _mm256_blendv_ps(b, a, m)
+#define v_round(a)           _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)            itp_avx2_pow2(n)
+#define v_exponent(x)        itp_avx2_exponent(x)
+#define v_mantissa(x)        itp_avx2_mantissa(x)
+#define v_sum(v)             itp_avx2_sum(v)
+#define v_hmax(v)            itp_avx2_hmax(v)
+#define v_transpose(t)       itp_avx2_transpose(t)
+#define v_between(p, lo, hi) _mm256_maskload_ps(p, itp_avx2_range(lo, hi))
+#define v_even(a, b)         itp_avx2_even(a, b)
+#define v_zip(a, b)          itp_avx2_zip(a, b, 0x20)
+#define v_zip2(a, b)         itp_avx2_zip(a, b, 0x31)
+#define itp_avx2_zip(a, b, half)                                                                   \
+    _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
 ITP_TARGET_BEGIN
 
 static inline __m256i itp_avx2_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline __m256i itp_avx2_range(int lo, int hi)
+{
+    return _mm256_andnot_si256(itp_avx2_mask(lo), itp_avx2_mask(hi));
+}
+
+static inline __m256 itp_avx2_even(__m256 a, __m256 b)
+{
+    const __m256d t = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(t, 0xD8));
 }
 
 static inline __m256 itp_avx2_loads(const float *p, int s)
@@ -375,51 +400,72 @@ static inline void itp_avx2_transpose(__m256 *t)
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
 #if ITP_KERNEL_PASS == 3
 
-#define ITP_K(name)       itp_##name##_avx512
-#define ITP_ISA_NAME      "avx512"
-#define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#define V_WIDTH           16
-#define V_MR              14
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define vf                __m512
-#define vm                __mmask16
-#define v_set(x)          _mm512_set1_ps(x)
-#define v_zero()          _mm512_setzero_ps()
-#define v_load(p)         _mm512_loadu_ps(p)
-#define v_store(p, v)     _mm512_storeu_ps(p, v)
-#define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
-#define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
-#define v_loads(p, s)     itp_avx512_loads(p, s)
-#define v_add(a, b)       _mm512_add_ps(a, b)
-#define v_sub(a, b)       _mm512_sub_ps(a, b)
-#define v_mul(a, b)       _mm512_mul_ps(a, b)
-#define v_div(a, b)       _mm512_div_ps(a, b)
-#define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
-#define v_max(a, b)       _mm512_max_ps(a, b)
-#define v_min(a, b)       _mm512_min_ps(a, b)
-#define v_abs(a)          _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
-#define v_neg(a)          _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
-#define v_sqrt(a)         _mm512_sqrt_ps(a)
-#define v_lt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
-#define v_le(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)      ((__mmask16)((m) & (n)))
-#define v_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
-#define v_round(a)        _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)         itp_avx512_pow2(n)
-#define v_exponent(x)     itp_avx512_exponent(x)
-#define v_mantissa(x)     itp_avx512_mantissa(x)
-#define v_sum(v)          itp_avx512_sum(v)
-#define v_hmax(v)         itp_avx512_hmax(v)
-#define v_transpose(t)    itp_avx512_transpose(t)
+#define ITP_K(name)          itp_##name##_avx512
+#define ITP_ISA_NAME         "avx512"
+#define ITP_TARGET_GCC       "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define V_WIDTH              16
+#define V_MR                 14
+#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define vf                   __m512
+#define vm                   __mmask16
+#define v_set(x)             _mm512_set1_ps(x)
+#define v_zero()             _mm512_setzero_ps()
+#define v_load(p)            _mm512_loadu_ps(p)
+#define v_store(p, v)        _mm512_storeu_ps(p, v)
+#define v_loadn(p, n)        _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
+#define v_storen(p, v, n)    _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
+#define v_loads(p, s)        itp_avx512_loads(p, s)
+#define v_add(a, b)          _mm512_add_ps(a, b)
+#define v_sub(a, b)          _mm512_sub_ps(a, b)
+#define v_mul(a, b)          _mm512_mul_ps(a, b)
+#define v_div(a, b)          _mm512_div_ps(a, b)
+#define v_fma(a, b, c)       _mm512_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)      _mm512_fnmadd_ps(a, b, c)
+#define v_max(a, b)          _mm512_max_ps(a, b)
+#define v_min(a, b)          _mm512_min_ps(a, b)
+#define v_abs(a)             _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define v_neg(a)             _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
+#define v_sqrt(a)            _mm512_sqrt_ps(a)
+#define v_lt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define v_le(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)         ((__mmask16)((m) & (n)))
+#define v_select(m, a, b)    _mm512_mask_blend_ps(m, b, a)
+#define v_round(a)           _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)            itp_avx512_pow2(n)
+#define v_exponent(x)        itp_avx512_exponent(x)
+#define v_mantissa(x)        itp_avx512_mantissa(x)
+#define v_sum(v)             itp_avx512_sum(v)
+#define v_hmax(v)            itp_avx512_hmax(v)
+#define v_transpose(t)       itp_avx512_transpose(t)
+#define v_between(p, lo, hi) _mm512_maskz_loadu_ps(itp_avx512_range(lo, hi), p)
+#define v_even(a, b)         itp_avx512_even(a, b)
+#define v_zip(a, b)          itp_avx512_zip(a, b, 0)
+#define v_zip2(a, b)         itp_avx512_zip(a, b, 8)
 
 ITP_TARGET_BEGIN
 
 static inline __mmask16 itp_avx512_mask(int n)
 {
     return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1u);
+}
+
+static inline __mmask16 itp_avx512_range(int lo, int hi)
+{
+    return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
+}
+
+static inline __m512 itp_avx512_even(__m512 a, __m512 b)
+{
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+
+static inline __m512 itp_avx512_zip(__m512 a, __m512 b, int from)
+{
+    const __m512i at = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(from)), b);
 }
 
 static inline __m512 itp_avx512_loads(const float *p, int s)
@@ -492,44 +538,48 @@ static inline void itp_avx512_transpose(__m512 *t)
 /* The vector vocabulary for 64-bit NEON; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 4
 
-#define ITP_K(name)       itp_##name##_neon
-#define ITP_ISA_NAME      "neon"
-#define V_WIDTH           4
-#define V_MR              8
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define vf                float32x4_t
-#define vm                uint32x4_t
-#define v_set(x)          vdupq_n_f32(x)
-#define v_zero()          vdupq_n_f32(0)
-#define v_load(p)         vld1q_f32(p)
-#define v_store(p, v)     vst1q_f32(p, v)
-#define v_loadn(p, n)     itp_neon_loadn(p, n)
-#define v_storen(p, v, n) itp_neon_storen(p, v, n)
-#define v_loads(p, s)     itp_neon_loads(p, s)
-#define v_add(a, b)       vaddq_f32(a, b)
-#define v_sub(a, b)       vsubq_f32(a, b)
-#define v_mul(a, b)       vmulq_f32(a, b)
-#define v_div(a, b)       vdivq_f32(a, b)
-#define v_fma(a, b, c)    vfmaq_f32(c, a, b)
-#define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
-#define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
-#define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)
-#define v_abs(a)          vabsq_f32(a)
-#define v_neg(a)          vnegq_f32(a)
-#define v_sqrt(a)         vsqrtq_f32(a)
-#define v_lt(a, b)        vcltq_f32(a, b)
-#define v_le(a, b)        vcleq_f32(a, b)
-#define v_gt(a, b)        vcgtq_f32(a, b)
-#define v_eq(a, b)        vceqq_f32(a, b)
-#define v_both(m, n)      vandq_u32(m, n)
-#define v_select(m, a, b) vbslq_f32(m, a, b)
-#define v_round(a)        vrndnq_f32(a)
-#define v_pow2(n)         itp_neon_pow2(n)
-#define v_exponent(x)     itp_neon_exponent(x)
-#define v_mantissa(x)     itp_neon_mantissa(x)
-#define v_sum(v)          itp_neon_sum(v)
-#define v_hmax(v)         vmaxvq_f32(v)
-#define v_transpose(t)    itp_neon_transpose(t)
+#define ITP_K(name)          itp_##name##_neon
+#define ITP_ISA_NAME         "neon"
+#define V_WIDTH              4
+#define V_MR                 8
+#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define vf                   float32x4_t
+#define vm                   uint32x4_t
+#define v_set(x)             vdupq_n_f32(x)
+#define v_zero()             vdupq_n_f32(0)
+#define v_load(p)            vld1q_f32(p)
+#define v_store(p, v)        vst1q_f32(p, v)
+#define v_loadn(p, n)        itp_neon_loadn(p, n)
+#define v_storen(p, v, n)    itp_neon_storen(p, v, n)
+#define v_loads(p, s)        itp_neon_loads(p, s)
+#define v_add(a, b)          vaddq_f32(a, b)
+#define v_sub(a, b)          vsubq_f32(a, b)
+#define v_mul(a, b)          vmulq_f32(a, b)
+#define v_div(a, b)          vdivq_f32(a, b)
+#define v_fma(a, b, c)       vfmaq_f32(c, a, b)
+#define v_fnma(a, b, c)      vfmsq_f32(c, a, b)
+#define v_max(a, b)          vbslq_f32(vcgtq_f32(a, b), a, b)
+#define v_min(a, b)          vbslq_f32(vcltq_f32(a, b), a, b)
+#define v_abs(a)             vabsq_f32(a)
+#define v_neg(a)             vnegq_f32(a)
+#define v_sqrt(a)            vsqrtq_f32(a)
+#define v_lt(a, b)           vcltq_f32(a, b)
+#define v_le(a, b)           vcleq_f32(a, b)
+#define v_gt(a, b)           vcgtq_f32(a, b)
+#define v_eq(a, b)           vceqq_f32(a, b)
+#define v_both(m, n)         vandq_u32(m, n)
+#define v_select(m, a, b)    vbslq_f32(m, a, b)
+#define v_round(a)           vrndnq_f32(a)
+#define v_pow2(n)            itp_neon_pow2(n)
+#define v_exponent(x)        itp_neon_exponent(x)
+#define v_mantissa(x)        itp_neon_mantissa(x)
+#define v_sum(v)             itp_neon_sum(v)
+#define v_hmax(v)            vmaxvq_f32(v)
+#define v_transpose(t)       itp_neon_transpose(t)
+#define v_between(p, lo, hi) itp_neon_between(p, lo, hi)
+#define v_even(a, b)         vuzp1q_f32(a, b)
+#define v_zip(a, b)          vzip1q_f32(a, b)
+#define v_zip2(a, b)         vzip2q_f32(a, b)
 
 ITP_TARGET_BEGIN
 
@@ -545,6 +595,14 @@ static inline void itp_neon_storen(float *p, float32x4_t v, int n)
     float t[4];
     vst1q_f32(t, v);
     for (int i = 0; i < n && i < 4; i++) p[i] = t[i];
+}
+
+static inline float32x4_t itp_neon_between(const float *p, int lo, int hi)
+{
+    float t[4] = {0, 0, 0, 0};
+    if (lo <= 0 && hi >= 4) return vld1q_f32(p);
+    for (int i = lo > 0 ? lo : 0; i < hi && i < 4; i++) t[i] = p[i];
+    return vld1q_f32(t);
 }
 
 static inline float32x4_t itp_neon_loads(const float *p, int s)
@@ -1425,7 +1483,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 
 #undef ITP_NR
 /* >>simd/kernels_image.h                                                                      */
-/* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
+/* ---- one image plane at a time: pooling --------------------------------------------------------- */
 
 /* The output columns lo..hi whose source column for this tap lies inside the plane. */
 static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo,
@@ -1455,34 +1513,6 @@ static inline void ITP_K(tap_range)(int columns, int width, int stride, int offs
                 __VA_ARGS__                                                                        \
             }                                                                                      \
         }
-
-/* y[rows][columns] += correlation of x[height][width] with w[taps_y][taps_x] */
-static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float *y)
-{
-    ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                y + (ptrdiff_t)oy * g->columns + lo);)
-}
-
-/* dx += its gradient */
-static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, float *dx)
-{
-    ITP_FOR_TAPS(g, {
-        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
-        float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
-        else
-            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
-    })
-}
-
-/* dw += its gradient; dw is in double while planes are added up */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
-{
-    ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
-}
 
 /* Largest number of each window: over the rows first, then along them. Windows wider than the row of
    scratch go tap by tap. */
@@ -1574,7 +1604,255 @@ static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx
         for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += from[i];
     })
 }
+/* >>simd/kernels_depthwise.h                                                                  */
+/* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
+#define ITP_DW_ROWS   7 /* of output at a time: image sizes tend to be multiples of 7 */
+#define ITP_DW_TAPS   5
+#define ITP_DW_OUT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6)
+#define ITP_DW_IN(X)                                                                               \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+
+/* One vector of output columns from ox in `rows` rows from oy: y (+)= window sums + bias. Each vector
+   of input is loaded once for all rows it belongs to. Always inlined with constant rows, taps (per
+   side) and stride. */
+ITP_INLINE void ITP_K(dw_tile)(int rows, int taps, int stride, const itp_plane *g, const float *x,
+                               const float *w, float bias, bool add, float *y, int oy, int ox)
+{
+    const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+    const int first = ox * stride - g->pad_x; /* source column of lane 0, tap 0 */
+    float *to = y + (ptrdiff_t)oy * g->columns + ox;
+#define ITP_DECLARE(r)                                                                             \
+    vf c##r = r < rows && add ? v_get(to + (ptrdiff_t)(r)*g->columns, n) : v_set(bias);
+    ITP_DW_OUT(ITP_DECLARE)
+#undef ITP_DECLARE
+    for (int tx = 0; tx < taps; tx++) {
+        const int at = first + tx, lo = -at, hi = g->width - at;
+        const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
+        const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
+        const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
+        const float *from = x + (ptrdiff_t)(oy * stride - g->pad_y) * g->width + at;
+#define ITP_STEP(r)                                                                                \
+    if (r < rows && i >= stride * (r) && i - stride * (r) < taps) {                                \
+        const int t = i - stride * (r);                                                            \
+        c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
+    }
+#define ITP_SOURCE(k)                                                                              \
+    if (k < (rows - 1) * stride + taps) {                                                          \
+        enum { i = k };                                                                            \
+        const int sy = oy * stride - g->pad_y + i;                                                 \
+        if (sy >= 0 && sy < g->height) {                                                           \
+            const float *p = from + (ptrdiff_t)i * g->width;                                       \
+            vf v = v_between(p, lo, hi);                                                           \
+            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, lo - V_WIDTH, hi - V_WIDTH));    \
+            ITP_DW_OUT(ITP_STEP)                                                                   \
+        }                                                                                          \
+    }
+        ITP_DW_IN(ITP_SOURCE)
+#undef ITP_SOURCE
+#undef ITP_STEP
+    }
+#define ITP_STORE(r)                                                                               \
+    if (r < rows) v_put(to + (ptrdiff_t)(r)*g->columns, c##r, n);
+    ITP_DW_OUT(ITP_STORE)
+#undef ITP_STORE
+}
+
+#define ITP_DW_FUNCTION(name, rows, taps, stride)                                                  \
+    static void ITP_K(name)(const itp_plane *g, const float *x, const float *w, float bias,        \
+                            bool add, float *y, int oy, int ox)                                    \
+    {                                                                                              \
+        ITP_K(dw_tile)(rows, taps, stride, g, x, w, bias, add, y, oy, ox);                         \
+    }
+ITP_DW_FUNCTION(dw_3_1, ITP_DW_ROWS, 3, 1)
+ITP_DW_FUNCTION(dw_3_2, ITP_DW_ROWS, 3, 2)
+ITP_DW_FUNCTION(dw_5_1, ITP_DW_ROWS, 5, 1)
+ITP_DW_FUNCTION(dw_5_2, ITP_DW_ROWS, 5, 2)
+ITP_DW_FUNCTION(dw_row_3_1, 1, 3, 1)
+ITP_DW_FUNCTION(dw_row_3_2, 1, 3, 2)
+ITP_DW_FUNCTION(dw_row_5_1, 1, 5, 1)
+ITP_DW_FUNCTION(dw_row_5_2, 1, 5, 2)
+#undef ITP_DW_FUNCTION
+
+/* Square windows of 3 or 5 with stride 1 or 2: those of the networks in use. */
+static bool ITP_K(dw_common)(const itp_plane *g)
+{
+    return (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y && g->stride_y <= 2 &&
+           g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
+}
+
+/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias */
+static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float bias,
+                              bool add, float *y)
+{
+    if (!ITP_K(dw_common)(g)) {
+        const size_t n = (size_t)g->rows * (size_t)g->columns;
+        for (size_t i = 0; i < n && !add; i++) y[i] = bias;
+        ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                    y + (ptrdiff_t)oy * g->columns + lo);)
+        return;
+    }
+    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, bool,
+                                float *, int, int);
+    static const dw_function functions[2][2][2] = {
+        {{ITP_K(dw_row_3_1), ITP_K(dw_row_3_2)}, {ITP_K(dw_row_5_1), ITP_K(dw_row_5_2)}},
+        {{ITP_K(dw_3_1), ITP_K(dw_3_2)}, {ITP_K(dw_5_1), ITP_K(dw_5_2)}}};
+    for (int ox = 0; ox < g->columns; ox += V_WIDTH)
+        for (int oy = 0; oy < g->rows;) {
+            int many = g->rows - oy >= ITP_DW_ROWS;
+            if (!many && !add && g->rows >= ITP_DW_ROWS) { /* the last rows, some of them again */
+                oy = g->rows - ITP_DW_ROWS;
+                many = 1;
+            }
+            functions[many][g->taps_y == 5][g->stride_y == 2](g, x, w, bias, add, y, oy, ox);
+            oy += many ? ITP_DW_ROWS : 1;
+        }
+}
+
+/* One row of dx for stride 2, two columns for each of dy. */
+static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float *w, bool add,
+                               float *dx, int iy)
+{
+    float *to = dx + (ptrdiff_t)iy * g->width;
+    for (int j = 0; 2 * j < g->width; j += V_WIDTH) {
+        vf even = v_zero(), odd = v_zero();
+        for (int ty = (iy + g->pad_y) & 1; ty < g->taps_y; ty += 2) {
+            const int oy = (iy + g->pad_y - ty) / 2;
+            if (iy + g->pad_y < ty || oy >= g->rows) continue;
+            for (int tx = 0; tx < g->taps_x; tx++) {
+                const int side = (g->pad_x + tx) & 1; /* of the columns this tap reaches */
+                const int at = j + (side + g->pad_x - tx) / 2;
+                const vf v = v_between(dy + (ptrdiff_t)oy * g->columns + at, -at, g->columns - at);
+                const vf tap = v_set(w[ty * g->taps_x + tx]);
+                if (side) odd = v_fma(tap, v, odd);
+                else even = v_fma(tap, v, even);
+            }
+        }
+        const vf low = v_zip(even, odd), high = v_zip2(even, odd);
+        const int n = g->width - 2 * j, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n - n0 < V_WIDTH ? n - n0 : V_WIDTH;
+        float *p = to + 2 * j;
+        v_put(p, add ? v_add(low, v_get(p, n0)) : low, n0);
+        p += V_WIDTH;
+        if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
+    }
+}
+
+/* dx (+)= its gradient */
+static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, bool add,
+                                   float *dx)
+{
+    const int taps = g->taps_y * g->taps_x;
+    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
+        itp_plane turned = *g; /* dx is dy under the turned window */
+        float back[ITP_DW_TAPS * ITP_DW_TAPS];
+        turned.height = g->rows, turned.width = g->columns;
+        turned.rows = g->height, turned.columns = g->width;
+        turned.pad_y = g->taps_y - 1 - g->pad_y, turned.pad_x = g->taps_x - 1 - g->pad_x;
+        for (int t = 0; t < taps; t++) back[t] = w[taps - 1 - t];
+        ITP_K(plane_conv)(&turned, dy, back, 0, add, dx);
+        return;
+    }
+    if (ITP_K(dw_common)(g) && g->stride_y == 2) {
+        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
+        return;
+    }
+    const size_t n = (size_t)g->height * (size_t)g->width;
+    if (!add) memset(dx, 0, n * sizeof *dx);
+    ITP_FOR_TAPS(g, {
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
+        else
+            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
+    })
+}
+
+/* dw[ty][tx + c] += sum over pixels of x dy, for all ty and c < across. Rows of dy that a row of x meets
+   stay in registers. Always inlined with constant taps, across and stride. */
+ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane *g, const float *x,
+                               const float *dy, int tx, double *dw)
+{
+    const int height = g->height, width = g->width, behind = (taps - 1) / stride;
+#define ITP_DW_ACROSS(X) X(0) X(1) X(2) X(3) X(4)
+#define ITP_DECLARE(c)                                                                             \
+    vf s0##c = v_zero(), s1##c = v_zero(), s2##c = v_zero(), s3##c = v_zero(), s4##c = v_zero();
+    ITP_DW_ACROSS(ITP_DECLARE)
+#undef ITP_DECLARE
+    for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
+        const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+        const int first = ox * stride - g->pad_x + tx;
+        vf d0 = v_zero(), d1 = v_zero(), d2 = v_zero(), d3 = v_zero(), d4 = v_zero();
+        for (int m = 0; m < g->rows + behind; m++) {
+            d4 = d3, d3 = d2, d2 = d1, d1 = d0;
+            d0 = m < g->rows ? v_get(dy + (ptrdiff_t)m * g->columns + ox, n) : v_zero();
+            const int sy = m * stride - g->pad_y;
+            const float *from = x + (ptrdiff_t)sy * width + first;
+#define ITP_LOAD(c, p)                                                                             \
+    (stride == 1 ? v_between((p) + (c), -(first + (c)), width - (first + (c)))                     \
+                 : v_even(v_between((p) + (c), -(first + (c)), width - (first + (c))),             \
+                          v_between((p) + (c) + V_WIDTH, -(first + (c) + V_WIDTH),                 \
+                                    width - (first + (c) + V_WIDTH))))
+#define ITP_STEP(c)                                                                                \
+    if (c < across) {                                                                              \
+        const vf v = ITP_LOAD(c, from);                                                            \
+        s0##c = v_fma(v, d0, s0##c);                                                               \
+        if (stride == 1) s1##c = v_fma(v, d1, s1##c);                                              \
+        s2##c = v_fma(v, stride == 1 ? d2 : d1, s2##c);                                            \
+        if (taps > 3 && stride == 1) s3##c = v_fma(v, d3, s3##c);                                  \
+        if (taps > 3) s4##c = v_fma(v, stride == 1 ? d4 : d2, s4##c);                              \
+    }
+            if (sy >= 0 && sy < height) { ITP_DW_ACROSS(ITP_STEP) }
+#undef ITP_STEP
+#define ITP_STEP(c)                                                                                \
+    if (c < across) {                                                                              \
+        const vf v = ITP_LOAD(c, from + width);                                                    \
+        s1##c = v_fma(v, d0, s1##c);                                                               \
+        if (taps > 3) s3##c = v_fma(v, d1, s3##c);                                                 \
+    }
+            if (stride == 2 && sy + 1 >= 0 && sy + 1 < height) { ITP_DW_ACROSS(ITP_STEP) }
+#undef ITP_STEP
+#undef ITP_LOAD
+        }
+    }
+#define ITP_STORE(c)                                                                               \
+    if (c < across) {                                                                              \
+        dw[tx + c] += (double)v_sum(s0##c);                                                        \
+        dw[taps + tx + c] += (double)v_sum(s1##c);                                                 \
+        dw[2 * taps + tx + c] += (double)v_sum(s2##c);                                             \
+        if (taps > 3) dw[3 * taps + tx + c] += (double)v_sum(s3##c);                               \
+        if (taps > 3) dw[4 * taps + tx + c] += (double)v_sum(s4##c);                               \
+    }
+    ITP_DW_ACROSS(ITP_STORE)
+#undef ITP_STORE
+#undef ITP_DW_ACROSS
+}
+
+/* dw += its gradient; dw is in double while planes are added up. Five taps across need 31 registers. */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+                                      double *dw)
+{
+    if (!ITP_K(dw_common)(g)) {
+        ITP_FOR_TAPS(g, dw[tap] +=
+                        ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                           dy + (ptrdiff_t)oy * g->columns + lo);)
+    } else if (g->taps_x == 3) {
+        if (g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
+        else ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
+    } else if (V_MR == 14) {
+        if (g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
+        else ITP_K(dw_sums)(5, 5, 2, g, x, dy, 0, dw);
+    } else {
+        for (int tx = 0; tx < 5; tx++)
+            if (g->stride_x == 1) ITP_K(dw_sums)(5, 1, 1, g, x, dy, tx, dw);
+            else ITP_K(dw_sums)(5, 1, 2, g, x, dy, tx, dw);
+    }
+}
+
+#undef ITP_DW_ROWS
+#undef ITP_DW_TAPS
+#undef ITP_DW_OUT
+#undef ITP_DW_IN
 #undef ITP_FOR_TAPS
 /* >>simd/kernels_end.h                                                                        */
 /* ---- the table of this instruction set ------------------------------------------------------- */
@@ -1626,6 +1904,10 @@ ITP_TARGET_END
 #undef v_sum
 #undef v_hmax
 #undef v_transpose
+#undef v_between
+#undef v_even
+#undef v_zip
+#undef v_zip2
 #undef V_LOOP
 #undef V_EACH
 #undef v_get
@@ -4415,8 +4697,10 @@ typedef struct itp_plane {
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
-    X(void, plane_conv, (const itp_plane *g, const float *x, const float *w, float *y))            \
-    X(void, plane_conv_data, (const itp_plane *g, const float *dy, const float *w, float *dx))     \
+    X(void, plane_conv,                                                                            \
+      (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
+    X(void, plane_conv_data,                                                                       \
+      (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
     X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
@@ -4854,10 +5138,9 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     const int i = o / (c->out_channels / c->groups);
     const size_t out = itp_conv_out(c);
     float *y = j->y + (size_t)task * out;
-    itp_fill(y, out, j->bias ? j->bias[o] : 0);
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-        j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
+        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -4869,12 +5152,11 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     const int multiplier = c->out_channels / c->groups;
     const size_t in = itp_conv_in(c);
     float *dx = j->dx + (size_t)task * in;
-    if (j->beta == 0) memset(dx, 0, in * sizeof *dx);
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(&c->plane,
-                                    j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
-                                                itp_conv_out(c),
-                                    j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
+        j->kernels->plane_conv_data(
+            &c->plane,
+            j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
+            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->beta != 0 || o > i * multiplier, dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)

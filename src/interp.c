@@ -14,6 +14,7 @@
 #include "simd/kernels_reduce.h"
 #include "simd/kernels_gemm.h"
 #include "simd/kernels_image.h"
+#include "simd/kernels_depthwise.h"
 #include "simd/kernels_end.h"
 #else
 

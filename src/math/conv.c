@@ -58,10 +58,9 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     const int i = o / (c->out_channels / c->groups);
     const size_t out = itp_conv_out(c);
     float *y = j->y + (size_t)task * out;
-    itp_fill(y, out, j->bias ? j->bias[o] : 0);
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-        j->w + (size_t)o * (size_t)itp_conv_taps(c), y);
+        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -73,12 +72,11 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     const int multiplier = c->out_channels / c->groups;
     const size_t in = itp_conv_in(c);
     float *dx = j->dx + (size_t)task * in;
-    if (j->beta == 0) memset(dx, 0, in * sizeof *dx);
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(&c->plane,
-                                    j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
-                                                itp_conv_out(c),
-                                    j->w + (size_t)o * (size_t)itp_conv_taps(c), dx);
+        j->kernels->plane_conv_data(
+            &c->plane,
+            j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
+            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->beta != 0 || o > i * multiplier, dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)

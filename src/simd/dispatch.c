@@ -131,8 +131,10 @@ typedef struct itp_plane {
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
-    X(void, plane_conv, (const itp_plane *g, const float *x, const float *w, float *y))            \
-    X(void, plane_conv_data, (const itp_plane *g, const float *dy, const float *w, float *dx))     \
+    X(void, plane_conv,                                                                            \
+      (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
+    X(void, plane_conv_data,                                                                       \
+      (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
     X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \

@@ -47,6 +47,10 @@ ITP_TARGET_END
 #undef v_sum
 #undef v_hmax
 #undef v_transpose
+#undef v_between
+#undef v_even
+#undef v_zip
+#undef v_zip2
 #undef V_LOOP
 #undef V_EACH
 #undef v_get

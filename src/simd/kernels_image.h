@@ -1,4 +1,4 @@
-/* ---- one image plane at a time: depthwise convolution and pooling ---------------------------- */
+/* ---- one image plane at a time: pooling --------------------------------------------------------- */
 
 /* The output columns lo..hi whose source column for this tap lies inside the plane. */
 static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo,
@@ -28,34 +28,6 @@ static inline void ITP_K(tap_range)(int columns, int width, int stride, int offs
                 __VA_ARGS__                                                                        \
             }                                                                                      \
         }
-
-/* y[rows][columns] += correlation of x[height][width] with w[taps_y][taps_x] */
-static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float *y)
-{
-    ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                y + (ptrdiff_t)oy * g->columns + lo);)
-}
-
-/* dx += its gradient */
-static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, float *dx)
-{
-    ITP_FOR_TAPS(g, {
-        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
-        float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
-        else
-            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
-    })
-}
-
-/* dw += its gradient; dw is in double while planes are added up */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
-{
-    ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
-}
 
 /* Largest number of each window: over the rows first, then along them. Windows wider than the row of
    scratch go tap by tap. */
@@ -147,5 +119,3 @@ static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx
         for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += from[i];
     })
 }
-
-#undef ITP_FOR_TAPS

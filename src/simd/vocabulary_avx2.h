@@ -1,51 +1,68 @@
 /* The vector vocabulary for AVX2 with FMA; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 2
 
-#define ITP_K(name)       itp_##name##_avx2
-#define ITP_ISA_NAME      "avx2"
-#define ITP_TARGET_GCC    "avx2,fma"
-#define V_WIDTH           8
-#define V_MR              6
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
-#define vf                __m256
-#define vm                __m256
-#define v_set(x)          _mm256_set1_ps(x)
-#define v_zero()          _mm256_setzero_ps()
-#define v_load(p)         _mm256_loadu_ps(p)
-#define v_store(p, v)     _mm256_storeu_ps(p, v)
-#define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
-#define v_loads(p, s)     itp_avx2_loads(p, s)
-#define v_add(a, b)       _mm256_add_ps(a, b)
-#define v_sub(a, b)       _mm256_sub_ps(a, b)
-#define v_mul(a, b)       _mm256_mul_ps(a, b)
-#define v_div(a, b)       _mm256_div_ps(a, b)
-#define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
-#define v_max(a, b)       _mm256_max_ps(a, b)
-#define v_min(a, b)       _mm256_min_ps(a, b)
-#define v_abs(a)          _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define v_neg(a)          _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
-#define v_sqrt(a)         _mm256_sqrt_ps(a)
-#define v_lt(a, b)        _mm256_cmp_ps(a, b, _CMP_LT_OQ)
-#define v_le(a, b)        _mm256_cmp_ps(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)        _mm256_cmp_ps(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)        _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)      _mm256_and_ps(m, n)
-#define v_select(m, a, b) _mm256_blendv_ps(b, a, m)
-#define v_round(a)        _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)         itp_avx2_pow2(n)
-#define v_exponent(x)     itp_avx2_exponent(x)
-#define v_mantissa(x)     itp_avx2_mantissa(x)
-#define v_sum(v)          itp_avx2_sum(v)
-#define v_hmax(v)         itp_avx2_hmax(v)
-#define v_transpose(t)    itp_avx2_transpose(t)
+#define ITP_K(name)          itp_##name##_avx2
+#define ITP_ISA_NAME         "avx2"
+#define ITP_TARGET_GCC       "avx2,fma"
+#define V_WIDTH              8
+#define V_MR                 6
+#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5)
+#define vf                   __m256
+#define vm                   __m256
+#define v_set(x)             _mm256_set1_ps(x)
+#define v_zero()             _mm256_setzero_ps()
+#define v_load(p)            _mm256_loadu_ps(p)
+#define v_store(p, v)        _mm256_storeu_ps(p, v)
+#define v_loadn(p, n)        _mm256_maskload_ps(p, itp_avx2_mask(n))
+#define v_storen(p, v, n)    _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_loads(p, s)        itp_avx2_loads(p, s)
+#define v_add(a, b)          _mm256_add_ps(a, b)
+#define v_sub(a, b)          _mm256_sub_ps(a, b)
+#define v_mul(a, b)          _mm256_mul_ps(a, b)
+#define v_div(a, b)          _mm256_div_ps(a, b)
+#define v_fma(a, b, c)       _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)      _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b)          _mm256_max_ps(a, b)
+#define v_min(a, b)          _mm256_min_ps(a, b)
+#define v_abs(a)             _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_neg(a)             _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
+#define v_sqrt(a)            _mm256_sqrt_ps(a)
+#define v_lt(a, b)           _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define v_le(a, b)           _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)           _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)           _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)         _mm256_and_ps(m, n)
+#define v_select(m, a, b)    _mm256_blendv_ps(b, a, m)
+#define v_round(a)           _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)            itp_avx2_pow2(n)
+#define v_exponent(x)        itp_avx2_exponent(x)
+#define v_mantissa(x)        itp_avx2_mantissa(x)
+#define v_sum(v)             itp_avx2_sum(v)
+#define v_hmax(v)            itp_avx2_hmax(v)
+#define v_transpose(t)       itp_avx2_transpose(t)
+#define v_between(p, lo, hi) _mm256_maskload_ps(p, itp_avx2_range(lo, hi))
+#define v_even(a, b)         itp_avx2_even(a, b)
+#define v_zip(a, b)          itp_avx2_zip(a, b, 0x20)
+#define v_zip2(a, b)         itp_avx2_zip(a, b, 0x31)
+#define itp_avx2_zip(a, b, half)                                                                   \
+    _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
 ITP_TARGET_BEGIN
 
 static inline __m256i itp_avx2_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline __m256i itp_avx2_range(int lo, int hi)
+{
+    return _mm256_andnot_si256(itp_avx2_mask(lo), itp_avx2_mask(hi));
+}
+
+static inline __m256 itp_avx2_even(__m256 a, __m256 b)
+{
+    const __m256d t = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(t, 0xD8));
 }
 
 static inline __m256 itp_avx2_loads(const float *p, int s)

@@ -1,51 +1,72 @@
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
 #if ITP_KERNEL_PASS == 3
 
-#define ITP_K(name)       itp_##name##_avx512
-#define ITP_ISA_NAME      "avx512"
-#define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#define V_WIDTH           16
-#define V_MR              14
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define vf                __m512
-#define vm                __mmask16
-#define v_set(x)          _mm512_set1_ps(x)
-#define v_zero()          _mm512_setzero_ps()
-#define v_load(p)         _mm512_loadu_ps(p)
-#define v_store(p, v)     _mm512_storeu_ps(p, v)
-#define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
-#define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
-#define v_loads(p, s)     itp_avx512_loads(p, s)
-#define v_add(a, b)       _mm512_add_ps(a, b)
-#define v_sub(a, b)       _mm512_sub_ps(a, b)
-#define v_mul(a, b)       _mm512_mul_ps(a, b)
-#define v_div(a, b)       _mm512_div_ps(a, b)
-#define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
-#define v_max(a, b)       _mm512_max_ps(a, b)
-#define v_min(a, b)       _mm512_min_ps(a, b)
-#define v_abs(a)          _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
-#define v_neg(a)          _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
-#define v_sqrt(a)         _mm512_sqrt_ps(a)
-#define v_lt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
-#define v_le(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)      ((__mmask16)((m) & (n)))
-#define v_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
-#define v_round(a)        _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)         itp_avx512_pow2(n)
-#define v_exponent(x)     itp_avx512_exponent(x)
-#define v_mantissa(x)     itp_avx512_mantissa(x)
-#define v_sum(v)          itp_avx512_sum(v)
-#define v_hmax(v)         itp_avx512_hmax(v)
-#define v_transpose(t)    itp_avx512_transpose(t)
+#define ITP_K(name)          itp_##name##_avx512
+#define ITP_ISA_NAME         "avx512"
+#define ITP_TARGET_GCC       "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define V_WIDTH              16
+#define V_MR                 14
+#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define vf                   __m512
+#define vm                   __mmask16
+#define v_set(x)             _mm512_set1_ps(x)
+#define v_zero()             _mm512_setzero_ps()
+#define v_load(p)            _mm512_loadu_ps(p)
+#define v_store(p, v)        _mm512_storeu_ps(p, v)
+#define v_loadn(p, n)        _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
+#define v_storen(p, v, n)    _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
+#define v_loads(p, s)        itp_avx512_loads(p, s)
+#define v_add(a, b)          _mm512_add_ps(a, b)
+#define v_sub(a, b)          _mm512_sub_ps(a, b)
+#define v_mul(a, b)          _mm512_mul_ps(a, b)
+#define v_div(a, b)          _mm512_div_ps(a, b)
+#define v_fma(a, b, c)       _mm512_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)      _mm512_fnmadd_ps(a, b, c)
+#define v_max(a, b)          _mm512_max_ps(a, b)
+#define v_min(a, b)          _mm512_min_ps(a, b)
+#define v_abs(a)             _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define v_neg(a)             _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
+#define v_sqrt(a)            _mm512_sqrt_ps(a)
+#define v_lt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define v_le(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)         ((__mmask16)((m) & (n)))
+#define v_select(m, a, b)    _mm512_mask_blend_ps(m, b, a)
+#define v_round(a)           _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)            itp_avx512_pow2(n)
+#define v_exponent(x)        itp_avx512_exponent(x)
+#define v_mantissa(x)        itp_avx512_mantissa(x)
+#define v_sum(v)             itp_avx512_sum(v)
+#define v_hmax(v)            itp_avx512_hmax(v)
+#define v_transpose(t)       itp_avx512_transpose(t)
+#define v_between(p, lo, hi) _mm512_maskz_loadu_ps(itp_avx512_range(lo, hi), p)
+#define v_even(a, b)         itp_avx512_even(a, b)
+#define v_zip(a, b)          itp_avx512_zip(a, b, 0)
+#define v_zip2(a, b)         itp_avx512_zip(a, b, 8)
 
 ITP_TARGET_BEGIN
 
 static inline __mmask16 itp_avx512_mask(int n)
 {
     return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1u);
+}
+
+static inline __mmask16 itp_avx512_range(int lo, int hi)
+{
+    return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
+}
+
+static inline __m512 itp_avx512_even(__m512 a, __m512 b)
+{
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+
+static inline __m512 itp_avx512_zip(__m512 a, __m512 b, int from)
+{
+    const __m512i at = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(from)), b);
 }
 
 static inline __m512 itp_avx512_loads(const float *p, int s)
