@@ -29,7 +29,8 @@ VERSION       = $(shell awk '/define INTERP_VERSION_(MAJOR|MINOR|PATCH)/ \
 SOURCES      := $(wildcard src/*.c src/*.h src/*/*.c src/*/*.h)
 TEST_SOURCES := $(wildcard tests/test_*.c)
 TESTS        := $(TEST_SOURCES:tests/%.c=$(BUILD)/%) \
-                $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double)
+                $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double) \
+                $(BUILD)/test_tool
 FUZZERS      := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz_*.c))
 EXAMPLES     := $(patsubst examples/%.c,$(BUILD)/examples/%,$(sort $(wildcard examples/[0-9]*.c)))
 BENCHES      := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
@@ -125,6 +126,9 @@ $(BUILD)/test_%: tests/test_%.c interp.h
 $(BUILD)/test_gradients_double: tests/test_gradients.c interp.h
 	@mkdir -p $(@D)
 	$(COMPILE) -DINTERP_TEST_DOUBLE -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/test_tool: tests/test_tool.sh $(BUILD)/interp
+	install -m 755 $< $@
 
 $(BUILD)/examples/%: examples/%.c interp.h
 	@mkdir -p $(@D)

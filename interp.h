@@ -145,7 +145,8 @@
    vf            a vector of V_WIDTH floats;  vm  a lane mask
    v_load(p)     any alignment; v_loadn(p, n): the first n lanes, the rest 0; v_store, v_storen alike
    v_loads(p, s) lanes p[0], p[s], p[2s] ...
-   v_between(p, lo, hi)  lanes lo <= i < hi of p, the rest 0; reads nothing else
+   v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
+                 nothing else
    v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
@@ -154,51 +155,55 @@
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
+   V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
    V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
-#define ITP_K(name)          itp_##name##_scalar
-#define ITP_ISA_NAME         "scalar"
-#define V_WIDTH              1
-#define V_MR                 4
-#define V_ROWS(X)            X(0) X(1) X(2) X(3)
-#define vf                   float
-#define vm                   int
-#define v_set(x)             ((float)(x))
-#define v_zero()             ((float)0)
-#define v_load(p)            (*(p))
-#define v_store(p, v)        ((void)(*(p) = (v)))
-#define v_loadn(p, n)        ((n) > 0 ? *(p) : (float)0)
-#define v_storen(p, v, n)    ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
-#define v_loads(p, s)        (*(p))
-#define v_add(a, b)          ((a) + (b))
-#define v_sub(a, b)          ((a) - (b))
-#define v_mul(a, b)          ((a) * (b))
-#define v_div(a, b)          ((a) / (b))
-#define v_fma(a, b, c)       ((a) * (b) + (c))
-#define v_fnma(a, b, c)      ((c) - (a) * (b))
-#define v_max(a, b)          itp_scalar_max(a, b)
-#define v_min(a, b)          itp_scalar_min(a, b)
-#define v_abs(a)             itp_scalar_abs(a)
-#define v_neg(a)             (-(a))
-#define v_sqrt(a)            itp_scalar_sqrt(a)
-#define v_lt(a, b)           ((a) < (b))
-#define v_le(a, b)           ((a) <= (b))
-#define v_gt(a, b)           ((a) > (b))
-#define v_eq(a, b)           ((a) == (b))
-#define v_both(m, n)         ((m) & (n))
-#define v_select(m, a, b)    ((m) ? (a) : (b))
-#define v_round(a)           itp_scalar_round(a)
-#define v_pow2(n)            itp_scalar_pow2(n)
-#define v_exponent(x)        itp_scalar_exponent(x)
-#define v_mantissa(x)        itp_scalar_mantissa(x)
-#define v_sum(v)             (v)
-#define v_hmax(v)            (v)
-#define v_transpose(t)       ((void)(t))
-#define v_between(p, lo, hi) ((lo) <= 0 && (hi) > 0 ? *(p) : (float)0)
-#define v_even(a, b)         (a)
-#define v_zip(a, b)          (a)
-#define v_zip2(a, b)         (b)
+#define ITP_K(name)       itp_##name##_scalar
+#define ITP_ISA_NAME      "scalar"
+#define V_WIDTH           1
+#define V_MR              4
+#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define V_LANES(X)        X(0)
+#define vf                float
+#define vm                int
+#define v_set(x)          ((float)(x))
+#define v_zero()          ((float)0)
+#define v_load(p)         (*(p))
+#define v_store(p, v)     ((void)(*(p) = (v)))
+#define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)     (*(p))
+#define v_add(a, b)       ((a) + (b))
+#define v_sub(a, b)       ((a) - (b))
+#define v_mul(a, b)       ((a) * (b))
+#define v_div(a, b)       ((a) / (b))
+#define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_fnma(a, b, c)   ((c) - (a) * (b))
+#define v_max(a, b)       itp_scalar_max(a, b)
+#define v_min(a, b)       itp_scalar_min(a, b)
+#define v_abs(a)          itp_scalar_abs(a)
+#define v_neg(a)          (-(a))
+#define v_sqrt(a)         itp_scalar_sqrt(a)
+#define v_lt(a, b)        ((a) < (b))
+#define v_le(a, b)        ((a) <= (b))
+#define v_gt(a, b)        ((a) > (b))
+#define v_eq(a, b)        ((a) == (b))
+#define v_both(m, n)      ((m) & (n))
+#define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_round(a)        itp_scalar_round(a)
+#define v_pow2(n)         itp_scalar_pow2(n)
+#define v_exponent(x)     itp_scalar_exponent(x)
+#define v_mantissa(x)     itp_scalar_mantissa(x)
+#define v_sum(v)          (v)
+#define v_hmax(v)         (v)
+#define v_transpose(t)    ((void)(t))
+#define vl                int
+#define v_lanes(lo, hi)   ((lo) <= 0 && (hi) > 0)
+#define v_between(p, l)   ((l) ? *(p) : (float)0)
+#define v_even(a, b)      (a)
+#define v_zip(a, b)       (a)
+#define v_zip2(a, b)      (b)
 
 static inline float itp_scalar_max(float a, float b)
 {
@@ -272,49 +277,52 @@ static inline float itp_scalar_mantissa(float x)
 /* The vector vocabulary for AVX2 with FMA; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 2
 
-#define ITP_K(name)          itp_##name##_avx2
-#define ITP_ISA_NAME         "avx2"
-#define ITP_TARGET_GCC       "avx2,fma"
-#define V_WIDTH              8
-#define V_MR                 6
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5)
-#define vf                   __m256
-#define vm                   __m256
-#define v_set(x)             _mm256_set1_ps(x)
-#define v_zero()             _mm256_setzero_ps()
-#define v_load(p)            _mm256_loadu_ps(p)
-#define v_store(p, v)        _mm256_storeu_ps(p, v)
-#define v_loadn(p, n)        _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n)    _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
-#define v_loads(p, s)        itp_avx2_loads(p, s)
-#define v_add(a, b)          _mm256_add_ps(a, b)
-#define v_sub(a, b)          _mm256_sub_ps(a, b)
-#define v_mul(a, b)          _mm256_mul_ps(a, b)
-#define v_div(a, b)          _mm256_div_ps(a, b)
-#define v_fma(a, b, c)       _mm256_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)      _mm256_fnmadd_ps(a, b, c)
-#define v_max(a, b)          _mm256_max_ps(a, b)
-#define v_min(a, b)          _mm256_min_ps(a, b)
-#define v_abs(a)             _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define v_neg(a)             _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
-#define v_sqrt(a)            _mm256_sqrt_ps(a)
-#define v_lt(a, b)           _mm256_cmp_ps(a, b, _CMP_LT_OQ)
-#define v_le(a, b)           _mm256_cmp_ps(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)           _mm256_cmp_ps(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)           _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)         _mm256_and_ps(m, n)
-#define v_select(m, a, b)    _mm256_blendv_ps(b, a, m)
-#define v_round(a)           _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)            itp_avx2_pow2(n)
-#define v_exponent(x)        itp_avx2_exponent(x)
-#define v_mantissa(x)        itp_avx2_mantissa(x)
-#define v_sum(v)             itp_avx2_sum(v)
-#define v_hmax(v)            itp_avx2_hmax(v)
-#define v_transpose(t)       itp_avx2_transpose(t)
-#define v_between(p, lo, hi) _mm256_maskload_ps(p, itp_avx2_range(lo, hi))
-#define v_even(a, b)         itp_avx2_even(a, b)
-#define v_zip(a, b)          itp_avx2_zip(a, b, 0x20)
-#define v_zip2(a, b)         itp_avx2_zip(a, b, 0x31)
+#define ITP_K(name)       itp_##name##_avx2
+#define ITP_ISA_NAME      "avx2"
+#define ITP_TARGET_GCC    "avx2,fma"
+#define V_WIDTH           8
+#define V_MR              6
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
+#define V_LANES(X)        V_ROWS(X) X(6) X(7)
+#define vf                __m256
+#define vm                __m256
+#define v_set(x)          _mm256_set1_ps(x)
+#define v_zero()          _mm256_setzero_ps()
+#define v_load(p)         _mm256_loadu_ps(p)
+#define v_store(p, v)     _mm256_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
+#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_loads(p, s)     itp_avx2_loads(p, s)
+#define v_add(a, b)       _mm256_add_ps(a, b)
+#define v_sub(a, b)       _mm256_sub_ps(a, b)
+#define v_mul(a, b)       _mm256_mul_ps(a, b)
+#define v_div(a, b)       _mm256_div_ps(a, b)
+#define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm256_max_ps(a, b)
+#define v_min(a, b)       _mm256_min_ps(a, b)
+#define v_abs(a)          _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm256_sqrt_ps(a)
+#define v_lt(a, b)        _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      _mm256_and_ps(m, n)
+#define v_select(m, a, b) _mm256_blendv_ps(b, a, m)
+#define v_round(a)        _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx2_pow2(n)
+#define v_exponent(x)     itp_avx2_exponent(x)
+#define v_mantissa(x)     itp_avx2_mantissa(x)
+#define v_sum(v)          itp_avx2_sum(v)
+#define v_hmax(v)         itp_avx2_hmax(v)
+#define v_transpose(t)    itp_avx2_transpose(t)
+#define vl                __m256i
+#define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
+#define v_between(p, l)   _mm256_maskload_ps(p, l)
+#define v_even(a, b)      itp_avx2_even(a, b)
+#define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
+#define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -375,24 +383,34 @@ static inline float itp_avx2_hmax(__m256 v)
 }
 
 /* Pairs of rows, pairs of pairs, halves. */
-static inline void itp_avx2_transpose(__m256 *t)
+ITP_INLINE void itp_avx2_transpose(__m256 *t)
 {
     __m256 u[8];
-    for (int i = 0; i < 8; i += 2) {
-        u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
-        u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
-        t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);
-        t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
-        t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
-    }
-    for (int i = 0; i < 4; i++) {
-        const __m256 low = t[i], high = t[i + 4];
-        t[i] = _mm256_permute2f128_ps(low, high, 0x20);
-        t[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
-    }
+#define ITP_PAIR(i)                                                                                \
+    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+#define ITP_FOUR(i)                                                                                \
+    t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
+    t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
+    t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
+    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+#define ITP_HALF(i)                                                                                \
+    u[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);                                           \
+    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    ITP_PAIR(0)
+    ITP_PAIR(2)
+    ITP_PAIR(4)
+    ITP_PAIR(6)
+    ITP_FOUR(0)
+    ITP_FOUR(4)
+    ITP_HALF(0)
+    ITP_HALF(1)
+    ITP_HALF(2) ITP_HALF(3)
+#undef ITP_PAIR
+#undef ITP_FOUR
+#undef ITP_HALF
+#define ITP_BACK(i) t[i] = u[i];
+        V_LANES(ITP_BACK)
+#undef ITP_BACK
 }
 
 #endif
@@ -400,49 +418,52 @@ static inline void itp_avx2_transpose(__m256 *t)
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
 #if ITP_KERNEL_PASS == 3
 
-#define ITP_K(name)          itp_##name##_avx512
-#define ITP_ISA_NAME         "avx512"
-#define ITP_TARGET_GCC       "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#define V_WIDTH              16
-#define V_MR                 14
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define vf                   __m512
-#define vm                   __mmask16
-#define v_set(x)             _mm512_set1_ps(x)
-#define v_zero()             _mm512_setzero_ps()
-#define v_load(p)            _mm512_loadu_ps(p)
-#define v_store(p, v)        _mm512_storeu_ps(p, v)
-#define v_loadn(p, n)        _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
-#define v_storen(p, v, n)    _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
-#define v_loads(p, s)        itp_avx512_loads(p, s)
-#define v_add(a, b)          _mm512_add_ps(a, b)
-#define v_sub(a, b)          _mm512_sub_ps(a, b)
-#define v_mul(a, b)          _mm512_mul_ps(a, b)
-#define v_div(a, b)          _mm512_div_ps(a, b)
-#define v_fma(a, b, c)       _mm512_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)      _mm512_fnmadd_ps(a, b, c)
-#define v_max(a, b)          _mm512_max_ps(a, b)
-#define v_min(a, b)          _mm512_min_ps(a, b)
-#define v_abs(a)             _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
-#define v_neg(a)             _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
-#define v_sqrt(a)            _mm512_sqrt_ps(a)
-#define v_lt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
-#define v_le(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)         ((__mmask16)((m) & (n)))
-#define v_select(m, a, b)    _mm512_mask_blend_ps(m, b, a)
-#define v_round(a)           _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)            itp_avx512_pow2(n)
-#define v_exponent(x)        itp_avx512_exponent(x)
-#define v_mantissa(x)        itp_avx512_mantissa(x)
-#define v_sum(v)             itp_avx512_sum(v)
-#define v_hmax(v)            itp_avx512_hmax(v)
-#define v_transpose(t)       itp_avx512_transpose(t)
-#define v_between(p, lo, hi) _mm512_maskz_loadu_ps(itp_avx512_range(lo, hi), p)
-#define v_even(a, b)         itp_avx512_even(a, b)
-#define v_zip(a, b)          itp_avx512_zip(a, b, 0)
-#define v_zip2(a, b)         itp_avx512_zip(a, b, 8)
+#define ITP_K(name)       itp_##name##_avx512
+#define ITP_ISA_NAME      "avx512"
+#define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define V_WIDTH           16
+#define V_MR              14
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define V_LANES(X)        V_ROWS(X) X(14) X(15)
+#define vf                __m512
+#define vm                __mmask16
+#define v_set(x)          _mm512_set1_ps(x)
+#define v_zero()          _mm512_setzero_ps()
+#define v_load(p)         _mm512_loadu_ps(p)
+#define v_store(p, v)     _mm512_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
+#define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
+#define v_loads(p, s)     itp_avx512_loads(p, s)
+#define v_add(a, b)       _mm512_add_ps(a, b)
+#define v_sub(a, b)       _mm512_sub_ps(a, b)
+#define v_mul(a, b)       _mm512_mul_ps(a, b)
+#define v_div(a, b)       _mm512_div_ps(a, b)
+#define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm512_max_ps(a, b)
+#define v_min(a, b)       _mm512_min_ps(a, b)
+#define v_abs(a)          _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm512_sqrt_ps(a)
+#define v_lt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      ((__mmask16)((m) & (n)))
+#define v_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
+#define v_round(a)        _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx512_pow2(n)
+#define v_exponent(x)     itp_avx512_exponent(x)
+#define v_mantissa(x)     itp_avx512_mantissa(x)
+#define v_sum(v)          itp_avx512_sum(v)
+#define v_hmax(v)         itp_avx512_hmax(v)
+#define v_transpose(t)    itp_avx512_transpose(t)
+#define vl                __mmask16
+#define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
+#define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
+#define v_even(a, b)      itp_avx512_even(a, b)
+#define v_zip(a, b)       itp_avx512_zip(a, b, 0)
+#define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
 
 ITP_TARGET_BEGIN
 
@@ -509,28 +530,37 @@ static inline float itp_avx512_hmax(__m512 v)
 }
 
 /* Pairs of rows, pairs of pairs, quarters, halves. */
-static inline void itp_avx512_transpose(__m512 *t)
+ITP_INLINE void itp_avx512_transpose(__m512 *t)
 {
     __m512 u[16];
-    for (int i = 0; i < 16; i += 2) {
-        u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
-        u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);
-        t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);
-        t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);
-        t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
-    }
-    for (int h = 0; h < 16; h += 8)
-        for (int i = h; i < h + 4; i++) {
-            u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
-            u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
-        }
-    for (int i = 0; i < 8; i++) {
-        t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
-        t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
-    }
+#define ITP_PAIR(i)                                                                                \
+    u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+#define ITP_FOUR(i)                                                                                \
+    t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
+    t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
+    t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
+    t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+#define ITP_QUARTER(i)                                                                             \
+    u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);                                             \
+    u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+#define ITP_HALF(i)                                                                                \
+    t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);                                             \
+    t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
+    ITP_PAIR(0)
+    ITP_PAIR(2)
+    ITP_PAIR(4)
+    ITP_PAIR(6)
+    ITP_PAIR(8)
+    ITP_PAIR(10)
+    ITP_PAIR(12)
+    ITP_PAIR(14)
+    ITP_FOUR(0) ITP_FOUR(4) ITP_FOUR(8) ITP_FOUR(12) ITP_QUARTER(0) ITP_QUARTER(1) ITP_QUARTER(2)
+        ITP_QUARTER(3) ITP_QUARTER(8) ITP_QUARTER(9) ITP_QUARTER(10) ITP_QUARTER(11) ITP_HALF(0)
+            ITP_HALF(1) ITP_HALF(2) ITP_HALF(3) ITP_HALF(4) ITP_HALF(5) ITP_HALF(6) ITP_HALF(7)
+#undef ITP_PAIR
+#undef ITP_FOUR
+#undef ITP_QUARTER
+#undef ITP_HALF
 }
 
 #endif
@@ -538,48 +568,51 @@ static inline void itp_avx512_transpose(__m512 *t)
 /* The vector vocabulary for 64-bit NEON; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 4
 
-#define ITP_K(name)          itp_##name##_neon
-#define ITP_ISA_NAME         "neon"
-#define V_WIDTH              4
-#define V_MR                 8
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define vf                   float32x4_t
-#define vm                   uint32x4_t
-#define v_set(x)             vdupq_n_f32(x)
-#define v_zero()             vdupq_n_f32(0)
-#define v_load(p)            vld1q_f32(p)
-#define v_store(p, v)        vst1q_f32(p, v)
-#define v_loadn(p, n)        itp_neon_loadn(p, n)
-#define v_storen(p, v, n)    itp_neon_storen(p, v, n)
-#define v_loads(p, s)        itp_neon_loads(p, s)
-#define v_add(a, b)          vaddq_f32(a, b)
-#define v_sub(a, b)          vsubq_f32(a, b)
-#define v_mul(a, b)          vmulq_f32(a, b)
-#define v_div(a, b)          vdivq_f32(a, b)
-#define v_fma(a, b, c)       vfmaq_f32(c, a, b)
-#define v_fnma(a, b, c)      vfmsq_f32(c, a, b)
-#define v_max(a, b)          vbslq_f32(vcgtq_f32(a, b), a, b)
-#define v_min(a, b)          vbslq_f32(vcltq_f32(a, b), a, b)
-#define v_abs(a)             vabsq_f32(a)
-#define v_neg(a)             vnegq_f32(a)
-#define v_sqrt(a)            vsqrtq_f32(a)
-#define v_lt(a, b)           vcltq_f32(a, b)
-#define v_le(a, b)           vcleq_f32(a, b)
-#define v_gt(a, b)           vcgtq_f32(a, b)
-#define v_eq(a, b)           vceqq_f32(a, b)
-#define v_both(m, n)         vandq_u32(m, n)
-#define v_select(m, a, b)    vbslq_f32(m, a, b)
-#define v_round(a)           vrndnq_f32(a)
-#define v_pow2(n)            itp_neon_pow2(n)
-#define v_exponent(x)        itp_neon_exponent(x)
-#define v_mantissa(x)        itp_neon_mantissa(x)
-#define v_sum(v)             itp_neon_sum(v)
-#define v_hmax(v)            vmaxvq_f32(v)
-#define v_transpose(t)       itp_neon_transpose(t)
-#define v_between(p, lo, hi) itp_neon_between(p, lo, hi)
-#define v_even(a, b)         vuzp1q_f32(a, b)
-#define v_zip(a, b)          vzip1q_f32(a, b)
-#define v_zip2(a, b)         vzip2q_f32(a, b)
+#define ITP_K(name)       itp_##name##_neon
+#define ITP_ISA_NAME      "neon"
+#define V_WIDTH           4
+#define V_MR              8
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define V_LANES(X)        X(0) X(1) X(2) X(3)
+#define vf                float32x4_t
+#define vm                uint32x4_t
+#define v_set(x)          vdupq_n_f32(x)
+#define v_zero()          vdupq_n_f32(0)
+#define v_load(p)         vld1q_f32(p)
+#define v_store(p, v)     vst1q_f32(p, v)
+#define v_loadn(p, n)     itp_neon_loadn(p, n)
+#define v_storen(p, v, n) itp_neon_storen(p, v, n)
+#define v_loads(p, s)     itp_neon_loads(p, s)
+#define v_add(a, b)       vaddq_f32(a, b)
+#define v_sub(a, b)       vsubq_f32(a, b)
+#define v_mul(a, b)       vmulq_f32(a, b)
+#define v_div(a, b)       vdivq_f32(a, b)
+#define v_fma(a, b, c)    vfmaq_f32(c, a, b)
+#define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
+#define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
+#define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)
+#define v_abs(a)          vabsq_f32(a)
+#define v_neg(a)          vnegq_f32(a)
+#define v_sqrt(a)         vsqrtq_f32(a)
+#define v_lt(a, b)        vcltq_f32(a, b)
+#define v_le(a, b)        vcleq_f32(a, b)
+#define v_gt(a, b)        vcgtq_f32(a, b)
+#define v_eq(a, b)        vceqq_f32(a, b)
+#define v_both(m, n)      vandq_u32(m, n)
+#define v_select(m, a, b) vbslq_f32(m, a, b)
+#define v_round(a)        vrndnq_f32(a)
+#define v_pow2(n)         itp_neon_pow2(n)
+#define v_exponent(x)     itp_neon_exponent(x)
+#define v_mantissa(x)     itp_neon_mantissa(x)
+#define v_sum(v)          itp_neon_sum(v)
+#define v_hmax(v)         vmaxvq_f32(v)
+#define v_transpose(t)    itp_neon_transpose(t)
+#define vl                itp_neon_range
+#define v_lanes(lo, hi)   itp_neon_lanes(lo, hi)
+#define v_between(p, l)   itp_neon_between(p, l)
+#define v_even(a, b)      vuzp1q_f32(a, b)
+#define v_zip(a, b)       vzip1q_f32(a, b)
+#define v_zip2(a, b)      vzip2q_f32(a, b)
 
 ITP_TARGET_BEGIN
 
@@ -597,11 +630,21 @@ static inline void itp_neon_storen(float *p, float32x4_t v, int n)
     for (int i = 0; i < n && i < 4; i++) p[i] = t[i];
 }
 
-static inline float32x4_t itp_neon_between(const float *p, int lo, int hi)
+typedef struct itp_neon_range {
+    int lo, hi;
+} itp_neon_range;
+
+static inline itp_neon_range itp_neon_lanes(int lo, int hi)
+{
+    const itp_neon_range l = {lo > 0 ? lo : 0, hi < 4 ? hi : 4};
+    return l;
+}
+
+static inline float32x4_t itp_neon_between(const float *p, itp_neon_range l)
 {
     float t[4] = {0, 0, 0, 0};
-    if (lo <= 0 && hi >= 4) return vld1q_f32(p);
-    for (int i = lo > 0 ? lo : 0; i < hi && i < 4; i++) t[i] = p[i];
+    if (l.lo == 0 && l.hi == 4) return vld1q_f32(p);
+    for (int i = l.lo; i < l.hi; i++) t[i] = p[i];
     return vld1q_f32(t);
 }
 
@@ -1070,18 +1113,25 @@ static void ITP_K(axpy)(size_t n, float a, const float *x, int sx, float *y)
         v_storen(y + i, v_fma(va, v_loadn(x + i * (size_t)sx, 1), v_loadn(y + i, 1)), 1);
 }
 
+/* The larger; NaN when either is. */
+static inline vf ITP_K(larger)(vf a, vf b)
+{
+    return v_select(v_eq(b, b), v_select(v_gt(b, a), b, a), b);
+}
+
 /* y[i] = max(y[i], x[i sx]) */
 static void ITP_K(max_into)(size_t n, const float *x, int sx, float *y)
 {
     if (sx == 1) {
-        V_LOOP(n, { v_put(y + i, v_max(v_get(y + i, w), v_get(x + i, w)), w); });
+        V_LOOP(n, { v_put(y + i, ITP_K(larger)(v_get(y + i, w), v_get(x + i, w)), w); });
         return;
     }
     size_t i = 0;
     for (; i + V_WIDTH <= n; i += V_WIDTH)
-        v_store(y + i, v_max(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
+        v_store(y + i, ITP_K(larger)(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
     for (; i < n; i++)
-        if (x[i * (size_t)sx] > y[i]) y[i] = x[i * (size_t)sx];
+        if (x[i * (size_t)sx] > y[i] || x[i * (size_t)sx] != x[i * (size_t)sx])
+            y[i] = x[i * (size_t)sx];
 }
 
 /* ---- optimiser updates; all arrays of n floats, g is not changed */
@@ -1192,15 +1242,18 @@ static double ITP_K(dot_strided)(size_t n, const float *x, int sx, const float *
     return total;
 }
 
-/* Largest number; -infinity for none. */
+/* Largest number, NaN when there is one; -infinity for none. */
 static float ITP_K(max)(size_t n, const float *x)
 {
     vf m = v_set(-(float)INFINITY);
     size_t i = 0;
-    for (; i + V_WIDTH <= n; i += V_WIDTH) m = v_max(m, v_load(x + i));
-    float top = v_hmax(m);
+    for (; i + V_WIDTH <= n; i += V_WIDTH) m = ITP_K(larger)(m, v_load(x + i));
+    float lane[V_WIDTH], top = -(float)INFINITY;
+    v_store(lane, m);
+    for (int l = 0; l < V_WIDTH; l++)
+        if (lane[l] > top || lane[l] != lane[l]) top = lane[l];
     for (; i < n; i++)
-        if (x[i] > top) top = x[i];
+        if (x[i] > top || x[i] != x[i]) top = x[i];
     return top;
 }
 
@@ -1261,26 +1314,52 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 {
     const float *from = t->from;
     float *to = t->to;
-    const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs;
+    const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
 #define ITP_DECLARE(r)                                                                             \
     vf c##r##l = r < rows && from ? v_load(from + r * from_rs) : v_zero();                         \
     vf c##r##h = r < rows && nv > 1 && from ? v_load(from + r * from_rs + V_WIDTH) : v_zero();
     V_ROWS(ITP_DECLARE)
 #undef ITP_DECLARE
-    const float *ao = t->a, *bo = t->b;
-    for (int o = 0; o < t->outer; o++, ao += t->a_outer, bo += t->b_outer)
-        for (int i = 0; i < t->inner; i++) {
-            const float *a = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-            const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
+/* Three rows for each pointer: what an address can express. */
 #define ITP_STEP(r)                                                                                \
     if (r < rows) {                                                                                \
-        const vf ar = v_set(a[r]);                                                                 \
+        const vf ar = v_set((r < 3    ? a0                                                         \
+                             : r < 6  ? a3                                                         \
+                             : r < 9  ? a6                                                         \
+                             : r < 12 ? a9                                                         \
+                                      : a12)[r % 3 * rs]);                                         \
         c##r##l = v_fma(ar, low, c##r##l);                                                         \
         if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
     }
+#define ITP_STEP_BESIDE(r)                                                                         \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(a0[r]);                                                                \
+        c##r##l = v_fma(ar, low, c##r##l);                                                         \
+        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
+    }
+    const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
+    const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
+    if (t->apart) {
+        const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
+        const float *a12 = a9 + 3 * rs;
+        for (int o = t->outer; o > 0; o--) {
+            const vf low = v_load(bo), high = nv > 1 ? v_load(bo + V_WIDTH) : low;
             V_ROWS(ITP_STEP)
-#undef ITP_STEP
+            a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
+            bo += b_outer;
         }
+    } else {
+        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer)
+            for (int i = 0; i < t->inner; i++) {
+                const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
+                const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
+                ITP_PREFETCH(ahead);
+                ahead += ahead_step;
+                V_ROWS(ITP_STEP_BESIDE)
+            }
+    }
+#undef ITP_STEP
+#undef ITP_STEP_BESIDE
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
         v_store(to + r * to_rs, c##r##l);                                                          \
@@ -1340,43 +1419,69 @@ static void ITP_K(tile)(const itp_tile *t)
     }
 }
 
+/* A square of registers: row r from `from + at[r]`, w lanes of it; column k to `to + k * step`, `some`
+   lanes of it, for k < w; beta times what is there is added. */
+ITP_INLINE void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to,
+                            ptrdiff_t step, int some, float beta)
+{
+    vf t[V_WIDTH];
+#define ITP_LOAD(r) t[r] = v_get(from + at[r], w);
+    V_LANES(ITP_LOAD)
+#undef ITP_LOAD
+    v_transpose(t);
+#define ITP_STORE(k)                                                                               \
+    if (k < w) {                                                                                   \
+        float *p = to + (k)*step;                                                                  \
+        v_put(p, beta == 0 ? t[k] : v_fma(v_set(beta), v_get(p, some), t[k]), some);               \
+    }
+    V_LANES(ITP_STORE)
+#undef ITP_STORE
+}
+
 /* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
-   r * row_step where row_at is NULL. Blocks of rows go through a transposed square of registers. */
+   r * row_step where row_at is NULL. */
 static void ITP_K(interleave)(int rows, int n, const float *src, ptrdiff_t row_step,
                               const ptrdiff_t *row_at, float *out, ptrdiff_t step)
 {
     for (int r0 = 0; r0 < rows; r0 += V_WIDTH) {
         const int some = rows - r0 < V_WIDTH ? rows - r0 : V_WIDTH;
-        for (int k0 = 0; k0 < n; k0 += V_WIDTH) {
-            const int w = n - k0 < V_WIDTH ? n - k0 : V_WIDTH;
-            vf t[V_WIDTH];
-            for (int r = 0; r < some; r++)
-                t[r] = v_get(src + (row_at ? row_at[r0 + r] : (r0 + r) * row_step) + k0, w);
-            for (int r = some; r < V_WIDTH; r++) t[r] = v_zero();
-            v_transpose(t);
-            float *to = out + k0 * step + r0;
-            for (int k = 0; k < w; k++, to += step) v_put(to, t[k], some);
+        ptrdiff_t at[V_WIDTH]; /* rows that are not there read another */
+        for (int r = 0; r < V_WIDTH; r++) {
+            const int row = r0 + (r < some ? r : 0);
+            at[r] = row_at ? row_at[row] : row * row_step;
         }
+        for (int k = 0; k < n; k += V_WIDTH) ITP_K(turn)
+        (src + k, at, n - k < V_WIDTH ? n - k : V_WIDTH, out + k * step + r0, step, some, 0);
     }
+}
+
+/* out[o][i][0..mr): for o < outer and i < inner, `runs` pieces of x, one after the other: length[r]
+   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. */
+static void ITP_K(gather)(int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs,
+                          const ptrdiff_t *from, const int *length, const float *x, float *out)
+{
+    for (int o = 0; o < outer; o++, x += step)
+        for (int i = 0; i < inner; i++, out += V_MR) {
+            float *to = out;
+            for (int r = 0; r < runs; to += length[r++])
+                for (int k = 0; k < length[r]; k += V_WIDTH) {
+                    const int w = length[r] - k < V_WIDTH ? length[r] - k : V_WIDTH;
+                    v_put(to + k, v_get(x + at[i] + from[r] + k, w), w);
+                }
+        }
 }
 
 /* y[o * step + p] = tile[p][o] + beta y, for o < rows and p < n: sums of pixels, ITP_NR channels each,
    into the planes of the channels. */
 static void ITP_K(spread)(int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta)
 {
-    for (int o0 = 0; o0 < rows; o0 += V_WIDTH)
-        for (int p0 = 0; p0 < n; p0 += V_WIDTH) {
-            const int w = n - p0 < V_WIDTH ? n - p0 : V_WIDTH;
-            const int some = rows - o0 < V_WIDTH ? rows - o0 : V_WIDTH;
-            vf t[V_WIDTH];
-            for (int p = 0; p < w; p++) t[p] = v_load(tile + (p0 + p) * ITP_NR + o0);
-            for (int p = w; p < V_WIDTH; p++) t[p] = v_zero();
-            v_transpose(t);
-            float *to = y + o0 * step + p0;
-            for (int o = 0; o < some; o++, to += step)
-                if (beta == 0) v_put(to, t[o], w);
-                else v_put(to, v_fma(v_set(beta), v_get(to, w), t[o]), w);
-        }
+    for (int p = 0; p < n; p += V_WIDTH) {
+        const int some = n - p < V_WIDTH ? n - p : V_WIDTH;
+        ptrdiff_t at[V_WIDTH];
+        for (int r = 0; r < V_WIDTH; r++) at[r] = (p + (r < some ? r : 0)) * ITP_NR;
+        for (int o = 0; o < rows; o += V_WIDTH) ITP_K(turn)
+        (tile + o, at, rows - o < V_WIDTH ? rows - o : V_WIDTH, y + o * step + p, step, some, beta);
+    }
 }
 
 /* Rows i0..i0+m of a over k0..k0+kc, side by side: out[k * m + row], times alpha. */
@@ -1419,12 +1524,15 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-    static const ptrdiff_t none[1] = {0};
+
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
-    const bool a_direct = g->a_rs == 1 && g->alpha == 1 && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
-    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS;
+    const bool a_direct =
+        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
+    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
+                          (double)g->k * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS;
     itp_tile t;
-    t.inner = 1, t.a_inner = t.b_inner = none;
+    memset(&t, 0, sizeof t);
+    t.inner = 1, t.apart = true;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += ITP_GEMM_KC) {
         const int kc = t.outer = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
@@ -1451,11 +1559,11 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         const int i = mb * p / panels;
                         t.rows = mb * (p + 1) / panels - i;
                         if (a_direct) {
-                            t.a = g->a + ib + i + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_outer = g->a_cs;
+                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+                            t.a_rs = g->a_rs, t.a_outer = g->a_cs;
                         } else {
                             t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_outer = t.rows;
+                            t.a_rs = 1, t.a_outer = t.rows;
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;
@@ -1514,43 +1622,44 @@ static inline void ITP_K(tap_range)(int columns, int width, int stride, int offs
             }                                                                                      \
         }
 
-/* Largest number of each window: over the rows first, then along them. Windows wider than the row of
-   scratch go tap by tap. */
+/* Largest number of each window, NaN where there is one: over the rows first, then along them. Windows
+   wider than the row of scratch go tap by tap. */
 static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
 {
     enum { most = 1024 };
-    float row[most];
+    float row[most]; /* with the padding in front of it and behind it */
+    const int reach = (g->columns + 2 * V_WIDTH) * g->stride_x + (g->taps_x - 1) * g->dilation_x;
     const size_t n = (size_t)g->rows * (size_t)g->columns;
-    if (g->width > most) {
+    if (g->pad_x + g->width > most || reach > most) {
         for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
         ITP_FOR_TAPS(g, (void)tap;
                      ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
                                      y + (ptrdiff_t)oy * g->columns + lo);)
         return;
     }
+    for (int i = 0; i < most; i++) row[i] = -(float)INFINITY;
+    float *inside = row + g->pad_x;
     for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
         bool any = false;
         for (int ty = 0; ty < g->taps_y; ty++) {
             const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
             if (sy < 0 || sy >= g->height) continue;
             const float *from = x + (ptrdiff_t)sy * g->width;
-            if (any) ITP_K(max_into)((size_t)g->width, from, 1, row);
-            else memcpy(row, from, (size_t)g->width * sizeof *row);
+            if (any) ITP_K(max_into)((size_t)g->width, from, 1, inside);
+            else memcpy(inside, from, (size_t)g->width * sizeof *row);
             any = true;
         }
-        if (g->taps_x == 2 && g->stride_x == 2 && g->pad_x == 0 && g->dilation_x == 1 &&
-            2 * g->columns <= g->width) {
-            for (int i = 0; i < g->columns; i++)
-                y[i] = row[2 * i] > row[2 * i + 1] ? row[2 * i] : row[2 * i + 1];
-            continue;
-        }
-        for (int i = 0; i < g->columns; i++) {
-            float top = -(float)INFINITY;
+        for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
+            const int w = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+            vf top = v_set(-(float)INFINITY);
             for (int tx = 0; tx < g->taps_x; tx++) {
-                const int sx = i * g->stride_x + tx * g->dilation_x - g->pad_x;
-                if (sx >= 0 && sx < g->width) top = row[sx] > top ? row[sx] : top;
+                const float *p = row + ox * g->stride_x + tx * g->dilation_x;
+                const vf v = g->stride_x == 1   ? v_load(p)
+                             : g->stride_x == 2 ? v_even(v_load(p), v_load(p + V_WIDTH))
+                                                : v_loads(p, g->stride_x);
+                top = ITP_K(larger)(top, v);
             }
-            y[i] = top;
+            v_put(y + ox, any ? top : v_set(-(float)INFINITY), w);
         }
     }
 }
@@ -1565,6 +1674,7 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
     for (int oy = 0; oy < g->rows; oy++)
         for (int ox = 0; ox < g->columns; ox++) {
             const float d = dy[(ptrdiff_t)oy * g->columns + ox];
+            const int top_y = oy * g->stride_y - g->pad_y, top_x = ox * g->stride_x - g->pad_x;
             ptrdiff_t best = -1;
             if (pairs) { /* no branches: which source is largest cannot be foretold */
                 const ptrdiff_t at = (ptrdiff_t)oy * g->stride_y * g->width + ox * g->stride_x;
@@ -1574,11 +1684,25 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
                 dx[x[low] > x[top] ? low : top] += d;
                 continue;
             }
+            if (top_y >= 0 && top_x >= 0 && top_y + (g->taps_y - 1) * g->dilation_y < g->height &&
+                top_x + (g->taps_x - 1) * g->dilation_x < g->width) {
+                best = (ptrdiff_t)top_y * g->width + top_x;
+                float top = x[best];
+                for (int ty = 0; ty < g->taps_y; ty++) {
+                    ptrdiff_t at = (ptrdiff_t)(top_y + ty * g->dilation_y) * g->width + top_x;
+                    for (int tx = 0; tx < g->taps_x; tx++, at += g->dilation_x) {
+                        best = x[at] > top ? at : best;
+                        top = x[at] > top ? x[at] : top;
+                    }
+                }
+                dx[best] += d;
+                continue;
+            }
             for (int ty = 0; ty < g->taps_y; ty++) {
-                const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
+                const int sy = top_y + ty * g->dilation_y;
                 if (sy < 0 || sy >= g->height) continue;
                 for (int tx = 0; tx < g->taps_x; tx++) {
-                    const int sx = ox * g->stride_x + tx * g->dilation_x - g->pad_x;
+                    const int sx = top_x + tx * g->dilation_x;
                     if (sx < 0 || sx >= g->width) continue;
                     const ptrdiff_t at = (ptrdiff_t)sy * g->width + sx;
                     if (best < 0 || x[at] > x[best]) best = at;
@@ -1613,38 +1737,41 @@ static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx
 #define ITP_DW_IN(X)                                                                               \
     X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
 
-/* One vector of output columns from ox in `rows` rows from oy: y (+)= window sums + bias. Each vector
-   of input is loaded once for all rows it belongs to. Always inlined with constant rows, taps (per
-   side) and stride. */
-ITP_INLINE void ITP_K(dw_tile)(int rows, int taps, int stride, const itp_plane *g, const float *x,
-                               const float *w, float bias, bool add, float *y, int oy, int ox)
+#if V_WIDTH > 1 /* one lane gains nothing */
+
+/* Window sums + bias of ITP_DW_ROWS rows from oy and n columns, at most a vector, from ox, into
+   to[row * to_rs + column]; rows past the last are sums of what there is. Each vector of input is
+   loaded once for all rows it belongs to. Always inlined with constant taps (per side) and stride. */
+ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const itp_plane *g, const float *x,
+                               const float *w, float bias, int oy, int ox, int n, float *to,
+                               ptrdiff_t to_rs)
 {
-    const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
     const int first = ox * stride - g->pad_x; /* source column of lane 0, tap 0 */
-    float *to = y + (ptrdiff_t)oy * g->columns + ox;
-#define ITP_DECLARE(r)                                                                             \
-    vf c##r = r < rows && add ? v_get(to + (ptrdiff_t)(r)*g->columns, n) : v_set(bias);
+#define ITP_DECLARE(r) vf c##r = v_set(bias);
     ITP_DW_OUT(ITP_DECLARE)
 #undef ITP_DECLARE
     for (int tx = 0; tx < taps; tx++) {
-        const int at = first + tx, lo = -at, hi = g->width - at;
+        const int at = first + tx;
+        const vl here = v_lanes(-at, g->width - at);
+        const vl next = v_lanes(-at - V_WIDTH, g->width - at - V_WIDTH);
+        (void)next;
         const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
         const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
         const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
         const float *from = x + (ptrdiff_t)(oy * stride - g->pad_y) * g->width + at;
 #define ITP_STEP(r)                                                                                \
-    if (r < rows && i >= stride * (r) && i - stride * (r) < taps) {                                \
+    if (i >= stride * (r) && i - stride * (r) < taps) {                                            \
         const int t = i - stride * (r);                                                            \
         c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
     }
 #define ITP_SOURCE(k)                                                                              \
-    if (k < (rows - 1) * stride + taps) {                                                          \
+    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
         enum { i = k };                                                                            \
         const int sy = oy * stride - g->pad_y + i;                                                 \
         if (sy >= 0 && sy < g->height) {                                                           \
             const float *p = from + (ptrdiff_t)i * g->width;                                       \
-            vf v = v_between(p, lo, hi);                                                           \
-            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, lo - V_WIDTH, hi - V_WIDTH));    \
+            vf v = v_between(p, here);                                                             \
+            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, next));                          \
             ITP_DW_OUT(ITP_STEP)                                                                   \
         }                                                                                          \
     }
@@ -1652,26 +1779,21 @@ ITP_INLINE void ITP_K(dw_tile)(int rows, int taps, int stride, const itp_plane *
 #undef ITP_SOURCE
 #undef ITP_STEP
     }
-#define ITP_STORE(r)                                                                               \
-    if (r < rows) v_put(to + (ptrdiff_t)(r)*g->columns, c##r, n);
+#define ITP_STORE(r) v_put(to + (r)*to_rs, c##r, n);
     ITP_DW_OUT(ITP_STORE)
 #undef ITP_STORE
 }
 
-#define ITP_DW_FUNCTION(name, rows, taps, stride)                                                  \
+#define ITP_DW_FUNCTION(name, taps, stride)                                                        \
     static void ITP_K(name)(const itp_plane *g, const float *x, const float *w, float bias,        \
-                            bool add, float *y, int oy, int ox)                                    \
+                            int oy, int ox, int n, float *to, ptrdiff_t to_rs)                     \
     {                                                                                              \
-        ITP_K(dw_tile)(rows, taps, stride, g, x, w, bias, add, y, oy, ox);                         \
+        ITP_K(dw_tile)(taps, stride, g, x, w, bias, oy, ox, n, to, to_rs);                         \
     }
-ITP_DW_FUNCTION(dw_3_1, ITP_DW_ROWS, 3, 1)
-ITP_DW_FUNCTION(dw_3_2, ITP_DW_ROWS, 3, 2)
-ITP_DW_FUNCTION(dw_5_1, ITP_DW_ROWS, 5, 1)
-ITP_DW_FUNCTION(dw_5_2, ITP_DW_ROWS, 5, 2)
-ITP_DW_FUNCTION(dw_row_3_1, 1, 3, 1)
-ITP_DW_FUNCTION(dw_row_3_2, 1, 3, 2)
-ITP_DW_FUNCTION(dw_row_5_1, 1, 5, 1)
-ITP_DW_FUNCTION(dw_row_5_2, 1, 5, 2)
+ITP_DW_FUNCTION(dw_3_1, 3, 1)
+ITP_DW_FUNCTION(dw_3_2, 3, 2)
+ITP_DW_FUNCTION(dw_5_1, 5, 1)
+ITP_DW_FUNCTION(dw_5_2, 5, 2)
 #undef ITP_DW_FUNCTION
 
 /* Square windows of 3 or 5 with stride 1 or 2: those of the networks in use. */
@@ -1681,32 +1803,32 @@ static bool ITP_K(dw_common)(const itp_plane *g)
            g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
 }
 
-/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias */
-static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float bias,
-                              bool add, float *y)
+/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias: common windows */
+static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
+                           float *y)
 {
-    if (!ITP_K(dw_common)(g)) {
-        const size_t n = (size_t)g->rows * (size_t)g->columns;
-        for (size_t i = 0; i < n && !add; i++) y[i] = bias;
-        ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                    y + (ptrdiff_t)oy * g->columns + lo);)
-        return;
-    }
-    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, bool,
-                                float *, int, int);
-    static const dw_function functions[2][2][2] = {
-        {{ITP_K(dw_row_3_1), ITP_K(dw_row_3_2)}, {ITP_K(dw_row_5_1), ITP_K(dw_row_5_2)}},
-        {{ITP_K(dw_3_1), ITP_K(dw_3_2)}, {ITP_K(dw_5_1), ITP_K(dw_5_2)}}};
-    for (int ox = 0; ox < g->columns; ox += V_WIDTH)
-        for (int oy = 0; oy < g->rows;) {
-            int many = g->rows - oy >= ITP_DW_ROWS;
-            if (!many && !add && g->rows >= ITP_DW_ROWS) { /* the last rows, some of them again */
-                oy = g->rows - ITP_DW_ROWS;
-                many = 1;
+    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, int, int,
+                                int, float *, ptrdiff_t);
+    static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
+                                                {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
+    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
+    float sums[ITP_DW_ROWS * V_WIDTH];
+    for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
+        const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
+            const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
+            float *to = y + (ptrdiff_t)oy * g->columns + ox;
+            if (rows == ITP_DW_ROWS && !add) {
+                run(g, x, w, bias, oy, ox, n, to, g->columns);
+                continue;
             }
-            functions[many][g->taps_y == 5][g->stride_y == 2](g, x, w, bias, add, y, oy, ox);
-            oy += many ? ITP_DW_ROWS : 1;
+            run(g, x, w, bias, oy, ox, V_WIDTH, sums, V_WIDTH);
+            for (int r = 0; r < rows; r++, to += g->columns) {
+                const vf v = v_load(sums + r * V_WIDTH);
+                v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
+            }
         }
+    }
 }
 
 /* One row of dx for stride 2, two columns for each of dy. */
@@ -1722,7 +1844,8 @@ static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float 
             for (int tx = 0; tx < g->taps_x; tx++) {
                 const int side = (g->pad_x + tx) & 1; /* of the columns this tap reaches */
                 const int at = j + (side + g->pad_x - tx) / 2;
-                const vf v = v_between(dy + (ptrdiff_t)oy * g->columns + at, -at, g->columns - at);
+                const vf v =
+                    v_between(dy + (ptrdiff_t)oy * g->columns + at, v_lanes(-at, g->columns - at));
                 const vf tap = v_set(w[ty * g->taps_x + tx]);
                 if (side) odd = v_fma(tap, v, odd);
                 else even = v_fma(tap, v, even);
@@ -1736,36 +1859,6 @@ static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float 
         p += V_WIDTH;
         if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
     }
-}
-
-/* dx (+)= its gradient */
-static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, bool add,
-                                   float *dx)
-{
-    const int taps = g->taps_y * g->taps_x;
-    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
-        itp_plane turned = *g; /* dx is dy under the turned window */
-        float back[ITP_DW_TAPS * ITP_DW_TAPS];
-        turned.height = g->rows, turned.width = g->columns;
-        turned.rows = g->height, turned.columns = g->width;
-        turned.pad_y = g->taps_y - 1 - g->pad_y, turned.pad_x = g->taps_x - 1 - g->pad_x;
-        for (int t = 0; t < taps; t++) back[t] = w[taps - 1 - t];
-        ITP_K(plane_conv)(&turned, dy, back, 0, add, dx);
-        return;
-    }
-    if (ITP_K(dw_common)(g) && g->stride_y == 2) {
-        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
-        return;
-    }
-    const size_t n = (size_t)g->height * (size_t)g->width;
-    if (!add) memset(dx, 0, n * sizeof *dx);
-    ITP_FOR_TAPS(g, {
-        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
-        float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
-        else
-            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
-    })
 }
 
 /* dw[ty][tx + c] += sum over pixels of x dy, for all ty and c < across. Rows of dy that a row of x meets
@@ -1782,6 +1875,13 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
     for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
         const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
         const int first = ox * stride - g->pad_x + tx;
+#define ITP_DECLARE(c)                                                                             \
+    const int at##c = first + (c);                                                                 \
+    const vl here##c = v_lanes(-at##c, width - at##c);                                             \
+    const vl next##c = v_lanes(-at##c - V_WIDTH, width - at##c - V_WIDTH);                         \
+    (void)here##c, (void)next##c;
+        ITP_DW_ACROSS(ITP_DECLARE)
+#undef ITP_DECLARE
         vf d0 = v_zero(), d1 = v_zero(), d2 = v_zero(), d3 = v_zero(), d4 = v_zero();
         for (int m = 0; m < g->rows + behind; m++) {
             d4 = d3, d3 = d2, d2 = d1, d1 = d0;
@@ -1789,10 +1889,8 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
             const int sy = m * stride - g->pad_y;
             const float *from = x + (ptrdiff_t)sy * width + first;
 #define ITP_LOAD(c, p)                                                                             \
-    (stride == 1 ? v_between((p) + (c), -(first + (c)), width - (first + (c)))                     \
-                 : v_even(v_between((p) + (c), -(first + (c)), width - (first + (c))),             \
-                          v_between((p) + (c) + V_WIDTH, -(first + (c) + V_WIDTH),                 \
-                                    width - (first + (c) + V_WIDTH))))
+    (stride == 1 ? v_between((p) + (c), here##c)                                                   \
+                 : v_even(v_between((p) + (c), here##c), v_between((p) + (c) + V_WIDTH, next##c)))
 #define ITP_STEP(c)                                                                                \
     if (c < across) {                                                                              \
         const vf v = ITP_LOAD(c, from);                                                            \
@@ -1828,27 +1926,85 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
 #undef ITP_DW_ACROSS
 }
 
-/* dw += its gradient; dw is in double while planes are added up. Five taps across need 31 registers. */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+/* dw += its gradient: common windows. Five taps across need 31 registers. */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
 {
-    if (!ITP_K(dw_common)(g)) {
-        ITP_FOR_TAPS(g, dw[tap] +=
-                        ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                           dy + (ptrdiff_t)oy * g->columns + lo);)
-    } else if (g->taps_x == 3) {
-        if (g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
-        else ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
-    } else if (V_MR == 14) {
-        if (g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
-        else ITP_K(dw_sums)(5, 5, 2, g, x, dy, 0, dw);
-    } else {
+    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
+    else if (g->taps_x == 3) ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
+    else if (V_MR == 14 && g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
+    else
         for (int tx = 0; tx < 5; tx++)
             if (g->stride_x == 1) ITP_K(dw_sums)(5, 1, 1, g, x, dy, tx, dw);
             else ITP_K(dw_sums)(5, 1, 2, g, x, dy, tx, dw);
+}
+#else
+#define ITP_DW_NONE 1
+#endif
+
+/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias */
+static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float bias,
+                              bool add, float *y)
+{
+#ifndef ITP_DW_NONE
+    if (ITP_K(dw_common)(g)) {
+        ITP_K(dw_conv)(g, x, w, bias, add, y);
+        return;
     }
+#endif
+    const size_t n = (size_t)g->rows * (size_t)g->columns;
+    for (size_t i = 0; i < n && !add; i++) y[i] = bias;
+    ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                y + (ptrdiff_t)oy * g->columns + lo);)
 }
 
+/* dx (+)= its gradient */
+static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, bool add,
+                                   float *dx)
+{
+#ifndef ITP_DW_NONE
+    const int taps = g->taps_y * g->taps_x;
+    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
+        itp_plane turned = *g; /* dx is dy under the turned window */
+        float back[ITP_DW_TAPS * ITP_DW_TAPS];
+        turned.height = g->rows, turned.width = g->columns;
+        turned.rows = g->height, turned.columns = g->width;
+        turned.pad_y = g->taps_y - 1 - g->pad_y, turned.pad_x = g->taps_x - 1 - g->pad_x;
+        for (int t = 0; t < taps; t++) back[t] = w[taps - 1 - t];
+        ITP_K(dw_conv)(&turned, dy, back, 0, add, dx);
+        return;
+    }
+    if (ITP_K(dw_common)(g) && g->stride_y == 2) {
+        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
+        return;
+    }
+#endif
+    const size_t n = (size_t)g->height * (size_t)g->width;
+    if (!add) memset(dx, 0, n * sizeof *dx);
+    ITP_FOR_TAPS(g, {
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
+        else
+            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
+    })
+}
+
+/* dw += its gradient; dw is in double while planes are added up */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+                                      double *dw)
+{
+#ifndef ITP_DW_NONE
+    if (ITP_K(dw_common)(g)) {
+        ITP_K(dw_weights)(g, x, dy, dw);
+        return;
+    }
+#endif
+    ITP_FOR_TAPS(g,
+                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+#undef ITP_DW_NONE
 #undef ITP_DW_ROWS
 #undef ITP_DW_TAPS
 #undef ITP_DW_OUT
@@ -1863,6 +2019,12 @@ static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME, V_WIDTH, V_MR, 2 * V_WI
 #undef ITP_KERNEL
 };
 
+static const itp_grad_kernels ITP_K(grad_kernels) = {
+#define ITP_KERNEL(type, name, arguments) ITP_K(name),
+    ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+};
+
 ITP_TARGET_END
 
 #undef ITP_K
@@ -1871,6 +2033,7 @@ ITP_TARGET_END
 #undef V_WIDTH
 #undef V_MR
 #undef V_ROWS
+#undef V_LANES
 #undef vf
 #undef vm
 #undef v_set
@@ -1904,6 +2067,8 @@ ITP_TARGET_END
 #undef v_sum
 #undef v_hmax
 #undef v_transpose
+#undef vl
+#undef v_lanes
 #undef v_between
 #undef v_even
 #undef v_zip
@@ -1949,6 +2114,7 @@ ITP_TARGET_END
 #define INTERP_API static
 #endif
 #elif !defined(INTERP_API)
+#define ITP_OWN_API
 #define INTERP_API extern
 #endif
 
@@ -2632,8 +2798,8 @@ INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name
    building, whose sentence interp_error gives. */
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
-/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit),
-   "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
+/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit), "mlp"
+   (one hidden layer of 64), "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
    sample: shape of one input; n_classes: outputs (logits). Sizes follow the data. Errors:
    BAD_ARGUMENT for an unknown name or widths that do not fit, BAD_SHAPE for inputs too small.
    Test: every_architecture_builds_runs_and_differentiates. */
@@ -2708,6 +2874,9 @@ typedef struct interp_workspace_desc {
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
     bool keep_all;      /* false: memory of values no longer needed is reused */
+    uint64_t seed;      /* of dropout; every forward pass draws anew */
+    bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
+                              laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.
@@ -2735,8 +2904,9 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace);
    until the backward pass is done. Allocates nothing. */
 INTERP_API interp_status interp_forward(interp_workspace *workspace, const float *const *inputs);
 
-/* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Call after
-   interp_forward. Allocates nothing. Test: gradients_match_central_differences. */
+/* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Once after each
+   interp_forward, whose numbers it overwrites. Allocates nothing. Errors: BAD_ARGUMENT without a
+   forward pass before it. Test: gradients_match_central_differences. */
 INTERP_API interp_status interp_backward(interp_workspace *workspace, const float *seed);
 
 /* Numbers of output i after a forward pass: [batch, output]. */
@@ -2796,7 +2966,8 @@ INTERP_API void interp_confusion_normalize(const interp_confusion *confusion, in
 INTERP_API int interp_argmax(const float *x, int n);
 
 #if !defined(INTERP_NO_STDIO)
-/* Writes counts and the per-class figures as CSV. class_names: NULL: numbers. */
+/* Writes counts and the per-class figures as CSV, then their means as rows "macro" and "weighted".
+   class_names: NULL: numbers. Test: confusion_is_written_as_csv. */
 INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char *path,
                                                     const interp_confusion *confusion,
                                                     char *const *class_names);
@@ -2876,7 +3047,8 @@ typedef struct interp_train_desc {
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
     void *user;             /* NULL: handed to on_epoch */
-    const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch */
+    const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
+                               FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
 
 /* What came of a training. */
@@ -2887,11 +3059,14 @@ typedef struct interp_train_result {
     double seconds;
 } interp_train_result;
 
-/* Trains a network on a data set. Bit-identical for a seed at any thread count.
+/* Trains a network on a data set. Bit-identical for a seed at any thread count. The progress hook
+   is first called when all memory is taken and nothing is changed yet; cancelled later, the network
+   keeps the state of its last step.
    result: NULL or filled. Errors: BAD_SHAPE when data and net do not fit, BAD_ARGUMENT, NOT_FINITE
    when the loss is (the parameters keep their last finite state), CANCELLED, IO, NO_MEMORY.
    Tests: training_learns_xor, training_is_bit_identical_at_any_thread_count,
-   training_steps_allocate_nothing, training_resumes_bit_identically. */
+   training_steps_allocate_nothing, training_resumes_bit_identically,
+   training_can_be_cancelled_before_and_after_any_step. */
 INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *data,
                                       const interp_train_desc *desc, interp_train_result *result);
 
@@ -2919,7 +3094,8 @@ typedef struct interp_evaluation {
     float *outputs;        /* NULL, or [n, outputs] where the logits go */
 } interp_evaluation;
 
-/* Evaluates: set `predicted` and `outputs` to receive them. */
+/* Evaluates: set `predicted` and `outputs` to receive them. The progress hook is asked once, when all
+   memory is taken. */
 INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data,
                                          interp_loss loss, interp_evaluation *out);
 
@@ -2959,11 +3135,27 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
    Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
 
+/* Adds a note (ONNX's metadata_props) to a serialized model, as "classes" with what its outputs are
+   called: *bytes, of *n bytes, are replaced by longer ones. Errors: BAD_ARGUMENT when key or text is
+   not UTF-8, NO_MEMORY. Test: notes_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
+                                              const char *key, const char *text);
+
+/* The note of that key in a serialized model of n bytes, ended by a 0; free *text with interp_free.
+   *text is NULL when there is none, the last one when there are several. Errors: FORMAT for damaged
+   input, NO_MEMORY. Test: notes_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
+                                               const char *key, char **text);
+
 #if !defined(INTERP_NO_STDIO)
 
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+
+/* interp_onnx_note_find in a file. */
+INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
+                                               char **text);
 
 /* interp_onnx_serialize to a file, which appears whole or not at all. */
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
@@ -3089,7 +3281,9 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          float *out);
 
 /* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid. Test: quadrature_integrates_polynomials. */
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
+   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   many_gauss_legendre_points_match_the_recurrence. */
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
 
@@ -3100,18 +3294,22 @@ typedef struct interp_canonical_desc {
     float lr;        /* 0: 0.05 of the range; of Adam */
     float low, high; /* 0: both 0 mean 0 and 1; numbers of the input stay within */
     float tv;        /* 0: 0.3; weight of total variation, in units of the margin; negative: none */
-    float l2;        /* 0: 0.01; pull towards `low`; negative: none */
-    int jitter;      /* 0: 1 pixel each step; negative: none */
-    uint64_t seed;   /* 0: seed 0; of the start and the jitter */
+    const interp_dataset *like; /* NULL: none; data like which the inputs shall look */
+    float
+        l2; /* 0: 0.01, or 0.1 with `like`; pull towards `low`, with `like` towards the mean of each
+                 number in units of its standard deviation; negative: none */
+    int jitter;    /* 0: 1 pixel each step; negative: none */
+    uint64_t seed; /* 0: seed 0; of the start and the jitter */
 } interp_canonical_desc;
 
 /* An input for each class that the network takes for that class as surely as can be: gradient ascent
    with Adam on the margin of its logit over log sum exp of the others, with clamping, total variation
-   and jitter, from noise over the lower half of the range.
+   and jitter, from noise over the lower half of the range. Without `like` nothing keeps them near what
+   the network was trained on, and many look like noise.
    out: [K, input]; probability: NULL or [K], softmax probability of the class reached, without
-   jitter. Errors: as interp_attribute. Cost: `steps` passes over a batch of K.
+   jitter. Errors: as interp_attribute; BAD_SHAPE when `like` does not fit. Cost: `steps` passes over a batch of K.
    Paper: Simonyan et al. 2013; Mahendran and Vedaldi 2015. Test:
-   canonical_inputs_reach_their_class. */
+   canonical_inputs_reach_their_class, canonical_inputs_look_like_the_data. */
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability);
 #endif
@@ -3650,22 +3848,30 @@ INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ITP_HOT      static __attribute__((unused))
-#define ITP_COLD     static __attribute__((unused, cold))
+#define ITP_STATIC   static __attribute__((unused))
+#define ITP_COLD     __attribute__((cold))
 #define ITP_INLINE   static inline __attribute__((unused, always_inline))
 #define ITP_RESTRICT __restrict__
 #define ITP_ALIGN(n) __attribute__((aligned(n)))
 #else
-#define ITP_HOT      static
-#define ITP_COLD     static
+#define ITP_STATIC   static
+#define ITP_COLD
 #define ITP_INLINE   static inline
 #define ITP_RESTRICT __restrict
 #define ITP_ALIGN(n) __declspec(align(n))
 #endif
 
-/* What every private function begins with. Between ITP_COLD marks in the spine it is compiled for
-   size: reading, writing and drawing gain nothing from speed, and cost a third less to compile. */
-#define ITP_FN ITP_HOT
+/* What every private function begins with. Where the spine sets ITP_HEAT to ITP_COLD, functions are
+   compiled for size: all that is not arithmetic gains nothing from speed, and costs less to compile. */
+#define ITP_HEAT
+#define ITP_FN ITP_STATIC ITP_HEAT
+#if defined(INTERP_STATIC)
+#undef INTERP_API
+#define INTERP_API ITP_STATIC ITP_HEAT
+#elif defined(ITP_OWN_API)
+#undef INTERP_API
+#define INTERP_API extern ITP_HEAT
+#endif
 
 #if defined(__cplusplus)
 #define ITP_STATIC_ASSERT(c, text) static_assert(c, text)
@@ -4615,24 +4821,34 @@ typedef struct itp_gemm {
     const float *bias_row, *bias_column; /* NULL: none */
 } itp_gemm;
 
-/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows`
-   numbers at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
+/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
+   side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
    b + o b_outer + b_inner[i]: also those past the last column must be readable. */
 typedef struct itp_tile {
     int rows, columns; /* 1..mr and 1..nr */
+    bool apart;        /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
-    ptrdiff_t a_outer, b_outer;
+    ptrdiff_t a_rs, a_outer, b_outer;
     const ptrdiff_t *a_inner, *b_inner; /* [inner] */
     const float *from;                  /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
+    const float *ahead; /* fetched into the cache on the way, `ahead_step` further on each step */
+    ptrdiff_t ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
+#define ITP_MOST_MR   14
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ITP_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#else
+#define ITP_PREFETCH(p) ((void)(p))
+#endif
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
    (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
@@ -4643,6 +4859,7 @@ typedef struct itp_tile {
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112
 #define ITP_GEMM_DIRECT_COLUMNS 128
+#define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
 
 /* Scratch of a packed block of a, and of both blocks, in floats. */
 ITP_FN size_t itp_gemm_a_floats(int k, int rows)
@@ -4666,9 +4883,6 @@ typedef struct itp_plane {
 
 #define ITP_KERNEL_LIST(X)                                                                         \
     X(void, unary, (itp_unary op, size_t n, const float *x, float *y, float a, float b))           \
-    X(void, unary_grad,                                                                            \
-      (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
-       float a, float b, bool add))                                                                \
     X(void, binary,                                                                                \
       (itp_binary op, size_t n, const float *a, int a_step, const float *b, int b_step, float *y)) \
     X(void, scale_add, (size_t n, float alpha, const float *x, float beta, float *y))              \
@@ -4677,11 +4891,6 @@ typedef struct itp_plane {
       (size_t n, float a, const float *x, float b, const float *y, float c, float *z, bool add))   \
     X(void, mul_add, (size_t n, const float *x, const float *y, float *z, bool add))               \
     X(void, axpy, (size_t n, float a, const float *x, int sx, float *y))                           \
-    X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
-    X(void, rmsprop,                                                                               \
-      (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
-    X(void, adam,                                                                                  \
-      (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(double, sum, (size_t n, const float *x))                                                     \
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \
@@ -4696,15 +4905,29 @@ typedef struct itp_plane {
     X(void, interleave,                                                                            \
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
+    X(void, gather,                                                                                \
+      (int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs, const ptrdiff_t *from, \
+       const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
+    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
+    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))
+
+/* Those of backward passes and training, apart: a program that only infers links none of them. */
+#define ITP_GRAD_KERNEL_LIST(X)                                                                    \
+    X(void, unary_grad,                                                                            \
+      (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
+       float a, float b, bool add))                                                                \
+    X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
+    X(void, rmsprop,                                                                               \
+      (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
+    X(void, adam,                                                                                  \
+      (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
-    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
-    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_sum_grad, (const itp_plane *g, const float *dy, float *dx))
 
 struct itp_kernels {
@@ -4714,6 +4937,12 @@ struct itp_kernels {
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 };
+
+typedef struct itp_grad_kernels {
+#define ITP_KERNEL(type, name, arguments) type(*name) arguments;
+    ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+} itp_grad_kernels;
 
 #if !defined(INTERP_NO_SIMD) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64)) &&   \
     (defined(__GNUC__) || defined(__clang__) || defined(_MSC_VER))
@@ -4865,6 +5094,19 @@ ITP_FN const itp_kernels *itp_kernels_choose(const char *isa)
     for (int i = 0; i < n; i++)
         if (!strcmp(found[i]->name, isa)) return found[i];
     return NULL;
+}
+
+/* The gradients' kernels of the same instruction set. */
+ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
+{
+#if defined(ITP_X86)
+    if (k == &itp_kernels_avx512) return &itp_grad_kernels_avx512;
+    if (k == &itp_kernels_avx2) return &itp_grad_kernels_avx2;
+#elif defined(ITP_NEON)
+    if (k == &itp_kernels_neon) return &itp_grad_kernels_neon;
+#endif
+    (void)k;
+    return &itp_grad_kernels_scalar;
 }
 
 INTERP_API const char *interp_isa(const interp_ctx *ctx)
@@ -5091,6 +5333,9 @@ typedef struct itp_conv {
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
+#define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
+#define ITP_GATHER_PIXELS  196   /* copied at a time */
+#define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
 {
@@ -5153,10 +5398,12 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     const size_t in = itp_conv_in(c);
     float *dx = j->dx + (size_t)task * in;
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(
-            &c->plane,
-            j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
-            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->beta != 0 || o > i * multiplier, dx);
+        itp_grads(j->kernels)
+            ->plane_conv_data(&c->plane,
+                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
+                                          itp_conv_out(c),
+                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
+                              j->beta != 0 || o > i * multiplier, dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
@@ -5168,9 +5415,10 @@ ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
     const int taps = itp_conv_taps(c);
     double sum[ITP_DEPTHWISE_TAPS] = {0};
     for (int b = 0; b < c->batch; b++)
-        j->kernels->plane_conv_weights(
-            &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-            j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
+        itp_grads(j->kernels)
+            ->plane_conv_weights(
+                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
+                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
     float *dw = j->dw + (size_t)o * (size_t)taps;
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
 }
@@ -5225,7 +5473,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    size_t slab;                      /* floats */
+    bool gather;           /* rows of pixels are too short for a tile: several are copied */
+    size_t slab, gathered; /* floats */
 } itp_cut;
 
 typedef struct itp_windows_job {
@@ -5233,8 +5482,8 @@ typedef struct itp_windows_job {
     const itp_windows *w;
     itp_cut cut;
     itp_scratch scratch;
-    const ptrdiff_t *x_at, *w_at; /* [taps] */
-    int row_parts, column_parts;
+    const ptrdiff_t *x_at, *w_at, *gather_at; /* [taps] */
+    int row_parts, column_parts, output_parts;
 } itp_windows_job;
 
 /* The extent of the taps, and whether the image can be read where it lies. */
@@ -5269,6 +5518,8 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
         return;
     }
     c->pitch = columns + (c->span_x - 1) / w->mul_x;
+    if (c->pitch == columns) /* no shifts: rows start where vectors do */
+        c->pitch = (ptrdiff_t)itp_round_up((size_t)columns, 16);
     c->row = c->phases * c->pitch;
     c->plane = ((rows - 1) * w->mul_y + c->span_y) * c->row;
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
@@ -5277,19 +5528,33 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
 /* The planes taken at a time depend on the shape alone: they decide the order of the sums. */
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
-    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->nr);
+    const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
+    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
     int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    if (w->rows == 1) { /* a long row: pieces of it */
+        columns = itp_min(columns, itp_div_up(itp_max(1, ITP_SLAB / w->inputs), unit) * unit);
+        if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
+    }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
-    const int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    if (slots > 1) {
+    c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
+               w->outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    if (c.gather) {
+        rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
+        const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
+        inputs = itp_div_up(w->inputs, itp_div_up(w->inputs, many));
+        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps *
+                                      (size_t)(itp_div_up(rows * columns, unit) * unit),
+                                  16);
+    } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
-        if (w->rows == 1) /* a long row is shared among threads */
-            columns = itp_min(columns, (int)itp_round_up((size_t)(w->columns / (4 * slots) + 1),
-                                                         (size_t)(ctx->k->mr * ctx->k->nr)));
+        if (w->rows == 1)
+            columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
     }
+    if (c.gather) c.in_place = false;
     itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
     return c;
 }
@@ -5332,33 +5597,88 @@ ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixe
             y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
-/* Pixels as rows: for each panel of output planes, all tiles of pixels. */
+/* A tile of gathered pixels, which may lie in several rows. */
+ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes, int first, int n,
+                                 const float *sums, float beta)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float turned[ITP_MOST_TILE];
+    for (int p = first, run; p < first + n; p += run) {
+        float *to = y + p / w->columns * w->y_row + p % w->columns * w->y_step;
+        const float *from = sums + (p - first) * k->nr;
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        if (w->y_step == 1) k->spread(planes, run, from, to, w->y_plane, beta);
+        else {
+            k->spread(planes, run, from, turned, k->mr, 0);
+            itp_windows_put(w, to, planes, run, turned, k->mr, beta);
+        }
+    }
+}
+
+/* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
+ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
+                               int inputs, float *gathered)
+{
+    const itp_windows *w = j->w;
+    const int mr = j->kernels->mr, n = rows * columns, tiles = itp_div_up(n, mr);
+    for (int q = 0; q < tiles; q++) {
+        const int first = n * q / tiles, end = n * (q + 1) / tiles;
+        ptrdiff_t from[ITP_MOST_MR];
+        int length[ITP_MOST_MR], runs = 0;
+        for (int p = first; p < end; p += length[runs++]) {
+            from[runs] = p / columns * w->mul_y * j->cut.row + p % columns;
+            length[runs] = itp_min(columns - p % columns, end - p);
+        }
+        j->kernels->gather(inputs, j->cut.plane, w->taps, j->x_at, runs, from, length, x,
+                           gathered + (ptrdiff_t)q * inputs * w->taps * mr);
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. */
 ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs)
+                               int columns, int c0, int inputs, int k0, int k1)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
+    const bool gather = j->cut.gather; /* all pixels are one row */
+    if (gather) columns *= rows, rows = 1;
     const int tiles = itp_div_up(columns, k->mr);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
-    t.a_outer = j->cut.plane, t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
-    t.a_inner = j->x_at, t.b_inner = j->w_at;
+    t.a_outer = gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane,
+    t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = w->bias && !c0 ? start : NULL, t.from_rs = 0;
     t.to = sums, t.to_rs = k->nr;
-    for (int k0 = 0; k0 < w->outputs; k0 += k->nr) {
-        const int planes = itp_min(k->nr, w->outputs - k0);
+    for (; k0 < k1; k0 += k->nr) {
+        const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from && i < k->nr; i++) start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
         t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
+        t.ahead_step = 0;
+        if (k0 + k->nr < k1) {
+            t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
+            t.ahead_step = itp_div_up(k->nr, rows * tiles);
+        }
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
                 const int p = (int)((int64_t)columns * q / tiles);
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
-                t.a = x + r * w->mul_y * j->cut.row + p;
+                t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
+                             : x + r * w->mul_y * j->cut.row + p;
                 k->tile(&t);
+                t.ahead += t.ahead_step * inputs * w->taps;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
+                if (gather) {
+                    itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
+                    continue;
+                }
                 if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
                 else {
                     k->spread(planes, t.rows, sums, turned, k->mr, 0);
@@ -5378,9 +5698,12 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     const int panels = itp_div_up(w->outputs, k->mr);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
     t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
+    t.ahead = x, t.ahead_step = 0;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -5411,10 +5734,15 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const itp_windows_job *j = (const itp_windows_job *)arg;
     const itp_windows *w = j->w;
     const itp_cut *c = &j->cut;
+    const int part = task % j->output_parts; /* of the output planes */
+    task /= j->output_parts;
     const int x0 = task % j->column_parts * c->columns;
     const int y0 = task / j->column_parts % j->row_parts * c->rows;
     const int image = task / j->column_parts / j->row_parts;
     const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const int panels = itp_div_up(w->outputs, j->kernels->nr);
+    const int k0 = panels * part / j->output_parts * j->kernels->nr;
+    const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
     float *slab = itp_scratch_slot(&j->scratch, slot);
@@ -5423,7 +5751,11 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         const float *x = slab;
         if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
         else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n);
+        if (c->gather) {
+            itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
+            x = slab + c->slab;
+        }
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
 }
@@ -5440,7 +5772,7 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
         }
 }
 
-/* tables: 2 taps offsets. */
+/* tables: 3 taps offsets. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
 {
@@ -5456,12 +5788,17 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
         tables[w->taps + t] =
             (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
     }
-    j.x_at = tables, j.w_at = tables + w->taps;
+    for (int t = 0; t < w->taps; t++) tables[2 * w->taps + t] = (ptrdiff_t)t * ctx->k->mr;
+    j.x_at = tables, j.w_at = tables + w->taps, j.gather_at = tables + 2 * w->taps;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
     const double work =
         (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
-    itp_parallel(ctx, w->batch * j.row_parts * j.column_parts, work, itp_windows_task, &j);
+    const int tasks = w->batch * j.row_parts * j.column_parts;
+    j.output_parts = 1; /* few tasks are shared by output planes */
+    if (ctx->slots > 1 && w->pixels && tasks < 4 * ctx->slots)
+        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), 4 * ctx->slots / tasks);
+    itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
 }
 
 /* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
@@ -5680,7 +6017,7 @@ typedef struct itp_sums_job {
     const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
     const float *dy;
     ptrdiff_t dy_image;
-    float *sums; /* [parts][out_panels][taps or 1][rows][nr] */
+    float *sums; /* [parts][out_panels][inputs][taps][nr] */
 } itp_sums_job;
 
 /* One block into the sums at `sums`, for output panels p0..p1; `first`: there are none yet. */
@@ -5718,12 +6055,14 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
                               out + (ptrdiff_t)r * columns * k->mr, k->mr);
     }
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = rows, t.inner = columns;
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_inner = j->a_at, t.b_inner = j->b_at;
     t.b = turned_dy;
-    t.from_rs = t.to_rs = k->nr;
+    t.ahead = turned_dy, t.ahead_step = 0;
+    t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
         const float *dy = j->dy + image * j->dy_image + o0 * w->y_plane + y0 * w->y_row + x0;
@@ -5741,7 +6080,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
             t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
             for (int tap = 0; tap < taps; tap++) {
                 t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
-                t.to = sums + (((ptrdiff_t)q * taps + tap) * s->rows + r0) * k->nr;
+                t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
                 t.from = first ? NULL : t.to;
                 k->tile(&t);
             }
@@ -5787,24 +6126,43 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
             k->scale_add(count, 1, sums + (size_t)p * s->part, 1, total);
         sums = total;
     }
-    float *turned = total + (s->parts > 1 ? count : 0); /* of one input plane */
     const int step = inputs * taps;
-    for (int i = 0; i < inputs; i++) {
-        const float *from = sums + (ptrdiff_t)i * (s->shifted ? 1 : taps) * nr;
-        const ptrdiff_t row = (ptrdiff_t)(s->shifted ? inputs : 1) * nr;
-        float *to = j->dw + ((ptrdiff_t)o0 * inputs + i) * taps;
-        if (j->beta == 0) {
-            k->interleave(taps, planes, from, row, NULL, to, step);
-            continue;
-        }
-        k->interleave(taps, planes, from, row, NULL, turned, taps);
-        for (int o = 0; o < planes; o++)
-            for (int t = 0; t < taps; t++)
-                to[o * step + t] = turned[o * taps + t] + j->beta * to[o * step + t];
+    float *to = j->dw + (ptrdiff_t)o0 * step;
+    if (j->beta == 0) {
+        k->interleave(step, planes, sums, nr, NULL, to, step);
+        return;
     }
+    float *turned = total + (s->parts > 1 ? count : 0);
+    k->interleave(step, planes, sums, nr, NULL, turned, step);
+    k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
 }
 
 /* ---- what the ops call */
+
+/* Packed weights of all groups, of the forward pass or of the gradient of x, in floats. */
+ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    if (itp_conv_depthwise(c)) return 0;
+    const size_t group =
+        backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
+                 : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
+    return itp_round_up((size_t)c->groups * group, 16);
+}
+
+ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
+                          float *packed)
+{
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    const int inputs = backward ? out : in, outputs = backward ? in : out;
+    if (itp_conv_depthwise(c)) return;
+    const bool pixels =
+        backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
+    const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
+    for (int g = 0; g < c->groups; g++)
+        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), backward, pixels,
+                         inputs, outputs, packed + (size_t)g * group);
+}
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
 typedef struct itp_conv_need {
@@ -5825,9 +6183,9 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     const size_t taps = (size_t)itp_conv_taps(c);
     if (forward) {
         const itp_windows w = itp_windows_forward(ctx, c);
-        need.slot = itp_cut_of(ctx, &w, ctx->slots).slab;
-        need.shared = itp_conv_offset_floats(2 * taps) +
-                      itp_packed_floats(ctx, c, w.inputs, w.outputs, w.pixels);
+        const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+        need.slot = cut.slab + cut.gathered;
+        need.shared = itp_conv_offset_floats(3 * taps) + itp_conv_packed_floats(ctx, c, false);
     }
     if (data) {
         const bool pixels = itp_backward_by_pixels(ctx, c);
@@ -5835,17 +6193,16 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
             for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
                 itp_windows w = itp_windows_backward(c, oy, ox);
                 w.pixels = pixels;
-                need.slot = itp_max_size(need.slot, itp_cut_of(ctx, &w, ctx->slots).slab);
+                const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+                need.slot = itp_max_size(need.slot, cut.slab + cut.gathered);
             }
-        need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(2 * taps) +
-                                          itp_packed_floats(ctx, c, c->out_channels / c->groups,
-                                                            c->in_channels / c->groups, pixels));
+        need.shared = itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
+                                                    itp_conv_packed_floats(ctx, c, true));
     }
     if (weights) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
-        need.slot = itp_max_size(need.slot, (size_t)(s.w.inputs + 1) * taps * (size_t)ctx->k->nr);
+        need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
         need.shared = itp_max_size(
             need.shared, itp_conv_offset_floats(taps + (size_t)s.rows + 2 * (size_t)s.cut.columns) +
                              (size_t)s.parts * s.part);
@@ -5853,9 +6210,10 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* y = conv(x, w) + bias; shared: see itp_conv_scratch. */
+/* y = conv(x, w) + bias. packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
-                             const float *bias, float *y, itp_scratch scratch, float *shared)
+                             const float *packed, const float *bias, float *y, itp_scratch scratch,
+                             float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
@@ -5864,11 +6222,13 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     itp_windows d = itp_windows_forward(ctx, c);
-    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
-    d.packed = packed;
+    if (!packed) {
+        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+        itp_conv_pack(ctx, c, w, false, own);
+        packed = own;
+    }
     for (int g = 0; g < c->groups; g++) {
-        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * d.outputs * d.inputs * d.taps, false, d.pixels,
-                         d.inputs, d.outputs, packed);
+        d.packed = packed + (size_t)g * itp_packed_floats(ctx, c, d.inputs, d.outputs, d.pixels);
         d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
         d.y = y + g * d.outputs * d.y_plane;
         d.bias = bias ? bias + g * d.outputs : NULL;
@@ -5876,9 +6236,10 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
 }
 
-/* dx = gradient (+ beta dx); shared: see itp_conv_scratch. */
+/* dx = gradient (+ beta dx) */
 ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, const float *w,
-                          float beta, float *dx, itp_scratch scratch, float *shared)
+                          const float *packed, float beta, float *dx, itp_scratch scratch,
+                          float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
@@ -5887,22 +6248,24 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
         return;
     }
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
+    if (!packed) {
+        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+        itp_conv_pack(ctx, c, w, true, own);
+        packed = own;
+    }
     const bool pixels = itp_backward_by_pixels(ctx, c);
-    for (int g = 0; g < c->groups; g++) {
-        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), true, pixels, out,
-                         in, packed);
+    const size_t group = itp_packed_floats(ctx, c, out, in, pixels);
+    for (int g = 0; g < c->groups; g++)
         for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
             for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
                 itp_windows d = itp_windows_backward(c, oy, ox);
                 d.pixels = pixels;
-                d.packed = packed;
+                d.packed = packed + (size_t)g * group;
                 d.x = dy + (size_t)(g * out) * itp_conv_out(c);
                 d.y = dx + g * in * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
                 d.beta = beta;
                 itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
             }
-    }
 }
 
 /* dw = gradient (+ beta dw) */
@@ -6186,6 +6549,8 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
     interp_free(ctx, block);
     return status;
 }
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 /* >>data/array.c                                                                              */
 /* ---- data/array.c: element types, byte order, conversion ------------------------------------- */
 
@@ -6562,8 +6927,6 @@ ITP_FN interp_status itp_names_copy(interp_ctx *ctx, const char *const *names, i
     *out = p;
     return INTERP_OK;
 }
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 /* >>data/npy.c                                                                                */
 /* ---- data/npy.c: NPY files ------------------------------------------------------------------- */
 
@@ -6816,8 +7179,6 @@ INTERP_API interp_status interp_npy_write_f32(interp_ctx *ctx, const char *path,
 }
 
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 /* >>data/zip.c                                                                                */
 /* ---- data/zip.c: gzip, zip and NPZ ----------------------------------------------------------- */
 
@@ -6845,12 +7206,14 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
                                  size_t n, size_t size, uint32_t crc, char **out)
 {
 #if defined(STBI_INCLUDE_STB_IMAGE_H)
+    if (size / ITP_DEFLATE_RATIO > n)
+        return itp_fail(ctx, INTERP_FORMAT,
+                        "%s: the file is cut off or damaged: %zu bytes cannot come out of %zu",
+                        name, size, n);
     if (n > INT_MAX - ITP_DEFLATE_SLACK || size > INT_MAX - 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED,
                         "%s: compressed parts of 2 GiB and more cannot be read; unpack it first",
                         name);
-    if (size / ITP_DEFLATE_RATIO > n)
-        return itp_fail(ctx, INTERP_FORMAT, "%s: %zu bytes cannot come out of %zu", name, size, n);
     char *p = (char *)interp_alloc(ctx, size + 1); /* stb wants room for at least one byte */
     if (!p) return INTERP_NO_MEMORY;
     const int got = stbi_zlib_decode_noheader_buffer(p, (int)size + 1, (const char *)in,
@@ -6858,7 +7221,7 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
     if (got < 0 || (size_t)got != size || itp_crc32(p, size) != crc) {
         interp_free(ctx, p);
         return itp_fail(ctx, INTERP_FORMAT,
-                        "%s: the compressed data is damaged or in several parts", name);
+                        "%s: the compressed data is cut off, damaged or in several parts", name);
     }
     *out = p;
     return INTERP_OK;
@@ -7275,8 +7638,6 @@ INTERP_API interp_status interp_npz_write(interp_ctx *ctx, const char *path, int
 }
 
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 /* >>data/csv.c                                                                                */
 /* ---- data/csv.c: CSV tables ------------------------------------------------------------------ */
 
@@ -8305,8 +8666,6 @@ INTERP_API interp_status interp_safetensors_write(interp_ctx *ctx, const char *p
 }
 
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 /* >>data/images.c                                                                             */
 /* ---- data/images.c: picture files, resizing, folders of pictures ----------------------------- */
 
@@ -9135,8 +9494,6 @@ INTERP_API interp_status interp_cifar10_parse(interp_ctx *ctx, const void *bytes
 {
     return itp_cifar10_parse(ctx, "cifar10", bytes, n, dataset);
 }
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 /* >>data/open.c                                                                               */
 /* ---- data/open.c: data sets and arrays named on the command line ----------------------------- */
 
@@ -9157,7 +9514,8 @@ ITP_FN interp_status itp_spec_fail(interp_ctx *ctx, const char *spec, const char
     return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                     "data \"%.100s\": %s; known are idx:DIR, cifar10:DIR, npy:X.npy[,Y.npy], "
                     "csv:FILE[,label=COLUMN], folder:DIR and "
-                    "table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN], each with [,size=HxW]",
+                    "table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN], and digits and iris "
+                    "where they are built in, as in the tool; images also with [,size=HxW]",
                     spec, why);
 }
 
@@ -9221,6 +9579,26 @@ ITP_FN interp_status itp_spec_parse(interp_ctx *ctx, const char *spec, const cha
     return itp_spec_fail(ctx, spec, why);
 }
 
+/* Samples and labels (NULL for none) from two files as a data set; sentences name the one at fault. */
+ITP_FN interp_status itp_open_pair(interp_ctx *ctx, const char *x_path, const interp_array *x,
+                                   const char *y_path, const interp_array *y, interp_dataset *out)
+{
+    interp_dataset d;
+    ITP_TRY(itp_dataset_from_xy(ctx, x_path, x, NULL, &d));
+    const size_t n = y ? interp_shape_size(&y->shape) : 0;
+    interp_status status = INTERP_OK;
+    if (y && n != (size_t)d.n)
+        status = itp_fail(ctx, INTERP_BAD_SHAPE, "%s: it has %zu labels for the %d samples of %s",
+                          y_path, n, d.n, x_path);
+    if (!status && y) {
+        d.y = (int32_t *)interp_alloc(ctx, itp_mul_size(n, sizeof *d.y));
+        status = d.y ? itp_dataset_labels(ctx, y_path, y, &d) : INTERP_NO_MEMORY;
+    }
+    if (status) interp_dataset_free(ctx, &d);
+    else *out = d;
+    return status;
+}
+
 /* ---- idx */
 
 /* The file DIR/NAME in one of its spellings ("-idx", ".idx"; plain, .gz), NULL when there is none
@@ -9254,7 +9632,7 @@ ITP_FN interp_status itp_idx_pair(interp_ctx *ctx, const char *images, const cha
     ITP_TRY(interp_idx_read(ctx, images, &x));
     interp_status status = interp_idx_read(ctx, labels, &y);
     if (!status) {
-        status = itp_dataset_from_xy(ctx, images, &x, &y, out);
+        status = itp_open_pair(ctx, images, &x, labels, &y, out);
         interp_array_free(ctx, &y);
     }
     interp_array_free(ctx, &x);
@@ -9413,7 +9791,7 @@ ITP_FN interp_status itp_open_npy(interp_ctx *ctx, const itp_spec *s, interp_dat
     interp_array x = itp_array_none(), y = x;
     ITP_TRY(interp_npy_read(ctx, s->path, &x));
     interp_status status = s->labels ? interp_npy_read(ctx, s->labels, &y) : INTERP_OK;
-    if (!status) status = itp_dataset_from_xy(ctx, s->path, &x, s->labels ? &y : NULL, all);
+    if (!status) status = itp_open_pair(ctx, s->path, &x, s->labels, s->labels ? &y : NULL, all);
     interp_array_free(ctx, &x);
     interp_array_free(ctx, &y);
     return status;
@@ -9425,12 +9803,16 @@ ITP_FN interp_status itp_open_npy(interp_ctx *ctx, const itp_spec *s, interp_dat
 ITP_FN int itp_table_pick(interp_ctx *ctx, const char *file, const interp_table *t,
                           const char *asked, const char *const *usual, int n_usual, int otherwise)
 {
+    char names[240];
     if (asked) {
         const int j = interp_table_column(t, asked);
-        if (j < 0)
-            itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                     "%s: there is no column \"%.100s\" among its %d (%s)", file, asked,
-                     t->n_columns, t->column_names ? t->column_names[0] : "which have no names");
+        if (j >= 0) return j;
+        size_t at = 0;
+        for (int k = 0; k < t->n_columns && t->column_names && at + 50 < sizeof names; k++)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.40s", k ? ", " : "",
+                                   t->column_names[k]);
+        itp_fail(ctx, INTERP_BAD_ARGUMENT, "%s: there is no column \"%.100s\" among its %d (%s)",
+                 file, asked, t->n_columns, t->column_names ? names : "which have no names");
         return j;
     }
     for (int k = 0; k < n_usual && t->column_names; k++)
@@ -9825,8 +10207,6 @@ INTERP_API interp_status interp_array_read(interp_ctx *ctx, const char *spec, in
 }
 
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 /* >>net/graph.c                                                                               */
 /* ---- net/graph.c: values, nodes, the op table's types ----------------------------------------- */
 
@@ -9905,6 +10285,7 @@ typedef struct itp_need {
     size_t slot;   /* scratch of each thread */
     size_t shared; /* scratch of all */
     size_t save;   /* kept */
+    size_t packed; /* constant weights as the kernels read them */
 } itp_need;
 
 typedef struct itp_op {
@@ -9929,14 +10310,16 @@ struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
     interp_workspace_desc desc;
-    int target, kept;             /* values; kept -1: none */
-    interp_shape *shape;          /* [n_values] */
-    const float **data;           /* [n_values] */
-    float **grad;                 /* [n_values]; NULL where not asked for */
-    float **save;                 /* [n_nodes] */
-    bool *needs_grad;             /* [n_values] */
-    bool *unwritten;              /* [n_values]: a gradient that no backward step writes: zero */
-    bool *runs, *runs_back;       /* [n_nodes] */
+    int target, kept;         /* values; kept -1: none */
+    interp_shape *shape;      /* [n_values] */
+    const float **data;       /* [n_values] */
+    float **grad;             /* [n_values]; NULL where not asked for */
+    float **save;             /* [n_nodes] */
+    float **packed;           /* [n_nodes]: constant weights as the kernels read them, or NULL */
+    unsigned char *is_packed; /* [n_nodes]: bits of those that are there, the op's own */
+    bool *needs_grad;         /* [n_values] */
+    bool *unwritten;          /* [n_values]: a gradient that no backward step writes: zero */
+    bool *runs, *runs_back;   /* [n_nodes] */
     bool (*adds)[ITP_MAX_INPUTS]; /* [n_nodes]: this input's gradient was written by a later node */
     float *param_grad;
     char *block; /* activations, gradients, scratch */
@@ -10210,8 +10593,6 @@ ITP_FN const interp_shape *itp_tensor_shape(const interp_net *net, interp_tensor
 {
     return &net->values[x - 1].shape;
 }
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 /* >>net/op_shape.c                                                                            */
 /* ---- net/op_shape.c: shape rules -------------------------------------------------------------- */
 
@@ -10536,8 +10917,8 @@ ITP_FN interp_status itp_shape_slice(itp_infer *s)
     }
     return INTERP_OK;
 }
-#undef ITP_FN
-#define ITP_FN ITP_HOT
+#undef ITP_HEAT
+#define ITP_HEAT
 /* >>net/op_elementwise.c                                                                      */
 /* ---- net/op_elementwise.c: functions of one and of two arguments ------------------------------ */
 
@@ -10557,17 +10938,22 @@ ITP_FN void itp_unary_task(void *arg, int task, int slot)
     (void)slot;
     const itp_unary_job *j = (const itp_unary_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
-    if (j->dy)
-        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a,
-                               j->b, j->add);
-    else j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
+    j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
 }
 
-ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j)
+ITP_FN void itp_unary_grad_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_unary_job *j = (const itp_unary_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
+    itp_grads(j->kernels)
+        ->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a, j->b, j->add);
+}
+
+ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j, itp_task_fn task)
 {
     j->kernels = ctx->k;
-    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task,
-                 j);
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, task, j);
 }
 
 ITP_FN void itp_forward_unary(interp_workspace *w, int node)
@@ -10580,7 +10966,7 @@ ITP_FN void itp_forward_unary(interp_workspace *w, int node)
     j.x = itp_x(w, node, 0);
     j.out = itp_y(w, node);
     j.a = o->attrs.alpha, j.b = o->attrs.beta;
-    itp_unary_run(w->ctx, &j);
+    itp_unary_run(w->ctx, &j, itp_unary_task);
 }
 
 ITP_FN void itp_backward_unary(interp_workspace *w, int node)
@@ -10599,7 +10985,7 @@ ITP_FN void itp_backward_unary(interp_workspace *w, int node)
     j.out = itp_dx(w, node, 0);
     j.a = o->attrs.alpha, j.b = o->attrs.beta;
     j.add = itp_beta(w, node, 0) != 0;
-    itp_unary_run(w->ctx, &j);
+    itp_unary_run(w->ctx, &j, itp_unary_grad_task);
 }
 
 /* ---- two arguments with broadcasting */
@@ -10768,7 +11154,7 @@ ITP_FN void itp_backward_binary(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 0};
+    itp_need need = {0, 0, 0, 0};
     if (w->desc.input_grads || w->desc.param_grads)
         need.shared = itp_round_up(itp_count(itp_shape_in(w, node, 1)), 16) +
                       itp_count(itp_shape_out(w, node));
@@ -10802,7 +11188,7 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
 
 ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 0};
+    itp_need need = {0, 0, 0, 0};
     if (w->desc.mode == INTERP_TRAIN)
         need.save = itp_count(itp_shape_out(w, node)) / sizeof(float) + 1;
     return need;
@@ -10859,21 +11245,41 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
+/* Packed once: the weights of the forward pass, behind them those of the gradient of x. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2 };
+
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
     const itp_conv_need n =
-        itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
-                         w->runs_back[node] && w->needs_grad[in[1]]);
-    itp_need need = {n.slot, n.shared, 0};
+        itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, 0};
+    const itp_kind kind = w->net->values[in[1]].kind;
+    if (w->desc.constant_weights && kind != ITP_INPUT && kind != ITP_ACTIVATION)
+        need.packed = itp_conv_packed_floats(w->ctx, &c, false) +
+                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
     return need;
+}
+
+/* Packed weights of one direction, NULL where they may change. */
+ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
+{
+    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    float *at = w->packed[node];
+    if (!at) return NULL;
+    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
+    w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
+    return at;
 }
 
 ITP_FN void itp_forward_conv(interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
+                     itp_conv_packed(w, node, &c, false),
                      itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
                      w->scratch, w->shared);
 }
@@ -10884,8 +11290,8 @@ ITP_FN void itp_backward_conv(interp_workspace *w, int node)
     const float *dy = itp_dy(w, node);
     float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
     if (dx)
-        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_beta(w, node, 0), dx, w->scratch,
-                      w->shared);
+        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_conv_packed(w, node, &c, true),
+                      itp_beta(w, node, 0), dx, w->scratch, w->shared);
     if (dw)
         itp_conv_weights(w->ctx, &c, itp_x(w, node, 0), dy, itp_beta(w, node, 1), dw, w->scratch,
                          w->shared);
@@ -10920,7 +11326,7 @@ ITP_FN itp_mat itp_dense_at(const interp_workspace *w, int node)
 ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
 {
     const itp_mat d = itp_dense_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0};
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
@@ -10943,7 +11349,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     if (o->n_in > 2) {
         const float *b = itp_x(w, node, 2);
         const interp_shape *s = itp_shape_in(w, node, 2);
-        const bool row = itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
+        const bool row = s->rank > 0 && itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
         if (row && o->attrs.beta == 1) g.bias_column = b;
         else { /* any other bias goes into y first */
             const itp_pairing p = itp_pair(s, s, itp_shape_out(w, node));
@@ -11074,7 +11480,7 @@ ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_ma
 ITP_FN itp_need itp_need_matmul(const interp_workspace *w, int node)
 {
     const itp_matmul d = itp_matmul_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0};
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));
@@ -11201,7 +11607,7 @@ ITP_FN itp_bn itp_bn_at(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_bn(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1]};
+    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1], 0};
     return need;
 }
 
@@ -11347,7 +11753,7 @@ ITP_FN itp_ln itp_ln_at(interp_workspace *w, int node)
 ITP_FN itp_need itp_need_ln(const interp_workspace *w, int node)
 {
     const size_t n = itp_count(itp_shape_in(w, node, 1));
-    itp_need need = {n, 0, 2 * itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n)};
+    itp_need need = {n, 0, 2 * itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n), 0};
     return need;
 }
 
@@ -11451,7 +11857,8 @@ ITP_FN itp_need itp_need_softmax(const interp_workspace *w, int node)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
     itp_need need = {
-        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
+        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0,
+        0};
     return need;
 }
 
@@ -11576,28 +11983,34 @@ ITP_FN void itp_pool_task(void *arg, int task, int slot)
     const itp_plane *p = &j->plane;
     const size_t in = (size_t)p->height * (size_t)p->width,
                  out = (size_t)p->rows * (size_t)p->columns;
-    const float *x = j->x ? j->x + (size_t)task * in : NULL;
-    if (!j->dy) {
-        float *y = j->y + (size_t)task * out;
-        if (!j->average) {
-            j->kernels->plane_max(p, x, y);
-            return;
-        }
-        memset(y, 0, out * sizeof *y);
-        j->kernels->plane_sum(p, x, y);
-        itp_pool_divide(j, y, y);
+    const float *x = j->x + (size_t)task * in;
+    float *y = j->y + (size_t)task * out;
+    (void)slot;
+    if (!j->average) {
+        j->kernels->plane_max(p, x, y);
         return;
     }
+    memset(y, 0, out * sizeof *y);
+    j->kernels->plane_sum(p, x, y);
+    itp_pool_divide(j, y, y);
+}
+
+ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
+{
+    const itp_pool_job *j = (const itp_pool_job *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
     const float *dy = j->dy + (size_t)task * out;
     float *dx = j->dx + (size_t)task * in;
     if (!j->add) memset(dx, 0, in * sizeof *dx);
     if (!j->average) {
-        j->kernels->plane_max_grad(p, x, dy, dx);
+        itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
         return;
     }
     float *share = itp_scratch_slot(&j->scratch, slot);
     itp_pool_divide(j, dy, share);
-    j->kernels->plane_sum_grad(p, share, dx);
+    itp_grads(j->kernels)->plane_sum_grad(p, share, dx);
 }
 
 ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
@@ -11612,18 +12025,18 @@ ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
     return j;
 }
 
-ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j)
+ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j, itp_task_fn task)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
     itp_parallel(w->ctx, s->dim[0] * s->dim[1],
                  (double)itp_count(itp_shape_out(w, node)) * j->plane.taps_y * j->plane.taps_x * 2,
-                 itp_pool_task, j);
+                 task, j);
 }
 
 ITP_FN itp_need itp_need_pool(const interp_workspace *w, int node)
 {
     const interp_shape *y = itp_shape_out(w, node);
-    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0};
+    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0, 0};
     return need;
 }
 
@@ -11631,7 +12044,7 @@ ITP_FN void itp_forward_pool(interp_workspace *w, int node)
 {
     itp_pool_job j = itp_pool_at(w, node);
     j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
-    itp_pool_run(w, node, &j);
+    itp_pool_run(w, node, &j, itp_pool_task);
 }
 
 ITP_FN void itp_backward_pool(interp_workspace *w, int node)
@@ -11640,7 +12053,7 @@ ITP_FN void itp_backward_pool(interp_workspace *w, int node)
     if (!j.average) j.x = itp_x(w, node, 0);
     j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_pool_run(w, node, &j);
+    itp_pool_run(w, node, &j, itp_pool_grad_task);
 }
 
 /* ---- global pooling: whole planes */
@@ -11954,8 +12367,8 @@ ITP_FN void itp_op_backward(interp_workspace *w, int node)
 {
     itp_backward_table[w->net->nodes[node].op](w, node);
 }
-#undef ITP_FN
-#define ITP_FN ITP_COLD
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 /* >>net/plan.c                                                                                */
 /* ---- net/plan.c: workspaces: what runs, what lives when, where it lies -------------------------- */
 
@@ -11964,7 +12377,7 @@ typedef struct itp_item {
     size_t bytes, offset;
     int begin, end;  /* first and last moment it is in use */
     int value, node; /* whose numbers, gradient or saved state; -1: not that */
-    bool gradient;
+    bool gradient, packed;
 } itp_item;
 
 typedef struct itp_plan {
@@ -12111,6 +12524,7 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->begin = begin, item->end = end;
     item->value = value, item->node = node;
     item->gradient = gradient;
+    item->packed = false;
 }
 
 /* Everything that needs memory, with its lifetime. */
@@ -12136,8 +12550,13 @@ ITP_FN void itp_plan_items(itp_plan *p)
     for (int i = 0; i < n; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
         if (!w->runs[i] || !row->need) continue;
-        const size_t save = row->need(w, i).save;
-        if (save) itp_plan_add(p, save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+        const itp_need need = row->need(w, i);
+        if (need.save)
+            itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+        if (need.packed) {
+            itp_plan_add(p, need.packed, 0, end, -1, i, false);
+            p->items[p->n_items - 1].packed = true;
+        }
     }
 }
 
@@ -12209,6 +12628,8 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->needs_grad = (bool *)itp_arena_alloc(a, v * sizeof *w->needs_grad);
     w->unwritten = (bool *)itp_arena_alloc(a, v * sizeof *w->unwritten);
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
+    w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
+    w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
     w->runs = (bool *)itp_arena_alloc(a, n * sizeof *w->runs);
     w->runs_back = (bool *)itp_arena_alloc(a, n * sizeof *w->runs_back);
     w->adds = (bool(*)[ITP_MAX_INPUTS])itp_arena_alloc(a, n * sizeof *w->adds);
@@ -12219,7 +12640,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
 ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_plan *p)
 {
     const interp_net *net = w->net;
-    itp_need most = {0, 0, 0};
+    itp_need most = {0, 0, 0, 0};
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
         if (!w->runs[i] || !row->need) continue;
@@ -12242,7 +12663,8 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
     for (int i = 0; i < p->n_items; i++) {
         const itp_item *item = &p->items[i];
         float *at = (float *)(void *)(w->block + item->offset);
-        if (item->value < 0) w->save[item->node] = at;
+        if (item->packed) w->packed[item->node] = at;
+        else if (item->value < 0) w->save[item->node] = at;
         else if (item->gradient) w->grad[item->value] = at;
         else w->data[item->value] = at;
     }
@@ -12258,7 +12680,7 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
 /* The plan's own arrays, in the arena. */
 ITP_FN void itp_plan_layout(itp_arena *a, itp_plan *p, const interp_net *net)
 {
-    const size_t v = (size_t)net->n_values, most = 2 * v + (size_t)net->n_nodes;
+    const size_t v = (size_t)net->n_values, most = 2 * (v + (size_t)net->n_nodes);
     p->root = (int *)itp_arena_alloc(a, v * sizeof *p->root);
     p->first = (int *)itp_arena_alloc(a, v * sizeof *p->first);
     p->last = (int *)itp_arena_alloc(a, v * sizeof *p->last);
@@ -12306,6 +12728,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
     w->kept = -1;
+    w->seed = w->desc.seed;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",
                         net->name, w->desc.output);
@@ -12384,14 +12807,16 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace)
 {
     if (workspace) interp_free(workspace->ctx, workspace);
 }
-#undef ITP_FN
-#define ITP_FN ITP_HOT
+#undef ITP_HEAT
+#define ITP_HEAT
 /* >>net/run.c                                                                                 */
 /* ---- net/run.c: forward, backward, prediction in pieces ----------------------------------------- */
 
 INTERP_API interp_status interp_forward(interp_workspace *w, const float *const *inputs)
 {
     const interp_net *net = w->net;
+    w->forward_done = false;
+    w->step++;
     for (int i = 0; i < net->n_inputs; i++) {
         if (!inputs[i])
             return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "input \"%s\" was not given",
@@ -12414,10 +12839,13 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
     const interp_net *net = w->net;
     float *target = w->grad[w->target];
     if (!w->forward_done)
-        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "backward was called before forward");
+        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
+                        "backward was called before forward, or twice after one: it reuses the "
+                        "memory of what forward left");
     if (!w->desc.input_grads && !w->desc.param_grads)
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
+    w->forward_done = false;
     if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
     for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
@@ -12563,6 +12991,12 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     fit.floats = row;
     const int batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
     if (!batch) return ctx->status;
+    if (n > batch) { /* weights are packed once if there is memory for them twice */
+        size_t bytes = 0;
+        fit.work.constant_weights = true;
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, batch, &bytes));
+        fit.work.constant_weights = bytes <= itp_memory_left(ctx);
+    }
     interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
     if (!status && n % batch) {
         last = (float *)interp_alloc(ctx, itp_mul_size((size_t)batch * row, sizeof *last));
@@ -12590,8 +13024,8 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     interp_workspace_free(w);
     return status;
 }
-#undef ITP_FN
-#define ITP_FN ITP_COLD
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 /* >>net/layers.c                                                                              */
 /* ---- net/layers.c: the builders users call ------------------------------------------------------ */
 
@@ -13270,10 +13704,14 @@ ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channel
     return interp_conv2d(net, x, &d);
 }
 
+/* Pooling; a window over an image that has become less than two pixels high or wide is left out.
+   kernel 0: a global one. */
 ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel,
                                    int stride, int pad)
 {
     interp_pool2d_desc d;
+    const interp_shape *s = x ? itp_tensor_shape(net, x) : NULL;
+    if (s && kernel && (s->dim[2] < 2 || s->dim[3] < 2)) return x;
     memset(&d, 0, sizeof d);
     d.kind = kind;
     d.kernel[0] = kernel;
@@ -13300,9 +13738,15 @@ ITP_FN interp_tensor itp_arch_linear(interp_net *net, interp_tensor x, int n_cla
     return itp_last_dense(net, interp_flatten(net, x), n_classes);
 }
 
+ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes)
+{
+    x = interp_relu(net, interp_dense(net, interp_flatten(net, x), 64, NULL));
+    return itp_last_dense(net, x, n_classes);
+}
+
 /* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes,
-                                  const char *widths)
+ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
+                                     const char *widths)
 {
     enum { most = 32 };
     int width[most], n = 0;
@@ -13513,6 +13957,7 @@ typedef struct itp_arch {
 ITP_FN const itp_arch *itp_arch_find(const char *name)
 {
     static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
+                                    {"mlp", itp_arch_mlp, false},
                                     {"cnn", itp_arch_cnn, true},
                                     {"lenet", itp_arch_lenet, true},
                                     {"allcnn", itp_arch_allcnn, true},
@@ -13535,11 +13980,13 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     if (!mlp && !row)
         return itp_fail(
             ctx, INTERP_BAD_ARGUMENT,
-            "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
+            "architecture \"%.60s\" is not known: linear, mlp, mlp:WIDTH-...-WIDTH, cnn, lenet, "
             "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
             arch);
     if (n_classes < 1)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a network for %d classes", n_classes);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "%s: a network for %d classes: the data has no labels, or say how many",
+                        arch, n_classes);
     if (row && row->image && sample->rank != 3) {
         char text[96];
         return itp_fail(ctx, INTERP_BAD_SHAPE,
@@ -13549,15 +13996,13 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     interp_net *net = interp_net_new(ctx, arch);
     if (!net) return INTERP_NO_MEMORY;
     interp_tensor x = interp_input(net, NULL, sample);
-    x = mlp ? itp_arch_mlp(net, x, n_classes, arch + 4) : row->build(net, x, n_classes);
+    x = mlp ? itp_arch_widths(net, x, n_classes, arch + 4) : row->build(net, x, n_classes);
     interp_output(net, x, "logits");
     const interp_status status = interp_net_build(net, seed);
     if (status) interp_net_free(net);
     else *out = net;
     return status;
 }
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 /* >>net/loss.c                                                                                */
 /* ---- net/loss.c: losses and their gradients ------------------------------------------------------ */
 #if !defined(INTERP_NO_TRAIN)
@@ -13623,8 +14068,6 @@ INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const floa
     return total / n;
 }
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 /* >>net/metrics.c                                                                             */
 /* ---- net/metrics.c: confusion matrix and what follows from it ------------------------------------ */
 
@@ -13724,11 +14167,23 @@ ITP_FN void itp_csv_class(itp_buf *b, char *const *names, size_t i)
     itp_buf_byte(b, '"');
 }
 
+/* The end of a row. */
+ITP_FN void itp_csv_figures(itp_buf *b, int64_t support, const double figures[3])
+{
+    itp_buf_printf(b, ",%lld", (long long)support);
+    for (int i = 0; i < 3; i++) {
+        itp_buf_byte(b, ',');
+        itp_buf_float(b, figures[i]);
+    }
+    itp_buf_byte(b, '\n');
+}
+
 INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char *path,
                                                     const interp_confusion *c,
                                                     char *const *class_names)
 {
     const size_t k = (size_t)c->n_classes;
+    int64_t all = 0;
     itp_buf b = itp_buf_new(ctx);
     itp_buf_str(&b, "truth");
     for (size_t j = 0; j < k; j++) {
@@ -13739,19 +14194,18 @@ INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char 
     for (size_t i = 0; i < k; i++) {
         itp_csv_class(&b, class_names, i);
         for (size_t j = 0; j < k; j++) itp_buf_printf(&b, ",%lld", (long long)c->counts[i * k + j]);
-        itp_buf_printf(&b, ",%lld,", (long long)c->support[i]);
-        itp_buf_float(&b, c->precision[i]);
-        itp_buf_str(&b, ",");
-        itp_buf_float(&b, c->recall[i]);
-        itp_buf_str(&b, ",");
-        itp_buf_float(&b, c->f1[i]);
-        itp_buf_str(&b, "\n");
+        const double figures[3] = {c->precision[i], c->recall[i], c->f1[i]};
+        all += c->support[i];
+        itp_csv_figures(&b, c->support[i], figures);
+    }
+    for (int row = 0; row < 2; row++) {
+        itp_buf_str(&b, row ? "weighted" : "macro");
+        for (size_t j = 0; j < k; j++) itp_buf_byte(&b, ',');
+        itp_csv_figures(&b, all, row ? c->weighted : c->macro);
     }
     return itp_buf_write(&b, path);
 }
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #ifndef INTERP_NO_TRAIN
 /* >>net/train.c                                                                               */
 /* ---- net/train.c: optimisers, schedules, the training loop ---------------------------------------- */
@@ -13921,13 +14375,15 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
     fit.n = n, fit.most = d->batch, fit.divides = true;
     fit.floats = (size_t)t->outputs, fit.reserve = reserve;
     t->micro = itp_fit_most(ctx, t->net, &fit);
-    if (!t->micro) return ctx->status;
-    if (t->micro < d->batch && itp_has_batch_norm(t->net))
+    if (t->micro < d->batch && itp_has_batch_norm(t->net)) {
+        size_t bytes = 0;
+        ITP_TRY(itp_fit_bytes(ctx, t->net, &fit, d->batch, &bytes));
         return itp_fail(ctx, INTERP_NO_MEMORY,
-                        "train: a batch of %d does not fit the memory of %zu bytes, and batch "
-                        "normalisation forbids cutting it: use batches of %d or a higher limit",
-                        d->batch, ctx->memory.limit ? ctx->memory.limit : ctx->desc.buffer_bytes,
-                        t->micro);
+                        "train: a batch of %d needs %zu bytes, but only %zu are left, and batch "
+                        "normalisation forbids cutting it: batches of up to %d fit",
+                        d->batch, bytes, itp_memory_left(ctx), t->micro);
+    }
+    if (!t->micro) return ctx->status;
     ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
     if (interp_workspace_target_size(t->work[0]) != (size_t)t->outputs)
         return itp_fail(ctx, INTERP_BAD_SHAPE,
@@ -13999,7 +14455,7 @@ ITP_FN double itp_schedule(const interp_train_desc *d, int64_t step, int64_t tot
 ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scale)
 {
     const interp_train_desc *d = &t->desc;
-    const itp_kernels *k = t->ctx->k;
+    const itp_grad_kernels *k = itp_grads(t->ctx->k);
     const double count = (double)(t->step + 1);
     const float *grad = t->work[0]->param_grad;
     for (int i = 0; i < t->net->n_params; i++) {
@@ -14195,6 +14651,7 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
     interp_status status = itp_evaluate_open(net, data->n, loss, 0, work);
+    if (!status) status = itp_progress(net->ctx, "evaluate", 0, data->n, (double)NAN);
     if (!status) status = itp_evaluate_with(net, data, loss, work, out);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -14214,6 +14671,7 @@ typedef struct itp_training {
     int32_t *y;
     float *best;                /* parameters and running statistics of the best epoch */
     itp_checkpoint *checkpoint; /* NULL: none */
+    int64_t data_hash;          /* with a checkpoint */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
     double best_loss;
@@ -14300,7 +14758,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
 #if !defined(INTERP_NO_STDIO)
 /* ---- checkpoints: everything a training is made of, as named arrays */
 
-enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 6, ITP_EPOCH_FIGURES = 7 };
+enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 8, ITP_EPOCH_FIGURES = 7 };
 
 struct itp_checkpoint {
     char names[ITP_CHECKPOINT_MOST][12];
@@ -14311,6 +14769,21 @@ struct itp_checkpoint {
     float *state;
     double *history;
 };
+
+/* A number that other samples or labels are all but sure to change: FNV-1a over 32-bit words. */
+ITP_FN uint64_t itp_data_hash(const interp_dataset *d)
+{
+    const size_t n = (size_t)d->n * interp_shape_size(&d->shape);
+    uint64_t h = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++) {
+        const float x = d->x[i];
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        h = (h ^ bits) * 0x100000001B3u;
+    }
+    for (int i = 0; i < d->n; i++) h = (h ^ (uint32_t)d->y[i]) * 0x100000001B3u;
+    return h ^ h >> 32;
+}
 
 ITP_FN void itp_checkpoint_add(itp_checkpoint *c, const char *name, void *data, interp_dtype dtype,
                                size_t n)
@@ -14351,14 +14824,24 @@ ITP_FN void itp_epoch_figures(interp_epoch *e, double *f, bool read)
     }
 }
 
+/* What a training cannot be taken up without: parameters, optimizer, samples, seed, data. */
+ITP_FN void itp_checkpoint_identity(const itp_training *r, int64_t out[5])
+{
+    out[0] = (int64_t)r->t->net->n_flat;
+    out[1] = (int64_t)r->t->desc.optimizer;
+    out[2] = r->data->n;
+    out[3] = (int64_t)r->t->desc.seed;
+    out[4] = r->data_hash;
+}
+
 ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
 {
     const interp_train_desc *d = &r->t->desc;
     itp_net_state(r->t->net, c->state, false);
-    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,          r->best_epoch,
-                                                   r->t->step,        (int64_t)r->t->net->n_flat,
-                                                   (int)d->optimizer, (int64_t)r->data->n};
-    memcpy(c->counts, counts, sizeof counts);
+    c->counts[0] = r->epoch;
+    c->counts[1] = r->best_epoch;
+    c->counts[2] = r->t->step;
+    itp_checkpoint_identity(r, c->counts + 3);
     c->best_loss = r->best_loss;
     itp_checkpoint_list(r, c, r->epoch);
     interp_named_arrays all;
@@ -14366,6 +14849,27 @@ ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
     all.items = c->items;
     all.n = c->n;
     return interp_safetensors_write(r->t->ctx, d->checkpoint, &all);
+}
+
+/* Whether the counts of a file are of this training. */
+ITP_FN interp_status itp_checkpoint_check(const itp_training *r, const int64_t *counts)
+{
+    static const char *const what[5] = {"another network", "another optimizer",
+                                        "another number of samples", "another seed", "other data"};
+    const interp_train_desc *d = &r->t->desc;
+    const char *other = NULL;
+    int64_t own[5];
+    itp_checkpoint_identity(r, own);
+    for (int i = 4; i >= 0; i--)
+        if (counts[3 + i] != own[i]) other = what[i];
+    if (!other &&
+        (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
+         counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch)))
+        other = "fewer epochs or another batch size";
+    if (!other) return INTERP_OK;
+    return itp_fail(r->t->ctx, INTERP_FORMAT,
+                    "%s: it is of a training with %s: delete the file to start over", d->checkpoint,
+                    other);
 }
 
 /* Takes a training up where the file left it. Nothing is changed unless all of it fits. */
@@ -14399,18 +14903,12 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
                              d->checkpoint, c->items[i].name);
                 break;
             }
-            if (!pass && i == 0) memcpy(counts, got->data, sizeof counts);
+            if (!pass && i == 0) {
+                memcpy(counts, got->data, sizeof counts);
+                status = itp_checkpoint_check(r, counts);
+            }
             if (pass) memcpy(want->data, got->data, n * interp_dtype_size(got->dtype));
         }
-        if (!status && !pass &&
-            (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
-             counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch) ||
-             counts[3] != (int64_t)r->t->net->n_flat || counts[4] != (int)d->optimizer ||
-             counts[5] != r->data->n))
-            status = itp_fail(ctx, INTERP_FORMAT,
-                              "%s: it is of another training (%lld epochs done, %lld parameters): "
-                              "delete the file to start over",
-                              d->checkpoint, (long long)counts[0], (long long)counts[3]);
     }
     interp_named_arrays_free(ctx, &all);
     if (status) return status;
@@ -14510,9 +15008,14 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
 ITP_FN interp_status itp_train_run(itp_training *r)
 {
     const interp_train_desc *d = &r->t->desc;
+    /* all memory is taken and nothing changed: a hook that only asks whether it fits cancels here */
+    ITP_TRY(itp_progress(r->t->ctx, "train", 0, (double)r->t->total_steps, (double)NAN));
 #if !defined(INTERP_NO_STDIO)
     itp_checkpoint *c = r->checkpoint;
-    if (c) ITP_TRY(itp_checkpoint_read(r, c));
+    if (c) {
+        r->data_hash = (int64_t)itp_data_hash(r->data);
+        ITP_TRY(itp_checkpoint_read(r, c));
+    }
 #endif
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
@@ -14561,8 +15064,6 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     return status;
 }
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #ifndef INTERP_NO_ONNX
 /* >>onnx/protobuf.c                                                                           */
 /* ---- onnx/protobuf.c: the wire format, and ONNX's messages as far as we read them ------------ */
@@ -17263,7 +17764,50 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
     return itp_onnx_read(ctx, NULL, bytes, n, net);
 }
 
+INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
+                                               const char *key, char **text)
+{
+    itp_slice all, found = {NULL, 0};
+    all.at = (const char *)bytes;
+    all.n = n;
+    itp_pb p = itp_pb_of(all);
+    itp_pb_field f, part;
+    while (itp_pb_next(&p, &f)) { /* ModelProto: metadata_props=14 {key=1, value=2} */
+        itp_slice name = {NULL, 0}, value = {NULL, 0};
+        if (f.number != 14) continue;
+        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
+        itp_pb entry = itp_pb_of(f.bytes);
+        while (itp_pb_next(&entry, &part)) {
+            if (part.number != 1 && part.number != 2) continue;
+            if (!itp_pb_wire(&entry, &part, ITP_BYTES)) break;
+            *(part.number == 1 ? &name : &value) = part.bytes;
+        }
+        p.bad = p.bad || entry.bad;
+        if (!entry.bad && itp_slice_is(name, key)) found = value.at ? value : itp_slice_of("");
+    }
+    if (p.bad) return itp_fail(ctx, INTERP_FORMAT, "ONNX: the model is damaged at its notes");
+    char *copy = found.at ? (char *)interp_alloc(ctx, found.n + 1) : NULL;
+    if (found.at && !copy) return INTERP_NO_MEMORY;
+    if (copy) {
+        memcpy(copy, found.at, found.n);
+        copy[found.n] = 0;
+    }
+    *text = copy;
+    return INTERP_OK;
+}
+
 #if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
+                                               char **text)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    const interp_status status = interp_onnx_note_find(ctx, bytes, n, key, text);
+    interp_free(ctx, bytes);
+    return status;
+}
 
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net)
 {
@@ -17765,6 +18309,32 @@ INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **byt
     return INTERP_OK;
 }
 
+/* ModelProto: metadata_props=14, StringStringEntryProto {key=1, value=2}. Fields may stand in any
+   order, so that a note goes behind everything else. */
+INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
+                                              const char *key, const char *text)
+{
+    if (!itp_is_utf8(key, strlen(key)) || !itp_is_utf8(text, strlen(text)))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "note \"%.60s\": it is not UTF-8, as ONNX wants it", key);
+    itp_buf out = itp_buf_new(ctx), entry = itp_buf_new(ctx);
+    (void)itp_buf_reserve(&out, itp_add_size(*n, strlen(key) + strlen(text) + 32));
+    itp_buf_add(&out, *bytes, *n);
+    itp_pb_put_text(&entry, 1, key);
+    itp_pb_put_text(&entry, 2, text);
+    const interp_status status = entry.status;
+    itp_pb_put_message(&out, 14, &entry);
+    itp_buf_free(&entry);
+    if (status || out.status) {
+        itp_buf_free(&out);
+        return INTERP_NO_MEMORY;
+    }
+    interp_free(ctx, *bytes);
+    *bytes = out.data;
+    *n = out.n;
+    return INTERP_OK;
+}
+
 #if !defined(INTERP_NO_STDIO)
 
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)
@@ -17862,8 +18432,6 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
 
 #endif
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #ifndef INTERP_NO_ATTR
 /* >>attr/attribute.c                                                                          */
 /* ---- attr/attribute.c: gradient methods, streamed ------------------------------------------------- */
@@ -17884,27 +18452,75 @@ INTERP_API interp_method interp_method_from_name(const char *name)
 
 /* ---- integration rules */
 
-/* Roots of the Legendre polynomial by Newton's method from Tricomi's estimate. */
-ITP_FN void itp_gauss_legendre(int n, double *at, double *weight)
+/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
+   that nothing is lost where cos t is almost 1. */
+ITP_FN double itp_legendre(int n, double t, double *slope)
 {
-    for (int i = 0; i < (n + 1) / 2; i++) {
-        double x = cos(3.14159265358979323846 * (i + 0.75) / (n + 0.5)), slope = 1;
-        for (int round = 0; round < 100; round++) {
-            double p = 1, before = 0; /* P_k and P_{k-1} at x */
-            for (int k = 1; k <= n; k++) {
-                const double next = ((2 * k - 1) * x * p - (k - 1) * before) / k;
-                before = p;
-                p = next;
-            }
-            slope = n * (x * p - before) / (x * x - 1);
-            const double step = p / slope;
-            x -= step;
-            if (fabs(step) < 1e-15) break;
-        }
-        const double w = 1 / ((1 - x * x) * slope * slope);
-        at[i] = 0.5 * (1 - x), at[n - 1 - i] = 0.5 * (1 + x);
-        weight[i] = weight[n - 1 - i] = w;
+    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
+    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
+    for (int k = 0; k < n; k++) {
+        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
+        p += step;
     }
+    *slope = n * (step - u * p) / sin(t);
+    return p;
+}
+
+/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
+ITP_FN double itp_legendre_factor(int n)
+{
+    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
+    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
+                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
+    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
+    return 2 * shrink / sqrt(3.14159265358979323846 * b);
+}
+
+/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
+   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
+ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
+{
+    const double s = sin(t), cot = cos(t) / s;
+    double h = factor / sqrt(2 * s), p = 0, d = 0;
+    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
+        const double order = m + 0.5;
+        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
+        const double c = h * cos(phase);
+        p += c;
+        d -= (n + order) * h * sin(phase) + order * cot * c;
+        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
+    }
+    *slope = d;
+    return p;
+}
+
+enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
+
+/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
+   of operations each, but for those at the ends. */
+ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
+{
+    const int half = (n + 1) / 2;
+    const double factor = itp_legendre_factor(n), m = n;
+    for (int i = 0; i < half; i++) {
+        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
+        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
+        bool near = false; /* once a step was small, the next one ends below rounding */
+        for (int round = 0; round < 20; round++) {
+            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
+                                                   : itp_legendre_far(n, factor, t, &slope);
+            const double step = p / slope;
+            t -= step;
+            if (near) break;
+            near = m * fabs(step) < 1e-6;
+        }
+        const double low = sin(0.5 * t), high = cos(0.5 * t);
+        at[i] = low * low, at[n - 1 - i] = high * high;
+        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
+        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
+            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
+    }
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
@@ -17913,10 +18529,7 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
                         n);
-    if (rule == INTERP_GAUSS_LEGENDRE) {
-        itp_gauss_legendre(n, at, weight);
-        return INTERP_OK;
-    }
+    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
     for (int i = 0; i < n; i++) {
         weight[i] = 1.0 / n;
         switch (rule) {
@@ -18154,17 +18767,27 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
     return INTERP_OK;
 }
 
-/* The workspace the passes run in, the batch as large as wanted and as memory allows. */
-ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w)
+/* The workspace the passes run in, the batch as large as wanted and as memory allows. bytes: all that
+   the run takes, rounding included. */
+ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w, size_t *bytes)
 {
-    memset(w, 0, sizeof *w);
-    w->input_grads = true;
     const int64_t all = (int64_t)a->n * a->points;
     const int want = a->d.batch ? a->d.batch : 32;
-    a->batch = interp_workspace_fit(a->ctx, a->net, w, all < want ? (int)all : want);
+    itp_arena fixed = {NULL, 0};
+    itp_fit fit;
+    memset(w, 0, sizeof *w);
+    w->input_grads = true;
+    a->batch = 0;
+    itp_attr_layout(&fixed, a); /* what there must be whatever the batch */
+    memset(&fit, 0, sizeof fit);
+    fit.work = *w;
+    fit.most = all < want ? (int)all : want;
+    fit.floats = a->size + (size_t)a->outputs;
+    fit.reserve = itp_add_size(fixed.used, 2 * ITP_CACHE_LINE); /* two arrays of them, rounded up */
+    a->batch = itp_fit_most(a->ctx, a->net, &fit);
     if (!a->batch) return a->ctx->status;
     w->batch = a->batch;
-    return INTERP_OK;
+    return itp_fit_bytes(a->ctx, a->net, &fit, a->batch, bytes);
 }
 
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
@@ -18191,6 +18814,8 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
 ITP_FN interp_status itp_attr_run(itp_attr *a)
 {
     ITP_TRY(itp_attr_targets(a));
+    ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), 0, (double)a->n * (a->points + 2),
+                         (double)NAN));
     if (a->d.method == INTERP_INTEGRATED_GRADIENTS)
         ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
     ITP_TRY(itp_attr_outputs(a, 0));
@@ -18217,14 +18842,8 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
 {
     itp_attr a;
     interp_workspace_desc w;
-    itp_arena count = {NULL, 0};
-    size_t work;
     ITP_TRY(itp_attr_defaults(&a, net, n, desc));
-    ITP_TRY(itp_attr_batch(&a, &w));
-    ITP_TRY(interp_workspace_bytes(net->ctx, net, &w, &work));
-    itp_attr_layout(&count, &a);
-    *bytes = itp_add_size(work, itp_alloc_cost(count.used));
-    return INTERP_OK;
+    return itp_attr_batch(&a, &w, bytes);
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
@@ -18234,6 +18853,7 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
     itp_attr a;
     interp_workspace_desc w;
     itp_arena arena = {NULL, 0};
+    size_t bytes;
     ITP_TRY(itp_attr_defaults(&a, net, n, desc));
     a.x = x;
     const size_t size = (size_t)n * a.size;
@@ -18241,21 +18861,14 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
         (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "attribution: the input or the baseline holds NaN or infinite numbers");
-    a.batch = 1;
-    itp_attr_layout(&arena, &a); /* what there must be whatever the batch */
-    const size_t limit = a.ctx->memory.limit, fixed = itp_alloc_cost(arena.used);
-    if (limit && fixed < limit) a.ctx->memory.limit = limit - fixed;
-    interp_status status = itp_attr_batch(&a, &w);
-    a.ctx->memory.limit = limit;
-    ITP_TRY(status);
-    arena.used = 0;
+    ITP_TRY(itp_attr_batch(&a, &w, &bytes));
     itp_attr_layout(&arena, &a);
     char *block = (char *)interp_alloc(a.ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, &a);
     memset(a.report, 0, (size_t)n * sizeof *a.report);
-    status = interp_workspace_new(a.ctx, net, &w, &a.w);
+    interp_status status = interp_workspace_new(a.ctx, net, &w, &a.w);
     if (!status) status = itp_attr_run(&a);
     if (!status) {
         memcpy(out, a.result, size * sizeof *out);
@@ -18354,6 +18967,8 @@ typedef struct itp_canonical {
     float *x, *shown;             /* [batch, size]: the inputs, and as shifted for this step */
     float *grad, *first, *second; /* [batch, size] */
     float *seed;                  /* [batch, classes] */
+    float *centre, *pull;         /* [size]: where l2 pulls to, and how strongly */
+    float *tame;                  /* [batch]: how much smoothness and plausibility count */
     int32_t *labels;              /* [batch] */
 } itp_canonical;
 
@@ -18363,6 +18978,9 @@ ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
     float **const arrays[] = {&c->x, &c->shown, &c->grad, &c->first, &c->second};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = itp_arena_floats(m, n);
     c->seed = itp_arena_floats(m, (size_t)c->batch * (size_t)c->classes);
+    c->tame = itp_arena_floats(m, (size_t)c->batch);
+    c->centre = itp_arena_floats(m, c->size);
+    c->pull = itp_arena_floats(m, c->size);
     c->labels = (int32_t *)itp_arena_alloc(m, (size_t)c->batch * sizeof(int32_t));
 }
 
@@ -18390,17 +19008,17 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
 {
     if (c->shape.rank != 3 || c->d.tv <= 0) return;
     const int h = c->shape.dim[1], w = c->shape.dim[2];
-    const size_t planes = (size_t)c->batch * (size_t)c->shape.dim[0], area = (size_t)h * (size_t)w;
+    const size_t channels = (size_t)c->shape.dim[0], area = (size_t)h * (size_t)w;
     const double range = (double)c->d.high - (double)c->d.low;
     const float scale = (float)(2 * (double)c->d.tv / (range * range));
-    for (size_t p = 0; p < planes; p++)
+    for (size_t p = 0; p < (size_t)c->batch * channels; p++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
                 const size_t at = p * area + (size_t)y * (size_t)w + (size_t)x;
                 const size_t next[2] = {at + 1, at + (size_t)w};
                 for (int k = 0; k < 2; k++) {
                     if (k ? y + 1 == h : x + 1 == w) continue;
-                    const float d = scale * (c->x[at] - c->x[next[k]]);
+                    const float d = scale * c->tame[p / channels] * (c->x[at] - c->x[next[k]]);
                     c->grad[at] += d;
                     c->grad[next[k]] -= d;
                 }
@@ -18408,16 +19026,42 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
 }
 
 /* Gradient of minus the margin z_k - log sum exp(the others), which unlike the log-probability does
-   not fade once the class has won. */
+   not fade once the class has won. What keeps the image plausible fades instead while the margin is
+   below about 6, a probability of 0.998. */
 ITP_FN void itp_canonical_seed(const itp_canonical *c, const float *logits)
 {
     for (int i = 0; i < c->batch; i++) {
         const float *z = logits + (size_t)i * (size_t)c->classes;
         float *g = c->seed + (size_t)i * (size_t)c->classes;
         const int k = c->labels[i];
-        for (int j = 0; j < c->classes; j++) g[j] = j == k ? -FLT_MAX : z[j];
-        if (c->classes > 1) c->ctx->k->softmax((size_t)c->classes, g, g);
+        double most = -HUGE_VAL, sum = 0;
+        for (int j = 0; j < c->classes; j++)
+            if (j != k) most = fmax(most, (double)z[j]);
+        for (int j = 0; j < c->classes; j++)
+            if (j != k) sum += exp((double)z[j] - most);
+        for (int j = 0; j < c->classes; j++) g[j] = (float)(exp((double)z[j] - most) / sum);
         g[k] = -1;
+        const double margin = (double)z[k] - most - log(sum);
+        c->tame[i] = c->classes > 1 ? (float)(1 / (1 + exp(2 * (6 - margin)))) : 1;
+    }
+}
+
+/* Mean and one over the variance of each number in the data; a number that hardly varies counts as if
+   it did by a tenth of the range. */
+ITP_FN void itp_canonical_prior(const itp_canonical *c)
+{
+    const interp_dataset *like = c->d.like;
+    const double least = 0.1 * ((double)c->d.high - (double)c->d.low);
+    for (size_t i = 0; i < c->size; i++) {
+        double mean = 0, square = 0;
+        for (int r = 0; like && r < like->n; r++) mean += (double)like->x[(size_t)r * c->size + i];
+        if (like) mean /= like->n;
+        for (int r = 0; like && r < like->n; r++) {
+            const double d = (double)like->x[(size_t)r * c->size + i] - mean;
+            square += d * d;
+        }
+        c->centre[i] = like ? (float)mean : c->d.low;
+        c->pull[i] = like ? (float)(1 / fmax(square / like->n, least * least)) : 1;
     }
 }
 
@@ -18452,8 +19096,10 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     u.beta1 = 0.9f, u.beta2 = 0.999f, u.epsilon = 1e-8f, u.grad_scale = 1;
     u.correction1 = (float)(1 - pow((double)u.beta1, step + 1));
     u.correction2 = (float)(1 - pow((double)u.beta2, step + 1));
-    for (size_t i = 0; i < n && c->d.l2 > 0; i++) c->grad[i] += 2 * c->d.l2 * (c->x[i] - c->d.low);
-    c->ctx->k->adam(n, c->x, c->grad, c->first, c->second, &u);
+    for (size_t i = 0; i < n && c->d.l2 > 0; i++)
+        c->grad[i] += 2 * c->d.l2 * c->tame[i / c->size] * c->pull[i % c->size] *
+                      (c->x[i] - c->centre[i % c->size]);
+    itp_grads(c->ctx->k)->adam(n, c->x, c->grad, c->first, c->second, &u);
     c->ctx->k->unary(ITP_CLIP, n, c->x, c->x, c->d.low, c->d.high);
     return INTERP_OK;
 }
@@ -18487,6 +19133,19 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     return INTERP_OK;
 }
 
+/* How many classes at once; `fixed`: bytes there must be besides. */
+ITP_FN interp_status itp_canonical_batch(itp_canonical *c, interp_workspace_desc *w, size_t fixed)
+{
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work = *w;
+    fit.most = itp_min(c->classes, 32);
+    fit.floats = itp_add_size(itp_mul_size(5, c->size), (size_t)c->classes + 2);
+    fit.reserve = itp_add_size(fixed, 8 * ITP_CACHE_LINE); /* so many arrays, rounded up */
+    c->batch = w->batch = itp_fit_most(c->ctx, c->net, &fit);
+    return c->batch ? INTERP_OK : c->ctx->status;
+}
+
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability)
 {
@@ -18500,7 +19159,7 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     if (!c.d.steps) c.d.steps = 256;
     if (c.d.lr == 0) c.d.lr = 0.05f * (c.d.high - c.d.low);
     if (c.d.tv == 0) c.d.tv = 0.3f;
-    if (c.d.l2 == 0) c.d.l2 = 0.01f;
+    if (c.d.l2 == 0) c.d.l2 = c.d.like ? 0.1f : 0.01f;
     if (c.d.jitter == 0) c.d.jitter = 1;
     if (net->n_inputs != 1 || c.d.steps < 1 || !(c.d.high > c.d.low) || !(c.d.lr > 0))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
@@ -18514,23 +19173,27 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     c.classes = (int)interp_shape_size(&k);
     c.shape = interp_net_input_shape(net, 0);
     c.size = interp_shape_size(&c.shape);
-    c.batch = interp_workspace_fit(ctx, net, &w, itp_min(c.classes, 32));
-    if (!c.batch) return ctx->status;
-    w.batch = c.batch;
-    /* results apart, so that an error leaves the caller's arrays as they were */
+    if (c.d.like && (c.d.like->n < 1 || interp_shape_size(&c.d.like->shape) != c.size))
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "canonical: the data to look like has %d samples of %zu numbers, but the "
+                        "network takes %zu",
+                        c.d.like->n, interp_shape_size(&c.d.like->shape), c.size);
+    /* results apart, so that an error leaves the caller's arrays as they were; measured without a
+       batch, then with one, then laid out */
     const size_t size = (size_t)c.classes * c.size;
-    itp_arena arena = {NULL, 0};
     float *images = NULL, *reached = NULL;
     char *block = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        arena.used = 0;
+    for (int pass = 0; pass < 3; pass++) {
+        itp_arena arena = {block, 0};
         itp_canonical_layout(&arena, &c);
         images = itp_arena_floats(&arena, size);
         reached = itp_arena_floats(&arena, (size_t)c.classes);
-        if (!pass && !(block = (char *)interp_alloc(ctx, arena.used))) return INTERP_NO_MEMORY;
-        arena.base = block;
+        if (pass == 0) ITP_TRY(itp_canonical_batch(&c, &w, arena.used));
+        if (pass == 1 && !(block = (char *)interp_alloc(ctx, arena.used))) return INTERP_NO_MEMORY;
     }
     interp_status status = interp_workspace_new(ctx, net, &w, &c.w);
+    if (!status) status = itp_progress(ctx, "canonical inputs", 0, c.d.steps, (double)NAN);
+    if (!status) itp_canonical_prior(&c);
     for (int first = 0; first < c.classes && !status; first += c.batch)
         status = itp_canonical_run(&c, first, images, reached);
     if (!status) {
@@ -18543,8 +19206,6 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
 }
 #endif
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #ifndef INTERP_NO_VIEW
 /* >>view/colour.c                                                                             */
 /* ---- view/colour.c: colour maps -------------------------------------------------------------- */

@@ -176,6 +176,7 @@ static interp_status job_start(job *j)
     const size_t outputs = (size_t)j->batch * (size_t)j->classes;
     memset(&desc, 0, sizeof desc);
     desc.batch = j->batch, desc.input_grads = j->task == SALIENCY;
+    desc.constant_weights = true;
     j->seed = (float *)bench_need(j->ctx, interp_alloc(j->ctx, outputs * sizeof *j->seed));
     memset(j->seed, 0, outputs * sizeof *j->seed);
     for (int i = 0; i < j->batch; i++) j->seed[i * j->classes + TARGET_CLASS] = 1;

@@ -63,6 +63,7 @@ typedef struct conv_interp {
     itp_conv c;
     itp_scratch scratch;
     float *shared, *out;
+    float *packed; /* weights as the kernels read them, laid out beforehand as the rivals' are */
 } conv_interp;
 
 /* Every call to the library's convolutions is here: out NULL asks for the scratch memory. */
@@ -73,8 +74,9 @@ static itp_conv_need conv_call_interp(const conv_interp *s, float *out)
     const itp_conv_need none = {0, 0};
     if (!out)
         return itp_conv_scratch(ctx, &s->c, s->way == FORWARD, s->way == DATA, s->way == WEIGHTS);
-    if (s->way == FORWARD) itp_conv_forward(ctx, &s->c, x, w, NULL, out, s->scratch, s->shared);
-    if (s->way == DATA) itp_conv_data(ctx, &s->c, dy, w, 0, out, s->scratch, s->shared);
+    if (s->way == FORWARD)
+        itp_conv_forward(ctx, &s->c, x, w, s->packed, NULL, out, s->scratch, s->shared);
+    if (s->way == DATA) itp_conv_data(ctx, &s->c, dy, w, s->packed, 0, out, s->scratch, s->shared);
     if (s->way == WEIGHTS) itp_conv_weights(ctx, &s->c, x, dy, 0, out, s->scratch, s->shared);
     return none;
 }
@@ -97,6 +99,7 @@ static void conv_release_interp(void *state)
     interp_ctx *ctx = s->d->ctx;
     interp_free(ctx, s->scratch.base);
     interp_free(ctx, s->shared);
+    interp_free(ctx, s->packed);
     interp_free(ctx, s->out);
     interp_free(ctx, s);
 }
@@ -119,6 +122,11 @@ static side conv_side_interp(const conv_data *d, direction way, bool winograd)
         (float *)bench_need(ctx, interp_alloc(ctx, need.slot * slots * sizeof(float)));
     s->shared = (float *)bench_need(ctx, interp_alloc(ctx, need.shared * sizeof(float)));
     s->out = (float *)bench_need(ctx, interp_alloc(ctx, conv_result_count(d, way) * sizeof(float)));
+    if (way != WEIGHTS) {
+        const size_t packed = itp_conv_packed_floats(ctx, &s->c, way == DATA);
+        s->packed = (float *)bench_need(ctx, interp_alloc(ctx, (packed + 1) * sizeof(float)));
+        itp_conv_pack(ctx, &s->c, d->w, way == DATA, s->packed);
+    }
     const side out = {"interp.h", conv_run_interp, conv_result_interp, conv_release_interp, s};
     return out;
 }

@@ -46,77 +46,53 @@ extern "C" {
 #include "math/gemm.c"
 #include "math/conv.c"
 #include "math/linalg.c"
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 #include "data/array.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #include "data/npy.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #include "data/zip.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #include "data/csv.c"
 #include "data/safetensors.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #include "data/images.c"
 #include "data/dataset.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #include "data/open.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #include "net/graph.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #include "net/op_shape.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
+#undef ITP_HEAT
+#define ITP_HEAT
 #include "net/op_elementwise.c"
 #include "net/op_linear.c"
 #include "net/op_norm.c"
 #include "net/op_pool.c"
 #include "net/op_move.c"
 #include "net/op_table.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 #include "net/plan.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
+#undef ITP_HEAT
+#define ITP_HEAT
 #include "net/run.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
+#undef ITP_HEAT
+#define ITP_HEAT ITP_COLD
 #include "net/layers.c"
 #include "net/arch.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #include "net/loss.c"
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #include "net/metrics.c"
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #ifndef INTERP_NO_TRAIN
 #include "net/train.c"
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #ifndef INTERP_NO_ONNX
 #include "onnx/protobuf.c"
 #include "onnx/map.c"
 #include "onnx/read.c"
 #include "onnx/write.c"
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_HOT
 #ifndef INTERP_NO_ATTR
 #include "attr/attribute.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"
 #endif
 #endif
-#undef ITP_FN
-#define ITP_FN ITP_COLD
 #ifndef INTERP_NO_VIEW
 #include "view/colour.c"
 #include "view/font.c"

@@ -73,6 +73,51 @@ TEST(quadrature_integrates_polynomials)
           INTERP_BAD_ARGUMENT);
 }
 
+/* Root i of the Legendre polynomial in [-1,1] and its weight, from the textbook recurrence. */
+static double plain_root(int n, int i, double *weight)
+{
+    double x = cos(3.14159265358979323846 * (i + 0.75) / (n + 0.5)), slope = 1;
+    for (int round = 0; round < 8; round++) {
+        double p = 1, before = 0;
+        for (int k = 1; k <= n; k++) {
+            const double next = ((2 * k - 1) * x * p - (k - 1) * before) / k;
+            before = p;
+            p = next;
+        }
+        slope = n * (x * p - before) / (x * x - 1);
+        x -= p / slope;
+    }
+    *weight = 2 / ((1 - x * x) * slope * slope);
+    return x;
+}
+
+/* Roots that take a fixed number of operations each; the recurrence itself loses digits at the ends,
+   where x is almost 1. */
+TEST(many_gauss_legendre_points_match_the_recurrence)
+{
+    static const int counts[] = {59, 60, 61, 62, 100, 101, 333, 1000, 2000};
+    static double at[20000], weight[20000];
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        const int n = counts[c];
+        CHECK_OK(ctx, interp_quadrature_rule(ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
+        for (int i = 0; i < n / 2; i += n < 333 ? 1 : 7) {
+            double w;
+            const double x = plain_root(n, i, &w);
+            CHECK_NEAR(at[i], 0.5 * (1 - x), 1e-15);
+            CHECK_NEAR(weight[i], 0.5 * w, 1e-10 * w);
+            CHECK_NEAR(weight[i], 0.5 * w, 1e-14);
+            CHECK(at[n - 1 - i] == 1 - at[i] || fabs(at[n - 1 - i] - (1 - at[i])) < 1e-15);
+        }
+    }
+    const double start = itp_seconds();
+    CHECK_OK(ctx, interp_quadrature_rule(ctx, INTERP_GAUSS_LEGENDRE, 20000, at, weight));
+    CHECK(itp_seconds() - start < 2); /* 0.01 s; by the recurrence alone 8 s */
+    double sum = 0, sine = 0;
+    for (int i = 0; i < 20000; i++) sum += weight[i], sine += weight[i] * cos(at[i]);
+    CHECK_NEAR(sum, 1, 1e-14);
+    CHECK_NEAR(sine, sin(1.0), 1e-14);
+}
+
 TEST(integrated_gradients_sum_to_the_output_difference)
 {
     enum { n = 3, size = 72 };
@@ -197,6 +242,37 @@ TEST(attribution_bytes_are_a_bound_independent_of_steps)
     interp_memory_set_limit(ctx, 0);
     CHECK(interp_memory_read(ctx).used == used);
     interp_net_free(net);
+}
+
+TEST(memory_limits_are_kept_or_refused_beforehand)
+{
+    enum { n = 40, size = 72 };
+    static float x[n * size], out[n * size], images[10 * size];
+    fill(x, n * size, 6);
+    for (int canonical = 0; canonical < 2; canonical++) {
+        int ran = 0, refused = 0;
+        for (size_t extra = 2000; extra < 400000; extra += 1000) {
+            interp_ctx *c = interp_open(NULL);
+            interp_net *net = small_net(c, false);
+            interp_attribute_desc d;
+            interp_canonical_desc e;
+            memset(&d, 0, sizeof d);
+            memset(&e, 0, sizeof e);
+            d.method = INTERP_INTEGRATED_GRADIENTS, d.n_steps = 2;
+            e.steps = 1;
+            const interp_memory before = interp_memory_read(c);
+            const size_t limit = before.used + extra;
+            interp_memory_set_limit(c, limit);
+            const interp_status status = canonical ? interp_canonical(net, &e, images, NULL)
+                                                   : interp_attribute(net, x, n, &d, out, NULL);
+            CHECK(status == INTERP_OK || status == INTERP_NO_MEMORY);
+            if (status) CHECK(ran == 0); /* more memory never does worse */
+            CHECK(interp_memory_read(c).peak <= itp_max_size(limit, before.peak));
+            *(status ? &refused : &ran) += 1;
+            interp_close(c);
+        }
+        CHECK(ran > 10 && refused > 1);
+    }
 }
 
 TEST(baselines_are_what_they_say)
@@ -356,6 +432,39 @@ TEST(canonical_inputs_reach_their_class)
     interp_net_free(net);
 }
 
+/* Numbers that hardly vary in the data stay what they are there, whatever the gradient says. */
+TEST(canonical_inputs_look_like_the_data)
+{
+    enum { n = 40, size = 36 };
+    static float x[n * size];
+    float plain[3 * size], like[3 * size], p[3];
+    const interp_shape s = {3, {1, 6, 6, 1, 1, 1, 1, 1}};
+    interp_dataset data;
+    interp_canonical_desc d;
+    interp_net *net = corner_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < n * size; i++) /* the frame is always 0.2 */
+        x[i] = i % size / 6 % 5 == 0 || i % 6 % 5 == 0 ? 0.2f
+                                                       : interp_random_uniform(2, 5, (uint64_t)i);
+    memset(&data, 0, sizeof data);
+    data.x = x, data.n = n, data.shape = s;
+    memset(&d, 0, sizeof d);
+    REQUIRE_OK(ctx, interp_canonical(net, &d, plain, p));
+    d.like = &data;
+    REQUIRE_OK(ctx, interp_canonical(net, &d, like, p));
+    double away[2] = {0, 0};
+    for (int i = 0; i < 3 * size; i++)
+        if (i % size / 6 % 5 == 0 || i % 6 % 5 == 0) {
+            away[0] += fabs((double)plain[i] - 0.2);
+            away[1] += fabs((double)like[i] - 0.2);
+        }
+    CHECK(away[1] < 0.5 * away[0]);
+    for (int k = 0; k < 3; k++) CHECK(p[k] > 0.99f);
+    data.shape.dim[1] = 5;
+    CHECK(interp_canonical(net, &d, like, p) == INTERP_BAD_SHAPE);
+    interp_net_free(net);
+}
+
 /* ---- stored references */
 
 static int cancel(const interp_progress *p, void *user)
@@ -380,6 +489,11 @@ TEST(attribution_can_be_cancelled)
     d.method = INTERP_INTEGRATED_GRADIENTS, d.n_steps = 500;
     fill(x, size, 9);
     CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_CANCELLED);
+    CHECK(interp_memory_read(c).used == used);
+    d.n_steps = 1000000; /* in the middle of the rule, which would take half a second */
+    calls = -40;
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_CANCELLED);
+    CHECK_STR(interp_error(c), "quadrature was cancelled");
     CHECK(interp_memory_read(c).used == used);
     interp_close(c);
 }
@@ -509,15 +623,18 @@ int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
     RUN(quadrature_integrates_polynomials);
+    RUN(many_gauss_legendre_points_match_the_recurrence);
     RUN(integrated_gradients_sum_to_the_output_difference);
     RUN(input_x_gradient_is_complete_on_a_linear_net);
     RUN(the_sum_of_outputs_is_the_sum_of_the_classes);
     RUN(results_do_not_depend_on_batch_or_threads);
     RUN(attribution_bytes_are_a_bound_independent_of_steps);
+    RUN(memory_limits_are_kept_or_refused_beforehand);
     RUN(baselines_are_what_they_say);
     RUN(wrong_calls_say_what_is_wrong);
     RUN(attribution_survives_every_failing_allocation);
     RUN(canonical_inputs_reach_their_class);
+    RUN(canonical_inputs_look_like_the_data);
     RUN(attribution_can_be_cancelled);
     RUN(gradient_methods_match_the_references);
     interp_close(ctx);

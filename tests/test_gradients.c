@@ -24,6 +24,7 @@ typedef interp_tensor (*build_fn)(interp_net *net, interp_tensor x, const int *v
 static double value(interp_workspace *w, const float *x, const float *seed, size_t n)
 {
     double sum = 0;
+    w->step = 0; /* the same dropout each time */
     interp_forward(w, &x);
     const float *y = interp_workspace_target(w);
     for (size_t i = 0; i < n; i++) sum += (double)seed[i] * (double)y[i];

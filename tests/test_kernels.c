@@ -127,8 +127,10 @@ TEST(elementwise_kernels_agree_with_the_scalar_body)
             CHECK(got[n + at] == 0);
             float g0[80], g1[80];
             for (int i = 0; i < 80; i++) g0[i] = g1[i] = x[i];
-            scalar->k->unary_grad((itp_unary)op, (size_t)n, x + at, want, dy, g0, a, b, n & 1);
-            ctx->k->unary_grad((itp_unary)op, (size_t)n, x + at, want, dy, g1, a, b, n & 1);
+            itp_grads(scalar->k)->unary_grad((itp_unary)op, (size_t)n, x + at, want, dy, g0, a, b,
+                                             n & 1);
+            itp_grads(ctx->k)->unary_grad((itp_unary)op, (size_t)n, x + at, want, dy, g1, a, b,
+                                          n & 1);
             for (int i = 0; i < 80; i++)
                 if (!isnan(g0[i])) CHECK_NEAR(g1[i], g0[i], 3e-6 * (1 + fabsf(g0[i])));
         }
@@ -290,12 +292,12 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float));
     float *bias = (float *)malloc((size_t)c->out_channels * sizeof(float));
     fill(bias, (size_t)c->out_channels, 10);
-    itp_conv_forward(ctx, c, x, w, bias, y, s, shared);
+    itp_conv_forward(ctx, c, x, w, NULL, bias, y, s, shared);
     for (size_t i = 0; i < ny; i++)
         o.y[i] += (double)bias[i / itp_conv_out(c) % (size_t)c->out_channels];
     free(bias);
     for (size_t i = 0; i < nx; i++) dx[i] = 1;
-    itp_conv_data(ctx, c, dy, w, 1, dx, s, shared);
+    itp_conv_data(ctx, c, dy, w, NULL, 1, dx, s, shared);
     itp_conv_weights(ctx, c, x, dy, 0, dw, s, shared);
     const double tol = 2e-6; /* per term of a sum of numbers below 1 */
     for (size_t i = 0; i < ny; i++)
@@ -342,7 +344,13 @@ TEST(convolutions_match_their_definition)
         {1, 12, 20, 1, 100, 101, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
         {1, 1, 2, 1, 2, 5000, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 5, 3, 1, 8, 96, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1},
-        {1, 2, 3, 1, 1, 2, 1, 1, 3, 4, 0, 0, 0, 0, 1, 1}, /* strides beyond the image */
+        {1, 2, 3, 1, 1, 2, 1, 1, 3, 4, 0, 0, 0, 0, 1, 1},     /* strides beyond the image */
+        {1, 70000, 1, 1, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1}, /* more planes than a slab has room */
+        /* rows too short for a tile, many outputs: also in pieces, strided, and of one column */
+        {2, 9, 130, 1, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 160, 129, 1, 6, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 130, 140, 1, 13, 13, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {1, 3, 150, 1, 300, 1, 3, 1, 1, 1, 1, 0, 1, 0, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
         {2, 3, 3, 3, 20, 35, 3, 3, 2, 2, 0, 1, 1, 0, 1, 1},
         {1, 4, 8, 4, 15, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
@@ -367,6 +375,28 @@ TEST(convolutions_match_their_definition)
         p->rows = (v[4] + v[10] + v[12] - v[14] * (v[6] - 1) - 1) / v[8] + 1;
         p->columns = (v[5] + v[11] + v[13] - v[15] * (v[7] - 1) - 1) / v[9] + 1;
         check_conv(ctx, &c);
+    }
+}
+
+TEST(a_nan_is_never_lost_by_a_maximum)
+{
+    const itp_plane p = {6, 37, 3, 18, 2, 2, 2, 2, 0, 0, 1, 1};
+    const itp_plane q = {6, 37, 6, 37, 3, 3, 1, 1, 1, 1, 1, 1};
+    float x[6 * 37], y[6 * 37];
+    FOR_ISAS(ctx)
+    for (int at = 0; at < 6 * 37; at++) {
+        int got = 0;
+        for (int i = 0; i < 6 * 37; i++) x[i] = rnd((uint64_t)i);
+        x[at] = NAN;
+        CHECK(isnan(ctx->k->max(6 * 37, x)));
+        ctx->k->plane_max(&p, x, y);
+        for (int i = 0; i < 3 * 18; i++) got += isnan(y[i]);
+        CHECK(got == (at % 37 < 36));
+        ctx->k->plane_max(&q, x, y);
+        got = 0;
+        for (int i = 0; i < 6 * 37; i++) got += isnan(y[i]);
+        const int row = at / 37, column = at % 37;
+        CHECK(got == (3 - (row == 0 || row == 5)) * (3 - (column == 0 || column == 36)));
     }
 }
 
@@ -427,6 +457,7 @@ int main(int argc, char **argv)
     RUN(sgemm_reads_no_c_when_beta_is_zero);
     RUN(sgemm_is_bit_identical_at_any_thread_count);
     RUN(convolutions_match_their_definition);
+    RUN(a_nan_is_never_lost_by_a_maximum);
     RUN(philox_matches_the_published_vectors);
     RUN(normal_numbers_have_mean_zero_and_variance_one);
     RUN(pca_finds_the_axes_of_a_rotated_cloud);

@@ -1506,6 +1506,54 @@ TEST(weights_survive_the_round_trip)
     interp_net_free(b);
 }
 
+TEST(notes_survive_the_round_trip)
+{
+    const interp_shape sample = shape_of(1, 4, 1, 1, 1);
+    interp_net *net = NULL, *back = NULL;
+    void *bytes = NULL;
+    size_t n = 0;
+    char *text = NULL;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "linear", &sample, 3, 1, &net));
+    const size_t before = used();
+    REQUIRE_OK(ctx, interp_onnx_serialize(net, &bytes, &n));
+    REQUIRE_OK(ctx, interp_onnx_note_find(ctx, bytes, n, "classes", &text));
+    CHECK(!text);
+    const size_t plain = n;
+    REQUIRE_OK(ctx, interp_onnx_note_add(ctx, &bytes, &n, "classes", "[\"a\",\"\xC3\xA4\"]"));
+    REQUIRE_OK(ctx, interp_onnx_note_add(ctx, &bytes, &n, "empty", ""));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, &back));
+    CHECK(same_outputs(net, back, 2));
+    interp_net_free(back);
+    for (int i = 0; i < 3; i++) {
+        static const char *const keys[] = {"classes", "empty", "class"};
+        static const char *const want[] = {"[\"a\",\"\xC3\xA4\"]", "", NULL};
+        REQUIRE_OK(ctx, interp_onnx_note_find(ctx, bytes, n, keys[i], &text));
+        CHECK(want[i] ? text && !strcmp(text, want[i]) : !text);
+        interp_free(ctx, text);
+    }
+    CHECK(interp_onnx_note_add(ctx, &bytes, &n, "bad", "\xFF") == INTERP_BAD_ARGUMENT);
+    const size_t held = used();
+    for (size_t cut = plain + 1; cut < n; cut++) { /* whole notes only, or damaged */
+        text = NULL;
+        if (interp_onnx_note_find(ctx, bytes, cut, "classes", &text))
+            CHECK(interp_last_status(ctx) == INTERP_FORMAT && !text);
+        else CHECK(text && !strcmp(text, "[\"a\",\"\xC3\xA4\"]"));
+        interp_free(ctx, text);
+        CHECK(used() == held);
+    }
+    for (int k = 1; k <= 2; k++) { /* an allocation that fails leaves the model as it was */
+        void *const old = bytes;
+        const size_t old_n = n;
+        heap.calls = 0, heap.fail_at = k;
+        CHECK(interp_onnx_note_add(ctx, &bytes, &n, "more", "text") == INTERP_NO_MEMORY);
+        heap.fail_at = 0;
+        CHECK(bytes == old && n == old_n && used() == held);
+    }
+    interp_free(ctx, bytes);
+    CHECK(used() == before);
+    interp_net_free(net);
+}
+
 TEST(weights_of_another_network_are_refused)
 {
     static const struct {
@@ -1598,6 +1646,7 @@ int main(int argc, char **argv)
     RUN(every_failed_allocation_is_reported_and_leaks_nothing);
     RUN(external_data_stays_in_the_folder_of_the_model);
     RUN(weights_survive_the_round_trip);
+    RUN(notes_survive_the_round_trip);
     RUN(weights_of_another_network_are_refused);
     RUN(networks_that_cannot_be_written_are_refused);
     rmdir(folder);

@@ -36,8 +36,9 @@ static struct {
 static int on_progress(const interp_progress *p, void *user)
 {
     (void)user;
+    if (!strcmp(p->stage, "evaluate")) return 0;
     CHECK_STR(p->stage, "train");
-    CHECK(p->done >= 1 && p->done <= p->total);
+    CHECK(p->done >= 0 && p->done <= p->total);
     return ++progress.calls == progress.cancel_at;
 }
 
@@ -928,6 +929,18 @@ TEST(a_foreign_or_damaged_checkpoint_changes_nothing)
     refused(net, &data, &odd, "more epochs than asked for");
     odd = d, odd.restore_best = true;
     refused(net, &data, &odd, "no best state");
+    odd = d, odd.seed = 1;
+    refused(net, &data, &odd, "another seed");
+    CHECK(strstr(interp_error(ctx), "a training with another seed") != NULL);
+    for (int k = 0; k < 2; k++) { /* one number, one label */
+        const float x = data.x[100];
+        const int32_t y = data.y[11];
+        if (k) data.y[11] = (y + 1) % 3;
+        else data.x[100] = x + 1e-3f;
+        refused(net, &data, &d, "one number of the data");
+        CHECK(strstr(interp_error(ctx), "a training with other data") != NULL);
+        data.x[100] = x, data.y[11] = y;
+    }
     const size_t coarse = under_valgrind() ? 97 : 61, fine = under_valgrind() ? 97 : 1;
     for (size_t cut = 0; cut < n; cut += cut < 400 || n - cut < 10 ? fine : coarse) {
         write_bytes(bytes, cut);
@@ -1070,9 +1083,9 @@ TEST(batch_norm_refuses_to_have_its_batch_cut)
     const size_t base = used(), moments = 2 * count(net) * sizeof(float) + 20000;
     interp_memory_set_limit(ctx, base + bytes + moments);
     CHECK(interp_train(net, &data, &d, NULL) == INTERP_NO_MEMORY);
-    const char *text = "and batch normalisation forbids cutting it: use batches of ";
+    const char *text = "and batch normalisation forbids cutting it: batches of up to ";
     const char *at = strstr(interp_error(ctx), text);
-    CHECK(strstr(interp_error(ctx), "train: a batch of 32 does not fit the memory of ") && at);
+    CHECK(strstr(interp_error(ctx), "train: a batch of 32 needs ") && at);
     CHECK(same_state(net, start) && used() == base);
     d.batch = at ? (int)strtol(at + strlen(text), NULL, 10) : 0;
     CHECK(d.batch == 16);
@@ -1241,21 +1254,24 @@ TEST(a_training_that_diverges_ends_with_finite_parameters)
     interp_dataset_free(ctx, &data);
 }
 
-TEST(training_can_be_cancelled_at_any_step)
+TEST(training_can_be_cancelled_before_and_after_any_step)
 {
     interp_dataset data = images(ctx, 12, 6, 3, 1, 1);
     interp_net *net = arch(ctx, "linear", 6, 3);
     REQUIRE(net);
     const size_t before = used();
+    float *start = state_of(net);
     const interp_train_desc d = train_desc(2, 4, INTERP_ADAM, 1e-2f);
-    for (int at = 1; at <= 7; at++) { /* 6 steps in all */
+    for (int at = 1; at <= 8; at++) { /* the start and 6 steps */
         progress.calls = 0, progress.cancel_at = at;
         const interp_status status = interp_train(net, &data, &d, NULL);
-        CHECK(status == (at < 7 ? INTERP_CANCELLED : INTERP_OK));
+        CHECK(status == (at < 8 ? INTERP_CANCELLED : INTERP_OK));
         if (status) CHECK_STR(interp_error(ctx), "train was cancelled");
-        CHECK(progress.calls == itp_min(at, 6) && used() == before);
+        if (at == 1) CHECK(same_state(net, start)); /* so a hook can ask whether memory suffices */
+        CHECK(progress.calls == itp_min(at, 7) && used() == before);
     }
     progress.cancel_at = 0;
+    free(start);
     interp_net_free(net);
     interp_dataset_free(ctx, &data);
 }
@@ -1483,7 +1499,7 @@ int main(int argc, char **argv)
     RUN(data_that_does_not_fit_is_refused_before_anything_changes);
     RUN(a_step_that_goes_wrong_leaves_the_parameters_as_they_were);
     RUN(a_training_that_diverges_ends_with_finite_parameters);
-    RUN(training_can_be_cancelled_at_any_step);
+    RUN(training_can_be_cancelled_before_and_after_any_step);
     RUN(evaluation_gives_the_figures_of_the_outputs);
     RUN(networks_that_data_sets_do_not_suit_are_refused);
     RUN(a_network_with_a_fixed_batch_keeps_to_it);

@@ -1,8 +1,5 @@
-/* Options, errors, progress, files: what every command needs. */
+/* Options, errors, progress, memory, text: what every command needs. */
 #include "cli.h"
-
-#include "../examples/data/digits.h"
-#include "../examples/data/iris.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,7 +7,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +55,7 @@ void cli_say(const cli *c, const char *format, ...)
 /* ---- progress and Ctrl-C */
 
 static volatile sig_atomic_t interrupted;
+static bool probing; /* see cli_work */
 
 static void on_interrupt(int signal_number)
 {
@@ -73,7 +70,7 @@ typedef struct bar {
     bool shown;
 } bar;
 
-static double now(void)
+double cli_now(void)
 {
     struct timespec t;
     return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
@@ -91,12 +88,13 @@ static int on_progress(const interp_progress *p, void *user)
 {
     const cli *c = (const cli *)user;
     bar *b = &progress_bar;
+    if (probing) return 1;
     if (interrupted) {
         bar_end(b);
         return 1;
     }
     if (c->quiet || !isatty(2)) return 0;
-    const double t = now();
+    const double t = cli_now();
     if (b->stage != p->stage || p->done < 1) b->stage = p->stage, b->start = t, b->drawn = 0;
     if (p->done >= p->total) {
         bar_end(b);
@@ -114,6 +112,13 @@ static int on_progress(const interp_progress *p, void *user)
     if (!isnan(p->value)) fprintf(stderr, "  loss %.4f", p->value);
     fputs("\033[K", stderr);
     return 0;
+}
+
+interp_status cli_progress(cli *c, const char *stage, double done, double total)
+{
+    const interp_progress p = {stage, done, total, (double)NAN};
+    if (!on_progress(&p, c)) return INTERP_OK;
+    return interp_fail(c->ctx, INTERP_CANCELLED, "%s was cancelled", stage);
 }
 
 static void on_log(interp_status level, const char *text, void *user)
@@ -266,15 +271,50 @@ int cli_int(const cli *c, const char *name, int low, int high, int *out)
     return CLI_DONE;
 }
 
+int cli_choice(const cli *c, const char *name, const char *const *names, int n, int *out)
+{
+    const char *text = cli_get(c, name);
+    cli_text list = {NULL, 0, 0, false};
+    if (!text) return CLI_DONE;
+    for (int i = 0; i < n; i++) {
+        cli_add(&list, "%s%s", i ? ", " : "", names[i]);
+        if (strcmp(text, names[i])) continue;
+        *out = i;
+        free(list.data);
+        return CLI_DONE;
+    }
+    cli_usage("%s %s: give one of %s", name, text, list.failed ? "those in the help" : list.data);
+    free(list.data);
+    return CLI_USAGE;
+}
+
+static int open_context(cli *c, interp_desc *d)
+{
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+    int unused;
+    const int code = cli_choice(c, "--isa", names, 5, &unused);
+    if (code) return code;
+    d->seed = c->seed;
+    d->isa = cli_get(c, "--isa");
+    d->progress = on_progress;
+    d->log = on_log;
+    d->user = c;
+    signal(SIGINT, on_interrupt);
+    c->ctx = interp_open(d);
+    if (c->ctx) return CLI_DONE;
+    if (d->isa) return cli_usage("--isa %s: this machine and build do not have it", d->isa);
+    return cli_fail("the context could not be opened: out of memory, or INTERP_ISA names an "
+                    "instruction set this machine does not have");
+}
+
 int cli_open(cli *c, const cli_command *command, int argc, char **argv)
 {
+    interp_desc d;
+    memset(&d, 0, sizeof d);
     memset(c, 0, sizeof *c);
     c->command = command;
     int code = parse_arguments(c, argc, argv);
-    if (code) return code;
-    interp_desc d;
-    memset(&d, 0, sizeof d);
-    code = cli_int(c, "--threads", 0, 256, &d.threads);
+    if (!code) code = cli_int(c, "--threads", 0, 256, &d.threads);
     if (code) return code;
     if (cli_has(c, "--seed")) {
         char *end;
@@ -284,82 +324,73 @@ int cli_open(cli *c, const cli_command *command, int argc, char **argv)
         if (end == text || *end || errno || *text == '-')
             return cli_usage("--seed %s: give a whole number from 0", text);
     }
-    if (cli_has(c, "--memory") && parse_size(cli_get(c, "--memory"), &c->memory))
-        return cli_usage("--memory %s: give a size like 512K, 64M or 2G", cli_get(c, "--memory"));
+    c->memory_text = cli_get(c, "--memory");
+    if (c->memory_text && parse_size(c->memory_text, &c->memory))
+        return cli_usage("--memory %s: give a size like 512K, 64M or 2G", c->memory_text);
     c->quiet = cli_has(c, "--quiet");
     c->json = cli_has(c, "--json");
-    d.seed = c->seed;
-    d.isa = cli_get(c, "--isa");
-    d.progress = on_progress;
-    d.log = on_log;
-    d.user = c;
-    signal(SIGINT, on_interrupt);
-    c->ctx = interp_open(&d);
-    if (!c->ctx)
-        return d.isa ? cli_usage("--isa %s: this machine and build do not have it", d.isa)
-                     : cli_fail(
-                           "the context could not be opened: out of memory, or INTERP_ISA names an "
-                           "instruction set this machine does not have");
-    return CLI_DONE;
+    return open_context(c, &d);
 }
 
 void cli_close(cli *c)
 {
     bar_end(&progress_bar);
+    cli_discard(c);
     interp_close(c->ctx);
     c->ctx = NULL;
 }
 
-void cli_limit_memory(cli *c)
+/* ---- memory */
+
+/* Runs a stage with `limit` bytes on top of what is held. */
+static interp_status limited(cli *c, cli_stage stage, void *job, size_t limit)
 {
-    if (c->memory) interp_memory_set_limit(c->ctx, interp_memory_read(c->ctx).used + c->memory);
+    interp_memory_set_limit(c->ctx, limit ? interp_memory_read(c->ctx).used + limit : 0);
+    const interp_status status = stage(c, job);
+    interp_memory_set_limit(c->ctx, 0);
+    return status;
 }
 
-/* ---- files */
-
-int cli_make_folder(const char *path)
+/* Whether a stage gets as far as telling of progress with so many KB. */
+static bool fits(cli *c, cli_stage stage, void *job, size_t kb)
 {
-    char part[1024];
-    const size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return cli_fail("-o %s: no folder can have that name", path);
-    for (size_t i = 1; i <= n; i++) {
-        if (path[i] != '/' && path[i]) continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        if (mkdir(part, 0777) && errno != EEXIST)
-            return cli_fail("%s: the folder could not be made: %s", part, strerror(errno));
+    probing = true;
+    const interp_status status = limited(c, stage, job, kb * 1024);
+    probing = false;
+    return status != INTERP_NO_MEMORY;
+}
+
+/* The least KB that do for a stage, looked for from `kb` on; 0 when none do. */
+static size_t least_kb(cli *c, cli_stage stage, void *job, size_t kb)
+{
+    size_t low = 0, high = kb;
+    while (!fits(c, stage, job, high)) {
+        low = high;
+        if (high > SIZE_MAX / 4096) return 0;
+        high *= 2;
     }
-    struct stat info;
-    if (stat(path, &info) || !S_ISDIR(info.st_mode))
-        return cli_fail("%s: this is not a folder", path);
-    return CLI_DONE;
+    while (low && high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        *(fits(c, stage, job, middle) ? &high : &low) = middle;
+    }
+    return high;
 }
 
-const char *cli_path(char out[1024], const char *folder, const char *name)
+interp_status cli_work(cli *c, const cli_stage *stages, int n, void *job, const char *otherwise)
 {
-    snprintf(out, 1024, "%s/%s", folder, name);
-    return out;
-}
-
-int cli_write_text(const char *path, const char *text, size_t n)
-{
-    char part[1100];
-    snprintf(part, sizeof part, "%s.part~", path);
-    FILE *f = fopen(part, "wb");
-    bool ok = f && (n == 0 || fwrite(text, 1, n, f) == n);
-    if (f && fclose(f)) ok = false;
-    if (ok && rename(part, path)) ok = false;
-    if (ok) return CLI_DONE;
-    const int code = cli_fail("%s: could not be written: %s", path, strerror(errno));
-    if (f) remove(part);
-    return code;
-}
-
-int cli_write_image(cli *c, interp_image *image, const char *path)
-{
-    const interp_status status = interp_image_write(c->ctx, image, path);
-    interp_image_free(c->ctx, image);
-    return status ? cli_fail_ctx(c) : CLI_DONE;
+    interp_status status = INTERP_OK;
+    if (c->memory) {
+        size_t need = c->memory < 1024 ? 1 : c->memory / 1024;
+        const size_t given = need;
+        for (int i = 0; i < n && need; i++) need = least_kb(c, stages[i], job, need);
+        interp_clear_error(c->ctx);
+        if (need > given || c->memory < 1024)
+            return interp_fail(c->ctx, INTERP_NO_MEMORY,
+                               "--memory %s: the work does not fit; give --memory %zuK or more%s",
+                               c->memory_text, need, otherwise);
+    }
+    for (int i = 0; i < n && !status; i++) status = limited(c, stages[i], job, c->memory);
+    return status;
 }
 
 /* ---- text */
@@ -400,6 +431,24 @@ void cli_add_json(cli_text *t, const char *s)
     cli_add(t, "\"");
 }
 
+void cli_add_json_list(cli_text *t, char *const *list, int n)
+{
+    cli_add(t, "[");
+    for (int i = 0; i < n; i++) {
+        if (i) cli_add(t, ",");
+        cli_add_json(t, list[i]);
+    }
+    cli_add(t, "]");
+}
+
+void cli_add_csv(cli_text *t, const char *s)
+{
+    const bool plain = !s[strcspn(s, ",;\"\r\n")];
+    if (!plain) cli_add(t, "\"");
+    for (; *s; s++) cli_add(t, *s == '"' ? "\"\"" : "%c", *s);
+    if (!plain) cli_add(t, "\"");
+}
+
 void cli_add_number(cli_text *t, double x, bool json)
 {
     if (json && !isfinite(x)) cli_add(t, "null");
@@ -410,7 +459,7 @@ void cli_add_number(cli_text *t, double x, bool json)
 int cli_text_write(cli_text *t, const char *path)
 {
     const int code = t->failed ? cli_fail("%s: out of memory", path)
-                               : cli_write_text(path, t->data ? t->data : "", t->n);
+                               : cli_write(path, t->data ? t->data : "", t->n);
     free(t->data);
     memset(t, 0, sizeof *t);
     return code;
@@ -425,54 +474,4 @@ int cli_text_print(cli_text *t)
     free(t->data);
     memset(t, 0, sizeof *t);
     return code;
-}
-
-/* ---- data */
-
-int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *test)
-{
-    interp_dataset all;
-    if (!spec)
-        return cli_usage("--data is missing: digits, iris, idx:DIR, csv:FILE, folder:DIR ...");
-    const bool digits = !strcmp(spec, "digits"), iris = !strcmp(spec, "iris");
-    if (!digits && !iris)
-        return interp_data_open(c->ctx, spec, c->seed, train, test) ? cli_fail_ctx(c) : CLI_DONE;
-    if (digits ? digits_open(c->ctx, &all) : iris_open(c->ctx, &all)) return cli_fail_ctx(c);
-    const interp_status status = interp_dataset_split(c->ctx, &all, 0.2, c->seed, train, test);
-    interp_dataset_free(c->ctx, &all);
-    return status ? cli_fail_ctx(c) : CLI_DONE;
-}
-
-int cli_array(cli *c, const char *spec, interp_array *array)
-{
-    if (interp_array_read(c->ctx, spec, array) || interp_array_to_f32(c->ctx, array))
-        return cli_fail_ctx(c);
-    return CLI_DONE;
-}
-
-static void shape_text(const interp_shape *s, char out[128])
-{
-    size_t at = (size_t)snprintf(out, 128, "[");
-    for (int i = 0; i < s->rank && at < 110; i++)
-        at += (size_t)snprintf(out + at, 128 - at, "%s%d", i ? "," : "", s->dim[i]);
-    snprintf(out + at, 128 - at, "]");
-}
-
-int cli_samples(const char *what, const interp_array *array, const interp_shape *sample)
-{
-    const interp_shape *s = &array->shape;
-    char got[128], want[128];
-    const int extra = s->rank - sample->rank;
-    bool fits = extra == 0 || extra == 1;
-    for (int i = 0; fits && i < sample->rank; i++) fits = s->dim[i + extra] == sample->dim[i];
-    if (fits && (extra == 0 || s->dim[0] > 0)) return extra ? s->dim[0] : 1;
-    shape_text(s, got);
-    shape_text(sample, want);
-    cli_fail("%s: its shape is %s but one sample is %s; give [n,%s", what, got, want, want + 1);
-    return -1;
-}
-
-bool cli_is_image(const interp_shape *s)
-{
-    return s->rank == 3 && (s->dim[0] == 1 || s->dim[0] == 3) && s->dim[1] > 1 && s->dim[2] > 1;
 }

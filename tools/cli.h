@@ -1,4 +1,4 @@
-/* The command line: options, errors, progress, output folders; and the commands' own faces. */
+/* The command line: options, errors, progress, results, inputs; and the commands' own faces. */
 #ifndef CLI_H
 #define CLI_H
 
@@ -23,7 +23,8 @@ typedef struct cli_command {
     int (*run)(cli *c);
 } cli_command;
 
-#define CLI_MOST 256 /* options and positionals of one call */
+#define CLI_MOST 256  /* options and positionals of one call */
+#define CLI_PATH 1024 /* bytes of a path */
 
 struct cli {
     const cli_command *command;
@@ -34,11 +35,16 @@ struct cli {
     int n_positional;
     bool quiet, json;
     uint64_t seed;
-    size_t memory; /* bytes of workspace, 0: no limit */
+    size_t memory;                        /* bytes of workspace, 0: no limit */
+    const char *memory_text;              /* as it was given */
+    char folder[CLI_PATH], out[CLI_PATH]; /* of the results, see cli_begin; "": none */
+    bool new_folder;                      /* `folder` was not there before */
 };
 
 /* Exit codes. */
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+/* ---- cli.c: options, errors, progress, text */
 
 /* Prints "interp: error: ..." and returns CLI_FAILED. */
 int cli_fail(const char *format, ...) INTERP_PRINTF(1, 2);
@@ -46,9 +52,12 @@ int cli_fail(const char *format, ...) INTERP_PRINTF(1, 2);
 int cli_fail_ctx(const cli *c);
 /* Prints an error about the call itself and returns CLI_USAGE. */
 int cli_usage(const char *format, ...) INTERP_PRINTF(1, 2);
+/* A line for people on stderr, unless --quiet. */
+void cli_say(const cli *c, const char *format, ...) INTERP_PRINTF(2, 3);
 
 /* Parses argv[0..argc) (after the command's name) and opens the context. */
 int cli_open(cli *c, const cli_command *command, int argc, char **argv);
+/* Closes it, and removes results that were not committed. */
 void cli_close(cli *c);
 /* Prints a command's options on stdout. */
 void cli_help(const cli_command *command);
@@ -60,20 +69,23 @@ bool cli_has(const cli *c, const char *name);
 /* Numbers: CLI_DONE, or CLI_USAGE after a message. Left alone when the option is absent. */
 int cli_int(const cli *c, const char *name, int low, int high, int *out);
 int cli_float(const cli *c, const char *name, double low, double high, float *out);
+/* The index of the option's value among n names; the message lists them. */
+int cli_choice(const cli *c, const char *name, const char *const *names, int n, int *out);
 /* A whole text as a number. */
 bool cli_parse_double(const char *text, double *out);
 
-/* From here on the context may hold --memory bytes more than it does now. */
-void cli_limit_memory(cli *c);
+/* Seconds on a wall clock. */
+double cli_now(void);
+/* Tells of progress and asks about Ctrl-C, as the library does. */
+interp_status cli_progress(cli *c, const char *stage, double done, double total);
 
-/* Makes DIR and its parents; CLI_FAILED after a message. */
-int cli_make_folder(const char *path);
-/* "FOLDER/NAME" into a buffer that is returned. */
-const char *cli_path(char out[1024], const char *folder, const char *name);
-/* Writes a text file that appears whole. */
-int cli_write_text(const char *path, const char *text, size_t n);
-/* Writes a picture and frees it. */
-int cli_write_image(cli *c, interp_image *image, const char *path);
+/* One stage of a command's work, which takes all the memory it needs before it first tells of
+   progress and gives it back in the end, cancelled or not. */
+typedef interp_status (*cli_stage)(cli *c, void *job);
+/* Runs the stages within --memory each. That they fit is found beforehand by starting and cancelling
+   each; what does not is refused with the least --memory that would do, and what else: "" or " or
+   ...". */
+interp_status cli_work(cli *c, const cli_stage *stages, int n, void *job, const char *otherwise);
 
 /* Text being put together. */
 typedef struct cli_text {
@@ -83,8 +95,11 @@ typedef struct cli_text {
 } cli_text;
 
 void cli_add(cli_text *t, const char *format, ...) INTERP_PRINTF(2, 3);
-/* A string in JSON quotes. */
+/* A string in JSON quotes; the same, then a comma and so on: ["a","b"]. */
 void cli_add_json(cli_text *t, const char *s);
+void cli_add_json_list(cli_text *t, char *const *list, int n);
+/* A string for CSV, in quotes where it needs them. */
+void cli_add_csv(cli_text *t, const char *s);
 /* A number for CSV and JSON: %.9g, null in JSON when it is not finite. */
 void cli_add_number(cli_text *t, double x, bool json);
 /* Writes the text to a file and frees it. */
@@ -92,19 +107,70 @@ int cli_text_write(cli_text *t, const char *path);
 /* Prints the text on stdout and frees it. */
 int cli_text_print(cli_text *t);
 
-/* A line for people on stderr, unless --quiet. */
-void cli_say(const cli *c, const char *format, ...) INTERP_PRINTF(2, 3);
+/* ---- cli_results.c: results, which appear together or not at all */
 
-/* Opens DATA of the command line. */
+/* Makes FOLDER and, hidden in it, the folder c->out to write into: before any work, so that a place
+   that cannot be written is found at once. */
+int cli_begin(cli *c, const char *folder);
+/* Moves everything from c->out into the folder. stale: patterns, NULL-ended, of what an earlier run of
+   the command may have left and this one did not write ('#': a number), which is removed. */
+int cli_commit(cli *c, const char *const *stale);
+/* Removes c->out and all in it. */
+void cli_discard(cli *c);
+/* The files in c->out as a list in JSON. */
+void cli_add_files(cli_text *t, const cli *c);
+
+/* Makes DIR and its parents; CLI_FAILED after a message. */
+int cli_make_folder(const char *path);
+/* "FOLDER/NAME" into a buffer that is returned. */
+const char *cli_path(char out[CLI_PATH], const char *folder, const char *name);
+/* Writes a file that appears whole. */
+int cli_write(const char *path, const void *bytes, size_t n);
+/* Writes a picture and frees it. */
+int cli_write_image(cli *c, interp_image *image, const char *path);
+
+/* ---- cli_inputs.c: models, data, arrays */
+
+/* A model and what its classes are called. */
+typedef struct cli_model {
+    const char *path;
+    interp_net *net;
+    char **classes; /* [n_classes]; NULL: they have no names */
+    int n_classes;
+} cli_model;
+
+/* Loads a model; weights that are NaN are refused by name. */
+int cli_model_load(cli *c, const char *path, cli_model *m);
+/* Writes a network with the names of its classes, which may be NULL. */
+int cli_model_save(cli *c, const interp_net *net, char *const *classes, int n, const char *path);
+/* The context's sentence, with the weights that are to blame when they are not finite. */
+int cli_fail_model(const cli *c, const cli_model *m);
+
+/* Opens DATA of the command line. Which samples are the test set does not depend on --seed. */
 int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *test);
-/* Reads an array as float32; it must be finite with `finite`. */
+/* Makes data fit a model: pictures are converted, labels renumbered by the names of classes. */
+int cli_data_fit(cli *c, const char *spec, const cli_model *m, interp_dataset *train,
+                 interp_dataset *test);
+
+/* Samples for an input of a model. */
+typedef struct cli_samples {
+    interp_array x; /* float32, finite */
+    int n;
+    char **files; /* [n]: of pictures, without their folder; else NULL */
+} cli_samples;
+
+/* Reads samples of that shape; pictures are converted to it, arrays must hold as many numbers. */
+int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, cli_samples *s);
+/* Reads an array as float32. */
 int cli_array(cli *c, const char *spec, interp_array *array);
-/* How many samples of shape `sample` an array holds; -1 after a message. what: for the message. */
-int cli_samples(const char *what, const interp_array *array, const interp_shape *sample);
+/* How many samples an array holds; -1 after a message. what: for the message. */
+int cli_count(const char *what, const interp_array *array, const interp_shape *sample);
 /* Whether a sample is a picture: [1,H,W] or [3,H,W]. */
 bool cli_is_image(const interp_shape *sample);
+/* "[1,8,8]" */
+const char *cli_shape(const interp_shape *s, char out[128]);
 
-/* ---- what commands share */
+/* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect;
 
@@ -113,17 +179,33 @@ typedef struct train_outcome {
     double train_accuracy, val_accuracy, test_accuracy, test_loss, seconds;
     int epochs;
     size_t peak_bytes;
+    bool cancelled; /* by Ctrl-C; what there was is written when there were epochs */
 } train_outcome;
 
 /* The body of `train`, also called by `demo`. */
 int train_run(cli *c, const char *folder, train_outcome *outcome);
 
-/* Confusion matrix of predictions as FOLDER/confusion.csv and .png. */
+/* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
+typedef struct confusion_figures {
+    double accuracy, macro[3], weighted[3];
+} confusion_figures;
+
+/* Confusion matrix of predictions as FOLDER/confusion.csv and .png, and by --normalize as
+   confusion_normalized.csv. figures: NULL or filled. */
 int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted,
-                    const char *folder, double *accuracy);
+                    const char *folder, confusion_figures *figures);
+/* The option's line in the help of both commands. */
+#define NORMALIZE_OPTION                                                                           \
+    {                                                                                              \
+        "--normalize", "HOW",                                                                      \
+            "also write confusion_normalized.csv: shares by true (rows), pred (columns) or all"    \
+    }
+
+/* The body of `attribute`, also called by `demo`. */
+int attribute_run(cli *c, const char *folder);
 
 /* The body of `inspect`, also called by `demo`. */
-int inspect_run(cli *c, interp_net *net, const interp_dataset *train, const interp_dataset *test,
+int inspect_run(cli *c, const cli_model *m, const interp_dataset *train, const interp_dataset *test,
                 const char *folder);
 
 #endif

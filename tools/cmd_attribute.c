@@ -4,11 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
-    {"--target", "WHAT", "pred (default), sum, a class number, or labels Y.npy"},
+    {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
     {"--method", "M[,M..]", "methods, or all"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of integrated gradients (50)"},
@@ -28,9 +27,10 @@ static const cli_option options[] = {
 enum { MOST_METHODS = 64 };
 
 typedef struct job {
-    interp_net *net;
-    interp_shape sample, input_shape;
-    interp_array x, baseline, noise;
+    cli_model model;
+    interp_shape sample;
+    cli_samples in;
+    interp_array baseline, noise;
     int n;
     int32_t *targets;
     interp_attribute_desc desc;
@@ -41,6 +41,17 @@ typedef struct job {
     double seconds[MOST_METHODS];
     size_t peak[MOST_METHODS];
 } job;
+
+static int unknown_method(const char *name)
+{
+    cli_text list = {NULL, 0, 0, false};
+    for (int k = 0; k < INTERP_METHOD_COUNT; k++)
+        cli_add(&list, "%s, ", interp_method_name((interp_method)k));
+    cli_usage("--method %s: there is no such method; give %sor all", name,
+              list.failed ? "" : list.data);
+    free(list.data);
+    return CLI_USAGE;
+}
 
 static int parse_methods(const cli *c, job *j)
 {
@@ -55,12 +66,8 @@ static int parse_methods(const cli *c, job *j)
         const size_t n = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60), at);
         const interp_method m = interp_method_from_name(name);
-        if (m == INTERP_METHOD_COUNT || j->n_methods == MOST_METHODS) {
-            cli_usage("--method %s: there is no such method; there are:", name);
-            for (int k = 0; k < INTERP_METHOD_COUNT; k++)
-                fprintf(stderr, "  %s\n", interp_method_name((interp_method)k));
-            return CLI_USAGE;
-        }
+        if (j->n_methods == MOST_METHODS) return cli_usage("--method: these are too many");
+        if (m == INTERP_METHOD_COUNT) return unknown_method(name);
         j->methods[j->n_methods++] = m;
         at += n + (at[n] == ',');
     }
@@ -77,11 +84,12 @@ static int parse_sets(cli *c, job *j)
         const size_t n = value ? (size_t)(value - text) : 0;
         double v = 0;
         if (!value) return cli_usage("--set %s: give KEY=VALUE", text);
-        const bool number = cli_parse_double(++value, &v);
-        if (n == 3 && !strncmp(text, "abs", n) && number) j->desc.keep_sign = v == 0;
-        else if (n == 18 && !strncmp(text, "multiply_by_inputs", n) && number)
+        const bool number = cli_parse_double(++value, &v), flag = number && (v == 0 || v == 1);
+        if (n == 3 && !strncmp(text, "abs", n) && flag) j->desc.keep_sign = v == 0;
+        else if (n == 18 && !strncmp(text, "multiply_by_inputs", n) && flag)
             j->desc.no_multiply = v == 0;
-        else if (n == 7 && !strncmp(text, "samples", n) && number && v >= 1 && v <= 1e6)
+        else if (n == 7 && !strncmp(text, "samples", n) && number && v == floor(v) && v >= 1 &&
+                 v <= 1e6)
             j->desc.n_samples = (int)v;
         else if (n == 5 && !strncmp(text, "stdev", n) && number && v > 0)
             j->desc.noise_sd = (float)v;
@@ -91,7 +99,10 @@ static int parse_sets(cli *c, job *j)
         } else if (n == 10 && !strncmp(text, "quadrature", n)) {
             int r = 0;
             while (r < 5 && strcmp(rules[r], value)) r++;
-            if (r == 5) return cli_usage("--set %s: there is no such rule", text);
+            if (r == 5)
+                return cli_usage("--set %s: give gausslegendre, riemann_left, riemann_right, "
+                                 "riemann_middle or riemann_trapezoid",
+                                 text);
             j->desc.quadrature = (interp_quadrature)r;
         } else {
             return cli_usage("--set %s: there is no such option, or its value is wrong", text);
@@ -110,20 +121,29 @@ static int parse_target(cli *c, job *j)
         j->desc.target_kind = INTERP_TARGET_SUM;
         return CLI_DONE;
     }
+    j->desc.target_kind = INTERP_TARGET_CLASS;
+    for (int k = 0; k < j->model.n_classes; k++)
+        if (!strcmp(j->model.classes[k], text)) {
+            j->desc.target = k;
+            return CLI_DONE;
+        }
     if (cli_parse_double(text, &v)) {
         if (v != floor(v) || v < 0 || v > 1e9)
-            return cli_fail("--target %s: classes count from 0", text);
-        j->desc.target_kind = INTERP_TARGET_CLASS;
+            return cli_usage("--target %s: give a whole number, classes count from 0", text);
         j->desc.target = (int)v;
         return CLI_DONE;
     }
     memset(&labels, 0, sizeof labels);
-    if (interp_array_read(c->ctx, text, &labels)) return cli_fail_ctx(c);
+    if (interp_array_read(c->ctx, text, &labels))
+        return cli_fail("--target %s: it is no class, nor can labels be read: %s", text,
+                        interp_error(c->ctx));
     const size_t n = interp_shape_size(&labels.shape);
-    if (n != (size_t)j->n)
-        return cli_fail("--target %s: it holds %zu labels but there are %d samples", text, n, j->n);
+    if (n != (size_t)j->in.n)
+        return cli_fail("--target %s: it holds %zu labels but there are %d samples", text, n,
+                        j->in.n);
     j->targets = (int32_t *)interp_alloc(c->ctx, n * sizeof *j->targets);
-    if (!j->targets || interp_array_ints(c->ctx, &labels, j->targets)) return cli_fail_ctx(c);
+    if (!j->targets || interp_array_ints(c->ctx, &labels, j->targets))
+        return cli_fail("--target %s: %s", text, interp_error(c->ctx));
     interp_array_free(c->ctx, &labels);
     j->desc.target_kind = INTERP_TARGET_LABELS;
     j->desc.targets = j->targets;
@@ -138,66 +158,45 @@ static int parse_baseline(cli *c, job *j)
     if (!text || !strcmp(text, "zero")) return CLI_DONE;
     for (int k = 0; k < 6; k++) {
         if (strcmp(text, kinds[k])) continue;
-        float *b = (float *)interp_alloc(c->ctx, (size_t)j->n * size * sizeof *b);
-        if (!b || interp_baseline(c->ctx, (interp_baseline_kind)k, (const float *)j->x.data, j->n,
-                                  &j->sample, c->seed, b))
+        float *b = (float *)interp_alloc(c->ctx, (size_t)j->in.n * size * sizeof *b);
+        if (!b || interp_baseline(c->ctx, (interp_baseline_kind)k, (const float *)j->in.x.data,
+                                  j->in.n, &j->sample, c->seed, b))
             return cli_fail_ctx(c);
         j->desc.baseline = b;
-        j->desc.n_baselines = j->n;
+        j->desc.n_baselines = j->in.n;
         return CLI_DONE;
     }
-    if (cli_array(c, text, &j->baseline)) return CLI_FAILED;
-    const int rows = cli_samples(text, &j->baseline, &j->sample);
-    if (rows < 0) return CLI_FAILED;
-    if (rows != 1 && rows != j->n)
+    cli_samples b;
+    if (cli_samples_read(c, text, &j->sample, &b)) return CLI_FAILED;
+    if (b.n != 1 && b.n != j->in.n)
         return cli_fail("--baseline %s: %d baselines for %d samples; give one, or one for each",
-                        text, rows, j->n);
-    j->desc.baseline = (const float *)j->baseline.data;
-    j->desc.n_baselines = rows;
+                        text, b.n, j->in.n);
+    j->desc.baseline = (const float *)b.x.data;
+    j->desc.n_baselines = b.n;
     return CLI_DONE;
 }
 
-static double now(void)
+/* The stage that memory limits: all methods, one after the other. When asked whether it fits, the
+   methods are asked in turn, as each is cancelled at once. */
+static interp_status attribute(cli *c, void *user)
 {
-    struct timespec t;
-    return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
-}
-
-static int attribute(cli *c, job *j)
-{
-    const size_t size = interp_shape_size(&j->sample);
-    for (int m = 0; m < j->n_methods; m++) {
-        j->attribution[m] = (float *)interp_alloc(c->ctx, (size_t)j->n * size * sizeof(float));
-        j->report[m] =
-            (interp_attribution *)interp_alloc(c->ctx, (size_t)j->n * sizeof(interp_attribution));
-        if (!j->attribution[m] || !j->report[m]) return cli_fail_ctx(c);
-    }
-    cli_limit_memory(c);
-    for (int m = 0; m < j->n_methods; m++) {
-        const double start = now();
+    job *j = (job *)user;
+    (void)c;
+    interp_status status = INTERP_OK;
+    for (int m = 0; m < j->n_methods && (!status || status == INTERP_CANCELLED); m++) {
+        const double start = cli_now();
         j->desc.method = j->methods[m];
-        if (interp_attribute_bytes(j->net, j->n, &j->desc, &j->peak[m]) ||
-            interp_attribute(j->net, (const float *)j->x.data, j->n, &j->desc, j->attribution[m],
-                             j->report[m]))
-            return cli_fail_ctx(c);
-        j->seconds[m] = now() - start;
+        const interp_status now =
+            interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, &j->desc,
+                             j->attribution[m], j->report[m]);
+        if (!now) status = interp_attribute_bytes(j->model.net, j->in.n, &j->desc, &j->peak[m]);
+        else status = now;
+        j->seconds[m] = cli_now() - start;
     }
-    interp_memory_set_limit(c->ctx, 0);
-    return CLI_DONE;
+    return status;
 }
 
 /* ---- results */
-
-static int parse_word(const cli *c, const char *option, const char *const *words, int n, int *out)
-{
-    const char *text = cli_get(c, option);
-    for (int i = 0; text && i < n; i++)
-        if (!strcmp(text, words[i])) {
-            *out = i;
-            return CLI_DONE;
-        }
-    return text ? cli_usage("%s %s: there is no such way", option, text) : CLI_DONE;
-}
 
 static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
 {
@@ -205,8 +204,8 @@ static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
     static const char *const signs[] = {"all", "positive", "negative", "absolute"};
     int way = 0, sign = 0;
     memset(d, 0, sizeof *d);
-    int code = parse_word(c, "--draw", ways, 5, &way);
-    if (!code) code = parse_word(c, "--sign", signs, 4, &sign);
+    int code = cli_choice(c, "--draw", ways, 5, &way);
+    if (!code) code = cli_choice(c, "--sign", signs, 4, &sign);
     if (!code) code = cli_float(c, "--outlier-percent", 0, 100, &d->outlier_percent);
     if (d->outlier_percent == 0 && cli_has(c, "--outlier-percent")) d->outlier_percent = -1;
     d->method = (interp_attribution_draw_method)way;
@@ -218,13 +217,13 @@ static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
 
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
-    char path[1024], name[96];
+    char path[CLI_PATH], name[96];
     interp_image image;
     const size_t size = interp_shape_size(&j->sample);
     d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
-    for (int i = 0; i < j->n; i++) {
+    for (int i = 0; i < j->in.n; i++) {
         d.attr = j->attribution[m] + (size_t)i * size;
-        d.image = (const float *)j->x.data + (size_t)i * size;
+        d.image = (const float *)j->in.x.data + (size_t)i * size;
         snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods[m]), i);
         if (interp_attribution_draw(c->ctx, &d, &image)) return cli_fail_ctx(c);
         if (cli_write_image(c, &image, cli_path(path, folder, name))) return CLI_FAILED;
@@ -235,13 +234,19 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
 static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t, "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes\n");
+    cli_add(&t,
+            "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s\n",
+            j->model.classes ? ",name" : "", j->in.files ? ",file" : "");
     for (int m = 0; m < j->n_methods; m++)
-        for (int i = 0; i < j->n; i++) {
+        for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu\n", i,
-                    interp_method_name(j->methods[m]), r->target, r->output, r->baseline_output,
-                    r->residual, r->passes, j->seconds[m] / j->n, j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods[m]),
+                    r->target, r->output, r->baseline_output, r->residual, r->passes,
+                    j->seconds[m] / j->in.n, j->peak[m]);
+            if (j->model.classes)
+                cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
+            if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);
+            cli_add(&t, "\n");
         }
     return cli_text_write(&t, path);
 }
@@ -249,22 +254,25 @@ static int write_summary(job *j, const char *path)
 static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
-    char path[1024], name[96];
-    int code = cli_make_folder(folder);
+    char path[CLI_PATH], name[96];
+    int code = CLI_DONE;
     for (int m = 0; m < j->n_methods && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods[m]));
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m],
-                                 &j->input_shape))
+                                 &j->in.x.shape))
             code = cli_fail_ctx(c);
         if (!code && cli_is_image(&j->sample)) code = write_pictures(c, j, m, folder, *drawing);
     }
-    if (!code) code = write_summary(j, cli_path(path, folder, "summary.csv"));
-    if (code || !c->json) return code;
+    return code ? code : write_summary(j, cli_path(path, folder, "summary.csv"));
+}
+
+static int print_json(const job *j)
+{
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t, "{\"samples\":%d,\"methods\":[", j->n);
+    cli_add(&t, "{\"samples\":%d,\"methods\":[", j->in.n);
     for (int m = 0; m < j->n_methods; m++) {
         double worst = 0;
-        for (int i = 0; i < j->n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
+        for (int i = 0; i < j->in.n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
                 m ? "," : "", interp_method_name(j->methods[m]), j->seconds[m], j->peak[m]);
@@ -275,44 +283,82 @@ static int write_results(cli *c, job *j, const char *folder,
     return cli_text_print(&t);
 }
 
+/* Model, samples, targets, baselines, and room for the results. */
+static int open_job(cli *c, job *j)
+{
+    const char *input = cli_get(c, "--input");
+    int code = cli_model_load(c, c->positional[0], &j->model);
+    if (code) return code;
+    const int inputs = interp_net_describe(j->model.net).n_inputs;
+    if (inputs != 1)
+        return cli_fail("%s: it has %d inputs, and attribution is of one", j->model.path, inputs);
+    j->sample = interp_net_input_shape(j->model.net, 0);
+    code = cli_samples_read(c, input, &j->sample, &j->in);
+    if (!code) code = parse_target(c, j);
+    if (!code) code = parse_sets(c, j);
+    if (!code) code = parse_baseline(c, j);
+    if (code) return code;
+    const size_t size = interp_shape_size(&j->sample), n = (size_t)j->in.n;
+    const size_t copies = (size_t)(j->desc.n_samples ? j->desc.n_samples : 25);
+    if (j->desc.noise && interp_shape_size(&j->noise.shape) != n * copies * size)
+        return cli_fail("--set noise: its size does not fit %zu samples with %zu noisy copies each",
+                        n, copies);
+    for (int m = 0; m < j->n_methods; m++) {
+        j->attribution[m] = (float *)interp_alloc(c->ctx, n * size * sizeof(float));
+        j->report[m] = (interp_attribution *)interp_alloc(c->ctx, n * sizeof *j->report[m]);
+        if (!j->attribution[m] || !j->report[m]) return cli_fail_ctx(c);
+    }
+    return CLI_DONE;
+}
+
+static int parse_job(cli *c, job *j, interp_attribution_draw_desc *drawing)
+{
+    memset(j, 0, sizeof *j);
+    if (!cli_has(c, "--input")) return cli_usage("attribute: --input X is missing");
+    int code = parse_methods(c, j);
+    if (!code) code = parse_drawing(c, drawing);
+    if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &j->desc.n_steps);
+    j->desc.seed = c->seed;
+    return code;
+}
+
+static int attribute_into(cli *c, job *j, const char *folder,
+                          const interp_attribution_draw_desc *drawing)
+{
+    static const cli_stage stages[] = {attribute};
+    int code = open_job(c, j);
+    if (!code && cli_work(c, stages, 1, j, "")) code = cli_fail_model(c, &j->model);
+    return code ? code : write_results(c, j, folder, drawing);
+}
+
+int attribute_run(cli *c, const char *folder)
+{
+    job j;
+    interp_attribution_draw_desc drawing;
+    const int code = parse_job(c, &j, &drawing);
+    return code ? code : attribute_into(c, &j, folder, &drawing);
+}
+
 static int run(cli *c)
 {
     job j;
     interp_attribution_draw_desc drawing;
-    const char *folder = cli_get(c, "-o"), *input = cli_get(c, "--input");
-    memset(&j, 0, sizeof j);
-    if (!folder) return cli_usage("attribute: -o DIR is missing: the folder for the results");
-    if (!input) return cli_usage("attribute: --input X is missing");
-    int code = parse_methods(c, &j);
-    if (!code) code = parse_drawing(c, &drawing);
-    if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &j.desc.n_steps);
+    char names[MOST_METHODS][64];
+    const char *stale[MOST_METHODS + 1];
+    int code = parse_job(c, &j, &drawing);
+    if (!code) code = cli_begin(c, cli_get(c, "-o"));
+    if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
-    j.desc.seed = c->seed;
-    if (interp_onnx_load(c->ctx, c->positional[0], &j.net)) return cli_fail_ctx(c);
-    if (interp_net_describe(j.net).n_inputs != 1)
-        return cli_fail("%s: it has %d inputs, and attribution is of one", c->positional[0],
-                        interp_net_describe(j.net).n_inputs);
-    if (cli_array(c, input, &j.x)) return CLI_FAILED;
-    j.sample = interp_net_input_shape(j.net, 0);
-    j.input_shape = j.x.shape;
-    j.n = cli_samples(input, &j.x, &j.sample);
-    if (j.n < 0) return CLI_FAILED;
-    code = parse_target(c, &j);
-    if (!code) code = parse_sets(c, &j);
-    if (!code) code = parse_baseline(c, &j);
-    if (!code && j.desc.noise) {
-        const size_t each = (size_t)(j.desc.n_samples ? j.desc.n_samples : 25);
-        if (interp_shape_size(&j.noise.shape) != (size_t)j.n * each * interp_shape_size(&j.sample))
-            code =
-                cli_fail("--set noise: its size does not fit %d samples with %zu noisy copies each",
-                         j.n, each);
+    for (int m = 0; m < j.n_methods; m++) {
+        snprintf(names[m], sizeof names[m], "%s_#.png", interp_method_name(j.methods[m]));
+        stale[m] = names[m];
     }
-    if (!code) code = attribute(c, &j);
-    if (!code) code = write_results(c, &j, folder, &drawing);
-    if (!code)
-        cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods,
-                j.n_methods > 1 ? "s" : "", j.n, j.n > 1 ? "s" : "", folder);
-    return code;
+    stale[j.n_methods] = NULL;
+    code = cli_commit(c, stale);
+    if (code) return code;
+    cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods, j.n_methods > 1 ? "s" : "",
+            j.in.n, j.in.n > 1 ? "s" : "", c->folder);
+    return c->json ? print_json(&j) : CLI_DONE;
 }
 
 const cli_command cmd_attribute = {

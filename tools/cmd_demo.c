@@ -35,16 +35,10 @@ typedef struct tour {
     double seconds;
 } tour;
 
-static double now(void)
-{
-    struct timespec t;
-    return timespec_get(&t, TIME_UTC) ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
-}
-
 static int train_one(cli *c, const tour *t, const char *name, const char *arch,
                      train_outcome *outcome)
 {
-    char folder[1024];
+    char folder[CLI_PATH];
     cli s = sub_call(c, &cmd_train);
     add_option(&s, "--data", "digits");
     add_option(&s, "--arch", arch);
@@ -52,7 +46,9 @@ static int train_one(cli *c, const tour *t, const char *name, const char *arch,
         add_option(&s, "--epochs", "100");
         add_option(&s, "--label-smoothing", "0.05");
     }
-    const int code = train_run(&s, cli_path(folder, t->folder, name), outcome);
+    int code = cli_make_folder(cli_path(folder, t->folder, name));
+    if (!code) code = train_run(&s, folder, outcome);
+    if (!code && outcome->cancelled) code = cli_fail("demo was cancelled");
     if (!code)
         cli_say(c, "%-4s test accuracy %.2f %%, %d epochs in %.1f s", name,
                 100 * outcome->test_accuracy, outcome->epochs, outcome->seconds);
@@ -79,7 +75,7 @@ static int write_samples(cli *c, const tour *t, const char *path)
 
 static int attribute_samples(cli *c, const tour *t, const char *folder)
 {
-    char model[1024], input[1024];
+    char model[CLI_PATH], input[CLI_PATH];
     cli s = sub_call(c, &cmd_attribute);
     int code = cli_make_folder(folder);
     if (!code) code = write_samples(c, t, cli_path(input, folder, "inputs.npy"));
@@ -87,8 +83,7 @@ static int attribute_samples(cli *c, const tour *t, const char *folder)
     s.positional[s.n_positional++] = cli_path(model, t->folder, "cnn/model.onnx");
     add_option(&s, "--input", input);
     add_option(&s, "--method", "all");
-    add_option(&s, "-o", folder);
-    code = cmd_attribute.run(&s);
+    code = attribute_run(&s, folder);
     if (!code)
         cli_say(c, "attributions of %d digits by %d methods", SHOWN, (int)INTERP_METHOD_COUNT);
     return code;
@@ -98,7 +93,7 @@ static int attribute_samples(cli *c, const tour *t, const char *folder)
 static int draw_methods(cli *c, const char *folder)
 {
     enum { rows = INTERP_METHOD_COUNT + 1 };
-    char path[1024], name[96];
+    char path[CLI_PATH], name[96];
     interp_array arrays[rows];
     interp_panel_cell cells[rows * SHOWN];
     const char *labels[rows];
@@ -131,16 +126,14 @@ static int draw_methods(cli *c, const char *folder)
     return cli_write_image(c, &image, cli_path(path, folder, "methods.png"));
 }
 
-static int inspect_model(cli *c, tour *t)
+static int inspect_model(cli *c, const tour *t)
 {
-    char model[1024], folder[1024];
-    interp_net *net;
+    char path[CLI_PATH], folder[CLI_PATH];
+    cli_model model;
     cli s = sub_call(c, &cmd_inspect);
-    if (interp_onnx_load(c->ctx, cli_path(model, t->folder, "cnn/model.onnx"), &net))
-        return cli_fail_ctx(c);
-    const int code =
-        inspect_run(&s, net, &t->train, &t->test, cli_path(folder, t->folder, "inspect"));
-    interp_net_free(net);
+    int code = cli_model_load(c, cli_path(path, t->folder, "cnn/model.onnx"), &model);
+    if (!code) code = cli_make_folder(cli_path(folder, t->folder, "inspect"));
+    if (!code) code = inspect_run(&s, &model, &t->train, &t->test, folder);
     if (!code) cli_say(c, "confusion, saliency panels, canonical inputs, features and embedding");
     return code;
 }
@@ -177,7 +170,7 @@ static void report_training(interp_report *r, const tour *t)
 
 static int write_report(cli *c, const tour *t)
 {
-    char path[1024], subtitle[160];
+    char path[CLI_PATH], subtitle[160];
     interp_report *r;
     const time_t clock = time(NULL);
     char day[32] = "";
@@ -202,9 +195,11 @@ static int write_report(cli *c, const tour *t)
         "predicted class, red ones against it; integrated gradients add up to the "
         "output's difference from the baseline.");
     interp_report_picture(r, "Methods compared", "attribution/methods.png");
-    interp_report_section(r, "What it takes for each digit",
-                          "Inputs grown from noise until the network is as sure as it can be, and "
-                          "the probability they reach.");
+    interp_report_section(
+        r, "What it takes for each digit",
+        "Inputs grown from noise, kept near the mean and the spread of the training "
+        "digits, until the network is as sure as it can be; and the probability "
+        "they reach.");
     interp_report_picture(r, "Canonical inputs", "inspect/canonical.png");
     interp_report_section(
         r, "What it has learned",
@@ -231,22 +226,25 @@ static int write_report(cli *c, const tour *t)
 
 static int run(cli *c)
 {
-    char folder[1024];
+    static const char *const stale[] = {"cnn/tensorboard/events.out.tfevents.#.interp.#.#",
+                                        "mlp/tensorboard/events.out.tfevents.#.interp.#.#", NULL};
+    char folder[CLI_PATH];
     tour t;
-    const double start = now();
+    const double start = cli_now();
     memset(&t, 0, sizeof t);
-    t.folder = cli_get(c, "-o") ? cli_get(c, "-o") : "out";
-    int code = cli_make_folder(t.folder);
+    int code = cli_begin(c, cli_get(c, "-o") ? cli_get(c, "-o") : "out");
+    t.folder = c->out;
     if (!code) code = cli_data(c, "digits", &t.train, &t.test);
     if (!code) code = train_one(c, &t, "cnn", "cnn", &t.cnn);
     if (!code) code = train_one(c, &t, "mlp", "mlp:64-128-64-10", &t.mlp);
     if (!code) code = inspect_model(c, &t);
     if (!code) code = attribute_samples(c, &t, cli_path(folder, t.folder, "attribution"));
     if (!code) code = draw_methods(c, folder);
-    t.seconds = now() - start;
+    t.seconds = cli_now() - start;
     if (!code) code = write_report(c, &t);
+    if (!code) code = cli_commit(c, stale);
     if (code) return code;
-    cli_say(c, "open %s/report.html  (%.1f s)", t.folder, t.seconds);
+    cli_say(c, "open %s/report.html  (%.1f s)", c->folder, t.seconds);
     if (c->json)
         printf("{\"cnn_test_accuracy\":%.6g,\"mlp_test_accuracy\":%.6g,\"seconds\":%.3f}\n",
                t.cnn.test_accuracy, t.mlp.test_accuracy, t.seconds);

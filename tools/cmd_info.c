@@ -7,13 +7,6 @@ static const cli_option options[] = {
     {"--batch", "N", "batch size the memory figures are for (1, or the model's own)"},
     {NULL, NULL, NULL}};
 
-static void shape_text(const interp_shape *s, cli_text *t)
-{
-    cli_add(t, "[");
-    for (int i = 0; i < s->rank; i++) cli_add(t, "%s%d", i ? "," : "", s->dim[i]);
-    cli_add(t, "]");
-}
-
 /* Exact bytes of a workspace. */
 static interp_status workspace_bytes(cli *c, interp_net *net, int batch, bool input_grads,
                                      bool param_grads, size_t *bytes)
@@ -31,6 +24,7 @@ static interp_status workspace_bytes(cli *c, interp_net *net, int batch, bool in
 static void add_ends(cli_text *t, const interp_net *net, bool json)
 {
     const interp_net_info d = interp_net_describe(net);
+    char shape[128];
     for (int side = 0; side < 2; side++) {
         const int n = side ? d.n_outputs : d.n_inputs;
         if (json) cli_add(t, ",\"%s\":[", side ? "outputs" : "inputs");
@@ -46,8 +40,7 @@ static void add_ends(cli_text *t, const interp_net *net, bool json)
             } else {
                 cli_add(t, "%-7s %s  one sample ", side ? "output" : "input", name);
             }
-            shape_text(&s, t);
-            cli_add(t, json ? "}" : "\n");
+            cli_add(t, "%s%s", cli_shape(&s, shape), json ? "}" : "\n");
         }
         if (json) cli_add(t, "]");
     }
@@ -56,6 +49,7 @@ static void add_ends(cli_text *t, const interp_net *net, bool json)
 static void add_nodes(cli_text *t, const interp_net *net, bool json)
 {
     const interp_net_info d = interp_net_describe(net);
+    char shape[128];
     cli_add(t, json ? ",\"nodes\":[" : "\n%-28s %-20s %s\n", "node", "op", "one sample gives");
     for (int i = 0; i < d.n_nodes; i++) {
         const interp_shape s = interp_net_node_shape(net, i);
@@ -66,19 +60,19 @@ static void add_nodes(cli_text *t, const interp_net *net, bool json)
         } else {
             cli_add(t, "%-28s %-20s ", interp_net_node_name(net, i), interp_net_node_op(net, i));
         }
-        shape_text(&s, t);
-        cli_add(t, json ? "}" : "\n");
+        cli_add(t, "%s%s", cli_shape(&s, shape), json ? "}" : "\n");
     }
     if (json) cli_add(t, "]");
 }
 
 static int run(cli *c)
 {
-    interp_net *net;
+    cli_model model;
     int batch = 0;
     int code = cli_int(c, "--batch", 1, 1 << 20, &batch);
+    if (!code) code = cli_model_load(c, c->positional[0], &model);
     if (code) return code;
-    if (interp_onnx_load(c->ctx, c->positional[0], &net)) return cli_fail_ctx(c);
+    interp_net *net = model.net;
     const interp_net_info d = interp_net_describe(net);
     const int fixed = interp_net_fixed_batch(net);
     if (!batch) batch = fixed ? fixed : 1;
@@ -97,6 +91,10 @@ static int run(cli *c)
                 "\"training_bytes\":%zu",
                 d.n_nodes, d.n_parameters, d.n_buffers, d.macs, batch, fixed, infer, attribute,
                 train);
+        if (model.classes) {
+            cli_add(&t, ",\"classes\":");
+            cli_add_json_list(&t, model.classes, model.n_classes);
+        }
         add_ends(&t, net, true);
         add_nodes(&t, net, true);
         cli_add(&t, "}\n");
@@ -109,6 +107,9 @@ static int run(cli *c)
     cli_add(&t,
             "bytes of workspace at batch %d: inference %zu, input gradients %zu, training %zu\n",
             batch, infer, attribute, train);
+    for (int k = 0; k < model.n_classes; k++)
+        cli_add(&t, "%s%s%s", k ? ", " : "classes: ", model.classes[k],
+                k + 1 < model.n_classes ? "" : "\n");
     add_nodes(&t, net, false);
     return cli_text_print(&t);
 }

@@ -11,20 +11,36 @@ static const cli_option options[] = {
     {"--target", "WHAT", "pred (default), label, or sum: the output the panel explains"},
     {"--baseline", "B", "zero (default), mean, min, max, blur or noise"},
     {"--canonical-steps", "N", "steps of the canonical inputs (256)"},
+    NORMALIZE_OPTION,
     {NULL, NULL, NULL}};
 
-/* ---- confusion */
+/* ---- what is found out, all of it before anything is drawn */
 
-static int inspect_confusion(cli *c, interp_net *net, const interp_dataset *test,
-                             const char *folder, int32_t *predicted, double *accuracy)
-{
-    interp_evaluation e;
-    memset(&e, 0, sizeof e);
-    e.predicted = predicted;
-    if (interp_evaluate(net, test, INTERP_CROSS_ENTROPY, &e)) return cli_fail_ctx(c);
-    if (!test->y) return CLI_DONE;
-    return write_confusion(c, test, predicted, folder, accuracy);
-}
+typedef struct panel {
+    int n; /* samples; 0: no panel */
+    size_t size;
+    float *x, *baseline, *rows[5]; /* [n, size] */
+    int32_t *labels;
+    interp_attribution *report;
+    char (*captions)[48];
+    int baseline_kind;
+    interp_attribute_desc desc;
+} panel;
+
+typedef struct findings {
+    const cli_model *model;
+    interp_net *net;
+    const interp_dataset *train, *test;
+    interp_evaluation evaluation;
+    confusion_figures figures;
+    panel panel;
+    interp_canonical_desc canonical;
+    int classes;
+    float *inputs, *probability; /* [classes, input], [classes]: canonical */
+    int node, width;             /* what is embedded, -1 for nothing, and its numbers */
+    float *activations, *scores; /* [n, width], [n, 2] */
+    float explained[2];
+} findings;
 
 /* ---- saliency panel: source, baseline, saliency, delta, overlay */
 
@@ -44,42 +60,73 @@ static void choose_samples(const interp_dataset *d, int n, int *out)
     while (filled < n) out[filled++] = 0;
 }
 
-typedef struct panel {
-    int n;
-    size_t size;
-    float *x, *baseline, *rows[5]; /* [n, size] */
-    int32_t *labels;
-    char (*captions)[48];
-} panel;
-
-static int panel_target(const cli *c, interp_attribute_desc *d, const panel *p)
+static int panel_open(cli *c, panel *p, const interp_dataset *test)
 {
-    const char *text = cli_get(c, "--target");
-    if (!text || !strcmp(text, "pred")) d->target_kind = INTERP_TARGET_PREDICTED;
-    else if (!strcmp(text, "sum")) d->target_kind = INTERP_TARGET_SUM;
-    else if (!strcmp(text, "label")) d->target_kind = INTERP_TARGET_LABELS, d->targets = p->labels;
-    else return cli_usage("--target %s: give pred, label or sum", text);
-    return CLI_DONE;
+    static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
+    static const char *const targets[] = {"pred", "label", "sum"};
+    static const interp_target target_kinds[] = {INTERP_TARGET_PREDICTED, INTERP_TARGET_LABELS,
+                                                 INTERP_TARGET_SUM};
+    int target = 0;
+    p->n = 10;
+    int code = cli_int(c, "--samples", 1, 100, &p->n);
+    if (!code) code = cli_choice(c, "--baseline", kinds, 6, &p->baseline_kind);
+    if (!code) code = cli_choice(c, "--target", targets, 3, &target);
+    if (code) return code;
+    if (p->n > test->n) p->n = test->n;
+    if (!cli_is_image(&test->shape)) p->n = 0;
+    p->size = interp_shape_size(&test->shape);
+    const size_t n = (size_t)p->n, bytes = n * p->size * sizeof(float);
+    p->report = (interp_attribution *)interp_alloc(c->ctx, n * sizeof *p->report);
+    p->x = (float *)interp_alloc(c->ctx, bytes);
+    p->baseline = (float *)interp_alloc(c->ctx, bytes);
+    p->labels = (int32_t *)interp_alloc(c->ctx, n * sizeof *p->labels);
+    p->captions = (char(*)[48])interp_alloc(c->ctx, n * sizeof *p->captions);
+    bool ok = p->report && p->x && p->baseline && p->labels && p->captions;
+    for (int row = 0; row < 5; row++) {
+        p->rows[row] = (float *)interp_alloc(c->ctx, bytes);
+        ok = ok && p->rows[row];
+    }
+    p->desc.keep_sign = true;
+    p->desc.target_kind = target_kinds[target];
+    p->desc.targets = p->labels;
+    return ok ? CLI_DONE : cli_fail_ctx(c);
+}
+
+/* Samples, labels, captions and baselines. */
+static interp_status panel_fill(cli *c, panel *p, const interp_dataset *test,
+                                const int32_t *predicted)
+{
+    int chosen[100];
+    char *const *names = test->class_names;
+    choose_samples(test, p->n, chosen);
+    for (int i = 0; i < p->n; i++) {
+        const int from = chosen[i], got = (int)predicted[from];
+        memcpy(p->x + (size_t)i * p->size, test->x + (size_t)from * p->size,
+               p->size * sizeof(float));
+        p->labels[i] = test->y ? test->y[from] : got;
+        if (names && got < test->n_classes)
+            snprintf(p->captions[i], sizeof p->captions[i], "%.16s > %.16s", names[p->labels[i]],
+                     names[got]);
+        else snprintf(p->captions[i], sizeof p->captions[i], "%d > %d", (int)p->labels[i], got);
+    }
+    return interp_baseline(c->ctx, (interp_baseline_kind)p->baseline_kind, p->x, p->n, &test->shape,
+                           c->seed, p->baseline);
 }
 
 /* |gradient| at the baseline and at the sample, their signed difference, and difference x source:
    of the same output at both ends. */
-static int panel_compute(cli *c, interp_net *net, panel *p, interp_attribution *report)
+static interp_status panel_compute(interp_net *net, panel *p)
 {
-    interp_attribute_desc d;
+    interp_attribute_desc d = p->desc;
     const size_t all = (size_t)p->n * p->size;
-    memset(&d, 0, sizeof d);
-    int code = panel_target(c, &d, p);
-    if (code) return code;
-    d.keep_sign = true;
-    if (interp_attribute(net, p->x, p->n, &d, p->rows[2], report)) return cli_fail_ctx(c);
+    interp_status status = interp_attribute(net, p->x, p->n, &d, p->rows[2], p->report);
+    if (status) return status;
     if (d.target_kind == INTERP_TARGET_PREDICTED) { /* the same class at the baseline */
-        for (int i = 0; i < p->n; i++) p->labels[i] = report[i].target;
+        for (int i = 0; i < p->n; i++) p->labels[i] = p->report[i].target;
         d.target_kind = INTERP_TARGET_LABELS;
-        d.targets = p->labels;
     }
-    if (interp_attribute(net, p->baseline, p->n, &d, p->rows[1], NULL)) return cli_fail_ctx(c);
-    for (size_t i = 0; i < all; i++) {
+    status = interp_attribute(net, p->baseline, p->n, &d, p->rows[1], NULL);
+    for (size_t i = 0; i < all && !status; i++) {
         const float at_x = p->rows[2][i], at_baseline = p->rows[1][i];
         p->rows[0][i] = p->x[i];
         p->rows[3][i] = at_x - at_baseline;
@@ -87,14 +134,13 @@ static int panel_compute(cli *c, interp_net *net, panel *p, interp_attribution *
         p->rows[1][i] = fabsf(at_baseline);
         p->rows[2][i] = fabsf(at_x);
     }
-    return CLI_DONE;
+    return status;
 }
 
-static int panel_draw(cli *c, const interp_dataset *test, const panel *p, const char *path)
+static int panel_draw(cli *c, const interp_shape *s, const panel *p, const char *path)
 {
     static const char *const names[5] = {"source", "|gradient| at baseline", "saliency |gradient|",
                                          "delta", "|delta| x source"};
-    const interp_shape *s = &test->shape;
     interp_panel_cell *cells =
         (interp_panel_cell *)interp_alloc(c->ctx, 5 * (size_t)p->n * sizeof *cells);
     interp_panel_desc d;
@@ -121,117 +167,88 @@ static int panel_draw(cli *c, const interp_dataset *test, const panel *p, const 
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
 }
 
-static int inspect_saliency(cli *c, interp_net *net, const interp_dataset *test,
-                            const int32_t *predicted, const char *folder)
-{
-    static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
-    char path[1024];
-    panel p;
-    int kind = 0;
-    memset(&p, 0, sizeof p);
-    p.n = 10;
-    const char *baseline = cli_get(c, "--baseline");
-    int code = cli_int(c, "--samples", 1, 100, &p.n);
-    if (code) return code;
-    if (p.n > test->n) p.n = test->n;
-    while (baseline && kind < 6 && strcmp(kinds[kind], baseline)) kind++;
-    if (kind == 6) return cli_usage("--baseline %s: there is no such baseline", baseline);
-    p.size = interp_shape_size(&test->shape);
-    const size_t bytes = (size_t)p.n * p.size * sizeof(float);
-    int *chosen = (int *)interp_alloc(c->ctx, (size_t)p.n * sizeof *chosen);
-    interp_attribution *report =
-        (interp_attribution *)interp_alloc(c->ctx, (size_t)p.n * sizeof *report);
-    p.x = (float *)interp_alloc(c->ctx, bytes);
-    p.baseline = (float *)interp_alloc(c->ctx, bytes);
-    p.labels = (int32_t *)interp_alloc(c->ctx, (size_t)p.n * sizeof *p.labels);
-    p.captions = (char(*)[48])interp_alloc(c->ctx, (size_t)p.n * sizeof *p.captions);
-    bool ok = chosen && report && p.x && p.baseline && p.labels && p.captions;
-    for (int row = 0; row < 5; row++) {
-        p.rows[row] = (float *)interp_alloc(c->ctx, bytes);
-        ok = ok && p.rows[row];
-    }
-    if (!ok) return cli_fail_ctx(c);
-    choose_samples(test, p.n, chosen);
-    for (int i = 0; i < p.n; i++) {
-        const int from = chosen[i], got = (int)predicted[from];
-        memcpy(p.x + (size_t)i * p.size, test->x + (size_t)from * p.size, p.size * sizeof(float));
-        p.labels[i] = test->y ? test->y[from] : got;
-        char *const *names = test->class_names;
-        if (names && got < test->n_classes)
-            snprintf(p.captions[i], sizeof p.captions[i], "%.16s > %.16s", names[p.labels[i]],
-                     names[got]);
-        else snprintf(p.captions[i], sizeof p.captions[i], "%d > %d", (int)p.labels[i], got);
-    }
-    if (interp_baseline(c->ctx, (interp_baseline_kind)kind, p.x, p.n, &test->shape, c->seed,
-                        p.baseline))
-        return cli_fail_ctx(c);
-    code = panel_compute(c, net, &p, report);
-    if (!code) code = panel_draw(c, test, &p, cli_path(path, folder, "saliency.png"));
-    return code;
-}
-
 /* ---- canonical inputs */
 
-static int inspect_canonical(cli *c, interp_net *net, const interp_dataset *data,
-                             const char *folder)
+static int canonical_open(cli *c, findings *f)
 {
-    char path[1024];
-    interp_canonical_desc d;
-    interp_image image;
-    const interp_shape out = interp_net_output_shape(net, 0), in = interp_net_input_shape(net, 0);
-    const int classes = (int)interp_shape_size(&out);
-    const size_t size = interp_shape_size(&in);
-    memset(&d, 0, sizeof d);
-    d.seed = c->seed;
-    int code = cli_int(c, "--canonical-steps", 1, 1000000, &d.steps);
-    if (code) return code;
-    d.low = d.high = data->x[0];
-    for (size_t i = 0; i < (size_t)data->n * size; i++) {
-        d.low = fminf(d.low, data->x[i]);
-        d.high = fmaxf(d.high, data->x[i]);
+    const interp_shape out = interp_net_output_shape(f->net, 0);
+    const interp_dataset *data = f->train;
+    interp_canonical_desc *d = &f->canonical;
+    const size_t all = (size_t)data->n * interp_shape_size(&data->shape);
+    f->classes = (int)interp_shape_size(&out);
+    d->seed = c->seed;
+    d->like = data;
+    d->low = d->high = data->x[0];
+    for (size_t i = 0; i < all; i++) {
+        d->low = fminf(d->low, data->x[i]);
+        d->high = fmaxf(d->high, data->x[i]);
     }
-    float *x = (float *)interp_alloc(c->ctx, (size_t)classes * size * sizeof *x);
-    float *p = (float *)interp_alloc(c->ctx, (size_t)classes * sizeof *p);
-    char(*text)[48] = (char(*)[48])interp_alloc(c->ctx, (size_t)classes * sizeof *text);
-    interp_panel_cell *cells =
-        (interp_panel_cell *)interp_alloc(c->ctx, (size_t)classes * sizeof *cells);
-    if (!x || !p || !text || !cells || interp_canonical(net, &d, x, p)) return cli_fail_ctx(c);
-    const interp_shape all = {4, {classes, in.dim[0], in.dim[1], in.dim[2], 1, 1, 1, 1}};
-    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "canonical.npy"), x, &all))
+    f->inputs = (float *)interp_alloc(c->ctx, (size_t)f->classes * interp_shape_size(&data->shape) *
+                                                  sizeof(float));
+    f->probability = (float *)interp_alloc(c->ctx, (size_t)f->classes * sizeof(float));
+    const int code = cli_int(c, "--canonical-steps", 1, 1000000, &d->steps);
+    return code || (f->inputs && f->probability) ? code : cli_fail_ctx(c);
+}
+
+/* What class k is called: into `out` when it has no name. */
+static const char *class_name(const findings *f, int k, char out[16])
+{
+    if (f->test->class_names && k < f->test->n_classes) return f->test->class_names[k];
+    snprintf(out, 16, "%d", k);
+    return out;
+}
+
+static int write_canonical(cli *c, const findings *f, const char *folder)
+{
+    char path[CLI_PATH], number[16];
+    interp_panel_desc d;
+    interp_image image;
+    const interp_shape in = interp_net_input_shape(f->net, 0);
+    const int classes = f->classes, cols = classes < 10 ? classes : 10;
+    const int rows = (classes + cols - 1) / cols;
+    interp_shape all = in;
+    for (int i = in.rank; i > 0; i--) all.dim[i] = in.dim[i - 1];
+    all.dim[0] = classes;
+    all.rank++;
+    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "canonical.npy"), f->inputs, &all))
         return cli_fail_ctx(c);
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "class,probability\n");
-    memset(cells, 0, (size_t)classes * sizeof *cells);
-    for (int k = 0; k < classes; k++) {
-        const char *name = data->class_names && k < data->n_classes ? data->class_names[k] : NULL;
-        cli_add(&t, "%d,%.6g\n", k, (double)p[k]);
-        if (name) snprintf(text[k], sizeof text[k], "%.24s  p=%.3f", name, (double)p[k]);
-        else snprintf(text[k], sizeof text[k], "%d  p=%.3f", k, (double)p[k]);
-        cells[k].values = x + (size_t)k * size;
-        cells[k].channels = in.dim[0], cells[k].height = in.dim[1], cells[k].width = in.dim[2];
-        cells[k].min = d.low, cells[k].max = d.high;
-        cells[k].caption = text[k];
-    }
-    code = cli_text_write(&t, cli_path(path, folder, "canonical.csv"));
+    for (int k = 0; k < classes; k++) cli_add(&t, "%d,%.6g\n", k, (double)f->probability[k]);
+    const int code = cli_text_write(&t, cli_path(path, folder, "canonical.csv"));
     if (code || !cli_is_image(&in) || classes > 1000) return code;
-    interp_panel_desc panel_desc;
-    memset(&panel_desc, 0, sizeof panel_desc);
-    panel_desc.title = "Inputs the network takes for each class";
-    panel_desc.cells = cells;
-    panel_desc.cols = classes < 10 ? classes : 10;
-    panel_desc.rows = (classes + panel_desc.cols - 1) / panel_desc.cols;
-    if (panel_desc.rows * panel_desc.cols != classes) panel_desc.rows = classes / panel_desc.cols;
-    const interp_status status = interp_panel_draw(c->ctx, &panel_desc, &image);
+    const size_t cell_count = (size_t)rows * (size_t)cols, size = interp_shape_size(&in);
+    char(*text)[48] = (char(*)[48])interp_alloc(c->ctx, cell_count * sizeof *text);
+    interp_panel_cell *cells =
+        (interp_panel_cell *)interp_alloc(c->ctx, cell_count * sizeof *cells);
+    if (!text || !cells) return cli_fail_ctx(c);
+    memset(cells, 0, cell_count * sizeof *cells);
+    for (int k = 0; k < classes; k++) {
+        interp_panel_cell *cell = &cells[k];
+        snprintf(text[k], sizeof text[k], "%.24s  p=%.3f", class_name(f, k, number),
+                 (double)f->probability[k]);
+        cell->values = f->inputs + (size_t)k * size;
+        cell->channels = in.dim[0], cell->height = in.dim[1], cell->width = in.dim[2];
+        cell->min = f->canonical.low, cell->max = f->canonical.high;
+        cell->caption = text[k];
+    }
+    memset(&d, 0, sizeof d);
+    d.title = "Inputs the network takes for each class";
+    d.cells = cells;
+    d.cols = cols, d.rows = rows;
+    const interp_status status = interp_panel_draw(c->ctx, &d, &image);
+    interp_free(c->ctx, cells);
+    interp_free(c->ctx, text);
     return status ? cli_fail_ctx(c)
                   : cli_write_image(c, &image, cli_path(path, folder, "canonical.png"));
 }
 
 /* ---- learned features: the first layer's filters */
 
-static int inspect_features(cli *c, interp_net *net, const char *folder)
+static int write_features(cli *c, interp_net *net, const char *folder)
 {
     enum { most = 64 };
-    char path[1024];
+    char path[CLI_PATH];
     interp_panel_cell cells[most];
     interp_panel_desc d;
     interp_image image;
@@ -262,7 +279,7 @@ static int inspect_features(cli *c, interp_net *net, const char *folder)
                   : cli_write_image(c, &image, cli_path(path, folder, "features.png"));
 }
 
-/* ---- embedding: what goes into the last layer, by its principal components */
+/* ---- embedding: what goes into the last layer, and its principal components */
 
 /* Node whose output the last layer with weights reads; -1 when there is none. */
 static int embedding_node(const interp_net *net)
@@ -274,64 +291,142 @@ static int embedding_node(const interp_net *net)
     return -1;
 }
 
-/* Activations of node `at` for every sample: [n, d]. */
-static int embedding(cli *c, interp_net *net, const interp_dataset *data, int at, float **out,
-                     int *dims)
+static int embedding_open(cli *c, findings *f)
 {
-    interp_workspace_desc d;
-    interp_workspace *w = NULL;
-    memset(&d, 0, sizeof d);
-    d.keep = interp_net_node_name(net, at);
-    d.batch = interp_workspace_fit(c->ctx, net, &d, data->n < 64 ? data->n : 64);
-    const interp_shape s = interp_net_node_shape(net, at);
-    const size_t size = interp_shape_size(&data->shape), width = interp_shape_size(&s);
-    float *y = (float *)interp_alloc(c->ctx, (size_t)data->n * width * sizeof *y);
-    float *x = (float *)interp_alloc(c->ctx, (size_t)d.batch * size * sizeof *x);
-    if (!d.batch || !y || !x || interp_workspace_new(c->ctx, net, &d, &w)) return cli_fail_ctx(c);
-    for (int i = 0; i < data->n; i += d.batch) {
-        const int some = data->n - i < d.batch ? data->n - i : d.batch;
-        const float *from = x;
-        memset(x, 0, (size_t)d.batch * size * sizeof *x);
-        memcpy(x, data->x + (size_t)i * size, (size_t)some * size * sizeof *x);
-        if (interp_forward(w, &from)) return cli_fail_ctx(c);
-        memcpy(y + (size_t)i * width, interp_workspace_kept(w), (size_t)some * width * sizeof *y);
+    f->node = f->test->n < 3 ? -1 : embedding_node(f->net);
+    if (f->node < 0) return CLI_DONE;
+    const interp_shape s = interp_net_node_shape(f->net, f->node);
+    const size_t width = interp_shape_size(&s), n = (size_t)f->test->n;
+    if (width < 2 || width > 2048) {
+        f->node = -1;
+        return CLI_DONE;
     }
-    interp_workspace_free(w);
-    interp_free(c->ctx, x);
-    *out = y;
-    *dims = (int)width;
+    f->width = (int)width;
+    f->activations = (float *)interp_alloc(c->ctx, n * width * sizeof(float));
+    f->scores = (float *)interp_alloc(c->ctx, 2 * n * sizeof(float));
+    if (!f->activations || !f->scores) return cli_fail_ctx(c);
+    memset(f->activations, 0, n * width * sizeof(float));
+    /* matrix products have scratch that the context keeps: it must not come and go with a limit */
+    if (c->memory && interp_pca(c->ctx, f->activations, f->test->n, f->width, NULL, f->scores, NULL,
+                                f->explained))
+        return cli_fail_ctx(c);
     return CLI_DONE;
 }
 
-static int inspect_embedding(cli *c, interp_net *net, const interp_dataset *test,
-                             const char *folder)
+/* Batches of samples through a workspace; x: room for one of them. */
+static interp_status activations(cli *c, findings *f, interp_workspace *w, int batch, float *x)
 {
-    char path[1024], title[160], x_label[64], y_label[64];
-    float *y = NULL, explained[2];
-    int dims = 0;
-    const int at = embedding_node(net);
-    if (at < 0 || test->n < 3) return CLI_DONE;
-    const interp_shape node = interp_net_node_shape(net, at);
-    if (interp_shape_size(&node) < 2 || interp_shape_size(&node) > 2048) return CLI_DONE;
-    if (embedding(c, net, test, at, &y, &dims)) return CLI_FAILED;
-    float *scores = (float *)interp_alloc(c->ctx, 2 * (size_t)test->n * sizeof *scores);
-    if (!scores || interp_pca(c->ctx, y, test->n, dims, NULL, scores, NULL, explained))
-        return cli_fail_ctx(c);
-    const interp_shape s = {2, {test->n, 2, 1, 1, 1, 1, 1, 1}};
-    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "embedding.npy"), scores, &s))
-        return cli_fail_ctx(c);
+    const interp_dataset *data = f->test;
+    const size_t size = interp_shape_size(&data->shape), width = (size_t)f->width;
+    const float *from = x;
+    interp_status status = INTERP_OK;
+    memset(x, 0, (size_t)batch * size * sizeof *x);
+    for (int i = 0; i < data->n && !status; i += batch) {
+        const int some = data->n - i < batch ? data->n - i : batch;
+        status = cli_progress(c, "embedding", i, data->n);
+        if (status) break;
+        memcpy(x, data->x + (size_t)i * size, (size_t)some * size * sizeof *x);
+        status = interp_forward(w, &from);
+        if (!status)
+            memcpy(f->activations + (size_t)i * width, interp_workspace_kept(w),
+                   (size_t)some * width * sizeof *x);
+    }
+    return status;
+}
+
+/* ---- the stages that memory limits */
+
+static interp_status stage_evaluate(cli *c, void *user)
+{
+    findings *f = (findings *)user;
+    const interp_status status =
+        interp_evaluate(f->net, f->test, INTERP_CROSS_ENTROPY, &f->evaluation);
+    if (!status && f->test->y && !isfinite(f->evaluation.loss))
+        return interp_fail(c->ctx, INTERP_NOT_FINITE,
+                           "%s: its outputs are NaN or infinite: look for such or huge numbers in "
+                           "its weights",
+                           f->model->path);
+    return status;
+}
+
+static interp_status stage_panel(cli *c, void *user)
+{
+    findings *f = (findings *)user;
+    if (!f->panel.n) return INTERP_OK;
+    const interp_status status = panel_fill(c, &f->panel, f->test, f->evaluation.predicted);
+    return status ? status : panel_compute(f->net, &f->panel);
+}
+
+static interp_status stage_canonical(cli *c, void *user)
+{
+    findings *f = (findings *)user;
+    (void)c;
+    return interp_canonical(f->net, &f->canonical, f->inputs, f->probability);
+}
+
+static interp_status stage_embedding(cli *c, void *user)
+{
+    findings *f = (findings *)user;
+    const size_t size = interp_shape_size(&f->test->shape);
+    interp_workspace_desc d;
+    interp_workspace *w = NULL;
+    interp_status status = INTERP_NO_MEMORY;
+    if (f->node < 0) return INTERP_OK;
+    memset(&d, 0, sizeof d);
+    d.keep = interp_net_node_name(f->net, f->node);
+    for (int most = f->test->n < 64 ? f->test->n : 64; most && status == INTERP_NO_MEMORY;
+         most = d.batch / 2) {
+        d.batch = interp_workspace_fit(c->ctx, f->net, &d, most);
+        if (!d.batch) return interp_last_status(c->ctx);
+        float *x = (float *)interp_alloc(c->ctx, (size_t)d.batch * size * sizeof *x);
+        status = x ? interp_workspace_new(c->ctx, f->net, &d, &w) : INTERP_NO_MEMORY;
+        if (!status) {
+            status = activations(c, f, w, d.batch, x);
+            interp_workspace_free(w);
+        }
+        interp_free(c->ctx, x);
+        if (interp_net_fixed_batch(f->net)) break;
+    }
+    return status;
+}
+
+/* interp_pca tells of no progress: what it takes at most is asked for first. */
+static interp_status stage_pca(cli *c, void *user)
+{
+    findings *f = (findings *)user;
+    const size_t n = (size_t)f->test->n, d = (size_t)f->width;
+    if (f->node < 0) return INTERP_OK;
+    void *most = interp_alloc(c->ctx, 12 * d * d + 4 * n * d + 32 * d + 512);
+    interp_free(c->ctx, most);
+    interp_status status = most ? cli_progress(c, "embedding", 1, 1) : INTERP_NO_MEMORY;
+    if (!status)
+        status = interp_pca(c->ctx, f->activations, f->test->n, f->width, NULL, f->scores, NULL,
+                            f->explained);
+    return status;
+}
+
+/* ---- all of it */
+
+static int write_embedding(cli *c, const findings *f, const char *folder)
+{
+    char path[CLI_PATH], title[160], x_label[64], y_label[64];
     interp_scatter scatter;
     interp_chart chart;
     interp_image image;
+    const interp_dataset *test = f->test;
+    if (f->node < 0) return CLI_DONE;
+    const interp_shape s = {2, {test->n, 2, 1, 1, 1, 1, 1, 1}};
+    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "embedding.npy"), f->scores, &s))
+        return cli_fail_ctx(c);
     memset(&scatter, 0, sizeof scatter);
     memset(&chart, 0, sizeof chart);
     snprintf(title, sizeof title, "Principal components of \"%.60s\" (%d numbers), by true class",
-             interp_net_node_name(net, at), dims);
+             interp_net_node_name(f->net, f->node), f->width);
     snprintf(x_label, sizeof x_label, "component 1 (%.1f %% of the variance)",
-             100 * (double)explained[0]);
-    snprintf(y_label, sizeof y_label, "component 2 (%.1f %%)", 100 * (double)explained[1]);
+             100 * (double)f->explained[0]);
+    snprintf(y_label, sizeof y_label, "component 2 (%.1f %%)", 100 * (double)f->explained[1]);
     chart.title = title, chart.x_label = x_label, chart.y_label = y_label;
-    scatter.points = scores;
+    scatter.points = f->scores;
     scatter.n = test->n;
     scatter.classes = test->y;
     scatter.n_classes = test->n_classes;
@@ -340,42 +435,145 @@ static int inspect_embedding(cli *c, interp_net *net, const interp_dataset *test
     return cli_write_image(c, &image, cli_path(path, folder, "embedding.png"));
 }
 
-/* ---- all of it */
+/* For TensorBoard: what the last layer reads, with truth, prediction and the pictures. */
+static int write_projector(cli *c, const findings *f, const char *folder)
+{
+    static const char *const verdicts[] = {"wrong", "right"};
+    char path[CLI_PATH];
+    interp_projector_column columns[3];
+    interp_projector_desc d;
+    const interp_dataset *test = f->test;
+    const char *const *names = (const char *const *)test->class_names;
+    if (f->node < 0) return CLI_DONE;
+    int32_t *right = (int32_t *)interp_alloc(c->ctx, (size_t)test->n * sizeof *right);
+    if (!right) return cli_fail_ctx(c);
+    for (int i = 0; i < test->n; i++)
+        right[i] = test->y && test->y[i] == f->evaluation.predicted[i];
+    memset(columns, 0, sizeof columns);
+    memset(&d, 0, sizeof d);
+    columns[0].name = "prediction", columns[0].classes = f->evaluation.predicted;
+    columns[1].name = "truth", columns[1].classes = test->y;
+    columns[2].name = "verdict", columns[2].classes = right, columns[2].class_names = verdicts;
+    if (f->classes <= test->n_classes) columns[0].class_names = names;
+    columns[1].class_names = names;
+    d.name = interp_net_node_name(f->net, f->node);
+    d.x = f->activations;
+    d.n = test->n, d.d = f->width;
+    d.columns = columns;
+    d.n_columns = test->y ? 3 : 1;
+    if (cli_is_image(&test->shape)) {
+        d.images = test->x;
+        d.channels = test->shape.dim[0];
+        d.height = test->shape.dim[1], d.width = test->shape.dim[2];
+    }
+    const interp_status status =
+        interp_projector_write(c->ctx, cli_path(path, folder, "projector"), &d);
+    interp_free(c->ctx, right);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
 
-int inspect_run(cli *c, interp_net *net, const interp_dataset *train, const interp_dataset *test,
+static int inspect_into(cli *c, findings *f, const char *folder)
+{
+    static const cli_stage stages[] = {stage_evaluate, stage_panel, stage_canonical,
+                                       stage_embedding, stage_pca};
+    char path[CLI_PATH];
+    const size_t bytes = (size_t)f->test->n * sizeof *f->evaluation.predicted;
+    f->net = f->model->net;
+    f->evaluation.predicted = (int32_t *)interp_alloc(c->ctx, bytes);
+    if (!f->evaluation.predicted) return cli_fail_ctx(c);
+    memset(f->evaluation.predicted, 0, bytes);
+    int code = panel_open(c, &f->panel, f->test);
+    if (!code) code = canonical_open(c, f);
+    if (!code) code = embedding_open(c, f);
+    if (!code && cli_work(c, stages, 5, f, "")) code = cli_fail_model(c, f->model);
+    if (!code && f->test->y)
+        code = write_confusion(c, f->test, f->evaluation.predicted, folder, &f->figures);
+    if (!code && f->panel.n)
+        code = panel_draw(c, &f->test->shape, &f->panel, cli_path(path, folder, "saliency.png"));
+    if (!code) code = write_canonical(c, f, folder);
+    if (!code) code = write_features(c, f->net, folder);
+    if (!code) code = write_embedding(c, f, folder);
+    if (!code) code = write_projector(c, f, folder);
+    return code;
+}
+
+int inspect_run(cli *c, const cli_model *m, const interp_dataset *train, const interp_dataset *test,
                 const char *folder)
 {
-    double accuracy = 0;
-    int32_t *predicted = (int32_t *)interp_alloc(c->ctx, (size_t)test->n * sizeof *predicted);
-    if (!predicted) return cli_fail_ctx(c);
-    int code = cli_make_folder(folder);
-    if (!code) code = inspect_confusion(c, net, test, folder, predicted, &accuracy);
-    if (!code && cli_is_image(&test->shape))
-        code = inspect_saliency(c, net, test, predicted, folder);
-    if (!code) code = inspect_canonical(c, net, train, folder);
-    if (!code) code = inspect_features(c, net, folder);
-    if (!code) code = inspect_embedding(c, net, test, folder);
-    interp_free(c->ctx, predicted);
-    if (!code && test->y)
-        cli_say(c, "accuracy %.2f %% on %d samples; written to %s", 100 * accuracy, test->n,
-                folder);
-    return code;
+    findings f;
+    memset(&f, 0, sizeof f);
+    f.model = m, f.train = train, f.test = test;
+    return inspect_into(c, &f, folder);
+}
+
+/* The summary; before the results are moved, so that they can be listed. */
+static void add_json(cli_text *t, const cli *c, const findings *f)
+{
+    static const char *const keys[] = {"precision", "recall", "f1"};
+    char number[16];
+    cli_add(t, "{\"samples\":%d", f->test->n);
+    if (f->test->y) {
+        cli_add(t, ",\"accuracy\":");
+        cli_add_number(t, f->figures.accuracy, true);
+        for (int row = 0; row < 2; row++)
+            for (int i = 0; i < 3; i++) {
+                cli_add(t, "%s\"%s\":",
+                        i     ? ","
+                        : row ? "},\"weighted\":{"
+                              : ",\"macro\":{",
+                        keys[i]);
+                cli_add_number(t, (row ? f->figures.weighted : f->figures.macro)[i], true);
+            }
+        cli_add(t, "}");
+    }
+    cli_add(t, ",\"canonical\":[");
+    for (int k = 0; k < f->classes; k++) {
+        cli_add(t, "%s{\"class\":%d,\"name\":", k ? "," : "", k);
+        cli_add_json(t, class_name(f, k, number));
+        cli_add(t, ",\"probability\":");
+        cli_add_number(t, (double)f->probability[k], true);
+        cli_add(t, "}");
+    }
+    cli_add(t, "],\"files\":");
+    cli_add_files(t, c);
+    cli_add(t, "}\n");
 }
 
 static int run(cli *c)
 {
-    interp_net *net;
+    static const char *const stale[] = {"confusion.csv",
+                                        "confusion.png",
+                                        "confusion_normalized.csv",
+                                        "saliency.png",
+                                        "canonical.png",
+                                        "features.png",
+                                        "embedding.npy",
+                                        "embedding.png",
+                                        "projector/metadata.tsv",
+                                        "projector/tensors.tsv",
+                                        "projector/sprite.png",
+                                        "projector/projector_config.pbtxt",
+                                        NULL};
+    cli_model model;
     interp_dataset train, test;
-    const char *folder = cli_get(c, "-o");
-    if (!folder) return cli_usage("inspect: -o DIR is missing: the folder for the results");
-    if (interp_onnx_load(c->ctx, c->positional[0], &net)) return cli_fail_ctx(c);
-    if (cli_data(c, cli_get(c, "--data"), &train, &test)) return CLI_FAILED;
-    const interp_shape in = interp_net_input_shape(net, 0);
-    if (interp_shape_size(&in) != interp_shape_size(&test.shape))
-        return cli_fail("%s: its inputs have %zu numbers, but samples of %s have %zu",
-                        c->positional[0], interp_shape_size(&in), cli_get(c, "--data"),
-                        interp_shape_size(&test.shape));
-    return inspect_run(c, net, &train, &test, folder);
+    findings f;
+    cli_text summary = {NULL, 0, 0, false};
+    const char *data = cli_get(c, "--data");
+    memset(&f, 0, sizeof f);
+    int code = cli_begin(c, cli_get(c, "-o"));
+    if (!code) code = cli_model_load(c, c->positional[0], &model);
+    if (!code) code = cli_data(c, data, &train, &test);
+    if (!code) code = cli_data_fit(c, data, &model, &train, &test);
+    f.model = &model, f.train = &train, f.test = &test;
+    if (!code) code = inspect_into(c, &f, c->out);
+    if (!code && c->json) add_json(&summary, c, &f);
+    if (!code) code = cli_commit(c, stale);
+    if (!code && test.y)
+        cli_say(c, "accuracy %.2f %% on %d samples; written to %s", 100 * f.figures.accuracy,
+                test.n, c->folder);
+    if (!code && c->json) return cli_text_print(&summary);
+    free(summary.data);
+    return code;
 }
 
 const cli_command cmd_inspect = {

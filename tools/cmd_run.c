@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static const cli_option options[] = {
     {"--input", "[NAME=]X", "array for an input, by name or in the model's order; may be repeated"},
@@ -14,28 +15,40 @@ enum { MOST_ENDS = 64 };
 
 /* The arrays of one run. */
 typedef struct run_data {
-    interp_net *net;
+    cli_model model;
+    interp_net *net; /* of the model */
     interp_net_info info;
-    interp_array in[MOST_ENDS];
+    cli_samples in[MOST_ENDS];
     size_t in_size[MOST_ENDS], out_size[MOST_ENDS]; /* numbers of one sample */
     float *out[MOST_ENDS];                          /* [n, sample] */
     int n;
 } run_data;
 
-/* Which input an --input is for: by NAME= if that is one, else the i-th. */
+/* Which input an --input is for: by NAME= if that is one, else the i-th; -1 after a message. What is
+   in front of a `=` and names neither an input nor the start of a file's path is a wrong name. */
 static int input_index(const run_data *r, const char *text, int i, const char **spec)
 {
     const char *equals = strchr(text, '=');
+    char list[512] = "";
+    size_t at = 0;
     *spec = text;
-    if (!equals) return i;
     for (int k = 0; k < r->info.n_inputs; k++) {
         const char *name = interp_net_input_name(r->net, k);
-        if (strlen(name) == (size_t)(equals - text) && !strncmp(name, text, strlen(name))) {
+        if (equals && strlen(name) == (size_t)(equals - text) &&
+            !strncmp(name, text, strlen(name))) {
             *spec = equals + 1;
             return k;
         }
+        if (at + 110 < sizeof list)
+            at +=
+                (size_t)snprintf(list + at, sizeof list - at, "%s\"%.100s\"", k ? ", " : "", name);
     }
-    return i;
+    if (equals && access(text, F_OK))
+        cli_fail("--input %s: the model has no input of that name; its inputs are %s", text, list);
+    else if (i >= r->info.n_inputs)
+        cli_fail("--input %s: there are more of them than inputs, which are %s", text, list);
+    else return i;
+    return -1;
 }
 
 static int read_inputs(cli *c, run_data *r)
@@ -44,14 +57,11 @@ static int read_inputs(cli *c, run_data *r)
     for (int i = 0; (text = cli_get_nth(c, "--input", i)) != NULL; i++) {
         const char *spec;
         const int k = input_index(r, text, i, &spec);
-        if (k >= r->info.n_inputs)
-            return cli_fail("--input %s: the model has %d input%s", text, r->info.n_inputs,
-                            r->info.n_inputs == 1 ? "" : "s");
-        if (r->in[k].data) return cli_fail("--input %s: that input was given already", text);
-        if (cli_array(c, spec, &r->in[k])) return CLI_FAILED;
+        if (k < 0) return CLI_FAILED;
+        if (r->in[k].x.data) return cli_fail("--input %s: that input was given already", text);
         const interp_shape s = interp_net_input_shape(r->net, k);
-        const int n = cli_samples(spec, &r->in[k], &s);
-        if (n < 0) return CLI_FAILED;
+        if (cli_samples_read(c, spec, &s, &r->in[k])) return CLI_FAILED;
+        const int n = r->in[k].n;
         if (r->n && n != r->n)
             return cli_fail("--input %s: it has %d samples but another input has %d", spec, n,
                             r->n);
@@ -59,51 +69,84 @@ static int read_inputs(cli *c, run_data *r)
         r->in_size[k] = interp_shape_size(&s);
     }
     for (int k = 0; k < r->info.n_inputs; k++)
-        if (!r->in[k].data)
+        if (!r->in[k].x.data)
             return cli_fail("input \"%s\" was not given; use --input %s=FILE",
                             interp_net_input_name(r->net, k), interp_net_input_name(r->net, k));
     return CLI_DONE;
 }
 
-/* Runs all samples in pieces that fit the memory limit; the last piece is filled up with repeats. */
-static int infer(cli *c, run_data *r)
+/* Outputs of `some` samples from `at` on. */
+static interp_status take_outputs(cli *c, run_data *r, const interp_workspace *w, int at, int some)
 {
-    interp_workspace_desc d;
-    interp_workspace *w;
-    float *piece[MOST_ENDS];
-    const float *from[MOST_ENDS];
-    memset(&d, 0, sizeof d);
     for (int k = 0; k < r->info.n_outputs; k++) {
-        const interp_shape s = interp_net_output_shape(r->net, k);
-        r->out_size[k] = interp_shape_size(&s);
-        r->out[k] = (float *)interp_alloc(c->ctx, (size_t)r->n * r->out_size[k] * sizeof(float));
-        if (!r->out[k]) return cli_fail_ctx(c);
+        const float *y = interp_workspace_output(w, k);
+        const size_t size = r->out_size[k], all = (size_t)some * size;
+        for (size_t i = 0; i < all; i++)
+            if (!isfinite(y[i]))
+                return interp_fail(c->ctx, INTERP_NOT_FINITE,
+                                   "%s: its output \"%s\" for sample %zu is NaN or infinite: look "
+                                   "for such or huge numbers in its weights",
+                                   r->model.path, interp_net_output_name(r->net, k),
+                                   (size_t)at + i / size);
+        memcpy(r->out[k] + (size_t)at * size, y, all * sizeof *y);
     }
-    cli_limit_memory(c);
-    d.batch = interp_workspace_fit(c->ctx, r->net, &d, r->n < 64 ? r->n : 64);
-    if (!d.batch || interp_workspace_new(c->ctx, r->net, &d, &w)) return cli_fail_ctx(c);
-    interp_memory_set_limit(c->ctx, 0);
-    for (int k = 0; k < r->info.n_inputs; k++) {
-        piece[k] = (float *)interp_alloc(c->ctx, (size_t)d.batch * r->in_size[k] * sizeof(float));
-        if (!piece[k]) return cli_fail_ctx(c);
-        from[k] = piece[k];
-    }
-    for (int at = 0; at < r->n; at += d.batch) {
-        const int some = r->n - at < d.batch ? r->n - at : d.batch;
+    return INTERP_OK;
+}
+
+/* Runs all samples batch by batch; the last one is filled up with repeats. */
+static interp_status infer_all(cli *c, run_data *r, interp_workspace *w, float *const *piece,
+                               int batch)
+{
+    const float *from[MOST_ENDS];
+    for (int k = 0; k < r->info.n_inputs; k++) from[k] = piece[k];
+    interp_status status = INTERP_OK;
+    for (int at = 0; at < r->n && !status; at += batch) {
+        const int some = r->n - at < batch ? r->n - at : batch;
+        status = cli_progress(c, "run", at, r->n);
+        if (status) break;
         for (int k = 0; k < r->info.n_inputs; k++)
-            for (int i = 0; i < d.batch; i++) {
-                const size_t row = (size_t)(at + (i < some ? i : some - 1));
-                memcpy(piece[k] + (size_t)i * r->in_size[k],
-                       (const float *)r->in[k].data + row * r->in_size[k],
-                       r->in_size[k] * sizeof(float));
+            for (int i = 0; i < batch; i++) {
+                const size_t size = r->in_size[k], row = (size_t)(at + (i < some ? i : some - 1));
+                memcpy(piece[k] + (size_t)i * size, (const float *)r->in[k].x.data + row * size,
+                       size * sizeof(float));
             }
-        if (interp_forward(w, from)) return cli_fail_ctx(c);
-        for (int k = 0; k < r->info.n_outputs; k++)
-            memcpy(r->out[k] + (size_t)at * r->out_size[k], interp_workspace_output(w, k),
-                   (size_t)some * r->out_size[k] * sizeof(float));
+        status = interp_forward(w, from);
+        if (!status) status = take_outputs(c, r, w, at, some);
     }
+    return status;
+}
+
+/* infer_all with a workspace and arrays of inputs for one batch. */
+static interp_status infer_batches(cli *c, run_data *r, const interp_workspace_desc *d)
+{
+    interp_workspace *w = NULL;
+    float *piece[MOST_ENDS];
+    memset(piece, 0, sizeof piece);
+    interp_status status = interp_workspace_new(c->ctx, r->net, d, &w);
+    for (int k = 0; k < r->info.n_inputs && !status; k++) {
+        piece[k] = (float *)interp_alloc(c->ctx, (size_t)d->batch * r->in_size[k] * sizeof(float));
+        if (!piece[k]) status = INTERP_NO_MEMORY;
+    }
+    if (!status) status = infer_all(c, r, w, piece, d->batch);
+    for (int k = 0; k < r->info.n_inputs; k++) interp_free(c->ctx, piece[k]);
     interp_workspace_free(w);
-    return CLI_DONE;
+    return status;
+}
+
+/* The stage that memory limits: batches as large as fit. */
+static interp_status infer(cli *c, void *user)
+{
+    run_data *r = (run_data *)user;
+    interp_workspace_desc d;
+    interp_status status = INTERP_NO_MEMORY;
+    memset(&d, 0, sizeof d);
+    for (int most = r->n < 64 ? r->n : 64; most && status == INTERP_NO_MEMORY; most = d.batch / 2) {
+        d.batch = interp_workspace_fit(c->ctx, r->net, &d, most);
+        if (!d.batch) return interp_last_status(c->ctx);
+        status = infer_batches(c, r, &d);
+        if (interp_net_fixed_batch(r->net)) break;
+    }
+    return status;
 }
 
 /* A file name of an output: every character but letters, digits, '.', '_' and '-' becomes '_'. */
@@ -127,8 +170,9 @@ static interp_shape whole_shape(const run_data *r, int k)
     return s;
 }
 
-/* The five likeliest of a row; probabilities by softmax unless the row sums to 1 already. */
-static void add_row(cli_text *t, int sample, const float *y, int k)
+/* The five likeliest of a row; probabilities by softmax unless the row sums to 1 already. Returns the
+   first of them. */
+static int add_row(cli_text *t, int sample, const float *y, int k)
 {
     int top[5] = {0};
     double total = 0, norm = 0, lowest = 0, largest = (double)y[0];
@@ -154,27 +198,41 @@ static void add_row(cli_text *t, int sample, const float *y, int k)
         if (n == 0) cli_add(t, "%.6g,", p);
         cli_add(t, "%s%d:%.6g", n ? " " : "", top[n], p);
     }
-    cli_add(t, "\n");
+    return top[0];
 }
 
-static int write_outputs(cli *c, run_data *r, const char *folder)
+/* predictions.csv; names of classes and files follow where there are some. */
+static int write_predictions(const run_data *r, const char *path)
 {
-    char path[1024], name[256];
-    int code = cli_make_folder(folder);
-    for (int k = 0; k < r->info.n_outputs && !code; k++) {
+    char *const *classes = r->model.classes, *const *files = r->in[0].files;
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "sample,class,probability,top5%s%s\n", classes ? ",name" : "",
+            files ? ",file" : "");
+    for (int i = 0; i < r->n; i++) {
+        const int top = add_row(&t, i, r->out[0] + (size_t)i * r->out_size[0], (int)r->out_size[0]);
+        if (classes) cli_add(&t, ","), cli_add_csv(&t, classes[top]);
+        if (files) cli_add(&t, ","), cli_add_csv(&t, files[i]);
+        cli_add(&t, "\n");
+    }
+    return cli_text_write(&t, path);
+}
+
+static int write_outputs(cli *c, run_data *r)
+{
+    char path[CLI_PATH], name[256];
+    for (int k = 0; k < r->info.n_outputs; k++) {
         const interp_shape s = whole_shape(r, k);
         file_name(interp_net_output_name(r->net, k), name);
-        if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), r->out[k], &s))
-            code = cli_fail_ctx(c);
+        if (interp_npy_write_f32(c->ctx, cli_path(path, c->out, name), r->out[k], &s))
+            return cli_fail_ctx(c);
     }
-    if (!code && cli_has(c, "--classify")) {
-        cli_text t = {NULL, 0, 0, false};
-        cli_add(&t, "sample,class,probability,top5\n");
-        for (int i = 0; i < r->n; i++)
-            add_row(&t, i, r->out[0] + (size_t)i * r->out_size[0], (int)r->out_size[0]);
-        code = cli_text_write(&t, cli_path(path, folder, "predictions.csv"));
-    }
-    if (code || !c->json) return code;
+    if (!cli_has(c, "--classify")) return CLI_DONE;
+    return write_predictions(r, cli_path(path, c->out, "predictions.csv"));
+}
+
+static int print_json(const run_data *r)
+{
+    char name[256];
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "{\"samples\":%d,\"outputs\":[", r->n);
     for (int k = 0; k < r->info.n_outputs; k++) {
@@ -194,17 +252,29 @@ static int write_outputs(cli *c, run_data *r, const char *folder)
 
 static int run(cli *c)
 {
+    static const char *const stale[] = {"predictions.csv", NULL};
+    static const cli_stage stages[] = {infer};
     run_data r;
-    const char *folder = cli_get(c, "-o");
-    if (!folder) return cli_usage("run: -o DIR is missing: the folder for the outputs");
     memset(&r, 0, sizeof r);
-    if (interp_onnx_load(c->ctx, c->positional[0], &r.net)) return cli_fail_ctx(c);
+    int code = cli_begin(c, cli_get(c, "-o"));
+    if (!code) code = cli_model_load(c, c->positional[0], &r.model);
+    if (code) return code;
+    r.net = r.model.net;
     r.info = interp_net_describe(r.net);
-    int code = read_inputs(c, &r);
-    if (!code) code = infer(c, &r);
-    if (!code) code = write_outputs(c, &r, folder);
-    if (!code) cli_say(c, "%d sample%s; written to %s", r.n, r.n == 1 ? "" : "s", folder);
-    return code;
+    code = read_inputs(c, &r);
+    if (code) return code;
+    for (int k = 0; k < r.info.n_outputs; k++) {
+        const interp_shape s = interp_net_output_shape(r.net, k);
+        r.out_size[k] = interp_shape_size(&s);
+        r.out[k] = (float *)interp_alloc(c->ctx, (size_t)r.n * r.out_size[k] * sizeof(float));
+        if (!r.out[k]) return cli_fail_ctx(c);
+    }
+    if (cli_work(c, stages, 1, &r, "")) return cli_fail_model(c, &r.model);
+    code = write_outputs(c, &r);
+    if (!code) code = cli_commit(c, stale);
+    if (code) return code;
+    cli_say(c, "%d sample%s; written to %s", r.n, r.n == 1 ? "" : "s", c->folder);
+    return c->json ? print_json(&r) : CLI_DONE;
 }
 
 const cli_command cmd_run = {

@@ -7,7 +7,9 @@
 
 static const cli_option options[] = {
     {"--data", "DATA", "what to train on"},
-    {"--arch", "ARCH", "linear, mlp:W-..-W, cnn (default), lenet, allcnn, resnet20, resnet18, ..."},
+    {"--arch", "ARCH",
+     "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "
+     "resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0"},
     {"--model", "FILE.onnx", "start from this model instead of an architecture"},
     {"--epochs", "N", "passes over the data (10; below 5000 samples 25, without convolutions 60)"},
     {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},
@@ -25,11 +27,14 @@ static const cli_option options[] = {
     {"--loss", "NAME", "cross_entropy (default), mse, bce"},
     {"--augment", "WHAT",
      "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},
-    {"--freeze", "LAYER@STEP", "parameters named LAYER... stop learning at STEP; may be repeated"},
+    {"--freeze", "LAYER@STEP",
+     "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},
     {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"},
     {"--validation", "X", "share of the training data set aside for validation (0.1)"},
     {"--patience", "N", "stop after N epochs without a better validation loss (never)"},
-    {"--resume", NULL, "keep RUN/checkpoint.safetensors and go on from it when it is there"},
+    NORMALIZE_OPTION,
+    {"--resume", NULL,
+     "keep RUN/checkpoint.safetensors, and go on from it and best.onnx when it is there"},
     {NULL, NULL, NULL}};
 
 /* ---- settings */
@@ -72,6 +77,8 @@ static int parse_augment(const char *text, const interp_dataset *data, arch_kind
         return CLI_DONE;
     }
     if (!strcmp(text, "none")) return CLI_DONE;
+    if (data->shape.rank != 3)
+        return cli_usage("--augment %s: the samples are no images; give none", text);
     for (const char *at = text; *at;) { /* only words we know */
         const size_t length = strcspn(at, ",");
         bool known = false;
@@ -103,9 +110,9 @@ static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64],
             const char *mark = strrchr(text, kind ? '=' : '@');
             double v;
             if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) ||
-                v <= 0)
+                (kind ? v <= 0 : !(v >= 0 && v <= 1e15)))
                 return cli_usage("%s %s: give %s", option, text,
-                                 kind ? "LAYER=RATE" : "LAYER@STEP, steps from 1");
+                                 kind ? "LAYER=RATE" : "LAYER@STEP, a step from 0");
             if (*n == most) return cli_usage("more than %d rules for layers", most);
             snprintf(names[*n], 64, "%.*s", (int)(mark - text), text);
             int at = 0; /* a rule of that layer, or a new one */
@@ -115,24 +122,10 @@ static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64],
                 rules[at].layer = names[(*n)++];
             }
             if (kind) rules[at].lr = (float)v;
-            else rules[at].freeze_from = (int64_t)v;
+            else rules[at].freeze_from = v < 1 ? 1 : (int64_t)v;
         }
     }
     return CLI_DONE;
-}
-
-static int parse_choice(const cli *c, const char *option, const char *const *names, int n, int *out)
-{
-    const char *text = cli_get(c, option);
-    if (!text) return CLI_DONE;
-    for (int i = 0; i < n; i++)
-        if (!strcmp(text, names[i])) {
-            *out = i;
-            return CLI_DONE;
-        }
-    cli_usage("%s %s: it is not one of them:", option, text);
-    for (int i = 0; i < n; i++) fprintf(stderr, "  %s\n", names[i]);
-    return CLI_USAGE;
 }
 
 static int parse_optimizer(const cli *c, interp_train_desc *d)
@@ -141,7 +134,7 @@ static int parse_optimizer(const cli *c, interp_train_desc *d)
     static const interp_optimizer kinds[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD, INTERP_RMSPROP,
                                              INTERP_SGD};
     int i = 0;
-    const int code = parse_choice(c, "--optimizer", names, 5, &i);
+    const int code = cli_choice(c, "--optimizer", names, 5, &i);
     d->optimizer = kinds[i];
     if (i == 4) d->momentum = 0.9f;
     return code;
@@ -151,11 +144,13 @@ static int parse_milestones(const cli *c, interp_train_desc *d)
 {
     const char *text = cli_get(c, "--milestones");
     int n = 0;
+    long last = 0;
     for (const char *at = text; at && *at;) {
         char *end;
         const long e = strtol(at, &end, 10);
-        if (end == at || e < 1 || e > 1000000 || n == 8 || (*end && *end != ','))
-            return cli_usage("--milestones %s: give up to 8 epochs like 10,20", text);
+        if (end == at || e <= last || e > 1000000 || n == 8 || (*end && *end != ','))
+            return cli_usage("--milestones %s: give up to 8 rising epochs like 10,20", text);
+        last = e;
         d->milestones[n++] = (int)e;
         at = *end ? end + 1 : end;
     }
@@ -179,8 +174,8 @@ static int parse_settings(const cli *c, const interp_dataset *data, const char *
     if (!code) code = parse_optimizer(c, d);
     if (d->optimizer != INTERP_SGD && !strcmp(arch, "cnn")) d->lr = 2e-3f;
     if (d->optimizer != INTERP_SGD && few && kind != ARCH_CONVOLUTIONAL) d->lr = 3e-3f;
-    if (!code) code = parse_choice(c, "--schedule", schedules, 4, &schedule);
-    if (!code) code = parse_choice(c, "--loss", losses, 3, &loss);
+    if (!code) code = cli_choice(c, "--schedule", schedules, 4, &schedule);
+    if (!code) code = cli_choice(c, "--loss", losses, 3, &loss);
     if (!code) code = cli_int(c, "--epochs", 1, 1000000, &d->epochs);
     if (!code) code = cli_int(c, "--batch", 1, 1000000, &d->batch);
     if (!code) code = cli_float(c, "--lr", 1e-12, 1e6, &d->lr);
@@ -199,28 +194,44 @@ static int parse_settings(const cli *c, const interp_dataset *data, const char *
 
 /* ---- running */
 
-/* What the epoch hook keeps. */
+/* A training on its way. */
 typedef struct run_state {
     cli *c;
-    interp_net *net;
-    int epochs;
-    void *best; /* ONNX bytes of the best epoch */
-    size_t best_bytes;
-    bool failed;
+    const char *folder;
+    cli_model model;
+    interp_dataset train, validation, test;
+    interp_train_desc desc;
+    interp_train_result result;
+    interp_evaluation on_test, on_train;
+    interp_epoch *history; /* [epochs] */
+    int done;              /* epochs */
+    int saved;             /* code of the last save of best.onnx */
 } run_state;
+
+/* best.onnx is written whenever there is a better one; its bytes are no workspace. With --resume it
+   stands beside the checkpoint: a later call may go on without ever being better. */
+static int save_best(run_state *s)
+{
+    char path[CLI_PATH];
+    const bool resume = s->desc.checkpoint != NULL;
+    const size_t limit = interp_memory_read(s->c->ctx).limit;
+    interp_memory_set_limit(s->c->ctx, 0);
+    const int code = cli_model_save(s->c, s->model.net, s->model.classes, s->model.n_classes,
+                                    cli_path(path, resume ? s->c->folder : s->folder, "best.onnx"));
+    interp_memory_set_limit(s->c->ctx, limit);
+    return code;
+}
 
 static int on_epoch(const interp_epoch *e, bool is_best, void *user)
 {
     run_state *s = (run_state *)user;
-    if (is_best) {
-        interp_free(s->c->ctx, s->best);
-        s->best = NULL;
-        s->failed = interp_onnx_serialize(s->net, &s->best, &s->best_bytes) != INTERP_OK;
-    }
+    const int epochs = s->desc.epochs;
+    s->done = e->epoch;
+    if (is_best) s->saved = save_best(s);
     cli_say(s->c, "epoch %*d/%d  loss %.4f  accuracy %.2f %%  validation %.4f  %.2f %%  %.1f s%s",
-            s->epochs > 99 ? 3 : 2, e->epoch, s->epochs, e->train_loss, 100 * e->train_accuracy,
+            epochs > 99 ? 3 : 2, e->epoch, epochs, e->train_loss, 100 * e->train_accuracy,
             e->val_loss, 100 * e->val_accuracy, e->seconds, is_best ? "  *" : "");
-    return s->failed;
+    return s->saved;
 }
 
 static int write_history(cli *c, const char *folder, const interp_epoch *h, int n)
@@ -266,31 +277,62 @@ static int write_history(cli *c, const char *folder, const interp_epoch *h, int 
     return cli_write_image(c, &image, cli_path(path, folder, "history.png"));
 }
 
-int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted,
-                    const char *folder, double *accuracy)
+/* Shares instead of counts, as --normalize says. */
+static int write_shares(cli *c, const interp_confusion *m, char *const *names, const char *folder)
 {
-    char path[1024];
+    static const char *const ways[] = {"none", "true", "pred", "all"};
+    char path[CLI_PATH], number[16];
+    const int k = m->n_classes;
+    int how = 0;
+    cli_text t = {NULL, 0, 0, false};
+    const int code = cli_choice(c, "--normalize", ways, 4, &how);
+    if (code || !how) return code;
+    double *share = (double *)interp_alloc(c->ctx, (size_t)k * (size_t)k * sizeof *share);
+    if (!share) return cli_fail_ctx(c);
+    interp_confusion_normalize(m, (interp_normalize)how, share);
+    for (int i = -1; i < k; i++) {
+        for (int j = -1; j < k; j++) {
+            const int label = i < 0 ? j : i;
+            snprintf(number, sizeof number, "%d", label);
+            if (j >= 0) cli_add(&t, ",");
+            if (label < 0) cli_add(&t, "truth");
+            else if (i < 0 || j < 0) cli_add_csv(&t, names ? names[label] : number);
+            else cli_add_number(&t, share[i * k + j], false);
+        }
+        cli_add(&t, "\n");
+    }
+    interp_free(c->ctx, share);
+    return cli_text_write(&t, cli_path(path, folder, "confusion_normalized.csv"));
+}
+
+int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted,
+                    const char *folder, confusion_figures *figures)
+{
+    char path[CLI_PATH];
     interp_confusion m;
     interp_image image;
     if (interp_confusion_count(c->ctx, data->y, predicted, data->n, data->n_classes, &m))
         return cli_fail_ctx(c);
-    if (accuracy) *accuracy = m.accuracy;
+    if (figures) {
+        figures->accuracy = m.accuracy;
+        memcpy(figures->macro, m.macro, sizeof m.macro);
+        memcpy(figures->weighted, m.weighted, sizeof m.weighted);
+    }
     interp_confusion_draw_desc d;
     memset(&d, 0, sizeof d);
     d.counts = m.counts;
     d.n_classes = m.n_classes;
     d.class_names = (const char *const *)data->class_names;
-    interp_status status = interp_confusion_write_csv(
-        c->ctx, cli_path(path, folder, "confusion.csv"), &m, data->class_names);
-    if (!status && m.n_classes <= 1000) {
-        status = interp_confusion_draw(c->ctx, &d, &image);
-        if (!status && cli_write_image(c, &image, cli_path(path, folder, "confusion.png"))) {
-            interp_free(c->ctx, m.counts);
-            return CLI_FAILED;
-        }
-    }
+    int code = write_shares(c, &m, data->class_names, folder);
+    if (!code && interp_confusion_write_csv(c->ctx, cli_path(path, folder, "confusion.csv"), &m,
+                                            data->class_names))
+        code = cli_fail_ctx(c);
+    if (!code && m.n_classes <= 1000)
+        code = interp_confusion_draw(c->ctx, &d, &image)
+                   ? cli_fail_ctx(c)
+                   : cli_write_image(c, &image, cli_path(path, folder, "confusion.png"));
     interp_free(c->ctx, m.counts);
-    return status ? cli_fail_ctx(c) : CLI_DONE;
+    return code;
 }
 
 /* Loss and accuracy over a window of training, as TensorBoard events. */
@@ -314,130 +356,151 @@ static int write_tensorboard(cli *c, const char *folder, const interp_epoch *h, 
     return status ? cli_fail_ctx(c) : CLI_DONE;
 }
 
-/* Everything that is left of a run. */
-static int write_run(cli *c, const char *folder, run_state *s, const interp_epoch *history,
-                     int epochs, const interp_dataset *test, const int32_t *predicted)
+/* Everything that is left of a run but best.onnx. */
+static int write_run(cli *c, run_state *s)
 {
-    char path[1024];
-    int code = cli_make_folder(folder);
-    if (!code && interp_onnx_save(s->net, cli_path(path, folder, "model.onnx")))
-        code = cli_fail_ctx(c);
-    if (!code && s->best)
-        code = cli_write_text(cli_path(path, folder, "best.onnx"), (const char *)s->best,
-                              s->best_bytes);
-    if (!code) code = write_history(c, folder, history, epochs);
-    if (!code && test->y) code = write_confusion(c, test, predicted, folder, NULL);
-    if (!code) code = cli_make_folder(cli_path(path, folder, "tensorboard"));
-    if (!code) code = write_tensorboard(c, folder, history, epochs);
+    char path[CLI_PATH];
+    int code = cli_model_save(c, s->model.net, s->model.classes, s->model.n_classes,
+                              cli_path(path, s->folder, "model.onnx"));
+    if (!code) code = write_history(c, s->folder, s->history, s->done);
+    if (!code) code = cli_make_folder(cli_path(path, s->folder, "tensorboard"));
+    if (!code) code = write_tensorboard(c, s->folder, s->history, s->done);
     return code;
 }
 
-static int train_and_write(cli *c, const char *folder, run_state *s, interp_train_desc *d,
-                           const interp_dataset *train, const interp_dataset *test,
-                           train_outcome *outcome)
+static interp_status stage_train(cli *c, void *user)
 {
-    interp_train_result result;
-    interp_evaluation on_test, on_train;
-    char checkpoint[1024];
-    interp_epoch *history =
-        (interp_epoch *)interp_alloc(c->ctx, (size_t)d->epochs * sizeof *history);
-    int32_t *predicted = (int32_t *)interp_alloc(c->ctx, (size_t)test->n * sizeof *predicted);
-    if (!history || !predicted) return cli_fail_ctx(c);
-    memset(&on_test, 0, sizeof on_test);
-    memset(&on_train, 0, sizeof on_train);
-    on_test.predicted = predicted;
-    d->history = history;
+    run_state *s = (run_state *)user;
+    const interp_status status = interp_train(s->model.net, &s->train, &s->desc, &s->result);
+    if (status == INTERP_OK && s->saved)
+        return interp_fail(c->ctx, INTERP_IO, "best.onnx could not be written");
+    return status;
+}
+
+static interp_status stage_test(cli *c, void *user)
+{
+    run_state *s = (run_state *)user;
+    (void)c;
+    return interp_evaluate(s->model.net, &s->test, s->desc.loss, &s->on_test);
+}
+
+static interp_status stage_check(cli *c, void *user)
+{
+    run_state *s = (run_state *)user;
+    (void)c;
+    return interp_evaluate(s->model.net, &s->train, s->desc.loss, &s->on_train);
+}
+
+static int train_and_write(cli *c, run_state *s, train_outcome *outcome)
+{
+    static const cli_stage stages[] = {stage_train, stage_test, stage_check};
+    char checkpoint[CLI_PATH];
+    interp_train_desc *d = &s->desc;
+    s->history = (interp_epoch *)interp_alloc(c->ctx, (size_t)d->epochs * sizeof *s->history);
+    s->on_test.predicted =
+        (int32_t *)interp_alloc(c->ctx, (size_t)s->test.n * sizeof *s->on_test.predicted);
+    if (!s->history || !s->on_test.predicted) return cli_fail_ctx(c);
+    d->history = s->history;
     d->on_epoch = on_epoch;
     d->user = s;
-    if (cli_has(c, "--resume")) {
-        if (cli_make_folder(folder)) return CLI_FAILED;
-        d->checkpoint = cli_path(checkpoint, folder, "checkpoint.safetensors");
-    }
-    s->epochs = d->epochs;
-    cli_limit_memory(c);
-    interp_status status = interp_train(s->net, train, d, &result);
-    if (!status && s->failed) status = interp_last_status(c->ctx);
-    if (!status) status = interp_evaluate(s->net, test, d->loss, &on_test);
-    if (!status) status = interp_evaluate(s->net, train, d->loss, &on_train);
-    outcome->peak_bytes = interp_memory_read(c->ctx).peak;
-    interp_memory_set_limit(c->ctx, 0);
+    if (cli_has(c, "--resume")) /* beside the results: it must outlive whatever ends this run */
+        d->checkpoint = cli_path(checkpoint, c->folder, "checkpoint.safetensors");
+    const interp_status status =
+        cli_work(c, stages, 3, s, s->desc.batch > 1 ? " or a smaller --batch" : "");
+    if (s->saved) return CLI_FAILED; /* and has been said */
+    outcome->cancelled = status == INTERP_CANCELLED;
+    outcome->epochs = s->done;
+    if (outcome->cancelled) return s->done ? write_run(c, s) : CLI_DONE;
     if (status) return cli_fail_ctx(c);
-    outcome->train_accuracy = on_train.accuracy;
-    outcome->val_accuracy = result.val_accuracy;
-    outcome->test_accuracy = on_test.accuracy;
-    outcome->test_loss = on_test.loss;
-    outcome->seconds = result.seconds;
-    outcome->epochs = result.epochs;
-    const int code = write_run(c, folder, s, history, result.epochs, test, predicted);
-    interp_free(c->ctx, history);
-    interp_free(c->ctx, predicted);
+    outcome->epochs = s->done = s->result.epochs; /* also when a checkpoint left nothing to do */
+    outcome->peak_bytes = interp_memory_read(c->ctx).peak;
+    outcome->train_accuracy = s->on_train.accuracy;
+    outcome->val_accuracy = s->result.val_accuracy;
+    outcome->test_accuracy = s->on_test.accuracy;
+    outcome->test_loss = s->on_test.loss;
+    outcome->seconds = s->result.seconds;
+    int code = write_run(c, s);
+    if (!code) code = write_confusion(c, &s->test, s->on_test.predicted, s->folder, NULL);
+    interp_free(c->ctx, s->history);
+    interp_free(c->ctx, s->on_test.predicted);
     return code;
+}
+
+/* The network, from a file or by name, and what its classes are called. */
+static int open_model(cli *c, run_state *s, const char *arch)
+{
+    const interp_dataset *d = &s->train;
+    if (cli_has(c, "--model")) {
+        const int code = cli_model_load(c, cli_get(c, "--model"), &s->model);
+        return code ? code : cli_data_fit(c, cli_get(c, "--data"), &s->model, &s->train, &s->test);
+    }
+    if (interp_net_arch(c->ctx, arch, &d->shape, d->n_classes, c->seed, &s->model.net))
+        return cli_fail_ctx(c);
+    s->model.path = arch;
+    s->model.classes = d->class_names;
+    s->model.n_classes = d->n_classes;
+    return CLI_DONE;
+}
+
+/* Sets the validation samples aside. */
+static int split_validation(cli *c, run_state *s)
+{
+    float share = 0.1f;
+    interp_dataset all = s->train;
+    const int code = cli_float(c, "--validation", 0, 0.9, &share);
+    if (code || !(share > 0) || all.n < 20) return code;
+    if (interp_dataset_split(c->ctx, &all, (double)share, 1, &s->train, &s->validation))
+        return cli_fail_ctx(c);
+    if (s->model.classes == all.class_names) s->model.classes = s->train.class_names;
+    interp_dataset_free(c->ctx, &all);
+    s->desc.validation = &s->validation;
+    return CLI_DONE;
 }
 
 int train_run(cli *c, const char *folder, train_outcome *outcome)
 {
     enum { most_rules = 32 };
-    interp_dataset all, train, validation, test;
-    interp_train_desc d;
     interp_augment_desc augment;
     interp_layer_rule rules[most_rules];
     char names[most_rules + 1][64];
     run_state s;
     bool augmented = false;
-    float share = 0.1f;
+    const char *data = cli_get(c, "--data");
     memset(&s, 0, sizeof s);
-    const char *arch = cli_get(c, "--arch") ? cli_get(c, "--arch") : "cnn";
-    int code = cli_data(c, cli_get(c, "--data"), &all, &test);
-    if (!code) code = cli_float(c, "--validation", 0, 0.9, &share);
-    if (code) return code;
-    const arch_kind kind = cli_has(c, "--model")       ? ARCH_CONVOLUTIONAL
-                           : !strcmp(arch, "linear")   ? ARCH_LINEAR
-                           : !strncmp(arch, "mlp:", 4) ? ARCH_MLP
-                                                       : ARCH_CONVOLUTIONAL;
-    code = parse_settings(c, &all, arch, kind, &d);
-    if (!code) code = parse_augment(cli_get(c, "--augment"), &all, kind, &augment, &augmented);
-    if (!code) code = parse_rules(c, rules, names, most_rules, &d.n_rules);
-    if (code) return code;
-    d.rules = rules;
-    if (augmented) d.augment = &augment;
-    const interp_status made =
-        cli_has(c, "--model")
-            ? interp_onnx_load(c->ctx, cli_get(c, "--model"), &s.net)
-            : interp_net_arch(c->ctx, arch, &all.shape, all.n_classes, c->seed, &s.net);
-    if (made) return cli_fail_ctx(c);
     s.c = c;
-    if (share > 0 && all.n >= 20 && all.y) {
-        if (interp_dataset_split(c->ctx, &all, (double)share, c->seed + 1, &train, &validation))
-            return cli_fail_ctx(c);
-        interp_dataset_free(c->ctx, &all);
-        d.validation = &validation;
-    } else {
-        train = all;
-    }
-    const interp_net_info info = interp_net_describe(s.net);
+    s.folder = folder;
+    int code = cli_data(c, data, &s.train, &s.test);
+    if (code) return code;
+    if (!s.train.y)
+        return cli_fail("%s: it has no labels to train on; those of npy are npy:X.npy,Y.npy", data);
+    const char *arch = cli_get(c, "--arch");
+    if (!arch) arch = s.train.shape.rank == 3 ? "cnn" : "mlp";
+    const arch_kind kind = cli_has(c, "--model")      ? ARCH_CONVOLUTIONAL
+                           : !strcmp(arch, "linear")  ? ARCH_LINEAR
+                           : !strncmp(arch, "mlp", 3) ? ARCH_MLP
+                                                      : ARCH_CONVOLUTIONAL;
+    code = parse_settings(c, &s.train, arch, kind, &s.desc);
+    if (!code) code = parse_augment(cli_get(c, "--augment"), &s.train, kind, &augment, &augmented);
+    if (!code) code = parse_rules(c, rules, names, most_rules, &s.desc.n_rules);
+    if (!code) code = open_model(c, &s, arch);
+    if (!code) code = split_validation(c, &s);
+    if (code) return code;
+    s.desc.rules = rules;
+    if (augmented) s.desc.augment = &augment;
     cli_say(c,
             "%s: %d samples to train on, %d to validate, %d to test; %s with %zu parameters; %s, "
             "%d thread%s",
-            cli_get(c, "--data"), train.n, d.validation ? validation.n : 0, test.n,
-            cli_has(c, "--model") ? cli_get(c, "--model") : arch, info.n_parameters,
-            interp_isa(c->ctx), interp_threads(c->ctx), interp_threads(c->ctx) > 1 ? "s" : "");
-    return train_and_write(c, folder, &s, &d, &train, &test, outcome);
+            data, s.train.n, s.desc.validation ? s.validation.n : 0, s.test.n, s.model.path,
+            interp_net_describe(s.model.net).n_parameters, interp_isa(c->ctx),
+            interp_threads(c->ctx), interp_threads(c->ctx) > 1 ? "s" : "");
+    return train_and_write(c, &s, outcome);
 }
 
-static int run(cli *c)
+static int print_json(const train_outcome *o)
 {
-    train_outcome o;
-    const char *folder = cli_get(c, "-o");
-    if (!folder) return cli_usage("train: -o RUN is missing: the folder for the results");
-    memset(&o, 0, sizeof o);
-    const int code = train_run(c, folder, &o);
-    if (code) return code;
-    cli_say(c, "test accuracy %.2f %%  (%d epochs, %.1f s); written to %s", 100 * o.test_accuracy,
-            o.epochs, o.seconds, folder);
-    if (!c->json) return CLI_DONE;
     cli_text t = {NULL, 0, 0, false};
-    const double figures[] = {o.train_accuracy, o.val_accuracy, o.test_accuracy, o.test_loss,
-                              o.seconds};
+    const double figures[] = {o->train_accuracy, o->val_accuracy, o->test_accuracy, o->test_loss,
+                              o->seconds};
     static const char *const keys[] = {"train_accuracy", "val_accuracy", "test_accuracy",
                                        "test_loss", "seconds"};
     cli_add(&t, "{");
@@ -445,8 +508,31 @@ static int run(cli *c)
         cli_add(&t, "%s\"%s\":", i ? "," : "", keys[i]);
         cli_add_number(&t, figures[i], true);
     }
-    cli_add(&t, ",\"epochs\":%d,\"peak_bytes\":%zu}\n", o.epochs, o.peak_bytes);
+    cli_add(&t, ",\"epochs\":%d,\"peak_bytes\":%zu}\n", o->epochs, o->peak_bytes);
     return cli_text_print(&t);
+}
+
+static int run(cli *c)
+{
+    static const char *const stale[] = {"confusion.csv", "confusion.png",
+                                        "confusion_normalized.csv",
+                                        "tensorboard/events.out.tfevents.#.interp.#.#", NULL};
+    train_outcome o;
+    memset(&o, 0, sizeof o);
+    int code = cli_begin(c, cli_get(c, "-o"));
+    if (!code) code = train_run(c, c->out, &o);
+    if (code) return code;
+    if (o.cancelled && !o.epochs)
+        return cli_fail("train was cancelled before the first epoch was done: nothing is written");
+    code = cli_commit(c, stale);
+    if (code) return code;
+    if (o.cancelled)
+        return cli_fail("train was cancelled after %d epoch%s: the model, the best one and the "
+                        "history so far are in %s",
+                        o.epochs, o.epochs == 1 ? "" : "s", c->folder);
+    cli_say(c, "test accuracy %.2f %%  (%d epochs, %.1f s); written to %s", 100 * o.test_accuracy,
+            o.epochs, o.seconds, c->folder);
+    return c->json ? print_json(&o) : CLI_DONE;
 }
 
 const cli_command cmd_train = {"train",

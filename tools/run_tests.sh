@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs test programs and adds up their lines "name: N passed, M failed, K skipped".
 # Usage: tools/run_tests.sh PROGRAM...
-# Environment: RUNNER in front of each program (valgrind, an emulator), TEST_JOBS at once (1),
-# TEST_TIMEOUT seconds for each (600). Exit 1 when anything failed.
+# Environment: RUNNER in front of each program (valgrind, an emulator; scripts put it in front of
+# what they run themselves), TEST_JOBS at once (1), TEST_TIMEOUT seconds for each (600).
+# Exit 1 when anything failed.
 set -u
 
 # Runs one program; its counts go to $dir/NAME.counts, its output to stdout in one piece.
@@ -11,9 +12,11 @@ run_one()
     program=$1
     name=${program##*/}
     log=$dir/$name.log
+    runner=${RUNNER:-}
+    [ "$(head -c 2 "$program")" = '#!' ] && runner=
     limit=
     command -v timeout >/dev/null 2>&1 && limit="timeout ${TEST_TIMEOUT:-600}"
-    $limit ${RUNNER:-} "$program" >"$log" 2>&1 </dev/null
+    $limit $runner "$program" >"$log" 2>&1 </dev/null
     code=$?
     counts=$(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped\$/\1 \2 \3/p" \
         "$log" | tail -n 1)

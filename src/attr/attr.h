@@ -102,7 +102,9 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          float *out);
 
 /* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid. Test: quadrature_integrates_polynomials. */
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
+   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   many_gauss_legendre_points_match_the_recurrence. */
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
 
@@ -113,18 +115,22 @@ typedef struct interp_canonical_desc {
     float lr;        /* 0: 0.05 of the range; of Adam */
     float low, high; /* 0: both 0 mean 0 and 1; numbers of the input stay within */
     float tv;        /* 0: 0.3; weight of total variation, in units of the margin; negative: none */
-    float l2;        /* 0: 0.01; pull towards `low`; negative: none */
-    int jitter;      /* 0: 1 pixel each step; negative: none */
-    uint64_t seed;   /* 0: seed 0; of the start and the jitter */
+    const interp_dataset *like; /* NULL: none; data like which the inputs shall look */
+    float
+        l2; /* 0: 0.01, or 0.1 with `like`; pull towards `low`, with `like` towards the mean of each
+                 number in units of its standard deviation; negative: none */
+    int jitter;    /* 0: 1 pixel each step; negative: none */
+    uint64_t seed; /* 0: seed 0; of the start and the jitter */
 } interp_canonical_desc;
 
 /* An input for each class that the network takes for that class as surely as can be: gradient ascent
    with Adam on the margin of its logit over log sum exp of the others, with clamping, total variation
-   and jitter, from noise over the lower half of the range.
+   and jitter, from noise over the lower half of the range. Without `like` nothing keeps them near what
+   the network was trained on, and many look like noise.
    out: [K, input]; probability: NULL or [K], softmax probability of the class reached, without
-   jitter. Errors: as interp_attribute. Cost: `steps` passes over a batch of K.
+   jitter. Errors: as interp_attribute; BAD_SHAPE when `like` does not fit. Cost: `steps` passes over a batch of K.
    Paper: Simonyan et al. 2013; Mahendran and Vedaldi 2015. Test:
-   canonical_inputs_reach_their_class. */
+   canonical_inputs_reach_their_class, canonical_inputs_look_like_the_data. */
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability);
 #endif

@@ -16,27 +16,75 @@ INTERP_API interp_method interp_method_from_name(const char *name)
 
 /* ---- integration rules */
 
-/* Roots of the Legendre polynomial by Newton's method from Tricomi's estimate. */
-ITP_FN void itp_gauss_legendre(int n, double *at, double *weight)
+/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
+   that nothing is lost where cos t is almost 1. */
+ITP_FN double itp_legendre(int n, double t, double *slope)
 {
-    for (int i = 0; i < (n + 1) / 2; i++) {
-        double x = cos(3.14159265358979323846 * (i + 0.75) / (n + 0.5)), slope = 1;
-        for (int round = 0; round < 100; round++) {
-            double p = 1, before = 0; /* P_k and P_{k-1} at x */
-            for (int k = 1; k <= n; k++) {
-                const double next = ((2 * k - 1) * x * p - (k - 1) * before) / k;
-                before = p;
-                p = next;
-            }
-            slope = n * (x * p - before) / (x * x - 1);
-            const double step = p / slope;
-            x -= step;
-            if (fabs(step) < 1e-15) break;
-        }
-        const double w = 1 / ((1 - x * x) * slope * slope);
-        at[i] = 0.5 * (1 - x), at[n - 1 - i] = 0.5 * (1 + x);
-        weight[i] = weight[n - 1 - i] = w;
+    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
+    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
+    for (int k = 0; k < n; k++) {
+        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
+        p += step;
     }
+    *slope = n * (step - u * p) / sin(t);
+    return p;
+}
+
+/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
+ITP_FN double itp_legendre_factor(int n)
+{
+    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
+    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
+                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
+    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
+    return 2 * shrink / sqrt(3.14159265358979323846 * b);
+}
+
+/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
+   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
+ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
+{
+    const double s = sin(t), cot = cos(t) / s;
+    double h = factor / sqrt(2 * s), p = 0, d = 0;
+    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
+        const double order = m + 0.5;
+        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
+        const double c = h * cos(phase);
+        p += c;
+        d -= (n + order) * h * sin(phase) + order * cot * c;
+        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
+    }
+    *slope = d;
+    return p;
+}
+
+enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
+
+/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
+   of operations each, but for those at the ends. */
+ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
+{
+    const int half = (n + 1) / 2;
+    const double factor = itp_legendre_factor(n), m = n;
+    for (int i = 0; i < half; i++) {
+        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
+        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
+        bool near = false; /* once a step was small, the next one ends below rounding */
+        for (int round = 0; round < 20; round++) {
+            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
+                                                   : itp_legendre_far(n, factor, t, &slope);
+            const double step = p / slope;
+            t -= step;
+            if (near) break;
+            near = m * fabs(step) < 1e-6;
+        }
+        const double low = sin(0.5 * t), high = cos(0.5 * t);
+        at[i] = low * low, at[n - 1 - i] = high * high;
+        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
+        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
+            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
+    }
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
@@ -45,10 +93,7 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
                         n);
-    if (rule == INTERP_GAUSS_LEGENDRE) {
-        itp_gauss_legendre(n, at, weight);
-        return INTERP_OK;
-    }
+    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
     for (int i = 0; i < n; i++) {
         weight[i] = 1.0 / n;
         switch (rule) {
@@ -286,17 +331,27 @@ ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
     return INTERP_OK;
 }
 
-/* The workspace the passes run in, the batch as large as wanted and as memory allows. */
-ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w)
+/* The workspace the passes run in, the batch as large as wanted and as memory allows. bytes: all that
+   the run takes, rounding included. */
+ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w, size_t *bytes)
 {
-    memset(w, 0, sizeof *w);
-    w->input_grads = true;
     const int64_t all = (int64_t)a->n * a->points;
     const int want = a->d.batch ? a->d.batch : 32;
-    a->batch = interp_workspace_fit(a->ctx, a->net, w, all < want ? (int)all : want);
+    itp_arena fixed = {NULL, 0};
+    itp_fit fit;
+    memset(w, 0, sizeof *w);
+    w->input_grads = true;
+    a->batch = 0;
+    itp_attr_layout(&fixed, a); /* what there must be whatever the batch */
+    memset(&fit, 0, sizeof fit);
+    fit.work = *w;
+    fit.most = all < want ? (int)all : want;
+    fit.floats = a->size + (size_t)a->outputs;
+    fit.reserve = itp_add_size(fixed.used, 2 * ITP_CACHE_LINE); /* two arrays of them, rounded up */
+    a->batch = itp_fit_most(a->ctx, a->net, &fit);
     if (!a->batch) return a->ctx->status;
     w->batch = a->batch;
-    return INTERP_OK;
+    return itp_fit_bytes(a->ctx, a->net, &fit, a->batch, bytes);
 }
 
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
@@ -323,6 +378,8 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
 ITP_FN interp_status itp_attr_run(itp_attr *a)
 {
     ITP_TRY(itp_attr_targets(a));
+    ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), 0, (double)a->n * (a->points + 2),
+                         (double)NAN));
     if (a->d.method == INTERP_INTEGRATED_GRADIENTS)
         ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
     ITP_TRY(itp_attr_outputs(a, 0));
@@ -349,14 +406,8 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
 {
     itp_attr a;
     interp_workspace_desc w;
-    itp_arena count = {NULL, 0};
-    size_t work;
     ITP_TRY(itp_attr_defaults(&a, net, n, desc));
-    ITP_TRY(itp_attr_batch(&a, &w));
-    ITP_TRY(interp_workspace_bytes(net->ctx, net, &w, &work));
-    itp_attr_layout(&count, &a);
-    *bytes = itp_add_size(work, itp_alloc_cost(count.used));
-    return INTERP_OK;
+    return itp_attr_batch(&a, &w, bytes);
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
@@ -366,6 +417,7 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
     itp_attr a;
     interp_workspace_desc w;
     itp_arena arena = {NULL, 0};
+    size_t bytes;
     ITP_TRY(itp_attr_defaults(&a, net, n, desc));
     a.x = x;
     const size_t size = (size_t)n * a.size;
@@ -373,21 +425,14 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
         (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "attribution: the input or the baseline holds NaN or infinite numbers");
-    a.batch = 1;
-    itp_attr_layout(&arena, &a); /* what there must be whatever the batch */
-    const size_t limit = a.ctx->memory.limit, fixed = itp_alloc_cost(arena.used);
-    if (limit && fixed < limit) a.ctx->memory.limit = limit - fixed;
-    interp_status status = itp_attr_batch(&a, &w);
-    a.ctx->memory.limit = limit;
-    ITP_TRY(status);
-    arena.used = 0;
+    ITP_TRY(itp_attr_batch(&a, &w, &bytes));
     itp_attr_layout(&arena, &a);
     char *block = (char *)interp_alloc(a.ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, &a);
     memset(a.report, 0, (size_t)n * sizeof *a.report);
-    status = interp_workspace_new(a.ctx, net, &w, &a.w);
+    interp_status status = interp_workspace_new(a.ctx, net, &w, &a.w);
     if (!status) status = itp_attr_run(&a);
     if (!status) {
         memcpy(out, a.result, size * sizeof *out);

@@ -11,6 +11,8 @@ typedef struct itp_canonical {
     float *x, *shown;             /* [batch, size]: the inputs, and as shifted for this step */
     float *grad, *first, *second; /* [batch, size] */
     float *seed;                  /* [batch, classes] */
+    float *centre, *pull;         /* [size]: where l2 pulls to, and how strongly */
+    float *tame;                  /* [batch]: how much smoothness and plausibility count */
     int32_t *labels;              /* [batch] */
 } itp_canonical;
 
@@ -20,6 +22,9 @@ ITP_FN void itp_canonical_layout(itp_arena *m, itp_canonical *c)
     float **const arrays[] = {&c->x, &c->shown, &c->grad, &c->first, &c->second};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = itp_arena_floats(m, n);
     c->seed = itp_arena_floats(m, (size_t)c->batch * (size_t)c->classes);
+    c->tame = itp_arena_floats(m, (size_t)c->batch);
+    c->centre = itp_arena_floats(m, c->size);
+    c->pull = itp_arena_floats(m, c->size);
     c->labels = (int32_t *)itp_arena_alloc(m, (size_t)c->batch * sizeof(int32_t));
 }
 
@@ -47,17 +52,17 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
 {
     if (c->shape.rank != 3 || c->d.tv <= 0) return;
     const int h = c->shape.dim[1], w = c->shape.dim[2];
-    const size_t planes = (size_t)c->batch * (size_t)c->shape.dim[0], area = (size_t)h * (size_t)w;
+    const size_t channels = (size_t)c->shape.dim[0], area = (size_t)h * (size_t)w;
     const double range = (double)c->d.high - (double)c->d.low;
     const float scale = (float)(2 * (double)c->d.tv / (range * range));
-    for (size_t p = 0; p < planes; p++)
+    for (size_t p = 0; p < (size_t)c->batch * channels; p++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
                 const size_t at = p * area + (size_t)y * (size_t)w + (size_t)x;
                 const size_t next[2] = {at + 1, at + (size_t)w};
                 for (int k = 0; k < 2; k++) {
                     if (k ? y + 1 == h : x + 1 == w) continue;
-                    const float d = scale * (c->x[at] - c->x[next[k]]);
+                    const float d = scale * c->tame[p / channels] * (c->x[at] - c->x[next[k]]);
                     c->grad[at] += d;
                     c->grad[next[k]] -= d;
                 }
@@ -65,16 +70,42 @@ ITP_FN void itp_canonical_smooth(const itp_canonical *c)
 }
 
 /* Gradient of minus the margin z_k - log sum exp(the others), which unlike the log-probability does
-   not fade once the class has won. */
+   not fade once the class has won. What keeps the image plausible fades instead while the margin is
+   below about 6, a probability of 0.998. */
 ITP_FN void itp_canonical_seed(const itp_canonical *c, const float *logits)
 {
     for (int i = 0; i < c->batch; i++) {
         const float *z = logits + (size_t)i * (size_t)c->classes;
         float *g = c->seed + (size_t)i * (size_t)c->classes;
         const int k = c->labels[i];
-        for (int j = 0; j < c->classes; j++) g[j] = j == k ? -FLT_MAX : z[j];
-        if (c->classes > 1) c->ctx->k->softmax((size_t)c->classes, g, g);
+        double most = -HUGE_VAL, sum = 0;
+        for (int j = 0; j < c->classes; j++)
+            if (j != k) most = fmax(most, (double)z[j]);
+        for (int j = 0; j < c->classes; j++)
+            if (j != k) sum += exp((double)z[j] - most);
+        for (int j = 0; j < c->classes; j++) g[j] = (float)(exp((double)z[j] - most) / sum);
         g[k] = -1;
+        const double margin = (double)z[k] - most - log(sum);
+        c->tame[i] = c->classes > 1 ? (float)(1 / (1 + exp(2 * (6 - margin)))) : 1;
+    }
+}
+
+/* Mean and one over the variance of each number in the data; a number that hardly varies counts as if
+   it did by a tenth of the range. */
+ITP_FN void itp_canonical_prior(const itp_canonical *c)
+{
+    const interp_dataset *like = c->d.like;
+    const double least = 0.1 * ((double)c->d.high - (double)c->d.low);
+    for (size_t i = 0; i < c->size; i++) {
+        double mean = 0, square = 0;
+        for (int r = 0; like && r < like->n; r++) mean += (double)like->x[(size_t)r * c->size + i];
+        if (like) mean /= like->n;
+        for (int r = 0; like && r < like->n; r++) {
+            const double d = (double)like->x[(size_t)r * c->size + i] - mean;
+            square += d * d;
+        }
+        c->centre[i] = like ? (float)mean : c->d.low;
+        c->pull[i] = like ? (float)(1 / fmax(square / like->n, least * least)) : 1;
     }
 }
 
@@ -109,8 +140,10 @@ ITP_FN interp_status itp_canonical_step(itp_canonical *c, int step, int first_cl
     u.beta1 = 0.9f, u.beta2 = 0.999f, u.epsilon = 1e-8f, u.grad_scale = 1;
     u.correction1 = (float)(1 - pow((double)u.beta1, step + 1));
     u.correction2 = (float)(1 - pow((double)u.beta2, step + 1));
-    for (size_t i = 0; i < n && c->d.l2 > 0; i++) c->grad[i] += 2 * c->d.l2 * (c->x[i] - c->d.low);
-    c->ctx->k->adam(n, c->x, c->grad, c->first, c->second, &u);
+    for (size_t i = 0; i < n && c->d.l2 > 0; i++)
+        c->grad[i] += 2 * c->d.l2 * c->tame[i / c->size] * c->pull[i % c->size] *
+                      (c->x[i] - c->centre[i % c->size]);
+    itp_grads(c->ctx->k)->adam(n, c->x, c->grad, c->first, c->second, &u);
     c->ctx->k->unary(ITP_CLIP, n, c->x, c->x, c->d.low, c->d.high);
     return INTERP_OK;
 }
@@ -144,6 +177,19 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     return INTERP_OK;
 }
 
+/* How many classes at once; `fixed`: bytes there must be besides. */
+ITP_FN interp_status itp_canonical_batch(itp_canonical *c, interp_workspace_desc *w, size_t fixed)
+{
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work = *w;
+    fit.most = itp_min(c->classes, 32);
+    fit.floats = itp_add_size(itp_mul_size(5, c->size), (size_t)c->classes + 2);
+    fit.reserve = itp_add_size(fixed, 8 * ITP_CACHE_LINE); /* so many arrays, rounded up */
+    c->batch = w->batch = itp_fit_most(c->ctx, c->net, &fit);
+    return c->batch ? INTERP_OK : c->ctx->status;
+}
+
 INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonical_desc *desc,
                                           float *out, float *probability)
 {
@@ -157,7 +203,7 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     if (!c.d.steps) c.d.steps = 256;
     if (c.d.lr == 0) c.d.lr = 0.05f * (c.d.high - c.d.low);
     if (c.d.tv == 0) c.d.tv = 0.3f;
-    if (c.d.l2 == 0) c.d.l2 = 0.01f;
+    if (c.d.l2 == 0) c.d.l2 = c.d.like ? 0.1f : 0.01f;
     if (c.d.jitter == 0) c.d.jitter = 1;
     if (net->n_inputs != 1 || c.d.steps < 1 || !(c.d.high > c.d.low) || !(c.d.lr > 0))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
@@ -171,23 +217,27 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     c.classes = (int)interp_shape_size(&k);
     c.shape = interp_net_input_shape(net, 0);
     c.size = interp_shape_size(&c.shape);
-    c.batch = interp_workspace_fit(ctx, net, &w, itp_min(c.classes, 32));
-    if (!c.batch) return ctx->status;
-    w.batch = c.batch;
-    /* results apart, so that an error leaves the caller's arrays as they were */
+    if (c.d.like && (c.d.like->n < 1 || interp_shape_size(&c.d.like->shape) != c.size))
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "canonical: the data to look like has %d samples of %zu numbers, but the "
+                        "network takes %zu",
+                        c.d.like->n, interp_shape_size(&c.d.like->shape), c.size);
+    /* results apart, so that an error leaves the caller's arrays as they were; measured without a
+       batch, then with one, then laid out */
     const size_t size = (size_t)c.classes * c.size;
-    itp_arena arena = {NULL, 0};
     float *images = NULL, *reached = NULL;
     char *block = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        arena.used = 0;
+    for (int pass = 0; pass < 3; pass++) {
+        itp_arena arena = {block, 0};
         itp_canonical_layout(&arena, &c);
         images = itp_arena_floats(&arena, size);
         reached = itp_arena_floats(&arena, (size_t)c.classes);
-        if (!pass && !(block = (char *)interp_alloc(ctx, arena.used))) return INTERP_NO_MEMORY;
-        arena.base = block;
+        if (pass == 0) ITP_TRY(itp_canonical_batch(&c, &w, arena.used));
+        if (pass == 1 && !(block = (char *)interp_alloc(ctx, arena.used))) return INTERP_NO_MEMORY;
     }
     interp_status status = interp_workspace_new(ctx, net, &w, &c.w);
+    if (!status) status = itp_progress(ctx, "canonical inputs", 0, c.d.steps, (double)NAN);
+    if (!status) itp_canonical_prior(&c);
     for (int first = 0; first < c.classes && !status; first += c.batch)
         status = itp_canonical_run(&c, first, images, reached);
     if (!status) {

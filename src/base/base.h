@@ -23,6 +23,7 @@
 #define INTERP_API static
 #endif
 #elif !defined(INTERP_API)
+#define ITP_OWN_API
 #define INTERP_API extern
 #endif
 

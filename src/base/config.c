@@ -28,22 +28,30 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ITP_HOT      static __attribute__((unused))
-#define ITP_COLD     static __attribute__((unused, cold))
+#define ITP_STATIC   static __attribute__((unused))
+#define ITP_COLD     __attribute__((cold))
 #define ITP_INLINE   static inline __attribute__((unused, always_inline))
 #define ITP_RESTRICT __restrict__
 #define ITP_ALIGN(n) __attribute__((aligned(n)))
 #else
-#define ITP_HOT      static
-#define ITP_COLD     static
+#define ITP_STATIC static
+#define ITP_COLD
 #define ITP_INLINE   static inline
 #define ITP_RESTRICT __restrict
 #define ITP_ALIGN(n) __declspec(align(n))
 #endif
 
-/* What every private function begins with. Between ITP_COLD marks in the spine it is compiled for
-   size: reading, writing and drawing gain nothing from speed, and cost a third less to compile. */
-#define ITP_FN ITP_HOT
+/* What every private function begins with. Where the spine sets ITP_HEAT to ITP_COLD, functions are
+   compiled for size: all that is not arithmetic gains nothing from speed, and costs less to compile. */
+#define ITP_HEAT
+#define ITP_FN ITP_STATIC ITP_HEAT
+#if defined(INTERP_STATIC)
+#undef INTERP_API
+#define INTERP_API ITP_STATIC ITP_HEAT
+#elif defined(ITP_OWN_API)
+#undef INTERP_API
+#define INTERP_API extern ITP_HEAT
+#endif
 
 #if defined(__cplusplus)
 #define ITP_STATIC_ASSERT(c, text) static_assert(c, text)

@@ -17,7 +17,8 @@ ITP_FN interp_status itp_spec_fail(interp_ctx *ctx, const char *spec, const char
     return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                     "data \"%.100s\": %s; known are idx:DIR, cifar10:DIR, npy:X.npy[,Y.npy], "
                     "csv:FILE[,label=COLUMN], folder:DIR and "
-                    "table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN], each with [,size=HxW]",
+                    "table:FILE.csv,images=DIR[,id=COLUMN,label=COLUMN], and digits and iris "
+                    "where they are built in, as in the tool; images also with [,size=HxW]",
                     spec, why);
 }
 
@@ -81,6 +82,26 @@ ITP_FN interp_status itp_spec_parse(interp_ctx *ctx, const char *spec, const cha
     return itp_spec_fail(ctx, spec, why);
 }
 
+/* Samples and labels (NULL for none) from two files as a data set; sentences name the one at fault. */
+ITP_FN interp_status itp_open_pair(interp_ctx *ctx, const char *x_path, const interp_array *x,
+                                   const char *y_path, const interp_array *y, interp_dataset *out)
+{
+    interp_dataset d;
+    ITP_TRY(itp_dataset_from_xy(ctx, x_path, x, NULL, &d));
+    const size_t n = y ? interp_shape_size(&y->shape) : 0;
+    interp_status status = INTERP_OK;
+    if (y && n != (size_t)d.n)
+        status = itp_fail(ctx, INTERP_BAD_SHAPE, "%s: it has %zu labels for the %d samples of %s",
+                          y_path, n, d.n, x_path);
+    if (!status && y) {
+        d.y = (int32_t *)interp_alloc(ctx, itp_mul_size(n, sizeof *d.y));
+        status = d.y ? itp_dataset_labels(ctx, y_path, y, &d) : INTERP_NO_MEMORY;
+    }
+    if (status) interp_dataset_free(ctx, &d);
+    else *out = d;
+    return status;
+}
+
 /* ---- idx */
 
 /* The file DIR/NAME in one of its spellings ("-idx", ".idx"; plain, .gz), NULL when there is none
@@ -114,7 +135,7 @@ ITP_FN interp_status itp_idx_pair(interp_ctx *ctx, const char *images, const cha
     ITP_TRY(interp_idx_read(ctx, images, &x));
     interp_status status = interp_idx_read(ctx, labels, &y);
     if (!status) {
-        status = itp_dataset_from_xy(ctx, images, &x, &y, out);
+        status = itp_open_pair(ctx, images, &x, labels, &y, out);
         interp_array_free(ctx, &y);
     }
     interp_array_free(ctx, &x);
@@ -273,7 +294,7 @@ ITP_FN interp_status itp_open_npy(interp_ctx *ctx, const itp_spec *s, interp_dat
     interp_array x = itp_array_none(), y = x;
     ITP_TRY(interp_npy_read(ctx, s->path, &x));
     interp_status status = s->labels ? interp_npy_read(ctx, s->labels, &y) : INTERP_OK;
-    if (!status) status = itp_dataset_from_xy(ctx, s->path, &x, s->labels ? &y : NULL, all);
+    if (!status) status = itp_open_pair(ctx, s->path, &x, s->labels, s->labels ? &y : NULL, all);
     interp_array_free(ctx, &x);
     interp_array_free(ctx, &y);
     return status;
@@ -285,12 +306,16 @@ ITP_FN interp_status itp_open_npy(interp_ctx *ctx, const itp_spec *s, interp_dat
 ITP_FN int itp_table_pick(interp_ctx *ctx, const char *file, const interp_table *t,
                           const char *asked, const char *const *usual, int n_usual, int otherwise)
 {
+    char names[240];
     if (asked) {
         const int j = interp_table_column(t, asked);
-        if (j < 0)
-            itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                     "%s: there is no column \"%.100s\" among its %d (%s)", file, asked,
-                     t->n_columns, t->column_names ? t->column_names[0] : "which have no names");
+        if (j >= 0) return j;
+        size_t at = 0;
+        for (int k = 0; k < t->n_columns && t->column_names && at + 50 < sizeof names; k++)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.40s", k ? ", " : "",
+                                   t->column_names[k]);
+        itp_fail(ctx, INTERP_BAD_ARGUMENT, "%s: there is no column \"%.100s\" among its %d (%s)",
+                 file, asked, t->n_columns, t->column_names ? names : "which have no names");
         return j;
     }
     for (int k = 0; k < n_usual && t->column_names; k++)

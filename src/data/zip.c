@@ -24,12 +24,14 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
                                  size_t n, size_t size, uint32_t crc, char **out)
 {
 #if defined(STBI_INCLUDE_STB_IMAGE_H)
+    if (size / ITP_DEFLATE_RATIO > n)
+        return itp_fail(ctx, INTERP_FORMAT,
+                        "%s: the file is cut off or damaged: %zu bytes cannot come out of %zu",
+                        name, size, n);
     if (n > INT_MAX - ITP_DEFLATE_SLACK || size > INT_MAX - 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED,
                         "%s: compressed parts of 2 GiB and more cannot be read; unpack it first",
                         name);
-    if (size / ITP_DEFLATE_RATIO > n)
-        return itp_fail(ctx, INTERP_FORMAT, "%s: %zu bytes cannot come out of %zu", name, size, n);
     char *p = (char *)interp_alloc(ctx, size + 1); /* stb wants room for at least one byte */
     if (!p) return INTERP_NO_MEMORY;
     const int got = stbi_zlib_decode_noheader_buffer(p, (int)size + 1, (const char *)in,
@@ -37,7 +39,7 @@ ITP_FN interp_status itp_inflate(interp_ctx *ctx, const char *name, const unsign
     if (got < 0 || (size_t)got != size || itp_crc32(p, size) != crc) {
         interp_free(ctx, p);
         return itp_fail(ctx, INTERP_FORMAT,
-                        "%s: the compressed data is damaged or in several parts", name);
+                        "%s: the compressed data is cut off, damaged or in several parts", name);
     }
     *out = p;
     return INTERP_OK;

@@ -11,6 +11,9 @@ typedef struct itp_conv {
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
+#define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
+#define ITP_GATHER_PIXELS  196   /* copied at a time */
+#define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
 {
@@ -73,10 +76,12 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
     const size_t in = itp_conv_in(c);
     float *dx = j->dx + (size_t)task * in;
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        j->kernels->plane_conv_data(
-            &c->plane,
-            j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c),
-            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->beta != 0 || o > i * multiplier, dx);
+        itp_grads(j->kernels)
+            ->plane_conv_data(&c->plane,
+                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
+                                          itp_conv_out(c),
+                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
+                              j->beta != 0 || o > i * multiplier, dx);
 }
 
 ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
@@ -88,9 +93,10 @@ ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
     const int taps = itp_conv_taps(c);
     double sum[ITP_DEPTHWISE_TAPS] = {0};
     for (int b = 0; b < c->batch; b++)
-        j->kernels->plane_conv_weights(
-            &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-            j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
+        itp_grads(j->kernels)
+            ->plane_conv_weights(
+                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
+                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
     float *dw = j->dw + (size_t)o * (size_t)taps;
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
 }
@@ -145,7 +151,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    size_t slab;                      /* floats */
+    bool gather;           /* rows of pixels are too short for a tile: several are copied */
+    size_t slab, gathered; /* floats */
 } itp_cut;
 
 typedef struct itp_windows_job {
@@ -153,8 +160,8 @@ typedef struct itp_windows_job {
     const itp_windows *w;
     itp_cut cut;
     itp_scratch scratch;
-    const ptrdiff_t *x_at, *w_at; /* [taps] */
-    int row_parts, column_parts;
+    const ptrdiff_t *x_at, *w_at, *gather_at; /* [taps] */
+    int row_parts, column_parts, output_parts;
 } itp_windows_job;
 
 /* The extent of the taps, and whether the image can be read where it lies. */
@@ -189,6 +196,8 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
         return;
     }
     c->pitch = columns + (c->span_x - 1) / w->mul_x;
+    if (c->pitch == columns) /* no shifts: rows start where vectors do */
+        c->pitch = (ptrdiff_t)itp_round_up((size_t)columns, 16);
     c->row = c->phases * c->pitch;
     c->plane = ((rows - 1) * w->mul_y + c->span_y) * c->row;
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
@@ -197,19 +206,33 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
 /* The planes taken at a time depend on the shape alone: they decide the order of the sums. */
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
-    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->nr);
+    const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
+    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
     int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    if (w->rows == 1) { /* a long row: pieces of it */
+        columns = itp_min(columns, itp_div_up(itp_max(1, ITP_SLAB / w->inputs), unit) * unit);
+        if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
+    }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
-    const int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    if (slots > 1) {
+    c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
+               w->outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    if (c.gather) {
+        rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
+        const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
+        inputs = itp_div_up(w->inputs, itp_div_up(w->inputs, many));
+        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps *
+                                      (size_t)(itp_div_up(rows * columns, unit) * unit),
+                                  16);
+    } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
-        if (w->rows == 1) /* a long row is shared among threads */
-            columns = itp_min(columns, (int)itp_round_up((size_t)(w->columns / (4 * slots) + 1),
-                                                         (size_t)(ctx->k->mr * ctx->k->nr)));
+        if (w->rows == 1)
+            columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
     }
+    if (c.gather) c.in_place = false;
     itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
     return c;
 }
@@ -252,33 +275,88 @@ ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixe
             y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
-/* Pixels as rows: for each panel of output planes, all tiles of pixels. */
+/* A tile of gathered pixels, which may lie in several rows. */
+ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes, int first, int n,
+                                 const float *sums, float beta)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float turned[ITP_MOST_TILE];
+    for (int p = first, run; p < first + n; p += run) {
+        float *to = y + p / w->columns * w->y_row + p % w->columns * w->y_step;
+        const float *from = sums + (p - first) * k->nr;
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        if (w->y_step == 1) k->spread(planes, run, from, to, w->y_plane, beta);
+        else {
+            k->spread(planes, run, from, turned, k->mr, 0);
+            itp_windows_put(w, to, planes, run, turned, k->mr, beta);
+        }
+    }
+}
+
+/* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
+ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
+                               int inputs, float *gathered)
+{
+    const itp_windows *w = j->w;
+    const int mr = j->kernels->mr, n = rows * columns, tiles = itp_div_up(n, mr);
+    for (int q = 0; q < tiles; q++) {
+        const int first = n * q / tiles, end = n * (q + 1) / tiles;
+        ptrdiff_t from[ITP_MOST_MR];
+        int length[ITP_MOST_MR], runs = 0;
+        for (int p = first; p < end; p += length[runs++]) {
+            from[runs] = p / columns * w->mul_y * j->cut.row + p % columns;
+            length[runs] = itp_min(columns - p % columns, end - p);
+        }
+        j->kernels->gather(inputs, j->cut.plane, w->taps, j->x_at, runs, from, length, x,
+                           gathered + (ptrdiff_t)q * inputs * w->taps * mr);
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. */
 ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs)
+                               int columns, int c0, int inputs, int k0, int k1)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
+    const bool gather = j->cut.gather; /* all pixels are one row */
+    if (gather) columns *= rows, rows = 1;
     const int tiles = itp_div_up(columns, k->mr);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
-    t.a_outer = j->cut.plane, t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
-    t.a_inner = j->x_at, t.b_inner = j->w_at;
+    t.a_outer = gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane,
+    t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = w->bias && !c0 ? start : NULL, t.from_rs = 0;
     t.to = sums, t.to_rs = k->nr;
-    for (int k0 = 0; k0 < w->outputs; k0 += k->nr) {
-        const int planes = itp_min(k->nr, w->outputs - k0);
+    for (; k0 < k1; k0 += k->nr) {
+        const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from && i < k->nr; i++) start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
         t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
+        t.ahead_step = 0;
+        if (k0 + k->nr < k1) {
+            t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
+            t.ahead_step = itp_div_up(k->nr, rows * tiles);
+        }
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
                 const int p = (int)((int64_t)columns * q / tiles);
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
-                t.a = x + r * w->mul_y * j->cut.row + p;
+                t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
+                             : x + r * w->mul_y * j->cut.row + p;
                 k->tile(&t);
+                t.ahead += t.ahead_step * inputs * w->taps;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
+                if (gather) {
+                    itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
+                    continue;
+                }
                 if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
                 else {
                     k->spread(planes, t.rows, sums, turned, k->mr, 0);
@@ -298,9 +376,12 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     const int panels = itp_div_up(w->outputs, k->mr);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
     t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
+    t.ahead = x, t.ahead_step = 0;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -331,10 +412,15 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const itp_windows_job *j = (const itp_windows_job *)arg;
     const itp_windows *w = j->w;
     const itp_cut *c = &j->cut;
+    const int part = task % j->output_parts; /* of the output planes */
+    task /= j->output_parts;
     const int x0 = task % j->column_parts * c->columns;
     const int y0 = task / j->column_parts % j->row_parts * c->rows;
     const int image = task / j->column_parts / j->row_parts;
     const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const int panels = itp_div_up(w->outputs, j->kernels->nr);
+    const int k0 = panels * part / j->output_parts * j->kernels->nr;
+    const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
     float *slab = itp_scratch_slot(&j->scratch, slot);
@@ -343,7 +429,11 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         const float *x = slab;
         if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
         else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n);
+        if (c->gather) {
+            itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
+            x = slab + c->slab;
+        }
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
 }
@@ -360,7 +450,7 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
         }
 }
 
-/* tables: 2 taps offsets. */
+/* tables: 3 taps offsets. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
 {
@@ -376,12 +466,17 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
         tables[w->taps + t] =
             (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
     }
-    j.x_at = tables, j.w_at = tables + w->taps;
+    for (int t = 0; t < w->taps; t++) tables[2 * w->taps + t] = (ptrdiff_t)t * ctx->k->mr;
+    j.x_at = tables, j.w_at = tables + w->taps, j.gather_at = tables + 2 * w->taps;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
     const double work =
         (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
-    itp_parallel(ctx, w->batch * j.row_parts * j.column_parts, work, itp_windows_task, &j);
+    const int tasks = w->batch * j.row_parts * j.column_parts;
+    j.output_parts = 1; /* few tasks are shared by output planes */
+    if (ctx->slots > 1 && w->pixels && tasks < 4 * ctx->slots)
+        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), 4 * ctx->slots / tasks);
+    itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
 }
 
 /* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
@@ -600,7 +695,7 @@ typedef struct itp_sums_job {
     const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
     const float *dy;
     ptrdiff_t dy_image;
-    float *sums; /* [parts][out_panels][taps or 1][rows][nr] */
+    float *sums; /* [parts][out_panels][inputs][taps][nr] */
 } itp_sums_job;
 
 /* One block into the sums at `sums`, for output panels p0..p1; `first`: there are none yet. */
@@ -638,12 +733,14 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
                               out + (ptrdiff_t)r * columns * k->mr, k->mr);
     }
     itp_tile t;
+    memset(&t, 0, sizeof t);
     t.outer = rows, t.inner = columns;
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_inner = j->a_at, t.b_inner = j->b_at;
     t.b = turned_dy;
-    t.from_rs = t.to_rs = k->nr;
+    t.ahead = turned_dy, t.ahead_step = 0;
+    t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
         const float *dy = j->dy + image * j->dy_image + o0 * w->y_plane + y0 * w->y_row + x0;
@@ -661,7 +758,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
             t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
             for (int tap = 0; tap < taps; tap++) {
                 t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
-                t.to = sums + (((ptrdiff_t)q * taps + tap) * s->rows + r0) * k->nr;
+                t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
                 t.from = first ? NULL : t.to;
                 k->tile(&t);
             }
@@ -707,24 +804,43 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
             k->scale_add(count, 1, sums + (size_t)p * s->part, 1, total);
         sums = total;
     }
-    float *turned = total + (s->parts > 1 ? count : 0); /* of one input plane */
     const int step = inputs * taps;
-    for (int i = 0; i < inputs; i++) {
-        const float *from = sums + (ptrdiff_t)i * (s->shifted ? 1 : taps) * nr;
-        const ptrdiff_t row = (ptrdiff_t)(s->shifted ? inputs : 1) * nr;
-        float *to = j->dw + ((ptrdiff_t)o0 * inputs + i) * taps;
-        if (j->beta == 0) {
-            k->interleave(taps, planes, from, row, NULL, to, step);
-            continue;
-        }
-        k->interleave(taps, planes, from, row, NULL, turned, taps);
-        for (int o = 0; o < planes; o++)
-            for (int t = 0; t < taps; t++)
-                to[o * step + t] = turned[o * taps + t] + j->beta * to[o * step + t];
+    float *to = j->dw + (ptrdiff_t)o0 * step;
+    if (j->beta == 0) {
+        k->interleave(step, planes, sums, nr, NULL, to, step);
+        return;
     }
+    float *turned = total + (s->parts > 1 ? count : 0);
+    k->interleave(step, planes, sums, nr, NULL, turned, step);
+    k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
 }
 
 /* ---- what the ops call */
+
+/* Packed weights of all groups, of the forward pass or of the gradient of x, in floats. */
+ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    if (itp_conv_depthwise(c)) return 0;
+    const size_t group =
+        backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
+                 : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
+    return itp_round_up((size_t)c->groups * group, 16);
+}
+
+ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
+                          float *packed)
+{
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    const int inputs = backward ? out : in, outputs = backward ? in : out;
+    if (itp_conv_depthwise(c)) return;
+    const bool pixels =
+        backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
+    const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
+    for (int g = 0; g < c->groups; g++)
+        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), backward, pixels,
+                         inputs, outputs, packed + (size_t)g * group);
+}
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
 typedef struct itp_conv_need {
@@ -745,9 +861,9 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     const size_t taps = (size_t)itp_conv_taps(c);
     if (forward) {
         const itp_windows w = itp_windows_forward(ctx, c);
-        need.slot = itp_cut_of(ctx, &w, ctx->slots).slab;
-        need.shared = itp_conv_offset_floats(2 * taps) +
-                      itp_packed_floats(ctx, c, w.inputs, w.outputs, w.pixels);
+        const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+        need.slot = cut.slab + cut.gathered;
+        need.shared = itp_conv_offset_floats(3 * taps) + itp_conv_packed_floats(ctx, c, false);
     }
     if (data) {
         const bool pixels = itp_backward_by_pixels(ctx, c);
@@ -755,17 +871,16 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
             for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
                 itp_windows w = itp_windows_backward(c, oy, ox);
                 w.pixels = pixels;
-                need.slot = itp_max_size(need.slot, itp_cut_of(ctx, &w, ctx->slots).slab);
+                const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+                need.slot = itp_max_size(need.slot, cut.slab + cut.gathered);
             }
-        need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(2 * taps) +
-                                          itp_packed_floats(ctx, c, c->out_channels / c->groups,
-                                                            c->in_channels / c->groups, pixels));
+        need.shared = itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
+                                                    itp_conv_packed_floats(ctx, c, true));
     }
     if (weights) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
-        need.slot = itp_max_size(need.slot, (size_t)(s.w.inputs + 1) * taps * (size_t)ctx->k->nr);
+        need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
         need.shared = itp_max_size(
             need.shared, itp_conv_offset_floats(taps + (size_t)s.rows + 2 * (size_t)s.cut.columns) +
                              (size_t)s.parts * s.part);
@@ -773,9 +888,10 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* y = conv(x, w) + bias; shared: see itp_conv_scratch. */
+/* y = conv(x, w) + bias. packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
-                             const float *bias, float *y, itp_scratch scratch, float *shared)
+                             const float *packed, const float *bias, float *y, itp_scratch scratch,
+                             float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
@@ -784,11 +900,13 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     itp_windows d = itp_windows_forward(ctx, c);
-    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
-    d.packed = packed;
+    if (!packed) {
+        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+        itp_conv_pack(ctx, c, w, false, own);
+        packed = own;
+    }
     for (int g = 0; g < c->groups; g++) {
-        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * d.outputs * d.inputs * d.taps, false, d.pixels,
-                         d.inputs, d.outputs, packed);
+        d.packed = packed + (size_t)g * itp_packed_floats(ctx, c, d.inputs, d.outputs, d.pixels);
         d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
         d.y = y + g * d.outputs * d.y_plane;
         d.bias = bias ? bias + g * d.outputs : NULL;
@@ -796,9 +914,10 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
 }
 
-/* dx = gradient (+ beta dx); shared: see itp_conv_scratch. */
+/* dx = gradient (+ beta dx) */
 ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, const float *w,
-                          float beta, float *dx, itp_scratch scratch, float *shared)
+                          const float *packed, float beta, float *dx, itp_scratch scratch,
+                          float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
@@ -807,22 +926,24 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
         return;
     }
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    float *packed = shared + itp_conv_offset_floats(2 * (size_t)itp_conv_taps(c));
+    if (!packed) {
+        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+        itp_conv_pack(ctx, c, w, true, own);
+        packed = own;
+    }
     const bool pixels = itp_backward_by_pixels(ctx, c);
-    for (int g = 0; g < c->groups; g++) {
-        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), true, pixels, out,
-                         in, packed);
+    const size_t group = itp_packed_floats(ctx, c, out, in, pixels);
+    for (int g = 0; g < c->groups; g++)
         for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
             for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
                 itp_windows d = itp_windows_backward(c, oy, ox);
                 d.pixels = pixels;
-                d.packed = packed;
+                d.packed = packed + (size_t)g * group;
                 d.x = dy + (size_t)(g * out) * itp_conv_out(c);
                 d.y = dx + g * in * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
                 d.beta = beta;
                 itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
             }
-    }
 }
 
 /* dw = gradient (+ beta dw) */

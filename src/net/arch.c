@@ -16,10 +16,14 @@ ITP_FN interp_tensor itp_arch_conv(interp_net *net, interp_tensor x, int channel
     return interp_conv2d(net, x, &d);
 }
 
+/* Pooling; a window over an image that has become less than two pixels high or wide is left out.
+   kernel 0: a global one. */
 ITP_FN interp_tensor itp_arch_pool(interp_net *net, interp_tensor x, interp_pool kind, int kernel,
                                    int stride, int pad)
 {
     interp_pool2d_desc d;
+    const interp_shape *s = x ? itp_tensor_shape(net, x) : NULL;
+    if (s && kernel && (s->dim[2] < 2 || s->dim[3] < 2)) return x;
     memset(&d, 0, sizeof d);
     d.kind = kind;
     d.kernel[0] = kernel;
@@ -46,9 +50,15 @@ ITP_FN interp_tensor itp_arch_linear(interp_net *net, interp_tensor x, int n_cla
     return itp_last_dense(net, interp_flatten(net, x), n_classes);
 }
 
+ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes)
+{
+    x = interp_relu(net, interp_dense(net, interp_flatten(net, x), 64, NULL));
+    return itp_last_dense(net, x, n_classes);
+}
+
 /* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classes,
-                                  const char *widths)
+ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
+                                     const char *widths)
 {
     enum { most = 32 };
     int width[most], n = 0;
@@ -259,6 +269,7 @@ typedef struct itp_arch {
 ITP_FN const itp_arch *itp_arch_find(const char *name)
 {
     static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
+                                    {"mlp", itp_arch_mlp, false},
                                     {"cnn", itp_arch_cnn, true},
                                     {"lenet", itp_arch_lenet, true},
                                     {"allcnn", itp_arch_allcnn, true},
@@ -281,11 +292,13 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     if (!mlp && !row)
         return itp_fail(
             ctx, INTERP_BAD_ARGUMENT,
-            "architecture \"%.60s\" is not known: linear, mlp:WIDTH-...-WIDTH, cnn, lenet, "
+            "architecture \"%.60s\" is not known: linear, mlp, mlp:WIDTH-...-WIDTH, cnn, lenet, "
             "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
             arch);
     if (n_classes < 1)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a network for %d classes", n_classes);
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "%s: a network for %d classes: the data has no labels, or say how many",
+                        arch, n_classes);
     if (row && row->image && sample->rank != 3) {
         char text[96];
         return itp_fail(ctx, INTERP_BAD_SHAPE,
@@ -295,7 +308,7 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     interp_net *net = interp_net_new(ctx, arch);
     if (!net) return INTERP_NO_MEMORY;
     interp_tensor x = interp_input(net, NULL, sample);
-    x = mlp ? itp_arch_mlp(net, x, n_classes, arch + 4) : row->build(net, x, n_classes);
+    x = mlp ? itp_arch_widths(net, x, n_classes, arch + 4) : row->build(net, x, n_classes);
     interp_output(net, x, "logits");
     const interp_status status = interp_net_build(net, seed);
     if (status) interp_net_free(net);

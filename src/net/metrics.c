@@ -96,11 +96,23 @@ ITP_FN void itp_csv_class(itp_buf *b, char *const *names, size_t i)
     itp_buf_byte(b, '"');
 }
 
+/* The end of a row. */
+ITP_FN void itp_csv_figures(itp_buf *b, int64_t support, const double figures[3])
+{
+    itp_buf_printf(b, ",%lld", (long long)support);
+    for (int i = 0; i < 3; i++) {
+        itp_buf_byte(b, ',');
+        itp_buf_float(b, figures[i]);
+    }
+    itp_buf_byte(b, '\n');
+}
+
 INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char *path,
                                                     const interp_confusion *c,
                                                     char *const *class_names)
 {
     const size_t k = (size_t)c->n_classes;
+    int64_t all = 0;
     itp_buf b = itp_buf_new(ctx);
     itp_buf_str(&b, "truth");
     for (size_t j = 0; j < k; j++) {
@@ -111,13 +123,14 @@ INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char 
     for (size_t i = 0; i < k; i++) {
         itp_csv_class(&b, class_names, i);
         for (size_t j = 0; j < k; j++) itp_buf_printf(&b, ",%lld", (long long)c->counts[i * k + j]);
-        itp_buf_printf(&b, ",%lld,", (long long)c->support[i]);
-        itp_buf_float(&b, c->precision[i]);
-        itp_buf_str(&b, ",");
-        itp_buf_float(&b, c->recall[i]);
-        itp_buf_str(&b, ",");
-        itp_buf_float(&b, c->f1[i]);
-        itp_buf_str(&b, "\n");
+        const double figures[3] = {c->precision[i], c->recall[i], c->f1[i]};
+        all += c->support[i];
+        itp_csv_figures(&b, c->support[i], figures);
+    }
+    for (int row = 0; row < 2; row++) {
+        itp_buf_str(&b, row ? "weighted" : "macro");
+        for (size_t j = 0; j < k; j++) itp_buf_byte(&b, ',');
+        itp_csv_figures(&b, all, row ? c->weighted : c->macro);
     }
     return itp_buf_write(&b, path);
 }

@@ -187,8 +187,8 @@ INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name
    building, whose sentence interp_error gives. */
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
-/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit),
-   "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
+/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit), "mlp"
+   (one hidden layer of 64), "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
    sample: shape of one input; n_classes: outputs (logits). Sizes follow the data. Errors:
    BAD_ARGUMENT for an unknown name or widths that do not fit, BAD_SHAPE for inputs too small.
    Test: every_architecture_builds_runs_and_differentiates. */
@@ -263,6 +263,9 @@ typedef struct interp_workspace_desc {
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
     bool keep_all;      /* false: memory of values no longer needed is reused */
+    uint64_t seed;      /* of dropout; every forward pass draws anew */
+    bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
+                              laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.
@@ -290,8 +293,9 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace);
    until the backward pass is done. Allocates nothing. */
 INTERP_API interp_status interp_forward(interp_workspace *workspace, const float *const *inputs);
 
-/* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Call after
-   interp_forward. Allocates nothing. Test: gradients_match_central_differences. */
+/* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Once after each
+   interp_forward, whose numbers it overwrites. Allocates nothing. Errors: BAD_ARGUMENT without a
+   forward pass before it. Test: gradients_match_central_differences. */
 INTERP_API interp_status interp_backward(interp_workspace *workspace, const float *seed);
 
 /* Numbers of output i after a forward pass: [batch, output]. */
@@ -351,7 +355,8 @@ INTERP_API void interp_confusion_normalize(const interp_confusion *confusion, in
 INTERP_API int interp_argmax(const float *x, int n);
 
 #if !defined(INTERP_NO_STDIO)
-/* Writes counts and the per-class figures as CSV. class_names: NULL: numbers. */
+/* Writes counts and the per-class figures as CSV, then their means as rows "macro" and "weighted".
+   class_names: NULL: numbers. Test: confusion_is_written_as_csv. */
 INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char *path,
                                                     const interp_confusion *confusion,
                                                     char *const *class_names);
@@ -431,7 +436,8 @@ typedef struct interp_train_desc {
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
     void *user;             /* NULL: handed to on_epoch */
-    const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch */
+    const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
+                               FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
 
 /* What came of a training. */
@@ -442,11 +448,14 @@ typedef struct interp_train_result {
     double seconds;
 } interp_train_result;
 
-/* Trains a network on a data set. Bit-identical for a seed at any thread count.
+/* Trains a network on a data set. Bit-identical for a seed at any thread count. The progress hook
+   is first called when all memory is taken and nothing is changed yet; cancelled later, the network
+   keeps the state of its last step.
    result: NULL or filled. Errors: BAD_SHAPE when data and net do not fit, BAD_ARGUMENT, NOT_FINITE
    when the loss is (the parameters keep their last finite state), CANCELLED, IO, NO_MEMORY.
    Tests: training_learns_xor, training_is_bit_identical_at_any_thread_count,
-   training_steps_allocate_nothing, training_resumes_bit_identically. */
+   training_steps_allocate_nothing, training_resumes_bit_identically,
+   training_can_be_cancelled_before_and_after_any_step. */
 INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *data,
                                       const interp_train_desc *desc, interp_train_result *result);
 
@@ -474,7 +483,8 @@ typedef struct interp_evaluation {
     float *outputs;        /* NULL, or [n, outputs] where the logits go */
 } interp_evaluation;
 
-/* Evaluates: set `predicted` and `outputs` to receive them. */
+/* Evaluates: set `predicted` and `outputs` to receive them. The progress hook is asked once, when all
+   memory is taken. */
 INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *data,
                                          interp_loss loss, interp_evaluation *out);
 

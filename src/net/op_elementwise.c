@@ -16,17 +16,22 @@ ITP_FN void itp_unary_task(void *arg, int task, int slot)
     (void)slot;
     const itp_unary_job *j = (const itp_unary_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
-    if (j->dy)
-        j->kernels->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a,
-                               j->b, j->add);
-    else j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
+    j->kernels->unary(j->kind, n, j->x + at, j->out + at, j->a, j->b);
 }
 
-ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j)
+ITP_FN void itp_unary_grad_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_unary_job *j = (const itp_unary_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
+    itp_grads(j->kernels)
+        ->unary_grad(j->kind, n, j->x + at, j->y + at, j->dy + at, j->out + at, j->a, j->b, j->add);
+}
+
+ITP_FN void itp_unary_run(interp_ctx *ctx, itp_unary_job *j, itp_task_fn task)
 {
     j->kernels = ctx->k;
-    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, itp_unary_task,
-                 j);
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 8, task, j);
 }
 
 ITP_FN void itp_forward_unary(interp_workspace *w, int node)
@@ -39,7 +44,7 @@ ITP_FN void itp_forward_unary(interp_workspace *w, int node)
     j.x = itp_x(w, node, 0);
     j.out = itp_y(w, node);
     j.a = o->attrs.alpha, j.b = o->attrs.beta;
-    itp_unary_run(w->ctx, &j);
+    itp_unary_run(w->ctx, &j, itp_unary_task);
 }
 
 ITP_FN void itp_backward_unary(interp_workspace *w, int node)
@@ -58,7 +63,7 @@ ITP_FN void itp_backward_unary(interp_workspace *w, int node)
     j.out = itp_dx(w, node, 0);
     j.a = o->attrs.alpha, j.b = o->attrs.beta;
     j.add = itp_beta(w, node, 0) != 0;
-    itp_unary_run(w->ctx, &j);
+    itp_unary_run(w->ctx, &j, itp_unary_grad_task);
 }
 
 /* ---- two arguments with broadcasting */
@@ -227,7 +232,7 @@ ITP_FN void itp_backward_binary(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 0};
+    itp_need need = {0, 0, 0, 0};
     if (w->desc.input_grads || w->desc.param_grads)
         need.shared = itp_round_up(itp_count(itp_shape_in(w, node, 1)), 16) +
                       itp_count(itp_shape_out(w, node));
@@ -261,7 +266,7 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
 
 ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 0};
+    itp_need need = {0, 0, 0, 0};
     if (w->desc.mode == INTERP_TRAIN)
         need.save = itp_count(itp_shape_out(w, node)) / sizeof(float) + 1;
     return need;

@@ -13,21 +13,41 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
+/* Packed once: the weights of the forward pass, behind them those of the gradient of x. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2 };
+
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
     const itp_conv_need n =
-        itp_conv_scratch(w->ctx, &c, true, w->runs_back[node] && w->needs_grad[in[0]],
-                         w->runs_back[node] && w->needs_grad[in[1]]);
-    itp_need need = {n.slot, n.shared, 0};
+        itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, 0};
+    const itp_kind kind = w->net->values[in[1]].kind;
+    if (w->desc.constant_weights && kind != ITP_INPUT && kind != ITP_ACTIVATION)
+        need.packed = itp_conv_packed_floats(w->ctx, &c, false) +
+                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
     return need;
+}
+
+/* Packed weights of one direction, NULL where they may change. */
+ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
+{
+    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    float *at = w->packed[node];
+    if (!at) return NULL;
+    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
+    w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
+    return at;
 }
 
 ITP_FN void itp_forward_conv(interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
+                     itp_conv_packed(w, node, &c, false),
                      itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
                      w->scratch, w->shared);
 }
@@ -38,8 +58,8 @@ ITP_FN void itp_backward_conv(interp_workspace *w, int node)
     const float *dy = itp_dy(w, node);
     float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
     if (dx)
-        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_beta(w, node, 0), dx, w->scratch,
-                      w->shared);
+        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_conv_packed(w, node, &c, true),
+                      itp_beta(w, node, 0), dx, w->scratch, w->shared);
     if (dw)
         itp_conv_weights(w->ctx, &c, itp_x(w, node, 0), dy, itp_beta(w, node, 1), dw, w->scratch,
                          w->shared);
@@ -74,7 +94,7 @@ ITP_FN itp_mat itp_dense_at(const interp_workspace *w, int node)
 ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
 {
     const itp_mat d = itp_dense_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0};
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
@@ -97,7 +117,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     if (o->n_in > 2) {
         const float *b = itp_x(w, node, 2);
         const interp_shape *s = itp_shape_in(w, node, 2);
-        const bool row = itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
+        const bool row = s->rank > 0 && itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
         if (row && o->attrs.beta == 1) g.bias_column = b;
         else { /* any other bias goes into y first */
             const itp_pairing p = itp_pair(s, s, itp_shape_out(w, node));
@@ -228,7 +248,7 @@ ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_ma
 ITP_FN itp_need itp_need_matmul(const interp_workspace *w, int node)
 {
     const itp_matmul d = itp_matmul_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0};
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));

@@ -33,7 +33,7 @@ ITP_FN itp_bn itp_bn_at(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_bn(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1]};
+    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1], 0};
     return need;
 }
 
@@ -179,7 +179,7 @@ ITP_FN itp_ln itp_ln_at(interp_workspace *w, int node)
 ITP_FN itp_need itp_need_ln(const interp_workspace *w, int node)
 {
     const size_t n = itp_count(itp_shape_in(w, node, 1));
-    itp_need need = {n, 0, 2 * itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n)};
+    itp_need need = {n, 0, 2 * itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n), 0};
     return need;
 }
 
@@ -283,7 +283,8 @@ ITP_FN itp_need itp_need_softmax(const interp_workspace *w, int node)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
     itp_need need = {
-        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0};
+        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0,
+        0};
     return need;
 }
 

@@ -54,28 +54,34 @@ ITP_FN void itp_pool_task(void *arg, int task, int slot)
     const itp_plane *p = &j->plane;
     const size_t in = (size_t)p->height * (size_t)p->width,
                  out = (size_t)p->rows * (size_t)p->columns;
-    const float *x = j->x ? j->x + (size_t)task * in : NULL;
-    if (!j->dy) {
-        float *y = j->y + (size_t)task * out;
-        if (!j->average) {
-            j->kernels->plane_max(p, x, y);
-            return;
-        }
-        memset(y, 0, out * sizeof *y);
-        j->kernels->plane_sum(p, x, y);
-        itp_pool_divide(j, y, y);
+    const float *x = j->x + (size_t)task * in;
+    float *y = j->y + (size_t)task * out;
+    (void)slot;
+    if (!j->average) {
+        j->kernels->plane_max(p, x, y);
         return;
     }
+    memset(y, 0, out * sizeof *y);
+    j->kernels->plane_sum(p, x, y);
+    itp_pool_divide(j, y, y);
+}
+
+ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
+{
+    const itp_pool_job *j = (const itp_pool_job *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
     const float *dy = j->dy + (size_t)task * out;
     float *dx = j->dx + (size_t)task * in;
     if (!j->add) memset(dx, 0, in * sizeof *dx);
     if (!j->average) {
-        j->kernels->plane_max_grad(p, x, dy, dx);
+        itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
         return;
     }
     float *share = itp_scratch_slot(&j->scratch, slot);
     itp_pool_divide(j, dy, share);
-    j->kernels->plane_sum_grad(p, share, dx);
+    itp_grads(j->kernels)->plane_sum_grad(p, share, dx);
 }
 
 ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
@@ -90,18 +96,18 @@ ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
     return j;
 }
 
-ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j)
+ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j, itp_task_fn task)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
     itp_parallel(w->ctx, s->dim[0] * s->dim[1],
                  (double)itp_count(itp_shape_out(w, node)) * j->plane.taps_y * j->plane.taps_x * 2,
-                 itp_pool_task, j);
+                 task, j);
 }
 
 ITP_FN itp_need itp_need_pool(const interp_workspace *w, int node)
 {
     const interp_shape *y = itp_shape_out(w, node);
-    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0};
+    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0, 0};
     return need;
 }
 
@@ -109,7 +115,7 @@ ITP_FN void itp_forward_pool(interp_workspace *w, int node)
 {
     itp_pool_job j = itp_pool_at(w, node);
     j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
-    itp_pool_run(w, node, &j);
+    itp_pool_run(w, node, &j, itp_pool_task);
 }
 
 ITP_FN void itp_backward_pool(interp_workspace *w, int node)
@@ -118,7 +124,7 @@ ITP_FN void itp_backward_pool(interp_workspace *w, int node)
     if (!j.average) j.x = itp_x(w, node, 0);
     j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_pool_run(w, node, &j);
+    itp_pool_run(w, node, &j, itp_pool_grad_task);
 }
 
 /* ---- global pooling: whole planes */

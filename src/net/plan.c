@@ -5,7 +5,7 @@ typedef struct itp_item {
     size_t bytes, offset;
     int begin, end;  /* first and last moment it is in use */
     int value, node; /* whose numbers, gradient or saved state; -1: not that */
-    bool gradient;
+    bool gradient, packed;
 } itp_item;
 
 typedef struct itp_plan {
@@ -152,6 +152,7 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->begin = begin, item->end = end;
     item->value = value, item->node = node;
     item->gradient = gradient;
+    item->packed = false;
 }
 
 /* Everything that needs memory, with its lifetime. */
@@ -177,8 +178,13 @@ ITP_FN void itp_plan_items(itp_plan *p)
     for (int i = 0; i < n; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
         if (!w->runs[i] || !row->need) continue;
-        const size_t save = row->need(w, i).save;
-        if (save) itp_plan_add(p, save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+        const itp_need need = row->need(w, i);
+        if (need.save)
+            itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+        if (need.packed) {
+            itp_plan_add(p, need.packed, 0, end, -1, i, false);
+            p->items[p->n_items - 1].packed = true;
+        }
     }
 }
 
@@ -250,6 +256,8 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->needs_grad = (bool *)itp_arena_alloc(a, v * sizeof *w->needs_grad);
     w->unwritten = (bool *)itp_arena_alloc(a, v * sizeof *w->unwritten);
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
+    w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
+    w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
     w->runs = (bool *)itp_arena_alloc(a, n * sizeof *w->runs);
     w->runs_back = (bool *)itp_arena_alloc(a, n * sizeof *w->runs_back);
     w->adds = (bool(*)[ITP_MAX_INPUTS])itp_arena_alloc(a, n * sizeof *w->adds);
@@ -260,7 +268,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
 ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_plan *p)
 {
     const interp_net *net = w->net;
-    itp_need most = {0, 0, 0};
+    itp_need most = {0, 0, 0, 0};
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
         if (!w->runs[i] || !row->need) continue;
@@ -283,7 +291,8 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
     for (int i = 0; i < p->n_items; i++) {
         const itp_item *item = &p->items[i];
         float *at = (float *)(void *)(w->block + item->offset);
-        if (item->value < 0) w->save[item->node] = at;
+        if (item->packed) w->packed[item->node] = at;
+        else if (item->value < 0) w->save[item->node] = at;
         else if (item->gradient) w->grad[item->value] = at;
         else w->data[item->value] = at;
     }
@@ -299,7 +308,7 @@ ITP_FN void itp_workspace_point(interp_workspace *w, const itp_plan *p)
 /* The plan's own arrays, in the arena. */
 ITP_FN void itp_plan_layout(itp_arena *a, itp_plan *p, const interp_net *net)
 {
-    const size_t v = (size_t)net->n_values, most = 2 * v + (size_t)net->n_nodes;
+    const size_t v = (size_t)net->n_values, most = 2 * (v + (size_t)net->n_nodes);
     p->root = (int *)itp_arena_alloc(a, v * sizeof *p->root);
     p->first = (int *)itp_arena_alloc(a, v * sizeof *p->first);
     p->last = (int *)itp_arena_alloc(a, v * sizeof *p->last);
@@ -347,6 +356,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
     w->kept = -1;
+    w->seed = w->desc.seed;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",
                         net->name, w->desc.output);

@@ -3,6 +3,8 @@
 INTERP_API interp_status interp_forward(interp_workspace *w, const float *const *inputs)
 {
     const interp_net *net = w->net;
+    w->forward_done = false;
+    w->step++;
     for (int i = 0; i < net->n_inputs; i++) {
         if (!inputs[i])
             return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "input \"%s\" was not given",
@@ -25,10 +27,13 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
     const interp_net *net = w->net;
     float *target = w->grad[w->target];
     if (!w->forward_done)
-        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT, "backward was called before forward");
+        return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
+                        "backward was called before forward, or twice after one: it reuses the "
+                        "memory of what forward left");
     if (!w->desc.input_grads && !w->desc.param_grads)
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
+    w->forward_done = false;
     if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
     for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
@@ -174,6 +179,12 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     fit.floats = row;
     const int batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
     if (!batch) return ctx->status;
+    if (n > batch) { /* weights are packed once if there is memory for them twice */
+        size_t bytes = 0;
+        fit.work.constant_weights = true;
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, batch, &bytes));
+        fit.work.constant_weights = bytes <= itp_memory_left(ctx);
+    }
     interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
     if (!status && n % batch) {
         last = (float *)interp_alloc(ctx, itp_mul_size((size_t)batch * row, sizeof *last));

@@ -165,13 +165,15 @@ ITP_FN interp_status itp_trainer_open(interp_trainer *t, int n, size_t reserve)
     fit.n = n, fit.most = d->batch, fit.divides = true;
     fit.floats = (size_t)t->outputs, fit.reserve = reserve;
     t->micro = itp_fit_most(ctx, t->net, &fit);
-    if (!t->micro) return ctx->status;
-    if (t->micro < d->batch && itp_has_batch_norm(t->net))
+    if (t->micro < d->batch && itp_has_batch_norm(t->net)) {
+        size_t bytes = 0;
+        ITP_TRY(itp_fit_bytes(ctx, t->net, &fit, d->batch, &bytes));
         return itp_fail(ctx, INTERP_NO_MEMORY,
-                        "train: a batch of %d does not fit the memory of %zu bytes, and batch "
-                        "normalisation forbids cutting it: use batches of %d or a higher limit",
-                        d->batch, ctx->memory.limit ? ctx->memory.limit : ctx->desc.buffer_bytes,
-                        t->micro);
+                        "train: a batch of %d needs %zu bytes, but only %zu are left, and batch "
+                        "normalisation forbids cutting it: batches of up to %d fit",
+                        d->batch, bytes, itp_memory_left(ctx), t->micro);
+    }
+    if (!t->micro) return ctx->status;
     ITP_TRY(itp_fit_open(ctx, t->net, &fit, t->micro, t->work));
     if (interp_workspace_target_size(t->work[0]) != (size_t)t->outputs)
         return itp_fail(ctx, INTERP_BAD_SHAPE,
@@ -243,7 +245,7 @@ ITP_FN double itp_schedule(const interp_train_desc *d, int64_t step, int64_t tot
 ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scale)
 {
     const interp_train_desc *d = &t->desc;
-    const itp_kernels *k = t->ctx->k;
+    const itp_grad_kernels *k = itp_grads(t->ctx->k);
     const double count = (double)(t->step + 1);
     const float *grad = t->work[0]->param_grad;
     for (int i = 0; i < t->net->n_params; i++) {
@@ -439,6 +441,7 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
     const interp_shape o = itp_sample_shape(net, itp_logits_value(net, loss));
     ITP_TRY(itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&o)));
     interp_status status = itp_evaluate_open(net, data->n, loss, 0, work);
+    if (!status) status = itp_progress(net->ctx, "evaluate", 0, data->n, (double)NAN);
     if (!status) status = itp_evaluate_with(net, data, loss, work, out);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -458,6 +461,7 @@ typedef struct itp_training {
     int32_t *y;
     float *best;                /* parameters and running statistics of the best epoch */
     itp_checkpoint *checkpoint; /* NULL: none */
+    int64_t data_hash;          /* with a checkpoint */
     size_t n_state;
     int epoch, best_epoch; /* epochs finished; the best of them */
     double best_loss;
@@ -544,7 +548,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
 #if !defined(INTERP_NO_STDIO)
 /* ---- checkpoints: everything a training is made of, as named arrays */
 
-enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 6, ITP_EPOCH_FIGURES = 7 };
+enum { ITP_CHECKPOINT_MOST = 7, ITP_CHECKPOINT_COUNTS = 8, ITP_EPOCH_FIGURES = 7 };
 
 struct itp_checkpoint {
     char names[ITP_CHECKPOINT_MOST][12];
@@ -555,6 +559,21 @@ struct itp_checkpoint {
     float *state;
     double *history;
 };
+
+/* A number that other samples or labels are all but sure to change: FNV-1a over 32-bit words. */
+ITP_FN uint64_t itp_data_hash(const interp_dataset *d)
+{
+    const size_t n = (size_t)d->n * interp_shape_size(&d->shape);
+    uint64_t h = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++) {
+        const float x = d->x[i];
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        h = (h ^ bits) * 0x100000001B3u;
+    }
+    for (int i = 0; i < d->n; i++) h = (h ^ (uint32_t)d->y[i]) * 0x100000001B3u;
+    return h ^ h >> 32;
+}
 
 ITP_FN void itp_checkpoint_add(itp_checkpoint *c, const char *name, void *data, interp_dtype dtype,
                                size_t n)
@@ -595,14 +614,24 @@ ITP_FN void itp_epoch_figures(interp_epoch *e, double *f, bool read)
     }
 }
 
+/* What a training cannot be taken up without: parameters, optimizer, samples, seed, data. */
+ITP_FN void itp_checkpoint_identity(const itp_training *r, int64_t out[5])
+{
+    out[0] = (int64_t)r->t->net->n_flat;
+    out[1] = (int64_t)r->t->desc.optimizer;
+    out[2] = r->data->n;
+    out[3] = (int64_t)r->t->desc.seed;
+    out[4] = r->data_hash;
+}
+
 ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
 {
     const interp_train_desc *d = &r->t->desc;
     itp_net_state(r->t->net, c->state, false);
-    const int64_t counts[ITP_CHECKPOINT_COUNTS] = {r->epoch,          r->best_epoch,
-                                                   r->t->step,        (int64_t)r->t->net->n_flat,
-                                                   (int)d->optimizer, (int64_t)r->data->n};
-    memcpy(c->counts, counts, sizeof counts);
+    c->counts[0] = r->epoch;
+    c->counts[1] = r->best_epoch;
+    c->counts[2] = r->t->step;
+    itp_checkpoint_identity(r, c->counts + 3);
     c->best_loss = r->best_loss;
     itp_checkpoint_list(r, c, r->epoch);
     interp_named_arrays all;
@@ -610,6 +639,27 @@ ITP_FN interp_status itp_checkpoint_write(itp_training *r, itp_checkpoint *c)
     all.items = c->items;
     all.n = c->n;
     return interp_safetensors_write(r->t->ctx, d->checkpoint, &all);
+}
+
+/* Whether the counts of a file are of this training. */
+ITP_FN interp_status itp_checkpoint_check(const itp_training *r, const int64_t *counts)
+{
+    static const char *const what[5] = {"another network", "another optimizer",
+                                        "another number of samples", "another seed", "other data"};
+    const interp_train_desc *d = &r->t->desc;
+    const char *other = NULL;
+    int64_t own[5];
+    itp_checkpoint_identity(r, own);
+    for (int i = 4; i >= 0; i--)
+        if (counts[3 + i] != own[i]) other = what[i];
+    if (!other &&
+        (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
+         counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch)))
+        other = "fewer epochs or another batch size";
+    if (!other) return INTERP_OK;
+    return itp_fail(r->t->ctx, INTERP_FORMAT,
+                    "%s: it is of a training with %s: delete the file to start over", d->checkpoint,
+                    other);
 }
 
 /* Takes a training up where the file left it. Nothing is changed unless all of it fits. */
@@ -643,18 +693,12 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
                              d->checkpoint, c->items[i].name);
                 break;
             }
-            if (!pass && i == 0) memcpy(counts, got->data, sizeof counts);
+            if (!pass && i == 0) {
+                memcpy(counts, got->data, sizeof counts);
+                status = itp_checkpoint_check(r, counts);
+            }
             if (pass) memcpy(want->data, got->data, n * interp_dtype_size(got->dtype));
         }
-        if (!status && !pass &&
-            (counts[0] < 1 || counts[0] > d->epochs || counts[1] < 0 || counts[1] > counts[0] ||
-             counts[2] != counts[0] * itp_steps_per_epoch(r->data->n, d->batch) ||
-             counts[3] != (int64_t)r->t->net->n_flat || counts[4] != (int)d->optimizer ||
-             counts[5] != r->data->n))
-            status = itp_fail(ctx, INTERP_FORMAT,
-                              "%s: it is of another training (%lld epochs done, %lld parameters): "
-                              "delete the file to start over",
-                              d->checkpoint, (long long)counts[0], (long long)counts[3]);
     }
     interp_named_arrays_free(ctx, &all);
     if (status) return status;
@@ -754,9 +798,14 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
 ITP_FN interp_status itp_train_run(itp_training *r)
 {
     const interp_train_desc *d = &r->t->desc;
+    /* all memory is taken and nothing changed: a hook that only asks whether it fits cancels here */
+    ITP_TRY(itp_progress(r->t->ctx, "train", 0, (double)r->t->total_steps, (double)NAN));
 #if !defined(INTERP_NO_STDIO)
     itp_checkpoint *c = r->checkpoint;
-    if (c) ITP_TRY(itp_checkpoint_read(r, c));
+    if (c) {
+        r->data_hash = (int64_t)itp_data_hash(r->data);
+        ITP_TRY(itp_checkpoint_read(r, c));
+    }
 #endif
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {

@@ -23,11 +23,27 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
    Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
 
+/* Adds a note (ONNX's metadata_props) to a serialized model, as "classes" with what its outputs are
+   called: *bytes, of *n bytes, are replaced by longer ones. Errors: BAD_ARGUMENT when key or text is
+   not UTF-8, NO_MEMORY. Test: notes_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
+                                              const char *key, const char *text);
+
+/* The note of that key in a serialized model of n bytes, ended by a 0; free *text with interp_free.
+   *text is NULL when there is none, the last one when there are several. Errors: FORMAT for damaged
+   input, NO_MEMORY. Test: notes_survive_the_round_trip. */
+INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
+                                               const char *key, char **text);
+
 #if !defined(INTERP_NO_STDIO)
 
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+
+/* interp_onnx_note_find in a file. */
+INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
+                                               char **text);
 
 /* interp_onnx_serialize to a file, which appears whole or not at all. */
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);

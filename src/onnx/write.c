@@ -486,6 +486,32 @@ INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **byt
     return INTERP_OK;
 }
 
+/* ModelProto: metadata_props=14, StringStringEntryProto {key=1, value=2}. Fields may stand in any
+   order, so that a note goes behind everything else. */
+INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
+                                              const char *key, const char *text)
+{
+    if (!itp_is_utf8(key, strlen(key)) || !itp_is_utf8(text, strlen(text)))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "note \"%.60s\": it is not UTF-8, as ONNX wants it", key);
+    itp_buf out = itp_buf_new(ctx), entry = itp_buf_new(ctx);
+    (void)itp_buf_reserve(&out, itp_add_size(*n, strlen(key) + strlen(text) + 32));
+    itp_buf_add(&out, *bytes, *n);
+    itp_pb_put_text(&entry, 1, key);
+    itp_pb_put_text(&entry, 2, text);
+    const interp_status status = entry.status;
+    itp_pb_put_message(&out, 14, &entry);
+    itp_buf_free(&entry);
+    if (status || out.status) {
+        itp_buf_free(&out);
+        return INTERP_NO_MEMORY;
+    }
+    interp_free(ctx, *bytes);
+    *bytes = out.data;
+    *n = out.n;
+    return INTERP_OK;
+}
+
 #if !defined(INTERP_NO_STDIO)
 
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)

@@ -49,24 +49,34 @@ typedef struct itp_gemm {
     const float *bias_row, *bias_column; /* NULL: none */
 } itp_gemm;
 
-/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows`
-   numbers at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
+/* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
+   side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
    b + o b_outer + b_inner[i]: also those past the last column must be readable. */
 typedef struct itp_tile {
     int rows, columns; /* 1..mr and 1..nr */
+    bool apart;        /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
-    ptrdiff_t a_outer, b_outer;
+    ptrdiff_t a_rs, a_outer, b_outer;
     const ptrdiff_t *a_inner, *b_inner; /* [inner] */
     const float *from;                  /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
+    const float *ahead; /* fetched into the cache on the way, `ahead_step` further on each step */
+    ptrdiff_t ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
+#define ITP_MOST_MR   14
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ITP_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#else
+#define ITP_PREFETCH(p) ((void)(p))
+#endif
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
    (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
@@ -77,6 +87,7 @@ typedef struct itp_tile {
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112
 #define ITP_GEMM_DIRECT_COLUMNS 128
+#define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
 
 /* Scratch of a packed block of a, and of both blocks, in floats. */
 ITP_FN size_t itp_gemm_a_floats(int k, int rows)
@@ -100,9 +111,6 @@ typedef struct itp_plane {
 
 #define ITP_KERNEL_LIST(X)                                                                         \
     X(void, unary, (itp_unary op, size_t n, const float *x, float *y, float a, float b))           \
-    X(void, unary_grad,                                                                            \
-      (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
-       float a, float b, bool add))                                                                \
     X(void, binary,                                                                                \
       (itp_binary op, size_t n, const float *a, int a_step, const float *b, int b_step, float *y)) \
     X(void, scale_add, (size_t n, float alpha, const float *x, float beta, float *y))              \
@@ -111,11 +119,6 @@ typedef struct itp_plane {
       (size_t n, float a, const float *x, float b, const float *y, float c, float *z, bool add))   \
     X(void, mul_add, (size_t n, const float *x, const float *y, float *z, bool add))               \
     X(void, axpy, (size_t n, float a, const float *x, int sx, float *y))                           \
-    X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
-    X(void, rmsprop,                                                                               \
-      (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
-    X(void, adam,                                                                                  \
-      (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(double, sum, (size_t n, const float *x))                                                     \
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \
@@ -130,15 +133,29 @@ typedef struct itp_plane {
     X(void, interleave,                                                                            \
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
+    X(void, gather,                                                                                \
+      (int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs, const ptrdiff_t *from, \
+       const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
+    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
+    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))
+
+/* Those of backward passes and training, apart: a program that only infers links none of them. */
+#define ITP_GRAD_KERNEL_LIST(X)                                                                    \
+    X(void, unary_grad,                                                                            \
+      (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
+       float a, float b, bool add))                                                                \
+    X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
+    X(void, rmsprop,                                                                               \
+      (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
+    X(void, adam,                                                                                  \
+      (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
-    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
-    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))                             \
     X(void, plane_sum_grad, (const itp_plane *g, const float *dy, float *dx))
 
 struct itp_kernels {
@@ -148,6 +165,12 @@ struct itp_kernels {
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 };
+
+typedef struct itp_grad_kernels {
+#define ITP_KERNEL(type, name, arguments) type(*name) arguments;
+    ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+} itp_grad_kernels;
 
 #if !defined(INTERP_NO_SIMD) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64)) &&   \
     (defined(__GNUC__) || defined(__clang__) || defined(_MSC_VER))
@@ -299,6 +322,19 @@ ITP_FN const itp_kernels *itp_kernels_choose(const char *isa)
     for (int i = 0; i < n; i++)
         if (!strcmp(found[i]->name, isa)) return found[i];
     return NULL;
+}
+
+/* The gradients' kernels of the same instruction set. */
+ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
+{
+#if defined(ITP_X86)
+    if (k == &itp_kernels_avx512) return &itp_grad_kernels_avx512;
+    if (k == &itp_kernels_avx2) return &itp_grad_kernels_avx2;
+#elif defined(ITP_NEON)
+    if (k == &itp_kernels_neon) return &itp_grad_kernels_neon;
+#endif
+    (void)k;
+    return &itp_grad_kernels_scalar;
 }
 
 INTERP_API const char *interp_isa(const interp_ctx *ctx)

@@ -6,38 +6,41 @@
 #define ITP_DW_IN(X)                                                                               \
     X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
 
-/* One vector of output columns from ox in `rows` rows from oy: y (+)= window sums + bias. Each vector
-   of input is loaded once for all rows it belongs to. Always inlined with constant rows, taps (per
-   side) and stride. */
-ITP_INLINE void ITP_K(dw_tile)(int rows, int taps, int stride, const itp_plane *g, const float *x,
-                               const float *w, float bias, bool add, float *y, int oy, int ox)
+#if V_WIDTH > 1 /* one lane gains nothing */
+
+/* Window sums + bias of ITP_DW_ROWS rows from oy and n columns, at most a vector, from ox, into
+   to[row * to_rs + column]; rows past the last are sums of what there is. Each vector of input is
+   loaded once for all rows it belongs to. Always inlined with constant taps (per side) and stride. */
+ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const itp_plane *g, const float *x,
+                               const float *w, float bias, int oy, int ox, int n, float *to,
+                               ptrdiff_t to_rs)
 {
-    const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
     const int first = ox * stride - g->pad_x; /* source column of lane 0, tap 0 */
-    float *to = y + (ptrdiff_t)oy * g->columns + ox;
-#define ITP_DECLARE(r)                                                                             \
-    vf c##r = r < rows && add ? v_get(to + (ptrdiff_t)(r)*g->columns, n) : v_set(bias);
+#define ITP_DECLARE(r) vf c##r = v_set(bias);
     ITP_DW_OUT(ITP_DECLARE)
 #undef ITP_DECLARE
     for (int tx = 0; tx < taps; tx++) {
-        const int at = first + tx, lo = -at, hi = g->width - at;
+        const int at = first + tx;
+        const vl here = v_lanes(-at, g->width - at);
+        const vl next = v_lanes(-at - V_WIDTH, g->width - at - V_WIDTH);
+        (void)next;
         const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
         const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
         const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
         const float *from = x + (ptrdiff_t)(oy * stride - g->pad_y) * g->width + at;
 #define ITP_STEP(r)                                                                                \
-    if (r < rows && i >= stride * (r) && i - stride * (r) < taps) {                                \
+    if (i >= stride * (r) && i - stride * (r) < taps) {                                            \
         const int t = i - stride * (r);                                                            \
         c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
     }
 #define ITP_SOURCE(k)                                                                              \
-    if (k < (rows - 1) * stride + taps) {                                                          \
+    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
         enum { i = k };                                                                            \
         const int sy = oy * stride - g->pad_y + i;                                                 \
         if (sy >= 0 && sy < g->height) {                                                           \
             const float *p = from + (ptrdiff_t)i * g->width;                                       \
-            vf v = v_between(p, lo, hi);                                                           \
-            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, lo - V_WIDTH, hi - V_WIDTH));    \
+            vf v = v_between(p, here);                                                             \
+            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, next));                          \
             ITP_DW_OUT(ITP_STEP)                                                                   \
         }                                                                                          \
     }
@@ -45,26 +48,21 @@ ITP_INLINE void ITP_K(dw_tile)(int rows, int taps, int stride, const itp_plane *
 #undef ITP_SOURCE
 #undef ITP_STEP
     }
-#define ITP_STORE(r)                                                                               \
-    if (r < rows) v_put(to + (ptrdiff_t)(r)*g->columns, c##r, n);
+#define ITP_STORE(r) v_put(to + (r)*to_rs, c##r, n);
     ITP_DW_OUT(ITP_STORE)
 #undef ITP_STORE
 }
 
-#define ITP_DW_FUNCTION(name, rows, taps, stride)                                                  \
+#define ITP_DW_FUNCTION(name, taps, stride)                                                        \
     static void ITP_K(name)(const itp_plane *g, const float *x, const float *w, float bias,        \
-                            bool add, float *y, int oy, int ox)                                    \
+                            int oy, int ox, int n, float *to, ptrdiff_t to_rs)                     \
     {                                                                                              \
-        ITP_K(dw_tile)(rows, taps, stride, g, x, w, bias, add, y, oy, ox);                         \
+        ITP_K(dw_tile)(taps, stride, g, x, w, bias, oy, ox, n, to, to_rs);                         \
     }
-ITP_DW_FUNCTION(dw_3_1, ITP_DW_ROWS, 3, 1)
-ITP_DW_FUNCTION(dw_3_2, ITP_DW_ROWS, 3, 2)
-ITP_DW_FUNCTION(dw_5_1, ITP_DW_ROWS, 5, 1)
-ITP_DW_FUNCTION(dw_5_2, ITP_DW_ROWS, 5, 2)
-ITP_DW_FUNCTION(dw_row_3_1, 1, 3, 1)
-ITP_DW_FUNCTION(dw_row_3_2, 1, 3, 2)
-ITP_DW_FUNCTION(dw_row_5_1, 1, 5, 1)
-ITP_DW_FUNCTION(dw_row_5_2, 1, 5, 2)
+ITP_DW_FUNCTION(dw_3_1, 3, 1)
+ITP_DW_FUNCTION(dw_3_2, 3, 2)
+ITP_DW_FUNCTION(dw_5_1, 5, 1)
+ITP_DW_FUNCTION(dw_5_2, 5, 2)
 #undef ITP_DW_FUNCTION
 
 /* Square windows of 3 or 5 with stride 1 or 2: those of the networks in use. */
@@ -74,32 +72,32 @@ static bool ITP_K(dw_common)(const itp_plane *g)
            g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
 }
 
-/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias */
-static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float bias,
-                              bool add, float *y)
+/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias: common windows */
+static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
+                           float *y)
 {
-    if (!ITP_K(dw_common)(g)) {
-        const size_t n = (size_t)g->rows * (size_t)g->columns;
-        for (size_t i = 0; i < n && !add; i++) y[i] = bias;
-        ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                    y + (ptrdiff_t)oy * g->columns + lo);)
-        return;
-    }
-    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, bool,
-                                float *, int, int);
-    static const dw_function functions[2][2][2] = {
-        {{ITP_K(dw_row_3_1), ITP_K(dw_row_3_2)}, {ITP_K(dw_row_5_1), ITP_K(dw_row_5_2)}},
-        {{ITP_K(dw_3_1), ITP_K(dw_3_2)}, {ITP_K(dw_5_1), ITP_K(dw_5_2)}}};
-    for (int ox = 0; ox < g->columns; ox += V_WIDTH)
-        for (int oy = 0; oy < g->rows;) {
-            int many = g->rows - oy >= ITP_DW_ROWS;
-            if (!many && !add && g->rows >= ITP_DW_ROWS) { /* the last rows, some of them again */
-                oy = g->rows - ITP_DW_ROWS;
-                many = 1;
+    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, int, int,
+                                int, float *, ptrdiff_t);
+    static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
+                                                {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
+    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
+    float sums[ITP_DW_ROWS * V_WIDTH];
+    for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
+        const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
+            const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
+            float *to = y + (ptrdiff_t)oy * g->columns + ox;
+            if (rows == ITP_DW_ROWS && !add) {
+                run(g, x, w, bias, oy, ox, n, to, g->columns);
+                continue;
             }
-            functions[many][g->taps_y == 5][g->stride_y == 2](g, x, w, bias, add, y, oy, ox);
-            oy += many ? ITP_DW_ROWS : 1;
+            run(g, x, w, bias, oy, ox, V_WIDTH, sums, V_WIDTH);
+            for (int r = 0; r < rows; r++, to += g->columns) {
+                const vf v = v_load(sums + r * V_WIDTH);
+                v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
+            }
         }
+    }
 }
 
 /* One row of dx for stride 2, two columns for each of dy. */
@@ -115,7 +113,8 @@ static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float 
             for (int tx = 0; tx < g->taps_x; tx++) {
                 const int side = (g->pad_x + tx) & 1; /* of the columns this tap reaches */
                 const int at = j + (side + g->pad_x - tx) / 2;
-                const vf v = v_between(dy + (ptrdiff_t)oy * g->columns + at, -at, g->columns - at);
+                const vf v =
+                    v_between(dy + (ptrdiff_t)oy * g->columns + at, v_lanes(-at, g->columns - at));
                 const vf tap = v_set(w[ty * g->taps_x + tx]);
                 if (side) odd = v_fma(tap, v, odd);
                 else even = v_fma(tap, v, even);
@@ -129,36 +128,6 @@ static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float 
         p += V_WIDTH;
         if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
     }
-}
-
-/* dx (+)= its gradient */
-static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, bool add,
-                                   float *dx)
-{
-    const int taps = g->taps_y * g->taps_x;
-    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
-        itp_plane turned = *g; /* dx is dy under the turned window */
-        float back[ITP_DW_TAPS * ITP_DW_TAPS];
-        turned.height = g->rows, turned.width = g->columns;
-        turned.rows = g->height, turned.columns = g->width;
-        turned.pad_y = g->taps_y - 1 - g->pad_y, turned.pad_x = g->taps_x - 1 - g->pad_x;
-        for (int t = 0; t < taps; t++) back[t] = w[taps - 1 - t];
-        ITP_K(plane_conv)(&turned, dy, back, 0, add, dx);
-        return;
-    }
-    if (ITP_K(dw_common)(g) && g->stride_y == 2) {
-        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
-        return;
-    }
-    const size_t n = (size_t)g->height * (size_t)g->width;
-    if (!add) memset(dx, 0, n * sizeof *dx);
-    ITP_FOR_TAPS(g, {
-        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
-        float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
-        else
-            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
-    })
 }
 
 /* dw[ty][tx + c] += sum over pixels of x dy, for all ty and c < across. Rows of dy that a row of x meets
@@ -175,6 +144,13 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
     for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
         const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
         const int first = ox * stride - g->pad_x + tx;
+#define ITP_DECLARE(c)                                                                             \
+    const int at##c = first + (c);                                                                 \
+    const vl here##c = v_lanes(-at##c, width - at##c);                                             \
+    const vl next##c = v_lanes(-at##c - V_WIDTH, width - at##c - V_WIDTH);                         \
+    (void)here##c, (void)next##c;
+        ITP_DW_ACROSS(ITP_DECLARE)
+#undef ITP_DECLARE
         vf d0 = v_zero(), d1 = v_zero(), d2 = v_zero(), d3 = v_zero(), d4 = v_zero();
         for (int m = 0; m < g->rows + behind; m++) {
             d4 = d3, d3 = d2, d2 = d1, d1 = d0;
@@ -182,10 +158,8 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
             const int sy = m * stride - g->pad_y;
             const float *from = x + (ptrdiff_t)sy * width + first;
 #define ITP_LOAD(c, p)                                                                             \
-    (stride == 1 ? v_between((p) + (c), -(first + (c)), width - (first + (c)))                     \
-                 : v_even(v_between((p) + (c), -(first + (c)), width - (first + (c))),             \
-                          v_between((p) + (c) + V_WIDTH, -(first + (c) + V_WIDTH),                 \
-                                    width - (first + (c) + V_WIDTH))))
+    (stride == 1 ? v_between((p) + (c), here##c)                                                   \
+                 : v_even(v_between((p) + (c), here##c), v_between((p) + (c) + V_WIDTH, next##c)))
 #define ITP_STEP(c)                                                                                \
     if (c < across) {                                                                              \
         const vf v = ITP_LOAD(c, from);                                                            \
@@ -221,27 +195,85 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane
 #undef ITP_DW_ACROSS
 }
 
-/* dw += its gradient; dw is in double while planes are added up. Five taps across need 31 registers. */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+/* dw += its gradient: common windows. Five taps across need 31 registers. */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
 {
-    if (!ITP_K(dw_common)(g)) {
-        ITP_FOR_TAPS(g, dw[tap] +=
-                        ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                           dy + (ptrdiff_t)oy * g->columns + lo);)
-    } else if (g->taps_x == 3) {
-        if (g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
-        else ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
-    } else if (V_MR == 14) {
-        if (g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
-        else ITP_K(dw_sums)(5, 5, 2, g, x, dy, 0, dw);
-    } else {
+    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
+    else if (g->taps_x == 3) ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
+    else if (V_MR == 14 && g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
+    else
         for (int tx = 0; tx < 5; tx++)
             if (g->stride_x == 1) ITP_K(dw_sums)(5, 1, 1, g, x, dy, tx, dw);
             else ITP_K(dw_sums)(5, 1, 2, g, x, dy, tx, dw);
+}
+#else
+#define ITP_DW_NONE 1
+#endif
+
+/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias */
+static void ITP_K(plane_conv)(const itp_plane *g, const float *x, const float *w, float bias,
+                              bool add, float *y)
+{
+#ifndef ITP_DW_NONE
+    if (ITP_K(dw_common)(g)) {
+        ITP_K(dw_conv)(g, x, w, bias, add, y);
+        return;
     }
+#endif
+    const size_t n = (size_t)g->rows * (size_t)g->columns;
+    for (size_t i = 0; i < n && !add; i++) y[i] = bias;
+    ITP_FOR_TAPS(g, ITP_K(axpy)(count, w[tap], x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                y + (ptrdiff_t)oy * g->columns + lo);)
 }
 
+/* dx (+)= its gradient */
+static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const float *w, bool add,
+                                   float *dx)
+{
+#ifndef ITP_DW_NONE
+    const int taps = g->taps_y * g->taps_x;
+    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
+        itp_plane turned = *g; /* dx is dy under the turned window */
+        float back[ITP_DW_TAPS * ITP_DW_TAPS];
+        turned.height = g->rows, turned.width = g->columns;
+        turned.rows = g->height, turned.columns = g->width;
+        turned.pad_y = g->taps_y - 1 - g->pad_y, turned.pad_x = g->taps_x - 1 - g->pad_x;
+        for (int t = 0; t < taps; t++) back[t] = w[taps - 1 - t];
+        ITP_K(dw_conv)(&turned, dy, back, 0, add, dx);
+        return;
+    }
+    if (ITP_K(dw_common)(g) && g->stride_y == 2) {
+        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
+        return;
+    }
+#endif
+    const size_t n = (size_t)g->height * (size_t)g->width;
+    if (!add) memset(dx, 0, n * sizeof *dx);
+    ITP_FOR_TAPS(g, {
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        if (g->stride_x == 1) ITP_K(axpy)(count, w[tap], from, 1, to);
+        else
+            for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += w[tap] * from[i];
+    })
+}
+
+/* dw += its gradient; dw is in double while planes are added up */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+                                      double *dw)
+{
+#ifndef ITP_DW_NONE
+    if (ITP_K(dw_common)(g)) {
+        ITP_K(dw_weights)(g, x, dy, dw);
+        return;
+    }
+#endif
+    ITP_FOR_TAPS(g,
+                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+}
+
+#undef ITP_DW_NONE
 #undef ITP_DW_ROWS
 #undef ITP_DW_TAPS
 #undef ITP_DW_OUT

@@ -6,6 +6,12 @@ static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME, V_WIDTH, V_MR, 2 * V_WI
 #undef ITP_KERNEL
 };
 
+static const itp_grad_kernels ITP_K(grad_kernels) = {
+#define ITP_KERNEL(type, name, arguments) ITP_K(name),
+    ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+};
+
 ITP_TARGET_END
 
 #undef ITP_K
@@ -14,6 +20,7 @@ ITP_TARGET_END
 #undef V_WIDTH
 #undef V_MR
 #undef V_ROWS
+#undef V_LANES
 #undef vf
 #undef vm
 #undef v_set
@@ -47,6 +54,8 @@ ITP_TARGET_END
 #undef v_sum
 #undef v_hmax
 #undef v_transpose
+#undef vl
+#undef v_lanes
 #undef v_between
 #undef v_even
 #undef v_zip

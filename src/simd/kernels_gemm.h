@@ -7,26 +7,52 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 {
     const float *from = t->from;
     float *to = t->to;
-    const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs;
+    const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
 #define ITP_DECLARE(r)                                                                             \
     vf c##r##l = r < rows && from ? v_load(from + r * from_rs) : v_zero();                         \
     vf c##r##h = r < rows && nv > 1 && from ? v_load(from + r * from_rs + V_WIDTH) : v_zero();
     V_ROWS(ITP_DECLARE)
 #undef ITP_DECLARE
-    const float *ao = t->a, *bo = t->b;
-    for (int o = 0; o < t->outer; o++, ao += t->a_outer, bo += t->b_outer)
-        for (int i = 0; i < t->inner; i++) {
-            const float *a = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-            const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
+/* Three rows for each pointer: what an address can express. */
 #define ITP_STEP(r)                                                                                \
     if (r < rows) {                                                                                \
-        const vf ar = v_set(a[r]);                                                                 \
+        const vf ar = v_set((r < 3    ? a0                                                         \
+                             : r < 6  ? a3                                                         \
+                             : r < 9  ? a6                                                         \
+                             : r < 12 ? a9                                                         \
+                                      : a12)[r % 3 * rs]);                                         \
         c##r##l = v_fma(ar, low, c##r##l);                                                         \
         if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
     }
+#define ITP_STEP_BESIDE(r)                                                                         \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(a0[r]);                                                                \
+        c##r##l = v_fma(ar, low, c##r##l);                                                         \
+        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
+    }
+    const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
+    const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
+    if (t->apart) {
+        const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
+        const float *a12 = a9 + 3 * rs;
+        for (int o = t->outer; o > 0; o--) {
+            const vf low = v_load(bo), high = nv > 1 ? v_load(bo + V_WIDTH) : low;
             V_ROWS(ITP_STEP)
-#undef ITP_STEP
+            a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
+            bo += b_outer;
         }
+    } else {
+        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer)
+            for (int i = 0; i < t->inner; i++) {
+                const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
+                const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
+                ITP_PREFETCH(ahead);
+                ahead += ahead_step;
+                V_ROWS(ITP_STEP_BESIDE)
+            }
+    }
+#undef ITP_STEP
+#undef ITP_STEP_BESIDE
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
         v_store(to + r * to_rs, c##r##l);                                                          \
@@ -86,43 +112,69 @@ static void ITP_K(tile)(const itp_tile *t)
     }
 }
 
+/* A square of registers: row r from `from + at[r]`, w lanes of it; column k to `to + k * step`, `some`
+   lanes of it, for k < w; beta times what is there is added. */
+ITP_INLINE void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to,
+                            ptrdiff_t step, int some, float beta)
+{
+    vf t[V_WIDTH];
+#define ITP_LOAD(r) t[r] = v_get(from + at[r], w);
+    V_LANES(ITP_LOAD)
+#undef ITP_LOAD
+    v_transpose(t);
+#define ITP_STORE(k)                                                                               \
+    if (k < w) {                                                                                   \
+        float *p = to + (k)*step;                                                                  \
+        v_put(p, beta == 0 ? t[k] : v_fma(v_set(beta), v_get(p, some), t[k]), some);               \
+    }
+    V_LANES(ITP_STORE)
+#undef ITP_STORE
+}
+
 /* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
-   r * row_step where row_at is NULL. Blocks of rows go through a transposed square of registers. */
+   r * row_step where row_at is NULL. */
 static void ITP_K(interleave)(int rows, int n, const float *src, ptrdiff_t row_step,
                               const ptrdiff_t *row_at, float *out, ptrdiff_t step)
 {
     for (int r0 = 0; r0 < rows; r0 += V_WIDTH) {
         const int some = rows - r0 < V_WIDTH ? rows - r0 : V_WIDTH;
-        for (int k0 = 0; k0 < n; k0 += V_WIDTH) {
-            const int w = n - k0 < V_WIDTH ? n - k0 : V_WIDTH;
-            vf t[V_WIDTH];
-            for (int r = 0; r < some; r++)
-                t[r] = v_get(src + (row_at ? row_at[r0 + r] : (r0 + r) * row_step) + k0, w);
-            for (int r = some; r < V_WIDTH; r++) t[r] = v_zero();
-            v_transpose(t);
-            float *to = out + k0 * step + r0;
-            for (int k = 0; k < w; k++, to += step) v_put(to, t[k], some);
+        ptrdiff_t at[V_WIDTH]; /* rows that are not there read another */
+        for (int r = 0; r < V_WIDTH; r++) {
+            const int row = r0 + (r < some ? r : 0);
+            at[r] = row_at ? row_at[row] : row * row_step;
         }
+        for (int k = 0; k < n; k += V_WIDTH) ITP_K(turn)
+        (src + k, at, n - k < V_WIDTH ? n - k : V_WIDTH, out + k * step + r0, step, some, 0);
     }
+}
+
+/* out[o][i][0..mr): for o < outer and i < inner, `runs` pieces of x, one after the other: length[r]
+   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. */
+static void ITP_K(gather)(int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs,
+                          const ptrdiff_t *from, const int *length, const float *x, float *out)
+{
+    for (int o = 0; o < outer; o++, x += step)
+        for (int i = 0; i < inner; i++, out += V_MR) {
+            float *to = out;
+            for (int r = 0; r < runs; to += length[r++])
+                for (int k = 0; k < length[r]; k += V_WIDTH) {
+                    const int w = length[r] - k < V_WIDTH ? length[r] - k : V_WIDTH;
+                    v_put(to + k, v_get(x + at[i] + from[r] + k, w), w);
+                }
+        }
 }
 
 /* y[o * step + p] = tile[p][o] + beta y, for o < rows and p < n: sums of pixels, ITP_NR channels each,
    into the planes of the channels. */
 static void ITP_K(spread)(int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta)
 {
-    for (int o0 = 0; o0 < rows; o0 += V_WIDTH)
-        for (int p0 = 0; p0 < n; p0 += V_WIDTH) {
-            const int w = n - p0 < V_WIDTH ? n - p0 : V_WIDTH;
-            const int some = rows - o0 < V_WIDTH ? rows - o0 : V_WIDTH;
-            vf t[V_WIDTH];
-            for (int p = 0; p < w; p++) t[p] = v_load(tile + (p0 + p) * ITP_NR + o0);
-            for (int p = w; p < V_WIDTH; p++) t[p] = v_zero();
-            v_transpose(t);
-            float *to = y + o0 * step + p0;
-            for (int o = 0; o < some; o++, to += step)
-                if (beta == 0) v_put(to, t[o], w);
-                else v_put(to, v_fma(v_set(beta), v_get(to, w), t[o]), w);
-        }
+    for (int p = 0; p < n; p += V_WIDTH) {
+        const int some = n - p < V_WIDTH ? n - p : V_WIDTH;
+        ptrdiff_t at[V_WIDTH];
+        for (int r = 0; r < V_WIDTH; r++) at[r] = (p + (r < some ? r : 0)) * ITP_NR;
+        for (int o = 0; o < rows; o += V_WIDTH) ITP_K(turn)
+        (tile + o, at, rows - o < V_WIDTH ? rows - o : V_WIDTH, y + o * step + p, step, some, beta);
+    }
 }
 
 /* Rows i0..i0+m of a over k0..k0+kc, side by side: out[k * m + row], times alpha. */
@@ -165,12 +217,15 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-    static const ptrdiff_t none[1] = {0};
+
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
-    const bool a_direct = g->a_rs == 1 && g->alpha == 1 && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
-    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS;
+    const bool a_direct =
+        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
+    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
+                          (double)g->k * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS;
     itp_tile t;
-    t.inner = 1, t.a_inner = t.b_inner = none;
+    memset(&t, 0, sizeof t);
+    t.inner = 1, t.apart = true;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += ITP_GEMM_KC) {
         const int kc = t.outer = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
@@ -197,11 +252,11 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         const int i = mb * p / panels;
                         t.rows = mb * (p + 1) / panels - i;
                         if (a_direct) {
-                            t.a = g->a + ib + i + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_outer = g->a_cs;
+                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+                            t.a_rs = g->a_rs, t.a_outer = g->a_cs;
                         } else {
                             t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_outer = t.rows;
+                            t.a_rs = 1, t.a_outer = t.rows;
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;

@@ -243,18 +243,25 @@ static void ITP_K(axpy)(size_t n, float a, const float *x, int sx, float *y)
         v_storen(y + i, v_fma(va, v_loadn(x + i * (size_t)sx, 1), v_loadn(y + i, 1)), 1);
 }
 
+/* The larger; NaN when either is. */
+static inline vf ITP_K(larger)(vf a, vf b)
+{
+    return v_select(v_eq(b, b), v_select(v_gt(b, a), b, a), b);
+}
+
 /* y[i] = max(y[i], x[i sx]) */
 static void ITP_K(max_into)(size_t n, const float *x, int sx, float *y)
 {
     if (sx == 1) {
-        V_LOOP(n, { v_put(y + i, v_max(v_get(y + i, w), v_get(x + i, w)), w); });
+        V_LOOP(n, { v_put(y + i, ITP_K(larger)(v_get(y + i, w), v_get(x + i, w)), w); });
         return;
     }
     size_t i = 0;
     for (; i + V_WIDTH <= n; i += V_WIDTH)
-        v_store(y + i, v_max(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
+        v_store(y + i, ITP_K(larger)(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
     for (; i < n; i++)
-        if (x[i * (size_t)sx] > y[i]) y[i] = x[i * (size_t)sx];
+        if (x[i * (size_t)sx] > y[i] || x[i * (size_t)sx] != x[i * (size_t)sx])
+            y[i] = x[i * (size_t)sx];
 }
 
 /* ---- optimiser updates; all arrays of n floats, g is not changed */

@@ -48,15 +48,18 @@ static double ITP_K(dot_strided)(size_t n, const float *x, int sx, const float *
     return total;
 }
 
-/* Largest number; -infinity for none. */
+/* Largest number, NaN when there is one; -infinity for none. */
 static float ITP_K(max)(size_t n, const float *x)
 {
     vf m = v_set(-(float)INFINITY);
     size_t i = 0;
-    for (; i + V_WIDTH <= n; i += V_WIDTH) m = v_max(m, v_load(x + i));
-    float top = v_hmax(m);
+    for (; i + V_WIDTH <= n; i += V_WIDTH) m = ITP_K(larger)(m, v_load(x + i));
+    float lane[V_WIDTH], top = -(float)INFINITY;
+    v_store(lane, m);
+    for (int l = 0; l < V_WIDTH; l++)
+        if (lane[l] > top || lane[l] != lane[l]) top = lane[l];
     for (; i < n; i++)
-        if (x[i] > top) top = x[i];
+        if (x[i] > top || x[i] != x[i]) top = x[i];
     return top;
 }
 

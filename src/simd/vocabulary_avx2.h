@@ -1,49 +1,52 @@
 /* The vector vocabulary for AVX2 with FMA; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 2
 
-#define ITP_K(name)          itp_##name##_avx2
-#define ITP_ISA_NAME         "avx2"
-#define ITP_TARGET_GCC       "avx2,fma"
-#define V_WIDTH              8
-#define V_MR                 6
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5)
-#define vf                   __m256
-#define vm                   __m256
-#define v_set(x)             _mm256_set1_ps(x)
-#define v_zero()             _mm256_setzero_ps()
-#define v_load(p)            _mm256_loadu_ps(p)
-#define v_store(p, v)        _mm256_storeu_ps(p, v)
-#define v_loadn(p, n)        _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n)    _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
-#define v_loads(p, s)        itp_avx2_loads(p, s)
-#define v_add(a, b)          _mm256_add_ps(a, b)
-#define v_sub(a, b)          _mm256_sub_ps(a, b)
-#define v_mul(a, b)          _mm256_mul_ps(a, b)
-#define v_div(a, b)          _mm256_div_ps(a, b)
-#define v_fma(a, b, c)       _mm256_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)      _mm256_fnmadd_ps(a, b, c)
-#define v_max(a, b)          _mm256_max_ps(a, b)
-#define v_min(a, b)          _mm256_min_ps(a, b)
-#define v_abs(a)             _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define v_neg(a)             _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
-#define v_sqrt(a)            _mm256_sqrt_ps(a)
-#define v_lt(a, b)           _mm256_cmp_ps(a, b, _CMP_LT_OQ)
-#define v_le(a, b)           _mm256_cmp_ps(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)           _mm256_cmp_ps(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)           _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)         _mm256_and_ps(m, n)
-#define v_select(m, a, b)    _mm256_blendv_ps(b, a, m)
-#define v_round(a)           _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)            itp_avx2_pow2(n)
-#define v_exponent(x)        itp_avx2_exponent(x)
-#define v_mantissa(x)        itp_avx2_mantissa(x)
-#define v_sum(v)             itp_avx2_sum(v)
-#define v_hmax(v)            itp_avx2_hmax(v)
-#define v_transpose(t)       itp_avx2_transpose(t)
-#define v_between(p, lo, hi) _mm256_maskload_ps(p, itp_avx2_range(lo, hi))
-#define v_even(a, b)         itp_avx2_even(a, b)
-#define v_zip(a, b)          itp_avx2_zip(a, b, 0x20)
-#define v_zip2(a, b)         itp_avx2_zip(a, b, 0x31)
+#define ITP_K(name)       itp_##name##_avx2
+#define ITP_ISA_NAME      "avx2"
+#define ITP_TARGET_GCC    "avx2,fma"
+#define V_WIDTH           8
+#define V_MR              6
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
+#define V_LANES(X)        V_ROWS(X) X(6) X(7)
+#define vf                __m256
+#define vm                __m256
+#define v_set(x)          _mm256_set1_ps(x)
+#define v_zero()          _mm256_setzero_ps()
+#define v_load(p)         _mm256_loadu_ps(p)
+#define v_store(p, v)     _mm256_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
+#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_loads(p, s)     itp_avx2_loads(p, s)
+#define v_add(a, b)       _mm256_add_ps(a, b)
+#define v_sub(a, b)       _mm256_sub_ps(a, b)
+#define v_mul(a, b)       _mm256_mul_ps(a, b)
+#define v_div(a, b)       _mm256_div_ps(a, b)
+#define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm256_max_ps(a, b)
+#define v_min(a, b)       _mm256_min_ps(a, b)
+#define v_abs(a)          _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm256_xor_ps(_mm256_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm256_sqrt_ps(a)
+#define v_lt(a, b)        _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      _mm256_and_ps(m, n)
+#define v_select(m, a, b) _mm256_blendv_ps(b, a, m)
+#define v_round(a)        _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx2_pow2(n)
+#define v_exponent(x)     itp_avx2_exponent(x)
+#define v_mantissa(x)     itp_avx2_mantissa(x)
+#define v_sum(v)          itp_avx2_sum(v)
+#define v_hmax(v)         itp_avx2_hmax(v)
+#define v_transpose(t)    itp_avx2_transpose(t)
+#define vl                __m256i
+#define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
+#define v_between(p, l)   _mm256_maskload_ps(p, l)
+#define v_even(a, b)      itp_avx2_even(a, b)
+#define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
+#define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -104,24 +107,35 @@ static inline float itp_avx2_hmax(__m256 v)
 }
 
 /* Pairs of rows, pairs of pairs, halves. */
-static inline void itp_avx2_transpose(__m256 *t)
+ITP_INLINE void itp_avx2_transpose(__m256 *t)
 {
     __m256 u[8];
-    for (int i = 0; i < 8; i += 2) {
-        u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
-        u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);
-        t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);
-        t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);
-        t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
-    }
-    for (int i = 0; i < 4; i++) {
-        const __m256 low = t[i], high = t[i + 4];
-        t[i] = _mm256_permute2f128_ps(low, high, 0x20);
-        t[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
-    }
+#define ITP_PAIR(i)                                                                                \
+    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+#define ITP_FOUR(i)                                                                                \
+    t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
+    t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
+    t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
+    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+#define ITP_HALF(i)                                                                                \
+    u[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);                                           \
+    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    ITP_PAIR(0)
+    ITP_PAIR(2)
+    ITP_PAIR(4)
+    ITP_PAIR(6)
+    ITP_FOUR(0)
+    ITP_FOUR(4)
+    ITP_HALF(0)
+    ITP_HALF(1)
+    ITP_HALF(2)
+    ITP_HALF(3)
+#undef ITP_PAIR
+#undef ITP_FOUR
+#undef ITP_HALF
+#define ITP_BACK(i) t[i] = u[i];
+        V_LANES(ITP_BACK)
+#undef ITP_BACK
 }
 
 #endif

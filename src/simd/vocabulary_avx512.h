@@ -1,49 +1,52 @@
 /* The vector vocabulary for AVX-512 (F, BW, DQ, VL); see vocabulary_scalar.h for the words. */
 #if ITP_KERNEL_PASS == 3
 
-#define ITP_K(name)          itp_##name##_avx512
-#define ITP_ISA_NAME         "avx512"
-#define ITP_TARGET_GCC       "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#define V_WIDTH              16
-#define V_MR                 14
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define vf                   __m512
-#define vm                   __mmask16
-#define v_set(x)             _mm512_set1_ps(x)
-#define v_zero()             _mm512_setzero_ps()
-#define v_load(p)            _mm512_loadu_ps(p)
-#define v_store(p, v)        _mm512_storeu_ps(p, v)
-#define v_loadn(p, n)        _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
-#define v_storen(p, v, n)    _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
-#define v_loads(p, s)        itp_avx512_loads(p, s)
-#define v_add(a, b)          _mm512_add_ps(a, b)
-#define v_sub(a, b)          _mm512_sub_ps(a, b)
-#define v_mul(a, b)          _mm512_mul_ps(a, b)
-#define v_div(a, b)          _mm512_div_ps(a, b)
-#define v_fma(a, b, c)       _mm512_fmadd_ps(a, b, c)
-#define v_fnma(a, b, c)      _mm512_fnmadd_ps(a, b, c)
-#define v_max(a, b)          _mm512_max_ps(a, b)
-#define v_min(a, b)          _mm512_min_ps(a, b)
-#define v_abs(a)             _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
-#define v_neg(a)             _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
-#define v_sqrt(a)            _mm512_sqrt_ps(a)
-#define v_lt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
-#define v_le(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
-#define v_gt(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-#define v_eq(a, b)           _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_both(m, n)         ((__mmask16)((m) & (n)))
-#define v_select(m, a, b)    _mm512_mask_blend_ps(m, b, a)
-#define v_round(a)           _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n)            itp_avx512_pow2(n)
-#define v_exponent(x)        itp_avx512_exponent(x)
-#define v_mantissa(x)        itp_avx512_mantissa(x)
-#define v_sum(v)             itp_avx512_sum(v)
-#define v_hmax(v)            itp_avx512_hmax(v)
-#define v_transpose(t)       itp_avx512_transpose(t)
-#define v_between(p, lo, hi) _mm512_maskz_loadu_ps(itp_avx512_range(lo, hi), p)
-#define v_even(a, b)         itp_avx512_even(a, b)
-#define v_zip(a, b)          itp_avx512_zip(a, b, 0)
-#define v_zip2(a, b)         itp_avx512_zip(a, b, 8)
+#define ITP_K(name)       itp_##name##_avx512
+#define ITP_ISA_NAME      "avx512"
+#define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define V_WIDTH           16
+#define V_MR              14
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define V_LANES(X)        V_ROWS(X) X(14) X(15)
+#define vf                __m512
+#define vm                __mmask16
+#define v_set(x)          _mm512_set1_ps(x)
+#define v_zero()          _mm512_setzero_ps()
+#define v_load(p)         _mm512_loadu_ps(p)
+#define v_store(p, v)     _mm512_storeu_ps(p, v)
+#define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
+#define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
+#define v_loads(p, s)     itp_avx512_loads(p, s)
+#define v_add(a, b)       _mm512_add_ps(a, b)
+#define v_sub(a, b)       _mm512_sub_ps(a, b)
+#define v_mul(a, b)       _mm512_mul_ps(a, b)
+#define v_div(a, b)       _mm512_div_ps(a, b)
+#define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
+#define v_max(a, b)       _mm512_max_ps(a, b)
+#define v_min(a, b)       _mm512_min_ps(a, b)
+#define v_abs(a)          _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define v_neg(a)          _mm512_xor_ps(_mm512_set1_ps(-0.0f), a)
+#define v_sqrt(a)         _mm512_sqrt_ps(a)
+#define v_lt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define v_le(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define v_gt(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_eq(a, b)        _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_both(m, n)      ((__mmask16)((m) & (n)))
+#define v_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
+#define v_round(a)        _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_pow2(n)         itp_avx512_pow2(n)
+#define v_exponent(x)     itp_avx512_exponent(x)
+#define v_mantissa(x)     itp_avx512_mantissa(x)
+#define v_sum(v)          itp_avx512_sum(v)
+#define v_hmax(v)         itp_avx512_hmax(v)
+#define v_transpose(t)    itp_avx512_transpose(t)
+#define vl                __mmask16
+#define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
+#define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
+#define v_even(a, b)      itp_avx512_even(a, b)
+#define v_zip(a, b)       itp_avx512_zip(a, b, 0)
+#define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
 
 ITP_TARGET_BEGIN
 
@@ -110,28 +113,38 @@ static inline float itp_avx512_hmax(__m512 v)
 }
 
 /* Pairs of rows, pairs of pairs, quarters, halves. */
-static inline void itp_avx512_transpose(__m512 *t)
+ITP_INLINE void itp_avx512_transpose(__m512 *t)
 {
     __m512 u[16];
-    for (int i = 0; i < 16; i += 2) {
-        u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
-        u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);
-        t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);
-        t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);
-        t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
-    }
-    for (int h = 0; h < 16; h += 8)
-        for (int i = h; i < h + 4; i++) {
-            u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
-            u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
-        }
-    for (int i = 0; i < 8; i++) {
-        t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
-        t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
-    }
+#define ITP_PAIR(i)                                                                                \
+    u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+#define ITP_FOUR(i)                                                                                \
+    t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
+    t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
+    t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
+    t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+#define ITP_QUARTER(i)                                                                             \
+    u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);                                             \
+    u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+#define ITP_HALF(i)                                                                                \
+    t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);                                             \
+    t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
+    ITP_PAIR(0)
+    ITP_PAIR(2)
+    ITP_PAIR(4)
+    ITP_PAIR(6)
+    ITP_PAIR(8)
+    ITP_PAIR(10)
+    ITP_PAIR(12)
+    ITP_PAIR(14)
+    ITP_FOUR(0)
+    ITP_FOUR(4) ITP_FOUR(8) ITP_FOUR(12) ITP_QUARTER(0) ITP_QUARTER(1) ITP_QUARTER(2) ITP_QUARTER(3)
+        ITP_QUARTER(8) ITP_QUARTER(9) ITP_QUARTER(10) ITP_QUARTER(11) ITP_HALF(0) ITP_HALF(1)
+            ITP_HALF(2) ITP_HALF(3) ITP_HALF(4) ITP_HALF(5) ITP_HALF(6) ITP_HALF(7)
+#undef ITP_PAIR
+#undef ITP_FOUR
+#undef ITP_QUARTER
+#undef ITP_HALF
 }
 
 #endif

@@ -1,48 +1,51 @@
 /* The vector vocabulary for 64-bit NEON; see vocabulary_scalar.h for what each word means. */
 #if ITP_KERNEL_PASS == 4
 
-#define ITP_K(name)          itp_##name##_neon
-#define ITP_ISA_NAME         "neon"
-#define V_WIDTH              4
-#define V_MR                 8
-#define V_ROWS(X)            X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define vf                   float32x4_t
-#define vm                   uint32x4_t
-#define v_set(x)             vdupq_n_f32(x)
-#define v_zero()             vdupq_n_f32(0)
-#define v_load(p)            vld1q_f32(p)
-#define v_store(p, v)        vst1q_f32(p, v)
-#define v_loadn(p, n)        itp_neon_loadn(p, n)
-#define v_storen(p, v, n)    itp_neon_storen(p, v, n)
-#define v_loads(p, s)        itp_neon_loads(p, s)
-#define v_add(a, b)          vaddq_f32(a, b)
-#define v_sub(a, b)          vsubq_f32(a, b)
-#define v_mul(a, b)          vmulq_f32(a, b)
-#define v_div(a, b)          vdivq_f32(a, b)
-#define v_fma(a, b, c)       vfmaq_f32(c, a, b)
-#define v_fnma(a, b, c)      vfmsq_f32(c, a, b)
-#define v_max(a, b)          vbslq_f32(vcgtq_f32(a, b), a, b)
-#define v_min(a, b)          vbslq_f32(vcltq_f32(a, b), a, b)
-#define v_abs(a)             vabsq_f32(a)
-#define v_neg(a)             vnegq_f32(a)
-#define v_sqrt(a)            vsqrtq_f32(a)
-#define v_lt(a, b)           vcltq_f32(a, b)
-#define v_le(a, b)           vcleq_f32(a, b)
-#define v_gt(a, b)           vcgtq_f32(a, b)
-#define v_eq(a, b)           vceqq_f32(a, b)
-#define v_both(m, n)         vandq_u32(m, n)
-#define v_select(m, a, b)    vbslq_f32(m, a, b)
-#define v_round(a)           vrndnq_f32(a)
-#define v_pow2(n)            itp_neon_pow2(n)
-#define v_exponent(x)        itp_neon_exponent(x)
-#define v_mantissa(x)        itp_neon_mantissa(x)
-#define v_sum(v)             itp_neon_sum(v)
-#define v_hmax(v)            vmaxvq_f32(v)
-#define v_transpose(t)       itp_neon_transpose(t)
-#define v_between(p, lo, hi) itp_neon_between(p, lo, hi)
-#define v_even(a, b)         vuzp1q_f32(a, b)
-#define v_zip(a, b)          vzip1q_f32(a, b)
-#define v_zip2(a, b)         vzip2q_f32(a, b)
+#define ITP_K(name)       itp_##name##_neon
+#define ITP_ISA_NAME      "neon"
+#define V_WIDTH           4
+#define V_MR              8
+#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define V_LANES(X)        X(0) X(1) X(2) X(3)
+#define vf                float32x4_t
+#define vm                uint32x4_t
+#define v_set(x)          vdupq_n_f32(x)
+#define v_zero()          vdupq_n_f32(0)
+#define v_load(p)         vld1q_f32(p)
+#define v_store(p, v)     vst1q_f32(p, v)
+#define v_loadn(p, n)     itp_neon_loadn(p, n)
+#define v_storen(p, v, n) itp_neon_storen(p, v, n)
+#define v_loads(p, s)     itp_neon_loads(p, s)
+#define v_add(a, b)       vaddq_f32(a, b)
+#define v_sub(a, b)       vsubq_f32(a, b)
+#define v_mul(a, b)       vmulq_f32(a, b)
+#define v_div(a, b)       vdivq_f32(a, b)
+#define v_fma(a, b, c)    vfmaq_f32(c, a, b)
+#define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
+#define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
+#define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)
+#define v_abs(a)          vabsq_f32(a)
+#define v_neg(a)          vnegq_f32(a)
+#define v_sqrt(a)         vsqrtq_f32(a)
+#define v_lt(a, b)        vcltq_f32(a, b)
+#define v_le(a, b)        vcleq_f32(a, b)
+#define v_gt(a, b)        vcgtq_f32(a, b)
+#define v_eq(a, b)        vceqq_f32(a, b)
+#define v_both(m, n)      vandq_u32(m, n)
+#define v_select(m, a, b) vbslq_f32(m, a, b)
+#define v_round(a)        vrndnq_f32(a)
+#define v_pow2(n)         itp_neon_pow2(n)
+#define v_exponent(x)     itp_neon_exponent(x)
+#define v_mantissa(x)     itp_neon_mantissa(x)
+#define v_sum(v)          itp_neon_sum(v)
+#define v_hmax(v)         vmaxvq_f32(v)
+#define v_transpose(t)    itp_neon_transpose(t)
+#define vl                itp_neon_range
+#define v_lanes(lo, hi)   itp_neon_lanes(lo, hi)
+#define v_between(p, l)   itp_neon_between(p, l)
+#define v_even(a, b)      vuzp1q_f32(a, b)
+#define v_zip(a, b)       vzip1q_f32(a, b)
+#define v_zip2(a, b)      vzip2q_f32(a, b)
 
 ITP_TARGET_BEGIN
 
@@ -60,11 +63,21 @@ static inline void itp_neon_storen(float *p, float32x4_t v, int n)
     for (int i = 0; i < n && i < 4; i++) p[i] = t[i];
 }
 
-static inline float32x4_t itp_neon_between(const float *p, int lo, int hi)
+typedef struct itp_neon_range {
+    int lo, hi;
+} itp_neon_range;
+
+static inline itp_neon_range itp_neon_lanes(int lo, int hi)
+{
+    const itp_neon_range l = {lo > 0 ? lo : 0, hi < 4 ? hi : 4};
+    return l;
+}
+
+static inline float32x4_t itp_neon_between(const float *p, itp_neon_range l)
 {
     float t[4] = {0, 0, 0, 0};
-    if (lo <= 0 && hi >= 4) return vld1q_f32(p);
-    for (int i = lo > 0 ? lo : 0; i < hi && i < 4; i++) t[i] = p[i];
+    if (l.lo == 0 && l.hi == 4) return vld1q_f32(p);
+    for (int i = l.lo; i < l.hi; i++) t[i] = p[i];
     return vld1q_f32(t);
 }
 

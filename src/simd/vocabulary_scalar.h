@@ -3,7 +3,8 @@
    vf            a vector of V_WIDTH floats;  vm  a lane mask
    v_load(p)     any alignment; v_loadn(p, n): the first n lanes, the rest 0; v_store, v_storen alike
    v_loads(p, s) lanes p[0], p[s], p[2s] ...
-   v_between(p, lo, hi)  lanes lo <= i < hi of p, the rest 0; reads nothing else
+   v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
+                 nothing else
    v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
@@ -12,51 +13,55 @@
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
+   V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
    V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
 #if ITP_KERNEL_PASS == 1
 
-#define ITP_K(name)          itp_##name##_scalar
-#define ITP_ISA_NAME         "scalar"
-#define V_WIDTH              1
-#define V_MR                 4
-#define V_ROWS(X)            X(0) X(1) X(2) X(3)
-#define vf                   float
-#define vm                   int
-#define v_set(x)             ((float)(x))
-#define v_zero()             ((float)0)
-#define v_load(p)            (*(p))
-#define v_store(p, v)        ((void)(*(p) = (v)))
-#define v_loadn(p, n)        ((n) > 0 ? *(p) : (float)0)
-#define v_storen(p, v, n)    ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
-#define v_loads(p, s)        (*(p))
-#define v_add(a, b)          ((a) + (b))
-#define v_sub(a, b)          ((a) - (b))
-#define v_mul(a, b)          ((a) * (b))
-#define v_div(a, b)          ((a) / (b))
-#define v_fma(a, b, c)       ((a) * (b) + (c))
-#define v_fnma(a, b, c)      ((c) - (a) * (b))
-#define v_max(a, b)          itp_scalar_max(a, b)
-#define v_min(a, b)          itp_scalar_min(a, b)
-#define v_abs(a)             itp_scalar_abs(a)
-#define v_neg(a)             (-(a))
-#define v_sqrt(a)            itp_scalar_sqrt(a)
-#define v_lt(a, b)           ((a) < (b))
-#define v_le(a, b)           ((a) <= (b))
-#define v_gt(a, b)           ((a) > (b))
-#define v_eq(a, b)           ((a) == (b))
-#define v_both(m, n)         ((m) & (n))
-#define v_select(m, a, b)    ((m) ? (a) : (b))
-#define v_round(a)           itp_scalar_round(a)
-#define v_pow2(n)            itp_scalar_pow2(n)
-#define v_exponent(x)        itp_scalar_exponent(x)
-#define v_mantissa(x)        itp_scalar_mantissa(x)
-#define v_sum(v)             (v)
-#define v_hmax(v)            (v)
-#define v_transpose(t)       ((void)(t))
-#define v_between(p, lo, hi) ((lo) <= 0 && (hi) > 0 ? *(p) : (float)0)
-#define v_even(a, b)         (a)
-#define v_zip(a, b)          (a)
-#define v_zip2(a, b)         (b)
+#define ITP_K(name)       itp_##name##_scalar
+#define ITP_ISA_NAME      "scalar"
+#define V_WIDTH           1
+#define V_MR              4
+#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define V_LANES(X)        X(0)
+#define vf                float
+#define vm                int
+#define v_set(x)          ((float)(x))
+#define v_zero()          ((float)0)
+#define v_load(p)         (*(p))
+#define v_store(p, v)     ((void)(*(p) = (v)))
+#define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
+#define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
+#define v_loads(p, s)     (*(p))
+#define v_add(a, b)       ((a) + (b))
+#define v_sub(a, b)       ((a) - (b))
+#define v_mul(a, b)       ((a) * (b))
+#define v_div(a, b)       ((a) / (b))
+#define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_fnma(a, b, c)   ((c) - (a) * (b))
+#define v_max(a, b)       itp_scalar_max(a, b)
+#define v_min(a, b)       itp_scalar_min(a, b)
+#define v_abs(a)          itp_scalar_abs(a)
+#define v_neg(a)          (-(a))
+#define v_sqrt(a)         itp_scalar_sqrt(a)
+#define v_lt(a, b)        ((a) < (b))
+#define v_le(a, b)        ((a) <= (b))
+#define v_gt(a, b)        ((a) > (b))
+#define v_eq(a, b)        ((a) == (b))
+#define v_both(m, n)      ((m) & (n))
+#define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_round(a)        itp_scalar_round(a)
+#define v_pow2(n)         itp_scalar_pow2(n)
+#define v_exponent(x)     itp_scalar_exponent(x)
+#define v_mantissa(x)     itp_scalar_mantissa(x)
+#define v_sum(v)          (v)
+#define v_hmax(v)         (v)
+#define v_transpose(t)    ((void)(t))
+#define vl                int
+#define v_lanes(lo, hi)   ((lo) <= 0 && (hi) > 0)
+#define v_between(p, l)   ((l) ? *(p) : (float)0)
+#define v_even(a, b)      (a)
+#define v_zip(a, b)       (a)
+#define v_zip2(a, b)      (b)
 
 static inline float itp_scalar_max(float a, float b)
 {

@@ -1,0 +1,296 @@
+#!/bin/sh
+# The command-line tool from outside: what it writes, what it leaves alone, what it refuses and how.
+# Usage: test_tool [TOOL]      TOOL: default interp beside this file
+# Environment: RUNNER in front of the tool (valgrind, an emulator). Each function is a claim.
+set -u
+export LC_ALL=C
+here=$(cd "$(dirname "$0")" && pwd)
+tool=${1:-$here/interp}
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+passed=0 failed=0
+
+interp()
+{
+    # shellcheck disable=SC2086
+    ${RUNNER:-} "$tool" "$@"
+}
+
+# Runs a claim in a folder of its own, which goes away unless it failed.
+claim()
+{
+    mkdir "$dir/$1"
+    if (cd "$dir/$1" && set -e && "$1") >"$dir/log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "  FAILED $1"
+        tail -n 15 "$dir/log" | sed 's/^/    | /'
+    fi
+    rm -rf "${dir:?}/$1"
+}
+
+# refused CODE TEXT ARGUMENT...: ends with the code and one line on stderr that holds the text.
+refused()
+{
+    want=$1 text=$2
+    shift 2
+    code=0
+    interp "$@" >refused.out 2>refused.err || code=$?
+    if [ "$code" -ne "$want" ] || [ "$(wc -l <refused.err)" -ne 1 ] || [ -s refused.out ] ||
+        ! grep -q '^interp: error: ' refused.err || ! grep -qF -- "$text" refused.err; then
+        echo "code $code, wanted $want and \"$text\": interp $*"
+        cat refused.err refused.out
+        exit 1
+    fi
+    rm refused.err refused.out
+}
+
+# The names in a folder, hidden ones too, on one line.
+names()
+{
+    find "$1" -mindepth 1 | sed "s|^$1/||" | sort | tr '\n' ' '
+}
+
+# A table of $1 rows of $2 numbers.
+table()
+{
+    awk -v n="$1" -v d="$2" 'BEGIN { srand(1); for (i = 0; i < n; i++)
+        for (j = 1; j <= d; j++) printf "%.3f%s", rand(), j < d ? "," : "\n" }'
+}
+
+# Made once for all: a small network for pictures, one for tables, and eight samples for each.
+shared_models()
+{
+    interp train --data digits --arch cnn --epochs 2 --quiet -o "$dir/cnn"
+    interp train --data iris --epochs 2 --quiet -o "$dir/iris"
+    table 8 64 >"$dir/x.csv"
+}
+
+# ---- what is measured
+
+inspect_measures_what_training_never_saw()
+{
+    interp train --data digits --arch linear --epochs 2 --seed 3 --quiet --json -o r >train.json
+    interp inspect r/model.onnx --data digits --seed 5 --canonical-steps 2 --quiet --json -o i >i.json
+    want=$(sed 's/.*"test_accuracy":\([0-9.]*\).*/\1/' train.json)
+    grep -q "\"samples\":360,\"accuracy\":$want," i.json
+    cmp r/confusion.csv i/confusion.csv
+    grep -q '"macro":{"precision":0.*"weighted":{.*"canonical":\[{"class":0,.*"projector/tensors.tsv"' \
+        i.json
+    for f in tensors.tsv metadata.tsv sprite.png projector_config.pbtxt; do
+        test -s i/projector/$f
+    done
+}
+
+confusion_tables_have_means_and_shares()
+{
+    interp inspect "$dir/iris/model.onnx" --data iris --canonical-steps 2 --quiet --normalize true -o i
+    test "$(sed -n 's/,.*//p' i/confusion.csv | tail -n 2 | tr '\n' ' ')" = 'macro weighted '
+    awk -F, 'NR == 1 && $2 != "setosa" { exit 1 }
+        NR > 1 && (s = $2 + $3 + $4 - 1) * s > 1e-12 { exit 1 }' i/confusion_normalized.csv
+    interp inspect "$dir/iris/model.onnx" --data iris --canonical-steps 2 --quiet -o i
+    test ! -e i/confusion_normalized.csv
+    refused 2 'give one of none, true, pred, all' inspect "$dir/iris/model.onnx" --data iris \
+        --normalize rows -o i
+}
+
+# ---- results appear together or not at all
+
+an_interrupted_training_keeps_its_epochs()
+{
+    # shellcheck disable=SC2086
+    ${RUNNER:-} "$tool" train --data digits --arch linear --epochs 100000 -o r 2>log &
+    pid=$!
+    while ! grep -q '^epoch   *5/' log; do sleep 0.05; done
+    kill -INT $pid
+    code=0
+    wait $pid || code=$?
+    test $code -eq 1
+    tail -n 1 log | grep -q '^interp: error: train was cancelled after [0-9]* epochs: '
+    test "$(wc -l <r/history.csv)" -gt 5
+    interp info r/model.onnx >/dev/null
+    interp info r/best.onnx >/dev/null
+    test "$(names r | grep -c interp-)" -eq 0
+}
+
+a_failed_command_changes_nothing()
+{
+    interp run "$dir/cnn/model.onnx" --input "$dir/x.csv" --classify --quiet -o o
+    cp -r o before
+    printf '1,2,3\n' >short.csv
+    refused 1 'its shape is [1,3]' run "$dir/cnn/model.onnx" --input short.csv -o o
+    refused 1 'target 77' attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency \
+        --target 77 -o o
+    refused 1 'its samples are [4] but' inspect "$dir/cnn/model.onnx" --data iris -o o
+    refused 1 'no.csv' train --data csv:no.csv -o o
+    diff -r before o
+    refused 1 'its shape is [1,3]' run "$dir/cnn/model.onnx" --input short.csv -o new
+    test ! -e new
+}
+
+a_place_that_cannot_be_written_is_found_before_the_work()
+{
+    : >file
+    for command in "train --data digits --epochs 100000" "run $dir/cnn/model.onnx --input $dir/x.csv" \
+        "attribute $dir/cnn/model.onnx --input $dir/x.csv --method all" \
+        "inspect $dir/cnn/model.onnx --data digits" demo; do
+        # shellcheck disable=SC2086
+        refused 1 'file/o: the folder could not be made' $command -o file/o
+        # shellcheck disable=SC2086
+        refused 1 'file: this is not a folder' $command -o file
+    done
+}
+
+results_of_two_runs_do_not_mix()
+{
+    table 3 64 >three.csv
+    interp attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency,var_grad --quiet -o o
+    : >o/saliency_mine.png
+    interp attribute "$dir/cnn/model.onnx" --input three.csv --method saliency --quiet -o o
+    test "$(find o -name 'saliency_[0-9].png' | wc -l)" -eq 3
+    test "$(find o -name 'var_grad_[0-9].png' | wc -l)" -eq 8
+    test -e o/saliency_mine.png
+    cp -r "$dir/iris" r
+    interp train --data iris --epochs 1 --quiet -o r
+    test "$(find r/tensorboard -type f | wc -l)" -eq 1
+    interp run "$dir/cnn/model.onnx" --input three.csv --classify --quiet -o p
+    interp run "$dir/cnn/model.onnx" --input three.csv --quiet -o p
+    test "$(names p)" = 'logits.npy '
+    mkdir p/.interp-999999999 # of a process that was killed
+    interp run "$dir/cnn/model.onnx" --input three.csv --quiet -o p
+    test "$(names p)" = 'logits.npy '
+}
+
+resume_refuses_another_seed_and_other_data()
+{
+    table 60 4 | awk -F, '{ print $0 "," int($1 * 2) }' >d1.csv
+    sed '7s/^0/9/' d1.csv >d2.csv
+    set -- --arch linear --epochs 2 --batch 16 --resume --quiet -o r
+    interp train --data csv:d1.csv "$@"
+    refused 1 'another seed' train --data csv:d1.csv --seed 1 "$@"
+    refused 1 'other data' train --data csv:d2.csv "$@"
+    interp train --data csv:d1.csv "$@"
+    test -s r/best.onnx && test "$(wc -l <r/history.csv)" -eq 3
+}
+
+# ---- memory
+
+# least ARGUMENT...: the limit that is named does, one KB less does not.
+least()
+{
+    code=0
+    interp "$@" --memory 1K --quiet -o m 2>err || code=$?
+    test $code -eq 1 && test "$(wc -l <err)" -eq 1
+    k=$(sed -n 's/^interp: error: --memory 1K: .*; give --memory \([0-9]*\)K or more.*/\1/p' err)
+    echo "least $k KB: $*"
+    refused 1 "give --memory ${k}K or more" "$@" --memory $((k - 1))K --quiet -o m
+    interp "$@" --memory "${k}K" --quiet -o m
+}
+
+every_command_names_the_least_memory_that_does()
+{
+    least train --data digits --arch cnn --epochs 1 --validation 0.5
+    least train --data iris --arch linear --epochs 1
+    least run "$dir/cnn/model.onnx" --input "$dir/x.csv"
+    least attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency,smooth_grad
+    least inspect "$dir/cnn/model.onnx" --data digits --canonical-steps 2
+}
+
+# ---- data and models
+
+data_of_every_kind_finds_a_network()
+{
+    interp train --data iris --epochs 1 --quiet -o r
+    interp info r/model.onnx | grep -q 'classes: setosa, versicolor, virginica'
+    interp info r/model.onnx --json | grep -q '"classes":\["setosa","versicolor","virginica"\]'
+    interp train --data digits,size=4x6 --arch vgg-half --epochs 1 --batch 1500 --quiet -o r
+    interp info r/model.onnx | grep -q 'one sample \[1,4,6\]'
+    interp train --data digits --arch mlp --epochs 1 --quiet --freeze dense1@0 -o r
+    refused 2 ',size=HxW' train --data digits,size=4 -o r
+    refused 1 'only images' train --data iris,size=4x4 -o r
+    refused 1 'digits and iris' train --data flowers -o r
+    interp run "$dir/cnn/model.onnx" --input "$dir/x.csv" --quiet -o o
+    refused 1 'it has no labels' train --data npy:o/logits.npy -o r
+    refused 1 'o/logits.npy: it has 80 labels' train --data npy:o/logits.npy,o/logits.npy -o r
+}
+
+arrays_of_any_shape_that_fits_are_taken()
+{
+    tr , '\n' <"$dir/x.csv" | head -n 64 | tr '\n' , | sed 's/,$/\n/' >one.csv
+    interp run "$dir/cnn/model.onnx" --input one.csv --json --quiet -o o | grep -q '"samples":1,'
+    interp run "$dir/cnn/model.onnx" --input "$dir/x.csv" --json --quiet -o o |
+        grep -q '"shape":\[8,10\]'
+    refused 1 'give [n,1,8,8]' run "$dir/cnn/model.onnx" --input o/logits.npy -o p
+    table 3 64 | sed '2s/^[^,]*//' >hole.csv
+    refused 1 'hole.csv: sample 1 holds NaN' run "$dir/cnn/model.onnx" --input hole.csv -o p
+    refused 1 'its inputs are "input"' run "$dir/cnn/model.onnx" --input "image=$dir/x.csv" -o p
+}
+
+weights_that_are_not_numbers_are_named()
+{
+    cp "$dir/cnn/model.onnx" bad.onnx
+    printf '\377\377\377\377\377\377\377\377' |
+        dd of=bad.onnx bs=1 seek=$(($(wc -c <bad.onnx) / 2)) conv=notrunc 2>/dev/null
+    for command in run "attribute --method saliency"; do
+        # shellcheck disable=SC2086
+        refused 1 '" hold NaN' $command bad.onnx --input "$dir/x.csv" -o p
+    done
+    refused 1 'bad.onnx: its weights "' inspect bad.onnx --data digits -o p
+}
+
+pictures_are_fitted_and_named()
+{
+    interp attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency --quiet -o pics
+    mkdir -p two/b two/a && cp pics/saliency_1.png two/b/one.png && cp pics/saliency_2.png two/a/x.PNG
+    cp pics/saliency_[034].png two/a && cp pics/saliency_[567].png two/b
+    interp run "$dir/cnn/model.onnx" --input two/b --classify -o o 2>log
+    grep -q 'two/b: 4 of 4 pictures fitted to \[1,8,8\], the first from \[3,' log
+    head -n 2 o/predictions.csv | tail -n 1 | grep -q '^0,[0-9]*,.*,one.png$'
+    interp train --data folder:two,size=12x12 --epochs 1 --quiet -o r
+    interp run r/model.onnx --input two/a --classify --quiet -o o
+    grep -qE '^sample,class,probability,top5,name,file$' o/predictions.csv
+    grep -qE '^3,[01],.*,[ab],x.PNG$' o/predictions.csv
+    interp attribute r/model.onnx --input two/b/one.png --method saliency --target b --quiet -o o
+    grep -qE '^0,saliency,1,.*,b,one.png$' o/summary.csv
+    interp inspect r/model.onnx --data folder:two --canonical-steps 2 -o i 2>log
+    grep -q 'fitted from \[3,.*\] to \[3,12,12\]' log
+    mv two/b two/c
+    refused 1 'its class "c" is none' inspect r/model.onnx --data folder:two --quiet -o i
+}
+
+# ---- calls that are wrong
+
+wrong_calls_are_refused_in_one_line()
+{
+    m=$dir/cnn/model.onnx x=$dir/x.csv
+    refused 2 'give one of adam, adamw, sgd, rmsprop, momentum' train --data iris --optimizer x -o r
+    refused 2 'give one of constant, step, cosine, linear' train --data iris --schedule x -o r
+    refused 2 'give saliency, input_x_gradient' attribute "$m" --input "$x" --method x -o r
+    refused 2 'give one of auto, scalar, avx2, avx512, neon' train --data iris --isa x -o r
+    refused 2 'no images' train --data iris --augment flip -o r
+    refused 2 'rising epochs' train --data iris --milestones 20,10 -o r
+    refused 2 'multiply_by_inputs=2' attribute "$m" --input "$x" --method saliency \
+        --set multiply_by_inputs=2 -o r
+    refused 2 'classes count from 0' attribute "$m" --input "$x" --method saliency --target -1 -o r
+    printf '0.5\n1\n1\n1\n1\n1\n1\n1\n' >y.csv
+    refused 1 '--target y.csv: ' attribute "$m" --input "$x" --method saliency --target y.csv -o r
+    refused 2 '-o DIR is missing' run "$m" --input "$x"
+    printf 'a,b,c\n1,2,0\n1,2,1\n' >t.csv
+    refused 1 '(a, b, c)' train --data csv:t.csv,label=d -o r
+    test ! -e r
+}
+
+if shared_models >"$dir/log" 2>&1; then
+    # shellcheck disable=SC2013 # names, not lines
+    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vx least); do
+        claim "$f"
+    done
+else
+    echo '  FAILED shared_models'
+    cat "$dir/log"
+    failed=1
+fi
+echo "$(basename "$0"): $passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]
