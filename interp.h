@@ -404,7 +404,8 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
     ITP_FOUR(4)
     ITP_HALF(0)
     ITP_HALF(1)
-    ITP_HALF(2) ITP_HALF(3)
+    ITP_HALF(2)
+    ITP_HALF(3)
 #undef ITP_PAIR
 #undef ITP_FOUR
 #undef ITP_HALF
@@ -554,9 +555,10 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
     ITP_PAIR(10)
     ITP_PAIR(12)
     ITP_PAIR(14)
-    ITP_FOUR(0) ITP_FOUR(4) ITP_FOUR(8) ITP_FOUR(12) ITP_QUARTER(0) ITP_QUARTER(1) ITP_QUARTER(2)
-        ITP_QUARTER(3) ITP_QUARTER(8) ITP_QUARTER(9) ITP_QUARTER(10) ITP_QUARTER(11) ITP_HALF(0)
-            ITP_HALF(1) ITP_HALF(2) ITP_HALF(3) ITP_HALF(4) ITP_HALF(5) ITP_HALF(6) ITP_HALF(7)
+    ITP_FOUR(0)
+    ITP_FOUR(4) ITP_FOUR(8) ITP_FOUR(12) ITP_QUARTER(0) ITP_QUARTER(1) ITP_QUARTER(2) ITP_QUARTER(3)
+        ITP_QUARTER(8) ITP_QUARTER(9) ITP_QUARTER(10) ITP_QUARTER(11) ITP_HALF(0) ITP_HALF(1)
+            ITP_HALF(2) ITP_HALF(3) ITP_HALF(4) ITP_HALF(5) ITP_HALF(6) ITP_HALF(7)
 #undef ITP_PAIR
 #undef ITP_FOUR
 #undef ITP_QUARTER
@@ -630,6 +632,7 @@ static inline void itp_neon_storen(float *p, float32x4_t v, int n)
     for (int i = 0; i < n && i < 4; i++) p[i] = t[i];
 }
 
+/* Lanes lo <= i < hi. */
 typedef struct itp_neon_range {
     int lo, hi;
 } itp_neon_range;
@@ -2874,7 +2877,7 @@ typedef struct interp_workspace_desc {
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
     bool keep_all;      /* false: memory of values no longer needed is reused */
-    uint64_t seed;      /* of dropout; every forward pass draws anew */
+    uint64_t seed;      /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
@@ -3854,7 +3857,7 @@ INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir
 #define ITP_RESTRICT __restrict__
 #define ITP_ALIGN(n) __attribute__((aligned(n)))
 #else
-#define ITP_STATIC   static
+#define ITP_STATIC static
 #define ITP_COLD
 #define ITP_INLINE   static inline
 #define ITP_RESTRICT __restrict
@@ -5328,6 +5331,13 @@ typedef struct itp_conv {
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
+/* An elementwise function applied to what a convolution has just written. */
+typedef struct itp_after {
+    bool any;
+    itp_unary kind;
+    float a, b;
+} itp_after;
+
 #define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
 #define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
@@ -5370,6 +5380,7 @@ typedef struct itp_plane_job {
     const itp_kernels *kernels;
     const itp_conv *c;
     const float *x, *w, *bias, *dy;
+    const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
 } itp_plane_job;
@@ -5386,6 +5397,7 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+    if (j->after) j->kernels->unary(j->after->kind, out, y, y, j->after->a, j->after->b);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -5460,6 +5472,7 @@ typedef struct itp_windows {
     itp_tap_axis tap_y, tap_x;
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
     const float *x, *packed, *bias;
+    const itp_after *after; /* NULL: none */
     ptrdiff_t x_image;
     float *y, beta;
     ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
@@ -5758,6 +5771,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
+        for (int r = 0; r < rows; r++) /* still in the cache */
+            j->kernels->unary(w->after->kind, (size_t)columns, y + k * w->y_plane + r * w->y_row,
+                              y + k * w->y_plane + r * w->y_row, w->after->a, w->after->b);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */
@@ -6143,7 +6160,8 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    if (itp_conv_depthwise(c)) return 0;
+    if (itp_conv_depthwise(c)) /* a copy, that a batch norm may be taken into */
+        return backward ? 0 : itp_round_up((size_t)c->out_channels * (size_t)itp_conv_taps(c), 16);
     const size_t group =
         backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
                  : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
@@ -6155,7 +6173,11 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     const int inputs = backward ? out : in, outputs = backward ? in : out;
-    if (itp_conv_depthwise(c)) return;
+    if (itp_conv_depthwise(c)) {
+        if (!backward)
+            memcpy(packed, w, (size_t)c->out_channels * (size_t)itp_conv_taps(c) * sizeof *w);
+        return;
+    }
     const bool pixels =
         backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
@@ -6210,18 +6232,43 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* y = conv(x, w) + bias. packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
+/* Multiplies the packed forward weights of one output channel. */
+ITP_FN void itp_conv_scale_packed(const interp_ctx *ctx, const itp_conv *c, int channel,
+                                  float scale, float *packed)
+{
+    const int outputs = c->out_channels / c->groups, k = channel % outputs;
+    size_t steps = (size_t)itp_conv_taps(c), width = 1, at = (size_t)channel * steps;
+    if (!itp_conv_depthwise(c)) {
+        const itp_windows w = itp_windows_forward(ctx, c);
+        const size_t group = itp_packed_floats(ctx, c, w.inputs, outputs, w.pixels);
+        const int panels = itp_div_up(outputs, ctx->k->mr);
+        int panel = 0, first = 0;
+        steps *= (size_t)w.inputs;
+        width = (size_t)(w.pixels ? ctx->k->nr : ctx->k->mr);
+        if (w.pixels) panel = k / ctx->k->nr, first = panel * ctx->k->nr;
+        else {
+            while ((int64_t)outputs * (panel + 1) / panels <= k) panel++;
+            first = (int)((int64_t)outputs * panel / panels);
+        }
+        at = (size_t)(channel / outputs) * group + (size_t)panel * steps * width +
+             (size_t)(k - first);
+    }
+    for (size_t i = 0; i < steps; i++) packed[at + i * width] *= scale;
+}
+
+/* y = after(conv(x, w) + bias). packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
-                             const float *packed, const float *bias, float *y, itp_scratch scratch,
-                             float *shared)
+                             const float *packed, const float *bias, const itp_after *after,
+                             float *y, itp_scratch scratch, float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
-        j.x = x, j.w = w, j.bias = bias, j.y = y;
+        j.x = x, j.w = packed ? packed : w, j.bias = bias, j.after = after, j.y = y;
         itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
         return;
     }
     itp_windows d = itp_windows_forward(ctx, c);
+    d.after = after;
     if (!packed) {
         float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
         itp_conv_pack(ctx, c, w, false, own);
@@ -10310,16 +10357,18 @@ struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
     interp_workspace_desc desc;
-    int target, kept;         /* values; kept -1: none */
-    interp_shape *shape;      /* [n_values] */
-    const float **data;       /* [n_values] */
-    float **grad;             /* [n_values]; NULL where not asked for */
-    float **save;             /* [n_nodes] */
-    float **packed;           /* [n_nodes]: constant weights as the kernels read them, or NULL */
-    unsigned char *is_packed; /* [n_nodes]: bits of those that are there, the op's own */
-    bool *needs_grad;         /* [n_values] */
-    bool *unwritten;          /* [n_values]: a gradient that no backward step writes: zero */
-    bool *runs, *runs_back;   /* [n_nodes] */
+    int target, kept;            /* values; kept -1: none */
+    interp_shape *shape;         /* [n_values] */
+    const float **data;          /* [n_values] */
+    float **grad;                /* [n_values]; NULL where not asked for */
+    float **save;                /* [n_nodes] */
+    float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
+    unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
+    bool *needs_grad;            /* [n_values] */
+    bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
+    bool *runs, *runs_back;      /* [n_nodes] */
+    bool *fused;                 /* [n_nodes]: done by the convolution before it */
+    int *fused_norm, *fused_act; /* [n_nodes]: what a convolution does besides; -1: nothing */
     bool (*adds)[ITP_MAX_INPUTS]; /* [n_nodes]: this input's gradient was written by a later node */
     float *param_grad;
     char *block; /* activations, gradients, scratch */
@@ -11245,8 +11294,23 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
-/* Packed once: the weights of the forward pass, behind them those of the gradient of x. */
+/* Packed once: the weights of the forward pass, behind them those of the gradient of x, behind them the
+   biases where a batch norm is taken in. */
 enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2 };
+
+/* Neither an input nor computed. */
+ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
+{
+    const itp_kind kind = w->net->values[value].kind;
+    return kind != ITP_INPUT && kind != ITP_ACTIVATION;
+}
+
+ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    return w->desc.constant_weights && itp_is_constant(w, o->in[1]) &&
+           (o->n_in < 3 || itp_is_constant(w, o->in[2]));
+}
 
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
@@ -11256,21 +11320,42 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, 0};
-    const itp_kind kind = w->net->values[in[1]].kind;
-    if (w->desc.constant_weights && kind != ITP_INPUT && kind != ITP_ACTIVATION)
+    if (itp_conv_is_constant(w, node))
         need.packed = itp_conv_packed_floats(w->ctx, &c, false) +
-                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
+                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0) +
+                      (w->fused_norm[node] >= 0 ? (size_t)c.out_channels : 0);
     return need;
+}
+
+/* Batch norm of the output as a scale of the weights and a bias, channel by channel. */
+ITP_FN void itp_conv_take_norm(interp_workspace *w, int node, const itp_conv *c, float *packed,
+                               float *bias)
+{
+    const itp_node *o = itp_at(w, node), *norm = itp_at(w, w->fused_norm[node]);
+    const float *old = o->n_in > 2 ? itp_x(w, node, 2) : NULL;
+    const float *gamma = w->data[norm->in[1]], *beta = w->data[norm->in[2]];
+    const float *mean = w->data[norm->in[3]], *variance = w->data[norm->in[4]];
+    for (int i = 0; i < c->out_channels; i++) {
+        const double scale =
+            (double)gamma[i] / sqrt((double)variance[i] + (double)norm->attrs.epsilon);
+        const double shift = (old ? (double)old[i] : 0) - (double)mean[i];
+        itp_conv_scale_packed(w->ctx, c, i, (float)scale, packed);
+        bias[i] = (float)((double)beta[i] + shift * scale);
+    }
 }
 
 /* Packed weights of one direction, NULL where they may change. */
 ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    const size_t forward = itp_conv_packed_floats(w->ctx, c, false);
     float *at = w->packed[node];
     if (!at) return NULL;
-    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
-    if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
+    if (backward) at += forward;
+    if (!(w->is_packed[node] & bit)) {
+        itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
+        if (w->fused_norm[node] >= 0) itp_conv_take_norm(w, node, c, at, at + forward);
+    }
     w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
     return at;
 }
@@ -11278,10 +11363,18 @@ ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_con
 ITP_FN void itp_forward_conv(interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
-    itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1),
-                     itp_conv_packed(w, node, &c, false),
-                     itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL, itp_y(w, node),
-                     w->scratch, w->shared);
+    const float *packed = itp_conv_packed(w, node, &c, false);
+    const float *bias = itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL;
+    itp_after after;
+    after.any = w->fused_act[node] >= 0;
+    if (after.any) {
+        const itp_node *act = itp_at(w, w->fused_act[node]);
+        after.kind = (itp_unary)itp_op_row(act->op)->kind;
+        after.a = act->attrs.alpha, after.b = act->attrs.beta;
+    }
+    if (w->fused_norm[node] >= 0) bias = packed + itp_conv_packed_floats(w->ctx, &c, false);
+    itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1), packed, bias,
+                     after.any ? &after : NULL, itp_y(w, node), w->scratch, w->shared);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)
@@ -12391,10 +12484,11 @@ typedef struct itp_plan {
     size_t block; /* bytes of all items */
 } itp_plan;
 
-ITP_FN bool itp_is_alias(const interp_workspace *w, const itp_node *node)
+ITP_FN bool itp_is_alias(const interp_workspace *w, int node)
 {
-    const unsigned flags = itp_op_row(node->op)->flags;
-    return (flags & ITP_ALIAS) || ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
+    const unsigned flags = itp_op_row(w->net->nodes[node].op)->flags;
+    return w->fused[node] || (flags & ITP_ALIAS) ||
+           ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
 }
 
 /* Shapes of all values for the batch size asked for. */
@@ -12466,6 +12560,49 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
             w->needs_grad[v] = false;
 }
 
+/* The node that alone reads a value which nobody else asks for, -1 when there is none. */
+ITP_FN int itp_only_reader(const interp_workspace *w, int value)
+{
+    const interp_net *net = w->net;
+    int reader = -1;
+    if (value == w->target || value == w->kept) return -1;
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->outputs[i] == value) return -1;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++)
+            if (net->nodes[n].in[i] == value) {
+                if (reader >= 0 || i > 0) return -1;
+                reader = n;
+            }
+    return reader;
+}
+
+/* Without gradients a convolution takes the batch norm behind it into its weights, where those are
+   constant, and applies the elementwise function behind that to what it has just written. */
+ITP_FN void itp_plan_fuse(interp_workspace *w)
+{
+    const interp_net *net = w->net;
+    for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
+    if (w->desc.input_grads || w->desc.param_grads || w->desc.keep_all ||
+        w->desc.mode != INTERP_EVAL)
+        return;
+    for (int n = 0; n < net->n_nodes; n++) {
+        if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
+        int next = itp_only_reader(w, net->nodes[n].out);
+        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM && itp_conv_is_constant(w, n) &&
+            itp_is_constant(w, net->nodes[next].in[1]) &&
+            itp_is_constant(w, net->nodes[next].in[2])) {
+            w->fused_norm[n] = next;
+            w->fused[next] = true;
+            next = itp_only_reader(w, net->nodes[next].out);
+        }
+        if (next >= 0 && itp_op_row(net->nodes[next].op)->forward == itp_forward_unary) {
+            w->fused_act[n] = next;
+            w->fused[next] = true;
+        }
+    }
+}
+
 ITP_FN void itp_use(itp_plan *p, int value, int time)
 {
     int *last = &p->last[p->root[value]];
@@ -12486,7 +12623,7 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const itp_node *node = &net->nodes[i];
         if (!w->runs[i]) continue;
         p->first[node->out] = i;
-        if (itp_is_alias(w, node)) p->root[node->out] = p->root[node->in[0]];
+        if (itp_is_alias(w, i)) p->root[node->out] = p->root[node->in[0]];
     }
     for (int i = 0; i < n; i++) {
         const itp_node *node = &net->nodes[i];
@@ -12549,7 +12686,7 @@ ITP_FN void itp_plan_items(itp_plan *p)
     }
     for (int i = 0; i < n; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
-        if (!w->runs[i] || !row->need) continue;
+        if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         if (need.save)
             itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
@@ -12630,6 +12767,9 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
+    w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
+    w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
+    w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
     w->runs = (bool *)itp_arena_alloc(a, n * sizeof *w->runs);
     w->runs_back = (bool *)itp_arena_alloc(a, n * sizeof *w->runs_back);
     w->adds = (bool(*)[ITP_MAX_INPUTS])itp_arena_alloc(a, n * sizeof *w->adds);
@@ -12643,7 +12783,7 @@ ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_pl
     itp_need most = {0, 0, 0, 0};
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
-        if (!w->runs[i] || !row->need) continue;
+        if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         most.slot = itp_max_size(most.slot, need.slot);
         most.shared = itp_max_size(most.shared, need.shared);
@@ -12694,6 +12834,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
     p->w = w;
     ITP_TRY(itp_plan_shapes(w));
     itp_plan_runs(w);
+    itp_plan_fuse(w);
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);
@@ -12825,11 +12966,10 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
     }
     for (int v = 0; v < net->n_values; v++) { /* views of inputs under another shape */
         const int p = net->values[v].producer;
-        if (p >= 0 && w->runs[p] && itp_is_alias(w, &net->nodes[p]))
-            w->data[v] = w->data[net->nodes[p].in[0]];
+        if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
     for (int n = 0; n < net->n_nodes; n++)
-        if (w->runs[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (w->runs[n] && !w->fused[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
     w->forward_done = true;
     return INTERP_OK;
 }
@@ -14816,8 +14956,7 @@ ITP_FN void itp_epoch_figures(interp_epoch *e, double *f, bool read)
 {
     double *const at[ITP_EPOCH_FIGURES - 1] = {&e->train_loss,   &e->train_accuracy, &e->val_loss,
                                                &e->val_accuracy, &e->learning_rate,  &e->seconds};
-    if (read) e->epoch = (int)f[0];
-    else f[0] = e->epoch;
+    if (!read) f[0] = e->epoch; /* read, it is the line's number */
     for (int i = 1; i < ITP_EPOCH_FIGURES; i++) {
         if (read) *at[i - 1] = f[i];
         else f[i] = *at[i - 1];
@@ -14919,6 +15058,7 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
     itp_net_state(r->t->net, c->state, true);
     for (int i = 0; i < r->epoch; i++) {
         interp_epoch e;
+        e.epoch = i + 1;
         itp_epoch_figures(&e, c->history + (size_t)i * ITP_EPOCH_FIGURES, true);
         if (d->history) d->history[i] = e;
         r->last = e;
@@ -17764,50 +17904,7 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
     return itp_onnx_read(ctx, NULL, bytes, n, net);
 }
 
-INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
-                                               const char *key, char **text)
-{
-    itp_slice all, found = {NULL, 0};
-    all.at = (const char *)bytes;
-    all.n = n;
-    itp_pb p = itp_pb_of(all);
-    itp_pb_field f, part;
-    while (itp_pb_next(&p, &f)) { /* ModelProto: metadata_props=14 {key=1, value=2} */
-        itp_slice name = {NULL, 0}, value = {NULL, 0};
-        if (f.number != 14) continue;
-        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
-        itp_pb entry = itp_pb_of(f.bytes);
-        while (itp_pb_next(&entry, &part)) {
-            if (part.number != 1 && part.number != 2) continue;
-            if (!itp_pb_wire(&entry, &part, ITP_BYTES)) break;
-            *(part.number == 1 ? &name : &value) = part.bytes;
-        }
-        p.bad = p.bad || entry.bad;
-        if (!entry.bad && itp_slice_is(name, key)) found = value.at ? value : itp_slice_of("");
-    }
-    if (p.bad) return itp_fail(ctx, INTERP_FORMAT, "ONNX: the model is damaged at its notes");
-    char *copy = found.at ? (char *)interp_alloc(ctx, found.n + 1) : NULL;
-    if (found.at && !copy) return INTERP_NO_MEMORY;
-    if (copy) {
-        memcpy(copy, found.at, found.n);
-        copy[found.n] = 0;
-    }
-    *text = copy;
-    return INTERP_OK;
-}
-
 #if !defined(INTERP_NO_STDIO)
-
-INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
-                                               char **text)
-{
-    char *bytes = NULL;
-    size_t n = 0;
-    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
-    const interp_status status = interp_onnx_note_find(ctx, bytes, n, key, text);
-    interp_free(ctx, bytes);
-    return status;
-}
 
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net)
 {
@@ -17821,7 +17918,7 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, int
 
 #endif
 /* >>onnx/write.c                                                                              */
-/* ---- onnx/write.c: from a network to an ONNX graph; weights by name -------------------------- */
+/* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
 #define ITP_ONNX_IR     8
 #define ITP_ONNX_WRITES 17 /* opset */
@@ -18309,6 +18406,8 @@ INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **byt
     return INTERP_OK;
 }
 
+/* ---- notes */
+
 /* ModelProto: metadata_props=14, StringStringEntryProto {key=1, value=2}. Fields may stand in any
    order, so that a note goes behind everything else. */
 INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
@@ -18335,7 +18434,50 @@ INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, siz
     return INTERP_OK;
 }
 
+INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
+                                               const char *key, char **text)
+{
+    itp_slice all, found = {NULL, 0};
+    all.at = (const char *)bytes;
+    all.n = n;
+    itp_pb p = itp_pb_of(all);
+    itp_pb_field f, part;
+    while (itp_pb_next(&p, &f)) { /* ModelProto: metadata_props=14 {key=1, value=2} */
+        itp_slice name = {NULL, 0}, value = {NULL, 0};
+        if (f.number != 14) continue;
+        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
+        itp_pb entry = itp_pb_of(f.bytes);
+        while (itp_pb_next(&entry, &part)) {
+            if (part.number != 1 && part.number != 2) continue;
+            if (!itp_pb_wire(&entry, &part, ITP_BYTES)) break;
+            *(part.number == 1 ? &name : &value) = part.bytes;
+        }
+        p.bad = p.bad || entry.bad;
+        if (!entry.bad && itp_slice_is(name, key)) found = value.at ? value : itp_slice_of("");
+    }
+    if (p.bad) return itp_fail(ctx, INTERP_FORMAT, "ONNX: the model is damaged at its notes");
+    char *copy = found.at ? (char *)interp_alloc(ctx, found.n + 1) : NULL;
+    if (found.at && !copy) return INTERP_NO_MEMORY;
+    if (copy) {
+        memcpy(copy, found.at, found.n);
+        copy[found.n] = 0;
+    }
+    *text = copy;
+    return INTERP_OK;
+}
+
 #if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
+                                               char **text)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    const interp_status status = interp_onnx_note_find(ctx, bytes, n, key, text);
+    interp_free(ctx, bytes);
+    return status;
+}
 
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)
 {

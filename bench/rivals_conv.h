@@ -75,7 +75,7 @@ static itp_conv_need conv_call_interp(const conv_interp *s, float *out)
     if (!out)
         return itp_conv_scratch(ctx, &s->c, s->way == FORWARD, s->way == DATA, s->way == WEIGHTS);
     if (s->way == FORWARD)
-        itp_conv_forward(ctx, &s->c, x, w, s->packed, NULL, out, s->scratch, s->shared);
+        itp_conv_forward(ctx, &s->c, x, w, s->packed, NULL, NULL, out, s->scratch, s->shared);
     if (s->way == DATA) itp_conv_data(ctx, &s->c, dy, w, s->packed, 0, out, s->scratch, s->shared);
     if (s->way == WEIGHTS) itp_conv_weights(ctx, &s->c, x, dy, 0, out, s->scratch, s->shared);
     return none;

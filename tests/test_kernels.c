@@ -292,7 +292,7 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float));
     float *bias = (float *)malloc((size_t)c->out_channels * sizeof(float));
     fill(bias, (size_t)c->out_channels, 10);
-    itp_conv_forward(ctx, c, x, w, NULL, bias, y, s, shared);
+    itp_conv_forward(ctx, c, x, w, NULL, bias, NULL, y, s, shared);
     for (size_t i = 0; i < ny; i++)
         o.y[i] += (double)bias[i / itp_conv_out(c) % (size_t)c->out_channels];
     free(bias);

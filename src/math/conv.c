@@ -6,6 +6,13 @@ typedef struct itp_conv {
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
+/* An elementwise function applied to what a convolution has just written. */
+typedef struct itp_after {
+    bool any;
+    itp_unary kind;
+    float a, b;
+} itp_after;
+
 #define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
 #define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
@@ -48,6 +55,7 @@ typedef struct itp_plane_job {
     const itp_kernels *kernels;
     const itp_conv *c;
     const float *x, *w, *bias, *dy;
+    const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
 } itp_plane_job;
@@ -64,6 +72,7 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+    if (j->after) j->kernels->unary(j->after->kind, out, y, y, j->after->a, j->after->b);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -138,6 +147,7 @@ typedef struct itp_windows {
     itp_tap_axis tap_y, tap_x;
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
     const float *x, *packed, *bias;
+    const itp_after *after; /* NULL: none */
     ptrdiff_t x_image;
     float *y, beta;
     ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
@@ -436,6 +446,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
+        for (int r = 0; r < rows; r++) /* still in the cache */
+            j->kernels->unary(w->after->kind, (size_t)columns, y + k * w->y_plane + r * w->y_row,
+                              y + k * w->y_plane + r * w->y_row, w->after->a, w->after->b);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */
@@ -821,7 +835,8 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    if (itp_conv_depthwise(c)) return 0;
+    if (itp_conv_depthwise(c)) /* a copy, that a batch norm may be taken into */
+        return backward ? 0 : itp_round_up((size_t)c->out_channels * (size_t)itp_conv_taps(c), 16);
     const size_t group =
         backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
                  : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
@@ -833,7 +848,11 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     const int inputs = backward ? out : in, outputs = backward ? in : out;
-    if (itp_conv_depthwise(c)) return;
+    if (itp_conv_depthwise(c)) {
+        if (!backward)
+            memcpy(packed, w, (size_t)c->out_channels * (size_t)itp_conv_taps(c) * sizeof *w);
+        return;
+    }
     const bool pixels =
         backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
@@ -888,18 +907,43 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* y = conv(x, w) + bias. packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
+/* Multiplies the packed forward weights of one output channel. */
+ITP_FN void itp_conv_scale_packed(const interp_ctx *ctx, const itp_conv *c, int channel,
+                                  float scale, float *packed)
+{
+    const int outputs = c->out_channels / c->groups, k = channel % outputs;
+    size_t steps = (size_t)itp_conv_taps(c), width = 1, at = (size_t)channel * steps;
+    if (!itp_conv_depthwise(c)) {
+        const itp_windows w = itp_windows_forward(ctx, c);
+        const size_t group = itp_packed_floats(ctx, c, w.inputs, outputs, w.pixels);
+        const int panels = itp_div_up(outputs, ctx->k->mr);
+        int panel = 0, first = 0;
+        steps *= (size_t)w.inputs;
+        width = (size_t)(w.pixels ? ctx->k->nr : ctx->k->mr);
+        if (w.pixels) panel = k / ctx->k->nr, first = panel * ctx->k->nr;
+        else {
+            while ((int64_t)outputs * (panel + 1) / panels <= k) panel++;
+            first = (int)((int64_t)outputs * panel / panels);
+        }
+        at = (size_t)(channel / outputs) * group + (size_t)panel * steps * width +
+             (size_t)(k - first);
+    }
+    for (size_t i = 0; i < steps; i++) packed[at + i * width] *= scale;
+}
+
+/* y = after(conv(x, w) + bias). packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
-                             const float *packed, const float *bias, float *y, itp_scratch scratch,
-                             float *shared)
+                             const float *packed, const float *bias, const itp_after *after,
+                             float *y, itp_scratch scratch, float *shared)
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
-        j.x = x, j.w = w, j.bias = bias, j.y = y;
+        j.x = x, j.w = packed ? packed : w, j.bias = bias, j.after = after, j.y = y;
         itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
         return;
     }
     itp_windows d = itp_windows_forward(ctx, c);
+    d.after = after;
     if (!packed) {
         float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
         itp_conv_pack(ctx, c, w, false, own);

@@ -100,16 +100,18 @@ struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
     interp_workspace_desc desc;
-    int target, kept;         /* values; kept -1: none */
-    interp_shape *shape;      /* [n_values] */
-    const float **data;       /* [n_values] */
-    float **grad;             /* [n_values]; NULL where not asked for */
-    float **save;             /* [n_nodes] */
-    float **packed;           /* [n_nodes]: constant weights as the kernels read them, or NULL */
-    unsigned char *is_packed; /* [n_nodes]: bits of those that are there, the op's own */
-    bool *needs_grad;         /* [n_values] */
-    bool *unwritten;          /* [n_values]: a gradient that no backward step writes: zero */
-    bool *runs, *runs_back;   /* [n_nodes] */
+    int target, kept;            /* values; kept -1: none */
+    interp_shape *shape;         /* [n_values] */
+    const float **data;          /* [n_values] */
+    float **grad;                /* [n_values]; NULL where not asked for */
+    float **save;                /* [n_nodes] */
+    float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
+    unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
+    bool *needs_grad;            /* [n_values] */
+    bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
+    bool *runs, *runs_back;      /* [n_nodes] */
+    bool *fused;                 /* [n_nodes]: done by the convolution before it */
+    int *fused_norm, *fused_act; /* [n_nodes]: what a convolution does besides; -1: nothing */
     bool (*adds)[ITP_MAX_INPUTS]; /* [n_nodes]: this input's gradient was written by a later node */
     float *param_grad;
     char *block; /* activations, gradients, scratch */

@@ -263,7 +263,7 @@ typedef struct interp_workspace_desc {
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
     bool keep_all;      /* false: memory of values no longer needed is reused */
-    uint64_t seed;      /* of dropout; every forward pass draws anew */
+    uint64_t seed;      /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;

@@ -19,10 +19,11 @@ typedef struct itp_plan {
     size_t block; /* bytes of all items */
 } itp_plan;
 
-ITP_FN bool itp_is_alias(const interp_workspace *w, const itp_node *node)
+ITP_FN bool itp_is_alias(const interp_workspace *w, int node)
 {
-    const unsigned flags = itp_op_row(node->op)->flags;
-    return (flags & ITP_ALIAS) || ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
+    const unsigned flags = itp_op_row(w->net->nodes[node].op)->flags;
+    return w->fused[node] || (flags & ITP_ALIAS) ||
+           ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
 }
 
 /* Shapes of all values for the batch size asked for. */
@@ -94,6 +95,49 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
             w->needs_grad[v] = false;
 }
 
+/* The node that alone reads a value which nobody else asks for, -1 when there is none. */
+ITP_FN int itp_only_reader(const interp_workspace *w, int value)
+{
+    const interp_net *net = w->net;
+    int reader = -1;
+    if (value == w->target || value == w->kept) return -1;
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->outputs[i] == value) return -1;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++)
+            if (net->nodes[n].in[i] == value) {
+                if (reader >= 0 || i > 0) return -1;
+                reader = n;
+            }
+    return reader;
+}
+
+/* Without gradients a convolution takes the batch norm behind it into its weights, where those are
+   constant, and applies the elementwise function behind that to what it has just written. */
+ITP_FN void itp_plan_fuse(interp_workspace *w)
+{
+    const interp_net *net = w->net;
+    for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
+    if (w->desc.input_grads || w->desc.param_grads || w->desc.keep_all ||
+        w->desc.mode != INTERP_EVAL)
+        return;
+    for (int n = 0; n < net->n_nodes; n++) {
+        if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
+        int next = itp_only_reader(w, net->nodes[n].out);
+        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM && itp_conv_is_constant(w, n) &&
+            itp_is_constant(w, net->nodes[next].in[1]) &&
+            itp_is_constant(w, net->nodes[next].in[2])) {
+            w->fused_norm[n] = next;
+            w->fused[next] = true;
+            next = itp_only_reader(w, net->nodes[next].out);
+        }
+        if (next >= 0 && itp_op_row(net->nodes[next].op)->forward == itp_forward_unary) {
+            w->fused_act[n] = next;
+            w->fused[next] = true;
+        }
+    }
+}
+
 ITP_FN void itp_use(itp_plan *p, int value, int time)
 {
     int *last = &p->last[p->root[value]];
@@ -114,7 +158,7 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const itp_node *node = &net->nodes[i];
         if (!w->runs[i]) continue;
         p->first[node->out] = i;
-        if (itp_is_alias(w, node)) p->root[node->out] = p->root[node->in[0]];
+        if (itp_is_alias(w, i)) p->root[node->out] = p->root[node->in[0]];
     }
     for (int i = 0; i < n; i++) {
         const itp_node *node = &net->nodes[i];
@@ -177,7 +221,7 @@ ITP_FN void itp_plan_items(itp_plan *p)
     }
     for (int i = 0; i < n; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
-        if (!w->runs[i] || !row->need) continue;
+        if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         if (need.save)
             itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
@@ -258,6 +302,9 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
+    w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
+    w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
+    w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
     w->runs = (bool *)itp_arena_alloc(a, n * sizeof *w->runs);
     w->runs_back = (bool *)itp_arena_alloc(a, n * sizeof *w->runs_back);
     w->adds = (bool(*)[ITP_MAX_INPUTS])itp_arena_alloc(a, n * sizeof *w->adds);
@@ -271,7 +318,7 @@ ITP_FN void itp_workspace_memory(itp_arena *a, interp_workspace *w, const itp_pl
     itp_need most = {0, 0, 0, 0};
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_op *row = itp_op_row(net->nodes[i].op);
-        if (!w->runs[i] || !row->need) continue;
+        if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         most.slot = itp_max_size(most.slot, need.slot);
         most.shared = itp_max_size(most.shared, need.shared);
@@ -322,6 +369,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
     p->w = w;
     ITP_TRY(itp_plan_shapes(w));
     itp_plan_runs(w);
+    itp_plan_fuse(w);
     itp_plan_lifetimes(p);
     itp_plan_items(p);
     itp_plan_sort(p);

@@ -13,11 +13,10 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
     }
     for (int v = 0; v < net->n_values; v++) { /* views of inputs under another shape */
         const int p = net->values[v].producer;
-        if (p >= 0 && w->runs[p] && itp_is_alias(w, &net->nodes[p]))
-            w->data[v] = w->data[net->nodes[p].in[0]];
+        if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
     for (int n = 0; n < net->n_nodes; n++)
-        if (w->runs[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (w->runs[n] && !w->fused[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
     w->forward_done = true;
     return INTERP_OK;
 }

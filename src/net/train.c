@@ -606,8 +606,7 @@ ITP_FN void itp_epoch_figures(interp_epoch *e, double *f, bool read)
 {
     double *const at[ITP_EPOCH_FIGURES - 1] = {&e->train_loss,   &e->train_accuracy, &e->val_loss,
                                                &e->val_accuracy, &e->learning_rate,  &e->seconds};
-    if (read) e->epoch = (int)f[0];
-    else f[0] = e->epoch;
+    if (!read) f[0] = e->epoch; /* read, it is the line's number */
     for (int i = 1; i < ITP_EPOCH_FIGURES; i++) {
         if (read) *at[i - 1] = f[i];
         else f[i] = *at[i - 1];
@@ -709,6 +708,7 @@ ITP_FN interp_status itp_checkpoint_read(itp_training *r, itp_checkpoint *c)
     itp_net_state(r->t->net, c->state, true);
     for (int i = 0; i < r->epoch; i++) {
         interp_epoch e;
+        e.epoch = i + 1;
         itp_epoch_figures(&e, c->history + (size_t)i * ITP_EPOCH_FIGURES, true);
         if (d->history) d->history[i] = e;
         r->last = e;

@@ -1,4 +1,4 @@
-/* ---- onnx/write.c: from a network to an ONNX graph; weights by name -------------------------- */
+/* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
 #define ITP_ONNX_IR     8
 #define ITP_ONNX_WRITES 17 /* opset */
@@ -486,6 +486,8 @@ INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **byt
     return INTERP_OK;
 }
 
+/* ---- notes */
+
 /* ModelProto: metadata_props=14, StringStringEntryProto {key=1, value=2}. Fields may stand in any
    order, so that a note goes behind everything else. */
 INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, size_t *n,
@@ -512,7 +514,50 @@ INTERP_API interp_status interp_onnx_note_add(interp_ctx *ctx, void **bytes, siz
     return INTERP_OK;
 }
 
+INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *bytes, size_t n,
+                                               const char *key, char **text)
+{
+    itp_slice all, found = {NULL, 0};
+    all.at = (const char *)bytes;
+    all.n = n;
+    itp_pb p = itp_pb_of(all);
+    itp_pb_field f, part;
+    while (itp_pb_next(&p, &f)) { /* ModelProto: metadata_props=14 {key=1, value=2} */
+        itp_slice name = {NULL, 0}, value = {NULL, 0};
+        if (f.number != 14) continue;
+        if (!itp_pb_wire(&p, &f, ITP_BYTES)) break;
+        itp_pb entry = itp_pb_of(f.bytes);
+        while (itp_pb_next(&entry, &part)) {
+            if (part.number != 1 && part.number != 2) continue;
+            if (!itp_pb_wire(&entry, &part, ITP_BYTES)) break;
+            *(part.number == 1 ? &name : &value) = part.bytes;
+        }
+        p.bad = p.bad || entry.bad;
+        if (!entry.bad && itp_slice_is(name, key)) found = value.at ? value : itp_slice_of("");
+    }
+    if (p.bad) return itp_fail(ctx, INTERP_FORMAT, "ONNX: the model is damaged at its notes");
+    char *copy = found.at ? (char *)interp_alloc(ctx, found.n + 1) : NULL;
+    if (found.at && !copy) return INTERP_NO_MEMORY;
+    if (copy) {
+        memcpy(copy, found.at, found.n);
+        copy[found.n] = 0;
+    }
+    *text = copy;
+    return INTERP_OK;
+}
+
 #if !defined(INTERP_NO_STDIO)
+
+INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
+                                               char **text)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    const interp_status status = interp_onnx_note_find(ctx, bytes, n, key, text);
+    interp_free(ctx, bytes);
+    return status;
+}
 
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path)
 {

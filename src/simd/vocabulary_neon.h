@@ -63,6 +63,7 @@ static inline void itp_neon_storen(float *p, float32x4_t v, int n)
     for (int i = 0; i < n && i < 4; i++) p[i] = t[i];
 }
 
+/* Lanes lo <= i < hi. */
 typedef struct itp_neon_range {
     int lo, hi;
 } itp_neon_range;
