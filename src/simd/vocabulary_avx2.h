@@ -134,7 +134,7 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #undef ITP_FOUR
 #undef ITP_HALF
 #define ITP_BACK(i) t[i] = u[i];
-        V_LANES(ITP_BACK)
+    V_LANES(ITP_BACK)
 #undef ITP_BACK
 }
 
