@@ -350,6 +350,8 @@ ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w, size_
     fit.reserve = itp_add_size(fixed.used, 2 * ITP_CACHE_LINE); /* two arrays of them, rounded up */
     a->batch = itp_fit_most(a->ctx, a->net, &fit);
     if (!a->batch) return a->ctx->status;
+    if (all > a->batch) ITP_TRY(itp_fit_pack(a->ctx, a->net, &fit, a->batch));
+    *w = fit.work;
     w->batch = a->batch;
     return itp_fit_bytes(a->ctx, a->net, &fit, a->batch, bytes);
 }

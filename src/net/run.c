@@ -137,6 +137,16 @@ ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f
     }
 }
 
+/* For work of several passes: weights are packed once if there is memory for them twice. */
+ITP_FN interp_status itp_fit_pack(interp_ctx *ctx, const interp_net *net, itp_fit *f, int batch)
+{
+    size_t bytes = 0;
+    f->work.constant_weights = true;
+    ITP_TRY(itp_fit_bytes(ctx, net, f, batch, &bytes));
+    f->work.constant_weights = bytes <= itp_memory_left(ctx);
+    return INTERP_OK;
+}
+
 INTERP_API int interp_workspace_fit(interp_ctx *ctx, const interp_net *net,
                                     const interp_workspace_desc *desc, int most)
 {
@@ -178,12 +188,7 @@ INTERP_API interp_status interp_predict(interp_net *net, const float *x, int n, 
     fit.floats = row;
     const int batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
     if (!batch) return ctx->status;
-    if (n > batch) { /* weights are packed once if there is memory for them twice */
-        size_t bytes = 0;
-        fit.work.constant_weights = true;
-        ITP_TRY(itp_fit_bytes(ctx, net, &fit, batch, &bytes));
-        fit.work.constant_weights = bytes <= itp_memory_left(ctx);
-    }
+    if (n > batch) ITP_TRY(itp_fit_pack(ctx, net, &fit, batch));
     interp_status status = interp_workspace_new(ctx, net, &fit.work, &w);
     if (!status && n % batch) {
         last = (float *)interp_alloc(ctx, itp_mul_size((size_t)batch * row, sizeof *last));

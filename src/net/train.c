@@ -72,6 +72,14 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
         if (!used)
             return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
                             "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
+        const interp_layer_rule *rule = &d->rules[r]; /* negative: none */
+        if (!(rule->lr >= 0 && rule->lr <= 1e6f) || !(rule->momentum < 1) ||
+            !(rule->weight_decay <= 1e6f))
+            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
+                            "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
+                            "weight decay %g",
+                            rule->layer, (double)rule->lr, (double)rule->momentum,
+                            (double)rule->weight_decay);
     }
     for (int i = 0; i < t->net->n_params; i++) {
         const interp_parameter_info p = interp_net_parameter(t->net, i);
@@ -241,16 +249,46 @@ ITP_FN double itp_schedule(const interp_train_desc *d, int64_t step, int64_t tot
     return f;
 }
 
+ITP_FN bool itp_is_frozen(const interp_trainer *t, const itp_learn *l)
+{
+    return l->freeze_from && t->step + 1 >= l->freeze_from;
+}
+
+/* One update of a piece of a parameter array. */
+typedef struct itp_update_job {
+    const interp_trainer *t;
+    const itp_learn *l;
+    const itp_update *u;
+} itp_update_job;
+
+#define ITP_UPDATE_CHUNK 65536
+
+ITP_FN void itp_update_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_update_job *j = (const itp_update_job *)arg;
+    const interp_trainer *t = j->t;
+    const itp_grad_kernels *k = itp_grads(t->ctx->k);
+    const interp_optimizer optimizer = t->desc.optimizer;
+    const size_t from = (size_t)task * ITP_UPDATE_CHUNK, at = j->l->offset + from;
+    const size_t n = itp_min_size(ITP_UPDATE_CHUNK, j->l->n - from);
+    float *p = t->net->flat + at;
+    const float *g = t->work[0]->param_grad + at;
+    float *first = t->first ? t->first + at : NULL, *second = t->second ? t->second + at : NULL;
+    if (optimizer == INTERP_SGD) k->sgd(n, p, g, j->l->momentum > 0 ? first : NULL, j->u);
+    else if (optimizer == INTERP_RMSPROP)
+        k->rmsprop(n, p, g, second, j->l->momentum > 0 ? first : NULL, j->u);
+    else k->adam(n, p, g, first, second, j->u);
+}
+
 /* One update of every parameter that is not frozen. */
 ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scale)
 {
     const interp_train_desc *d = &t->desc;
-    const itp_grad_kernels *k = itp_grads(t->ctx->k);
     const double count = (double)(t->step + 1);
-    const float *grad = t->work[0]->param_grad;
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
-        if (l->freeze_from && t->step + 1 >= l->freeze_from) continue;
+        if (itp_is_frozen(t, l)) continue;
         itp_update u;
         u.lr = (float)((double)l->lr * factor);
         u.weight_decay = l->weight_decay;
@@ -261,14 +299,9 @@ ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scal
         u.grad_scale = grad_scale;
         u.nesterov = d->nesterov;
         u.decoupled = d->optimizer == INTERP_ADAMW;
-        float *p = t->net->flat + l->offset;
-        const float *g = grad + l->offset;
-        float *first = t->first ? t->first + l->offset : NULL;
-        float *second = t->second ? t->second + l->offset : NULL;
-        if (d->optimizer == INTERP_SGD) k->sgd(l->n, p, g, l->momentum > 0 ? first : NULL, &u);
-        else if (d->optimizer == INTERP_RMSPROP)
-            k->rmsprop(l->n, p, g, second, l->momentum > 0 ? first : NULL, &u);
-        else k->adam(l->n, p, g, first, second, &u);
+        itp_update_job job = {t, l, &u};
+        itp_parallel(t->ctx, (int)((l->n + ITP_UPDATE_CHUNK - 1) / ITP_UPDATE_CHUNK),
+                     (double)l->n * 4, itp_update_task, &job);
     }
 }
 
@@ -334,8 +367,12 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
                             "train: label %d but the network has %d outputs", (int)y[i],
                             t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
-    const float *g = t->work[0]->param_grad;
-    const double square = ctx->k->dot(t->net->n_flat, g, 0, g, 0);
+    double square = 0; /* of what learns */
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        const float *g = t->work[0]->param_grad + l->offset;
+        if (!itp_is_frozen(t, l)) square += ctx->k->dot(l->n, g, 0, g, 0);
+    }
     if (!(*loss - *loss == 0) || !(square - square == 0))
         return itp_fail(
             ctx, INTERP_NOT_FINITE,
@@ -831,7 +868,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     memset(&r, 0, sizeof r);
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
     if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
-    d.batch = itp_min(d.batch, data->n);
+    d.batch = net->fixed_batch ? net->fixed_batch : itp_min(d.batch, data->n);
     r.data = data;
     ITP_TRY(itp_trainer_begin(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
     interp_status status = itp_train_open(&r, net);
