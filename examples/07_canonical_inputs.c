@@ -12,6 +12,7 @@
 
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "data/digits.h"
 
 #define MODEL "out/02_train_digits/digits.onnx"
 #define OUT   "out/07_canonical_inputs"
@@ -35,8 +36,10 @@ int main(void)
     interp_image picture;
     interp_ctx *ctx = interp_open(NULL);
     interp_net *net = NULL;
-    if (!ctx || interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
-    if (interp_canonical(net, NULL, x[0], probability)) return die(ctx);
+    interp_dataset all; /* x [n,1,8,8] in 0..1 */
+    if (!ctx || digits_open(ctx, &all) || interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
+    const interp_canonical_desc how = {.like = &all}; /* stay near what digits look like */
+    if (interp_canonical(net, &how, x[0], probability)) return die(ctx);
 
     for (int k = 0; k < K; k++) {
         snprintf(captions[k], sizeof captions[k], "p = %.3f", probability[k]);

@@ -22,7 +22,7 @@ static void use_array(interp_ctx *ctx, interp_array *a)
     if (ints) (void)interp_array_ints(ctx, a, ints);
     interp_free(ctx, ints);
     interp_dataset d;
-    if (itp_dataset_from_xy(ctx, "fuzz", a, NULL, &d) == INTERP_OK) {
+    if (itp_dataset_from_array(ctx, "fuzz", a, &d) == INTERP_OK) {
         (void)interp_dataset_check(ctx, &d);
         interp_dataset_free(ctx, &d);
     }

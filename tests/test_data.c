@@ -1541,7 +1541,7 @@ TEST(npy_images_with_channels_last_are_recognised)
     interp_dataset d;
     x.shape.rank = 4; /* [4,5,2,3] */
     x.shape.dim[2] = 2, x.shape.dim[3] = 3;
-    REQUIRE_OK(ctx, itp_dataset_from_xy(ctx, "x", &x, NULL, &d));
+    REQUIRE_OK(ctx, itp_dataset_from_array(ctx, "x", &x, &d));
     CHECK(d.shape.dim[0] == 3 && d.shape.dim[1] == 5 && d.shape.dim[2] == 2);
     const uint8_t *p = (const uint8_t *)x.data;
     for (int c = 0; c < 3; c++)

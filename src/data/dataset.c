@@ -347,11 +347,11 @@ ITP_FN interp_status itp_dataset_labels(interp_ctx *ctx, const char *name, const
     return INTERP_OK;
 }
 
-/* Samples and labels (NULL for none) as a data set. Bytes of images are scaled to 0..1; those with
+/* Samples as a data set without labels. Bytes of images are scaled to 0..1; those with
    channels last, as decoders leave them, are known by a last dimension of 1, 3 or 4 where the one
    of channels is none of these. */
-ITP_FN interp_status itp_dataset_from_xy(interp_ctx *ctx, const char *name, const interp_array *x,
-                                         const interp_array *y, interp_dataset *dataset)
+ITP_FN interp_status itp_dataset_from_array(interp_ctx *ctx, const char *name,
+                                            const interp_array *x, interp_dataset *dataset)
 {
     const interp_shape *s = &x->shape;
     if (s->rank < 2 || s->rank > 4 || interp_shape_size(s) == 0)
@@ -359,9 +359,6 @@ ITP_FN interp_status itp_dataset_from_xy(interp_ctx *ctx, const char *name, cons
                         "%s: samples must be [n,d], [n,H,W] or [n,C,H,W] and some; these have %d "
                         "dimensions and %zu values",
                         name, s->rank, interp_shape_size(s));
-    if (y && interp_shape_size(&y->shape) != (size_t)s->dim[0])
-        return itp_fail(ctx, INTERP_BAD_SHAPE, "%s: %d samples but %zu labels", name, s->dim[0],
-                        interp_shape_size(&y->shape));
     interp_shape shape = itp_shape_none();
     shape.rank = s->rank == 2 ? 1 : 3;
     for (int i = 1; i < s->rank; i++) shape.dim[shape.rank - s->rank + i] = s->dim[i];
@@ -371,7 +368,7 @@ ITP_FN interp_status itp_dataset_from_xy(interp_ctx *ctx, const char *name, cons
                       c != 1 && c != 3 && c != 4;
     if (last) shape = itp_shape_3(c_last, c, s->dim[2]);
     interp_dataset d;
-    ITP_TRY(itp_dataset_new(ctx, s->dim[0], &shape, y ? 1 : 0, NULL, &d));
+    ITP_TRY(itp_dataset_new(ctx, s->dim[0], &shape, 0, NULL, &d));
     if (last) {
         itp_channels_first((const uint8_t *)x->data, s, d.x);
         itp_warn(ctx, "%s: taken as images with channels last, [n,H,W,C]", name);
@@ -380,10 +377,8 @@ ITP_FN interp_status itp_dataset_from_xy(interp_ctx *ctx, const char *name, cons
     }
     const size_t total = interp_shape_size(s);
     for (size_t i = 0; image && i < total; i++) d.x[i] /= 255;
-    const interp_status status = y ? itp_dataset_labels(ctx, name, y, &d) : INTERP_OK;
-    if (status) interp_dataset_free(ctx, &d);
-    else *dataset = d;
-    return status;
+    *dataset = d;
+    return INTERP_OK;
 }
 
 /* ---- IDX */

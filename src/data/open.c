@@ -87,7 +87,7 @@ ITP_FN interp_status itp_open_pair(interp_ctx *ctx, const char *x_path, const in
                                    const char *y_path, const interp_array *y, interp_dataset *out)
 {
     interp_dataset d;
-    ITP_TRY(itp_dataset_from_xy(ctx, x_path, x, NULL, &d));
+    ITP_TRY(itp_dataset_from_array(ctx, x_path, x, &d));
     const size_t n = y ? interp_shape_size(&y->shape) : 0;
     interp_status status = INTERP_OK;
     if (y && n != (size_t)d.n)
