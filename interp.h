@@ -387,25 +387,25 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 {
     __m256 u[8];
 #define ITP_PAIR(i)                                                                                \
-    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1])
 #define ITP_FOUR(i)                                                                                \
     t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
     t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
     t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
-    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE)
 #define ITP_HALF(i)                                                                                \
     u[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);                                           \
-    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
-    ITP_PAIR(0)
-    ITP_PAIR(2)
-    ITP_PAIR(4)
-    ITP_PAIR(6)
-    ITP_FOUR(0)
-    ITP_FOUR(4)
-    ITP_HALF(0)
-    ITP_HALF(1)
-    ITP_HALF(2)
-    ITP_HALF(3)
+    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31)
+    ITP_PAIR(0);
+    ITP_PAIR(2);
+    ITP_PAIR(4);
+    ITP_PAIR(6);
+    ITP_FOUR(0);
+    ITP_FOUR(4);
+    ITP_HALF(0);
+    ITP_HALF(1);
+    ITP_HALF(2);
+    ITP_HALF(3);
 #undef ITP_PAIR
 #undef ITP_FOUR
 #undef ITP_HALF
@@ -535,31 +535,46 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 {
     __m512 u[16];
 #define ITP_PAIR(i)                                                                                \
-    u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1])
 #define ITP_FOUR(i)                                                                                \
     t[i] = _mm512_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
     t[i + 1] = _mm512_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
     t[i + 2] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
-    t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    t[i + 3] = _mm512_shuffle_ps(u[i + 1], u[i + 3], 0xEE)
 #define ITP_QUARTER(i)                                                                             \
     u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);                                             \
-    u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+    u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD)
 #define ITP_HALF(i)                                                                                \
     t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);                                             \
-    t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
-    ITP_PAIR(0)
-    ITP_PAIR(2)
-    ITP_PAIR(4)
-    ITP_PAIR(6)
-    ITP_PAIR(8)
-    ITP_PAIR(10)
-    ITP_PAIR(12)
-    ITP_PAIR(14)
-    ITP_FOUR(0)
-    ITP_FOUR(4)
-    ITP_FOUR(8) ITP_FOUR(12) ITP_QUARTER(0) ITP_QUARTER(1) ITP_QUARTER(2) ITP_QUARTER(3)
-        ITP_QUARTER(8) ITP_QUARTER(9) ITP_QUARTER(10) ITP_QUARTER(11) ITP_HALF(0) ITP_HALF(1)
-            ITP_HALF(2) ITP_HALF(3) ITP_HALF(4) ITP_HALF(5) ITP_HALF(6) ITP_HALF(7)
+    t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD)
+    ITP_PAIR(0);
+    ITP_PAIR(2);
+    ITP_PAIR(4);
+    ITP_PAIR(6);
+    ITP_PAIR(8);
+    ITP_PAIR(10);
+    ITP_PAIR(12);
+    ITP_PAIR(14);
+    ITP_FOUR(0);
+    ITP_FOUR(4);
+    ITP_FOUR(8);
+    ITP_FOUR(12);
+    ITP_QUARTER(0);
+    ITP_QUARTER(1);
+    ITP_QUARTER(2);
+    ITP_QUARTER(3);
+    ITP_QUARTER(8);
+    ITP_QUARTER(9);
+    ITP_QUARTER(10);
+    ITP_QUARTER(11);
+    ITP_HALF(0);
+    ITP_HALF(1);
+    ITP_HALF(2);
+    ITP_HALF(3);
+    ITP_HALF(4);
+    ITP_HALF(5);
+    ITP_HALF(6);
+    ITP_HALF(7);
 #undef ITP_PAIR
 #undef ITP_FOUR
 #undef ITP_QUARTER

@@ -111,25 +111,25 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 {
     __m256 u[8];
 #define ITP_PAIR(i)                                                                                \
-    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1]);
+    u[i] = _mm256_unpacklo_ps(t[i], t[i + 1]), u[i + 1] = _mm256_unpackhi_ps(t[i], t[i + 1])
 #define ITP_FOUR(i)                                                                                \
     t[i] = _mm256_shuffle_ps(u[i], u[i + 2], 0x44);                                                \
     t[i + 1] = _mm256_shuffle_ps(u[i], u[i + 2], 0xEE);                                            \
     t[i + 2] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0x44);                                        \
-    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE);
+    t[i + 3] = _mm256_shuffle_ps(u[i + 1], u[i + 3], 0xEE)
 #define ITP_HALF(i)                                                                                \
     u[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);                                           \
-    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
-    ITP_PAIR(0)
-    ITP_PAIR(2)
-    ITP_PAIR(4)
-    ITP_PAIR(6)
-    ITP_FOUR(0)
-    ITP_FOUR(4)
-    ITP_HALF(0)
-    ITP_HALF(1)
-    ITP_HALF(2)
-    ITP_HALF(3)
+    u[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31)
+    ITP_PAIR(0);
+    ITP_PAIR(2);
+    ITP_PAIR(4);
+    ITP_PAIR(6);
+    ITP_FOUR(0);
+    ITP_FOUR(4);
+    ITP_HALF(0);
+    ITP_HALF(1);
+    ITP_HALF(2);
+    ITP_HALF(3);
 #undef ITP_PAIR
 #undef ITP_FOUR
 #undef ITP_HALF
