@@ -1050,24 +1050,20 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 #undef ITP_MAP_GRAD
 
 #define ITP_PAIR(name, word)                                                                       \
-    case ITP_##name:                                                                               \
-        if (a_step && b_step)                                                                      \
-            V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); });               \
-        else if (a_step) V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });        \
-        else V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });   \
-        break;
+    case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
 static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, const float *b,
                           int b_step, float *y)
 {
-    if (!a_step && !b_step) { /* both single: the vector paths read n numbers of one of them */
-        const float p = *a, q = *b;
-        const float r = op == ITP_ADD   ? p + q
-                        : op == ITP_SUB ? p - q
-                        : op == ITP_MUL ? p * q
-                                        : p / q;
-        V_LOOP(n, { v_put(y + i, v_set(r), w); });
+    if (!a_step || !b_step) { /* as a short array, which stays in the cache */
+        float p[256], q[256];
+        const size_t most = sizeof p / sizeof *p;
+        for (size_t i = 0; i < n && i < most; i++) p[i] = *a, q[i] = *b;
+        for (size_t i = 0; i < n; i += most) {
+            const size_t m = n - i < most ? n - i : most;
+            ITP_K(binary)(op, m, a_step ? a + i : p, 1, b_step ? b + i : q, 1, y + i);
+        }
         return;
     }
     switch (op) {
@@ -1138,21 +1134,6 @@ static inline vf ITP_K(larger)(vf a, vf b)
     return v_select(v_eq(b, b), v_select(v_gt(b, a), b, a), b);
 }
 
-/* y[i] = max(y[i], x[i sx]) */
-static void ITP_K(max_into)(size_t n, const float *x, int sx, float *y)
-{
-    if (sx == 1) {
-        V_LOOP(n, { v_put(y + i, ITP_K(larger)(v_get(y + i, w), v_get(x + i, w)), w); });
-        return;
-    }
-    size_t i = 0;
-    for (; i + V_WIDTH <= n; i += V_WIDTH)
-        v_store(y + i, ITP_K(larger)(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
-    for (; i < n; i++)
-        if (x[i * (size_t)sx] > y[i] || x[i * (size_t)sx] != x[i * (size_t)sx])
-            y[i] = x[i * (size_t)sx];
-}
-
 /* ---- optimiser updates; all arrays of n floats, g is not changed */
 
 static void ITP_K(sgd)(size_t n, float *p, const float *g, float *velocity, const itp_update *u)
@@ -1216,14 +1197,26 @@ static void ITP_K(adam)(size_t n, float *p, const float *g, float *mean, float *
 /* Sums run in float over blocks of this many numbers and in double over the blocks. */
 #define ITP_SUM_BLOCK 2048
 
+/* Four running sums, so that none waits for the one before. */
 static double ITP_K(sum)(size_t n, const float *x)
 {
     double total = 0;
     for (size_t at = 0; at < n; at += ITP_SUM_BLOCK) {
         const size_t m = n - at < ITP_SUM_BLOCK ? n - at : ITP_SUM_BLOCK;
-        vf s = v_zero();
-        V_LOOP(m, { s = v_add(s, v_get(x + at + i, w)); });
-        total += (double)v_sum(s);
+        const float *p = x + at;
+        vf s0 = v_zero(), s1 = s0, s2 = s0, s3 = s0;
+        size_t i = 0;
+        for (; i + 4 * V_WIDTH <= m; i += 4 * V_WIDTH) {
+            s0 = v_add(s0, v_load(p + i));
+            s1 = v_add(s1, v_load(p + i + V_WIDTH));
+            s2 = v_add(s2, v_load(p + i + 2 * V_WIDTH));
+            s3 = v_add(s3, v_load(p + i + 3 * V_WIDTH));
+        }
+        for (; i < m; i += V_WIDTH) {
+            const int w = m - i < V_WIDTH ? (int)(m - i) : V_WIDTH;
+            s0 = v_add(s0, v_get(p + i, w));
+        }
+        total += (double)v_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
     }
     return total;
 }
@@ -1233,16 +1226,23 @@ static double ITP_K(dot)(size_t n, const float *x, float a, const float *y, floa
 {
     const vf va = v_set(a), vb = v_set(b);
     double total = 0;
+#define ITP_TERM(s, at) s = v_fma(v_sub(v_load(p + (at)), va), v_sub(v_load(q + (at)), vb), s);
     for (size_t at = 0; at < n; at += ITP_SUM_BLOCK) {
         const size_t m = n - at < ITP_SUM_BLOCK ? n - at : ITP_SUM_BLOCK;
         const float *p = x + at, *q = y + at;
-        vf s = v_zero();
+        vf s0 = v_zero(), s1 = s0, s2 = s0, s3 = s0;
         size_t i = 0;
-        for (; i + V_WIDTH <= m; i += V_WIDTH)
-            s = v_fma(v_sub(v_load(p + i), va), v_sub(v_load(q + i), vb), s);
-        total += (double)v_sum(s);
+        for (; i + 4 * V_WIDTH <= m; i += 4 * V_WIDTH) {
+            ITP_TERM(s0, i)
+            ITP_TERM(s1, i + V_WIDTH)
+            ITP_TERM(s2, i + 2 * V_WIDTH)
+            ITP_TERM(s3, i + 3 * V_WIDTH)
+        }
+        for (; i + V_WIDTH <= m; i += V_WIDTH) ITP_TERM(s0, i)
+        total += (double)v_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
         for (; i < m; i++) total += (double)((p[i] - a) * (q[i] - b));
     }
+#undef ITP_TERM
     return total;
 }
 
@@ -1264,9 +1264,16 @@ static double ITP_K(dot_strided)(size_t n, const float *x, int sx, const float *
 /* Largest number, NaN when there is one; -infinity for none. */
 static float ITP_K(max)(size_t n, const float *x)
 {
-    vf m = v_set(-(float)INFINITY);
+    vf m = v_set(-(float)INFINITY), m1 = m, m2 = m, m3 = m;
     size_t i = 0;
+    for (; i + 4 * V_WIDTH <= n; i += 4 * V_WIDTH) {
+        m = ITP_K(larger)(m, v_load(x + i));
+        m1 = ITP_K(larger)(m1, v_load(x + i + V_WIDTH));
+        m2 = ITP_K(larger)(m2, v_load(x + i + 2 * V_WIDTH));
+        m3 = ITP_K(larger)(m3, v_load(x + i + 3 * V_WIDTH));
+    }
     for (; i + V_WIDTH <= n; i += V_WIDTH) m = ITP_K(larger)(m, v_load(x + i));
+    m = ITP_K(larger)(ITP_K(larger)(m, m1), ITP_K(larger)(m2, m3));
     float lane[V_WIDTH], top = -(float)INFINITY;
     v_store(lane, m);
     for (int l = 0; l < V_WIDTH; l++)
@@ -1309,6 +1316,35 @@ static void ITP_K(log_softmax)(size_t n, const float *x, float *y, float *scratc
     const float top = ITP_K(max)(n, x);
     const double sum = ITP_K(exp_sum)(n, x, top, scratch);
     ITP_K(affine)(n, 1, x, -(top + (float)log(sum)), y);
+}
+
+/* The softmax of each of m columns, or its logarithm: n numbers, each `step` behind the one before. y
+   may be x. */
+static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *x, float *y,
+                                  bool log)
+{
+    float top[ITP_ACROSS], sum[ITP_ACROSS];
+    memcpy(top, x, m * sizeof *x);
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t k = 1; k < n; k++)
+        V_EACH(m,
+               { v_put(top + i, ITP_K(larger)(v_get(top + i, w), v_get(x + k * step + i, w)), w); })
+    for (size_t k = 0; k < n; k++)
+        V_EACH(m, {
+            const vf e = ITP_K(exp)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
+            v_put(sum + i, v_add(v_get(sum + i, w), e), w);
+            if (!log) v_put(y + k * step + i, e, w);
+        })
+    V_EACH(m, {
+        const vf s = v_get(sum + i, w);
+        v_put(sum + i, log ? v_add(ITP_K(log)(s), v_get(top + i, w)) : v_div(v_set(1), s), w);
+    })
+    for (size_t k = 0; k < n; k++)
+        V_EACH(m, {
+            const vf s = v_get(sum + i, w);
+            const size_t at = k * step + i;
+            v_put(y + at, log ? v_sub(v_get(x + at, w), s) : v_mul(v_get(y + at, w), s), w);
+        })
 }
 
 /* y = (x - mean) rstd gamma + beta; gamma and beta may be NULL. */
@@ -1641,112 +1677,205 @@ static inline void ITP_K(tap_range)(int columns, int width, int stride, int offs
             }                                                                                      \
         }
 
-/* Largest number of each window, NaN where there is one: over the rows first, then along them. Windows
-   wider than the row of scratch go tap by tap. */
-static void ITP_K(plane_max)(const itp_plane *g, const float *x, float *y)
+/* The first of this tap's sources inside of `size`, and how many follow it up to the last. */
+static int ITP_K(taps_inside)(int at, int taps, int dilation, int size, int *first)
 {
-    enum { most = 1024 };
-    float row[most]; /* with the padding in front of it and behind it */
-    const int reach = (g->columns + 2 * V_WIDTH) * g->stride_x + (g->taps_x - 1) * g->dilation_x;
-    const size_t n = (size_t)g->rows * (size_t)g->columns;
-    if (g->pad_x + g->width > most || reach > most) {
-        for (size_t i = 0; i < n; i++) y[i] = -(float)INFINITY;
-        ITP_FOR_TAPS(g, (void)tap;
-                     ITP_K(max_into)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                     y + (ptrdiff_t)oy * g->columns + lo);)
-        return;
-    }
-    for (int i = 0; i < most; i++) row[i] = -(float)INFINITY;
-    float *inside = row + g->pad_x;
-    for (int oy = 0; oy < g->rows; oy++, y += g->columns) {
-        bool any = false;
-        for (int ty = 0; ty < g->taps_y; ty++) {
-            const int sy = oy * g->stride_y + ty * g->dilation_y - g->pad_y;
-            if (sy < 0 || sy >= g->height) continue;
-            const float *from = x + (ptrdiff_t)sy * g->width;
-            if (any) ITP_K(max_into)((size_t)g->width, from, 1, inside);
-            else memcpy(inside, from, (size_t)g->width * sizeof *row);
-            any = true;
-        }
-        for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
-            const int w = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
-            vf top = v_set(-(float)INFINITY);
-            for (int tx = 0; tx < g->taps_x; tx++) {
-                const float *p = row + ox * g->stride_x + tx * g->dilation_x;
-                const vf v = g->stride_x == 1   ? v_load(p)
-                             : g->stride_x == 2 ? v_even(v_load(p), v_load(p + V_WIDTH))
-                                                : v_loads(p, g->stride_x);
-                top = ITP_K(larger)(top, v);
-            }
-            v_put(y + ox, any ? top : v_set(-(float)INFINITY), w);
-        }
-    }
+    *first = at < 0 ? (-at + dilation - 1) / dilation : 0;
+    const int end = at < size ? (size - 1 - at) / dilation + 1 : 0;
+    return (end < taps ? end : taps) - *first;
 }
 
-/* dx += dy at the first largest source of each window */
+/* p[0], p[s] ... of w lanes, the rest 0; reads nothing behind the last. */
+static inline vf ITP_K(get_strided)(const float *p, int s, int w)
+{
+    if (s == 1) return v_get(p, w);
+    if (s == 2) {
+        const int low = 2 * w - 1 < V_WIDTH ? 2 * w - 1 : V_WIDTH;
+        return v_even(v_get(p, low), v_loadn(p + V_WIDTH, 2 * w - 1 - low));
+    }
+    if (w == V_WIDTH) return v_loads(p, s);
+    float lane[V_WIDTH] = {0};
+    for (int l = 0; l < w; l++) lane[l] = p[l * s];
+    return v_load(lane);
+}
+
+/* The scratch of pools: a row of the plane with its pads, as wide as fits. */
+#define ITP_POOL_ROW 1024
+
+/* Largest number of each window, NaN where there is one; or, with per_y[rows] and per_x[columns], its
+   sum times both. Over the rows first, then along them. Windows wider than the scratch go tap by tap. */
+static void ITP_K(plane_pool)(const itp_plane *g, const float *x, const float *per_y,
+                              const float *per_x, float *y)
+{
+    float row[ITP_POOL_ROW];
+    const bool average = per_y != NULL;
+    const vf none = v_set(average ? 0 : -(float)INFINITY);
+    const int reach = (g->taps_x - 1) * g->dilation_x;
+    const int piece = (ITP_POOL_ROW - reach) / g->stride_x - 2 * V_WIDTH; /* output columns */
+    for (int c0 = 0; piece > 0 && c0 < g->columns; c0 += piece) {
+        const int columns = g->columns - c0 < piece ? g->columns - c0 : piece;
+        const int left = c0 * g->stride_x - g->pad_x; /* source column of row[0] */
+        const int used = (columns - 1) * g->stride_x + reach + 1;
+        const int lo = left < 0 ? -left : 0, hi = g->width - left < used ? g->width - left : used;
+        for (int i = 0; i < (columns + V_WIDTH) * g->stride_x + reach; i += V_WIDTH)
+            v_store(row + i, none);
+        for (int oy = 0; oy < g->rows; oy++) {
+            int ty;
+            const int sy = oy * g->stride_y - g->pad_y;
+            const int taps = ITP_K(taps_inside)(sy, g->taps_y, g->dilation_y, g->height, &ty);
+            const ptrdiff_t at = (ptrdiff_t)(sy + ty * g->dilation_y) * g->width + left;
+            float *to = y + (ptrdiff_t)oy * g->columns + c0;
+            const vf scale = average ? v_set(per_y[oy]) : v_set(1);
+            for (int i = lo; i < hi && taps > 0; i += V_WIDTH) {
+                const int w = hi - i < V_WIDTH ? hi - i : V_WIDTH;
+                vf v = v_get(x + at + i, w);
+                for (int t = 1; t < taps; t++) {
+                    const ptrdiff_t below = (ptrdiff_t)t * g->dilation_y * g->width;
+                    const vf u = v_get(x + at + below + i, w);
+                    v = average ? v_add(v, u) : ITP_K(larger)(v, u);
+                }
+                v_put(row + i, v, w);
+            }
+            for (int i = 0; i < columns; i += V_WIDTH) {
+                const int w = columns - i < V_WIDTH ? columns - i : V_WIDTH;
+                vf v = none;
+                for (int tx = 0; tx < g->taps_x && taps > 0; tx++) {
+                    const float *p = row + i * g->stride_x + tx * g->dilation_x;
+                    const vf u = g->stride_x == 1   ? v_load(p)
+                                 : g->stride_x == 2 ? v_even(v_load(p), v_load(p + V_WIDTH))
+                                                    : v_loads(p, g->stride_x);
+                    v = average ? v_add(v, u) : ITP_K(larger)(v, u);
+                }
+                if (average) v = v_mul(v, v_mul(scale, v_get(per_x + c0 + i, w)));
+                v_put(to + i, v, w);
+            }
+        }
+    }
+    if (piece > 0) return;
+    for (int i = 0; i < g->rows * g->columns; i++) y[i] = average ? 0 : -(float)INFINITY;
+    ITP_FOR_TAPS(g, {
+        (void)tap;
+        const float *from = x + (ptrdiff_t)sy * g->width + sx;
+        float *to = y + (ptrdiff_t)oy * g->columns + lo;
+        for (size_t i = 0; i < count; i++, from += g->stride_x)
+            if (average) to[i] += *from * (per_y[oy] * per_x[(size_t)lo + i]);
+            else if (*from > to[i] || *from != *from) to[i] = *from;
+    })
+}
+
+/* dx += d at the first largest source of the window at (oy, ox) */
+static void ITP_K(window_max_grad)(const itp_plane *g, const float *x, int oy, int ox, float d,
+                                   float *dx)
+{
+    int ty, tx;
+    const int y = oy * g->stride_y - g->pad_y, left = ox * g->stride_x - g->pad_x;
+    const int down = ITP_K(taps_inside)(y, g->taps_y, g->dilation_y, g->height, &ty);
+    const int along = ITP_K(taps_inside)(left, g->taps_x, g->dilation_x, g->width, &tx);
+    if (down <= 0 || along <= 0) return;
+    ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width + left + tx * g->dilation_x;
+    ptrdiff_t best = row;
+    for (int i = 0; i < down; i++, row += (ptrdiff_t)g->dilation_y * g->width)
+        for (int t = 0; t < along; t++)
+            if (x[row + t * g->dilation_x] > x[best]) best = row + t * g->dilation_x;
+    dx[best] += d;
+}
+
+/* dx += dy at the first largest source of each window: vectors of windows, of which each lane keeps
+   where its largest number lies, and windows that hang over at the sides one by one. */
 static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
 {
-    const bool pairs = g->taps_y == 2 && g->taps_x == 2 && g->dilation_y == 1 &&
-                       g->dilation_x == 1 && g->pad_y == 0 && g->pad_x == 0 &&
-                       (g->rows - 1) * g->stride_y + 2 <= g->height &&
-                       (g->columns - 1) * g->stride_x + 2 <= g->width;
-    for (int oy = 0; oy < g->rows; oy++)
-        for (int ox = 0; ox < g->columns; ox++) {
-            const float d = dy[(ptrdiff_t)oy * g->columns + ox];
-            const int top_y = oy * g->stride_y - g->pad_y, top_x = ox * g->stride_x - g->pad_x;
-            ptrdiff_t best = -1;
-            if (pairs) { /* no branches: which source is largest cannot be foretold */
-                const ptrdiff_t at = (ptrdiff_t)oy * g->stride_y * g->width + ox * g->stride_x;
-                const ptrdiff_t below = at + g->width;
-                const ptrdiff_t top = x[at + 1] > x[at] ? at + 1 : at;
-                const ptrdiff_t low = x[below + 1] > x[below] ? below + 1 : below;
-                dx[x[low] > x[top] ? low : top] += d;
-                continue;
-            }
-            if (top_y >= 0 && top_x >= 0 && top_y + (g->taps_y - 1) * g->dilation_y < g->height &&
-                top_x + (g->taps_x - 1) * g->dilation_x < g->width) {
-                best = (ptrdiff_t)top_y * g->width + top_x;
-                float top = x[best];
-                for (int ty = 0; ty < g->taps_y; ty++) {
-                    ptrdiff_t at = (ptrdiff_t)(top_y + ty * g->dilation_y) * g->width + top_x;
-                    for (int tx = 0; tx < g->taps_x; tx++, at += g->dilation_x) {
-                        best = x[at] > top ? at : best;
-                        top = x[at] > top ? x[at] : top;
-                    }
-                }
-                dx[best] += d;
-                continue;
-            }
-            for (int ty = 0; ty < g->taps_y; ty++) {
-                const int sy = top_y + ty * g->dilation_y;
-                if (sy < 0 || sy >= g->height) continue;
+    const int reach = (g->taps_x - 1) * g->dilation_x, last = g->width - 1 - reach + g->pad_x;
+    const int most = 1 << 24; /* places that a float can hold */
+    int lo = (g->pad_x + g->stride_x - 1) / g->stride_x, hi = last < 0 ? 0 : last / g->stride_x + 1;
+    if (hi > g->columns) hi = g->columns;
+    if (hi < lo || g->taps_y > most / g->dilation_y / (g->width + reach)) hi = lo = 0;
+    for (int oy = 0; oy < g->rows; oy++, dy += g->columns) {
+        int ty;
+        const int y = oy * g->stride_y - g->pad_y;
+        const int taps = ITP_K(taps_inside)(y, g->taps_y, g->dilation_y, g->height, &ty);
+        const ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width - g->pad_x;
+        if (taps <= 0) continue;
+        for (int ox = 0; ox < lo; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
+        for (int ox = lo; ox < hi; ox += V_WIDTH) {
+            const int w = hi - ox < V_WIDTH ? hi - ox : V_WIDTH;
+            const ptrdiff_t origin = row + ox * g->stride_x;
+            const float *from = x + origin;
+            float *to = dx + origin, place[V_WIDTH];
+            vf top = ITP_K(get_strided)(from, g->stride_x, w), best = v_zero();
+            for (int t = 0; t < taps; t++)
                 for (int tx = 0; tx < g->taps_x; tx++) {
-                    const int sx = top_x + tx * g->dilation_x;
-                    if (sx < 0 || sx >= g->width) continue;
-                    const ptrdiff_t at = (ptrdiff_t)sy * g->width + sx;
-                    if (best < 0 || x[at] > x[best]) best = at;
+                    const int at = t * g->dilation_y * g->width + tx * g->dilation_x;
+                    const vf v = ITP_K(get_strided)(from + at, g->stride_x, w);
+                    const vm larger = v_gt(v, top);
+                    top = v_select(larger, v, top);
+                    best = v_select(larger, v_set((float)at), best);
                 }
-            }
-            if (best >= 0) dx[best] += d;
+            v_store(place, best);
+            for (int l = 0; l < w; l++) to[(int)place[l] + l * g->stride_x] += dy[ox + l];
         }
+        for (int ox = hi; ox < g->columns; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
+    }
 }
 
-/* y += sum of each window */
-static void ITP_K(plane_sum)(const itp_plane *g, const float *x, float *y)
+/* dx (+)= what each window gives its sources, dy per_y[row] per_x[column]: over the rows first, then
+   spread out by the stride and summed along them. */
+static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const float *per_y,
+                                      const float *per_x, float *dx, bool add)
 {
-    ITP_FOR_TAPS(g, (void)tap; ITP_K(axpy)(count, 1, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
-                                           y + (ptrdiff_t)oy * g->columns + lo);)
-}
-
-static void ITP_K(plane_sum_grad)(const itp_plane *g, const float *dy, float *dx)
-{
+    float sums[ITP_POOL_ROW], spread[ITP_POOL_ROW];
+    const int reach = (g->taps_x - 1) * g->dilation_x, stride = g->stride_x;
+    const int piece = ITP_POOL_ROW - reach - (2 * stride + 1) * V_WIDTH; /* columns of dx */
+    for (int s0 = 0; piece > 0 && s0 < g->width; s0 += piece) {
+        const int columns = g->width - s0 < piece ? g->width - s0 : piece;
+        const int base = s0 + g->pad_x - reach; /* padded column of spread[0] */
+        const int first = base > 0 ? (base + stride - 1) / stride : 0;
+        const int end = (base + reach + columns - 1) / stride + 1;
+        const int n = (end < g->columns ? end : g->columns) - first; /* windows that reach here */
+        float *to = spread + (first * stride - base), *sum = stride == 1 ? to : sums;
+        for (int i = 0; i < ITP_POOL_ROW; i += V_WIDTH) v_store(spread + i, v_zero());
+        for (int sy = 0; sy < g->height; sy++) {
+            bool any = false;
+            for (int ty = 0; ty < g->taps_y; ty++) {
+                const int y = sy + g->pad_y - ty * g->dilation_y, oy = y / g->stride_y;
+                if (y < 0 || y % g->stride_y || oy >= g->rows) continue;
+                const float *from = dy + (ptrdiff_t)oy * g->columns + first;
+                for (int i = 0; i < n; i += V_WIDTH) {
+                    const int w = n - i < V_WIDTH ? n - i : V_WIDTH;
+                    const vf scale = v_mul(v_set(per_y[oy]), v_get(per_x + first + i, w));
+                    const vf old = any ? v_get(sum + i, w) : v_zero();
+                    v_put(sum + i, v_fma(v_get(from + i, w), scale, old), w);
+                }
+                any = true;
+            }
+            for (int i = 0; i < n && !any; i++) sum[i] = 0;
+            for (int i = 0; i < n && stride == 2; i += V_WIDTH) {
+                const vf v = v_get(sum + i, n - i < V_WIDTH ? n - i : V_WIDTH);
+                v_store(to + 2 * i, v_zip(v, v_zero()));
+                v_store(to + 2 * i + V_WIDTH, v_zip2(v, v_zero()));
+            }
+            for (int i = 0; i < n && stride > 2; i++) to[i * stride] = sum[i];
+            float *row = dx + (ptrdiff_t)sy * g->width + s0;
+            for (int i = 0; i < columns; i += V_WIDTH) {
+                const int w = columns - i < V_WIDTH ? columns - i : V_WIDTH;
+                vf v = add ? v_get(row + i, w) : v_zero();
+                for (int tx = 0; tx < g->taps_x; tx++)
+                    v = v_add(v, v_load(spread + i + reach - tx * g->dilation_x));
+                v_put(row + i, v, w);
+            }
+        }
+    }
+    if (piece > 0) return;
+    if (!add) memset(dx, 0, (size_t)g->height * (size_t)g->width * sizeof *dx);
     ITP_FOR_TAPS(g, {
         (void)tap;
         const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
         float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        for (size_t i = 0; i < count; i++) to[i * (size_t)g->stride_x] += from[i];
+        for (size_t i = 0; i < count; i++, to += g->stride_x)
+            *to += from[i] * (per_y[oy] * per_x[(size_t)lo + i]);
     })
 }
+
+#undef ITP_POOL_ROW
 /* >>simd/kernels_depthwise.h                                                                  */
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
@@ -4894,6 +5023,9 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
     return itp_gemm_a_floats(k, rows) + kc * n;
 }
 
+/* The most columns of a softmax across them. */
+#define ITP_ACROSS 256
+
 /* One plane under a sliding window. */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
@@ -4916,6 +5048,7 @@ typedef struct itp_plane {
     X(double, exp_sum, (size_t n, const float *x, float shift, float *y))                          \
     X(void, softmax, (size_t n, const float *x, float *y))                                         \
     X(void, log_softmax, (size_t n, const float *x, float *y, float *scratch))                     \
+    X(void, softmax_across, (size_t n, size_t m, size_t step, const float *x, float *y, bool log)) \
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
@@ -4930,8 +5063,8 @@ typedef struct itp_plane {
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
-    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
-    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))
+    X(void, plane_pool,                                                                            \
+      (const itp_plane *g, const float *x, const float *per_y, const float *per_x, float *y))
 
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
@@ -4947,7 +5080,9 @@ typedef struct itp_plane {
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
-    X(void, plane_sum_grad, (const itp_plane *g, const float *dy, float *dx))
+    X(void, plane_average_grad,                                                                    \
+      (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
+       bool add))
 
 struct itp_kernels {
     const char *name;
@@ -11148,77 +11283,174 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
                  itp_binary_task, &j);
 }
 
-/* d (+)= sum over what was broadcast of g(dy, other), for one operand; g by `kind`:
-   ADD: dy; SUB: -dy; MUL: dy other; DIV: dy / other. */
-ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second,
-                            itp_binary kind, const float *dy, const float *other, float *d)
+/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them; a task
+   takes whole sums: rows of d, or of one row some columns. */
+typedef struct itp_pair_job {
+    const itp_kernels *kernels;
+    itp_pairing p;
+    itp_binary kind;
+    bool second;                  /* of the operands */
+    bool add, moves, other_moves; /* along the last dimension */
+    const float *dy, *y, *own, *other;
+    float *d;
+    size_t sums, spread;  /* rows of d; rows of dy that are added up in each */
+    size_t chunk, chunks; /* columns of one task */
+    size_t per_task;
+} itp_pair_job;
+
+#define ITP_PAIR_TERMS 1024 /* the most columns of a chunk */
+
+/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands'
+   begin. */
+ITP_FN void itp_pair_spot(const itp_pair_job *j, size_t sum, size_t spread, size_t *row,
+                          size_t *own, size_t *other)
 {
-    const int last = p->rank - 1;
-    const size_t n = p->dim[last];
-    const bool moves = (second ? p->b_step[last] : p->a_step[last]) != 0;
-    const bool other_moves = (second ? p->a_step[last] : p->b_step[last]) != 0;
-    for (size_t row = 0; row < p->rows; row++) {
-        size_t a, b;
-        itp_pair_at(p, row, &a, &b);
-        const float *g = dy + row * n;
-        float *to = d + (second ? b : a);
-        const float *o = other ? other + (second ? a : b) : NULL;
-        const float factor = kind == ITP_SUB ? -1 : kind == ITP_MUL && !other_moves ? *o : 1;
-        const bool product = kind == ITP_MUL && other_moves;
-        if (moves && product) k->mul_add(n, g, o, to, true);
-        else if (moves) k->scale_add(n, factor, g, 1, to);
-        else if (product) *to += (float)k->dot(n, g, 0, o, 0);
-        else *to += factor * (float)k->sum(n, g);
+    const itp_pairing *p = &j->p;
+    const size_t *mine = j->second ? p->b_step : p->a_step;
+    const size_t *others = j->second ? p->a_step : p->b_step;
+    size_t rows = 1;
+    *row = *own = *other = 0;
+    for (int i = p->rank - 2; i >= 0; i--) {
+        size_t *from = mine[i] ? &sum : &spread;
+        const size_t at = *from % p->dim[i];
+        *from /= p->dim[i];
+        *row += at * rows;
+        *own += at * mine[i];
+        *other += at * others[i];
+        rows *= p->dim[i];
+    }
+}
+
+/* The term of n numbers, with c and d for the operand that is asked for and the other: a + b: g;
+   a - b: g or -g; a b: g d; a / b: g / d or -g y / c. It is added to `to`; or its sum is returned, where
+   the operand does not move. */
+ITP_FN double itp_pair_term(const itp_pair_job *j, size_t n, const float *g, const float *y,
+                            const float *c, const float *d, bool add, float *to)
+{
+    const itp_kernels *k = j->kernels;
+    float t[ITP_PAIR_TERMS], factor = 1;
+    const float *times = NULL;
+    if (j->kind == ITP_SUB && j->second) factor = -1;
+    if (j->kind == ITP_MUL && j->other_moves) times = d;
+    else if (j->kind == ITP_MUL) factor = *d;
+    if (j->kind == ITP_DIV && j->second) {
+        k->binary(ITP_MUL, n, g, 1, y, 1, t);
+        if (j->moves) k->binary(ITP_DIV, n, t, 1, c, 1, t);
+        factor = j->moves ? -1 : -1 / *c;
+        g = t;
+    } else if (j->kind == ITP_DIV) {
+        k->binary(ITP_DIV, n, g, 1, d, j->other_moves, t);
+        g = t;
+    }
+    if (!j->moves) return (double)factor * (times ? k->dot(n, g, 0, times, 0) : k->sum(n, g));
+    if (times) k->mul_add(n, g, times, to, add);
+    else k->scale_add(n, factor, g, add ? 1 : 0, to);
+    return 0;
+}
+
+ITP_FN void itp_pair_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_pair_job *j = (const itp_pair_job *)arg;
+    const size_t columns = j->p.dim[j->p.rank - 1], all = j->sums * j->chunks;
+    const size_t first = (size_t)task * j->per_task, end = itp_min_size(all, first + j->per_task);
+    for (size_t t = first; t < end; t++) {
+        const size_t begin = t % j->chunks * j->chunk;
+        const size_t stop = j->moves ? itp_min_size(columns, begin + j->chunk) : columns;
+        double total = 0;
+        size_t row, own = 0, other;
+        for (size_t r = 0; r < j->spread; r++) {
+            itp_pair_spot(j, t / j->chunks, r, &row, &own, &other);
+            for (size_t at = begin; at < stop; at += ITP_PAIR_TERMS) {
+                const size_t here = own + (j->moves ? at : 0), i = row * columns + at;
+                total += itp_pair_term(
+                    j, itp_min_size(ITP_PAIR_TERMS, stop - at), j->dy + i, j->y + i, j->own + here,
+                    j->other + other + (j->other_moves ? at : 0), j->add || r > 0, j->d + here);
+            }
+        }
+        if (!j->moves) j->d[own] = (float)total + (j->add ? j->d[own] : 0);
     }
 }
 
 ITP_FN void itp_backward_binary(interp_workspace *w, int node)
 {
-    const itp_kernels *k = w->ctx->k;
-    const itp_pairing p =
-        itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    const itp_binary kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
-    const float *dy = itp_dy(w, node);
+    itp_pair_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = w->ctx->k;
+    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
+    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
+    j.dy = itp_dy(w, node), j.y = itp_y(w, node);
+    const int last = j.p.rank - 1;
+    const size_t columns = j.p.dim[last];
     for (int i = 0; i < 2; i++) {
-        float *d = itp_dx(w, node, i);
-        if (!d) continue;
-        const size_t n = itp_count(itp_shape_in(w, node, i));
-        if (itp_beta(w, node, i) == 0) memset(d, 0, n * sizeof *d);
-        if (kind == ITP_ADD || (kind == ITP_SUB && i == 0))
-            itp_pair_reduce(k, &p, i, ITP_ADD, dy, NULL, d);
-        else if (kind == ITP_SUB) itp_pair_reduce(k, &p, true, ITP_SUB, dy, NULL, d);
-        else if (kind == ITP_MUL) itp_pair_reduce(k, &p, i, ITP_MUL, dy, itp_x(w, node, 1 - i), d);
-        else {
-            /* a/b: da = dy (1/b); db = -dy y (1/b), with 1/b and the products in scratch */
-            const interp_shape *bs = itp_shape_in(w, node, 1);
-            const size_t nb = itp_count(bs), ny = itp_count(itp_shape_out(w, node));
-            float *inverse = w->shared, *g = w->shared + itp_round_up(nb, 16);
-            k->unary(ITP_RECIPROCAL, nb, itp_x(w, node, 1), inverse, 0, 0);
-            if (i == 0) {
-                itp_pair_reduce(k, &p, false, ITP_MUL, dy, inverse, d);
-                continue;
-            }
-            /* pair dy y with 1/b by the same broadcasting, then sum over what b was spread over */
-            k->binary(ITP_MUL, ny, dy, 1, itp_y(w, node), 1, g);
-            const size_t row = p.dim[p.rank - 1];
-            for (size_t r = 0; r < p.rows; r++) {
-                size_t a, b;
-                itp_pair_at(&p, r, &a, &b);
-                k->binary(ITP_MUL, row, g + r * row, 1, inverse + b, (int)p.b_step[p.rank - 1],
-                          g + r * row);
-            }
-            itp_pair_reduce(k, &p, true, ITP_SUB, g, NULL, d);
-        }
+        const size_t *step = i ? j.p.b_step : j.p.a_step, *others = i ? j.p.a_step : j.p.b_step;
+        j.d = itp_dx(w, node, i);
+        if (!j.d) continue;
+        j.second = i;
+        j.add = itp_beta(w, node, i) != 0;
+        j.own = itp_x(w, node, i), j.other = itp_x(w, node, 1 - i);
+        j.moves = step[last] != 0, j.other_moves = others[last] != 0;
+        j.sums = j.spread = 1;
+        for (int r = 0; r < last; r++) *(step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
+        /* few columns where many rows come together, so that there are tasks enough */
+        j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
+        j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
+        const size_t one = j.spread * (j.moves ? j.chunk : columns);
+        j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
+        itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
+                     (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
     }
 }
 
-ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
+/* ---- rows of numbers that move as they are */
+
+typedef struct itp_move_job {
+    const itp_kernels *kernels;
+    const float *from;
+    float *to;
+    size_t from_step, to_step, rows, run; /* numbers from row to row, and of a row */
+    size_t before, after;                 /* numbers beside each row that become 0 */
+    size_t chunk, chunks, per_task;       /* a row is cut into chunks; those of one task */
+    bool add;
+} itp_move_job;
+
+ITP_FN void itp_move_task(void *arg, int task, int slot)
 {
-    itp_need need = {0, 0, 0, 0};
-    if (w->desc.input_grads || w->desc.param_grads)
-        need.shared = itp_round_up(itp_count(itp_shape_in(w, node, 1)), 16) +
-                      itp_count(itp_shape_out(w, node));
-    return need;
+    (void)slot;
+    const itp_move_job *j = (const itp_move_job *)arg;
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows * j->chunks, first + j->per_task);
+    for (size_t t = first; t < end; t++) {
+        const size_t row = t / j->chunks, at = t % j->chunks * j->chunk;
+        const size_t n = itp_min_size(j->chunk, j->run - at);
+        float *to = j->to + row * j->to_step + at;
+        if (j->before && at == 0) memset(to - j->before, 0, j->before * sizeof *to);
+        if (j->after && at + n == j->run) memset(to + n, 0, j->after * sizeof *to);
+        if (j->add) j->kernels->scale_add(n, 1, j->from + row * j->from_step + at, 1, to);
+        else memcpy(to, j->from + row * j->from_step + at, n * sizeof *to);
+    }
+}
+
+ITP_FN void itp_move_run(interp_ctx *ctx, itp_move_job *j)
+{
+    if (j->rows == 0 || j->run == 0) return;
+    j->kernels = ctx->k;
+    j->chunk = itp_min_size(j->run, ITP_CHUNK);
+    j->chunks = (j->run + j->chunk - 1) / j->chunk;
+    j->per_task = ITP_CHUNK / j->chunk;
+    itp_parallel(ctx, (int)((j->rows * j->chunks + j->per_task - 1) / j->per_task),
+                 (double)(j->rows * (j->before + j->run + j->after)), itp_move_task, j);
+}
+
+/* to[r][i] (+)= from[r][i] for r < rows and i < run. */
+ITP_FN void itp_move(interp_ctx *ctx, const float *from, size_t from_step, float *to,
+                     size_t to_step, size_t rows, size_t run, bool add)
+{
+    itp_move_job j;
+    memset(&j, 0, sizeof j);
+    j.from = from, j.to = to, j.from_step = from_step, j.to_step = to_step;
+    j.rows = rows, j.run = run, j.add = add;
+    itp_move_run(ctx, &j);
 }
 
 /* ---- dropout */
@@ -11227,6 +11459,7 @@ typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
     uint8_t *kept; /* one byte for each number: drawn forward, used again backward */
+    bool draw, add;
     size_t n;
     uint64_t seed, stream;
 } itp_dropout_job;
@@ -11236,14 +11469,17 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
     (void)slot;
     const itp_dropout_job *j = (const itp_dropout_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    const float scale = 1 / (1 - j->p);
+    const float factor[2] = {0, 1 / (1 - j->p)};
     const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
-    for (size_t i = at; i < end; i += 4) {                 /* chunks are multiples of 4 */
+    for (size_t i = at; j->draw && i < end; i += 4) {      /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
         for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
     }
-    for (size_t i = at; i < end; i++) j->y[i] = j->kept[i] ? j->x[i] * scale : 0;
+    if (j->add)
+        for (size_t i = at; i < end; i++) j->y[i] += j->x[i] * factor[j->kept[i]];
+    else
+        for (size_t i = at; i < end; i++) j->y[i] = j->x[i] * factor[j->kept[i]];
 }
 
 ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
@@ -11254,40 +11490,35 @@ ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
     return need;
 }
 
-ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
+ITP_FN void itp_dropout_run(interp_workspace *w, int node, itp_dropout_job *j)
 {
-    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
-    itp_dropout_job j;
-    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
-    j.p = itp_at(w, node)->attrs.alpha;
-    j.kept = (uint8_t *)(void *)w->save[node];
-    j.n = itp_count(itp_shape_out(w, node));
-    j.seed = w->seed;
-    j.stream = w->step * 65536 + (uint64_t)node;
-    itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16,
-                 itp_dropout_task, &j);
+    j->p = itp_at(w, node)->attrs.alpha;
+    j->kept = (uint8_t *)(void *)w->save[node];
+    j->n = itp_count(itp_shape_out(w, node));
+    j->seed = w->seed;
+    j->stream = w->step * 65536 + (uint64_t)node;
+    itp_parallel(w->ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 16,
+                 itp_dropout_task, j);
 }
 
-ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to,
-                            size_t n)
+ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
 {
-    if (beta != 0) k->scale_add(n, 1, from, 1, to);
-    else memcpy(to, from, n * sizeof *to);
+    itp_dropout_job j;
+    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
+    memset(&j, 0, sizeof j);
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    j.draw = true;
+    itp_dropout_run(w, node, &j);
 }
 
 ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
 {
-    const float *dy = itp_dy(w, node);
-    float *dx = itp_dx(w, node, 0);
-    const float beta = itp_beta(w, node, 0);
-    const size_t n = itp_count(itp_shape_out(w, node));
-    if (w->desc.mode != INTERP_TRAIN) {
-        itp_copy_or_add(w->ctx->k, dy, beta, dx, n);
-        return;
-    }
-    const uint8_t *kept = (const uint8_t *)(const void *)w->save[node];
-    const float scale = 1 / (1 - itp_at(w, node)->attrs.alpha);
-    for (size_t i = 0; i < n; i++) dx[i] = (kept[i] ? dy[i] * scale : 0) + (beta != 0 ? dx[i] : 0);
+    itp_dropout_job j;
+    memset(&j, 0, sizeof j);
+    j.x = itp_dy(w, node), j.y = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, &j);
+    else itp_move(w->ctx, j.x, 0, j.y, 0, 1, itp_count(itp_shape_out(w, node)), j.add);
 }
 /* >>net/op_linear.c                                                                           */
 /* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
@@ -11681,7 +11912,7 @@ ITP_FN double itp_macs_matmul(const interp_net *net, const itp_node *node)
 /* Batch norm's inputs: x, gamma, beta, running mean, running variance; all but x of [C]. */
 typedef struct itp_bn {
     const itp_kernels *kernels;
-    int n, channels;
+    int n, channels, per_task;
     size_t pixels;
     const float *x, *dy, *gamma, *beta;
     float *mean, *variance; /* running; written in training */
@@ -11720,96 +11951,198 @@ ITP_FN const float *itp_bn_plane(const itp_bn *b, const float *x, int image, int
     return x + ((size_t)image * (size_t)b->channels + (size_t)channel) * b->pixels;
 }
 
-/* Batch norm after a dense layer: one number per channel and image, so that it pays to go along
-   channels instead. Sums over the batch run in double. */
+/* How many numbers of all channels a batch has, each. */
+ITP_FN double itp_bn_count(const itp_bn *b)
+{
+    return (double)b->n * (double)b->pixels;
+}
+
 ITP_FN void itp_bn_statistics(const itp_bn *b, int c, double *mean, double *variance)
 {
-    const double count = (double)b->n * (double)b->pixels;
     double sum = 0, square = 0;
-    for (int i = 0; i < b->n; i++)
-        sum += b->pixels == 1 ? (double)*itp_bn_plane(b, b->x, i, c)
-                              : b->kernels->sum(b->pixels, itp_bn_plane(b, b->x, i, c));
-    *mean = sum / count;
+    for (int i = 0; i < b->n; i++) sum += b->kernels->sum(b->pixels, itp_bn_plane(b, b->x, i, c));
+    *mean = sum / itp_bn_count(b);
     const float m = (float)*mean;
     for (int i = 0; i < b->n; i++) {
         const float *x = itp_bn_plane(b, b->x, i, c);
-        square +=
-            b->pixels == 1 ? (double)((*x - m) * (*x - m)) : b->kernels->dot(b->pixels, x, m, x, m);
+        square += b->kernels->dot(b->pixels, x, m, x, m);
     }
-    *variance = square / count;
+    *variance = square / itp_bn_count(b);
 }
 
-ITP_FN void itp_bn_forward_task(void *arg, int c, int slot)
+/* After a dense layer there is one number per channel and image: vectors then go across channels, these
+   many to a task, summing in float over a few images and in double over those. */
+#define ITP_BN_ACROSS 128
+#define ITP_BN_IMAGES 64
+
+/* Adds the sums of some images to those of all, at the last of these images. */
+ITP_FN void itp_bn_fold(const itp_bn *b, int image, int n, const float *part, double *sum)
 {
-    (void)slot;
-    const itp_bn *b = (const itp_bn *)arg;
-    double mean = (double)b->mean[c], variance = (double)b->variance[c];
-    if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
+    if ((image + 1) % ITP_BN_IMAGES && image + 1 < b->n) return;
+    for (int c = 0; c < n; c++) sum[c] += (double)part[c];
+}
+
+ITP_FN void itp_bn_statistics_across(const itp_bn *b, int c0, int n, double *mean, double *variance)
+{
+    float part[ITP_BN_ACROSS], m[ITP_BN_ACROSS], t[ITP_BN_ACROSS];
+    const size_t some = (size_t)n;
+    for (int c = 0; c < n; c++) mean[c] = variance[c] = 0;
+    for (int i = 0; i < b->n; i++) {
+        b->kernels->scale_add(some, 1, itp_bn_plane(b, b->x, i, c0), i % ITP_BN_IMAGES ? 1 : 0,
+                              part);
+        itp_bn_fold(b, i, n, part, mean);
+    }
+    for (int c = 0; c < n; c++) mean[c] /= (double)b->n, m[c] = (float)mean[c];
+    for (int i = 0; i < b->n; i++) {
+        b->kernels->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, c0), 1, m, 1, t);
+        b->kernels->mul_add(some, t, t, part, i % ITP_BN_IMAGES != 0);
+        itp_bn_fold(b, i, n, part, variance);
+    }
+    for (int c = 0; c < n; c++) variance[c] /= (double)b->n;
+}
+
+/* Keeps the statistics of a channel; y = scale x + shift. */
+ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, float *scale,
+                          float *shift)
+{
     if (b->mode == INTERP_TRAIN &&
         variance - variance == 0) { /* a step gone wrong leaves no trace */
-        const double count = (double)b->n * (double)b->pixels;
+        const double count = itp_bn_count(b), keep = (double)b->momentum;
         const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
-        const double keep = (double)b->momentum;
         b->mean[c] = (float)(keep * (double)b->mean[c] + (1 - keep) * mean);
         b->variance[c] = (float)(keep * (double)b->variance[c] + (1 - keep) * unbiased);
     }
     const double rstd = 1 / sqrt(variance + (double)b->epsilon);
     b->save[c] = (float)mean;
     b->save[b->channels + c] = (float)rstd;
-    const float scale = (float)((double)b->gamma[c] * rstd);
-    const float shift = (float)((double)b->beta[c] - mean * (double)b->gamma[c] * rstd);
-    for (int i = 0; i < b->n; i++) {
-        const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
-        if (b->pixels == 1) b->y[at] = scale * b->x[at] + shift;
-        else b->kernels->affine(b->pixels, scale, b->x + at, shift, b->y + at);
+    *scale = (float)((double)b->gamma[c] * rstd);
+    *shift = (float)((double)b->beta[c] - mean * (double)b->gamma[c] * rstd);
+}
+
+ITP_FN void itp_bn_forward_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_bn *b = (const itp_bn *)arg;
+    const int first = task * b->per_task, end = itp_min(b->channels, first + b->per_task);
+    for (int c = first; c < end; c++) {
+        double mean = (double)b->mean[c], variance = (double)b->variance[c];
+        float scale, shift;
+        if (b->mode != INTERP_EVAL) itp_bn_statistics(b, c, &mean, &variance);
+        itp_bn_settle(b, c, mean, variance, &scale, &shift);
+        for (int i = 0; i < b->n; i++) {
+            const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
+            b->kernels->affine(b->pixels, scale, b->x + at, shift, b->y + at);
+        }
     }
+}
+
+ITP_FN void itp_bn_forward_across_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_bn *b = (const itp_bn *)arg;
+    const int first = task * b->per_task, n = itp_min(b->per_task, b->channels - first);
+    double mean[ITP_BN_ACROSS], variance[ITP_BN_ACROSS];
+    float scale[ITP_BN_ACROSS], shift[ITP_BN_ACROSS];
+    for (int c = 0; c < n; c++)
+        mean[c] = (double)b->mean[first + c], variance[c] = (double)b->variance[first + c];
+    if (b->mode != INTERP_EVAL) itp_bn_statistics_across(b, first, n, mean, variance);
+    for (int c = 0; c < n; c++)
+        itp_bn_settle(b, first + c, mean[c], variance[c], &scale[c], &shift[c]);
+    for (int i = 0; i < b->n; i++) {
+        const size_t at = (size_t)i * (size_t)b->channels + (size_t)first;
+        memcpy(b->y + at, shift, (size_t)n * sizeof *shift);
+        b->kernels->mul_add((size_t)n, b->x + at, scale, b->y + at, true);
+    }
+}
+
+ITP_FN void itp_bn_run(interp_workspace *w, itp_bn *b, double work, itp_task_fn task,
+                       itp_task_fn across)
+{
+    const double one = itp_bn_count(b);
+    b->per_task = b->pixels == 1 ? ITP_BN_ACROSS
+                                 : (int)itp_max_size(1, ITP_CHUNK / itp_max_size(1, (size_t)one));
+    itp_parallel(w->ctx, (b->channels + b->per_task - 1) / b->per_task, work * one * b->channels,
+                 b->pixels == 1 ? across : task, b);
 }
 
 ITP_FN void itp_forward_bn(interp_workspace *w, int node)
 {
     itp_bn b = itp_bn_at(w, node);
     b.y = itp_y(w, node);
-    itp_parallel(w->ctx, b.channels, 4.0 * (double)b.n * (double)b.pixels * b.channels,
-                 itp_bn_forward_task, &b);
+    itp_bn_run(w, &b, 4, itp_bn_forward_task, itp_bn_forward_across_task);
 }
 
 /* With u = (x - mean) rstd: dbeta = sum dy, dgamma = sum dy u, and with batch statistics
-   dx = gamma rstd (dy - dbeta/count - u dgamma/count). */
-ITP_FN void itp_bn_backward_task(void *arg, int c, int slot)
+   dx = gamma rstd (dy - dbeta/count - u dgamma/count), which is scale dy + p x + q. Keeps the sums,
+   of dy and of dy (x - mean), and finds these three. */
+ITP_FN void itp_bn_grads(const itp_bn *b, int c, double sum, double product, float *scale, float *p,
+                         float *q)
+{
+    const double rstd = (double)b->save[b->channels + c];
+    product *= rstd;
+    if (b->dgamma) b->dgamma[c] = (float)product + (b->add_gamma != 0 ? b->dgamma[c] : 0);
+    if (b->dbeta) b->dbeta[c] = (float)sum + (b->add_beta != 0 ? b->dbeta[c] : 0);
+    const double s = (double)b->gamma[c] * rstd;
+    const double slope = b->mode == INTERP_EVAL ? 0 : -s * product / itp_bn_count(b) * rstd;
+    *scale = (float)s;
+    *p = (float)slope;
+    *q = b->mode == INTERP_EVAL ? 0
+                                : (float)(-s * sum / itp_bn_count(b) - slope * (double)b->save[c]);
+}
+
+ITP_FN bool itp_bn_needs_sums(const itp_bn *b)
+{
+    return b->mode != INTERP_EVAL || b->dgamma || b->dbeta;
+}
+
+ITP_FN void itp_bn_backward_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_bn *b = (const itp_bn *)arg;
-    const float mean = b->save[c], rstd = b->save[b->channels + c];
-    const double count = (double)b->n * (double)b->pixels;
-    const bool batch = b->mode != INTERP_EVAL;
-    double sum = 0, product = 0;
-    if (batch || b->dgamma || b->dbeta)
-        for (int i = 0; i < b->n; i++) {
-            const float *x = itp_bn_plane(b, b->x, i, c), *dy = itp_bn_plane(b, b->dy, i, c);
-            if (b->pixels == 1) {
-                sum += (double)*dy;
-                product += (double)*dy * (double)(*x - mean);
-            } else {
-                sum += b->kernels->sum(b->pixels, dy);
-                product += b->kernels->dot(b->pixels, dy, 0, x, mean);
-            }
+    const int first = task * b->per_task, end = itp_min(b->channels, first + b->per_task);
+    for (int c = first; c < end; c++) {
+        double sum = 0, product = 0;
+        float scale, p, q;
+        for (int i = 0; i < b->n && itp_bn_needs_sums(b); i++) {
+            const float *dy = itp_bn_plane(b, b->dy, i, c);
+            sum += b->kernels->sum(b->pixels, dy);
+            product += b->kernels->dot(b->pixels, dy, 0, itp_bn_plane(b, b->x, i, c), b->save[c]);
         }
-    product *= (double)rstd;
-    if (b->dgamma) b->dgamma[c] = (float)product + (b->add_gamma != 0 ? b->dgamma[c] : 0);
-    if (b->dbeta) b->dbeta[c] = (float)sum + (b->add_beta != 0 ? b->dbeta[c] : 0);
-    if (!b->dx) return;
-    const double scale = (double)b->gamma[c] * (double)rstd;
-    const double p = batch ? -scale * product / count * (double)rstd : 0;
-    const double q = batch ? -scale * sum / count - p * (double)mean : 0;
-    for (int i = 0; i < b->n; i++) {
-        const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
-        if (b->pixels == 1) {
-            const double v = scale * (double)b->dy[at] + p * (double)b->x[at] + q;
-            b->dx[at] = (float)v + (b->add_x != 0 ? b->dx[at] : 0);
-        } else {
-            b->kernels->affine2(b->pixels, (float)scale, b->dy + at, (float)p, b->x + at, (float)q,
-                                b->dx + at, b->add_x != 0);
+        itp_bn_grads(b, c, sum, product, &scale, &p, &q);
+        for (int i = 0; i < b->n && b->dx; i++) {
+            const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
+            b->kernels->affine2(b->pixels, scale, b->dy + at, p, b->x + at, q, b->dx + at,
+                                b->add_x != 0);
         }
+    }
+}
+
+ITP_FN void itp_bn_backward_across_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_bn *b = (const itp_bn *)arg;
+    const itp_kernels *k = b->kernels;
+    const int first = task * b->per_task, n = itp_min(b->per_task, b->channels - first);
+    const size_t some = (size_t)n;
+    double sum[ITP_BN_ACROSS] = {0}, product[ITP_BN_ACROSS] = {0};
+    float scale[ITP_BN_ACROSS], p[ITP_BN_ACROSS], q[ITP_BN_ACROSS];
+    for (int i = 0; i < b->n && itp_bn_needs_sums(b); i++) { /* p, q and scale serve as scratch */
+        const float *dy = itp_bn_plane(b, b->dy, i, first);
+        const bool add = i % ITP_BN_IMAGES != 0;
+        k->scale_add(some, 1, dy, add ? 1 : 0, p);
+        k->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, first), 1, b->save + first, 1, scale);
+        k->mul_add(some, dy, scale, q, add);
+        itp_bn_fold(b, i, n, p, sum);
+        itp_bn_fold(b, i, n, q, product);
+    }
+    for (int c = 0; c < n; c++)
+        itp_bn_grads(b, first + c, sum[c], product[c], &scale[c], &p[c], &q[c]);
+    for (int i = 0; i < b->n && b->dx; i++) {
+        const size_t at = (size_t)i * (size_t)b->channels + (size_t)first;
+        if (b->add_x != 0) k->scale_add(some, 1, q, 1, b->dx + at);
+        else memcpy(b->dx + at, q, some * sizeof *q);
+        k->mul_add(some, b->dy + at, scale, b->dx + at, true);
+        k->mul_add(some, b->x + at, p, b->dx + at, true);
     }
 }
 
@@ -11820,8 +12153,7 @@ ITP_FN void itp_backward_bn(interp_workspace *w, int node)
     b.dx = itp_dx(w, node, 0), b.dgamma = itp_dx(w, node, 1), b.dbeta = itp_dx(w, node, 2);
     b.add_x = itp_beta(w, node, 0), b.add_gamma = itp_beta(w, node, 1);
     b.add_beta = itp_beta(w, node, 2);
-    itp_parallel(w->ctx, b.channels, 6.0 * (double)b.n * (double)b.pixels * b.channels,
-                 itp_bn_backward_task, &b);
+    itp_bn_run(w, &b, 6, itp_bn_backward_task, itp_bn_backward_across_task);
 }
 
 /* ---- layer norm over the dimensions from `axis` on; inputs x, gamma, perhaps beta */
@@ -11832,9 +12164,19 @@ typedef struct itp_ln {
     const float *x, *dy, *gamma, *beta;
     float *save; /* mean and 1/sd of each row */
     float *y, *dx;
+    float *sums; /* of each task, n each: of dgamma's terms and of dbeta's; NULL: not asked for */
     float epsilon, add_x;
     itp_scratch scratch;
 } itp_ln;
+
+/* The most tasks of a backward pass, each of which sums dgamma and dbeta apart. */
+#define ITP_LN_PARTS 32
+
+ITP_FN size_t itp_ln_per_part(size_t rows, size_t n)
+{
+    const size_t least = itp_max_size(1, 4 * ITP_CHUNK / itp_max_size(1, n));
+    return itp_max_size(least, (rows + ITP_LN_PARTS - 1) / ITP_LN_PARTS);
+}
 
 ITP_FN itp_ln itp_ln_at(interp_workspace *w, int node)
 {
@@ -11857,7 +12199,11 @@ ITP_FN itp_ln itp_ln_at(interp_workspace *w, int node)
 ITP_FN itp_need itp_need_ln(const interp_workspace *w, int node)
 {
     const size_t n = itp_count(itp_shape_in(w, node, 1));
-    itp_need need = {n, 0, 2 * itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n), 0};
+    const size_t rows = itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n);
+    const size_t per_part = itp_ln_per_part(rows, n);
+    itp_need need = {n, 0, 2 * rows, 0};
+    if (w->desc.param_grads || w->desc.input_grads)
+        need.shared = (rows + per_part - 1) / per_part * 2 * itp_round_up(n, 16);
     return need;
 }
 
@@ -11887,44 +12233,56 @@ ITP_FN void itp_forward_ln(interp_workspace *w, int node)
 }
 
 /* With g = dy gamma and u = (x - mean) rstd: dx = rstd (g - mean(g) - u mean(g u)). */
+ITP_FN void itp_ln_backward_row(const itp_ln *l, size_t r, float *g)
+{
+    const float *x = l->x + r * l->n;
+    const float mean = l->save[2 * r], rstd = l->save[2 * r + 1];
+    l->kernels->mul_add(l->n, l->dy + r * l->n, l->gamma, g, false);
+    const double a = l->kernels->sum(l->n, g) / (double)l->n;
+    const double b = l->kernels->dot(l->n, g, 0, x, mean) * (double)rstd / (double)l->n;
+    const double slope = -(double)rstd * b * (double)rstd;
+    l->kernels->affine2(l->n, rstd, g, (float)slope, x,
+                        (float)(-(double)rstd * a - slope * (double)mean), l->dx + r * l->n,
+                        l->add_x != 0);
+}
+
+/* dgamma = sum dy u and dbeta = sum dy, over the rows of this task. */
 ITP_FN void itp_ln_backward_task(void *arg, int task, int slot)
 {
     const itp_ln *l = (const itp_ln *)arg;
     float *g = itp_scratch_slot(&l->scratch, slot);
     const size_t first = (size_t)task * l->per_task,
                  end = itp_min_size(l->rows, first + l->per_task);
+    float *dgamma = NULL, *dbeta = NULL;
+    if (l->sums) dgamma = l->sums + 2 * (size_t)task * itp_round_up(l->n, 16);
+    if (l->sums) dbeta = dgamma + itp_round_up(l->n, 16);
     for (size_t r = first; r < end; r++) {
-        const float *x = l->x + r * l->n;
-        const float mean = l->save[2 * r], rstd = l->save[2 * r + 1];
-        l->kernels->mul_add(l->n, l->dy + r * l->n, l->gamma, g, false);
-        const double a = l->kernels->sum(l->n, g) / (double)l->n;
-        const double b = l->kernels->dot(l->n, g, 0, x, mean) * (double)rstd / (double)l->n;
-        const double slope = -(double)rstd * b * (double)rstd;
-        l->kernels->affine2(l->n, rstd, g, (float)slope, x,
-                            (float)(-(double)rstd * a - slope * (double)mean), l->dx + r * l->n,
-                            l->add_x != 0);
+        const float *dy = l->dy + r * l->n;
+        if (l->dx) itp_ln_backward_row(l, r, g);
+        if (!l->sums) continue;
+        l->kernels->scale_add(l->n, 1, dy, r > first ? 1 : 0, dbeta);
+        l->kernels->normalise(l->n, l->x + r * l->n, l->save[2 * r], l->save[2 * r + 1], NULL, NULL,
+                              g);
+        l->kernels->mul_add(l->n, dy, g, dgamma, r > first);
     }
 }
 
 ITP_FN void itp_backward_ln(interp_workspace *w, int node)
 {
     itp_ln l = itp_ln_at(w, node);
-    float *dgamma = itp_dx(w, node, 1), *dbeta = itp_dx(w, node, 2);
+    float *grads[2];
+    grads[0] = itp_dx(w, node, 1), grads[1] = l.beta ? itp_dx(w, node, 2) : NULL;
     l.dy = itp_dy(w, node);
     l.dx = itp_dx(w, node, 0);
     l.add_x = itp_beta(w, node, 0);
-    if (l.dx)
-        itp_parallel(w->ctx, (int)((l.rows + l.per_task - 1) / l.per_task),
-                     8.0 * (double)(l.rows * l.n), itp_ln_backward_task, &l);
-    if (dgamma && itp_beta(w, node, 1) == 0) memset(dgamma, 0, l.n * sizeof *dgamma);
-    if (dbeta && itp_beta(w, node, 2) == 0) memset(dbeta, 0, l.n * sizeof *dbeta);
-    float *u = itp_scratch_slot(&l.scratch, 0);
-    for (size_t r = 0; r < l.rows && (dgamma || dbeta); r++) {
-        const float *dy = l.dy + r * l.n;
-        if (dbeta) l.kernels->scale_add(l.n, 1, dy, 1, dbeta);
-        if (!dgamma) continue;
-        l.kernels->normalise(l.n, l.x + r * l.n, l.save[2 * r], l.save[2 * r + 1], NULL, NULL, u);
-        l.kernels->mul_add(l.n, dy, u, dgamma, true);
+    if (grads[0] || grads[1]) l.sums = w->shared;
+    l.per_task = itp_ln_per_part(l.rows, l.n);
+    const size_t parts = (l.rows + l.per_task - 1) / l.per_task;
+    itp_parallel(w->ctx, (int)parts, 8.0 * (double)(l.rows * l.n), itp_ln_backward_task, &l);
+    for (size_t p = 0; p < 2 * parts && l.sums; p++) {
+        float *to = grads[p % 2];
+        const bool add = p > 1 || itp_beta(w, node, 1 + (int)(p % 2)) != 0;
+        if (to) l.kernels->scale_add(l.n, 1, l.sums + p * itp_round_up(l.n, 16), add ? 1 : 0, to);
     }
 }
 
@@ -11932,7 +12290,8 @@ ITP_FN void itp_backward_ln(interp_workspace *w, int node)
 
 typedef struct itp_softmax_job {
     const itp_kernels *kernels;
-    size_t n, inner, rows, per_task; /* rows: outer x inner */
+    size_t n, inner, rows;          /* rows: outer x inner */
+    size_t pieces, units, per_task; /* of the inner numbers; rows or pieces in all, and of a task */
     const float *x, *y, *dy;
     float *out;
     bool log, add;
@@ -11950,39 +12309,64 @@ ITP_FN itp_softmax_job itp_softmax_at(interp_workspace *w, int node)
     j.inner = 1;
     for (int i = axis + 1; i < s->rank; i++) j.inner *= (size_t)s->dim[i];
     j.rows = itp_count(s) / itp_max_size(1, j.n);
-    j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, j.n));
+    const size_t side = itp_min_size(j.inner, ITP_ACROSS);
+    j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, j.n * side));
+    j.pieces = (j.inner + ITP_ACROSS - 1) / ITP_ACROSS;
+    j.units = j.rows / itp_max_size(1, j.inner) * j.pieces;
     j.log = itp_op_row(itp_at(w, node)->op)->kind != 0;
     j.scratch = w->scratch;
     return j;
 }
 
-/* Three rows: of x or y, of dy, and of results. */
+/* A row of results, or a piece of one and its sums. */
 ITP_FN itp_need itp_need_softmax(const interp_workspace *w, int node)
 {
     const interp_shape *s = itp_shape_in(w, node, 0);
-    itp_need need = {
-        3 * itp_round_up((size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)], 16), 0, 0,
-        0};
+    const size_t n = (size_t)s->dim[itp_axis(itp_at(w, node)->attrs.axis, s->rank)];
+    itp_need need = {itp_max_size(n, 2 * ITP_ACROSS), 0, 0, 0};
     return need;
+}
+
+/* `rows` takes rows where the axis is the last one; else `across` takes pieces of numbers that lie side
+   by side, each of a row of its own. */
+ITP_FN void itp_softmax_run(interp_workspace *w, itp_softmax_job *j, itp_task_fn rows,
+                            itp_task_fn across)
+{
+    itp_parallel(w->ctx, (int)((j->units + j->per_task - 1) / j->per_task),
+                 8.0 * (double)(j->rows * j->n), j->inner == 1 ? rows : across, j);
+}
+
+/* Where a piece begins, and its width. */
+ITP_FN size_t itp_softmax_piece(const itp_softmax_job *j, size_t piece, size_t *width)
+{
+    const size_t at = piece % j->pieces * ITP_ACROSS;
+    *width = itp_min_size(ITP_ACROSS, j->inner - at);
+    return piece / j->pieces * j->n * j->inner + at;
 }
 
 ITP_FN void itp_softmax_forward_task(void *arg, int task, int slot)
 {
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
-    float *a = itp_scratch_slot(&j->scratch, slot), *b = a + itp_round_up(j->n, 16);
     const size_t first = (size_t)task * j->per_task,
-                 end = itp_min_size(j->rows, first + j->per_task);
+                 end = itp_min_size(j->units, first + j->per_task);
     for (size_t r = first; r < end; r++) {
-        const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
-        const float *x = j->x + at;
-        float *y = j->out + at;
-        if (j->inner > 1) { /* gather, work on a row, scatter */
-            for (size_t i = 0; i < j->n; i++) a[i] = x[i * j->inner];
-            x = y = a;
-        }
-        if (j->log) j->kernels->log_softmax(j->n, x, y, b);
+        const float *x = j->x + r * j->n;
+        float *y = j->out + r * j->n;
+        if (j->log) j->kernels->log_softmax(j->n, x, y, itp_scratch_slot(&j->scratch, slot));
         else j->kernels->softmax(j->n, x, y);
-        for (size_t i = 0; j->inner > 1 && i < j->n; i++) j->out[at + i * j->inner] = a[i];
+    }
+}
+
+ITP_FN void itp_softmax_across_task(void *arg, int task, int slot)
+{
+    const itp_softmax_job *j = (const itp_softmax_job *)arg;
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->units, first + j->per_task);
+    (void)slot;
+    for (size_t i = first; i < end; i++) {
+        size_t width;
+        const size_t at = itp_softmax_piece(j, i, &width);
+        j->kernels->softmax_across(j->n, width, j->inner, j->x + at, j->out + at, j->log);
     }
 }
 
@@ -11990,36 +12374,61 @@ ITP_FN void itp_forward_softmax(interp_workspace *w, int node)
 {
     itp_softmax_job j = itp_softmax_at(w, node);
     j.x = itp_x(w, node, 0), j.out = itp_y(w, node);
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
-                 8.0 * (double)(j.rows * j.n), itp_softmax_forward_task, &j);
+    itp_softmax_run(w, &j, itp_softmax_forward_task, itp_softmax_across_task);
 }
 
 /* softmax: dx = y (dy - sum dy y); its logarithm: dx = dy - exp(y) sum dy */
 ITP_FN void itp_softmax_backward_task(void *arg, int task, int slot)
 {
     const itp_softmax_job *j = (const itp_softmax_job *)arg;
-    const size_t step = itp_round_up(j->n, 16);
-    float *a = itp_scratch_slot(&j->scratch, slot), *b = a + step, *c = b + step;
+    const itp_kernels *k = j->kernels;
+    float *t = itp_scratch_slot(&j->scratch, slot);
     const size_t first = (size_t)task * j->per_task,
-                 end = itp_min_size(j->rows, first + j->per_task);
+                 end = itp_min_size(j->units, first + j->per_task);
     for (size_t r = first; r < end; r++) {
-        const size_t at = r / j->inner * j->inner * j->n + r % j->inner;
-        for (size_t i = 0; i < j->n; i++) {
-            a[i] = j->y[at + i * j->inner];
-            b[i] = j->dy[at + i * j->inner];
-        }
+        const float *y = j->y + r * j->n, *dy = j->dy + r * j->n;
+        float *dx = j->out + r * j->n;
         if (j->log) {
-            j->kernels->unary(ITP_EXP, j->n, a, c, 0, 0);
-            j->kernels->scale_add(j->n, 1, b, -(float)j->kernels->sum(j->n, b), c);
+            k->unary(ITP_EXP, j->n, y, t, 0, 0);
+            k->affine2(j->n, 1, dy, -(float)k->sum(j->n, dy), t, 0, dx, j->add);
         } else {
-            j->kernels->affine(j->n, 1, b, -(float)j->kernels->dot(j->n, a, 0, b, 0), c);
-            j->kernels->mul_add(j->n, a, c, c, false);
-        }
-        for (size_t i = 0; i < j->n; i++) {
-            float *to = j->out + at + i * j->inner;
-            *to = c[i] + (j->add ? *to : 0);
+            k->affine(j->n, 1, dy, -(float)k->dot(j->n, y, 0, dy, 0), t);
+            k->mul_add(j->n, y, t, dx, j->add);
         }
     }
+}
+
+/* One piece; t and sum are scratch. */
+ITP_FN void itp_softmax_backward_piece(const itp_softmax_job *j, size_t piece, float *t, float *sum)
+{
+    const itp_kernels *k = j->kernels;
+    size_t m;
+    const size_t at = itp_softmax_piece(j, piece, &m), end = at + j->n * j->inner;
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t i = at; i < end; i += j->inner)
+        if (j->log) k->scale_add(m, -1, j->dy + i, 1, sum);
+        else k->mul_add(m, j->dy + i, j->y + i, sum, true);
+    for (size_t i = at; i < end; i += j->inner) {
+        float *dx = j->out + i;
+        if (j->log) {
+            k->unary(ITP_EXP, m, j->y + i, t, 0, 0);
+            if (j->add) k->scale_add(m, 1, j->dy + i, 1, dx);
+            else memcpy(dx, j->dy + i, m * sizeof *dx);
+            k->mul_add(m, t, sum, dx, true);
+        } else {
+            k->binary(ITP_SUB, m, j->dy + i, 1, sum, 1, t);
+            k->mul_add(m, j->y + i, t, dx, j->add);
+        }
+    }
+}
+
+ITP_FN void itp_softmax_backward_across_task(void *arg, int task, int slot)
+{
+    const itp_softmax_job *j = (const itp_softmax_job *)arg;
+    float *t = itp_scratch_slot(&j->scratch, slot);
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->units, first + j->per_task);
+    for (size_t i = first; i < end; i++) itp_softmax_backward_piece(j, i, t, t + ITP_ACROSS);
 }
 
 ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
@@ -12027,8 +12436,7 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     itp_softmax_job j = itp_softmax_at(w, node);
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_parallel(w->ctx, (int)((j.rows + j.per_task - 1) / j.per_task),
-                 8.0 * (double)(j.rows * j.n), itp_softmax_backward_task, &j);
+    itp_softmax_run(w, &j, itp_softmax_backward_task, itp_softmax_backward_across_task);
 }
 /* >>net/op_pool.c                                                                             */
 /* ---- net/op_pool.c: pooling -------------------------------------------------------------------- */
@@ -12036,12 +12444,10 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
 typedef struct itp_pool_job {
     const itp_kernels *kernels;
     itp_plane plane;
-    const itp_attrs *attrs;
-    bool average;
+    const float *per_y, *per_x; /* of averages: one over a window's numbers down and along */
     const float *x, *dy;
     float *y, *dx;
     bool add;
-    itp_scratch scratch;
 } itp_pool_job;
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
@@ -12057,46 +12463,15 @@ ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int firs
     return n > 0 ? n : 1;
 }
 
-/* Divides sums over windows by their counts: out = in / count. */
-ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
-{
-    const itp_plane *p = &j->plane;
-    const itp_attrs *a = j->attrs;
-    int below = a->pad[2], right = a->pad[3];
-    if (a->same) { /* nothing hangs over: the last window ends where the pads do */
-        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
-                p->pad_y;
-        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
-                p->pad_x;
-    }
-    for (int y = 0; y < p->rows; y++) {
-        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
-                                        p->height, below, a->count_include_pad);
-        for (int x = 0; x < p->columns; x++) {
-            const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
-                                            p->width, right, a->count_include_pad);
-            const size_t at = (size_t)y * (size_t)p->columns + (size_t)x;
-            out[at] = in[at] / (float)(ny * nx);
-        }
-    }
-}
-
 ITP_FN void itp_pool_task(void *arg, int task, int slot)
 {
     const itp_pool_job *j = (const itp_pool_job *)arg;
     const itp_plane *p = &j->plane;
     const size_t in = (size_t)p->height * (size_t)p->width,
                  out = (size_t)p->rows * (size_t)p->columns;
-    const float *x = j->x + (size_t)task * in;
-    float *y = j->y + (size_t)task * out;
     (void)slot;
-    if (!j->average) {
-        j->kernels->plane_max(p, x, y);
-        return;
-    }
-    memset(y, 0, out * sizeof *y);
-    j->kernels->plane_sum(p, x, y);
-    itp_pool_divide(j, y, y);
+    j->kernels->plane_pool(p, j->x + (size_t)task * in, j->per_y, j->per_x,
+                           j->y + (size_t)task * out);
 }
 
 ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
@@ -12107,25 +12482,39 @@ ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
                  out = (size_t)p->rows * (size_t)p->columns;
     const float *dy = j->dy + (size_t)task * out;
     float *dx = j->dx + (size_t)task * in;
-    if (!j->add) memset(dx, 0, in * sizeof *dx);
-    if (!j->average) {
-        itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
+    (void)slot;
+    if (j->per_y) {
+        itp_grads(j->kernels)->plane_average_grad(p, dy, j->per_y, j->per_x, dx, j->add);
         return;
     }
-    float *share = itp_scratch_slot(&j->scratch, slot);
-    itp_pool_divide(j, dy, share);
-    itp_grads(j->kernels)->plane_sum_grad(p, share, dx);
+    if (!j->add) memset(dx, 0, in * sizeof *dx);
+    itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
 }
 
 ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
 {
+    const itp_attrs *a = &itp_at(w, node)->attrs;
     itp_pool_job j;
     memset(&j, 0, sizeof j);
     j.kernels = w->ctx->k;
-    j.attrs = &itp_at(w, node)->attrs;
-    j.plane = itp_plane_of(j.attrs, itp_shape_in(w, node, 0));
-    j.average = itp_op_row(itp_at(w, node)->op)->kind != 0;
-    j.scratch = w->scratch;
+    j.plane = itp_plane_of(a, itp_shape_in(w, node, 0));
+    if (itp_op_row(itp_at(w, node)->op)->kind == 0) return j;
+    const itp_plane *p = &j.plane;
+    float *per_y = w->shared, *per_x = per_y + itp_round_up((size_t)p->rows, 16);
+    int below = a->pad[2], right = a->pad[3];
+    if (a->same) { /* nothing hangs over: the last window ends where the pads do */
+        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
+                p->pad_y;
+        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
+                p->pad_x;
+    }
+    for (int y = 0; y < p->rows; y++)
+        per_y[y] = 1 / (float)itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
+                                               p->height, below, a->count_include_pad);
+    for (int x = 0; x < p->columns; x++)
+        per_x[x] = 1 / (float)itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
+                                               p->width, right, a->count_include_pad);
+    j.per_y = per_y, j.per_x = per_x;
     return j;
 }
 
@@ -12140,7 +12529,7 @@ ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j, itp_tas
 ITP_FN itp_need itp_need_pool(const interp_workspace *w, int node)
 {
     const interp_shape *y = itp_shape_out(w, node);
-    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0, 0};
+    itp_need need = {0, itp_round_up((size_t)y->dim[2], 16) + (size_t)y->dim[3], 0, 0};
     return need;
 }
 
@@ -12154,7 +12543,7 @@ ITP_FN void itp_forward_pool(interp_workspace *w, int node)
 ITP_FN void itp_backward_pool(interp_workspace *w, int node)
 {
     itp_pool_job j = itp_pool_at(w, node);
-    if (!j.average) j.x = itp_x(w, node, 0);
+    if (!j.per_y) j.x = itp_x(w, node, 0);
     j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
     itp_pool_run(w, node, &j, itp_pool_grad_task);
@@ -12236,59 +12625,151 @@ ITP_FN void itp_forward_alias(interp_workspace *w, int node)
 
 ITP_FN void itp_backward_alias(interp_workspace *w, int node)
 {
-    itp_copy_or_add(w->ctx->k, itp_dy(w, node), itp_beta(w, node, 0), itp_dx(w, node, 0),
-                    itp_count(itp_shape_out(w, node)));
+    itp_move(w->ctx, itp_dy(w, node), 0, itp_dx(w, node, 0), 0, 1,
+             itp_count(itp_shape_out(w, node)), itp_beta(w, node, 0) != 0);
 }
 
-/* Copies x to y with dimension i of y being dimension perm[i] of x; `back` runs the other way, from
-   a gradient of y to one of x, adding when `add`. */
-ITP_FN void itp_transpose_run(const interp_shape *x, const int *perm, const float *from, float *to,
-                              bool back, bool add)
+/* A transpose as tiles of rows of x, which become columns of y: dimensions of size 1 left out, those
+   that stay side by side merged. */
+typedef struct itp_transpose {
+    const itp_kernels *kernels;
+    const float *from;
+    float *to;
+    bool add;
+    int rank;                    /* of the dimensions left besides the tile's two */
+    size_t dim[INTERP_MAX_RANK]; /* outermost first */
+    size_t from_step[INTERP_MAX_RANK], to_step[INTERP_MAX_RANK];
+    size_t rows, row_step, n,
+        column_step; /* of the tile: row r is n numbers at r * row_step, and goes
+                                              to r + i * column_step */
+    size_t row_tiles, column_tiles;
+} itp_transpose;
+
+#define ITP_TRANSPOSE 64 /* rows and columns of a tile */
+
+ITP_FN void itp_transpose_task(void *arg, int task, int slot)
 {
-    size_t stride[INTERP_MAX_RANK], step[INTERP_MAX_RANK];
-    size_t at = 1, n = itp_count(x);
-    int dim[INTERP_MAX_RANK], index[INTERP_MAX_RANK] = {0};
-    const int rank = x->rank;
-    for (int i = rank - 1; i >= 0; i--) {
-        stride[i] = at;
+    (void)slot;
+    const itp_transpose *t = (const itp_transpose *)arg;
+    size_t at = (size_t)task, from = 0, to = 0;
+    const size_t n0 = at % t->column_tiles * ITP_TRANSPOSE;
+    at /= t->column_tiles;
+    const size_t r0 = at % t->row_tiles * ITP_TRANSPOSE;
+    at /= t->row_tiles;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        from += at % t->dim[i] * t->from_step[i], to += at % t->dim[i] * t->to_step[i];
+        at /= t->dim[i];
+    }
+    const int rows = (int)itp_min_size(ITP_TRANSPOSE, t->rows - r0);
+    const int n = (int)itp_min_size(ITP_TRANSPOSE, t->n - n0);
+    const float *x = t->from + from + r0 * t->row_step + n0;
+    float *y = t->to + to + n0 * t->column_step + r0;
+    float tile[ITP_TRANSPOSE * ITP_TRANSPOSE];
+    t->kernels->interleave(rows, n, x, (ptrdiff_t)t->row_step, NULL, t->add ? tile : y,
+                           t->add ? ITP_TRANSPOSE : (ptrdiff_t)t->column_step);
+    for (int i = 0; i < n && t->add; i++)
+        t->kernels->scale_add((size_t)rows, 1, tile + i * ITP_TRANSPOSE, 1,
+                              y + (size_t)i * t->column_step);
+}
+
+/* Whole rows where the last dimension stays last. */
+ITP_FN void itp_transpose_rows_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_transpose *t = (const itp_transpose *)arg;
+    const size_t per_task = t->column_tiles;
+    const size_t first = (size_t)task * per_task, end = itp_min_size(t->rows, first + per_task);
+    for (size_t r = first; r < end; r++) {
+        size_t at = r, from = 0, to = 0;
+        for (int i = t->rank - 1; i >= 0; i--) {
+            from += at % t->dim[i] * t->from_step[i], to += at % t->dim[i] * t->to_step[i];
+            at /= t->dim[i];
+        }
+        if (t->add) t->kernels->scale_add(t->n, 1, t->from + from, 1, t->to + to);
+        else memcpy(t->to + to, t->from + from, t->n * sizeof *t->to);
+    }
+}
+
+/* The dimensions of y, each with its steps in x and y, but for those of size 1 and merged where
+   neighbours stay neighbours. */
+ITP_FN void itp_transpose_merge(itp_transpose *t, const interp_shape *x, const int *perm)
+{
+    size_t step[INTERP_MAX_RANK], at = 1;
+    for (int i = x->rank - 1; i >= 0; i--) {
+        step[i] = at;
         at *= (size_t)x->dim[i];
     }
-    for (int i = 0; i < rank; i++) {
-        step[i] = stride[perm[i]];
-        dim[i] = x->dim[perm[i]];
+    for (int i = 0; i < x->rank; i++) {
+        const size_t d = (size_t)x->dim[perm[i]], s = step[perm[i]];
+        if (d == 1) continue;
+        if (t->rank && t->from_step[t->rank - 1] == s * d) {
+            t->dim[t->rank - 1] *= d, t->from_step[t->rank - 1] = s;
+            continue;
+        }
+        t->dim[t->rank] = d, t->from_step[t->rank] = s;
+        t->rank++;
     }
+    if (t->rank == 0) t->dim[0] = t->from_step[0] = 1, t->rank = 1;
+    at = 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        t->to_step[i] = at;
+        at *= t->dim[i];
+    }
+}
+
+ITP_FN void itp_transpose_drop(itp_transpose *t, int d)
+{
+    t->rank--;
+    for (int i = d; i < t->rank; i++)
+        t->dim[i] = t->dim[i + 1], t->from_step[i] = t->from_step[i + 1],
+        t->to_step[i] = t->to_step[i + 1];
+}
+
+/* to (+)= from with dimension i of the result being dimension perm[i] of x. */
+ITP_FN void itp_transpose_run(interp_ctx *ctx, const interp_shape *x, const int *perm,
+                              const float *from, float *to, bool add)
+{
+    itp_transpose t;
+    memset(&t, 0, sizeof t);
+    const size_t n = itp_count(x);
     if (n == 0) return;
-    if (rank == 0) {
-        *to = *from + (add ? *to : 0);
+    t.kernels = ctx->k;
+    t.from = from, t.to = to, t.add = add;
+    itp_transpose_merge(&t, x, perm);
+    const int last = t.rank - 1;
+    if (t.from_step[last] == 1) {
+        t.n = t.dim[last], t.rows = n / t.n;
+        itp_transpose_drop(&t, last);
+        t.column_tiles = itp_max_size(1, ITP_CHUNK / t.n);
+        itp_parallel(ctx, (int)((t.rows + t.column_tiles - 1) / t.column_tiles), (double)n,
+                     itp_transpose_rows_task, &t);
         return;
     }
-    const size_t run = (size_t)dim[rank - 1], inner = step[rank - 1];
-    size_t offset = 0; /* in x, of the row at hand */
-    for (size_t row = 0; row < n; row += run) {
-        for (size_t i = 0; i < run; i++) {
-            const size_t xi = offset + i * inner;
-            if (!back) to[row + i] = from[xi];
-            else to[xi] = from[row + i] + (add ? to[xi] : 0);
-        }
-        for (int d = rank - 2; d >= 0; d--) {
-            offset += step[d];
-            if (++index[d] < dim[d]) break;
-            offset -= step[d] * (size_t)dim[d];
-            index[d] = 0;
-        }
-    }
+    int inner = 0; /* the last dimension of x */
+    while (t.from_step[inner] != 1) inner++;
+    t.rows = t.dim[last], t.row_step = t.from_step[last];
+    t.n = t.dim[inner], t.column_step = t.to_step[inner];
+    itp_transpose_drop(&t, last);
+    itp_transpose_drop(&t, inner);
+    t.row_tiles = (t.rows + ITP_TRANSPOSE - 1) / ITP_TRANSPOSE;
+    t.column_tiles = (t.n + ITP_TRANSPOSE - 1) / ITP_TRANSPOSE;
+    const size_t tiles = n / (t.rows * t.n) * t.row_tiles * t.column_tiles;
+    itp_parallel(ctx, (int)tiles, (double)n, itp_transpose_task, &t);
 }
 
 ITP_FN void itp_forward_transpose(interp_workspace *w, int node)
 {
-    itp_transpose_run(itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm, itp_x(w, node, 0),
-                      itp_y(w, node), false, false);
+    itp_transpose_run(w->ctx, itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm,
+                      itp_x(w, node, 0), itp_y(w, node), false);
 }
 
 ITP_FN void itp_backward_transpose(interp_workspace *w, int node)
 {
-    itp_transpose_run(itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm, itp_dy(w, node),
-                      itp_dx(w, node, 0), true, itp_beta(w, node, 0) != 0);
+    const interp_shape *y = itp_shape_out(w, node);
+    int back[INTERP_MAX_RANK] = {0};
+    for (int i = 0; i < y->rank; i++) back[itp_at(w, node)->attrs.perm[i]] = i;
+    itp_transpose_run(w->ctx, y, back, itp_dy(w, node), itp_dx(w, node, 0),
+                      itp_beta(w, node, 0) != 0);
 }
 
 /* Numbers before an axis, and from it on. */
@@ -12309,8 +12790,7 @@ ITP_FN void itp_forward_concat(interp_workspace *w, int node)
     for (int i = 0; i < o->n_in; i++) {
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
-        const float *x = itp_x(w, node, i);
-        for (size_t r = 0; r < outer; r++) memcpy(y + r * row + at, x + r * run, run * sizeof *y);
+        itp_move(w->ctx, itp_x(w, node, i), run, y + at, row, outer, run, false);
         at += run;
     }
 }
@@ -12327,8 +12807,7 @@ ITP_FN void itp_backward_concat(interp_workspace *w, int node)
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
         float *dx = itp_dx(w, node, i);
-        for (size_t r = 0; dx && r < outer; r++)
-            itp_copy_or_add(w->ctx->k, dy + r * row + at, itp_beta(w, node, i), dx + r * run, run);
+        if (dx) itp_move(w->ctx, dy + at, row, dx, run, outer, run, itp_beta(w, node, i) != 0);
         at += run;
     }
 }
@@ -12341,9 +12820,8 @@ ITP_FN void itp_forward_slice(interp_workspace *w, int node)
     size_t outer, row;
     itp_axis_split(s, axis, &outer, &row);
     const size_t unit = row / (size_t)s->dim[axis], run = unit * (size_t)a->length;
-    const float *x = itp_x(w, node, 0) + unit * (size_t)a->start;
-    float *y = itp_y(w, node);
-    for (size_t r = 0; r < outer; r++) memcpy(y + r * run, x + r * row, run * sizeof *y);
+    itp_move(w->ctx, itp_x(w, node, 0) + unit * (size_t)a->start, row, itp_y(w, node), run, outer,
+             run, false);
 }
 
 ITP_FN void itp_backward_slice(interp_workspace *w, int node)
@@ -12354,11 +12832,14 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     size_t outer, row;
     itp_axis_split(s, axis, &outer, &row);
     const size_t unit = row / (size_t)s->dim[axis], run = unit * (size_t)a->length;
-    float *dx = itp_dx(w, node, 0);
-    if (itp_beta(w, node, 0) == 0) memset(dx, 0, outer * row * sizeof *dx);
-    dx += unit * (size_t)a->start;
-    const float *dy = itp_dy(w, node);
-    for (size_t r = 0; r < outer; r++) w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
+    itp_move_job j;
+    memset(&j, 0, sizeof j);
+    const size_t before = unit * (size_t)a->start;
+    j.from = itp_dy(w, node), j.to = itp_dx(w, node, 0) + before;
+    j.from_step = j.run = run, j.to_step = row, j.rows = outer;
+    j.add = itp_beta(w, node, 0) != 0;
+    if (!j.add) j.before = before, j.after = row - before - run;
+    itp_move_run(w->ctx, &j);
 }
 /* >>net/op_table.c                                                                            */
 /* ---- net/op_table.c: every op, one row each ---------------------------------------------------- */
@@ -12421,8 +12902,8 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
       0)                                                                                           \
     X(MUL, "Mul", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_MUL,  \
       ITP_X)                                                                                       \
-    X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, itp_need_div, NULL,   \
-      ITP_DIV, ITP_X | ITP_Y)                                                                      \
+    X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_DIV,  \
+      ITP_X | ITP_Y)                                                                               \
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
       0)                                                                                           \
     X(RESHAPE, "Reshape", itp_shape_reshape, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \

@@ -327,10 +327,12 @@ static interp_tensor build_norm(interp_net *net, interp_tensor x, const int *v)
 TEST(normalisation_gradients_match_central_differences)
 {
     const interp_shape image = shape(3, 3, 4, 5), row = shape(1, 7, 1, 1);
+    const interp_shape wide = shape(1, 130, 1, 1);
     for (int mode = 0; mode < 3; mode += 2) { /* eval, batch statistics */
         const int v[2] = {0, 0};
         check("batch norm", &image, 4, (interp_mode)mode, build_norm, v, -2, 2, 0);
         check("batch norm of rows", &row, 6, (interp_mode)mode, build_norm, v, -2, 2, 0);
+        check("batch norm of many rows", &wide, 70, (interp_mode)mode, build_norm, v, -2, 2, 0);
     }
     for (int kind = 1; kind < 4; kind++)
         for (int axis = 1; axis < 4; axis++) {
@@ -371,6 +373,115 @@ TEST(move_gradients_match_central_differences)
         char name[32];
         snprintf(name, sizeof name, "move %d", kind);
         check(name, &s, 2, INTERP_TRAIN, build_move, &kind, -1, 1, 0);
+    }
+}
+
+TEST(transposes_move_every_number_to_its_place)
+{
+    static const int cases[][8] = {
+        /* shape after the batch of 2, then the permutation */
+        {70, 130, 3, 0, 2, 1, 3}, {3, 70, 65, 0, 1, 3, 2}, {66, 5, 129, 0, 3, 2, 1},
+        {4, 65, 66, 0, 2, 3, 1},  {4, 65, 66, 0, 3, 1, 2}, {9, 1, 70, 0, 3, 2, 1},
+        {9, 8, 7, 1, 0, 2, 3},    {9, 8, 7, 3, 2, 1, 0},   {9, 8, 7, 0, 1, 2, 3},
+    };
+    static float from[2 * 70 * 130 * 8], to[2 * 70 * 130 * 8];
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) from[i] = (float)(i % 65521);
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++)
+        for (int add = 0; add < 2; add++) {
+            const int *v = cases[t], *perm = v + 3;
+            const interp_shape x = itp_shape_of(4, 2, v[0], v[1], v[2]);
+            const size_t n = interp_shape_size(&x);
+            for (size_t i = 0; i < n; i++) to[i] = add ? 0.5f : -1;
+            itp_transpose_run(ctx, &x, perm, from, to, add);
+            size_t wrong = 0;
+            for (size_t i = 0; i < n; i++) {
+                size_t at[4], rest = i, y = 0;
+                for (int d = 3; d >= 0; d--)
+                    at[d] = rest % (size_t)x.dim[d], rest /= (size_t)x.dim[d];
+                for (int d = 0; d < 4; d++) y = y * (size_t)x.dim[perm[d]] + at[perm[d]];
+                wrong += to[y] != from[i] + (add ? 0.5f : 0);
+            }
+            CHECK(wrong == 0);
+        }
+}
+
+/* ---- the same numbers whoever computes them */
+
+typedef struct spread_case {
+    const char *what;
+    build_fn build;
+    int v[12], batch, rank, shape[3];
+    interp_mode mode;
+} spread_case;
+
+/* Output, gradient of the input and of the parameters, one after the other; freed by the caller. */
+static float *run_case(const spread_case *c, const char *isa, int threads, size_t *n)
+{
+    interp_desc d;
+    memset(&d, 0, sizeof d);
+    d.isa = isa, d.threads = threads;
+    interp_ctx *own = interp_open(&d);
+    interp_net *net = interp_net_new(own, c->what);
+    const interp_shape s = shape(c->rank, c->shape[0], c->shape[1], c->shape[2]);
+    interp_output(net, c->build(net, interp_input(net, NULL, &s), c->v), NULL);
+    CHECK_OK(own, interp_net_build(net, 3));
+    interp_workspace_desc wd;
+    memset(&wd, 0, sizeof wd);
+    wd.batch = c->batch, wd.mode = c->mode, wd.input_grads = wd.param_grads = true;
+    interp_workspace *w = NULL;
+    CHECK_OK(own, interp_workspace_new(own, net, &wd, &w));
+    const size_t nx = interp_shape_size(&s) * (size_t)c->batch;
+    const size_t ny = interp_workspace_target_size(w) * (size_t)c->batch;
+    const size_t np = interp_net_describe(net).n_parameters;
+    float *x = (float *)malloc((nx + ny) * sizeof *x), *seed = x + nx;
+    const float *const xs = x;
+    for (size_t i = 0; i < nx + ny; i++) x[i] = interp_random_normal(4, 4, i);
+    *n = nx + ny + np;
+    float *all = (float *)malloc(*n * sizeof *all);
+    CHECK_OK(own, interp_forward(w, &xs));
+    memcpy(all, interp_workspace_target(w), ny * sizeof *all);
+    CHECK_OK(own, interp_backward(w, seed));
+    memcpy(all + ny, interp_workspace_input_grad(w, 0), nx * sizeof *all);
+    if (np) memcpy(all + ny + nx, interp_workspace_param_grad(w), np * sizeof *all);
+    free(x);
+    interp_workspace_free(w);
+    interp_net_free(net);
+    interp_close(own);
+    return all;
+}
+
+TEST(ops_are_bit_identical_at_any_thread_count)
+{
+    static const spread_case cases[] = {
+        {"batch norm of rows", build_norm, {0, 0}, 200, 1, {700, 1, 1}, INTERP_BATCH_STATS},
+        {"batch norm", build_norm, {0, 0}, 4, 3, {20, 50, 50}, INTERP_BATCH_STATS},
+        {"batch norm, eval", build_norm, {0, 0}, 4, 3, {20, 50, 50}, INTERP_EVAL},
+        {"layer norm", build_norm, {1, -1}, 900, 1, {300, 1, 1}, INTERP_EVAL},
+        {"softmax", build_norm, {2, 1}, 4, 3, {20, 50, 53}, INTERP_EVAL},
+        {"log softmax", build_norm, {3, 1}, 4, 3, {20, 50, 53}, INTERP_EVAL},
+        {"softmax of rows", build_norm, {2, 3}, 4, 3, {20, 50, 53}, INTERP_EVAL},
+        {"max pool", build_pool, {0, 3, 3, 2, 2, 1, 1, 1, 1}, 4, 3, {20, 50, 53}, INTERP_EVAL},
+        {"average pool", build_pool, {1, 3, 3, 2, 2, 1, 1, 1, 1}, 4, 3, {20, 50, 53}, INTERP_EVAL},
+        {"add", build_binary, {ITP_OP_ADD, 1, 5, 1, 1, 1}, 8, 3, {40, 200, 5}, INTERP_EVAL},
+        {"mul", build_binary, {ITP_OP_MUL, 4, 1, 10, 1, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"div", build_binary, {ITP_OP_DIV, 4, 1, 10, 1, 1, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"moves", build_move, {8}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"transpose", build_move, {0}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"concat", build_move, {2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"slice", build_move, {4}, 8, 3, {80, 30, 153}, INTERP_EVAL},
+        {"dropout", build_move, {6}, 8, 3, {10, 80, 53}, INTERP_TRAIN},
+    };
+    const char *isa = interp_isa(ctx);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = 0, same = 0;
+        float *one = run_case(&cases[i], isa, 1, &n);
+        for (int threads = 2; threads < 4; threads++) {
+            float *more = run_case(&cases[i], isa, threads, &same);
+            if (same != n || memcmp(one, more, n * sizeof *one))
+                test_fail(__FILE__, __LINE__, "%s differs with %d threads", cases[i].what, threads);
+            free(more);
+        }
+        free(one);
     }
 }
 
@@ -427,6 +538,8 @@ int main(int argc, char **argv)
         RUN(product_gradients_match_central_differences);
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
+        RUN(transposes_move_every_number_to_its_place);
+        RUN(ops_are_bit_identical_at_any_thread_count);
         RUN(whole_network_gradients_match_central_differences);
         interp_close(ctx);
     }

@@ -389,15 +389,109 @@ TEST(a_nan_is_never_lost_by_a_maximum)
         for (int i = 0; i < 6 * 37; i++) x[i] = rnd((uint64_t)i);
         x[at] = NAN;
         CHECK(isnan(ctx->k->max(6 * 37, x)));
-        ctx->k->plane_max(&p, x, y);
+        ctx->k->plane_pool(&p, x, NULL, NULL, y);
         for (int i = 0; i < 3 * 18; i++) got += isnan(y[i]);
         CHECK(got == (at % 37 < 36));
-        ctx->k->plane_max(&q, x, y);
+        ctx->k->plane_pool(&q, x, NULL, NULL, y);
         got = 0;
         for (int i = 0; i < 6 * 37; i++) got += isnan(y[i]);
         const int row = at / 37, column = at % 37;
         CHECK(got == (3 - (row == 0 || row == 5)) * (3 - (column == 0 || column == 36)));
     }
+}
+
+/* Pools of one plane and their gradients by the definition: the first largest number wins. */
+static void check_pool(interp_ctx *ctx, const itp_plane *p)
+{
+    const size_t in = (size_t)p->height * (size_t)p->width;
+    const size_t out = (size_t)p->rows * (size_t)p->columns;
+    float *x = (float *)malloc(in * sizeof *x), *dx = (float *)malloc(in * sizeof *dx);
+    float *y = (float *)malloc(out * sizeof *y), *dy = (float *)malloc(out * sizeof *dy);
+    float *per_y = (float *)malloc((size_t)p->rows * sizeof *per_y);
+    float *per_x = (float *)malloc((size_t)p->columns * sizeof *per_x);
+    double *most = (double *)malloc(2 * (in + out) * sizeof *most), *mean = most + out;
+    double *most_dx = mean + out, *mean_dx = most_dx + in;
+    fill(x, in, 1);
+    fill(dy, out, 2);
+    fill(per_y, (size_t)p->rows, 3);
+    fill(per_x, (size_t)p->columns, 4);
+    for (size_t i = 0; i < in; i++) {
+        x[i] = floorf(x[i] * 4); /* many are equal */
+        most_dx[i] = mean_dx[i] = 0;
+    }
+    for (int r = 0; r < p->rows; r++)
+        for (int c = 0; c < p->columns; c++) {
+            const size_t at = (size_t)r * (size_t)p->columns + (size_t)c;
+            const double scale = (double)per_y[r] * (double)per_x[c];
+            size_t best = in;
+            mean[at] = 0;
+            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
+                const int sy = r * p->stride_y + t / p->taps_x * p->dilation_y - p->pad_y;
+                const int sx = c * p->stride_x + t % p->taps_x * p->dilation_x - p->pad_x;
+                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
+                const size_t from = (size_t)sy * (size_t)p->width + (size_t)sx;
+                if (best == in || x[from] > x[best]) best = from;
+                mean[at] += (double)x[from] * scale;
+                mean_dx[from] += (double)dy[at] * scale;
+            }
+            most[at] = best == in ? -(double)INFINITY : (double)x[best];
+            if (best < in) most_dx[best] += (double)dy[at];
+        }
+    ctx->k->plane_pool(p, x, NULL, NULL, y);
+    for (size_t i = 0; i < out; i++) CHECK((double)y[i] == most[i]);
+    ctx->k->plane_pool(p, x, per_y, per_x, y);
+    for (size_t i = 0; i < out; i++) CHECK_NEAR(y[i], mean[i], 4e-7 * 4 * p->taps_y * p->taps_x);
+    for (int add = 0; add < 2; add++) {
+        for (size_t i = 0; i < in; i++) dx[i] = add ? 1 : NAN;
+        itp_grads(ctx->k)->plane_average_grad(p, dy, per_y, per_x, dx, add);
+        for (size_t i = 0; i < in; i++)
+            CHECK_NEAR(dx[i], mean_dx[i] + add, 4e-7 * p->taps_y * p->taps_x);
+    }
+    for (size_t i = 0; i < in; i++) dx[i] = 1;
+    itp_grads(ctx->k)->plane_max_grad(p, x, dy, dx);
+    for (size_t i = 0; i < in; i++) CHECK_NEAR(dx[i], most_dx[i] + 1, 4e-7 * p->taps_y * p->taps_x);
+    free(x), free(dx), free(y), free(dy), free(per_y), free(per_x), free(most);
+}
+
+TEST(pools_match_their_definition)
+{
+    /* height, width, rows, columns, taps y x, stride y x, pad y x, dilation y x */
+    static const itp_plane planes[] = {
+        {8, 8, 4, 4, 2, 2, 2, 2, 0, 0, 1, 1},         {7, 7, 4, 4, 3, 3, 2, 2, 1, 1, 1, 1},
+        {9, 67, 9, 67, 3, 3, 1, 1, 1, 1, 1, 1},       {9, 70, 5, 35, 3, 3, 2, 2, 1, 1, 1, 1},
+        {12, 61, 4, 20, 3, 3, 3, 3, 0, 0, 1, 1},      {11, 50, 6, 17, 2, 5, 2, 3, 1, 2, 1, 1},
+        {11, 40, 9, 36, 3, 3, 1, 1, 1, 0, 2, 2},      {13, 45, 6, 22, 2, 3, 2, 2, 1, 2, 3, 2},
+        {3, 3, 2, 2, 3, 3, 2, 2, 1, 1, 1, 1},         {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1},
+        {5, 6, 6, 7, 4, 4, 1, 1, 2, 2, 1, 1},         {3, 2050, 2, 1025, 2, 3, 2, 2, 0, 1, 1, 1},
+        {3, 2050, 3, 2050, 3, 3, 1, 1, 1, 1, 1, 1},   {2, 3000, 1, 750, 2, 4, 2, 4, 0, 0, 1, 1},
+        {2, 1500, 2, 301, 1, 1200, 1, 1, 0, 0, 1, 1}, {2, 2000, 2, 3, 2, 900, 1, 550, 1, 0, 1, 1},
+        {4, 20, 6, 23, 1, 2, 1, 1, 1, 2, 1, 1},       {4, 5, 2, 2, 2, 2, 3, 3, 0, 0, 1, 1},
+        {20, 20, 3, 3, 7, 7, 7, 7, 1, 1, 1, 1},       {6, 33, 3, 9, 2, 2, 2, 4, 0, 1, 1, 1},
+    };
+    FOR_ISAS(ctx)
+    for (size_t i = 0; i < sizeof planes / sizeof *planes; i++) check_pool(ctx, &planes[i]);
+}
+
+TEST(softmax_across_columns_matches_the_softmax_of_rows)
+{
+    enum { n = 21, step = 300 };
+    static float x[n * step], y[n * step];
+    float row[n], want[n], scratch[n];
+    fill(x, n * step, 1);
+    FOR_ISAS(ctx)
+    for (int log = 0; log < 2; log++)
+        for (size_t m = 1; m <= ITP_ACROSS; m += m < 40 ? 1 : 31) {
+            memcpy(y, x, sizeof y);
+            ctx->k->softmax_across(n, m, step, y + 1, y + 1, log);
+            for (size_t c = 0; c < m; c++) {
+                for (size_t i = 0; i < n; i++) row[i] = x[i * step + 1 + c];
+                if (log) ctx->k->log_softmax(n, row, want, scratch);
+                else ctx->k->softmax(n, row, want);
+                for (size_t i = 0; i < n; i++) CHECK_NEAR(y[i * step + 1 + c], want[i], 2e-6);
+            }
+            for (size_t i = 0; i < n; i++) /* nothing written beside */
+                CHECK(y[i * step] == x[i * step] && y[i * step + 1 + m] == x[i * step + 1 + m]);
+        }
 }
 
 TEST(philox_matches_the_published_vectors)
@@ -458,6 +552,8 @@ int main(int argc, char **argv)
     RUN(sgemm_is_bit_identical_at_any_thread_count);
     RUN(convolutions_match_their_definition);
     RUN(a_nan_is_never_lost_by_a_maximum);
+    RUN(pools_match_their_definition);
+    RUN(softmax_across_columns_matches_the_softmax_of_rows);
     RUN(philox_matches_the_published_vectors);
     RUN(normal_numbers_have_mean_zero_and_variance_one);
     RUN(pca_finds_the_axes_of_a_rotated_cloud);

@@ -166,77 +166,174 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
                  itp_binary_task, &j);
 }
 
-/* d (+)= sum over what was broadcast of g(dy, other), for one operand; g by `kind`:
-   ADD: dy; SUB: -dy; MUL: dy other; DIV: dy / other. */
-ITP_FN void itp_pair_reduce(const itp_kernels *k, const itp_pairing *p, bool second,
-                            itp_binary kind, const float *dy, const float *other, float *d)
+/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them; a task
+   takes whole sums: rows of d, or of one row some columns. */
+typedef struct itp_pair_job {
+    const itp_kernels *kernels;
+    itp_pairing p;
+    itp_binary kind;
+    bool second;                  /* of the operands */
+    bool add, moves, other_moves; /* along the last dimension */
+    const float *dy, *y, *own, *other;
+    float *d;
+    size_t sums, spread;  /* rows of d; rows of dy that are added up in each */
+    size_t chunk, chunks; /* columns of one task */
+    size_t per_task;
+} itp_pair_job;
+
+#define ITP_PAIR_TERMS 1024 /* the most columns of a chunk */
+
+/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands'
+   begin. */
+ITP_FN void itp_pair_spot(const itp_pair_job *j, size_t sum, size_t spread, size_t *row,
+                          size_t *own, size_t *other)
 {
-    const int last = p->rank - 1;
-    const size_t n = p->dim[last];
-    const bool moves = (second ? p->b_step[last] : p->a_step[last]) != 0;
-    const bool other_moves = (second ? p->a_step[last] : p->b_step[last]) != 0;
-    for (size_t row = 0; row < p->rows; row++) {
-        size_t a, b;
-        itp_pair_at(p, row, &a, &b);
-        const float *g = dy + row * n;
-        float *to = d + (second ? b : a);
-        const float *o = other ? other + (second ? a : b) : NULL;
-        const float factor = kind == ITP_SUB ? -1 : kind == ITP_MUL && !other_moves ? *o : 1;
-        const bool product = kind == ITP_MUL && other_moves;
-        if (moves && product) k->mul_add(n, g, o, to, true);
-        else if (moves) k->scale_add(n, factor, g, 1, to);
-        else if (product) *to += (float)k->dot(n, g, 0, o, 0);
-        else *to += factor * (float)k->sum(n, g);
+    const itp_pairing *p = &j->p;
+    const size_t *mine = j->second ? p->b_step : p->a_step;
+    const size_t *others = j->second ? p->a_step : p->b_step;
+    size_t rows = 1;
+    *row = *own = *other = 0;
+    for (int i = p->rank - 2; i >= 0; i--) {
+        size_t *from = mine[i] ? &sum : &spread;
+        const size_t at = *from % p->dim[i];
+        *from /= p->dim[i];
+        *row += at * rows;
+        *own += at * mine[i];
+        *other += at * others[i];
+        rows *= p->dim[i];
+    }
+}
+
+/* The term of n numbers, with c and d for the operand that is asked for and the other: a + b: g;
+   a - b: g or -g; a b: g d; a / b: g / d or -g y / c. It is added to `to`; or its sum is returned, where
+   the operand does not move. */
+ITP_FN double itp_pair_term(const itp_pair_job *j, size_t n, const float *g, const float *y,
+                            const float *c, const float *d, bool add, float *to)
+{
+    const itp_kernels *k = j->kernels;
+    float t[ITP_PAIR_TERMS], factor = 1;
+    const float *times = NULL;
+    if (j->kind == ITP_SUB && j->second) factor = -1;
+    if (j->kind == ITP_MUL && j->other_moves) times = d;
+    else if (j->kind == ITP_MUL) factor = *d;
+    if (j->kind == ITP_DIV && j->second) {
+        k->binary(ITP_MUL, n, g, 1, y, 1, t);
+        if (j->moves) k->binary(ITP_DIV, n, t, 1, c, 1, t);
+        factor = j->moves ? -1 : -1 / *c;
+        g = t;
+    } else if (j->kind == ITP_DIV) {
+        k->binary(ITP_DIV, n, g, 1, d, j->other_moves, t);
+        g = t;
+    }
+    if (!j->moves) return (double)factor * (times ? k->dot(n, g, 0, times, 0) : k->sum(n, g));
+    if (times) k->mul_add(n, g, times, to, add);
+    else k->scale_add(n, factor, g, add ? 1 : 0, to);
+    return 0;
+}
+
+ITP_FN void itp_pair_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_pair_job *j = (const itp_pair_job *)arg;
+    const size_t columns = j->p.dim[j->p.rank - 1], all = j->sums * j->chunks;
+    const size_t first = (size_t)task * j->per_task, end = itp_min_size(all, first + j->per_task);
+    for (size_t t = first; t < end; t++) {
+        const size_t begin = t % j->chunks * j->chunk;
+        const size_t stop = j->moves ? itp_min_size(columns, begin + j->chunk) : columns;
+        double total = 0;
+        size_t row, own = 0, other;
+        for (size_t r = 0; r < j->spread; r++) {
+            itp_pair_spot(j, t / j->chunks, r, &row, &own, &other);
+            for (size_t at = begin; at < stop; at += ITP_PAIR_TERMS) {
+                const size_t here = own + (j->moves ? at : 0), i = row * columns + at;
+                total += itp_pair_term(
+                    j, itp_min_size(ITP_PAIR_TERMS, stop - at), j->dy + i, j->y + i, j->own + here,
+                    j->other + other + (j->other_moves ? at : 0), j->add || r > 0, j->d + here);
+            }
+        }
+        if (!j->moves) j->d[own] = (float)total + (j->add ? j->d[own] : 0);
     }
 }
 
 ITP_FN void itp_backward_binary(interp_workspace *w, int node)
 {
-    const itp_kernels *k = w->ctx->k;
-    const itp_pairing p =
-        itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    const itp_binary kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
-    const float *dy = itp_dy(w, node);
+    itp_pair_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = w->ctx->k;
+    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
+    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
+    j.dy = itp_dy(w, node), j.y = itp_y(w, node);
+    const int last = j.p.rank - 1;
+    const size_t columns = j.p.dim[last];
     for (int i = 0; i < 2; i++) {
-        float *d = itp_dx(w, node, i);
-        if (!d) continue;
-        const size_t n = itp_count(itp_shape_in(w, node, i));
-        if (itp_beta(w, node, i) == 0) memset(d, 0, n * sizeof *d);
-        if (kind == ITP_ADD || (kind == ITP_SUB && i == 0))
-            itp_pair_reduce(k, &p, i, ITP_ADD, dy, NULL, d);
-        else if (kind == ITP_SUB) itp_pair_reduce(k, &p, true, ITP_SUB, dy, NULL, d);
-        else if (kind == ITP_MUL) itp_pair_reduce(k, &p, i, ITP_MUL, dy, itp_x(w, node, 1 - i), d);
-        else {
-            /* a/b: da = dy (1/b); db = -dy y (1/b), with 1/b and the products in scratch */
-            const interp_shape *bs = itp_shape_in(w, node, 1);
-            const size_t nb = itp_count(bs), ny = itp_count(itp_shape_out(w, node));
-            float *inverse = w->shared, *g = w->shared + itp_round_up(nb, 16);
-            k->unary(ITP_RECIPROCAL, nb, itp_x(w, node, 1), inverse, 0, 0);
-            if (i == 0) {
-                itp_pair_reduce(k, &p, false, ITP_MUL, dy, inverse, d);
-                continue;
-            }
-            /* pair dy y with 1/b by the same broadcasting, then sum over what b was spread over */
-            k->binary(ITP_MUL, ny, dy, 1, itp_y(w, node), 1, g);
-            const size_t row = p.dim[p.rank - 1];
-            for (size_t r = 0; r < p.rows; r++) {
-                size_t a, b;
-                itp_pair_at(&p, r, &a, &b);
-                k->binary(ITP_MUL, row, g + r * row, 1, inverse + b, (int)p.b_step[p.rank - 1],
-                          g + r * row);
-            }
-            itp_pair_reduce(k, &p, true, ITP_SUB, g, NULL, d);
-        }
+        const size_t *step = i ? j.p.b_step : j.p.a_step, *others = i ? j.p.a_step : j.p.b_step;
+        j.d = itp_dx(w, node, i);
+        if (!j.d) continue;
+        j.second = i;
+        j.add = itp_beta(w, node, i) != 0;
+        j.own = itp_x(w, node, i), j.other = itp_x(w, node, 1 - i);
+        j.moves = step[last] != 0, j.other_moves = others[last] != 0;
+        j.sums = j.spread = 1;
+        for (int r = 0; r < last; r++) *(step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
+        /* few columns where many rows come together, so that there are tasks enough */
+        j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
+        j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
+        const size_t one = j.spread * (j.moves ? j.chunk : columns);
+        j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
+        itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
+                     (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
     }
 }
 
-ITP_FN itp_need itp_need_div(const interp_workspace *w, int node)
+/* ---- rows of numbers that move as they are */
+
+typedef struct itp_move_job {
+    const itp_kernels *kernels;
+    const float *from;
+    float *to;
+    size_t from_step, to_step, rows, run; /* numbers from row to row, and of a row */
+    size_t before, after;                 /* numbers beside each row that become 0 */
+    size_t chunk, chunks, per_task;       /* a row is cut into chunks; those of one task */
+    bool add;
+} itp_move_job;
+
+ITP_FN void itp_move_task(void *arg, int task, int slot)
 {
-    itp_need need = {0, 0, 0, 0};
-    if (w->desc.input_grads || w->desc.param_grads)
-        need.shared = itp_round_up(itp_count(itp_shape_in(w, node, 1)), 16) +
-                      itp_count(itp_shape_out(w, node));
-    return need;
+    (void)slot;
+    const itp_move_job *j = (const itp_move_job *)arg;
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->rows * j->chunks, first + j->per_task);
+    for (size_t t = first; t < end; t++) {
+        const size_t row = t / j->chunks, at = t % j->chunks * j->chunk;
+        const size_t n = itp_min_size(j->chunk, j->run - at);
+        float *to = j->to + row * j->to_step + at;
+        if (j->before && at == 0) memset(to - j->before, 0, j->before * sizeof *to);
+        if (j->after && at + n == j->run) memset(to + n, 0, j->after * sizeof *to);
+        if (j->add) j->kernels->scale_add(n, 1, j->from + row * j->from_step + at, 1, to);
+        else memcpy(to, j->from + row * j->from_step + at, n * sizeof *to);
+    }
+}
+
+ITP_FN void itp_move_run(interp_ctx *ctx, itp_move_job *j)
+{
+    if (j->rows == 0 || j->run == 0) return;
+    j->kernels = ctx->k;
+    j->chunk = itp_min_size(j->run, ITP_CHUNK);
+    j->chunks = (j->run + j->chunk - 1) / j->chunk;
+    j->per_task = ITP_CHUNK / j->chunk;
+    itp_parallel(ctx, (int)((j->rows * j->chunks + j->per_task - 1) / j->per_task),
+                 (double)(j->rows * (j->before + j->run + j->after)), itp_move_task, j);
+}
+
+/* to[r][i] (+)= from[r][i] for r < rows and i < run. */
+ITP_FN void itp_move(interp_ctx *ctx, const float *from, size_t from_step, float *to,
+                     size_t to_step, size_t rows, size_t run, bool add)
+{
+    itp_move_job j;
+    memset(&j, 0, sizeof j);
+    j.from = from, j.to = to, j.from_step = from_step, j.to_step = to_step;
+    j.rows = rows, j.run = run, j.add = add;
+    itp_move_run(ctx, &j);
 }
 
 /* ---- dropout */
@@ -245,6 +342,7 @@ typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
     uint8_t *kept; /* one byte for each number: drawn forward, used again backward */
+    bool draw, add;
     size_t n;
     uint64_t seed, stream;
 } itp_dropout_job;
@@ -254,14 +352,17 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
     (void)slot;
     const itp_dropout_job *j = (const itp_dropout_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    const float scale = 1 / (1 - j->p);
+    const float factor[2] = {0, 1 / (1 - j->p)};
     const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
-    for (size_t i = at; i < end; i += 4) {                 /* chunks are multiples of 4 */
+    for (size_t i = at; j->draw && i < end; i += 4) {      /* chunks are multiples of 4 */
         uint32_t r[4];
         itp_philox(j->seed, j->stream, i >> 2, r);
         for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
     }
-    for (size_t i = at; i < end; i++) j->y[i] = j->kept[i] ? j->x[i] * scale : 0;
+    if (j->add)
+        for (size_t i = at; i < end; i++) j->y[i] += j->x[i] * factor[j->kept[i]];
+    else
+        for (size_t i = at; i < end; i++) j->y[i] = j->x[i] * factor[j->kept[i]];
 }
 
 ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
@@ -272,38 +373,33 @@ ITP_FN itp_need itp_need_dropout(const interp_workspace *w, int node)
     return need;
 }
 
-ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
+ITP_FN void itp_dropout_run(interp_workspace *w, int node, itp_dropout_job *j)
 {
-    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
-    itp_dropout_job j;
-    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
-    j.p = itp_at(w, node)->attrs.alpha;
-    j.kept = (uint8_t *)(void *)w->save[node];
-    j.n = itp_count(itp_shape_out(w, node));
-    j.seed = w->seed;
-    j.stream = w->step * 65536 + (uint64_t)node;
-    itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16,
-                 itp_dropout_task, &j);
+    j->p = itp_at(w, node)->attrs.alpha;
+    j->kept = (uint8_t *)(void *)w->save[node];
+    j->n = itp_count(itp_shape_out(w, node));
+    j->seed = w->seed;
+    j->stream = w->step * 65536 + (uint64_t)node;
+    itp_parallel(w->ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 16,
+                 itp_dropout_task, j);
 }
 
-ITP_FN void itp_copy_or_add(const itp_kernels *k, const float *from, float beta, float *to,
-                            size_t n)
+ITP_FN void itp_forward_dropout(interp_workspace *w, int node)
 {
-    if (beta != 0) k->scale_add(n, 1, from, 1, to);
-    else memcpy(to, from, n * sizeof *to);
+    itp_dropout_job j;
+    if (w->desc.mode != INTERP_TRAIN) return; /* then the output is the input's memory */
+    memset(&j, 0, sizeof j);
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    j.draw = true;
+    itp_dropout_run(w, node, &j);
 }
 
 ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
 {
-    const float *dy = itp_dy(w, node);
-    float *dx = itp_dx(w, node, 0);
-    const float beta = itp_beta(w, node, 0);
-    const size_t n = itp_count(itp_shape_out(w, node));
-    if (w->desc.mode != INTERP_TRAIN) {
-        itp_copy_or_add(w->ctx->k, dy, beta, dx, n);
-        return;
-    }
-    const uint8_t *kept = (const uint8_t *)(const void *)w->save[node];
-    const float scale = 1 / (1 - itp_at(w, node)->attrs.alpha);
-    for (size_t i = 0; i < n; i++) dx[i] = (kept[i] ? dy[i] * scale : 0) + (beta != 0 ? dx[i] : 0);
+    itp_dropout_job j;
+    memset(&j, 0, sizeof j);
+    j.x = itp_dy(w, node), j.y = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, &j);
+    else itp_move(w->ctx, j.x, 0, j.y, 0, 1, itp_count(itp_shape_out(w, node)), j.add);
 }

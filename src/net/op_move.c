@@ -7,59 +7,151 @@ ITP_FN void itp_forward_alias(interp_workspace *w, int node)
 
 ITP_FN void itp_backward_alias(interp_workspace *w, int node)
 {
-    itp_copy_or_add(w->ctx->k, itp_dy(w, node), itp_beta(w, node, 0), itp_dx(w, node, 0),
-                    itp_count(itp_shape_out(w, node)));
+    itp_move(w->ctx, itp_dy(w, node), 0, itp_dx(w, node, 0), 0, 1,
+             itp_count(itp_shape_out(w, node)), itp_beta(w, node, 0) != 0);
 }
 
-/* Copies x to y with dimension i of y being dimension perm[i] of x; `back` runs the other way, from
-   a gradient of y to one of x, adding when `add`. */
-ITP_FN void itp_transpose_run(const interp_shape *x, const int *perm, const float *from, float *to,
-                              bool back, bool add)
+/* A transpose as tiles of rows of x, which become columns of y: dimensions of size 1 left out, those
+   that stay side by side merged. */
+typedef struct itp_transpose {
+    const itp_kernels *kernels;
+    const float *from;
+    float *to;
+    bool add;
+    int rank;                    /* of the dimensions left besides the tile's two */
+    size_t dim[INTERP_MAX_RANK]; /* outermost first */
+    size_t from_step[INTERP_MAX_RANK], to_step[INTERP_MAX_RANK];
+    size_t rows, row_step, n,
+        column_step; /* of the tile: row r is n numbers at r * row_step, and goes
+                                              to r + i * column_step */
+    size_t row_tiles, column_tiles;
+} itp_transpose;
+
+#define ITP_TRANSPOSE 64 /* rows and columns of a tile */
+
+ITP_FN void itp_transpose_task(void *arg, int task, int slot)
 {
-    size_t stride[INTERP_MAX_RANK], step[INTERP_MAX_RANK];
-    size_t at = 1, n = itp_count(x);
-    int dim[INTERP_MAX_RANK], index[INTERP_MAX_RANK] = {0};
-    const int rank = x->rank;
-    for (int i = rank - 1; i >= 0; i--) {
-        stride[i] = at;
+    (void)slot;
+    const itp_transpose *t = (const itp_transpose *)arg;
+    size_t at = (size_t)task, from = 0, to = 0;
+    const size_t n0 = at % t->column_tiles * ITP_TRANSPOSE;
+    at /= t->column_tiles;
+    const size_t r0 = at % t->row_tiles * ITP_TRANSPOSE;
+    at /= t->row_tiles;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        from += at % t->dim[i] * t->from_step[i], to += at % t->dim[i] * t->to_step[i];
+        at /= t->dim[i];
+    }
+    const int rows = (int)itp_min_size(ITP_TRANSPOSE, t->rows - r0);
+    const int n = (int)itp_min_size(ITP_TRANSPOSE, t->n - n0);
+    const float *x = t->from + from + r0 * t->row_step + n0;
+    float *y = t->to + to + n0 * t->column_step + r0;
+    float tile[ITP_TRANSPOSE * ITP_TRANSPOSE];
+    t->kernels->interleave(rows, n, x, (ptrdiff_t)t->row_step, NULL, t->add ? tile : y,
+                           t->add ? ITP_TRANSPOSE : (ptrdiff_t)t->column_step);
+    for (int i = 0; i < n && t->add; i++)
+        t->kernels->scale_add((size_t)rows, 1, tile + i * ITP_TRANSPOSE, 1,
+                              y + (size_t)i * t->column_step);
+}
+
+/* Whole rows where the last dimension stays last. */
+ITP_FN void itp_transpose_rows_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_transpose *t = (const itp_transpose *)arg;
+    const size_t per_task = t->column_tiles;
+    const size_t first = (size_t)task * per_task, end = itp_min_size(t->rows, first + per_task);
+    for (size_t r = first; r < end; r++) {
+        size_t at = r, from = 0, to = 0;
+        for (int i = t->rank - 1; i >= 0; i--) {
+            from += at % t->dim[i] * t->from_step[i], to += at % t->dim[i] * t->to_step[i];
+            at /= t->dim[i];
+        }
+        if (t->add) t->kernels->scale_add(t->n, 1, t->from + from, 1, t->to + to);
+        else memcpy(t->to + to, t->from + from, t->n * sizeof *t->to);
+    }
+}
+
+/* The dimensions of y, each with its steps in x and y, but for those of size 1 and merged where
+   neighbours stay neighbours. */
+ITP_FN void itp_transpose_merge(itp_transpose *t, const interp_shape *x, const int *perm)
+{
+    size_t step[INTERP_MAX_RANK], at = 1;
+    for (int i = x->rank - 1; i >= 0; i--) {
+        step[i] = at;
         at *= (size_t)x->dim[i];
     }
-    for (int i = 0; i < rank; i++) {
-        step[i] = stride[perm[i]];
-        dim[i] = x->dim[perm[i]];
+    for (int i = 0; i < x->rank; i++) {
+        const size_t d = (size_t)x->dim[perm[i]], s = step[perm[i]];
+        if (d == 1) continue;
+        if (t->rank && t->from_step[t->rank - 1] == s * d) {
+            t->dim[t->rank - 1] *= d, t->from_step[t->rank - 1] = s;
+            continue;
+        }
+        t->dim[t->rank] = d, t->from_step[t->rank] = s;
+        t->rank++;
     }
+    if (t->rank == 0) t->dim[0] = t->from_step[0] = 1, t->rank = 1;
+    at = 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        t->to_step[i] = at;
+        at *= t->dim[i];
+    }
+}
+
+ITP_FN void itp_transpose_drop(itp_transpose *t, int d)
+{
+    t->rank--;
+    for (int i = d; i < t->rank; i++)
+        t->dim[i] = t->dim[i + 1], t->from_step[i] = t->from_step[i + 1],
+        t->to_step[i] = t->to_step[i + 1];
+}
+
+/* to (+)= from with dimension i of the result being dimension perm[i] of x. */
+ITP_FN void itp_transpose_run(interp_ctx *ctx, const interp_shape *x, const int *perm,
+                              const float *from, float *to, bool add)
+{
+    itp_transpose t;
+    memset(&t, 0, sizeof t);
+    const size_t n = itp_count(x);
     if (n == 0) return;
-    if (rank == 0) {
-        *to = *from + (add ? *to : 0);
+    t.kernels = ctx->k;
+    t.from = from, t.to = to, t.add = add;
+    itp_transpose_merge(&t, x, perm);
+    const int last = t.rank - 1;
+    if (t.from_step[last] == 1) {
+        t.n = t.dim[last], t.rows = n / t.n;
+        itp_transpose_drop(&t, last);
+        t.column_tiles = itp_max_size(1, ITP_CHUNK / t.n);
+        itp_parallel(ctx, (int)((t.rows + t.column_tiles - 1) / t.column_tiles), (double)n,
+                     itp_transpose_rows_task, &t);
         return;
     }
-    const size_t run = (size_t)dim[rank - 1], inner = step[rank - 1];
-    size_t offset = 0; /* in x, of the row at hand */
-    for (size_t row = 0; row < n; row += run) {
-        for (size_t i = 0; i < run; i++) {
-            const size_t xi = offset + i * inner;
-            if (!back) to[row + i] = from[xi];
-            else to[xi] = from[row + i] + (add ? to[xi] : 0);
-        }
-        for (int d = rank - 2; d >= 0; d--) {
-            offset += step[d];
-            if (++index[d] < dim[d]) break;
-            offset -= step[d] * (size_t)dim[d];
-            index[d] = 0;
-        }
-    }
+    int inner = 0; /* the last dimension of x */
+    while (t.from_step[inner] != 1) inner++;
+    t.rows = t.dim[last], t.row_step = t.from_step[last];
+    t.n = t.dim[inner], t.column_step = t.to_step[inner];
+    itp_transpose_drop(&t, last);
+    itp_transpose_drop(&t, inner);
+    t.row_tiles = (t.rows + ITP_TRANSPOSE - 1) / ITP_TRANSPOSE;
+    t.column_tiles = (t.n + ITP_TRANSPOSE - 1) / ITP_TRANSPOSE;
+    const size_t tiles = n / (t.rows * t.n) * t.row_tiles * t.column_tiles;
+    itp_parallel(ctx, (int)tiles, (double)n, itp_transpose_task, &t);
 }
 
 ITP_FN void itp_forward_transpose(interp_workspace *w, int node)
 {
-    itp_transpose_run(itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm, itp_x(w, node, 0),
-                      itp_y(w, node), false, false);
+    itp_transpose_run(w->ctx, itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm,
+                      itp_x(w, node, 0), itp_y(w, node), false);
 }
 
 ITP_FN void itp_backward_transpose(interp_workspace *w, int node)
 {
-    itp_transpose_run(itp_shape_in(w, node, 0), itp_at(w, node)->attrs.perm, itp_dy(w, node),
-                      itp_dx(w, node, 0), true, itp_beta(w, node, 0) != 0);
+    const interp_shape *y = itp_shape_out(w, node);
+    int back[INTERP_MAX_RANK] = {0};
+    for (int i = 0; i < y->rank; i++) back[itp_at(w, node)->attrs.perm[i]] = i;
+    itp_transpose_run(w->ctx, y, back, itp_dy(w, node), itp_dx(w, node, 0),
+                      itp_beta(w, node, 0) != 0);
 }
 
 /* Numbers before an axis, and from it on. */
@@ -80,8 +172,7 @@ ITP_FN void itp_forward_concat(interp_workspace *w, int node)
     for (int i = 0; i < o->n_in; i++) {
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
-        const float *x = itp_x(w, node, i);
-        for (size_t r = 0; r < outer; r++) memcpy(y + r * row + at, x + r * run, run * sizeof *y);
+        itp_move(w->ctx, itp_x(w, node, i), run, y + at, row, outer, run, false);
         at += run;
     }
 }
@@ -98,8 +189,7 @@ ITP_FN void itp_backward_concat(interp_workspace *w, int node)
         size_t same, run;
         itp_axis_split(itp_shape_in(w, node, i), axis, &same, &run);
         float *dx = itp_dx(w, node, i);
-        for (size_t r = 0; dx && r < outer; r++)
-            itp_copy_or_add(w->ctx->k, dy + r * row + at, itp_beta(w, node, i), dx + r * run, run);
+        if (dx) itp_move(w->ctx, dy + at, row, dx, run, outer, run, itp_beta(w, node, i) != 0);
         at += run;
     }
 }
@@ -112,9 +202,8 @@ ITP_FN void itp_forward_slice(interp_workspace *w, int node)
     size_t outer, row;
     itp_axis_split(s, axis, &outer, &row);
     const size_t unit = row / (size_t)s->dim[axis], run = unit * (size_t)a->length;
-    const float *x = itp_x(w, node, 0) + unit * (size_t)a->start;
-    float *y = itp_y(w, node);
-    for (size_t r = 0; r < outer; r++) memcpy(y + r * run, x + r * row, run * sizeof *y);
+    itp_move(w->ctx, itp_x(w, node, 0) + unit * (size_t)a->start, row, itp_y(w, node), run, outer,
+             run, false);
 }
 
 ITP_FN void itp_backward_slice(interp_workspace *w, int node)
@@ -125,9 +214,12 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     size_t outer, row;
     itp_axis_split(s, axis, &outer, &row);
     const size_t unit = row / (size_t)s->dim[axis], run = unit * (size_t)a->length;
-    float *dx = itp_dx(w, node, 0);
-    if (itp_beta(w, node, 0) == 0) memset(dx, 0, outer * row * sizeof *dx);
-    dx += unit * (size_t)a->start;
-    const float *dy = itp_dy(w, node);
-    for (size_t r = 0; r < outer; r++) w->ctx->k->scale_add(run, 1, dy + r * run, 1, dx + r * row);
+    itp_move_job j;
+    memset(&j, 0, sizeof j);
+    const size_t before = unit * (size_t)a->start;
+    j.from = itp_dy(w, node), j.to = itp_dx(w, node, 0) + before;
+    j.from_step = j.run = run, j.to_step = row, j.rows = outer;
+    j.add = itp_beta(w, node, 0) != 0;
+    if (!j.add) j.before = before, j.after = row - before - run;
+    itp_move_run(w->ctx, &j);
 }

@@ -3,12 +3,10 @@
 typedef struct itp_pool_job {
     const itp_kernels *kernels;
     itp_plane plane;
-    const itp_attrs *attrs;
-    bool average;
+    const float *per_y, *per_x; /* of averages: one over a window's numbers down and along */
     const float *x, *dy;
     float *y, *dx;
     bool add;
-    itp_scratch scratch;
 } itp_pool_job;
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
@@ -24,46 +22,15 @@ ITP_FN int itp_window_count(int at, int taps, int stride, int dilation, int firs
     return n > 0 ? n : 1;
 }
 
-/* Divides sums over windows by their counts: out = in / count. */
-ITP_FN void itp_pool_divide(const itp_pool_job *j, const float *in, float *out)
-{
-    const itp_plane *p = &j->plane;
-    const itp_attrs *a = j->attrs;
-    int below = a->pad[2], right = a->pad[3];
-    if (a->same) { /* nothing hangs over: the last window ends where the pads do */
-        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
-                p->pad_y;
-        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
-                p->pad_x;
-    }
-    for (int y = 0; y < p->rows; y++) {
-        const int ny = itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
-                                        p->height, below, a->count_include_pad);
-        for (int x = 0; x < p->columns; x++) {
-            const int nx = itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
-                                            p->width, right, a->count_include_pad);
-            const size_t at = (size_t)y * (size_t)p->columns + (size_t)x;
-            out[at] = in[at] / (float)(ny * nx);
-        }
-    }
-}
-
 ITP_FN void itp_pool_task(void *arg, int task, int slot)
 {
     const itp_pool_job *j = (const itp_pool_job *)arg;
     const itp_plane *p = &j->plane;
     const size_t in = (size_t)p->height * (size_t)p->width,
                  out = (size_t)p->rows * (size_t)p->columns;
-    const float *x = j->x + (size_t)task * in;
-    float *y = j->y + (size_t)task * out;
     (void)slot;
-    if (!j->average) {
-        j->kernels->plane_max(p, x, y);
-        return;
-    }
-    memset(y, 0, out * sizeof *y);
-    j->kernels->plane_sum(p, x, y);
-    itp_pool_divide(j, y, y);
+    j->kernels->plane_pool(p, j->x + (size_t)task * in, j->per_y, j->per_x,
+                           j->y + (size_t)task * out);
 }
 
 ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
@@ -74,25 +41,39 @@ ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
                  out = (size_t)p->rows * (size_t)p->columns;
     const float *dy = j->dy + (size_t)task * out;
     float *dx = j->dx + (size_t)task * in;
-    if (!j->add) memset(dx, 0, in * sizeof *dx);
-    if (!j->average) {
-        itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
+    (void)slot;
+    if (j->per_y) {
+        itp_grads(j->kernels)->plane_average_grad(p, dy, j->per_y, j->per_x, dx, j->add);
         return;
     }
-    float *share = itp_scratch_slot(&j->scratch, slot);
-    itp_pool_divide(j, dy, share);
-    itp_grads(j->kernels)->plane_sum_grad(p, share, dx);
+    if (!j->add) memset(dx, 0, in * sizeof *dx);
+    itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
 }
 
 ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)
 {
+    const itp_attrs *a = &itp_at(w, node)->attrs;
     itp_pool_job j;
     memset(&j, 0, sizeof j);
     j.kernels = w->ctx->k;
-    j.attrs = &itp_at(w, node)->attrs;
-    j.plane = itp_plane_of(j.attrs, itp_shape_in(w, node, 0));
-    j.average = itp_op_row(itp_at(w, node)->op)->kind != 0;
-    j.scratch = w->scratch;
+    j.plane = itp_plane_of(a, itp_shape_in(w, node, 0));
+    if (itp_op_row(itp_at(w, node)->op)->kind == 0) return j;
+    const itp_plane *p = &j.plane;
+    float *per_y = w->shared, *per_x = per_y + itp_round_up((size_t)p->rows, 16);
+    int below = a->pad[2], right = a->pad[3];
+    if (a->same) { /* nothing hangs over: the last window ends where the pads do */
+        below = (p->rows - 1) * p->stride_y + p->dilation_y * (p->taps_y - 1) + 1 - p->height -
+                p->pad_y;
+        right = (p->columns - 1) * p->stride_x + p->dilation_x * (p->taps_x - 1) + 1 - p->width -
+                p->pad_x;
+    }
+    for (int y = 0; y < p->rows; y++)
+        per_y[y] = 1 / (float)itp_window_count(y, p->taps_y, p->stride_y, p->dilation_y, p->pad_y,
+                                               p->height, below, a->count_include_pad);
+    for (int x = 0; x < p->columns; x++)
+        per_x[x] = 1 / (float)itp_window_count(x, p->taps_x, p->stride_x, p->dilation_x, p->pad_x,
+                                               p->width, right, a->count_include_pad);
+    j.per_y = per_y, j.per_x = per_x;
     return j;
 }
 
@@ -107,7 +88,7 @@ ITP_FN void itp_pool_run(interp_workspace *w, int node, itp_pool_job *j, itp_tas
 ITP_FN itp_need itp_need_pool(const interp_workspace *w, int node)
 {
     const interp_shape *y = itp_shape_out(w, node);
-    itp_need need = {(size_t)y->dim[2] * (size_t)y->dim[3], 0, 0, 0};
+    itp_need need = {0, itp_round_up((size_t)y->dim[2], 16) + (size_t)y->dim[3], 0, 0};
     return need;
 }
 
@@ -121,7 +102,7 @@ ITP_FN void itp_forward_pool(interp_workspace *w, int node)
 ITP_FN void itp_backward_pool(interp_workspace *w, int node)
 {
     itp_pool_job j = itp_pool_at(w, node);
-    if (!j.average) j.x = itp_x(w, node, 0);
+    if (!j.per_y) j.x = itp_x(w, node, 0);
     j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
     itp_pool_run(w, node, &j, itp_pool_grad_task);

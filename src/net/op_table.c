@@ -58,8 +58,8 @@
       0)                                                                                           \
     X(MUL, "Mul", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_MUL,  \
       ITP_X)                                                                                       \
-    X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, itp_need_div, NULL,   \
-      ITP_DIV, ITP_X | ITP_Y)                                                                      \
+    X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_DIV,  \
+      ITP_X | ITP_Y)                                                                               \
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
       0)                                                                                           \
     X(RESHAPE, "Reshape", itp_shape_reshape, itp_forward_alias, itp_backward_alias, NULL, NULL, 0, \

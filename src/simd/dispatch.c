@@ -103,6 +103,9 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
     return itp_gemm_a_floats(k, rows) + kc * n;
 }
 
+/* The most columns of a softmax across them. */
+#define ITP_ACROSS 256
+
 /* One plane under a sliding window. */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
@@ -125,6 +128,7 @@ typedef struct itp_plane {
     X(double, exp_sum, (size_t n, const float *x, float shift, float *y))                          \
     X(void, softmax, (size_t n, const float *x, float *y))                                         \
     X(void, log_softmax, (size_t n, const float *x, float *y, float *scratch))                     \
+    X(void, softmax_across, (size_t n, size_t m, size_t step, const float *x, float *y, bool log)) \
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
@@ -139,8 +143,8 @@ typedef struct itp_plane {
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
-    X(void, plane_max, (const itp_plane *g, const float *x, float *y))                             \
-    X(void, plane_sum, (const itp_plane *g, const float *x, float *y))
+    X(void, plane_pool,                                                                            \
+      (const itp_plane *g, const float *x, const float *per_y, const float *per_x, float *y))
 
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
@@ -156,7 +160,9 @@ typedef struct itp_plane {
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
     X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
-    X(void, plane_sum_grad, (const itp_plane *g, const float *dy, float *dx))
+    X(void, plane_average_grad,                                                                    \
+      (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
+       bool add))
 
 struct itp_kernels {
     const char *name;

@@ -161,24 +161,20 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 #undef ITP_MAP_GRAD
 
 #define ITP_PAIR(name, word)                                                                       \
-    case ITP_##name:                                                                               \
-        if (a_step && b_step)                                                                      \
-            V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); });               \
-        else if (a_step) V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_set(*b)), w); });        \
-        else V_LOOP(n, { v_put(y + i, word(v_set(*a), v_get(b + i * (size_t)b_step, w)), w); });   \
-        break;
+    case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
 static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, const float *b,
                           int b_step, float *y)
 {
-    if (!a_step && !b_step) { /* both single: the vector paths read n numbers of one of them */
-        const float p = *a, q = *b;
-        const float r = op == ITP_ADD   ? p + q
-                        : op == ITP_SUB ? p - q
-                        : op == ITP_MUL ? p * q
-                                        : p / q;
-        V_LOOP(n, { v_put(y + i, v_set(r), w); });
+    if (!a_step || !b_step) { /* as a short array, which stays in the cache */
+        float p[256], q[256];
+        const size_t most = sizeof p / sizeof *p;
+        for (size_t i = 0; i < n && i < most; i++) p[i] = *a, q[i] = *b;
+        for (size_t i = 0; i < n; i += most) {
+            const size_t m = n - i < most ? n - i : most;
+            ITP_K(binary)(op, m, a_step ? a + i : p, 1, b_step ? b + i : q, 1, y + i);
+        }
         return;
     }
     switch (op) {
@@ -247,21 +243,6 @@ static void ITP_K(axpy)(size_t n, float a, const float *x, int sx, float *y)
 static inline vf ITP_K(larger)(vf a, vf b)
 {
     return v_select(v_eq(b, b), v_select(v_gt(b, a), b, a), b);
-}
-
-/* y[i] = max(y[i], x[i sx]) */
-static void ITP_K(max_into)(size_t n, const float *x, int sx, float *y)
-{
-    if (sx == 1) {
-        V_LOOP(n, { v_put(y + i, ITP_K(larger)(v_get(y + i, w), v_get(x + i, w)), w); });
-        return;
-    }
-    size_t i = 0;
-    for (; i + V_WIDTH <= n; i += V_WIDTH)
-        v_store(y + i, ITP_K(larger)(v_load(y + i), v_loads(x + i * (size_t)sx, sx)));
-    for (; i < n; i++)
-        if (x[i * (size_t)sx] > y[i] || x[i * (size_t)sx] != x[i * (size_t)sx])
-            y[i] = x[i * (size_t)sx];
 }
 
 /* ---- optimiser updates; all arrays of n floats, g is not changed */

@@ -3,14 +3,26 @@
 /* Sums run in float over blocks of this many numbers and in double over the blocks. */
 #define ITP_SUM_BLOCK 2048
 
+/* Four running sums, so that none waits for the one before. */
 static double ITP_K(sum)(size_t n, const float *x)
 {
     double total = 0;
     for (size_t at = 0; at < n; at += ITP_SUM_BLOCK) {
         const size_t m = n - at < ITP_SUM_BLOCK ? n - at : ITP_SUM_BLOCK;
-        vf s = v_zero();
-        V_LOOP(m, { s = v_add(s, v_get(x + at + i, w)); });
-        total += (double)v_sum(s);
+        const float *p = x + at;
+        vf s0 = v_zero(), s1 = s0, s2 = s0, s3 = s0;
+        size_t i = 0;
+        for (; i + 4 * V_WIDTH <= m; i += 4 * V_WIDTH) {
+            s0 = v_add(s0, v_load(p + i));
+            s1 = v_add(s1, v_load(p + i + V_WIDTH));
+            s2 = v_add(s2, v_load(p + i + 2 * V_WIDTH));
+            s3 = v_add(s3, v_load(p + i + 3 * V_WIDTH));
+        }
+        for (; i < m; i += V_WIDTH) {
+            const int w = m - i < V_WIDTH ? (int)(m - i) : V_WIDTH;
+            s0 = v_add(s0, v_get(p + i, w));
+        }
+        total += (double)v_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
     }
     return total;
 }
@@ -20,16 +32,23 @@ static double ITP_K(dot)(size_t n, const float *x, float a, const float *y, floa
 {
     const vf va = v_set(a), vb = v_set(b);
     double total = 0;
+#define ITP_TERM(s, at) s = v_fma(v_sub(v_load(p + (at)), va), v_sub(v_load(q + (at)), vb), s);
     for (size_t at = 0; at < n; at += ITP_SUM_BLOCK) {
         const size_t m = n - at < ITP_SUM_BLOCK ? n - at : ITP_SUM_BLOCK;
         const float *p = x + at, *q = y + at;
-        vf s = v_zero();
+        vf s0 = v_zero(), s1 = s0, s2 = s0, s3 = s0;
         size_t i = 0;
-        for (; i + V_WIDTH <= m; i += V_WIDTH)
-            s = v_fma(v_sub(v_load(p + i), va), v_sub(v_load(q + i), vb), s);
-        total += (double)v_sum(s);
+        for (; i + 4 * V_WIDTH <= m; i += 4 * V_WIDTH) {
+            ITP_TERM(s0, i)
+            ITP_TERM(s1, i + V_WIDTH)
+            ITP_TERM(s2, i + 2 * V_WIDTH)
+            ITP_TERM(s3, i + 3 * V_WIDTH)
+        }
+        for (; i + V_WIDTH <= m; i += V_WIDTH) ITP_TERM(s0, i)
+        total += (double)v_sum(v_add(v_add(s0, s1), v_add(s2, s3)));
         for (; i < m; i++) total += (double)((p[i] - a) * (q[i] - b));
     }
+#undef ITP_TERM
     return total;
 }
 
@@ -51,9 +70,16 @@ static double ITP_K(dot_strided)(size_t n, const float *x, int sx, const float *
 /* Largest number, NaN when there is one; -infinity for none. */
 static float ITP_K(max)(size_t n, const float *x)
 {
-    vf m = v_set(-(float)INFINITY);
+    vf m = v_set(-(float)INFINITY), m1 = m, m2 = m, m3 = m;
     size_t i = 0;
+    for (; i + 4 * V_WIDTH <= n; i += 4 * V_WIDTH) {
+        m = ITP_K(larger)(m, v_load(x + i));
+        m1 = ITP_K(larger)(m1, v_load(x + i + V_WIDTH));
+        m2 = ITP_K(larger)(m2, v_load(x + i + 2 * V_WIDTH));
+        m3 = ITP_K(larger)(m3, v_load(x + i + 3 * V_WIDTH));
+    }
     for (; i + V_WIDTH <= n; i += V_WIDTH) m = ITP_K(larger)(m, v_load(x + i));
+    m = ITP_K(larger)(ITP_K(larger)(m, m1), ITP_K(larger)(m2, m3));
     float lane[V_WIDTH], top = -(float)INFINITY;
     v_store(lane, m);
     for (int l = 0; l < V_WIDTH; l++)
@@ -96,6 +122,35 @@ static void ITP_K(log_softmax)(size_t n, const float *x, float *y, float *scratc
     const float top = ITP_K(max)(n, x);
     const double sum = ITP_K(exp_sum)(n, x, top, scratch);
     ITP_K(affine)(n, 1, x, -(top + (float)log(sum)), y);
+}
+
+/* The softmax of each of m columns, or its logarithm: n numbers, each `step` behind the one before. y
+   may be x. */
+static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *x, float *y,
+                                  bool log)
+{
+    float top[ITP_ACROSS], sum[ITP_ACROSS];
+    memcpy(top, x, m * sizeof *x);
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t k = 1; k < n; k++)
+        V_EACH(m,
+               { v_put(top + i, ITP_K(larger)(v_get(top + i, w), v_get(x + k * step + i, w)), w); })
+    for (size_t k = 0; k < n; k++)
+        V_EACH(m, {
+            const vf e = ITP_K(exp)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
+            v_put(sum + i, v_add(v_get(sum + i, w), e), w);
+            if (!log) v_put(y + k * step + i, e, w);
+        })
+    V_EACH(m, {
+        const vf s = v_get(sum + i, w);
+        v_put(sum + i, log ? v_add(ITP_K(log)(s), v_get(top + i, w)) : v_div(v_set(1), s), w);
+    })
+    for (size_t k = 0; k < n; k++)
+        V_EACH(m, {
+            const vf s = v_get(sum + i, w);
+            const size_t at = k * step + i;
+            v_put(y + at, log ? v_sub(v_get(x + at, w), s) : v_mul(v_get(y + at, w), s), w);
+        })
 }
 
 /* y = (x - mean) rstd gamma + beta; gamma and beta may be NULL. */
