@@ -504,6 +504,24 @@ TEST(philox_matches_the_published_vectors)
     CHECK(r[0] == 0x408f276du && r[1] == 0x41c83b0eu && r[2] == 0xa20bc7c6u && r[3] == 0x6d5451fdu);
 }
 
+TEST(draws_of_many_follow_the_same_stream)
+{
+    const uint64_t firsts[] = {0, 0xFFFFFFF8u}; /* a carry into the counter's high half */
+    const uint32_t least = 5000000;
+    uint8_t kept[300];
+    for (int i = 0; i < 2; i++)
+        for (size_t n = 0; n < 299; n += 13) {
+            memset(kept, 7, sizeof kept);
+            itp_draw(UINT64_MAX / 3, UINT64_MAX / 7, firsts[i], n, least, kept);
+            for (size_t q = 0; q < n; q++) {
+                uint32_t r[4];
+                itp_philox(UINT64_MAX / 3, UINT64_MAX / 7, firsts[i] + q / 4, r);
+                CHECK(kept[q] == (r[q % 4] >> 8 >= least));
+            }
+            CHECK(kept[n] == 7);
+        }
+}
+
 TEST(normal_numbers_have_mean_zero_and_variance_one)
 {
     double sum = 0, square = 0;
@@ -555,6 +573,7 @@ int main(int argc, char **argv)
     RUN(pools_match_their_definition);
     RUN(softmax_across_columns_matches_the_softmax_of_rows);
     RUN(philox_matches_the_published_vectors);
+    RUN(draws_of_many_follow_the_same_stream);
     RUN(normal_numbers_have_mean_zero_and_variance_one);
     RUN(pca_finds_the_axes_of_a_rotated_cloud);
     return test_end(argc, argv);

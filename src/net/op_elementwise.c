@@ -338,6 +338,38 @@ ITP_FN void itp_move(interp_ctx *ctx, const float *from, size_t from_step, float
 
 /* ---- dropout */
 
+/* kept[i] = 1 where the 24 high bits of a number of the stream are at least `least`, from number
+   4 `block` on. Blocks of Philox side by side, since the rounds of one wait for each other. */
+ITP_FN void itp_draw(uint64_t seed, uint64_t stream, uint64_t block, size_t n, uint32_t least,
+                     uint8_t *kept)
+{
+    enum { wide = 16 };
+    for (size_t at = 0; at < n; at += 4 * wide, block += wide) {
+        uint32_t c0[wide], c1[wide], c2[wide], c3[wide];
+        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+        uint8_t out[4 * wide];
+        for (int l = 0; l < wide; l++) {
+            const uint64_t b = block + (uint64_t)l;
+            c0[l] = (uint32_t)b, c1[l] = (uint32_t)(b >> 32);
+            c2[l] = (uint32_t)stream, c3[l] = (uint32_t)(stream >> 32);
+        }
+        for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+            for (int l = 0; l < wide; l++) {
+                const uint64_t p0 = (uint64_t)0xD2511F53u * c0[l];
+                const uint64_t p1 = (uint64_t)0xCD9E8D57u * c2[l];
+                c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
+                c1[l] = (uint32_t)p1;
+                c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+                c3[l] = (uint32_t)p0;
+            }
+        for (int l = 0; l < wide; l++) {
+            out[4 * l] = c0[l] >> 8 >= least, out[4 * l + 1] = c1[l] >> 8 >= least;
+            out[4 * l + 2] = c2[l] >> 8 >= least, out[4 * l + 3] = c3[l] >> 8 >= least;
+        }
+        memcpy(kept + at, out, n - at < sizeof out ? n - at : sizeof out);
+    }
+}
+
 typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
@@ -354,11 +386,8 @@ ITP_FN void itp_dropout_task(void *arg, int task, int slot)
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
     const float factor[2] = {0, 1 / (1 - j->p)};
     const uint32_t least = (uint32_t)(j->p * 16777216.0f); /* of 24 random bits */
-    for (size_t i = at; j->draw && i < end; i += 4) {      /* chunks are multiples of 4 */
-        uint32_t r[4];
-        itp_philox(j->seed, j->stream, i >> 2, r);
-        for (size_t q = i; q < i + 4 && q < end; q++) j->kept[q] = (r[q - i] >> 8) >= least;
-    }
+    if (j->draw)                                           /* chunks are multiples of 4 */
+        itp_draw(j->seed, j->stream, at / 4, end - at, least, j->kept + at);
     if (j->add)
         for (size_t i = at; i < end; i++) j->y[i] += j->x[i] * factor[j->kept[i]];
     else
