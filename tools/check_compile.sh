@@ -6,7 +6,7 @@
 # Environment: JOBS (2).
 set -u
 export LC_ALL=C
-COMPILE_LIMIT=10 # seconds of CPU for one file with the implementation, gcc -O2
+COMPILE_LIMIT=12 # seconds of CPU for one file with the implementation, gcc -O2
 strict='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Werror -I.'
 strict_c="$strict -Wstrict-prototypes"
 pair='tests/compile/one.c tests/compile/two.c'
