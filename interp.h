@@ -41,8 +41,8 @@
      >>net/graph.c
      >>net/op_shape.c
      >>net/op_elementwise.c
-     >>net/op_linear.c
      >>net/op_norm.c
+     >>net/op_linear.c
      >>net/op_pool.c
      >>net/op_move.c
      >>net/op_table.c
@@ -5482,9 +5482,10 @@ typedef struct itp_conv {
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
-/* An elementwise function applied to what a convolution has just written. */
+/* What is done to the numbers a convolution has just written, while they are in the cache. */
 typedef struct itp_after {
-    bool any;
+    const float *scale, *shift; /* [out_channels]: y = scale y + shift; NULL: not */
+    bool unary;                 /* then y = kind(y) */
     itp_unary kind;
     float a, b;
 } itp_after;
@@ -5526,6 +5527,13 @@ ITP_FN bool itp_conv_pointwise(const itp_conv *c)
            p->pad_x == 0 && p->rows == p->height && p->columns == p->width;
 }
 
+ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, size_t n,
+                          float *y)
+{
+    if (after->scale) k->affine(n, after->scale[channel], y, after->shift[channel], y);
+    if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
+}
+
 /* The part of a task list that is the same for all plane jobs. */
 typedef struct itp_plane_job {
     const itp_kernels *kernels;
@@ -5548,7 +5556,7 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
-    if (j->after) j->kernels->unary(j->after->kind, out, y, y, j->after->a, j->after->b);
+    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -5624,6 +5632,7 @@ typedef struct itp_windows {
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
     const float *x, *packed, *bias;
     const itp_after *after; /* NULL: none */
+    int channel;            /* of the net, that is plane 0 here */
     ptrdiff_t x_image;
     float *y, beta;
     ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
@@ -5924,8 +5933,8 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     }
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
         for (int r = 0; r < rows; r++) /* still in the cache */
-            j->kernels->unary(w->after->kind, (size_t)columns, y + k * w->y_plane + r * w->y_row,
-                              y + k * w->y_plane + r * w->y_row, w->after->a, w->after->b);
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+                          y + k * w->y_plane + r * w->y_row);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */
@@ -6311,8 +6320,7 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    if (itp_conv_depthwise(c)) /* a copy, that a batch norm may be taken into */
-        return backward ? 0 : itp_round_up((size_t)c->out_channels * (size_t)itp_conv_taps(c), 16);
+    if (itp_conv_depthwise(c)) return 0;
     const size_t group =
         backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
                  : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
@@ -6324,11 +6332,6 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     const int inputs = backward ? out : in, outputs = backward ? in : out;
-    if (itp_conv_depthwise(c)) {
-        if (!backward)
-            memcpy(packed, w, (size_t)c->out_channels * (size_t)itp_conv_taps(c) * sizeof *w);
-        return;
-    }
     const bool pixels =
         backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
@@ -6383,30 +6386,6 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* Multiplies the packed forward weights of one output channel. */
-ITP_FN void itp_conv_scale_packed(const interp_ctx *ctx, const itp_conv *c, int channel,
-                                  float scale, float *packed)
-{
-    const int outputs = c->out_channels / c->groups, k = channel % outputs;
-    size_t steps = (size_t)itp_conv_taps(c), width = 1, at = (size_t)channel * steps;
-    if (!itp_conv_depthwise(c)) {
-        const itp_windows w = itp_windows_forward(ctx, c);
-        const size_t group = itp_packed_floats(ctx, c, w.inputs, outputs, w.pixels);
-        const int panels = itp_div_up(outputs, ctx->k->mr);
-        int panel = 0, first = 0;
-        steps *= (size_t)w.inputs;
-        width = (size_t)(w.pixels ? ctx->k->nr : ctx->k->mr);
-        if (w.pixels) panel = k / ctx->k->nr, first = panel * ctx->k->nr;
-        else {
-            while ((int64_t)outputs * (panel + 1) / panels <= k) panel++;
-            first = (int)((int64_t)outputs * panel / panels);
-        }
-        at = (size_t)(channel / outputs) * group + (size_t)panel * steps * width +
-             (size_t)(k - first);
-    }
-    for (size_t i = 0; i < steps; i++) packed[at + i * width] *= scale;
-}
-
 /* y = after(conv(x, w) + bias). packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
                              const float *packed, const float *bias, const itp_after *after,
@@ -6414,7 +6393,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
-        j.x = x, j.w = packed ? packed : w, j.bias = bias, j.after = after, j.y = y;
+        j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
         itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
         return;
     }
@@ -6429,6 +6408,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
         d.packed = packed + (size_t)g * itp_packed_floats(ctx, c, d.inputs, d.outputs, d.pixels);
         d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
         d.y = y + g * d.outputs * d.y_plane;
+        d.channel = g * d.outputs;
         d.bias = bias ? bias + g * d.outputs : NULL;
         itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
     }
@@ -11549,392 +11529,6 @@ ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
     if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, &j);
     else itp_move(w->ctx, j.x, 0, j.y, 0, 1, itp_count(itp_shape_out(w, node)), j.add);
 }
-/* >>net/op_linear.c                                                                           */
-/* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
-
-ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
-{
-    const itp_attrs *a = &itp_at(w, node)->attrs;
-    const interp_shape *x = itp_shape_in(w, node, 0);
-    itp_conv c;
-    c.batch = x->dim[0];
-    c.in_channels = x->dim[1];
-    c.out_channels = itp_shape_in(w, node, 1)->dim[0];
-    c.groups = a->groups;
-    c.plane = itp_plane_of(a, x);
-    return c;
-}
-
-/* Packed once: the weights of the forward pass, behind them those of the gradient of x, behind them the
-   biases where a batch norm is taken in. */
-enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2 };
-
-/* Neither an input nor computed. */
-ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
-{
-    const itp_kind kind = w->net->values[value].kind;
-    return kind != ITP_INPUT && kind != ITP_ACTIVATION;
-}
-
-ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
-{
-    const itp_node *o = itp_at(w, node);
-    return w->desc.constant_weights && itp_is_constant(w, o->in[1]) &&
-           (o->n_in < 3 || itp_is_constant(w, o->in[2]));
-}
-
-ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
-{
-    const itp_conv c = itp_conv_at(w, node);
-    const int *in = itp_at(w, node)->in;
-    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
-    const itp_conv_need n =
-        itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
-    itp_need need = {n.slot, n.shared, 0, 0};
-    if (itp_conv_is_constant(w, node))
-        need.packed = itp_conv_packed_floats(w->ctx, &c, false) +
-                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0) +
-                      (w->fused_norm[node] >= 0 ? (size_t)c.out_channels : 0);
-    return need;
-}
-
-/* Batch norm of the output as a scale of the weights and a bias, channel by channel. */
-ITP_FN void itp_conv_take_norm(interp_workspace *w, int node, const itp_conv *c, float *packed,
-                               float *bias)
-{
-    const itp_node *o = itp_at(w, node), *norm = itp_at(w, w->fused_norm[node]);
-    const float *old = o->n_in > 2 ? itp_x(w, node, 2) : NULL;
-    const float *gamma = w->data[norm->in[1]], *beta = w->data[norm->in[2]];
-    const float *mean = w->data[norm->in[3]], *variance = w->data[norm->in[4]];
-    for (int i = 0; i < c->out_channels; i++) {
-        const double scale =
-            (double)gamma[i] / sqrt((double)variance[i] + (double)norm->attrs.epsilon);
-        const double shift = (old ? (double)old[i] : 0) - (double)mean[i];
-        itp_conv_scale_packed(w->ctx, c, i, (float)scale, packed);
-        bias[i] = (float)((double)beta[i] + shift * scale);
-    }
-}
-
-/* Packed weights of one direction, NULL where they may change. */
-ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
-{
-    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
-    const size_t forward = itp_conv_packed_floats(w->ctx, c, false);
-    float *at = w->packed[node];
-    if (!at) return NULL;
-    if (backward) at += forward;
-    if (!(w->is_packed[node] & bit)) {
-        itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
-        if (w->fused_norm[node] >= 0) itp_conv_take_norm(w, node, c, at, at + forward);
-    }
-    w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
-    return at;
-}
-
-ITP_FN void itp_forward_conv(interp_workspace *w, int node)
-{
-    const itp_conv c = itp_conv_at(w, node);
-    const float *packed = itp_conv_packed(w, node, &c, false);
-    const float *bias = itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL;
-    itp_after after;
-    after.any = w->fused_act[node] >= 0;
-    if (after.any) {
-        const itp_node *act = itp_at(w, w->fused_act[node]);
-        after.kind = (itp_unary)itp_op_row(act->op)->kind;
-        after.a = act->attrs.alpha, after.b = act->attrs.beta;
-    }
-    if (w->fused_norm[node] >= 0) bias = packed + itp_conv_packed_floats(w->ctx, &c, false);
-    itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1), packed, bias,
-                     after.any ? &after : NULL, itp_y(w, node), w->scratch, w->shared);
-}
-
-ITP_FN void itp_backward_conv(interp_workspace *w, int node)
-{
-    const itp_conv c = itp_conv_at(w, node);
-    const float *dy = itp_dy(w, node);
-    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
-    if (dx)
-        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_conv_packed(w, node, &c, true),
-                      itp_beta(w, node, 0), dx, w->scratch, w->shared);
-    if (dw)
-        itp_conv_weights(w->ctx, &c, itp_x(w, node, 0), dy, itp_beta(w, node, 1), dw, w->scratch,
-                         w->shared);
-    if (db) itp_conv_bias(w->ctx, &c, dy, itp_beta(w, node, 2), db);
-}
-
-ITP_FN double itp_macs_conv(const interp_net *net, const itp_node *node)
-{
-    const interp_shape *weights = &net->values[node->in[1]].shape;
-    const interp_shape *y = &net->values[node->out].shape;
-    return (double)itp_count(y) * weights->dim[1] * weights->dim[2] * weights->dim[3];
-}
-
-/* ---- dense: y[M,N] = alpha x[M,K] w[K,N] + beta b, ONNX's Gemm */
-
-typedef struct itp_mat {
-    int m, n, k;
-    ptrdiff_t x_rs, x_cs, w_rs, w_cs;
-} itp_mat;
-
-ITP_FN itp_mat itp_dense_at(const interp_workspace *w, int node)
-{
-    const itp_attrs *a = &itp_at(w, node)->attrs;
-    const interp_shape *x = itp_shape_in(w, node, 0), *v = itp_shape_in(w, node, 1);
-    itp_mat d;
-    d.m = x->dim[a->trans_a], d.k = x->dim[!a->trans_a], d.n = v->dim[!a->trans_b];
-    d.x_rs = a->trans_a ? 1 : d.k, d.x_cs = a->trans_a ? d.m : 1;
-    d.w_rs = a->trans_b ? 1 : d.n, d.w_cs = a->trans_b ? d.k : 1;
-    return d;
-}
-
-ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
-{
-    const itp_mat d = itp_dense_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
-    if (w->runs_back[node]) {
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.n, d.k, d.m));
-    }
-    return need;
-}
-
-ITP_FN void itp_forward_dense(interp_workspace *w, int node)
-{
-    const itp_node *o = itp_at(w, node);
-    const itp_mat d = itp_dense_at(w, node);
-    itp_gemm g;
-    memset(&g, 0, sizeof g);
-    g.m = d.m, g.n = d.n, g.k = d.k, g.alpha = o->attrs.alpha;
-    g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
-    g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
-    g.c = itp_y(w, node), g.c_rs = d.n;
-    if (o->n_in > 2) {
-        const float *b = itp_x(w, node, 2);
-        const interp_shape *s = itp_shape_in(w, node, 2);
-        const bool row = s->rank > 0 && itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
-        if (row && o->attrs.beta == 1) g.bias_column = b;
-        else { /* any other bias goes into y first */
-            const itp_pairing p = itp_pair(s, s, itp_shape_out(w, node));
-            const size_t run = p.dim[p.rank - 1];
-            for (size_t r = 0; r < p.rows; r++) {
-                size_t at, same;
-                itp_pair_at(&p, r, &at, &same);
-                const int step = (int)p.a_step[p.rank - 1];
-                for (size_t i = 0; i < run; i++)
-                    g.c[r * run + i] = o->attrs.beta * b[at + i * (size_t)step];
-            }
-            g.beta = 1;
-        }
-    }
-    itp_gemm_run(w->ctx, &g, w->scratch);
-}
-
-/* d[rows, columns] = alpha a b (+ beta d), where d may be stored transposed. */
-ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k, float alpha,
-                              const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed)
-{
-    itp_gemm g;
-    memset(&g, 0, sizeof g);
-    g.alpha = alpha, g.beta = beta, g.k = k;
-    g.c = d;
-    if (transposed) {
-        g.m = columns, g.n = rows, g.c_rs = rows;
-        g.a = b, g.a_rs = b_cs, g.a_cs = b_rs;
-        g.b = a, g.b_rs = a_cs, g.b_cs = a_rs;
-    } else {
-        g.m = rows, g.n = columns, g.c_rs = columns;
-        g.a = a, g.a_rs = a_rs, g.a_cs = a_cs;
-        g.b = b, g.b_rs = b_rs, g.b_cs = b_cs;
-    }
-    itp_gemm_run(w->ctx, &g, w->scratch);
-}
-
-ITP_FN void itp_backward_dense(interp_workspace *w, int node)
-{
-    const itp_node *o = itp_at(w, node);
-    const itp_mat d = itp_dense_at(w, node);
-    const itp_kernels *k = w->ctx->k;
-    const float *dy = itp_dy(w, node);
-    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
-    if (dx)
-        itp_dense_product(w, d.m, d.k, d.n, o->attrs.alpha, dy, d.n, 1, itp_x(w, node, 1), d.w_cs,
-                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a);
-    if (dw)
-        itp_dense_product(w, d.k, d.n, d.m, o->attrs.alpha, itp_x(w, node, 0), d.x_cs, d.x_rs, dy,
-                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b);
-    if (db) {
-        const interp_shape *s = itp_shape_in(w, node, 2), *out = itp_shape_out(w, node);
-        const itp_pairing p = itp_pair(s, s, out);
-        const size_t n = itp_count(s), run = p.dim[p.rank - 1];
-        if (itp_beta(w, node, 2) == 0) memset(db, 0, n * sizeof *db);
-        for (size_t r = 0; r < p.rows; r++) {
-            size_t at, same;
-            itp_pair_at(&p, r, &at, &same);
-            if (p.a_step[p.rank - 1]) k->scale_add(run, o->attrs.beta, dy + r * run, 1, db + at);
-            else db[at] += o->attrs.beta * (float)k->sum(run, dy + r * run);
-        }
-    }
-}
-
-ITP_FN double itp_macs_dense(const interp_net *net, const itp_node *node)
-{
-    const itp_attrs *a = &node->attrs;
-    return (double)itp_count(&net->values[node->out].shape) *
-           net->values[node->in[0]].shape.dim[!a->trans_a];
-}
-
-/* ---- matmul: [.., M, K] x [.., K, N] with broadcasting outer dimensions */
-
-typedef struct itp_matmul {
-    int m, n, k, count;
-    bool a_spread, b_spread; /* an operand is used by more than one product */
-} itp_matmul;
-
-ITP_FN itp_matmul itp_matmul_at(const interp_workspace *w, int node)
-{
-    const interp_shape *a = itp_shape_in(w, node, 0), *b = itp_shape_in(w, node, 1);
-    const interp_shape *y = itp_shape_out(w, node);
-    itp_matmul d;
-    d.m = y->dim[y->rank - 2], d.n = y->dim[y->rank - 1], d.k = a->dim[a->rank - 1];
-    const size_t products = itp_count(y) / itp_max_size(1, (size_t)d.m * (size_t)d.n);
-    const size_t as = itp_count(a) / itp_max_size(1, (size_t)d.m * (size_t)d.k);
-    const size_t bs = itp_count(b) / itp_max_size(1, (size_t)d.k * (size_t)d.n);
-    d.count = (int)products;
-    d.a_spread = as < products, d.b_spread = bs < products;
-    if (bs == 1 && as == products) { /* one matrix on the right: all rows are one product */
-        d.m *= d.count;
-        d.count = 1;
-        d.a_spread = d.b_spread = false;
-    }
-    return d;
-}
-
-/* Offsets of both operands of every product, in numbers. */
-ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_matmul *d,
-                               ptrdiff_t *a_offset, ptrdiff_t *b_offset)
-{
-    interp_shape a = *itp_shape_in(w, node, 0), b = *itp_shape_in(w, node, 1);
-    interp_shape y = *itp_shape_out(w, node);
-    if (d->count == 1) {
-        a_offset[0] = b_offset[0] = 0;
-        return;
-    }
-    a.rank -= 2, b.rank -= 2, y.rank -= 2;
-    for (int t = 0; t < d->count; t++) {
-        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k,
-                  step_b = (ptrdiff_t)d->k * d->n;
-        int rest = t;
-        for (int i = y.rank - 1; i >= 0; i--) {
-            const int at = rest % y.dim[i], ia = i - (y.rank - a.rank), ib = i - (y.rank - b.rank);
-            rest /= y.dim[i];
-            if (ia >= 0 && a.dim[ia] > 1) at_a += at * step_a;
-            if (ib >= 0 && b.dim[ib] > 1) at_b += at * step_b;
-            if (ia >= 0) step_a *= a.dim[ia];
-            if (ib >= 0) step_b *= b.dim[ib];
-        }
-        a_offset[t] = at_a;
-        b_offset[t] = at_b;
-    }
-}
-
-/* The products' offsets live in the shared scratch: four arrays of `count`. */
-ITP_FN itp_need itp_need_matmul(const interp_workspace *w, int node)
-{
-    const itp_matmul d = itp_matmul_at(w, node);
-    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
-    if (w->runs_back[node]) {
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
-        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));
-    }
-    need.shared = 3 * itp_round_up((size_t)d.count, 16) * (sizeof(ptrdiff_t) / sizeof(float) + 1);
-    return need;
-}
-
-typedef struct itp_offsets {
-    ptrdiff_t *a, *b, *y;
-} itp_offsets;
-
-ITP_FN itp_offsets itp_matmul_prepare(interp_workspace *w, int node, const itp_matmul *d)
-{
-    itp_offsets o;
-    const size_t n = itp_round_up((size_t)d->count, 16);
-    o.a = (ptrdiff_t *)(void *)w->shared;
-    o.b = o.a + n;
-    o.y = o.b + n;
-    itp_matmul_offsets(w, node, d, o.a, o.b);
-    for (int t = 0; t < d->count; t++) o.y[t] = (ptrdiff_t)t * d->m * d->n;
-    return o;
-}
-
-ITP_FN void itp_forward_matmul(interp_workspace *w, int node)
-{
-    const itp_matmul d = itp_matmul_at(w, node);
-    const itp_offsets o = itp_matmul_prepare(w, node, &d);
-    itp_gemm g;
-    memset(&g, 0, sizeof g);
-    g.m = d.m, g.n = d.n, g.k = d.k, g.alpha = 1;
-    g.a = itp_x(w, node, 0), g.a_rs = d.k, g.a_cs = 1;
-    g.b = itp_x(w, node, 1), g.b_rs = d.n, g.b_cs = 1;
-    g.c = itp_y(w, node), g.c_rs = d.n;
-    itp_gemm_batch(w->ctx, &g, d.count, o.a, o.b, (ptrdiff_t)d.m * d.n, w->scratch);
-}
-
-/* Products whose results land at `to`; those that share a place are added one after the other. */
-ITP_FN void itp_matmul_grad(interp_workspace *w, itp_gemm *g, int count, const ptrdiff_t *a,
-                            const ptrdiff_t *b, const ptrdiff_t *to, bool spread, size_t size,
-                            float beta)
-{
-    float *c = g->c;
-    g->alpha = 1, g->beta = beta;
-    if (!spread) {
-        itp_gemm_batch(w->ctx, g, count, a, b, (ptrdiff_t)g->m * g->n, w->scratch);
-        return;
-    }
-    if (beta == 0) memset(c, 0, size * sizeof *c);
-    g->beta = 1;
-    for (int t = 0; t < count; t++) {
-        itp_gemm one = *g;
-        one.a += a[t];
-        one.b += b[t];
-        one.c = c + to[t];
-        itp_gemm_run(w->ctx, &one, w->scratch);
-    }
-}
-
-ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
-{
-    const itp_matmul d = itp_matmul_at(w, node);
-    const itp_offsets o = itp_matmul_prepare(w, node, &d);
-    float *da = itp_dx(w, node, 0), *db = itp_dx(w, node, 1);
-    itp_gemm g;
-    if (da) { /* dy b^T */
-        memset(&g, 0, sizeof g);
-        g.m = d.m, g.n = d.k, g.k = d.n;
-        g.a = itp_dy(w, node), g.a_rs = d.n, g.a_cs = 1;
-        g.b = itp_x(w, node, 1), g.b_rs = 1, g.b_cs = d.n;
-        g.c = da, g.c_rs = d.k;
-        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread,
-                        itp_count(itp_shape_in(w, node, 0)), itp_beta(w, node, 0));
-    }
-    if (db) { /* a^T dy */
-        memset(&g, 0, sizeof g);
-        g.m = d.k, g.n = d.n, g.k = d.m;
-        g.a = itp_x(w, node, 0), g.a_rs = 1, g.a_cs = d.k;
-        g.b = itp_dy(w, node), g.b_rs = d.n, g.b_cs = 1;
-        g.c = db, g.c_rs = d.n;
-        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread,
-                        itp_count(itp_shape_in(w, node, 1)), itp_beta(w, node, 1));
-    }
-}
-
-ITP_FN double itp_macs_matmul(const interp_net *net, const itp_node *node)
-{
-    const interp_shape *a = &net->values[node->in[0]].shape;
-    return (double)itp_count(&net->values[node->out].shape) * a->dim[a->rank - 1];
-}
 /* >>net/op_norm.c                                                                             */
 /* ---- net/op_norm.c: batch norm, layer norm, softmax -------------------------------------------- */
 
@@ -12030,7 +11624,24 @@ ITP_FN void itp_bn_statistics_across(const itp_bn *b, int c0, int n, double *mea
     for (int c = 0; c < n; c++) variance[c] /= (double)b->n;
 }
 
-/* Keeps the statistics of a channel; y = scale x + shift. */
+/* Batch norm with these statistics is y = scale x + shift. */
+ITP_FN void itp_bn_scale(const itp_bn *b, int c, double mean, double variance, float *scale,
+                         float *shift)
+{
+    const double factor = (double)b->gamma[c] / sqrt(variance + (double)b->epsilon);
+    *scale = (float)factor;
+    *shift = (float)((double)b->beta[c] - mean * factor);
+}
+
+/* The same for all channels with the running statistics. */
+ITP_FN void itp_bn_scales(interp_workspace *w, int node, float *scale, float *shift)
+{
+    const itp_bn b = itp_bn_at(w, node);
+    for (int c = 0; c < b.channels; c++)
+        itp_bn_scale(&b, c, (double)b.mean[c], (double)b.variance[c], &scale[c], &shift[c]);
+}
+
+/* Keeps the statistics of a channel, and gives scale and shift. */
 ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, float *scale,
                           float *shift)
 {
@@ -12041,11 +11652,9 @@ ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, 
         b->mean[c] = (float)(keep * (double)b->mean[c] + (1 - keep) * mean);
         b->variance[c] = (float)(keep * (double)b->variance[c] + (1 - keep) * unbiased);
     }
-    const double rstd = 1 / sqrt(variance + (double)b->epsilon);
     b->save[c] = (float)mean;
-    b->save[b->channels + c] = (float)rstd;
-    *scale = (float)((double)b->gamma[c] * rstd);
-    *shift = (float)((double)b->beta[c] - mean * (double)b->gamma[c] * rstd);
+    b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    itp_bn_scale(b, c, mean, variance, scale, shift);
 }
 
 ITP_FN void itp_bn_forward_task(void *arg, int task, int slot)
@@ -12466,6 +12075,390 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
     itp_softmax_run(w, &j, itp_softmax_backward_task, itp_softmax_backward_across_task);
+}
+/* >>net/op_linear.c                                                                           */
+/* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
+
+ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *x = itp_shape_in(w, node, 0);
+    itp_conv c;
+    c.batch = x->dim[0];
+    c.in_channels = x->dim[1];
+    c.out_channels = itp_shape_in(w, node, 1)->dim[0];
+    c.groups = a->groups;
+    c.plane = itp_plane_of(a, x);
+    return c;
+}
+
+/* Done once where the weights are constant. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
+
+/* Neither an input nor computed. */
+ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
+{
+    const itp_kind kind = w->net->values[value].kind;
+    return kind != ITP_INPUT && kind != ITP_ACTIVATION;
+}
+
+ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
+{
+    return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
+}
+
+/* Scales and shifts of a batch norm, before the packed weights. */
+ITP_FN size_t itp_conv_norm_floats(const interp_workspace *w, int node, const itp_conv *c)
+{
+    return w->fused_norm[node] < 0 ? 0 : itp_round_up(2 * (size_t)c->out_channels, 16);
+}
+
+ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
+{
+    const itp_conv c = itp_conv_at(w, node);
+    const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
+    if (itp_conv_is_constant(w, node))
+        need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
+                       (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
+    return need;
+}
+
+/* Packed weights of one direction, NULL where they may change. */
+ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
+{
+    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    float *at = w->packed[node];
+    if (!itp_conv_is_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    at += itp_conv_norm_floats(w, node, c);
+    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
+    w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
+    return at;
+}
+
+/* Scales of all channels, then shifts, of the batch norm behind a convolution. */
+ITP_FN const float *itp_conv_norm(interp_workspace *w, int node, int channels)
+{
+    float *scale = w->packed[node];
+    if (!(w->is_packed[node] & ITP_PACKED_NORM))
+        itp_bn_scales(w, w->fused_norm[node], scale, scale + channels);
+    if (w->desc.constant_weights)
+        w->is_packed[node] = (unsigned char)(w->is_packed[node] | ITP_PACKED_NORM);
+    return scale;
+}
+
+ITP_FN void itp_forward_conv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_conv_at(w, node);
+    const float *packed = itp_conv_packed(w, node, &c, false);
+    const float *bias = itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL;
+    itp_after after;
+    memset(&after, 0, sizeof after);
+    after.unary = w->fused_act[node] >= 0;
+    if (w->fused_norm[node] >= 0) {
+        after.scale = itp_conv_norm(w, node, c.out_channels);
+        after.shift = after.scale + c.out_channels;
+    }
+    if (after.unary) {
+        const itp_node *act = itp_at(w, w->fused_act[node]);
+        after.kind = (itp_unary)itp_op_row(act->op)->kind;
+        after.a = act->attrs.alpha, after.b = act->attrs.beta;
+    }
+    itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1), packed, bias,
+                     after.unary || after.scale ? &after : NULL, itp_y(w, node), w->scratch,
+                     w->shared);
+}
+
+ITP_FN void itp_backward_conv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_conv_at(w, node);
+    const float *dy = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
+    if (dx)
+        itp_conv_data(w->ctx, &c, dy, itp_x(w, node, 1), itp_conv_packed(w, node, &c, true),
+                      itp_beta(w, node, 0), dx, w->scratch, w->shared);
+    if (dw)
+        itp_conv_weights(w->ctx, &c, itp_x(w, node, 0), dy, itp_beta(w, node, 1), dw, w->scratch,
+                         w->shared);
+    if (db) itp_conv_bias(w->ctx, &c, dy, itp_beta(w, node, 2), db);
+}
+
+ITP_FN double itp_macs_conv(const interp_net *net, const itp_node *node)
+{
+    const interp_shape *weights = &net->values[node->in[1]].shape;
+    const interp_shape *y = &net->values[node->out].shape;
+    return (double)itp_count(y) * weights->dim[1] * weights->dim[2] * weights->dim[3];
+}
+
+/* ---- dense: y[M,N] = alpha x[M,K] w[K,N] + beta b, ONNX's Gemm */
+
+typedef struct itp_mat {
+    int m, n, k;
+    ptrdiff_t x_rs, x_cs, w_rs, w_cs;
+} itp_mat;
+
+ITP_FN itp_mat itp_dense_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *x = itp_shape_in(w, node, 0), *v = itp_shape_in(w, node, 1);
+    itp_mat d;
+    d.m = x->dim[a->trans_a], d.k = x->dim[!a->trans_a], d.n = v->dim[!a->trans_b];
+    d.x_rs = a->trans_a ? 1 : d.k, d.x_cs = a->trans_a ? d.m : 1;
+    d.w_rs = a->trans_b ? 1 : d.n, d.w_cs = a->trans_b ? d.k : 1;
+    return d;
+}
+
+ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
+{
+    const itp_mat d = itp_dense_at(w, node);
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
+    if (w->runs_back[node]) {
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.n, d.k, d.m));
+    }
+    return need;
+}
+
+ITP_FN void itp_forward_dense(interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    const itp_mat d = itp_dense_at(w, node);
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = d.m, g.n = d.n, g.k = d.k, g.alpha = o->attrs.alpha;
+    g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
+    g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
+    g.c = itp_y(w, node), g.c_rs = d.n;
+    if (o->n_in > 2) {
+        const float *b = itp_x(w, node, 2);
+        const interp_shape *s = itp_shape_in(w, node, 2);
+        const bool row = s->rank > 0 && itp_count(s) == (size_t)d.n && s->dim[s->rank - 1] == d.n;
+        if (row && o->attrs.beta == 1) g.bias_column = b;
+        else { /* any other bias goes into y first */
+            const itp_pairing p = itp_pair(s, s, itp_shape_out(w, node));
+            const size_t run = p.dim[p.rank - 1];
+            for (size_t r = 0; r < p.rows; r++) {
+                size_t at, same;
+                itp_pair_at(&p, r, &at, &same);
+                const int step = (int)p.a_step[p.rank - 1];
+                for (size_t i = 0; i < run; i++)
+                    g.c[r * run + i] = o->attrs.beta * b[at + i * (size_t)step];
+            }
+            g.beta = 1;
+        }
+    }
+    itp_gemm_run(w->ctx, &g, w->scratch);
+}
+
+/* d[rows, columns] = alpha a b (+ beta d), where d may be stored transposed. */
+ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k, float alpha,
+                              const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed)
+{
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    g.alpha = alpha, g.beta = beta, g.k = k;
+    g.c = d;
+    if (transposed) {
+        g.m = columns, g.n = rows, g.c_rs = rows;
+        g.a = b, g.a_rs = b_cs, g.a_cs = b_rs;
+        g.b = a, g.b_rs = a_cs, g.b_cs = a_rs;
+    } else {
+        g.m = rows, g.n = columns, g.c_rs = columns;
+        g.a = a, g.a_rs = a_rs, g.a_cs = a_cs;
+        g.b = b, g.b_rs = b_rs, g.b_cs = b_cs;
+    }
+    itp_gemm_run(w->ctx, &g, w->scratch);
+}
+
+ITP_FN void itp_backward_dense(interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    const itp_mat d = itp_dense_at(w, node);
+    const itp_kernels *k = w->ctx->k;
+    const float *dy = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
+    if (dx)
+        itp_dense_product(w, d.m, d.k, d.n, o->attrs.alpha, dy, d.n, 1, itp_x(w, node, 1), d.w_cs,
+                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a);
+    if (dw)
+        itp_dense_product(w, d.k, d.n, d.m, o->attrs.alpha, itp_x(w, node, 0), d.x_cs, d.x_rs, dy,
+                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b);
+    if (db) {
+        const interp_shape *s = itp_shape_in(w, node, 2), *out = itp_shape_out(w, node);
+        const itp_pairing p = itp_pair(s, s, out);
+        const size_t n = itp_count(s), run = p.dim[p.rank - 1];
+        if (itp_beta(w, node, 2) == 0) memset(db, 0, n * sizeof *db);
+        for (size_t r = 0; r < p.rows; r++) {
+            size_t at, same;
+            itp_pair_at(&p, r, &at, &same);
+            if (p.a_step[p.rank - 1]) k->scale_add(run, o->attrs.beta, dy + r * run, 1, db + at);
+            else db[at] += o->attrs.beta * (float)k->sum(run, dy + r * run);
+        }
+    }
+}
+
+ITP_FN double itp_macs_dense(const interp_net *net, const itp_node *node)
+{
+    const itp_attrs *a = &node->attrs;
+    return (double)itp_count(&net->values[node->out].shape) *
+           net->values[node->in[0]].shape.dim[!a->trans_a];
+}
+
+/* ---- matmul: [.., M, K] x [.., K, N] with broadcasting outer dimensions */
+
+typedef struct itp_matmul {
+    int m, n, k, count;
+    bool a_spread, b_spread; /* an operand is used by more than one product */
+} itp_matmul;
+
+ITP_FN itp_matmul itp_matmul_at(const interp_workspace *w, int node)
+{
+    const interp_shape *a = itp_shape_in(w, node, 0), *b = itp_shape_in(w, node, 1);
+    const interp_shape *y = itp_shape_out(w, node);
+    itp_matmul d;
+    d.m = y->dim[y->rank - 2], d.n = y->dim[y->rank - 1], d.k = a->dim[a->rank - 1];
+    const size_t products = itp_count(y) / itp_max_size(1, (size_t)d.m * (size_t)d.n);
+    const size_t as = itp_count(a) / itp_max_size(1, (size_t)d.m * (size_t)d.k);
+    const size_t bs = itp_count(b) / itp_max_size(1, (size_t)d.k * (size_t)d.n);
+    d.count = (int)products;
+    d.a_spread = as < products, d.b_spread = bs < products;
+    if (bs == 1 && as == products) { /* one matrix on the right: all rows are one product */
+        d.m *= d.count;
+        d.count = 1;
+        d.a_spread = d.b_spread = false;
+    }
+    return d;
+}
+
+/* Offsets of both operands of every product, in numbers. */
+ITP_FN void itp_matmul_offsets(const interp_workspace *w, int node, const itp_matmul *d,
+                               ptrdiff_t *a_offset, ptrdiff_t *b_offset)
+{
+    interp_shape a = *itp_shape_in(w, node, 0), b = *itp_shape_in(w, node, 1);
+    interp_shape y = *itp_shape_out(w, node);
+    if (d->count == 1) {
+        a_offset[0] = b_offset[0] = 0;
+        return;
+    }
+    a.rank -= 2, b.rank -= 2, y.rank -= 2;
+    for (int t = 0; t < d->count; t++) {
+        ptrdiff_t at_a = 0, at_b = 0, step_a = (ptrdiff_t)d->m * d->k,
+                  step_b = (ptrdiff_t)d->k * d->n;
+        int rest = t;
+        for (int i = y.rank - 1; i >= 0; i--) {
+            const int at = rest % y.dim[i], ia = i - (y.rank - a.rank), ib = i - (y.rank - b.rank);
+            rest /= y.dim[i];
+            if (ia >= 0 && a.dim[ia] > 1) at_a += at * step_a;
+            if (ib >= 0 && b.dim[ib] > 1) at_b += at * step_b;
+            if (ia >= 0) step_a *= a.dim[ia];
+            if (ib >= 0) step_b *= b.dim[ib];
+        }
+        a_offset[t] = at_a;
+        b_offset[t] = at_b;
+    }
+}
+
+/* The products' offsets live in the shared scratch: four arrays of `count`. */
+ITP_FN itp_need itp_need_matmul(const interp_workspace *w, int node)
+{
+    const itp_matmul d = itp_matmul_at(w, node);
+    itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
+    if (w->runs_back[node]) {
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.n, d.m));
+    }
+    need.shared = 3 * itp_round_up((size_t)d.count, 16) * (sizeof(ptrdiff_t) / sizeof(float) + 1);
+    return need;
+}
+
+typedef struct itp_offsets {
+    ptrdiff_t *a, *b, *y;
+} itp_offsets;
+
+ITP_FN itp_offsets itp_matmul_prepare(interp_workspace *w, int node, const itp_matmul *d)
+{
+    itp_offsets o;
+    const size_t n = itp_round_up((size_t)d->count, 16);
+    o.a = (ptrdiff_t *)(void *)w->shared;
+    o.b = o.a + n;
+    o.y = o.b + n;
+    itp_matmul_offsets(w, node, d, o.a, o.b);
+    for (int t = 0; t < d->count; t++) o.y[t] = (ptrdiff_t)t * d->m * d->n;
+    return o;
+}
+
+ITP_FN void itp_forward_matmul(interp_workspace *w, int node)
+{
+    const itp_matmul d = itp_matmul_at(w, node);
+    const itp_offsets o = itp_matmul_prepare(w, node, &d);
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = d.m, g.n = d.n, g.k = d.k, g.alpha = 1;
+    g.a = itp_x(w, node, 0), g.a_rs = d.k, g.a_cs = 1;
+    g.b = itp_x(w, node, 1), g.b_rs = d.n, g.b_cs = 1;
+    g.c = itp_y(w, node), g.c_rs = d.n;
+    itp_gemm_batch(w->ctx, &g, d.count, o.a, o.b, (ptrdiff_t)d.m * d.n, w->scratch);
+}
+
+/* Products whose results land at `to`; those that share a place are added one after the other. */
+ITP_FN void itp_matmul_grad(interp_workspace *w, itp_gemm *g, int count, const ptrdiff_t *a,
+                            const ptrdiff_t *b, const ptrdiff_t *to, bool spread, size_t size,
+                            float beta)
+{
+    float *c = g->c;
+    g->alpha = 1, g->beta = beta;
+    if (!spread) {
+        itp_gemm_batch(w->ctx, g, count, a, b, (ptrdiff_t)g->m * g->n, w->scratch);
+        return;
+    }
+    if (beta == 0) memset(c, 0, size * sizeof *c);
+    g->beta = 1;
+    for (int t = 0; t < count; t++) {
+        itp_gemm one = *g;
+        one.a += a[t];
+        one.b += b[t];
+        one.c = c + to[t];
+        itp_gemm_run(w->ctx, &one, w->scratch);
+    }
+}
+
+ITP_FN void itp_backward_matmul(interp_workspace *w, int node)
+{
+    const itp_matmul d = itp_matmul_at(w, node);
+    const itp_offsets o = itp_matmul_prepare(w, node, &d);
+    float *da = itp_dx(w, node, 0), *db = itp_dx(w, node, 1);
+    itp_gemm g;
+    if (da) { /* dy b^T */
+        memset(&g, 0, sizeof g);
+        g.m = d.m, g.n = d.k, g.k = d.n;
+        g.a = itp_dy(w, node), g.a_rs = d.n, g.a_cs = 1;
+        g.b = itp_x(w, node, 1), g.b_rs = 1, g.b_cs = d.n;
+        g.c = da, g.c_rs = d.k;
+        itp_matmul_grad(w, &g, d.count, o.y, o.b, o.a, d.a_spread,
+                        itp_count(itp_shape_in(w, node, 0)), itp_beta(w, node, 0));
+    }
+    if (db) { /* a^T dy */
+        memset(&g, 0, sizeof g);
+        g.m = d.k, g.n = d.n, g.k = d.m;
+        g.a = itp_x(w, node, 0), g.a_rs = 1, g.a_cs = d.k;
+        g.b = itp_dy(w, node), g.b_rs = d.n, g.b_cs = 1;
+        g.c = db, g.c_rs = d.n;
+        itp_matmul_grad(w, &g, d.count, o.a, o.y, o.b, d.b_spread,
+                        itp_count(itp_shape_in(w, node, 1)), itp_beta(w, node, 1));
+    }
+}
+
+ITP_FN double itp_macs_matmul(const interp_net *net, const itp_node *node)
+{
+    const interp_shape *a = &net->values[node->in[0]].shape;
+    return (double)itp_count(&net->values[node->out].shape) * a->dim[a->rank - 1];
 }
 /* >>net/op_pool.c                                                                             */
 /* ---- net/op_pool.c: pooling -------------------------------------------------------------------- */
@@ -13098,8 +13091,8 @@ ITP_FN int itp_only_reader(const interp_workspace *w, int value)
     return reader;
 }
 
-/* Without gradients a convolution takes the batch norm behind it into its weights, where those are
-   constant, and applies the elementwise function behind that to what it has just written. */
+/* Without gradients a convolution applies the batch norm behind it, and the elementwise function behind
+   that, to what it has just written: the same numbers with less memory traffic. */
 ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
@@ -13110,7 +13103,7 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
-        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM && itp_conv_is_constant(w, n) &&
+        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM &&
             itp_is_constant(w, net->nodes[next].in[1]) &&
             itp_is_constant(w, net->nodes[next].in[2])) {
             w->fused_norm[n] = next;

@@ -61,8 +61,8 @@ extern "C" {
 #undef ITP_HEAT
 #define ITP_HEAT
 #include "net/op_elementwise.c"
-#include "net/op_linear.c"
 #include "net/op_norm.c"
+#include "net/op_linear.c"
 #include "net/op_pool.c"
 #include "net/op_move.c"
 #include "net/op_table.c"

@@ -6,9 +6,10 @@ typedef struct itp_conv {
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
-/* An elementwise function applied to what a convolution has just written. */
+/* What is done to the numbers a convolution has just written, while they are in the cache. */
 typedef struct itp_after {
-    bool any;
+    const float *scale, *shift; /* [out_channels]: y = scale y + shift; NULL: not */
+    bool unary;                 /* then y = kind(y) */
     itp_unary kind;
     float a, b;
 } itp_after;
@@ -50,6 +51,13 @@ ITP_FN bool itp_conv_pointwise(const itp_conv *c)
            p->pad_x == 0 && p->rows == p->height && p->columns == p->width;
 }
 
+ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, size_t n,
+                          float *y)
+{
+    if (after->scale) k->affine(n, after->scale[channel], y, after->shift[channel], y);
+    if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
+}
+
 /* The part of a task list that is the same for all plane jobs. */
 typedef struct itp_plane_job {
     const itp_kernels *kernels;
@@ -72,7 +80,7 @@ ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
-    if (j->after) j->kernels->unary(j->after->kind, out, y, y, j->after->a, j->after->b);
+    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
 }
 
 ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
@@ -148,6 +156,7 @@ typedef struct itp_windows {
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
     const float *x, *packed, *bias;
     const itp_after *after; /* NULL: none */
+    int channel;            /* of the net, that is plane 0 here */
     ptrdiff_t x_image;
     float *y, beta;
     ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
@@ -448,8 +457,8 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     }
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
         for (int r = 0; r < rows; r++) /* still in the cache */
-            j->kernels->unary(w->after->kind, (size_t)columns, y + k * w->y_plane + r * w->y_row,
-                              y + k * w->y_plane + r * w->y_row, w->after->a, w->after->b);
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+                          y + k * w->y_plane + r * w->y_row);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */
@@ -835,8 +844,7 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    if (itp_conv_depthwise(c)) /* a copy, that a batch norm may be taken into */
-        return backward ? 0 : itp_round_up((size_t)c->out_channels * (size_t)itp_conv_taps(c), 16);
+    if (itp_conv_depthwise(c)) return 0;
     const size_t group =
         backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
                  : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
@@ -848,11 +856,6 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
 {
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     const int inputs = backward ? out : in, outputs = backward ? in : out;
-    if (itp_conv_depthwise(c)) {
-        if (!backward)
-            memcpy(packed, w, (size_t)c->out_channels * (size_t)itp_conv_taps(c) * sizeof *w);
-        return;
-    }
     const bool pixels =
         backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
@@ -907,30 +910,6 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
-/* Multiplies the packed forward weights of one output channel. */
-ITP_FN void itp_conv_scale_packed(const interp_ctx *ctx, const itp_conv *c, int channel,
-                                  float scale, float *packed)
-{
-    const int outputs = c->out_channels / c->groups, k = channel % outputs;
-    size_t steps = (size_t)itp_conv_taps(c), width = 1, at = (size_t)channel * steps;
-    if (!itp_conv_depthwise(c)) {
-        const itp_windows w = itp_windows_forward(ctx, c);
-        const size_t group = itp_packed_floats(ctx, c, w.inputs, outputs, w.pixels);
-        const int panels = itp_div_up(outputs, ctx->k->mr);
-        int panel = 0, first = 0;
-        steps *= (size_t)w.inputs;
-        width = (size_t)(w.pixels ? ctx->k->nr : ctx->k->mr);
-        if (w.pixels) panel = k / ctx->k->nr, first = panel * ctx->k->nr;
-        else {
-            while ((int64_t)outputs * (panel + 1) / panels <= k) panel++;
-            first = (int)((int64_t)outputs * panel / panels);
-        }
-        at = (size_t)(channel / outputs) * group + (size_t)panel * steps * width +
-             (size_t)(k - first);
-    }
-    for (size_t i = 0; i < steps; i++) packed[at + i * width] *= scale;
-}
-
 /* y = after(conv(x, w) + bias). packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
                              const float *packed, const float *bias, const itp_after *after,
@@ -938,7 +917,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
 {
     if (itp_conv_depthwise(c)) {
         itp_plane_job j = itp_plane_job_new(ctx, c, 0);
-        j.x = x, j.w = packed ? packed : w, j.bias = bias, j.after = after, j.y = y;
+        j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
         itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
         return;
     }
@@ -953,6 +932,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
         d.packed = packed + (size_t)g * itp_packed_floats(ctx, c, d.inputs, d.outputs, d.pixels);
         d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
         d.y = y + g * d.outputs * d.y_plane;
+        d.channel = g * d.outputs;
         d.bias = bias ? bias + g * d.outputs : NULL;
         itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
     }

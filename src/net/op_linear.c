@@ -13,9 +13,8 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
-/* Packed once: the weights of the forward pass, behind them those of the gradient of x, behind them the
-   biases where a batch norm is taken in. */
-enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2 };
+/* Done once where the weights are constant. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
 
 /* Neither an input nor computed. */
 ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
@@ -26,9 +25,13 @@ ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
 
 ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
 {
-    const itp_node *o = itp_at(w, node);
-    return w->desc.constant_weights && itp_is_constant(w, o->in[1]) &&
-           (o->n_in < 3 || itp_is_constant(w, o->in[2]));
+    return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
+}
+
+/* Scales and shifts of a batch norm, before the packed weights. */
+ITP_FN size_t itp_conv_norm_floats(const interp_workspace *w, int node, const itp_conv *c)
+{
+    return w->fused_norm[node] < 0 ? 0 : itp_round_up(2 * (size_t)c->out_channels, 16);
 }
 
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
@@ -38,45 +41,35 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const bool data = w->runs_back[node] && w->needs_grad[in[0]];
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
-    itp_need need = {n.slot, n.shared, 0, 0};
+    itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
     if (itp_conv_is_constant(w, node))
-        need.packed = itp_conv_packed_floats(w->ctx, &c, false) +
-                      (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0) +
-                      (w->fused_norm[node] >= 0 ? (size_t)c.out_channels : 0);
+        need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
+                       (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
     return need;
-}
-
-/* Batch norm of the output as a scale of the weights and a bias, channel by channel. */
-ITP_FN void itp_conv_take_norm(interp_workspace *w, int node, const itp_conv *c, float *packed,
-                               float *bias)
-{
-    const itp_node *o = itp_at(w, node), *norm = itp_at(w, w->fused_norm[node]);
-    const float *old = o->n_in > 2 ? itp_x(w, node, 2) : NULL;
-    const float *gamma = w->data[norm->in[1]], *beta = w->data[norm->in[2]];
-    const float *mean = w->data[norm->in[3]], *variance = w->data[norm->in[4]];
-    for (int i = 0; i < c->out_channels; i++) {
-        const double scale =
-            (double)gamma[i] / sqrt((double)variance[i] + (double)norm->attrs.epsilon);
-        const double shift = (old ? (double)old[i] : 0) - (double)mean[i];
-        itp_conv_scale_packed(w->ctx, c, i, (float)scale, packed);
-        bias[i] = (float)((double)beta[i] + shift * scale);
-    }
 }
 
 /* Packed weights of one direction, NULL where they may change. */
 ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
-    const size_t forward = itp_conv_packed_floats(w->ctx, c, false);
     float *at = w->packed[node];
-    if (!at) return NULL;
-    if (backward) at += forward;
-    if (!(w->is_packed[node] & bit)) {
-        itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
-        if (w->fused_norm[node] >= 0) itp_conv_take_norm(w, node, c, at, at + forward);
-    }
+    if (!itp_conv_is_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    at += itp_conv_norm_floats(w, node, c);
+    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
     w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
     return at;
+}
+
+/* Scales of all channels, then shifts, of the batch norm behind a convolution. */
+ITP_FN const float *itp_conv_norm(interp_workspace *w, int node, int channels)
+{
+    float *scale = w->packed[node];
+    if (!(w->is_packed[node] & ITP_PACKED_NORM))
+        itp_bn_scales(w, w->fused_norm[node], scale, scale + channels);
+    if (w->desc.constant_weights)
+        w->is_packed[node] = (unsigned char)(w->is_packed[node] | ITP_PACKED_NORM);
+    return scale;
 }
 
 ITP_FN void itp_forward_conv(interp_workspace *w, int node)
@@ -85,15 +78,20 @@ ITP_FN void itp_forward_conv(interp_workspace *w, int node)
     const float *packed = itp_conv_packed(w, node, &c, false);
     const float *bias = itp_at(w, node)->n_in > 2 ? itp_x(w, node, 2) : NULL;
     itp_after after;
-    after.any = w->fused_act[node] >= 0;
-    if (after.any) {
+    memset(&after, 0, sizeof after);
+    after.unary = w->fused_act[node] >= 0;
+    if (w->fused_norm[node] >= 0) {
+        after.scale = itp_conv_norm(w, node, c.out_channels);
+        after.shift = after.scale + c.out_channels;
+    }
+    if (after.unary) {
         const itp_node *act = itp_at(w, w->fused_act[node]);
         after.kind = (itp_unary)itp_op_row(act->op)->kind;
         after.a = act->attrs.alpha, after.b = act->attrs.beta;
     }
-    if (w->fused_norm[node] >= 0) bias = packed + itp_conv_packed_floats(w->ctx, &c, false);
     itp_conv_forward(w->ctx, &c, itp_x(w, node, 0), itp_x(w, node, 1), packed, bias,
-                     after.any ? &after : NULL, itp_y(w, node), w->scratch, w->shared);
+                     after.unary || after.scale ? &after : NULL, itp_y(w, node), w->scratch,
+                     w->shared);
 }
 
 ITP_FN void itp_backward_conv(interp_workspace *w, int node)

@@ -92,7 +92,24 @@ ITP_FN void itp_bn_statistics_across(const itp_bn *b, int c0, int n, double *mea
     for (int c = 0; c < n; c++) variance[c] /= (double)b->n;
 }
 
-/* Keeps the statistics of a channel; y = scale x + shift. */
+/* Batch norm with these statistics is y = scale x + shift. */
+ITP_FN void itp_bn_scale(const itp_bn *b, int c, double mean, double variance, float *scale,
+                         float *shift)
+{
+    const double factor = (double)b->gamma[c] / sqrt(variance + (double)b->epsilon);
+    *scale = (float)factor;
+    *shift = (float)((double)b->beta[c] - mean * factor);
+}
+
+/* The same for all channels with the running statistics. */
+ITP_FN void itp_bn_scales(interp_workspace *w, int node, float *scale, float *shift)
+{
+    const itp_bn b = itp_bn_at(w, node);
+    for (int c = 0; c < b.channels; c++)
+        itp_bn_scale(&b, c, (double)b.mean[c], (double)b.variance[c], &scale[c], &shift[c]);
+}
+
+/* Keeps the statistics of a channel, and gives scale and shift. */
 ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, float *scale,
                           float *shift)
 {
@@ -103,11 +120,9 @@ ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, 
         b->mean[c] = (float)(keep * (double)b->mean[c] + (1 - keep) * mean);
         b->variance[c] = (float)(keep * (double)b->variance[c] + (1 - keep) * unbiased);
     }
-    const double rstd = 1 / sqrt(variance + (double)b->epsilon);
     b->save[c] = (float)mean;
-    b->save[b->channels + c] = (float)rstd;
-    *scale = (float)((double)b->gamma[c] * rstd);
-    *shift = (float)((double)b->beta[c] - mean * (double)b->gamma[c] * rstd);
+    b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    itp_bn_scale(b, c, mean, variance, scale, shift);
 }
 
 ITP_FN void itp_bn_forward_task(void *arg, int task, int slot)

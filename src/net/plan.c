@@ -112,8 +112,8 @@ ITP_FN int itp_only_reader(const interp_workspace *w, int value)
     return reader;
 }
 
-/* Without gradients a convolution takes the batch norm behind it into its weights, where those are
-   constant, and applies the elementwise function behind that to what it has just written. */
+/* Without gradients a convolution applies the batch norm behind it, and the elementwise function behind
+   that, to what it has just written: the same numbers with less memory traffic. */
 ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
@@ -124,7 +124,7 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
-        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM && itp_conv_is_constant(w, n) &&
+        if (next >= 0 && net->nodes[next].op == ITP_OP_BATCH_NORM &&
             itp_is_constant(w, net->nodes[next].in[1]) &&
             itp_is_constant(w, net->nodes[next].in[2])) {
             w->fused_norm[n] = next;
