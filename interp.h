@@ -41,6 +41,8 @@
      >>net/graph.c
      >>net/op_shape.c
      >>net/op_elementwise.c
+     >>net/op_math.c
+     >>net/op_reduce.c
      >>net/op_norm.c
      >>net/op_linear.c
      >>net/op_pool.c
@@ -10411,6 +10413,9 @@ typedef struct itp_attrs {
     int kernel[2], stride[2], dilation[2], pad[4]; /* pad: top, left, bottom, right */
     int groups, axis, start, length;
     bool same, ceil_mode, count_include_pad, trans_a, trans_b, drop;
+    bool exclusive, reverse, last; /* cumulative sums, and orders; the last of equal extremes */
+    unsigned axes;                 /* bit i: dimension i */
+    int mode;                      /* which of an op's variants */
     float alpha, beta, epsilon, momentum;
     int perm[INTERP_MAX_RANK];
     interp_shape shape; /* reshape: 0 keeps, -1 infers */
@@ -10472,11 +10477,14 @@ typedef struct itp_op {
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,       /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,       /* backward reads the output */
-    ITP_IN_PLACE = 4,      /* output may overwrite the first input */
-    ITP_ALIAS = 8,         /* output is the first input under another shape */
-    ITP_ALIAS_IN_EVAL = 16 /* an alias too, outside of training */
+    ITP_NEEDS_X = 1,        /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,        /* backward reads the output */
+    ITP_IN_PLACE = 4,       /* output may overwrite the first input */
+    ITP_ALIAS = 8,          /* output is the first input under another shape */
+    ITP_ALIAS_IN_EVAL = 16, /* an alias too, outside of training */
+    ITP_NO_GRAD = 32,       /* not differentiable: there is no backward pass */
+    ITP_NO_GRAD_0 = 64,     /* nor is it in its first input, a condition */
+    ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
 };
 
 struct interp_workspace {
@@ -11092,6 +11100,43 @@ ITP_FN interp_status itp_shape_slice(itp_infer *s)
     }
     return INTERP_OK;
 }
+
+ITP_FN interp_status itp_shape_reduce(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const unsigned all = (1u << x->rank) - 1, axes = s->node->attrs.axes;
+    if (axes & ~all)
+        return itp_shape_fail(s, "an axis beyond a tensor with %d dimensions", x->rank);
+    for (int i = 0; i < x->rank; i++) {
+        const bool reduced = (axes ? axes : all) >> i & 1;
+        if (!reduced || !s->node->attrs.drop) s->out->dim[s->out->rank++] = reduced ? 1 : x->dim[i];
+    }
+    return INTERP_OK;
+}
+
+/* The second operand broadcasts to the first. */
+ITP_FN interp_status itp_shape_onto(itp_infer *s)
+{
+    char a[96], b[96];
+    ITP_TRY(itp_shape_binary(s));
+    for (int i = 0; i < s->out->rank; i++)
+        if (s->out->rank != s->in[0]->rank || s->out->dim[i] != s->in[0]->dim[i])
+            return itp_shape_fail(s, "%s does not broadcast to %s",
+                                  itp_shape_text(s->in[1], b, sizeof b),
+                                  itp_shape_text(s->in[0], a, sizeof a));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_where(itp_infer *s)
+{
+    char a[96], b[96], c[96];
+    interp_shape both = *s->out;
+    if (!itp_broadcast(s->in[1], s->in[2], &both) || !itp_broadcast(s->in[0], &both, s->out))
+        return itp_shape_fail(
+            s, "%s, %s and %s do not broadcast", itp_shape_text(s->in[0], a, sizeof a),
+            itp_shape_text(s->in[1], b, sizeof b), itp_shape_text(s->in[2], c, sizeof c));
+    return INTERP_OK;
+}
 #undef ITP_HEAT
 #define ITP_HEAT
 /* >>net/op_elementwise.c                                                                      */
@@ -11218,10 +11263,15 @@ ITP_FN void itp_pair_at(const itp_pairing *p, size_t row, size_t *a, size_t *b)
     }
 }
 
+/* y[i] = kind(a[i], b[i]), as the kernels' `binary` does it. */
+typedef void (*itp_pair_fn)(int kind, size_t n, const float *a, size_t a_step, const float *b,
+                            size_t b_step, float *y);
+
 typedef struct itp_binary_job {
     const itp_kernels *kernels;
     itp_pairing p;
-    itp_binary kind;
+    itp_pair_fn fn; /* NULL: a kernel */
+    int kind;
     size_t chunk, chunks; /* a row is cut into chunks */
     size_t per_task;      /* row chunks of one task */
     const float *a, *b;
@@ -11239,21 +11289,25 @@ ITP_FN void itp_binary_task(void *arg, int task, int slot)
         size_t a, b;
         const size_t row = t / j->chunks, at = t % j->chunks * j->chunk;
         itp_pair_at(&j->p, row, &a, &b);
-        j->kernels->binary(j->kind, itp_min_size(j->chunk, row_size - at),
-                           j->a + a + at * j->p.a_step[last], (int)j->p.a_step[last],
-                           j->b + b + at * j->p.b_step[last], (int)j->p.b_step[last],
-                           j->y + row * row_size + at);
+        const size_t a_step = j->p.a_step[last], b_step = j->p.b_step[last];
+        const size_t n = itp_min_size(j->chunk, row_size - at);
+        const float *from_a = j->a + a + at * a_step, *from_b = j->b + b + at * b_step;
+        float *y = j->y + row * row_size + at;
+        if (j->fn) j->fn(j->kind, n, from_a, a_step, from_b, b_step, y);
+        else
+            j->kernels->binary((itp_binary)j->kind, n, from_a, (int)a_step, from_b, (int)b_step, y);
     }
 }
 
-ITP_FN void itp_forward_binary(interp_workspace *w, int node)
+/* y = kind(a, b) for inputs a and b. */
+ITP_FN void itp_pair_run(interp_workspace *w, int node, itp_pair_fn fn, int kind, int a, int b)
 {
     itp_binary_job j;
     memset(&j, 0, sizeof j);
     j.kernels = w->ctx->k;
-    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
-    j.a = itp_x(w, node, 0), j.b = itp_x(w, node, 1), j.y = itp_y(w, node);
+    j.p = itp_pair(itp_shape_in(w, node, a), itp_shape_in(w, node, b), itp_shape_out(w, node));
+    j.fn = fn, j.kind = kind;
+    j.a = itp_x(w, node, a), j.b = itp_x(w, node, b), j.y = itp_y(w, node);
     const size_t row = j.p.dim[j.p.rank - 1];
     j.chunk = itp_min_size(row, ITP_CHUNK);
     j.chunks = row ? (row + j.chunk - 1) / j.chunk : 0;
@@ -11263,12 +11317,22 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
                  itp_binary_task, &j);
 }
 
-/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them; a task
-   takes whole sums: rows of d, or of one row some columns. */
+ITP_FN void itp_forward_binary(interp_workspace *w, int node)
+{
+    itp_pair_run(w, node, NULL, itp_op_row(itp_at(w, node)->op)->kind, 0, 1);
+}
+
+/* t[i] = g[i] times the derivative of kind(a, b) in a, or in b where `second` is set. */
+typedef void (*itp_pair_grad_fn)(int kind, bool second, size_t n, const float *g, const float *a,
+                                 size_t a_step, const float *b, size_t b_step, float *t);
+
+/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them, its own; a
+   task takes whole sums: rows of d, or of one row some columns. */
 typedef struct itp_pair_job {
     const itp_kernels *kernels;
-    itp_pairing p;
-    itp_binary kind;
+    itp_pairing p;       /* of its own and the other operand */
+    itp_pair_grad_fn fn; /* NULL: one of the kernels' kinds */
+    int kind;
     bool second;                  /* of the operands */
     bool add, moves, other_moves; /* along the last dimension */
     const float *dy, *y, *own, *other;
@@ -11280,23 +11344,20 @@ typedef struct itp_pair_job {
 
 #define ITP_PAIR_TERMS 1024 /* the most columns of a chunk */
 
-/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands'
+/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands
    begin. */
-ITP_FN void itp_pair_spot(const itp_pair_job *j, size_t sum, size_t spread, size_t *row,
-                          size_t *own, size_t *other)
+ITP_FN void itp_pair_spot(const itp_pairing *p, size_t sum, size_t spread, size_t *row, size_t *own,
+                          size_t *other)
 {
-    const itp_pairing *p = &j->p;
-    const size_t *mine = j->second ? p->b_step : p->a_step;
-    const size_t *others = j->second ? p->a_step : p->b_step;
     size_t rows = 1;
     *row = *own = *other = 0;
     for (int i = p->rank - 2; i >= 0; i--) {
-        size_t *from = mine[i] ? &sum : &spread;
+        size_t *from = p->a_step[i] ? &sum : &spread;
         const size_t at = *from % p->dim[i];
         *from /= p->dim[i];
         *row += at * rows;
-        *own += at * mine[i];
-        *other += at * others[i];
+        *own += at * p->a_step[i];
+        *other += at * p->b_step[i];
         rows *= p->dim[i];
     }
 }
@@ -11310,10 +11371,18 @@ ITP_FN double itp_pair_term(const itp_pair_job *j, size_t n, const float *g, con
     const itp_kernels *k = j->kernels;
     float t[ITP_PAIR_TERMS], factor = 1;
     const float *times = NULL;
-    if (j->kind == ITP_SUB && j->second) factor = -1;
-    if (j->kind == ITP_MUL && j->other_moves) times = d;
-    else if (j->kind == ITP_MUL) factor = *d;
-    if (j->kind == ITP_DIV && j->second) {
+    if (j->fn) {
+        const float *a = j->second ? d : c, *b = j->second ? c : d;
+        const bool a_moves = j->second ? j->other_moves : j->moves;
+        j->fn(j->kind, j->second, n, g, a, a_moves, b, j->second ? j->moves : j->other_moves, t);
+        g = t;
+    } else if (j->kind == ITP_SUB && j->second) {
+        factor = -1;
+    } else if (j->kind == ITP_MUL && j->other_moves) {
+        times = d;
+    } else if (j->kind == ITP_MUL) {
+        factor = *d;
+    } else if (j->kind == ITP_DIV && j->second) {
         k->binary(ITP_MUL, n, g, 1, y, 1, t);
         if (j->moves) k->binary(ITP_DIV, n, t, 1, c, 1, t);
         factor = j->moves ? -1 : -1 / *c;
@@ -11340,7 +11409,7 @@ ITP_FN void itp_pair_task(void *arg, int task, int slot)
         double total = 0;
         size_t row, own = 0, other;
         for (size_t r = 0; r < j->spread; r++) {
-            itp_pair_spot(j, t / j->chunks, r, &row, &own, &other);
+            itp_pair_spot(&j->p, t / j->chunks, r, &row, &own, &other);
             for (size_t at = begin; at < stop; at += ITP_PAIR_TERMS) {
                 const size_t here = own + (j->moves ? at : 0), i = row * columns + at;
                 total += itp_pair_term(
@@ -11352,34 +11421,44 @@ ITP_FN void itp_pair_task(void *arg, int task, int slot)
     }
 }
 
-ITP_FN void itp_backward_binary(interp_workspace *w, int node)
+/* The gradient of input `own`, whose terms are of itself and of input `other`. */
+ITP_FN void itp_pair_grad(interp_workspace *w, int node, itp_pair_grad_fn fn, int kind, int own,
+                          int other)
 {
     itp_pair_job j;
     memset(&j, 0, sizeof j);
+    j.d = itp_dx(w, node, own);
+    if (!j.d) return;
     j.kernels = w->ctx->k;
-    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
+    j.p =
+        itp_pair(itp_shape_in(w, node, own), itp_shape_in(w, node, other), itp_shape_out(w, node));
+    j.fn = fn, j.kind = kind;
+    j.second = own > other;
+    j.add = itp_beta(w, node, own) != 0;
     j.dy = itp_dy(w, node), j.y = itp_y(w, node);
+    j.own = itp_x(w, node, own), j.other = itp_x(w, node, other);
     const int last = j.p.rank - 1;
     const size_t columns = j.p.dim[last];
-    for (int i = 0; i < 2; i++) {
-        const size_t *step = i ? j.p.b_step : j.p.a_step, *others = i ? j.p.a_step : j.p.b_step;
-        j.d = itp_dx(w, node, i);
-        if (!j.d) continue;
-        j.second = i;
-        j.add = itp_beta(w, node, i) != 0;
-        j.own = itp_x(w, node, i), j.other = itp_x(w, node, 1 - i);
-        j.moves = step[last] != 0, j.other_moves = others[last] != 0;
-        j.sums = j.spread = 1;
-        for (int r = 0; r < last; r++) *(step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
-        /* few columns where many rows come together, so that there are tasks enough */
-        j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
-        j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
-        const size_t one = j.spread * (j.moves ? j.chunk : columns);
-        j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
-        itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
-                     (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
+    if (columns * j.p.rows == 0) { /* no terms at all */
+        if (!j.add) itp_fill(j.d, itp_count(itp_shape_in(w, node, own)), 0);
+        return;
     }
+    j.moves = j.p.a_step[last] != 0, j.other_moves = j.p.b_step[last] != 0;
+    j.sums = j.spread = 1;
+    for (int r = 0; r < last; r++) *(j.p.a_step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
+    /* few columns where many rows come together, so that there are tasks enough */
+    j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
+    j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
+    const size_t one = j.spread * (j.moves ? j.chunk : columns);
+    j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
+    itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
+                 (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
+}
+
+ITP_FN void itp_backward_binary(interp_workspace *w, int node)
+{
+    const int kind = itp_op_row(itp_at(w, node)->op)->kind;
+    for (int i = 0; i < 2; i++) itp_pair_grad(w, node, NULL, kind, i, 1 - i);
 }
 
 /* ---- rows of numbers that move as they are */
@@ -11528,6 +11607,512 @@ ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
     j.add = itp_beta(w, node, 0) != 0;
     if (w->desc.mode == INTERP_TRAIN) itp_dropout_run(w, node, &j);
     else itp_move(w->ctx, j.x, 0, j.y, 0, 1, itp_count(itp_shape_out(w, node)), j.add);
+}
+/* >>net/op_math.c                                                                             */
+/* ---- net/op_math.c: functions of one and of two arguments that have no kernels, in double --------- */
+
+/* Name, function of x with the node's alpha and beta as a and b, derivative: here steps and tests,
+   without a gradient. */
+#define ITP_STEPS(X)                                                                               \
+    X(CEIL, ceil(x), 0)                                                                            \
+    X(FLOOR, floor(x), 0)                                                                          \
+    X(ROUND, itp_round_even(x), 0)                                                                 \
+    X(TRUNC, x < 0 ? ceil(x) : floor(x), 0)                                                        \
+    X(SIGN, x > 0 ? 1 : x < 0 ? -1 : x, 0)                                                         \
+    X(NOT, x == 0, 0)                                                                              \
+    X(TO_BOOL, x != 0, 0)                                                                          \
+    X(IS_NAN, x != x, 0)                                                                           \
+    X(IS_INF, (a != 0 && x < -DBL_MAX) || (b != 0 && x > DBL_MAX), 0)
+
+/* Functions of one argument with a derivative. Where that has a jump, the value at the left of it
+   counts, as in the kernels. */
+#define ITP_CURVES(X)                                                                              \
+    X(SIN, sin(x), cos(x))                                                                         \
+    X(COS, cos(x), -sin(x))                                                                        \
+    X(TAN, tan(x), 1 / (cos(x) * cos(x)))                                                          \
+    X(ASIN, asin(x), 1 / sqrt(1 - x * x))                                                          \
+    X(ACOS, acos(x), -1 / sqrt(1 - x * x))                                                         \
+    X(ATAN, atan(x), 1 / (1 + x * x))                                                              \
+    X(SINH, sinh(x), cosh(x))                                                                      \
+    X(COSH, cosh(x), sinh(x))                                                                      \
+    X(ASINH, asinh(x), 1 / sqrt(x * x + 1))                                                        \
+    X(ACOSH, acosh(x), 1 / sqrt(x * x - 1))                                                        \
+    X(ATANH, atanh(x), 1 / (1 - x * x))                                                            \
+    X(CELU, x > 0 ? x : a * (exp(x / a) - 1), x > 0 ? 1 : exp(x / a))                              \
+    X(SOFTSIGN, x / (1 + fabs(x)), 1 / ((1 + fabs(x)) * (1 + fabs(x))))                            \
+    X(THRESHOLDED_RELU, x <= a ? 0 : x, x > a)                                                     \
+    X(MISH, itp_mish(x), itp_mish_slope(x))                                                        \
+    X(SHRINK, itp_shrink(x, a, b), x<-a || x> a)
+
+/* Name, function of x and z, its derivatives in both. The first of equal extremes is the
+   one that counts; NaN is an extreme. */
+#define ITP_PAIRS(X)                                                                               \
+    X(POW, pow(x, z), z == 0 ? 0 : z * pow(x, z - 1), x == 0 && z >= 0 ? 0 : pow(x, z) * log(x))   \
+    X(MAX, x >= z || x != x ? x : z, x >= z || x != x, !(x >= z || x != x))                        \
+    X(MIN, x <= z || x != x ? x : z, x <= z || x != x, !(x <= z || x != x))                        \
+    X(PRELU, x > 0 ? x : z * x, x > 0 ? 1 : z, x > 0 ? 0 : x)
+
+/* Those without a gradient. */
+#define ITP_TESTS(X)                                                                               \
+    X(MOD, itp_floor_mod(x, z), 0, 0)                                                              \
+    X(FMOD, fmod(x, z), 0, 0)                                                                      \
+    X(INT_DIV, z == 0 ? 0 : x / z < 0 ? ceil(x / z) : floor(x / z), 0, 0)                          \
+    X(EQUAL, x == z, 0, 0)                                                                         \
+    X(LESS, x < z, 0, 0)                                                                           \
+    X(GREATER, x > z, 0, 0)                                                                        \
+    X(LESS_EQUAL, x <= z, 0, 0)                                                                    \
+    X(GREATER_EQUAL, x >= z, 0, 0)                                                                 \
+    X(AND, x != 0 && z != 0, 0, 0)                                                                 \
+    X(OR, x != 0 || z != 0, 0, 0)                                                                  \
+    X(XOR, (x != 0) != (z != 0), 0, 0)
+
+typedef enum itp_math {
+#define ITP_MATH_ID(id, ...) ITP_F_##id,
+    ITP_STEPS(ITP_MATH_ID) ITP_CURVES(ITP_MATH_ID) ITP_PAIRS(ITP_MATH_ID) ITP_TESTS(ITP_MATH_ID)
+#undef ITP_MATH_ID
+        ITP_F_PICK, /* of a condition and the first of two: y = x ? z : y */
+    ITP_F_OTHER     /* of a condition and the second of two: y = z */
+} itp_math;
+
+/* The nearest whole number, the even one of two. */
+ITP_FN double itp_round_even(double x)
+{
+    const double below = floor(x), rest = x - below;
+    return rest > 0.5 || (rest == 0.5 && fmod(below, 2) != 0) ? below + 1 : below;
+}
+
+/* The rest that has the sign of z. */
+ITP_FN double itp_floor_mod(double x, double z)
+{
+    const double rest = fmod(x, z);
+    return rest != 0 && (rest < 0) != (z < 0) ? rest + z : rest;
+}
+
+/* Towards 0 by `bias`, and 0 near it. */
+ITP_FN double itp_shrink(double x, double near, double bias)
+{
+    if (x < -near) return x + bias;
+    return x > near ? x - bias : x != x ? x : 0;
+}
+
+/* tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2), which is 1 long before it overflows. */
+ITP_FN double itp_mish(double x)
+{
+    const double e = exp(fmin(x, 40)), n = e * (e + 2);
+    return x * n / (n + 2);
+}
+
+ITP_FN double itp_mish_slope(double x)
+{
+    const double e = exp(fmin(x, 40)), n = e * (e + 2);
+    return n / (n + 2) + x * 4 * e * (e + 1) / ((n + 2) * (n + 2));
+}
+
+/* y[i] = kind(x[i]) with constants a and b; x and y may be the same array. */
+ITP_FN void itp_math_unary(int kind, size_t n, const float *from, float *to, double a, double b)
+{
+#define ITP_EACH(id, f, df)                                                                        \
+    case ITP_F_##id:                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = (double)from[i];                                                      \
+            to[i] = (float)(f);                                                                    \
+        }                                                                                          \
+        break;
+    switch (kind) {
+        ITP_STEPS(ITP_EACH)
+        ITP_CURVES(ITP_EACH)
+    default: break;
+    }
+#undef ITP_EACH
+}
+
+/* dx[i] (+)= g[i] times kind's derivative in x[i]. */
+ITP_FN void itp_math_unary_grad(int kind, size_t n, const float *from, const float *g, double a,
+                                double b, bool add, float *dx)
+{
+    (void)b;
+#define ITP_EACH(id, f, df)                                                                        \
+    case ITP_F_##id:                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = (double)from[i];                                                      \
+            dx[i] = (float)((double)g[i] * (df)) + (add ? dx[i] : 0);                              \
+        }                                                                                          \
+        break;
+    switch (kind) {
+        ITP_CURVES(ITP_EACH)
+    default: break;
+    }
+#undef ITP_EACH
+}
+
+/* y[i] = kind(a[i], b[i]), an itp_pair_fn. */
+ITP_FN void itp_math_pair(int kind, size_t n, const float *a, size_t a_step, const float *b,
+                          size_t b_step, float *y)
+{
+#define ITP_EACH(id, f, da, db)                                                                    \
+    case ITP_F_##id:                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = (double)a[i * a_step], z = (double)b[i * b_step];                     \
+            y[i] = (float)(f);                                                                     \
+        }                                                                                          \
+        break;
+    switch (kind) {
+        ITP_PAIRS(ITP_EACH)
+        ITP_TESTS(ITP_EACH)
+    case ITP_F_PICK:
+        for (size_t i = 0; i < n; i++)
+            if (a[i * a_step] != 0) y[i] = b[i * b_step];
+        break;
+    case ITP_F_OTHER:
+        for (size_t i = 0; i < n; i++) y[i] = b[i * b_step];
+        break;
+    default: break;
+    }
+#undef ITP_EACH
+}
+
+/* t[i] = g[i] times kind's derivative in one operand, an itp_pair_grad_fn. */
+ITP_FN void itp_math_pair_grad(int kind, bool second, size_t n, const float *g, const float *a,
+                               size_t a_step, const float *b, size_t b_step, float *t)
+{
+#define ITP_EACH(id, f, da, db)                                                                    \
+    case ITP_F_##id:                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = (double)a[i * a_step], z = (double)b[i * b_step];                     \
+            (void)x, (void)z;                                                                      \
+            t[i] = (float)((double)g[i] * (second ? (double)(db) : (double)(da)));                 \
+        }                                                                                          \
+        break;
+    switch (kind) {
+        ITP_PAIRS(ITP_EACH)
+    case ITP_F_PICK:
+    case ITP_F_OTHER:
+        for (size_t i = 0; i < n; i++)
+            t[i] = (a[i * a_step] != 0) == (kind == ITP_F_PICK) ? g[i] : 0;
+        break;
+    default: break;
+    }
+#undef ITP_EACH
+}
+
+/* ---- the ops */
+
+typedef struct itp_math_job {
+    int kind;
+    const float *x, *dy;
+    float *to;
+    size_t n;
+    double a, b;
+    bool add;
+} itp_math_job;
+
+ITP_FN void itp_math_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_math_job *j = (const itp_math_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
+    itp_math_unary(j->kind, n, j->x + at, j->to + at, j->a, j->b);
+}
+
+ITP_FN void itp_math_grad_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_math_job *j = (const itp_math_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, n = itp_min_size(ITP_CHUNK, j->n - at);
+    itp_math_unary_grad(j->kind, n, j->x + at, j->dy + at, j->a, j->b, j->add, j->to + at);
+}
+
+ITP_FN itp_math_job itp_math_at(const interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    itp_math_job j;
+    memset(&j, 0, sizeof j);
+    j.kind = itp_op_row(o->op)->kind;
+    j.n = itp_count(itp_shape_out(w, node));
+    j.x = itp_x(w, node, 0);
+    j.a = (double)o->attrs.alpha, j.b = (double)o->attrs.beta;
+    return j;
+}
+
+ITP_FN void itp_forward_math(interp_workspace *w, int node)
+{
+    itp_math_job j = itp_math_at(w, node);
+    j.to = itp_y(w, node);
+    itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16, itp_math_task,
+                 &j);
+}
+
+ITP_FN void itp_backward_math(interp_workspace *w, int node)
+{
+    itp_math_job j = itp_math_at(w, node);
+    j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_parallel(w->ctx, (int)((j.n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j.n * 16,
+                 itp_math_grad_task, &j);
+}
+
+ITP_FN void itp_forward_math_pair(interp_workspace *w, int node)
+{
+    int kind = itp_op_row(itp_at(w, node)->op)->kind;
+    if (kind == ITP_F_MOD && itp_at(w, node)->attrs.mode) kind = ITP_F_FMOD;
+    itp_pair_run(w, node, itp_math_pair, kind, 0, 1);
+}
+
+ITP_FN void itp_backward_math_pair(interp_workspace *w, int node)
+{
+    const int kind = itp_op_row(itp_at(w, node)->op)->kind;
+    for (int i = 0; i < 2; i++) itp_pair_grad(w, node, itp_math_pair_grad, kind, i, 1 - i);
+}
+
+ITP_FN void itp_forward_where(interp_workspace *w, int node)
+{
+    itp_pair_run(w, node, itp_math_pair, ITP_F_OTHER, 0, 2);
+    itp_pair_run(w, node, itp_math_pair, ITP_F_PICK, 0, 1);
+}
+
+ITP_FN void itp_backward_where(interp_workspace *w, int node)
+{
+    itp_pair_grad(w, node, itp_math_pair_grad, ITP_F_PICK, 1, 0);
+    itp_pair_grad(w, node, itp_math_pair_grad, ITP_F_OTHER, 2, 0);
+}
+
+#undef ITP_STEPS
+#undef ITP_CURVES
+#undef ITP_PAIRS
+#undef ITP_TESTS
+/* >>net/op_reduce.c                                                                           */
+/* ---- net/op_reduce.c: sums, extremes and products over dimensions --------------------------------- */
+
+enum { ITP_TOTAL, ITP_MEAN, ITP_MOST, ITP_LEAST, ITP_PRODUCT, ITP_LOG_SUM_EXP };
+
+#define ITP_COLUMNS 256 /* the most groups that are worked on side by side */
+
+/* The numbers of x as groups, each of which becomes one of y. Dimensions of size 1 are left out and
+   neighbours of one sort merged; the last is a run. If the run is reduced, a unit is one group: some
+   runs; else it is `chunk` columns, each a group of its own. */
+typedef struct itp_reduce_job {
+    const itp_kernels *kernels;
+    int kind;
+    int n_kept, n_reduced; /* dimensions besides the run, innermost first */
+    size_t kept_dim[INTERP_MAX_RANK], kept_step[INTERP_MAX_RANK];
+    size_t dim[INTERP_MAX_RANK], step[INTERP_MAX_RANK];
+    size_t rows, run; /* runs of a group */
+    bool across;      /* the run is kept */
+    size_t units, chunk, chunks, per_task;
+    const float *x, *y, *dy;
+    float *to;
+    double share; /* of means: one over the numbers of a group */
+    bool add;
+} itp_reduce_job;
+
+ITP_FN itp_reduce_job itp_reduce_at(const interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    const unsigned axes = o->attrs.axes ? o->attrs.axes : ~0u;
+    size_t dim[INTERP_MAX_RANK + 1] = {1}, step[INTERP_MAX_RANK + 1] = {1}, at = 1;
+    bool reduced[INTERP_MAX_RANK + 1] = {false};
+    int n = 0; /* merged dimensions, innermost first */
+    for (int i = s->rank - 1; i >= 0; i--) {
+        const bool r = axes >> i & 1;
+        if (s->dim[i] == 1) continue;
+        if (n && reduced[n - 1] == r) dim[n - 1] *= (size_t)s->dim[i];
+        else dim[n] = (size_t)s->dim[i], step[n] = at, reduced[n] = r, n++;
+        at *= (size_t)s->dim[i];
+    }
+    itp_reduce_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = w->ctx->k;
+    j.kind = itp_op_row(o->op)->kind;
+    j.x = itp_x(w, node, 0);
+    j.run = dim[0], j.across = !reduced[0];
+    j.rows = j.units = 1;
+    for (int i = 1; i < n; i++)
+        if (reduced[i]) {
+            j.dim[j.n_reduced] = dim[i], j.step[j.n_reduced++] = step[i];
+            j.rows *= dim[i];
+        } else {
+            j.kept_dim[j.n_kept] = dim[i], j.kept_step[j.n_kept++] = step[i];
+            j.units *= dim[i];
+        }
+    j.chunk = j.across ? itp_min_size(j.run, ITP_COLUMNS) : 1;
+    j.chunks = j.across ? (j.run + ITP_COLUMNS - 1) / ITP_COLUMNS : 1;
+    j.units *= j.chunks;
+    const size_t terms = j.rows * (j.across ? j.chunk : j.run);
+    j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, terms));
+    j.share = 1 / (double)(j.across ? j.rows : j.rows * j.run);
+    return j;
+}
+
+ITP_FN size_t itp_reduce_spot(int n, const size_t *dim, const size_t *step, size_t index)
+{
+    size_t at = 0;
+    for (int i = 0; i < n; i++) {
+        at += index % dim[i] * step[i];
+        index /= dim[i];
+    }
+    return at;
+}
+
+/* Where unit `unit` begins in x and y, and how many groups it is. */
+ITP_FN size_t itp_reduce_unit(const itp_reduce_job *j, size_t unit, size_t *x, size_t *y)
+{
+    const size_t column = unit % j->chunks * j->chunk;
+    unit /= j->chunks;
+    *x = itp_reduce_spot(j->n_kept, j->kept_dim, j->kept_step, unit) + column;
+    *y = unit * (j->across ? j->run : 1) + column;
+    return j->across ? itp_min_size(j->chunk, j->run - column) : 1;
+}
+
+/* Folds one row of x into n groups: a number into each, or the whole run into one. A NaN stays. */
+ITP_FN void itp_reduce_row(const itp_reduce_job *j, int kind, size_t n, const float *x, double *to)
+{
+    const size_t run = j->across ? 1 : j->run;
+    if (!j->across && (kind == ITP_TOTAL || kind == ITP_MEAN)) {
+        *to += j->kernels->sum(run, x);
+        return;
+    }
+    for (size_t i = 0; i < run; i++)
+        for (size_t c = 0; c < n; c++) {
+            const double v = (double)x[i + c];
+            switch (kind) {
+            case ITP_MOST: to[c] = v > to[c] || v != v ? v : to[c]; break;
+            case ITP_LEAST: to[c] = v < to[c] || v != v ? v : to[c]; break;
+            case ITP_PRODUCT: to[c] *= v; break;
+            default: to[c] += v;
+            }
+        }
+}
+
+/* Adds exp(x - top) of one row to the groups. */
+ITP_FN void itp_reduce_exp(const itp_reduce_job *j, size_t n, const float *x, const double *top,
+                           double *to)
+{
+    float t[ITP_COLUMNS];
+    if (!j->across) {
+        for (size_t at = 0; at < j->run; at += ITP_COLUMNS)
+            *to +=
+                j->kernels->exp_sum(itp_min_size(ITP_COLUMNS, j->run - at), x + at, (float)*top, t);
+        return;
+    }
+    for (size_t c = 0; c < n; c++) t[c] = x[c] - (float)top[c];
+    j->kernels->unary(ITP_EXP, n, t, t, 0, 0);
+    for (size_t c = 0; c < n; c++) to[c] += (double)t[c];
+}
+
+ITP_FN void itp_reduce_groups(const itp_reduce_job *j, size_t n, const float *x, float *y)
+{
+    const double start[] = {0, 0, -(double)INFINITY, (double)INFINITY, 1, -(double)INFINITY};
+    double to[ITP_COLUMNS], top[ITP_COLUMNS];
+    const bool lse = j->kind == ITP_LOG_SUM_EXP;
+    for (size_t c = 0; c < n; c++) to[c] = start[j->kind];
+    for (size_t r = 0; r < j->rows; r++)
+        itp_reduce_row(j, lse ? ITP_MOST : j->kind, n,
+                       x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), to);
+    if (j->kind == ITP_MEAN)
+        for (size_t c = 0; c < n; c++) to[c] *= j->share;
+    for (size_t c = 0; c < n && lse; c++) { /* infinite extremes are the result */
+        top[c] = to[c] - to[c] == 0 ? to[c] : 0;
+        to[c] = 0;
+    }
+    for (size_t r = 0; r < j->rows && lse; r++)
+        itp_reduce_exp(j, n, x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), top, to);
+    for (size_t c = 0; c < n && lse; c++) to[c] = log(to[c]) + top[c];
+    for (size_t c = 0; c < n; c++) y[c] = (float)to[c];
+}
+
+ITP_FN void itp_reduce_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_reduce_job *j = (const itp_reduce_job *)arg;
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->units, first + j->per_task);
+    for (size_t u = first; u < end; u++) {
+        size_t x, y;
+        const size_t n = itp_reduce_unit(j, u, &x, &y);
+        itp_reduce_groups(j, n, j->x + x, j->to + y);
+    }
+}
+
+/* What the gradients of n groups need of all their numbers: the product of those that are not zero,
+   and how many zeroes there are; of extremes, how many were met. */
+typedef struct itp_reduce_state {
+    double product[ITP_COLUMNS];
+    int count[ITP_COLUMNS];
+} itp_reduce_state;
+
+/* What is to be multiplied with dy for the number v of group c, whose result is y. */
+ITP_FN double itp_reduce_slope(const itp_reduce_job *j, itp_reduce_state *s, size_t c, double v,
+                               double y)
+{
+    switch (j->kind) {
+    case ITP_MEAN: return j->share;
+    case ITP_MOST:
+    case ITP_LEAST: return (v == y || v != v) && s->count[c]++ == 0;
+    case ITP_PRODUCT:
+        if (s->count[c] == 0) return s->product[c] / v;
+        return s->count[c] == 1 && v == 0 ? s->product[c] : 0;
+    case ITP_LOG_SUM_EXP: return exp(v - (y - y == 0 ? y : 0));
+    default: return 1;
+    }
+}
+
+ITP_FN void itp_reduce_groups_grad(const itp_reduce_job *j, size_t n, size_t at_x, size_t at_y)
+{
+    const size_t run = j->across ? n : j->run, step = j->across;
+    const float *y = j->y + at_y, *dy = j->dy + at_y;
+    itp_reduce_state s;
+    for (size_t c = 0; c < n; c++) s.product[c] = 1, s.count[c] = 0;
+    for (size_t r = 0; r < j->rows && j->kind == ITP_PRODUCT; r++) {
+        const float *x = j->x + at_x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r);
+        for (size_t i = 0; i < run; i++) {
+            if (x[i] != 0) s.product[i * step] *= (double)x[i];
+            else s.count[i * step]++;
+        }
+    }
+    const bool reads = j->kind != ITP_TOTAL && j->kind != ITP_MEAN;
+    for (size_t r = 0; r < j->rows; r++) {
+        const size_t at = at_x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r);
+        float *to = j->to + at;
+        for (size_t i = 0; i < run; i++) {
+            const size_t c = i * step;
+            const double slope =
+                reads ? itp_reduce_slope(j, &s, c, (double)j->x[at + i], (double)y[c]) : j->share;
+            const float d = (float)((double)dy[c] * slope);
+            to[i] = j->add ? to[i] + d : d;
+        }
+    }
+}
+
+ITP_FN void itp_reduce_grad_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_reduce_job *j = (const itp_reduce_job *)arg;
+    const size_t first = (size_t)task * j->per_task,
+                 end = itp_min_size(j->units, first + j->per_task);
+    for (size_t u = first; u < end; u++) {
+        size_t x, y;
+        const size_t n = itp_reduce_unit(j, u, &x, &y);
+        itp_reduce_groups_grad(j, n, x, y);
+    }
+}
+
+ITP_FN void itp_forward_reduce(interp_workspace *w, int node)
+{
+    itp_reduce_job j = itp_reduce_at(w, node);
+    j.to = itp_y(w, node);
+    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
+                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_task, &j);
+}
+
+ITP_FN void itp_backward_reduce(interp_workspace *w, int node)
+{
+    itp_reduce_job j = itp_reduce_at(w, node);
+    if (j.kind == ITP_TOTAL) j.share = 1;
+    j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
+                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_grad_task, &j);
 }
 /* >>net/op_norm.c                                                                             */
 /* ---- net/op_norm.c: batch norm, layer norm, softmax -------------------------------------------- */
@@ -12873,6 +13458,18 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
 #define ITP_IP ITP_IN_PLACE
 #define ITP_UNARY_ROW(X, id, name, flags)                                                          \
     X(id, name, itp_shape_same, itp_forward_unary, itp_backward_unary, NULL, NULL, ITP_##id, flags)
+#define ITP_STEP_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_same, itp_forward_math, NULL, NULL, NULL, ITP_F_##id,                    \
+      ITP_NO_GRAD | ITP_IP)
+#define ITP_CURVE_ROW(X, id, name)                                                                 \
+    X(id, name, itp_shape_same, itp_forward_math, itp_backward_math, NULL, NULL, ITP_F_##id, ITP_X)
+#define ITP_PAIR_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_binary, itp_forward_math_pair, itp_backward_math_pair, NULL, NULL,       \
+      ITP_F_##id, ITP_X)
+#define ITP_TEST_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_binary, itp_forward_math_pair, NULL, NULL, NULL, ITP_F_##id, ITP_NO_GRAD)
+#define ITP_REDUCE_ROW(X, id, name, kind, flags)                                                   \
+    X(id, name, itp_shape_reduce, itp_forward_reduce, itp_backward_reduce, NULL, NULL, kind, flags)
 
 #define ITP_OPS(X)                                                                                 \
     X(CONV, "Conv", itp_shape_conv, itp_forward_conv, itp_backward_conv, itp_need_conv,            \
@@ -12938,7 +13535,55 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
       NULL, NULL, 0, 0)                                                                            \
     X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
       itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                \
-    X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
+    X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)    \
+    ITP_STEP_ROW(X, CEIL, "Ceil")                                                                  \
+    ITP_STEP_ROW(X, FLOOR, "Floor")                                                                \
+    ITP_STEP_ROW(X, ROUND, "Round")                                                                \
+    ITP_STEP_ROW(X, TRUNC, "Trunc")                                                                \
+    ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
+    ITP_STEP_ROW(X, NOT, "Not")                                                                    \
+    ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
+    ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
+    ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
+    ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \
+    ITP_CURVE_ROW(X, COS, "Cos")                                                                   \
+    ITP_CURVE_ROW(X, TAN, "Tan")                                                                   \
+    ITP_CURVE_ROW(X, ASIN, "Asin")                                                                 \
+    ITP_CURVE_ROW(X, ACOS, "Acos")                                                                 \
+    ITP_CURVE_ROW(X, ATAN, "Atan")                                                                 \
+    ITP_CURVE_ROW(X, SINH, "Sinh")                                                                 \
+    ITP_CURVE_ROW(X, COSH, "Cosh")                                                                 \
+    ITP_CURVE_ROW(X, ASINH, "Asinh")                                                               \
+    ITP_CURVE_ROW(X, ACOSH, "Acosh")                                                               \
+    ITP_CURVE_ROW(X, ATANH, "Atanh")                                                               \
+    ITP_CURVE_ROW(X, CELU, "Celu")                                                                 \
+    ITP_CURVE_ROW(X, SOFTSIGN, "Softsign")                                                         \
+    ITP_CURVE_ROW(X, THRESHOLDED_RELU, "ThresholdedRelu")                                          \
+    ITP_CURVE_ROW(X, MISH, "Mish")                                                                 \
+    ITP_CURVE_ROW(X, SHRINK, "Shrink")                                                             \
+    ITP_PAIR_ROW(X, POW, "Pow")                                                                    \
+    ITP_PAIR_ROW(X, MAX, "Max")                                                                    \
+    ITP_PAIR_ROW(X, MIN, "Min")                                                                    \
+    X(PRELU, "PRelu", itp_shape_onto, itp_forward_math_pair, itp_backward_math_pair, NULL, NULL,   \
+      ITP_F_PRELU, ITP_X)                                                                          \
+    ITP_TEST_ROW(X, MOD, "Mod")                                                                    \
+    ITP_TEST_ROW(X, INT_DIV, "IntDiv")                                                             \
+    ITP_TEST_ROW(X, EQUAL, "Equal")                                                                \
+    ITP_TEST_ROW(X, LESS, "Less")                                                                  \
+    ITP_TEST_ROW(X, GREATER, "Greater")                                                            \
+    ITP_TEST_ROW(X, LESS_EQUAL, "LessOrEqual")                                                     \
+    ITP_TEST_ROW(X, GREATER_EQUAL, "GreaterOrEqual")                                               \
+    ITP_TEST_ROW(X, AND, "And")                                                                    \
+    ITP_TEST_ROW(X, OR, "Or")                                                                      \
+    ITP_TEST_ROW(X, XOR, "Xor")                                                                    \
+    X(WHERE, "Where", itp_shape_where, itp_forward_where, itp_backward_where, NULL, NULL, 0,       \
+      ITP_X | ITP_NO_GRAD_0)                                                                       \
+    ITP_REDUCE_ROW(X, REDUCE_SUM, "ReduceSum", ITP_TOTAL, 0)                                       \
+    ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
+    ITP_REDUCE_ROW(X, REDUCE_MAX, "ReduceMax", ITP_MOST, ITP_X | ITP_Y)                            \
+    ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
+    ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
+    ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)
 
 enum {
 #define ITP_OP_ID(id, name, shape, forward, backward, need, macs, kind, flags) ITP_OP_##id,
@@ -13005,6 +13650,13 @@ ITP_FN bool itp_is_alias(const interp_workspace *w, int node)
            ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
 }
 
+/* Whether a gradient may flow from a node's output to its input i. */
+ITP_FN bool itp_passes_grad(const itp_node *node, int i)
+{
+    const unsigned flags = itp_op_row(node->op)->flags;
+    return !(flags & ITP_NO_GRAD) && (i > 1 || !(flags & (i ? ITP_NO_GRAD_1 : ITP_NO_GRAD_0)));
+}
+
 /* Shapes of all values for the batch size asked for. */
 ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 {
@@ -13046,7 +13698,8 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
     if (w->kept >= 0 && any) w->needs_grad[w->kept] = true;
     for (int n = 0; n < net->n_nodes; n++)
         for (int i = 0; i < net->nodes[n].n_in; i++)
-            if (w->runs[n] && w->needs_grad[net->nodes[n].in[i]])
+            if (w->runs[n] && w->needs_grad[net->nodes[n].in[i]] &&
+                itp_passes_grad(&net->nodes[n], i))
                 w->needs_grad[net->nodes[n].out] = true;
     /* ... to the value that is differentiated, and nowhere else */
     for (int n = net->n_nodes - 1; n >= 0; n--) {
@@ -13054,11 +13707,13 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
         bool used = node->out == w->target;
         for (int m = n + 1; m < net->n_nodes && !used; m++)
             for (int i = 0; i < net->nodes[m].n_in && !used; i++)
-                used = w->runs_back[m] && net->nodes[m].in[i] == node->out;
+                used = w->runs_back[m] && net->nodes[m].in[i] == node->out &&
+                       itp_passes_grad(&net->nodes[m], i);
         w->runs_back[n] = any && used && w->runs[n] && w->needs_grad[node->out];
         if (!w->runs_back[n]) continue;
         bool deeper = false;
-        for (int i = 0; i < node->n_in; i++) deeper |= w->needs_grad[node->in[i]];
+        for (int i = 0; i < node->n_in; i++)
+            deeper |= w->needs_grad[node->in[i]] && itp_passes_grad(node, i);
         w->runs_back[n] = deeper;
     }
     /* the first consumer met backward writes an input's gradient, the others add */
@@ -13067,7 +13722,7 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
         for (int i = 0; i < net->nodes[n].n_in; i++) {
             const int v = net->nodes[n].in[i];
             w->adds[n][i] = !w->unwritten[v];
-            if (w->runs_back[n]) w->unwritten[v] = false;
+            if (w->runs_back[n] && itp_passes_grad(&net->nodes[n], i)) w->unwritten[v] = false;
         }
     for (int v = 0; v < net->n_values; v++) /* parameters always have a gradient, 0 if unused */
         if (w->unwritten[v] && net->values[v].kind == ITP_ACTIVATION && v != w->kept)
@@ -13194,7 +13849,9 @@ ITP_FN void itp_plan_items(itp_plan *p)
         int begin = v == w->target || w->unwritten[v] ? n : end, last = end;
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
-                if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
+                if (net->nodes[i].in[k] == v && itp_passes_grad(&net->nodes[i], k) &&
+                    end - 1 - i < begin)
+                    begin = end - 1 - i;
         if (net->values[v].producer >= 0 && v != w->kept) last = end - 1 - net->values[v].producer;
         itp_plan_add(p, itp_count(&w->shape[v]), begin, last, v, -1, true);
     }

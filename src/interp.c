@@ -61,6 +61,8 @@ extern "C" {
 #undef ITP_HEAT
 #define ITP_HEAT
 #include "net/op_elementwise.c"
+#include "net/op_math.c"
+#include "net/op_reduce.c"
 #include "net/op_norm.c"
 #include "net/op_linear.c"
 #include "net/op_pool.c"

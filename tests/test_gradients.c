@@ -232,6 +232,40 @@ TEST(elementwise_gradients_match_central_differences)
     }
 }
 
+typedef struct curve {
+    int op;
+    double alpha, beta, lo, hi; /* constants and range of inputs, inside of which it is smooth */
+} curve;
+
+static curve curve_now;
+
+static interp_tensor build_curve(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = (float)curve_now.alpha, a.beta = (float)curve_now.beta;
+    return itp_plain(net, v[0], "op", 1, &x, &a);
+}
+
+TEST(curve_gradients_match_central_differences)
+{
+    static const curve curves[] = {
+        {ITP_OP_SIN, 0, 0, -3, 3},       {ITP_OP_COS, 0, 0, -3, 3},
+        {ITP_OP_TAN, 0, 0, -1, 1},       {ITP_OP_ASIN, 0, 0, -0.8, 0.8},
+        {ITP_OP_ACOS, 0, 0, -0.8, 0.8},  {ITP_OP_ATAN, 0, 0, -3, 3},
+        {ITP_OP_SINH, 0, 0, -2, 2},      {ITP_OP_COSH, 0, 0, -2, 2},
+        {ITP_OP_ASINH, 0, 0, -3, 3},     {ITP_OP_ACOSH, 0, 0, 1.5, 3},
+        {ITP_OP_ATANH, 0, 0, -0.8, 0.8}, {ITP_OP_CELU, 0.7, 0, -2, 2},
+        {ITP_OP_SOFTSIGN, 0, 0, -3, 3},  {ITP_OP_THRESHOLDED_RELU, -0.03, 0, -2, 2},
+        {ITP_OP_MISH, 0, 0, -4, 4},      {ITP_OP_SHRINK, 0.02, 0.3, -2, 2}};
+    for (size_t i = 0; i < sizeof curves / sizeof *curves; i++) {
+        const interp_shape s = shape(2, 3, 7, 1);
+        curve_now = curves[i];
+        check(itp_op_row(curves[i].op)->name, &s, 2, INTERP_EVAL, build_curve, &curves[i].op,
+              curves[i].lo, curves[i].hi, 0.05);
+    }
+}
+
 /* ---- two arguments, with every kind of broadcasting */
 
 static interp_tensor build_binary(interp_net *net, interp_tensor x, const int *v)
@@ -264,6 +298,93 @@ TEST(broadcast_gradients_match_central_differences)
                 snprintf(name, sizeof name, "%s %zu", itp_op_row(ops[o])->name, i);
                 check(name, &s, 2, INTERP_EVAL, build_binary, v, 1, 2, 0);
             }
+}
+
+TEST(pair_gradients_match_central_differences)
+{
+    static const int ops[] = {ITP_OP_POW, ITP_OP_MAX, ITP_OP_MIN, ITP_OP_PRELU};
+    static const int shapes[][5] = {{4, 2, 3, 4, 5}, {4, 1, 3, 1, 1}, {1, 5, 1, 1, 1},
+                                    {0, 1, 1, 1, 1}, {3, 3, 4, 5, 1}, {4, 2, 1, 4, 1},
+                                    {2, 4, 1, 1, 1}, {4, 1, 1, 1, 5}};
+    for (size_t o = 0; o < 4; o++)
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            for (int swap = 0; swap < (ops[o] == ITP_OP_PRELU ? 1 : 2); swap++) {
+                int v[7] = {ops[o]};
+                memcpy(v + 1, shapes[i], sizeof shapes[i]);
+                if (ops[o] == ITP_OP_PRELU && v[1] == 4) v[2] = 1; /* fits a batch of one too */
+                v[6] = swap;
+                const interp_shape s = shape(3, 3, 4, 5);
+                char name[48];
+                snprintf(name, sizeof name, "%s %zu", itp_op_row(ops[o])->name, i);
+                const bool pow = ops[o] == ITP_OP_POW;
+                check(name, &s, 2, INTERP_EVAL, build_binary, v, pow ? 0.5 : -8, pow ? 1.5 : 12,
+                      pow ? 0 : 0.05);
+            }
+}
+
+/* Where x is above 0.1: x or a parameter, the condition perhaps of fewer dimensions than both. */
+static interp_tensor build_where(interp_net *net, interp_tensor x, const int *v)
+{
+    const interp_shape s = itp_shape_of(v[0], v[1], v[2], v[3], v[4]),
+                       one = itp_shape_of(0, 1, 1, 1, 1);
+    const interp_shape row = itp_shape_of(2, 4, 1, 1, 1);
+    const float above = (float)0.1, mixed[4] = {1, 0, (float)0.5, 0};
+    const interp_tensor pair[2] = {x, interp_constant(net, &one, &above)};
+    const interp_tensor tested = itp_plain(net, ITP_OP_GREATER, "op", 2, pair, NULL);
+    const interp_tensor p = interp_parameter(net, "p", &s, INTERP_UNIFORM, 8, 8);
+    const interp_tensor condition = v[5] ? interp_constant(net, &row, mixed) : tested;
+    const interp_tensor in[3] = {condition, v[6] ? p : x, v[6] ? x : p};
+    return itp_plain(net, ITP_OP_WHERE, "op", 3, in, NULL);
+}
+
+TEST(where_gradients_match_central_differences)
+{
+    static const int shapes[][5] = {
+        {4, 2, 3, 4, 5}, {1, 5, 1, 1, 1}, {0, 1, 1, 1, 1}, {4, 2, 1, 4, 1}, {4, 1, 3, 1, 5}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int kind = 0; kind < 4; kind++) {
+            int v[7];
+            memcpy(v, shapes[i], sizeof shapes[i]);
+            v[5] = kind & 1, v[6] = kind >> 1;
+            const interp_shape s = shape(3, 3, 4, 5);
+            check("where", &s, 2, INTERP_EVAL, build_where, v, -9, 9, 0.12);
+        }
+}
+
+/* A reduction of [N,3,4,5], or with v[3] what it is times x. */
+static interp_tensor build_reduce(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axes = (unsigned)v[1], a.drop = v[2];
+    const interp_tensor y = itp_plain(net, v[0], "op", 1, &x, &a);
+    return v[3] ? interp_mul(net, x, y) : y;
+}
+
+TEST(reduction_gradients_match_central_differences)
+{
+    static const int ops[] = {ITP_OP_REDUCE_SUM, ITP_OP_REDUCE_MEAN, ITP_OP_REDUCE_MAX,
+                              ITP_OP_REDUCE_MIN, ITP_OP_REDUCE_PROD, ITP_OP_REDUCE_LOG_SUM_EXP};
+    static const int rows[][3] = {{0, 1, 1}, {0, 0, 1}, {8, 1, 0}, {12, 0, 0}, {14, 1, 0},
+                                  {2, 1, 0}, {2, 0, 0}, {6, 1, 0}, {4, 0, 0},  {10, 1, 0},
+                                  {1, 0, 1}, {5, 0, 1}, {9, 0, 1}, {7, 1, 1}};
+    for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            const int v[4] = {ops[o], rows[i][0], rows[i][1], rows[i][2]};
+            const bool extreme = ops[o] == ITP_OP_REDUCE_MAX || ops[o] == ITP_OP_REDUCE_MIN;
+            const bool product = ops[o] == ITP_OP_REDUCE_PROD;
+            const interp_shape s = shape(3, 3, 4, 5);
+            char name[48];
+            snprintf(name, sizeof name, "%s %zu", itp_op_row(ops[o])->name, i);
+            check(name, &s, 2, INTERP_EVAL, build_reduce, v,
+                  extreme   ? -20
+                  : product ? 0.9
+                            : -2,
+                  extreme   ? 20
+                  : product ? 1.1
+                            : 2,
+                  0);
+        }
 }
 
 /* ---- dense and matrix product */
@@ -469,6 +590,18 @@ TEST(ops_are_bit_identical_at_any_thread_count)
         {"transpose", build_move, {0}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"concat", build_move, {2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"slice", build_move, {4}, 8, 3, {80, 30, 153}, INTERP_EVAL},
+        {"max", build_binary, {ITP_OP_MAX, 4, 1, 10, 1, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"where", build_where, {4, 8, 1, 80, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"sum", build_reduce, {ITP_OP_REDUCE_SUM, 10, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"sum of all", build_reduce, {ITP_OP_REDUCE_SUM, 0, 0, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"product", build_reduce, {ITP_OP_REDUCE_PROD, 2, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"log sum exp",
+         build_reduce,
+         {ITP_OP_REDUCE_LOG_SUM_EXP, 12},
+         8,
+         3,
+         {10, 80, 53},
+         INTERP_EVAL},
         {"dropout", build_move, {6}, 8, 3, {10, 80, 53}, INTERP_TRAIN},
     };
     const char *isa = interp_isa(ctx);
@@ -535,6 +668,10 @@ int main(int argc, char **argv)
         RUN(activation_gradients_match_central_differences);
         RUN(elementwise_gradients_match_central_differences);
         RUN(broadcast_gradients_match_central_differences);
+        RUN(curve_gradients_match_central_differences);
+        RUN(pair_gradients_match_central_differences);
+        RUN(where_gradients_match_central_differences);
+        RUN(reduction_gradients_match_central_differences);
         RUN(product_gradients_match_central_differences);
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);

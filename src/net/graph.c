@@ -28,6 +28,9 @@ typedef struct itp_attrs {
     int kernel[2], stride[2], dilation[2], pad[4]; /* pad: top, left, bottom, right */
     int groups, axis, start, length;
     bool same, ceil_mode, count_include_pad, trans_a, trans_b, drop;
+    bool exclusive, reverse, last; /* cumulative sums, and orders; the last of equal extremes */
+    unsigned axes;                 /* bit i: dimension i */
+    int mode;                      /* which of an op's variants */
     float alpha, beta, epsilon, momentum;
     int perm[INTERP_MAX_RANK];
     interp_shape shape; /* reshape: 0 keeps, -1 infers */
@@ -89,11 +92,14 @@ typedef struct itp_op {
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,       /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,       /* backward reads the output */
-    ITP_IN_PLACE = 4,      /* output may overwrite the first input */
-    ITP_ALIAS = 8,         /* output is the first input under another shape */
-    ITP_ALIAS_IN_EVAL = 16 /* an alias too, outside of training */
+    ITP_NEEDS_X = 1,        /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,        /* backward reads the output */
+    ITP_IN_PLACE = 4,       /* output may overwrite the first input */
+    ITP_ALIAS = 8,          /* output is the first input under another shape */
+    ITP_ALIAS_IN_EVAL = 16, /* an alias too, outside of training */
+    ITP_NO_GRAD = 32,       /* not differentiable: there is no backward pass */
+    ITP_NO_GRAD_0 = 64,     /* nor is it in its first input, a condition */
+    ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
 };
 
 struct interp_workspace {

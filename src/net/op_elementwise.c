@@ -121,10 +121,15 @@ ITP_FN void itp_pair_at(const itp_pairing *p, size_t row, size_t *a, size_t *b)
     }
 }
 
+/* y[i] = kind(a[i], b[i]), as the kernels' `binary` does it. */
+typedef void (*itp_pair_fn)(int kind, size_t n, const float *a, size_t a_step, const float *b,
+                            size_t b_step, float *y);
+
 typedef struct itp_binary_job {
     const itp_kernels *kernels;
     itp_pairing p;
-    itp_binary kind;
+    itp_pair_fn fn; /* NULL: a kernel */
+    int kind;
     size_t chunk, chunks; /* a row is cut into chunks */
     size_t per_task;      /* row chunks of one task */
     const float *a, *b;
@@ -142,21 +147,25 @@ ITP_FN void itp_binary_task(void *arg, int task, int slot)
         size_t a, b;
         const size_t row = t / j->chunks, at = t % j->chunks * j->chunk;
         itp_pair_at(&j->p, row, &a, &b);
-        j->kernels->binary(j->kind, itp_min_size(j->chunk, row_size - at),
-                           j->a + a + at * j->p.a_step[last], (int)j->p.a_step[last],
-                           j->b + b + at * j->p.b_step[last], (int)j->p.b_step[last],
-                           j->y + row * row_size + at);
+        const size_t a_step = j->p.a_step[last], b_step = j->p.b_step[last];
+        const size_t n = itp_min_size(j->chunk, row_size - at);
+        const float *from_a = j->a + a + at * a_step, *from_b = j->b + b + at * b_step;
+        float *y = j->y + row * row_size + at;
+        if (j->fn) j->fn(j->kind, n, from_a, a_step, from_b, b_step, y);
+        else
+            j->kernels->binary((itp_binary)j->kind, n, from_a, (int)a_step, from_b, (int)b_step, y);
     }
 }
 
-ITP_FN void itp_forward_binary(interp_workspace *w, int node)
+/* y = kind(a, b) for inputs a and b. */
+ITP_FN void itp_pair_run(interp_workspace *w, int node, itp_pair_fn fn, int kind, int a, int b)
 {
     itp_binary_job j;
     memset(&j, 0, sizeof j);
     j.kernels = w->ctx->k;
-    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
-    j.a = itp_x(w, node, 0), j.b = itp_x(w, node, 1), j.y = itp_y(w, node);
+    j.p = itp_pair(itp_shape_in(w, node, a), itp_shape_in(w, node, b), itp_shape_out(w, node));
+    j.fn = fn, j.kind = kind;
+    j.a = itp_x(w, node, a), j.b = itp_x(w, node, b), j.y = itp_y(w, node);
     const size_t row = j.p.dim[j.p.rank - 1];
     j.chunk = itp_min_size(row, ITP_CHUNK);
     j.chunks = row ? (row + j.chunk - 1) / j.chunk : 0;
@@ -166,12 +175,22 @@ ITP_FN void itp_forward_binary(interp_workspace *w, int node)
                  itp_binary_task, &j);
 }
 
-/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them; a task
-   takes whole sums: rows of d, or of one row some columns. */
+ITP_FN void itp_forward_binary(interp_workspace *w, int node)
+{
+    itp_pair_run(w, node, NULL, itp_op_row(itp_at(w, node)->op)->kind, 0, 1);
+}
+
+/* t[i] = g[i] times the derivative of kind(a, b) in a, or in b where `second` is set. */
+typedef void (*itp_pair_grad_fn)(int kind, bool second, size_t n, const float *g, const float *a,
+                                 size_t a_step, const float *b, size_t b_step, float *t);
+
+/* d (+)= sum over what was broadcast of a term of dy and both operands, for one of them, its own; a
+   task takes whole sums: rows of d, or of one row some columns. */
 typedef struct itp_pair_job {
     const itp_kernels *kernels;
-    itp_pairing p;
-    itp_binary kind;
+    itp_pairing p;       /* of its own and the other operand */
+    itp_pair_grad_fn fn; /* NULL: one of the kernels' kinds */
+    int kind;
     bool second;                  /* of the operands */
     bool add, moves, other_moves; /* along the last dimension */
     const float *dy, *y, *own, *other;
@@ -183,23 +202,20 @@ typedef struct itp_pair_job {
 
 #define ITP_PAIR_TERMS 1024 /* the most columns of a chunk */
 
-/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands'
+/* Row `spread` of those added up in row `sum` of d: which row of dy it is, and where the operands
    begin. */
-ITP_FN void itp_pair_spot(const itp_pair_job *j, size_t sum, size_t spread, size_t *row,
-                          size_t *own, size_t *other)
+ITP_FN void itp_pair_spot(const itp_pairing *p, size_t sum, size_t spread, size_t *row, size_t *own,
+                          size_t *other)
 {
-    const itp_pairing *p = &j->p;
-    const size_t *mine = j->second ? p->b_step : p->a_step;
-    const size_t *others = j->second ? p->a_step : p->b_step;
     size_t rows = 1;
     *row = *own = *other = 0;
     for (int i = p->rank - 2; i >= 0; i--) {
-        size_t *from = mine[i] ? &sum : &spread;
+        size_t *from = p->a_step[i] ? &sum : &spread;
         const size_t at = *from % p->dim[i];
         *from /= p->dim[i];
         *row += at * rows;
-        *own += at * mine[i];
-        *other += at * others[i];
+        *own += at * p->a_step[i];
+        *other += at * p->b_step[i];
         rows *= p->dim[i];
     }
 }
@@ -213,10 +229,18 @@ ITP_FN double itp_pair_term(const itp_pair_job *j, size_t n, const float *g, con
     const itp_kernels *k = j->kernels;
     float t[ITP_PAIR_TERMS], factor = 1;
     const float *times = NULL;
-    if (j->kind == ITP_SUB && j->second) factor = -1;
-    if (j->kind == ITP_MUL && j->other_moves) times = d;
-    else if (j->kind == ITP_MUL) factor = *d;
-    if (j->kind == ITP_DIV && j->second) {
+    if (j->fn) {
+        const float *a = j->second ? d : c, *b = j->second ? c : d;
+        const bool a_moves = j->second ? j->other_moves : j->moves;
+        j->fn(j->kind, j->second, n, g, a, a_moves, b, j->second ? j->moves : j->other_moves, t);
+        g = t;
+    } else if (j->kind == ITP_SUB && j->second) {
+        factor = -1;
+    } else if (j->kind == ITP_MUL && j->other_moves) {
+        times = d;
+    } else if (j->kind == ITP_MUL) {
+        factor = *d;
+    } else if (j->kind == ITP_DIV && j->second) {
         k->binary(ITP_MUL, n, g, 1, y, 1, t);
         if (j->moves) k->binary(ITP_DIV, n, t, 1, c, 1, t);
         factor = j->moves ? -1 : -1 / *c;
@@ -243,7 +267,7 @@ ITP_FN void itp_pair_task(void *arg, int task, int slot)
         double total = 0;
         size_t row, own = 0, other;
         for (size_t r = 0; r < j->spread; r++) {
-            itp_pair_spot(j, t / j->chunks, r, &row, &own, &other);
+            itp_pair_spot(&j->p, t / j->chunks, r, &row, &own, &other);
             for (size_t at = begin; at < stop; at += ITP_PAIR_TERMS) {
                 const size_t here = own + (j->moves ? at : 0), i = row * columns + at;
                 total += itp_pair_term(
@@ -255,34 +279,44 @@ ITP_FN void itp_pair_task(void *arg, int task, int slot)
     }
 }
 
-ITP_FN void itp_backward_binary(interp_workspace *w, int node)
+/* The gradient of input `own`, whose terms are of itself and of input `other`. */
+ITP_FN void itp_pair_grad(interp_workspace *w, int node, itp_pair_grad_fn fn, int kind, int own,
+                          int other)
 {
     itp_pair_job j;
     memset(&j, 0, sizeof j);
+    j.d = itp_dx(w, node, own);
+    if (!j.d) return;
     j.kernels = w->ctx->k;
-    j.p = itp_pair(itp_shape_in(w, node, 0), itp_shape_in(w, node, 1), itp_shape_out(w, node));
-    j.kind = (itp_binary)itp_op_row(itp_at(w, node)->op)->kind;
+    j.p =
+        itp_pair(itp_shape_in(w, node, own), itp_shape_in(w, node, other), itp_shape_out(w, node));
+    j.fn = fn, j.kind = kind;
+    j.second = own > other;
+    j.add = itp_beta(w, node, own) != 0;
     j.dy = itp_dy(w, node), j.y = itp_y(w, node);
+    j.own = itp_x(w, node, own), j.other = itp_x(w, node, other);
     const int last = j.p.rank - 1;
     const size_t columns = j.p.dim[last];
-    for (int i = 0; i < 2; i++) {
-        const size_t *step = i ? j.p.b_step : j.p.a_step, *others = i ? j.p.a_step : j.p.b_step;
-        j.d = itp_dx(w, node, i);
-        if (!j.d) continue;
-        j.second = i;
-        j.add = itp_beta(w, node, i) != 0;
-        j.own = itp_x(w, node, i), j.other = itp_x(w, node, 1 - i);
-        j.moves = step[last] != 0, j.other_moves = others[last] != 0;
-        j.sums = j.spread = 1;
-        for (int r = 0; r < last; r++) *(step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
-        /* few columns where many rows come together, so that there are tasks enough */
-        j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
-        j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
-        const size_t one = j.spread * (j.moves ? j.chunk : columns);
-        j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
-        itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
-                     (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
+    if (columns * j.p.rows == 0) { /* no terms at all */
+        if (!j.add) itp_fill(j.d, itp_count(itp_shape_in(w, node, own)), 0);
+        return;
     }
+    j.moves = j.p.a_step[last] != 0, j.other_moves = j.p.b_step[last] != 0;
+    j.sums = j.spread = 1;
+    for (int r = 0; r < last; r++) *(j.p.a_step[r] ? &j.sums : &j.spread) *= j.p.dim[r];
+    /* few columns where many rows come together, so that there are tasks enough */
+    j.chunk = itp_min_size(columns, j.spread > 1 ? 256 : ITP_PAIR_TERMS);
+    j.chunks = j.moves ? (columns + j.chunk - 1) / j.chunk : 1;
+    const size_t one = j.spread * (j.moves ? j.chunk : columns);
+    j.per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, one));
+    itp_parallel(w->ctx, (int)((j.sums * j.chunks + j.per_task - 1) / j.per_task),
+                 (double)(columns * j.p.rows) * 2, itp_pair_task, &j);
+}
+
+ITP_FN void itp_backward_binary(interp_workspace *w, int node)
+{
+    const int kind = itp_op_row(itp_at(w, node)->op)->kind;
+    for (int i = 0; i < 2; i++) itp_pair_grad(w, node, NULL, kind, i, 1 - i);
 }
 
 /* ---- rows of numbers that move as they are */

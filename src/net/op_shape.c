@@ -321,3 +321,40 @@ ITP_FN interp_status itp_shape_slice(itp_infer *s)
     }
     return INTERP_OK;
 }
+
+ITP_FN interp_status itp_shape_reduce(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const unsigned all = (1u << x->rank) - 1, axes = s->node->attrs.axes;
+    if (axes & ~all)
+        return itp_shape_fail(s, "an axis beyond a tensor with %d dimensions", x->rank);
+    for (int i = 0; i < x->rank; i++) {
+        const bool reduced = (axes ? axes : all) >> i & 1;
+        if (!reduced || !s->node->attrs.drop) s->out->dim[s->out->rank++] = reduced ? 1 : x->dim[i];
+    }
+    return INTERP_OK;
+}
+
+/* The second operand broadcasts to the first. */
+ITP_FN interp_status itp_shape_onto(itp_infer *s)
+{
+    char a[96], b[96];
+    ITP_TRY(itp_shape_binary(s));
+    for (int i = 0; i < s->out->rank; i++)
+        if (s->out->rank != s->in[0]->rank || s->out->dim[i] != s->in[0]->dim[i])
+            return itp_shape_fail(s, "%s does not broadcast to %s",
+                                  itp_shape_text(s->in[1], b, sizeof b),
+                                  itp_shape_text(s->in[0], a, sizeof a));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_where(itp_infer *s)
+{
+    char a[96], b[96], c[96];
+    interp_shape both = *s->out;
+    if (!itp_broadcast(s->in[1], s->in[2], &both) || !itp_broadcast(s->in[0], &both, s->out))
+        return itp_shape_fail(
+            s, "%s, %s and %s do not broadcast", itp_shape_text(s->in[0], a, sizeof a),
+            itp_shape_text(s->in[1], b, sizeof b), itp_shape_text(s->in[2], c, sizeof c));
+    return INTERP_OK;
+}

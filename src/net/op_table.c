@@ -7,6 +7,18 @@
 #define ITP_IP ITP_IN_PLACE
 #define ITP_UNARY_ROW(X, id, name, flags)                                                          \
     X(id, name, itp_shape_same, itp_forward_unary, itp_backward_unary, NULL, NULL, ITP_##id, flags)
+#define ITP_STEP_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_same, itp_forward_math, NULL, NULL, NULL, ITP_F_##id,                    \
+      ITP_NO_GRAD | ITP_IP)
+#define ITP_CURVE_ROW(X, id, name)                                                                 \
+    X(id, name, itp_shape_same, itp_forward_math, itp_backward_math, NULL, NULL, ITP_F_##id, ITP_X)
+#define ITP_PAIR_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_binary, itp_forward_math_pair, itp_backward_math_pair, NULL, NULL,       \
+      ITP_F_##id, ITP_X)
+#define ITP_TEST_ROW(X, id, name)                                                                  \
+    X(id, name, itp_shape_binary, itp_forward_math_pair, NULL, NULL, NULL, ITP_F_##id, ITP_NO_GRAD)
+#define ITP_REDUCE_ROW(X, id, name, kind, flags)                                                   \
+    X(id, name, itp_shape_reduce, itp_forward_reduce, itp_backward_reduce, NULL, NULL, kind, flags)
 
 #define ITP_OPS(X)                                                                                 \
     X(CONV, "Conv", itp_shape_conv, itp_forward_conv, itp_backward_conv, itp_need_conv,            \
@@ -72,7 +84,55 @@
       NULL, NULL, 0, 0)                                                                            \
     X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
       itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                \
-    X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)
+    X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)    \
+    ITP_STEP_ROW(X, CEIL, "Ceil")                                                                  \
+    ITP_STEP_ROW(X, FLOOR, "Floor")                                                                \
+    ITP_STEP_ROW(X, ROUND, "Round")                                                                \
+    ITP_STEP_ROW(X, TRUNC, "Trunc")                                                                \
+    ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
+    ITP_STEP_ROW(X, NOT, "Not")                                                                    \
+    ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
+    ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
+    ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
+    ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \
+    ITP_CURVE_ROW(X, COS, "Cos")                                                                   \
+    ITP_CURVE_ROW(X, TAN, "Tan")                                                                   \
+    ITP_CURVE_ROW(X, ASIN, "Asin")                                                                 \
+    ITP_CURVE_ROW(X, ACOS, "Acos")                                                                 \
+    ITP_CURVE_ROW(X, ATAN, "Atan")                                                                 \
+    ITP_CURVE_ROW(X, SINH, "Sinh")                                                                 \
+    ITP_CURVE_ROW(X, COSH, "Cosh")                                                                 \
+    ITP_CURVE_ROW(X, ASINH, "Asinh")                                                               \
+    ITP_CURVE_ROW(X, ACOSH, "Acosh")                                                               \
+    ITP_CURVE_ROW(X, ATANH, "Atanh")                                                               \
+    ITP_CURVE_ROW(X, CELU, "Celu")                                                                 \
+    ITP_CURVE_ROW(X, SOFTSIGN, "Softsign")                                                         \
+    ITP_CURVE_ROW(X, THRESHOLDED_RELU, "ThresholdedRelu")                                          \
+    ITP_CURVE_ROW(X, MISH, "Mish")                                                                 \
+    ITP_CURVE_ROW(X, SHRINK, "Shrink")                                                             \
+    ITP_PAIR_ROW(X, POW, "Pow")                                                                    \
+    ITP_PAIR_ROW(X, MAX, "Max")                                                                    \
+    ITP_PAIR_ROW(X, MIN, "Min")                                                                    \
+    X(PRELU, "PRelu", itp_shape_onto, itp_forward_math_pair, itp_backward_math_pair, NULL, NULL,   \
+      ITP_F_PRELU, ITP_X)                                                                          \
+    ITP_TEST_ROW(X, MOD, "Mod")                                                                    \
+    ITP_TEST_ROW(X, INT_DIV, "IntDiv")                                                             \
+    ITP_TEST_ROW(X, EQUAL, "Equal")                                                                \
+    ITP_TEST_ROW(X, LESS, "Less")                                                                  \
+    ITP_TEST_ROW(X, GREATER, "Greater")                                                            \
+    ITP_TEST_ROW(X, LESS_EQUAL, "LessOrEqual")                                                     \
+    ITP_TEST_ROW(X, GREATER_EQUAL, "GreaterOrEqual")                                               \
+    ITP_TEST_ROW(X, AND, "And")                                                                    \
+    ITP_TEST_ROW(X, OR, "Or")                                                                      \
+    ITP_TEST_ROW(X, XOR, "Xor")                                                                    \
+    X(WHERE, "Where", itp_shape_where, itp_forward_where, itp_backward_where, NULL, NULL, 0,       \
+      ITP_X | ITP_NO_GRAD_0)                                                                       \
+    ITP_REDUCE_ROW(X, REDUCE_SUM, "ReduceSum", ITP_TOTAL, 0)                                       \
+    ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
+    ITP_REDUCE_ROW(X, REDUCE_MAX, "ReduceMax", ITP_MOST, ITP_X | ITP_Y)                            \
+    ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
+    ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
+    ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)
 
 enum {
 #define ITP_OP_ID(id, name, shape, forward, backward, need, macs, kind, flags) ITP_OP_##id,

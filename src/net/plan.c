@@ -26,6 +26,13 @@ ITP_FN bool itp_is_alias(const interp_workspace *w, int node)
            ((flags & ITP_ALIAS_IN_EVAL) && w->desc.mode != INTERP_TRAIN);
 }
 
+/* Whether a gradient may flow from a node's output to its input i. */
+ITP_FN bool itp_passes_grad(const itp_node *node, int i)
+{
+    const unsigned flags = itp_op_row(node->op)->flags;
+    return !(flags & ITP_NO_GRAD) && (i > 1 || !(flags & (i ? ITP_NO_GRAD_1 : ITP_NO_GRAD_0)));
+}
+
 /* Shapes of all values for the batch size asked for. */
 ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
 {
@@ -67,7 +74,8 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
     if (w->kept >= 0 && any) w->needs_grad[w->kept] = true;
     for (int n = 0; n < net->n_nodes; n++)
         for (int i = 0; i < net->nodes[n].n_in; i++)
-            if (w->runs[n] && w->needs_grad[net->nodes[n].in[i]])
+            if (w->runs[n] && w->needs_grad[net->nodes[n].in[i]] &&
+                itp_passes_grad(&net->nodes[n], i))
                 w->needs_grad[net->nodes[n].out] = true;
     /* ... to the value that is differentiated, and nowhere else */
     for (int n = net->n_nodes - 1; n >= 0; n--) {
@@ -75,11 +83,13 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
         bool used = node->out == w->target;
         for (int m = n + 1; m < net->n_nodes && !used; m++)
             for (int i = 0; i < net->nodes[m].n_in && !used; i++)
-                used = w->runs_back[m] && net->nodes[m].in[i] == node->out;
+                used = w->runs_back[m] && net->nodes[m].in[i] == node->out &&
+                       itp_passes_grad(&net->nodes[m], i);
         w->runs_back[n] = any && used && w->runs[n] && w->needs_grad[node->out];
         if (!w->runs_back[n]) continue;
         bool deeper = false;
-        for (int i = 0; i < node->n_in; i++) deeper |= w->needs_grad[node->in[i]];
+        for (int i = 0; i < node->n_in; i++)
+            deeper |= w->needs_grad[node->in[i]] && itp_passes_grad(node, i);
         w->runs_back[n] = deeper;
     }
     /* the first consumer met backward writes an input's gradient, the others add */
@@ -88,7 +98,7 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
         for (int i = 0; i < net->nodes[n].n_in; i++) {
             const int v = net->nodes[n].in[i];
             w->adds[n][i] = !w->unwritten[v];
-            if (w->runs_back[n]) w->unwritten[v] = false;
+            if (w->runs_back[n] && itp_passes_grad(&net->nodes[n], i)) w->unwritten[v] = false;
         }
     for (int v = 0; v < net->n_values; v++) /* parameters always have a gradient, 0 if unused */
         if (w->unwritten[v] && net->values[v].kind == ITP_ACTIVATION && v != w->kept)
@@ -215,7 +225,9 @@ ITP_FN void itp_plan_items(itp_plan *p)
         int begin = v == w->target || w->unwritten[v] ? n : end, last = end;
         for (int i = n - 1; i >= 0; i--)
             for (int k = 0; w->runs_back[i] && k < net->nodes[i].n_in; k++)
-                if (net->nodes[i].in[k] == v && end - 1 - i < begin) begin = end - 1 - i;
+                if (net->nodes[i].in[k] == v && itp_passes_grad(&net->nodes[i], k) &&
+                    end - 1 - i < begin)
+                    begin = end - 1 - i;
         if (net->values[v].producer >= 0 && v != w->kept) last = end - 1 - net->values[v].producer;
         itp_plan_add(p, itp_count(&w->shape[v]), begin, last, v, -1, true);
     }
