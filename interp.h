@@ -2941,6 +2941,13 @@ INTERP_API interp_tensor interp_matmul(interp_net *net, interp_tensor a, interp_
    heads do not divide D. */
 INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x, int heads);
 
+/* What leads from `from` to `to` once more, on x, with the same parameters and running statistics:
+   layer NAME becomes NAME@2, NAME@3, ... Gives what stands for `to`. Errors (kept): BAD_ARGUMENT
+   when `to` does not depend on `from`, BAD_SHAPE when x does not fit.
+   Test: a_part_called_again_shares_its_parameters. */
+INTERP_API interp_tensor interp_reuse(interp_net *net, interp_tensor from, interp_tensor to,
+                                      interp_tensor x);
+
 /* Names a value as the network's output; call again for more. */
 INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name);
 
@@ -2948,11 +2955,16 @@ INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name
    building, whose sentence interp_error gives. */
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
-/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit), "mlp"
-   (one hidden layer of 64), "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
-   sample: shape of one input; n_classes: outputs (logits). Sizes follow the data. Errors:
-   BAD_ARGUMENT for an unknown name or widths that do not fit, BAD_SHAPE for inputs too small.
-   Test: every_architecture_builds_runs_and_differentiates. */
+/* A ready network by name: "linear"; "mlp" (one hidden layer of 64), "mlp:784-100-50-10" (any widths;
+   first and last must fit); "cnn", "lenet", "allcnn", "vgg-half"; "resnet20", "resnet18", "resnet50";
+   "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
+   smaller images). "multiview:resnet18" (any of these names) is one backbone called on each view of
+   samples [V,C,H,W], its last layer with a ReLU the head of every view, then a classifier of their
+   mean; "multiview-concat:NAME" one of all side by side. sample: shape of one input; n_classes:
+   outputs (logits). Sizes follow the data. Errors: BAD_ARGUMENT for an unknown name or widths that
+   do not fit, BAD_SHAPE for inputs too small.
+   Tests: every_architecture_builds_runs_and_differentiates, architectures_have_the_published_sizes,
+   architectures_learn_and_survive_the_round_trip. */
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
                                          const interp_shape *sample, int n_classes, uint64_t seed,
                                          interp_net **net);
@@ -14795,6 +14807,70 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     return interp_dense(net, y, s.dim[2], &d);
 }
 
+/* ---- parts of a network again */
+
+/* Bits of values between two others. */
+enum { ITP_BEHIND = 1, ITP_BEFORE = 2 };
+
+/* Which values `to` needs that come from `from`: both bits. */
+ITP_FN void itp_mark_between(const interp_net *net, int from, int to, unsigned char *marks)
+{
+    memset(marks, 0, (size_t)net->n_values);
+    marks[from] = ITP_BEHIND;
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++)
+            marks[net->nodes[i].out] |= marks[net->nodes[i].in[k]] & ITP_BEHIND;
+    marks[to] |= ITP_BEFORE;
+    for (int i = net->n_nodes - 1; i >= 0; i--)
+        for (int k = 0; k < net->nodes[i].n_in && marks[net->nodes[i].out] & ITP_BEFORE; k++)
+            marks[net->nodes[i].in[k]] |= ITP_BEFORE;
+}
+
+/* The node again, on the stand-ins of its inputs. Returns its output + 1. */
+ITP_FN interp_tensor itp_node_again(interp_net *net, int index, const int *stand_in)
+{
+    const itp_node node = net->nodes[index]; /* the array may move */
+    int in[ITP_MAX_INPUTS];
+    char name[64];
+    for (int k = 0; k < node.n_in; k++) in[k] = stand_in[node.in[k]];
+    for (int i = 2;; i++) {
+        snprintf(name, sizeof name, "%.40s@%d", node.name, i);
+        if (itp_find(net, name) < 0) break;
+    }
+    return itp_add_named(net, node.op, name, NULL, node.n_in, in, &node.attrs);
+}
+
+INTERP_API interp_tensor interp_reuse(interp_net *net, interp_tensor from, interp_tensor to,
+                                      interp_tensor x)
+{
+    const interp_tensor all[3] = {from, to, x};
+    if (!itp_tensors_ok(net, 3, all)) return 0;
+    const int n_nodes = net->n_nodes, n_values = net->n_values;
+    unsigned char *marks = (unsigned char *)interp_alloc(net->ctx, (size_t)n_values);
+    int *stand_in = (int *)interp_alloc(net->ctx, itp_mul_size((size_t)n_values, sizeof *stand_in));
+    if (!marks || !stand_in) itp_net_error(net);
+    if (!net->status) {
+        itp_mark_between(net, from - 1, to - 1, marks);
+        if (!(marks[to - 1] & ITP_BEHIND))
+            itp_net_fail(net, INTERP_BAD_ARGUMENT, "reuse: \"%s\" does not depend on \"%s\"",
+                         net->values[to - 1].name, net->values[from - 1].name);
+    }
+    interp_tensor y = x;
+    if (!net->status) {
+        for (int v = 0; v < n_values; v++) stand_in[v] = v;
+        stand_in[from - 1] = x - 1;
+    }
+    for (int i = 0; i < n_nodes && !net->status; i++) {
+        const int out = net->nodes[i].out;
+        if (marks[out] != (ITP_BEHIND | ITP_BEFORE) || out == from - 1) continue;
+        y = itp_node_again(net, i, stand_in);
+        stand_in[out] = y - 1;
+    }
+    interp_free(net->ctx, marks);
+    interp_free(net->ctx, stand_in);
+    return net->status ? 0 : y;
+}
+
 INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name)
 {
     if (!itp_tensors_ok(net, 1, &x)) return;
@@ -15160,28 +15236,56 @@ ITP_FN bool itp_is_small(const interp_net *net, interp_tensor x)
     return s->rank != 4 || s->dim[2] < 65 || s->dim[3] < 65;
 }
 
-/* He et al. 2016; images below 65 pixels keep their size at first. */
-ITP_FN interp_tensor itp_arch_resnet18(interp_net *net, interp_tensor x, int n_classes)
+/* Convolution and batch norm, which residual blocks are made of. */
+ITP_FN interp_tensor itp_conv_bn(interp_net *net, interp_tensor x, int channels, int kernel,
+                                 int stride)
+{
+    return interp_batch_norm(
+        net, itp_arch_conv(net, x, channels, kernel, stride, kernel / 2, 1, false), NULL);
+}
+
+/* Two 3x3 convolutions, or 1x1, 3x3 and 1x1 to four times the channels, around a shortcut. */
+ITP_FN interp_tensor itp_residual_block(interp_net *net, interp_tensor x, int channels, int stride,
+                                        bool bottleneck)
+{
+    if (!x) return 0;
+    const int out = bottleneck ? 4 * channels : channels, in = itp_tensor_shape(net, x)->dim[1];
+    interp_tensor y = x;
+    if (bottleneck) y = interp_relu(net, itp_conv_bn(net, y, channels, 1, 1));
+    y = interp_relu(net, itp_conv_bn(net, y, channels, 3, stride));
+    y = itp_conv_bn(net, y, out, bottleneck ? 1 : 3, 1);
+    if (stride > 1 || in != out) x = itp_conv_bn(net, x, out, 1, stride);
+    return interp_relu(net, interp_add(net, y, x));
+}
+
+/* He et al. 2016, the stride of a bottleneck in its 3x3; images below 65 pixels keep their size at
+   first. */
+ITP_FN interp_tensor itp_arch_resnet(interp_net *net, interp_tensor x, int n_classes,
+                                     const int blocks[4], bool bottleneck)
 {
     if (itp_is_small(net, x)) {
-        x = itp_bn_relu(net, itp_arch_conv(net, x, 64, 3, 1, 1, 1, false));
+        x = interp_relu(net, itp_conv_bn(net, x, 64, 3, 1));
     } else {
-        x = itp_bn_relu(net, itp_arch_conv(net, x, 64, 7, 2, 3, 1, false));
+        x = interp_relu(net, itp_conv_bn(net, x, 64, 7, 2));
         x = itp_arch_pool(net, x, INTERP_POOL_MAX, 3, 2, 1);
     }
     for (int stage = 0; stage < 4; stage++)
-        for (int block = 0; block < 2; block++) {
-            const int channels = 64 << stage, stride = stage && !block ? 2 : 1;
-            interp_tensor y =
-                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, 1, 1, false));
-            y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, 1, 1, false), NULL);
-            if (stride > 1)
-                x = interp_batch_norm(net, itp_arch_conv(net, x, channels, 1, stride, 0, 1, false),
-                                      NULL);
-            x = interp_relu(net, interp_add(net, y, x));
-        }
+        for (int block = 0; block < blocks[stage]; block++)
+            x = itp_residual_block(net, x, 64 << stage, stage && !block ? 2 : 1, bottleneck);
     x = interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
     return itp_last_dense(net, x, n_classes);
+}
+
+ITP_FN interp_tensor itp_arch_resnet18(interp_net *net, interp_tensor x, int n_classes)
+{
+    static const int blocks[4] = {2, 2, 2, 2};
+    return itp_arch_resnet(net, x, n_classes, blocks, false);
+}
+
+ITP_FN interp_tensor itp_arch_resnet50(interp_net *net, interp_tensor x, int n_classes)
+{
+    static const int blocks[4] = {3, 4, 6, 3};
+    return itp_arch_resnet(net, x, n_classes, blocks, true);
 }
 
 /* Half the channels of VGG-11, as in Lan et al. 2019. */
@@ -15202,48 +15306,68 @@ typedef struct itp_mobile_stage {
     int expand, channels, repeats, stride, kernel;
 } itp_mobile_stage;
 
+/* How a network of mobile blocks is scaled. */
+typedef struct itp_mobile_scale {
+    double width, depth; /* factors of channels and repeats */
+    float dropout;
+    bool efficient; /* squeeze and excite, SiLU; else ReLU6 */
+} itp_mobile_scale;
+
+/* The multiple of 8 nearest to channels * width, not less than nine tenths of that. */
+ITP_FN int itp_mobile_channels(const itp_mobile_scale *scale, int channels)
+{
+    const double want = channels * scale->width;
+    const int near = itp_max(8, (int)(want + 4) / 8 * 8);
+    return near < 0.9 * want ? near + 8 : near;
+}
+
+ITP_FN interp_tensor itp_mobile_conv(interp_net *net, interp_tensor x, int channels, int kernel,
+                                     int stride, int groups, bool efficient)
+{
+    x = itp_arch_conv(net, x, channels, kernel, stride, kernel / 2, groups, false);
+    return interp_activate(net, interp_batch_norm(net, x, NULL),
+                           efficient ? INTERP_SILU : INTERP_RELU6, 0);
+}
+
 /* Expand by 1x1, depthwise, squeeze and excite (EfficientNet), project by 1x1, add. */
 ITP_FN interp_tensor itp_mobile_block(interp_net *net, interp_tensor x, const itp_mobile_stage *s,
-                                      int stride, bool efficient)
+                                      int channels, int stride, bool efficient)
 {
     if (!x) return 0;
-    const interp_activation f = efficient ? INTERP_SILU : INTERP_RELU6;
     const int in = itp_tensor_shape(net, x)->dim[1], wide = in * s->expand;
     interp_tensor y = x;
-    if (s->expand > 1)
-        y = interp_activate(
-            net, interp_batch_norm(net, itp_arch_conv(net, y, wide, 1, 1, 0, 1, false), NULL), f,
-            0);
-    y = itp_arch_conv(net, y, wide, s->kernel, stride, s->kernel / 2, wide, false);
-    y = interp_activate(net, interp_batch_norm(net, y, NULL), f, 0);
+    if (s->expand > 1) y = itp_mobile_conv(net, y, wide, 1, 1, 1, efficient);
+    y = itp_mobile_conv(net, y, wide, s->kernel, stride, wide, efficient);
     if (efficient) {
         interp_tensor g = itp_arch_pool(net, y, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0);
-        g = interp_activate(net, itp_arch_conv(net, g, itp_max(1, in / 4), 1, 1, 0, 1, true), f, 0);
-        g = interp_activate(net, itp_arch_conv(net, g, wide, 1, 1, 0, 1, true), INTERP_SIGMOID, 0);
-        y = interp_mul(net, y, g);
+        g = itp_arch_conv(net, g, itp_max(1, in / 4), 1, 1, 0, 1, true);
+        g = itp_arch_conv(net, interp_activate(net, g, INTERP_SILU, 0), wide, 1, 1, 0, 1, true);
+        y = interp_mul(net, y, interp_activate(net, g, INTERP_SIGMOID, 0));
     }
-    y = interp_batch_norm(net, itp_arch_conv(net, y, s->channels, 1, 1, 0, 1, false), NULL);
-    return stride == 1 && in == s->channels ? interp_add(net, y, x) : y;
+    y = itp_conv_bn(net, y, channels, 1, 1);
+    return stride == 1 && in == channels ? interp_add(net, y, x) : y;
 }
 
 ITP_FN interp_tensor itp_arch_mobile(interp_net *net, interp_tensor x, int n_classes,
-                                     const itp_mobile_stage *stages, int n_stages, bool efficient)
+                                     const itp_mobile_stage *stages, int n_stages,
+                                     const itp_mobile_scale *scale)
 {
-    const interp_activation f = efficient ? INTERP_SILU : INTERP_RELU6;
     const bool small = itp_is_small(net, x); /* the first two halvings are left out */
     int halvings = 1;
-    x = itp_arch_conv(net, x, 32, 3, small ? 1 : 2, 1, 1, false);
-    x = interp_activate(net, interp_batch_norm(net, x, NULL), f, 0);
-    for (int i = 0; i < n_stages; i++)
-        for (int r = 0; r < stages[i].repeats; r++) {
+    x = itp_mobile_conv(net, x, itp_mobile_channels(scale, 32), 3, small ? 1 : 2, 1,
+                        scale->efficient);
+    for (int i = 0; i < n_stages; i++) {
+        const int channels = itp_mobile_channels(scale, stages[i].channels);
+        const int repeats = (int)ceil(stages[i].repeats * scale->depth);
+        for (int r = 0; r < repeats; r++) {
             int stride = r ? 1 : stages[i].stride;
             if (stride > 1 && halvings++ < 2 && small) stride = 1;
-            x = itp_mobile_block(net, x, &stages[i], stride, efficient);
+            x = itp_mobile_block(net, x, &stages[i], channels, stride, scale->efficient);
         }
-    x = itp_arch_conv(net, x, 1280, 1, 1, 0, 1, false);
-    x = interp_activate(net, interp_batch_norm(net, x, NULL), f, 0);
+    }
+    x = itp_mobile_conv(net, x, itp_mobile_channels(scale, 1280), 1, 1, 1, scale->efficient);
     x = interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
-    return itp_last_dense(net, interp_dropout(net, x, 0.2f), n_classes);
+    return itp_last_dense(net, interp_dropout(net, x, scale->dropout), n_classes);
 }
 
 /* Sandler et al. 2018. */
@@ -15252,16 +15376,105 @@ ITP_FN interp_tensor itp_arch_mobilenet(interp_net *net, interp_tensor x, int n_
     static const itp_mobile_stage stages[] = {{1, 16, 1, 1, 3}, {6, 24, 2, 2, 3}, {6, 32, 3, 2, 3},
                                               {6, 64, 4, 2, 3}, {6, 96, 3, 1, 3}, {6, 160, 3, 2, 3},
                                               {6, 320, 1, 1, 3}};
-    return itp_arch_mobile(net, x, n_classes, stages, 7, false);
+    static const itp_mobile_scale plain = {1, 1, 0.2f, false};
+    return itp_arch_mobile(net, x, n_classes, stages, 7, &plain);
 }
 
-/* Tan and Le 2019. */
-ITP_FN interp_tensor itp_arch_efficientnet(interp_net *net, interp_tensor x, int n_classes)
+/* Tan and Le 2019: table 1, and the factors of B0 to B3 from the authors' code. */
+ITP_FN interp_tensor itp_arch_efficientnet(interp_net *net, interp_tensor x, int n_classes,
+                                           int size)
 {
     static const itp_mobile_stage stages[] = {
         {1, 16, 1, 1, 3},  {6, 24, 2, 2, 3},  {6, 40, 2, 2, 5}, {6, 80, 3, 2, 3},
         {6, 112, 3, 1, 5}, {6, 192, 4, 2, 5}, {6, 320, 1, 1, 3}};
-    return itp_arch_mobile(net, x, n_classes, stages, 7, true);
+    static const itp_mobile_scale scales[] = {
+        {1, 1, 0.2f, true}, {1, 1.1, 0.2f, true}, {1.1, 1.2, 0.3f, true}, {1.2, 1.4, 0.3f, true}};
+    return itp_arch_mobile(net, x, n_classes, stages, 7, &scales[size]);
+}
+
+ITP_FN interp_tensor itp_arch_efficientnet_b0(interp_net *net, interp_tensor x, int n_classes)
+{
+    return itp_arch_efficientnet(net, x, n_classes, 0);
+}
+
+ITP_FN interp_tensor itp_arch_efficientnet_b1(interp_net *net, interp_tensor x, int n_classes)
+{
+    return itp_arch_efficientnet(net, x, n_classes, 1);
+}
+
+ITP_FN interp_tensor itp_arch_efficientnet_b2(interp_net *net, interp_tensor x, int n_classes)
+{
+    return itp_arch_efficientnet(net, x, n_classes, 2);
+}
+
+ITP_FN interp_tensor itp_arch_efficientnet_b3(interp_net *net, interp_tensor x, int n_classes)
+{
+    return itp_arch_efficientnet(net, x, n_classes, 3);
+}
+
+/* Side of a patch: 16 for images of 224 pixels, 8 for 64, 4 for 32, 2 for 8. */
+ITP_FN int itp_vit_patch(int side)
+{
+    int patch = 16;
+    while (patch > 1 && 2 * patch * patch > 3 * side) patch /= 2;
+    return patch;
+}
+
+/* [N,C,H,W] to [N,1+T,width]: a class token and T patches, with their places added. Images that are
+   no multiple of the patch are filled up with zeros at the right and below. */
+ITP_FN interp_tensor itp_vit_tokens(interp_net *net, interp_tensor x, int width)
+{
+    enum { fan_of_sd_002 = 5000 }; /* sqrt(2 / 5000) = 0.02 */
+    static const int tokens_first[3] = {0, 2, 1};
+    if (!x) return 0;
+    const interp_shape s = *itp_tensor_shape(net, x);
+    const int patch = itp_vit_patch(itp_min(s.dim[2], s.dim[3]));
+    interp_conv2d_desc d;
+    memset(&d, 0, sizeof d);
+    d.channels = width;
+    d.kernel[0] = d.stride[0] = patch;
+    d.pad[2] = (patch - s.dim[2] % patch) % patch;
+    d.pad[3] = (patch - s.dim[3] % patch) % patch;
+    d.init = INTERP_GLOROT_UNIFORM;
+    const interp_shape rows = itp_shape_of(3, 0, width, -1, 1), one = itp_shape_of(0, 1, 1, 1, 1);
+    x = interp_reshape(net, interp_conv2d(net, x, &d), &rows);
+    if (!x) return 0;
+    x = interp_transpose(net, x, tokens_first);
+    if (!x) return 0;
+    const interp_shape token = itp_shape_of(3, 1, 1, width, 1);
+    const interp_shape places = itp_shape_of(3, 1, itp_tensor_shape(net, x)->dim[1] + 1, width, 1);
+    const float zero = 0; /* times a patch: the class token once for every sample */
+    interp_tensor first = interp_slice(net, x, 1, 0, 1, false);
+    first = interp_mul(net, first, interp_constant(net, &one, &zero));
+    first = interp_add(
+        net, first,
+        interp_parameter(net, "class_token", &token, INTERP_HE_NORMAL, fan_of_sd_002, 0));
+    const interp_tensor both[2] = {first, x};
+    return interp_add(
+        net, interp_concat(net, 2, both, 1),
+        interp_parameter(net, "positions", &places, INTERP_HE_NORMAL, fan_of_sd_002, 0));
+}
+
+/* Dosovitskiy et al. 2021 in the size of Touvron et al. 2021: 12 blocks, 192 wide, 3 heads. */
+ITP_FN interp_tensor itp_arch_vit_tiny(interp_net *net, interp_tensor x, int n_classes)
+{
+    enum { width = 192, heads = 3, blocks = 12 };
+    interp_norm_desc norm;
+    interp_dense_desc dense;
+    memset(&norm, 0, sizeof norm);
+    memset(&dense, 0, sizeof dense);
+    norm.epsilon = 1e-6f;
+    dense.init = INTERP_GLOROT_UNIFORM;
+    x = itp_vit_tokens(net, x, width);
+    for (int i = 0; i < blocks; i++) {
+        interp_tensor y = interp_self_attention(net, interp_layer_norm(net, x, &norm), heads);
+        x = interp_add(net, x, y);
+        y = interp_dense(net, interp_layer_norm(net, x, &norm), 4 * width, &dense);
+        y = interp_dense(net, interp_activate(net, y, INTERP_GELU, 0), width, &dense);
+        x = interp_add(net, x, y);
+    }
+    x = interp_slice(net, interp_layer_norm(net, x, &norm), 1, 0, 1, true);
+    return itp_last_dense(net, x, n_classes);
 }
 
 typedef struct itp_arch {
@@ -15279,12 +15492,54 @@ ITP_FN const itp_arch *itp_arch_find(const char *name)
                                     {"allcnn", itp_arch_allcnn, true},
                                     {"resnet20", itp_arch_resnet20, true},
                                     {"resnet18", itp_arch_resnet18, true},
+                                    {"resnet50", itp_arch_resnet50, true},
                                     {"vgg-half", itp_arch_vgg_half, true},
                                     {"mobilenet-v2", itp_arch_mobilenet, true},
-                                    {"efficientnet-b0", itp_arch_efficientnet, true}};
+                                    {"efficientnet-b0", itp_arch_efficientnet_b0, true},
+                                    {"efficientnet-b1", itp_arch_efficientnet_b1, true},
+                                    {"efficientnet-b2", itp_arch_efficientnet_b2, true},
+                                    {"efficientnet-b3", itp_arch_efficientnet_b3, true},
+                                    {"vit-tiny", itp_arch_vit_tiny, true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].name, name)) return &rows[i];
     return NULL;
+}
+
+/* One network for every view x[N,V,...]: its last layer is the head of the view, a ReLU follows, and
+   a classifier reads their mean, or all of them side by side. */
+ITP_FN interp_tensor itp_arch_views(interp_net *net, interp_tensor x, int n_classes,
+                                    const itp_arch *backbone, bool concat)
+{
+    enum { head = 128 };
+    interp_tensor y[ITP_MAX_INPUTS], first = 0;
+    const int views = x ? itp_tensor_shape(net, x)->dim[1] : 0;
+    if (views > ITP_MAX_INPUTS) {
+        itp_net_fail(net, INTERP_UNSUPPORTED, "%s: %d views; at most %d are supported", net->name,
+                     views, ITP_MAX_INPUTS);
+        return 0;
+    }
+    for (int i = 0; i < views; i++) {
+        const interp_tensor view = interp_slice(net, x, 1, i, 1, true);
+        if (!i) first = view;
+        y[i] = i ? interp_reuse(net, first, y[0], view)
+                 : interp_relu(net, backbone->build(net, view, head));
+    }
+    if (!first) return 0;
+    if (concat) return itp_last_dense(net, interp_concat(net, views, y, 1), n_classes);
+    const interp_shape one = itp_shape_of(0, 1, 1, 1, 1);
+    const float share = 1 / (float)views;
+    interp_tensor sum = y[0];
+    for (int i = 1; i < views; i++) sum = interp_add(net, sum, y[i]);
+    return itp_last_dense(net, interp_mul(net, sum, interp_constant(net, &one, &share)), n_classes);
+}
+
+/* The row of a name and whether it is called for views; NULL for none. */
+ITP_FN const itp_arch *itp_arch_parse(const char *name, bool *views, bool *concat)
+{
+    static const char mean_of[] = "multiview:", all_of[] = "multiview-concat:";
+    *concat = !strncmp(name, all_of, sizeof all_of - 1);
+    *views = *concat || !strncmp(name, mean_of, sizeof mean_of - 1);
+    return itp_arch_find(*views ? strchr(name, ':') + 1 : name);
 }
 
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
@@ -15292,27 +15547,33 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
                                          interp_net **out)
 {
     const bool mlp = !strncmp(arch, "mlp:", 4);
-    const itp_arch *row = itp_arch_find(arch);
+    bool views, concat;
+    const itp_arch *row = itp_arch_parse(arch, &views, &concat);
     if (!mlp && !row)
         return itp_fail(
             ctx, INTERP_BAD_ARGUMENT,
             "architecture \"%.60s\" is not known: linear, mlp, mlp:WIDTH-...-WIDTH, cnn, lenet, "
-            "allcnn, resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0",
+            "allcnn, resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, "
+            "vit-tiny, multiview:NAME, multiview-concat:NAME",
             arch);
     if (n_classes < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "%s: a network for %d classes: the data has no labels, or say how many",
                         arch, n_classes);
-    if (row && row->image && sample->rank != 3) {
-        char text[96];
-        return itp_fail(ctx, INTERP_BAD_SHAPE,
-                        "%s needs images [C,H,W] but samples are %s: use linear or mlp:...", arch,
+    char text[96];
+    if (row && row->image && sample->rank != (views ? 4 : 3))
+        return itp_fail(ctx, INTERP_BAD_SHAPE, "%s needs images [%sC,H,W] but samples are %s%s",
+                        arch, views ? "V," : "", itp_shape_text(sample, text, sizeof text),
+                        views ? "" : ": use linear or mlp:...");
+    if (views && sample->rank < 2)
+        return itp_fail(ctx, INTERP_BAD_SHAPE, "%s needs views [V,...] but samples are %s", arch,
                         itp_shape_text(sample, text, sizeof text));
-    }
     interp_net *net = interp_net_new(ctx, arch);
     if (!net) return INTERP_NO_MEMORY;
     interp_tensor x = interp_input(net, NULL, sample);
-    x = mlp ? itp_arch_widths(net, x, n_classes, arch + 4) : row->build(net, x, n_classes);
+    if (mlp) x = itp_arch_widths(net, x, n_classes, arch + 4);
+    else if (views) x = itp_arch_views(net, x, n_classes, row, concat);
+    else x = row->build(net, x, n_classes);
     interp_output(net, x, "logits");
     const interp_status status = interp_net_build(net, seed);
     if (status) interp_net_free(net);

@@ -9,7 +9,8 @@ static const cli_option options[] = {
     {"--data", "DATA", "what to train on"},
     {"--arch", "ARCH",
      "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "
-     "resnet20, resnet18, vgg-half, mobilenet-v2, efficientnet-b0"},
+     "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; "
+     "multiview:NAME or multiview-concat:NAME for samples of several views"},
     {"--model", "FILE.onnx", "start from this model instead of an architecture"},
     {"--epochs", "N", "passes over the data (10; below 5000 samples 25, without convolutions 60)"},
     {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},

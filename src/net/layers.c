@@ -450,6 +450,70 @@ INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x,
     return interp_dense(net, y, s.dim[2], &d);
 }
 
+/* ---- parts of a network again */
+
+/* Bits of values between two others. */
+enum { ITP_BEHIND = 1, ITP_BEFORE = 2 };
+
+/* Which values `to` needs that come from `from`: both bits. */
+ITP_FN void itp_mark_between(const interp_net *net, int from, int to, unsigned char *marks)
+{
+    memset(marks, 0, (size_t)net->n_values);
+    marks[from] = ITP_BEHIND;
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++)
+            marks[net->nodes[i].out] |= marks[net->nodes[i].in[k]] & ITP_BEHIND;
+    marks[to] |= ITP_BEFORE;
+    for (int i = net->n_nodes - 1; i >= 0; i--)
+        for (int k = 0; k < net->nodes[i].n_in && marks[net->nodes[i].out] & ITP_BEFORE; k++)
+            marks[net->nodes[i].in[k]] |= ITP_BEFORE;
+}
+
+/* The node again, on the stand-ins of its inputs. Returns its output + 1. */
+ITP_FN interp_tensor itp_node_again(interp_net *net, int index, const int *stand_in)
+{
+    const itp_node node = net->nodes[index]; /* the array may move */
+    int in[ITP_MAX_INPUTS];
+    char name[64];
+    for (int k = 0; k < node.n_in; k++) in[k] = stand_in[node.in[k]];
+    for (int i = 2;; i++) {
+        snprintf(name, sizeof name, "%.40s@%d", node.name, i);
+        if (itp_find(net, name) < 0) break;
+    }
+    return itp_add_named(net, node.op, name, NULL, node.n_in, in, &node.attrs);
+}
+
+INTERP_API interp_tensor interp_reuse(interp_net *net, interp_tensor from, interp_tensor to,
+                                      interp_tensor x)
+{
+    const interp_tensor all[3] = {from, to, x};
+    if (!itp_tensors_ok(net, 3, all)) return 0;
+    const int n_nodes = net->n_nodes, n_values = net->n_values;
+    unsigned char *marks = (unsigned char *)interp_alloc(net->ctx, (size_t)n_values);
+    int *stand_in = (int *)interp_alloc(net->ctx, itp_mul_size((size_t)n_values, sizeof *stand_in));
+    if (!marks || !stand_in) itp_net_error(net);
+    if (!net->status) {
+        itp_mark_between(net, from - 1, to - 1, marks);
+        if (!(marks[to - 1] & ITP_BEHIND))
+            itp_net_fail(net, INTERP_BAD_ARGUMENT, "reuse: \"%s\" does not depend on \"%s\"",
+                         net->values[to - 1].name, net->values[from - 1].name);
+    }
+    interp_tensor y = x;
+    if (!net->status) {
+        for (int v = 0; v < n_values; v++) stand_in[v] = v;
+        stand_in[from - 1] = x - 1;
+    }
+    for (int i = 0; i < n_nodes && !net->status; i++) {
+        const int out = net->nodes[i].out;
+        if (marks[out] != (ITP_BEHIND | ITP_BEFORE) || out == from - 1) continue;
+        y = itp_node_again(net, i, stand_in);
+        stand_in[out] = y - 1;
+    }
+    interp_free(net->ctx, marks);
+    interp_free(net->ctx, stand_in);
+    return net->status ? 0 : y;
+}
+
 INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name)
 {
     if (!itp_tensors_ok(net, 1, &x)) return;

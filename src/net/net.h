@@ -180,6 +180,13 @@ INTERP_API interp_tensor interp_matmul(interp_net *net, interp_tensor a, interp_
    heads do not divide D. */
 INTERP_API interp_tensor interp_self_attention(interp_net *net, interp_tensor x, int heads);
 
+/* What leads from `from` to `to` once more, on x, with the same parameters and running statistics:
+   layer NAME becomes NAME@2, NAME@3, ... Gives what stands for `to`. Errors (kept): BAD_ARGUMENT
+   when `to` does not depend on `from`, BAD_SHAPE when x does not fit.
+   Test: a_part_called_again_shares_its_parameters. */
+INTERP_API interp_tensor interp_reuse(interp_net *net, interp_tensor from, interp_tensor to,
+                                      interp_tensor x);
+
 /* Names a value as the network's output; call again for more. */
 INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name);
 
@@ -187,11 +194,16 @@ INTERP_API void interp_output(interp_net *net, interp_tensor x, const char *name
    building, whose sentence interp_error gives. */
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
-/* A ready network by name: "linear", "mlp:784-100-50-10" (any widths; first and last must fit), "mlp"
-   (one hidden layer of 64), "cnn", "lenet", "allcnn", "resnet20", "resnet18", "vgg-half", "mobilenet-v2", "efficientnet-b0".
-   sample: shape of one input; n_classes: outputs (logits). Sizes follow the data. Errors:
-   BAD_ARGUMENT for an unknown name or widths that do not fit, BAD_SHAPE for inputs too small.
-   Test: every_architecture_builds_runs_and_differentiates. */
+/* A ready network by name: "linear"; "mlp" (one hidden layer of 64), "mlp:784-100-50-10" (any widths;
+   first and last must fit); "cnn", "lenet", "allcnn", "vgg-half"; "resnet20", "resnet18", "resnet50";
+   "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
+   smaller images). "multiview:resnet18" (any of these names) is one backbone called on each view of
+   samples [V,C,H,W], its last layer with a ReLU the head of every view, then a classifier of their
+   mean; "multiview-concat:NAME" one of all side by side. sample: shape of one input; n_classes:
+   outputs (logits). Sizes follow the data. Errors: BAD_ARGUMENT for an unknown name or widths that
+   do not fit, BAD_SHAPE for inputs too small.
+   Tests: every_architecture_builds_runs_and_differentiates, architectures_have_the_published_sizes,
+   architectures_learn_and_survive_the_round_trip. */
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
                                          const interp_shape *sample, int n_classes, uint64_t seed,
                                          interp_net **net);
