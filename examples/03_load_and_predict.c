@@ -51,7 +51,7 @@ int main(void)
     float logits[N * K]; /* [N,K] */
     if (!ctx || digits_open(ctx, &all)) return die(ctx);
     if (interp_dataset_split(ctx, &all, 0.2, 0, &train, &test)) return die(ctx); /* as in 02 */
-    if (interp_onnx_load(ctx, MODEL, &net)) {
+    if (interp_onnx_load(ctx, MODEL, NULL, &net)) {
         fprintf(stderr, "run 02_train_digits first, it writes the model\n");
         return die(ctx);
     }

@@ -35,7 +35,7 @@ int main(void)
     interp_image picture;
     if (!ctx || digits_open(ctx, &all)) return die(ctx);
     if (interp_dataset_split(ctx, &all, 0.2, 0, &train, &test)) return die(ctx); /* as in 02 */
-    if (interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
+    if (interp_onnx_load(ctx, MODEL, NULL, &net)) return die(ctx);
 
     int32_t *predicted = interp_alloc(ctx, (size_t)test.n * sizeof *predicted); /* [n] */
     interp_evaluation evaluation = {.predicted = predicted};

@@ -48,7 +48,7 @@ int main(void)
     if (interp_dataset_split(ctx, &all, 0.2, 0, &train, &test)) return die(ctx); /* as in 02 */
     for (int i = test.n - 1; i >= 0; i--) first[test.y[i]] = i;
     if (interp_dataset_subset(ctx, &test, first, K, &ten)) return die(ctx);
-    if (interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
+    if (interp_onnx_load(ctx, MODEL, NULL, &net)) return die(ctx);
 
     const interp_attribute_desc gradient = {
         .method = INTERP_SALIENCY,

@@ -37,7 +37,7 @@ int main(void)
     interp_ctx *ctx = interp_open(NULL);
     interp_net *net = NULL;
     interp_dataset all; /* x [n,1,8,8] in 0..1 */
-    if (!ctx || digits_open(ctx, &all) || interp_onnx_load(ctx, MODEL, &net)) return die(ctx);
+    if (!ctx || digits_open(ctx, &all) || interp_onnx_load(ctx, MODEL, NULL, &net)) return die(ctx);
     const interp_canonical_desc how = {.like = &all}; /* stay near what digits look like */
     if (interp_canonical(net, &how, x[0], probability)) return die(ctx);
 

@@ -48,7 +48,7 @@ int main(void)
     if (!ctx) return die(ctx);
 
     context = interp_memory_read(ctx).used;
-    if (interp_onnx_parse(ctx, model, n, &net)) return die(ctx);
+    if (interp_onnx_parse(ctx, model, n, NULL, &net)) return die(ctx);
     network = interp_memory_read(ctx).used - context;
     if (interp_workspace_bytes(ctx, net, NULL, &foretold) ||
         interp_workspace_new(ctx, net, NULL, &work)) /* NULL: batches of one, inference only */

@@ -86,6 +86,15 @@ extern "C" {
 #ifndef INTERP_NO_ONNX
 #include "onnx/protobuf.c"
 #include "onnx/map.c"
+#include "onnx/make.c"
+#include "onnx/known.c"
+#include "onnx/read_math.c"
+#include "onnx/read_move.c"
+#include "onnx/read_window.c"
+#include "onnx/read_norm.c"
+#include "onnx/read_quant.c"
+#include "onnx/read_recurrent.c"
+#include "onnx/fuse.c"
 #include "onnx/read.c"
 #include "onnx/write.c"
 #endif

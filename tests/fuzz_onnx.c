@@ -163,7 +163,7 @@ static void make_models(interp_ctx *ctx)
     itp_buf *all[] = {&m.graph, &m.node, &m.part, &m.inner, &m.model};
     for (int i = 0; i < 5; i++) *all[i] = itp_buf_new(ctx);
     foreign_model(&m);
-    if (interp_onnx_parse(ctx, m.model.data, m.model.n, &net)) {
+    if (interp_onnx_parse(ctx, m.model.data, m.model.n, NULL, &net)) {
         fprintf(stderr, "%s\n", interp_error(ctx));
         abort();
     }
@@ -237,7 +237,7 @@ static void write_again(interp_ctx *ctx, const interp_net *net)
     if (status == INTERP_BAD_ARGUMENT || status == INTERP_UNSUPPORTED || status == INTERP_NO_MEMORY)
         return;
     if (status) abort();
-    const interp_status again = interp_onnx_parse(ctx, bytes, n, &back);
+    const interp_status again = interp_onnx_parse(ctx, bytes, n, NULL, &back);
     if (again && again != INTERP_NO_MEMORY) {
         fprintf(stderr, "written but not read: %s\n", interp_error(ctx));
         abort();
@@ -269,7 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size = change(model, models[which].n, data + 1, size - 1);
         data = model;
     }
-    if (interp_onnx_parse(ctx, data, size, &net) == INTERP_OK) {
+    if (interp_onnx_parse(ctx, data, size, NULL, &net) == INTERP_OK) {
         run(ctx, net);
         write_again(ctx, net);
         interp_net_free(net);

@@ -76,7 +76,7 @@ static double file_error(interp_net *net, const float *x)
     interp_net *back = NULL;
     static float a[SAMPLES * CLASSES], b[SAMPLES * CLASSES];
     double error = -1, largest = 0;
-    if (!interp_onnx_serialize(net, &bytes, &n) && !interp_onnx_parse(ctx, bytes, n, &back) &&
+    if (!interp_onnx_serialize(net, &bytes, &n) && !interp_onnx_parse(ctx, bytes, n, NULL, &back) &&
         interp_net_describe(back).n_parameters == interp_net_describe(net).n_parameters &&
         !interp_predict(net, x, SAMPLES, a) && !interp_predict(back, x, SAMPLES, b)) {
         error = 0;

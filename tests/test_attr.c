@@ -560,7 +560,7 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
     int32_t targets[16];
     char path[256];
     snprintf(path, sizeof path, REFS "%s/model.onnx", model);
-    REQUIRE_OK(c, interp_onnx_load(c, path, &net));
+    REQUIRE_OK(c, interp_onnx_load(c, path, NULL, &net));
     REQUIRE(read_array(c, model, "inputs.npy", &x, true));
     REQUIRE(read_array(c, model, "baselines.npy", &base, true));
     REQUIRE(read_array(c, model, "targets.npy", &labels, false));

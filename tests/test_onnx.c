@@ -119,7 +119,7 @@ static void check_round_trip(interp_net *net, int batch)
     REQUIRE_OK(ctx, interp_onnx_serialize(net, &again, &m));
     CHECK(n == m && !memcmp(bytes, again, n));
     interp_free(ctx, again);
-    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, &back));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, NULL, &back));
     CHECK(back->fixed_batch == net->fixed_batch);
     CHECK(same_outputs(net, back, batch));
     CHECK(back->n_nodes == net->n_nodes);
@@ -137,7 +137,7 @@ static void check_round_trip(interp_net *net, int batch)
         CHECK_STR(interp_net_output_name(back, i), interp_net_output_name(net, i));
     REQUIRE_OK(ctx, interp_onnx_serialize(back, &again, &m));
     interp_net *third = NULL;
-    CHECK_OK(ctx, interp_onnx_parse(ctx, again, m, &third));
+    CHECK_OK(ctx, interp_onnx_parse(ctx, again, m, NULL, &third));
     interp_free(ctx, bytes);
     CHECK_OK(ctx, interp_onnx_serialize(third, &bytes, &n));
     CHECK(n == m && !memcmp(bytes, again, n)); /* what was read is written as it was */
@@ -516,14 +516,14 @@ TEST(reference_models_give_their_outputs)
     const size_t before = used();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         interp_net *net = NULL, *back = NULL;
-        REQUIRE_OK(ctx, interp_onnx_load(ctx, rows[i].model, &net));
+        REQUIRE_OK(ctx, interp_onnx_load(ctx, rows[i].model, NULL, &net));
         const double error = error_against(net, rows[i].inputs, rows[i].outputs);
         if (!(error >= 0 && error < rows[i].tolerance))
             test_fail(__FILE__, __LINE__, "%s: error %g (%s)", rows[i].model, error,
                       interp_error(ctx));
         CHECK(interp_net_fixed_batch(net) == 0);
         REQUIRE_OK(ctx, interp_onnx_save(net, at("again.onnx")));
-        REQUIRE_OK(ctx, interp_onnx_load(ctx, at("again.onnx"), &back));
+        REQUIRE_OK(ctx, interp_onnx_load(ctx, at("again.onnx"), NULL, &back));
         CHECK(net->n_flat == back->n_flat);
         CHECK(error_against(back, rows[i].inputs, rows[i].outputs) == error);
         interp_net_free(net);
@@ -542,7 +542,7 @@ TEST(a_real_photo_is_the_class_it_shows)
                 {REFS "models/ref/imagenet_eagle_224.npy", 22}};
     if (!have(rows[0].photo)) SKIP(REFS " is not there");
     interp_net *net = NULL;
-    REQUIRE_OK(ctx, interp_onnx_load(ctx, REFS "models/mobilenetv2-dequant-op17.onnx", &net));
+    REQUIRE_OK(ctx, interp_onnx_load(ctx, REFS "models/mobilenetv2-dequant-op17.onnx", NULL, &net));
     for (int i = 0; i < 2; i++) {
         interp_array x = itp_array_none();
         float y[1000];
@@ -566,7 +566,7 @@ TEST(unsupported_models_are_named_with_node_op_and_opset)
     if (!have(rows[0].model)) SKIP(REFS " is not there");
     for (int i = 0; i < 2; i++) {
         interp_net *net = NULL;
-        CHECK(interp_onnx_load(ctx, rows[i].model, &net) == INTERP_UNSUPPORTED);
+        CHECK(interp_onnx_load(ctx, rows[i].model, NULL, &net) == INTERP_UNSUPPORTED);
         CHECK(strstr(interp_error(ctx), rows[i].sentence) != NULL);
         CHECK(!strncmp(interp_error(ctx), rows[i].model, strlen(rows[i].model)));
     }
@@ -727,7 +727,7 @@ static interp_net *model_read(int opset)
 {
     interp_net *net = NULL;
     model_finish(opset);
-    if (interp_onnx_parse(ctx, made.model.data, made.model.n, &net) != INTERP_OK) net = NULL;
+    if (interp_onnx_parse(ctx, made.model.data, made.model.n, NULL, &net) != INTERP_OK) net = NULL;
     model_end();
     return net;
 }
@@ -757,7 +757,7 @@ static void check_refused(int opset, interp_status status, const char *sentence)
     const size_t before = used();
     model_finish(opset);
     const size_t extra = used() - before; /* the model itself may have grown */
-    const interp_status got = interp_onnx_parse(ctx, made.model.data, made.model.n, &net);
+    const interp_status got = interp_onnx_parse(ctx, made.model.data, made.model.n, NULL, &net);
     CHECK(got == status);
     CHECK(net == NULL);
     if (!strstr(interp_error(ctx), sentence))
@@ -1310,9 +1310,9 @@ TEST(refusals_say_what_is_wrong)
     model_output("y");
     check_refused(13, INTERP_FORMAT, "nothing makes the output \"y\"");
     interp_net *net = NULL;
-    CHECK(interp_onnx_parse(ctx, "", 0, &net) == INTERP_FORMAT);
-    CHECK(interp_onnx_parse(ctx, "not a model at all", 18, &net) == INTERP_FORMAT);
-    CHECK(interp_onnx_load(ctx, at("none.onnx"), &net) == INTERP_IO);
+    CHECK(interp_onnx_parse(ctx, "", 0, NULL, &net) == INTERP_FORMAT);
+    CHECK(interp_onnx_parse(ctx, "not a model at all", 18, NULL, &net) == INTERP_FORMAT);
+    CHECK(interp_onnx_load(ctx, at("none.onnx"), NULL, &net) == INTERP_IO);
     CHECK(!strncmp(interp_error(ctx), folder, strlen(folder)));
 }
 
@@ -1345,7 +1345,7 @@ static void try_model(const void *bytes, size_t n)
 {
     const size_t before = used();
     interp_net *net = NULL;
-    if (interp_onnx_parse(ctx, bytes, n, &net) == INTERP_OK) {
+    if (interp_onnx_parse(ctx, bytes, n, NULL, &net) == INTERP_OK) {
         size_t count;
         if (net->n_flat < 100000)
             interp_free(ctx, outputs_of(net, itp_max(1, net->fixed_batch), &count));
@@ -1390,7 +1390,7 @@ TEST(every_failed_allocation_is_reported_and_leaks_nothing)
     size_t n;
     void *bytes = small_model(&n);
     interp_net *net = NULL;
-    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, &net));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, NULL, &net));
     REQUIRE_OK(ctx, interp_weights_save(net, at("w.safetensors")));
     for (int what = 0; what < 6; what++) {
         const size_t before = used();
@@ -1402,10 +1402,10 @@ TEST(every_failed_allocation_is_reported_and_leaks_nothing)
             size_t m;
             heap.calls = 0;
             heap.fail_at = ++fail;
-            if (what == 0) status = interp_onnx_parse(ctx, bytes, n, &got);
+            if (what == 0) status = interp_onnx_parse(ctx, bytes, n, NULL, &got);
             if (what == 1) status = interp_onnx_serialize(net, &written, &m);
             if (what == 2) status = interp_onnx_save(net, at("n.onnx"));
-            if (what == 3) status = interp_onnx_load(ctx, at("n.onnx"), &got);
+            if (what == 3) status = interp_onnx_load(ctx, at("n.onnx"), NULL, &got);
             if (what == 4) status = interp_weights_save(net, at("n.safetensors"));
             if (what == 5) status = interp_weights_load(net, at("w.safetensors"));
             heap.fail_at = 0;
@@ -1447,7 +1447,7 @@ static interp_status external_load(interp_net **net)
     model_finish(13);
     if (itp_file_write(ctx, at("model/m.onnx"), made.model.data, made.model.n)) exit(1);
     model_end();
-    return interp_onnx_load(ctx, at("model/m.onnx"), net);
+    return interp_onnx_load(ctx, at("model/m.onnx"), NULL, net);
 }
 
 TEST(external_data_stays_in_the_folder_of_the_model)
@@ -1521,7 +1521,7 @@ TEST(notes_survive_the_round_trip)
     const size_t plain = n;
     REQUIRE_OK(ctx, interp_onnx_note_add(ctx, &bytes, &n, "classes", "[\"a\",\"\xC3\xA4\"]"));
     REQUIRE_OK(ctx, interp_onnx_note_add(ctx, &bytes, &n, "empty", ""));
-    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, &back));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, NULL, &back));
     CHECK(same_outputs(net, back, 2));
     interp_net_free(back);
     for (int i = 0; i < 3; i++) {

@@ -140,7 +140,7 @@ typedef struct cli_model {
 } cli_model;
 
 /* Loads a model; weights that are NaN are refused by name. */
-int cli_model_load(cli *c, const char *path, cli_model *m);
+int cli_model_load(cli *c, const char *path, const interp_onnx_desc *desc, cli_model *m);
 /* Writes a network with the names of its classes, which may be NULL. */
 int cli_model_save(cli *c, const interp_net *net, char *const *classes, int n, const char *path);
 /* The context's sentence, with the weights that are to blame when they are not finite. */
@@ -163,6 +163,9 @@ typedef struct cli_samples {
 int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, cli_samples *s);
 /* Reads an array as float32. */
 int cli_array(cli *c, const char *spec, interp_array *array);
+
+/* Whether an input is an array and no picture or folder of pictures. */
+bool cli_is_array(const char *spec);
 /* How many samples an array holds; -1 after a message. what: for the message. */
 int cli_count(const char *what, const interp_array *array, const interp_shape *sample);
 /* Whether a sample is a picture: [1,H,W] or [3,H,W]. */

@@ -68,12 +68,12 @@ static const char *bad_weights(interp_net *net, bool infinite)
     return NULL;
 }
 
-int cli_model_load(cli *c, const char *path, cli_model *m)
+int cli_model_load(cli *c, const char *path, const interp_onnx_desc *desc, cli_model *m)
 {
     char *note = NULL;
     memset(m, 0, sizeof *m);
     m->path = path;
-    if (interp_onnx_load(c->ctx, path, &m->net)) return cli_fail_ctx(c);
+    if (interp_onnx_load(c->ctx, path, desc, &m->net)) return cli_fail_ctx(c);
     const char *bad = bad_weights(m->net, false);
     if (bad) return cli_fail("%s: its weights \"%s\" hold NaN: train it again", path, bad);
     if (interp_onnx_note_read(c->ctx, path, CLASSES_NOTE, &note)) return cli_fail_ctx(c);
@@ -272,6 +272,20 @@ int cli_data_fit(cli *c, const char *spec, const cli_model *m, interp_dataset *t
 
 /* ---- arrays */
 
+static bool is_picture_file(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name &&
+           (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
+}
+
+bool cli_is_array(const char *spec)
+{
+    struct stat info;
+    if (!stat(spec, &info) && S_ISDIR(info.st_mode)) return false;
+    return !is_picture_file(spec);
+}
+
 int cli_array(cli *c, const char *spec, interp_array *array)
 {
     if (interp_array_read(c->ctx, spec, array) || interp_array_to_f32(c->ctx, array))
@@ -295,13 +309,6 @@ int cli_count(const char *what, const interp_array *array, const interp_shape *s
     cli_fail("%s: its shape is %s but one sample is %s%s; give [n%s%s", what, got, want,
              last ? ", channels first" : "", sample->rank ? "," : "", want + 1);
     return -1;
-}
-
-static bool is_picture_file(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && dot != name &&
-           (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
 }
 
 static int is_picture_entry(const struct dirent *d)

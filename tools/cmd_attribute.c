@@ -287,7 +287,7 @@ static int print_json(const job *j)
 static int open_job(cli *c, job *j)
 {
     const char *input = cli_get(c, "--input");
-    int code = cli_model_load(c, c->positional[0], &j->model);
+    int code = cli_model_load(c, c->positional[0], NULL, &j->model);
     if (code) return code;
     const int inputs = interp_net_describe(j->model.net).n_inputs;
     if (inputs != 1)

@@ -131,7 +131,7 @@ static int inspect_model(cli *c, const tour *t)
     char path[CLI_PATH], folder[CLI_PATH];
     cli_model model;
     cli s = sub_call(c, &cmd_inspect);
-    int code = cli_model_load(c, cli_path(path, t->folder, "cnn/model.onnx"), &model);
+    int code = cli_model_load(c, cli_path(path, t->folder, "cnn/model.onnx"), NULL, &model);
     if (!code) code = cli_make_folder(cli_path(folder, t->folder, "inspect"));
     if (!code) code = inspect_run(&s, &model, &t->train, &t->test, folder);
     if (!code) cli_say(c, "confusion, saliency panels, canonical inputs, features and embedding");

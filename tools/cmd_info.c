@@ -70,7 +70,7 @@ static int run(cli *c)
     cli_model model;
     int batch = 0;
     int code = cli_int(c, "--batch", 1, 1 << 20, &batch);
-    if (!code) code = cli_model_load(c, c->positional[0], &model);
+    if (!code) code = cli_model_load(c, c->positional[0], NULL, &model);
     if (code) return code;
     interp_net *net = model.net;
     const interp_net_info d = interp_net_describe(net);

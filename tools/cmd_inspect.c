@@ -561,7 +561,7 @@ static int run(cli *c)
     const char *data = cli_get(c, "--data");
     memset(&f, 0, sizeof f);
     int code = cli_begin(c, cli_get(c, "-o"));
-    if (!code) code = cli_model_load(c, c->positional[0], &model);
+    if (!code) code = cli_model_load(c, c->positional[0], NULL, &model);
     if (!code) code = cli_data(c, data, &train, &test);
     if (!code) code = cli_data_fit(c, data, &model, &train, &test);
     f.model = &model, f.train = &train, f.test = &test;

@@ -22,56 +22,106 @@ typedef struct run_data {
     size_t in_size[MOST_ENDS], out_size[MOST_ENDS]; /* numbers of one sample */
     float *out[MOST_ENDS];                          /* [n, sample] */
     int n;
+    bool any_number; /* NaN and infinite numbers mean something to the network */
+    int n_given, n_arrays;                /* --input: all, and those that are arrays */
+    interp_onnx_input given[MOST_ENDS];   /* the arrays among them */
+    interp_array array[MOST_ENDS];        /* of all, data NULL for pictures */
+    const char *spec[MOST_ENDS];
+    char name[MOST_ENDS][CLI_PATH];
 } run_data;
 
-/* Which input an --input is for: by NAME= if that is one, else the i-th; -1 after a message. What is
-   in front of a `=` and names neither an input nor the start of a file's path is a wrong name. */
-static int input_index(const run_data *r, const char *text, int i, const char **spec)
+/* NAME=X where there is no such file; else X alone. */
+static const char *split_spec(const char *text, char name[CLI_PATH], bool *named)
 {
     const char *equals = strchr(text, '=');
-    char list[512] = "";
-    size_t at = 0;
-    *spec = text;
-    for (int k = 0; k < r->info.n_inputs; k++) {
-        const char *name = interp_net_input_name(r->net, k);
-        if (equals && strlen(name) == (size_t)(equals - text) &&
-            !strncmp(name, text, strlen(name))) {
-            *spec = equals + 1;
-            return k;
-        }
-        if (at + 110 < sizeof list)
-            at +=
-                (size_t)snprintf(list + at, sizeof list - at, "%s\"%.100s\"", k ? ", " : "", name);
+    *named = equals && access(text, F_OK) && (size_t)(equals - text) < CLI_PATH;
+    if (!*named) return text;
+    memcpy(name, text, (size_t)(equals - text));
+    name[equals - text] = 0;
+    return equals + 1;
+}
+
+/* Reads what is given as arrays, before the model: shapes may depend on it. Pictures come later. */
+static int read_given(cli *c, run_data *r)
+{
+    const char *text;
+    for (int i = 0; (text = cli_get_nth(c, "--input", i)) != NULL; i++) {
+        bool named;
+        if (i == MOST_ENDS) return cli_fail("more than %d inputs", MOST_ENDS);
+        r->spec[i] = split_spec(text, r->name[i], &named);
+        if (named) r->given[i].name = r->name[i];
+        r->n_given++;
+        if (!cli_is_array(r->spec[i])) continue;
+        if (interp_array_read(c->ctx, r->spec[i], &r->array[i])) return cli_fail_ctx(c);
+        r->given[r->n_arrays].name = r->given[i].name;
+        r->given[r->n_arrays++].array = &r->array[i];
     }
-    if (equals && access(text, F_OK))
-        cli_fail("--input %s: the model has no input of that name; its inputs are %s", text, list);
-    else if (i >= r->info.n_inputs)
-        cli_fail("--input %s: there are more of them than inputs, which are %s", text, list);
-    else return i;
-    return -1;
+    return CLI_DONE;
+}
+
+/* Which of what was given is for input k of the network: by its name, else by its place; -1: none. */
+static int given_for(const run_data *r, int k)
+{
+    const char *name = interp_net_input_name(r->net, k);
+    for (int i = 0; i < r->n_given; i++)
+        if (r->name[i][0] && !strcmp(r->name[i], name)) return i;
+    const int place = interp_net_input_place(r->net, k);
+    return place < r->n_given && !r->name[place][0] ? place : -1;
+}
+
+/* The whole of an array as the one sample of a network without a batch. */
+static int take_whole(cli *c, run_data *r, int k, int i, const interp_shape *s)
+{
+    char have[128], want[128];
+    if (!r->array[i].data) return cli_fail("%s: an array is wanted", r->spec[i]);
+    bool same = s->rank == r->array[i].shape.rank;
+    for (int d = 0; same && d < s->rank; d++) same = s->dim[d] == r->array[i].shape.dim[d];
+    if (!same)
+        return cli_fail("%s: its shape is %s but input \"%s\" has %s", r->spec[i],
+                        cli_shape(&r->array[i].shape, have), interp_net_input_name(r->net, k),
+                        cli_shape(s, want));
+    if (interp_array_to_f32(c->ctx, &r->array[i])) return cli_fail_ctx(c);
+    r->in[k].x = r->array[i];
+    r->in[k].n = 1;
+    memset(&r->array[i], 0, sizeof r->array[i]);
+    return CLI_DONE;
+}
+
+/* Some ops are there to deal with numbers that are none. */
+static bool takes_any_number(const interp_net *net)
+{
+    const interp_net_info info = interp_net_describe(net);
+    for (int i = 0; i < info.n_nodes; i++) {
+        const char *op = interp_net_node_op(net, i);
+        if (!strcmp(op, "IsNaN") || !strcmp(op, "IsInf")) return true;
+    }
+    return info.n_parameters == 0;
 }
 
 static int read_inputs(cli *c, run_data *r)
 {
-    const char *text;
-    for (int i = 0; (text = cli_get_nth(c, "--input", i)) != NULL; i++) {
-        const char *spec;
-        const int k = input_index(r, text, i, &spec);
-        if (k < 0) return CLI_FAILED;
-        if (r->in[k].x.data) return cli_fail("--input %s: that input was given already", text);
+    for (int k = 0; k < r->info.n_inputs; k++) {
         const interp_shape s = interp_net_input_shape(r->net, k);
-        if (cli_samples_read(c, spec, &s, &r->in[k])) return CLI_FAILED;
-        const int n = r->in[k].n;
-        if (r->n && n != r->n)
-            return cli_fail("--input %s: it has %d samples but another input has %d", spec, n,
-                            r->n);
-        r->n = n;
-        r->in_size[k] = interp_shape_size(&s);
-    }
-    for (int k = 0; k < r->info.n_inputs; k++)
-        if (!r->in[k].x.data)
+        const int i = given_for(r, k);
+        if (i < 0)
             return cli_fail("input \"%s\" was not given; use --input %s=FILE",
                             interp_net_input_name(r->net, k), interp_net_input_name(r->net, k));
+        const bool whole = interp_net_is_whole(r->net);
+        if (whole ? take_whole(c, r, k, i, &s) : cli_samples_read(c, r->spec[i], &s, &r->in[k]))
+            return CLI_FAILED;
+        r->in_size[k] = interp_shape_size(&s);
+        const float *x = (const float *)r->in[k].x.data;
+        for (size_t j = 0; j < (size_t)r->in[k].n * r->in_size[k] && !r->any_number; j++)
+            if (!isfinite(x[j]))
+                return cli_fail("%s: sample %zu holds NaN or infinite numbers", r->spec[i],
+                                j / r->in_size[k]);
+        const int n = r->in[k].n;
+        if (r->n && n != r->n)
+            return cli_fail("--input %s: it has %d samples but another input has %d", r->spec[i], n,
+                            r->n);
+        r->n = n;
+    }
+    if (!r->info.n_inputs) r->n = 1;
     return CLI_DONE;
 }
 
@@ -81,7 +131,7 @@ static interp_status take_outputs(cli *c, run_data *r, const interp_workspace *w
     for (int k = 0; k < r->info.n_outputs; k++) {
         const float *y = interp_workspace_output(w, k);
         const size_t size = r->out_size[k], all = (size_t)some * size;
-        for (size_t i = 0; i < all; i++)
+        for (size_t i = 0; i < all && !r->any_number; i++)
             if (!isfinite(y[i]))
                 return interp_fail(c->ctx, INTERP_NOT_FINITE,
                                    "%s: its output \"%s\" for sample %zu is NaN or infinite: look "
@@ -164,6 +214,7 @@ static void file_name(const char *name, char out[256])
 static interp_shape whole_shape(const run_data *r, int k)
 {
     interp_shape s = interp_net_output_shape(r->net, k);
+    if (interp_net_is_whole(r->net)) return s;
     for (int i = s.rank; i > 0; i--) s.dim[i] = s.dim[i - 1];
     s.dim[0] = r->n;
     s.rank++;
@@ -223,11 +274,17 @@ static int write_outputs(cli *c, run_data *r)
     for (int k = 0; k < r->info.n_outputs; k++) {
         const interp_shape s = whole_shape(r, k);
         file_name(interp_net_output_name(r->net, k), name);
-        if (interp_npy_write_f32(c->ctx, cli_path(path, c->out, name), r->out[k], &s))
+        interp_array array;
+        array.data = r->out[k];
+        array.dtype = INTERP_FLOAT32;
+        array.shape = s;
+        if (interp_array_cast(c->ctx, &array, interp_net_output_dtype(r->net, k)))
             return cli_fail_ctx(c);
+        const interp_status status =
+            interp_npy_write(c->ctx, cli_path(path, c->out, name), &array);
+        if (status) return cli_fail_ctx(c);
     }
-    if (!cli_has(c, "--classify")) return CLI_DONE;
-    return write_predictions(r, cli_path(path, c->out, "predictions.csv"));
+    return CLI_DONE;
 }
 
 static int print_json(const run_data *r)
@@ -250,31 +307,44 @@ static int print_json(const run_data *r)
     return cli_text_print(&t);
 }
 
+/* Inference and what it writes, with the model and its arrays at hand. */
+static int run_model(cli *c, run_data *r)
+{
+    static const char *const stale[] = {"predictions.csv", NULL};
+    static const cli_stage stages[] = {infer};
+    r->net = r->model.net;
+    r->info = interp_net_describe(r->net);
+    r->any_number = takes_any_number(r->net);
+    if (read_inputs(c, r)) return CLI_FAILED;
+    for (int k = 0; k < r->info.n_outputs; k++) {
+        const interp_shape s = interp_net_output_shape(r->net, k);
+        r->out_size[k] = interp_shape_size(&s);
+        r->out[k] = (float *)interp_alloc(c->ctx,
+                                          ((size_t)r->n * r->out_size[k] + 1) * sizeof(float));
+        if (!r->out[k]) return cli_fail_ctx(c);
+    }
+    if (cli_work(c, stages, 1, r, "")) return cli_fail_model(c, &r->model);
+    int code = write_outputs(c, r);
+    if (!code) code = cli_commit(c, stale);
+    if (code) return code;
+    cli_say(c, "%d sample%s; written to %s", r->n, r->n == 1 ? "" : "s", c->folder);
+    return c->json ? print_json(r) : CLI_DONE;
+}
+
 static int run(cli *c)
 {
     static const char *const stale[] = {"predictions.csv", NULL};
     static const cli_stage stages[] = {infer};
-    run_data r;
-    memset(&r, 0, sizeof r);
+    run_data *data = (run_data *)interp_alloc(c->ctx, sizeof *data);
+    if (!data) return cli_fail_ctx(c);
+    memset(data, 0, sizeof *data);
     int code = cli_begin(c, cli_get(c, "-o"));
-    if (!code) code = cli_model_load(c, c->positional[0], &r.model);
-    if (code) return code;
-    r.net = r.model.net;
-    r.info = interp_net_describe(r.net);
-    code = read_inputs(c, &r);
-    if (code) return code;
-    for (int k = 0; k < r.info.n_outputs; k++) {
-        const interp_shape s = interp_net_output_shape(r.net, k);
-        r.out_size[k] = interp_shape_size(&s);
-        r.out[k] = (float *)interp_alloc(c->ctx, (size_t)r.n * r.out_size[k] * sizeof(float));
-        if (!r.out[k]) return cli_fail_ctx(c);
-    }
-    if (cli_work(c, stages, 1, &r, "")) return cli_fail_model(c, &r.model);
-    code = write_outputs(c, &r);
-    if (!code) code = cli_commit(c, stale);
-    if (code) return code;
-    cli_say(c, "%d sample%s; written to %s", r.n, r.n == 1 ? "" : "s", c->folder);
-    return c->json ? print_json(&r) : CLI_DONE;
+    if (!code) code = read_given(c, data);
+    interp_onnx_desc known;
+    known.n_inputs = data->n_arrays, known.inputs = data->given;
+    if (!code) code = cli_model_load(c, c->positional[0], &known, &data->model);
+    if (!code) code = run_model(c, data);
+    return code;
 }
 
 const cli_command cmd_run = {

@@ -432,7 +432,7 @@ static int open_model(cli *c, run_state *s, const char *arch)
 {
     const interp_dataset *d = &s->train;
     if (cli_has(c, "--model")) {
-        const int code = cli_model_load(c, cli_get(c, "--model"), &s->model);
+        const int code = cli_model_load(c, cli_get(c, "--model"), NULL, &s->model);
         return code ? code : cli_data_fit(c, cli_get(c, "--data"), &s->model, &s->train, &s->test);
     }
     if (interp_net_arch(c->ctx, arch, &d->shape, d->n_classes, c->seed, &s->model.net))

@@ -280,6 +280,65 @@ ITP_FN double itp_array_at(const interp_array *array, size_t i)
     return 0;
 }
 
+/* The half of a float: nearest, ties to even. */
+ITP_FN uint16_t itp_half_of(itp_f32 x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7FFFFFFFu;
+    if (size > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
+    if (size >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* rounds beyond the largest */
+    if (size < 0x38800000u) { /* subnormal: the sum leaves whole 2^-24 */
+        memcpy(&x, &size, sizeof x);
+        x += 0.5f;
+        memcpy(&bits, &x, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3F000000u));
+    }
+    const uint32_t rounded = size + 0xFFFu + (size >> 13 & 1);
+    return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
+}
+
+#define ITP_CAST_LOOP(type, value)                                                                 \
+    do {                                                                                           \
+        type *p = (type *)out.data;                                                                \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = itp_array_at(array, i);                                               \
+            p[i] = (type)(value);                                                                  \
+        }                                                                                          \
+    } while (0)
+/* The nearest whole number that the type has. */
+#define ITP_HELD(low, high) (x >= (high) ? (high) : x > (low) ? floor(x + 0.5) : (low))
+
+INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array, interp_dtype dtype)
+{
+    interp_array out = itp_array_none();
+    const size_t n = interp_shape_size(&array->shape);
+    if (array->dtype == dtype) return INTERP_OK;
+    ITP_TRY(itp_array_new(ctx, dtype, &array->shape, &out));
+    switch (dtype) {
+    case INTERP_FLOAT32: ITP_CAST_LOOP(itp_f32, x); break;
+    case INTERP_FLOAT64: ITP_CAST_LOOP(double, x); break;
+    case INTERP_FLOAT16: ITP_CAST_LOOP(uint16_t, itp_half_of((itp_f32)x)); break;
+    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bits_of_f32((itp_f32)x) >> 16); break;
+    case INTERP_INT8: ITP_CAST_LOOP(int8_t, ITP_HELD(-128.0, 127.0)); break;
+    case INTERP_INT16: ITP_CAST_LOOP(int16_t, ITP_HELD(-32768.0, 32767.0)); break;
+    case INTERP_INT32: ITP_CAST_LOOP(int32_t, ITP_HELD(-2147483648.0, 2147483647.0)); break;
+    case INTERP_INT64: ITP_CAST_LOOP(int64_t, ITP_HELD(-9.2e18, 9.2e18)); break;
+    case INTERP_UINT8: ITP_CAST_LOOP(uint8_t, ITP_HELD(0.0, 255.0)); break;
+    case INTERP_UINT16: ITP_CAST_LOOP(uint16_t, ITP_HELD(0.0, 65535.0)); break;
+    case INTERP_UINT32: ITP_CAST_LOOP(uint32_t, ITP_HELD(0.0, 4294967295.0)); break;
+    case INTERP_UINT64: ITP_CAST_LOOP(uint64_t, ITP_HELD(0.0, 1.8e19)); break;
+    case INTERP_BOOL: ITP_CAST_LOOP(uint8_t, x != 0); break;
+    case INTERP_DTYPE_COUNT: break;
+    }
+    interp_array_free(ctx, array);
+    *array = out;
+    return INTERP_OK;
+}
+
+#undef ITP_CAST_LOOP
+#undef ITP_HELD
+
 INTERP_API interp_status interp_array_ints(interp_ctx *ctx, const interp_array *array, int32_t *out)
 {
     const size_t n = interp_shape_size(&array->shape);

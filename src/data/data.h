@@ -86,6 +86,11 @@ INTERP_API void interp_array_floats(const interp_array *array, float *out);
 /* Turns an array into float32 in place. Test: every_dtype_converts_to_float32. */
 INTERP_API interp_status interp_array_to_f32(interp_ctx *ctx, interp_array *array);
 
+/* Converts an array in place to another element type: to whole numbers the nearest one of the type, to
+   truth values whether a number is not 0. NO_MEMORY leaves it as it is. Test: arrays_are_cast. */
+INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array,
+                                           interp_dtype dtype);
+
 /* Writes all elements as int32 to out [interp_shape_size(&array->shape)], which need not be
    defined after an error. BAD_ARGUMENT names the first element that is not a whole number within
    int32. Test: labels_must_be_whole_numbers. */

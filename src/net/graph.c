@@ -15,6 +15,7 @@ typedef struct itp_value {
     char *name;
     itp_kind kind;
     interp_shape shape;
+    interp_dtype dtype; /* what the numbers, always floats here, stand for */
     int producer;  /* node index, -1 for none */
     float *data;   /* parameters, buffers, constants */
     size_t offset; /* parameters: into the flat array */
@@ -56,7 +57,9 @@ struct interp_net {
     int *params, n_params; /* value indices of trained parameters */
     float *flat;           /* all trained parameters */
     size_t n_flat;
+    int input_place[ITP_MAX_INPUTS]; /* among the inputs of the file it was read from */
     int fixed_batch;
+    bool whole; /* no dimension is the batch: shapes are taken as they are */
     bool built;
     interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */

@@ -613,7 +613,7 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
     if (!itp_net_open(net)) return net->status;
     if (!net->n_outputs && net->n_nodes)
         net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
-    if (!net->n_inputs || !net->n_outputs)
+    if ((!net->n_inputs && !net->whole) || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",
                             net->name);
     ITP_TRY(itp_net_flatten(net));
@@ -652,10 +652,11 @@ INTERP_API interp_net_info interp_net_describe(const interp_net *net)
     return d;
 }
 
-/* A value's shape without the batch. */
+/* A value's shape without the batch, where there is one. */
 ITP_FN interp_shape itp_sample_shape(const interp_net *net, int value)
 {
     interp_shape s = net->values[value].shape;
+    if (net->whole) return s;
     for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
     if (s.rank) s.dim[--s.rank] = 1;
     return s;
@@ -694,6 +695,26 @@ INTERP_API const char *interp_net_node_op(const interp_net *net, int i)
 INTERP_API interp_shape interp_net_node_shape(const interp_net *net, int i)
 {
     return itp_sample_shape(net, net->nodes[i].out);
+}
+
+INTERP_API interp_dtype interp_net_input_dtype(const interp_net *net, int i)
+{
+    return net->values[net->inputs[i]].dtype;
+}
+
+INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i)
+{
+    return net->values[net->outputs[i]].dtype;
+}
+
+INTERP_API int interp_net_input_place(const interp_net *net, int i)
+{
+    return net->input_place[i];
+}
+
+INTERP_API bool interp_net_is_whole(const interp_net *net)
+{
+    return net->whole;
 }
 
 INTERP_API int interp_net_fixed_batch(const interp_net *net)

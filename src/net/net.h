@@ -236,6 +236,19 @@ INTERP_API const char *interp_net_node_op(const interp_net *net, int i);
 /* Shape of one sample of what node i gives. */
 INTERP_API interp_shape interp_net_node_shape(const interp_net *net, int i);
 
+/* What the numbers of input i stand for; they are given as float32 whatever it is. */
+INTERP_API interp_dtype interp_net_input_dtype(const interp_net *net, int i);
+/* What the numbers of output i stand for; they come as float32 whatever it is. */
+INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i);
+
+/* Place of input i among those of the file it was read from, counting inputs that were given as known
+   numbers when it was loaded. */
+INTERP_API int interp_net_input_place(const interp_net *net, int i);
+
+/* Whether the network has no batch: its inputs have different first dimensions, or none. Then the
+   shapes of a sample are those of everything, and the batch is 1. */
+INTERP_API bool interp_net_is_whole(const interp_net *net);
+
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 

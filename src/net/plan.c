@@ -40,7 +40,7 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
     for (int i = 0; i < net->n_values; i++) w->shape[i] = net->values[i].shape;
     for (int i = 0; i < net->n_inputs; i++) {
         interp_shape *s = &w->shape[net->inputs[i]];
-        s->dim[0] = w->desc.batch;
+        if (!net->whole) s->dim[0] = w->desc.batch;
         if (interp_shape_size(s) > (size_t)INT_MAX)
             return itp_fail(w->ctx, INTERP_BAD_SHAPE,
                             "input \"%.100s\" has more than 2^31 numbers for a batch of %d",

@@ -22,40 +22,50 @@ typedef struct itp_onnx_field {
 } itp_onnx_field;
 
 typedef struct itp_onnx_writer itp_onnx_writer;
-typedef interp_status (*itp_onnx_read_fn)(itp_onnx *r, const itp_onnx_node *n);
+typedef struct itp_make itp_make;
+typedef void (*itp_make_fn)(itp_make *m);
 typedef interp_status (*itp_onnx_view_fn)(itp_onnx *r, const itp_onnx_node *n,
                                           const interp_shape *in, interp_shape *want);
 typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
-   initialiser with dimensions behind a weighted op; s running statistics; k not a value of the
-   network: the row's own functions read it while loading. */
+   initialiser with dimensions behind a weighted op; s running statistics; k numbers that must be
+   known while loading, since shapes depend on them. */
 struct itp_onnx_row {
     const char *name; /* op_type; "" for those of ours that are only written */
     int op;           /* row of our table; -1: read as others */
     const char *inputs;
-    int least, most; /* number of inputs */
+    int least, most, outputs; /* number of inputs; most outputs */
     const itp_onnx_field *fields;
-    itp_onnx_read_fn read;   /* NULL: one node of `op` with the attributes of `fields` */
+    itp_make_fn read;        /* NULL: one node of `op` with the attributes of `fields` */
     itp_onnx_view_fn view;   /* new shape, where the numbers stay as they are; else NULL */
-    itp_onnx_write_fn write; /* NULL: likewise */
+    itp_onnx_write_fn write; /* NULL: one node */
     bool weighted;           /* what follows is behind a weighted op */
 };
 
-/* Rows with readers and writers of their own; those are in read.c and write.c. */
-ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_softmax(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_clip(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_dropout(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_view(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_slice(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_mul(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_pow(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_mean(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_gelu(itp_onnx *r, const itp_onnx_node *n);
+/* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
+#define ITP_ONNX_SQRT_2       1.41421356237309505
+#define ITP_ONNX_SQRT_2_BY_PI 0.79788456080286536
+#define ITP_ONNX_GELU_CUBE    0.044715
+#define ITP_ONNX_SELU_ALPHA   1.67326324235437728
+#define ITP_ONNX_SELU_GAMMA   1.05070098735548049
+
+/* Rows with readers and writers of their own; those are in the other files of this room. */
+#define ITP_READERS(X)                                                                             \
+    X(same) X(binary) X(div) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu)      \
+    X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)           \
+    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(transpose) X(split) X(slice) X(gather)      \
+    X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) \
+    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)            \
+    X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)             \
+    X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm)           \
+    X(gemm) X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer) X(conv_integer)           \
+    X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize) X(dynamic_quantize) X(recurrent)
+#define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
+ITP_READERS(ITP_READER)
+#undef ITP_READER
+#undef ITP_READERS
 ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
                                            const interp_shape *in, interp_shape *want);
 ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
@@ -76,27 +86,41 @@ ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
 
-/* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
-#define ITP_ONNX_SQRT_2       1.41421356237309505
-#define ITP_ONNX_SQRT_2_BY_PI 0.79788456080286536
-#define ITP_ONNX_GELU_CUBE    0.044715
-#define ITP_ONNX_SELU_ALPHA   1.67326324235437728
-#define ITP_ONNX_SELU_GAMMA   1.05070098735548049
-
 #define ITP_TO(field) offsetof(itp_attrs, field)
-#define ITP_NO_FIELD                                                                               \
-    {                                                                                              \
-        NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
-    }
+#define ITP_OWN(name) {name, ITP_A_OWN, 0, 0, 0, 0}
+#define ITP_UNTIL(name, last) {name, ITP_A_OWN, 0, 0, 0, last}
+#define ITP_NO_FIELD {NULL, ITP_A_SKIP, 0, 0, 0, 0}
+/* Attributes read by the row's own functions. */
+#define ITP_OWN1(id, a) static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_NO_FIELD}
+#define ITP_OWN2(id, a, b)                                                                         \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_NO_FIELD}
+#define ITP_OWN3(id, a, b, c)                                                                      \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c), ITP_NO_FIELD}
+#define ITP_OWN4(id, a, b, c, d)                                                                   \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c), ITP_OWN(d), \
+                                                     ITP_NO_FIELD}
 
+/* Every op up to opset 6 may say that it works in place, which means nothing. */
 static const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
+ITP_OWN2(broadcast, "axis", "broadcast");
+ITP_OWN1(axis, "axis");
 static const itp_onnx_field itp_fields_conv[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("auto_pad"),
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_conv_transpose[] = {
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
+    ITP_OWN("auto_pad"),
+    ITP_OWN("output_padding"),
+    ITP_OWN("output_shape"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_max_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
@@ -104,8 +128,8 @@ static const itp_onnx_field itp_fields_max_pool[] = {
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
-    {"storage_order", ITP_A_SKIP, 0, 0, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("storage_order"),
+    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_average_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
@@ -114,144 +138,334 @@ static const itp_onnx_field itp_fields_average_pool[] = {
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_lp_pool[] = {
+    ITP_OWN("kernel_shape"), ITP_OWN("strides"), ITP_OWN("dilations"), ITP_OWN("pads"),
+    ITP_OWN("auto_pad"),     ITP_OWN("p"),       ITP_OWN("ceil_mode"), ITP_NO_FIELD};
+ITP_OWN3(unpool, "kernel_shape", "strides", "pads");
+static const itp_onnx_field itp_fields_lrn[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1e-4, 0, 0},
+                                                {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.75, 0, 0},
+                                                {"bias", ITP_A_FLOAT, ITP_TO(epsilon), 1, 0, 0},
+                                                {"size", ITP_A_INT, ITP_TO(length), 1, 0, 0},
+                                                ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
                                                  {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
                                                  {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
                                                  {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
+                                                 ITP_UNTIL("broadcast", 6),
                                                  ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_batch_norm[] = {
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
     {"spatial", ITP_A_MUST, 0, 1, 0, 0},
-    {"training_mode", ITP_A_MUST, 0, 0, 0, 0},
+    ITP_UNTIL("is_test", 6),
+    ITP_OWN("training_mode"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_layer_norm[] = {
     {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_group_norm[] = {ITP_OWN("epsilon"),
+                                                       ITP_OWN("num_groups"),
+                                                       {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+                                                       ITP_NO_FIELD};
+ITP_OWN1(epsilon, "epsilon");
+ITP_OWN1(axes_list, "axes");
+ITP_OWN2(lp_norm, "axis", "p");
+ITP_OWN1(lp_global, "p");
 static const itp_onnx_field itp_fields_leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
                                                   ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_elu[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
-                                                ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_selu[] = {
-    {"alpha", ITP_A_MUST, 0, ITP_ONNX_SELU_ALPHA, 0, 0},
-    {"gamma", ITP_A_MUST, 0, ITP_ONNX_SELU_GAMMA, 0, 0},
-    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_swish[] = {{"alpha", ITP_A_MUST, 0, 1, 0, 0}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_alpha1[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+                                                   ITP_NO_FIELD};
+ITP_OWN2(selu, "alpha", "gamma");
+ITP_OWN1(swish, "alpha");
 static const itp_onnx_field itp_fields_hard_sigmoid[] = {
     {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
     {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_gelu[] = {{"approximate", ITP_A_OWN, 0, 0, 0, 0},
+static const itp_onnx_field itp_fields_shrink[] = {{"lambd", ITP_A_FLOAT, ITP_TO(alpha), 0.5, 0, 0},
+                                                   {"bias", ITP_A_FLOAT, ITP_TO(beta), 0, 0, 0},
+                                                   ITP_NO_FIELD};
+ITP_OWN2(is_inf, "detect_negative", "detect_positive");
+ITP_OWN1(gelu, "approximate");
+static const itp_onnx_field itp_fields_clip[] = {ITP_UNTIL("min", 10), ITP_UNTIL("max", 10),
                                                  ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_clip[] = {
-    {"min", ITP_A_OWN, 0, 0, 0, 10}, {"max", ITP_A_OWN, 0, 0, 0, 10}, ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
+static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
                                                    ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_gather[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
-                                                   ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_reshape[] = {{"allowzero", ITP_A_OWN, 0, 0, 0, 0},
+static const itp_onnx_field itp_fields_reshape[] = {ITP_OWN("allowzero"), ITP_UNTIL("shape", 4),
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_axes[] = {{"axes", ITP_A_OWN, 0, 0, 0, 12}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_axes[] = {ITP_UNTIL("axes", 12), ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
                                                       ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_dropout[] = {
-    {"ratio", ITP_A_OWN, 0, 0, 0, 11}, {"seed", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_slice[] = {{"starts", ITP_A_OWN, 0, 0, 0, 9},
-                                                  {"ends", ITP_A_OWN, 0, 0, 0, 9},
-                                                  {"axes", ITP_A_OWN, 0, 0, 0, 9},
-                                                  ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_mean[] = {{"axes", ITP_A_OWN, 0, 0, 0, 17},
-                                                 {"keepdims", ITP_A_OWN, 0, 0, 0, 0},
-                                                 {"noop_with_empty_axes", ITP_A_OWN, 0, 0, 0, 0},
-                                                 ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_dropout[] = {ITP_UNTIL("ratio", 11),
+                                                    {"seed", ITP_A_SKIP, 0, 0, 0, 0},
+                                                    ITP_UNTIL("is_test", 6),
+                                                    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_slice[] = {ITP_UNTIL("starts", 9), ITP_UNTIL("ends", 9),
+                                                  ITP_UNTIL("axes", 9), ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_reduce[] = {ITP_OWN("axes"), ITP_OWN("keepdims"),
+                                                   ITP_OWN("noop_with_empty_axes"), ITP_NO_FIELD};
+ITP_OWN3(arg, "axis", "keepdims", "select_last_index");
+ITP_OWN4(top_k, "axis", "k", "largest", "sorted");
+ITP_OWN3(cum_sum, "axis", "exclusive", "reverse");
+ITP_OWN1(upper, "upper");
+ITP_OWN2(eye, "dtype", "k");
+ITP_OWN1(fmod, "fmod");
+ITP_OWN4(cast, "to", "saturate", "round_mode", "axis");
+ITP_OWN2(shape, "start", "end");
+ITP_OWN3(split, "axis", "split", "num_outputs");
+ITP_OWN4(tile, "tiles", "axis", "repeats", "value");
+ITP_OWN4(pad, "mode", "pads", "value", "paddings");
+ITP_OWN2(depth_space, "blocksize", "mode");
+ITP_OWN2(reverse_sequence, "batch_axis", "time_axis");
+ITP_OWN2(scatter, "axis", "reduction");
+ITP_OWN1(reduction, "reduction");
+ITP_OWN1(batch_dims, "batch_dims");
+static const itp_onnx_field itp_fields_resize[] = {ITP_OWN("mode"),
+                                                   ITP_OWN("scales"),
+                                                   ITP_OWN("coordinate_transformation_mode"),
+                                                   ITP_OWN("cubic_coeff_a"),
+                                                   ITP_OWN("exclude_outside"),
+                                                   ITP_OWN("extrapolation_value"),
+                                                   ITP_OWN("nearest_mode"),
+                                                   ITP_OWN("antialias"),
+                                                   ITP_OWN("axes"),
+                                                   ITP_OWN("keep_aspect_ratio_policy"),
+                                                   ITP_UNTIL("height_scale", 6),
+                                                   ITP_UNTIL("width_scale", 6),
+                                                   ITP_NO_FIELD};
+ITP_OWN1(equation, "equation");
+static const itp_onnx_field itp_fields_attention[] = {
+    ITP_OWN("is_causal"),   ITP_OWN("kv_num_heads"), ITP_OWN("q_num_heads"),
+    ITP_OWN("scale"),       ITP_OWN("softcap"),      ITP_OWN("qk_matmul_output_mode"),
+    {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},   ITP_NO_FIELD};
+ITP_OWN3(rotary, "interleaved", "num_heads", "rotary_embedding_dim");
+static const itp_onnx_field itp_fields_rms_norm[] = {ITP_OWN("axis"),
+                                                     ITP_OWN("epsilon"),
+                                                     {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+                                                     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
+                                                     ITP_OWN("output_dtype"),
+                                                     {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
+                                                     {"precision", ITP_A_SKIP, 0, 0, 0, 0},
+                                                     {"block_size", ITP_A_MUST, 0, 0, 0, 0},
+                                                     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
+                                                      ITP_OWN("activation_beta"),
+                                                      ITP_OWN("activations"),
+                                                      ITP_OWN("clip"),
+                                                      ITP_OWN("direction"),
+                                                      ITP_OWN("hidden_size"),
+                                                      ITP_OWN("layout"),
+                                                      ITP_OWN("input_forget"),
+                                                      ITP_OWN("linear_before_reset"),
+                                                      ITP_UNTIL("output_sequence", 6),
+                                                      ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_constant[] = {
-    {"value", ITP_A_OWN, 0, 0, 0, 0},        {"value_float", ITP_A_OWN, 0, 0, 0, 0},
-    {"value_floats", ITP_A_OWN, 0, 0, 0, 0}, {"value_int", ITP_A_OWN, 0, 0, 0, 0},
-    {"value_ints", ITP_A_OWN, 0, 0, 0, 0},   ITP_NO_FIELD};
+    ITP_OWN("value"),     ITP_OWN("value_float"), ITP_OWN("value_floats"),
+    ITP_OWN("value_int"), ITP_OWN("value_ints"),  ITP_NO_FIELD};
+
+/* One node of ours with its attributes; read by a function; read and written by functions. */
 #define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
     {                                                                                              \
-        name, ITP_OP_##id, inputs, n, n, fields, NULL, NULL, NULL, false                           \
+        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, NULL, false           \
     }
+#define ITP_READ(name, op, inputs, least, most, outputs, fields, read)                             \
+    {                                                                                              \
+        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, NULL,  \
+            false                                                                                  \
+    }
+#define ITP_MANY ITP_MAX_INPUTS
 static const itp_onnx_row itp_onnx_rows[] = {
-    {"Conv", ITP_OP_CONV, "xww", 2, 3, itp_fields_conv, itp_onnx_read_window, NULL,
+    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
      itp_onnx_write_window, true},
-    {"Gemm", ITP_OP_GEMM, "www", 2, 3, itp_fields_gemm, NULL, NULL, NULL, true},
-    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, itp_fields_none, NULL, NULL, NULL, true},
-    {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, itp_fields_batch_norm, NULL, NULL,
+    {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
+     itp_read_conv_transpose, NULL, NULL, true},
+    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
+    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
+    {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
+     itp_read_batch_norm, NULL, NULL, true},
+    {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, 3, itp_fields_layer_norm,
+     itp_read_layer_norm, NULL, NULL, true},
+    {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
      NULL, true},
-    {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, itp_fields_layer_norm, NULL, NULL, NULL,
+    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
+     NULL, true},
+    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
      true},
-    ITP_PLAIN("Relu", RELU, "x", 1, itp_fields_none),
-    ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, itp_fields_leaky),
-    ITP_PLAIN("Elu", ELU, "x", 1, itp_fields_elu),
-    ITP_PLAIN("Selu", SELU, "x", 1, itp_fields_selu),
-    ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, itp_fields_none),
-    ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, itp_fields_none),
-    ITP_PLAIN("Tanh", TANH, "x", 1, itp_fields_none),
-    {"Swish", ITP_OP_SILU, "x", 1, 1, itp_fields_swish, NULL, NULL, itp_onnx_write_silu, false},
-    {"Gelu", ITP_OP_GELU, "x", 1, 1, itp_fields_gelu, itp_onnx_read_gelu, NULL, itp_onnx_write_gelu,
+    ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
+    ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
+    ITP_PLAIN("Relu", RELU, "x", 1, none),
+    ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
+    ITP_PLAIN("Elu", ELU, "x", 1, alpha1),
+    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, NULL, false},
+    ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
+    ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
+    ITP_PLAIN("Tanh", TANH, "x", 1, none),
+    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL,
+     itp_onnx_write_silu, false},
+    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, itp_onnx_write_gelu,
      false},
-    {"", ITP_OP_GELU_TANH, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh, false},
-    ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, itp_fields_none),
-    ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, itp_fields_hard_sigmoid),
-    ITP_PLAIN("Exp", EXP, "x", 1, itp_fields_none),
-    ITP_PLAIN("Log", LOG, "x", 1, itp_fields_none),
-    ITP_PLAIN("Sqrt", SQRT, "x", 1, itp_fields_none),
-    ITP_PLAIN("Erf", ERF, "x", 1, itp_fields_none),
-    ITP_PLAIN("Neg", NEG, "x", 1, itp_fields_none),
-    ITP_PLAIN("Abs", ABS, "x", 1, itp_fields_none),
-    ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, itp_fields_none),
-    {"Clip", ITP_OP_CLIP, "xk", 1, 3, itp_fields_clip, itp_onnx_read_clip, NULL,
+    {"", ITP_OP_GELU_TANH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh,
+     false},
+    ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
+    ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
+    ITP_PLAIN("Exp", EXP, "x", 1, none),
+    ITP_PLAIN("Log", LOG, "x", 1, none),
+    ITP_PLAIN("Sqrt", SQRT, "x", 1, none),
+    ITP_PLAIN("Erf", ERF, "x", 1, none),
+    ITP_PLAIN("Neg", NEG, "x", 1, none),
+    ITP_PLAIN("Abs", ABS, "x", 1, none),
+    ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
+    ITP_PLAIN("Ceil", CEIL, "x", 1, none),
+    ITP_PLAIN("Floor", FLOOR, "x", 1, none),
+    ITP_PLAIN("Round", ROUND, "x", 1, none),
+    ITP_PLAIN("Sign", SIGN, "x", 1, none),
+    ITP_PLAIN("Sin", SIN, "x", 1, none),
+    ITP_PLAIN("Cos", COS, "x", 1, none),
+    ITP_PLAIN("Tan", TAN, "x", 1, none),
+    ITP_PLAIN("Asin", ASIN, "x", 1, none),
+    ITP_PLAIN("Acos", ACOS, "x", 1, none),
+    ITP_PLAIN("Atan", ATAN, "x", 1, none),
+    ITP_PLAIN("Sinh", SINH, "x", 1, none),
+    ITP_PLAIN("Cosh", COSH, "x", 1, none),
+    ITP_PLAIN("Asinh", ASINH, "x", 1, none),
+    ITP_PLAIN("Acosh", ACOSH, "x", 1, none),
+    ITP_PLAIN("Atanh", ATANH, "x", 1, none),
+    ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
+    ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
+    ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
+    ITP_PLAIN("Mish", MISH, "x", 1, none),
+    ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
+    ITP_PLAIN("Not", NOT, "x", 1, none),
+    ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
+    ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
+    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL,
      itp_onnx_write_clip, false},
-    {"", ITP_OP_SQUARE, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
-    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL, NULL,
+    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
      false},
-    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL,
+    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
      NULL, false},
-    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, itp_fields_max_pool, itp_onnx_read_window, NULL,
+    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
+     false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
      itp_onnx_write_window, false},
-    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, itp_fields_average_pool, itp_onnx_read_window,
-     NULL, itp_onnx_write_window, false},
-    ITP_PLAIN("GlobalAveragePool", GLOBAL_AVERAGE_POOL, "x", 1, itp_fields_none),
-    ITP_PLAIN("GlobalMaxPool", GLOBAL_MAX_POOL, "x", 1, itp_fields_none),
-    {"Add", ITP_OP_ADD, "oo", 2, 2, itp_fields_none, NULL, NULL, NULL, false},
-    ITP_PLAIN("Sub", SUB, "xx", 2, itp_fields_none),
-    {"Mul", ITP_OP_MUL, "oo", 2, 2, itp_fields_none, itp_onnx_read_mul, NULL, NULL, false},
-    ITP_PLAIN("Div", DIV, "xx", 2, itp_fields_none),
-    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MAX_INPUTS, itp_fields_concat, NULL, NULL, NULL, false},
-    {"Reshape", ITP_OP_RESHAPE, "xk", 2, 2, itp_fields_reshape, itp_onnx_read_view,
+    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
+     itp_read_average_pool, NULL, itp_onnx_write_window, false},
+    ITP_READ("LpPool", -1, "x", 1, 1, 1, lp_pool, lp_pool),
+    ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
+    ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
+    ITP_READ("GlobalLpPool", -1, "x", 1, 1, 1, lp_global, global_pool),
+    ITP_READ("MaxUnpool", ITP_OP_MAX_UNPOOL, "xxk", 2, 3, 1, unpool, max_unpool),
+    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, NULL, false},
+    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
+    ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
+    ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
+    ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
+    ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
+    ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
+    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, binary),
+    ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("LessOrEqual", ITP_OP_LESS_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("GreaterOrEqual", ITP_OP_GREATER_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("And", ITP_OP_AND, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Or", ITP_OP_OR, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Xor", ITP_OP_XOR, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Max", ITP_OP_MAX, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Min", ITP_OP_MIN, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Sum", -1, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Mean", -1, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Where", ITP_OP_WHERE, "x", 3, 3, 1, none, where),
+    ITP_READ("Cast", -1, "x", 1, 1, 1, cast, cast),
+    ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
+    ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMax", ITP_OP_REDUCE_MAX, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMin", ITP_OP_REDUCE_MIN, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceProd", ITP_OP_REDUCE_PROD, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceL1", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceL2", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceLogSum", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceLogSumExp", ITP_OP_REDUCE_LOG_SUM_EXP, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
+    ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
+    ITP_READ("TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, top_k, top_k),
+    ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
+    ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
+    ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
+    ITP_READ("EyeLike", -1, "x", 1, 1, 1, eye, eye_like),
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
      itp_onnx_view_reshape, itp_onnx_write_reshape, false},
-    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
      false},
-    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
      false},
-    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, itp_fields_transpose),
-    {"Dropout", ITP_OP_DROPOUT, "xk", 1, 3, itp_fields_dropout, itp_onnx_read_dropout, NULL,
+    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
+     false},
+    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
+     false},
+    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
      itp_onnx_write_dropout, false},
-    {"Slice", ITP_OP_SLICE, "xk", 1, 5, itp_fields_slice, itp_onnx_read_slice, NULL,
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
      itp_onnx_write_slice, false},
-    {"Gather", -1, "xk", 2, 2, itp_fields_gather, itp_onnx_read_gather, NULL, NULL, false},
-    {"Squeeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_squeeze, NULL,
-     false},
-    {"Unsqueeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_unsqueeze,
-     NULL, false},
-    {"Sum", -1, "x", 1, ITP_MAX_INPUTS, itp_fields_none, itp_onnx_read_sum, NULL, NULL, false},
-    {"Pow", -1, "xk", 2, 2, itp_fields_none, itp_onnx_read_pow, NULL, NULL, false},
-    {"ReduceMean", -1, "xk", 1, 2, itp_fields_mean, itp_onnx_read_mean, NULL, NULL, false},
-    {"Constant", -1, "k", 0, 0, itp_fields_constant, NULL, NULL, NULL, false},
-    {"ConstantOfShape", -1, "k", 1, 1, itp_fields_constant, NULL, NULL, NULL, false},
-    {NULL, -1, NULL, 0, 0, NULL, NULL, NULL, NULL, false}};
+    ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
+    ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
+    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take_elements),
+    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, gather_nd),
+    ITP_READ("Scatter", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
+    ITP_READ("ScatterElements", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
+    ITP_READ("ScatterND", ITP_OP_SCATTER_ND, "xxx", 3, 3, 1, reduction, scatter_nd),
+    ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
+    ITP_READ("Tile", -1, "xk", 1, 3, 1, tile, tile),
+    ITP_READ("Pad", -1, "xk", 1, 4, 1, pad, pad),
+    ITP_READ("DepthToSpace", -1, "x", 1, 1, 1, depth_space, depth_space),
+    ITP_READ("SpaceToDepth", -1, "x", 1, 1, 1, depth_space, depth_space),
+    ITP_READ("ReverseSequence", -1, "xk", 2, 2, 1, reverse_sequence, reverse_sequence),
+    ITP_READ("Resize", -1, "xk", 1, 4, 1, resize, resize),
+    ITP_READ("Upsample", -1, "xk", 1, 2, 1, resize, resize),
+    ITP_READ("Einsum", -1, "x", 1, 2, 1, equation, einsum),
+    ITP_READ("Attention", -1, "x", 3, 6, 4, attention, attention),
+    ITP_READ("RotaryEmbedding", -1, "xxxx", 3, 4, 1, rotary, rotary),
+    ITP_READ("MatMulInteger", -1, "x", 2, 4, 1, none, matmul_integer),
+    ITP_READ("ConvInteger", -1, "x", 2, 4, 1, conv, conv_integer),
+    ITP_READ("QLinearConv", -1, "x", 8, 9, 1, conv, qlinear_conv),
+    ITP_READ("QLinearMatMul", -1, "x", 8, 8, 1, none, qlinear_matmul),
+    ITP_READ("QuantizeLinear", -1, "x", 2, 3, 1, quantize, quantize),
+    ITP_READ("DequantizeLinear", -1, "x", 2, 3, 1, quantize, dequantize),
+    ITP_READ("DynamicQuantizeLinear", -1, "x", 1, 1, 3, none, dynamic_quantize),
+    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    ITP_READ("Shape", -1, "x", 1, 1, 1, shape, known),
+    ITP_READ("Size", -1, "x", 1, 1, 1, none, known),
+    ITP_READ("NonZero", -1, "k", 1, 1, 1, none, known),
+    ITP_READ("Range", -1, "k", 3, 3, 1, none, known),
+    ITP_READ("Constant", -1, "k", 0, 0, 1, constant, known),
+    ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
+    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
-
+#undef ITP_READ
+#undef ITP_MANY
 #undef ITP_TO
+#undef ITP_OWN
+#undef ITP_OWN1
+#undef ITP_OWN2
+#undef ITP_OWN3
+#undef ITP_OWN4
+#undef ITP_UNTIL
 #undef ITP_NO_FIELD
 
 /* The row of an op_type, NULL for none. */

@@ -5,16 +5,31 @@
 extern "C" {
 #endif
 
-/* Reads an ONNX model of opset 7 or later from n bytes in memory, which may be freed afterwards.
-   Names stay: nodes and values are found by those of the file (a node without a name is OP_INDEX).
-   Initialisers used as weights, biases, scales and shifts are trainable, in the order of the file.
-   The batch is the first dimension of every input; a model made for batches of one takes any where
-   that means the same. Sigmoid times its input becomes Swish, the usual chains become Gelu.
-   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data
-   that only a file can have; BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
+/* What is known of an input when a model is loaded. */
+typedef struct interp_onnx_input {
+    const char *name;          /* NULL: the first input without any so far */
+    const interp_array *array; /* its shape; and its numbers, `data` NULL: they come later */
+} interp_onnx_input;
+
+/* Options of interp_onnx_load. */
+typedef struct interp_onnx_desc {
+    int n_inputs; /* 0: all that matters is in the file */
+    const interp_onnx_input *inputs;
+} interp_onnx_desc;
+
+/* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
+   NULL: as the file is. Names stay: nodes and values are found by those of the file (a node without a
+   name is OP_INDEX). Initialisers used as weights, biases, scales and shifts are trainable, in the
+   order of the file. The batch is the first dimension of every input; a model made for batches of one
+   takes any where that means the same. Other dimensions that the file leaves open are those of
+   desc->inputs. Inputs that shapes depend on, like the sizes of a Reshape, must be given with their
+   numbers there, and are then no inputs of the network. Sigmoid times its input becomes Swish, the
+   usual chains become Gelu and layer norm. Whole numbers and truth values are computed as float32.
+   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data that
+   only a file can have; BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
    damaged_models_are_refused_and_leak_nothing. */
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           interp_net **net);
+                                           const interp_onnx_desc *desc, interp_net **net);
 
 /* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
    of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
@@ -39,7 +54,8 @@ INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *byte
 
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
-INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
+                                          const interp_onnx_desc *desc, interp_net **net);
 
 /* interp_onnx_note_find in a file. */
 INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,

@@ -223,7 +223,13 @@ typedef struct itp_onnx_type {
     int wire;
 } itp_onnx_type;
 
-enum { ITP_ONNX_FLOAT = 1, ITP_ONNX_INT64 = 7 };
+enum { /* TensorProto.DataType */
+    ITP_ONNX_FLOAT = 1,
+    ITP_ONNX_UINT8 = 2,
+    ITP_ONNX_INT32 = 6,
+    ITP_ONNX_INT64 = 7,
+    ITP_ONNX_BOOL = 9
+};
 
 /* NULL for text, complex numbers and those of less than 16 bits. */
 ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
@@ -255,6 +261,8 @@ typedef struct itp_onnx_tensor {
     bool external; /* raw is in the file `location` */
     itp_slice location;
     uint64_t offset, length; /* length UINT64_MAX: to the end */
+    double *values;          /* own numbers, computed or converted; NULL: none */
+    unsigned char *batch;    /* which of them are the size of the batch; NULL: none */
 } itp_onnx_tensor;
 
 enum { /* what the numbers of an initialiser are to the network */
@@ -268,6 +276,7 @@ typedef struct itp_symbol {
     int maker;          /* node that makes it, -1 for none */
     int tensor;         /* its numbers when known at load, -1 when not */
     int input;          /* index among the graph's inputs, -1 */
+    int type, declared; /* TensorProto.DataType: of what is computed; as an output; 0: not told */
     int uses;           /* by nodes that are needed, and as output */
     int root;           /* the symbol whose numbers these are, under another shape; else itself */
     interp_shape shape; /* of known numbers */
@@ -285,8 +294,9 @@ typedef struct itp_onnx_attr {
 } itp_onnx_attr;
 
 typedef struct itp_onnx_row itp_onnx_row;
+typedef struct itp_onnx_node itp_onnx_node;
 
-typedef struct itp_onnx_node {
+struct itp_onnx_node {
     itp_slice name, op, domain;
     int index;                /* in the file */
     int in, n_in, out, n_out; /* ranges of links */
@@ -294,15 +304,19 @@ typedef struct itp_onnx_node {
     const itp_onnx_row *row;
     bool needed, skipped; /* skipped: its numbers are known, or another node does its work */
     int state;            /* of the search: 0 new, 1 open, 2 done */
-    int fused, fused_x;   /* op of ours this node ends, -1 for none, and that op's input */
-} itp_onnx_node;
+    int fused;            /* op of ours this node ends, -1 for none */
+    int fused_in[3];      /* and its inputs, -1 for none */
+    double fused_number;  /* and its constant */
+};
 
 typedef struct itp_onnx_port {
     int symbol;
     int type; /* of elements, 0 when not told */
     bool has_shape;
     int rank;
-    int dim[INTERP_MAX_RANK]; /* 0: any */
+    int dim[INTERP_MAX_RANK];   /* -1: any */
+    bool wanted;                /* its numbers decide about shapes */
+    const interp_array *values; /* given by the caller; NULL: none */
 } itp_onnx_port;
 
 typedef struct itp_onnx_file {
@@ -340,7 +354,9 @@ typedef struct itp_onnx {
     itp_onnx_file *files;
     int n_files, files_capacity;
     itp_buf node_name, value_name;
-    bool own; /* written by interp_onnx_serialize */
+    bool own;       /* written by interp_onnx_serialize */
+    bool literal;   /* no dimension is the batch */
+    bool any_batch; /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)
@@ -622,7 +638,7 @@ ITP_FN interp_status itp_onnx_read_node(itp_onnx *r, itp_slice message)
     itp_onnx_node *n = &r->nodes[r->n_nodes];
     memset(n, 0, sizeof *n);
     n->index = r->n_nodes++;
-    n->fused = n->fused_x = -1;
+    n->fused = n->fused_in[0] = n->fused_in[1] = n->fused_in[2] = -1;
     n->attr = r->n_attrs;
     itp_pb p = itp_pb_of(message);
     itp_pb_field f;
@@ -673,11 +689,11 @@ ITP_FN interp_status itp_onnx_read_port_shape(itp_onnx *r, itp_slice message, it
     while (itp_pb_next(&p, &f)) {
         if (f.number != 1 || !itp_pb_wire(&p, &f, ITP_BYTES)) continue;
         itp_pb q = itp_pb_of(f.bytes);
-        int64_t value = 0;
+        int64_t value = -1;
         while (itp_pb_next(&q, &d))
             if (d.number == 1 && itp_pb_wire(&q, &d, ITP_VARINT)) value = (int64_t)d.value;
         if (q.bad) return itp_onnx_damaged(r, "an input");
-        if (value < 0) value = 0;
+        if (value < 0) value = -1;
         if (port->rank < INTERP_MAX_RANK)
             port->dim[port->rank] = value > INT_MAX ? INT_MAX : (int)value;
         port->rank++;
@@ -712,11 +728,19 @@ ITP_FN interp_status itp_onnx_read_input(itp_onnx *r, itp_slice message)
 
 ITP_FN interp_status itp_onnx_read_output(itp_onnx *r, itp_slice message)
 {
-    itp_slice name = {NULL, 0};
+    itp_slice name = {NULL, 0}, type, tensor;
     int symbol;
     (void)itp_pb_child(message, 1, &name);
     ITP_TRY(itp_symbol_get(r, name, &symbol));
     if (symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an output has no name");
+    if (itp_pb_child(message, 2, &type) && itp_pb_child(type, 1, &tensor)) {
+        itp_pb p = itp_pb_of(tensor);
+        itp_pb_field f;
+        while (itp_pb_next(&p, &f))
+            if (f.number == 1 && itp_pb_wire(&p, &f, ITP_VARINT))
+                r->symbols[symbol].declared = itp_pb_small(&f);
+        if (p.bad) return itp_onnx_damaged(r, "an output");
+    }
     ITP_TRY(itp_onnx_room(r, &r->outputs, r->n_outputs, &r->outputs_capacity, sizeof *r->outputs));
     r->outputs[r->n_outputs++] = symbol;
     return INTERP_OK;
@@ -825,7 +849,9 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
 {
     const size_t n = interp_shape_size(&t->shape);
     uint64_t bits = 0;
-    if (t->field) {
+    if (t->values) {
+        for (size_t i = 0; i < n; i++) out[i] = (float)t->values[i];
+    } else if (t->field) {
         itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
         for (size_t i = 0; i < n; i++) {
             if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
@@ -840,16 +866,24 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
     }
 }
 
-/* The first n elements of an int64 or int32 tensor. */
-ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
+/* All elements as doubles. */
+ITP_FN void itp_onnx_reals(const itp_onnx_tensor *t, double *out)
 {
+    const size_t n = interp_shape_size(&t->shape);
     itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
     uint64_t bits = 0;
     for (size_t i = 0; i < n; i++) {
         if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
         else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] = t->type == ITP_ONNX_INT64 ? (int64_t)bits : (int64_t)itp_onnx_real(t->type, bits);
+        out[i] = itp_onnx_real(t->type, bits);
     }
+}
+
+/* A double as a whole number, the nearest there is. */
+ITP_FN int64_t itp_whole(double x)
+{
+    if (!(x > -9.2e18)) return x == x ? INT64_MIN : 0;
+    return x < 9.2e18 ? (int64_t)x : INT64_MAX;
 }
 
 /* ---- external data */
@@ -959,6 +993,10 @@ ITP_FN void itp_onnx_free(itp_onnx *r)
 {
     interp_ctx *ctx = r->ctx;
     for (int i = 0; i < r->n_files; i++) interp_free(ctx, r->files[i].bytes);
+    for (int i = 0; i < r->n_tensors; i++) {
+        interp_free(ctx, r->tensors[i].values);
+        interp_free(ctx, r->tensors[i].batch);
+    }
     void *all[] = {r->symbols, r->table,  r->tensors, r->initializers, r->nodes, r->links,
                    r->attrs,   r->inputs, r->outputs, r->order,        r->files};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) interp_free(ctx, all[i]);
