@@ -497,6 +497,78 @@ TEST(move_gradients_match_central_differences)
     }
 }
 
+/* ---- indices */
+
+static const struct pick_table {
+    int n;
+    float numbers[32];
+} pick_tables[] = {
+    /* of [N,3,4,5]: picked planes, pads, nearest upsampling, reversal, steps, three times the batch's
+       first, tiles, and every dimension */
+    {6, {-2, 2, 2, 0, -2, -2}},
+    {16, {-2, -2, 6, -1, 0, 1, 2, 3, -1, 6, -1, 0, 1, 2, 3, 4}},
+    {22, {-2, -2, 8, 0, 0, 1, 1, 2, 2, 3, 3, 10, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4}},
+    {12, {-2, 3, 2, 1, 0, -2, 5, 4, 3, 2, 1, 0}},
+    {7, {-2, -2, -2, 3, 0, 2, 4}},
+    {7, {3, 0, 0, 0, -2, -2, -2}},
+    {10, {-2, 6, 0, 1, 2, 0, 1, 2, -2, -2}},
+    {11, {1, 0, 2, -1, 1, 2, 3, 1, 2, 1, 4}},
+};
+
+static interp_tensor build_index(interp_net *net, interp_tensor x, const int *v)
+{
+    const struct pick_table *t = &pick_tables[v[0]];
+    const interp_shape s = itp_shape_of(1, t->n, 1, 1, 1);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = 3;
+    const interp_tensor in[2] = {x, interp_constant(net, &s, t->numbers)};
+    return itp_plain(net, ITP_OP_INDEX, "op", 2, in, &a);
+}
+
+/* Entries of axis v[0] of x by indices of rank v[1]. */
+static interp_tensor build_gather(interp_net *net, interp_tensor x, const int *v)
+{
+    const float few[6] = {1, -1, 0, 1, 2, -2};
+    const interp_shape s = itp_shape_of(v[1], v[1] == 1 ? 6 : 3, 2, 1, 1);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = v[0];
+    const interp_tensor in[2] = {x, interp_constant(net, &s, few)};
+    return itp_plain(net, ITP_OP_GATHER, "op", 2, in, &a);
+}
+
+/* Axis v[0] of x from 3 or more places to 4, two or three taps each. */
+static interp_tensor build_resize(interp_net *net, interp_tensor x, const int *v)
+{
+    static const float two[16] = {0, 1, 0.25, 0.75, 1, 2, 0.5, 0.5, 2, 2, 1, 0, 0, 2, -0.25, 1.25};
+    static const float three[24] = {0, 1, 2, 0.25, 0.5, 0.25, 1, 0, 0, 0.5, 0.25, 0.25,
+                                    2, 1, 1, 1,    0,   0,    2, 2, 2, 0.3, 0.3,  0.4};
+    const interp_shape s = itp_shape_of(2, 4, 2 * v[1], 1, 1);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = v[0], a.length = v[1];
+    const interp_tensor in[2] = {x, interp_constant(net, &s, v[1] == 2 ? two : three)};
+    return itp_plain(net, ITP_OP_RESIZE_AXIS, "op", 2, in, &a);
+}
+
+TEST(index_gradients_match_central_differences)
+{
+    const interp_shape s = shape(3, 3, 4, 5);
+    for (int i = 0; i < (int)(sizeof pick_tables / sizeof *pick_tables); i++)
+        check("index", &s, 2, INTERP_EVAL, build_index, &i, -1, 1, 0);
+    for (int axis = 1; axis < 4; axis++)
+        for (int rank = 1; rank < 3; rank++) {
+            const int v[2] = {axis, rank};
+            check("gather", &s, 2, INTERP_EVAL, build_gather, v, -1, 1, 0);
+        }
+    for (int axis = 1; axis < 4; axis++)
+        for (int taps = 2; taps < 4; taps++) {
+            const int v[2] = {axis, taps};
+            check("resize", &s, 2, INTERP_EVAL, build_resize, v, -1, 1, 0);
+        }
+}
+
 TEST(transposes_move_every_number_to_its_place)
 {
     static const int cases[][8] = {
@@ -602,6 +674,11 @@ TEST(ops_are_bit_identical_at_any_thread_count)
          3,
          {10, 80, 53},
          INTERP_EVAL},
+        {"index", build_index, {1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"index of few rows", build_index, {0}, 1, 3, {3, 300, 253}, INTERP_EVAL},
+        {"gather", build_gather, {1, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"resize", build_resize, {2, 3}, 8, 3, {10, 80, 553}, INTERP_EVAL},
+        {"resize of one", build_resize, {1, 3}, 1, 3, {10, 80, 553}, INTERP_EVAL},
         {"dropout", build_move, {6}, 8, 3, {10, 80, 53}, INTERP_TRAIN},
     };
     const char *isa = interp_isa(ctx);
@@ -675,6 +752,7 @@ int main(int argc, char **argv)
         RUN(product_gradients_match_central_differences);
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
+        RUN(index_gradients_match_central_differences);
         RUN(transposes_move_every_number_to_its_place);
         RUN(ops_are_bit_identical_at_any_thread_count);
         RUN(whole_network_gradients_match_central_differences);

@@ -372,6 +372,148 @@ TEST(long_sums_do_not_drift)
     free(x);
 }
 
+/* ---- indices */
+
+/* An Index node over a table of `n` numbers; -1 is filled with 9. */
+static void run_index(interp_shape s, const float *x, int n, const float *table)
+{
+    const operand in[2] = {{s, x, false}, {dims(1, n, 1, 1, 1), table, true}};
+    itp_attrs a = attrs();
+    a.alpha = 9;
+    run(ITP_OP_INDEX, &a, 2, in);
+}
+
+TEST(index_picks_fills_and_repeats)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    run_index(s, x, 5, NUMBERS(-2, 3, 2, 1, 0));
+    CHECK_Y(2, 2, 3, 1, 1, 3, 2, 1, 6, 5, 4);
+    CHECK_DX(0, 3, 2, 1, 6, 5, 4);
+    run_index(s, x, 10, NUMBERS(3, -1, 1, 0, 5, 0, 0, -1, 1, 2));
+    CHECK_Y(2, 3, 5, 1, 1, 9, 9, 9, 9, 9, 4, 4, 9, 5, 6, 1, 1, 9, 2, 3);
+    CHECK_DX(0, 11 + 12, 14, 15, 6 + 7, 9, 10);
+    run_index(s, x, 3, NUMBERS(1, 1, -2));
+    CHECK_Y(2, 1, 3, 1, 1, 4, 5, 6);
+    CHECK_DX(0, 0, 0, 0, 1, 2, 3);
+    run_index(s, x, 2, NUMBERS(-2, 0));
+    CHECK_Y(2, 2, 0, 1, 1, 0);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0);
+    run_index(s, x, 2, NUMBERS(-2, -2));
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 3, 4, 5, 6);
+    run_index(dims(0, 1, 1, 1, 1), x, 0, x);
+    CHECK_Y(0, 1, 1, 1, 1, 1);
+}
+
+TEST(index_tables_are_checked)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    run_index(s, x, 3, NUMBERS(-2, 1, 3));
+    CHECK_FAILS("dimension 1 has 3 entries, but entry 3 is asked for");
+    run_index(s, x, 3, NUMBERS(-2, 1, NAN));
+    CHECK_FAILS("dimension 1 has 3 entries");
+    run_index(s, x, 3, NUMBERS(-2, 1, 0.5f));
+    CHECK_FAILS("dimension 1 has 3 entries");
+    run_index(s, x, 3, NUMBERS(-2, 1, -2));
+    CHECK_FAILS("dimension 1 has 3 entries");
+    run_index(s, x, 3, NUMBERS(-2, 2, 0));
+    CHECK_FAILS("at dimension 1 of 2");
+    run_index(s, x, 1, NUMBERS(-2));
+    CHECK_FAILS("at dimension 1 of 2");
+    run_index(s, x, 2, NUMBERS(-2, -3));
+    CHECK_FAILS("at dimension 1 of 2");
+    run_index(s, x, 3, NUMBERS(-2, -2, 0));
+    CHECK_FAILS("1 numbers more");
+    const operand computed[2] = {{s, x, false}, {dims(1, 2, 1, 1, 1), NUMBERS(-2, -2), false}};
+    run(ITP_OP_INDEX, NULL, 2, computed);
+    CHECK_FAILS("must be a constant");
+}
+
+/* Random tables over eight dimensions against one loop over all numbers. */
+TEST(index_matches_a_plain_loop_in_eight_dimensions)
+{
+    for (uint64_t trial = 0; trial < 40; trial++) {
+        interp_shape s = {8, {1, 1, 1, 1, 1, 1, 1, 1}}, out = s;
+        float table[64], x[MOST], want[MOST], grad[MOST] = {0};
+        int source[8][4], at[8], n = 0;
+        for (int d = 0; d < 8; d++) {
+            const uint64_t draw = trial * 8 + (uint64_t)d;
+            s.dim[d] = 1 + (int)(3 * interp_random_uniform(1, 1, draw));
+            const bool all = interp_random_uniform(1, 2, draw) < 0.5f;
+            out.dim[d] = all ? s.dim[d] : 1 + (int)(3 * interp_random_uniform(1, 3, draw));
+            table[n++] = all ? -2 : (float)out.dim[d];
+            for (int i = 0; i < out.dim[d]; i++) {
+                const float r = interp_random_uniform(1, 4, draw * 4 + (uint64_t)i);
+                source[d][i] = all ? i : (int)((float)(s.dim[d] + 1) * r) - 1;
+                if (!all) table[n++] = (float)source[d][i];
+            }
+        }
+        const size_t size = interp_shape_size(&s), numbers = interp_shape_size(&out);
+        if (size > MOST || numbers > MOST) continue;
+        for (size_t i = 0; i < size; i++) x[i] = (float)i;
+        for (size_t i = 0; i < numbers; i++) {
+            size_t rest = i, to = 0;
+            bool filled = false;
+            for (int d = 7; d >= 0; d--) {
+                at[d] = (int)(rest % (size_t)out.dim[d]);
+                rest /= (size_t)out.dim[d];
+            }
+            for (int d = 0; d < 8; d++) {
+                filled |= source[d][at[d]] < 0;
+                to = to * (size_t)s.dim[d] + (size_t)source[d][at[d]];
+            }
+            want[i] = filled ? 9 : x[to];
+            if (!filled) grad[to] += (float)(i + 1);
+        }
+        run_index(s, x, n, table);
+        CHECK_OK(ctx, got.status);
+        CHECK(!memcmp(&got.shape, &out, sizeof out));
+        CHECK(same(got.y, want, numbers));
+        CHECK(same(got.dx[0], grad, size));
+    }
+}
+
+TEST(gather_takes_as_numpy_does)
+{
+    const interp_shape s = dims(2, 3, 2, 1, 1), two = dims(2, 2, 2, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    itp_attrs a = attrs();
+    run2(ITP_OP_GATHER, &a, s, x, two, NUMBERS(0, 2, -1, 1));
+    CHECK_Y(3, 2, 2, 2, 1, 1, 2, 5, 6, 5, 6, 3, 4);
+    CHECK_DX(0, 1, 2, 7, 8, 3 + 5, 4 + 6);
+    CHECK_DX(1, 0, 0, 0, 0);
+    a.axis = -1;
+    run2(ITP_OP_GATHER, &a, s, x, dims(1, 3, 1, 1, 1), NUMBERS(1, 0, 1));
+    CHECK_Y(2, 3, 3, 1, 1, 2, 1, 2, 4, 3, 4, 6, 5, 6);
+    CHECK_DX(0, 2, 1 + 3, 5, 4 + 6, 8, 7 + 9);
+    run2(ITP_OP_GATHER, &a, s, x, dims(0, 1, 1, 1, 1), NUMBERS(1));
+    CHECK_Y(1, 3, 1, 1, 1, 2, 4, 6);
+    run2(ITP_OP_GATHER, &a, s, x, dims(1, 5, 1, 1, 1), NUMBERS(7, -9, NAN, INFINITY, -INFINITY));
+    CHECK_Y(2, 3, 5, 1, 1, 2, 1, 1, 2, 1, 4, 3, 3, 4, 3, 6, 5, 5, 6, 5);
+    run2(ITP_OP_GATHER, &a, dims(2, 3, 0, 1, 1), x, dims(1, 1, 1, 1, 1), x);
+    CHECK_FAILS("dimension 1 has no entries");
+    run2(ITP_OP_GATHER, &a, dims(0, 1, 1, 1, 1), x, two, x);
+    CHECK_FAILS("axis -1 of a tensor with 0 dimensions");
+}
+
+TEST(resizing_an_axis_is_a_weighted_sum)
+{
+    const operand in[2] = {{dims(2, 2, 3, 1, 1), NUMBERS(1, 2, 4, INFINITY, 3, 5), false},
+                           {dims(2, 2, 4, 1, 1), NUMBERS(0, 1, 0.5f, 0.5f, 2, 0, 2, 0), true}};
+    itp_attrs a = attrs();
+    a.axis = 1, a.length = 2;
+    run(ITP_OP_RESIZE_AXIS, &a, 2, in);
+    CHECK_Y(2, 2, 2, 1, 1, 1.5f, 8, INFINITY, 10);
+    CHECK_DX(0, 0.5f, 0.5f, 4, 1.5f, 1.5f, 8);
+    a.axis = 0;
+    run(ITP_OP_RESIZE_AXIS, &a, 2, in);
+    CHECK_FAILS("dimension 0 has 2 entries, but entry 2 is asked for");
+    a.axis = 1, a.length = 3;
+    run(ITP_OP_RESIZE_AXIS, &a, 2, in);
+    CHECK_FAILS("4 columns, for 3 taps");
+}
+
 /* ---- no gradient through what is not differentiable */
 
 TEST(gradients_pass_beside_ops_that_have_none)
@@ -427,6 +569,11 @@ int main(int argc, char **argv)
         RUN(reductions_match_plain_loops_over_all_sets_of_axes);
         RUN(reductions_of_zeroes_ties_infinities_and_nothing);
         RUN(long_sums_do_not_drift);
+        RUN(index_picks_fills_and_repeats);
+        RUN(index_tables_are_checked);
+        RUN(index_matches_a_plain_loop_in_eight_dimensions);
+        RUN(gather_takes_as_numpy_does);
+        RUN(resizing_an_axis_is_a_weighted_sum);
         RUN(gradients_pass_beside_ops_that_have_none);
         interp_close(ctx);
     }

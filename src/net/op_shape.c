@@ -358,3 +358,90 @@ ITP_FN interp_status itp_shape_where(itp_infer *s)
             itp_shape_text(s->in[1], b, sizeof b), itp_shape_text(s->in[2], c, sizeof c));
     return INTERP_OK;
 }
+
+/* The numbers of a table, which must be a constant with `rank` dimensions. */
+ITP_FN interp_status itp_shape_table(itp_infer *s, int i, int rank, const float **table)
+{
+    const itp_value *v = &s->net->values[s->node->in[i]];
+    if (v->kind != ITP_CONST || s->in[i]->rank != rank)
+        return itp_shape_fail(s, "\"%.100s\" must be a constant with %d dimension(s)", v->name,
+                              rank);
+    *table = v->data;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_index(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const float *table;
+    ITP_TRY(itp_shape_table(s, 1, 1, &table));
+    const size_t size = itp_count(s->in[1]);
+    size_t at = 0;
+    s->out->rank = x->rank;
+    for (int d = 0; d < x->rank; d++) {
+        s->out->dim[d] = x->dim[d];
+        if (at < size && table[at] == -2) {
+            at++;
+            continue;
+        }
+        const double n = at < size ? (double)table[at++] : -1;
+        if (!(n >= 0) || n > (double)(size - at) || n != floor(n))
+            return itp_shape_fail(s, "the table ends, or is damaged, at dimension %d of %d", d,
+                                  x->rank);
+        for (const size_t end = at + (size_t)n; at < end; at++)
+            if (!(table[at] >= -1) || !((double)table[at] < x->dim[d]) ||
+                table[at] != (float)(int)table[at])
+                return itp_shape_fail(s, "dimension %d has %d entries, but entry %g is asked for",
+                                      d, x->dim[d], (double)table[at]);
+        s->out->dim[d] = (int)n;
+    }
+    if (at != size)
+        return itp_shape_fail(s, "the table has %zu numbers more than %d dimensions need",
+                              size - at, x->rank);
+    return INTERP_OK;
+}
+
+/* Something is picked from a dimension that has entries. */
+ITP_FN interp_status itp_shape_pickable(itp_infer *s, int dim)
+{
+    if (s->in[0]->dim[dim] == 0 && itp_count(s->in[1]) > 0)
+        return itp_shape_fail(s, "dimension %d has no entries to pick from", dim);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_gather(itp_infer *s)
+{
+    const interp_shape *x = s->in[0], *indices = s->in[1];
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, x->rank), rank = x->rank - 1 + indices->rank;
+    ITP_TRY(itp_shape_pickable(s, axis));
+    if (rank > INTERP_MAX_RANK) return itp_shape_fail(s, "%d dimensions are not supported", rank);
+    for (int i = 0; i < rank; i++)
+        s->out->dim[i] = i < axis                   ? x->dim[i]
+                         : i < axis + indices->rank ? indices->dim[i - axis]
+                                                    : x->dim[i - indices->rank + 1];
+    for (int i = rank; i < INTERP_MAX_RANK; i++) s->out->dim[i] = 1;
+    s->out->rank = rank;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_resize_axis(itp_infer *s)
+{
+    const int taps = s->node->attrs.length;
+    const float *table;
+    ITP_TRY(itp_shape_axis(s));
+    ITP_TRY(itp_shape_table(s, 1, 2, &table));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), size = s->in[0]->dim[axis];
+    const interp_shape *t = s->in[1];
+    if (taps < 1 || t->dim[1] != 2 * taps)
+        return itp_shape_fail(s, "a table with %d columns, for %d taps", t->dim[1], taps);
+    for (int row = 0; row < t->dim[0]; row++)
+        for (int k = 0; k < taps; k++) {
+            const float source = table[(size_t)row * 2 * (size_t)taps + (size_t)k];
+            if (!(source >= 0) || !((double)source < size))
+                return itp_shape_fail(s, "dimension %d has %d entries, but entry %g is asked for",
+                                      axis, size, (double)source);
+        }
+    s->out->dim[axis] = t->dim[0];
+    return INTERP_OK;
+}

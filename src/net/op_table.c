@@ -132,7 +132,13 @@
     ITP_REDUCE_ROW(X, REDUCE_MAX, "ReduceMax", ITP_MOST, ITP_X | ITP_Y)                            \
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
-    ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)
+    ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
+    X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
+      ITP_NO_GRAD_1)                                                                               \
+    X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
+      ITP_X | ITP_NO_GRAD_1)                                                                       \
+    X(RESIZE_AXIS, "Resize", itp_shape_resize_axis, itp_forward_resize_axis,                       \
+      itp_backward_resize_axis, NULL, NULL, 0, ITP_NO_GRAD_1)
 
 enum {
 #define ITP_OP_ID(id, name, shape, forward, backward, need, macs, kind, flags) ITP_OP_##id,
