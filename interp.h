@@ -58,6 +58,15 @@
      >>net/train.c
      >>onnx/protobuf.c
      >>onnx/map.c
+     >>onnx/make.c
+     >>onnx/known.c
+     >>onnx/read_math.c
+     >>onnx/read_move.c
+     >>onnx/read_window.c
+     >>onnx/read_norm.c
+     >>onnx/read_quant.c
+     >>onnx/read_recurrent.c
+     >>onnx/fuse.c
      >>onnx/read.c
      >>onnx/write.c
      >>attr/attribute.c
@@ -2559,6 +2568,11 @@ INTERP_API void interp_array_floats(const interp_array *array, float *out);
 /* Turns an array into float32 in place. Test: every_dtype_converts_to_float32. */
 INTERP_API interp_status interp_array_to_f32(interp_ctx *ctx, interp_array *array);
 
+/* Converts an array in place to another element type: to whole numbers the nearest one of the type, to
+   truth values whether a number is not 0. NO_MEMORY leaves it as it is. Test: arrays_are_cast. */
+INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array,
+                                           interp_dtype dtype);
+
 /* Writes all elements as int32 to out [interp_shape_size(&array->shape)], which need not be
    defined after an error. BAD_ARGUMENT names the first element that is not a whole number within
    int32. Test: labels_must_be_whole_numbers. */
@@ -2998,6 +3012,19 @@ INTERP_API const char *interp_net_node_op(const interp_net *net, int i);
 /* Shape of one sample of what node i gives. */
 INTERP_API interp_shape interp_net_node_shape(const interp_net *net, int i);
 
+/* What the numbers of input i stand for; they are given as float32 whatever it is. */
+INTERP_API interp_dtype interp_net_input_dtype(const interp_net *net, int i);
+/* What the numbers of output i stand for; they come as float32 whatever it is. */
+INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i);
+
+/* Place of input i among those of the file it was read from, counting inputs that were given as known
+   numbers when it was loaded. */
+INTERP_API int interp_net_input_place(const interp_net *net, int i);
+
+/* Whether the network has no batch: its inputs have different first dimensions, or none. Then the
+   shapes of a sample are those of everything, and the batch is 1. */
+INTERP_API bool interp_net_is_whole(const interp_net *net);
+
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 
@@ -3280,16 +3307,31 @@ INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const floa
 extern "C" {
 #endif
 
-/* Reads an ONNX model of opset 7 or later from n bytes in memory, which may be freed afterwards.
-   Names stay: nodes and values are found by those of the file (a node without a name is OP_INDEX).
-   Initialisers used as weights, biases, scales and shifts are trainable, in the order of the file.
-   The batch is the first dimension of every input; a model made for batches of one takes any where
-   that means the same. Sigmoid times its input becomes Swish, the usual chains become Gelu.
-   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data
-   that only a file can have; BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
+/* What is known of an input when a model is loaded. */
+typedef struct interp_onnx_input {
+    const char *name;          /* NULL: the first input without any so far */
+    const interp_array *array; /* its shape; and its numbers, `data` NULL: they come later */
+} interp_onnx_input;
+
+/* Options of interp_onnx_load. */
+typedef struct interp_onnx_desc {
+    int n_inputs; /* 0: all that matters is in the file */
+    const interp_onnx_input *inputs;
+} interp_onnx_desc;
+
+/* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
+   NULL: as the file is. Names stay: nodes and values are found by those of the file (a node without a
+   name is OP_INDEX). Initialisers used as weights, biases, scales and shifts are trainable, in the
+   order of the file. The batch is the first dimension of every input; a model made for batches of one
+   takes any where that means the same. Other dimensions that the file leaves open are those of
+   desc->inputs. Inputs that shapes depend on, like the sizes of a Reshape, must be given with their
+   numbers there, and are then no inputs of the network. Sigmoid times its input becomes Swish, the
+   usual chains become Gelu and layer norm. Whole numbers and truth values are computed as float32.
+   Errors: FORMAT for damaged input, UNSUPPORTED names node, op and opset, or the external data that
+   only a file can have; BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
    damaged_models_are_refused_and_leak_nothing. */
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           interp_net **net);
+                                           const interp_onnx_desc *desc, interp_net **net);
 
 /* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
    of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
@@ -3314,7 +3356,8 @@ INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *byte
 
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
-INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net);
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
+                                          const interp_onnx_desc *desc, interp_net **net);
 
 /* interp_onnx_note_find in a file. */
 INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
@@ -6953,6 +6996,13 @@ ITP_FN itp_f32 itp_f32_of_bits(uint32_t bits)
     return x;
 }
 
+ITP_FN uint32_t itp_bits_of_f32(itp_f32 x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 ITP_FN itp_f32 itp_f32_of_half(unsigned h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, fraction = h & 0x3FFu;
@@ -7026,6 +7076,61 @@ ITP_FN double itp_array_at(const interp_array *array, size_t i)
     }
     return 0;
 }
+
+/* The half of a float: nearest, ties to even. */
+ITP_FN uint16_t itp_half_of(itp_f32 x)
+{
+    const uint32_t bits = itp_bits_of_f32(x);
+    const uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7FFFFFFFu;
+    if (size > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
+    if (size >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* rounds beyond the largest */
+    if (size < 0x38800000u) { /* subnormal: the sum leaves whole 2^-24 */
+        return (uint16_t)(sign | (itp_bits_of_f32(itp_f32_of_bits(size) + 0.5f) - 0x3F000000u));
+    }
+    const uint32_t rounded = size + 0xFFFu + (size >> 13 & 1);
+    return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
+}
+
+#define ITP_CAST_LOOP(type, value)                                                                 \
+    do {                                                                                           \
+        type *p = (type *)out.data;                                                                \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const double x = itp_array_at(array, i);                                               \
+            p[i] = (type)(value);                                                                  \
+        }                                                                                          \
+    } while (0)
+/* The nearest whole number that the type has. */
+#define ITP_HELD(low, high) (x >= (high) ? (high) : x > (low) ? floor(x + 0.5) : (low))
+
+INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array, interp_dtype dtype)
+{
+    interp_array out = itp_array_none();
+    const size_t n = interp_shape_size(&array->shape);
+    if (array->dtype == dtype) return INTERP_OK;
+    ITP_TRY(itp_array_new(ctx, dtype, &array->shape, &out));
+    switch (dtype) {
+    case INTERP_FLOAT32: ITP_CAST_LOOP(itp_f32, x); break;
+    case INTERP_FLOAT64: ITP_CAST_LOOP(double, x); break;
+    case INTERP_FLOAT16: ITP_CAST_LOOP(uint16_t, itp_half_of((itp_f32)x)); break;
+    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bits_of_f32((itp_f32)x) >> 16); break;
+    case INTERP_INT8: ITP_CAST_LOOP(int8_t, ITP_HELD(-128.0, 127.0)); break;
+    case INTERP_INT16: ITP_CAST_LOOP(int16_t, ITP_HELD(-32768.0, 32767.0)); break;
+    case INTERP_INT32: ITP_CAST_LOOP(int32_t, ITP_HELD(-2147483648.0, 2147483647.0)); break;
+    case INTERP_INT64: ITP_CAST_LOOP(int64_t, ITP_HELD(-9.2e18, 9.2e18)); break;
+    case INTERP_UINT8: ITP_CAST_LOOP(uint8_t, ITP_HELD(0.0, 255.0)); break;
+    case INTERP_UINT16: ITP_CAST_LOOP(uint16_t, ITP_HELD(0.0, 65535.0)); break;
+    case INTERP_UINT32: ITP_CAST_LOOP(uint32_t, ITP_HELD(0.0, 4294967295.0)); break;
+    case INTERP_UINT64: ITP_CAST_LOOP(uint64_t, ITP_HELD(0.0, 1.8e19)); break;
+    case INTERP_BOOL: ITP_CAST_LOOP(uint8_t, x != 0); break;
+    case INTERP_DTYPE_COUNT: break;
+    }
+    interp_array_free(ctx, array);
+    *array = out;
+    return INTERP_OK;
+}
+
+#undef ITP_CAST_LOOP
+#undef ITP_HELD
 
 INTERP_API interp_status interp_array_ints(interp_ctx *ctx, const interp_array *array, int32_t *out)
 {
@@ -10413,9 +10518,10 @@ typedef struct itp_value {
     char *name;
     itp_kind kind;
     interp_shape shape;
-    int producer;  /* node index, -1 for none */
-    float *data;   /* parameters, buffers, constants */
-    size_t offset; /* parameters: into the flat array */
+    interp_dtype dtype; /* what the numbers, always floats here, stand for */
+    int producer;       /* node index, -1 for none */
+    float *data;        /* parameters, buffers, constants */
+    size_t offset;      /* parameters: into the flat array */
     interp_init init;
     int fan_in, fan_out; /* of weights; 0: starts at the constant `start` */
     float start;
@@ -10454,7 +10560,9 @@ struct interp_net {
     int *params, n_params; /* value indices of trained parameters */
     float *flat;           /* all trained parameters */
     size_t n_flat;
+    int input_place[ITP_MAX_INPUTS]; /* among the inputs of the file it was read from */
     int fixed_batch;
+    bool whole; /* no dimension is the batch: shapes are taken as they are */
     bool built;
     interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */
@@ -14108,7 +14216,7 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
     for (int i = 0; i < net->n_values; i++) w->shape[i] = net->values[i].shape;
     for (int i = 0; i < net->n_inputs; i++) {
         interp_shape *s = &w->shape[net->inputs[i]];
-        s->dim[0] = w->desc.batch;
+        if (!net->whole) s->dim[0] = w->desc.batch;
         if (interp_shape_size(s) > (size_t)INT_MAX)
             return itp_fail(w->ctx, INTERP_BAD_SHAPE,
                             "input \"%.100s\" has more than 2^31 numbers for a batch of %d",
@@ -15402,7 +15510,7 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
     if (!itp_net_open(net)) return net->status;
     if (!net->n_outputs && net->n_nodes)
         net->outputs[net->n_outputs++] = net->nodes[net->n_nodes - 1].out;
-    if (!net->n_inputs || !net->n_outputs)
+    if ((!net->n_inputs && !net->whole) || !net->n_outputs)
         return itp_net_fail(net, INTERP_BAD_ARGUMENT, "network \"%s\" has no input or no output",
                             net->name);
     ITP_TRY(itp_net_flatten(net));
@@ -15441,10 +15549,11 @@ INTERP_API interp_net_info interp_net_describe(const interp_net *net)
     return d;
 }
 
-/* A value's shape without the batch. */
+/* A value's shape without the batch, where there is one. */
 ITP_FN interp_shape itp_sample_shape(const interp_net *net, int value)
 {
     interp_shape s = net->values[value].shape;
+    if (net->whole) return s;
     for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
     if (s.rank) s.dim[--s.rank] = 1;
     return s;
@@ -15483,6 +15592,26 @@ INTERP_API const char *interp_net_node_op(const interp_net *net, int i)
 INTERP_API interp_shape interp_net_node_shape(const interp_net *net, int i)
 {
     return itp_sample_shape(net, net->nodes[i].out);
+}
+
+INTERP_API interp_dtype interp_net_input_dtype(const interp_net *net, int i)
+{
+    return net->values[net->inputs[i]].dtype;
+}
+
+INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i)
+{
+    return net->values[net->outputs[i]].dtype;
+}
+
+INTERP_API int interp_net_input_place(const interp_net *net, int i)
+{
+    return net->input_place[i];
+}
+
+INTERP_API bool interp_net_is_whole(const interp_net *net)
+{
+    return net->whole;
 }
 
 INTERP_API int interp_net_fixed_batch(const interp_net *net)
@@ -17337,7 +17466,13 @@ typedef struct itp_onnx_type {
     int wire;
 } itp_onnx_type;
 
-enum { ITP_ONNX_FLOAT = 1, ITP_ONNX_INT64 = 7 };
+enum { /* TensorProto.DataType */
+       ITP_ONNX_FLOAT = 1,
+       ITP_ONNX_UINT8 = 2,
+       ITP_ONNX_INT32 = 6,
+       ITP_ONNX_INT64 = 7,
+       ITP_ONNX_BOOL = 9
+};
 
 /* NULL for text, complex numbers and those of less than 16 bits. */
 ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
@@ -17369,6 +17504,8 @@ typedef struct itp_onnx_tensor {
     bool external; /* raw is in the file `location` */
     itp_slice location;
     uint64_t offset, length; /* length UINT64_MAX: to the end */
+    double *values;          /* own numbers, computed or converted; NULL: none */
+    unsigned char *batch;    /* which of them are the size of the batch; NULL: none */
 } itp_onnx_tensor;
 
 enum { /* what the numbers of an initialiser are to the network */
@@ -17382,6 +17519,7 @@ typedef struct itp_symbol {
     int maker;          /* node that makes it, -1 for none */
     int tensor;         /* its numbers when known at load, -1 when not */
     int input;          /* index among the graph's inputs, -1 */
+    int type, declared; /* TensorProto.DataType: of what is computed; as an output; 0: not told */
     int uses;           /* by nodes that are needed, and as output */
     int root;           /* the symbol whose numbers these are, under another shape; else itself */
     interp_shape shape; /* of known numbers */
@@ -17399,8 +17537,9 @@ typedef struct itp_onnx_attr {
 } itp_onnx_attr;
 
 typedef struct itp_onnx_row itp_onnx_row;
+typedef struct itp_onnx_node itp_onnx_node;
 
-typedef struct itp_onnx_node {
+struct itp_onnx_node {
     itp_slice name, op, domain;
     int index;                /* in the file */
     int in, n_in, out, n_out; /* ranges of links */
@@ -17408,15 +17547,19 @@ typedef struct itp_onnx_node {
     const itp_onnx_row *row;
     bool needed, skipped; /* skipped: its numbers are known, or another node does its work */
     int state;            /* of the search: 0 new, 1 open, 2 done */
-    int fused, fused_x;   /* op of ours this node ends, -1 for none, and that op's input */
-} itp_onnx_node;
+    int fused;            /* op of ours this node ends, -1 for none */
+    int fused_in[3];      /* and its inputs, -1 for none */
+    double fused_number;  /* and its constant */
+};
 
 typedef struct itp_onnx_port {
     int symbol;
     int type; /* of elements, 0 when not told */
     bool has_shape;
     int rank;
-    int dim[INTERP_MAX_RANK]; /* 0: any */
+    int dim[INTERP_MAX_RANK];   /* -1: any */
+    bool wanted;                /* its numbers decide about shapes */
+    const interp_array *values; /* given by the caller; NULL: none */
 } itp_onnx_port;
 
 typedef struct itp_onnx_file {
@@ -17454,7 +17597,9 @@ typedef struct itp_onnx {
     itp_onnx_file *files;
     int n_files, files_capacity;
     itp_buf node_name, value_name;
-    bool own; /* written by interp_onnx_serialize */
+    bool own;       /* written by interp_onnx_serialize */
+    bool literal;   /* no dimension is the batch */
+    bool any_batch; /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)
@@ -17736,7 +17881,7 @@ ITP_FN interp_status itp_onnx_read_node(itp_onnx *r, itp_slice message)
     itp_onnx_node *n = &r->nodes[r->n_nodes];
     memset(n, 0, sizeof *n);
     n->index = r->n_nodes++;
-    n->fused = n->fused_x = -1;
+    n->fused = n->fused_in[0] = n->fused_in[1] = n->fused_in[2] = -1;
     n->attr = r->n_attrs;
     itp_pb p = itp_pb_of(message);
     itp_pb_field f;
@@ -17787,11 +17932,11 @@ ITP_FN interp_status itp_onnx_read_port_shape(itp_onnx *r, itp_slice message, it
     while (itp_pb_next(&p, &f)) {
         if (f.number != 1 || !itp_pb_wire(&p, &f, ITP_BYTES)) continue;
         itp_pb q = itp_pb_of(f.bytes);
-        int64_t value = 0;
+        int64_t value = -1;
         while (itp_pb_next(&q, &d))
             if (d.number == 1 && itp_pb_wire(&q, &d, ITP_VARINT)) value = (int64_t)d.value;
         if (q.bad) return itp_onnx_damaged(r, "an input");
-        if (value < 0) value = 0;
+        if (value < 0) value = -1;
         if (port->rank < INTERP_MAX_RANK)
             port->dim[port->rank] = value > INT_MAX ? INT_MAX : (int)value;
         port->rank++;
@@ -17826,11 +17971,19 @@ ITP_FN interp_status itp_onnx_read_input(itp_onnx *r, itp_slice message)
 
 ITP_FN interp_status itp_onnx_read_output(itp_onnx *r, itp_slice message)
 {
-    itp_slice name = {NULL, 0};
+    itp_slice name = {NULL, 0}, type, tensor;
     int symbol;
     (void)itp_pb_child(message, 1, &name);
     ITP_TRY(itp_symbol_get(r, name, &symbol));
     if (symbol < 0) return itp_fail(r->ctx, INTERP_FORMAT, "an output has no name");
+    if (itp_pb_child(message, 2, &type) && itp_pb_child(type, 1, &tensor)) {
+        itp_pb p = itp_pb_of(tensor);
+        itp_pb_field f;
+        while (itp_pb_next(&p, &f))
+            if (f.number == 1 && itp_pb_wire(&p, &f, ITP_VARINT))
+                r->symbols[symbol].declared = itp_pb_small(&f);
+        if (p.bad) return itp_onnx_damaged(r, "an output");
+    }
     ITP_TRY(itp_onnx_room(r, &r->outputs, r->n_outputs, &r->outputs_capacity, sizeof *r->outputs));
     r->outputs[r->n_outputs++] = symbol;
     return INTERP_OK;
@@ -17939,7 +18092,9 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
 {
     const size_t n = interp_shape_size(&t->shape);
     uint64_t bits = 0;
-    if (t->field) {
+    if (t->values) {
+        for (size_t i = 0; i < n; i++) out[i] = (float)t->values[i];
+    } else if (t->field) {
         itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
         for (size_t i = 0; i < n; i++) {
             if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
@@ -17954,15 +18109,40 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
     }
 }
 
-/* The first n elements of an int64 or int32 tensor. */
-ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
+/* All elements as doubles. */
+ITP_FN void itp_onnx_reals(const itp_onnx_tensor *t, double *out)
 {
+    const size_t n = interp_shape_size(&t->shape);
     itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
     uint64_t bits = 0;
     for (size_t i = 0; i < n; i++) {
         if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
         else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] = t->type == ITP_ONNX_INT64 ? (int64_t)bits : (int64_t)itp_onnx_real(t->type, bits);
+        out[i] = itp_onnx_real(t->type, bits);
+    }
+}
+
+/* A double as a whole number, the nearest there is. */
+ITP_FN int64_t itp_whole(double x)
+{
+    if (!(x > -9.2e18)) return x == x ? INT64_MIN : 0;
+    return x < 9.2e18 ? (int64_t)x : INT64_MAX;
+}
+
+/* The first n elements of a tensor as whole numbers. */
+ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
+{
+    itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (t->values) {
+            out[i] = itp_whole(t->values[i]);
+            continue;
+        }
+        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
+        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
+        out[i] =
+            t->type == ITP_ONNX_INT64 ? (int64_t)bits : itp_whole(itp_onnx_real(t->type, bits));
     }
 }
 
@@ -18073,6 +18253,10 @@ ITP_FN void itp_onnx_free(itp_onnx *r)
 {
     interp_ctx *ctx = r->ctx;
     for (int i = 0; i < r->n_files; i++) interp_free(ctx, r->files[i].bytes);
+    for (int i = 0; i < r->n_tensors; i++) {
+        interp_free(ctx, r->tensors[i].values);
+        interp_free(ctx, r->tensors[i].batch);
+    }
     void *all[] = {r->symbols, r->table,  r->tensors, r->initializers, r->nodes, r->links,
                    r->attrs,   r->inputs, r->outputs, r->order,        r->files};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) interp_free(ctx, all[i]);
@@ -18104,40 +18288,55 @@ typedef struct itp_onnx_field {
 } itp_onnx_field;
 
 typedef struct itp_onnx_writer itp_onnx_writer;
-typedef interp_status (*itp_onnx_read_fn)(itp_onnx *r, const itp_onnx_node *n);
+typedef struct itp_make itp_make;
+typedef void (*itp_make_fn)(itp_make *m);
 typedef interp_status (*itp_onnx_view_fn)(itp_onnx *r, const itp_onnx_node *n,
                                           const interp_shape *in, interp_shape *want);
 typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
-   initialiser with dimensions behind a weighted op; s running statistics; k not a value of the
-   network: the row's own functions read it while loading. */
+   initialiser with dimensions behind a weighted op; s running statistics; k numbers that must be
+   known while loading, since shapes depend on them. */
 struct itp_onnx_row {
     const char *name; /* op_type; "" for those of ours that are only written */
     int op;           /* row of our table; -1: read as others */
     const char *inputs;
-    int least, most; /* number of inputs */
+    int least, most, outputs; /* number of inputs; most outputs */
     const itp_onnx_field *fields;
-    itp_onnx_read_fn read;   /* NULL: one node of `op` with the attributes of `fields` */
+    itp_make_fn read;        /* NULL: one node of `op` with the attributes of `fields` */
     itp_onnx_view_fn view;   /* new shape, where the numbers stay as they are; else NULL */
-    itp_onnx_write_fn write; /* NULL: likewise */
+    itp_onnx_write_fn write; /* NULL: one node */
     bool weighted;           /* what follows is behind a weighted op */
 };
 
-/* Rows with readers and writers of their own; those are in read.c and write.c. */
-ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_softmax(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_clip(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_dropout(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_view(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_slice(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_mul(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_pow(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_mean(itp_onnx *r, const itp_onnx_node *n);
-ITP_FN interp_status itp_onnx_read_gelu(itp_onnx *r, const itp_onnx_node *n);
+/* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
+#define ITP_ONNX_SQRT_2       1.41421356237309505
+#define ITP_ONNX_SQRT_2_BY_PI 0.79788456080286536
+#define ITP_ONNX_GELU_CUBE    0.044715
+#define ITP_ONNX_SELU_ALPHA   1.67326324235437728
+#define ITP_ONNX_SELU_GAMMA   1.05070098735548049
+
+/* Rows with readers and writers of their own; those are in the other files of this room. */
+#define ITP_READERS(X)                                                                             \
+                                                                                                   \
+    X(binary)                                                                                      \
+    X(div) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)      \
+        X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
+            X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
+                X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
+                    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)            \
+                        X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)  \
+                            X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)  \
+                                X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul)          \
+                                    X(einsum) X(attention) X(rotary) X(matmul_integer)             \
+                                        X(conv_integer) X(qlinear_conv) X(qlinear_matmul)          \
+                                            X(quantize) X(dequantize) X(dynamic_quantize)          \
+                                                X(recurrent)
+#define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
+ITP_READERS(ITP_READER)
+#undef ITP_READER
+#undef ITP_READERS
 ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
                                            const interp_shape *in, interp_shape *want);
 ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
@@ -18158,27 +18357,51 @@ ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
 
-/* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
-#define ITP_ONNX_SQRT_2       1.41421356237309505
-#define ITP_ONNX_SQRT_2_BY_PI 0.79788456080286536
-#define ITP_ONNX_GELU_CUBE    0.044715
-#define ITP_ONNX_SELU_ALPHA   1.67326324235437728
-#define ITP_ONNX_SELU_GAMMA   1.05070098735548049
-
 #define ITP_TO(field) offsetof(itp_attrs, field)
+#define ITP_OWN(name)                                                                              \
+    {                                                                                              \
+        name, ITP_A_OWN, 0, 0, 0, 0                                                                \
+    }
+#define ITP_UNTIL(name, last)                                                                      \
+    {                                                                                              \
+        name, ITP_A_OWN, 0, 0, 0, last                                                             \
+    }
 #define ITP_NO_FIELD                                                                               \
     {                                                                                              \
         NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
     }
+/* Attributes read by the row's own functions. */
+#define ITP_OWN1(id, a) static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_NO_FIELD}
+#define ITP_OWN2(id, a, b)                                                                         \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_NO_FIELD}
+#define ITP_OWN3(id, a, b, c)                                                                      \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
+                                                     ITP_NO_FIELD}
+#define ITP_OWN4(id, a, b, c, d)                                                                   \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
+                                                     ITP_OWN(d), ITP_NO_FIELD}
 
+/* Every op up to opset 6 may say that it works in place, which means nothing. */
 static const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
+ITP_OWN2(broadcast, "axis", "broadcast");
+ITP_OWN1(axis, "axis");
 static const itp_onnx_field itp_fields_conv[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("auto_pad"),
+    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_conv_transpose[] = {
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
+    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
+    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
+    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
+    ITP_OWN("auto_pad"),
+    ITP_OWN("output_padding"),
+    ITP_OWN("output_shape"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_max_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
@@ -18186,8 +18409,8 @@ static const itp_onnx_field itp_fields_max_pool[] = {
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
-    {"storage_order", ITP_A_SKIP, 0, 0, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("storage_order"),
+    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_average_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
@@ -18196,144 +18419,336 @@ static const itp_onnx_field itp_fields_average_pool[] = {
     {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
-    {"auto_pad", ITP_A_OWN, 0, 0, 0, 0},
+    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_lp_pool[] = {
+    ITP_OWN("kernel_shape"), ITP_OWN("strides"), ITP_OWN("dilations"), ITP_OWN("pads"),
+    ITP_OWN("auto_pad"),     ITP_OWN("p"),       ITP_OWN("ceil_mode"), ITP_NO_FIELD};
+ITP_OWN3(unpool, "kernel_shape", "strides", "pads");
+static const itp_onnx_field itp_fields_lrn[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1e-4, 0, 0},
+                                                {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.75, 0, 0},
+                                                {"bias", ITP_A_FLOAT, ITP_TO(epsilon), 1, 0, 0},
+                                                {"size", ITP_A_INT, ITP_TO(length), 1, 0, 0},
+                                                ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
                                                  {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
                                                  {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
                                                  {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
+                                                 ITP_UNTIL("broadcast", 6),
                                                  ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_batch_norm[] = {
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
     {"spatial", ITP_A_MUST, 0, 1, 0, 0},
-    {"training_mode", ITP_A_MUST, 0, 0, 0, 0},
+    ITP_UNTIL("is_test", 6),
+    ITP_OWN("training_mode"),
     ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_layer_norm[] = {
     {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_group_norm[] = {ITP_OWN("epsilon"),
+                                                       ITP_OWN("num_groups"),
+                                                       {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+                                                       ITP_NO_FIELD};
+ITP_OWN1(epsilon, "epsilon");
+ITP_OWN1(axes_list, "axes");
+ITP_OWN2(lp_norm, "axis", "p");
+ITP_OWN1(lp_global, "p");
 static const itp_onnx_field itp_fields_leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
                                                   ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_elu[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
-                                                ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_selu[] = {
-    {"alpha", ITP_A_MUST, 0, ITP_ONNX_SELU_ALPHA, 0, 0},
-    {"gamma", ITP_A_MUST, 0, ITP_ONNX_SELU_GAMMA, 0, 0},
-    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_swish[] = {{"alpha", ITP_A_MUST, 0, 1, 0, 0}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_alpha1[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+                                                   ITP_NO_FIELD};
+ITP_OWN2(selu, "alpha", "gamma");
+ITP_OWN1(swish, "alpha");
 static const itp_onnx_field itp_fields_hard_sigmoid[] = {
     {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
     {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_gelu[] = {{"approximate", ITP_A_OWN, 0, 0, 0, 0},
+static const itp_onnx_field itp_fields_shrink[] = {{"lambd", ITP_A_FLOAT, ITP_TO(alpha), 0.5, 0, 0},
+                                                   {"bias", ITP_A_FLOAT, ITP_TO(beta), 0, 0, 0},
+                                                   ITP_NO_FIELD};
+ITP_OWN2(is_inf, "detect_negative", "detect_positive");
+ITP_OWN1(gelu, "approximate");
+static const itp_onnx_field itp_fields_clip[] = {ITP_UNTIL("min", 10), ITP_UNTIL("max", 10),
                                                  ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_clip[] = {
-    {"min", ITP_A_OWN, 0, 0, 0, 10}, {"max", ITP_A_OWN, 0, 0, 0, 10}, ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
+static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
                                                    ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_gather[] = {{"axis", ITP_A_INT, ITP_TO(axis), 0, 0, 0},
-                                                   ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_reshape[] = {{"allowzero", ITP_A_OWN, 0, 0, 0, 0},
+static const itp_onnx_field itp_fields_reshape[] = {ITP_OWN("allowzero"), ITP_UNTIL("shape", 4),
                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_axes[] = {{"axes", ITP_A_OWN, 0, 0, 0, 12}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_axes[] = {ITP_UNTIL("axes", 12), ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
                                                       ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_dropout[] = {
-    {"ratio", ITP_A_OWN, 0, 0, 0, 11}, {"seed", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_slice[] = {{"starts", ITP_A_OWN, 0, 0, 0, 9},
-                                                  {"ends", ITP_A_OWN, 0, 0, 0, 9},
-                                                  {"axes", ITP_A_OWN, 0, 0, 0, 9},
-                                                  ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_mean[] = {{"axes", ITP_A_OWN, 0, 0, 0, 17},
-                                                 {"keepdims", ITP_A_OWN, 0, 0, 0, 0},
-                                                 {"noop_with_empty_axes", ITP_A_OWN, 0, 0, 0, 0},
-                                                 ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_dropout[] = {ITP_UNTIL("ratio", 11),
+                                                    {"seed", ITP_A_SKIP, 0, 0, 0, 0},
+                                                    ITP_UNTIL("is_test", 6),
+                                                    ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_slice[] = {ITP_UNTIL("starts", 9), ITP_UNTIL("ends", 9),
+                                                  ITP_UNTIL("axes", 9), ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_reduce[] = {ITP_OWN("axes"), ITP_OWN("keepdims"),
+                                                   ITP_OWN("noop_with_empty_axes"), ITP_NO_FIELD};
+ITP_OWN3(arg, "axis", "keepdims", "select_last_index");
+ITP_OWN4(top_k, "axis", "k", "largest", "sorted");
+ITP_OWN3(cum_sum, "axis", "exclusive", "reverse");
+ITP_OWN1(upper, "upper");
+ITP_OWN2(eye, "dtype", "k");
+ITP_OWN1(fmod, "fmod");
+ITP_OWN4(cast, "to", "saturate", "round_mode", "axis");
+ITP_OWN2(shape, "start", "end");
+ITP_OWN3(split, "axis", "split", "num_outputs");
+ITP_OWN4(tile, "tiles", "axis", "repeats", "value");
+ITP_OWN4(pad, "mode", "pads", "value", "paddings");
+ITP_OWN2(depth_space, "blocksize", "mode");
+ITP_OWN2(reverse_sequence, "batch_axis", "time_axis");
+ITP_OWN2(scatter, "axis", "reduction");
+ITP_OWN1(reduction, "reduction");
+ITP_OWN1(batch_dims, "batch_dims");
+static const itp_onnx_field itp_fields_resize[] = {ITP_OWN("mode"),
+                                                   ITP_OWN("scales"),
+                                                   ITP_OWN("coordinate_transformation_mode"),
+                                                   ITP_OWN("cubic_coeff_a"),
+                                                   ITP_OWN("exclude_outside"),
+                                                   ITP_OWN("extrapolation_value"),
+                                                   ITP_OWN("nearest_mode"),
+                                                   ITP_OWN("antialias"),
+                                                   ITP_OWN("axes"),
+                                                   ITP_OWN("keep_aspect_ratio_policy"),
+                                                   ITP_UNTIL("height_scale", 6),
+                                                   ITP_UNTIL("width_scale", 6),
+                                                   ITP_NO_FIELD};
+ITP_OWN1(equation, "equation");
+static const itp_onnx_field itp_fields_attention[] = {ITP_OWN("is_causal"),
+                                                      ITP_OWN("kv_num_heads"),
+                                                      ITP_OWN("q_num_heads"),
+                                                      ITP_OWN("scale"),
+                                                      ITP_OWN("softcap"),
+                                                      ITP_OWN("qk_matmul_output_mode"),
+                                                      {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},
+                                                      ITP_NO_FIELD};
+ITP_OWN3(rotary, "interleaved", "num_heads", "rotary_embedding_dim");
+static const itp_onnx_field itp_fields_rms_norm[] = {
+    ITP_OWN("axis"), ITP_OWN("epsilon"), {"stash_type", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
+                                                     ITP_OWN("output_dtype"),
+                                                     {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
+                                                     {"precision", ITP_A_SKIP, 0, 0, 0, 0},
+                                                     {"block_size", ITP_A_MUST, 0, 0, 0, 0},
+                                                     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
+                                                      ITP_OWN("activation_beta"),
+                                                      ITP_OWN("activations"),
+                                                      ITP_OWN("clip"),
+                                                      ITP_OWN("direction"),
+                                                      ITP_OWN("hidden_size"),
+                                                      ITP_OWN("layout"),
+                                                      ITP_OWN("input_forget"),
+                                                      ITP_OWN("linear_before_reset"),
+                                                      ITP_UNTIL("output_sequence", 6),
+                                                      ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_constant[] = {
-    {"value", ITP_A_OWN, 0, 0, 0, 0},        {"value_float", ITP_A_OWN, 0, 0, 0, 0},
-    {"value_floats", ITP_A_OWN, 0, 0, 0, 0}, {"value_int", ITP_A_OWN, 0, 0, 0, 0},
-    {"value_ints", ITP_A_OWN, 0, 0, 0, 0},   ITP_NO_FIELD};
+    ITP_OWN("value"),     ITP_OWN("value_float"), ITP_OWN("value_floats"),
+    ITP_OWN("value_int"), ITP_OWN("value_ints"),  ITP_NO_FIELD};
+
+/* One node of ours with its attributes; read by a function; read and written by functions. */
 #define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
     {                                                                                              \
-        name, ITP_OP_##id, inputs, n, n, fields, NULL, NULL, NULL, false                           \
+        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, NULL, false           \
     }
+#define ITP_READ(name, op, inputs, least, most, outputs, fields, read)                             \
+    {                                                                                              \
+        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, NULL,  \
+            false                                                                                  \
+    }
+#define ITP_MANY ITP_MAX_INPUTS
 static const itp_onnx_row itp_onnx_rows[] = {
-    {"Conv", ITP_OP_CONV, "xww", 2, 3, itp_fields_conv, itp_onnx_read_window, NULL,
+    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
      itp_onnx_write_window, true},
-    {"Gemm", ITP_OP_GEMM, "www", 2, 3, itp_fields_gemm, NULL, NULL, NULL, true},
-    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, itp_fields_none, NULL, NULL, NULL, true},
-    {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, itp_fields_batch_norm, NULL, NULL,
+    {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
+     itp_read_conv_transpose, NULL, NULL, true},
+    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
+    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
+    {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
+     itp_read_batch_norm, NULL, NULL, true},
+    {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, 3, itp_fields_layer_norm,
+     itp_read_layer_norm, NULL, NULL, true},
+    {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
      NULL, true},
-    {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, itp_fields_layer_norm, NULL, NULL, NULL,
+    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
+     NULL, true},
+    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
      true},
-    ITP_PLAIN("Relu", RELU, "x", 1, itp_fields_none),
-    ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, itp_fields_leaky),
-    ITP_PLAIN("Elu", ELU, "x", 1, itp_fields_elu),
-    ITP_PLAIN("Selu", SELU, "x", 1, itp_fields_selu),
-    ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, itp_fields_none),
-    ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, itp_fields_none),
-    ITP_PLAIN("Tanh", TANH, "x", 1, itp_fields_none),
-    {"Swish", ITP_OP_SILU, "x", 1, 1, itp_fields_swish, NULL, NULL, itp_onnx_write_silu, false},
-    {"Gelu", ITP_OP_GELU, "x", 1, 1, itp_fields_gelu, itp_onnx_read_gelu, NULL, itp_onnx_write_gelu,
+    ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
+    ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
+    ITP_PLAIN("Relu", RELU, "x", 1, none),
+    ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
+    ITP_PLAIN("Elu", ELU, "x", 1, alpha1),
+    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, NULL, false},
+    ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
+    ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
+    ITP_PLAIN("Tanh", TANH, "x", 1, none),
+    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL,
+     itp_onnx_write_silu, false},
+    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, itp_onnx_write_gelu,
      false},
-    {"", ITP_OP_GELU_TANH, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh, false},
-    ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, itp_fields_none),
-    ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, itp_fields_hard_sigmoid),
-    ITP_PLAIN("Exp", EXP, "x", 1, itp_fields_none),
-    ITP_PLAIN("Log", LOG, "x", 1, itp_fields_none),
-    ITP_PLAIN("Sqrt", SQRT, "x", 1, itp_fields_none),
-    ITP_PLAIN("Erf", ERF, "x", 1, itp_fields_none),
-    ITP_PLAIN("Neg", NEG, "x", 1, itp_fields_none),
-    ITP_PLAIN("Abs", ABS, "x", 1, itp_fields_none),
-    ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, itp_fields_none),
-    {"Clip", ITP_OP_CLIP, "xk", 1, 3, itp_fields_clip, itp_onnx_read_clip, NULL,
-     itp_onnx_write_clip, false},
-    {"", ITP_OP_SQUARE, "x", 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
-    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL, NULL,
+    {"", ITP_OP_GELU_TANH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh,
      false},
-    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, itp_fields_softmax, itp_onnx_read_softmax, NULL,
+    ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
+    ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
+    ITP_PLAIN("Exp", EXP, "x", 1, none),
+    ITP_PLAIN("Log", LOG, "x", 1, none),
+    ITP_PLAIN("Sqrt", SQRT, "x", 1, none),
+    ITP_PLAIN("Erf", ERF, "x", 1, none),
+    ITP_PLAIN("Neg", NEG, "x", 1, none),
+    ITP_PLAIN("Abs", ABS, "x", 1, none),
+    ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
+    ITP_PLAIN("Ceil", CEIL, "x", 1, none),
+    ITP_PLAIN("Floor", FLOOR, "x", 1, none),
+    ITP_PLAIN("Round", ROUND, "x", 1, none),
+    ITP_PLAIN("Sign", SIGN, "x", 1, none),
+    ITP_PLAIN("Sin", SIN, "x", 1, none),
+    ITP_PLAIN("Cos", COS, "x", 1, none),
+    ITP_PLAIN("Tan", TAN, "x", 1, none),
+    ITP_PLAIN("Asin", ASIN, "x", 1, none),
+    ITP_PLAIN("Acos", ACOS, "x", 1, none),
+    ITP_PLAIN("Atan", ATAN, "x", 1, none),
+    ITP_PLAIN("Sinh", SINH, "x", 1, none),
+    ITP_PLAIN("Cosh", COSH, "x", 1, none),
+    ITP_PLAIN("Asinh", ASINH, "x", 1, none),
+    ITP_PLAIN("Acosh", ACOSH, "x", 1, none),
+    ITP_PLAIN("Atanh", ATANH, "x", 1, none),
+    ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
+    ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
+    ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
+    ITP_PLAIN("Mish", MISH, "x", 1, none),
+    ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
+    ITP_PLAIN("Not", NOT, "x", 1, none),
+    ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
+    ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
+    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
+     false},
+    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
+     false},
+    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
      NULL, false},
-    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, itp_fields_max_pool, itp_onnx_read_window, NULL,
+    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
+     false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
      itp_onnx_write_window, false},
-    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, itp_fields_average_pool, itp_onnx_read_window,
-     NULL, itp_onnx_write_window, false},
-    ITP_PLAIN("GlobalAveragePool", GLOBAL_AVERAGE_POOL, "x", 1, itp_fields_none),
-    ITP_PLAIN("GlobalMaxPool", GLOBAL_MAX_POOL, "x", 1, itp_fields_none),
-    {"Add", ITP_OP_ADD, "oo", 2, 2, itp_fields_none, NULL, NULL, NULL, false},
-    ITP_PLAIN("Sub", SUB, "xx", 2, itp_fields_none),
-    {"Mul", ITP_OP_MUL, "oo", 2, 2, itp_fields_none, itp_onnx_read_mul, NULL, NULL, false},
-    ITP_PLAIN("Div", DIV, "xx", 2, itp_fields_none),
-    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MAX_INPUTS, itp_fields_concat, NULL, NULL, NULL, false},
-    {"Reshape", ITP_OP_RESHAPE, "xk", 2, 2, itp_fields_reshape, itp_onnx_read_view,
+    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
+     itp_read_average_pool, NULL, itp_onnx_write_window, false},
+    ITP_READ("LpPool", -1, "x", 1, 1, 1, lp_pool, lp_pool),
+    ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
+    ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
+    ITP_READ("GlobalLpPool", -1, "x", 1, 1, 1, lp_global, global_pool),
+    ITP_READ("MaxUnpool", ITP_OP_MAX_UNPOOL, "xxk", 2, 3, 1, unpool, max_unpool),
+    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, NULL, false},
+    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
+    ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
+    ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
+    ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
+    ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
+    ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
+    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, binary),
+    ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("LessOrEqual", ITP_OP_LESS_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("GreaterOrEqual", ITP_OP_GREATER_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("And", ITP_OP_AND, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Or", ITP_OP_OR, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Xor", ITP_OP_XOR, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Max", ITP_OP_MAX, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Min", ITP_OP_MIN, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Sum", -1, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Mean", -1, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Where", ITP_OP_WHERE, "x", 3, 3, 1, none, where),
+    ITP_READ("Cast", -1, "x", 1, 1, 1, cast, cast),
+    ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
+    ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMax", ITP_OP_REDUCE_MAX, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMin", ITP_OP_REDUCE_MIN, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceProd", ITP_OP_REDUCE_PROD, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceL1", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceL2", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceLogSum", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceLogSumExp", ITP_OP_REDUCE_LOG_SUM_EXP, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
+    ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
+    ITP_READ("TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, top_k, top_k),
+    ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
+    ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
+    ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
+    ITP_READ("EyeLike", -1, "x", 1, 1, 1, eye, eye_like),
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
      itp_onnx_view_reshape, itp_onnx_write_reshape, false},
-    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
      false},
-    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
      false},
-    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, itp_fields_transpose),
-    {"Dropout", ITP_OP_DROPOUT, "xk", 1, 3, itp_fields_dropout, itp_onnx_read_dropout, NULL,
+    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
+     false},
+    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
+     false},
+    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
      itp_onnx_write_dropout, false},
-    {"Slice", ITP_OP_SLICE, "xk", 1, 5, itp_fields_slice, itp_onnx_read_slice, NULL,
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
      itp_onnx_write_slice, false},
-    {"Gather", -1, "xk", 2, 2, itp_fields_gather, itp_onnx_read_gather, NULL, NULL, false},
-    {"Squeeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_squeeze, NULL,
-     false},
-    {"Unsqueeze", -1, "xk", 1, 2, itp_fields_axes, itp_onnx_read_view, itp_onnx_view_unsqueeze,
-     NULL, false},
-    {"Sum", -1, "x", 1, ITP_MAX_INPUTS, itp_fields_none, itp_onnx_read_sum, NULL, NULL, false},
-    {"Pow", -1, "xk", 2, 2, itp_fields_none, itp_onnx_read_pow, NULL, NULL, false},
-    {"ReduceMean", -1, "xk", 1, 2, itp_fields_mean, itp_onnx_read_mean, NULL, NULL, false},
-    {"Constant", -1, "k", 0, 0, itp_fields_constant, NULL, NULL, NULL, false},
-    {"ConstantOfShape", -1, "k", 1, 1, itp_fields_constant, NULL, NULL, NULL, false},
-    {NULL, -1, NULL, 0, 0, NULL, NULL, NULL, NULL, false}};
+    ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
+    ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
+    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take_elements),
+    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, gather_nd),
+    ITP_READ("Scatter", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
+    ITP_READ("ScatterElements", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
+    ITP_READ("ScatterND", ITP_OP_SCATTER_ND, "xxx", 3, 3, 1, reduction, scatter_nd),
+    ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
+    ITP_READ("Tile", -1, "xk", 1, 3, 1, tile, tile),
+    ITP_READ("Pad", -1, "xk", 1, 4, 1, pad, pad),
+    ITP_READ("DepthToSpace", -1, "x", 1, 1, 1, depth_space, depth_space),
+    ITP_READ("SpaceToDepth", -1, "x", 1, 1, 1, depth_space, depth_space),
+    ITP_READ("ReverseSequence", -1, "xk", 2, 2, 1, reverse_sequence, reverse_sequence),
+    ITP_READ("Resize", -1, "xk", 1, 4, 1, resize, resize),
+    ITP_READ("Upsample", -1, "xk", 1, 2, 1, resize, resize),
+    ITP_READ("Einsum", -1, "x", 1, 2, 1, equation, einsum),
+    ITP_READ("Attention", -1, "x", 3, 6, 4, attention, attention),
+    ITP_READ("RotaryEmbedding", -1, "xxxx", 3, 4, 1, rotary, rotary),
+    ITP_READ("MatMulInteger", -1, "x", 2, 4, 1, none, matmul_integer),
+    ITP_READ("ConvInteger", -1, "x", 2, 4, 1, conv, conv_integer),
+    ITP_READ("QLinearConv", -1, "x", 8, 9, 1, conv, qlinear_conv),
+    ITP_READ("QLinearMatMul", -1, "x", 8, 8, 1, none, qlinear_matmul),
+    ITP_READ("QuantizeLinear", -1, "x", 2, 3, 1, quantize, quantize),
+    ITP_READ("DequantizeLinear", -1, "x", 2, 3, 1, quantize, dequantize),
+    ITP_READ("DynamicQuantizeLinear", -1, "x", 1, 1, 3, none, dynamic_quantize),
+    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    ITP_READ("Shape", -1, "x", 1, 1, 1, shape, known),
+    ITP_READ("Size", -1, "x", 1, 1, 1, none, known),
+    ITP_READ("NonZero", -1, "k", 1, 1, 1, none, known),
+    ITP_READ("Range", -1, "k", 3, 3, 1, none, known),
+    ITP_READ("Constant", -1, "k", 0, 0, 1, constant, known),
+    ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
+    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
-
+#undef ITP_READ
+#undef ITP_MANY
 #undef ITP_TO
+#undef ITP_OWN
+#undef ITP_OWN1
+#undef ITP_OWN2
+#undef ITP_OWN3
+#undef ITP_OWN4
+#undef ITP_UNTIL
 #undef ITP_NO_FIELD
 
 /* The row of an op_type, NULL for none. */
@@ -18633,149 +19048,137 @@ ITP_FN interp_status itp_onnx_scalar_in(const itp_onnx *r, const itp_onnx_node *
     if (symbol < 0 || itp_onnx_scalar(r, symbol, out)) return INTERP_OK;
     return itp_onnx_unknown(r, n, symbol);
 }
-/* >>onnx/read.c                                                                               */
-/* ---- onnx/read.c: from an ONNX graph to a network -------------------------------------------- */
+/* >>onnx/make.c                                                                               */
+/* ---- onnx/make.c: one ONNX node as nodes of the network, and numbers known while loading ------- */
 
-#define ITP_ONNX_OLDEST 7
-#define ITP_ONNX_NEWEST 25
-#define ITP_ONNX_LIST   64                /* most indices of one Gather */
-#define ITP_ONNX_FILL   ((size_t)1 << 28) /* most numbers that a few bytes of a file may ask for */
+#define ITP_ONNX_FILL ((size_t)1 << 28) /* most numbers that a few bytes of a file may ask for */
+#define ITP_ONNX_EVAL                                                                              \
+    ((size_t)1 << 24) /* most numbers of a result that is computed while loading */
 
-/* ---- checks before anything is built */
+/* A node being made. After the first error every call does nothing, and gives value -1. */
+struct itp_make {
+    itp_onnx *r;
+    const itp_onnx_node *n;
+    interp_status status;
+    int type;       /* TensorProto.DataType of the outputs to come */
+    int made;       /* values on the way, for their names */
+    int first_node; /* of the network, that this one made */
+};
 
-/* What the outputs need, and how often each value is used. */
-ITP_FN interp_status itp_onnx_mark(itp_onnx *r)
+ITP_FN interp_status itp_onnx_value(itp_onnx *r, const itp_onnx_node *n, int i, int *value);
+ITP_FN interp_status itp_onnx_symbol_value(itp_onnx *r, int symbol, int *value);
+ITP_FN interp_status itp_onnx_unknown(const itp_onnx *r, const itp_onnx_node *n, int symbol);
+ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const char *suffix);
+ITP_FN const char *itp_onnx_text(itp_buf *b, itp_slice s);
+
+/* An error of the node, kept when it is the first. */
+#define itp_make_fail(m, code, ...)                                                                \
+    ((m)->status ? (m)->status : ((m)->status = itp_onnx_fail((m)->r, code, (m)->n, __VA_ARGS__)))
+
+ITP_FN bool itp_make_try(itp_make *m, interp_status status)
 {
-    int *stack = (int *)interp_alloc(r->ctx, itp_mul_size((size_t)r->n_nodes, sizeof *stack));
-    int top = 0;
-    if (!stack) return INTERP_NO_MEMORY;
-    for (int o = 0; o < r->n_outputs; o++) {
-        r->symbols[r->outputs[o]].uses++;
-        const int maker = r->symbols[r->outputs[o]].maker;
-        if (maker < 0 || r->nodes[maker].needed) continue;
-        r->nodes[maker].needed = true;
-        stack[top++] = maker;
-        while (top > 0) {
-            const itp_onnx_node *n = &r->nodes[stack[--top]];
-            for (int i = 0; i < n->n_in; i++) {
-                const int symbol = itp_onnx_in(r, n, i);
-                if (symbol < 0) continue;
-                r->symbols[symbol].uses++;
-                const int from = r->symbols[symbol].maker;
-                if (from < 0 || r->nodes[from].needed) continue;
-                r->nodes[from].needed = true; /* each node is put here once */
-                stack[top++] = from;
-            }
-        }
-    }
-    interp_free(r->ctx, stack);
-    return INTERP_OK;
+    if (!m->status) m->status = status;
+    return !m->status;
 }
 
-/* An attribute that this op did not have at this opset, or that we do not know, changes what the
-   op means in a way we would miss. */
-ITP_FN interp_status itp_onnx_check_attrs(const itp_onnx *r, const itp_onnx_node *n)
+/* ---- what the node is given */
+
+ITP_FN bool itp_make_is(const itp_make *m, const char *op)
 {
-    for (int i = n->attr; i < n->attr + n->n_attr; i++) {
-        const itp_onnx_field *f = n->row->fields;
-        while (f->name && !itp_slice_is(r->attrs[i].name, f->name)) f++;
-        if (!f->name || r->opset < f->since || (f->until && r->opset > f->until))
-            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "attribute \"%.*s\" is not supported",
-                                 ITP_SHOW(r->attrs[i].name));
-    }
-    return INTERP_OK;
+    return itp_slice_is(m->n->op, op);
 }
 
-ITP_FN interp_status itp_onnx_check_node(const itp_onnx *r, itp_onnx_node *n)
+ITP_FN bool itp_make_has(const itp_make *m, int i)
 {
-    if (n->domain.n && !itp_slice_is(n->domain, "ai.onnx"))
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "ops of domain \"%.*s\" are not supported",
-                             ITP_SHOW(n->domain));
-    n->row = itp_onnx_row_named(n->op);
-    if (!n->row) return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "this op is not supported");
-    ITP_TRY(itp_onnx_check_attrs(r, n));
-    if (n->n_in < n->row->least || n->n_in > n->row->most)
-        return itp_onnx_fail(r, INTERP_FORMAT, n, "it has %d inputs", n->n_in);
-    for (int i = 0; i < n->n_in; i++) {
-        const int symbol = itp_onnx_in(r, n, i);
-        if (symbol < 0 && (i < n->row->least || itp_onnx_input_kind(n->row, i) != 'k'))
-            return itp_onnx_fail(r, INTERP_FORMAT, n, "its input %d is left out", i);
-        if (symbol < 0) continue;
-        const itp_symbol *s = &r->symbols[symbol];
-        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
-            return itp_onnx_fail(r, INTERP_FORMAT, n, "nothing makes its input \"%.*s\"",
-                                 ITP_SHOW(s->name));
-    }
-    for (int i = 0; i < n->n_out; i++) {
-        const int symbol = r->links[n->out + i];
-        if (symbol < 0) continue;
-        const itp_symbol *s = &r->symbols[symbol];
-        if (s->tensor >= 0 || s->input >= 0)
-            return itp_onnx_fail(r, INTERP_FORMAT, n,
-                                 "\"%.*s\" is its output, and an input or initializer too",
-                                 ITP_SHOW(s->name));
-        if (i > 0 && s->uses)
-            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "its output %d is used", i);
-    }
-    return INTERP_OK;
+    return itp_onnx_in(m->r, m->n, i) >= 0;
 }
 
-ITP_FN interp_status itp_onnx_check(itp_onnx *r)
+/* Whether output i is there and used by anybody. */
+ITP_FN bool itp_make_wants(const itp_make *m, int i)
 {
-    if (!r->n_outputs) return itp_fail(r->ctx, INTERP_FORMAT, "the graph has no output");
-    ITP_TRY(itp_onnx_mark(r));
-    for (int i = 0; i < r->n_nodes; i++)
-        if (r->nodes[i].needed) ITP_TRY(itp_onnx_check_node(r, &r->nodes[i]));
-    if (r->opset < ITP_ONNX_OLDEST || r->opset > ITP_ONNX_NEWEST)
-        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                        "opset %lld is not supported, only %d to %d: convert the model",
-                        (long long)r->opset, ITP_ONNX_OLDEST, ITP_ONNX_NEWEST);
-    for (int i = 0; i < r->n_outputs; i++) {
-        const itp_symbol *s = &r->symbols[r->outputs[i]];
-        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
-            return itp_fail(r->ctx, INTERP_FORMAT, "nothing makes the output \"%.*s\"",
-                            ITP_SHOW(s->name));
-    }
-    return INTERP_OK;
+    if (i >= m->n->n_out) return false;
+    const int symbol = m->r->links[m->n->out + i];
+    return symbol >= 0 && (m->r->symbols[symbol].uses > 0 || i == 0);
 }
 
-/* Makers before users; the order of the file where it is that already. */
-ITP_FN interp_status itp_onnx_sort(itp_onnx *r)
+/* Input i as a value of the network, -1 when it is left out. */
+ITP_FN int itp_make_in(itp_make *m, int i)
 {
-    const size_t size = itp_mul_size((size_t)r->n_nodes, sizeof(int));
-    r->order = (int *)interp_alloc(r->ctx, size);
-    int *stack = (int *)interp_alloc(r->ctx, size), *next = (int *)interp_alloc(r->ctx, size);
-    interp_status status = r->order && stack && next ? INTERP_OK : INTERP_NO_MEMORY;
-    for (int first = 0; first < r->n_nodes && !status; first++) {
-        int top = 0;
-        if (!r->nodes[first].needed || r->nodes[first].state) continue;
-        stack[0] = first, next[0] = 0;
-        r->nodes[first].state = 1;
-        while (top >= 0 && !status) {
-            itp_onnx_node *n = &r->nodes[stack[top]];
-            if (next[top] == n->n_in) {
-                n->state = 2;
-                r->order[r->n_order++] = stack[top--];
-                continue;
-            }
-            const int symbol = itp_onnx_in(r, n, next[top]++);
-            const int maker = symbol < 0 ? -1 : r->symbols[symbol].maker;
-            if (maker < 0 || r->nodes[maker].state == 2) continue;
-            if (r->nodes[maker].state == 1) {
-                status = itp_onnx_fail(r, INTERP_FORMAT, n, "it depends on its own output");
-                break;
-            }
-            r->nodes[maker].state = 1;
-            stack[++top] = maker;
-            next[top] = 0;
-        }
-    }
-    interp_free(r->ctx, stack);
-    interp_free(r->ctx, next);
-    return status;
+    int value = -1;
+    if (m->status || !itp_make_has(m, i)) return -1;
+    return itp_make_try(m, itp_onnx_value(m->r, m->n, i, &value)) ? value : -1;
 }
 
-/* ---- folding: numbers that are known without running anything */
+ITP_FN interp_shape itp_make_shape(const itp_make *m, int value)
+{
+    return value < 0 ? itp_shape_none() : m->r->net->values[value].shape;
+}
+
+ITP_FN int itp_onnx_symbol_type(const itp_onnx *r, int symbol)
+{
+    if (symbol < 0) return 0;
+    const itp_symbol *s = &r->symbols[symbol];
+    return s->tensor >= 0 ? r->tensors[s->tensor].type : s->type;
+}
+
+/* TensorProto.DataType of input i. */
+ITP_FN int itp_make_type(const itp_make *m, int i)
+{
+    return itp_onnx_symbol_type(m->r, itp_onnx_in(m->r, m->n, i));
+}
+
+/* Whole numbers or truth values. */
+ITP_FN bool itp_onnx_type_is_whole(int type)
+{
+    const itp_onnx_type *row = itp_onnx_type_row(type);
+    return row && row->dtype > INTERP_BFLOAT16;
+}
+
+ITP_FN int itp_make_int(itp_make *m, const char *name, int otherwise)
+{
+    if (!m->status) itp_make_try(m, itp_onnx_int(m->r, m->n, name, &otherwise));
+    return otherwise;
+}
+
+ITP_FN double itp_make_float(itp_make *m, const char *name, double otherwise)
+{
+    if (!m->status) itp_make_try(m, itp_onnx_float(m->r, m->n, name, &otherwise));
+    return otherwise;
+}
+
+/* Up to `most` whole numbers of an attribute; -1 when there is no such attribute. */
+ITP_FN int itp_make_ints(itp_make *m, const char *name, int64_t *out, int most)
+{
+    int count = -1;
+    if (!m->status) itp_make_try(m, itp_onnx_ints(m->r, m->n, name, out, most, &count));
+    return m->status ? -1 : count;
+}
+
+/* Up to `most` floats of an attribute; -1 when there is no such attribute. */
+ITP_FN int itp_make_floats(itp_make *m, const char *name, float *out, int most)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, name);
+    int count = 0;
+    uint64_t bits;
+    if (m->status || !a) return -1;
+    if (!itp_make_try(m, itp_onnx_want(m->r, m->n, a, ITP_ATTR_FLOATS, true))) return -1;
+    itp_pb_numbers it = itp_pb_numbers_of(a->message, 7, ITP_FIXED32);
+    while (count < most && itp_pb_number(&it, &bits))
+        out[count++] = itp_f32_of_bits((uint32_t)bits);
+    if (it.message.bad) itp_make_fail(m, INTERP_FORMAT, "\"%s\" is damaged", name);
+    return count;
+}
+
+/* Whether a text attribute is `text`; when it is missing, whether the text is the default. */
+ITP_FN bool itp_make_says(itp_make *m, const char *name, const char *text, bool is_default)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, name);
+    if (m->status || !a) return is_default;
+    if (!itp_make_try(m, itp_onnx_want(m->r, m->n, a, ITP_ATTR_STRING, true))) return false;
+    return itp_slice_is(a->s, text);
+}
+
+/* ---- known numbers */
 
 /* The shape that `in` takes when it becomes `want`, with its 0 and -1. */
 ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
@@ -18793,66 +19196,599 @@ ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
     return itp_node_shape(r->ctx, NULL, &node, in, out);
 }
 
-/* Constant: one of five attributes. */
-ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
+/* The numbers of a known symbol, NULL with the error set when memory ran out. */
+ITP_FN const double *itp_onnx_numbers(itp_onnx *r, int symbol)
 {
-    static const struct {
-        const char *name;
-        int type, element;
-        uint32_t field;
-        int wire, rank;
-    } forms[] = {{"value_float", ITP_ATTR_FLOAT, ITP_ONNX_FLOAT, 2, ITP_FIXED32, 0},
-                 {"value_floats", ITP_ATTR_FLOATS, ITP_ONNX_FLOAT, 7, ITP_FIXED32, 1},
-                 {"value_int", ITP_ATTR_INT, ITP_ONNX_INT64, 3, ITP_VARINT, 0},
-                 {"value_ints", ITP_ATTR_INTS, ITP_ONNX_INT64, 8, ITP_VARINT, 1}};
-    const int symbol = r->links[n->out];
-    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, "value");
-    itp_onnx_tensor t;
-    itp_slice name;
-    if (a) {
-        ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_TENSOR, a->t.at != NULL));
-        ITP_TRY(itp_onnx_read_tensor(r, a->t, &name, &t));
-        ITP_TRY(itp_onnx_add_tensor(r, &t, symbol));
-        return itp_onnx_load_external(r, symbol);
-    }
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        a = itp_onnx_attr_of(r, n, forms[i].name);
-        if (!a) continue;
-        const bool there = forms[i].field == 2 ? a->has_f : forms[i].field == 3 ? a->has_i : true;
-        ITP_TRY(itp_onnx_want(r, n, a, forms[i].type, there));
-        memset(&t, 0, sizeof t);
-        t.type = forms[i].element;
-        t.message = a->message;
-        t.field = forms[i].field;
-        t.wire = forms[i].wire;
-        t.shape = itp_shape_none();
-        itp_pb_numbers it = itp_pb_numbers_of(t.message, t.field, t.wire);
-        uint64_t bits;
-        int count = 0;
-        while (count < INT_MAX && itp_pb_number(&it, &bits)) count++;
-        if (it.message.bad || (!forms[i].rank && count != 1))
-            return itp_onnx_fail(r, INTERP_FORMAT, n, "its \"%s\" is damaged", forms[i].name);
-        t.shape.rank = forms[i].rank;
-        if (t.shape.rank) t.shape.dim[0] = count;
-        return itp_onnx_add_tensor(r, &t, symbol);
-    }
-    return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it has no value of a kind that is supported");
+    itp_onnx_tensor *t = &r->tensors[r->symbols[symbol].tensor];
+    const size_t n = interp_shape_size(&t->shape);
+    if (t->values) return t->values;
+    double *x = (double *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *x));
+    if (!x) return NULL;
+    itp_onnx_reals(t, x);
+    t->values = x;
+    return x;
 }
 
-ITP_FN interp_status itp_onnx_fold_filled(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN bool itp_make_known(const itp_make *m, int i)
+{
+    const int symbol = itp_onnx_in(m->r, m->n, i);
+    return symbol >= 0 && m->r->symbols[symbol].tensor >= 0;
+}
+
+typedef struct itp_numbers {
+    int type;
+    interp_shape shape;
+    size_t n;
+    const double *x;
+    const unsigned char *batch; /* NULL: none of them is the batch */
+} itp_numbers;
+
+/* Input i, which must be known. */
+ITP_FN bool itp_make_numbers(itp_make *m, int i, itp_numbers *out)
+{
+    const int symbol = itp_onnx_in(m->r, m->n, i);
+    if (m->status) return false;
+    if (symbol < 0) {
+        itp_make_fail(m, INTERP_FORMAT, "its input %d is left out", i);
+        return false;
+    }
+    const itp_symbol *s = &m->r->symbols[symbol];
+    if (s->tensor < 0) return itp_make_try(m, itp_onnx_unknown(m->r, m->n, symbol));
+    out->x = itp_onnx_numbers(m->r, symbol);
+    if (!out->x) return itp_make_try(m, INTERP_NO_MEMORY);
+    out->type = m->r->tensors[s->tensor].type;
+    out->batch = m->r->tensors[s->tensor].batch;
+    out->shape = s->shape;
+    out->n = interp_shape_size(&s->shape);
+    return true;
+}
+
+/* Up to `most` whole numbers of input i; -1 when it is left out. */
+ITP_FN int itp_make_list(itp_make *m, int i, int64_t *out, int most)
+{
+    itp_numbers k;
+    if (!itp_make_has(m, i) || !itp_make_numbers(m, i, &k)) return -1;
+    if (k.shape.rank > 1 || k.n > (size_t)most) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d has %zu numbers; at most %d do", i, k.n,
+                      most);
+        return -1;
+    }
+    for (size_t j = 0; j < k.n; j++) out[j] = itp_whole(k.x[j]);
+    return (int)k.n;
+}
+
+/* A list that was an attribute up to opset `until` and is input i since. */
+ITP_FN int itp_make_either(itp_make *m, const char *name, int until, int i, int64_t *out, int most)
+{
+    if (m->r->opset <= until) return itp_make_ints(m, name, out, most);
+    return itp_make_list(m, i, out, most);
+}
+
+/* The one number of input i, or `otherwise` when it is left out. */
+ITP_FN double itp_make_number_in(itp_make *m, int i, double otherwise)
+{
+    itp_numbers k;
+    if (!itp_make_has(m, i) || !itp_make_numbers(m, i, &k)) return otherwise;
+    if (k.n == 1) return k.x[0];
+    itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d has %zu numbers instead of one", i, k.n);
+    return otherwise;
+}
+
+/* Room for output i as known numbers; NULL after an error. `batch`, where asked for, is zero. */
+ITP_FN double *itp_make_result(itp_make *m, int i, int type, const interp_shape *shape,
+                               unsigned char **batch)
+{
+    const size_t n = interp_shape_size(shape), room = itp_max_size(n, 1);
+    itp_onnx_tensor t;
+    if (m->status) return NULL;
+    if (n > ITP_ONNX_EVAL) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "it makes more than %zu numbers", ITP_ONNX_EVAL);
+        return NULL;
+    }
+    memset(&t, 0, sizeof t);
+    t.type = type;
+    t.shape = *shape;
+    t.values = (double *)interp_alloc(m->r->ctx, itp_mul_size(room, sizeof *t.values));
+    if (batch) t.batch = (unsigned char *)itp_calloc(m->r->ctx, room, 1);
+    if (!t.values || (batch && !t.batch)) m->status = INTERP_NO_MEMORY;
+    if (!m->status) m->status = itp_onnx_add_tensor(m->r, &t, m->r->links[m->n->out + i]);
+    if (m->status) {
+        interp_free(m->r->ctx, t.values);
+        interp_free(m->r->ctx, t.batch);
+        return NULL;
+    }
+    if (batch) *batch = t.batch;
+    return t.values;
+}
+
+/* ---- what the node makes */
+
+/* A node of ours on the way to the outputs; itp_make_end gives its last ones their names. */
+ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp_attrs *a)
+{
+    itp_onnx *r = m->r;
+    char suffix[16];
+    if (m->status) return -1;
+    for (int i = 0; i < n_in; i++)
+        if (in[i] < 0) {
+            itp_make_fail(m, INTERP_FORMAT, "an input it needs is left out");
+            return -1;
+        }
+    snprintf(suffix, sizeof suffix, "%d", ++m->made);
+    itp_buf *b = &r->node_name;
+    b->n = 0;
+    if (m->n->name.n) itp_buf_add(b, m->n->name.at, m->n->name.n);
+    else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(m->n->op), m->n->index);
+    itp_buf_printf(b, "/%s", suffix);
+    const itp_slice made = r->symbols[r->links[m->n->out]].name;
+    const char *name = itp_onnx_derived(r, &r->value_name, made, suffix);
+    if (!itp_make_try(m, b->status) || !itp_make_try(m, r->value_name.status)) return -1;
+    const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
+    if (!y) m->status = r->net->status;
+    return y - 1;
+}
+
+ITP_FN int itp_make_one(itp_make *m, int op, int x)
+{
+    return itp_make_node(m, op, 1, &x, NULL);
+}
+
+/* One argument and the constants alpha and beta. */
+ITP_FN int itp_make_with(itp_make *m, int op, int x, double alpha, double beta)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = (float)alpha, a.beta = (float)beta;
+    return itp_make_node(m, op, 1, &x, &a);
+}
+
+ITP_FN int itp_make_two(itp_make *m, int op, int x, int y)
+{
+    const int in[2] = {x, y};
+    return itp_make_node(m, op, 2, in, NULL);
+}
+
+/* Constant numbers, copied. */
+ITP_FN int itp_make_const(itp_make *m, const interp_shape *shape, const float *x)
+{
+    itp_onnx *r = m->r;
+    char suffix[16];
+    if (m->status) return -1;
+    snprintf(suffix, sizeof suffix, "%d", ++m->made);
+    const char *name =
+        itp_onnx_derived(r, &r->value_name, r->symbols[r->links[m->n->out]].name, suffix);
+    if (!itp_make_try(m, r->value_name.status)) return -1;
+    const size_t n = interp_shape_size(shape);
+    const int v = itp_add_value(r->net, name, ITP_CONST, shape);
+    float *data =
+        v < 0 ? NULL
+              : (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
+    if (!data) {
+        m->status = INTERP_NO_MEMORY;
+        return -1;
+    }
+    if (n) memcpy(data, x, n * sizeof *x);
+    r->net->values[v].data = data;
+    return v;
+}
+
+ITP_FN int itp_make_scalar(itp_make *m, double x)
+{
+    const interp_shape none = itp_shape_none();
+    const float number = (float)x;
+    return itp_make_const(m, &none, &number);
+}
+
+/* x op number */
+ITP_FN int itp_make_by(itp_make *m, int op, int x, double number)
+{
+    return itp_make_two(m, op, x, itp_make_scalar(m, number));
+}
+
+ITP_FN int itp_make_reshape(itp_make *m, int x, const interp_shape *want)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.shape = *want;
+    return itp_make_node(m, ITP_OP_RESHAPE, 1, &x, &a);
+}
+
+/* Up to five dimensions: 0 keeps, -1 infers. */
+ITP_FN int itp_make_as(itp_make *m, int x, int rank, int a, int b, int c, int d, int e)
+{
+    const int dim[5] = {a, b, c, d, e};
+    interp_shape s = itp_shape_none();
+    s.rank = rank;
+    for (int i = 0; i < rank; i++) s.dim[i] = dim[i];
+    return itp_make_reshape(m, x, &s);
+}
+
+ITP_FN int itp_make_transpose(itp_make *m, int x, const int *perm)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    memcpy(a.perm, perm, (size_t)itp_make_shape(m, x).rank * sizeof *perm);
+    return itp_make_node(m, ITP_OP_TRANSPOSE, 1, &x, &a);
+}
+
+ITP_FN int itp_make_reduce(itp_make *m, int op, int x, unsigned axes, bool keep)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axes = axes, a.drop = !keep;
+    return itp_make_node(m, op, 1, &x, &a);
+}
+
+/* Entries start.. of one dimension. */
+ITP_FN int itp_make_cut(itp_make *m, int x, int axis, int start, int length, bool drop)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = axis, a.start = start, a.length = length, a.drop = drop;
+    return itp_make_node(m, ITP_OP_SLICE, 1, &x, &a);
+}
+
+ITP_FN int itp_make_join(itp_make *m, int n, const int *x, int axis)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = axis;
+    return n == 1 ? x[0] : itp_make_node(m, ITP_OP_CONCAT, n, x, &a);
+}
+
+/* An axis given by an attribute or an input, from 0 to rank - 1. */
+ITP_FN int itp_make_axis(itp_make *m, int64_t axis, int rank)
+{
+    const int64_t at = axis < 0 ? axis + rank : axis;
+    if (at >= 0 && at < rank) return (int)at;
+    itp_make_fail(m, INTERP_BAD_SHAPE, "axis %lld of %d dimensions", (long long)axis, rank);
+    return 0;
+}
+
+/* Renames in place; false when memory ran out. */
+ITP_FN bool itp_make_rename(itp_make *m, char **name, const char *to)
+{
+    char *copy = itp_strdup(m->r->ctx, to);
+    if (!copy) return itp_make_try(m, INTERP_NO_MEMORY);
+    interp_free(m->r->ctx, *name);
+    *name = copy;
+    return true;
+}
+
+/* Makes a value output i of the node. */
+ITP_FN void itp_make_end(itp_make *m, int i, int value)
+{
+    itp_onnx *r = m->r;
+    if (m->status || i >= m->n->n_out) return;
+    const int out = r->links[m->n->out + i];
+    if (out < 0 || value < 0) return;
+    const itp_value *v = &r->net->values[value];
+    bool taken = v->kind != ITP_ACTIVATION || v->producer < m->first_node;
+    for (int k = 0; k < i && !taken; k++) {
+        const int other = r->links[m->n->out + k];
+        taken = other >= 0 && r->symbols[other].value == value;
+    }
+    if (taken) value = itp_make_one(m, ITP_OP_IDENTITY, value);
+    const char *name = itp_onnx_text(&r->value_name, r->symbols[out].name);
+    if (m->status || !itp_make_try(m, r->value_name.status)) return;
+    if (!itp_make_rename(m, &r->net->values[value].name, name)) return;
+    if (i == 0) { /* the node that ends it has its name */
+        itp_node *node = &r->net->nodes[r->net->values[value].producer];
+        char *slash = strrchr(node->name, '/');
+        if (slash) *slash = 0;
+    }
+    r->symbols[out].value = value;
+    r->symbols[out].type = m->type;
+}
+/* >>onnx/known.c                                                                              */
+/* ---- onnx/known.c: nodes whose numbers are known while loading: arithmetic of shapes ----------- */
+
+/* ---- elementwise, in double */
+
+ITP_FN double itp_known_two(int op, double a, double b, bool whole)
+{
+    switch (op) {
+    case ITP_OP_ADD: return a + b;
+    case ITP_OP_SUB: return a - b;
+    case ITP_OP_MUL: return a * b;
+    case ITP_OP_DIV: return !whole ? a / b : b != 0 ? trunc(a / b) : 0;
+    case ITP_OP_MOD: return b != 0 ? a - b * floor(a / b) : 0;
+    case ITP_OP_MAX: return a > b || a != a ? a : b;
+    case ITP_OP_MIN: return a < b || a != a ? a : b;
+    case ITP_OP_EQUAL: return a == b;
+    case ITP_OP_LESS: return a < b;
+    case ITP_OP_GREATER: return a > b;
+    case ITP_OP_LESS_EQUAL: return a <= b;
+    case ITP_OP_GREATER_EQUAL: return a >= b;
+    case ITP_OP_AND: return a != 0 && b != 0;
+    default: return a != 0 || b != 0; /* ITP_OP_OR */
+    }
+}
+
+/* Where number i of `out` lies in a broadcast operand. */
+ITP_FN size_t itp_known_at(const interp_shape *s, const interp_shape *out, size_t i)
+{
+    size_t at = 0, step = 1;
+    for (int d = out->rank - 1; d >= 0; d--) {
+        const size_t place = i % (size_t)out->dim[d];
+        const int k = d - (out->rank - s->rank);
+        i /= (size_t)out->dim[d];
+        if (k < 0) continue;
+        if (s->dim[k] != 1) at += place * step;
+        step *= (size_t)s->dim[k];
+    }
+    return at;
+}
+
+ITP_FN void itp_known_binary(itp_make *m, int op)
+{
+    itp_numbers a, b;
+    interp_shape out;
+    if (!itp_make_numbers(m, 0, &a) || !itp_make_numbers(m, 1, &b)) return;
+    if (!itp_broadcast(&a.shape, &b.shape, &out)) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its operands do not broadcast");
+        return;
+    }
+    const bool truth = op >= ITP_OP_EQUAL && op <= ITP_OP_OR;
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, truth ? ITP_ONNX_BOOL : a.type, &out, &batch);
+    const size_t n = y ? interp_shape_size(&out) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t p = itp_known_at(&a.shape, &out, i), q = itp_known_at(&b.shape, &out, i);
+        const bool one = op == ITP_OP_MUL || op == ITP_OP_DIV;
+        y[i] = itp_known_two(op, a.x[p], b.x[q], itp_onnx_type_is_whole(a.type));
+        batch[i] = one && ((a.batch && a.batch[p] && b.x[q] == 1) ||
+                           (op == ITP_OP_MUL && b.batch && b.batch[q] && a.x[p] == 1));
+    }
+}
+
+ITP_FN void itp_known_where(itp_make *m)
+{
+    itp_numbers c, a, b;
+    interp_shape both, out;
+    if (!itp_make_numbers(m, 0, &c) || !itp_make_numbers(m, 1, &a) || !itp_make_numbers(m, 2, &b))
+        return;
+    if (!itp_broadcast(&a.shape, &b.shape, &both) || !itp_broadcast(&c.shape, &both, &out)) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its operands do not broadcast");
+        return;
+    }
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, a.type, &out, &batch);
+    const size_t n = y ? interp_shape_size(&out) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const itp_numbers *from = c.x[itp_known_at(&c.shape, &out, i)] != 0 ? &a : &b;
+        const size_t at = itp_known_at(&from->shape, &out, i);
+        y[i] = from->x[at];
+        batch[i] = from->batch && from->batch[at];
+    }
+}
+
+ITP_FN void itp_known_cast(itp_make *m)
+{
+    itp_numbers k;
+    const int to = itp_make_int(m, "to", 0);
+    if (!itp_make_numbers(m, 0, &k)) return;
+    if (!itp_onnx_type_row(to)) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
+        return;
+    }
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, to, &k.shape, &batch);
+    for (size_t i = 0; y && i < k.n; i++) {
+        y[i] = to == ITP_ONNX_BOOL          ? k.x[i] != 0
+               : itp_onnx_type_is_whole(to) ? trunc(k.x[i])
+                                            : k.x[i];
+        batch[i] = k.batch && k.batch[i];
+    }
+}
+
+/* ---- moving */
+
+ITP_FN void itp_known_gather(itp_make *m)
+{
+    itp_numbers x, at;
+    if (!itp_make_numbers(m, 0, &x) || !itp_make_numbers(m, 1, &at)) return;
+    const int axis = itp_make_axis(m, itp_make_int(m, "axis", 0), x.shape.rank);
+    interp_shape out = itp_shape_none();
+    if (x.shape.rank + at.shape.rank - 1 > INTERP_MAX_RANK || m->status) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "it makes too many dimensions");
+        return;
+    }
+    size_t outer = 1, inner = 1;
+    const size_t size = (size_t)x.shape.dim[axis];
+    for (int i = 0; i < axis; i++) outer *= (size_t)(out.dim[out.rank++] = x.shape.dim[i]);
+    for (int i = 0; i < at.shape.rank; i++) out.dim[out.rank++] = at.shape.dim[i];
+    for (int i = axis + 1; i < x.shape.rank; i++)
+        inner *= (size_t)(out.dim[out.rank++] = x.shape.dim[i]);
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, x.type, &out, &batch);
+    for (size_t o = 0; y && o < outer; o++)
+        for (size_t j = 0; j < at.n; j++) {
+            const double index = at.x[j] < 0 ? at.x[j] + (double)size : at.x[j];
+            if (!(index >= 0 && index < (double)size)) {
+                itp_make_fail(m, INTERP_BAD_SHAPE, "index %g is not within %zu", at.x[j], size);
+                return;
+            }
+            for (size_t i = 0; i < inner; i++) {
+                const size_t from = (o * size + (size_t)index) * inner + i;
+                const size_t to = (o * at.n + j) * inner + i;
+                y[to] = x.x[from];
+                batch[to] = x.batch && x.batch[from];
+            }
+        }
+}
+
+ITP_FN void itp_known_concat(itp_make *m)
+{
+    itp_numbers k;
+    if (!itp_make_numbers(m, 0, &k)) return;
+    const int axis = itp_make_axis(m, itp_make_int(m, "axis", 1), k.shape.rank);
+    interp_shape out = k.shape;
+    int64_t total = 0;
+    const int type = k.type;
+    for (int i = 0; i < m->n->n_in; i++) {
+        if (!itp_make_numbers(m, i, &k)) return;
+        bool fits = k.shape.rank == out.rank;
+        for (int d = 0; fits && d < out.rank; d++) fits = d == axis || k.shape.dim[d] == out.dim[d];
+        if (!fits) itp_make_fail(m, INTERP_BAD_SHAPE, "its inputs cannot be joined");
+        total += k.shape.dim[axis];
+    }
+    if (total > INT_MAX) itp_make_fail(m, INTERP_BAD_SHAPE, "its result is too large");
+    out.dim[axis] = (int)total;
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, type, &out, &batch);
+    size_t outer = 1, inner = 1, done = 0;
+    for (int i = 0; i < axis; i++) outer *= (size_t)out.dim[i];
+    for (int i = axis + 1; i < out.rank; i++) inner *= (size_t)out.dim[i];
+    for (int i = 0; y && i < m->n->n_in && itp_make_numbers(m, i, &k); i++) {
+        const size_t run = (size_t)k.shape.dim[axis] * inner;
+        for (size_t o = 0; o < outer; o++)
+            for (size_t j = 0; j < run; j++) {
+                const size_t to = o * (size_t)total * inner + done + j;
+                y[to] = k.x[o * run + j];
+                batch[to] = k.batch && k.batch[o * run + j];
+            }
+        done += run;
+    }
+}
+
+/* Lists only; the rest goes by way of a network. */
+ITP_FN bool itp_known_slice(itp_make *m)
+{
+    itp_numbers k;
+    int64_t start[1], end[1], step[1] = {1};
+    if (!itp_make_numbers(m, 0, &k) || k.shape.rank != 1) return false;
+    if (itp_make_either(m, "starts", 9, 1, start, 1) != 1 ||
+        itp_make_either(m, "ends", 9, 2, end, 1) != 1)
+        return false;
+    if (m->r->opset > 9 && itp_make_has(m, 4)) (void)itp_make_list(m, 4, step, 1);
+    const int64_t size = k.shape.dim[0];
+    if (m->status || step[0] != 1) return false;
+    if (start[0] < 0) start[0] = start[0] < -size ? 0 : start[0] + size;
+    if (end[0] < 0) end[0] = end[0] < -size ? 0 : end[0] + size;
+    if (end[0] > size) end[0] = size;
+    if (start[0] > end[0]) start[0] = end[0];
+    interp_shape out = k.shape;
+    out.dim[0] = (int)(end[0] - start[0]);
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, k.type, &out, &batch);
+    for (int i = 0; y && i < out.dim[0]; i++) {
+        y[i] = k.x[start[0] + i];
+        batch[i] = k.batch && k.batch[start[0] + i];
+    }
+    return true;
+}
+
+/* The same numbers under another shape. */
+ITP_FN void itp_known_view(itp_make *m)
+{
+    itp_numbers k;
+    interp_shape want, shape;
+    unsigned char *batch;
+    if (!itp_make_numbers(m, 0, &k)) return;
+    if (!itp_make_try(m, m->n->row->view(m->r, m->n, &k.shape, &want))) return;
+    if (!itp_make_try(m, itp_onnx_resolve(m->r, m->n, &k.shape, &want, &shape))) return;
+    double *y = itp_make_result(m, 0, k.type, &shape, &batch);
+    if (!y) return;
+    if (k.n) memcpy(y, k.x, k.n * sizeof *y);
+    if (k.batch) memcpy(batch, k.batch, k.n);
+}
+
+/* ---- shapes themselves */
+
+/* Of input 0, known or not; whether its first dimension is the batch. */
+ITP_FN interp_shape itp_make_shape_in(itp_make *m, bool *batched)
+{
+    const int symbol = itp_onnx_in(m->r, m->n, 0);
+    const itp_symbol *s = &m->r->symbols[symbol];
+    *batched = s->tensor < 0;
+    if (s->tensor >= 0) return s->shape;
+    return s->value < 0 ? itp_shape_none() : m->r->net->values[s->value].shape;
+}
+
+ITP_FN void itp_known_shape(itp_make *m)
+{
+    bool batched;
+    const interp_shape s = itp_make_shape_in(m, &batched);
+    int start = itp_make_int(m, "start", 0), end = itp_make_int(m, "end", s.rank);
+    if (start < 0) start = itp_max(0, start + s.rank);
+    if (end < 0) end += s.rank;
+    end = itp_min(end, s.rank);
+    interp_shape out = itp_shape_none();
+    out.rank = 1;
+    out.dim[0] = itp_max(0, end - start);
+    unsigned char *batch;
+    double *y = itp_make_result(m, 0, ITP_ONNX_INT64, &out, &batch);
+    for (int i = 0; y && i < out.dim[0]; i++) {
+        y[i] = s.dim[start + i];
+        batch[i] = batched && start + i == 0 && m->r->any_batch && s.dim[0] == 1;
+    }
+}
+
+ITP_FN void itp_known_size(itp_make *m)
+{
+    bool batched;
+    const interp_shape s = itp_make_shape_in(m, &batched), none = itp_shape_none();
+    double *y = itp_make_result(m, 0, ITP_ONNX_INT64, &none, NULL);
+    if (y) *y = (double)interp_shape_size(&s);
+}
+
+ITP_FN void itp_known_range(itp_make *m)
+{
+    itp_numbers k;
+    if (!itp_make_numbers(m, 0, &k)) return;
+    const double start = itp_make_number_in(m, 0, 0), limit = itp_make_number_in(m, 1, 0);
+    const double step = itp_make_number_in(m, 2, 1), count = ceil((limit - start) / step);
+    if (!(step != 0 && count < (double)ITP_ONNX_EVAL)) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "from %g to %g by %g", start, limit, step);
+        return;
+    }
+    interp_shape out = itp_shape_none();
+    out.rank = 1;
+    out.dim[0] = count > 0 ? (int)count : 0;
+    double *y = itp_make_result(m, 0, k.type, &out, NULL);
+    for (int i = 0; y && i < out.dim[0]; i++) y[i] = start + i * step;
+}
+
+ITP_FN void itp_known_non_zero(itp_make *m)
+{
+    itp_numbers k;
+    int count = 0;
+    if (!itp_make_numbers(m, 0, &k)) return;
+    for (size_t i = 0; i < k.n; i++) count += k.x[i] != 0;
+    interp_shape out = itp_shape_none();
+    out.rank = 2;
+    out.dim[0] = k.shape.rank, out.dim[1] = count;
+    double *y = itp_make_result(m, 0, ITP_ONNX_INT64, &out, NULL);
+    size_t at = 0;
+    for (size_t i = 0; y && i < k.n; i++) {
+        size_t rest = i;
+        if (k.x[i] == 0) continue;
+        for (int d = k.shape.rank - 1; d >= 0; d--) {
+            y[(size_t)d * (size_t)count + at] = (double)(rest % (size_t)k.shape.dim[d]);
+            rest /= (size_t)k.shape.dim[d];
+        }
+        at++;
+    }
+}
+
+/* Filled with one number, each element stored once. */
+ITP_FN void itp_known_filled(itp_make *m)
 {
     static const char zero[4] = {0, 0, 0, 0};
-    int64_t dims[INTERP_MAX_RANK];
-    int rank;
+    itp_numbers dims;
     itp_onnx_tensor t;
     itp_slice name;
-    ITP_TRY(itp_onnx_list(r, n, 0, dims, INTERP_MAX_RANK, &rank));
-    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, "value");
+    if (!itp_make_numbers(m, 0, &dims)) return;
+    const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, "value");
     if (a) {
-        ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_TENSOR, a->t.at != NULL));
-        ITP_TRY(itp_onnx_read_tensor(r, a->t, &name, &t));
-        if (interp_shape_size(&t.shape) != 1 || t.external)
-            return itp_onnx_fail(r, INTERP_FORMAT, n, "its value is not one number");
+        if (!itp_make_try(m, itp_onnx_want(m->r, m->n, a, ITP_ATTR_TENSOR, a->t.at != NULL)) ||
+            !itp_make_try(m, itp_onnx_read_tensor(m->r, a->t, &name, &t)))
+            return;
+        if (interp_shape_size(&t.shape) != 1 || t.external || !itp_onnx_type_row(t.type)) {
+            itp_make_fail(m, INTERP_FORMAT, "its value is not one number");
+            return;
+        }
     } else {
         memset(&t, 0, sizeof t);
         t.type = ITP_ONNX_FLOAT;
@@ -18861,497 +19797,366 @@ ITP_FN interp_status itp_onnx_fold_filled(itp_onnx *r, const itp_onnx_node *n)
     }
     t.repeats = true;
     t.shape = itp_shape_none();
-    t.shape.rank = rank;
-    for (int i = 0; i < rank; i++) {
-        if (dims[i] < 1 || dims[i] > INT_MAX)
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d is %lld", i,
-                                 (long long)dims[i]);
-        t.shape.dim[i] = (int)dims[i];
+    if (dims.shape.rank > 1 || dims.n > INTERP_MAX_RANK) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "more than %d dimensions", INTERP_MAX_RANK);
+        return;
     }
-    if (interp_shape_size(&t.shape) > ITP_ONNX_FILL)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it makes more than %zu numbers",
-                             ITP_ONNX_FILL);
-    return itp_onnx_add_tensor(r, &t, r->links[n->out]);
-}
-
-/* Known numbers under another shape. Those that others use as they are stay apart. */
-ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
-{
-    const int from = itp_onnx_in(r, n, 0);
-    interp_shape want, shape;
-    if (r->symbols[from].tensor < 0) return INTERP_OK;
-    if (r->symbols[from].uses > 1 && !itp_onnx_is_whole(r, from)) return INTERP_OK;
-    ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
-    ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
-    itp_symbol *to = &r->symbols[r->links[n->out]];
-    to->tensor = r->symbols[from].tensor;
-    to->root = r->symbols[from].root;
-    to->shape = shape;
-    n->skipped = true;
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_onnx_fold(itp_onnx *r)
-{
-    for (int i = 0; i < r->n_initializers; i++)
-        ITP_TRY(itp_onnx_load_external(r, r->initializers[i]));
-    for (int i = 0; i < r->n_order; i++) {
-        itp_onnx_node *n = &r->nodes[r->order[i]];
-        const bool constant = itp_slice_is(n->op, "Constant");
-        const bool filled = itp_slice_is(n->op, "ConstantOfShape");
-        if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
-        if (filled) ITP_TRY(itp_onnx_fold_filled(r, n));
-        n->skipped = constant || filled;
-        if (n->row->view) ITP_TRY(itp_onnx_fold_view(r, n));
-    }
-    return INTERP_OK;
-}
-
-/* ---- fusing: chains that stand for one op of ours. All but the last node must be used by nobody
-   else. */
-
-/* The node that makes a symbol for one user only, when it is of that op. */
-ITP_FN itp_onnx_node *itp_onnx_maker(const itp_onnx *r, int symbol, const char *op)
-{
-    if (symbol < 0) return NULL;
-    const itp_symbol *s = &r->symbols[symbol];
-    if (s->maker < 0 || s->uses != 1 || s->tensor >= 0) return NULL;
-    itp_onnx_node *n = &r->nodes[s->maker];
-    return itp_slice_is(n->op, op) && !n->skipped && n->fused < 0 ? n : NULL;
-}
-
-/* The other input of a node that has the number `want` as one of its two; -1 when it has not. */
-ITP_FN int itp_onnx_beside(const itp_onnx *r, const itp_onnx_node *n, double want, bool second_only)
-{
-    for (int i = second_only ? 1 : 0; i < 2; i++) {
-        double x = 0;
-        const int symbol = itp_onnx_in(r, n, i);
-        if (r->symbols[symbol].shape.rank < 2 && itp_onnx_scalar(r, symbol, &x) &&
-            fabs(x - want) <= 1e-6 * fabs(want))
-            return itp_onnx_in(r, n, 1 - i);
-    }
-    return -1;
-}
-
-/* What a product multiplies with `symbol`; -1 when that is no factor. */
-ITP_FN int itp_onnx_other(const itp_onnx *r, const itp_onnx_node *n, int symbol)
-{
-    for (int i = 0; i < 2; i++)
-        if (itp_onnx_in(r, n, i) == symbol) return itp_onnx_in(r, n, 1 - i);
-    return -1;
-}
-
-/* x + 0.044715 x^3, of which all but x are added to `chain`. */
-ITP_FN bool itp_onnx_match_cubic(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
-                                 int *n_chain)
-{
-    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
-    if (!add) return false;
-    itp_onnx_node *scaled = itp_onnx_maker(r, itp_onnx_other(r, add, x), "Mul");
-    if (!scaled) return false;
-    const int cube = itp_onnx_beside(r, scaled, ITP_ONNX_GELU_CUBE, false);
-    itp_onnx_node *power = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
-    chain[(*n_chain)++] = add;
-    chain[(*n_chain)++] = scaled;
-    if (power) {
-        chain[(*n_chain)++] = power;
-        return itp_onnx_beside(r, power, 3, true) == x;
-    }
-    itp_onnx_node *square = mul ? itp_onnx_maker(r, itp_onnx_other(r, mul, x), "Mul") : NULL;
-    if (!square) return false;
-    chain[(*n_chain)++] = mul;
-    chain[(*n_chain)++] = square;
-    return itp_onnx_in(r, square, 0) == x && itp_onnx_in(r, square, 1) == x;
-}
-
-/* Whether `symbol` is 1 + erf(x / sqrt 2), or 1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)). */
-ITP_FN int itp_onnx_match_gate(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
-                               int *n_chain)
-{
-    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
-    if (!add) return -1;
-    const int inner = itp_onnx_beside(r, add, 1, false);
-    itp_onnx_node *erf = itp_onnx_maker(r, inner, "Erf"),
-                  *tanh_node = itp_onnx_maker(r, inner, "Tanh");
-    itp_onnx_node *end = erf ? erf : tanh_node;
-    if (!end) return -1;
-    const int argument = itp_onnx_in(r, end, 0);
-    itp_onnx_node *div = itp_onnx_maker(r, argument, "Div"),
-                  *mul = itp_onnx_maker(r, argument, "Mul");
-    chain[(*n_chain)++] = add;
-    chain[(*n_chain)++] = end;
-    if (!div && !mul) return -1;
-    chain[(*n_chain)++] = div ? div : mul;
-    if (erf && div) return itp_onnx_beside(r, div, ITP_ONNX_SQRT_2, true) == x ? ITP_OP_GELU : -1;
-    if (erf) return itp_onnx_beside(r, mul, 1 / ITP_ONNX_SQRT_2, false) == x ? ITP_OP_GELU : -1;
-    if (!mul) return -1;
-    const int cubic = itp_onnx_beside(r, mul, ITP_ONNX_SQRT_2_BY_PI, false);
-    return itp_onnx_match_cubic(r, cubic, x, chain, n_chain) ? ITP_OP_GELU_TANH : -1;
-}
-
-/* A product of x, 1/2 and a gate, in any order. */
-ITP_FN bool itp_onnx_fuse_gelu(const itp_onnx *r, itp_onnx_node *n)
-{
-    for (int side = 0; side < 2; side++) {
-        itp_onnx_node *inner = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Mul");
-        if (!inner) continue;
-        const int factors[3] = {itp_onnx_in(r, n, 1 - side), itp_onnx_in(r, inner, 0),
-                                itp_onnx_in(r, inner, 1)};
-        for (int half = 0; half < 3; half++) {
-            double c = 0;
-            if (!itp_onnx_scalar(r, factors[half], &c) || fabs(c - 0.5) > 1e-6) continue;
-            if (r->symbols[factors[half]].shape.rank > 1) continue;
-            for (int swap = 0; swap < 2; swap++) {
-                const int x = factors[(half + 1 + swap) % 3], gate = factors[(half + 2 - swap) % 3];
-                itp_onnx_node *chain[8];
-                int n_chain = 0;
-                const int op = itp_onnx_match_gate(r, gate, x, chain, &n_chain);
-                if (op < 0) continue;
-                n->fused = op;
-                n->fused_x = x;
-                inner->skipped = true;
-                for (int i = 0; i < n_chain; i++) chain[i]->skipped = true;
-                return true;
-            }
+    t.shape.rank = (int)dims.n;
+    for (int i = 0; i < t.shape.rank; i++) {
+        if (!(dims.x[i] >= 0 && dims.x[i] <= INT_MAX)) {
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d is %g", i, dims.x[i]);
+            return;
         }
+        t.shape.dim[i] = (int)dims.x[i];
     }
-    return false;
+    if (interp_shape_size(&t.shape) > ITP_ONNX_FILL) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "it makes more than %zu numbers", ITP_ONNX_FILL);
+        return;
+    }
+    itp_make_try(m, itp_onnx_add_tensor(m->r, &t, m->r->links[m->n->out]));
 }
 
-ITP_FN void itp_onnx_fuse(itp_onnx *r)
+/* ---- one node */
+
+/* Evaluates a node all of whose inputs are known, when it is one of these ops. */
+ITP_FN bool itp_known_exactly(itp_make *m)
 {
-    for (int i = 0; i < r->n_order; i++) {
-        itp_onnx_node *n = &r->nodes[r->order[i]];
-        if (n->skipped || !itp_slice_is(n->op, "Mul") || itp_onnx_fuse_gelu(r, n)) continue;
-        for (int side = 0; side < 2 && n->fused < 0; side++) {
-            itp_onnx_node *gate = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Sigmoid");
-            const int x = itp_onnx_in(r, n, 1 - side);
-            if (!gate || itp_onnx_in(r, gate, 0) != x) continue;
-            n->fused = ITP_OP_SILU;
-            n->fused_x = x;
-            gate->skipped = true;
+    static const int pairs[] = {
+        ITP_OP_ADD,           ITP_OP_SUB,   ITP_OP_MUL,  ITP_OP_DIV,     ITP_OP_MAX,
+        ITP_OP_MIN,           ITP_OP_EQUAL, ITP_OP_LESS, ITP_OP_GREATER, ITP_OP_LESS_EQUAL,
+        ITP_OP_GREATER_EQUAL, ITP_OP_AND,   ITP_OP_OR};
+    const int op = m->n->row->op;
+    const bool old = itp_onnx_attr_of(m->r, m->n, "broadcast") != NULL;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && m->n->n_in == 2 && !old; i++)
+        if (op == pairs[i]) {
+            itp_known_binary(m, op);
+            return true;
         }
-    }
+    if (itp_make_is(m, "ConstantOfShape")) itp_known_filled(m);
+    else if (itp_make_is(m, "Range")) itp_known_range(m);
+    else if (itp_make_is(m, "NonZero")) itp_known_non_zero(m);
+    else if (itp_make_is(m, "Where")) itp_known_where(m);
+    else if (itp_make_is(m, "Cast")) itp_known_cast(m);
+    else if (itp_make_is(m, "Gather")) itp_known_gather(m);
+    else if (itp_make_is(m, "Concat")) itp_known_concat(m);
+    else if (itp_make_is(m, "Slice")) return itp_known_slice(m);
+    else if (m->n->row->view) itp_known_view(m);
+    else return false;
+    return true;
 }
+/* >>onnx/read_math.c                                                                          */
+/* ---- onnx/read_math.c: elementwise functions, reductions, searches ---------------------------- */
 
-/* ---- what becomes of known numbers */
-
-ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int symbol, char kind,
-                                        bool behind)
+/* Before opset 7 operands broadcast only where "broadcast" says so, b along a from "axis" on. */
+ITP_FN int itp_make_second(itp_make *m, int x)
 {
-    const itp_symbol *s = &r->symbols[symbol];
-    itp_symbol *root = &r->symbols[s->root];
-    const bool initializer = root->maker < 0, trained = r->own || (behind && s->shape.rank > 0);
-    if (s->tensor < 0 || kind == 'k') return INTERP_OK;
-    if (!itp_onnx_is_float(r, symbol))
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
-                             "\"%.*s\" does not hold floats, and nothing else can be computed with",
-                             ITP_SHOW(s->name));
-    unsigned role = ITP_AS_CONST;
-    if (kind == 's') role = ITP_AS_BUFFER;
-    else if (initializer && (kind == 'w' || (kind == 'o' && trained) || r->own))
-        role = ITP_AS_PARAM;
-    root->role |= role;
-    root->shape = s->shape;
-    return INTERP_OK;
+    const int y = itp_make_in(m, 1);
+    if (m->r->opset >= 7 || !itp_make_int(m, "broadcast", 0)) return y;
+    const interp_shape a = itp_make_shape(m, x), b = itp_make_shape(m, y);
+    const int axis = itp_make_int(m, "axis", a.rank - b.rank);
+    const int behind = a.rank - itp_axis(axis, a.rank) - b.rank;
+    interp_shape s = b;
+    if (behind <= 0 || b.rank + behind > INTERP_MAX_RANK) return y;
+    for (int i = 0; i < behind; i++) s.dim[s.rank++] = 1;
+    return itp_make_reshape(m, y, &s);
 }
 
-ITP_FN interp_status itp_onnx_mark_roles(itp_onnx *r)
+ITP_FN void itp_read_binary(itp_make *m)
 {
-    for (int k = 0; k < r->n_order; k++) {
-        const itp_onnx_node *n = &r->nodes[r->order[k]];
-        bool behind = false;
-        if (n->skipped) continue;
-        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
-            const int symbol = itp_onnx_in(r, n, i);
-            behind = behind || (symbol >= 0 && r->symbols[symbol].trained);
-        }
-        if (n->fused >= 0) {
-            behind = r->symbols[n->fused_x].trained;
-            ITP_TRY(itp_onnx_mark_role(r, n, n->fused_x, 'x', behind));
-        }
-        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
-            const int symbol = itp_onnx_in(r, n, i);
-            if (symbol < 0) continue;
-            ITP_TRY(itp_onnx_mark_role(r, n, symbol, itp_onnx_input_kind(n->row, i), behind));
-        }
-        for (int i = 0; i < n->n_out; i++) {
-            const int symbol = r->links[n->out + i];
-            if (symbol >= 0) r->symbols[symbol].trained = n->row->weighted || behind;
-        }
-    }
-    for (int i = 0; i < r->n_outputs; i++) {
-        const itp_symbol *s = &r->symbols[r->outputs[i]];
-        if (s->tensor < 0) continue;
-        r->symbols[s->root].role |= ITP_AS_CONST;
-        r->symbols[s->root].shape = s->shape;
-    }
-    return INTERP_OK;
+    const int x = itp_make_in(m, 0), y = itp_make_second(m, x);
+    itp_make_end(m, 0, itp_make_two(m, m->n->row->op, x, y));
 }
 
-/* A name ended by 0, in one of the reader's two buffers. */
-ITP_FN const char *itp_onnx_text(itp_buf *b, itp_slice s)
+ITP_FN void itp_read_div(itp_make *m)
 {
-    b->n = 0;
-    itp_buf_add(b, s.at, s.n);
-    return b->status ? "" : b->data;
+    const int x = itp_make_in(m, 0), y = itp_make_second(m, x);
+    const int op = itp_onnx_type_is_whole(m->type) ? ITP_OP_INT_DIV : ITP_OP_DIV;
+    itp_make_end(m, 0, itp_make_two(m, op, x, y));
 }
 
-/* The name of `s` with "/suffix" that no other value has. */
-ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const char *suffix)
-{
-    itp_slice made;
-    (void)itp_onnx_text(b, s);
-    itp_buf_byte(b, '/');
-    itp_buf_str(b, suffix);
-    for (; !b->status; itp_buf_byte(b, '_')) {
-        made.at = b->data;
-        made.n = b->n;
-        if (itp_symbol_find(r, made) < 0) return b->data;
-    }
-    return "";
-}
-
-/* The numbers of a root symbol as a value of the network. */
-ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, const char *name,
-                                          int *value)
-{
-    const itp_symbol *s = &r->symbols[root];
-    const itp_onnx_tensor *t = &r->tensors[s->tensor];
-    const size_t n = interp_shape_size(&s->shape);
-    char text[96];
-    if (!itp_onnx_is_float(r, root))
-        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" does not hold floats",
-                        ITP_SHOW(s->name));
-    if (n < 1 || n > (size_t)INT_MAX)
-        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" of shape %s has too %s numbers",
-                        ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text),
-                        n ? "many" : "few");
-    const int v = itp_add_value(r->net, name, kind, &s->shape);
-    if (v < 0) return INTERP_NO_MEMORY;
-    float *data = (float *)interp_alloc(r->ctx, itp_mul_size(n, sizeof *data));
-    if (!data) return INTERP_NO_MEMORY;
-    r->net->values[v].data = data;
-    itp_onnx_floats(t, data);
-    *value = v;
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_onnx_add_root(itp_onnx *r, int root)
-{
-    itp_symbol *s = &r->symbols[root];
-    if (s->value >= 0) return INTERP_OK;
-    const itp_kind kind = s->role & ITP_AS_PARAM    ? ITP_PARAM
-                          : s->role & ITP_AS_BUFFER ? ITP_BUFFER
-                                                    : ITP_CONST;
-    const char *name = itp_onnx_text(&r->value_name, s->name);
-    ITP_TRY(r->value_name.status);
-    return itp_onnx_add_numbers(r, root, kind, name, &s->value);
-}
-
-/* The value of the network that a symbol stands for. */
-ITP_FN interp_status itp_onnx_symbol_value(itp_onnx *r, int symbol, int *value)
-{
-    const itp_symbol *s = &r->symbols[symbol];
-    if (s->tensor >= 0) {
-        ITP_TRY(itp_onnx_add_root(r, s->root));
-        *value = r->symbols[s->root].value;
-    } else {
-        *value = s->value;
-    }
-    return INTERP_OK;
-}
-
-/* Running statistics, which training writes: never a parameter's own numbers. */
-ITP_FN interp_status itp_onnx_buffer_value(itp_onnx *r, const itp_onnx_node *n, int symbol,
-                                           int *value)
-{
-    const int root = r->symbols[symbol].root;
-    if (r->symbols[symbol].tensor < 0) return itp_onnx_unknown(r, n, symbol);
-    ITP_TRY(itp_onnx_symbol_value(r, symbol, value));
-    if (r->net->values[*value].kind == ITP_BUFFER) return INTERP_OK;
-    itp_symbol *s = &r->symbols[root];
-    if (s->buffer < 0) {
-        const char *name = itp_onnx_derived(r, &r->value_name, s->name, "running");
-        ITP_TRY(r->value_name.status);
-        ITP_TRY(itp_onnx_add_numbers(r, root, ITP_BUFFER, name, &s->buffer));
-    }
-    *value = s->buffer;
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_onnx_value(itp_onnx *r, const itp_onnx_node *n, int i, int *value)
-{
-    const int symbol = itp_onnx_in(r, n, i);
-    if (itp_onnx_input_kind(n->row, i) == 's') return itp_onnx_buffer_value(r, n, symbol, value);
-    return itp_onnx_symbol_value(r, symbol, value);
-}
-
-/* ---- nodes */
-
-/* Adds a node of ours. suffix NULL: the one that makes the first output of `n`; else one on the way
-   to it. Gives the value it makes. */
-ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n, const char *suffix, int op,
-                                   int n_in, const int *in, const itp_attrs *a, int *value)
-{
-    const int out = r->links[n->out];
-    const itp_slice made = r->symbols[out].name;
-    itp_buf *b = &r->node_name;
-    b->n = 0;
-    if (n->name.n) itp_buf_add(b, n->name.at, n->name.n);
-    else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(n->op), n->index);
-    if (suffix) itp_buf_printf(b, "/%s", suffix);
-    const char *name = suffix ? itp_onnx_derived(r, &r->value_name, made, suffix)
-                              : itp_onnx_text(&r->value_name, made);
-    ITP_TRY(b->status);
-    ITP_TRY(r->value_name.status);
-    const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
-    if (!y) return r->net->status;
-    if (!suffix) r->symbols[out].value = y - 1;
-    if (value) *value = y - 1;
-    return INTERP_OK;
-}
-
-ITP_FN const interp_shape *itp_onnx_shape(const itp_onnx *r, int value)
-{
-    return &r->net->values[value].shape;
-}
-
-/* The first input and the attributes. */
-ITP_FN interp_status itp_onnx_begin(itp_onnx *r, const itp_onnx_node *n, int *x, itp_attrs *a)
-{
-    ITP_TRY(itp_onnx_value(r, n, 0, x));
-    return itp_onnx_attrs(r, n, itp_onnx_shape(r, *x)->rank, a);
-}
-
-ITP_FN interp_status itp_onnx_emit_shape(itp_onnx *r, const itp_onnx_node *n, const char *suffix,
-                                         int x, const interp_shape *want, int *value)
+ITP_FN void itp_read_mod(itp_make *m)
 {
     itp_attrs a;
     memset(&a, 0, sizeof a);
-    a.shape = *want;
-    return itp_onnx_emit(r, n, suffix, ITP_OP_RESHAPE, 1, &x, &a, value);
+    a.mode = itp_make_int(m, "fmod", 0);
+    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_MOD, 2, in, &a));
 }
 
-ITP_FN interp_status itp_onnx_read_plain(itp_onnx *r, const itp_onnx_node *n, int op,
-                                         const itp_attrs *a)
+ITP_FN void itp_read_mul(itp_make *m)
 {
-    int in[ITP_MAX_INPUTS];
-    for (int i = 0; i < n->n_in; i++) ITP_TRY(itp_onnx_value(r, n, i, &in[i]));
-    return itp_onnx_emit(r, n, NULL, op, n->n_in, in, a, NULL);
+    const int x = itp_make_in(m, 0);
+    if (itp_onnx_in(m->r, m->n, 0) == itp_onnx_in(m->r, m->n, 1))
+        itp_make_end(m, 0, itp_make_one(m, ITP_OP_SQUARE, x));
+    else itp_make_end(m, 0, itp_make_two(m, ITP_OP_MUL, x, itp_make_second(m, x)));
 }
 
-/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end or the start. */
-ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
+/* The powers that have an op of their own by that. */
+ITP_FN void itp_read_pow(itp_make *m)
 {
-    for (int i = 0; i < 2; i++) {
-        const int64_t size = x->dim[2 + i], stride = itp_max(1, a->stride[i]);
-        const int64_t span = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
-        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
-        if (total < 0) total = 0;
-        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
-        const int less = (int)(total / 2), more = (int)(total - total / 2);
-        a->pad[i] = at_end ? less : more;
-        a->pad[i + 2] = at_end ? more : less;
+    const int x = itp_make_in(m, 0);
+    double power = 0;
+    const int symbol = itp_onnx_in(m->r, m->n, 1);
+    if (!itp_onnx_scalar(m->r, symbol, &power)) power = 0;
+    if (m->r->symbols[symbol].shape.rank > itp_make_shape(m, x).rank) power = 0;
+    const int op = power == 2     ? ITP_OP_SQUARE
+                   : power == 0.5 ? ITP_OP_SQRT
+                   : power == -1  ? ITP_OP_RECIPROCAL
+                                  : ITP_OP_POW;
+    if (power == 1) itp_make_end(m, 0, x);
+    else if (op != ITP_OP_POW) itp_make_end(m, 0, itp_make_one(m, op, x));
+    else itp_make_end(m, 0, itp_make_two(m, op, x, itp_make_second(m, x)));
+}
+
+/* Any number of operands. */
+ITP_FN void itp_read_fold(itp_make *m)
+{
+    const bool mean = itp_make_is(m, "Mean");
+    const int op = itp_make_is(m, "Max")   ? ITP_OP_MAX
+                   : itp_make_is(m, "Min") ? ITP_OP_MIN
+                                           : ITP_OP_ADD;
+    int y = itp_make_in(m, 0);
+    for (int i = 1; i < m->n->n_in; i++) y = itp_make_two(m, op, y, itp_make_in(m, i));
+    if (mean && m->n->n_in > 1) y = itp_make_by(m, ITP_OP_MUL, y, 1.0 / m->n->n_in);
+    itp_make_end(m, 0, y);
+}
+
+ITP_FN void itp_read_compare(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    const bool one = m->n->n_in == 1;
+    const int y = one ? itp_make_one(m, m->n->row->op, x)
+                      : itp_make_two(m, m->n->row->op, x, itp_make_second(m, x));
+    m->type = ITP_ONNX_BOOL;
+    itp_make_end(m, 0, y);
+}
+
+ITP_FN void itp_read_is_inf(itp_make *m)
+{
+    const int y =
+        itp_make_with(m, ITP_OP_IS_INF, itp_make_in(m, 0), itp_make_int(m, "detect_negative", 1),
+                      itp_make_int(m, "detect_positive", 1));
+    m->type = ITP_ONNX_BOOL;
+    itp_make_end(m, 0, y);
+}
+
+/* gamma (x, or alpha (e^x - 1)) */
+ITP_FN void itp_read_selu(itp_make *m)
+{
+    const double alpha = itp_make_float(m, "alpha", ITP_ONNX_SELU_ALPHA);
+    const double gamma = itp_make_float(m, "gamma", ITP_ONNX_SELU_GAMMA);
+    int x = itp_make_in(m, 0);
+    if (fabs(alpha - ITP_ONNX_SELU_ALPHA) + fabs(gamma - ITP_ONNX_SELU_GAMMA) < 1e-6)
+        x = itp_make_one(m, ITP_OP_SELU, x);
+    else x = itp_make_by(m, ITP_OP_MUL, itp_make_with(m, ITP_OP_ELU, x, alpha, 0), gamma);
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_swish(itp_make *m)
+{
+    const double alpha = itp_make_float(m, "alpha", 1);
+    const int x = itp_make_in(m, 0);
+    if (alpha == 1) itp_make_end(m, 0, itp_make_one(m, ITP_OP_SILU, x));
+    else
+        itp_make_end(m, 0,
+                     itp_make_by(m, ITP_OP_MUL,
+                                 itp_make_one(m, ITP_OP_SILU, itp_make_by(m, ITP_OP_MUL, x, alpha)),
+                                 1 / alpha));
+}
+
+ITP_FN void itp_read_gelu(itp_make *m)
+{
+    const bool near_to = itp_make_says(m, "approximate", "tanh", false);
+    if (!near_to && !itp_make_says(m, "approximate", "none", true))
+        itp_make_fail(m, INTERP_FORMAT, "its \"approximate\" is not known");
+    const int op = near_to ? ITP_OP_GELU_TANH : ITP_OP_GELU;
+    itp_make_end(m, 0, itp_make_one(m, op, itp_make_in(m, 0)));
+}
+
+/* Bounds that are known become constants of the op. */
+ITP_FN void itp_read_clip(itp_make *m)
+{
+    double bound[2] = {-(double)FLT_MAX, (double)FLT_MAX};
+    int x = itp_make_in(m, 0);
+    if (m->r->opset < 11) {
+        bound[0] = itp_make_float(m, "min", bound[0]);
+        bound[1] = itp_make_float(m, "max", bound[1]);
     }
+    const bool inputs = m->r->opset >= 11;
+    bool fixed = true;
+    for (int i = 0; i < 2 && inputs; i++)
+        fixed = fixed && (!itp_make_has(m, 1 + i) || itp_make_known(m, 1 + i));
+    for (int i = 0; i < 2 && inputs && fixed; i++)
+        bound[i] = itp_make_number_in(m, 1 + i, bound[i]);
+    if (fixed) x = itp_make_with(m, ITP_OP_CLIP, x, bound[0], bound[1]);
+    for (int i = 0; i < 2 && !fixed; i++)
+        if (itp_make_has(m, 1 + i))
+            x = itp_make_two(m, i ? ITP_OP_MIN : ITP_OP_MAX, x, itp_make_in(m, 1 + i));
+    itp_make_end(m, 0, x);
 }
 
-/* Convolution and pooling. */
-ITP_FN interp_status itp_onnx_read_window(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_where(itp_make *m)
 {
+    const int in[3] = {itp_make_in(m, 0), itp_make_in(m, 1), itp_make_in(m, 2)};
+    m->type = itp_make_type(m, 1);
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_WHERE, 3, in, NULL));
+}
+
+/* To an element type: floats to whole numbers lose what is behind the point. */
+ITP_FN void itp_make_cast(itp_make *m, int to)
+{
+    int x = itp_make_in(m, 0);
+    if (!itp_onnx_type_row(to))
+        itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
+    if (to == ITP_ONNX_BOOL && m->type != to) x = itp_make_one(m, ITP_OP_TO_BOOL, x);
+    else if (itp_onnx_type_is_whole(to) && !itp_onnx_type_is_whole(m->type))
+        x = itp_make_one(m, ITP_OP_TRUNC, x);
+    m->type = to;
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_cast(itp_make *m)
+{
+    itp_make_cast(m, itp_make_int(m, "to", 0));
+}
+
+ITP_FN void itp_read_cast_like(itp_make *m)
+{
+    itp_make_cast(m, itp_make_type(m, 1));
+}
+
+/* Axes of an attribute up to opset `until`, of input 1 since; 0: none given. */
+ITP_FN unsigned itp_make_axes(itp_make *m, int until, int rank)
+{
+    int64_t list[INTERP_MAX_RANK];
+    unsigned set = 0;
+    const int count = itp_make_either(m, "axes", until, 1, list, INTERP_MAX_RANK);
+    for (int i = 0; i < count; i++) set |= 1u << itp_make_axis(m, list[i], rank);
+    return set;
+}
+
+ITP_FN void itp_read_reduce(itp_make *m)
+{
+    int x = itp_make_in(m, 0), op = m->n->row->op;
+    const int rank = itp_make_shape(m, x).rank;
+    const bool keep = itp_make_int(m, "keepdims", 1) != 0;
+    const unsigned axes = itp_make_axes(m, itp_make_is(m, "ReduceSum") ? 12 : 17, rank);
+    if (itp_make_is(m, "ReduceL1")) x = itp_make_one(m, ITP_OP_ABS, x);
+    if (itp_make_is(m, "ReduceL2") || itp_make_is(m, "ReduceSumSquare"))
+        x = itp_make_one(m, ITP_OP_SQUARE, x);
+    if (op < 0) op = ITP_OP_REDUCE_SUM;
+    const bool images = op == ITP_OP_REDUCE_MEAN && keep && rank > 2 && axes == (1u << rank) - 4;
+    if (!axes && itp_make_int(m, "noop_with_empty_axes", 0)) op = -1;
+    if (images) x = itp_make_one(m, ITP_OP_GLOBAL_AVERAGE_POOL, x);
+    else if (op >= 0) x = itp_make_reduce(m, op, x, axes, keep);
+    if (itp_make_is(m, "ReduceL2")) x = itp_make_one(m, ITP_OP_SQRT, x);
+    if (itp_make_is(m, "ReduceLogSum")) x = itp_make_one(m, ITP_OP_LOG, x);
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_arg(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
     itp_attrs a;
-    int x, w;
-    char text[96];
-    ITP_TRY(itp_onnx_value(r, n, 0, &x));
-    const interp_shape s = *itp_onnx_shape(r, x);
-    if (s.rank != 4)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
-                             "only images [N,C,H,W] are supported, not %s",
-                             itp_shape_text(&s, text, sizeof text));
-    ITP_TRY(itp_onnx_attrs(r, n, s.rank, &a));
-    if (n->row->op == ITP_OP_CONV && !a.kernel[0]) {
-        ITP_TRY(itp_onnx_value(r, n, 1, &w));
-        a.kernel[0] = itp_onnx_shape(r, w)->dim[2];
-        a.kernel[1] = itp_onnx_shape(r, w)->dim[3];
-    }
-    const itp_onnx_attr *pad = itp_onnx_attr_of(r, n, "auto_pad");
-    if (pad) {
-        ITP_TRY(itp_onnx_want(r, n, pad, ITP_ATTR_STRING, true));
-        const bool upper = itp_slice_is(pad->s, "SAME_UPPER");
-        if (upper || itp_slice_is(pad->s, "SAME_LOWER")) itp_onnx_same_pads(&a, &s, upper);
-        else if (itp_slice_is(pad->s, "VALID")) memset(a.pad, 0, sizeof a.pad);
-        else if (pad->s.n && !itp_slice_is(pad->s, "NOTSET"))
-            return itp_onnx_fail(r, INTERP_FORMAT, n, "auto_pad \"%.*s\" is not known",
-                                 ITP_SHOW(pad->s));
-    }
-    return itp_onnx_read_plain(r, n, n->row->op, &a);
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_int(m, "axis", 0);
+    a.drop = !itp_make_int(m, "keepdims", 1);
+    a.last = itp_make_int(m, "select_last_index", 0) != 0;
+    m->type = ITP_ONNX_INT64;
+    itp_make_end(m, 0, itp_make_node(m, m->n->row->op, 1, &x, &a));
 }
 
-/* Before opset 13 the sum ran over all dimensions from the axis on. */
-ITP_FN interp_status itp_onnx_read_softmax(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_top_k(itp_make *m)
 {
+    const int x = itp_make_in(m, 0), type = m->type;
     itp_attrs a;
-    int x, many = 0, last = 0;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    const interp_shape s = *itp_onnx_shape(r, x);
-    if (r->opset < 13 && !itp_onnx_attr_of(r, n, "axis")) a.axis = 1;
-    const int axis = itp_axis(a.axis, s.rank);
-    if (r->opset >= 13 || axis < 0 || axis >= s.rank)
-        return itp_onnx_emit(r, n, NULL, n->row->op, 1, &x, &a, NULL);
-    a.axis = axis;
-    for (int i = axis; i < s.rank; i++)
-        if (s.dim[i] != 1) last = i, many++;
-    if (many == 1) a.axis = last;
-    if (many <= 1) return itp_onnx_emit(r, n, NULL, n->row->op, 1, &x, &a, NULL);
-    interp_shape flat = itp_shape_none(), back = s;
-    flat.rank = axis + 1;
-    for (int i = 0; i < axis; i++) flat.dim[i] = 0;
-    flat.dim[axis] = -1;
-    back.dim[0] = axis ? 0 : -1;
-    ITP_TRY(itp_onnx_emit_shape(r, n, "flat", x, &flat, &x));
-    ITP_TRY(itp_onnx_emit(r, n, "rows", n->row->op, 1, &x, &a, &x));
-    return itp_onnx_emit_shape(r, n, NULL, x, &back, NULL);
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_int(m, "axis", -1);
+    a.reverse = !itp_make_int(m, "largest", 1);
+    a.length = m->r->opset < 10 ? itp_make_int(m, "k", 0) : (int)itp_make_number_in(m, 1, 0);
+    if (itp_make_wants(m, 0)) itp_make_end(m, 0, itp_make_node(m, ITP_OP_TOP_K_VALUES, 1, &x, &a));
+    m->type = ITP_ONNX_INT64;
+    if (itp_make_wants(m, 1)) itp_make_end(m, 1, itp_make_node(m, ITP_OP_TOP_K_INDICES, 1, &x, &a));
+    m->type = type;
 }
 
-ITP_FN interp_status itp_onnx_read_clip(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_cum_sum(itp_make *m)
 {
-    double low = -(double)FLT_MAX, high = (double)FLT_MAX;
+    const int x = itp_make_in(m, 0);
     itp_attrs a;
-    int x;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    if (r->opset < 11) {
-        ITP_TRY(itp_onnx_float(r, n, "min", &low));
-        ITP_TRY(itp_onnx_float(r, n, "max", &high));
-    } else {
-        ITP_TRY(itp_onnx_scalar_in(r, n, 1, &low));
-        ITP_TRY(itp_onnx_scalar_in(r, n, 2, &high));
-    }
-    a.alpha = (float)low, a.beta = (float)high;
-    return itp_onnx_emit(r, n, NULL, ITP_OP_CLIP, 1, &x, &a, NULL);
+    memset(&a, 0, sizeof a);
+    a.axis = (int)itp_make_number_in(m, 1, 0);
+    a.exclusive = itp_make_int(m, "exclusive", 0) != 0;
+    a.reverse = itp_make_int(m, "reverse", 0) != 0;
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_CUM_SUM, 1, &x, &a));
 }
 
-ITP_FN interp_status itp_onnx_read_dropout(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_one_hot(itp_make *m)
 {
-    double ratio = 0.5, training = 0;
+    const int x = itp_make_in(m, 0);
+    itp_numbers values;
     itp_attrs a;
-    int x;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    ITP_TRY(itp_onnx_float(r, n, "ratio", &ratio));
-    if (r->opset >= 12) {
-        ITP_TRY(itp_onnx_scalar_in(r, n, 1, &ratio));
-        ITP_TRY(itp_onnx_scalar_in(r, n, 2, &training));
-    }
-    if (training != 0)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
-                             "it is set to training: export the model for inference");
-    if (!(ratio >= 0 && ratio < 1))
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "its ratio %g is not in [0, 1)", ratio);
-    a.alpha = (float)ratio;
-    return itp_onnx_emit(r, n, NULL, ITP_OP_DROPOUT, 1, &x, &a, NULL);
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_int(m, "axis", -1);
+    a.length = (int)itp_make_number_in(m, 1, 0);
+    if (itp_make_numbers(m, 2, &values) && values.n == 2)
+        a.alpha = (float)values.x[0], a.beta = (float)values.x[1];
+    else itp_make_fail(m, INTERP_FORMAT, "it needs two values");
+    m->type = itp_make_type(m, 2);
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_ONE_HOT, 1, &x, &a));
 }
+
+/* A constant of rows x columns, 1 where `keep` says so. */
+ITP_FN int itp_make_mask(itp_make *m, int rows, int columns, int from, int to)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = 2;
+    s.dim[0] = rows, s.dim[1] = columns;
+    const size_t n = interp_shape_size(&s);
+    if (n > ITP_ONNX_EVAL) itp_make_fail(m, INTERP_UNSUPPORTED, "its matrices are too large");
+    if (m->status) return -1;
+    float *x = (float *)interp_alloc(m->r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *x));
+    if (!x) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; x && i < rows; i++) /* diagonals from..to */
+        for (int j = 0; j < columns; j++)
+            x[(size_t)i * (size_t)columns + (size_t)j] = j - i >= from && j - i <= to ? 1 : 0;
+    const int v = itp_make_const(m, &s, x);
+    interp_free(m->r->ctx, x);
+    return v;
+}
+
+ITP_FN int itp_make_int_of(double x)
+{
+    return x > 1e9 ? 1000000000 : x < -1e9 ? -1000000000 : (int)x;
+}
+
+ITP_FN void itp_read_trilu(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const int k = itp_make_int_of(itp_make_number_in(m, 1, 0));
+    const bool upper = itp_make_int(m, "upper", 1) != 0;
+    if (s.rank < 2) itp_make_fail(m, INTERP_BAD_SHAPE, "its input is no matrix");
+    if (m->status) return;
+    const int mask = itp_make_mask(m, s.dim[s.rank - 2], s.dim[s.rank - 1], upper ? k : -INT_MAX,
+                                   upper ? INT_MAX : k);
+    const int in[3] = {mask, x, itp_make_scalar(m, 0)};
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_WHERE, 3, in, NULL));
+}
+
+ITP_FN void itp_read_eye_like(itp_make *m)
+{
+    bool batched;
+    const interp_shape s = itp_make_shape_in(m, &batched);
+    const int k = itp_make_int(m, "k", 0);
+    m->type = itp_make_int(m, "dtype", m->type);
+    if (s.rank != 2) itp_make_fail(m, INTERP_BAD_SHAPE, "its input is no matrix");
+    else itp_make_end(m, 0, itp_make_mask(m, s.dim[0], s.dim[1], k, k));
+}
+/* >>onnx/read_move.c                                                                          */
+/* ---- onnx/read_move.c: shapes, parts, indices, resizing --------------------------------------- */
 
 /* ---- new shapes. Dimension 0, perhaps the batch, is kept by name and not by number. */
-
 ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
                                            const interp_shape *in, interp_shape *want)
 {
@@ -19453,243 +20258,2925 @@ ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_onnx_read_view(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_view(itp_make *m)
 {
     interp_shape want;
-    int x;
-    ITP_TRY(itp_onnx_value(r, n, 0, &x));
-    const interp_shape s = *itp_onnx_shape(r, x);
-    ITP_TRY(n->row->view(r, n, &s, &want));
-    return itp_onnx_emit_shape(r, n, NULL, x, &want, NULL);
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    if (m->status || !itp_make_try(m, m->n->row->view(m->r, m->n, &s, &want))) return;
+    itp_make_end(m, 0, itp_make_reshape(m, x, &want));
 }
 
-/* ---- ops that become others */
+/* ---- tables of source places, one for each dimension, as ITP_OP_INDEX takes them */
 
-/* One of our slices for each axis that is not taken whole. */
-ITP_FN interp_status itp_onnx_read_slice(itp_onnx *r, const itp_onnx_node *n)
+typedef struct itp_places {
+    itp_buf buf; /* of floats */
+    bool moves;  /* not every dimension passes through */
+} itp_places;
+
+ITP_FN void itp_places_add(itp_places *p, double x)
+{
+    const float f = (float)x;
+    itp_buf_add(&p->buf, &f, sizeof f);
+}
+
+/* A dimension that passes through, whatever its size. */
+ITP_FN void itp_places_pass(itp_places *p)
+{
+    itp_places_add(p, -2);
+}
+
+/* A dimension of n entries, whose places follow by itp_places_add; -1: filled. */
+ITP_FN void itp_places_list(itp_places *p, int n)
+{
+    p->moves = true;
+    itp_places_add(p, n);
+}
+
+/* The op; frees the table. */
+ITP_FN int itp_make_places(itp_make *m, int x, itp_places *p, double fill)
+{
+    interp_shape s = itp_shape_none();
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = (float)fill;
+    s.rank = 1;
+    s.dim[0] = (int)(p->buf.n / sizeof(float));
+    itp_make_try(m, p->buf.status);
+    if (p->moves && !m->status) {
+        const int in[2] = {x, itp_make_const(m, &s, (const float *)(const void *)p->buf.data)};
+        x = itp_make_node(m, ITP_OP_INDEX, 2, in, &a);
+    }
+    itp_buf_free(&p->buf);
+    return x;
+}
+
+ITP_FN itp_places itp_places_new(itp_make *m)
+{
+    itp_places p;
+    p.buf = itp_buf_new(m->r->ctx);
+    p.moves = false;
+    return p;
+}
+
+/* One dimension by a list, the rest as they are. */
+ITP_FN int itp_make_take(itp_make *m, int x, int axis, int n, const double *places)
+{
+    itp_places p = itp_places_new(m);
+    const int rank = itp_make_shape(m, x).rank;
+    for (int d = 0; d < rank; d++) {
+        if (d != axis) {
+            itp_places_pass(&p);
+            continue;
+        }
+        itp_places_list(&p, n);
+        for (int i = 0; i < n; i++) itp_places_add(&p, places[i]);
+    }
+    return itp_make_places(m, x, &p, 0);
+}
+
+/* ---- parts */
+
+ITP_FN void itp_read_slice(itp_make *m)
 {
     int64_t start[INTERP_MAX_RANK], end[INTERP_MAX_RANK], axes[INTERP_MAX_RANK];
-    int64_t steps[INTERP_MAX_RANK];
-    int count, n_end, n_axes, n_steps = -1, x;
-    unsigned set;
-    itp_attrs a;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    const int rank = itp_onnx_shape(r, x)->rank;
-    ITP_TRY(itp_onnx_either(r, n, "starts", 9, 1, start, &count));
-    ITP_TRY(itp_onnx_either(r, n, "ends", 9, 2, end, &n_end));
-    ITP_TRY(itp_onnx_either(r, n, "axes", 9, 3, axes, &n_axes));
-    if (r->opset > 9) ITP_TRY(itp_onnx_list(r, n, 4, steps, INTERP_MAX_RANK, &n_steps));
+    int64_t step[INTERP_MAX_RANK];
+    const int x = itp_make_in(m, 0), most = INTERP_MAX_RANK;
+    const interp_shape s = itp_make_shape(m, x);
+    const int count = itp_make_either(m, "starts", 9, 1, start, most);
+    const int n_end = itp_make_either(m, "ends", 9, 2, end, most);
+    const int n_axes = itp_make_either(m, "axes", 9, 3, axes, most);
+    const int n_step = m->r->opset > 9 ? itp_make_list(m, 4, step, most) : -1;
     if (count < 0 || n_end != count || (n_axes >= 0 && n_axes != count) ||
-        (n_steps >= 0 && n_steps != count))
-        return itp_onnx_fail(r, INTERP_FORMAT, n, "starts, ends, axes and steps differ in number");
-    for (int i = 0; i < count && n_axes < 0; i++) axes[i] = i;
-    ITP_TRY(itp_onnx_axes(r, n, axes, count, rank, &set));
-    int last = -1, cut[INTERP_MAX_RANK]; /* 1: this axis is not taken whole */
-    for (int i = 0; i < count; i++) {
-        const int axis = (int)(axes[i] < 0 ? axes[i] + rank : axes[i]);
-        const int64_t size = itp_onnx_shape(r, x)->dim[axis];
-        if (n_steps >= 0 && steps[i] != 1)
-            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "a step of %lld is not supported",
-                                 (long long)steps[i]);
-        const bool to_end = end[i] >= INT_MAX; /* how exporters say "all", also of any batch */
-        if (start[i] < 0) start[i] = start[i] < -size ? 0 : start[i] + size;
-        if (end[i] < 0) end[i] = end[i] < -size ? 0 : end[i] + size;
-        if (end[i] > size) end[i] = size;
-        if (start[i] > size) start[i] = size;
-        cut[i] = start[i] != 0 || (axis ? end[i] != size : !to_end);
-        axes[i] = axis;
-        if (cut[i]) last = i;
+        (n_step >= 0 && n_step != count) || count > s.rank)
+        itp_make_fail(m, INTERP_FORMAT, "starts, ends, axes and steps differ in number");
+    int of[INTERP_MAX_RANK], cuts = 0, only = -1;
+    for (int d = 0; d < s.rank; d++) of[d] = -1;
+    for (int i = 0; i < count && !m->status; i++) {
+        const int axis = n_axes < 0 ? i : itp_make_axis(m, axes[i], s.rank);
+        const int64_t size = s.dim[axis], by = n_step < 0 ? 1 : step[i];
+        if (by == 0) itp_make_fail(m, INTERP_FORMAT, "a step of 0");
+        if (of[axis] >= 0) itp_make_fail(m, INTERP_FORMAT, "axis %d is cut twice", axis);
+        const bool to_end = by == 1 && end[i] >= INT_MAX; /* "all", also of any batch */
+        const int64_t low = by < 0 ? -1 : 0, high = by < 0 ? size - 1 : size;
+        if (start[i] < 0) start[i] = start[i] < -size ? -1 : start[i] + size;
+        if (end[i] < 0) end[i] = end[i] < -size ? -1 : end[i] + size;
+        start[i] = start[i] < (by < 0 ? 0 : low) ? (by < 0 && start[i] < 0 ? -1 : 0)
+                   : start[i] > high             ? high
+                                                 : start[i];
+        end[i] = end[i] < low ? low : end[i] > size ? size : end[i];
+        if (n_step < 0) step[i] = 1;
+        of[axis] = i;
+        if (start[i] || by != 1 || (axis ? end[i] != size : !to_end)) cuts++, only = axis;
+        else of[axis] = -1;
     }
-    if (last < 0) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, &x, NULL, NULL);
-    for (int i = 0; i <= last; i++) {
-        char suffix[16];
-        if (!cut[i]) continue;
-        snprintf(suffix, sizeof suffix, "axis%d", (int)axes[i]);
-        a.axis = (int)axes[i], a.start = (int)start[i];
-        a.length = (int)(end[i] > start[i] ? end[i] - start[i] : 0);
-        ITP_TRY(itp_onnx_emit(r, n, i == last ? NULL : suffix, ITP_OP_SLICE, 1, &x, &a, &x));
+    if (m->status) return;
+    if (cuts == 1 && step[of[only]] == 1 && end[of[only]] > start[of[only]]) {
+        const int i = of[only];
+        itp_make_end(m, 0,
+                     itp_make_cut(m, x, only, (int)start[i], (int)(end[i] - start[i]), false));
+        return;
     }
-    return INTERP_OK;
-}
-
-/* With one index, or with several in a row. */
-ITP_FN interp_status itp_onnx_read_gather(itp_onnx *r, const itp_onnx_node *n)
-{
-    int64_t index[ITP_ONNX_LIST];
-    int count, x;
-    itp_attrs a;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    ITP_TRY(itp_onnx_list(r, n, 1, index, ITP_ONNX_LIST, &count));
-    const interp_shape *s = itp_onnx_shape(r, x);
-    const int axis = itp_axis(a.axis, s->rank);
-    if (axis < 0 || axis >= s->rank || count < 1)
-        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "%d indices along axis %d of %d dimensions",
-                             count, a.axis, s->rank);
-    for (int i = 0; i < count; i++) {
-        if (index[i] < 0) index[i] += s->dim[axis];
-        if (index[i] < 0 || index[i] >= s->dim[axis])
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "an index is not within %d", s->dim[axis]);
-        if (i && index[i] != index[i - 1] + 1)
-            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n,
-                                 "only neighbouring indices are supported");
-    }
-    a.start = (int)index[0];
-    a.length = count;
-    a.drop = r->symbols[itp_onnx_in(r, n, 1)].shape.rank == 0;
-    return itp_onnx_emit(r, n, NULL, ITP_OP_SLICE, 1, &x, &a, NULL);
-}
-
-ITP_FN interp_status itp_onnx_read_mul(itp_onnx *r, const itp_onnx_node *n)
-{
-    int x;
-    if (n->fused >= 0) {
-        ITP_TRY(itp_onnx_symbol_value(r, n->fused_x, &x));
-        return itp_onnx_emit(r, n, NULL, n->fused, 1, &x, NULL, NULL);
-    }
-    if (itp_onnx_in(r, n, 0) != itp_onnx_in(r, n, 1))
-        return itp_onnx_read_plain(r, n, ITP_OP_MUL, NULL);
-    ITP_TRY(itp_onnx_value(r, n, 0, &x));
-    return itp_onnx_emit(r, n, NULL, ITP_OP_SQUARE, 1, &x, NULL, NULL);
-}
-
-ITP_FN interp_status itp_onnx_read_pow(itp_onnx *r, const itp_onnx_node *n)
-{
-    double power = 0;
-    int x, op = -1;
-    ITP_TRY(itp_onnx_value(r, n, 0, &x));
-    ITP_TRY(itp_onnx_scalar_in(r, n, 1, &power));
-    if (power == 2) op = ITP_OP_SQUARE;
-    if (power == 1) op = ITP_OP_IDENTITY;
-    if (power == 0.5) op = ITP_OP_SQRT;
-    if (power == -1) op = ITP_OP_RECIPROCAL;
-    if (op < 0) return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "power %g is not supported", power);
-    return itp_onnx_emit(r, n, NULL, op, 1, &x, NULL, NULL);
-}
-
-ITP_FN interp_status itp_onnx_read_sum(itp_onnx *r, const itp_onnx_node *n)
-{
-    int in[2];
-    ITP_TRY(itp_onnx_value(r, n, 0, &in[0]));
-    if (n->n_in == 1) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, in, NULL, NULL);
-    for (int i = 1; i < n->n_in; i++) {
-        char suffix[16];
-        snprintf(suffix, sizeof suffix, "part%d", i);
-        ITP_TRY(itp_onnx_value(r, n, i, &in[1]));
-        ITP_TRY(
-            itp_onnx_emit(r, n, i + 1 < n->n_in ? suffix : NULL, ITP_OP_ADD, 2, in, NULL, &in[0]));
-    }
-    return INTERP_OK;
-}
-
-/* As global average pooling of [N, kept, reduced], which most of them are already. */
-ITP_FN interp_status itp_onnx_read_mean(itp_onnx *r, const itp_onnx_node *n)
-{
-    int64_t list[INTERP_MAX_RANK];
-    int count, keep = 1, noop = 0, x;
-    unsigned gone;
-    itp_attrs a;
-    ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-    ITP_TRY(itp_onnx_int(r, n, "keepdims", &keep));
-    ITP_TRY(itp_onnx_int(r, n, "noop_with_empty_axes", &noop));
-    ITP_TRY(itp_onnx_either(r, n, "axes", 17, 1, list, &count));
-    const interp_shape s = *itp_onnx_shape(r, x);
-    if (count < 1 && noop) return itp_onnx_emit(r, n, NULL, ITP_OP_IDENTITY, 1, &x, NULL, NULL);
-    for (int i = 0; i < s.rank && count < 1; i++) list[i] = i;
-    ITP_TRY(itp_onnx_axes(r, n, list, count < 1 ? s.rank : count, s.rank, &gone));
-    if (s.rank < 2 || (gone & 1))
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "a mean over the batch is not supported");
-    interp_shape rows = itp_shape_none(), out = itp_shape_none();
-    int at = 0;
-    bool moves = false;
-    rows.rank = 3;
-    rows.dim[0] = 0;
-    memset(&a, 0, sizeof a);
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < s.rank; i++) {
-            if ((int)(gone >> i & 1) != pass) continue;
-            moves = moves || i != at;
-            a.perm[at++] = i;
-            if (i) rows.dim[1 + pass] *= s.dim[i]; /* no more numbers than s has */
+    itp_places p = itp_places_new(m);
+    for (int d = 0; d < s.rank; d++) {
+        const int i = of[d];
+        if (i < 0) {
+            itp_places_pass(&p);
+            continue;
         }
-    for (int i = 0; i < s.rank; i++)
-        if (keep || !(gone >> i & 1)) out.dim[out.rank++] = !i ? 0 : gone >> i & 1 ? 1 : s.dim[i];
-    const bool ready = s.rank > 2 && gone == (1u << s.rank) - 4;
-    if (ready && keep)
-        return itp_onnx_emit(r, n, NULL, ITP_OP_GLOBAL_AVERAGE_POOL, 1, &x, NULL, NULL);
-    if (moves) ITP_TRY(itp_onnx_emit(r, n, "moved", ITP_OP_TRANSPOSE, 1, &x, &a, &x));
-    if (!ready) ITP_TRY(itp_onnx_emit_shape(r, n, "rows", x, &rows, &x));
-    ITP_TRY(itp_onnx_emit(r, n, "mean", ITP_OP_GLOBAL_AVERAGE_POOL, 1, &x, NULL, &x));
-    return itp_onnx_emit_shape(r, n, NULL, x, &out, NULL);
+        const int64_t by = step[i], room = by > 0 ? end[i] - start[i] : start[i] - end[i];
+        const int64_t size = by > 0 ? by : by == INT64_MIN ? INT64_MAX : -by;
+        const int n = room > 0 ? (int)((room - 1) / size + 1) : 0;
+        itp_places_list(&p, n);
+        for (int k = 0; k < n; k++) itp_places_add(&p, (double)start[i] + (double)by * k);
+    }
+    itp_make_end(m, 0, itp_make_places(m, x, &p, 0));
 }
 
-ITP_FN interp_status itp_onnx_read_gelu(itp_onnx *r, const itp_onnx_node *n)
+ITP_FN void itp_read_split(itp_make *m)
 {
-    const itp_onnx_attr *how = itp_onnx_attr_of(r, n, "approximate");
-    int op = ITP_OP_GELU;
-    if (how) ITP_TRY(itp_onnx_want(r, n, how, ITP_ATTR_STRING, true));
-    if (how && itp_slice_is(how->s, "tanh")) op = ITP_OP_GELU_TANH;
-    else if (how && !itp_slice_is(how->s, "none"))
-        return itp_onnx_fail(r, INTERP_FORMAT, n, "approximate \"%.*s\" is not known",
-                             ITP_SHOW(how->s));
-    return itp_onnx_read_plain(r, n, op, NULL);
+    int64_t size[ITP_MAX_INPUTS];
+    const int x = itp_make_in(m, 0), n = m->n->n_out;
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_axis(m, itp_make_int(m, "axis", 0), s.rank);
+    const int count = itp_make_either(m, "split", 12, 1, size, ITP_MAX_INPUTS);
+    int64_t at = 0;
+    const int each = itp_div_up(s.dim[axis], itp_max(1, n));
+    if (m->status) return;
+    if (n > ITP_MAX_INPUTS || (count >= 0 && count != n)) {
+        itp_make_fail(m, INTERP_FORMAT, "%d sizes for %d outputs", count, n);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        if (count < 0) size[i] = itp_min(each, (int)(s.dim[axis] - at));
+        if (size[i] < 0 || at + size[i] > s.dim[axis]) {
+            itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d cannot be cut so", s.dim[axis]);
+            return;
+        }
+        if (itp_make_wants(m, i)) {
+            if (size[i]) itp_make_end(m, i, itp_make_cut(m, x, axis, (int)at, (int)size[i], false));
+            else itp_make_end(m, i, itp_make_take(m, x, axis, 0, NULL));
+        }
+        at += size[i];
+    }
+}
+
+/* ---- by indices */
+
+/* Known indices become places; a row of neighbours a slice. */
+ITP_FN void itp_read_gather(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_axis(m, itp_make_int(m, "axis", 0), s.rank);
+    itp_numbers k;
+    itp_attrs a;
+    if (m->status) return;
+    if (!itp_make_known(m, 1)) {
+        const int in[2] = {x, itp_make_in(m, 1)};
+        memset(&a, 0, sizeof a);
+        a.axis = axis;
+        itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER, 2, in, &a));
+        return;
+    }
+    if (!itp_make_numbers(m, 1, &k)) return;
+    bool row = k.n > 0;
+    double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size(itp_max_size(k.n, 1), sizeof *at));
+    if (!at) {
+        m->status = INTERP_NO_MEMORY;
+        return;
+    }
+    for (size_t i = 0; i < k.n; i++) {
+        at[i] = k.x[i] < 0 ? k.x[i] + s.dim[axis] : k.x[i];
+        if (!(at[i] >= 0 && at[i] < s.dim[axis]))
+            itp_make_fail(m, INTERP_BAD_SHAPE, "index %g is not within %d", k.x[i], s.dim[axis]);
+        row = row && (!i || at[i] == at[i - 1] + 1);
+    }
+    if (!m->status && row && k.shape.rank < 2) {
+        itp_make_end(m, 0, itp_make_cut(m, x, axis, (int)at[0], (int)k.n, k.shape.rank == 0));
+    } else if (!m->status) {
+        int y = itp_make_take(m, x, axis, (int)k.n, at);
+        if (k.shape.rank != 1) {
+            interp_shape want = itp_shape_none();
+            if (s.rank + k.shape.rank - 1 > INTERP_MAX_RANK)
+                itp_make_fail(m, INTERP_UNSUPPORTED, "more than %d dimensions", INTERP_MAX_RANK);
+            for (int i = 0; i < axis && !m->status; i++) want.dim[want.rank++] = i ? s.dim[i] : 0;
+            for (int i = 0; i < k.shape.rank && !m->status; i++)
+                want.dim[want.rank++] = k.shape.dim[i];
+            for (int i = axis + 1; i < s.rank && !m->status; i++) want.dim[want.rank++] = s.dim[i];
+            y = itp_make_reshape(m, y, &want);
+        }
+        itp_make_end(m, 0, y);
+    }
+    interp_free(m->r->ctx, at);
+}
+
+ITP_FN void itp_read_take_elements(itp_make *m)
+{
+    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_int(m, "axis", 0);
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ELEMENTS, 2, in, &a));
+}
+
+ITP_FN void itp_read_gather_nd(itp_make *m)
+{
+    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.length = itp_make_int(m, "batch_dims", 0);
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ND, 2, in, &a));
+}
+
+ITP_FN void itp_make_scatter(itp_make *m, int plain, int fold)
+{
+    static const char *const modes[] = {"none", "add", "mul", "max", "min"};
+    const int in[3] = {itp_make_in(m, 0), itp_make_in(m, 1), itp_make_in(m, 2)};
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_int(m, "axis", 0);
+    a.mode = -1;
+    for (int i = 0; i < 5; i++)
+        if (itp_make_says(m, "reduction", modes[i], i == 0)) a.mode = i;
+    if (a.mode < 0) itp_make_fail(m, INTERP_UNSUPPORTED, "its reduction is not known");
+    itp_make_end(m, 0, itp_make_node(m, a.mode < 2 ? plain : fold, 3, in, &a));
+}
+
+ITP_FN void itp_read_scatter(itp_make *m)
+{
+    itp_make_scatter(m, ITP_OP_SCATTER_ELEMENTS, ITP_OP_SCATTER_ELEMENTS_FOLD);
+}
+
+ITP_FN void itp_read_scatter_nd(itp_make *m)
+{
+    itp_make_scatter(m, ITP_OP_SCATTER_ND, ITP_OP_SCATTER_ND_FOLD);
+}
+
+/* ---- repeating */
+
+/* Zeros of [N, 1, ...] in `rank` dimensions, N being the batch: how a constant is repeated for each
+   sample of it. */
+ITP_FN int itp_make_batch_zeros(itp_make *m, int rank)
+{
+    const interp_net *net = m->r->net;
+    int x = -1;
+    for (int i = 0; i < net->n_inputs && x < 0; i++)
+        if (net->values[net->inputs[i]].shape.rank > 0) x = net->inputs[i];
+    if (x < 0) return itp_make_scalar(m, 0);
+    const int from = itp_make_shape(m, x).rank;
+    x = itp_make_with(m, ITP_OP_FILL, x, 0, 0);
+    if (from > 1) x = itp_make_reduce(m, ITP_OP_REDUCE_SUM, x, (1u << from) - 2, false);
+    interp_shape s = itp_shape_none();
+    s.rank = rank;
+    for (int i = 0; i < rank; i++) s.dim[i] = i ? 1 : -1;
+    return itp_make_reshape(m, x, &s);
+}
+
+ITP_FN void itp_read_expand(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    interp_shape s = itp_make_shape(m, x);
+    itp_numbers k;
+    if (!itp_make_numbers(m, 1, &k)) return;
+    const int rank = itp_max(s.rank, (int)k.n);
+    if (k.shape.rank != 1 || rank > INTERP_MAX_RANK) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "to %zu dimensions", k.n);
+        return;
+    }
+    if (s.rank < rank) {
+        interp_shape want = itp_shape_none();
+        want.rank = rank;
+        for (int d = 0; d < rank; d++)
+            want.dim[d] = d < rank - s.rank ? 1 : s.dim[d - (rank - s.rank)];
+        x = itp_make_reshape(m, x, &want);
+        s = want;
+    }
+    itp_places p = itp_places_new(m);
+    bool batch = false;
+    for (int d = 0; d < rank; d++) {
+        const int i = d - (rank - (int)k.n);
+        const double want = i < 0 ? 1 : k.x[i];
+        if (d == 0 && i == 0 && k.batch && k.batch[0] && s.dim[0] == 1) batch = true;
+        if (s.dim[d] != 1 || want == 1) {
+            if (want != 1 && want != s.dim[d])
+                itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d cannot become %g", s.dim[d],
+                              want);
+            itp_places_pass(&p);
+            continue;
+        }
+        if (!(want >= 0 && want < 1e8)) {
+            itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %g", want);
+            break;
+        }
+        itp_places_list(&p, (int)want);
+        for (int j = 0; j < (int)want; j++) itp_places_add(&p, 0);
+    }
+    x = itp_make_places(m, x, &p, 0);
+    if (batch) x = itp_make_two(m, ITP_OP_ADD, x, itp_make_batch_zeros(m, rank));
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_tile(itp_make *m)
+{
+    int64_t times[INTERP_MAX_RANK];
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    if (m->r->opset < 6) { /* one axis, as two inputs */
+        const int tiles = itp_make_int_of(itp_make_number_in(m, 1, 1));
+        const int axis = itp_make_axis(m, itp_make_int_of(itp_make_number_in(m, 2, 0)), s.rank);
+        for (int d = 0; d < s.rank; d++) times[d] = d == axis ? tiles : 1;
+    } else if (itp_make_list(m, 1, times, INTERP_MAX_RANK) != s.rank)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its repeats are not one for each of %d dimensions",
+                      s.rank);
+    itp_places p = itp_places_new(m);
+    for (int d = 0; d < s.rank && !m->status; d++) {
+        if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
+            itp_make_fail(m, INTERP_BAD_SHAPE, "%lld repeats", (long long)times[d]);
+        if (times[d] == 1) itp_places_pass(&p);
+        else if (!m->status) {
+            itp_places_list(&p, (int)times[d] * s.dim[d]);
+            for (int64_t t = 0; t < times[d]; t++)
+                for (int i = 0; i < s.dim[d]; i++) itp_places_add(&p, i);
+        }
+    }
+    itp_make_end(m, 0, itp_make_places(m, x, &p, 0));
+}
+
+/* Where place i of a padded dimension comes from. */
+ITP_FN int itp_pad_place(int i, int size, int mode)
+{
+    if (i >= 0 && i < size) return i;
+    if (mode == 0 || size == 0) return -1;
+    if (mode == 2) return i < 0 ? 0 : size - 1;
+    if (mode == 3) return ((i % size) + size) % size;
+    const int period = size > 1 ? 2 * size - 2 : 1;
+    const int at = ((i % period) + period) % period;
+    return at < size ? at : period - at;
+}
+
+ITP_FN void itp_read_pad(itp_make *m)
+{
+    static const char *const modes[] = {"constant", "reflect", "edge", "wrap"};
+    int64_t pads[2 * INTERP_MAX_RANK], axes[INTERP_MAX_RANK];
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    int mode = -1, count;
+    for (int i = 0; i < 4; i++)
+        if (itp_make_says(m, "mode", modes[i], i == 0)) mode = i;
+    if (mode < 0) itp_make_fail(m, INTERP_UNSUPPORTED, "its mode is not known");
+    double fill = itp_make_float(m, "value", 0);
+    if (m->r->opset < 2) count = itp_make_ints(m, "paddings", pads, 2 * INTERP_MAX_RANK);
+    else count = itp_make_either(m, "pads", 10, 1, pads, 2 * INTERP_MAX_RANK);
+    if (m->r->opset > 10) fill = itp_make_number_in(m, 2, 0);
+    const int n_axes = m->r->opset > 10 ? itp_make_list(m, 3, axes, INTERP_MAX_RANK) : -1;
+    const int n = n_axes < 0 ? s.rank : n_axes;
+    if (count != 2 * n) itp_make_fail(m, INTERP_BAD_SHAPE, "%d pads for %d dimensions", count, n);
+    int before[INTERP_MAX_RANK] = {0}, after[INTERP_MAX_RANK] = {0};
+    for (int i = 0; i < n && !m->status; i++) {
+        const int d = n_axes < 0 ? i : itp_make_axis(m, axes[i], s.rank);
+        if (pads[i] < -(1 << 24) || pads[i] > 1 << 24 || pads[i + n] < -(1 << 24) ||
+            pads[i + n] > 1 << 24 || s.dim[d] + pads[i] + pads[i + n] < 0)
+            itp_make_fail(m, INTERP_BAD_SHAPE, "pads of %lld and %lld", (long long)pads[i],
+                          (long long)pads[i + n]);
+        before[d] = (int)pads[i], after[d] = (int)pads[i + n];
+    }
+    itp_places p = itp_places_new(m);
+    for (int d = 0; d < s.rank && !m->status; d++) {
+        if (!before[d] && !after[d]) {
+            itp_places_pass(&p);
+            continue;
+        }
+        itp_places_list(&p, s.dim[d] + before[d] + after[d]);
+        for (int i = -before[d]; i < s.dim[d] + after[d]; i++)
+            itp_places_add(&p, itp_pad_place(i, s.dim[d], mode));
+    }
+    itp_make_end(m, 0, itp_make_places(m, x, &p, fill));
+}
+
+/* Blocks of pixels into channels, or channels into blocks of pixels. */
+ITP_FN void itp_read_depth_space(itp_make *m)
+{
+    static const int deep[] = {0, 3, 4, 1, 5, 2}, columns_first[] = {0, 1, 4, 2, 5, 3};
+    static const int flat[] = {0, 3, 5, 1, 2, 4};
+    const int b = itp_make_int(m, "blocksize", 0);
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const bool spread = itp_make_is(m, "DepthToSpace");
+    const bool crd = itp_make_says(m, "mode", "CRD", false);
+    if (s.rank != 4 || b < 1 || (spread ? s.dim[1] % (b * b) : s.dim[2] % b || s.dim[3] % b))
+        itp_make_fail(m, INTERP_BAD_SHAPE, "blocks of %d do not fit", b);
+    if (m->status) return;
+    interp_shape six = itp_shape_none();
+    six.rank = 6;
+    if (spread) {
+        const int c = s.dim[1] / (b * b);
+        const int dim[6] = {0, crd ? c : b, b, crd ? b : c, s.dim[2], s.dim[3]};
+        memcpy(six.dim, dim, sizeof dim);
+        x = itp_make_transpose(m, itp_make_reshape(m, x, &six), crd ? columns_first : deep);
+        x = itp_make_as(m, x, 4, 0, c, s.dim[2] * b, s.dim[3] * b, 0);
+    } else {
+        const int dim[6] = {0, s.dim[1], s.dim[2] / b, b, s.dim[3] / b, b};
+        memcpy(six.dim, dim, sizeof dim);
+        x = itp_make_transpose(m, itp_make_reshape(m, x, &six), flat);
+        x = itp_make_as(m, x, 4, 0, s.dim[1] * b * b, s.dim[2] / b, s.dim[3] / b, 0);
+    }
+    itp_make_end(m, 0, x);
+}
+
+/* Every sequence its own number of steps back: by places in a flat list. */
+ITP_FN void itp_read_reverse_sequence(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const int batch = itp_make_axis(m, itp_make_int(m, "batch_axis", 1), s.rank);
+    const int time = itp_make_axis(m, itp_make_int(m, "time_axis", 0), s.rank);
+    itp_numbers length;
+    if (!itp_make_numbers(m, 1, &length)) return;
+    if (batch + time != 1 || length.n != (size_t)s.dim[batch]) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "%zu lengths for sequences along dimensions %d and %d",
+                      length.n, batch, time);
+        return;
+    }
+    const int n = s.dim[0] * s.dim[1];
+    double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size((size_t)n + 1, sizeof *at));
+    if (!at) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; at && i < n; i++) {
+        int place[2] = {i / s.dim[1], i % s.dim[1]};
+        const int many = itp_min(itp_max(0, (int)length.x[place[batch]]), s.dim[time]);
+        if (place[time] < many) place[time] = many - 1 - place[time];
+        at[i] = place[0] * s.dim[1] + place[1];
+    }
+    interp_shape flat = itp_shape_none();
+    flat.rank = s.rank - 1;
+    flat.dim[0] = n;
+    for (int d = 2; d < s.rank; d++) flat.dim[d - 1] = s.dim[d];
+    x = itp_make_take(m, itp_make_reshape(m, x, &flat), 0, n, at);
+    interp_free(m->r->ctx, at);
+    itp_make_end(m, 0, itp_make_reshape(m, x, &s));
+}
+
+/* ---- resizing, one axis at a time */
+
+typedef struct itp_resize {
+    int mode; /* 0 nearest, 1 linear, 2 cubic */
+    int coordinates;
+    int nearest; /* round_prefer_floor, round_prefer_ceil, floor, ceil */
+    bool antialias, exclude;
+    double cubic, outside;
+    double roi[2]; /* of this axis */
+} itp_resize;
+
+enum {
+    ITP_HALF_PIXEL,
+    ITP_ASYMMETRIC,
+    ITP_ALIGN_CORNERS,
+    ITP_PYTORCH_HALF,
+    ITP_CROP,
+    ITP_HALF_SYMMETRIC
+};
+
+/* Where the middle of output entry i lies among `size` entries. */
+ITP_FN double itp_resize_at(const itp_resize *z, int i, double scale, int size, int out)
+{
+    switch (z->coordinates) {
+    case ITP_ASYMMETRIC: return i / scale;
+    case ITP_ALIGN_CORNERS: return out > 1 ? (double)i * (size - 1) / (out - 1) : 0;
+    case ITP_PYTORCH_HALF: return out > 1 ? (i + 0.5) / scale - 0.5 : 0;
+    case ITP_CROP:
+        if (out > 1)
+            return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (out - 1);
+        return 0.5 * (z->roi[0] + z->roi[1]) * (size - 1);
+    case ITP_HALF_SYMMETRIC: {
+        const double adjust = out / (scale * size), centre = size / 2.0;
+        return centre * (1 - adjust) + (i + 0.5) / scale - 0.5;
+    }
+    default: return (i + 0.5) / scale - 0.5;
+    }
+}
+
+ITP_FN double itp_resize_kernel(const itp_resize *z, double d)
+{
+    const double a = z->cubic;
+    d = fabs(d);
+    if (z->mode == 1) return d < 1 ? 1 - d : 0;
+    if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+    return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
+}
+
+ITP_FN int itp_resize_nearest(const itp_resize *z, double at)
+{
+    switch (z->nearest) {
+    case 1: return (int)floor(at + 0.5);
+    case 2: return (int)floor(at);
+    case 3: return (int)ceil(at);
+    default: return (int)ceil(at - 0.5);
+    }
+}
+
+/* One axis of `size` entries to `out`; scale: how much larger it becomes. */
+ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axis, int out,
+                                double scale)
+{
+    const int size = itp_make_shape(m, x).dim[axis];
+    const double wide = z->antialias && scale < 1 ? 1 / scale : 1; /* of the kernel */
+    const int reach = (int)ceil((z->mode == 2 ? 2 : 1) * wide), taps = z->mode ? 2 * reach : 1;
+    interp_shape s = itp_shape_none();
+    s.rank = 2;
+    s.dim[0] = out, s.dim[1] = 2 * taps;
+    if ((double)out * taps > (double)ITP_ONNX_EVAL)
+        itp_make_fail(m, INTERP_UNSUPPORTED, "to %d entries", out);
+    if (m->status) return -1;
+    float *table = (float *)interp_alloc(
+        m->r->ctx, itp_mul_size((size_t)out * (size_t)taps + 1, 2 * sizeof *table));
+    if (!table) {
+        m->status = INTERP_NO_MEMORY;
+        return -1;
+    }
+    for (int i = 0; i < out; i++) {
+        float *place = table + (size_t)i * 2 * (size_t)taps, *weight = place + taps;
+        const double at = itp_resize_at(z, i, scale, size, out);
+        const int first = (int)floor(at) - reach + 1;
+        double sum = 0;
+        if (z->mode == 0) {
+            place[0] = (float)itp_max(0, itp_min(size - 1, itp_resize_nearest(z, at)));
+            weight[0] = 1;
+        }
+        for (int t = 0; t < taps && z->mode; t++) {
+            const int from = first + t;
+            const bool inside = from >= 0 && from < size;
+            double v = itp_resize_kernel(z, (at - from) / wide);
+            if (!inside && (z->exclude || z->antialias)) v = 0;
+            place[t] = (float)itp_max(0, itp_min(size - 1, from));
+            weight[t] = (float)v;
+            sum += v;
+        }
+        for (int t = 0; t < taps && z->mode && (z->exclude || z->antialias); t++)
+            weight[t] = (float)((double)weight[t] / sum);
+        if (z->coordinates == ITP_CROP && (at < 0 || at > size - 1))
+            for (int t = 0; t < taps; t++) weight[t] = 0;
+    }
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = axis, a.length = taps;
+    const int in[2] = {x, itp_make_const(m, &s, table)};
+    interp_free(m->r->ctx, table);
+    return itp_make_node(m, ITP_OP_RESIZE_AXIS, 2, in, &a);
+}
+
+/* 1 inside and 0 outside of what a crop reads, along one axis. */
+ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, int axis, int rank,
+                                  int out)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = rank;
+    for (int d = 0; d < rank; d++) s.dim[d] = d == axis ? out : 1;
+    float *inside = (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)out + 1, sizeof *inside));
+    if (!inside) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; inside && i < out; i++) {
+        const double at = itp_resize_at(z, i, 1, size, out);
+        inside[i] = at >= 0 && at <= size - 1 ? 1 : 0;
+    }
+    const int v = itp_make_const(m, &s, inside);
+    interp_free(m->r->ctx, inside);
+    return v;
+}
+
+ITP_FN itp_resize itp_resize_of(itp_make *m)
+{
+    static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear"};
+    static const char *const kinds[] = {"half_pixel",         "asymmetric",
+                                        "align_corners",      "pytorch_half_pixel",
+                                        "tf_crop_and_resize", "half_pixel_symmetric"};
+    static const char *const nears[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+    itp_resize z;
+    memset(&z, 0, sizeof z);
+    z.mode = z.coordinates = z.nearest = -1;
+    for (int i = 0; i < 4; i++)
+        if (itp_make_says(m, "mode", modes[i], i == 0)) z.mode = i == 3 ? 1 : i;
+    for (int i = 0; i < 6; i++)
+        if (itp_make_says(m, "coordinate_transformation_mode", kinds[i], i == 0)) z.coordinates = i;
+    for (int i = 0; i < 4; i++)
+        if (itp_make_says(m, "nearest_mode", nears[i], i == 0)) z.nearest = i;
+    if (m->r->opset < 11) z.coordinates = ITP_ASYMMETRIC, z.nearest = 2;
+    z.antialias = itp_make_int(m, "antialias", 0) != 0;
+    z.exclude = itp_make_int(m, "exclude_outside", 0) != 0;
+    z.cubic = itp_make_float(m, "cubic_coeff_a", -0.75);
+    z.outside = itp_make_float(m, "extrapolation_value", 0);
+    if (z.mode < 0 || z.coordinates < 0 || z.nearest < 0)
+        itp_make_fail(m, INTERP_UNSUPPORTED, "its mode is not known");
+    return z;
+}
+
+/* The scales of all axes and the sizes they lead to. */
+ITP_FN void itp_resize_sizes(itp_make *m, const interp_shape *s, double *scale, int *size)
+{
+    int64_t axes[INTERP_MAX_RANK];
+    itp_numbers k;
+    const bool old = m->r->opset < 11;
+    const int at_scales = old ? 1 : 2;
+    int n = itp_make_ints(m, "axes", axes, INTERP_MAX_RANK);
+    for (int d = 0; d < s->rank; d++) scale[d] = 1, size[d] = s->dim[d];
+    if (n < 0)
+        for (n = 0; n < s->rank; n++) axes[n] = n;
+    const bool by_size = m->r->opset >= 11 && itp_make_has(m, 3);
+    if (m->r->opset < 9 && itp_make_is(m, "Upsample")) {
+        float list[INTERP_MAX_RANK];
+        int count = itp_make_floats(m, "scales", list, INTERP_MAX_RANK);
+        if (count < 0 && s->rank == 4) {
+            count = 4, list[0] = list[1] = 1;
+            list[2] = (float)itp_make_float(m, "height_scale", 1);
+            list[3] = (float)itp_make_float(m, "width_scale", 1);
+        }
+        if (count != s->rank) itp_make_fail(m, INTERP_BAD_SHAPE, "%d scales", count);
+        for (int d = 0; d < s->rank && !m->status; d++) scale[d] = (double)list[d];
+        n = m->status ? 0 : s->rank;
+    } else {
+        if (!itp_make_numbers(m, by_size ? 3 : at_scales, &k)) return;
+        if (k.n != (size_t)n)
+            itp_make_fail(m, INTERP_BAD_SHAPE, "%zu numbers for %d dimensions", k.n, n);
+        const bool larger = itp_make_says(m, "keep_aspect_ratio_policy", "not_smaller", false);
+        const bool smaller = itp_make_says(m, "keep_aspect_ratio_policy", "not_larger", false);
+        double common = 0;
+        for (int i = 0; i < n && !m->status; i++) {
+            const int d = itp_make_axis(m, axes[i], s->rank);
+            const double r = by_size ? k.x[i] / itp_max(1, s->dim[d]) : k.x[i];
+            scale[d] = r;
+            if (by_size) size[d] = itp_make_int_of(k.x[i]);
+            if (!i || (larger ? r > common : r < common)) common = r;
+        }
+        for (int i = 0; i < n && !m->status && by_size && (larger || smaller); i++) {
+            const int d = itp_make_axis(m, axes[i], s->rank);
+            scale[d] = common;
+            size[d] = (int)floor(common * s->dim[d] + 0.5);
+        }
+    }
+    for (int d = 0; d < s->rank && !m->status; d++) {
+        if (!(scale[d] > 0 && scale[d] * s->dim[d] < 1e8))
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d is scaled by %g", d, scale[d]);
+        else if (!by_size) size[d] = (int)floor(scale[d] * s->dim[d]);
+    }
+}
+
+ITP_FN void itp_read_resize(itp_make *m)
+{
+    int x = itp_make_in(m, 0), size[INTERP_MAX_RANK], inside = -1;
+    const interp_shape s = itp_make_shape(m, x);
+    double scale[INTERP_MAX_RANK];
+    itp_resize z = itp_resize_of(m);
+    itp_numbers roi;
+    memset(&roi, 0, sizeof roi);
+    itp_resize_sizes(m, &s, scale, size);
+    if (z.coordinates == ITP_CROP && itp_make_numbers(m, 1, &roi) && roi.n % 2)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its region has %zu numbers", roi.n);
+    int64_t axes[INTERP_MAX_RANK];
+    int n = itp_make_ints(m, "axes", axes, INTERP_MAX_RANK);
+    if (n < 0)
+        for (n = 0; n < s.rank; n++) axes[n] = n;
+    for (int i = 0; i < n && !m->status; i++) {
+        const int d = itp_make_axis(m, axes[i], s.rank);
+        z.roi[0] = 0, z.roi[1] = 1;
+        if (roi.n == 2 * (size_t)n) z.roi[0] = roi.x[i], z.roi[1] = roi.x[i + n];
+        const bool crop = z.coordinates == ITP_CROP && (z.roi[0] != 0 || z.roi[1] != 1);
+        if (size[d] == s.dim[d] && !crop && (scale[d] == 1 || z.mode == 0)) continue;
+        x = itp_make_resize_axis(m, &z, x, d, size[d], scale[d]);
+        if (!crop) continue;
+        const int part = itp_make_resize_inside(m, &z, s.dim[d], d, s.rank, size[d]);
+        inside = inside < 0 ? part : itp_make_two(m, ITP_OP_MUL, inside, part);
+    }
+    if (inside >= 0) {
+        const int in[3] = {inside, x, itp_make_scalar(m, z.outside)};
+        x = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
+    }
+    itp_make_end(m, 0, x);
+}
+/* >>onnx/read_window.c                                                                        */
+/* ---- onnx/read_window.c: convolution and pooling over one, two or three dimensions ------------ */
+
+/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end or the start. */
+ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
+{
+    for (int i = 0; i < 2; i++) {
+        const int64_t size = x->dim[2 + i], stride = itp_max(1, a->stride[i]);
+        const int64_t span = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
+        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
+        if (total < 0) total = 0;
+        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
+        const int less = (int)(total / 2), more = (int)(total - total / 2);
+        a->pad[i] = at_end ? less : more;
+        a->pad[i + 2] = at_end ? more : less;
+    }
+}
+
+typedef struct itp_window {
+    int n; /* spatial dimensions */
+    int kernel[3], stride[3], dilation[3], before[3], after[3];
+} itp_window;
+
+ITP_FN void itp_window_list(itp_make *m, const char *name, int n, int otherwise, int *out)
+{
+    int64_t list[6];
+    const int count = itp_make_ints(m, name, list, 6);
+    if (count >= 0 && count != n)
+        itp_make_fail(m, INTERP_UNSUPPORTED, "%s has %d numbers instead of %d", name, count, n);
+    for (int i = 0; i < n && !m->status; i++) {
+        if (count > 0 && (list[i] < 0 || list[i] > 1 << 24))
+            itp_make_fail(m, INTERP_UNSUPPORTED, "%s has %lld in it", name, (long long)list[i]);
+        out[i] = count < 0 ? otherwise : (int)list[i];
+    }
+}
+
+/* Pads by auto_pad; without it those of the attribute. */
+ITP_FN void itp_window_pads(itp_make *m, itp_window *w, const interp_shape *x)
+{
+    int pads[6];
+    const bool upper = itp_make_says(m, "auto_pad", "SAME_UPPER", false);
+    const bool lower = itp_make_says(m, "auto_pad", "SAME_LOWER", false);
+    const bool valid = itp_make_says(m, "auto_pad", "VALID", false);
+    if (!upper && !lower && !valid && !itp_make_says(m, "auto_pad", "NOTSET", true) &&
+        !itp_make_says(m, "auto_pad", "", true))
+        itp_make_fail(m, INTERP_FORMAT, "its auto_pad is not known");
+    memset(pads, 0, sizeof pads);
+    if (!upper && !lower && !valid) itp_window_list(m, "pads", 2 * w->n, 0, pads);
+    for (int i = 0; i < w->n; i++) {
+        const int64_t size = x->dim[2 + i], stride = itp_max(1, w->stride[i]);
+        const int64_t span = (int64_t)w->dilation[i] * (w->kernel[i] - 1) + 1;
+        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
+        if (total < 0 || !(upper || lower)) total = 0;
+        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
+        const int less = (int)(total / 2), more = (int)(total - total / 2);
+        w->before[i] = upper ? less : lower ? more : pads[i];
+        w->after[i] = upper ? more : lower ? less : pads[i + w->n];
+    }
+}
+
+/* The window's constants for x of [N,C,..]; kernel: NULL: that of the attribute alone. */
+ITP_FN itp_window itp_window_of(itp_make *m, const interp_shape *x, const interp_shape *kernel)
+{
+    itp_window w;
+    memset(&w, 0, sizeof w);
+    w.n = x->rank - 2;
+    if (w.n < 1 || w.n > 3) {
+        char text[96];
+        itp_make_fail(m, INTERP_UNSUPPORTED,
+                      "images of %s are not supported, only [N,C,...] of 1 "
+                      "to 3 further dimensions",
+                      itp_shape_text(x, text, sizeof text));
+        w.n = 0;
+        return w;
+    }
+    itp_window_list(m, "kernel_shape", w.n, 0, w.kernel);
+    for (int i = 0; i < w.n && kernel; i++)
+        if (!w.kernel[i] && kernel->rank == x->rank) w.kernel[i] = kernel->dim[2 + i];
+    itp_window_list(m, "strides", w.n, 1, w.stride);
+    itp_window_list(m, "dilations", w.n, 1, w.dilation);
+    itp_window_pads(m, &w, x);
+    return w;
+}
+
+/* Dimensions `from` and the next of the window as constants of an op over images; one that is not
+   there is a window of 1. */
+ITP_FN void itp_window_attrs(const itp_window *w, int from, int to, itp_attrs *a)
+{
+    for (int k = 0; k < 2; k++) {
+        const int i = to - from == 2 ? from + k : k ? from : -1;
+        a->kernel[k] = i < 0 ? 1 : w->kernel[i];
+        a->stride[k] = i < 0 ? 1 : w->stride[i];
+        a->dilation[k] = i < 0 ? 1 : w->dilation[i];
+        a->pad[k] = i < 0 ? 0 : w->before[i];
+        a->pad[k + 2] = i < 0 ? 0 : w->after[i];
+    }
+}
+
+/* [N,C,L] as images of one row, and back. */
+ITP_FN int itp_make_rows(itp_make *m, int x)
+{
+    const interp_shape s = itp_make_shape(m, x);
+    return itp_make_as(m, x, 4, 0, s.dim[1], 1, s.dim[2], 0);
+}
+
+ITP_FN int itp_make_no_rows(itp_make *m, int x)
+{
+    const interp_shape s = itp_make_shape(m, x);
+    return itp_make_as(m, x, 3, 0, s.dim[1], s.dim[3], 0, 0);
+}
+
+/* Weights of [O,I,..] with further ones for a dimension of 1. */
+ITP_FN int itp_make_weight_rows(itp_make *m, int w)
+{
+    const interp_shape s = itp_make_shape(m, w);
+    return itp_make_as(m, w, 4, s.dim[0], s.dim[1], 1, s.dim[2], 0);
+}
+
+/* Three dimensions by two: the planes that each plane of the result sees become channels. x of
+   [N,C,D,H,W] to [N D', C K, H, W]. */
+ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, int *planes)
+{
+    static const int order[] = {0, 2, 1, 3, 4, 5};
+    const interp_shape s = itp_make_shape(m, x);
+    const int64_t span = (int64_t)w->dilation[0] * (w->kernel[0] - 1) + 1;
+    const int64_t room = (int64_t)s.dim[2] + w->before[0] + w->after[0] - span;
+    if (room < 0 || w->kernel[0] < 1 || w->stride[0] < 1 || room > 1 << 24)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its window does not fit");
+    if (m->status) return -1;
+    *planes = (int)(room / w->stride[0]) + 1;
+    itp_places p = itp_places_new(m);
+    for (int d = 0; d < 5; d++) {
+        if (d != 2) {
+            itp_places_pass(&p);
+            continue;
+        }
+        itp_places_list(&p, *planes * w->kernel[0]);
+        for (int i = 0; i < *planes; i++)
+            for (int k = 0; k < w->kernel[0]; k++) {
+                const int from = i * w->stride[0] + k * w->dilation[0] - w->before[0];
+                itp_places_add(&p, from >= 0 && from < s.dim[2] ? from : -1);
+            }
+    }
+    x = itp_make_places(m, x, &p, 0);
+    interp_shape six = itp_shape_none();
+    const int dim[6] = {0, s.dim[1], *planes, w->kernel[0], s.dim[3], s.dim[4]};
+    six.rank = 6;
+    memcpy(six.dim, dim, sizeof dim);
+    x = itp_make_transpose(m, itp_make_reshape(m, x, &six), order);
+    return itp_make_as(m, x, 4, -1, s.dim[1] * w->kernel[0], s.dim[3], s.dim[4], 0);
+}
+
+/* [N D, C, H, W] back to [N,C,D,H,W]. */
+ITP_FN int itp_make_no_depth(itp_make *m, int x, int planes)
+{
+    static const int order[] = {0, 2, 1, 3, 4};
+    const interp_shape s = itp_make_shape(m, x);
+    x = itp_make_as(m, x, 5, -1, planes, s.dim[1], s.dim[2], s.dim[3]);
+    return itp_make_transpose(m, x, order);
+}
+
+/* Convolution of x with v, plus a bias where there is one (-1: none). */
+ITP_FN int itp_make_conv(itp_make *m, int x, int v, int bias)
+{
+    const interp_shape s = itp_make_shape(m, x), k = itp_make_shape(m, v);
+    const itp_window w = itp_window_of(m, &s, &k);
+    itp_attrs a;
+    int planes = 0;
+    memset(&a, 0, sizeof a);
+    a.groups = itp_make_int(m, "group", 1);
+    if (m->status) return -1;
+    if (k.rank != s.rank) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its weights have %d dimensions, its input %d", k.rank,
+                      s.rank);
+        return -1;
+    }
+    itp_window_attrs(&w, w.n == 3, w.n, &a);
+    if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
+    if (w.n == 3) {
+        x = itp_make_depth(m, x, &w, &planes);
+        v = itp_make_as(m, v, 4, k.dim[0], -1, k.dim[3], k.dim[4], 0);
+    }
+    const int in[3] = {x, v, bias};
+    int y = itp_make_node(m, ITP_OP_CONV, bias < 0 ? 2 : 3, in, &a);
+    if (w.n == 1) y = itp_make_no_rows(m, y);
+    if (w.n == 3) y = itp_make_no_depth(m, y, planes);
+    return y;
+}
+
+ITP_FN void itp_read_conv(itp_make *m)
+{
+    const int x = itp_make_in(m, 0), v = itp_make_in(m, 1);
+    itp_make_end(m, 0, itp_make_conv(m, x, v, itp_make_in(m, 2)));
+}
+
+ITP_FN void itp_read_conv_transpose(itp_make *m)
+{
+    int x = itp_make_in(m, 0), v = itp_make_in(m, 1), extra[3] = {0}, want[3] = {0};
+    const interp_shape s = itp_make_shape(m, x), k = itp_make_shape(m, v);
+    itp_window w = itp_window_of(m, &s, &k);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.groups = itp_make_int(m, "group", 1);
+    itp_window_list(m, "output_padding", w.n, 0, extra);
+    const bool sized = itp_onnx_attr_of(m->r, m->n, "output_shape") != NULL;
+    if (sized) itp_window_list(m, "output_shape", w.n, 0, want);
+    const bool upper = itp_make_says(m, "auto_pad", "SAME_UPPER", false);
+    const bool same = upper || itp_make_says(m, "auto_pad", "SAME_LOWER", false);
+    if (w.n == 3) itp_make_fail(m, INTERP_UNSUPPORTED, "three dimensions are not supported");
+    if (k.rank != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "its weights do not fit its input");
+    for (int i = 0; i < w.n && !m->status && (sized || same); i++) {
+        if (!sized) want[i] = s.dim[2 + i] * w.stride[i];
+        const int total = w.stride[i] * (s.dim[2 + i] - 1) + extra[i] +
+                          (w.kernel[i] - 1) * w.dilation[i] + 1 - want[i];
+        if (total < 0) extra[i] -= total; /* larger than the windows reach */
+        const int pads = itp_max(0, total), less = pads / 2, more = pads - less;
+        w.before[i] = upper ? less : more; /* SAME_LOWER, and what older files mean by NOTSET */
+        w.after[i] = upper ? more : less;
+    }
+    if (m->status) return;
+    itp_window_attrs(&w, 0, w.n, &a);
+    a.shape.rank = 2;
+    a.shape.dim[0] = w.n == 1 ? 0 : extra[0], a.shape.dim[1] = w.n == 1 ? extra[0] : extra[1];
+    if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
+    const int in[3] = {x, v, itp_make_in(m, 2)};
+    int y = itp_make_node(m, ITP_OP_CONV_TRANSPOSE, in[2] < 0 ? 2 : 3, in, &a);
+    itp_make_end(m, 0, w.n == 1 ? itp_make_no_rows(m, y) : y);
+}
+
+/* A pool over all dimensions of the window: over the last two, then over the one before. */
+ITP_FN int itp_make_pool(itp_make *m, int op, int x, const itp_window *w, itp_attrs *a)
+{
+    const interp_shape s = itp_make_shape(m, x);
+    if (m->status) return -1;
+    itp_window_attrs(w, w->n == 3, w->n, a);
+    if (w->n == 1)
+        return itp_make_no_rows(m, itp_make_node(m, op, 1, (x = itp_make_rows(m, x), &x), a));
+    if (w->n == 2) return itp_make_node(m, op, 1, &x, a);
+    x = itp_make_as(m, x, 4, 0, s.dim[1] * s.dim[2], s.dim[3], s.dim[4], 0);
+    x = itp_make_node(m, op, 1, &x, a);
+    const interp_shape flat = itp_make_shape(m, x);
+    x = itp_make_as(m, x, 4, 0, s.dim[1], s.dim[2], flat.dim[2] * flat.dim[3], 0);
+    itp_window_attrs(w, 0, 1, a);
+    for (int i = 0; i < 4; i += 2) { /* one dimension, down the columns */
+        const int t = a->pad[i];
+        a->pad[i] = a->pad[i + 1], a->pad[i + 1] = t;
+    }
+    const int kernel = a->kernel[0], stride = a->stride[0], dilation = a->dilation[0];
+    a->kernel[0] = a->kernel[1], a->kernel[1] = kernel;
+    a->stride[0] = a->stride[1], a->stride[1] = stride;
+    a->dilation[0] = a->dilation[1], a->dilation[1] = dilation;
+    x = itp_make_node(m, op, 1, &x, a);
+    const interp_shape deep = itp_make_shape(m, x);
+    return itp_make_as(m, x, 5, 0, s.dim[1], deep.dim[2], flat.dim[2], flat.dim[3]);
+}
+
+ITP_FN void itp_read_max_pool(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const itp_window w = itp_window_of(m, &s, NULL);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.ceil_mode = itp_make_int(m, "ceil_mode", 0) != 0;
+    const int storage = itp_make_int(m, "storage_order", 0);
+    if (itp_make_wants(m, 0)) itp_make_end(m, 0, itp_make_pool(m, ITP_OP_MAX_POOL, x, &w, &a));
+    if (!itp_make_wants(m, 1)) return;
+    if (w.n == 3) itp_make_fail(m, INTERP_UNSUPPORTED, "indices of three dimensions");
+    a.mode = storage;
+    m->type = ITP_ONNX_INT64;
+    itp_make_end(m, 1, itp_make_pool(m, ITP_OP_MAX_POOL_INDICES, x, &w, &a));
+}
+
+ITP_FN void itp_read_average_pool(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const itp_window w = itp_window_of(m, &s, NULL);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.ceil_mode = itp_make_int(m, "ceil_mode", 0) != 0;
+    a.count_include_pad = itp_make_int(m, "count_include_pad", 0) != 0;
+    itp_make_end(m, 0, itp_make_pool(m, ITP_OP_AVERAGE_POOL, x, &w, &a));
+}
+
+/* (sum of |x|^p)^(1/p) over windows: the average times their size, pads being 0. */
+ITP_FN void itp_read_lp_pool(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    const itp_window w = itp_window_of(m, &s, NULL);
+    const double p = m->r->opset < 2 ? itp_make_float(m, "p", 2) : itp_make_int(m, "p", 2);
+    itp_attrs a;
+    double size = 1;
+    memset(&a, 0, sizeof a);
+    a.ceil_mode = itp_make_int(m, "ceil_mode", 0) != 0;
+    a.count_include_pad = true;
+    for (int i = 0; i < w.n; i++) size *= w.kernel[i];
+    if (a.ceil_mode) itp_make_fail(m, INTERP_UNSUPPORTED, "ceil_mode is not supported");
+    x = itp_make_by(m, ITP_OP_POW, itp_make_one(m, ITP_OP_ABS, x), p);
+    x = itp_make_by(m, ITP_OP_MUL, itp_make_pool(m, ITP_OP_AVERAGE_POOL, x, &w, &a), size);
+    itp_make_end(m, 0, itp_make_by(m, ITP_OP_POW, x, 1 / p));
+}
+
+ITP_FN void itp_read_global_pool(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const int op = m->n->row->op, rank = itp_make_shape(m, x).rank;
+    const unsigned axes = (1u << rank) - 4;
+    if (op >= 0) x = itp_make_one(m, op, x);
+    else {
+        const double p = m->r->opset < 2 ? itp_make_float(m, "p", 2) : itp_make_int(m, "p", 2);
+        x = itp_make_by(m, ITP_OP_POW, itp_make_one(m, ITP_OP_ABS, x), p);
+        x = itp_make_by(m, ITP_OP_POW, itp_make_reduce(m, ITP_OP_REDUCE_SUM, x, axes, true), 1 / p);
+    }
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_max_unpool(itp_make *m)
+{
+    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
+    const interp_shape s = itp_make_shape(m, in[0]);
+    const itp_window w = itp_window_of(m, &s, NULL);
+    int64_t want[INTERP_MAX_RANK];
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    const int count = itp_make_list(m, 2, want, INTERP_MAX_RANK);
+    a.shape = s;
+    a.shape.dim[0] = 0;
+    if (count >= 0 && count != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "%d sizes", count);
+    for (int i = 0; i < w.n && !m->status; i++) {
+        const int64_t size = count > 0 ? want[2 + i]
+                                       : (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] -
+                                             w.before[i] - w.after[i];
+        if (size < 1 || size > 1 << 28)
+            itp_make_fail(m, INTERP_BAD_SHAPE, "a size of %lld", (long long)size);
+        a.shape.dim[2 + i] = (int)size;
+    }
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a));
+}
+
+ITP_FN void itp_read_lrn(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    itp_attrs a;
+    itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, x).rank, &a));
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_LRN, 1, &x, &a));
+}
+/* >>onnx/read_norm.c                                                                          */
+/* ---- onnx/read_norm.c: normalisation, softmax, matrix products, attention --------------------- */
+
+/* Training mode draws; a model exported for use does not say so. */
+ITP_FN void itp_read_dropout(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    double ratio = itp_make_float(m, "ratio", 0.5), training = 0;
+    if (m->r->opset >= 12) {
+        ratio = itp_make_number_in(m, 1, 0.5);
+        training = itp_make_number_in(m, 2, 0);
+    }
+    if (training != 0 && ratio != 0)
+        itp_make_fail(m, INTERP_UNSUPPORTED,
+                      "it is set to training: export the model for inference");
+    if (!(ratio >= 0 && ratio < 1))
+        itp_make_fail(m, INTERP_UNSUPPORTED, "its ratio %g is not in [0, 1)", ratio);
+    itp_make_end(m, 0, itp_make_with(m, ITP_OP_DROPOUT, x, ratio, 0));
+    if (!itp_make_wants(m, 1)) return;
+    m->type = ITP_ONNX_BOOL; /* nothing is dropped */
+    itp_make_end(m, 1, itp_make_with(m, ITP_OP_FILL, x, 1, 0));
+}
+
+/* Before opset 13 the sum ran over all dimensions from the axis on. */
+ITP_FN void itp_read_softmax(itp_make *m)
+{
+    int x = itp_make_in(m, 0), many = 0, last = 0;
+    const interp_shape s = itp_make_shape(m, x);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = itp_make_axis(m, itp_make_int(m, "axis", m->r->opset < 13 ? 1 : -1), s.rank);
+    for (int i = a.axis; i < s.rank; i++)
+        if (s.dim[i] != 1) last = i, many++;
+    if (m->r->opset < 13 && many == 1) a.axis = last;
+    if (m->r->opset >= 13 || many <= 1) {
+        itp_make_end(m, 0, itp_make_node(m, m->n->row->op, 1, &x, &a));
+        return;
+    }
+    interp_shape flat = itp_shape_none(), back = s;
+    flat.rank = a.axis + 1;
+    for (int i = 0; i < a.axis; i++) flat.dim[i] = 0;
+    flat.dim[a.axis] = -1;
+    back.dim[0] = a.axis ? 0 : -1;
+    x = itp_make_reshape(m, x, &flat);
+    x = itp_make_node(m, m->n->row->op, 1, &x, &a);
+    itp_make_end(m, 0, itp_make_reshape(m, x, &back));
+}
+
+/* [C] as [C,1,..], to go with [N,C,..]. */
+ITP_FN int itp_make_per_channel(itp_make *m, int v, int rank)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = itp_max(1, rank - 1);
+    s.dim[0] = -1;
+    return itp_make_reshape(m, v, &s);
+}
+
+/* With the statistics of the batch at hand, as training does; then outputs 1 and 2 are running ones. */
+ITP_FN void itp_read_batch_norm_training(itp_make *m, const int *in, double epsilon, double keep)
+{
+    const int rank = itp_make_shape(m, in[0]).rank;
+    const unsigned axes = ((1u << rank) - 1) & ~2u;
+    const int mean = itp_make_reduce(m, ITP_OP_REDUCE_MEAN, in[0], axes, true);
+    const int centred = itp_make_two(m, ITP_OP_SUB, in[0], mean);
+    const int square = itp_make_one(m, ITP_OP_SQUARE, centred);
+    const int variance = itp_make_reduce(m, ITP_OP_REDUCE_MEAN, square, axes, true);
+    int y = itp_make_one(m, ITP_OP_SQRT, itp_make_by(m, ITP_OP_ADD, variance, epsilon));
+    y = itp_make_two(m, ITP_OP_DIV, centred, y);
+    y = itp_make_two(m, ITP_OP_MUL, y, itp_make_per_channel(m, in[1], rank));
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_ADD, y, itp_make_per_channel(m, in[2], rank)));
+    for (int i = 1; i < 3; i++) {
+        if (!itp_make_wants(m, i)) continue;
+        const int now = itp_make_as(m, i == 1 ? mean : variance, 1, -1, 0, 0, 0, 0);
+        itp_make_end(m, i,
+                     itp_make_two(m, ITP_OP_ADD, itp_make_by(m, ITP_OP_MUL, in[2 + i], keep),
+                                  itp_make_by(m, ITP_OP_MUL, now, 1 - keep)));
+    }
+}
+
+ITP_FN void itp_read_batch_norm(itp_make *m)
+{
+    int in[5];
+    itp_attrs a;
+    bool known = true;
+    for (int i = 0; i < 5; i++) {
+        const bool statistics = i > 2 && !itp_make_known(m, i);
+        known = known && !statistics;
+        if (statistics) {
+            in[i] = -1;
+            const int symbol = itp_onnx_in(m->r, m->n, i);
+            itp_make_try(m, itp_onnx_symbol_value(m->r, symbol, &in[i]));
+        } else in[i] = itp_make_in(m, i);
+    }
+    itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, in[0]).rank, &a));
+    const bool training =
+        m->r->opset >= 14 ? itp_make_int(m, "training_mode", 0) != 0
+                          : m->r->opset < 7 && !itp_make_int(m, "is_test", 0) && m->n->n_out > 1;
+    if (m->status) return;
+    if (training) {
+        itp_read_batch_norm_training(m, in, (double)a.epsilon, (double)a.momentum);
+        return;
+    }
+    if (known) {
+        itp_make_end(m, 0, itp_make_node(m, ITP_OP_BATCH_NORM, 5, in, &a));
+        return;
+    }
+    const int rank = itp_make_shape(m, in[0]).rank; /* statistics that are computed */
+    int sd = itp_make_by(m, ITP_OP_ADD, in[4], (double)a.epsilon);
+    sd = itp_make_per_channel(m, itp_make_one(m, ITP_OP_SQRT, sd), rank);
+    int y = itp_make_two(m, ITP_OP_SUB, in[0], itp_make_per_channel(m, in[3], rank));
+    y = itp_make_two(m, ITP_OP_MUL, itp_make_two(m, ITP_OP_DIV, y, sd),
+                     itp_make_per_channel(m, in[1], rank));
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_ADD, y, itp_make_per_channel(m, in[2], rank)));
+}
+
+/* Layer norm of rows without scale and shift, by the op with constants of 1 and 0. */
+ITP_FN int itp_make_layer_norm(itp_make *m, int x, int axis, double epsilon)
+{
+    const interp_shape s = itp_make_shape(m, x);
+    interp_shape row = itp_shape_none();
+    itp_attrs a;
+    row.rank = 1;
+    for (int i = axis; i < s.rank; i++) row.dim[0] *= s.dim[i];
+    if (m->status) return -1;
+    memset(&a, 0, sizeof a);
+    a.axis = axis, a.epsilon = (float)epsilon;
+    float *ones = (float *)interp_alloc(m->r->ctx,
+                                        itp_mul_size((size_t)itp_max(1, row.dim[0]), sizeof *ones));
+    if (!ones) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; ones && i < row.dim[0]; i++) ones[i] = 1;
+    const int in[2] = {x, itp_make_const(m, &row, ones)};
+    interp_free(m->r->ctx, ones);
+    return itp_make_node(m, ITP_OP_LAYER_NORM, 2, in, &a);
+}
+
+/* Each channel of each sample by itself. */
+ITP_FN void itp_read_instance_norm(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    interp_shape back = s;
+    if (s.rank < 3) itp_make_fail(m, INTERP_BAD_SHAPE, "its input is not [N,C,...]");
+    x = itp_make_as(m, x, 3, 0, s.dim[1], -1, 0, 0);
+    x = itp_make_layer_norm(m, x, 2, itp_make_float(m, "epsilon", 1e-5));
+    back.dim[0] = 0;
+    x = itp_make_reshape(m, x, &back);
+    x = itp_make_two(m, ITP_OP_MUL, x, itp_make_per_channel(m, itp_make_in(m, 1), s.rank));
+    itp_make_end(
+        m, 0, itp_make_two(m, ITP_OP_ADD, x, itp_make_per_channel(m, itp_make_in(m, 2), s.rank)));
+}
+
+ITP_FN void itp_read_group_norm(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const interp_shape s = itp_make_shape(m, x);
+    interp_shape back = s;
+    const int groups = itp_make_int(m, "num_groups", 0);
+    if (s.rank < 2 || groups < 1 || s.dim[1] % groups)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "%d groups do not divide its channels", groups);
+    if (m->status) return;
+    x = itp_make_as(m, x, 3, 0, groups, -1, 0, 0);
+    x = itp_make_layer_norm(m, x, 2, itp_make_float(m, "epsilon", 1e-5));
+    const bool by_group = m->r->opset < 21; /* scale and bias of each group */
+    interp_shape wide = itp_shape_none();
+    wide.rank = 2;
+    wide.dim[0] = groups, wide.dim[1] = 1;
+    for (int i = 1; i < 3 && by_group; i++)
+        x = itp_make_two(m, i == 1 ? ITP_OP_MUL : ITP_OP_ADD, x,
+                         itp_make_reshape(m, itp_make_in(m, i), &wide));
+    back.dim[0] = 0;
+    x = itp_make_reshape(m, x, &back);
+    for (int i = 1; i < 3 && !by_group; i++)
+        x = itp_make_two(m, i == 1 ? ITP_OP_MUL : ITP_OP_ADD, x,
+                         itp_make_per_channel(m, itp_make_in(m, i), s.rank));
+    itp_make_end(m, 0, x);
+}
+
+ITP_FN void itp_read_layer_norm(itp_make *m)
+{
+    const int in[3] = {itp_make_in(m, 0), itp_make_in(m, 1), itp_make_in(m, 2)};
+    const int rank = itp_make_shape(m, in[0]).rank;
+    itp_attrs a;
+    itp_make_try(m, itp_onnx_attrs(m->r, m->n, rank, &a));
+    const int axis = itp_make_axis(m, m->status ? 0 : a.axis, rank);
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_LAYER_NORM, in[2] < 0 ? 2 : 3, in, &a));
+    if (m->status || (!itp_make_wants(m, 1) && !itp_make_wants(m, 2))) return;
+    const unsigned axes = ((1u << rank) - 1) & ~((1u << axis) - 1);
+    const int mean = itp_make_reduce(m, ITP_OP_REDUCE_MEAN, in[0], axes, true);
+    int v = itp_make_one(m, ITP_OP_SQUARE, itp_make_two(m, ITP_OP_SUB, in[0], mean));
+    v = itp_make_by(m, ITP_OP_ADD, itp_make_reduce(m, ITP_OP_REDUCE_MEAN, v, axes, true),
+                    (double)a.epsilon);
+    if (itp_make_wants(m, 1)) itp_make_end(m, 1, mean);
+    if (itp_make_wants(m, 2))
+        itp_make_end(m, 2, itp_make_one(m, ITP_OP_RECIPROCAL, itp_make_one(m, ITP_OP_SQRT, v)));
+}
+
+ITP_FN void itp_read_rms_norm(itp_make *m)
+{
+    const int x = itp_make_in(m, 0), rank = itp_make_shape(m, x).rank;
+    const int axis = itp_make_axis(m, itp_make_int(m, "axis", -1), rank);
+    const unsigned axes = ((1u << rank) - 1) & ~((1u << axis) - 1);
+    int v = itp_make_reduce(m, ITP_OP_REDUCE_MEAN, itp_make_one(m, ITP_OP_SQUARE, x), axes, true);
+    v = itp_make_by(m, ITP_OP_ADD, v, itp_make_float(m, "epsilon", 1e-5));
+    v = itp_make_two(m, ITP_OP_DIV, x, itp_make_one(m, ITP_OP_SQRT, v));
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_MUL, v, itp_make_in(m, 1)));
+}
+
+ITP_FN void itp_read_mean_variance(itp_make *m)
+{
+    int64_t list[INTERP_MAX_RANK] = {0, 2, 3};
+    const int x = itp_make_in(m, 0), rank = itp_make_shape(m, x).rank;
+    int count = itp_make_ints(m, "axes", list, INTERP_MAX_RANK);
+    unsigned axes = 0;
+    if (count < 0) count = 3, list[0] = 0, list[1] = 2, list[2] = 3;
+    for (int i = 0; i < count; i++) axes |= 1u << itp_make_axis(m, list[i], rank);
+    const int centred =
+        itp_make_two(m, ITP_OP_SUB, x, itp_make_reduce(m, ITP_OP_REDUCE_MEAN, x, axes, true));
+    int v =
+        itp_make_reduce(m, ITP_OP_REDUCE_MEAN, itp_make_one(m, ITP_OP_SQUARE, centred), axes, true);
+    v = itp_make_by(m, ITP_OP_ADD, itp_make_one(m, ITP_OP_SQRT, v), 1e-9);
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_DIV, centred, v));
+}
+
+ITP_FN void itp_read_lp_norm(itp_make *m)
+{
+    const int x = itp_make_in(m, 0), p = itp_make_int(m, "p", 2);
+    const unsigned axes =
+        1u << itp_make_axis(m, itp_make_int(m, "axis", -1), itp_make_shape(m, x).rank);
+    if (p != 1 && p != 2) itp_make_fail(m, INTERP_UNSUPPORTED, "p = %d is not supported", p);
+    int v = itp_make_one(m, p == 1 ? ITP_OP_ABS : ITP_OP_SQUARE, x);
+    v = itp_make_reduce(m, ITP_OP_REDUCE_SUM, v, axes, true);
+    if (p == 2) v = itp_make_one(m, ITP_OP_SQRT, v);
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_DIV, x, v));
+}
+
+/* ---- products */
+
+ITP_FN void itp_read_gemm(itp_make *m)
+{
+    const int in[3] = {itp_make_in(m, 0), itp_make_in(m, 1), itp_make_in(m, 2)};
+    itp_attrs a;
+    itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, in[0]).rank, &a));
+    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GEMM, in[2] < 0 ? 2 : 3, in, &a));
+}
+
+/* As NumPy has it: an operand of one dimension is a row or a column, which then goes. */
+ITP_FN int itp_make_matmul(itp_make *m, int x, int y)
+{
+    const interp_shape a = itp_make_shape(m, x), b = itp_make_shape(m, y);
+    if (m->status) return -1;
+    if (a.rank == 1) x = itp_make_as(m, x, 2, 1, a.dim[0], 0, 0, 0);
+    if (b.rank == 1) y = itp_make_as(m, y, 2, b.dim[0], 1, 0, 0, 0);
+    int z = itp_make_two(m, ITP_OP_MATMUL, x, y);
+    if (a.rank != 1 && b.rank != 1) return z;
+    const interp_shape full = itp_make_shape(m, z);
+    interp_shape s = itp_shape_none();
+    for (int i = 0; i < full.rank; i++) {
+        if ((a.rank == 1 && i == full.rank - 2) || (b.rank == 1 && i == full.rank - 1)) continue;
+        s.dim[s.rank] = s.rank == i && i == 0 && full.rank > 2 ? 0 : full.dim[i];
+        s.rank++;
+    }
+    return itp_make_reshape(m, z, &s);
+}
+
+ITP_FN void itp_read_matmul(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    itp_make_end(m, 0, itp_make_matmul(m, x, itp_make_in(m, 1)));
+}
+
+/* ---- einsum: every operand as [both, its own, summed], by transposing, summing and joining */
+
+typedef struct itp_einsum {
+    char term[3][INTERP_MAX_RANK + 1]; /* operands and result; dots become capitals */
+    int n_terms;
+    int size[128]; /* of letters; 0: not seen */
+} itp_einsum;
+
+ITP_FN bool itp_einsum_parse(itp_make *m, itp_einsum *e)
+{
+    const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, "equation");
+    memset(e, 0, sizeof *e);
+    if (!a || a->s.n > 200) return false;
+    int term = 0, at = 0, arrow = -1;
+    for (size_t i = 0; i < a->s.n; i++) {
+        const char c = a->s.at[i];
+        if (c == ' ') continue;
+        if (c == ',') {
+            if (++term >= m->n->n_in || arrow >= 0) return false;
+            at = 0;
+        } else if (c == '-') {
+            if (i + 1 >= a->s.n || a->s.at[++i] != '>' || arrow >= 0) return false;
+            arrow = ++term, at = 0;
+        } else if (c == '.') {
+            if (i + 2 >= a->s.n || a->s.at[i + 1] != '.' || a->s.at[i + 2] != '.') return false;
+            i += 2;
+            e->term[term][at++] = '.';
+        } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
+            if (at >= INTERP_MAX_RANK) return false;
+            e->term[term][at++] = c;
+        } else return false;
+    }
+    e->n_terms = (arrow >= 0 ? arrow : term + 1);
+    if (e->n_terms != m->n->n_in) return false;
+    if (arrow < 0) { /* letters that occur once, in order, behind the dots */
+        char *out = e->term[e->n_terms];
+        int count[128] = {0}, n = 0;
+        bool dots = false;
+        for (int t = 0; t < e->n_terms; t++)
+            for (const char *p = e->term[t]; *p; p++) {
+                if (*p == '.') dots = true;
+                count[(int)*p]++;
+            }
+        if (dots) out[n++] = '.';
+        for (int c = 'A'; c <= 'z'; c++)
+            if (count[c] == 1 && n < INTERP_MAX_RANK) out[n++] = (char)c;
+    }
+    return true;
+}
+
+/* Dots as letters of their own ('0' the last dimension), the same in all terms. */
+ITP_FN bool itp_einsum_dots(itp_make *m, itp_einsum *e, const int *x)
+{
+    int most = 0;
+    for (int t = 0; t <= e->n_terms; t++) {
+        char *dots = strchr(e->term[t], '.'), full[3 * INTERP_MAX_RANK];
+        if (!dots) continue;
+        const int letters = (int)strlen(e->term[t]) - 1;
+        const int n = t < e->n_terms ? itp_make_shape(m, x[t]).rank - letters : most;
+        if (n < 0 || n + letters > INTERP_MAX_RANK) return false;
+        most = itp_max(most, n);
+        const size_t head = (size_t)(dots - e->term[t]);
+        memcpy(full, e->term[t], head);
+        for (int i = 0; i < n; i++) full[head + (size_t)i] = (char)('0' + n - 1 - i);
+        strcpy(full + head + n, dots + 1);
+        strcpy(e->term[t], full);
+    }
+    return true;
+}
+
+/* The letters of `t` without those that occur twice: their diagonal; and without those nobody else
+   has: their sum. `keep`: letters of the other terms. */
+ITP_FN int itp_einsum_operand(itp_make *m, int x, char *t, const char *keep)
+{
+    for (int i = 0; t[i]; i++) {
+        const char *again = strchr(t + i + 1, t[i]);
+        if (!again) continue;
+        const int j = (int)(again - t), n = itp_make_shape(m, x).dim[i];
+        const interp_shape s = itp_make_shape(m, x);
+        interp_shape wide = itp_shape_none();
+        const int eye = itp_make_mask(m, n, n, 0, 0);
+        wide.rank = s.rank;
+        for (int d = 0; d < s.rank; d++) wide.dim[d] = d == i || d == j ? n : 1;
+        x = itp_make_two(m, ITP_OP_MUL, x, itp_make_reshape(m, eye, &wide));
+        x = itp_make_reduce(m, ITP_OP_REDUCE_SUM, x, 1u << j, false);
+        memmove(t + j, t + j + 1, strlen(t + j));
+        i--;
+    }
+    for (int i = 0; t[i]; i++) {
+        if (strchr(keep, t[i])) continue;
+        x = itp_make_reduce(m, ITP_OP_REDUCE_SUM, x, 1u << i, false);
+        memmove(t + i, t + i + 1, strlen(t + i));
+        i--;
+    }
+    return x;
+}
+
+/* x with letters `from` in the order `to`; letters it has not are of size 1. */
+ITP_FN int itp_einsum_order(itp_make *m, int x, const char *from, const char *to)
+{
+    int perm[INTERP_MAX_RANK], n = 0;
+    interp_shape s = itp_shape_none();
+    const interp_shape old = itp_make_shape(m, x);
+    bool same = true;
+    for (const char *p = to; *p; p++) {
+        const char *at = strchr(from, *p);
+        s.dim[s.rank++] = at ? old.dim[at - from] : 1;
+        if (!at) continue;
+        same = same && perm[n] == n;
+        perm[n] = (int)(at - from);
+        n++;
+    }
+    (void)same;
+    if (n > 1) x = itp_make_transpose(m, x, perm);
+    return n == s.rank ? x : itp_make_reshape(m, x, &s);
+}
+
+ITP_FN void itp_read_einsum(itp_make *m)
+{
+    itp_einsum e;
+    int x[2] = {itp_make_in(m, 0), m->n->n_in > 1 ? itp_make_in(m, 1) : -1};
+    if (m->status) return;
+    bool good = itp_einsum_parse(m, &e) && itp_einsum_dots(m, &e, x);
+    const char *out = e.term[e.n_terms];
+    for (int t = 0; t < e.n_terms && good; t++) {
+        char keep[2 * INTERP_MAX_RANK + 2];
+        good = (int)strlen(e.term[t]) == itp_make_shape(m, x[t]).rank;
+        snprintf(keep, sizeof keep, "%s%s", out, e.n_terms > 1 ? e.term[1 - t] : "");
+        if (good) x[t] = itp_einsum_operand(m, x[t], e.term[t], keep);
+    }
+    if (!good) itp_make_fail(m, INTERP_UNSUPPORTED, "its equation is not supported");
+    if (m->status) return;
+    if (e.n_terms == 1) {
+        itp_make_end(m, 0, itp_einsum_order(m, x[0], e.term[0], out));
+        return;
+    }
+    /* [batch, own, summed] of both, a matrix product, and the result's own order */
+    char batch[INTERP_MAX_RANK + 1] = "", sum[INTERP_MAX_RANK + 1] = "";
+    char own[2][INTERP_MAX_RANK + 1] = {"", ""};
+    for (int t = 0; t < 2; t++)
+        for (const char *p = e.term[t]; *p; p++) {
+            const bool shared = strchr(e.term[1 - t], *p) != NULL, stays = strchr(out, *p) != NULL;
+            char *to = !shared ? own[t] : stays ? batch : sum;
+            if (!strchr(to, *p)) to[strlen(to) + 1] = 0, to[strlen(to)] = *p;
+        }
+    interp_shape full = itp_shape_none();
+    for (int t = 0; t < 2; t++) {
+        char order[3 * INTERP_MAX_RANK + 1];
+        snprintf(order, sizeof order, "%s%s%s", batch, t ? sum : own[0], t ? own[1] : sum);
+        const interp_shape before = itp_make_shape(m, x[t]);
+        for (const char *p = e.term[t]; *p; p++)
+            e.size[(int)*p] = itp_max(e.size[(int)*p], before.dim[p - e.term[t]]);
+        x[t] = itp_einsum_order(m, x[t], e.term[t], order);
+        const interp_shape s = itp_make_shape(m, x[t]);
+        interp_shape flat = itp_shape_none();
+        const int n_batch = (int)strlen(batch), n_left = (int)strlen(t ? sum : own[0]);
+        flat.rank = n_batch + 2;
+        for (int d = 0; d < s.rank; d++)
+            if (d < n_batch) flat.dim[d] = s.dim[d];
+            else flat.dim[n_batch + (d >= n_batch + n_left)] *= s.dim[d];
+        x[t] = itp_make_reshape(m, x[t], &flat);
+    }
+    int y = itp_make_two(m, ITP_OP_MATMUL, x[0], x[1]);
+    char made[3 * INTERP_MAX_RANK + 1];
+    snprintf(made, sizeof made, "%s%s%s", batch, own[0], own[1]);
+    for (const char *p = made; *p && full.rank < INTERP_MAX_RANK; p++)
+        full.dim[full.rank++] = e.size[(int)*p];
+    y = itp_make_reshape(m, y, &full);
+    itp_make_end(m, 0, itp_einsum_order(m, y, made, out));
+}
+
+/* ---- attention of opset 23 */
+
+/* [B,T,heads*d] as [B,heads,T,d]; what has four dimensions already stays. */
+ITP_FN int itp_make_heads(itp_make *m, int x, int heads)
+{
+    static const int order[] = {0, 2, 1, 3};
+    const interp_shape s = itp_make_shape(m, x);
+    if (s.rank == 4) return x;
+    if (s.rank != 3 || heads < 1 || s.dim[2] % heads) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "%d heads do not divide its rows", heads);
+        return -1;
+    }
+    x = itp_make_as(m, x, 4, 0, s.dim[1], heads, s.dim[2] / heads, 0);
+    return itp_make_transpose(m, x, order);
+}
+
+/* Every head `times` times in a row. */
+ITP_FN int itp_make_repeat_heads(itp_make *m, int x, int times)
+{
+    const interp_shape s = itp_make_shape(m, x);
+    double at[1024];
+    if (times <= 1 || m->status) return x;
+    if (s.dim[1] * times > 1024) itp_make_fail(m, INTERP_UNSUPPORTED, "too many heads");
+    for (int i = 0; i < s.dim[1] * times && !m->status; i++) at[i] = i / times;
+    return itp_make_take(m, x, 1, s.dim[1] * times, at);
+}
+
+ITP_FN void itp_read_attention(itp_make *m)
+{
+    static const int swap[] = {0, 1, 3, 2}, back[] = {0, 2, 1, 3};
+    const int heads = itp_make_int(m, "q_num_heads", 0),
+              shared = itp_make_int(m, "kv_num_heads", 0);
+    const int mode = itp_make_int(m, "qk_matmul_output_mode", 0);
+    const double cap = itp_make_float(m, "softcap", 0);
+    int x = itp_make_in(m, 0);
+    const bool rows = itp_make_shape(m, x).rank == 3;
+    int q = itp_make_heads(m, x, heads);
+    int k = itp_make_heads(m, itp_make_in(m, 1), shared);
+    int v = itp_make_heads(m, itp_make_in(m, 2), shared);
+    for (int i = 0; i < 2; i++) {
+        if (!itp_make_has(m, 4 + i)) continue;
+        const int both[2] = {itp_make_in(m, 4 + i), i ? v : k};
+        *(i ? &v : &k) = itp_make_join(m, 2, both, 2);
+    }
+    if (itp_make_wants(m, 1)) itp_make_end(m, 1, k);
+    if (itp_make_wants(m, 2)) itp_make_end(m, 2, v);
+    const interp_shape sq = itp_make_shape(m, q), sk = itp_make_shape(m, k);
+    if (m->status || sq.rank != 4 || sk.rank != 4 || sk.dim[1] < 1) return;
+    k = itp_make_repeat_heads(m, k, sq.dim[1] / sk.dim[1]);
+    v = itp_make_repeat_heads(m, v, sq.dim[1] / sk.dim[1]);
+    const double root = sqrt(itp_make_float(m, "scale", 1 / sqrt((double)sq.dim[3])));
+    q = itp_make_by(m, ITP_OP_MUL, q, root);
+    k = itp_make_by(m, ITP_OP_MUL, itp_make_transpose(m, k, swap), root);
+    int s = itp_make_two(m, ITP_OP_MATMUL, q, k);
+    if (itp_make_wants(m, 3) && mode == 0) itp_make_end(m, 3, s);
+    int mask = -1;
+    if (itp_make_int(m, "is_causal", 0)) { /* a query sees the keys up to its own place */
+        const int before = itp_make_has(m, 4) ? sk.dim[2] - sq.dim[2] : 0;
+        const int in[3] = {itp_make_mask(m, sq.dim[2], sk.dim[2], -INT_MAX, before),
+                           itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
+        mask = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
+    }
+    if (itp_make_has(m, 3)) {
+        int own = itp_make_in(m, 3);
+        if (itp_make_type(m, 3) == ITP_ONNX_BOOL) {
+            const int in[3] = {own, itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
+            own = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
+        }
+        mask = mask < 0 ? own : itp_make_two(m, ITP_OP_ADD, mask, own);
+    }
+    if (mask >= 0) s = itp_make_two(m, ITP_OP_ADD, s, mask);
+    if (itp_make_wants(m, 3) && mode == 1) itp_make_end(m, 3, s);
+    if (cap != 0) {
+        s = itp_make_one(m, ITP_OP_TANH, itp_make_by(m, ITP_OP_MUL, s, 1 / cap));
+        s = itp_make_by(m, ITP_OP_MUL, s, cap);
+    }
+    if (itp_make_wants(m, 3) && mode == 2) itp_make_end(m, 3, s);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = 3;
+    s = itp_make_node(m, ITP_OP_SOFTMAX, 1, &s, &a);
+    if (itp_make_wants(m, 3) && mode == 3) itp_make_end(m, 3, s);
+    int y = itp_make_two(m, ITP_OP_MATMUL, s, v);
+    if (rows) {
+        const interp_shape sy = itp_make_shape(m, y);
+        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2], sy.dim[1] * sy.dim[3],
+                        0, 0);
+    }
+    itp_make_end(m, 0, y);
+}
+
+/* Pairs of each row turned by angles: halves, or neighbours when interleaved. */
+ITP_FN void itp_read_rotary(itp_make *m)
+{
+    static const int back[] = {0, 2, 1, 3};
+    int x = itp_make_in(m, 0), cosine = itp_make_in(m, 1), sine = itp_make_in(m, 2);
+    const interp_shape whole = itp_make_shape(m, x);
+    x = itp_make_heads(m, x, itp_make_int(m, "num_heads", 0));
+    const interp_shape s = itp_make_shape(m, x);
+    if (m->status) return;
+    const int dim = itp_make_int(m, "rotary_embedding_dim", 0), n = dim ? dim : s.dim[3];
+    const bool by_pairs = itp_make_int(m, "interleaved", 0) != 0;
+    if (n % 2 || n > s.dim[3] || n > 1024) itp_make_fail(m, INTERP_BAD_SHAPE, "rows of %d", n);
+    if (m->status) return;
+    int *const angles[2] = {&cosine, &sine};
+    for (int i = 0; i < 2; i++) {
+        if (itp_make_has(m, 3)) { /* rows of a table */
+            const int in[2] = {*angles[i], itp_make_in(m, 3)};
+            itp_attrs a;
+            memset(&a, 0, sizeof a);
+            *angles[i] = itp_make_node(m, ITP_OP_GATHER, 2, in, &a);
+        }
+        *angles[i] = itp_make_as(m, *angles[i], 4, 0, 1, s.dim[2], -1, 0);
+    }
+    double place[2][512], order[1024];
+    for (int i = 0; i < n / 2; i++) {
+        place[0][i] = by_pairs ? 2 * i : i;
+        place[1][i] = by_pairs ? 2 * i + 1 : n / 2 + i;
+        order[(int)place[0][i]] = i, order[(int)place[1][i]] = n / 2 + i;
+    }
+    const int a = itp_make_take(m, x, 3, n / 2, place[0]),
+              b = itp_make_take(m, x, 3, n / 2, place[1]);
+    int part[3] = {itp_make_two(m, ITP_OP_SUB, itp_make_two(m, ITP_OP_MUL, cosine, a),
+                                itp_make_two(m, ITP_OP_MUL, sine, b)),
+                   itp_make_two(m, ITP_OP_ADD, itp_make_two(m, ITP_OP_MUL, sine, a),
+                                itp_make_two(m, ITP_OP_MUL, cosine, b)),
+                   -1};
+    int y = itp_make_join(m, 2, part, 3);
+    if (by_pairs) y = itp_make_take(m, y, 3, n, order);
+    if (n < s.dim[3]) {
+        part[0] = y, part[1] = itp_make_cut(m, x, 3, n, s.dim[3] - n, false);
+        y = itp_make_join(m, 2, part, 3);
+    }
+    if (whole.rank == 3)
+        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, whole.dim[1], whole.dim[2], 0, 0);
+    itp_make_end(m, 0, y);
+}
+/* >>onnx/read_quant.c                                                                         */
+/* ---- onnx/read_quant.c: quantised ops, as the float arithmetic they stand for ------------------ */
+
+/* Smallest and largest number of an element type that is quantised to. */
+ITP_FN void itp_make_range(itp_make *m, int type, double *low, double *high)
+{
+    *low = *high = 0;
+    switch (type) {
+    case 2: *high = 255; break;
+    case 3: *low = -128, *high = 127; break;
+    case 4: *high = 65535; break;
+    case 5: *low = -32768, *high = 32767; break;
+    default:
+        itp_make_fail(m, INTERP_UNSUPPORTED, "quantisation to element type %d is not supported",
+                      type);
+    }
+}
+
+/* A scale or zero point: one number, or one for each entry of `axis` of something of `rank`. */
+ITP_FN int itp_make_along(itp_make *m, int v, int rank, int axis)
+{
+    const interp_shape s = itp_make_shape(m, v);
+    interp_shape wide = itp_shape_none();
+    if (v < 0 || s.rank != 1) return v;
+    wide.rank = s.dim[0] == 1 ? 0 : rank;
+    if (wide.rank) wide.dim[axis] = s.dim[0];
+    return itp_make_reshape(m, v, &wide);
+}
+
+/* x - zero point, where there is one. */
+ITP_FN int itp_make_shifted(itp_make *m, int x, int zero)
+{
+    return zero < 0 ? x : itp_make_two(m, ITP_OP_SUB, x, zero);
+}
+
+/* round(x) + zero point, held to the range of the type. */
+ITP_FN int itp_make_saturated(itp_make *m, int x, int zero, int type)
+{
+    double low, high;
+    itp_make_range(m, type, &low, &high);
+    x = itp_make_one(m, ITP_OP_ROUND, x);
+    if (zero >= 0) x = itp_make_two(m, ITP_OP_ADD, x, zero);
+    m->type = type;
+    return itp_make_with(m, ITP_OP_CLIP, x, low, high);
+}
+
+ITP_FN int itp_make_quant_axis(itp_make *m, int rank)
+{
+    const int axis = itp_axis(itp_make_int(m, "axis", 1), rank);
+    return axis >= 0 && axis < rank ? axis : 0;
+}
+
+ITP_FN void itp_read_quantize(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
+    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
+    const int zero = itp_make_along(m, itp_make_in(m, 2), rank, axis);
+    int type = itp_make_int(m, "output_dtype", 0);
+    if (itp_make_has(m, 2)) type = itp_make_type(m, 2);
+    x = itp_make_two(m, ITP_OP_DIV, x, scale);
+    itp_make_end(m, 0, itp_make_saturated(m, x, zero, type ? type : ITP_ONNX_UINT8));
+}
+
+ITP_FN void itp_read_dequantize(itp_make *m)
+{
+    int x = itp_make_in(m, 0);
+    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
+    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
+    x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), rank, axis));
+    m->type = itp_make_type(m, 1);
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_MUL, x, scale));
+}
+
+/* By the range of x itself, widened to hold 0. */
+ITP_FN void itp_read_dynamic_quantize(itp_make *m)
+{
+    const int x = itp_make_in(m, 0), nothing = itp_make_scalar(m, 0);
+    const int top =
+        itp_make_two(m, ITP_OP_MAX, itp_make_reduce(m, ITP_OP_REDUCE_MAX, x, 0, false), nothing);
+    const int low =
+        itp_make_two(m, ITP_OP_MIN, itp_make_reduce(m, ITP_OP_REDUCE_MIN, x, 0, false), nothing);
+    const int scale = itp_make_by(m, ITP_OP_DIV, itp_make_two(m, ITP_OP_SUB, top, low), 255);
+    int zero = itp_make_one(m, ITP_OP_NEG, itp_make_two(m, ITP_OP_DIV, low, scale));
+    zero = itp_make_one(m, ITP_OP_ROUND, itp_make_with(m, ITP_OP_CLIP, zero, 0, 255));
+    const int y = itp_make_two(m, ITP_OP_DIV, x, scale);
+    itp_make_end(m, 0, itp_make_saturated(m, y, zero, ITP_ONNX_UINT8));
+    itp_make_end(m, 2, zero);
+    m->type = ITP_ONNX_FLOAT;
+    itp_make_end(m, 1, scale);
+}
+
+ITP_FN void itp_read_matmul_integer(itp_make *m)
+{
+    int a = itp_make_in(m, 0), b = itp_make_in(m, 1);
+    const int rank = itp_make_shape(m, a).rank;
+    a = itp_make_shifted(m, a, itp_make_along(m, itp_make_in(m, 2), rank, itp_max(0, rank - 2)));
+    b = itp_make_shifted(m, b, itp_make_in(m, 3));
+    m->type = ITP_ONNX_INT32;
+    itp_make_end(m, 0, itp_make_matmul(m, a, b));
+}
+
+ITP_FN void itp_read_conv_integer(itp_make *m)
+{
+    int x = itp_make_in(m, 0), v = itp_make_in(m, 1);
+    x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), 1, 0));
+    v = itp_make_shifted(m, v, itp_make_along(m, itp_make_in(m, 3), itp_make_shape(m, v).rank, 0));
+    m->type = ITP_ONNX_INT32;
+    itp_make_end(m, 0, itp_make_conv(m, x, v, -1));
+}
+
+/* Inputs x, its scale and zero point, the same of w, scale and zero point of y, bias. */
+ITP_FN void itp_read_qlinear_conv(itp_make *m)
+{
+    int x = itp_make_in(m, 0), v = itp_make_in(m, 3);
+    const int rank = itp_make_shape(m, x).rank;
+    x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), rank, 1));
+    v = itp_make_shifted(m, v, itp_make_along(m, itp_make_in(m, 5), rank, 0));
+    int y = itp_make_conv(m, x, v, itp_make_in(m, 8));
+    int scale = itp_make_two(m, ITP_OP_MUL, itp_make_in(m, 1), itp_make_in(m, 4));
+    scale = itp_make_two(m, ITP_OP_DIV, scale, itp_make_in(m, 6));
+    y = itp_make_two(m, ITP_OP_MUL, y, itp_make_along(m, scale, rank, 1));
+    const int zero = itp_make_along(m, itp_make_in(m, 7), rank, 1);
+    itp_make_end(m, 0, itp_make_saturated(m, y, zero, itp_make_type(m, 7)));
+}
+
+ITP_FN void itp_read_qlinear_matmul(itp_make *m)
+{
+    int a = itp_make_in(m, 0), b = itp_make_in(m, 3);
+    const int rank = itp_make_shape(m, a).rank, row = itp_max(0, rank - 2);
+    a = itp_make_shifted(m, a, itp_make_along(m, itp_make_in(m, 2), rank, row));
+    b = itp_make_shifted(m, b, itp_make_in(m, 5));
+    int y = itp_make_matmul(m, a, b);
+    y = itp_make_two(m, ITP_OP_MUL, y, itp_make_along(m, itp_make_in(m, 1), rank, row));
+    y = itp_make_two(m, ITP_OP_MUL, y, itp_make_in(m, 4));
+    y = itp_make_two(m, ITP_OP_DIV, y, itp_make_along(m, itp_make_in(m, 6), rank, row));
+    const int zero = itp_make_along(m, itp_make_in(m, 7), rank, row);
+    itp_make_end(m, 0, itp_make_saturated(m, y, zero, itp_make_type(m, 7)));
+}
+/* >>onnx/read_recurrent.c                                                                     */
+/* ---- onnx/read_recurrent.c: RNN, GRU and LSTM, one step after the other ------------------------ */
+
+#define ITP_ONNX_STEPS 2048 /* longest sequence that is laid out step by step */
+
+typedef struct itp_recurrent {
+    int kind; /* gates: 1 RNN, 3 GRU, 4 LSTM */
+    int steps, batch, size;
+    int act[3]; /* ops of its activations */
+    double alpha[3], beta[3], clip;
+    bool before_reset, coupled;
+    int product;          /* x W^T + biases of all steps: [steps, batch, gates size] */
+    int r, rh, rest_bias; /* R^T; GRU: that of the candidate; its bias, -1 */
+    int peep[3], masks;   /* input, output, forget; [steps, batch, 1] of which samples go on, -1 */
+} itp_recurrent;
+
+/* Activation k of direction d: by name, with its own constants where the node has some. */
+ITP_FN void itp_cell_activation(itp_make *m, itp_recurrent *c, int k, itp_slice name,
+                                const float *alpha, int n_alpha, const float *beta, int n_beta,
+                                int *at)
+{
+    static const struct {
+        const char *name;
+        int op;
+        double alpha, beta;
+        int constants; /* how many the lists hold for it */
+    } rows[] = {{"Sigmoid", ITP_OP_SIGMOID, 0, 0, 0},
+                {"Tanh", ITP_OP_TANH, 0, 0, 0},
+                {"Relu", ITP_OP_RELU, 0, 0, 0},
+                {"Affine", -1, 1, 0, 2},
+                {"LeakyRelu", ITP_OP_LEAKY_RELU, 0.01, 0, 1},
+                {"ThresholdedRelu", ITP_OP_THRESHOLDED_RELU, 1, 0, 1},
+                {"ScaledTanh", -2, 1, 1, 2},
+                {"HardSigmoid", ITP_OP_HARD_SIGMOID, 0.2, 0.5, 2},
+                {"Elu", ITP_OP_ELU, 1, 0, 1},
+                {"Softsign", ITP_OP_SOFTSIGN, 0, 0, 0},
+                {"Softplus", ITP_OP_SOFTPLUS, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!itp_slice_is(name, rows[i].name)) continue;
+        c->act[k] = rows[i].op;
+        c->alpha[k] = rows[i].alpha, c->beta[k] = rows[i].beta;
+        if (rows[i].constants > 0 && at[0] < n_alpha) c->alpha[k] = (double)alpha[at[0]++];
+        if (rows[i].constants > 1 && at[1] < n_beta) c->beta[k] = (double)beta[at[1]++];
+        return;
+    }
+    itp_make_fail(m, INTERP_UNSUPPORTED, "activation \"%.*s\" is not supported", ITP_SHOW(name));
+}
+
+/* The activations of direction d. */
+ITP_FN void itp_cell_activations(itp_make *m, itp_recurrent *c, int d)
+{
+    const int each = c->kind == 1 ? 1 : c->kind == 3 ? 2 : 3;
+    const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, "activations");
+    float alpha[6], beta[6];
+    int at[2] = {0, 0}, k = 0;
+    const int n_alpha = itp_make_floats(m, "activation_alpha", alpha, 6);
+    const int n_beta = itp_make_floats(m, "activation_beta", beta, 6);
+    for (int i = 0; i < each && !a; i++)
+        itp_cell_activation(m, c, i, itp_slice_of(i || each == 1 ? "Tanh" : "Sigmoid"), alpha, 0,
+                            beta, 0, at);
+    if (!a) return;
+    itp_pb p = itp_pb_of(a->message);
+    itp_pb_field f;
+    itp_recurrent unused = *c;
+    while (itp_pb_next(&p, &f) && !m->status) {
+        if (f.number != 9 || f.wire != ITP_BYTES) continue;
+        const bool own = k >= d * each && k < (d + 1) * each;
+        itp_cell_activation(m, own ? c : &unused, own ? k - d * each : 0, f.bytes, alpha, n_alpha,
+                            beta, n_beta, at);
+        k++;
+    }
+    if (p.bad || k < (d + 1) * each) itp_make_fail(m, INTERP_FORMAT, "it has too few activations");
+}
+
+ITP_FN int itp_cell_apply(itp_make *m, const itp_recurrent *c, int k, int x)
+{
+    if (c->act[k] == -1) /* Affine */
+        return itp_make_by(m, ITP_OP_ADD, itp_make_by(m, ITP_OP_MUL, x, c->alpha[k]), c->beta[k]);
+    if (c->act[k] == -2) { /* ScaledTanh */
+        x = itp_make_one(m, ITP_OP_TANH, itp_make_by(m, ITP_OP_MUL, x, c->beta[k]));
+        return itp_make_by(m, ITP_OP_MUL, x, c->alpha[k]);
+    }
+    return itp_make_with(m, c->act[k], x, c->alpha[k], c->beta[k]);
+}
+
+ITP_FN int itp_cell_clip(itp_make *m, const itp_recurrent *c, int x)
+{
+    return c->clip > 0 ? itp_make_with(m, ITP_OP_CLIP, x, -c->clip, c->clip) : x;
+}
+
+/* Gate g of [batch, gates size]. */
+ITP_FN int itp_cell_gate(itp_make *m, const itp_recurrent *c, int x, int g)
+{
+    return c->kind == 1 ? x : itp_make_cut(m, x, 1, g * c->size, c->size, false);
+}
+
+ITP_FN int itp_cell_sum(itp_make *m, int x, int y)
+{
+    return y < 0 ? x : itp_make_two(m, ITP_OP_ADD, x, y);
+}
+
+/* The state after one step; x: product of the step. */
+ITP_FN int itp_cell_step(itp_make *m, const itp_recurrent *c, int x, int h, int *cell)
+{
+    const int all = itp_make_two(m, ITP_OP_MATMUL, h, c->r);
+    if (c->kind == 1)
+        return itp_cell_apply(m, c, 0, itp_cell_clip(m, c, itp_make_two(m, ITP_OP_ADD, x, all)));
+    if (c->kind == 3) {
+        const int zr = itp_make_two(m, ITP_OP_ADD, itp_make_cut(m, x, 1, 0, 2 * c->size, false),
+                                    itp_make_cut(m, all, 1, 0, 2 * c->size, false));
+        const int gates = itp_cell_apply(m, c, 0, itp_cell_clip(m, c, zr));
+        const int z = itp_make_cut(m, gates, 1, 0, c->size, false);
+        const int r = itp_make_cut(m, gates, 1, c->size, c->size, false);
+        int n;
+        if (c->before_reset) {
+            n = itp_cell_sum(m, itp_cell_gate(m, c, all, 2), c->rest_bias);
+            n = itp_make_two(m, ITP_OP_MUL, r, n);
+        } else {
+            n = itp_make_two(m, ITP_OP_MATMUL, itp_make_two(m, ITP_OP_MUL, r, h), c->rh);
+            n = itp_cell_sum(m, n, c->rest_bias);
+        }
+        n = itp_cell_clip(m, c, itp_make_two(m, ITP_OP_ADD, itp_cell_gate(m, c, x, 2), n));
+        n = itp_cell_apply(m, c, 1, n);
+        const int change = itp_make_two(m, ITP_OP_SUB, h, n); /* n + z (h - n) */
+        return itp_make_two(m, ITP_OP_ADD, n, itp_make_two(m, ITP_OP_MUL, z, change));
+    }
+    const int sum = itp_make_two(m, ITP_OP_ADD, x, all);
+    int gate[4]; /* input, output, forget, cell */
+    for (int g = 0; g < 4; g++) {
+        gate[g] = itp_cell_gate(m, c, sum, g);
+        if (g != 1 && g != 3 && c->peep[g] >= 0)
+            gate[g] = itp_make_two(m, ITP_OP_ADD, gate[g],
+                                   itp_make_two(m, ITP_OP_MUL, c->peep[g], *cell));
+        if (g != 1) gate[g] = itp_cell_apply(m, c, g == 3, itp_cell_clip(m, c, gate[g]));
+    }
+    if (c->coupled) gate[2] = itp_make_by(m, ITP_OP_ADD, itp_make_one(m, ITP_OP_NEG, gate[0]), 1);
+    *cell = itp_make_two(m, ITP_OP_ADD, itp_make_two(m, ITP_OP_MUL, gate[2], *cell),
+                         itp_make_two(m, ITP_OP_MUL, gate[0], gate[3]));
+    if (c->peep[1] >= 0)
+        gate[1] =
+            itp_make_two(m, ITP_OP_ADD, gate[1], itp_make_two(m, ITP_OP_MUL, c->peep[1], *cell));
+    gate[1] = itp_cell_apply(m, c, 0, itp_cell_clip(m, c, gate[1]));
+    return itp_make_two(m, ITP_OP_MUL, gate[1], itp_cell_apply(m, c, 2, *cell));
+}
+
+/* Direction d of [dirs, ...], or of an input that is left out: -1. */
+ITP_FN int itp_cell_part(itp_make *m, int i, int d)
+{
+    const int v = itp_make_in(m, i);
+    return v < 0 ? -1 : itp_make_cut(m, v, 0, d, 1, true);
+}
+
+/* Entries from..from+n of a vector. */
+ITP_FN int itp_cell_piece(itp_make *m, int v, int from, int n)
+{
+    return v < 0 ? -1 : itp_make_cut(m, v, 0, from, n, false);
+}
+
+/* What all steps of direction d share. x: [steps, batch, inputs]. */
+ITP_FN void itp_cell_prepare(itp_make *m, itp_recurrent *c, int x, int d)
+{
+    static const int turn[] = {1, 0};
+    const int gates = c->kind * c->size;
+    const int w = itp_make_transpose(m, itp_cell_part(m, 1, d), turn);
+    const int r = itp_cell_part(m, 2, d), b = itp_cell_part(m, 3, d);
+    const int wb = itp_cell_piece(m, b, 0, gates);
+    c->product = itp_cell_sum(m, itp_make_two(m, ITP_OP_MATMUL, x, w), wb);
+    c->r = itp_make_transpose(m, r, turn);
+    c->rh = c->rest_bias = -1;
+    for (int i = 0; i < 3; i++) c->peep[i] = -1;
+    if (c->kind == 3) {
+        c->rh = itp_make_transpose(m, itp_make_cut(m, r, 0, 2 * c->size, c->size, false), turn);
+        c->rest_bias = itp_cell_piece(m, b, gates + 2 * c->size, c->size);
+        if (b >= 0) { /* the rest of R's bias goes with the product */
+            int rest[2] = {itp_cell_piece(m, b, gates, 2 * c->size),
+                           itp_make_by(m, ITP_OP_MUL, c->rest_bias, 0)};
+            c->product = itp_make_two(m, ITP_OP_ADD, c->product, itp_make_join(m, 2, rest, 0));
+        }
+    } else c->product = itp_cell_sum(m, c->product, itp_cell_piece(m, b, gates, gates));
+    if (c->kind == 4 && itp_make_has(m, 7)) {
+        const int p = itp_cell_part(m, 7, d);
+        for (int i = 0; i < 3; i++) c->peep[i] = itp_cell_piece(m, p, i * c->size, c->size);
+    }
+    itp_cell_activations(m, c, d);
+}
+
+/* Joins many parts along an axis, some at a time. */
+ITP_FN int itp_make_join_all(itp_make *m, int n, int *x, int axis)
+{
+    while (n > 1 && !m->status) {
+        int to = 0;
+        for (int i = 0; i < n; i += ITP_MAX_INPUTS)
+            x[to++] = itp_make_join(m, itp_min(ITP_MAX_INPUTS, n - i), x + i, axis);
+        n = to;
+    }
+    return x[0];
+}
+
+/* 1 for samples whose sequence has not ended at step t. */
+ITP_FN int itp_cell_mask(itp_make *m, const itp_recurrent *c, const double *length, int t)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = 2;
+    s.dim[0] = c->batch;
+    float *on = (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)c->batch + 1, sizeof *on));
+    if (!on) m->status = INTERP_NO_MEMORY;
+    for (int b = 0; on && b < c->batch; b++) on[b] = t < length[b] ? 1 : 0;
+    const int v = itp_make_const(m, &s, on);
+    interp_free(m->r->ctx, on);
+    return v;
+}
+
+/* The state's first numbers: input i, or zeros. */
+ITP_FN int itp_cell_start(itp_make *m, const itp_recurrent *c, int i, int d, bool by_sample)
+{
+    interp_shape s = itp_shape_none();
+    if (itp_make_has(m, i)) return itp_make_cut(m, itp_make_in(m, i), by_sample, d, 1, true);
+    s.rank = 2;
+    s.dim[0] = c->batch, s.dim[1] = c->size;
+    float *zeros = (float *)itp_calloc(m->r->ctx, interp_shape_size(&s) + 1, sizeof *zeros);
+    if (!zeros) m->status = INTERP_NO_MEMORY;
+    const int v = m->status ? -1 : itp_make_const(m, &s, zeros);
+    interp_free(m->r->ctx, zeros);
+    return v;
+}
+
+/* All steps of direction d, into y[steps] of [batch, size]. */
+ITP_FN void itp_cell_run(itp_make *m, const itp_recurrent *c, bool backward, const double *length,
+                         int h, int cell, int *y, int *last_h, int *last_c)
+{
+    for (int k = 0; k < c->steps && !m->status; k++) {
+        const int t = backward ? c->steps - 1 - k : k;
+        int next_c = cell;
+        const int x = itp_make_cut(m, c->product, 0, t, 1, true);
+        int next = itp_cell_step(m, c, x, h, &next_c);
+        bool ends = false;
+        for (int b = 0; length && b < c->batch; b++) ends = ends || t >= length[b];
+        if (ends) {
+            const int on = itp_cell_mask(m, c, length, t);
+            const int keep[3] = {on, next, h}, keep_c[3] = {on, next_c, cell};
+            y[t] = itp_make_two(m, ITP_OP_MUL, next, on);
+            h = itp_make_node(m, ITP_OP_WHERE, 3, keep, NULL);
+            if (cell >= 0) cell = itp_make_node(m, ITP_OP_WHERE, 3, keep_c, NULL);
+        } else y[t] = h = next, cell = next_c;
+    }
+    *last_h = h, *last_c = cell;
+}
+
+ITP_FN void itp_read_recurrent(itp_make *m)
+{
+    static const int swap[] = {1, 0, 2}, by_sample[] = {2, 0, 1, 3};
+    itp_recurrent c;
+    memset(&c, 0, sizeof c);
+    c.kind = itp_make_is(m, "LSTM") ? 4 : itp_make_is(m, "GRU") ? 3 : 1;
+    c.clip = itp_make_float(m, "clip", 0);
+    c.before_reset = itp_make_int(m, "linear_before_reset", 0) != 0;
+    c.coupled = itp_make_int(m, "input_forget", 0) != 0;
+    const bool layout = itp_make_int(m, "layout", 0) != 0;
+    const bool both = itp_make_says(m, "direction", "bidirectional", false);
+    const bool backward = itp_make_says(m, "direction", "reverse", false);
+    int x = itp_make_in(m, 0), last[3][2], dirs = both ? 2 : 1;
+    if (layout) x = itp_make_transpose(m, x, swap);
+    const interp_shape s = itp_make_shape(m, x), r = itp_make_shape(m, itp_make_in(m, 2));
+    if (m->status) return;
+    if (s.rank != 3 || r.rank != 3 || r.dim[0] != dirs || r.dim[1] != c.kind * r.dim[2]) {
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its input or weights have wrong shapes");
+        return;
+    }
+    c.steps = s.dim[0], c.batch = s.dim[1], c.size = r.dim[2];
+    if (c.steps > ITP_ONNX_STEPS || c.steps < 1) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "sequences of %d steps; 1 to %d do", c.steps,
+                      ITP_ONNX_STEPS);
+        return;
+    }
+    itp_numbers length;
+    length.x = NULL;
+    if (itp_make_has(m, 4) && itp_make_numbers(m, 4, &length) && length.n != (size_t)c.batch)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "%zu lengths for %d sequences", length.n, c.batch);
+    int *y = (int *)interp_alloc(m->r->ctx, 2 * (size_t)c.steps * sizeof *y);
+    if (!y) m->status = INTERP_NO_MEMORY;
+    for (int d = 0; d < dirs && !m->status; d++) {
+        itp_cell_prepare(m, &c, x, d);
+        const int h = itp_cell_start(m, &c, 5, d, layout);
+        const int cell = c.kind == 4 ? itp_cell_start(m, &c, 6, d, layout) : -1;
+        itp_cell_run(m, &c, d || backward, length.x, h, cell, y + d * c.steps, &last[1][d],
+                     &last[2][d]);
+    }
+    if (itp_make_wants(m, 0) && m->r->links[m->n->out] >= 0 && !m->status) {
+        for (int i = 0; i < dirs * c.steps; i++)
+            y[i] = itp_make_as(m, y[i], 4, 1, 1, c.batch, c.size, 0);
+        for (int d = 0; d < dirs; d++)
+            last[0][d] = itp_make_join_all(m, c.steps, y + d * c.steps, 0);
+        int all = itp_make_join(m, dirs, last[0], 1);
+        if (layout) all = itp_make_transpose(m, all, by_sample);
+        itp_make_end(m, 0, all);
+    }
+    for (int i = 1; i < 3 && !m->status; i++) {
+        if (!itp_make_wants(m, i)) continue;
+        for (int d = 0; d < dirs; d++)
+            last[i][d] = itp_make_as(m, last[i][d], 3, layout ? c.batch : 1, layout ? 1 : c.batch,
+                                     c.size, 0, 0);
+        itp_make_end(m, i, itp_make_join(m, dirs, last[i], layout));
+    }
+    interp_free(m->r->ctx, y);
+}
+/* >>onnx/fuse.c                                                                               */
+/* ---- onnx/fuse.c: chains that stand for one op of ours ----------------------------------------
+
+   All but the last node must be used by nobody outside of the chain. */
+
+/* The node that makes a symbol for one user only, when it is of that op. */
+ITP_FN itp_onnx_node *itp_onnx_maker(const itp_onnx *r, int symbol, const char *op)
+{
+    if (symbol < 0) return NULL;
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->maker < 0 || s->uses != 1 || s->tensor >= 0) return NULL;
+    itp_onnx_node *n = &r->nodes[s->maker];
+    return itp_slice_is(n->op, op) && !n->skipped && n->fused < 0 ? n : NULL;
+}
+
+/* The other input of a node that has the number `want` as one of its two; -1 when it has not. */
+ITP_FN int itp_onnx_beside(const itp_onnx *r, const itp_onnx_node *n, double want, bool second_only)
+{
+    for (int i = second_only ? 1 : 0; i < 2; i++) {
+        double x = 0;
+        const int symbol = itp_onnx_in(r, n, i);
+        if (r->symbols[symbol].shape.rank < 2 && itp_onnx_scalar(r, symbol, &x) &&
+            fabs(x - want) <= 1e-6 * fabs(want))
+            return itp_onnx_in(r, n, 1 - i);
+    }
+    return -1;
+}
+
+/* What a product multiplies with `symbol`; -1 when that is no factor. */
+ITP_FN int itp_onnx_other(const itp_onnx *r, const itp_onnx_node *n, int symbol)
+{
+    for (int i = 0; i < 2; i++)
+        if (itp_onnx_in(r, n, i) == symbol) return itp_onnx_in(r, n, 1 - i);
+    return -1;
+}
+
+/* x + 0.044715 x^3, of which all but x are added to `chain`. */
+ITP_FN bool itp_onnx_match_cubic(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
+                                 int *n_chain)
+{
+    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
+    if (!add) return false;
+    itp_onnx_node *scaled = itp_onnx_maker(r, itp_onnx_other(r, add, x), "Mul");
+    if (!scaled) return false;
+    const int cube = itp_onnx_beside(r, scaled, ITP_ONNX_GELU_CUBE, false);
+    itp_onnx_node *power = itp_onnx_maker(r, cube, "Pow"), *mul = itp_onnx_maker(r, cube, "Mul");
+    chain[(*n_chain)++] = add;
+    chain[(*n_chain)++] = scaled;
+    if (power) {
+        chain[(*n_chain)++] = power;
+        return itp_onnx_beside(r, power, 3, true) == x;
+    }
+    itp_onnx_node *square = mul ? itp_onnx_maker(r, itp_onnx_other(r, mul, x), "Mul") : NULL;
+    if (!square) return false;
+    chain[(*n_chain)++] = mul;
+    chain[(*n_chain)++] = square;
+    return itp_onnx_in(r, square, 0) == x && itp_onnx_in(r, square, 1) == x;
+}
+
+/* Whether `symbol` is 1 + erf(x / sqrt 2), or 1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)). */
+ITP_FN int itp_onnx_match_gate(const itp_onnx *r, int symbol, int x, itp_onnx_node **chain,
+                               int *n_chain)
+{
+    itp_onnx_node *add = itp_onnx_maker(r, symbol, "Add");
+    if (!add) return -1;
+    const int inner = itp_onnx_beside(r, add, 1, false);
+    itp_onnx_node *erf = itp_onnx_maker(r, inner, "Erf"),
+                  *tanh_node = itp_onnx_maker(r, inner, "Tanh");
+    itp_onnx_node *end = erf ? erf : tanh_node;
+    if (!end) return -1;
+    const int argument = itp_onnx_in(r, end, 0);
+    itp_onnx_node *div = itp_onnx_maker(r, argument, "Div"),
+                  *mul = itp_onnx_maker(r, argument, "Mul");
+    chain[(*n_chain)++] = add;
+    chain[(*n_chain)++] = end;
+    if (!div && !mul) return -1;
+    chain[(*n_chain)++] = div ? div : mul;
+    if (erf && div) return itp_onnx_beside(r, div, ITP_ONNX_SQRT_2, true) == x ? ITP_OP_GELU : -1;
+    if (erf) return itp_onnx_beside(r, mul, 1 / ITP_ONNX_SQRT_2, false) == x ? ITP_OP_GELU : -1;
+    if (!mul) return -1;
+    const int cubic = itp_onnx_beside(r, mul, ITP_ONNX_SQRT_2_BY_PI, false);
+    return itp_onnx_match_cubic(r, cubic, x, chain, n_chain) ? ITP_OP_GELU_TANH : -1;
+}
+
+/* A product of x, 1/2 and a gate, in any order. */
+ITP_FN bool itp_onnx_fuse_gelu(const itp_onnx *r, itp_onnx_node *n)
+{
+    for (int side = 0; side < 2; side++) {
+        itp_onnx_node *inner = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Mul");
+        if (!inner) continue;
+        const int factors[3] = {itp_onnx_in(r, n, 1 - side), itp_onnx_in(r, inner, 0),
+                                itp_onnx_in(r, inner, 1)};
+        for (int half = 0; half < 3; half++) {
+            double c = 0;
+            if (!itp_onnx_scalar(r, factors[half], &c) || fabs(c - 0.5) > 1e-6) continue;
+            if (r->symbols[factors[half]].shape.rank > 1) continue;
+            for (int swap = 0; swap < 2; swap++) {
+                const int x = factors[(half + 1 + swap) % 3], gate = factors[(half + 2 - swap) % 3];
+                itp_onnx_node *chain[8];
+                int n_chain = 0;
+                const int op = itp_onnx_match_gate(r, gate, x, chain, &n_chain);
+                if (op < 0) continue;
+                n->fused = op;
+                n->fused_in[0] = x;
+                inner->skipped = true;
+                for (int i = 0; i < n_chain; i++) chain[i]->skipped = true;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The node that makes a symbol, when it is of that op and `uses` inputs are made of it. */
+ITP_FN itp_onnx_node *itp_onnx_maker_of(const itp_onnx *r, int symbol, const char *op, int uses)
+{
+    if (symbol < 0) return NULL;
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->maker < 0 || s->uses != uses || s->tensor >= 0) return NULL;
+    itp_onnx_node *n = &r->nodes[s->maker];
+    return itp_slice_is(n->op, op) && !n->skipped && n->fused < 0 ? n : NULL;
+}
+
+/* A mean over the last dimension alone, which stays as 1. */
+ITP_FN bool itp_onnx_is_row_mean(const itp_onnx *r, const itp_onnx_node *n)
+{
+    int64_t axis[1];
+    int count = 0, keep = 1;
+    const int list = itp_onnx_in(r, n, 1);
+    if (itp_onnx_int(r, n, "keepdims", &keep) || keep != 1) return false;
+    if (list >= 0) {
+        double x = 0;
+        return itp_onnx_scalar(r, list, &x) && x == -1;
+    }
+    return !itp_onnx_ints(r, n, "axes", axis, 1, &count) && count == 1 && axis[0] == -1;
+}
+
+/* Add(Mul(Div(x - mean, sqrt(mean of squares + epsilon)), gamma), beta), as layer norm was exported
+   before opset 17. */
+ITP_FN bool itp_onnx_fuse_layer_norm(const itp_onnx *r, itp_onnx_node *n)
+{
+    double epsilon = 0;
+    itp_onnx_node *chain[8];
+    for (int side = 0; side < 2; side++) {
+        itp_onnx_node *mul = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Mul");
+        const int beta = itp_onnx_in(r, n, 1 - side);
+        for (int other = 0; mul && other < 2; other++) {
+            itp_onnx_node *div = itp_onnx_maker(r, itp_onnx_in(r, mul, other), "Div");
+            const int gamma = itp_onnx_in(r, mul, 1 - other);
+            if (!div || r->symbols[gamma].tensor < 0 || r->symbols[beta].tensor < 0) continue;
+            if (r->symbols[gamma].shape.rank != 1 || r->symbols[beta].shape.rank != 1) continue;
+            itp_onnx_node *root = itp_onnx_maker(r, itp_onnx_in(r, div, 1), "Sqrt");
+            itp_onnx_node *add = root ? itp_onnx_maker(r, itp_onnx_in(r, root, 0), "Add") : NULL;
+            if (!add || !itp_onnx_scalar(r, itp_onnx_in(r, add, 1), &epsilon)) continue;
+            itp_onnx_node *mean2 = itp_onnx_maker(r, itp_onnx_in(r, add, 0), "ReduceMean");
+            itp_onnx_node *power =
+                mean2 ? itp_onnx_maker(r, itp_onnx_in(r, mean2, 0), "Pow") : NULL;
+            if (!power || itp_onnx_beside(r, power, 2, true) < 0) continue;
+            const int centred = itp_onnx_in(r, power, 0);
+            itp_onnx_node *sub = itp_onnx_maker_of(r, centred, "Sub", 2);
+            if (!sub || itp_onnx_in(r, div, 0) != centred) continue;
+            itp_onnx_node *mean = itp_onnx_maker(r, itp_onnx_in(r, sub, 1), "ReduceMean");
+            const int x = itp_onnx_in(r, sub, 0);
+            if (!mean || itp_onnx_in(r, mean, 0) != x || !itp_onnx_is_row_mean(r, mean) ||
+                !itp_onnx_is_row_mean(r, mean2))
+                continue;
+            chain[0] = mul, chain[1] = div, chain[2] = root, chain[3] = add;
+            chain[4] = mean2, chain[5] = power, chain[6] = sub, chain[7] = mean;
+            for (int i = 0; i < 8; i++) chain[i]->skipped = true;
+            n->fused = ITP_OP_LAYER_NORM;
+            n->fused_in[0] = x, n->fused_in[1] = gamma, n->fused_in[2] = beta;
+            n->fused_number = epsilon;
+            return true;
+        }
+    }
+    return false;
+}
+
+ITP_FN void itp_onnx_fuse(itp_onnx *r)
+{
+    for (int i = 0; i < r->n_order; i++) {
+        itp_onnx_node *n = &r->nodes[r->order[i]];
+        if (!n->skipped && itp_slice_is(n->op, "Add") && itp_onnx_fuse_layer_norm(r, n)) continue;
+        if (n->skipped || !itp_slice_is(n->op, "Mul") || itp_onnx_fuse_gelu(r, n)) continue;
+        for (int side = 0; side < 2 && n->fused < 0; side++) {
+            itp_onnx_node *gate = itp_onnx_maker(r, itp_onnx_in(r, n, side), "Sigmoid");
+            const int x = itp_onnx_in(r, n, 1 - side);
+            if (!gate || itp_onnx_in(r, gate, 0) != x) continue;
+            n->fused = ITP_OP_SILU;
+            n->fused_in[0] = x;
+            gate->skipped = true;
+        }
+    }
+}
+/* >>onnx/read.c                                                                               */
+/* ---- onnx/read.c: from an ONNX graph to a network -------------------------------------------- */
+
+#define ITP_ONNX_OLDEST 1
+#define ITP_ONNX_NEWEST 25
+
+/* ---- checks before anything is built */
+
+/* What the outputs need, and how often each value is used. */
+ITP_FN interp_status itp_onnx_mark(itp_onnx *r)
+{
+    int *stack = (int *)interp_alloc(r->ctx, itp_mul_size((size_t)r->n_nodes, sizeof *stack));
+    int top = 0;
+    if (!stack) return INTERP_NO_MEMORY;
+    for (int o = 0; o < r->n_outputs; o++) {
+        r->symbols[r->outputs[o]].uses++;
+        const int maker = r->symbols[r->outputs[o]].maker;
+        if (maker < 0 || r->nodes[maker].needed) continue;
+        r->nodes[maker].needed = true;
+        stack[top++] = maker;
+        while (top > 0) {
+            const itp_onnx_node *n = &r->nodes[stack[--top]];
+            for (int i = 0; i < n->n_in; i++) {
+                const int symbol = itp_onnx_in(r, n, i);
+                if (symbol < 0) continue;
+                r->symbols[symbol].uses++;
+                const int from = r->symbols[symbol].maker;
+                if (from < 0 || r->nodes[from].needed) continue;
+                r->nodes[from].needed = true; /* each node is put here once */
+                stack[top++] = from;
+            }
+        }
+    }
+    interp_free(r->ctx, stack);
+    return INTERP_OK;
+}
+
+/* An attribute that this op did not have at this opset, or that we do not know, changes what the
+   op means in a way we would miss. */
+ITP_FN interp_status itp_onnx_check_attrs(const itp_onnx *r, const itp_onnx_node *n)
+{
+    for (int i = n->attr; i < n->attr + n->n_attr; i++) {
+        const itp_onnx_field *f = n->row->fields;
+        while (f->name && !itp_slice_is(r->attrs[i].name, f->name)) f++;
+        if (!f->name && r->opset < 6 && itp_slice_is(r->attrs[i].name, "consumed_inputs")) continue;
+        if (!f->name || r->opset < f->since || (f->until && r->opset > f->until))
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "attribute \"%.*s\" is not supported",
+                                 ITP_SHOW(r->attrs[i].name));
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_check_node(const itp_onnx *r, itp_onnx_node *n)
+{
+    if (n->domain.n && !itp_slice_is(n->domain, "ai.onnx"))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "ops of domain \"%.*s\" are not supported",
+                             ITP_SHOW(n->domain));
+    n->row = itp_onnx_row_named(n->op);
+    if (!n->row) return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "this op is not supported");
+    ITP_TRY(itp_onnx_check_attrs(r, n));
+    if (n->n_in < n->row->least || n->n_in > n->row->most)
+        return itp_onnx_fail(r, INTERP_FORMAT, n, "it has %d inputs", n->n_in);
+    for (int i = 0; i < n->n_in; i++) {
+        const int symbol = itp_onnx_in(r, n, i);
+        if (symbol < 0 && i < n->row->least)
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "its input %d is left out", i);
+        if (symbol < 0) continue;
+        const itp_symbol *s = &r->symbols[symbol];
+        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "nothing makes its input \"%.*s\"",
+                                 ITP_SHOW(s->name));
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        const int symbol = r->links[n->out + i];
+        if (symbol < 0) continue;
+        const itp_symbol *s = &r->symbols[symbol];
+        if (s->tensor >= 0 || s->input >= 0)
+            return itp_onnx_fail(r, INTERP_FORMAT, n,
+                                 "\"%.*s\" is its output, and an input or initializer too",
+                                 ITP_SHOW(s->name));
+        if (i >= n->row->outputs && s->uses)
+            return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "its output %d is used", i);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_check(itp_onnx *r)
+{
+    if (!r->n_outputs) return itp_fail(r->ctx, INTERP_FORMAT, "the graph has no output");
+    ITP_TRY(itp_onnx_mark(r));
+    for (int i = 0; i < r->n_nodes; i++)
+        if (r->nodes[i].needed) ITP_TRY(itp_onnx_check_node(r, &r->nodes[i]));
+    if (r->opset < ITP_ONNX_OLDEST || r->opset > ITP_ONNX_NEWEST)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "opset %lld is not supported, only %d to %d: convert the model",
+                        (long long)r->opset, ITP_ONNX_OLDEST, ITP_ONNX_NEWEST);
+    for (int i = 0; i < r->n_outputs; i++) {
+        const itp_symbol *s = &r->symbols[r->outputs[i]];
+        if (s->maker < 0 && s->tensor < 0 && s->input < 0)
+            return itp_fail(r->ctx, INTERP_FORMAT, "nothing makes the output \"%.*s\"",
+                            ITP_SHOW(s->name));
+    }
+    return INTERP_OK;
+}
+
+/* Makers before users; the order of the file where it is that already. */
+ITP_FN interp_status itp_onnx_sort(itp_onnx *r)
+{
+    const size_t size = itp_mul_size((size_t)r->n_nodes, sizeof(int));
+    r->order = (int *)interp_alloc(r->ctx, size);
+    int *stack = (int *)interp_alloc(r->ctx, size), *next = (int *)interp_alloc(r->ctx, size);
+    interp_status status = r->order && stack && next ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int first = 0; first < r->n_nodes && !status; first++) {
+        int top = 0;
+        if (!r->nodes[first].needed || r->nodes[first].state) continue;
+        stack[0] = first, next[0] = 0;
+        r->nodes[first].state = 1;
+        while (top >= 0 && !status) {
+            itp_onnx_node *n = &r->nodes[stack[top]];
+            if (next[top] == n->n_in) {
+                n->state = 2;
+                r->order[r->n_order++] = stack[top--];
+                continue;
+            }
+            const int symbol = itp_onnx_in(r, n, next[top]++);
+            const int maker = symbol < 0 ? -1 : r->symbols[symbol].maker;
+            if (maker < 0 || r->nodes[maker].state == 2) continue;
+            if (r->nodes[maker].state == 1) {
+                status = itp_onnx_fail(r, INTERP_FORMAT, n, "it depends on its own output");
+                break;
+            }
+            r->nodes[maker].state = 1;
+            stack[++top] = maker;
+            next[top] = 0;
+        }
+    }
+    interp_free(r->ctx, stack);
+    interp_free(r->ctx, next);
+    return status;
+}
+
+/* ---- folding: numbers that are known without running anything */
+
+/* Constant: one of five attributes. */
+ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
+{
+    static const struct {
+        const char *name;
+        int type, element;
+        uint32_t field;
+        int wire, rank;
+    } forms[] = {{"value_float", ITP_ATTR_FLOAT, ITP_ONNX_FLOAT, 2, ITP_FIXED32, 0},
+                 {"value_floats", ITP_ATTR_FLOATS, ITP_ONNX_FLOAT, 7, ITP_FIXED32, 1},
+                 {"value_int", ITP_ATTR_INT, ITP_ONNX_INT64, 3, ITP_VARINT, 0},
+                 {"value_ints", ITP_ATTR_INTS, ITP_ONNX_INT64, 8, ITP_VARINT, 1}};
+    const int symbol = r->links[n->out];
+    const itp_onnx_attr *a = itp_onnx_attr_of(r, n, "value");
+    itp_onnx_tensor t;
+    itp_slice name;
+    if (a) {
+        ITP_TRY(itp_onnx_want(r, n, a, ITP_ATTR_TENSOR, a->t.at != NULL));
+        ITP_TRY(itp_onnx_read_tensor(r, a->t, &name, &t));
+        ITP_TRY(itp_onnx_add_tensor(r, &t, symbol));
+        return itp_onnx_load_external(r, symbol);
+    }
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        a = itp_onnx_attr_of(r, n, forms[i].name);
+        if (!a) continue;
+        const bool there = forms[i].field == 2 ? a->has_f : forms[i].field == 3 ? a->has_i : true;
+        ITP_TRY(itp_onnx_want(r, n, a, forms[i].type, there));
+        memset(&t, 0, sizeof t);
+        t.type = forms[i].element;
+        t.message = a->message;
+        t.field = forms[i].field;
+        t.wire = forms[i].wire;
+        t.shape = itp_shape_none();
+        itp_pb_numbers it = itp_pb_numbers_of(t.message, t.field, t.wire);
+        uint64_t bits;
+        int count = 0;
+        while (count < INT_MAX && itp_pb_number(&it, &bits)) count++;
+        if (it.message.bad || (!forms[i].rank && count != 1))
+            return itp_onnx_fail(r, INTERP_FORMAT, n, "its \"%s\" is damaged", forms[i].name);
+        t.shape.rank = forms[i].rank;
+        if (t.shape.rank) t.shape.dim[0] = count;
+        return itp_onnx_add_tensor(r, &t, symbol);
+    }
+    return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it has no value of a kind that is supported");
+}
+
+/* Known numbers under another shape. Those that others use as they are stay apart. */
+ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
+{
+    const int from = itp_onnx_in(r, n, 0);
+    interp_shape want, shape;
+    if (r->symbols[from].tensor < 0) return INTERP_OK;
+    if (r->symbols[from].uses > 1 && itp_onnx_is_float(r, from)) return INTERP_OK;
+    for (int i = 1; i < n->n_in; i++) {
+        const int symbol = itp_onnx_in(r, n, i);
+        if (symbol >= 0 && r->symbols[symbol].tensor < 0) return INTERP_OK;
+    }
+    ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
+    ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
+    itp_symbol *to = &r->symbols[r->links[n->out]];
+    to->tensor = r->symbols[from].tensor;
+    to->root = r->symbols[from].root;
+    to->shape = shape;
+    n->skipped = true;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_fold(itp_onnx *r)
+{
+    for (int i = 0; i < r->n_initializers; i++)
+        ITP_TRY(itp_onnx_load_external(r, r->initializers[i]));
+    for (int i = 0; i < r->n_order; i++) {
+        itp_onnx_node *n = &r->nodes[r->order[i]];
+        const bool constant = itp_slice_is(n->op, "Constant");
+        if (constant) ITP_TRY(itp_onnx_fold_constant(r, n));
+        n->skipped = constant;
+        if (n->row->view) ITP_TRY(itp_onnx_fold_view(r, n));
+    }
+    return INTERP_OK;
+}
+
+/* ---- what becomes of known numbers */
+
+ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int symbol, char kind,
+                                        bool behind)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    itp_symbol *root = &r->symbols[s->root];
+    const bool initializer = root->maker < 0, trained = r->own || (behind && s->shape.rank > 0);
+    if (s->tensor < 0 || kind == 'k') return INTERP_OK;
+    unsigned role = ITP_AS_CONST;
+    if (!itp_onnx_type_row(r->tensors[s->tensor].type))
+        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" does not hold numbers",
+                             ITP_SHOW(s->name));
+    if (kind == 's') role = ITP_AS_BUFFER;
+    else if (initializer && itp_onnx_is_float(r, symbol) &&
+             (kind == 'w' || (kind == 'o' && trained) || r->own))
+        role = ITP_AS_PARAM;
+    root->role |= role;
+    root->shape = s->shape;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_mark_roles(itp_onnx *r)
+{
+    for (int k = 0; k < r->n_order; k++) {
+        const itp_onnx_node *n = &r->nodes[r->order[k]];
+        bool behind = false;
+        if (n->skipped) continue;
+        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
+            const int symbol = itp_onnx_in(r, n, i);
+            behind = behind || (symbol >= 0 && r->symbols[symbol].trained);
+        }
+        for (int i = 0; i < 3 && n->fused >= 0 && n->fused_in[i] >= 0; i++) {
+            behind = behind || r->symbols[n->fused_in[i]].trained;
+            ITP_TRY(itp_onnx_mark_role(r, n, n->fused_in[i], i ? 'w' : 'x', behind));
+        }
+        for (int i = 0; i < n->n_in && n->fused < 0; i++) {
+            const int symbol = itp_onnx_in(r, n, i);
+            if (symbol < 0) continue;
+            ITP_TRY(itp_onnx_mark_role(r, n, symbol, itp_onnx_input_kind(n->row, i), behind));
+        }
+        for (int i = 0; i < n->n_out; i++) {
+            const int symbol = r->links[n->out + i];
+            if (symbol >= 0) r->symbols[symbol].trained = n->row->weighted || behind;
+        }
+    }
+    for (int i = 0; i < r->n_outputs; i++) {
+        const itp_symbol *s = &r->symbols[r->outputs[i]];
+        if (s->tensor < 0) continue;
+        r->symbols[s->root].role |= ITP_AS_CONST;
+        r->symbols[s->root].shape = s->shape;
+    }
+    return INTERP_OK;
+}
+
+/* A name ended by 0, in one of the reader's two buffers. */
+ITP_FN const char *itp_onnx_text(itp_buf *b, itp_slice s)
+{
+    b->n = 0;
+    itp_buf_add(b, s.at, s.n);
+    return b->status ? "" : b->data;
+}
+
+/* The name of `s` with "/suffix" that no other value has. */
+ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const char *suffix)
+{
+    itp_slice made;
+    (void)itp_onnx_text(b, s);
+    itp_buf_byte(b, '/');
+    itp_buf_str(b, suffix);
+    for (; !b->status; itp_buf_byte(b, '_')) {
+        made.at = b->data;
+        made.n = b->n;
+        if (itp_symbol_find(r, made) < 0) return b->data;
+    }
+    return "";
+}
+
+/* The numbers of a root symbol as a value of the network. */
+ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, const char *name,
+                                          int *value)
+{
+    const itp_symbol *s = &r->symbols[root];
+    const itp_onnx_tensor *t = &r->tensors[s->tensor];
+    const size_t n = interp_shape_size(&s->shape);
+    char text[96];
+    if (!itp_onnx_type_row(t->type))
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" does not hold numbers",
+                        ITP_SHOW(s->name));
+    if (n > (size_t)INT_MAX)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "\"%.*s\" of shape %s has too many numbers",
+                        ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text));
+    const int v = itp_add_value(r->net, name, kind, &s->shape);
+    if (v < 0) return INTERP_NO_MEMORY;
+    float *data = (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
+    if (!data) return INTERP_NO_MEMORY;
+    r->net->values[v].data = data;
+    itp_onnx_floats(t, data);
+    *value = v;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_add_root(itp_onnx *r, int root)
+{
+    itp_symbol *s = &r->symbols[root];
+    if (s->value >= 0) return INTERP_OK;
+    const itp_kind kind = s->role & ITP_AS_PARAM    ? ITP_PARAM
+                          : s->role & ITP_AS_BUFFER ? ITP_BUFFER
+                                                    : ITP_CONST;
+    const char *name = itp_onnx_text(&r->value_name, s->name);
+    ITP_TRY(r->value_name.status);
+    return itp_onnx_add_numbers(r, root, kind, name, &s->value);
+}
+
+/* The value of the network that a symbol stands for. */
+ITP_FN interp_status itp_onnx_symbol_value(itp_onnx *r, int symbol, int *value)
+{
+    const itp_symbol *s = &r->symbols[symbol];
+    if (s->tensor >= 0) {
+        ITP_TRY(itp_onnx_add_root(r, s->root));
+        *value = r->symbols[s->root].value;
+    } else {
+        *value = s->value;
+    }
+    return INTERP_OK;
+}
+
+/* Running statistics, which training writes: never a parameter's own numbers. */
+ITP_FN interp_status itp_onnx_buffer_value(itp_onnx *r, const itp_onnx_node *n, int symbol,
+                                           int *value)
+{
+    const int root = r->symbols[symbol].root;
+    if (r->symbols[symbol].tensor < 0) return itp_onnx_unknown(r, n, symbol);
+    ITP_TRY(itp_onnx_symbol_value(r, symbol, value));
+    if (r->net->values[*value].kind == ITP_BUFFER) return INTERP_OK;
+    itp_symbol *s = &r->symbols[root];
+    if (s->buffer < 0) {
+        const char *name = itp_onnx_derived(r, &r->value_name, s->name, "running");
+        ITP_TRY(r->value_name.status);
+        ITP_TRY(itp_onnx_add_numbers(r, root, ITP_BUFFER, name, &s->buffer));
+    }
+    *value = s->buffer;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_value(itp_onnx *r, const itp_onnx_node *n, int i, int *value)
+{
+    const int symbol = itp_onnx_in(r, n, i);
+    if (itp_onnx_input_kind(n->row, i) == 's') return itp_onnx_buffer_value(r, n, symbol, value);
+    return itp_onnx_symbol_value(r, symbol, value);
+}
+
+/* ---- inputs whose numbers decide about shapes */
+
+/* Marks the inputs of the graph that a symbol is computed from; shapes need no numbers. */
+ITP_FN interp_status itp_onnx_want_known(itp_onnx *r, int symbol, int *stack, bool *seen)
+{
+    int top = 0;
+    stack[top++] = symbol;
+    while (top > 0) {
+        const itp_symbol *s = &r->symbols[stack[--top]];
+        if (s->tensor >= 0) continue;
+        if (s->input >= 0) r->inputs[s->input].wanted = true;
+        if (s->maker < 0 || seen[s->maker]) continue;
+        const itp_onnx_node *n = &r->nodes[s->maker];
+        seen[s->maker] = true;
+        if (itp_slice_is(n->op, "Shape") || itp_slice_is(n->op, "Size")) continue;
+        for (int i = 0; i < n->n_in; i++)
+            if (itp_onnx_in(r, n, i) >= 0) stack[top++] = itp_onnx_in(r, n, i);
+    }
+    return INTERP_OK;
+}
+
+/* Inputs that shapes depend on become known numbers, where the caller gave them. */
+ITP_FN interp_status itp_onnx_bind(itp_onnx *r)
+{
+    int *stack = (int *)interp_alloc(r->ctx, itp_mul_size((size_t)r->n_links + 1, sizeof *stack));
+    bool *seen = (bool *)itp_calloc(r->ctx, (size_t)r->n_nodes + 1, sizeof *seen);
+    interp_status status = stack && seen ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int k = 0; k < r->n_order && !status; k++) {
+        const itp_onnx_node *n = &r->nodes[r->order[k]];
+        for (int i = 0; i < n->n_in && !status; i++) {
+            const int symbol = itp_onnx_in(r, n, i);
+            if (symbol < 0 || itp_onnx_input_kind(n->row, i) != 'k') continue;
+            status = itp_onnx_want_known(r, symbol, stack, seen);
+        }
+    }
+    interp_free(r->ctx, stack);
+    interp_free(r->ctx, seen);
+    for (int i = 0; i < r->n_inputs && !status; i++) {
+        const itp_onnx_port *p = &r->inputs[i];
+        itp_onnx_tensor t;
+        if (!p->wanted || !p->values || !p->values->data || r->symbols[p->symbol].tensor >= 0)
+            continue;
+        const size_t n = interp_shape_size(&p->values->shape);
+        memset(&t, 0, sizeof t);
+        t.type = p->type;
+        t.shape = p->values->shape;
+        t.values =
+            (double *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *t.values));
+        status = t.values ? itp_onnx_add_tensor(r, &t, p->symbol) : INTERP_NO_MEMORY;
+        if (status) interp_free(r->ctx, t.values);
+        for (size_t j = 0; j < n && !status; j++) t.values[j] = itp_array_at(p->values, j);
+    }
+    return status;
+}
+
+/* ---- one node after the other */
+
+ITP_FN itp_make itp_make_begin(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_make m;
+    memset(&m, 0, sizeof m);
+    m.r = r, m.n = n;
+    m.first_node = r->net ? r->net->n_nodes : 0;
+    m.type = itp_onnx_symbol_type(r, itp_onnx_in(r, n, 0));
+    if (!m.type) m.type = ITP_ONNX_FLOAT;
+    return m;
+}
+
+/* As nodes of the network. */
+ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_make m = itp_make_begin(r, n);
+    if (n->fused >= 0) {
+        itp_attrs a;
+        int in[3], n_in = 0;
+        memset(&a, 0, sizeof a);
+        a.axis = -1, a.epsilon = (float)n->fused_number;
+        for (; n_in < 3 && n->fused_in[n_in] >= 0; n_in++)
+            ITP_TRY(itp_onnx_symbol_value(r, n->fused_in[n_in], &in[n_in]));
+        itp_make_end(&m, 0, itp_make_node(&m, n->fused, n_in, in, &a));
+    } else if (n->row->read) {
+        n->row->read(&m);
+    } else {
+        itp_attrs a;
+        int in[ITP_MAX_INPUTS];
+        for (int i = 0; i < n->n_in; i++) in[i] = itp_make_in(&m, i);
+        itp_make_try(&m, itp_onnx_attrs(r, n, itp_make_shape(&m, in[0]).rank, &a));
+        itp_make_end(&m, 0, itp_make_node(&m, n->row->op, n->n_in, in, &a));
+    }
+    for (int i = 0; i < n->n_out && !m.status; i++) {
+        const itp_symbol *s = &r->symbols[itp_max(0, r->links[n->out + i])];
+        if (itp_make_wants(&m, i) && s->value < 0 && s->tensor < 0)
+            itp_make_fail(&m, INTERP_UNSUPPORTED, "its output %d is not supported", i);
+    }
+    return m.status;
+}
+
+/* Whether a node's numbers are known, and none of them are to be trained. */
+ITP_FN bool itp_onnx_evaluates(const itp_onnx *r, const itp_onnx_node *n)
+{
+    if (!n->n_in || n->fused >= 0) return false;
+    const bool whole = itp_slice_is(n->op, "DequantizeLinear");
+    for (int i = 0; i < n->n_in; i++) {
+        const int symbol = itp_onnx_in(r, n, i);
+        if (symbol < 0) continue;
+        const itp_symbol *s = &r->symbols[symbol];
+        if (s->tensor < 0) return false;
+        const size_t size = interp_shape_size(&s->shape);
+        if (size > ITP_ONNX_EVAL / 2) return false;
+        if (!whole && size > 1 && itp_onnx_is_float(r, symbol) && r->symbols[s->root].maker < 0 &&
+            r->symbols[s->root].input < 0)
+            return false;
+    }
+    return true;
+}
+
+/* Numbers of the outputs of a network that was made of one node. */
+ITP_FN interp_status itp_onnx_take_outputs(itp_make *m, interp_net *net)
+{
+    itp_onnx *r = m->r;
+    interp_workspace *w = NULL;
+    const float *none = NULL;
+    for (int i = 0; i < m->n->n_out; i++) {
+        const int symbol = r->links[m->n->out + i];
+        if (symbol >= 0 && r->symbols[symbol].value >= 0)
+            net->outputs[net->n_outputs++] = r->symbols[symbol].value;
+    }
+    net->whole = true;
+    ITP_TRY(itp_net_finish(net));
+    ITP_TRY(interp_workspace_new(r->ctx, net, NULL, &w));
+    m->status = interp_forward(w, &none);
+    for (int i = 0, k = 0; i < m->n->n_out; i++) {
+        const int symbol = r->links[m->n->out + i];
+        if (symbol < 0 || r->symbols[symbol].value < 0) continue;
+        const int value = net->outputs[k];
+        const float *x = interp_workspace_output(w, k++);
+        const interp_shape shape = w->shape[value];
+        const size_t n = interp_shape_size(&shape);
+        double *y = itp_make_result(m, i, r->symbols[symbol].type, &shape, NULL);
+        for (size_t j = 0; y && j < n; j++) y[j] = (double)x[j];
+    }
+    interp_workspace_free(w);
+    return m->status;
+}
+
+/* Evaluates a node by running it alone. */
+ITP_FN interp_status itp_onnx_run_alone(itp_onnx *r, const itp_onnx_node *n)
+{
+    int value[ITP_MAX_INPUTS], root[ITP_MAX_INPUTS];
+    interp_net *net = r->net;
+    r->net = interp_net_new(r->ctx, "numbers");
+    interp_status status = r->net ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int i = 0; i < n->n_in; i++) {
+        root[i] = itp_onnx_in(r, n, i);
+        if (root[i] < 0) continue;
+        root[i] = r->symbols[root[i]].root;
+        value[i] = r->symbols[root[i]].value;
+        r->symbols[root[i]].value = -1;
+    }
+    if (!status) status = itp_onnx_emit(r, n);
+    itp_make m = itp_make_begin(r, n);
+    if (!status) status = itp_onnx_take_outputs(&m, r->net);
+    for (int i = n->n_in - 1; i >= 0; i--)
+        if (root[i] >= 0) r->symbols[root[i]].value = value[i];
+    for (int i = 0; i < n->n_out; i++) {
+        const int symbol = r->links[n->out + i];
+        if (symbol >= 0) r->symbols[symbol].value = -1;
+    }
+    if (r->net) interp_net_free(r->net);
+    r->net = net;
+    return status;
+}
+
+ITP_FN interp_status itp_onnx_evaluate(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_make m = itp_make_begin(r, n);
+    const bool exact = itp_known_exactly(&m);
+    if (m.status || exact) return m.status;
+    ITP_TRY(itp_onnx_run_alone(r, n));
+    const int out = r->links[n->out];
+    if (itp_slice_is(n->op, "DequantizeLinear") && out >= 0 && r->symbols[out].shape.rank > 1)
+        r->symbols[out].role |= ITP_AS_PARAM; /* weights that were stored in fewer bits */
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_onnx_step(itp_onnx *r, const itp_onnx_node *n)
+{
+    if (n->skipped) return INTERP_OK;
+    return itp_onnx_evaluates(r, n) ? itp_onnx_evaluate(r, n) : itp_onnx_emit(r, n);
+}
+
+/* Shape, Size, and what must be known. */
+ITP_FN void itp_read_known(itp_make *m)
+{
+    if (itp_make_is(m, "Shape")) itp_known_shape(m);
+    else if (itp_make_is(m, "Size")) itp_known_size(m);
+    else (void)itp_known_exactly(m);
 }
 
 /* ---- inputs, outputs and the batch */
 
-ITP_FN interp_status itp_onnx_check_input(const itp_onnx *r, const itp_onnx_port *p)
+/* Shape of an input: of the file, of the numbers the caller gave where it leaves sizes open. */
+ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port *p,
+                                          interp_shape *s)
 {
     const itp_slice name = r->symbols[p->symbol].name;
-    const itp_onnx_type *type = itp_onnx_type_row(p->type);
-    if (p->type != ITP_ONNX_FLOAT)
+    const interp_shape *given = p->values ? &p->values->shape : NULL;
+    *s = itp_shape_none();
+    if (!itp_onnx_type_row(p->type))
         return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                        "input \"%.*s\" is of type %s; only float32 is supported", ITP_SHOW(name),
-                        type ? interp_dtype_name(type->dtype) : "unknown");
-    if (!p->has_shape || p->rank < 1 || p->rank > INTERP_MAX_RANK)
+                        "input \"%.*s\" is of an element type that is "
+                        "not supported; numbers and truth values are",
+                        ITP_SHOW(name));
+    if (!p->has_shape && !given)
         return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                        "input \"%.*s\" has no fixed number of dimensions from 1 to %d",
+                        "input \"%.*s\" has no shape: give one when loading", ITP_SHOW(name));
+    if (p->has_shape && p->rank > INTERP_MAX_RANK)
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "input \"%.*s\" has more than %d dimensions",
                         ITP_SHOW(name), INTERP_MAX_RANK);
-    for (int i = 1; i < p->rank; i++)
-        if (p->dim[i] < 1)
+    bool fits = given != NULL; /* else it may be samples in another layout */
+    if (fits && p->has_shape) fits = given->rank == p->rank;
+    for (int i = 1; fits && p->has_shape && i < p->rank; i++)
+        fits = p->dim[i] < 0 || p->dim[i] == given->dim[i];
+    if (!fits) given = NULL;
+    s->rank = p->has_shape ? p->rank : given->rank;
+    for (int i = 0; i < s->rank; i++) {
+        const int size = p->has_shape ? p->dim[i] : -1;
+        const bool batch = i == 0 && !r->literal;
+        s->dim[i] = size >= 0 ? size : batch ? 1 : given ? given->dim[i] : -1;
+        if (s->dim[i] < 0 && i == 0) s->dim[i] = 1;
+        if (s->dim[i] < 0)
             return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                            "dimension %d of input \"%.*s\" is not fixed; only the first one, the "
-                            "batch, may be: export the model with fixed sizes",
+                            "dimension %d of input \"%.*s\" is open: give a shape when loading, or "
+                            "export the model with fixed sizes",
                             i, ITP_SHOW(name));
+    }
     return INTERP_OK;
 }
 
-/* Adds the inputs. *batch: what they were exported with, or 1; *fixed: whether they say so. */
-ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, int *batch, bool *fixed)
+/* Adds the inputs. *open: whether the batch of one of them may be any. */
+ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, bool *open)
 {
-    *batch = 1;
-    *fixed = false;
-    for (int i = 0; i < r->n_inputs; i++) {
-        const itp_onnx_port *p = &r->inputs[i];
-        if (r->symbols[p->symbol].tensor >= 0) continue; /* an initializer listed as an input */
-        ITP_TRY(itp_onnx_check_input(r, p));
-        if (p->dim[0] < 1) continue;
-        if (*fixed && *batch != p->dim[0])
-            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                            "the first dimensions of the inputs differ: %d and %d", *batch,
-                            p->dim[0]);
-        *fixed = true;
-        *batch = p->dim[0];
-    }
+    int place = 0;
+    *open = false;
     for (int i = 0; i < r->n_inputs; i++) {
         const itp_onnx_port *p = &r->inputs[i];
         itp_symbol *symbol = &r->symbols[p->symbol];
+        interp_shape s;
+        if (symbol->tensor < 0 || p->values) place++; /* no initializer listed as an input */
         if (symbol->tensor >= 0) continue;
-        interp_shape s = itp_shape_none();
-        s.rank = p->rank;
-        for (int d = 0; d < p->rank; d++) s.dim[d] = d ? p->dim[d] : *batch;
+        ITP_TRY(itp_onnx_input_shape(r, p, &s));
         if (r->net->n_inputs == ITP_MAX_INPUTS || interp_shape_size(&s) > (size_t)INT_MAX)
             return itp_fail(r->ctx, INTERP_UNSUPPORTED, "there are too many or too large inputs");
+        if (s.rank && (!p->has_shape || p->dim[0] < 0) && !r->literal) *open = true;
         const char *name = itp_onnx_text(&r->value_name, symbol->name);
         ITP_TRY(r->value_name.status);
         symbol->value = itp_add_value(r->net, name, ITP_INPUT, &s);
         if (symbol->value < 0) return INTERP_NO_MEMORY;
+        symbol->type = p->type;
+        r->net->values[symbol->value].dtype = itp_onnx_type_row(p->type)->dtype;
+        r->net->input_place[r->net->n_inputs] = place - 1;
         r->net->inputs[r->net->n_inputs++] = symbol->value;
     }
+    r->any_batch = *open;
     return INTERP_OK;
+}
+
+/* Whether a node computes along the first dimension of what it is given. */
+ITP_FN bool itp_onnx_along_batch(const itp_node *node, int rank)
+{
+    switch (node->op) {
+    case ITP_OP_SOFTMAX:
+    case ITP_OP_LOG_SOFTMAX:
+    case ITP_OP_HARDMAX:
+    case ITP_OP_ARG_MAX:
+    case ITP_OP_ARG_MIN:
+    case ITP_OP_TOP_K_VALUES:
+    case ITP_OP_TOP_K_INDICES:
+    case ITP_OP_CUM_SUM: return itp_axis(node->attrs.axis, rank) == 0;
+    case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN:
+    case ITP_OP_REDUCE_PROD:
+    case ITP_OP_REDUCE_LOG_SUM_EXP: return !node->attrs.axes || (node->attrs.axes & 1);
+    default: return false;
+    }
 }
 
 /* Whether the network means the same for `batch` samples as for each of them alone. strict: no
@@ -19702,8 +23189,7 @@ ITP_FN bool itp_onnx_takes(const interp_net *net, int batch, bool strict, interp
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_node *node = &net->nodes[i];
         for (int k = 0; k < node->n_in; k++) moves[node->out] |= moves[node->in[k]];
-        const bool softmax = node->op == ITP_OP_SOFTMAX || node->op == ITP_OP_LOG_SOFTMAX;
-        if (strict && softmax && itp_axis(node->attrs.axis, shapes[node->in[0]].rank) == 0)
+        if (moves[node->in[0]] && itp_onnx_along_batch(node, shapes[node->in[0]].rank))
             return false;
     }
     for (int i = 0; i < net->n_values; i++) {
@@ -19717,21 +23203,35 @@ ITP_FN bool itp_onnx_takes(const interp_net *net, int batch, bool strict, interp
     return true;
 }
 
+/* Whether all inputs and outputs have the same first dimension, which is then the batch; 0: not. */
+ITP_FN int itp_onnx_common_batch(const interp_net *net)
+{
+    int batch = 0;
+    for (int i = 0; i < net->n_inputs + net->n_outputs; i++) {
+        const interp_shape *s =
+            &net->values[i < net->n_inputs ? net->inputs[i] : net->outputs[i - net->n_inputs]]
+                 .shape;
+        if (!s->rank || s->dim[0] < 1 || (batch && s->dim[0] != batch)) return 0;
+        batch = s->dim[0];
+    }
+    return net->n_inputs ? batch : 0;
+}
+
 /* A model made for batches of one may take any, and one that says it does may not. */
-ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, int batch, bool fixed)
+ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, bool open)
 {
     interp_net *net = r->net;
     interp_ctx *ctx = r->ctx;
     const size_t n = (size_t)net->n_values;
-    if (batch > 1) {
-        net->fixed_batch = batch;
-        return INTERP_OK;
-    }
+    const int batch = itp_onnx_common_batch(net);
+    net->whole = !batch;
+    net->fixed_batch = itp_max(1, batch);
+    if (batch != 1) return INTERP_OK;
     interp_shape *shapes = (interp_shape *)interp_alloc(ctx, itp_mul_size(n, sizeof *shapes));
     bool *moves = (bool *)interp_alloc(ctx, itp_mul_size(n, sizeof *moves));
     const bool memory = shapes && moves;
-    const bool takes = memory && itp_onnx_takes(net, 2, fixed, shapes, moves) &&
-                       itp_onnx_takes(net, 7, fixed, shapes, moves);
+    const bool takes = memory && itp_onnx_takes(net, 2, !open, shapes, moves) &&
+                       itp_onnx_takes(net, 7, !open, shapes, moves);
     interp_free(ctx, shapes);
     interp_free(ctx, moves);
     if (!memory) return INTERP_NO_MEMORY;
@@ -19739,14 +23239,54 @@ ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, int batch, bool fixed)
     return INTERP_OK;
 }
 
+/* Tells the caller's inputs to those of the file. */
+ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_desc *desc)
+{
+    int place = 0;
+    for (int k = 0; desc && k < desc->n_inputs; k++) {
+        const interp_onnx_input *given = &desc->inputs[k];
+        int at = -1;
+        for (int i = 0; i < r->n_inputs; i++) {
+            if (r->symbols[r->inputs[i].symbol].tensor >= 0) continue;
+            if (given->name ? itp_slice_is(r->symbols[r->inputs[i].symbol].name, given->name)
+                            : !r->inputs[i].values && at < 0)
+                at = i;
+        }
+        place++;
+        if (at < 0 && given->name)
+            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input named \"%s\"",
+                            given->name);
+        if (at < 0)
+            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input number %d", place);
+        r->inputs[at].values = given->array;
+    }
+    return INTERP_OK;
+}
+
 /* ---- the whole model */
+
+ITP_FN interp_status itp_onnx_add_outputs(itp_onnx *r)
+{
+    for (int i = 0; i < r->n_outputs; i++) {
+        const itp_symbol *s = &r->symbols[r->outputs[i]];
+        int value;
+        if (i == ITP_MAX_INPUTS)
+            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "more than %d outputs", ITP_MAX_INPUTS);
+        ITP_TRY(itp_onnx_symbol_value(r, r->outputs[i], &value));
+        const itp_onnx_type *type =
+            itp_onnx_type_row(s->declared ? s->declared : itp_onnx_symbol_type(r, r->outputs[i]));
+        r->net->outputs[r->net->n_outputs++] = value;
+        if (type) r->net->values[value].dtype = type->dtype;
+    }
+    return INTERP_OK;
+}
 
 ITP_FN interp_status itp_onnx_build(itp_onnx *r)
 {
-    int batch = 1;
-    bool fixed = false;
+    bool open = false;
     ITP_TRY(itp_onnx_check(r));
     ITP_TRY(itp_onnx_sort(r));
+    ITP_TRY(itp_onnx_bind(r));
     ITP_TRY(itp_onnx_fold(r));
     itp_onnx_fuse(r);
     ITP_TRY(itp_onnx_mark_roles(r));
@@ -19756,68 +23296,59 @@ ITP_FN interp_status itp_onnx_build(itp_onnx *r)
     ITP_TRY(r->value_name.status);
     r->net = interp_net_new(r->ctx, name);
     if (!r->net) return INTERP_NO_MEMORY;
-    ITP_TRY(itp_onnx_add_inputs(r, &batch, &fixed));
+    ITP_TRY(itp_onnx_add_inputs(r, &open));
     for (int i = 0; i < r->n_initializers; i++)
-        if (r->symbols[r->initializers[i]].role) ITP_TRY(itp_onnx_add_root(r, r->initializers[i]));
-    for (int i = 0; i < r->n_order; i++) {
-        const itp_onnx_node *n = &r->nodes[r->order[i]];
-        itp_attrs a;
-        int x;
-        if (n->skipped) continue;
-        if (n->row->read) {
-            ITP_TRY(n->row->read(r, n));
-            continue;
-        }
-        ITP_TRY(itp_onnx_begin(r, n, &x, &a));
-        ITP_TRY(itp_onnx_read_plain(r, n, n->row->op, &a));
-    }
-    for (int i = 0; i < r->n_outputs; i++) {
-        int value;
-        if (i == ITP_MAX_INPUTS)
-            return itp_fail(r->ctx, INTERP_UNSUPPORTED, "more than %d outputs", ITP_MAX_INPUTS);
-        ITP_TRY(itp_onnx_symbol_value(r, r->outputs[i], &value));
-        r->net->outputs[r->net->n_outputs++] = value;
-    }
+        if (r->symbols[r->initializers[i]].role & (ITP_AS_PARAM | ITP_AS_BUFFER))
+            ITP_TRY(itp_onnx_add_root(r, r->initializers[i]));
+    for (int i = 0; i < r->n_order; i++) ITP_TRY(itp_onnx_step(r, &r->nodes[r->order[i]]));
+    ITP_TRY(itp_onnx_add_outputs(r));
+    r->net->whole = !r->net->n_inputs;
     ITP_TRY(itp_net_finish(r->net));
-    return itp_onnx_find_batch(r, batch, fixed);
+    return itp_onnx_find_batch(r, open);
 }
 
+/* literal: first dimensions that are open are what the caller gave, and no batch. */
 ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void *bytes, size_t n,
-                                   interp_net **net)
+                                   const interp_onnx_desc *desc, bool literal, interp_net **net)
 {
     itp_onnx r;
     itp_slice all;
     memset(&r, 0, sizeof r);
     r.ctx = ctx;
     r.path = path;
+    r.literal = literal;
     r.node_name = itp_buf_new(ctx);
     r.value_name = itp_buf_new(ctx);
     all.at = (const char *)bytes;
     all.n = n;
     interp_status status = itp_onnx_read_model(&r, all);
     r.own = itp_slice_is(r.producer, "interp.h");
+    if (!status) status = itp_onnx_give(&r, desc);
     if (!status) status = itp_onnx_build(&r);
-    if (status) interp_net_free(r.net);
+    bool again = !literal && desc && r.any_batch && (status || r.net->fixed_batch || r.net->whole);
+    if (status || again) interp_net_free(r.net);
     else *net = r.net;
     itp_onnx_free(&r);
+    if (again) return itp_onnx_read(ctx, path, bytes, n, desc, true, net);
     if (status) return itp_fail(ctx, status, "%s: %s", path ? path : "ONNX", ctx->error);
     return INTERP_OK;
 }
 
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           interp_net **net)
+                                           const interp_onnx_desc *desc, interp_net **net)
 {
-    return itp_onnx_read(ctx, NULL, bytes, n, net);
+    return itp_onnx_read(ctx, NULL, bytes, n, desc, false, net);
 }
 
 #if !defined(INTERP_NO_STDIO)
 
-INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, interp_net **net)
+INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
+                                          const interp_onnx_desc *desc, interp_net **net)
 {
     char *bytes = NULL;
     size_t n = 0;
     ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
-    const interp_status status = itp_onnx_read(ctx, path, bytes, n, net);
+    const interp_status status = itp_onnx_read(ctx, path, bytes, n, desc, false, net);
     interp_free(ctx, bytes);
     return status;
 }

@@ -22,10 +22,10 @@ typedef struct run_data {
     size_t in_size[MOST_ENDS], out_size[MOST_ENDS]; /* numbers of one sample */
     float *out[MOST_ENDS];                          /* [n, sample] */
     int n;
-    bool any_number; /* NaN and infinite numbers mean something to the network */
-    int n_given, n_arrays;                /* --input: all, and those that are arrays */
-    interp_onnx_input given[MOST_ENDS];   /* the arrays among them */
-    interp_array array[MOST_ENDS];        /* of all, data NULL for pictures */
+    bool any_number;                    /* NaN and infinite numbers mean something to the network */
+    int n_given, n_arrays;              /* --input: all, and those that are arrays */
+    interp_onnx_input given[MOST_ENDS]; /* the arrays among them */
+    interp_array array[MOST_ENDS];      /* of all, data NULL for pictures */
     const char *spec[MOST_ENDS];
     char name[MOST_ENDS][CLI_PATH];
 } run_data;
@@ -271,6 +271,8 @@ static int write_predictions(const run_data *r, const char *path)
 static int write_outputs(cli *c, run_data *r)
 {
     char path[CLI_PATH], name[256];
+    if (cli_has(c, "--classify") && write_predictions(r, cli_path(path, c->out, "predictions.csv")))
+        return CLI_FAILED;
     for (int k = 0; k < r->info.n_outputs; k++) {
         const interp_shape s = whole_shape(r, k);
         file_name(interp_net_output_name(r->net, k), name);
@@ -280,8 +282,7 @@ static int write_outputs(cli *c, run_data *r)
         array.shape = s;
         if (interp_array_cast(c->ctx, &array, interp_net_output_dtype(r->net, k)))
             return cli_fail_ctx(c);
-        const interp_status status =
-            interp_npy_write(c->ctx, cli_path(path, c->out, name), &array);
+        const interp_status status = interp_npy_write(c->ctx, cli_path(path, c->out, name), &array);
         if (status) return cli_fail_ctx(c);
     }
     return CLI_DONE;
@@ -319,8 +320,8 @@ static int run_model(cli *c, run_data *r)
     for (int k = 0; k < r->info.n_outputs; k++) {
         const interp_shape s = interp_net_output_shape(r->net, k);
         r->out_size[k] = interp_shape_size(&s);
-        r->out[k] = (float *)interp_alloc(c->ctx,
-                                          ((size_t)r->n * r->out_size[k] + 1) * sizeof(float));
+        r->out[k] =
+            (float *)interp_alloc(c->ctx, ((size_t)r->n * r->out_size[k] + 1) * sizeof(float));
         if (!r->out[k]) return cli_fail_ctx(c);
     }
     if (cli_work(c, stages, 1, r, "")) return cli_fail_model(c, &r->model);

@@ -206,6 +206,13 @@ ITP_FN itp_f32 itp_f32_of_bits(uint32_t bits)
     return x;
 }
 
+ITP_FN uint32_t itp_bits_of_f32(itp_f32 x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 ITP_FN itp_f32 itp_f32_of_half(unsigned h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, fraction = h & 0x3FFu;
@@ -283,16 +290,12 @@ ITP_FN double itp_array_at(const interp_array *array, size_t i)
 /* The half of a float: nearest, ties to even. */
 ITP_FN uint16_t itp_half_of(itp_f32 x)
 {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
+    const uint32_t bits = itp_bits_of_f32(x);
     const uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7FFFFFFFu;
     if (size > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
     if (size >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* rounds beyond the largest */
     if (size < 0x38800000u) { /* subnormal: the sum leaves whole 2^-24 */
-        memcpy(&x, &size, sizeof x);
-        x += 0.5f;
-        memcpy(&bits, &x, sizeof bits);
-        return (uint16_t)(sign | (bits - 0x3F000000u));
+        return (uint16_t)(sign | (itp_bits_of_f32(itp_f32_of_bits(size) + 0.5f) - 0x3F000000u));
     }
     const uint32_t rounded = size + 0xFFFu + (size >> 13 & 1);
     return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);

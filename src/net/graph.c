@@ -1,6 +1,7 @@
 /* ---- net/graph.c: values, nodes, the op table's types ----------------------------------------- */
 
 #define ITP_MAX_INPUTS 64 /* of one node */
+#define ITP_NO_ENTRIES (-3)
 
 typedef enum itp_kind {
     ITP_INPUT,
@@ -16,9 +17,9 @@ typedef struct itp_value {
     itp_kind kind;
     interp_shape shape;
     interp_dtype dtype; /* what the numbers, always floats here, stand for */
-    int producer;  /* node index, -1 for none */
-    float *data;   /* parameters, buffers, constants */
-    size_t offset; /* parameters: into the flat array */
+    int producer;       /* node index, -1 for none */
+    float *data;        /* parameters, buffers, constants */
+    size_t offset;      /* parameters: into the flat array */
     interp_init init;
     int fan_in, fan_out; /* of weights; 0: starts at the constant `start` */
     float start;
@@ -34,7 +35,7 @@ typedef struct itp_attrs {
     int mode;                      /* which of an op's variants */
     float alpha, beta, epsilon, momentum;
     int perm[INTERP_MAX_RANK];
-    interp_shape shape; /* reshape: 0 keeps, -1 infers */
+    interp_shape shape; /* reshape: 0 keeps, -1 infers, ITP_NO_ENTRIES is 0 itself */
 } itp_attrs;
 
 typedef struct itp_node {

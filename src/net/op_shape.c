@@ -263,6 +263,7 @@ ITP_FN interp_status itp_shape_reshape(itp_infer *s)
     for (int i = 0; i < want->rank; i++) {
         int d = want->dim[i];
         if (d == 0) d = i < s->in[0]->rank ? s->in[0]->dim[i] : -2;
+        if (want->dim[i] == ITP_NO_ENTRIES) d = 0;
         if (d == -1 && infer < 0) infer = i;
         else if (d < 0) return itp_shape_fail(s, "dimension %d of the new shape is wrong", i);
         else known = itp_mul_size(known, (size_t)d);

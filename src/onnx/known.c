@@ -338,11 +338,10 @@ ITP_FN void itp_known_filled(itp_make *m)
 /* Evaluates a node all of whose inputs are known, when it is one of these ops. */
 ITP_FN bool itp_known_exactly(itp_make *m)
 {
-    static const int pairs[] = {ITP_OP_ADD,        ITP_OP_SUB,           ITP_OP_MUL,
-                                ITP_OP_DIV,        ITP_OP_MAX,           ITP_OP_MIN,
-                                ITP_OP_EQUAL,      ITP_OP_LESS,          ITP_OP_GREATER,
-                                ITP_OP_LESS_EQUAL, ITP_OP_GREATER_EQUAL, ITP_OP_AND,
-                                ITP_OP_OR};
+    static const int pairs[] = {
+        ITP_OP_ADD,           ITP_OP_SUB,   ITP_OP_MUL,  ITP_OP_DIV,     ITP_OP_MAX,
+        ITP_OP_MIN,           ITP_OP_EQUAL, ITP_OP_LESS, ITP_OP_GREATER, ITP_OP_LESS_EQUAL,
+        ITP_OP_GREATER_EQUAL, ITP_OP_AND,   ITP_OP_OR};
     const int op = m->n->row->op;
     const bool old = itp_onnx_attr_of(m->r, m->n, "broadcast") != NULL;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs && m->n->n_in == 2 && !old; i++)

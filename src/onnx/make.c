@@ -1,6 +1,8 @@
 /* ---- onnx/make.c: one ONNX node as nodes of the network, and numbers known while loading ------- */
 
-#define ITP_ONNX_EVAL ((size_t)1 << 24) /* most numbers of a result that is computed while loading */
+#define ITP_ONNX_FILL ((size_t)1 << 28) /* most numbers that a few bytes of a file may ask for */
+#define ITP_ONNX_EVAL                                                                              \
+    ((size_t)1 << 24) /* most numbers of a result that is computed while loading */
 
 /* A node being made. After the first error every call does nothing, and gives value -1. */
 struct itp_make {
@@ -13,6 +15,7 @@ struct itp_make {
 };
 
 ITP_FN interp_status itp_onnx_value(itp_onnx *r, const itp_onnx_node *n, int i, int *value);
+ITP_FN interp_status itp_onnx_symbol_value(itp_onnx *r, int symbol, int *value);
 ITP_FN interp_status itp_onnx_unknown(const itp_onnx *r, const itp_onnx_node *n, int symbol);
 ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const char *suffix);
 ITP_FN const char *itp_onnx_text(itp_buf *b, itp_slice s);
@@ -109,7 +112,8 @@ ITP_FN int itp_make_floats(itp_make *m, const char *name, float *out, int most)
     if (m->status || !a) return -1;
     if (!itp_make_try(m, itp_onnx_want(m->r, m->n, a, ITP_ATTR_FLOATS, true))) return -1;
     itp_pb_numbers it = itp_pb_numbers_of(a->message, 7, ITP_FIXED32);
-    while (count < most && itp_pb_number(&it, &bits)) out[count++] = itp_f32_of_bits((uint32_t)bits);
+    while (count < most && itp_pb_number(&it, &bits))
+        out[count++] = itp_f32_of_bits((uint32_t)bits);
     if (it.message.bad) itp_make_fail(m, INTERP_FORMAT, "\"%s\" is damaged", name);
     return count;
 }
@@ -248,6 +252,15 @@ ITP_FN double *itp_make_result(itp_make *m, int i, int type, const interp_shape 
 
 /* ---- what the node makes */
 
+/* The name that those of values on the way begin with. */
+ITP_FN itp_slice itp_make_stem(const itp_make *m)
+{
+    int i = 0;
+    while (i + 1 < m->n->n_out && m->r->links[m->n->out + i] < 0) i++;
+    const int symbol = m->r->links[m->n->out + i];
+    return symbol < 0 ? m->n->op : m->r->symbols[symbol].name;
+}
+
 /* A node of ours on the way to the outputs; itp_make_end gives its last ones their names. */
 ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp_attrs *a)
 {
@@ -265,8 +278,7 @@ ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp
     if (m->n->name.n) itp_buf_add(b, m->n->name.at, m->n->name.n);
     else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(m->n->op), m->n->index);
     itp_buf_printf(b, "/%s", suffix);
-    const itp_slice made = r->symbols[r->links[m->n->out]].name;
-    const char *name = itp_onnx_derived(r, &r->value_name, made, suffix);
+    const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, b->status) || !itp_make_try(m, r->value_name.status)) return -1;
     const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
     if (!y) m->status = r->net->status;
@@ -300,14 +312,13 @@ ITP_FN int itp_make_const(itp_make *m, const interp_shape *shape, const float *x
     char suffix[16];
     if (m->status) return -1;
     snprintf(suffix, sizeof suffix, "%d", ++m->made);
-    const char *name =
-        itp_onnx_derived(r, &r->value_name, r->symbols[r->links[m->n->out]].name, suffix);
+    const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, r->value_name.status)) return -1;
     const size_t n = interp_shape_size(shape);
     const int v = itp_add_value(r->net, name, ITP_CONST, shape);
-    float *data = v < 0 ? NULL
-                        : (float *)interp_alloc(
-                              r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
+    float *data =
+        v < 0 ? NULL
+              : (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
     if (!data) {
         m->status = INTERP_NO_MEMORY;
         return -1;
@@ -398,6 +409,15 @@ ITP_FN bool itp_make_rename(itp_make *m, char **name, const char *to)
     interp_free(m->r->ctx, *name);
     *name = copy;
     return true;
+}
+
+/* [C] as [C,1,..], to go with [N,C,..]. */
+ITP_FN int itp_make_per_channel(itp_make *m, int v, int rank)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = itp_max(1, rank - 1);
+    s.dim[0] = -1;
+    return itp_make_reshape(m, v, &s);
 }
 
 /* Makes a value output i of the node. */

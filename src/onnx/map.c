@@ -53,15 +53,20 @@ struct itp_onnx_row {
 
 /* Rows with readers and writers of their own; those are in the other files of this room. */
 #define ITP_READERS(X)                                                                             \
-    X(same) X(binary) X(div) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu)      \
-    X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)           \
-    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(transpose) X(split) X(slice) X(gather)      \
-    X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) \
-    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)            \
-    X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)             \
-    X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm)           \
-    X(gemm) X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer) X(conv_integer)           \
-    X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize) X(dynamic_quantize) X(recurrent)
+                                                                                                   \
+    X(binary)                                                                                      \
+    X(div) X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)      \
+        X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
+            X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
+                X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
+                    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)            \
+                        X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)  \
+                            X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)  \
+                                X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul)          \
+                                    X(einsum) X(attention) X(rotary) X(matmul_integer)             \
+                                        X(conv_integer) X(qlinear_conv) X(qlinear_matmul)          \
+                                            X(quantize) X(dequantize) X(dynamic_quantize)          \
+                                                X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -87,18 +92,28 @@ ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
 
 #define ITP_TO(field) offsetof(itp_attrs, field)
-#define ITP_OWN(name) {name, ITP_A_OWN, 0, 0, 0, 0}
-#define ITP_UNTIL(name, last) {name, ITP_A_OWN, 0, 0, 0, last}
-#define ITP_NO_FIELD {NULL, ITP_A_SKIP, 0, 0, 0, 0}
+#define ITP_OWN(name)                                                                              \
+    {                                                                                              \
+        name, ITP_A_OWN, 0, 0, 0, 0                                                                \
+    }
+#define ITP_UNTIL(name, last)                                                                      \
+    {                                                                                              \
+        name, ITP_A_OWN, 0, 0, 0, last                                                             \
+    }
+#define ITP_NO_FIELD                                                                               \
+    {                                                                                              \
+        NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
+    }
 /* Attributes read by the row's own functions. */
 #define ITP_OWN1(id, a) static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_NO_FIELD}
 #define ITP_OWN2(id, a, b)                                                                         \
     static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_NO_FIELD}
 #define ITP_OWN3(id, a, b, c)                                                                      \
-    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c), ITP_NO_FIELD}
-#define ITP_OWN4(id, a, b, c, d)                                                                   \
-    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c), ITP_OWN(d), \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
                                                      ITP_NO_FIELD}
+#define ITP_OWN4(id, a, b, c, d)                                                                   \
+    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
+                                                     ITP_OWN(d), ITP_NO_FIELD}
 
 /* Every op up to opset 6 may say that it works in place, which means nothing. */
 static const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
@@ -241,15 +256,17 @@ static const itp_onnx_field itp_fields_resize[] = {ITP_OWN("mode"),
                                                    ITP_UNTIL("width_scale", 6),
                                                    ITP_NO_FIELD};
 ITP_OWN1(equation, "equation");
-static const itp_onnx_field itp_fields_attention[] = {
-    ITP_OWN("is_causal"),   ITP_OWN("kv_num_heads"), ITP_OWN("q_num_heads"),
-    ITP_OWN("scale"),       ITP_OWN("softcap"),      ITP_OWN("qk_matmul_output_mode"),
-    {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},   ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_attention[] = {ITP_OWN("is_causal"),
+                                                      ITP_OWN("kv_num_heads"),
+                                                      ITP_OWN("q_num_heads"),
+                                                      ITP_OWN("scale"),
+                                                      ITP_OWN("softcap"),
+                                                      ITP_OWN("qk_matmul_output_mode"),
+                                                      {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},
+                                                      ITP_NO_FIELD};
 ITP_OWN3(rotary, "interleaved", "num_heads", "rotary_embedding_dim");
-static const itp_onnx_field itp_fields_rms_norm[] = {ITP_OWN("axis"),
-                                                     ITP_OWN("epsilon"),
-                                                     {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
-                                                     ITP_NO_FIELD};
+static const itp_onnx_field itp_fields_rms_norm[] = {
+    ITP_OWN("axis"), ITP_OWN("epsilon"), {"stash_type", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
                                                      ITP_OWN("output_dtype"),
                                                      {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
@@ -346,8 +363,8 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL,
-     itp_onnx_write_clip, false},
+    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
+     false},
     {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
     {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
      false},
@@ -372,7 +389,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
     ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
-    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, binary),
+    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),

@@ -2,7 +2,6 @@
 
 #define ITP_ONNX_OLDEST 1
 #define ITP_ONNX_NEWEST 25
-#define ITP_ONNX_FILL   ((size_t)1 << 28) /* most numbers that a few bytes of a file may ask for */
 
 /* ---- checks before anything is built */
 
@@ -141,22 +140,6 @@ ITP_FN interp_status itp_onnx_sort(itp_onnx *r)
 
 /* ---- folding: numbers that are known without running anything */
 
-/* The shape that `in` takes when it becomes `want`, with its 0 and -1. */
-ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
-                                      const interp_shape *in, const interp_shape *want,
-                                      interp_shape *out)
-{
-    itp_node node;
-    char label[256];
-    memset(&node, 0, sizeof node);
-    node.op = ITP_OP_RESHAPE;
-    node.name = label;
-    node.n_in = 1;
-    node.attrs.shape = *want;
-    (void)itp_onnx_label(n, label);
-    return itp_node_shape(r->ctx, NULL, &node, in, out);
-}
-
 /* Constant: one of five attributes. */
 ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
 {
@@ -209,7 +192,11 @@ ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
     const int from = itp_onnx_in(r, n, 0);
     interp_shape want, shape;
     if (r->symbols[from].tensor < 0) return INTERP_OK;
-    if (r->symbols[from].uses > 1 && !itp_onnx_is_whole(r, from)) return INTERP_OK;
+    if (r->symbols[from].uses > 1 && itp_onnx_is_float(r, from)) return INTERP_OK;
+    for (int i = 1; i < n->n_in; i++) {
+        const int symbol = itp_onnx_in(r, n, i);
+        if (symbol >= 0 && r->symbols[symbol].tensor < 0) return INTERP_OK;
+    }
     ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
     ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
     itp_symbol *to = &r->symbols[r->links[n->out]];
@@ -328,8 +315,7 @@ ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, 
                         ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text));
     const int v = itp_add_value(r->net, name, kind, &s->shape);
     if (v < 0) return INTERP_NO_MEMORY;
-    float *data =
-        (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
+    float *data = (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
     if (!data) return INTERP_NO_MEMORY;
     r->net->values[v].data = data;
     itp_onnx_floats(t, data);
@@ -411,8 +397,7 @@ ITP_FN interp_status itp_onnx_want_known(itp_onnx *r, int symbol, int *stack, bo
 /* Inputs that shapes depend on become known numbers, where the caller gave them. */
 ITP_FN interp_status itp_onnx_bind(itp_onnx *r)
 {
-    int *stack = (int *)interp_alloc(
-        r->ctx, itp_mul_size((size_t)r->n_links + 1, sizeof *stack));
+    int *stack = (int *)interp_alloc(r->ctx, itp_mul_size((size_t)r->n_links + 1, sizeof *stack));
     bool *seen = (bool *)itp_calloc(r->ctx, (size_t)r->n_nodes + 1, sizeof *seen);
     interp_status status = stack && seen ? INTERP_OK : INTERP_NO_MEMORY;
     for (int k = 0; k < r->n_order && !status; k++) {
@@ -434,8 +419,8 @@ ITP_FN interp_status itp_onnx_bind(itp_onnx *r)
         memset(&t, 0, sizeof t);
         t.type = p->type;
         t.shape = p->values->shape;
-        t.values = (double *)interp_alloc(
-            r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *t.values));
+        t.values =
+            (double *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *t.values));
         status = t.values ? itp_onnx_add_tensor(r, &t, p->symbol) : INTERP_NO_MEMORY;
         if (status) interp_free(r->ctx, t.values);
         for (size_t j = 0; j < n && !status; j++) t.values[j] = itp_array_at(p->values, j);
@@ -564,6 +549,7 @@ ITP_FN interp_status itp_onnx_run_alone(itp_onnx *r, const itp_onnx_node *n)
 ITP_FN interp_status itp_onnx_evaluate(itp_onnx *r, const itp_onnx_node *n)
 {
     itp_make m = itp_make_begin(r, n);
+    if (n->row->read == itp_read_known) return itp_onnx_emit(r, n);
     const bool exact = itp_known_exactly(&m);
     if (m.status || exact) return m.status;
     ITP_TRY(itp_onnx_run_alone(r, n));
@@ -597,8 +583,10 @@ ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port
     const interp_shape *given = p->values ? &p->values->shape : NULL;
     *s = itp_shape_none();
     if (!itp_onnx_type_row(p->type))
-        return itp_fail(r->ctx, INTERP_UNSUPPORTED, "input \"%.*s\" is of an element type that is "
-                        "not supported; numbers and truth values are", ITP_SHOW(name));
+        return itp_fail(r->ctx, INTERP_UNSUPPORTED,
+                        "input \"%.*s\" is of an element type that is "
+                        "not supported; numbers and truth values are",
+                        ITP_SHOW(name));
     if (!p->has_shape && !given)
         return itp_fail(r->ctx, INTERP_UNSUPPORTED,
                         "input \"%.*s\" has no shape: give one when loading", ITP_SHOW(name));
@@ -769,8 +757,8 @@ ITP_FN interp_status itp_onnx_add_outputs(itp_onnx *r)
         if (i == ITP_MAX_INPUTS)
             return itp_fail(r->ctx, INTERP_UNSUPPORTED, "more than %d outputs", ITP_MAX_INPUTS);
         ITP_TRY(itp_onnx_symbol_value(r, r->outputs[i], &value));
-        const itp_onnx_type *type = itp_onnx_type_row(
-            s->declared ? s->declared : itp_onnx_symbol_type(r, r->outputs[i]));
+        const itp_onnx_type *type =
+            itp_onnx_type_row(s->declared ? s->declared : itp_onnx_symbol_type(r, r->outputs[i]));
         r->net->outputs[r->net->n_outputs++] = value;
         if (type) r->net->values[value].dtype = type->dtype;
     }

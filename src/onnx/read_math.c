@@ -20,6 +20,16 @@ ITP_FN void itp_read_binary(itp_make *m)
     itp_make_end(m, 0, itp_make_two(m, m->n->row->op, x, y));
 }
 
+/* Before opset 7 one slope for each channel. */
+ITP_FN void itp_read_prelu(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    int slope = itp_make_in(m, 1);
+    const bool old = m->r->opset < 7 && itp_make_shape(m, slope).rank == 1;
+    if (old) slope = itp_make_per_channel(m, slope, itp_make_shape(m, x).rank);
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_PRELU, x, slope));
+}
+
 ITP_FN void itp_read_div(itp_make *m)
 {
     const int x = itp_make_in(m, 0), y = itp_make_second(m, x);
@@ -65,7 +75,9 @@ ITP_FN void itp_read_pow(itp_make *m)
 ITP_FN void itp_read_fold(itp_make *m)
 {
     const bool mean = itp_make_is(m, "Mean");
-    const int op = itp_make_is(m, "Max") ? ITP_OP_MAX : itp_make_is(m, "Min") ? ITP_OP_MIN : ITP_OP_ADD;
+    const int op = itp_make_is(m, "Max")   ? ITP_OP_MAX
+                   : itp_make_is(m, "Min") ? ITP_OP_MIN
+                                           : ITP_OP_ADD;
     int y = itp_make_in(m, 0);
     for (int i = 1; i < m->n->n_in; i++) y = itp_make_two(m, op, y, itp_make_in(m, i));
     if (mean && m->n->n_in > 1) y = itp_make_by(m, ITP_OP_MUL, y, 1.0 / m->n->n_in);
@@ -84,9 +96,9 @@ ITP_FN void itp_read_compare(itp_make *m)
 
 ITP_FN void itp_read_is_inf(itp_make *m)
 {
-    const int y = itp_make_with(m, ITP_OP_IS_INF, itp_make_in(m, 0),
-                                itp_make_int(m, "detect_negative", 1),
-                                itp_make_int(m, "detect_positive", 1));
+    const int y =
+        itp_make_with(m, ITP_OP_IS_INF, itp_make_in(m, 0), itp_make_int(m, "detect_negative", 1),
+                      itp_make_int(m, "detect_positive", 1));
     m->type = ITP_ONNX_BOOL;
     itp_make_end(m, 0, y);
 }
@@ -135,8 +147,10 @@ ITP_FN void itp_read_clip(itp_make *m)
     }
     const bool inputs = m->r->opset >= 11;
     bool fixed = true;
-    for (int i = 0; i < 2 && inputs; i++) fixed = fixed && (!itp_make_has(m, 1 + i) || itp_make_known(m, 1 + i));
-    for (int i = 0; i < 2 && inputs && fixed; i++) bound[i] = itp_make_number_in(m, 1 + i, bound[i]);
+    for (int i = 0; i < 2 && inputs; i++)
+        fixed = fixed && (!itp_make_has(m, 1 + i) || itp_make_known(m, 1 + i));
+    for (int i = 0; i < 2 && inputs && fixed; i++)
+        bound[i] = itp_make_number_in(m, 1 + i, bound[i]);
     if (fixed) x = itp_make_with(m, ITP_OP_CLIP, x, bound[0], bound[1]);
     for (int i = 0; i < 2 && !fixed; i++)
         if (itp_make_has(m, 1 + i))

@@ -11,10 +11,10 @@ ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
     *want = itp_shape_none();
     want->rank = count;
     for (int i = 0; i < count; i++) {
-        if (list[i] < -1 || list[i] > INT_MAX || (literal && list[i] == 0))
+        if (list[i] < -1 || list[i] > INT_MAX)
             return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d of the new shape is %lld", i,
                                  (long long)list[i]);
-        want->dim[i] = (int)list[i];
+        want->dim[i] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
     }
     if (count && in->rank && want->dim[0] == in->dim[0]) want->dim[0] = 0;
     return INTERP_OK;
@@ -206,7 +206,8 @@ ITP_FN void itp_read_slice(itp_make *m)
         if (start[i] < 0) start[i] = start[i] < -size ? -1 : start[i] + size;
         if (end[i] < 0) end[i] = end[i] < -size ? -1 : end[i] + size;
         start[i] = start[i] < (by < 0 ? 0 : low) ? (by < 0 && start[i] < 0 ? -1 : 0)
-                                                 : start[i] > high ? high : start[i];
+                   : start[i] > high             ? high
+                                                 : start[i];
         end[i] = end[i] < low ? low : end[i] > size ? size : end[i];
         if (n_step < 0) step[i] = 1;
         of[axis] = i;
@@ -216,7 +217,8 @@ ITP_FN void itp_read_slice(itp_make *m)
     if (m->status) return;
     if (cuts == 1 && step[of[only]] == 1 && end[of[only]] > start[of[only]]) {
         const int i = of[only];
-        itp_make_end(m, 0, itp_make_cut(m, x, only, (int)start[i], (int)(end[i] - start[i]), false));
+        itp_make_end(m, 0,
+                     itp_make_cut(m, x, only, (int)start[i], (int)(end[i] - start[i]), false));
         return;
     }
     itp_places p = itp_places_new(m);
@@ -429,7 +431,8 @@ ITP_FN void itp_read_tile(itp_make *m)
         const int axis = itp_make_axis(m, itp_make_int_of(itp_make_number_in(m, 2, 0)), s.rank);
         for (int d = 0; d < s.rank; d++) times[d] = d == axis ? tiles : 1;
     } else if (itp_make_list(m, 1, times, INTERP_MAX_RANK) != s.rank)
-        itp_make_fail(m, INTERP_BAD_SHAPE, "its repeats are not one for each of %d dimensions", s.rank);
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its repeats are not one for each of %d dimensions",
+                      s.rank);
     itp_places p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
         if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
@@ -568,22 +571,31 @@ typedef struct itp_resize {
     double roi[2]; /* of this axis */
 } itp_resize;
 
-enum { ITP_HALF_PIXEL, ITP_ASYMMETRIC, ITP_ALIGN_CORNERS, ITP_PYTORCH_HALF, ITP_CROP, ITP_HALF_SYMMETRIC };
+enum {
+    ITP_HALF_PIXEL,
+    ITP_ASYMMETRIC,
+    ITP_ALIGN_CORNERS,
+    ITP_PYTORCH_HALF,
+    ITP_CROP,
+    ITP_HALF_SYMMETRIC,
+    ITP_NEAREST_HALF
+};
 
 /* Where the middle of output entry i lies among `size` entries. */
 ITP_FN double itp_resize_at(const itp_resize *z, int i, double scale, int size, int out)
 {
+    const double length = scale * size; /* of the result, before it was rounded */
     switch (z->coordinates) {
     case ITP_ASYMMETRIC: return i / scale;
-    case ITP_ALIGN_CORNERS: return out > 1 ? (double)i * (size - 1) / (out - 1) : 0;
+    case ITP_ALIGN_CORNERS: return out > 1 ? i * (size - 1) / (length - 1) : 0;
     case ITP_PYTORCH_HALF: return out > 1 ? (i + 0.5) / scale - 0.5 : 0;
     case ITP_CROP:
-        if (out > 1) return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (out - 1);
+        if (out > 1)
+            return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (length - 1);
         return 0.5 * (z->roi[0] + z->roi[1]) * (size - 1);
-    case ITP_HALF_SYMMETRIC: {
-        const double adjust = out / (scale * size), centre = size / 2.0;
-        return centre * (1 - adjust) + (i + 0.5) / scale - 0.5;
-    }
+    case ITP_HALF_SYMMETRIC:
+        return size / 2.0 * (1 - out / length) + (i + 0.5) / scale - 0.5;
+    case ITP_NEAREST_HALF: return (i + 0.5) / scale;
     default: return (i + 0.5) / scale - 0.5;
     }
 }
@@ -645,7 +657,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
             sum += v;
         }
         for (int t = 0; t < taps && z->mode && (z->exclude || z->antialias); t++)
-            weight[t] = (float)(weight[t] / sum);
+            weight[t] = (float)((double)weight[t] / sum);
         if (z->coordinates == ITP_CROP && (at < 0 || at > size - 1))
             for (int t = 0; t < taps; t++) weight[t] = 0;
     }
@@ -659,7 +671,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
 
 /* 1 inside and 0 outside of what a crop reads, along one axis. */
 ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, int axis, int rank,
-                                  int out)
+                                  int out, double scale)
 {
     interp_shape s = itp_shape_none();
     s.rank = rank;
@@ -667,7 +679,7 @@ ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, in
     float *inside = (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)out + 1, sizeof *inside));
     if (!inside) m->status = INTERP_NO_MEMORY;
     for (int i = 0; inside && i < out; i++) {
-        const double at = itp_resize_at(z, i, 1, size, out);
+        const double at = itp_resize_at(z, i, scale, size, out);
         inside[i] = at >= 0 && at <= size - 1 ? 1 : 0;
     }
     const int v = itp_make_const(m, &s, inside);
@@ -678,16 +690,17 @@ ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, in
 ITP_FN itp_resize itp_resize_of(itp_make *m)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear"};
-    static const char *const kinds[] = {"half_pixel",           "asymmetric",
-                                        "align_corners",        "pytorch_half_pixel",
-                                        "tf_crop_and_resize",   "half_pixel_symmetric"};
+    static const char *const kinds[] = {"half_pixel",         "asymmetric",
+                                        "align_corners",      "pytorch_half_pixel",
+                                        "tf_crop_and_resize", "half_pixel_symmetric",
+                                        "tf_half_pixel_for_nn"};
     static const char *const nears[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
     itp_resize z;
     memset(&z, 0, sizeof z);
     z.mode = z.coordinates = z.nearest = -1;
     for (int i = 0; i < 4; i++)
         if (itp_make_says(m, "mode", modes[i], i == 0)) z.mode = i == 3 ? 1 : i;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         if (itp_make_says(m, "coordinate_transformation_mode", kinds[i], i == 0)) z.coordinates = i;
     for (int i = 0; i < 4; i++)
         if (itp_make_says(m, "nearest_mode", nears[i], i == 0)) z.nearest = i;
@@ -774,7 +787,7 @@ ITP_FN void itp_read_resize(itp_make *m)
         if (size[d] == s.dim[d] && !crop && (scale[d] == 1 || z.mode == 0)) continue;
         x = itp_make_resize_axis(m, &z, x, d, size[d], scale[d]);
         if (!crop) continue;
-        const int part = itp_make_resize_inside(m, &z, s.dim[d], d, s.rank, size[d]);
+        const int part = itp_make_resize_inside(m, &z, s.dim[d], d, s.rank, size[d], scale[d]);
         inside = inside < 0 ? part : itp_make_two(m, ITP_OP_MUL, inside, part);
     }
     if (inside >= 0) {

@@ -45,15 +45,6 @@ ITP_FN void itp_read_softmax(itp_make *m)
     itp_make_end(m, 0, itp_make_reshape(m, x, &back));
 }
 
-/* [C] as [C,1,..], to go with [N,C,..]. */
-ITP_FN int itp_make_per_channel(itp_make *m, int v, int rank)
-{
-    interp_shape s = itp_shape_none();
-    s.rank = itp_max(1, rank - 1);
-    s.dim[0] = -1;
-    return itp_make_reshape(m, v, &s);
-}
-
 /* With the statistics of the batch at hand, as training does; then outputs 1 and 2 are running ones. */
 ITP_FN void itp_read_batch_norm_training(itp_make *m, const int *in, double epsilon, double keep)
 {
@@ -91,7 +82,8 @@ ITP_FN void itp_read_batch_norm(itp_make *m)
         } else in[i] = itp_make_in(m, i);
     }
     itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, in[0]).rank, &a));
-    const bool training = m->r->opset >= 14 ? itp_make_int(m, "training_mode", 0) != 0
+    const bool training =
+        m->r->opset >= 14 ? itp_make_int(m, "training_mode", 0) != 0
                           : m->r->opset < 7 && !itp_make_int(m, "is_test", 0) && m->n->n_out > 1;
     if (m->status) return;
     if (training) {
@@ -122,8 +114,8 @@ ITP_FN int itp_make_layer_norm(itp_make *m, int x, int axis, double epsilon)
     if (m->status) return -1;
     memset(&a, 0, sizeof a);
     a.axis = axis, a.epsilon = (float)epsilon;
-    float *ones = (float *)interp_alloc(
-        m->r->ctx, itp_mul_size((size_t)itp_max(1, row.dim[0]), sizeof *ones));
+    float *ones = (float *)interp_alloc(m->r->ctx,
+                                        itp_mul_size((size_t)itp_max(1, row.dim[0]), sizeof *ones));
     if (!ones) m->status = INTERP_NO_MEMORY;
     for (int i = 0; ones && i < row.dim[0]; i++) ones[i] = 1;
     const int in[2] = {x, itp_make_const(m, &row, ones)};
@@ -143,8 +135,8 @@ ITP_FN void itp_read_instance_norm(itp_make *m)
     back.dim[0] = 0;
     x = itp_make_reshape(m, x, &back);
     x = itp_make_two(m, ITP_OP_MUL, x, itp_make_per_channel(m, itp_make_in(m, 1), s.rank));
-    itp_make_end(m, 0, itp_make_two(m, ITP_OP_ADD, x,
-                                    itp_make_per_channel(m, itp_make_in(m, 2), s.rank)));
+    itp_make_end(
+        m, 0, itp_make_two(m, ITP_OP_ADD, x, itp_make_per_channel(m, itp_make_in(m, 2), s.rank)));
 }
 
 ITP_FN void itp_read_group_norm(itp_make *m)
@@ -213,7 +205,8 @@ ITP_FN void itp_read_mean_variance(itp_make *m)
     for (int i = 0; i < count; i++) axes |= 1u << itp_make_axis(m, list[i], rank);
     const int centred =
         itp_make_two(m, ITP_OP_SUB, x, itp_make_reduce(m, ITP_OP_REDUCE_MEAN, x, axes, true));
-    int v = itp_make_reduce(m, ITP_OP_REDUCE_MEAN, itp_make_one(m, ITP_OP_SQUARE, centred), axes, true);
+    int v =
+        itp_make_reduce(m, ITP_OP_REDUCE_MEAN, itp_make_one(m, ITP_OP_SQUARE, centred), axes, true);
     v = itp_make_by(m, ITP_OP_ADD, itp_make_one(m, ITP_OP_SQRT, v), 1e-9);
     itp_make_end(m, 0, itp_make_two(m, ITP_OP_DIV, centred, v));
 }
@@ -221,7 +214,8 @@ ITP_FN void itp_read_mean_variance(itp_make *m)
 ITP_FN void itp_read_lp_norm(itp_make *m)
 {
     const int x = itp_make_in(m, 0), p = itp_make_int(m, "p", 2);
-    const unsigned axes = 1u << itp_make_axis(m, itp_make_int(m, "axis", -1), itp_make_shape(m, x).rank);
+    const unsigned axes =
+        1u << itp_make_axis(m, itp_make_int(m, "axis", -1), itp_make_shape(m, x).rank);
     if (p != 1 && p != 2) itp_make_fail(m, INTERP_UNSUPPORTED, "p = %d is not supported", p);
     int v = itp_make_one(m, p == 1 ? ITP_OP_ABS : ITP_OP_SQUARE, x);
     v = itp_make_reduce(m, ITP_OP_REDUCE_SUM, v, axes, true);
@@ -465,7 +459,8 @@ ITP_FN int itp_make_repeat_heads(itp_make *m, int x, int times)
 ITP_FN void itp_read_attention(itp_make *m)
 {
     static const int swap[] = {0, 1, 3, 2}, back[] = {0, 2, 1, 3};
-    const int heads = itp_make_int(m, "q_num_heads", 0), shared = itp_make_int(m, "kv_num_heads", 0);
+    const int heads = itp_make_int(m, "q_num_heads", 0),
+              shared = itp_make_int(m, "kv_num_heads", 0);
     const int mode = itp_make_int(m, "qk_matmul_output_mode", 0);
     const double cap = itp_make_float(m, "softcap", 0);
     int x = itp_make_in(m, 0);
@@ -519,7 +514,8 @@ ITP_FN void itp_read_attention(itp_make *m)
     int y = itp_make_two(m, ITP_OP_MATMUL, s, v);
     if (rows) {
         const interp_shape sy = itp_make_shape(m, y);
-        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2], sy.dim[1] * sy.dim[3], 0, 0);
+        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2], sy.dim[1] * sy.dim[3],
+                        0, 0);
     }
     itp_make_end(m, 0, y);
 }
@@ -553,7 +549,8 @@ ITP_FN void itp_read_rotary(itp_make *m)
         place[1][i] = by_pairs ? 2 * i + 1 : n / 2 + i;
         order[(int)place[0][i]] = i, order[(int)place[1][i]] = n / 2 + i;
     }
-    const int a = itp_make_take(m, x, 3, n / 2, place[0]), b = itp_make_take(m, x, 3, n / 2, place[1]);
+    const int a = itp_make_take(m, x, 3, n / 2, place[0]),
+              b = itp_make_take(m, x, 3, n / 2, place[1]);
     int part[3] = {itp_make_two(m, ITP_OP_SUB, itp_make_two(m, ITP_OP_MUL, cosine, a),
                                 itp_make_two(m, ITP_OP_MUL, sine, b)),
                    itp_make_two(m, ITP_OP_ADD, itp_make_two(m, ITP_OP_MUL, sine, a),

@@ -75,12 +75,11 @@ ITP_FN void itp_read_dequantize(itp_make *m)
 ITP_FN void itp_read_dynamic_quantize(itp_make *m)
 {
     const int x = itp_make_in(m, 0), nothing = itp_make_scalar(m, 0);
-    const int top = itp_make_two(m, ITP_OP_MAX, itp_make_reduce(m, ITP_OP_REDUCE_MAX, x, 0, false),
-                                 nothing);
-    const int low = itp_make_two(m, ITP_OP_MIN, itp_make_reduce(m, ITP_OP_REDUCE_MIN, x, 0, false),
-                                 nothing);
-    const int scale =
-        itp_make_by(m, ITP_OP_DIV, itp_make_two(m, ITP_OP_SUB, top, low), 255);
+    const int top =
+        itp_make_two(m, ITP_OP_MAX, itp_make_reduce(m, ITP_OP_REDUCE_MAX, x, 0, false), nothing);
+    const int low =
+        itp_make_two(m, ITP_OP_MIN, itp_make_reduce(m, ITP_OP_REDUCE_MIN, x, 0, false), nothing);
+    const int scale = itp_make_by(m, ITP_OP_DIV, itp_make_two(m, ITP_OP_SUB, top, low), 255);
     int zero = itp_make_one(m, ITP_OP_NEG, itp_make_two(m, ITP_OP_DIV, low, scale));
     zero = itp_make_one(m, ITP_OP_ROUND, itp_make_with(m, ITP_OP_CLIP, zero, 0, 255));
     const int y = itp_make_two(m, ITP_OP_DIV, x, scale);
@@ -104,8 +103,7 @@ ITP_FN void itp_read_conv_integer(itp_make *m)
 {
     int x = itp_make_in(m, 0), v = itp_make_in(m, 1);
     x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), 1, 0));
-    v = itp_make_shifted(m, v,
-                         itp_make_along(m, itp_make_in(m, 3), itp_make_shape(m, v).rank, 0));
+    v = itp_make_shifted(m, v, itp_make_along(m, itp_make_in(m, 3), itp_make_shape(m, v).rank, 0));
     m->type = ITP_ONNX_INT32;
     itp_make_end(m, 0, itp_make_conv(m, x, v, -1));
 }

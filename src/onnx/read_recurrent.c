@@ -2,20 +2,21 @@
 
 #define ITP_ONNX_STEPS 2048 /* longest sequence that is laid out step by step */
 
-typedef struct itp_cell {
+typedef struct itp_recurrent {
     int kind; /* gates: 1 RNN, 3 GRU, 4 LSTM */
     int steps, batch, size;
     int act[3]; /* ops of its activations */
     double alpha[3], beta[3], clip;
     bool before_reset, coupled;
-    int product;             /* x W^T + biases of all steps: [steps, batch, gates size] */
-    int r, rh, rest_bias;    /* R^T; GRU: that of the candidate; its bias, -1 */
-    int peep[3], masks;      /* input, output, forget; [steps, batch, 1] of which samples go on, -1 */
-} itp_cell;
+    int product;          /* x W^T + biases of all steps: [steps, batch, gates size] */
+    int r, rh, rest_bias; /* R^T; GRU: that of the candidate; its bias, -1 */
+    int peep[3], masks;   /* input, output, forget; [steps, batch, 1] of which samples go on, -1 */
+} itp_recurrent;
 
 /* Activation k of direction d: by name, with its own constants where the node has some. */
-ITP_FN void itp_cell_activation(itp_make *m, itp_cell *c, int k, itp_slice name, const float *alpha,
-                                int n_alpha, const float *beta, int n_beta, int *at)
+ITP_FN void itp_cell_activation(itp_make *m, itp_recurrent *c, int k, itp_slice name,
+                                const float *alpha, int n_alpha, const float *beta, int n_beta,
+                                int *at)
 {
     static const struct {
         const char *name;
@@ -45,7 +46,7 @@ ITP_FN void itp_cell_activation(itp_make *m, itp_cell *c, int k, itp_slice name,
 }
 
 /* The activations of direction d. */
-ITP_FN void itp_cell_activations(itp_make *m, itp_cell *c, int d)
+ITP_FN void itp_cell_activations(itp_make *m, itp_recurrent *c, int d)
 {
     const int each = c->kind == 1 ? 1 : c->kind == 3 ? 2 : 3;
     const itp_onnx_attr *a = itp_onnx_attr_of(m->r, m->n, "activations");
@@ -59,7 +60,7 @@ ITP_FN void itp_cell_activations(itp_make *m, itp_cell *c, int d)
     if (!a) return;
     itp_pb p = itp_pb_of(a->message);
     itp_pb_field f;
-    itp_cell unused = *c;
+    itp_recurrent unused = *c;
     while (itp_pb_next(&p, &f) && !m->status) {
         if (f.number != 9 || f.wire != ITP_BYTES) continue;
         const bool own = k >= d * each && k < (d + 1) * each;
@@ -67,11 +68,10 @@ ITP_FN void itp_cell_activations(itp_make *m, itp_cell *c, int d)
                             beta, n_beta, at);
         k++;
     }
-    if (p.bad || k < (d + 1) * each)
-        itp_make_fail(m, INTERP_FORMAT, "it has too few activations");
+    if (p.bad || k < (d + 1) * each) itp_make_fail(m, INTERP_FORMAT, "it has too few activations");
 }
 
-ITP_FN int itp_cell_apply(itp_make *m, const itp_cell *c, int k, int x)
+ITP_FN int itp_cell_apply(itp_make *m, const itp_recurrent *c, int k, int x)
 {
     if (c->act[k] == -1) /* Affine */
         return itp_make_by(m, ITP_OP_ADD, itp_make_by(m, ITP_OP_MUL, x, c->alpha[k]), c->beta[k]);
@@ -82,13 +82,13 @@ ITP_FN int itp_cell_apply(itp_make *m, const itp_cell *c, int k, int x)
     return itp_make_with(m, c->act[k], x, c->alpha[k], c->beta[k]);
 }
 
-ITP_FN int itp_cell_clip(itp_make *m, const itp_cell *c, int x)
+ITP_FN int itp_cell_clip(itp_make *m, const itp_recurrent *c, int x)
 {
     return c->clip > 0 ? itp_make_with(m, ITP_OP_CLIP, x, -c->clip, c->clip) : x;
 }
 
 /* Gate g of [batch, gates size]. */
-ITP_FN int itp_cell_gate(itp_make *m, const itp_cell *c, int x, int g)
+ITP_FN int itp_cell_gate(itp_make *m, const itp_recurrent *c, int x, int g)
 {
     return c->kind == 1 ? x : itp_make_cut(m, x, 1, g * c->size, c->size, false);
 }
@@ -99,10 +99,11 @@ ITP_FN int itp_cell_sum(itp_make *m, int x, int y)
 }
 
 /* The state after one step; x: product of the step. */
-ITP_FN int itp_cell_step(itp_make *m, const itp_cell *c, int x, int h, int *cell)
+ITP_FN int itp_cell_step(itp_make *m, const itp_recurrent *c, int x, int h, int *cell)
 {
     const int all = itp_make_two(m, ITP_OP_MATMUL, h, c->r);
-    if (c->kind == 1) return itp_cell_apply(m, c, 0, itp_cell_clip(m, c, itp_make_two(m, ITP_OP_ADD, x, all)));
+    if (c->kind == 1)
+        return itp_cell_apply(m, c, 0, itp_cell_clip(m, c, itp_make_two(m, ITP_OP_ADD, x, all)));
     if (c->kind == 3) {
         const int zr = itp_make_two(m, ITP_OP_ADD, itp_make_cut(m, x, 1, 0, 2 * c->size, false),
                                     itp_make_cut(m, all, 1, 0, 2 * c->size, false));
@@ -131,13 +132,12 @@ ITP_FN int itp_cell_step(itp_make *m, const itp_cell *c, int x, int h, int *cell
                                    itp_make_two(m, ITP_OP_MUL, c->peep[g], *cell));
         if (g != 1) gate[g] = itp_cell_apply(m, c, g == 3, itp_cell_clip(m, c, gate[g]));
     }
-    if (c->coupled)
-        gate[2] = itp_make_by(m, ITP_OP_ADD, itp_make_one(m, ITP_OP_NEG, gate[0]), 1);
+    if (c->coupled) gate[2] = itp_make_by(m, ITP_OP_ADD, itp_make_one(m, ITP_OP_NEG, gate[0]), 1);
     *cell = itp_make_two(m, ITP_OP_ADD, itp_make_two(m, ITP_OP_MUL, gate[2], *cell),
                          itp_make_two(m, ITP_OP_MUL, gate[0], gate[3]));
     if (c->peep[1] >= 0)
-        gate[1] = itp_make_two(m, ITP_OP_ADD, gate[1],
-                               itp_make_two(m, ITP_OP_MUL, c->peep[1], *cell));
+        gate[1] =
+            itp_make_two(m, ITP_OP_ADD, gate[1], itp_make_two(m, ITP_OP_MUL, c->peep[1], *cell));
     gate[1] = itp_cell_apply(m, c, 0, itp_cell_clip(m, c, gate[1]));
     return itp_make_two(m, ITP_OP_MUL, gate[1], itp_cell_apply(m, c, 2, *cell));
 }
@@ -156,7 +156,7 @@ ITP_FN int itp_cell_piece(itp_make *m, int v, int from, int n)
 }
 
 /* What all steps of direction d share. x: [steps, batch, inputs]. */
-ITP_FN void itp_cell_prepare(itp_make *m, itp_cell *c, int x, int d)
+ITP_FN void itp_cell_prepare(itp_make *m, itp_recurrent *c, int x, int d)
 {
     static const int turn[] = {1, 0};
     const int gates = c->kind * c->size;
@@ -196,7 +196,7 @@ ITP_FN int itp_make_join_all(itp_make *m, int n, int *x, int axis)
 }
 
 /* 1 for samples whose sequence has not ended at step t. */
-ITP_FN int itp_cell_mask(itp_make *m, const itp_cell *c, const double *length, int t)
+ITP_FN int itp_cell_mask(itp_make *m, const itp_recurrent *c, const double *length, int t)
 {
     interp_shape s = itp_shape_none();
     s.rank = 2;
@@ -210,7 +210,7 @@ ITP_FN int itp_cell_mask(itp_make *m, const itp_cell *c, const double *length, i
 }
 
 /* The state's first numbers: input i, or zeros. */
-ITP_FN int itp_cell_start(itp_make *m, const itp_cell *c, int i, int d, bool by_sample)
+ITP_FN int itp_cell_start(itp_make *m, const itp_recurrent *c, int i, int d, bool by_sample)
 {
     interp_shape s = itp_shape_none();
     if (itp_make_has(m, i)) return itp_make_cut(m, itp_make_in(m, i), by_sample, d, 1, true);
@@ -224,8 +224,8 @@ ITP_FN int itp_cell_start(itp_make *m, const itp_cell *c, int i, int d, bool by_
 }
 
 /* All steps of direction d, into y[steps] of [batch, size]. */
-ITP_FN void itp_cell_run(itp_make *m, const itp_cell *c, bool backward, const double *length, int h,
-                         int cell, int *y, int *last_h, int *last_c)
+ITP_FN void itp_cell_run(itp_make *m, const itp_recurrent *c, bool backward, const double *length,
+                         int h, int cell, int *y, int *last_h, int *last_c)
 {
     for (int k = 0; k < c->steps && !m->status; k++) {
         const int t = backward ? c->steps - 1 - k : k;
@@ -248,7 +248,7 @@ ITP_FN void itp_cell_run(itp_make *m, const itp_cell *c, bool backward, const do
 ITP_FN void itp_read_recurrent(itp_make *m)
 {
     static const int swap[] = {1, 0, 2}, by_sample[] = {2, 0, 1, 3};
-    itp_cell c;
+    itp_recurrent c;
     memset(&c, 0, sizeof c);
     c.kind = itp_make_is(m, "LSTM") ? 4 : itp_make_is(m, "GRU") ? 3 : 1;
     c.clip = itp_make_float(m, "clip", 0);

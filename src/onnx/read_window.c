@@ -65,8 +65,10 @@ ITP_FN itp_window itp_window_of(itp_make *m, const interp_shape *x, const interp
     w.n = x->rank - 2;
     if (w.n < 1 || w.n > 3) {
         char text[96];
-        itp_make_fail(m, INTERP_UNSUPPORTED, "images of %s are not supported, only [N,C,...] of 1 "
-                      "to 3 further dimensions", itp_shape_text(x, text, sizeof text));
+        itp_make_fail(m, INTERP_UNSUPPORTED,
+                      "images of %s are not supported, only [N,C,...] of 1 "
+                      "to 3 further dimensions",
+                      itp_shape_text(x, text, sizeof text));
         w.n = 0;
         return w;
     }
@@ -113,34 +115,51 @@ ITP_FN int itp_make_weight_rows(itp_make *m, int w)
     return itp_make_as(m, w, 4, s.dim[0], s.dim[1], 1, s.dim[2], 0);
 }
 
-/* Three dimensions by two: the planes that each plane of the result sees become channels. x of
-   [N,C,D,H,W] to [N D', C K, H, W]. */
-ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, int *planes)
+/* Planes of the result of a window's first dimension; 0 when it does not fit. */
+ITP_FN int itp_window_planes(const itp_window *w, int size)
+{
+    const int64_t span = (int64_t)w->dilation[0] * (w->kernel[0] - 1) + 1;
+    const int64_t room = (int64_t)size + w->before[0] + w->after[0] - span;
+    if (room < 0 || w->kernel[0] < 1 || w->stride[0] < 1 || room > 1 << 24) return 0;
+    return (int)(room / w->stride[0]) + 1;
+}
+
+/* The plane that tap k of plane `at` of the result reads; -1: none. */
+ITP_FN int itp_window_plane(const itp_window *w, bool transposed, int at, int k, int size)
+{
+    int from = at * w->stride[0] + k * w->dilation[0] - w->before[0];
+    if (transposed) {
+        from = at + w->before[0] - k * w->dilation[0];
+        if (from % w->stride[0]) return -1;
+        from /= w->stride[0];
+    }
+    return from >= 0 && from < size ? from : -1;
+}
+
+/* Three dimensions by two: the planes that each of `planes` planes of the result sees become channels.
+   x of [N,C,D,H,W] to [N planes, C K, H, W]. */
+ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transposed, int planes)
 {
     static const int order[] = {0, 2, 1, 3, 4, 5};
     const interp_shape s = itp_make_shape(m, x);
-    const int64_t span = (int64_t)w->dilation[0] * (w->kernel[0] - 1) + 1;
-    const int64_t room = (int64_t)s.dim[2] + w->before[0] + w->after[0] - span;
-    if (room < 0 || w->kernel[0] < 1 || w->stride[0] < 1 || room > 1 << 24)
+    if (planes < 1 || w->kernel[0] < 1 || w->stride[0] < 1 ||
+        (int64_t)planes * w->kernel[0] > (int64_t)ITP_ONNX_EVAL)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its window does not fit");
     if (m->status) return -1;
-    *planes = (int)(room / w->stride[0]) + 1;
     itp_places p = itp_places_new(m);
     for (int d = 0; d < 5; d++) {
         if (d != 2) {
             itp_places_pass(&p);
             continue;
         }
-        itp_places_list(&p, *planes * w->kernel[0]);
-        for (int i = 0; i < *planes; i++)
-            for (int k = 0; k < w->kernel[0]; k++) {
-                const int from = i * w->stride[0] + k * w->dilation[0] - w->before[0];
-                itp_places_add(&p, from >= 0 && from < s.dim[2] ? from : -1);
-            }
+        itp_places_list(&p, planes * w->kernel[0]);
+        for (int i = 0; i < planes; i++)
+            for (int k = 0; k < w->kernel[0]; k++)
+                itp_places_add(&p, itp_window_plane(w, transposed, i, k, s.dim[2]));
     }
     x = itp_make_places(m, x, &p, 0);
     interp_shape six = itp_shape_none();
-    const int dim[6] = {0, s.dim[1], *planes, w->kernel[0], s.dim[3], s.dim[4]};
+    const int dim[6] = {0, s.dim[1], planes, w->kernel[0], s.dim[3], s.dim[4]};
     six.rank = 6;
     memcpy(six.dim, dim, sizeof dim);
     x = itp_make_transpose(m, itp_make_reshape(m, x, &six), order);
@@ -161,8 +180,8 @@ ITP_FN int itp_make_conv(itp_make *m, int x, int v, int bias)
 {
     const interp_shape s = itp_make_shape(m, x), k = itp_make_shape(m, v);
     const itp_window w = itp_window_of(m, &s, &k);
+    const int planes = w.n == 3 ? itp_window_planes(&w, s.dim[2]) : 0;
     itp_attrs a;
-    int planes = 0;
     memset(&a, 0, sizeof a);
     a.groups = itp_make_int(m, "group", 1);
     if (m->status) return -1;
@@ -174,7 +193,7 @@ ITP_FN int itp_make_conv(itp_make *m, int x, int v, int bias)
     itp_window_attrs(&w, w.n == 3, w.n, &a);
     if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
     if (w.n == 3) {
-        x = itp_make_depth(m, x, &w, &planes);
+        x = itp_make_depth(m, x, &w, false, planes);
         v = itp_make_as(m, v, 4, k.dim[0], -1, k.dim[3], k.dim[4], 0);
     }
     const int in[3] = {x, v, bias};
@@ -203,7 +222,6 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
     if (sized) itp_window_list(m, "output_shape", w.n, 0, want);
     const bool upper = itp_make_says(m, "auto_pad", "SAME_UPPER", false);
     const bool same = upper || itp_make_says(m, "auto_pad", "SAME_LOWER", false);
-    if (w.n == 3) itp_make_fail(m, INTERP_UNSUPPORTED, "three dimensions are not supported");
     if (k.rank != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "its weights do not fit its input");
     for (int i = 0; i < w.n && !m->status && (sized || same); i++) {
         if (!sized) want[i] = s.dim[2 + i] * w.stride[i];
@@ -215,13 +233,25 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
         w.after[i] = upper ? more : less;
     }
     if (m->status) return;
-    itp_window_attrs(&w, 0, w.n, &a);
+    itp_window_attrs(&w, w.n == 3, w.n, &a);
     a.shape.rank = 2;
-    a.shape.dim[0] = w.n == 1 ? 0 : extra[0], a.shape.dim[1] = w.n == 1 ? extra[0] : extra[1];
+    a.shape.dim[0] = w.n == 1 ? 0 : extra[w.n - 2], a.shape.dim[1] = extra[w.n - 1];
+    int planes = 0;
     if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
+    if (w.n == 3) { /* the taps of the first dimension become channels */
+        static const int order[] = {0, 2, 1, 3, 4};
+        const int64_t most = (int64_t)(s.dim[2] - 1) * w.stride[0] + extra[0] +
+                             (int64_t)w.dilation[0] * (w.kernel[0] - 1) + 1 - w.before[0] -
+                             w.after[0];
+        planes = most > 0 && most < 1 << 24 ? (int)most : 0;
+        x = itp_make_depth(m, x, &w, true, planes);
+        v = itp_make_transpose(m, v, order);
+        v = itp_make_as(m, v, 4, -1, k.dim[1], k.dim[3], k.dim[4], 0);
+    }
     const int in[3] = {x, v, itp_make_in(m, 2)};
     int y = itp_make_node(m, ITP_OP_CONV_TRANSPOSE, in[2] < 0 ? 2 : 3, in, &a);
-    itp_make_end(m, 0, w.n == 1 ? itp_make_no_rows(m, y) : y);
+    if (w.n == 1) y = itp_make_no_rows(m, y);
+    itp_make_end(m, 0, w.n == 3 ? itp_make_no_depth(m, y, planes) : y);
 }
 
 /* A pool over all dimensions of the window: over the last two, then over the one before. */
@@ -230,7 +260,8 @@ ITP_FN int itp_make_pool(itp_make *m, int op, int x, const itp_window *w, itp_at
     const interp_shape s = itp_make_shape(m, x);
     if (m->status) return -1;
     itp_window_attrs(w, w->n == 3, w->n, a);
-    if (w->n == 1) return itp_make_no_rows(m, itp_make_node(m, op, 1, (x = itp_make_rows(m, x), &x), a));
+    if (w->n == 1)
+        return itp_make_no_rows(m, itp_make_node(m, op, 1, (x = itp_make_rows(m, x), &x), a));
     if (w->n == 2) return itp_make_node(m, op, 1, &x, a);
     x = itp_make_as(m, x, 4, 0, s.dim[1] * s.dim[2], s.dim[3], s.dim[4], 0);
     x = itp_make_node(m, op, 1, &x, a);
@@ -328,7 +359,8 @@ ITP_FN void itp_read_max_unpool(itp_make *m)
         const int64_t size = count > 0 ? want[2 + i]
                                        : (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] -
                                              w.before[i] - w.after[i];
-        if (size < 1 || size > 1 << 28) itp_make_fail(m, INTERP_BAD_SHAPE, "a size of %lld", (long long)size);
+        if (size < 1 || size > 1 << 28)
+            itp_make_fail(m, INTERP_BAD_SHAPE, "a size of %lld", (long long)size);
         a.shape.dim[2 + i] = (int)size;
     }
     itp_make_end(m, 0, itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a));
