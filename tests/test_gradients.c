@@ -569,6 +569,27 @@ TEST(index_gradients_match_central_differences)
         }
 }
 
+/* Along axis v[1]; a running sum, or the 3 first. */
+static interp_tensor build_along(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = v[1], a.reverse = v[2], a.exclusive = v[3], a.length = 3;
+    return itp_plain(net, v[0], "op", 1, &x, &a);
+}
+
+TEST(order_gradients_match_central_differences)
+{
+    const interp_shape s = shape(3, 3, 4, 5);
+    for (int kind = 0; kind < 24; kind++) {
+        const bool sum = kind < 12;
+        const int v[4] = {sum ? ITP_OP_CUM_SUM : ITP_OP_TOP_K_VALUES, 1 + kind % 3, kind / 3 % 2,
+                          kind / 6 % 2};
+        check(itp_op_row(v[0])->name, &s, 2, INTERP_EVAL, build_along, v, sum ? -1 : -20,
+              sum ? 1 : 20, 0);
+    }
+}
+
 TEST(transposes_move_every_number_to_its_place)
 {
     static const int cases[][8] = {
@@ -679,6 +700,8 @@ TEST(ops_are_bit_identical_at_any_thread_count)
         {"gather", build_gather, {1, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"resize", build_resize, {2, 3}, 8, 3, {10, 80, 553}, INTERP_EVAL},
         {"resize of one", build_resize, {1, 3}, 1, 3, {10, 80, 553}, INTERP_EVAL},
+        {"running sum", build_along, {ITP_OP_CUM_SUM, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"top", build_along, {ITP_OP_TOP_K_VALUES, 2, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"dropout", build_move, {6}, 8, 3, {10, 80, 53}, INTERP_TRAIN},
     };
     const char *isa = interp_isa(ctx);
@@ -753,6 +776,7 @@ int main(int argc, char **argv)
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
         RUN(index_gradients_match_central_differences);
+        RUN(order_gradients_match_central_differences);
         RUN(transposes_move_every_number_to_its_place);
         RUN(ops_are_bit_identical_at_any_thread_count);
         RUN(whole_network_gradients_match_central_differences);

@@ -514,6 +514,147 @@ TEST(resizing_an_axis_is_a_weighted_sum)
     CHECK_FAILS("4 columns, for 3 taps");
 }
 
+/* ---- along an axis */
+
+TEST(arg_max_and_min_take_the_first_or_the_last)
+{
+    const interp_shape s = dims(2, 2, 4, 1, 1);
+    static const float x[] = {3, 1, 3, 1, 0, NAN, 5, NAN};
+    itp_attrs a = attrs();
+    a.axis = 1;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(2, 2, 1, 1, 1, 0, 1);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0);
+    run1(ITP_OP_ARG_MIN, &a, s, x);
+    CHECK_Y(2, 2, 1, 1, 1, 1, 1);
+    a.last = a.drop = true;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(1, 2, 1, 1, 1, 2, 3);
+    run1(ITP_OP_ARG_MIN, &a, s, x);
+    CHECK_Y(1, 2, 1, 1, 1, 3, 3);
+    a = attrs();
+    a.axis = -2, a.drop = true;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(1, 4, 1, 1, 1, 0, 1, 1, 1);
+    a.axis = 0;
+    run1(ITP_OP_ARG_MAX, &a, dims(1, 3, 1, 1, 1), x);
+    CHECK_Y(0, 1, 1, 1, 1, 0);
+    run1(ITP_OP_ARG_MAX, &a, dims(2, 0, 3, 1, 1), x);
+    CHECK_FAILS("no entries to compare");
+    a.axis = 1;
+    run1(ITP_OP_HARDMAX, &a, s, x);
+    CHECK_Y(2, 2, 4, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0);
+    a.axis = 0;
+    run1(ITP_OP_HARDMAX, &a, s, x);
+    CHECK_Y(2, 2, 4, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1);
+}
+
+TEST(running_sums_go_both_ways)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    itp_attrs a = attrs();
+    a.axis = 1;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 3, 6, 4, 9, 15);
+    CHECK_DX(0, 6, 5, 3, 15, 11, 6);
+    a.exclusive = true;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 0, 1, 3, 0, 4, 9);
+    CHECK_DX(0, 5, 3, 0, 11, 6, 0);
+    a.reverse = true;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 5, 3, 0, 11, 6, 0);
+    a.exclusive = false, a.axis = -2;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 5, 7, 9, 4, 5, 6);
+    CHECK_DX(0, 1, 2, 3, 1 + 4, 2 + 5, 3 + 6);
+}
+
+TEST(top_k_is_sorted_and_ties_go_to_the_first)
+{
+    const interp_shape s = dims(2, 2, 5, 1, 1);
+    static const float x[] = {3, 1, 3, 2, 3, 0, NAN, 5, -INFINITY, 5};
+    itp_attrs a = attrs();
+    a.axis = 1, a.length = 3;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 3, 3, 3, NAN, 5, 5);
+    CHECK_DX(0, 1, 0, 2, 0, 3, 0, 4, 5, 0, 6);
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 0, 2, 4, 1, 2, 4);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    a.reverse = true;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 3, -INFINITY, 0, 5);
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 3, 0, 3, 0, 2);
+    a.length = 6;
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_FAILS("the first 6 entries of 5");
+    a.length = 0;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 0, 1, 1, 0);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+}
+
+/* Against sorting by exchange, for every k and both orders, many of the numbers being equal. */
+TEST(top_k_matches_sorting)
+{
+    enum { n = 37, inner = 3 };
+    const interp_shape s = dims(3, 2, n, inner, 1);
+    float x[2 * n * inner], want[2 * n * inner];
+    for (int i = 0; i < 2 * n * inner; i++)
+        x[i] = (float)(int)(9 * interp_random_uniform(5, 5, (uint64_t)i));
+    for (int k = 1; k <= n; k++)
+        for (int reverse = 0; reverse < 2; reverse++) {
+            itp_attrs a = attrs();
+            a.axis = 1, a.length = k, a.reverse = reverse;
+            for (int lane = 0; lane < 2 * inner; lane++) {
+                int order[n];
+                const float *from = x + lane / inner * n * inner + lane % inner;
+                for (int i = 0; i < n; i++) {
+                    int at = i; /* into its place among those before */
+                    while (at > 0) {
+                        const float p = from[order[at - 1] * inner], q = from[i * inner];
+                        if (reverse ? p <= q : p >= q) break;
+                        order[at] = order[at - 1];
+                        at--;
+                    }
+                    order[at] = i;
+                }
+                for (int i = 0; i < k; i++)
+                    want[(lane / inner * k + i) * inner + lane % inner] = (float)order[i];
+            }
+            run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+            CHECK_OK(ctx, got.status);
+            CHECK(same(got.y, want, (size_t)(2 * k * inner)));
+        }
+}
+
+TEST(one_hot_and_fill_write_constants)
+{
+    itp_attrs a = attrs();
+    a.axis = -1, a.length = 3, a.alpha = -1, a.beta = 5;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 5, 1, 1, 1), NUMBERS(1, -1, 3, -4, NAN));
+    CHECK_Y(2, 5, 3, 1, 1, -1, 5, -1, -1, -1, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    a.axis = 0;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 2, 1, 1, 1), NUMBERS(2, 0));
+    CHECK_Y(2, 3, 2, 1, 1, -1, 5, -1, -1, 5, -1);
+    a.axis = 1;
+    run1(ITP_OP_ONE_HOT, &a, dims(2, 2, 2, 1, 1), NUMBERS(2, 0, 1, 1));
+    CHECK_Y(3, 2, 3, 2, 1, -1, 5, -1, -1, 5, -1, -1, -1, 5, 5, -1, -1);
+    a.axis = 0;
+    run1(ITP_OP_ONE_HOT, &a, dims(0, 1, 1, 1, 1), NUMBERS(2));
+    CHECK_Y(1, 3, 1, 1, 1, -1, -1, 5);
+    a.axis = 3;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 2, 1, 1, 1), NUMBERS(2, 0));
+    CHECK_FAILS("along axis 3 of 2 dimensions");
+    a.alpha = 7;
+    run1(ITP_OP_FILL, &a, dims(2, 2, 2, 1, 1), NUMBERS(2, 0, NAN, 1));
+    CHECK_Y(2, 2, 2, 1, 1, 7, 7, 7, 7);
+    CHECK_DX(0, 0, 0, 0, 0);
+}
+
 /* ---- no gradient through what is not differentiable */
 
 TEST(gradients_pass_beside_ops_that_have_none)
@@ -574,6 +715,11 @@ int main(int argc, char **argv)
         RUN(index_matches_a_plain_loop_in_eight_dimensions);
         RUN(gather_takes_as_numpy_does);
         RUN(resizing_an_axis_is_a_weighted_sum);
+        RUN(arg_max_and_min_take_the_first_or_the_last);
+        RUN(running_sums_go_both_ways);
+        RUN(top_k_is_sorted_and_ties_go_to_the_first);
+        RUN(top_k_matches_sorting);
+        RUN(one_hot_and_fill_write_constants);
         RUN(gradients_pass_beside_ops_that_have_none);
         interp_close(ctx);
     }

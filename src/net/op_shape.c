@@ -359,6 +359,43 @@ ITP_FN interp_status itp_shape_where(itp_infer *s)
     return INTERP_OK;
 }
 
+ITP_FN interp_status itp_shape_arg(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank);
+    if (s->in[0]->dim[axis] < 1)
+        return itp_shape_fail(s, "dimension %d has no entries to compare", axis);
+    s->out->dim[axis] = 1;
+    if (s->node->attrs.drop) {
+        for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];
+        s->out->dim[--s->out->rank] = 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_top(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), k = s->node->attrs.length;
+    if (k < 0 || k > s->in[0]->dim[axis])
+        return itp_shape_fail(s, "the first %d entries of %d", k, s->in[0]->dim[axis]);
+    s->out->dim[axis] = k;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_one_hot(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const int rank = x->rank + 1, axis = itp_axis(s->node->attrs.axis, rank);
+    if (rank > INTERP_MAX_RANK || axis < 0 || axis >= rank || s->node->attrs.length < 0)
+        return itp_shape_fail(s, "%d entries along axis %d of %d dimensions", s->node->attrs.length,
+                              s->node->attrs.axis, rank);
+    for (int i = 0; i < rank; i++)
+        s->out->dim[i] = i == axis ? s->node->attrs.length : x->dim[i - (i > axis)];
+    s->out->rank = rank;
+    return INTERP_OK;
+}
+
 /* The numbers of a table, which must be a constant with `rank` dimensions. */
 ITP_FN interp_status itp_shape_table(itp_infer *s, int i, int rank, const float **table)
 {
