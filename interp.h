@@ -10856,6 +10856,17 @@ ITP_FN itp_plane itp_plane_of(const itp_attrs *a, const interp_shape *x)
     return p;
 }
 
+ITP_FN interp_status itp_shape_window_attrs(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    for (int i = 0; i < 2; i++)
+        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
+            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
+            return itp_shape_fail(
+                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    return INTERP_OK;
+}
+
 /* Checks a window's constants and sets the output's last two dimensions. */
 ITP_FN interp_status itp_shape_window(itp_infer *s)
 {
@@ -10864,11 +10875,7 @@ ITP_FN interp_status itp_shape_window(itp_infer *s)
     if (s->in[0]->rank != 4)
         return itp_shape_fail(s, "input is %s but must be [N,C,H,W]",
                               itp_shape_text(s->in[0], text, sizeof text));
-    for (int i = 0; i < 2; i++)
-        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
-            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
-            return itp_shape_fail(
-                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    ITP_TRY(itp_shape_window_attrs(s));
     const itp_plane p = itp_plane_of(a, s->in[0]);
     if (p.rows == 0)
         return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
@@ -10901,6 +10908,49 @@ ITP_FN interp_status itp_shape_conv(itp_infer *s)
         return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
                               itp_count(s->in[2]), w->dim[0]);
     s->out->dim[1] = w->dim[0];
+    return INTERP_OK;
+}
+
+/* Output size of a transposed convolution along axis i of two, 0 when nothing is left. */
+ITP_FN int itp_deconv_size(const itp_attrs *a, int i, int size)
+{
+    const int64_t out = (int64_t)(size - 1) * a->stride[i] +
+                        (int64_t)(a->kernel[i] - 1) * a->dilation[i] + 1 - a->pad[i] -
+                        a->pad[i + 2] + a->shape.dim[i];
+    return size < 1 || out < 1 || out > INT_MAX ? 0 : (int)out;
+}
+
+/* Weights are [input channels, output channels / groups, height, width]. */
+ITP_FN interp_status itp_shape_deconv(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    const interp_shape *x = s->in[0], *w = s->in[1];
+    char x_text[96], w_text[96];
+    itp_shape_text(x, x_text, sizeof x_text);
+    itp_shape_text(w, w_text, sizeof w_text);
+    if (x->rank != 4) return itp_shape_fail(s, "input is %s but must be [N,C,H,W]", x_text);
+    ITP_TRY(itp_shape_window_attrs(s));
+    if (a->shape.dim[0] < 0 || a->shape.dim[1] < 0)
+        return itp_shape_fail(s, "output padding must be at least 0");
+    if (w->rank != 4 || w->dim[2] != a->kernel[0] || w->dim[3] != a->kernel[1])
+        return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
+                              a->kernel[1]);
+    if (w->dim[0] != x->dim[1])
+        return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
+                              w->dim[0]);
+    if (a->groups < 1 || x->dim[1] % a->groups || w->dim[1] < 1 || w->dim[1] > INT_MAX / a->groups)
+        return itp_shape_fail(s, "%d groups do not divide %d channels", a->groups, x->dim[1]);
+    const int channels = w->dim[1] * a->groups;
+    if (s->node->n_in > 2 && (s->in[2]->rank != 1 || s->in[2]->dim[0] != channels))
+        return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
+                              itp_count(s->in[2]), channels);
+    *s->out = *x;
+    s->out->dim[1] = channels;
+    for (int i = 0; i < 2; i++) {
+        s->out->dim[2 + i] = itp_deconv_size(a, i, x->dim[2 + i]);
+        if (s->out->dim[2 + i] == 0)
+            return itp_shape_fail(s, "nothing is left of %s between the pads", x_text);
+    }
     return INTERP_OK;
 }
 
@@ -12905,6 +12955,88 @@ ITP_FN double itp_macs_conv(const interp_net *net, const itp_node *node)
     return (double)itp_count(y) * weights->dim[1] * weights->dim[2] * weights->dim[3];
 }
 
+/* ---- transposed convolution: the gradient of a convolution that leads from y to x */
+
+ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *x = itp_shape_in(w, node, 0), *y = itp_shape_out(w, node);
+    itp_conv c;
+    c.batch = x->dim[0];
+    c.in_channels = y->dim[1];
+    c.out_channels = x->dim[1];
+    c.groups = a->groups;
+    c.plane = itp_plane_of(a, y);
+    c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
+    c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
+    return c;
+}
+
+ITP_FN itp_need itp_need_deconv(const interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, data, true, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, 0};
+    if (itp_conv_is_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
+    /* the gradient of x is written, not added: it may have to go elsewhere first */
+    if (data) need.shared = itp_round_up(n.shared, 16) + itp_count(itp_shape_in(w, node, 0));
+    return need;
+}
+
+/* y has the bias already when the sums are added to it. */
+ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const size_t plane = itp_conv_in(&c);
+    const float *weights = itp_x(w, node, 1), *packed = NULL;
+    float *y = itp_y(w, node);
+    if (itp_conv_is_constant(w, node) && !itp_conv_depthwise(&c)) {
+        if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
+        w->is_packed[node] = ITP_PACKED_BACKWARD;
+        packed = w->packed[node];
+    }
+    const bool bias = itp_at(w, node)->n_in > 2;
+    for (int i = 0; bias && i < c.batch * c.in_channels; i++)
+        itp_fill(y + (size_t)i * plane, plane, itp_x(w, node, 2)[i % c.in_channels]);
+    itp_conv_data(w->ctx, &c, itp_x(w, node, 0), weights, packed, bias ? 1 : 0, y, w->scratch,
+                  w->shared);
+}
+
+ITP_FN void itp_backward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const float *dy = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
+    if (dx) {
+        const size_t n = itp_count(itp_shape_in(w, node, 0));
+        const itp_conv_need need = itp_conv_scratch(w->ctx, &c, true, true, dw != NULL);
+        const bool add = itp_beta(w, node, 0) != 0;
+        float *to = add ? w->shared + itp_round_up(need.shared, 16) : dx;
+        itp_conv_forward(w->ctx, &c, dy, itp_x(w, node, 1), NULL, NULL, NULL, to, w->scratch,
+                         w->shared);
+        if (add) itp_move(w->ctx, to, 0, dx, 0, 1, n, true);
+    }
+    if (dw)
+        itp_conv_weights(w->ctx, &c, dy, itp_x(w, node, 0), itp_beta(w, node, 1), dw, w->scratch,
+                         w->shared);
+    if (db) { /* of dy as of the result of a convolution with as many planes */
+        itp_conv sums = c;
+        sums.out_channels = c.in_channels;
+        sums.plane.rows = c.plane.height, sums.plane.columns = c.plane.width;
+        itp_conv_bias(w->ctx, &sums, dy, itp_beta(w, node, 2), db);
+    }
+}
+
+ITP_FN double itp_macs_deconv(const interp_net *net, const itp_node *node)
+{
+    const interp_shape *weights = &net->values[node->in[1]].shape;
+    const interp_shape *x = &net->values[node->in[0]].shape;
+    return (double)itp_count(x) * weights->dim[1] * weights->dim[2] * weights->dim[3];
+}
+
 /* ---- dense: y[M,N] = alpha x[M,K] w[K,N] + beta b, ONNX's Gemm */
 
 typedef struct itp_mat {
@@ -14342,6 +14474,8 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
+    X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
     X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \

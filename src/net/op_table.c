@@ -133,6 +133,8 @@
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
+    X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
     X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
