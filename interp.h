@@ -48,6 +48,7 @@
      >>net/op_pool.c
      >>net/op_move.c
      >>net/op_index.c
+     >>net/op_axis.c
      >>net/op_table.c
      >>net/plan.c
      >>net/run.c
@@ -10975,6 +10976,17 @@ ITP_FN itp_plane itp_plane_of(const itp_attrs *a, const interp_shape *x)
     return p;
 }
 
+ITP_FN interp_status itp_shape_window_attrs(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    for (int i = 0; i < 2; i++)
+        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
+            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
+            return itp_shape_fail(
+                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    return INTERP_OK;
+}
+
 /* Checks a window's constants and sets the output's last two dimensions. */
 ITP_FN interp_status itp_shape_window(itp_infer *s)
 {
@@ -10983,11 +10995,7 @@ ITP_FN interp_status itp_shape_window(itp_infer *s)
     if (s->in[0]->rank != 4)
         return itp_shape_fail(s, "input is %s but must be [N,C,H,W]",
                               itp_shape_text(s->in[0], text, sizeof text));
-    for (int i = 0; i < 2; i++)
-        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
-            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
-            return itp_shape_fail(
-                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    ITP_TRY(itp_shape_window_attrs(s));
     const itp_plane p = itp_plane_of(a, s->in[0]);
     if (p.rows == 0)
         return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
@@ -11020,6 +11028,49 @@ ITP_FN interp_status itp_shape_conv(itp_infer *s)
         return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
                               itp_count(s->in[2]), w->dim[0]);
     s->out->dim[1] = w->dim[0];
+    return INTERP_OK;
+}
+
+/* Output size of a transposed convolution along axis i of two, 0 when nothing is left. */
+ITP_FN int itp_deconv_size(const itp_attrs *a, int i, int size)
+{
+    const int64_t out = (int64_t)(size - 1) * a->stride[i] +
+                        (int64_t)(a->kernel[i] - 1) * a->dilation[i] + 1 - a->pad[i] -
+                        a->pad[i + 2] + a->shape.dim[i];
+    return size < 1 || out < 1 || out > INT_MAX ? 0 : (int)out;
+}
+
+/* Weights are [input channels, output channels / groups, height, width]. */
+ITP_FN interp_status itp_shape_deconv(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    const interp_shape *x = s->in[0], *w = s->in[1];
+    char x_text[96], w_text[96];
+    itp_shape_text(x, x_text, sizeof x_text);
+    itp_shape_text(w, w_text, sizeof w_text);
+    if (x->rank != 4) return itp_shape_fail(s, "input is %s but must be [N,C,H,W]", x_text);
+    ITP_TRY(itp_shape_window_attrs(s));
+    if (a->shape.dim[0] < 0 || a->shape.dim[1] < 0)
+        return itp_shape_fail(s, "output padding must be at least 0");
+    if (w->rank != 4 || w->dim[2] != a->kernel[0] || w->dim[3] != a->kernel[1])
+        return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
+                              a->kernel[1]);
+    if (w->dim[0] != x->dim[1])
+        return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
+                              w->dim[0]);
+    if (a->groups < 1 || x->dim[1] % a->groups || w->dim[1] < 1 || w->dim[1] > INT_MAX / a->groups)
+        return itp_shape_fail(s, "%d groups do not divide %d channels", a->groups, x->dim[1]);
+    const int channels = w->dim[1] * a->groups;
+    if (s->node->n_in > 2 && (s->in[2]->rank != 1 || s->in[2]->dim[0] != channels))
+        return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
+                              itp_count(s->in[2]), channels);
+    *s->out = *x;
+    s->out->dim[1] = channels;
+    for (int i = 0; i < 2; i++) {
+        s->out->dim[2 + i] = itp_deconv_size(a, i, x->dim[2 + i]);
+        if (s->out->dim[2 + i] == 0)
+            return itp_shape_fail(s, "nothing is left of %s between the pads", x_text);
+    }
     return INTERP_OK;
 }
 
@@ -11256,6 +11307,43 @@ ITP_FN interp_status itp_shape_where(itp_infer *s)
         return itp_shape_fail(
             s, "%s, %s and %s do not broadcast", itp_shape_text(s->in[0], a, sizeof a),
             itp_shape_text(s->in[1], b, sizeof b), itp_shape_text(s->in[2], c, sizeof c));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_arg(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank);
+    if (s->in[0]->dim[axis] < 1)
+        return itp_shape_fail(s, "dimension %d has no entries to compare", axis);
+    s->out->dim[axis] = 1;
+    if (s->node->attrs.drop) {
+        for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];
+        s->out->dim[--s->out->rank] = 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_top(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), k = s->node->attrs.length;
+    if (k < 0 || k > s->in[0]->dim[axis])
+        return itp_shape_fail(s, "the first %d entries of %d", k, s->in[0]->dim[axis]);
+    s->out->dim[axis] = k;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_one_hot(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const int rank = x->rank + 1, axis = itp_axis(s->node->attrs.axis, rank);
+    if (rank > INTERP_MAX_RANK || axis < 0 || axis >= rank || s->node->attrs.length < 0)
+        return itp_shape_fail(s, "%d entries along axis %d of %d dimensions", s->node->attrs.length,
+                              s->node->attrs.axis, rank);
+    for (int i = 0; i < rank; i++)
+        s->out->dim[i] = i == axis ? s->node->attrs.length : x->dim[i - (i > axis)];
+    s->out->rank = rank;
     return INTERP_OK;
 }
 
@@ -12987,6 +13075,88 @@ ITP_FN double itp_macs_conv(const interp_net *net, const itp_node *node)
     return (double)itp_count(y) * weights->dim[1] * weights->dim[2] * weights->dim[3];
 }
 
+/* ---- transposed convolution: the gradient of a convolution that leads from y to x */
+
+ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *x = itp_shape_in(w, node, 0), *y = itp_shape_out(w, node);
+    itp_conv c;
+    c.batch = x->dim[0];
+    c.in_channels = y->dim[1];
+    c.out_channels = x->dim[1];
+    c.groups = a->groups;
+    c.plane = itp_plane_of(a, y);
+    c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
+    c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
+    return c;
+}
+
+ITP_FN itp_need itp_need_deconv(const interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, data, true, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, 0};
+    if (itp_conv_is_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
+    /* the gradient of x is written, not added: it may have to go elsewhere first */
+    if (data) need.shared = itp_round_up(n.shared, 16) + itp_count(itp_shape_in(w, node, 0));
+    return need;
+}
+
+/* y has the bias already when the sums are added to it. */
+ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const size_t plane = itp_conv_in(&c);
+    const float *weights = itp_x(w, node, 1), *packed = NULL;
+    float *y = itp_y(w, node);
+    if (itp_conv_is_constant(w, node) && !itp_conv_depthwise(&c)) {
+        if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
+        w->is_packed[node] = ITP_PACKED_BACKWARD;
+        packed = w->packed[node];
+    }
+    const bool bias = itp_at(w, node)->n_in > 2;
+    for (int i = 0; bias && i < c.batch * c.in_channels; i++)
+        itp_fill(y + (size_t)i * plane, plane, itp_x(w, node, 2)[i % c.in_channels]);
+    itp_conv_data(w->ctx, &c, itp_x(w, node, 0), weights, packed, bias ? 1 : 0, y, w->scratch,
+                  w->shared);
+}
+
+ITP_FN void itp_backward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const float *dy = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
+    if (dx) {
+        const size_t n = itp_count(itp_shape_in(w, node, 0));
+        const itp_conv_need need = itp_conv_scratch(w->ctx, &c, true, true, dw != NULL);
+        const bool add = itp_beta(w, node, 0) != 0;
+        float *to = add ? w->shared + itp_round_up(need.shared, 16) : dx;
+        itp_conv_forward(w->ctx, &c, dy, itp_x(w, node, 1), NULL, NULL, NULL, to, w->scratch,
+                         w->shared);
+        if (add) itp_move(w->ctx, to, 0, dx, 0, 1, n, true);
+    }
+    if (dw)
+        itp_conv_weights(w->ctx, &c, dy, itp_x(w, node, 0), itp_beta(w, node, 1), dw, w->scratch,
+                         w->shared);
+    if (db) { /* of dy as of the result of a convolution with as many planes */
+        itp_conv sums = c;
+        sums.out_channels = c.in_channels;
+        sums.plane.rows = c.plane.height, sums.plane.columns = c.plane.width;
+        itp_conv_bias(w->ctx, &sums, dy, itp_beta(w, node, 2), db);
+    }
+}
+
+ITP_FN double itp_macs_deconv(const interp_net *net, const itp_node *node)
+{
+    const interp_shape *weights = &net->values[node->in[1]].shape;
+    const interp_shape *x = &net->values[node->in[0]].shape;
+    return (double)itp_count(x) * weights->dim[1] * weights->dim[2] * weights->dim[3];
+}
+
 /* ---- dense: y[M,N] = alpha x[M,K] w[K,N] + beta b, ONNX's Gemm */
 
 typedef struct itp_mat {
@@ -13994,6 +14164,300 @@ ITP_FN void itp_backward_resize_axis(interp_workspace *w, int node)
     itp_parallel(w->ctx, (int)(j.outer * j.pieces), (double)(j.outer * j.n * j.inner) * j.taps * 2,
                  itp_mix_grad_task, &j);
 }
+/* >>net/op_axis.c                                                                             */
+/* ---- net/op_axis.c: extremes, orders and running sums along an axis -------------------------------- */
+
+/* x as [outer, n, inner]; a unit is up to ITP_COLUMNS inner numbers side by side, each with n numbers
+   of x behind it, `inner` apart. */
+typedef struct itp_lanes itp_lanes;
+struct itp_lanes {
+    void (*unit)(const itp_lanes *j, size_t outer, size_t column, size_t columns, int slot);
+    const itp_attrs *attrs;
+    int kind;
+    size_t outer, n, inner, chunks, per_task;
+    size_t length; /* of the axis of y */
+    const float *x, *dy;
+    float *y;
+    bool reverse, add;
+    itp_scratch scratch;
+};
+
+ITP_FN void itp_lanes_task(void *arg, int task, int slot)
+{
+    const itp_lanes *j = (const itp_lanes *)arg;
+    const size_t first = (size_t)task * j->per_task;
+    const size_t end = itp_min_size(j->outer * j->chunks, first + j->per_task);
+    for (size_t u = first; u < end; u++) {
+        const size_t column = u % j->chunks * ITP_COLUMNS;
+        j->unit(j, u / j->chunks, column, itp_min_size(ITP_COLUMNS, j->inner - column), slot);
+    }
+}
+
+ITP_FN itp_lanes itp_lanes_at(const interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    const int axis = itp_axis(o->attrs.axis, s->rank);
+    itp_lanes j;
+    memset(&j, 0, sizeof j);
+    j.attrs = &o->attrs;
+    j.kind = itp_op_row(o->op)->kind;
+    itp_axis_split(s, axis, &j.outer, &j.inner);
+    j.n = (size_t)s->dim[axis];
+    j.inner /= itp_max_size(1, j.n);
+    j.length = j.n;
+    j.x = itp_x(w, node, 0);
+    j.scratch = w->scratch;
+    return j;
+}
+
+/* `work`: operations for each number of x or y. */
+ITP_FN void itp_lanes_run(interp_ctx *ctx, itp_lanes *j, double work)
+{
+    const size_t side = itp_min_size(j->inner, ITP_COLUMNS), n = itp_max_size(j->n, j->length);
+    j->chunks = (j->inner + ITP_COLUMNS - 1) / ITP_COLUMNS;
+    j->per_task = itp_max_size(1, ITP_CHUNK / itp_max_size(1, n * side));
+    itp_parallel(ctx, (int)((j->outer * j->chunks + j->per_task - 1) / j->per_task),
+                 (double)(j->outer * n * j->inner) * work, itp_lanes_task, j);
+}
+
+/* ---- arg max and min, and hard max; NaN is the most extreme */
+
+enum { ITP_ARG_MAX, ITP_ARG_MIN };
+
+ITP_FN bool itp_more_extreme(bool least, float a, float b)
+{
+    return (least ? a < b : a > b) || (a != a && b == b);
+}
+
+ITP_FN void itp_arg_columns(const itp_lanes *j, size_t outer, size_t column, size_t columns,
+                            int *at)
+{
+    const bool least = j->kind == ITP_ARG_MIN, last = j->attrs->last;
+    float best[ITP_COLUMNS];
+    for (size_t i = 0; i < j->n; i++) {
+        const float *x = j->x + (outer * j->n + i) * j->inner + column;
+        for (size_t c = 0; c < columns; c++)
+            if (i == 0 || itp_more_extreme(least, x[c], best[c]) ||
+                (last && !itp_more_extreme(least, best[c], x[c])))
+                best[c] = x[c], at[c] = (int)i;
+    }
+}
+
+ITP_FN void itp_arg_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns, int slot)
+{
+    (void)slot;
+    int at[ITP_COLUMNS];
+    itp_arg_columns(j, outer, column, columns, at);
+    for (size_t c = 0; c < columns; c++) j->y[outer * j->inner + column + c] = (float)at[c];
+}
+
+ITP_FN void itp_forward_arg(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_lanes_at(w, node);
+    j.y = itp_y(w, node);
+    j.unit = itp_arg_unit;
+    itp_lanes_run(w->ctx, &j, 2);
+}
+
+ITP_FN void itp_hardmax_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
+                             int slot)
+{
+    (void)slot;
+    int at[ITP_COLUMNS];
+    float *y = j->y + outer * j->n * j->inner + column;
+    itp_arg_columns(j, outer, column, columns, at);
+    for (size_t i = 0; i < j->n; i++) memset(y + i * j->inner, 0, columns * sizeof *y);
+    for (size_t c = 0; c < columns && j->n; c++) y[(size_t)at[c] * j->inner + c] = 1;
+}
+
+ITP_FN void itp_forward_hardmax(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_lanes_at(w, node);
+    j.y = itp_y(w, node);
+    j.unit = itp_hardmax_unit;
+    itp_lanes_run(w->ctx, &j, 2);
+}
+
+/* ---- running sums */
+
+ITP_FN void itp_cum_sum_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
+                             int slot)
+{
+    (void)slot;
+    double sum[ITP_COLUMNS] = {0};
+    for (size_t i = 0; i < j->n; i++) {
+        const size_t row = j->reverse ? j->n - 1 - i : i;
+        const size_t at = (outer * j->n + row) * j->inner + column;
+        for (size_t c = 0; c < columns; c++) {
+            const double before = sum[c];
+            sum[c] += (double)j->x[at + c];
+            j->y[at + c] =
+                (float)(j->attrs->exclusive ? before : sum[c]) + (j->add ? j->y[at + c] : 0);
+        }
+    }
+}
+
+ITP_FN void itp_forward_cum_sum(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_lanes_at(w, node);
+    j.y = itp_y(w, node);
+    j.reverse = j.attrs->reverse;
+    j.unit = itp_cum_sum_unit;
+    itp_lanes_run(w->ctx, &j, 2);
+}
+
+ITP_FN void itp_backward_cum_sum(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_lanes_at(w, node);
+    j.x = itp_dy(w, node), j.y = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    j.reverse = !j.attrs->reverse;
+    j.unit = itp_cum_sum_unit;
+    itp_lanes_run(w->ctx, &j, 2);
+}
+
+/* ---- the k first of an order */
+
+enum { ITP_TOP_VALUES, ITP_TOP_INDICES };
+
+/* Whether number a of a column comes before number b: the larger one, or with `reverse` the smaller
+   one, NaN being the largest of all; of equals the first. */
+ITP_FN bool itp_top_before(const itp_lanes *j, const float *x, int a, int b)
+{
+    const float p = x[(size_t)a * j->inner], q = x[(size_t)b * j->inner];
+    const bool above = p > q || (p != p && q == q), below = q > p || (q != q && p == p);
+    if (above || below) return j->reverse ? below : above;
+    return a < b;
+}
+
+/* A heap with the last of the order on top. */
+ITP_FN void itp_top_sift(const itp_lanes *j, const float *x, int *heap, int at, int n)
+{
+    for (;;) {
+        int child = 2 * at + 1;
+        if (child >= n) return;
+        if (child + 1 < n && itp_top_before(j, x, heap[child], heap[child + 1])) child++;
+        if (!itp_top_before(j, x, heap[at], heap[child])) return;
+        const int t = heap[at];
+        heap[at] = heap[child];
+        heap[child] = t;
+        at = child;
+    }
+}
+
+/* The k first of a column, in order. */
+ITP_FN void itp_top_column(const itp_lanes *j, const float *x, int *heap)
+{
+    const int k = (int)j->length, n = (int)j->n;
+    for (int i = 0; i < k; i++) heap[i] = i;
+    for (int i = k / 2 - 1; i >= 0; i--) itp_top_sift(j, x, heap, i, k);
+    for (int i = k; i < n && k > 0; i++)
+        if (itp_top_before(j, x, i, heap[0])) {
+            heap[0] = i;
+            itp_top_sift(j, x, heap, 0, k);
+        }
+    for (int end = k - 1; end > 0; end--) {
+        const int t = heap[0];
+        heap[0] = heap[end];
+        heap[end] = t;
+        itp_top_sift(j, x, heap, 0, end);
+    }
+}
+
+ITP_FN void itp_top_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns, int slot)
+{
+    int *heap = (int *)(void *)itp_scratch_slot(&j->scratch, slot);
+    for (size_t c = column; c < column + columns; c++) {
+        const float *x = j->x + outer * j->n * j->inner + c;
+        float *y = j->y + outer * j->length * j->inner + c;
+        itp_top_column(j, x, heap);
+        for (size_t i = 0; i < j->length; i++)
+            y[i * j->inner] =
+                j->kind == ITP_TOP_INDICES ? (float)heap[i] : x[(size_t)heap[i] * j->inner];
+    }
+}
+
+/* dy goes back to where its numbers were. */
+ITP_FN void itp_top_grad_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
+                              int slot)
+{
+    int *heap = (int *)(void *)itp_scratch_slot(&j->scratch, slot);
+    for (size_t c = column; c < column + columns; c++) {
+        const size_t at = outer * j->n * j->inner + c;
+        const float *dy = j->dy + outer * j->length * j->inner + c;
+        itp_top_column(j, j->x + at, heap);
+        for (size_t i = 0; i < j->n && !j->add; i++) j->y[at + i * j->inner] = 0;
+        for (size_t i = 0; i < j->length; i++)
+            j->y[at + (size_t)heap[i] * j->inner] += dy[i * j->inner];
+    }
+}
+
+ITP_FN itp_need itp_need_top(const interp_workspace *w, int node)
+{
+    itp_need need = {(size_t)itp_at(w, node)->attrs.length, 0, 0, 0};
+    return need;
+}
+
+ITP_FN itp_lanes itp_top_at(const interp_workspace *w, int node)
+{
+    itp_lanes j = itp_lanes_at(w, node);
+    j.length = (size_t)j.attrs->length;
+    j.reverse = j.attrs->reverse;
+    return j;
+}
+
+ITP_FN void itp_forward_top(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_top_at(w, node);
+    j.y = itp_y(w, node);
+    j.unit = itp_top_unit;
+    itp_lanes_run(w->ctx, &j, 8);
+}
+
+ITP_FN void itp_backward_top(interp_workspace *w, int node)
+{
+    itp_lanes j = itp_top_at(w, node);
+    j.dy = itp_dy(w, node), j.y = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    j.unit = itp_top_grad_unit;
+    itp_lanes_run(w->ctx, &j, 8);
+}
+
+/* ---- one hot, and one number everywhere */
+
+/* x is [outer, inner] here, and y [outer, length, inner]. */
+ITP_FN void itp_one_hot_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
+                             int slot)
+{
+    (void)slot;
+    const float *x = j->x + outer * j->inner + column;
+    float *y = j->y + outer * j->length * j->inner + column;
+    const double depth = (double)j->length;
+    for (size_t i = 0; i < j->length; i++) itp_fill(y + i * j->inner, columns, j->attrs->alpha);
+    for (size_t c = 0; c < columns; c++) {
+        const double at = (double)x[c] < 0 ? (double)x[c] + depth : (double)x[c];
+        if (at >= 0 && at < depth) y[(size_t)at * j->inner + c] = j->attrs->beta;
+    }
+}
+
+ITP_FN void itp_forward_one_hot(interp_workspace *w, int node)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_lanes j;
+    memset(&j, 0, sizeof j);
+    j.attrs = &itp_at(w, node)->attrs;
+    itp_axis_split(s, itp_axis(j.attrs->axis, s->rank + 1), &j.outer, &j.inner);
+    j.length = (size_t)j.attrs->length;
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    j.unit = itp_one_hot_unit;
+    itp_lanes_run(w->ctx, &j, 1);
+}
+
+ITP_FN void itp_forward_fill(interp_workspace *w, int node)
+{
+    itp_fill(itp_y(w, node), itp_count(itp_shape_out(w, node)), itp_at(w, node)->attrs.alpha);
+}
 /* >>net/op_table.c                                                                            */
 /* ---- net/op_table.c: every op, one row each ---------------------------------------------------- */
 
@@ -14130,6 +14594,23 @@ ITP_FN void itp_backward_resize_axis(interp_workspace *w, int node)
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
+    X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+    X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
+      ITP_NO_GRAD)                                                                                 \
+    X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
+      ITP_NO_GRAD)                                                                                 \
+    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_hardmax, NULL, NULL, NULL, ITP_ARG_MAX,      \
+      ITP_NO_GRAD)                                                                                 \
+    X(CUM_SUM, "CumSum", itp_shape_axis, itp_forward_cum_sum, itp_backward_cum_sum, NULL, NULL, 0, \
+      0)                                                                                           \
+    X(TOP_K_VALUES, "TopK", itp_shape_top, itp_forward_top, itp_backward_top, itp_need_top, NULL,  \
+      ITP_TOP_VALUES, ITP_X)                                                                       \
+    X(TOP_K_INDICES, "TopKIndices", itp_shape_top, itp_forward_top, NULL, itp_need_top, NULL,      \
+      ITP_TOP_INDICES, ITP_NO_GRAD)                                                                \
+    X(ONE_HOT, "OneHot", itp_shape_one_hot, itp_forward_one_hot, NULL, NULL, NULL, 0, ITP_NO_GRAD) \
+    X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
+      ITP_NO_GRAD | ITP_IP)                                                                        \
     X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
       ITP_NO_GRAD_1)                                                                               \
     X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \

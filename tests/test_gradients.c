@@ -159,6 +159,53 @@ TEST(convolution_gradients_match_central_differences)
     }
 }
 
+/* A transposed convolution; with v[15] the sum of two of them. */
+static interp_tensor build_deconv(interp_net *net, interp_tensor x, const int *v)
+{
+    const interp_shape *in = itp_tensor_shape(net, x);
+    const interp_shape ws = itp_shape_of(4, in->dim[1], v[0], v[1], v[2]);
+    const interp_shape bs = itp_shape_of(1, v[0] * v[11], 1, 1, 1);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.kernel[0] = v[1], a.kernel[1] = v[2], a.stride[0] = v[3], a.stride[1] = v[4];
+    memcpy(a.pad, v + 5, sizeof a.pad);
+    a.dilation[0] = v[9], a.dilation[1] = v[10], a.groups = v[11];
+    a.shape.dim[0] = v[12], a.shape.dim[1] = v[13];
+    interp_tensor y = 0;
+    for (int i = 0; i <= v[15]; i++) {
+        const interp_tensor p[3] = {
+            x, interp_parameter(net, i ? "w2" : "w", &ws, INTERP_UNIFORM, 4, 4),
+            v[14] ? interp_parameter(net, i ? "b2" : "b", &bs, INTERP_UNIFORM, 4, 4) : 0};
+        const interp_tensor one =
+            itp_plain(net, ITP_OP_CONV_TRANSPOSE, "deconv", v[14] ? 3 : 2, p, &a);
+        y = i ? interp_add(net, y, one) : one;
+    }
+    return y;
+}
+
+TEST(transposed_convolution_gradients_match_central_differences)
+{
+    static const int rows[][19] = {
+        /* channels of a group, kernel, stride, pad t l b r, dilation, groups, output padding, bias,
+           twice; then input C H W */
+        {3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 2, 5, 7},
+        {4, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 3, 4, 3},
+        {2, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 5},
+        {2, 4, 3, 3, 2, 0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 0, 4, 3, 4},
+        {1, 3, 3, 2, 2, 1, 1, 0, 0, 1, 1, 6, 0, 0, 1, 1, 6, 4, 5},
+        {1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 5, 0, 0, 1, 0, 5, 4, 5},
+        {1, 2, 2, 3, 3, 0, 0, 0, 0, 1, 1, 4, 2, 1, 0, 0, 8, 3, 2},
+        {9, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 3, 6, 5},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int *v = rows[i];
+        char name[32];
+        const interp_shape s = shape(3, v[16], v[17], v[18]);
+        snprintf(name, sizeof name, "deconv %zu", i);
+        check(name, &s, 1 + (int)(i % 3), INTERP_EVAL, build_deconv, v, -1, 1, 0);
+    }
+}
+
 static interp_tensor build_pool(interp_net *net, interp_tensor x, const int *v)
 {
     interp_pool2d_desc d;
@@ -569,6 +616,27 @@ TEST(index_gradients_match_central_differences)
         }
 }
 
+/* Along axis v[1]; a running sum, or the 3 first. */
+static interp_tensor build_along(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = v[1], a.reverse = v[2], a.exclusive = v[3], a.length = 3;
+    return itp_plain(net, v[0], "op", 1, &x, &a);
+}
+
+TEST(order_gradients_match_central_differences)
+{
+    const interp_shape s = shape(3, 3, 4, 5);
+    for (int kind = 0; kind < 24; kind++) {
+        const bool sum = kind < 12;
+        const int v[4] = {sum ? ITP_OP_CUM_SUM : ITP_OP_TOP_K_VALUES, 1 + kind % 3, kind / 3 % 2,
+                          kind / 6 % 2};
+        check(itp_op_row(v[0])->name, &s, 2, INTERP_EVAL, build_along, v, sum ? -1 : -20,
+              sum ? 1 : 20, 0);
+    }
+}
+
 TEST(transposes_move_every_number_to_its_place)
 {
     static const int cases[][8] = {
@@ -603,7 +671,7 @@ TEST(transposes_move_every_number_to_its_place)
 typedef struct spread_case {
     const char *what;
     build_fn build;
-    int v[12], batch, rank, shape[3];
+    int v[16], batch, rank, shape[3];
     interp_mode mode;
 } spread_case;
 
@@ -679,6 +747,15 @@ TEST(ops_are_bit_identical_at_any_thread_count)
         {"gather", build_gather, {1, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"resize", build_resize, {2, 3}, 8, 3, {10, 80, 553}, INTERP_EVAL},
         {"resize of one", build_resize, {1, 3}, 1, 3, {10, 80, 553}, INTERP_EVAL},
+        {"running sum", build_along, {ITP_OP_CUM_SUM, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"top", build_along, {ITP_OP_TOP_K_VALUES, 2, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"transposed convolution",
+         build_deconv,
+         {12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+         3,
+         3,
+         {10, 40, 33},
+         INTERP_EVAL},
         {"dropout", build_move, {6}, 8, 3, {10, 80, 53}, INTERP_TRAIN},
     };
     const char *isa = interp_isa(ctx);
@@ -741,6 +818,7 @@ int main(int argc, char **argv)
         ctx = interp_open(&d);
         if (!ctx) continue;
         RUN(convolution_gradients_match_central_differences);
+        RUN(transposed_convolution_gradients_match_central_differences);
         RUN(pooling_gradients_match_central_differences);
         RUN(activation_gradients_match_central_differences);
         RUN(elementwise_gradients_match_central_differences);
@@ -753,6 +831,7 @@ int main(int argc, char **argv)
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
         RUN(index_gradients_match_central_differences);
+        RUN(order_gradients_match_central_differences);
         RUN(transposes_move_every_number_to_its_place);
         RUN(ops_are_bit_identical_at_any_thread_count);
         RUN(whole_network_gradients_match_central_differences);

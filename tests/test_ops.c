@@ -36,6 +36,7 @@ static void keep_result(interp_net *net, const operand *in, int n, interp_tensor
     static float seed[MOST];
     memset(&d, 0, sizeof d);
     d.param_grads = true;
+    d.constant_weights = true; /* the other way is that of test_gradients */
     got.status = interp_net_build(net, 1);
     if (!got.status) got.status = interp_workspace_new(ctx, net, &d, &w);
     if (got.status) return;
@@ -45,6 +46,7 @@ static void keep_result(interp_net *net, const operand *in, int n, interp_tensor
                    interp_shape_size(&in[i].shape) * sizeof(float));
     const float zero = 0, *const dummy = &zero;
     got.status = interp_forward(w, &dummy);
+    if (!got.status) got.status = interp_forward(w, &dummy); /* what was packed is used again */
     got.shape = w->shape[y - 1];
     const size_t size = interp_shape_size(&got.shape);
     memcpy(got.y, interp_workspace_target(w), size * sizeof(float));
@@ -514,6 +516,244 @@ TEST(resizing_an_axis_is_a_weighted_sum)
     CHECK_FAILS("4 columns, for 3 taps");
 }
 
+/* ---- along an axis */
+
+TEST(arg_max_and_min_take_the_first_or_the_last)
+{
+    const interp_shape s = dims(2, 2, 4, 1, 1);
+    static const float x[] = {3, 1, 3, 1, 0, NAN, 5, NAN};
+    itp_attrs a = attrs();
+    a.axis = 1;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(2, 2, 1, 1, 1, 0, 1);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0);
+    run1(ITP_OP_ARG_MIN, &a, s, x);
+    CHECK_Y(2, 2, 1, 1, 1, 1, 1);
+    a.last = a.drop = true;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(1, 2, 1, 1, 1, 2, 3);
+    run1(ITP_OP_ARG_MIN, &a, s, x);
+    CHECK_Y(1, 2, 1, 1, 1, 3, 3);
+    a = attrs();
+    a.axis = -2, a.drop = true;
+    run1(ITP_OP_ARG_MAX, &a, s, x);
+    CHECK_Y(1, 4, 1, 1, 1, 0, 1, 1, 1);
+    a.axis = 0;
+    run1(ITP_OP_ARG_MAX, &a, dims(1, 3, 1, 1, 1), x);
+    CHECK_Y(0, 1, 1, 1, 1, 0);
+    run1(ITP_OP_ARG_MAX, &a, dims(2, 0, 3, 1, 1), x);
+    CHECK_FAILS("no entries to compare");
+    a.axis = 1;
+    run1(ITP_OP_HARDMAX, &a, s, x);
+    CHECK_Y(2, 2, 4, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0);
+    a.axis = 0;
+    run1(ITP_OP_HARDMAX, &a, s, x);
+    CHECK_Y(2, 2, 4, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1);
+}
+
+TEST(running_sums_go_both_ways)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    itp_attrs a = attrs();
+    a.axis = 1;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 3, 6, 4, 9, 15);
+    CHECK_DX(0, 6, 5, 3, 15, 11, 6);
+    a.exclusive = true;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 0, 1, 3, 0, 4, 9);
+    CHECK_DX(0, 5, 3, 0, 11, 6, 0);
+    a.reverse = true;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 5, 3, 0, 11, 6, 0);
+    a.exclusive = false, a.axis = -2;
+    run1(ITP_OP_CUM_SUM, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 5, 7, 9, 4, 5, 6);
+    CHECK_DX(0, 1, 2, 3, 1 + 4, 2 + 5, 3 + 6);
+}
+
+TEST(top_k_is_sorted_and_ties_go_to_the_first)
+{
+    const interp_shape s = dims(2, 2, 5, 1, 1);
+    static const float x[] = {3, 1, 3, 2, 3, 0, NAN, 5, -INFINITY, 5};
+    itp_attrs a = attrs();
+    a.axis = 1, a.length = 3;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 3, 3, 3, NAN, 5, 5);
+    CHECK_DX(0, 1, 0, 2, 0, 3, 0, 4, 5, 0, 6);
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 0, 2, 4, 1, 2, 4);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    a.reverse = true;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 3, -INFINITY, 0, 5);
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 3, 0, 3, 0, 2);
+    a.length = 6;
+    run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+    CHECK_FAILS("the first 6 entries of 5");
+    a.length = 0;
+    run1(ITP_OP_TOP_K_VALUES, &a, s, x);
+    CHECK_Y(2, 2, 0, 1, 1, 0);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+}
+
+/* Against sorting by exchange, for every k and both orders, many of the numbers being equal. */
+TEST(top_k_matches_sorting)
+{
+    enum { n = 37, inner = 3 };
+    const interp_shape s = dims(3, 2, n, inner, 1);
+    float x[2 * n * inner], want[2 * n * inner];
+    for (int i = 0; i < 2 * n * inner; i++)
+        x[i] = (float)(int)(9 * interp_random_uniform(5, 5, (uint64_t)i));
+    for (int k = 1; k <= n; k++)
+        for (int reverse = 0; reverse < 2; reverse++) {
+            itp_attrs a = attrs();
+            a.axis = 1, a.length = k, a.reverse = reverse;
+            for (int lane = 0; lane < 2 * inner; lane++) {
+                int order[n];
+                const float *from = x + lane / inner * n * inner + lane % inner;
+                for (int i = 0; i < n; i++) {
+                    int at = i; /* into its place among those before */
+                    while (at > 0) {
+                        const float p = from[order[at - 1] * inner], q = from[i * inner];
+                        if (reverse ? p <= q : p >= q) break;
+                        order[at] = order[at - 1];
+                        at--;
+                    }
+                    order[at] = i;
+                }
+                for (int i = 0; i < k; i++)
+                    want[(lane / inner * k + i) * inner + lane % inner] = (float)order[i];
+            }
+            run1(ITP_OP_TOP_K_INDICES, &a, s, x);
+            CHECK_OK(ctx, got.status);
+            CHECK(same(got.y, want, (size_t)(2 * k * inner)));
+        }
+}
+
+TEST(one_hot_and_fill_write_constants)
+{
+    itp_attrs a = attrs();
+    a.axis = -1, a.length = 3, a.alpha = -1, a.beta = 5;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 5, 1, 1, 1), NUMBERS(1, -1, 3, -4, NAN));
+    CHECK_Y(2, 5, 3, 1, 1, -1, 5, -1, -1, -1, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    a.axis = 0;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 2, 1, 1, 1), NUMBERS(2, 0));
+    CHECK_Y(2, 3, 2, 1, 1, -1, 5, -1, -1, 5, -1);
+    a.axis = 1;
+    run1(ITP_OP_ONE_HOT, &a, dims(2, 2, 2, 1, 1), NUMBERS(2, 0, 1, 1));
+    CHECK_Y(3, 2, 3, 2, 1, -1, 5, -1, -1, 5, -1, -1, -1, 5, 5, -1, -1);
+    a.axis = 0;
+    run1(ITP_OP_ONE_HOT, &a, dims(0, 1, 1, 1, 1), NUMBERS(2));
+    CHECK_Y(1, 3, 1, 1, 1, -1, -1, 5);
+    a.axis = 3;
+    run1(ITP_OP_ONE_HOT, &a, dims(1, 2, 1, 1, 1), NUMBERS(2, 0));
+    CHECK_FAILS("along axis 3 of 2 dimensions");
+    a.alpha = 7;
+    run1(ITP_OP_FILL, &a, dims(2, 2, 2, 1, 1), NUMBERS(2, 0, NAN, 1));
+    CHECK_Y(2, 2, 2, 1, 1, 7, 7, 7, 7);
+    CHECK_DX(0, 0, 0, 0, 0);
+}
+
+/* ---- transposed convolution */
+
+/* Each number of x spreads over a window of y, by the definition. */
+static void check_deconv(const itp_attrs *a, interp_shape xs, interp_shape ws, bool bias)
+{
+    static float x[MOST], v[MOST], b[64], want[MOST];
+    const int channels = ws.dim[1] * a->groups, per = xs.dim[1] / a->groups;
+    const operand in[3] = {{xs, x, false}, {ws, v, false}, {dims(1, channels, 1, 1, 1), b, false}};
+    for (int i = 0; i < MOST; i++) x[i] = interp_random_normal(1, 1, (uint64_t)i);
+    for (int i = 0; i < MOST; i++) v[i] = interp_random_normal(1, 2, (uint64_t)i);
+    for (int i = 0; i < 64; i++) b[i] = interp_random_normal(1, 3, (uint64_t)i);
+    run(ITP_OP_CONV_TRANSPOSE, a, bias ? 3 : 2, in);
+    CHECK_OK(ctx, got.status);
+    if (got.status) return;
+    int size[2];
+    for (int i = 0; i < 2; i++)
+        size[i] = (xs.dim[2 + i] - 1) * a->stride[i] + (a->kernel[i] - 1) * a->dilation[i] + 1 -
+                  a->pad[i] - a->pad[i + 2] + a->shape.dim[i];
+    const interp_shape ys = dims(4, xs.dim[0], channels, size[0], size[1]);
+    CHECK(!memcmp(&got.shape, &ys, sizeof ys));
+    const int n = (int)interp_shape_size(&ys), plane = size[0] * size[1];
+    for (int i = 0; i < n; i++) want[i] = bias ? b[i / plane % channels] : 0;
+    for (int i = 0; i < (int)interp_shape_size(&xs); i++) {
+        const int w = i % xs.dim[3], h = i / xs.dim[3] % xs.dim[2];
+        const int c = i / (xs.dim[3] * xs.dim[2]) % xs.dim[1];
+        const int image = i / (xs.dim[3] * xs.dim[2] * xs.dim[1]);
+        for (int k = 0; k < ws.dim[1] * a->kernel[0] * a->kernel[1]; k++) {
+            const int kx = k % a->kernel[1], ky = k / a->kernel[1] % a->kernel[0];
+            const int out = k / (a->kernel[1] * a->kernel[0]);
+            const int py = h * a->stride[0] + ky * a->dilation[0] - a->pad[0];
+            const int px = w * a->stride[1] + kx * a->dilation[1] - a->pad[1];
+            if (py < 0 || px < 0 || py >= size[0] || px >= size[1]) continue;
+            const int to = c / per * ws.dim[1] + out;
+            want[((image * channels + to) * size[0] + py) * size[1] + px] +=
+                x[i] * v[c * ws.dim[1] * a->kernel[0] * a->kernel[1] + k];
+        }
+    }
+    for (int i = 0; i < n; i++) CHECK_NEAR(got.y[i], want[i], 2e-5); /* sums of about 100 terms */
+}
+
+TEST(transposed_convolution_matches_its_definition)
+{
+    static const int rows[][20] = {
+        /* kernel, stride, pads, dilation, groups, output padding, channels of x, of a group of y; H W */
+        {3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 5, 4, 6, 5},
+        {2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 0, 0, 17, 9, 5, 5},
+        {4, 4, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 6, 3, 7, 6},
+        {3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 6, 3, 7, 6},
+        {3, 2, 3, 4, 0, 0, 0, 0, 1, 1, 1, 2, 3, 2, 3, 4, 3},
+        {3, 3, 2, 1, 0, 2, 3, 0, 2, 1, 2, 5, 0, 4, 3, 4, 7},
+        {2, 2, 1, 1, 1, 1, 1, 1, 3, 3, 1, 0, 0, 3, 2, 5, 5},
+        {3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 0, 0, 6, 1, 6, 5},
+        {3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 6, 1, 1, 6, 1, 6, 5},
+        {5, 5, 2, 2, 2, 2, 2, 2, 1, 1, 4, 1, 0, 8, 1, 9, 8},
+        {2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 3, 0, 0, 3, 1, 9, 8},
+        {3, 3, 3, 2, 2, 2, 0, 1, 1, 2, 4, 7, 3, 4, 1, 4, 5},
+        {1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 9, 7, 6, 5},
+        {1, 1, 2, 3, 0, 0, 0, 0, 1, 1, 1, 1, 2, 9, 7, 4, 3},
+        {2, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 3, 2, 1, 1},
+        {3, 3, 1, 1, 4, 4, 4, 4, 1, 1, 1, 0, 0, 3, 2, 9, 9},
+        {3, 3, 1, 1, 4, 4, 4, 4, 1, 1, 3, 0, 0, 3, 1, 9, 9},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int batch = 1; batch < 4; batch += 2) {
+            const int *v = rows[i];
+            itp_attrs a = attrs();
+            memcpy(a.kernel, v, sizeof a.kernel);
+            memcpy(a.stride, v + 2, sizeof a.stride);
+            memcpy(a.pad, v + 4, sizeof a.pad);
+            memcpy(a.dilation, v + 8, sizeof a.dilation);
+            a.groups = v[10];
+            a.shape.dim[0] = v[11], a.shape.dim[1] = v[12];
+            check_deconv(&a, dims(4, batch, v[13], v[15], v[16]),
+                         dims(4, v[13], v[14], a.kernel[0], a.kernel[1]), i % 2);
+        }
+}
+
+TEST(transposed_convolution_says_what_does_not_fit)
+{
+    static const float zeroes[MOST] = {0};
+    itp_attrs a = attrs();
+    a.groups = 1;
+    for (int i = 0; i < 2; i++) a.kernel[i] = 2, a.stride[i] = a.dilation[i] = 1;
+    run2(ITP_OP_CONV_TRANSPOSE, &a, dims(4, 1, 3, 4, 4), zeroes, dims(4, 2, 5, 2, 2), zeroes);
+    CHECK_FAILS("expect 2 channels");
+    run2(ITP_OP_CONV_TRANSPOSE, &a, dims(4, 1, 3, 4, 4), zeroes, dims(4, 3, 5, 3, 2), zeroes);
+    CHECK_FAILS("the kernel is 2x2");
+    run2(ITP_OP_CONV_TRANSPOSE, &a, dims(3, 1, 3, 4, 1), zeroes, dims(4, 3, 5, 2, 2), zeroes);
+    CHECK_FAILS("must be [N,C,H,W]");
+    a.pad[0] = a.pad[2] = 3;
+    run2(ITP_OP_CONV_TRANSPOSE, &a, dims(4, 1, 3, 4, 4), zeroes, dims(4, 3, 5, 2, 2), zeroes);
+    CHECK_FAILS("nothing is left");
+    a.pad[0] = a.pad[2] = 0, a.groups = 2;
+    run2(ITP_OP_CONV_TRANSPOSE, &a, dims(4, 1, 3, 4, 4), zeroes, dims(4, 3, 5, 2, 2), zeroes);
+    CHECK_FAILS("2 groups do not divide 3 channels");
+}
+
 /* ---- no gradient through what is not differentiable */
 
 TEST(gradients_pass_beside_ops_that_have_none)
@@ -574,6 +814,13 @@ int main(int argc, char **argv)
         RUN(index_matches_a_plain_loop_in_eight_dimensions);
         RUN(gather_takes_as_numpy_does);
         RUN(resizing_an_axis_is_a_weighted_sum);
+        RUN(arg_max_and_min_take_the_first_or_the_last);
+        RUN(running_sums_go_both_ways);
+        RUN(top_k_is_sorted_and_ties_go_to_the_first);
+        RUN(top_k_matches_sorting);
+        RUN(one_hot_and_fill_write_constants);
+        RUN(transposed_convolution_matches_its_definition);
+        RUN(transposed_convolution_says_what_does_not_fit);
         RUN(gradients_pass_beside_ops_that_have_none);
         interp_close(ctx);
     }

@@ -115,6 +115,88 @@ ITP_FN double itp_macs_conv(const interp_net *net, const itp_node *node)
     return (double)itp_count(y) * weights->dim[1] * weights->dim[2] * weights->dim[3];
 }
 
+/* ---- transposed convolution: the gradient of a convolution that leads from y to x */
+
+ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *x = itp_shape_in(w, node, 0), *y = itp_shape_out(w, node);
+    itp_conv c;
+    c.batch = x->dim[0];
+    c.in_channels = y->dim[1];
+    c.out_channels = x->dim[1];
+    c.groups = a->groups;
+    c.plane = itp_plane_of(a, y);
+    c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
+    c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
+    return c;
+}
+
+ITP_FN itp_need itp_need_deconv(const interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const int *in = itp_at(w, node)->in;
+    const bool data = w->runs_back[node] && w->needs_grad[in[0]];
+    const itp_conv_need n =
+        itp_conv_scratch(w->ctx, &c, data, true, w->runs_back[node] && w->needs_grad[in[1]]);
+    itp_need need = {n.slot, n.shared, 0, 0};
+    if (itp_conv_is_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
+    /* the gradient of x is written, not added: it may have to go elsewhere first */
+    if (data) need.shared = itp_round_up(n.shared, 16) + itp_count(itp_shape_in(w, node, 0));
+    return need;
+}
+
+/* y has the bias already when the sums are added to it. */
+ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const size_t plane = itp_conv_in(&c);
+    const float *weights = itp_x(w, node, 1), *packed = NULL;
+    float *y = itp_y(w, node);
+    if (itp_conv_is_constant(w, node) && !itp_conv_depthwise(&c)) {
+        if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
+        w->is_packed[node] = ITP_PACKED_BACKWARD;
+        packed = w->packed[node];
+    }
+    const bool bias = itp_at(w, node)->n_in > 2;
+    for (int i = 0; bias && i < c.batch * c.in_channels; i++)
+        itp_fill(y + (size_t)i * plane, plane, itp_x(w, node, 2)[i % c.in_channels]);
+    itp_conv_data(w->ctx, &c, itp_x(w, node, 0), weights, packed, bias ? 1 : 0, y, w->scratch,
+                  w->shared);
+}
+
+ITP_FN void itp_backward_deconv(interp_workspace *w, int node)
+{
+    const itp_conv c = itp_deconv_at(w, node);
+    const float *dy = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
+    if (dx) {
+        const size_t n = itp_count(itp_shape_in(w, node, 0));
+        const itp_conv_need need = itp_conv_scratch(w->ctx, &c, true, true, dw != NULL);
+        const bool add = itp_beta(w, node, 0) != 0;
+        float *to = add ? w->shared + itp_round_up(need.shared, 16) : dx;
+        itp_conv_forward(w->ctx, &c, dy, itp_x(w, node, 1), NULL, NULL, NULL, to, w->scratch,
+                         w->shared);
+        if (add) itp_move(w->ctx, to, 0, dx, 0, 1, n, true);
+    }
+    if (dw)
+        itp_conv_weights(w->ctx, &c, dy, itp_x(w, node, 0), itp_beta(w, node, 1), dw, w->scratch,
+                         w->shared);
+    if (db) { /* of dy as of the result of a convolution with as many planes */
+        itp_conv sums = c;
+        sums.out_channels = c.in_channels;
+        sums.plane.rows = c.plane.height, sums.plane.columns = c.plane.width;
+        itp_conv_bias(w->ctx, &sums, dy, itp_beta(w, node, 2), db);
+    }
+}
+
+ITP_FN double itp_macs_deconv(const interp_net *net, const itp_node *node)
+{
+    const interp_shape *weights = &net->values[node->in[1]].shape;
+    const interp_shape *x = &net->values[node->in[0]].shape;
+    return (double)itp_count(x) * weights->dim[1] * weights->dim[2] * weights->dim[3];
+}
+
 /* ---- dense: y[M,N] = alpha x[M,K] w[K,N] + beta b, ONNX's Gemm */
 
 typedef struct itp_mat {

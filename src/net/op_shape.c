@@ -75,6 +75,17 @@ ITP_FN itp_plane itp_plane_of(const itp_attrs *a, const interp_shape *x)
     return p;
 }
 
+ITP_FN interp_status itp_shape_window_attrs(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    for (int i = 0; i < 2; i++)
+        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
+            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
+            return itp_shape_fail(
+                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    return INTERP_OK;
+}
+
 /* Checks a window's constants and sets the output's last two dimensions. */
 ITP_FN interp_status itp_shape_window(itp_infer *s)
 {
@@ -83,11 +94,7 @@ ITP_FN interp_status itp_shape_window(itp_infer *s)
     if (s->in[0]->rank != 4)
         return itp_shape_fail(s, "input is %s but must be [N,C,H,W]",
                               itp_shape_text(s->in[0], text, sizeof text));
-    for (int i = 0; i < 2; i++)
-        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->pad[i] < 0 ||
-            a->pad[i + 2] < 0 || a->pad[i] > 1 << 20 || a->pad[i + 2] > 1 << 20)
-            return itp_shape_fail(
-                s, "kernel, stride and dilation must be at least 1, pads at least 0");
+    ITP_TRY(itp_shape_window_attrs(s));
     const itp_plane p = itp_plane_of(a, s->in[0]);
     if (p.rows == 0)
         return itp_shape_fail(s, "window %dx%d (dilation %d,%d) is larger than the padded input %s",
@@ -120,6 +127,49 @@ ITP_FN interp_status itp_shape_conv(itp_infer *s)
         return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
                               itp_count(s->in[2]), w->dim[0]);
     s->out->dim[1] = w->dim[0];
+    return INTERP_OK;
+}
+
+/* Output size of a transposed convolution along axis i of two, 0 when nothing is left. */
+ITP_FN int itp_deconv_size(const itp_attrs *a, int i, int size)
+{
+    const int64_t out = (int64_t)(size - 1) * a->stride[i] +
+                        (int64_t)(a->kernel[i] - 1) * a->dilation[i] + 1 - a->pad[i] -
+                        a->pad[i + 2] + a->shape.dim[i];
+    return size < 1 || out < 1 || out > INT_MAX ? 0 : (int)out;
+}
+
+/* Weights are [input channels, output channels / groups, height, width]. */
+ITP_FN interp_status itp_shape_deconv(itp_infer *s)
+{
+    const itp_attrs *a = &s->node->attrs;
+    const interp_shape *x = s->in[0], *w = s->in[1];
+    char x_text[96], w_text[96];
+    itp_shape_text(x, x_text, sizeof x_text);
+    itp_shape_text(w, w_text, sizeof w_text);
+    if (x->rank != 4) return itp_shape_fail(s, "input is %s but must be [N,C,H,W]", x_text);
+    ITP_TRY(itp_shape_window_attrs(s));
+    if (a->shape.dim[0] < 0 || a->shape.dim[1] < 0)
+        return itp_shape_fail(s, "output padding must be at least 0");
+    if (w->rank != 4 || w->dim[2] != a->kernel[0] || w->dim[3] != a->kernel[1])
+        return itp_shape_fail(s, "weights are %s but the kernel is %dx%d", w_text, a->kernel[0],
+                              a->kernel[1]);
+    if (w->dim[0] != x->dim[1])
+        return itp_shape_fail(s, "input is %s but weights %s expect %d channels", x_text, w_text,
+                              w->dim[0]);
+    if (a->groups < 1 || x->dim[1] % a->groups || w->dim[1] < 1 || w->dim[1] > INT_MAX / a->groups)
+        return itp_shape_fail(s, "%d groups do not divide %d channels", a->groups, x->dim[1]);
+    const int channels = w->dim[1] * a->groups;
+    if (s->node->n_in > 2 && (s->in[2]->rank != 1 || s->in[2]->dim[0] != channels))
+        return itp_shape_fail(s, "bias has %zu numbers but there are %d output channels",
+                              itp_count(s->in[2]), channels);
+    *s->out = *x;
+    s->out->dim[1] = channels;
+    for (int i = 0; i < 2; i++) {
+        s->out->dim[2 + i] = itp_deconv_size(a, i, x->dim[2 + i]);
+        if (s->out->dim[2 + i] == 0)
+            return itp_shape_fail(s, "nothing is left of %s between the pads", x_text);
+    }
     return INTERP_OK;
 }
 
@@ -357,6 +407,43 @@ ITP_FN interp_status itp_shape_where(itp_infer *s)
         return itp_shape_fail(
             s, "%s, %s and %s do not broadcast", itp_shape_text(s->in[0], a, sizeof a),
             itp_shape_text(s->in[1], b, sizeof b), itp_shape_text(s->in[2], c, sizeof c));
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_arg(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank);
+    if (s->in[0]->dim[axis] < 1)
+        return itp_shape_fail(s, "dimension %d has no entries to compare", axis);
+    s->out->dim[axis] = 1;
+    if (s->node->attrs.drop) {
+        for (int i = axis; i + 1 < s->out->rank; i++) s->out->dim[i] = s->out->dim[i + 1];
+        s->out->dim[--s->out->rank] = 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_top(itp_infer *s)
+{
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), k = s->node->attrs.length;
+    if (k < 0 || k > s->in[0]->dim[axis])
+        return itp_shape_fail(s, "the first %d entries of %d", k, s->in[0]->dim[axis]);
+    s->out->dim[axis] = k;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_one_hot(itp_infer *s)
+{
+    const interp_shape *x = s->in[0];
+    const int rank = x->rank + 1, axis = itp_axis(s->node->attrs.axis, rank);
+    if (rank > INTERP_MAX_RANK || axis < 0 || axis >= rank || s->node->attrs.length < 0)
+        return itp_shape_fail(s, "%d entries along axis %d of %d dimensions", s->node->attrs.length,
+                              s->node->attrs.axis, rank);
+    for (int i = 0; i < rank; i++)
+        s->out->dim[i] = i == axis ? s->node->attrs.length : x->dim[i - (i > axis)];
+    s->out->rank = rank;
     return INTERP_OK;
 }
 

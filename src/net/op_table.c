@@ -133,6 +133,23 @@
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
+    X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+    X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
+      ITP_NO_GRAD)                                                                                 \
+    X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
+      ITP_NO_GRAD)                                                                                 \
+    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_hardmax, NULL, NULL, NULL, ITP_ARG_MAX,      \
+      ITP_NO_GRAD)                                                                                 \
+    X(CUM_SUM, "CumSum", itp_shape_axis, itp_forward_cum_sum, itp_backward_cum_sum, NULL, NULL, 0, \
+      0)                                                                                           \
+    X(TOP_K_VALUES, "TopK", itp_shape_top, itp_forward_top, itp_backward_top, itp_need_top, NULL,  \
+      ITP_TOP_VALUES, ITP_X)                                                                       \
+    X(TOP_K_INDICES, "TopKIndices", itp_shape_top, itp_forward_top, NULL, itp_need_top, NULL,      \
+      ITP_TOP_INDICES, ITP_NO_GRAD)                                                                \
+    X(ONE_HOT, "OneHot", itp_shape_one_hot, itp_forward_one_hot, NULL, NULL, NULL, 0, ITP_NO_GRAD) \
+    X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
+      ITP_NO_GRAD | ITP_IP)                                                                        \
     X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
       ITP_NO_GRAD_1)                                                                               \
     X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
