@@ -10505,6 +10505,7 @@ INTERP_API interp_status interp_array_read(interp_ctx *ctx, const char *spec, in
 /* ---- net/graph.c: values, nodes, the op table's types ----------------------------------------- */
 
 #define ITP_MAX_INPUTS 64 /* of one node */
+#define ITP_NO_ENTRIES (-3)
 
 typedef enum itp_kind {
     ITP_INPUT,
@@ -10538,7 +10539,7 @@ typedef struct itp_attrs {
     int mode;                      /* which of an op's variants */
     float alpha, beta, epsilon, momentum;
     int perm[INTERP_MAX_RANK];
-    interp_shape shape; /* reshape: 0 keeps, -1 infers */
+    interp_shape shape; /* reshape: 0 keeps, -1 infers, ITP_NO_ENTRIES is 0 itself */
 } itp_attrs;
 
 typedef struct itp_node {
@@ -11214,6 +11215,7 @@ ITP_FN interp_status itp_shape_reshape(itp_infer *s)
     for (int i = 0; i < want->rank; i++) {
         int d = want->dim[i];
         if (d == 0) d = i < s->in[0]->rank ? s->in[0]->dim[i] : -2;
+        if (want->dim[i] == ITP_NO_ENTRIES) d = 0;
         if (d == -1 && infer < 0) infer = i;
         else if (d < 0) return itp_shape_fail(s, "dimension %d of the new shape is wrong", i);
         else known = itp_mul_size(known, (size_t)d);
@@ -18802,7 +18804,8 @@ struct itp_onnx_row {
 #define ITP_READERS(X)                                                                             \
                                                                                                    \
     X(binary)                                                                                      \
-    X(div) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)      \
+    X(div)                                                                                         \
+    X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)    \
         X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
             X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
                 X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
@@ -19136,7 +19139,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
     ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
-    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, binary),
+    ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),
@@ -19784,6 +19787,15 @@ ITP_FN double *itp_make_result(itp_make *m, int i, int type, const interp_shape 
 
 /* ---- what the node makes */
 
+/* The name that those of values on the way begin with. */
+ITP_FN itp_slice itp_make_stem(const itp_make *m)
+{
+    int i = 0;
+    while (i + 1 < m->n->n_out && m->r->links[m->n->out + i] < 0) i++;
+    const int symbol = m->r->links[m->n->out + i];
+    return symbol < 0 ? m->n->op : m->r->symbols[symbol].name;
+}
+
 /* A node of ours on the way to the outputs; itp_make_end gives its last ones their names. */
 ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp_attrs *a)
 {
@@ -19801,8 +19813,7 @@ ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp
     if (m->n->name.n) itp_buf_add(b, m->n->name.at, m->n->name.n);
     else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(m->n->op), m->n->index);
     itp_buf_printf(b, "/%s", suffix);
-    const itp_slice made = r->symbols[r->links[m->n->out]].name;
-    const char *name = itp_onnx_derived(r, &r->value_name, made, suffix);
+    const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, b->status) || !itp_make_try(m, r->value_name.status)) return -1;
     const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
     if (!y) m->status = r->net->status;
@@ -19836,8 +19847,7 @@ ITP_FN int itp_make_const(itp_make *m, const interp_shape *shape, const float *x
     char suffix[16];
     if (m->status) return -1;
     snprintf(suffix, sizeof suffix, "%d", ++m->made);
-    const char *name =
-        itp_onnx_derived(r, &r->value_name, r->symbols[r->links[m->n->out]].name, suffix);
+    const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, r->value_name.status)) return -1;
     const size_t n = interp_shape_size(shape);
     const int v = itp_add_value(r->net, name, ITP_CONST, shape);
@@ -19934,6 +19944,15 @@ ITP_FN bool itp_make_rename(itp_make *m, char **name, const char *to)
     interp_free(m->r->ctx, *name);
     *name = copy;
     return true;
+}
+
+/* [C] as [C,1,..], to go with [N,C,..]. */
+ITP_FN int itp_make_per_channel(itp_make *m, int v, int rank)
+{
+    interp_shape s = itp_shape_none();
+    s.rank = itp_max(1, rank - 1);
+    s.dim[0] = -1;
+    return itp_make_reshape(m, v, &s);
 }
 
 /* Makes a value output i of the node. */
@@ -20348,6 +20367,16 @@ ITP_FN void itp_read_binary(itp_make *m)
     itp_make_end(m, 0, itp_make_two(m, m->n->row->op, x, y));
 }
 
+/* Before opset 7 one slope for each channel. */
+ITP_FN void itp_read_prelu(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    int slope = itp_make_in(m, 1);
+    const bool old = m->r->opset < 7 && itp_make_shape(m, slope).rank == 1;
+    if (old) slope = itp_make_per_channel(m, slope, itp_make_shape(m, x).rank);
+    itp_make_end(m, 0, itp_make_two(m, ITP_OP_PRELU, x, slope));
+}
+
 ITP_FN void itp_read_div(itp_make *m)
 {
     const int x = itp_make_in(m, 0), y = itp_make_second(m, x);
@@ -20648,10 +20677,10 @@ ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
     *want = itp_shape_none();
     want->rank = count;
     for (int i = 0; i < count; i++) {
-        if (list[i] < -1 || list[i] > INT_MAX || (literal && list[i] == 0))
+        if (list[i] < -1 || list[i] > INT_MAX)
             return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d of the new shape is %lld", i,
                                  (long long)list[i]);
-        want->dim[i] = (int)list[i];
+        want->dim[i] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
     }
     if (count && in->rank && want->dim[0] == in->dim[0]) want->dim[0] = 0;
     return INTERP_OK;
@@ -21214,24 +21243,24 @@ enum {
     ITP_ALIGN_CORNERS,
     ITP_PYTORCH_HALF,
     ITP_CROP,
-    ITP_HALF_SYMMETRIC
+    ITP_HALF_SYMMETRIC,
+    ITP_NEAREST_HALF
 };
 
 /* Where the middle of output entry i lies among `size` entries. */
 ITP_FN double itp_resize_at(const itp_resize *z, int i, double scale, int size, int out)
 {
+    const double length = scale * size; /* of the result, before it was rounded */
     switch (z->coordinates) {
     case ITP_ASYMMETRIC: return i / scale;
-    case ITP_ALIGN_CORNERS: return out > 1 ? (double)i * (size - 1) / (out - 1) : 0;
+    case ITP_ALIGN_CORNERS: return out > 1 ? i * (size - 1) / (length - 1) : 0;
     case ITP_PYTORCH_HALF: return out > 1 ? (i + 0.5) / scale - 0.5 : 0;
     case ITP_CROP:
         if (out > 1)
-            return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (out - 1);
+            return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (length - 1);
         return 0.5 * (z->roi[0] + z->roi[1]) * (size - 1);
-    case ITP_HALF_SYMMETRIC: {
-        const double adjust = out / (scale * size), centre = size / 2.0;
-        return centre * (1 - adjust) + (i + 0.5) / scale - 0.5;
-    }
+    case ITP_HALF_SYMMETRIC: return size / 2.0 * (1 - out / length) + (i + 0.5) / scale - 0.5;
+    case ITP_NEAREST_HALF: return (i + 0.5) / scale;
     default: return (i + 0.5) / scale - 0.5;
     }
 }
@@ -21307,7 +21336,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
 
 /* 1 inside and 0 outside of what a crop reads, along one axis. */
 ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, int axis, int rank,
-                                  int out)
+                                  int out, double scale)
 {
     interp_shape s = itp_shape_none();
     s.rank = rank;
@@ -21315,7 +21344,7 @@ ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, in
     float *inside = (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)out + 1, sizeof *inside));
     if (!inside) m->status = INTERP_NO_MEMORY;
     for (int i = 0; inside && i < out; i++) {
-        const double at = itp_resize_at(z, i, 1, size, out);
+        const double at = itp_resize_at(z, i, scale, size, out);
         inside[i] = at >= 0 && at <= size - 1 ? 1 : 0;
     }
     const int v = itp_make_const(m, &s, inside);
@@ -21326,16 +21355,16 @@ ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, in
 ITP_FN itp_resize itp_resize_of(itp_make *m)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear"};
-    static const char *const kinds[] = {"half_pixel",         "asymmetric",
-                                        "align_corners",      "pytorch_half_pixel",
-                                        "tf_crop_and_resize", "half_pixel_symmetric"};
+    static const char *const kinds[] = {
+        "half_pixel",         "asymmetric",           "align_corners",       "pytorch_half_pixel",
+        "tf_crop_and_resize", "half_pixel_symmetric", "tf_half_pixel_for_nn"};
     static const char *const nears[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
     itp_resize z;
     memset(&z, 0, sizeof z);
     z.mode = z.coordinates = z.nearest = -1;
     for (int i = 0; i < 4; i++)
         if (itp_make_says(m, "mode", modes[i], i == 0)) z.mode = i == 3 ? 1 : i;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         if (itp_make_says(m, "coordinate_transformation_mode", kinds[i], i == 0)) z.coordinates = i;
     for (int i = 0; i < 4; i++)
         if (itp_make_says(m, "nearest_mode", nears[i], i == 0)) z.nearest = i;
@@ -21422,7 +21451,7 @@ ITP_FN void itp_read_resize(itp_make *m)
         if (size[d] == s.dim[d] && !crop && (scale[d] == 1 || z.mode == 0)) continue;
         x = itp_make_resize_axis(m, &z, x, d, size[d], scale[d]);
         if (!crop) continue;
-        const int part = itp_make_resize_inside(m, &z, s.dim[d], d, s.rank, size[d]);
+        const int part = itp_make_resize_inside(m, &z, s.dim[d], d, s.rank, size[d], scale[d]);
         inside = inside < 0 ? part : itp_make_two(m, ITP_OP_MUL, inside, part);
     }
     if (inside >= 0) {
@@ -21549,34 +21578,51 @@ ITP_FN int itp_make_weight_rows(itp_make *m, int w)
     return itp_make_as(m, w, 4, s.dim[0], s.dim[1], 1, s.dim[2], 0);
 }
 
-/* Three dimensions by two: the planes that each plane of the result sees become channels. x of
-   [N,C,D,H,W] to [N D', C K, H, W]. */
-ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, int *planes)
+/* Planes of the result of a window's first dimension; 0 when it does not fit. */
+ITP_FN int itp_window_planes(const itp_window *w, int size)
+{
+    const int64_t span = (int64_t)w->dilation[0] * (w->kernel[0] - 1) + 1;
+    const int64_t room = (int64_t)size + w->before[0] + w->after[0] - span;
+    if (room < 0 || w->kernel[0] < 1 || w->stride[0] < 1 || room > 1 << 24) return 0;
+    return (int)(room / w->stride[0]) + 1;
+}
+
+/* The plane that tap k of plane `at` of the result reads; -1: none. */
+ITP_FN int itp_window_plane(const itp_window *w, bool transposed, int at, int k, int size)
+{
+    int from = at * w->stride[0] + k * w->dilation[0] - w->before[0];
+    if (transposed) {
+        from = at + w->before[0] - k * w->dilation[0];
+        if (from % w->stride[0]) return -1;
+        from /= w->stride[0];
+    }
+    return from >= 0 && from < size ? from : -1;
+}
+
+/* Three dimensions by two: the planes that each of `planes` planes of the result sees become channels.
+   x of [N,C,D,H,W] to [N planes, C K, H, W]. */
+ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transposed, int planes)
 {
     static const int order[] = {0, 2, 1, 3, 4, 5};
     const interp_shape s = itp_make_shape(m, x);
-    const int64_t span = (int64_t)w->dilation[0] * (w->kernel[0] - 1) + 1;
-    const int64_t room = (int64_t)s.dim[2] + w->before[0] + w->after[0] - span;
-    if (room < 0 || w->kernel[0] < 1 || w->stride[0] < 1 || room > 1 << 24)
+    if (planes < 1 || w->kernel[0] < 1 || w->stride[0] < 1 ||
+        (int64_t)planes * w->kernel[0] > (int64_t)ITP_ONNX_EVAL)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its window does not fit");
     if (m->status) return -1;
-    *planes = (int)(room / w->stride[0]) + 1;
     itp_places p = itp_places_new(m);
     for (int d = 0; d < 5; d++) {
         if (d != 2) {
             itp_places_pass(&p);
             continue;
         }
-        itp_places_list(&p, *planes * w->kernel[0]);
-        for (int i = 0; i < *planes; i++)
-            for (int k = 0; k < w->kernel[0]; k++) {
-                const int from = i * w->stride[0] + k * w->dilation[0] - w->before[0];
-                itp_places_add(&p, from >= 0 && from < s.dim[2] ? from : -1);
-            }
+        itp_places_list(&p, planes * w->kernel[0]);
+        for (int i = 0; i < planes; i++)
+            for (int k = 0; k < w->kernel[0]; k++)
+                itp_places_add(&p, itp_window_plane(w, transposed, i, k, s.dim[2]));
     }
     x = itp_make_places(m, x, &p, 0);
     interp_shape six = itp_shape_none();
-    const int dim[6] = {0, s.dim[1], *planes, w->kernel[0], s.dim[3], s.dim[4]};
+    const int dim[6] = {0, s.dim[1], planes, w->kernel[0], s.dim[3], s.dim[4]};
     six.rank = 6;
     memcpy(six.dim, dim, sizeof dim);
     x = itp_make_transpose(m, itp_make_reshape(m, x, &six), order);
@@ -21597,8 +21643,8 @@ ITP_FN int itp_make_conv(itp_make *m, int x, int v, int bias)
 {
     const interp_shape s = itp_make_shape(m, x), k = itp_make_shape(m, v);
     const itp_window w = itp_window_of(m, &s, &k);
+    const int planes = w.n == 3 ? itp_window_planes(&w, s.dim[2]) : 0;
     itp_attrs a;
-    int planes = 0;
     memset(&a, 0, sizeof a);
     a.groups = itp_make_int(m, "group", 1);
     if (m->status) return -1;
@@ -21610,7 +21656,7 @@ ITP_FN int itp_make_conv(itp_make *m, int x, int v, int bias)
     itp_window_attrs(&w, w.n == 3, w.n, &a);
     if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
     if (w.n == 3) {
-        x = itp_make_depth(m, x, &w, &planes);
+        x = itp_make_depth(m, x, &w, false, planes);
         v = itp_make_as(m, v, 4, k.dim[0], -1, k.dim[3], k.dim[4], 0);
     }
     const int in[3] = {x, v, bias};
@@ -21639,7 +21685,6 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
     if (sized) itp_window_list(m, "output_shape", w.n, 0, want);
     const bool upper = itp_make_says(m, "auto_pad", "SAME_UPPER", false);
     const bool same = upper || itp_make_says(m, "auto_pad", "SAME_LOWER", false);
-    if (w.n == 3) itp_make_fail(m, INTERP_UNSUPPORTED, "three dimensions are not supported");
     if (k.rank != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "its weights do not fit its input");
     for (int i = 0; i < w.n && !m->status && (sized || same); i++) {
         if (!sized) want[i] = s.dim[2 + i] * w.stride[i];
@@ -21651,13 +21696,25 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
         w.after[i] = upper ? more : less;
     }
     if (m->status) return;
-    itp_window_attrs(&w, 0, w.n, &a);
+    itp_window_attrs(&w, w.n == 3, w.n, &a);
     a.shape.rank = 2;
-    a.shape.dim[0] = w.n == 1 ? 0 : extra[0], a.shape.dim[1] = w.n == 1 ? extra[0] : extra[1];
+    a.shape.dim[0] = w.n == 1 ? 0 : extra[w.n - 2], a.shape.dim[1] = extra[w.n - 1];
+    int planes = 0;
     if (w.n == 1) x = itp_make_rows(m, x), v = itp_make_weight_rows(m, v);
+    if (w.n == 3) { /* the taps of the first dimension become channels */
+        static const int order[] = {0, 2, 1, 3, 4};
+        const int64_t most = (int64_t)(s.dim[2] - 1) * w.stride[0] + extra[0] +
+                             (int64_t)w.dilation[0] * (w.kernel[0] - 1) + 1 - w.before[0] -
+                             w.after[0];
+        planes = most > 0 && most < 1 << 24 ? (int)most : 0;
+        x = itp_make_depth(m, x, &w, true, planes);
+        v = itp_make_transpose(m, v, order);
+        v = itp_make_as(m, v, 4, -1, k.dim[1], k.dim[3], k.dim[4], 0);
+    }
     const int in[3] = {x, v, itp_make_in(m, 2)};
     int y = itp_make_node(m, ITP_OP_CONV_TRANSPOSE, in[2] < 0 ? 2 : 3, in, &a);
-    itp_make_end(m, 0, w.n == 1 ? itp_make_no_rows(m, y) : y);
+    if (w.n == 1) y = itp_make_no_rows(m, y);
+    itp_make_end(m, 0, w.n == 3 ? itp_make_no_depth(m, y, planes) : y);
 }
 
 /* A pool over all dimensions of the window: over the last two, then over the one before. */
@@ -21825,15 +21882,6 @@ ITP_FN void itp_read_softmax(itp_make *m)
     x = itp_make_reshape(m, x, &flat);
     x = itp_make_node(m, m->n->row->op, 1, &x, &a);
     itp_make_end(m, 0, itp_make_reshape(m, x, &back));
-}
-
-/* [C] as [C,1,..], to go with [N,C,..]. */
-ITP_FN int itp_make_per_channel(itp_make *m, int v, int rank)
-{
-    interp_shape s = itp_shape_none();
-    s.rank = itp_max(1, rank - 1);
-    s.dim[0] = -1;
-    return itp_make_reshape(m, v, &s);
 }
 
 /* With the statistics of the batch at hand, as training does; then outputs 1 and 2 are running ones. */
@@ -23547,6 +23595,7 @@ ITP_FN interp_status itp_onnx_run_alone(itp_onnx *r, const itp_onnx_node *n)
 ITP_FN interp_status itp_onnx_evaluate(itp_onnx *r, const itp_onnx_node *n)
 {
     itp_make m = itp_make_begin(r, n);
+    if (n->row->read == itp_read_known) return itp_onnx_emit(r, n);
     const bool exact = itp_known_exactly(&m);
     if (m.status || exact) return m.status;
     ITP_TRY(itp_onnx_run_alone(r, n));

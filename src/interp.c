@@ -99,6 +99,7 @@ extern "C" {
 #include "onnx/fuse.c"
 #include "onnx/read.c"
 #include "onnx/write.c"
+#include "onnx/write_ops.c"
 #endif
 #ifndef INTERP_NO_ATTR
 #include "attr/attribute.c"

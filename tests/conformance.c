@@ -215,14 +215,18 @@ int main(int argc, char **argv)
             else if (status && listed) skipped++;
             else failed++;
             if (status && !listed) printf("FAILED %s: %s\n", names[i], interp_error(ctx));
-            if (status && listed && verbose) printf("skipped %s: %s\n", names[i], interp_error(ctx));
+            if (status && listed && verbose)
+                printf("skipped %s: %s\n", names[i], interp_error(ctx));
             if (!status && listed) printf("FAILED %s: it passes, but is listed as not\n", names[i]);
             free(names[i]);
         }
     }
     for (int i = 0; i < n_scores; i++)
-        printf("%s%s %d/%d", i % 6 ? ", " : i ? ",\n" : "", scores[i].op, scores[i].passed,
-               scores[i].all);
+        printf("%s%s %d/%d",
+               i % 6 ? ", "
+               : i   ? ",\n"
+                     : "",
+               scores[i].op, scores[i].passed, scores[i].all);
     printf("\nconformance: %d passed, %d failed, %d skipped\n", passed, failed, skipped);
     free(list);
     interp_close(ctx);

@@ -30,7 +30,7 @@ typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
-   initialiser with dimensions behind a weighted op; s running statistics; k numbers that must be
+   initialiser with dimensions behind a weighted op; c one that never is; s running statistics; k numbers that must be
    known while loading, since shapes depend on them. */
 struct itp_onnx_row {
     const char *name; /* op_type; "" for those of ours that are only written */
@@ -55,7 +55,8 @@ struct itp_onnx_row {
 #define ITP_READERS(X)                                                                             \
                                                                                                    \
     X(binary)                                                                                      \
-    X(div) X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)      \
+    X(div)                                                                                         \
+    X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)    \
         X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
             X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
                 X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
@@ -90,6 +91,15 @@ ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
+
+ITP_FN void itp_onnx_write_mod(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_mish(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_fill(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_conv_transpose(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
 
 #define ITP_TO(field) offsetof(itp_attrs, field)
 #define ITP_OWN(name)                                                                              \
@@ -303,7 +313,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
      itp_onnx_write_window, true},
     {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
-     itp_read_conv_transpose, NULL, NULL, true},
+     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
     {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
     {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
     {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
@@ -358,12 +368,20 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
     ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
     ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
-    ITP_PLAIN("Mish", MISH, "x", 1, none),
+    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_mish, false},
+    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
+    {"", ITP_OP_TOP_K_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_top_k,
+     false},
+    {"", ITP_OP_MAX_POOL_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL,
+     itp_onnx_write_max_places, false},
+    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
+    {"", ITP_OP_RESIZE_AXIS, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_resize,
+     false},
     ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
+    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
      false},
     {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
     {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
@@ -386,9 +404,9 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
     {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
     ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
-    ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
-    ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
+    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, itp_onnx_write_mod,
+     false},
     ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
@@ -417,7 +435,8 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
     ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
-    ITP_READ("TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, top_k, top_k),
+    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL,
+     itp_onnx_write_top_k, false},
     ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
     ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
     ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),

@@ -248,6 +248,14 @@ ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
     return NULL;
 }
 
+/* TensorProto.DataType of an element type. */
+ITP_FN int itp_onnx_type_id(interp_dtype dtype)
+{
+    for (int id = 1; id < 17; id++)
+        if (itp_onnx_type_row(id) && itp_onnx_type_row(id)->dtype == dtype) return id;
+    return ITP_ONNX_FLOAT;
+}
+
 /* ---- what a model is made of. Symbols are its names; everything refers to them by number. */
 
 typedef struct itp_onnx_tensor {

@@ -235,7 +235,7 @@ ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int
         return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" does not hold numbers",
                              ITP_SHOW(s->name));
     if (kind == 's') role = ITP_AS_BUFFER;
-    else if (initializer && itp_onnx_is_float(r, symbol) &&
+    else if (initializer && kind != 'c' && itp_onnx_is_float(r, symbol) &&
              (kind == 'w' || (kind == 'o' && trained) || r->own))
         role = ITP_AS_PARAM;
     root->role |= role;

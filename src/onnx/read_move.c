@@ -593,8 +593,7 @@ ITP_FN double itp_resize_at(const itp_resize *z, int i, double scale, int size, 
         if (out > 1)
             return z->roi[0] * (size - 1) + i * (z->roi[1] - z->roi[0]) * (size - 1) / (length - 1);
         return 0.5 * (z->roi[0] + z->roi[1]) * (size - 1);
-    case ITP_HALF_SYMMETRIC:
-        return size / 2.0 * (1 - out / length) + (i + 0.5) / scale - 0.5;
+    case ITP_HALF_SYMMETRIC: return size / 2.0 * (1 - out / length) + (i + 0.5) / scale - 0.5;
     case ITP_NEAREST_HALF: return (i + 0.5) / scale;
     default: return (i + 0.5) / scale - 0.5;
     }
@@ -690,10 +689,9 @@ ITP_FN int itp_make_resize_inside(itp_make *m, const itp_resize *z, int size, in
 ITP_FN itp_resize itp_resize_of(itp_make *m)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear"};
-    static const char *const kinds[] = {"half_pixel",         "asymmetric",
-                                        "align_corners",      "pytorch_half_pixel",
-                                        "tf_crop_and_resize", "half_pixel_symmetric",
-                                        "tf_half_pixel_for_nn"};
+    static const char *const kinds[] = {
+        "half_pixel",         "asymmetric",           "align_corners",       "pytorch_half_pixel",
+        "tf_crop_and_resize", "half_pixel_symmetric", "tf_half_pixel_for_nn"};
     static const char *const nears[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
     itp_resize z;
     memset(&z, 0, sizeof z);

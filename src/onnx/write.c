@@ -7,7 +7,7 @@
 struct itp_onnx_writer {
     const interp_net *net;
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
-    itp_buf node, part, inner, name;
+    itp_buf node, part, inner, name, alias;
     interp_status status;
 };
 
@@ -15,7 +15,7 @@ struct itp_onnx_writer {
 ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 {
     const itp_buf *all[] = {&w->nodes, &w->extra, &w->ports, &w->node,
-                            &w->part,  &w->inner, &w->name};
+                            &w->part,  &w->inner, &w->name,  &w->alias};
     if (w->status) return w->status;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]->status) return all[i]->status;
@@ -24,9 +24,16 @@ ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 
 /* ---- names */
 
-ITP_FN const char *itp_onnx_value_name(const itp_onnx_writer *w, int value)
+/* The name of a value's floats: its own, but for inputs and outputs of other types, which are cast. */
+ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
 {
-    return w->net->values[value].name;
+    const itp_value *v = &w->net->values[value];
+    if (v->dtype == INTERP_FLOAT32) return v->name;
+    itp_buf *b = &w->alias;
+    b->n = 0;
+    itp_buf_printf(b, "%s/float", v->name);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
 }
 
 /* The name of a value on the way to what `node` makes: one that no value has. */
@@ -34,7 +41,7 @@ ITP_FN const char *itp_onnx_inner_name(itp_onnx_writer *w, const itp_node *node,
 {
     itp_buf *b = &w->name;
     b->n = 0;
-    itp_buf_printf(b, "%s/%s", itp_onnx_value_name(w, node->out), suffix);
+    itp_buf_printf(b, "%s/%s", w->net->values[node->out].name, suffix);
     while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
     return b->status ? "" : b->data;
 }
@@ -98,12 +105,13 @@ ITP_FN void itp_onnx_put_float(itp_onnx_writer *w, const char *name, double valu
     itp_onnx_end_attr(w, ITP_ATTR_FLOAT);
 }
 
-/* All attributes of the op's row. */
-ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+/* Attributes by a table of fields. */
+ITP_FN void itp_onnx_put_fields(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs,
+                                const itp_onnx_field *fields)
 {
     itp_attrs a = *attrs;
     const int rank = w->net->values[node->in[0]].shape.rank;
-    for (const itp_onnx_field *f = itp_onnx_row_of(node->op)->fields; f->name; f++) {
+    for (const itp_onnx_field *f = fields; f->name; f++) {
         const void *from = itp_onnx_place(&a, f);
         const int n = itp_onnx_field_ints(f, rank);
         if (f->since > ITP_ONNX_WRITES) {
@@ -121,6 +129,12 @@ ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const i
             itp_onnx_put_float(w, f->name, (double)*(const float *)from);
         else if (n) itp_onnx_put_ints(w, f->name, (const int *)from, n);
     }
+}
+
+/* All attributes of the op's row. */
+ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+{
+    itp_onnx_put_fields(w, node, attrs, itp_onnx_row_of(node->op)->fields);
 }
 
 /* ---- TensorProto: dims=1, data_type=2, name=8, raw_data=9 */
@@ -154,6 +168,35 @@ ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const ch
     itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
                         (size_t)n * 8);
     for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of `node` that ONNX wants as a list of n floats. */
+ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *values, int n)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape,
+                        (size_t)n * 4);
+    itp_onnx_put_numbers(&w->part, values, (size_t)n);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of n places of a dimension of `size`; -1 is the place behind the last. */
+ITP_FN void itp_onnx_put_places(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *places, int n, int size)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
+                        (size_t)n * 8);
+    for (int i = 0; i < n; i++)
+        itp_put_le(&w->part, (uint64_t)(places[i] < 0 ? size : (int64_t)places[i]), 8);
     itp_pb_put_message(&w->extra, 5, &w->part);
 }
 
@@ -306,9 +349,23 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
     itp_onnx_end_node(w);
 }
 
+typedef struct itp_onnx_typed itp_onnx_typed;
+ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op);
+ITP_FN void itp_onnx_write_typed(itp_onnx_writer *w, const itp_node *node);
+
 ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 {
+    if (itp_onnx_typed_of(node->op)) {
+        itp_onnx_write_typed(w, node);
+        return;
+    }
     const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (!row) {
+        if (!w->status)
+            w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
+                                 itp_op_row(node->op)->name, node->name);
+        return;
+    }
     if (row->write) {
         row->write(w, node);
         return;
@@ -333,10 +390,10 @@ ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
         else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
         itp_pb_put_message(&w->inner, 1, &w->part);
     }
-    itp_pb_put_int(&w->part, 1, ITP_ONNX_FLOAT); /* TypeProto.Tensor: elem_type=1, shape=2 */
+    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(w->net->values[value].dtype));
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
-    itp_pb_put_text(&w->part, 1, itp_onnx_value_name(w, value));
+    itp_pb_put_text(&w->part, 1, w->net->values[value].name);
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->ports, field, &w->part);
 }
@@ -358,6 +415,34 @@ ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
     return INTERP_OK;
 }
 
+/* Inputs of other types become floats at the start, and outputs become what they were at the end. */
+ITP_FN void itp_onnx_put_port_cast(itp_onnx_writer *w, int value, bool input)
+{
+    const itp_value *v = &w->net->values[value];
+    if (v->dtype == INTERP_FLOAT32) return;
+    const char *name = itp_onnx_value_name(w, value);
+    itp_pb_put_text(&w->node, 1, input ? v->name : name);
+    itp_pb_put_text(&w->node, 2, input ? name : v->name);
+    itp_pb_put_text(&w->node, 3, name);
+    itp_pb_put_text(&w->node, 4, "Cast");
+    itp_onnx_put_int(w, "to", input ? ITP_ONNX_FLOAT : itp_onnx_type_id(v->dtype));
+    itp_onnx_end_node(w);
+}
+
+/* Whether a node reads a value, or it is an output. */
+ITP_FN bool itp_onnx_is_used(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->outputs[i] == value) return true;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *node = &net->nodes[i];
+        const bool table = node->op == ITP_OP_INDEX || node->op == ITP_OP_RESIZE_AXIS;
+        for (int k = 0; k < (table ? 1 : node->n_in); k++)
+            if (node->in[k] == value) return true;
+    }
+    return false;
+}
+
 /* Constants become nodes, so that a reader can tell them from parameters. */
 ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
 {
@@ -365,7 +450,8 @@ ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
     for (int v = 0; v < net->n_values; v++) {
         const itp_value *value = &net->values[v];
         if (value->kind != ITP_CONST) continue;
-        itp_pb_put_text(&w->node, 2, value->name);
+        if (value->dtype == INTERP_FLOAT32 && !itp_onnx_is_used(net, v)) continue;
+        itp_pb_put_text(&w->node, 2, itp_onnx_value_name(w, v));
         itp_pb_put_text(&w->node, 3, value->name);
         itp_pb_put_text(&w->node, 4, "Constant");
         itp_onnx_end_constant(w, &value->shape, value->data);
@@ -460,11 +546,16 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
-    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name};
+    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node,
+                      &w.part,  &w.inner, &w.name,  &w.alias};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
+    for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->values[net->outputs[i]].kind != ITP_INPUT)
+            itp_onnx_put_port_cast(&w, net->outputs[i], false);
     interp_status status = itp_onnx_put_ports(&w);
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
