@@ -68,6 +68,7 @@ extern "C" {
 #include "net/op_pool.c"
 #include "net/op_move.c"
 #include "net/op_index.c"
+#include "net/op_scatter.c"
 #include "net/op_axis.c"
 #include "net/op_table.c"
 #undef ITP_HEAT

@@ -616,6 +616,61 @@ TEST(index_gradients_match_central_differences)
         }
 }
 
+/* Op v[0] along axis v[1] of [1,3,4,5], or v[1] batch dimensions, with indices of shape v[3..] that
+   are all different along the axis, unless they add; mode v[2]. */
+static interp_tensor build_places(interp_net *net, interp_tensor x, const int *v)
+{
+    const bool slices = v[0] == ITP_OP_GATHER_ND || v[0] == ITP_OP_SCATTER_ND;
+    const bool puts = v[0] == ITP_OP_SCATTER_ELEMENTS || v[0] == ITP_OP_SCATTER_ND;
+    const interp_shape s = itp_shape_of(4, v[3], v[4], v[5], v[6]);
+    float indices[64];
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.mode = v[2];
+    if (slices) a.length = v[1];
+    else a.axis = v[1];
+    for (int i = 0; i < (int)interp_shape_size(&s); i++) {
+        const int along[4] = {i / (v[4] * v[5] * v[6]) % v[3], i / (v[5] * v[6]) % v[4],
+                              i / v[6] % v[5], i % v[6]};
+        if (slices) indices[i] = i % v[6] == 0 ? 0 : (float)((i / v[6] + (v[2] ? 0 : i)) % 3);
+        else indices[i] = v[2] ? (float)(i % 2) - 1 : (float)((along[v[1]] + i / 7) % 3);
+        if (!slices && !v[2]) indices[i] = (float)along[v[1]] - (i % 2 ? 0 : (float)(v[1] + 2));
+    }
+    interp_tensor in[3] = {x, interp_constant(net, &s, indices), 0};
+    interp_shape us = s;
+    if (slices) us = itp_shape_of(3, v[3], v[4], v[5], 1); /* then what is left of [1,3,4,5] */
+    for (int d = v[6]; d < 4 && slices; d++) us.dim[us.rank++] = 2 + d;
+    if (puts) in[2] = interp_parameter(net, "u", &us, INTERP_UNIFORM, 3, 3);
+    const interp_tensor y = itp_plain(net, v[0], "op", puts ? 3 : 2, in, &a);
+    return v[7] ? interp_add(net, interp_mul(net, x, x), y) : y; /* x is used again */
+}
+
+TEST(place_gradients_match_central_differences)
+{
+    static const int rows[][8] = {{ITP_OP_GATHER_ELEMENTS, 1, 1, 1, 5, 4, 3, 0},
+                                  {ITP_OP_GATHER_ELEMENTS, 2, 0, 1, 2, 4, 5, 0},
+                                  {ITP_OP_GATHER_ELEMENTS, 3, 1, 1, 3, 2, 7, 0},
+                                  {ITP_OP_GATHER_ELEMENTS, 3, 0, 1, 3, 4, 5, 1},
+                                  {ITP_OP_GATHER_ND, 0, 1, 2, 2, 1, 2, 0},
+                                  {ITP_OP_GATHER_ND, 0, 1, 1, 2, 2, 4, 0},
+                                  {ITP_OP_GATHER_ND, 1, 1, 1, 2, 2, 2, 0},
+                                  {ITP_OP_GATHER_ND, 0, 1, 2, 1, 1, 3, 0},
+                                  {ITP_OP_SCATTER_ELEMENTS, 1, 0, 1, 2, 4, 3, 0},
+                                  {ITP_OP_SCATTER_ELEMENTS, 3, 0, 1, 3, 2, 4, 1},
+                                  {ITP_OP_SCATTER_ELEMENTS, 2, 1, 1, 3, 4, 5, 0},
+                                  {ITP_OP_SCATTER_ELEMENTS, 3, 1, 1, 2, 2, 9, 1},
+                                  {ITP_OP_SCATTER_ND, 0, 0, 1, 1, 1, 2, 0},
+                                  {ITP_OP_SCATTER_ND, 0, 0, 1, 1, 1, 4, 1},
+                                  {ITP_OP_SCATTER_ND, 0, 1, 1, 3, 2, 2, 0},
+                                  {ITP_OP_SCATTER_ND, 0, 1, 2, 3, 2, 3, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const interp_shape s = shape(3, 3, 4, 5);
+        char name[48];
+        snprintf(name, sizeof name, "%s %zu", itp_op_row(rows[i][0])->name, i);
+        check(name, &s, 1, INTERP_EVAL, build_places, rows[i], -1, 1, 0);
+    }
+}
+
 /* Along axis v[1]; a running sum, or the 3 first. */
 static interp_tensor build_along(interp_net *net, interp_tensor x, const int *v)
 {
@@ -831,6 +886,7 @@ int main(int argc, char **argv)
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
         RUN(index_gradients_match_central_differences);
+        RUN(place_gradients_match_central_differences);
         RUN(order_gradients_match_central_differences);
         RUN(transposes_move_every_number_to_its_place);
         RUN(ops_are_bit_identical_at_any_thread_count);

@@ -499,6 +499,106 @@ TEST(gather_takes_as_numpy_does)
     CHECK_FAILS("axis -1 of a tensor with 0 dimensions");
 }
 
+TEST(elements_are_taken_along_an_axis)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    itp_attrs a = attrs();
+    a.axis = 1;
+    run2(ITP_OP_GATHER_ELEMENTS, &a, s, x, dims(2, 2, 4, 1, 1),
+         NUMBERS(2, 0, -1, 9, 1, 1, NAN, -9));
+    CHECK_Y(2, 2, 4, 1, 1, 3, 1, 3, 3, 5, 5, 4, 4);
+    CHECK_DX(0, 2, 0, 1 + 3 + 4, 7 + 8, 5 + 6, 0);
+    CHECK_DX(1, 0, 0, 0, 0, 0, 0, 0, 0);
+    a.axis = 0;
+    run2(ITP_OP_GATHER_ELEMENTS, &a, s, x, dims(2, 3, 2, 1, 1), NUMBERS(1, 0, 0, 1, 1, 1));
+    CHECK_Y(2, 3, 2, 1, 1, 4, 2, 1, 5, 4, 5);
+    CHECK_DX(0, 3, 2, 0, 1 + 5, 4 + 6, 0);
+    run2(ITP_OP_GATHER_ELEMENTS, &a, s, x, dims(2, 2, 4, 1, 1), x);
+    CHECK_FAILS("do not fit [2,3] along axis 0");
+    run2(ITP_OP_GATHER_ELEMENTS, &a, s, x, dims(1, 2, 1, 1, 1), x);
+    CHECK_FAILS("do not fit [2,3] along axis 0");
+    run2(ITP_OP_GATHER_ELEMENTS, &a, dims(2, 0, 3, 1, 1), x, s, x);
+    CHECK_FAILS("dimension 0 has no entries");
+    run2(ITP_OP_GATHER_ELEMENTS, &a, s, x, dims(2, 2, 0, 1, 1), x);
+    CHECK_Y(2, 2, 0, 1, 1, 0);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0);
+}
+
+TEST(slices_are_taken_by_several_indices)
+{
+    const interp_shape s = dims(3, 2, 2, 2, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    itp_attrs a = attrs();
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(2, 3, 2, 1, 1), NUMBERS(0, 1, 1, 0, -1, -9));
+    CHECK_Y(2, 3, 2, 1, 1, 3, 4, 5, 6, 5, 6);
+    CHECK_DX(0, 0, 0, 1, 2, 3 + 5, 4 + 6, 0, 0);
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(1, 3, 1, 1, 1), NUMBERS(1, 0, 1));
+    CHECK_Y(0, 1, 1, 1, 1, 6);
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(2, 2, 0, 1, 1), x);
+    CHECK_Y(4, 2, 2, 2, 2, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8);
+    a.length = 1;
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(2, 2, 1, 1, 1), NUMBERS(1, 0));
+    CHECK_Y(2, 2, 2, 1, 1, 3, 4, 5, 6);
+    CHECK_DX(0, 0, 0, 1, 2, 3, 4, 0, 0);
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(2, 1, 1, 1, 1), x);
+    CHECK_FAILS("do not fit [2,2,2] behind 1 dimensions");
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(2, 2, 3, 1, 1), x);
+    CHECK_FAILS("do not fit [2,2,2] behind 1 dimensions");
+    run2(ITP_OP_GATHER_ND, &a, s, x, dims(0, 1, 1, 1, 1), x);
+    CHECK_FAILS("do not fit");
+}
+
+static void run_put(int op, int mode, int axis, interp_shape s, const float *x, interp_shape is,
+                    const float *indices, interp_shape us, const float *updates)
+{
+    const operand in[3] = {{s, x, false}, {is, indices, false}, {us, updates, false}};
+    itp_attrs a = attrs();
+    a.mode = mode, a.axis = axis;
+    run(op, &a, 3, in);
+}
+
+TEST(scattering_sets_adds_multiplies_and_compares)
+{
+    const interp_shape s = dims(2, 2, 3, 1, 1), is = dims(2, 2, 2, 1, 1);
+    static const float x[] = {1, 2, 3, 4, 5, 6}, at[] = {0, -1, 1, 9}, u[] = {10, 20, -3, NAN};
+    run_put(ITP_OP_SCATTER_ELEMENTS, 0, 1, s, x, is, at, is, u);
+    CHECK_Y(2, 2, 3, 1, 1, 10, 2, 20, 4, -3, NAN);
+    CHECK_DX(0, 0, 2, 0, 4, 0, 0);
+    CHECK_DX(1, 0, 0, 0, 0);
+    CHECK_DX(2, 1, 3, 5, 6);
+    run_put(ITP_OP_SCATTER_ELEMENTS, 1, 0, s, x, is, NUMBERS(1, 1, 1, 0), is, u);
+    CHECK_Y(2, 2, 3, 1, 1, 1, NAN, 3, 11, 25, 6);
+    CHECK_DX(0, 1, 2, 3, 4, 5, 6);
+    CHECK_DX(2, 4, 5, 4, 2);
+    run_put(ITP_OP_SCATTER_ELEMENTS, 2, 1, s, x, is, at, is, u);
+    CHECK_FAILS("mode 2");
+    run_put(ITP_OP_SCATTER_ELEMENTS_FOLD, 2, 1, s, x, is, at, is, u);
+    CHECK_Y(2, 2, 3, 1, 1, 10, 2, 60, 4, -15, NAN);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0);
+    run_put(ITP_OP_SCATTER_ELEMENTS_FOLD, 3, 1, s, x, is, at, is, u);
+    CHECK_Y(2, 2, 3, 1, 1, 10, 2, 20, 4, 5, NAN);
+    run_put(ITP_OP_SCATTER_ELEMENTS_FOLD, 4, 1, s, x, is, at, is, u);
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 3, 4, -3, NAN);
+    run_put(ITP_OP_SCATTER_ELEMENTS, 0, 1, s, x, is, at, s, x);
+    CHECK_FAILS("updates are [2,3] but must be [2,2]");
+    const interp_shape rows = dims(2, 2, 1, 1, 1);
+    run_put(ITP_OP_SCATTER_ND, 0, 0, s, x, dims(2, 1, 1, 1, 1), NUMBERS(-1), dims(2, 1, 3, 1, 1),
+            NUMBERS(7, 8, 9));
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 3, 7, 8, 9);
+    CHECK_DX(0, 1, 2, 3, 0, 0, 0);
+    CHECK_DX(2, 4, 5, 6);
+    run_put(ITP_OP_SCATTER_ND, 1, 0, s, x, dims(2, 2, 2, 1, 1), NUMBERS(0, 2, 0, 2),
+            dims(1, 2, 1, 1, 1), NUMBERS(10, 20));
+    CHECK_Y(2, 2, 3, 1, 1, 1, 2, 33, 4, 5, 6);
+    CHECK_DX(0, 1, 2, 3, 4, 5, 6);
+    CHECK_DX(2, 3, 3);
+    run_put(ITP_OP_SCATTER_ND_FOLD, 4, 0, s, x, rows, NUMBERS(0, 0), s, NUMBERS(3, 2, 1, 0, 9, 9));
+    CHECK_Y(2, 2, 3, 1, 1, 0, 2, 1, 4, 5, 6);
+    run_put(ITP_OP_SCATTER_ND, 0, 0, s, x, rows, at, rows, x);
+    CHECK_FAILS("updates are [2,1] but must be [2,3]");
+}
+
 TEST(resizing_an_axis_is_a_weighted_sum)
 {
     const operand in[2] = {{dims(2, 2, 3, 1, 1), NUMBERS(1, 2, 4, INFINITY, 3, 5), false},
@@ -813,6 +913,9 @@ int main(int argc, char **argv)
         RUN(index_tables_are_checked);
         RUN(index_matches_a_plain_loop_in_eight_dimensions);
         RUN(gather_takes_as_numpy_does);
+        RUN(elements_are_taken_along_an_axis);
+        RUN(slices_are_taken_by_several_indices);
+        RUN(scattering_sets_adds_multiplies_and_compares);
         RUN(resizing_an_axis_is_a_weighted_sum);
         RUN(arg_max_and_min_take_the_first_or_the_last);
         RUN(running_sums_go_both_ways);

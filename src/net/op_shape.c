@@ -533,3 +533,57 @@ ITP_FN interp_status itp_shape_resize_axis(itp_infer *s)
     s->out->dim[axis] = t->dim[0];
     return INTERP_OK;
 }
+
+/* Indices of as many dimensions as x, none longer but along the axis. */
+ITP_FN interp_status itp_shape_elements(itp_infer *s)
+{
+    const interp_shape *x = s->in[0], *indices = s->in[1];
+    char a[96], b[96];
+    ITP_TRY(itp_shape_axis(s));
+    const int axis = itp_axis(s->node->attrs.axis, x->rank);
+    bool fits = x->rank == indices->rank;
+    for (int d = 0; d < x->rank && fits; d++) fits = d == axis || indices->dim[d] <= x->dim[d];
+    if (!fits)
+        return itp_shape_fail(s, "indices %s do not fit %s along axis %d",
+                              itp_shape_text(indices, b, sizeof b), itp_shape_text(x, a, sizeof a),
+                              axis);
+    ITP_TRY(itp_shape_pickable(s, axis));
+    *s->out = *indices;
+    return INTERP_OK;
+}
+
+/* Indices [.., q] of slices of x behind `length` dimensions that both have: [.., the rest of x]. */
+ITP_FN interp_status itp_shape_slices(itp_infer *s)
+{
+    const interp_shape *x = s->in[0], *indices = s->in[1];
+    const int batch = s->node->attrs.length, rank = indices->rank - 1;
+    const int q = rank < 0 ? 0 : indices->dim[rank];
+    char a[96], b[96];
+    bool fits = batch >= 0 && batch <= rank && q <= x->rank - batch;
+    for (int d = 0; d < batch && fits; d++) fits = x->dim[d] == indices->dim[d];
+    if (!fits || rank + x->rank - batch - q > INTERP_MAX_RANK)
+        return itp_shape_fail(s, "indices %s do not fit %s behind %d dimensions",
+                              itp_shape_text(indices, b, sizeof b), itp_shape_text(x, a, sizeof a),
+                              batch);
+    for (int d = batch; d < batch + q; d++) ITP_TRY(itp_shape_pickable(s, d));
+    for (int d = 0; d < rank; d++) s->out->dim[s->out->rank++] = indices->dim[d];
+    for (int d = batch + q; d < x->rank; d++) s->out->dim[s->out->rank++] = x->dim[d];
+    return INTERP_OK;
+}
+
+/* What is put has the shape of what would be taken. */
+ITP_FN interp_status itp_shape_put(itp_infer *s)
+{
+    const bool folds = itp_op_row(s->node->op)->flags & ITP_NO_GRAD;
+    const int mode = s->node->attrs.mode;
+    char a[96], b[96];
+    if (mode < 0 || mode > (folds ? 4 : 1)) return itp_shape_fail(s, "mode %d", mode);
+    if (itp_op_row(s->node->op)->kind) ITP_TRY(itp_shape_slices(s));
+    else ITP_TRY(itp_shape_elements(s));
+    if (memcmp(s->out, s->in[2], sizeof *s->out))
+        return itp_shape_fail(s, "updates are %s but must be %s",
+                              itp_shape_text(s->in[2], b, sizeof b),
+                              itp_shape_text(s->out, a, sizeof a));
+    *s->out = *s->in[0];
+    return INTERP_OK;
+}

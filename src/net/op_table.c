@@ -154,6 +154,18 @@
       ITP_NO_GRAD_1)                                                                               \
     X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
       ITP_X | ITP_NO_GRAD_1)                                                                       \
+    X(GATHER_ELEMENTS, "GatherElements", itp_shape_elements, itp_forward_take, itp_backward_take,  \
+      NULL, NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                        \
+    X(GATHER_ND, "GatherND", itp_shape_slices, itp_forward_take, itp_backward_take, NULL, NULL, 1, \
+      ITP_X | ITP_NO_GRAD_1)                                                                       \
+    X(SCATTER_ELEMENTS, "ScatterElements", itp_shape_put, itp_forward_put, itp_backward_put,       \
+      itp_need_put, NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                \
+    X(SCATTER_ND, "ScatterND", itp_shape_put, itp_forward_put, itp_backward_put, itp_need_put,     \
+      NULL, 1, ITP_X | ITP_NO_GRAD_1)                                                              \
+    X(SCATTER_ELEMENTS_FOLD, "ScatterElements", itp_shape_put, itp_forward_put, NULL, NULL, NULL,  \
+      0, ITP_NO_GRAD)                                                                              \
+    X(SCATTER_ND_FOLD, "ScatterND", itp_shape_put, itp_forward_put, NULL, NULL, NULL, 1,           \
+      ITP_NO_GRAD)                                                                                 \
     X(RESIZE_AXIS, "Resize", itp_shape_resize_axis, itp_forward_resize_axis,                       \
       itp_backward_resize_axis, NULL, NULL, 0, ITP_NO_GRAD_1)
 
