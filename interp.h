@@ -71,6 +71,7 @@
      >>onnx/fuse.c
      >>onnx/read.c
      >>onnx/write.c
+     >>onnx/write_ops.c
      >>attr/attribute.c
      >>attr/canonical.c
      >>view/colour.c
@@ -18286,6 +18287,14 @@ ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
     return NULL;
 }
 
+/* TensorProto.DataType of an element type. */
+ITP_FN int itp_onnx_type_id(interp_dtype dtype)
+{
+    for (int id = 1; id < 17; id++)
+        if (itp_onnx_type_row(id) && itp_onnx_type_row(id)->dtype == dtype) return id;
+    return ITP_ONNX_FLOAT;
+}
+
 /* ---- what a model is made of. Symbols are its names; everything refers to them by number. */
 
 typedef struct itp_onnx_tensor {
@@ -19091,7 +19100,7 @@ typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
-   initialiser with dimensions behind a weighted op; s running statistics; k numbers that must be
+   initialiser with dimensions behind a weighted op; c one that never is; s running statistics; k numbers that must be
    known while loading, since shapes depend on them. */
 struct itp_onnx_row {
     const char *name; /* op_type; "" for those of ours that are only written */
@@ -19117,18 +19126,19 @@ struct itp_onnx_row {
                                                                                                    \
     X(binary)                                                                                      \
     X(div)                                                                                         \
-    X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)    \
-        X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
-            X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
-                X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
-                    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)            \
-                        X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)  \
-                            X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)  \
-                                X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul)          \
-                                    X(einsum) X(attention) X(rotary) X(matmul_integer)             \
-                                        X(conv_integer) X(qlinear_conv) X(qlinear_matmul)          \
-                                            X(quantize) X(dequantize) X(dynamic_quantize)          \
-                                                X(recurrent)
+    X(prelu)                                                                                       \
+    X(mod)                                                                                         \
+    X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast)   \
+        X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) \
+            X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) X(scatter)           \
+                X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence)          \
+                    X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool)     \
+                        X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)    \
+                            X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm)               \
+                                X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)            \
+                                    X(attention) X(rotary) X(matmul_integer) X(conv_integer)       \
+                                        X(qlinear_conv) X(qlinear_matmul) X(quantize)              \
+                                            X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -19152,6 +19162,15 @@ ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
 ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
+
+ITP_FN void itp_onnx_write_mod(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_mish(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_fill(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_conv_transpose(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node);
+ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
 
 #define ITP_TO(field) offsetof(itp_attrs, field)
 #define ITP_OWN(name)                                                                              \
@@ -19365,7 +19384,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
      itp_onnx_write_window, true},
     {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
-     itp_read_conv_transpose, NULL, NULL, true},
+     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
     {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
     {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
     {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
@@ -19420,12 +19439,20 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
     ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
     ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
-    ITP_PLAIN("Mish", MISH, "x", 1, none),
+    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_mish, false},
+    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
+    {"", ITP_OP_TOP_K_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_top_k,
+     false},
+    {"", ITP_OP_MAX_POOL_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL,
+     itp_onnx_write_max_places, false},
+    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
+    {"", ITP_OP_RESIZE_AXIS, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_resize,
+     false},
     ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Clip", ITP_OP_CLIP, "xxx", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
+    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
      false},
     {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
     {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
@@ -19448,9 +19475,9 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
     {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
     ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
-    ITP_READ("", ITP_OP_INT_DIV, "xx", 2, 2, 1, none, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
-    ITP_READ("Mod", ITP_OP_MOD, "xx", 2, 2, 1, fmod, mod),
+    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, itp_onnx_write_mod,
+     false},
     ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
@@ -19479,7 +19506,8 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
     ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
-    ITP_READ("TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, top_k, top_k),
+    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL,
+     itp_onnx_write_top_k, false},
     ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
     ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
     ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
@@ -21091,32 +21119,32 @@ ITP_FN void itp_read_view(itp_make *m)
 
 /* ---- tables of source places, one for each dimension, as ITP_OP_INDEX takes them */
 
-typedef struct itp_places {
+typedef struct itp_place_table {
     itp_buf buf; /* of floats */
     bool moves;  /* not every dimension passes through */
-} itp_places;
+} itp_place_table;
 
-ITP_FN void itp_places_add(itp_places *p, double x)
+ITP_FN void itp_places_add(itp_place_table *p, double x)
 {
     const float f = (float)x;
     itp_buf_add(&p->buf, &f, sizeof f);
 }
 
 /* A dimension that passes through, whatever its size. */
-ITP_FN void itp_places_pass(itp_places *p)
+ITP_FN void itp_places_pass(itp_place_table *p)
 {
     itp_places_add(p, -2);
 }
 
 /* A dimension of n entries, whose places follow by itp_places_add; -1: filled. */
-ITP_FN void itp_places_list(itp_places *p, int n)
+ITP_FN void itp_places_list(itp_place_table *p, int n)
 {
     p->moves = true;
     itp_places_add(p, n);
 }
 
 /* The op; frees the table. */
-ITP_FN int itp_make_places(itp_make *m, int x, itp_places *p, double fill)
+ITP_FN int itp_make_places(itp_make *m, int x, itp_place_table *p, double fill)
 {
     interp_shape s = itp_shape_none();
     itp_attrs a;
@@ -21133,9 +21161,9 @@ ITP_FN int itp_make_places(itp_make *m, int x, itp_places *p, double fill)
     return x;
 }
 
-ITP_FN itp_places itp_places_new(itp_make *m)
+ITP_FN itp_place_table itp_places_new(itp_make *m)
 {
-    itp_places p;
+    itp_place_table p;
     p.buf = itp_buf_new(m->r->ctx);
     p.moves = false;
     return p;
@@ -21144,7 +21172,7 @@ ITP_FN itp_places itp_places_new(itp_make *m)
 /* One dimension by a list, the rest as they are. */
 ITP_FN int itp_make_take(itp_make *m, int x, int axis, int n, const double *places)
 {
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     const int rank = itp_make_shape(m, x).rank;
     for (int d = 0; d < rank; d++) {
         if (d != axis) {
@@ -21199,7 +21227,7 @@ ITP_FN void itp_read_slice(itp_make *m)
                      itp_make_cut(m, x, only, (int)start[i], (int)(end[i] - start[i]), false));
         return;
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank; d++) {
         const int i = of[d];
         if (i < 0) {
@@ -21374,7 +21402,7 @@ ITP_FN void itp_read_expand(itp_make *m)
         x = itp_make_reshape(m, x, &want);
         s = want;
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     bool batch = false;
     for (int d = 0; d < rank; d++) {
         const int i = d - (rank - (int)k.n);
@@ -21411,7 +21439,7 @@ ITP_FN void itp_read_tile(itp_make *m)
     } else if (itp_make_list(m, 1, times, INTERP_MAX_RANK) != s.rank)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its repeats are not one for each of %d dimensions",
                       s.rank);
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
         if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
             itp_make_fail(m, INTERP_BAD_SHAPE, "%lld repeats", (long long)times[d]);
@@ -21463,7 +21491,7 @@ ITP_FN void itp_read_pad(itp_make *m)
                           (long long)pads[i + n]);
         before[d] = (int)pads[i], after[d] = (int)pads[i + n];
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
         if (!before[d] && !after[d]) {
             itp_places_pass(&p);
@@ -21921,7 +21949,7 @@ ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transpos
         (int64_t)planes * w->kernel[0] > (int64_t)ITP_ONNX_EVAL)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its window does not fit");
     if (m->status) return -1;
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < 5; d++) {
         if (d != 2) {
             itp_places_pass(&p);
@@ -23593,7 +23621,7 @@ ITP_FN interp_status itp_onnx_mark_role(itp_onnx *r, const itp_onnx_node *n, int
         return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" does not hold numbers",
                              ITP_SHOW(s->name));
     if (kind == 's') role = ITP_AS_BUFFER;
-    else if (initializer && itp_onnx_is_float(r, symbol) &&
+    else if (initializer && kind != 'c' && itp_onnx_is_float(r, symbol) &&
              (kind == 'w' || (kind == 'o' && trained) || r->own))
         role = ITP_AS_PARAM;
     root->role |= role;
@@ -24206,7 +24234,7 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
 struct itp_onnx_writer {
     const interp_net *net;
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
-    itp_buf node, part, inner, name;
+    itp_buf node, part, inner, name, alias;
     interp_status status;
 };
 
@@ -24214,7 +24242,7 @@ struct itp_onnx_writer {
 ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 {
     const itp_buf *all[] = {&w->nodes, &w->extra, &w->ports, &w->node,
-                            &w->part,  &w->inner, &w->name};
+                            &w->part,  &w->inner, &w->name,  &w->alias};
     if (w->status) return w->status;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]->status) return all[i]->status;
@@ -24223,9 +24251,16 @@ ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 
 /* ---- names */
 
-ITP_FN const char *itp_onnx_value_name(const itp_onnx_writer *w, int value)
+/* The name of a value's floats: its own, but for inputs and outputs of other types, which are cast. */
+ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
 {
-    return w->net->values[value].name;
+    const itp_value *v = &w->net->values[value];
+    if (v->dtype == INTERP_FLOAT32) return v->name;
+    itp_buf *b = &w->alias;
+    b->n = 0;
+    itp_buf_printf(b, "%s/float", v->name);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
 }
 
 /* The name of a value on the way to what `node` makes: one that no value has. */
@@ -24233,7 +24268,7 @@ ITP_FN const char *itp_onnx_inner_name(itp_onnx_writer *w, const itp_node *node,
 {
     itp_buf *b = &w->name;
     b->n = 0;
-    itp_buf_printf(b, "%s/%s", itp_onnx_value_name(w, node->out), suffix);
+    itp_buf_printf(b, "%s/%s", w->net->values[node->out].name, suffix);
     while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
     return b->status ? "" : b->data;
 }
@@ -24297,12 +24332,13 @@ ITP_FN void itp_onnx_put_float(itp_onnx_writer *w, const char *name, double valu
     itp_onnx_end_attr(w, ITP_ATTR_FLOAT);
 }
 
-/* All attributes of the op's row. */
-ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+/* Attributes by a table of fields. */
+ITP_FN void itp_onnx_put_fields(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs,
+                                const itp_onnx_field *fields)
 {
     itp_attrs a = *attrs;
     const int rank = w->net->values[node->in[0]].shape.rank;
-    for (const itp_onnx_field *f = itp_onnx_row_of(node->op)->fields; f->name; f++) {
+    for (const itp_onnx_field *f = fields; f->name; f++) {
         const void *from = itp_onnx_place(&a, f);
         const int n = itp_onnx_field_ints(f, rank);
         if (f->since > ITP_ONNX_WRITES) {
@@ -24320,6 +24356,12 @@ ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const i
             itp_onnx_put_float(w, f->name, (double)*(const float *)from);
         else if (n) itp_onnx_put_ints(w, f->name, (const int *)from, n);
     }
+}
+
+/* All attributes of the op's row. */
+ITP_FN void itp_onnx_put_attrs(itp_onnx_writer *w, const itp_node *node, const itp_attrs *attrs)
+{
+    itp_onnx_put_fields(w, node, attrs, itp_onnx_row_of(node->op)->fields);
 }
 
 /* ---- TensorProto: dims=1, data_type=2, name=8, raw_data=9 */
@@ -24353,6 +24395,35 @@ ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const ch
     itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
                         (size_t)n * 8);
     for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of `node` that ONNX wants as a list of n floats. */
+ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *values, int n)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape,
+                        (size_t)n * 4);
+    itp_onnx_put_numbers(&w->part, values, (size_t)n);
+    itp_pb_put_message(&w->extra, 5, &w->part);
+}
+
+/* An input of n places of a dimension of `size`; -1 is the place behind the last. */
+ITP_FN void itp_onnx_put_places(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *places, int n, int size)
+{
+    interp_shape shape = itp_shape_none();
+    shape.rank = 1;
+    shape.dim[0] = n;
+    itp_onnx_put_inner(w, node, suffix);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
+                        (size_t)n * 8);
+    for (int i = 0; i < n; i++)
+        itp_put_le(&w->part, (uint64_t)(places[i] < 0 ? size : (int64_t)places[i]), 8);
     itp_pb_put_message(&w->extra, 5, &w->part);
 }
 
@@ -24505,9 +24576,24 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
     itp_onnx_end_node(w);
 }
 
+typedef struct itp_onnx_typed itp_onnx_typed;
+ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op);
+ITP_FN void itp_onnx_write_typed(itp_onnx_writer *w, const itp_node *node);
+
 ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 {
+    if (itp_onnx_typed_of(node->op)) {
+        itp_onnx_write_typed(w, node);
+        return;
+    }
     const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (!row) {
+        if (!w->status)
+            w->status =
+                itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
+                         itp_op_row(node->op)->name, node->name);
+        return;
+    }
     if (row->write) {
         row->write(w, node);
         return;
@@ -24532,10 +24618,10 @@ ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
         else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
         itp_pb_put_message(&w->inner, 1, &w->part);
     }
-    itp_pb_put_int(&w->part, 1, ITP_ONNX_FLOAT); /* TypeProto.Tensor: elem_type=1, shape=2 */
+    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(w->net->values[value].dtype));
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
-    itp_pb_put_text(&w->part, 1, itp_onnx_value_name(w, value));
+    itp_pb_put_text(&w->part, 1, w->net->values[value].name);
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->ports, field, &w->part);
 }
@@ -24557,6 +24643,34 @@ ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
     return INTERP_OK;
 }
 
+/* Inputs of other types become floats at the start, and outputs become what they were at the end. */
+ITP_FN void itp_onnx_put_port_cast(itp_onnx_writer *w, int value, bool input)
+{
+    const itp_value *v = &w->net->values[value];
+    if (v->dtype == INTERP_FLOAT32) return;
+    const char *name = itp_onnx_value_name(w, value);
+    itp_pb_put_text(&w->node, 1, input ? v->name : name);
+    itp_pb_put_text(&w->node, 2, input ? name : v->name);
+    itp_pb_put_text(&w->node, 3, name);
+    itp_pb_put_text(&w->node, 4, "Cast");
+    itp_onnx_put_int(w, "to", input ? ITP_ONNX_FLOAT : itp_onnx_type_id(v->dtype));
+    itp_onnx_end_node(w);
+}
+
+/* Whether a node reads a value, or it is an output. */
+ITP_FN bool itp_onnx_is_used(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->outputs[i] == value) return true;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *node = &net->nodes[i];
+        const bool table = node->op == ITP_OP_INDEX || node->op == ITP_OP_RESIZE_AXIS;
+        for (int k = 0; k < (table ? 1 : node->n_in); k++)
+            if (node->in[k] == value) return true;
+    }
+    return false;
+}
+
 /* Constants become nodes, so that a reader can tell them from parameters. */
 ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
 {
@@ -24564,7 +24678,8 @@ ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
     for (int v = 0; v < net->n_values; v++) {
         const itp_value *value = &net->values[v];
         if (value->kind != ITP_CONST) continue;
-        itp_pb_put_text(&w->node, 2, value->name);
+        if (value->dtype == INTERP_FLOAT32 && !itp_onnx_is_used(net, v)) continue;
+        itp_pb_put_text(&w->node, 2, itp_onnx_value_name(w, v));
         itp_pb_put_text(&w->node, 3, value->name);
         itp_pb_put_text(&w->node, 4, "Constant");
         itp_onnx_end_constant(w, &value->shape, value->data);
@@ -24659,11 +24774,15 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
-    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name};
+    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name, &w.alias};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
+    for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
+    for (int i = 0; i < net->n_outputs; i++)
+        if (net->values[net->outputs[i]].kind != ITP_INPUT)
+            itp_onnx_put_port_cast(&w, net->outputs[i], false);
     interp_status status = itp_onnx_put_ports(&w);
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
@@ -24852,6 +24971,356 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
 }
 
 #endif
+/* >>onnx/write_ops.c                                                                          */
+/* ---- onnx/write_ops.c: ops whose ONNX form has other types, more nodes, or lists ----------------
+
+   All our values are floats. Where ONNX wants whole numbers or truth values, casts stand around the
+   node, so that every value of the file is of floats again. */
+
+/* What an op's inputs and output are to ONNX: f floats, i whole numbers, b truth values. */
+struct itp_onnx_typed {
+    int op;
+    const char *name, *in;
+    char out;
+};
+
+ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op)
+{
+    static const itp_onnx_typed rows[] = {
+        {ITP_OP_EQUAL, "Equal", "ff", 'b'},
+        {ITP_OP_LESS, "Less", "ff", 'b'},
+        {ITP_OP_GREATER, "Greater", "ff", 'b'},
+        {ITP_OP_LESS_EQUAL, "LessOrEqual", "ff", 'b'},
+        {ITP_OP_GREATER_EQUAL, "GreaterOrEqual", "ff", 'b'},
+        {ITP_OP_AND, "And", "bb", 'b'},
+        {ITP_OP_OR, "Or", "bb", 'b'},
+        {ITP_OP_XOR, "Xor", "bb", 'b'},
+        {ITP_OP_NOT, "Not", "b", 'b'},
+        {ITP_OP_IS_NAN, "IsNaN", "f", 'b'},
+        {ITP_OP_IS_INF, "IsInf", "f", 'b'},
+        {ITP_OP_WHERE, "Where", "bff", 'f'},
+        {ITP_OP_TO_BOOL, "Identity", "b", 'b'},
+        {ITP_OP_TRUNC, "Identity", "i", 'i'},
+        {ITP_OP_INT_DIV, "Div", "ii", 'i'},
+        {ITP_OP_ARG_MAX, "ArgMax", "f", 'i'},
+        {ITP_OP_ARG_MIN, "ArgMin", "f", 'i'},
+        {ITP_OP_ONE_HOT, "OneHot", "i", 'f'},
+        {ITP_OP_GATHER, "Gather", "fi", 'f'},
+        {ITP_OP_GATHER_ELEMENTS, "GatherElements", "fi", 'f'},
+        {ITP_OP_GATHER_ND, "GatherND", "fi", 'f'},
+        {ITP_OP_SCATTER_ELEMENTS, "ScatterElements", "fif", 'f'},
+        {ITP_OP_SCATTER_ELEMENTS_FOLD, "ScatterElements", "fif", 'f'},
+        {ITP_OP_SCATTER_ND, "ScatterND", "fif", 'f'},
+        {ITP_OP_SCATTER_ND_FOLD, "ScatterND", "fif", 'f'},
+        {ITP_OP_MAX_UNPOOL, "MaxUnpool", "fi", 'f'},
+        {ITP_OP_REDUCE_SUM, "ReduceSum", "f", 'f'},
+        {ITP_OP_REDUCE_MEAN, "ReduceMean", "f", 'f'},
+        {ITP_OP_REDUCE_MAX, "ReduceMax", "f", 'f'},
+        {ITP_OP_REDUCE_MIN, "ReduceMin", "f", 'f'},
+        {ITP_OP_REDUCE_PROD, "ReduceProd", "f", 'f'},
+        {ITP_OP_REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", "f", 'f'},
+        {ITP_OP_CUM_SUM, "CumSum", "f", 'f'}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].op == op) return &rows[i];
+    return NULL;
+}
+
+ITP_FN int itp_onnx_type_letter(char letter)
+{
+    return letter == 'i' ? ITP_ONNX_INT64 : letter == 'b' ? ITP_ONNX_BOOL : ITP_ONNX_FLOAT;
+}
+
+ITP_FN void itp_onnx_put_string(itp_onnx_writer *w, const char *name, const char *text)
+{
+    itp_pb_put_text(&w->part, 1, name);
+    itp_pb_put_text(&w->part, 4, text);
+    itp_onnx_end_attr(w, ITP_ATTR_STRING);
+}
+
+/* A cast of a value by its name (value >= 0) or of one on the way. */
+ITP_FN void itp_onnx_put_cast(itp_onnx_writer *w, const itp_node *node, int value, const char *from,
+                              const char *to, int type)
+{
+    if (value >= 0) itp_onnx_put_input(w, value);
+    else itp_onnx_put_inner(w, node, from);
+    itp_onnx_put_op(w, node, "Cast", to);
+    itp_onnx_put_int(w, "to", type);
+    itp_onnx_end_node(w);
+}
+
+/* What the typed ops have besides their inputs. */
+ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
+{
+    static const char *const reductions[] = {"none", "add", "mul", "max", "min"};
+    const itp_attrs *a = &node->attrs;
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    int axes[INTERP_MAX_RANK], n = 0;
+    switch (node->op) {
+    case ITP_OP_IS_INF:
+        itp_onnx_put_int(w, "detect_negative", a->alpha != 0);
+        itp_onnx_put_int(w, "detect_positive", a->beta != 0);
+        break;
+    case ITP_OP_ARG_MAX:
+    case ITP_OP_ARG_MIN:
+        itp_onnx_put_int(w, "axis", a->axis);
+        itp_onnx_put_int(w, "keepdims", !a->drop);
+        itp_onnx_put_int(w, "select_last_index", a->last);
+        break;
+    case ITP_OP_ONE_HOT:
+    case ITP_OP_GATHER:
+    case ITP_OP_GATHER_ELEMENTS: itp_onnx_put_int(w, "axis", a->axis); break;
+    case ITP_OP_GATHER_ND: itp_onnx_put_int(w, "batch_dims", a->length); break;
+    case ITP_OP_SCATTER_ELEMENTS:
+    case ITP_OP_SCATTER_ELEMENTS_FOLD: itp_onnx_put_int(w, "axis", a->axis); /* fall through */
+    case ITP_OP_SCATTER_ND:
+    case ITP_OP_SCATTER_ND_FOLD:
+        if (a->mode > 2 && !w->status)
+            w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
+                                 "%s \"%.100s\" keeps the %s, which opset %d cannot say",
+                                 itp_op_row(node->op)->name, node->name, reductions[a->mode],
+                                 ITP_ONNX_WRITES);
+        if (a->mode) itp_onnx_put_string(w, "reduction", reductions[a->mode]);
+        break;
+    case ITP_OP_MAX_UNPOOL:
+        axes[0] = axes[1] = 1;
+        itp_onnx_put_ints(w, "kernel_shape", axes, x->rank - 2);
+        break;
+    case ITP_OP_CUM_SUM:
+        itp_onnx_put_int(w, "exclusive", a->exclusive);
+        itp_onnx_put_int(w, "reverse", a->reverse);
+        break;
+    case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN:
+    case ITP_OP_REDUCE_PROD:
+    case ITP_OP_REDUCE_LOG_SUM_EXP:
+        for (int d = 0; d < x->rank; d++)
+            if (a->axes >> d & 1) axes[n++] = d;
+        if (n && node->op != ITP_OP_REDUCE_SUM) itp_onnx_put_ints(w, "axes", axes, n);
+        itp_onnx_put_int(w, "keepdims", !a->drop);
+        break;
+    default: break;
+    }
+}
+
+/* Inputs that are lists of our attributes. */
+ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_attrs *a = &node->attrs;
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    int list[INTERP_MAX_RANK], n = 0;
+    switch (node->op) {
+    case ITP_OP_REDUCE_SUM:
+        for (int d = 0; d < x->rank; d++)
+            if (a->axes >> d & 1) list[n++] = d;
+        if (n) itp_onnx_put_list(w, node, "axes", list, 1, n);
+        break;
+    case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
+    case ITP_OP_MAX_UNPOOL:
+        for (int d = 0; d < a->shape.rank; d++)
+            list[d] = a->shape.dim[d] ? a->shape.dim[d] : x->dim[d];
+        itp_onnx_put_list(w, node, "size", list, 1, a->shape.rank);
+        break;
+    case ITP_OP_ONE_HOT: {
+        const float values[2] = {a->alpha, a->beta};
+        itp_onnx_put_list(w, node, "depth", &a->length, 0, 1);
+        itp_onnx_put_floats(w, node, "values", values, 2);
+        break;
+    }
+    default: break;
+    }
+}
+
+/* The node of a typed op with the casts around it. */
+ITP_FN void itp_onnx_write_typed(itp_onnx_writer *w, const itp_node *node)
+{
+    static const char *const casts[] = {"in0", "in1", "in2"};
+    const itp_onnx_typed *t = itp_onnx_typed_of(node->op);
+    for (int i = 0; i < node->n_in; i++)
+        if (t->in[i] != 'f')
+            itp_onnx_put_cast(w, node, node->in[i], NULL, casts[i], itp_onnx_type_letter(t->in[i]));
+    for (int i = 0; i < node->n_in; i++)
+        if (t->in[i] != 'f') itp_onnx_put_inner(w, node, casts[i]);
+        else itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_own_inputs(w, node);
+    itp_onnx_put_op(w, node, t->name, t->out == 'f' ? NULL : "typed");
+    itp_onnx_put_own_attrs(w, node);
+    itp_onnx_end_node(w);
+    if (t->out != 'f') itp_onnx_put_cast(w, node, -1, "typed", NULL, ITP_ONNX_FLOAT);
+}
+
+/* x - y floor(x / y), which ONNX has for whole numbers only; else C's fmod. */
+ITP_FN void itp_onnx_write_mod(itp_onnx_writer *w, const itp_node *node)
+{
+    if (node->attrs.mode) {
+        for (int i = 0; i < 2; i++) itp_onnx_put_input(w, node->in[i]);
+        itp_onnx_put_op(w, node, "Mod", NULL);
+        itp_onnx_put_int(w, "fmod", 1);
+        itp_onnx_end_node(w);
+        return;
+    }
+    for (int i = 0; i < 2; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, "Div", "quotient");
+    itp_onnx_end_node(w);
+    itp_onnx_chain(w, node, "Floor", "quotient", NULL, "whole");
+    itp_onnx_put_input(w, node->in[1]);
+    itp_onnx_put_inner(w, node, "whole");
+    itp_onnx_put_op(w, node, "Mul", "part");
+    itp_onnx_end_node(w);
+    itp_onnx_chain(w, node, "Sub", "", "part", NULL);
+}
+
+ITP_FN void itp_onnx_write_mish(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_onnx_chain(w, node, "Softplus", "", NULL, "soft");
+    itp_onnx_chain(w, node, "Tanh", "soft", NULL, "gate");
+    itp_onnx_chain(w, node, "Mul", "", "gate", NULL);
+}
+
+/* A constant in the shape of x, whatever that is. */
+ITP_FN void itp_onnx_write_fill(itp_onnx_writer *w, const itp_node *node)
+{
+    interp_shape one = itp_shape_none();
+    one.rank = 1;
+    itp_onnx_chain(w, node, "Shape", "", NULL, "shape");
+    itp_onnx_put_inner(w, node, "shape");
+    itp_onnx_put_op(w, node, "ConstantOfShape", NULL);
+    itp_onnx_end_constant(w, &one, &node->attrs.alpha);
+}
+
+/* Both of TopK's outputs belong to a node each of ours. */
+ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node)
+{
+    const bool places = node->op == ITP_OP_TOP_K_INDICES;
+    itp_onnx_put_input(w, node->in[0]);
+    itp_onnx_put_list(w, node, "k", &node->attrs.length, 1, 1);
+    if (places) itp_pb_put_text(&w->node, 2, itp_onnx_inner_name(w, node, "values"));
+    itp_onnx_put_op(w, node, "TopK", places ? "places" : NULL);
+    if (!places) itp_pb_put_text(&w->node, 2, itp_onnx_inner_name(w, node, "places"));
+    itp_onnx_put_int(w, "axis", node->attrs.axis);
+    itp_onnx_put_int(w, "largest", !node->attrs.reverse);
+    itp_onnx_end_node(w);
+    if (places) itp_onnx_put_cast(w, node, -1, "places", NULL, ITP_ONNX_FLOAT);
+}
+
+ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node)
+{
+    itp_attrs a = node->attrs;
+    if (a.same) itp_onnx_same_pads(&a, &w->net->values[node->in[0]].shape, true);
+    itp_onnx_put_input(w, node->in[0]);
+    itp_pb_put_text(&w->node, 2, itp_onnx_inner_name(w, node, "values"));
+    itp_onnx_put_op(w, node, "MaxPool", "places");
+    itp_onnx_put_fields(w, node, &a, itp_onnx_row_of(ITP_OP_MAX_POOL)->fields);
+    itp_onnx_put_int(w, "storage_order", a.mode);
+    itp_onnx_end_node(w);
+    itp_onnx_put_cast(w, node, -1, "places", NULL, ITP_ONNX_FLOAT);
+}
+
+ITP_FN void itp_onnx_write_conv_transpose(itp_onnx_writer *w, const itp_node *node)
+{
+    for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
+    itp_onnx_put_op(w, node, "ConvTranspose", NULL);
+    itp_onnx_put_attrs(w, node, &node->attrs);
+    if (node->attrs.shape.rank == 2)
+        itp_onnx_put_ints(w, "output_padding", node->attrs.shape.dim, 2);
+    itp_onnx_end_node(w);
+}
+
+/* The places of one dimension of a table; *n -1: the dimension passes through. */
+ITP_FN const float *itp_onnx_next_places(const float *table, int *n)
+{
+    *n = *table == -2.0f ? -1 : (int)*table;
+    return table + 1 + itp_max(0, *n);
+}
+
+/* One Gather for each dimension that does not pass through, behind a Pad where places are filled: the
+   pad is one entry at the end of those dimensions. */
+ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node)
+{
+    const float *table = w->net->values[node->in[1]].data, *at = table;
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    int pads[2 * INTERP_MAX_RANK] = {0}, n, left = 0;
+    char step[2][16] = {"", ""};
+    bool padded = false;
+    for (int d = 0; d < x->rank; d++) {
+        const float *places = at + 1;
+        at = itp_onnx_next_places(at, &n);
+        left += n >= 0;
+        for (int i = 0; i < n; i++)
+            if (places[i] < 0) pads[x->rank + d] = 1, padded = true;
+    }
+    if (padded) {
+        itp_onnx_put_input(w, node->in[0]);
+        itp_onnx_put_list(w, node, "pads", pads, 1, 2 * x->rank);
+        itp_onnx_put_scalar(w, node, "fill", (double)node->attrs.alpha);
+        snprintf(step[0], sizeof step[0], "padded");
+        itp_onnx_put_op(w, node, "Pad", left ? step[0] : NULL);
+        itp_onnx_end_node(w);
+    }
+    if (!left && !padded) itp_onnx_chain(w, node, "Identity", "", NULL, NULL);
+    at = table;
+    for (int d = 0; d < x->rank; d++) {
+        const float *places = at + 1;
+        at = itp_onnx_next_places(at, &n);
+        if (n < 0) continue;
+        if (step[0][0]) itp_onnx_put_inner(w, node, step[0]);
+        else itp_onnx_put_input(w, node->in[0]);
+        snprintf(step[1], sizeof step[1], "places%d", d);
+        itp_onnx_put_places(w, node, step[1], places, n, x->dim[d]);
+        snprintf(step[0], sizeof step[0], "axis%d", d);
+        itp_onnx_put_op(w, node, "Gather", --left ? step[0] : NULL);
+        itp_onnx_put_int(w, "axis", d);
+        itp_onnx_end_node(w);
+    }
+}
+
+/* Tap by tap: the entries it reads, times its weights, added up. */
+ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
+{
+    const itp_value *table = &w->net->values[node->in[1]];
+    const interp_shape *x = &w->net->values[node->in[0]].shape;
+    const int out = table->shape.dim[0], taps = node->attrs.length;
+    const int axis = itp_axis(node->attrs.axis, x->rank);
+    float *list = (float *)interp_alloc(w->net->ctx, itp_mul_size((size_t)out + 1, sizeof *list));
+    if (!list) {
+        w->status = INTERP_NO_MEMORY;
+        return;
+    }
+    char name[4][24];
+    for (int t = 0; t < taps; t++) {
+        snprintf(name[0], sizeof name[0], "places%d", t);
+        snprintf(name[1], sizeof name[1], "taken%d", t);
+        snprintf(name[2], sizeof name[2], "weights%d", t);
+        for (int i = 0; i < out; i++)
+            list[i] = table->data[(size_t)i * 2 * (size_t)taps + (size_t)t];
+        itp_onnx_put_input(w, node->in[0]);
+        itp_onnx_put_places(w, node, name[0], list, out, x->dim[axis]);
+        itp_onnx_put_op(w, node, "Gather", name[1]);
+        itp_onnx_put_int(w, "axis", axis);
+        itp_onnx_end_node(w);
+        for (int i = 0; i < out; i++)
+            list[i] = table->data[((size_t)i * 2 + 1) * (size_t)taps + (size_t)t];
+        interp_shape s = itp_shape_none();
+        s.rank = x->rank - axis;
+        s.dim[0] = out;
+        itp_onnx_put_op(w, node, "Constant", name[2]);
+        itp_onnx_end_constant(w, &s, list);
+        itp_onnx_put_inner(w, node, name[1]);
+        itp_onnx_put_inner(w, node, name[2]);
+        snprintf(name[3], sizeof name[3], "part%d", t);
+        itp_onnx_put_op(w, node, "Mul", taps > 1 ? name[3] : NULL);
+        itp_onnx_end_node(w);
+        if (!t) continue;
+        snprintf(name[0], sizeof name[0], t == 1 ? "part%d" : "sum%d", t - 1);
+        itp_onnx_put_inner(w, node, name[0]);
+        itp_onnx_put_inner(w, node, name[3]);
+        snprintf(name[1], sizeof name[1], "sum%d", t);
+        itp_onnx_put_op(w, node, "Add", t + 1 < taps ? name[1] : NULL);
+        itp_onnx_end_node(w);
+    }
+    interp_free(w->net->ctx, list);
+}
 #endif
 #ifndef INTERP_NO_ATTR
 /* >>attr/attribute.c                                                                          */

@@ -104,10 +104,15 @@ static interp_status compare(interp_ctx *ctx, const interp_workspace *w, const i
         status = interp_fail(ctx, INTERP_FORMAT, "output %d is of type %s, want %s", i,
                              interp_dtype_name(net->values[net->outputs[i]].dtype),
                              interp_dtype_name(want.dtype));
+    interp_array made = itp_array_none();
+    if (!status) status = itp_array_new(ctx, INTERP_FLOAT32, shape, &made);
+    if (!status && n) memcpy(made.data, got, n * sizeof *got);
+    if (!status) status = interp_array_cast(ctx, &made, want.dtype);
     for (size_t j = 0; j < n && !status; j++)
-        if (!near_to((double)got[j], itp_array_at(&want, j)))
+        if (!near_to(itp_array_at(&made, j), itp_array_at(&want, j)))
             status = interp_fail(ctx, INTERP_FORMAT, "output %d number %zu is %g, want %g", i, j,
-                                 (double)got[j], itp_array_at(&want, j));
+                                 itp_array_at(&made, j), itp_array_at(&want, j));
+    interp_array_free(ctx, &made);
     interp_array_free(ctx, &want);
     return status;
 }

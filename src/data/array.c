@@ -301,6 +301,14 @@ ITP_FN uint16_t itp_half_of(itp_f32 x)
     return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
 }
 
+/* The bfloat16 of a float, likewise. */
+ITP_FN uint16_t itp_bfloat_of(itp_f32 x)
+{
+    const uint32_t bits = itp_bits_of_f32(x);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
+}
+
 #define ITP_CAST_LOOP(type, value)                                                                 \
     do {                                                                                           \
         type *p = (type *)out.data;                                                                \
@@ -322,7 +330,7 @@ INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array,
     case INTERP_FLOAT32: ITP_CAST_LOOP(itp_f32, x); break;
     case INTERP_FLOAT64: ITP_CAST_LOOP(double, x); break;
     case INTERP_FLOAT16: ITP_CAST_LOOP(uint16_t, itp_half_of((itp_f32)x)); break;
-    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bits_of_f32((itp_f32)x) >> 16); break;
+    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bfloat_of((itp_f32)x)); break;
     case INTERP_INT8: ITP_CAST_LOOP(int8_t, ITP_HELD(-128.0, 127.0)); break;
     case INTERP_INT16: ITP_CAST_LOOP(int16_t, ITP_HELD(-32768.0, 32767.0)); break;
     case INTERP_INT32: ITP_CAST_LOOP(int32_t, ITP_HELD(-2147483648.0, 2147483647.0)); break;

@@ -56,18 +56,20 @@ struct itp_onnx_row {
                                                                                                    \
     X(binary)                                                                                      \
     X(div)                                                                                         \
-    X(prelu) X(mod) X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip)    \
-        X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu)     \
-            X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) \
-                X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)                   \
-                    X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)            \
-                        X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)  \
-                            X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)  \
-                                X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul)          \
-                                    X(einsum) X(attention) X(rotary) X(matmul_integer)             \
-                                        X(conv_integer) X(qlinear_conv) X(qlinear_matmul)          \
-                                            X(quantize) X(dequantize) X(dynamic_quantize)          \
-                                                X(recurrent)
+    X(prelu)                                                                                       \
+    X(mod)                                                                                         \
+    X(pow)                                                                                         \
+    X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast)          \
+        X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) \
+            X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) X(scatter)           \
+                X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence)          \
+                    X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool)     \
+                        X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)    \
+                            X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm)               \
+                                X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)            \
+                                    X(attention) X(rotary) X(matmul_integer) X(conv_integer)       \
+                                        X(qlinear_conv) X(qlinear_matmul) X(quantize)              \
+                                            X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -281,7 +283,7 @@ static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
                                                      ITP_OWN("output_dtype"),
                                                      {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
                                                      {"precision", ITP_A_SKIP, 0, 0, 0, 0},
-                                                     {"block_size", ITP_A_MUST, 0, 0, 0, 0},
+                                                     ITP_OWN("block_size"),
                                                      ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
                                                       ITP_OWN("activation_beta"),
@@ -473,7 +475,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("Resize", -1, "xk", 1, 4, 1, resize, resize),
     ITP_READ("Upsample", -1, "xk", 1, 2, 1, resize, resize),
     ITP_READ("Einsum", -1, "x", 1, 2, 1, equation, einsum),
-    ITP_READ("Attention", -1, "x", 3, 6, 4, attention, attention),
+    ITP_READ("Attention", -1, "x", 3, 7, 4, attention, attention),
     ITP_READ("RotaryEmbedding", -1, "xxxx", 3, 4, 1, rotary, rotary),
     ITP_READ("MatMulInteger", -1, "x", 2, 4, 1, none, matmul_integer),
     ITP_READ("ConvInteger", -1, "x", 2, 4, 1, conv, conv_integer),

@@ -113,32 +113,32 @@ ITP_FN void itp_read_view(itp_make *m)
 
 /* ---- tables of source places, one for each dimension, as ITP_OP_INDEX takes them */
 
-typedef struct itp_places {
+typedef struct itp_place_table {
     itp_buf buf; /* of floats */
     bool moves;  /* not every dimension passes through */
-} itp_places;
+} itp_place_table;
 
-ITP_FN void itp_places_add(itp_places *p, double x)
+ITP_FN void itp_places_add(itp_place_table *p, double x)
 {
     const float f = (float)x;
     itp_buf_add(&p->buf, &f, sizeof f);
 }
 
 /* A dimension that passes through, whatever its size. */
-ITP_FN void itp_places_pass(itp_places *p)
+ITP_FN void itp_places_pass(itp_place_table *p)
 {
     itp_places_add(p, -2);
 }
 
 /* A dimension of n entries, whose places follow by itp_places_add; -1: filled. */
-ITP_FN void itp_places_list(itp_places *p, int n)
+ITP_FN void itp_places_list(itp_place_table *p, int n)
 {
     p->moves = true;
     itp_places_add(p, n);
 }
 
 /* The op; frees the table. */
-ITP_FN int itp_make_places(itp_make *m, int x, itp_places *p, double fill)
+ITP_FN int itp_make_places(itp_make *m, int x, itp_place_table *p, double fill)
 {
     interp_shape s = itp_shape_none();
     itp_attrs a;
@@ -155,9 +155,9 @@ ITP_FN int itp_make_places(itp_make *m, int x, itp_places *p, double fill)
     return x;
 }
 
-ITP_FN itp_places itp_places_new(itp_make *m)
+ITP_FN itp_place_table itp_places_new(itp_make *m)
 {
-    itp_places p;
+    itp_place_table p;
     p.buf = itp_buf_new(m->r->ctx);
     p.moves = false;
     return p;
@@ -166,7 +166,7 @@ ITP_FN itp_places itp_places_new(itp_make *m)
 /* One dimension by a list, the rest as they are. */
 ITP_FN int itp_make_take(itp_make *m, int x, int axis, int n, const double *places)
 {
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     const int rank = itp_make_shape(m, x).rank;
     for (int d = 0; d < rank; d++) {
         if (d != axis) {
@@ -221,7 +221,7 @@ ITP_FN void itp_read_slice(itp_make *m)
                      itp_make_cut(m, x, only, (int)start[i], (int)(end[i] - start[i]), false));
         return;
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank; d++) {
         const int i = of[d];
         if (i < 0) {
@@ -396,7 +396,7 @@ ITP_FN void itp_read_expand(itp_make *m)
         x = itp_make_reshape(m, x, &want);
         s = want;
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     bool batch = false;
     for (int d = 0; d < rank; d++) {
         const int i = d - (rank - (int)k.n);
@@ -433,7 +433,7 @@ ITP_FN void itp_read_tile(itp_make *m)
     } else if (itp_make_list(m, 1, times, INTERP_MAX_RANK) != s.rank)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its repeats are not one for each of %d dimensions",
                       s.rank);
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
         if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
             itp_make_fail(m, INTERP_BAD_SHAPE, "%lld repeats", (long long)times[d]);
@@ -485,7 +485,7 @@ ITP_FN void itp_read_pad(itp_make *m)
                           (long long)pads[i + n]);
         before[d] = (int)pads[i], after[d] = (int)pads[i + n];
     }
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
         if (!before[d] && !after[d]) {
             itp_places_pass(&p);
@@ -650,7 +650,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
             const int from = first + t;
             const bool inside = from >= 0 && from < size;
             double v = itp_resize_kernel(z, (at - from) / wide);
-            if (!inside && (z->exclude || z->antialias)) v = 0;
+            if (!inside && z->exclude) v = 0;
             place[t] = (float)itp_max(0, itp_min(size - 1, from));
             weight[t] = (float)v;
             sum += v;

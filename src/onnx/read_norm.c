@@ -493,10 +493,33 @@ ITP_FN void itp_read_attention(itp_make *m)
     }
     if (itp_make_has(m, 3)) {
         int own = itp_make_in(m, 3);
-        if (itp_make_type(m, 3) == ITP_ONNX_BOOL) {
+        const bool truth = itp_make_type(m, 3) == ITP_ONNX_BOOL;
+        const interp_shape so = itp_make_shape(m, own);
+        if (so.rank && so.dim[so.rank - 1] < sk.dim[2]) { /* keys it does not name are not seen */
+            itp_place_table p = itp_places_new(m);
+            for (int d = 0; d < so.rank - 1; d++) itp_places_pass(&p);
+            itp_places_list(&p, sk.dim[2]);
+            for (int i = 0; i < sk.dim[2]; i++) itp_places_add(&p, i < so.dim[so.rank - 1] ? i : -1);
+            own = itp_make_places(m, own, &p, truth ? 0 : -(double)INFINITY);
+        }
+        if (truth) {
             const int in[3] = {own, itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
             own = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
         }
+        mask = mask < 0 ? own : itp_make_two(m, ITP_OP_ADD, mask, own);
+    }
+    if (itp_make_has(m, 6)) { /* how many keys of each sample are none of the padding */
+        interp_shape row = itp_shape_none();
+        row.rank = 1, row.dim[0] = sk.dim[2];
+        float *places =
+            (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)sk.dim[2] + 1, sizeof *places));
+        if (!places) m->status = INTERP_NO_MEMORY;
+        for (int i = 0; places && i < sk.dim[2]; i++) places[i] = (float)i;
+        const int used = itp_make_as(m, itp_make_in(m, 6), 4, -1, 1, 1, 1, 0);
+        const int in[3] = {itp_make_two(m, ITP_OP_LESS, itp_make_const(m, &row, places), used),
+                           itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
+        interp_free(m->r->ctx, places);
+        const int own = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
         mask = mask < 0 ? own : itp_make_two(m, ITP_OP_ADD, mask, own);
     }
     if (mask >= 0) s = itp_make_two(m, ITP_OP_ADD, s, mask);
@@ -541,6 +564,9 @@ ITP_FN void itp_read_rotary(itp_make *m)
             memset(&a, 0, sizeof a);
             *angles[i] = itp_make_node(m, ITP_OP_GATHER, 2, in, &a);
         }
+        const interp_shape t = itp_make_shape(m, *angles[i]);
+        if (t.rank > 1 && t.dim[t.rank - 1] > n / 2) /* of a table made for whole rows */
+            *angles[i] = itp_make_cut(m, *angles[i], t.rank - 1, 0, n / 2, false);
         *angles[i] = itp_make_as(m, *angles[i], 4, 0, 1, s.dim[2], -1, 0);
     }
     double place[2][512], order[1024];

@@ -43,6 +43,24 @@ ITP_FN int itp_make_saturated(itp_make *m, int x, int zero, int type)
     return itp_make_with(m, ITP_OP_CLIP, x, low, high);
 }
 
+/* The same for x: also one for each block of entries along the axis. */
+ITP_FN int itp_make_blocks(itp_make *m, int v, const interp_shape *x, int axis)
+{
+    const interp_shape s = itp_make_shape(m, v);
+    const int block = itp_make_int(m, "block_size", 0);
+    if (v < 0 || !block || s.rank != x->rank) return itp_make_along(m, v, x->rank, axis);
+    if (block < 0 || x->dim[axis] > 1 << 20 || (x->dim[axis] - 1) / block >= s.dim[axis])
+        itp_make_fail(m, INTERP_BAD_SHAPE, "blocks of %d do not fit", block);
+    if (m->status) return -1;
+    const int n = x->dim[axis];
+    double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size((size_t)n + 1, sizeof *at));
+    if (!at) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; at && i < n; i++) at[i] = i / block;
+    const int y = m->status ? -1 : itp_make_take(m, v, axis, n, at);
+    interp_free(m->r->ctx, at);
+    return y;
+}
+
 ITP_FN int itp_make_quant_axis(itp_make *m, int rank)
 {
     const int axis = itp_axis(itp_make_int(m, "axis", 1), rank);
@@ -52,9 +70,10 @@ ITP_FN int itp_make_quant_axis(itp_make *m, int rank)
 ITP_FN void itp_read_quantize(itp_make *m)
 {
     int x = itp_make_in(m, 0);
-    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
-    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
-    const int zero = itp_make_along(m, itp_make_in(m, 2), rank, axis);
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_quant_axis(m, s.rank);
+    const int scale = itp_make_blocks(m, itp_make_in(m, 1), &s, axis);
+    const int zero = itp_make_blocks(m, itp_make_in(m, 2), &s, axis);
     int type = itp_make_int(m, "output_dtype", 0);
     if (itp_make_has(m, 2)) type = itp_make_type(m, 2);
     x = itp_make_two(m, ITP_OP_DIV, x, scale);
@@ -64,9 +83,10 @@ ITP_FN void itp_read_quantize(itp_make *m)
 ITP_FN void itp_read_dequantize(itp_make *m)
 {
     int x = itp_make_in(m, 0);
-    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
-    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
-    x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), rank, axis));
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_quant_axis(m, s.rank);
+    const int scale = itp_make_blocks(m, itp_make_in(m, 1), &s, axis);
+    x = itp_make_shifted(m, x, itp_make_blocks(m, itp_make_in(m, 2), &s, axis));
     m->type = itp_make_type(m, 1);
     itp_make_end(m, 0, itp_make_two(m, ITP_OP_MUL, x, scale));
 }

@@ -146,7 +146,7 @@ ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transpos
         (int64_t)planes * w->kernel[0] > (int64_t)ITP_ONNX_EVAL)
         itp_make_fail(m, INTERP_BAD_SHAPE, "its window does not fit");
     if (m->status) return -1;
-    itp_places p = itp_places_new(m);
+    itp_place_table p = itp_places_new(m);
     for (int d = 0; d < 5; d++) {
         if (d != 2) {
             itp_places_pass(&p);

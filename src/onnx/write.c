@@ -362,8 +362,9 @@ ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
     const itp_onnx_row *row = itp_onnx_row_of(node->op);
     if (!row) {
         if (!w->status)
-            w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
-                                 itp_op_row(node->op)->name, node->name);
+            w->status =
+                itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
+                         itp_op_row(node->op)->name, node->name);
         return;
     }
     if (row->write) {
@@ -546,8 +547,7 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
-    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node,
-                      &w.part,  &w.inner, &w.name,  &w.alias};
+    itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name, &w.alias};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);

@@ -318,7 +318,8 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         snprintf(name[0], sizeof name[0], "places%d", t);
         snprintf(name[1], sizeof name[1], "taken%d", t);
         snprintf(name[2], sizeof name[2], "weights%d", t);
-        for (int i = 0; i < out; i++) list[i] = table->data[(size_t)i * 2 * (size_t)taps + (size_t)t];
+        for (int i = 0; i < out; i++)
+            list[i] = table->data[(size_t)i * 2 * (size_t)taps + (size_t)t];
         itp_onnx_put_input(w, node->in[0]);
         itp_onnx_put_places(w, node, name[0], list, out, x->dim[axis]);
         itp_onnx_put_op(w, node, "Gather", name[1]);
@@ -337,7 +338,7 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_put_op(w, node, "Mul", taps > 1 ? name[3] : NULL);
         itp_onnx_end_node(w);
         if (!t) continue;
-        snprintf(name[0], sizeof name[0], t == 1 ? "part%d" : "sum%d", t - 1);
+        snprintf(name[0], sizeof name[0], "%s%d", t == 1 ? "part" : "sum", t - 1);
         itp_onnx_put_inner(w, node, name[0]);
         itp_onnx_put_inner(w, node, name[3]);
         snprintf(name[1], sizeof name[1], "sum%d", t);
