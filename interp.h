@@ -11491,6 +11491,30 @@ ITP_FN interp_status itp_shape_put(itp_infer *s)
     *s->out = *s->in[0];
     return INTERP_OK;
 }
+
+ITP_FN interp_status itp_shape_unpool(itp_infer *s)
+{
+    const interp_shape *x = s->in[0], *want = &s->node->attrs.shape;
+    if (itp_count(x) != itp_count(s->in[1]))
+        return itp_shape_fail(s, "%zu numbers, but %zu places", itp_count(x), itp_count(s->in[1]));
+    if (want->rank < 0 || want->rank > INTERP_MAX_RANK)
+        return itp_shape_fail(s, "%d dimensions are not supported", want->rank);
+    s->out->rank = want->rank;
+    for (int i = 0; i < want->rank; i++) {
+        s->out->dim[i] = want->dim[i] == 0 && i < x->rank ? x->dim[i] : want->dim[i];
+        if (s->out->dim[i] < 0) return itp_shape_fail(s, "dimension %d is negative", i);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_lrn(itp_infer *s)
+{
+    if (s->in[0]->rank < 2)
+        return itp_shape_fail(s, "input has %d dimensions but needs [N,C,...]", s->in[0]->rank);
+    if (s->node->attrs.length < 1)
+        return itp_shape_fail(s, "sums over %d channels", s->node->attrs.length);
+    return itp_shape_same(s);
+}
 #undef ITP_HEAT
 #define ITP_HEAT
 /* >>net/op_elementwise.c                                                                      */
@@ -13015,6 +13039,134 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     j.add = itp_beta(w, node, 0) != 0;
     itp_softmax_run(w, &j, itp_softmax_backward_task, itp_softmax_backward_across_task);
 }
+
+/* ---- local response norm: y = x / d^beta, d = bias + alpha / n (sum of x^2 over n channels)
+   (Krizhevsky et al. 2012) */
+
+enum { ITP_LRN_PIXELS = 64 }; /* of one task */
+
+typedef struct itp_lrn_job {
+    size_t channels, pixels, pieces;
+    size_t before, after; /* channels summed before and behind one's own */
+    double scale, bias, beta;
+    const float *x, *dy;
+    float *to;
+    bool add;
+    itp_scratch scratch;
+} itp_lrn_job;
+
+ITP_FN itp_lrn_job itp_lrn_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_lrn_job j;
+    memset(&j, 0, sizeof j);
+    j.channels = (size_t)s->dim[1];
+    j.pixels = itp_count(s) / itp_max_size(1, (size_t)s->dim[0] * j.channels);
+    j.pieces = (j.pixels + ITP_LRN_PIXELS - 1) / ITP_LRN_PIXELS;
+    j.before = (size_t)(a->length - 1) / 2, j.after = (size_t)a->length - 1 - j.before;
+    j.scale = (double)a->alpha / a->length, j.bias = (double)a->epsilon;
+    j.beta = (double)a->beta;
+    j.x = itp_x(w, node, 0);
+    j.scratch = w->scratch;
+    return j;
+}
+
+/* d of n pixels of a channel. */
+ITP_FN void itp_lrn_sums(const itp_lrn_job *j, const float *x, size_t channel, size_t n, double *d)
+{
+    const size_t first = channel > j->before ? channel - j->before : 0;
+    const size_t end = itp_min_size(j->channels, channel + j->after + 1);
+    for (size_t i = 0; i < n; i++) d[i] = 0;
+    for (size_t c = first; c < end; c++)
+        for (size_t i = 0; i < n; i++)
+            d[i] += (double)x[c * j->pixels + i] * (double)x[c * j->pixels + i];
+    for (size_t i = 0; i < n; i++) d[i] = j->bias + j->scale * d[i];
+}
+
+ITP_FN double itp_lrn_factor(const itp_lrn_job *j, double d)
+{
+    return j->beta == 0.75 ? 1 / (sqrt(d) * sqrt(sqrt(d))) : pow(d, -j->beta);
+}
+
+ITP_FN void itp_lrn_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_lrn_job *j = (const itp_lrn_job *)arg;
+    const size_t p0 = (size_t)task % j->pieces * ITP_LRN_PIXELS;
+    const size_t at = (size_t)task / j->pieces * j->channels * j->pixels + p0;
+    const size_t n = itp_min_size(ITP_LRN_PIXELS, j->pixels - p0);
+    double d[ITP_LRN_PIXELS];
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels;
+        itp_lrn_sums(j, j->x + at, c, n, d);
+        for (size_t i = 0; i < n; i++)
+            j->to[row + i] = (float)((double)j->x[row + i] * itp_lrn_factor(j, d[i]));
+    }
+}
+
+/* dx = dy / d^beta - 2 scale beta x (sum of dy x / d^(beta + 1) over those that x was summed for). */
+ITP_FN void itp_lrn_grad_task(void *arg, int task, int slot)
+{
+    const itp_lrn_job *j = (const itp_lrn_job *)arg;
+    const size_t p0 = (size_t)task % j->pieces * ITP_LRN_PIXELS;
+    const size_t at = (size_t)task / j->pieces * j->channels * j->pixels + p0;
+    const size_t n = itp_min_size(ITP_LRN_PIXELS, j->pixels - p0);
+    float *direct = itp_scratch_slot(&j->scratch, slot);
+    float *terms = direct + j->channels * ITP_LRN_PIXELS;
+    double d[ITP_LRN_PIXELS];
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels, to = c * ITP_LRN_PIXELS;
+        itp_lrn_sums(j, j->x + at, c, n, d);
+        for (size_t i = 0; i < n; i++) {
+            const double first = (double)j->dy[row + i] * itp_lrn_factor(j, d[i]);
+            direct[to + i] = (float)first;
+            terms[to + i] = (float)(first * (double)j->x[row + i] / d[i]);
+        }
+    }
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels, first = c > j->after ? c - j->after : 0;
+        const size_t end = itp_min_size(j->channels, c + j->before + 1);
+        for (size_t i = 0; i < n; i++) d[i] = 0;
+        for (size_t k = first; k < end; k++)
+            for (size_t i = 0; i < n; i++) d[i] += (double)terms[k * ITP_LRN_PIXELS + i];
+        for (size_t i = 0; i < n; i++) {
+            const double through = 2 * j->scale * j->beta * (double)j->x[row + i] * d[i];
+            const float g = (float)((double)direct[c * ITP_LRN_PIXELS + i] - through);
+            j->to[row + i] = j->add ? j->to[row + i] + g : g;
+        }
+    }
+}
+
+ITP_FN itp_need itp_need_lrn(const interp_workspace *w, int node)
+{
+    itp_need need = {0, 0, 0, 0};
+    if (w->runs_back[node])
+        need.slot = 2 * ITP_LRN_PIXELS * (size_t)itp_shape_in(w, node, 0)->dim[1];
+    return need;
+}
+
+ITP_FN void itp_lrn_run(interp_workspace *w, int node, itp_lrn_job *j, itp_task_fn task)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_parallel(w->ctx, s->dim[0] * (int)j->pieces,
+                 (double)itp_count(s) * (16 + (double)(j->before + j->after)), task, j);
+}
+
+ITP_FN void itp_forward_lrn(interp_workspace *w, int node)
+{
+    itp_lrn_job j = itp_lrn_at(w, node);
+    j.to = itp_y(w, node);
+    itp_lrn_run(w, node, &j, itp_lrn_task);
+}
+
+ITP_FN void itp_backward_lrn(interp_workspace *w, int node)
+{
+    itp_lrn_job j = itp_lrn_at(w, node);
+    j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_lrn_run(w, node, &j, itp_lrn_grad_task);
+}
 /* >>net/op_linear.c                                                                           */
 /* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
 
@@ -13490,7 +13642,7 @@ typedef struct itp_pool_job {
     const float *per_y, *per_x; /* of averages: one over a window's numbers down and along */
     const float *x, *dy;
     float *y, *dx;
-    bool add;
+    bool add, by_columns;
 } itp_pool_job;
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
@@ -13657,6 +13809,66 @@ ITP_FN void itp_forward_global(interp_workspace *w, int node)
 ITP_FN void itp_backward_global(interp_workspace *w, int node)
 {
     itp_global_run(w, node, true);
+}
+
+/* ---- where the maxima of windows are, and putting them back */
+
+/* The place of the first maximum of every window of a plane, NaN being one, in an array of all
+   planes; with mode 1 of planes stored by columns. */
+ITP_FN void itp_pool_indices_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_pool_job *j = (const itp_pool_job *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width;
+    const float *x = j->x + (size_t)task * in;
+    float *y = j->y + (size_t)task * (size_t)p->rows * (size_t)p->columns;
+    for (int row = 0; row < p->rows; row++)
+        for (int column = 0; column < p->columns; column++) {
+            int best_y = 0, best_x = 0;
+            bool found = false;
+            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
+                const int sy = row * p->stride_y - p->pad_y + t / p->taps_x * p->dilation_y;
+                const int sx = column * p->stride_x - p->pad_x + t % p->taps_x * p->dilation_x;
+                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
+                const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
+                if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
+                found = true;
+            }
+            const int at = j->by_columns ? best_x * p->height + best_y : best_y * p->width + best_x;
+            *y++ = (float)((double)task * (double)in + at);
+        }
+}
+
+ITP_FN void itp_forward_pool_indices(interp_workspace *w, int node)
+{
+    itp_pool_job j = itp_pool_at(w, node);
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    j.by_columns = itp_at(w, node)->attrs.mode == 1;
+    itp_pool_run(w, node, &j, itp_pool_indices_task);
+}
+
+/* Places outside of y are left out. */
+ITP_FN void itp_forward_unpool(interp_workspace *w, int node)
+{
+    const float *x = itp_x(w, node, 0), *at = itp_x(w, node, 1);
+    const size_t n = itp_count(itp_shape_in(w, node, 0)), all = itp_count(itp_shape_out(w, node));
+    float *y = itp_y(w, node);
+    memset(y, 0, all * sizeof *y);
+    for (size_t i = 0; i < n; i++)
+        if (at[i] >= 0 && (double)at[i] < (double)all) y[(size_t)at[i]] = x[i];
+}
+
+ITP_FN void itp_backward_unpool(interp_workspace *w, int node)
+{
+    const float *dy = itp_dy(w, node), *at = itp_x(w, node, 1);
+    const size_t n = itp_count(itp_shape_in(w, node, 0)), all = itp_count(itp_shape_out(w, node));
+    const bool add = itp_beta(w, node, 0) != 0;
+    float *dx = itp_dx(w, node, 0);
+    for (size_t i = 0; i < n; i++) {
+        const bool inside = at[i] >= 0 && (double)at[i] < (double)all;
+        dx[i] = (inside ? dy[(size_t)at[i]] : 0) + (add ? dx[i] : 0);
+    }
 }
 /* >>net/op_move.c                                                                             */
 /* ---- net/op_move.c: ops that only move numbers ------------------------------------------------- */
@@ -14899,6 +15111,11 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
     X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
       itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+    X(LRN, "LRN", itp_shape_lrn, itp_forward_lrn, itp_backward_lrn, itp_need_lrn, NULL, 0, ITP_X)  \
+    X(MAX_POOL_INDICES, "MaxPoolIndices", itp_shape_window, itp_forward_pool_indices, NULL, NULL,  \
+      NULL, 0, ITP_NO_GRAD)                                                                        \
+    X(MAX_UNPOOL, "MaxUnpool", itp_shape_unpool, itp_forward_unpool, itp_backward_unpool, NULL,    \
+      NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                              \
     X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \

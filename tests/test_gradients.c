@@ -509,6 +509,40 @@ TEST(normalisation_gradients_match_central_differences)
         }
 }
 
+static interp_tensor build_lrn(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.length = v[0], a.alpha = (float)0.9, a.beta = (float)(v[1] ? 0.75 : 1.3), a.epsilon = 2;
+    const interp_tensor y = itp_plain(net, ITP_OP_LRN, "op", 1, &x, &a);
+    return v[1] ? interp_mul(net, x, y) : y;
+}
+
+/* Maxima put back where they were, over one half of the planes. */
+static interp_tensor build_unpool(interp_net *net, interp_tensor x, const int *v)
+{
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    for (int i = 0; i < 2; i++) a.kernel[i] = 2, a.stride[i] = 2, a.dilation[i] = 1;
+    interp_tensor in[2];
+    in[0] = itp_plain(net, ITP_OP_MAX_POOL, "op", 1, &x, &a);
+    in[1] = itp_plain(net, ITP_OP_MAX_POOL_INDICES, "op", 1, &x, &a);
+    a.shape = itp_shape_of(4, 0, 3, 4, 6);
+    const interp_tensor y = itp_plain(net, ITP_OP_MAX_UNPOOL, "op", 2, in, &a);
+    return v[0] ? interp_mul(net, interp_activate(net, y, INTERP_TANH, 0), x) : y;
+}
+
+TEST(local_norm_and_unpooling_gradients_match_central_differences)
+{
+    const interp_shape s = shape(3, 7, 3, 25), image = shape(3, 3, 4, 6);
+    for (int size = 1; size < 9; size++) {
+        const int v[2] = {size, size % 2};
+        check("LRN", &s, 2, INTERP_EVAL, build_lrn, v, -2, 2, 0);
+    }
+    for (int twice = 0; twice < 2; twice++)
+        check("unpool", &image, 2, INTERP_EVAL, build_unpool, &twice, -9, 9, 0);
+}
+
 /* ---- moves */
 
 static interp_tensor build_move(interp_net *net, interp_tensor x, const int *v)
@@ -671,6 +705,26 @@ TEST(place_gradients_match_central_differences)
     }
 }
 
+/* Places that x itself names, many of them more than once; of slices of a table of [30,40,W]. */
+static interp_tensor build_computed_places(interp_net *net, interp_tensor x, const int *v)
+{
+    const interp_shape one = itp_shape_of(0, 1, 1, 1, 1);
+    const interp_shape s = itp_shape_of(3, 30, 40, itp_tensor_shape(net, x)->dim[3], 1);
+    const float scale = 20;
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.axis = v[1], a.mode = 1;
+    const interp_tensor scaled = interp_mul(net, x, interp_constant(net, &one, &scale));
+    const interp_tensor at = itp_plain(net, ITP_OP_FLOOR, "op", 1, &scaled, NULL);
+    interp_tensor in[3] = {x, at, x};
+    if (v[0] == ITP_OP_GATHER_ND || v[0] == ITP_OP_SCATTER_ND) {
+        in[0] = interp_parameter(net, "p", &s, INTERP_UNIFORM, 3, 3);
+        in[1] = interp_slice(net, at, 3, 0, 2, false);
+    }
+    const bool puts = v[0] == ITP_OP_SCATTER_ELEMENTS || v[0] == ITP_OP_SCATTER_ND;
+    return itp_plain(net, v[0], "op", puts ? 3 : 2, in, &a);
+}
+
 /* Along axis v[1]; a running sum, or the 3 first. */
 static interp_tensor build_along(interp_net *net, interp_tensor x, const int *v)
 {
@@ -802,6 +856,30 @@ TEST(ops_are_bit_identical_at_any_thread_count)
         {"gather", build_gather, {1, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"resize", build_resize, {2, 3}, 8, 3, {10, 80, 553}, INTERP_EVAL},
         {"resize of one", build_resize, {1, 3}, 1, 3, {10, 80, 553}, INTERP_EVAL},
+        {"elements taken",
+         build_computed_places,
+         {ITP_OP_GATHER_ELEMENTS, 2},
+         8,
+         3,
+         {10, 80, 53},
+         INTERP_EVAL},
+        {"elements put",
+         build_computed_places,
+         {ITP_OP_SCATTER_ELEMENTS, 2},
+         8,
+         3,
+         {10, 80, 53},
+         INTERP_EVAL},
+        {"slices taken",
+         build_computed_places,
+         {ITP_OP_GATHER_ND},
+         8,
+         3,
+         {10, 5, 453},
+         INTERP_EVAL},
+        {"slices put", build_computed_places, {ITP_OP_SCATTER_ND}, 8, 3, {10, 5, 453}, INTERP_EVAL},
+        {"LRN", build_lrn, {5, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
+        {"unpool", build_unpool, {1}, 800, 3, {3, 4, 6}, INTERP_EVAL},
         {"running sum", build_along, {ITP_OP_CUM_SUM, 2}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"top", build_along, {ITP_OP_TOP_K_VALUES, 2, 1}, 8, 3, {10, 80, 53}, INTERP_EVAL},
         {"transposed convolution",
@@ -886,6 +964,7 @@ int main(int argc, char **argv)
         RUN(normalisation_gradients_match_central_differences);
         RUN(move_gradients_match_central_differences);
         RUN(index_gradients_match_central_differences);
+        RUN(local_norm_and_unpooling_gradients_match_central_differences);
         RUN(place_gradients_match_central_differences);
         RUN(order_gradients_match_central_differences);
         RUN(transposes_move_every_number_to_its_place);

@@ -854,6 +854,101 @@ TEST(transposed_convolution_says_what_does_not_fit)
     CHECK_FAILS("2 groups do not divide 3 channels");
 }
 
+/* ---- pooling with places, local response norm */
+
+TEST(pooling_tells_where_its_maxima_are)
+{
+    static const float x[] = {1, 5, 5, 2, 0, 3, NAN, 1, 9, 9, 9,  9, /* two planes of [4,3] */
+                              0, 0, 0, 0, 7, 0, 1,   2, 3, 4, -1, -2};
+    const interp_shape s = dims(4, 2, 1, 4, 3);
+    itp_attrs a = attrs();
+    for (int i = 0; i < 2; i++) a.kernel[i] = 2, a.stride[i] = 2, a.dilation[i] = 1;
+    run1(ITP_OP_MAX_POOL_INDICES, &a, s, x);
+    CHECK_Y(4, 2, 1, 2, 1, 1, 6, 16, 21);
+    a.mode = 1;
+    run1(ITP_OP_MAX_POOL_INDICES, &a, s, x);
+    CHECK_Y(4, 2, 1, 2, 1, 4, 2, 12 + 5, 12 + 3);
+    a.mode = 0;
+    a.stride[1] = 1, a.pad[0] = a.pad[1] = a.pad[2] = a.pad[3] = 1;
+    run1(ITP_OP_MAX_POOL_INDICES, &a, dims(4, 1, 1, 4, 3), x);
+    CHECK_Y(4, 1, 1, 3, 4, 0, 1, 1, 2, 6, 6, 8, 8, 9, 9, 10, 11);
+    CHECK_DX(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+}
+
+TEST(unpooling_puts_numbers_back)
+{
+    const interp_shape s = dims(4, 1, 1, 2, 2);
+    itp_attrs a = attrs();
+    a.shape = dims(4, 0, 1, 3, 3);
+    run2(ITP_OP_MAX_UNPOOL, &a, s, NUMBERS(1, 2, 3, 4), s, NUMBERS(0, 5, -1, 9));
+    CHECK_Y(4, 1, 1, 3, 3, 1, 0, 0, 0, 0, 2, 0, 0, 0);
+    CHECK_DX(0, 1, 6, 0, 0);
+    run2(ITP_OP_MAX_UNPOOL, &a, s, NUMBERS(1, 2, 3, 4), s, NUMBERS(8, NAN, INFINITY, 4));
+    CHECK_Y(4, 1, 1, 3, 3, 0, 0, 0, 0, 4, 0, 0, 0, 1);
+    run2(ITP_OP_MAX_UNPOOL, &a, s, NUMBERS(1, 2, 3, 4), dims(1, 3, 1, 1, 1), NUMBERS(0, 5, 1));
+    CHECK_FAILS("4 numbers, but 3 places");
+}
+
+/* Windows of every size, also beyond the channels, against the definition. */
+TEST(local_response_norm_matches_its_definition)
+{
+    enum { images = 2, channels = 6, pixels = 70 };
+    static float x[images * channels * pixels], want[images * channels * pixels];
+    for (int i = 0; i < images * channels * pixels; i++)
+        x[i] = interp_random_normal(2, 2, (uint64_t)i);
+    for (int size = 1; size < 15; size++) {
+        itp_attrs a = attrs();
+        a.length = size, a.alpha = 0.7f, a.beta = size % 2 ? 0.75f : 0.5f, a.epsilon = 1.5f;
+        for (int i = 0; i < images * channels * pixels; i++) {
+            const int c = i / pixels % channels;
+            double sum = 0;
+            for (int k = c - (size - 1) / 2; k <= c + size / 2; k++)
+                if (k >= 0 && k < channels)
+                    sum += (double)x[i + (k - c) * pixels] * (double)x[i + (k - c) * pixels];
+            want[i] =
+                (float)((double)x[i] / pow(1.5 + (double)0.7f / size * sum, size % 2 ? 0.75 : 0.5));
+        }
+        run1(ITP_OP_LRN, &a, dims(3, images, channels, pixels, 1), x);
+        CHECK_OK(ctx, got.status);
+        CHECK(same(got.y, want, images * channels * pixels));
+    }
+    itp_attrs a = attrs();
+    run1(ITP_OP_LRN, &a, dims(3, 1, 1, 4, 1), x);
+    CHECK_FAILS("sums over 0 channels");
+}
+
+/* ---- many dimensions and none */
+
+TEST(reshape_and_transpose_work_from_no_to_eight_dimensions)
+{
+    const interp_shape eight = {8, {2, 1, 3, 1, 2, 1, 2, 1}}, none = dims(0, 1, 1, 1, 1);
+    float x[24], want[24];
+    itp_attrs a = attrs();
+    for (int i = 0; i < 24; i++) x[i] = (float)i;
+    for (int d = 0; d < 8; d++) a.perm[d] = 7 - d;
+    for (int i = 0; i < 24; i++) /* [2,3,2,2] turned round */
+        want[i % 2 * 12 + i / 2 % 2 * 6 + i / 4 % 3 * 2 + i / 12] = (float)i;
+    run1(ITP_OP_TRANSPOSE, &a, eight, x);
+    CHECK_OK(ctx, got.status);
+    CHECK(got.shape.rank == 8 && got.shape.dim[1] == 2 && got.shape.dim[5] == 3);
+    CHECK(same(got.y, want, 24));
+    a.shape = dims(0, 1, 1, 1, 1);
+    run1(ITP_OP_TRANSPOSE, &a, none, x + 5);
+    CHECK_Y(0, 1, 1, 1, 1, 5);
+    CHECK_DX(0, 1);
+    run1(ITP_OP_RESHAPE, &a, dims(3, 1, 1, 1, 1), x + 5);
+    CHECK_Y(0, 1, 1, 1, 1, 5);
+    a.shape = eight;
+    run1(ITP_OP_RESHAPE, &a, dims(2, 4, 6, 1, 1), x);
+    CHECK_OK(ctx, got.status);
+    CHECK(!memcmp(&got.shape, &eight, sizeof eight));
+    CHECK(same(got.y, x, 24));
+    run2(ITP_OP_MAX, NULL, eight, x, none, NUMBERS(20));
+    CHECK_OK(ctx, got.status);
+    CHECK(got.shape.rank == 8 && got.y[3] == 20 && got.y[23] == 23);
+    CHECK_DX(1, 20 * 21 / 2); /* of two equals the first counts, that of x */
+}
+
 /* ---- no gradient through what is not differentiable */
 
 TEST(gradients_pass_beside_ops_that_have_none)
@@ -924,6 +1019,10 @@ int main(int argc, char **argv)
         RUN(one_hot_and_fill_write_constants);
         RUN(transposed_convolution_matches_its_definition);
         RUN(transposed_convolution_says_what_does_not_fit);
+        RUN(pooling_tells_where_its_maxima_are);
+        RUN(unpooling_puts_numbers_back);
+        RUN(local_response_norm_matches_its_definition);
+        RUN(reshape_and_transpose_work_from_no_to_eight_dimensions);
         RUN(gradients_pass_beside_ops_that_have_none);
         interp_close(ctx);
     }

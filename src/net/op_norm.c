@@ -544,3 +544,131 @@ ITP_FN void itp_backward_softmax(interp_workspace *w, int node)
     j.add = itp_beta(w, node, 0) != 0;
     itp_softmax_run(w, &j, itp_softmax_backward_task, itp_softmax_backward_across_task);
 }
+
+/* ---- local response norm: y = x / d^beta, d = bias + alpha / n (sum of x^2 over n channels)
+   (Krizhevsky et al. 2012) */
+
+enum { ITP_LRN_PIXELS = 64 }; /* of one task */
+
+typedef struct itp_lrn_job {
+    size_t channels, pixels, pieces;
+    size_t before, after; /* channels summed before and behind one's own */
+    double scale, bias, beta;
+    const float *x, *dy;
+    float *to;
+    bool add;
+    itp_scratch scratch;
+} itp_lrn_job;
+
+ITP_FN itp_lrn_job itp_lrn_at(const interp_workspace *w, int node)
+{
+    const itp_attrs *a = &itp_at(w, node)->attrs;
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_lrn_job j;
+    memset(&j, 0, sizeof j);
+    j.channels = (size_t)s->dim[1];
+    j.pixels = itp_count(s) / itp_max_size(1, (size_t)s->dim[0] * j.channels);
+    j.pieces = (j.pixels + ITP_LRN_PIXELS - 1) / ITP_LRN_PIXELS;
+    j.before = (size_t)(a->length - 1) / 2, j.after = (size_t)a->length - 1 - j.before;
+    j.scale = (double)a->alpha / a->length, j.bias = (double)a->epsilon;
+    j.beta = (double)a->beta;
+    j.x = itp_x(w, node, 0);
+    j.scratch = w->scratch;
+    return j;
+}
+
+/* d of n pixels of a channel. */
+ITP_FN void itp_lrn_sums(const itp_lrn_job *j, const float *x, size_t channel, size_t n, double *d)
+{
+    const size_t first = channel > j->before ? channel - j->before : 0;
+    const size_t end = itp_min_size(j->channels, channel + j->after + 1);
+    for (size_t i = 0; i < n; i++) d[i] = 0;
+    for (size_t c = first; c < end; c++)
+        for (size_t i = 0; i < n; i++)
+            d[i] += (double)x[c * j->pixels + i] * (double)x[c * j->pixels + i];
+    for (size_t i = 0; i < n; i++) d[i] = j->bias + j->scale * d[i];
+}
+
+ITP_FN double itp_lrn_factor(const itp_lrn_job *j, double d)
+{
+    return j->beta == 0.75 ? 1 / (sqrt(d) * sqrt(sqrt(d))) : pow(d, -j->beta);
+}
+
+ITP_FN void itp_lrn_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_lrn_job *j = (const itp_lrn_job *)arg;
+    const size_t p0 = (size_t)task % j->pieces * ITP_LRN_PIXELS;
+    const size_t at = (size_t)task / j->pieces * j->channels * j->pixels + p0;
+    const size_t n = itp_min_size(ITP_LRN_PIXELS, j->pixels - p0);
+    double d[ITP_LRN_PIXELS];
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels;
+        itp_lrn_sums(j, j->x + at, c, n, d);
+        for (size_t i = 0; i < n; i++)
+            j->to[row + i] = (float)((double)j->x[row + i] * itp_lrn_factor(j, d[i]));
+    }
+}
+
+/* dx = dy / d^beta - 2 scale beta x (sum of dy x / d^(beta + 1) over those that x was summed for). */
+ITP_FN void itp_lrn_grad_task(void *arg, int task, int slot)
+{
+    const itp_lrn_job *j = (const itp_lrn_job *)arg;
+    const size_t p0 = (size_t)task % j->pieces * ITP_LRN_PIXELS;
+    const size_t at = (size_t)task / j->pieces * j->channels * j->pixels + p0;
+    const size_t n = itp_min_size(ITP_LRN_PIXELS, j->pixels - p0);
+    float *direct = itp_scratch_slot(&j->scratch, slot);
+    float *terms = direct + j->channels * ITP_LRN_PIXELS;
+    double d[ITP_LRN_PIXELS];
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels, to = c * ITP_LRN_PIXELS;
+        itp_lrn_sums(j, j->x + at, c, n, d);
+        for (size_t i = 0; i < n; i++) {
+            const double first = (double)j->dy[row + i] * itp_lrn_factor(j, d[i]);
+            direct[to + i] = (float)first;
+            terms[to + i] = (float)(first * (double)j->x[row + i] / d[i]);
+        }
+    }
+    for (size_t c = 0; c < j->channels; c++) {
+        const size_t row = at + c * j->pixels, first = c > j->after ? c - j->after : 0;
+        const size_t end = itp_min_size(j->channels, c + j->before + 1);
+        for (size_t i = 0; i < n; i++) d[i] = 0;
+        for (size_t k = first; k < end; k++)
+            for (size_t i = 0; i < n; i++) d[i] += (double)terms[k * ITP_LRN_PIXELS + i];
+        for (size_t i = 0; i < n; i++) {
+            const double through = 2 * j->scale * j->beta * (double)j->x[row + i] * d[i];
+            const float g = (float)((double)direct[c * ITP_LRN_PIXELS + i] - through);
+            j->to[row + i] = j->add ? j->to[row + i] + g : g;
+        }
+    }
+}
+
+ITP_FN itp_need itp_need_lrn(const interp_workspace *w, int node)
+{
+    itp_need need = {0, 0, 0, 0};
+    if (w->runs_back[node])
+        need.slot = 2 * ITP_LRN_PIXELS * (size_t)itp_shape_in(w, node, 0)->dim[1];
+    return need;
+}
+
+ITP_FN void itp_lrn_run(interp_workspace *w, int node, itp_lrn_job *j, itp_task_fn task)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    itp_parallel(w->ctx, s->dim[0] * (int)j->pieces,
+                 (double)itp_count(s) * (16 + (double)(j->before + j->after)), task, j);
+}
+
+ITP_FN void itp_forward_lrn(interp_workspace *w, int node)
+{
+    itp_lrn_job j = itp_lrn_at(w, node);
+    j.to = itp_y(w, node);
+    itp_lrn_run(w, node, &j, itp_lrn_task);
+}
+
+ITP_FN void itp_backward_lrn(interp_workspace *w, int node)
+{
+    itp_lrn_job j = itp_lrn_at(w, node);
+    j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_lrn_run(w, node, &j, itp_lrn_grad_task);
+}

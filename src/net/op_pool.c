@@ -6,7 +6,7 @@ typedef struct itp_pool_job {
     const float *per_y, *per_x; /* of averages: one over a window's numbers down and along */
     const float *x, *dy;
     float *y, *dx;
-    bool add;
+    bool add, by_columns;
 } itp_pool_job;
 
 /* How many numbers the average of a window divides by, along one axis: real pixels, or also those of
@@ -173,4 +173,64 @@ ITP_FN void itp_forward_global(interp_workspace *w, int node)
 ITP_FN void itp_backward_global(interp_workspace *w, int node)
 {
     itp_global_run(w, node, true);
+}
+
+/* ---- where the maxima of windows are, and putting them back */
+
+/* The place of the first maximum of every window of a plane, NaN being one, in an array of all
+   planes; with mode 1 of planes stored by columns. */
+ITP_FN void itp_pool_indices_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_pool_job *j = (const itp_pool_job *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width;
+    const float *x = j->x + (size_t)task * in;
+    float *y = j->y + (size_t)task * (size_t)p->rows * (size_t)p->columns;
+    for (int row = 0; row < p->rows; row++)
+        for (int column = 0; column < p->columns; column++) {
+            int best_y = 0, best_x = 0;
+            bool found = false;
+            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
+                const int sy = row * p->stride_y - p->pad_y + t / p->taps_x * p->dilation_y;
+                const int sx = column * p->stride_x - p->pad_x + t % p->taps_x * p->dilation_x;
+                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
+                const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
+                if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
+                found = true;
+            }
+            const int at = j->by_columns ? best_x * p->height + best_y : best_y * p->width + best_x;
+            *y++ = (float)((double)task * (double)in + at);
+        }
+}
+
+ITP_FN void itp_forward_pool_indices(interp_workspace *w, int node)
+{
+    itp_pool_job j = itp_pool_at(w, node);
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node);
+    j.by_columns = itp_at(w, node)->attrs.mode == 1;
+    itp_pool_run(w, node, &j, itp_pool_indices_task);
+}
+
+/* Places outside of y are left out. */
+ITP_FN void itp_forward_unpool(interp_workspace *w, int node)
+{
+    const float *x = itp_x(w, node, 0), *at = itp_x(w, node, 1);
+    const size_t n = itp_count(itp_shape_in(w, node, 0)), all = itp_count(itp_shape_out(w, node));
+    float *y = itp_y(w, node);
+    memset(y, 0, all * sizeof *y);
+    for (size_t i = 0; i < n; i++)
+        if (at[i] >= 0 && (double)at[i] < (double)all) y[(size_t)at[i]] = x[i];
+}
+
+ITP_FN void itp_backward_unpool(interp_workspace *w, int node)
+{
+    const float *dy = itp_dy(w, node), *at = itp_x(w, node, 1);
+    const size_t n = itp_count(itp_shape_in(w, node, 0)), all = itp_count(itp_shape_out(w, node));
+    const bool add = itp_beta(w, node, 0) != 0;
+    float *dx = itp_dx(w, node, 0);
+    for (size_t i = 0; i < n; i++) {
+        const bool inside = at[i] >= 0 && (double)at[i] < (double)all;
+        dx[i] = (inside ? dy[(size_t)at[i]] : 0) + (add ? dx[i] : 0);
+    }
 }

@@ -587,3 +587,27 @@ ITP_FN interp_status itp_shape_put(itp_infer *s)
     *s->out = *s->in[0];
     return INTERP_OK;
 }
+
+ITP_FN interp_status itp_shape_unpool(itp_infer *s)
+{
+    const interp_shape *x = s->in[0], *want = &s->node->attrs.shape;
+    if (itp_count(x) != itp_count(s->in[1]))
+        return itp_shape_fail(s, "%zu numbers, but %zu places", itp_count(x), itp_count(s->in[1]));
+    if (want->rank < 0 || want->rank > INTERP_MAX_RANK)
+        return itp_shape_fail(s, "%d dimensions are not supported", want->rank);
+    s->out->rank = want->rank;
+    for (int i = 0; i < want->rank; i++) {
+        s->out->dim[i] = want->dim[i] == 0 && i < x->rank ? x->dim[i] : want->dim[i];
+        if (s->out->dim[i] < 0) return itp_shape_fail(s, "dimension %d is negative", i);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_shape_lrn(itp_infer *s)
+{
+    if (s->in[0]->rank < 2)
+        return itp_shape_fail(s, "input has %d dimensions but needs [N,C,...]", s->in[0]->rank);
+    if (s->node->attrs.length < 1)
+        return itp_shape_fail(s, "sums over %d channels", s->node->attrs.length);
+    return itp_shape_same(s);
+}

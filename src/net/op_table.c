@@ -135,6 +135,11 @@
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
     X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
       itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+    X(LRN, "LRN", itp_shape_lrn, itp_forward_lrn, itp_backward_lrn, itp_need_lrn, NULL, 0, ITP_X)  \
+    X(MAX_POOL_INDICES, "MaxPoolIndices", itp_shape_window, itp_forward_pool_indices, NULL, NULL,  \
+      NULL, 0, ITP_NO_GRAD)                                                                        \
+    X(MAX_UNPOOL, "MaxUnpool", itp_shape_unpool, itp_forward_unpool, itp_backward_unpool, NULL,    \
+      NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                              \
     X(ARG_MAX, "ArgMax", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MAX,            \
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
