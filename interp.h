@@ -7094,6 +7094,14 @@ ITP_FN uint16_t itp_half_of(itp_f32 x)
     return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
 }
 
+/* The bfloat16 of a float, likewise. */
+ITP_FN uint16_t itp_bfloat_of(itp_f32 x)
+{
+    const uint32_t bits = itp_bits_of_f32(x);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
+}
+
 #define ITP_CAST_LOOP(type, value)                                                                 \
     do {                                                                                           \
         type *p = (type *)out.data;                                                                \
@@ -7115,7 +7123,7 @@ INTERP_API interp_status interp_array_cast(interp_ctx *ctx, interp_array *array,
     case INTERP_FLOAT32: ITP_CAST_LOOP(itp_f32, x); break;
     case INTERP_FLOAT64: ITP_CAST_LOOP(double, x); break;
     case INTERP_FLOAT16: ITP_CAST_LOOP(uint16_t, itp_half_of((itp_f32)x)); break;
-    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bits_of_f32((itp_f32)x) >> 16); break;
+    case INTERP_BFLOAT16: ITP_CAST_LOOP(uint16_t, itp_bfloat_of((itp_f32)x)); break;
     case INTERP_INT8: ITP_CAST_LOOP(int8_t, ITP_HELD(-128.0, 127.0)); break;
     case INTERP_INT16: ITP_CAST_LOOP(int16_t, ITP_HELD(-32768.0, 32767.0)); break;
     case INTERP_INT32: ITP_CAST_LOOP(int32_t, ITP_HELD(-2147483648.0, 2147483647.0)); break;
@@ -19345,17 +19353,20 @@ struct itp_onnx_row {
     X(div)                                                                                         \
     X(prelu)                                                                                       \
     X(mod)                                                                                         \
-    X(pow) X(mul) X(fold) X(compare) X(selu) X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast)   \
-        X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) \
-            X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) X(scatter)           \
-                X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence)          \
-                    X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool)     \
-                        X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)    \
-                            X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm)               \
-                                X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)            \
-                                    X(attention) X(rotary) X(matmul_integer) X(conv_integer)       \
-                                        X(qlinear_conv) X(qlinear_matmul) X(quantize)              \
-                                            X(dequantize) X(dynamic_quantize) X(recurrent)
+    X(pow)                                                                                         \
+    X(mul)                                                                                         \
+    X(fold)                                                                                        \
+    X(compare)                                                                                     \
+    X(selu) X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg)      \
+        X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice)     \
+            X(gather) X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile)     \
+                X(pad) X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose)      \
+                    X(max_pool) X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn)     \
+                        X(dropout) X(softmax) X(batch_norm) X(instance_norm) X(layer_norm)         \
+                            X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm) X(gemm)          \
+                                X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer)       \
+                                    X(conv_integer) X(qlinear_conv) X(qlinear_matmul) X(quantize)  \
+                                        X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -19569,7 +19580,7 @@ static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
                                                      ITP_OWN("output_dtype"),
                                                      {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
                                                      {"precision", ITP_A_SKIP, 0, 0, 0, 0},
-                                                     {"block_size", ITP_A_MUST, 0, 0, 0, 0},
+                                                     ITP_OWN("block_size"),
                                                      ITP_NO_FIELD};
 static const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
                                                       ITP_OWN("activation_beta"),
@@ -19761,7 +19772,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("Resize", -1, "xk", 1, 4, 1, resize, resize),
     ITP_READ("Upsample", -1, "xk", 1, 2, 1, resize, resize),
     ITP_READ("Einsum", -1, "x", 1, 2, 1, equation, einsum),
-    ITP_READ("Attention", -1, "x", 3, 6, 4, attention, attention),
+    ITP_READ("Attention", -1, "x", 3, 7, 4, attention, attention),
     ITP_READ("RotaryEmbedding", -1, "xxxx", 3, 4, 1, rotary, rotary),
     ITP_READ("MatMulInteger", -1, "x", 2, 4, 1, none, matmul_integer),
     ITP_READ("ConvInteger", -1, "x", 2, 4, 1, conv, conv_integer),
@@ -20275,6 +20286,10 @@ ITP_FN bool itp_make_numbers(itp_make *m, int i, itp_numbers *out)
     }
     const itp_symbol *s = &m->r->symbols[symbol];
     if (s->tensor < 0) return itp_make_try(m, itp_onnx_unknown(m->r, m->n, symbol));
+    if (!itp_onnx_type_row(m->r->tensors[s->tensor].type)) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d does not hold numbers", i);
+        return false;
+    }
     out->x = itp_onnx_numbers(m->r, symbol);
     if (!out->x) return itp_make_try(m, INTERP_NO_MEMORY);
     out->type = m->r->tensors[s->tensor].type;
@@ -20353,7 +20368,8 @@ ITP_FN itp_slice itp_make_stem(const itp_make *m)
     return symbol < 0 ? m->n->op : m->r->symbols[symbol].name;
 }
 
-/* A node of ours on the way to the outputs; itp_make_end gives its last ones their names. */
+/* A node of ours on the way to the outputs, under the node's own name: what is refused is refused by
+   that. itp_make_names tells them apart afterwards. */
 ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp_attrs *a)
 {
     itp_onnx *r = m->r;
@@ -20369,7 +20385,6 @@ ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp
     b->n = 0;
     if (m->n->name.n) itp_buf_add(b, m->n->name.at, m->n->name.n);
     else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(m->n->op), m->n->index);
-    itp_buf_printf(b, "/%s", suffix);
     const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, b->status) || !itp_make_try(m, r->value_name.status)) return -1;
     const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
@@ -20529,13 +20544,24 @@ ITP_FN void itp_make_end(itp_make *m, int i, int value)
     const char *name = itp_onnx_text(&r->value_name, r->symbols[out].name);
     if (m->status || !itp_make_try(m, r->value_name.status)) return;
     if (!itp_make_rename(m, &r->net->values[value].name, name)) return;
-    if (i == 0) { /* the node that ends it has its name */
-        itp_node *node = &r->net->nodes[r->net->values[value].producer];
-        char *slash = strrchr(node->name, '/');
-        if (slash) *slash = 0;
-    }
     r->symbols[out].value = value;
     r->symbols[out].type = m->type;
+}
+
+/* The node that makes the first output keeps the name; the others get a number behind it. */
+ITP_FN void itp_make_names(itp_make *m)
+{
+    itp_onnx *r = m->r;
+    const int out = m->n->n_out ? r->links[m->n->out] : -1;
+    const int value = out < 0 ? -1 : r->symbols[out].value;
+    const int last = value < 0 ? r->net->n_nodes - 1 : r->net->values[value].producer;
+    for (int i = m->first_node, k = 1; i < r->net->n_nodes && !m->status; i++) {
+        itp_buf *b = &r->node_name;
+        if (i == last) continue;
+        b->n = 0;
+        itp_buf_printf(b, "%s/%d", r->net->nodes[i].name, k++);
+        if (itp_make_try(m, b->status)) itp_make_rename(m, &r->net->nodes[i].name, b->data);
+    }
 }
 /* >>onnx/known.c                                                                              */
 /* ---- onnx/known.c: nodes whose numbers are known while loading: arithmetic of shapes ----------- */
@@ -21873,7 +21899,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
             const int from = first + t;
             const bool inside = from >= 0 && from < size;
             double v = itp_resize_kernel(z, (at - from) / wide);
-            if (!inside && (z->exclude || z->antialias)) v = 0;
+            if (!inside && z->exclude) v = 0;
             place[t] = (float)itp_max(0, itp_min(size - 1, from));
             weight[t] = (float)v;
             sum += v;
@@ -22376,14 +22402,26 @@ ITP_FN void itp_read_max_unpool(itp_make *m)
     a.shape.dim[0] = 0;
     if (count >= 0 && count != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "%d sizes", count);
     for (int i = 0; i < w.n && !m->status; i++) {
-        const int64_t size = count > 0 ? want[2 + i]
-                                       : (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] -
-                                             w.before[i] - w.after[i];
-        if (size < 1 || size > 1 << 28)
-            itp_make_fail(m, INTERP_BAD_SHAPE, "a size of %lld", (long long)size);
+        const int64_t size =
+            (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] - w.before[i] - w.after[i];
+        if (size < 1 || size > 1 << 28 ||
+            (count > 0 && (want[2 + i] < size || want[2 + i] > 1 << 24)))
+            itp_make_fail(m, INTERP_BAD_SHAPE, "sizes of %lld and %lld", (long long)size,
+                          (long long)(count > 0 ? want[2 + i] : 0));
         a.shape.dim[2 + i] = (int)size;
     }
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a));
+    int y = itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a);
+    itp_place_table p = itp_places_new(m); /* a larger output has more at the ends */
+    for (int d = 0; d < s.rank && !m->status; d++) {
+        if (count < 0 || d < 2 || want[d] == a.shape.dim[d]) {
+            itp_places_pass(&p);
+            continue;
+        }
+        itp_places_list(&p, (int)want[d]);
+        for (int i = 0; i < (int)want[d]; i++) itp_places_add(&p, i < a.shape.dim[d] ? i : -1);
+    }
+    y = itp_make_places(m, y, &p, 0);
+    itp_make_end(m, 0, y);
 }
 
 ITP_FN void itp_read_lrn(itp_make *m)
@@ -22889,10 +22927,34 @@ ITP_FN void itp_read_attention(itp_make *m)
     }
     if (itp_make_has(m, 3)) {
         int own = itp_make_in(m, 3);
-        if (itp_make_type(m, 3) == ITP_ONNX_BOOL) {
+        const bool truth = itp_make_type(m, 3) == ITP_ONNX_BOOL;
+        const interp_shape so = itp_make_shape(m, own);
+        if (so.rank && so.dim[so.rank - 1] < sk.dim[2]) { /* keys it does not name are not seen */
+            itp_place_table p = itp_places_new(m);
+            for (int d = 0; d < so.rank - 1; d++) itp_places_pass(&p);
+            itp_places_list(&p, sk.dim[2]);
+            for (int i = 0; i < sk.dim[2]; i++)
+                itp_places_add(&p, i < so.dim[so.rank - 1] ? i : -1);
+            own = itp_make_places(m, own, &p, truth ? 0 : -(double)INFINITY);
+        }
+        if (truth) {
             const int in[3] = {own, itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
             own = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
         }
+        mask = mask < 0 ? own : itp_make_two(m, ITP_OP_ADD, mask, own);
+    }
+    if (itp_make_has(m, 6)) { /* how many keys of each sample are none of the padding */
+        interp_shape row = itp_shape_none();
+        row.rank = 1, row.dim[0] = sk.dim[2];
+        float *places =
+            (float *)interp_alloc(m->r->ctx, itp_mul_size((size_t)sk.dim[2] + 1, sizeof *places));
+        if (!places) m->status = INTERP_NO_MEMORY;
+        for (int i = 0; places && i < sk.dim[2]; i++) places[i] = (float)i;
+        const int used = itp_make_as(m, itp_make_in(m, 6), 4, -1, 1, 1, 1, 0);
+        const int in[3] = {itp_make_two(m, ITP_OP_LESS, itp_make_const(m, &row, places), used),
+                           itp_make_scalar(m, 0), itp_make_scalar(m, -(double)INFINITY)};
+        interp_free(m->r->ctx, places);
+        const int own = itp_make_node(m, ITP_OP_WHERE, 3, in, NULL);
         mask = mask < 0 ? own : itp_make_two(m, ITP_OP_ADD, mask, own);
     }
     if (mask >= 0) s = itp_make_two(m, ITP_OP_ADD, s, mask);
@@ -22937,6 +22999,9 @@ ITP_FN void itp_read_rotary(itp_make *m)
             memset(&a, 0, sizeof a);
             *angles[i] = itp_make_node(m, ITP_OP_GATHER, 2, in, &a);
         }
+        const interp_shape t = itp_make_shape(m, *angles[i]);
+        if (t.rank > 1 && t.dim[t.rank - 1] > n / 2) /* of a table made for whole rows */
+            *angles[i] = itp_make_cut(m, *angles[i], t.rank - 1, 0, n / 2, false);
         *angles[i] = itp_make_as(m, *angles[i], 4, 0, 1, s.dim[2], -1, 0);
     }
     double place[2][512], order[1024];
@@ -23008,6 +23073,24 @@ ITP_FN int itp_make_saturated(itp_make *m, int x, int zero, int type)
     return itp_make_with(m, ITP_OP_CLIP, x, low, high);
 }
 
+/* The same for x: also one for each block of entries along the axis. */
+ITP_FN int itp_make_blocks(itp_make *m, int v, const interp_shape *x, int axis)
+{
+    const interp_shape s = itp_make_shape(m, v);
+    const int block = itp_make_int(m, "block_size", 0);
+    if (v < 0 || !block || s.rank != x->rank) return itp_make_along(m, v, x->rank, axis);
+    if (block < 0 || x->dim[axis] > 1 << 20 || (x->dim[axis] - 1) / block >= s.dim[axis])
+        itp_make_fail(m, INTERP_BAD_SHAPE, "blocks of %d do not fit", block);
+    if (m->status) return -1;
+    const int n = x->dim[axis];
+    double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size((size_t)n + 1, sizeof *at));
+    if (!at) m->status = INTERP_NO_MEMORY;
+    for (int i = 0; at && i < n; i++) at[i] = i / block;
+    const int y = m->status ? -1 : itp_make_take(m, v, axis, n, at);
+    interp_free(m->r->ctx, at);
+    return y;
+}
+
 ITP_FN int itp_make_quant_axis(itp_make *m, int rank)
 {
     const int axis = itp_axis(itp_make_int(m, "axis", 1), rank);
@@ -23017,9 +23100,10 @@ ITP_FN int itp_make_quant_axis(itp_make *m, int rank)
 ITP_FN void itp_read_quantize(itp_make *m)
 {
     int x = itp_make_in(m, 0);
-    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
-    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
-    const int zero = itp_make_along(m, itp_make_in(m, 2), rank, axis);
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_quant_axis(m, s.rank);
+    const int scale = itp_make_blocks(m, itp_make_in(m, 1), &s, axis);
+    const int zero = itp_make_blocks(m, itp_make_in(m, 2), &s, axis);
     int type = itp_make_int(m, "output_dtype", 0);
     if (itp_make_has(m, 2)) type = itp_make_type(m, 2);
     x = itp_make_two(m, ITP_OP_DIV, x, scale);
@@ -23029,9 +23113,10 @@ ITP_FN void itp_read_quantize(itp_make *m)
 ITP_FN void itp_read_dequantize(itp_make *m)
 {
     int x = itp_make_in(m, 0);
-    const int rank = itp_make_shape(m, x).rank, axis = itp_make_quant_axis(m, rank);
-    const int scale = itp_make_along(m, itp_make_in(m, 1), rank, axis);
-    x = itp_make_shifted(m, x, itp_make_along(m, itp_make_in(m, 2), rank, axis));
+    const interp_shape s = itp_make_shape(m, x);
+    const int axis = itp_make_quant_axis(m, s.rank);
+    const int scale = itp_make_blocks(m, itp_make_in(m, 1), &s, axis);
+    x = itp_make_shifted(m, x, itp_make_blocks(m, itp_make_in(m, 2), &s, axis));
     m->type = itp_make_type(m, 1);
     itp_make_end(m, 0, itp_make_two(m, ITP_OP_MUL, x, scale));
 }
@@ -24070,6 +24155,7 @@ ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n)
         if (itp_make_wants(&m, i) && s->value < 0 && s->tensor < 0)
             itp_make_fail(&m, INTERP_UNSUPPORTED, "its output %d is not supported", i);
     }
+    itp_make_names(&m);
     return m.status;
 }
 
@@ -24208,10 +24294,11 @@ ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port
         s->dim[i] = size >= 0 ? size : batch ? 1 : given ? given->dim[i] : -1;
         if (s->dim[i] < 0 && i == 0) s->dim[i] = 1;
         if (s->dim[i] < 0)
-            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                            "dimension %d of input \"%.*s\" is open: give a shape when loading, or "
-                            "export the model with fixed sizes",
-                            i, ITP_SHOW(name));
+            return itp_fail(
+                r->ctx, INTERP_UNSUPPORTED,
+                "dimension %d of input \"%.*s\" is not fixed: give a shape when loading, or "
+                "export the model with fixed sizes",
+                i, ITP_SHOW(name));
     }
     return INTERP_OK;
 }
@@ -25458,7 +25545,7 @@ ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node)
     const float *table = w->net->values[node->in[1]].data, *at = table;
     const interp_shape *x = &w->net->values[node->in[0]].shape;
     int pads[2 * INTERP_MAX_RANK] = {0}, n, left = 0;
-    char step[2][16] = {"", ""};
+    char step[2][24] = {"", ""};
     bool padded = false;
     for (int d = 0; d < x->rank; d++) {
         const float *places = at + 1;
@@ -25504,7 +25591,7 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         w->status = INTERP_NO_MEMORY;
         return;
     }
-    char name[4][24];
+    char name[4][40];
     for (int t = 0; t < taps; t++) {
         snprintf(name[0], sizeof name[0], "places%d", t);
         snprintf(name[1], sizeof name[1], "taken%d", t);
@@ -25529,7 +25616,7 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_put_op(w, node, "Mul", taps > 1 ? name[3] : NULL);
         itp_onnx_end_node(w);
         if (!t) continue;
-        snprintf(name[0], sizeof name[0], t == 1 ? "part%d" : "sum%d", t - 1);
+        snprintf(name[0], sizeof name[0], "%s%d", t == 1 ? "part" : "sum", t - 1);
         itp_onnx_put_inner(w, node, name[0]);
         itp_onnx_put_inner(w, node, name[3]);
         snprintf(name[1], sizeof name[1], "sum%d", t);

@@ -183,6 +183,10 @@ ITP_FN bool itp_make_numbers(itp_make *m, int i, itp_numbers *out)
     }
     const itp_symbol *s = &m->r->symbols[symbol];
     if (s->tensor < 0) return itp_make_try(m, itp_onnx_unknown(m->r, m->n, symbol));
+    if (!itp_onnx_type_row(m->r->tensors[s->tensor].type)) {
+        itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d does not hold numbers", i);
+        return false;
+    }
     out->x = itp_onnx_numbers(m->r, symbol);
     if (!out->x) return itp_make_try(m, INTERP_NO_MEMORY);
     out->type = m->r->tensors[s->tensor].type;
@@ -261,7 +265,8 @@ ITP_FN itp_slice itp_make_stem(const itp_make *m)
     return symbol < 0 ? m->n->op : m->r->symbols[symbol].name;
 }
 
-/* A node of ours on the way to the outputs; itp_make_end gives its last ones their names. */
+/* A node of ours on the way to the outputs, under the node's own name: what is refused is refused by
+   that. itp_make_names tells them apart afterwards. */
 ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp_attrs *a)
 {
     itp_onnx *r = m->r;
@@ -277,7 +282,6 @@ ITP_FN int itp_make_node(itp_make *m, int op, int n_in, const int *in, const itp
     b->n = 0;
     if (m->n->name.n) itp_buf_add(b, m->n->name.at, m->n->name.n);
     else itp_buf_printf(b, "%.*s_%d", ITP_SHOW(m->n->op), m->n->index);
-    itp_buf_printf(b, "/%s", suffix);
     const char *name = itp_onnx_derived(r, &r->value_name, itp_make_stem(m), suffix);
     if (!itp_make_try(m, b->status) || !itp_make_try(m, r->value_name.status)) return -1;
     const interp_tensor y = itp_add_node(r->net, op, b->data, name, n_in, in, a);
@@ -437,11 +441,22 @@ ITP_FN void itp_make_end(itp_make *m, int i, int value)
     const char *name = itp_onnx_text(&r->value_name, r->symbols[out].name);
     if (m->status || !itp_make_try(m, r->value_name.status)) return;
     if (!itp_make_rename(m, &r->net->values[value].name, name)) return;
-    if (i == 0) { /* the node that ends it has its name */
-        itp_node *node = &r->net->nodes[r->net->values[value].producer];
-        char *slash = strrchr(node->name, '/');
-        if (slash) *slash = 0;
-    }
     r->symbols[out].value = value;
     r->symbols[out].type = m->type;
+}
+
+/* The node that makes the first output keeps the name; the others get a number behind it. */
+ITP_FN void itp_make_names(itp_make *m)
+{
+    itp_onnx *r = m->r;
+    const int out = m->n->n_out ? r->links[m->n->out] : -1;
+    const int value = out < 0 ? -1 : r->symbols[out].value;
+    const int last = value < 0 ? r->net->n_nodes - 1 : r->net->values[value].producer;
+    for (int i = m->first_node, k = 1; i < r->net->n_nodes && !m->status; i++) {
+        itp_buf *b = &r->node_name;
+        if (i == last) continue;
+        b->n = 0;
+        itp_buf_printf(b, "%s/%d", r->net->nodes[i].name, k++);
+        if (itp_make_try(m, b->status)) itp_make_rename(m, &r->net->nodes[i].name, b->data);
+    }
 }

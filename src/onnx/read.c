@@ -467,6 +467,7 @@ ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n)
         if (itp_make_wants(&m, i) && s->value < 0 && s->tensor < 0)
             itp_make_fail(&m, INTERP_UNSUPPORTED, "its output %d is not supported", i);
     }
+    itp_make_names(&m);
     return m.status;
 }
 
@@ -605,10 +606,11 @@ ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port
         s->dim[i] = size >= 0 ? size : batch ? 1 : given ? given->dim[i] : -1;
         if (s->dim[i] < 0 && i == 0) s->dim[i] = 1;
         if (s->dim[i] < 0)
-            return itp_fail(r->ctx, INTERP_UNSUPPORTED,
-                            "dimension %d of input \"%.*s\" is open: give a shape when loading, or "
-                            "export the model with fixed sizes",
-                            i, ITP_SHOW(name));
+            return itp_fail(
+                r->ctx, INTERP_UNSUPPORTED,
+                "dimension %d of input \"%.*s\" is not fixed: give a shape when loading, or "
+                "export the model with fixed sizes",
+                i, ITP_SHOW(name));
     }
     return INTERP_OK;
 }

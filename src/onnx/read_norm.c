@@ -499,7 +499,8 @@ ITP_FN void itp_read_attention(itp_make *m)
             itp_place_table p = itp_places_new(m);
             for (int d = 0; d < so.rank - 1; d++) itp_places_pass(&p);
             itp_places_list(&p, sk.dim[2]);
-            for (int i = 0; i < sk.dim[2]; i++) itp_places_add(&p, i < so.dim[so.rank - 1] ? i : -1);
+            for (int i = 0; i < sk.dim[2]; i++)
+                itp_places_add(&p, i < so.dim[so.rank - 1] ? i : -1);
             own = itp_make_places(m, own, &p, truth ? 0 : -(double)INFINITY);
         }
         if (truth) {

@@ -356,14 +356,26 @@ ITP_FN void itp_read_max_unpool(itp_make *m)
     a.shape.dim[0] = 0;
     if (count >= 0 && count != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "%d sizes", count);
     for (int i = 0; i < w.n && !m->status; i++) {
-        const int64_t size = count > 0 ? want[2 + i]
-                                       : (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] -
-                                             w.before[i] - w.after[i];
-        if (size < 1 || size > 1 << 28)
-            itp_make_fail(m, INTERP_BAD_SHAPE, "a size of %lld", (long long)size);
+        const int64_t size =
+            (int64_t)(s.dim[2 + i] - 1) * w.stride[i] + w.kernel[i] - w.before[i] - w.after[i];
+        if (size < 1 || size > 1 << 28 ||
+            (count > 0 && (want[2 + i] < size || want[2 + i] > 1 << 24)))
+            itp_make_fail(m, INTERP_BAD_SHAPE, "sizes of %lld and %lld", (long long)size,
+                          (long long)(count > 0 ? want[2 + i] : 0));
         a.shape.dim[2 + i] = (int)size;
     }
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a));
+    int y = itp_make_node(m, ITP_OP_MAX_UNPOOL, 2, in, &a);
+    itp_place_table p = itp_places_new(m); /* a larger output has more at the ends */
+    for (int d = 0; d < s.rank && !m->status; d++) {
+        if (count < 0 || d < 2 || want[d] == a.shape.dim[d]) {
+            itp_places_pass(&p);
+            continue;
+        }
+        itp_places_list(&p, (int)want[d]);
+        for (int i = 0; i < (int)want[d]; i++) itp_places_add(&p, i < a.shape.dim[d] ? i : -1);
+    }
+    y = itp_make_places(m, y, &p, 0);
+    itp_make_end(m, 0, y);
 }
 
 ITP_FN void itp_read_lrn(itp_make *m)

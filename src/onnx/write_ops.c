@@ -267,7 +267,7 @@ ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node)
     const float *table = w->net->values[node->in[1]].data, *at = table;
     const interp_shape *x = &w->net->values[node->in[0]].shape;
     int pads[2 * INTERP_MAX_RANK] = {0}, n, left = 0;
-    char step[2][16] = {"", ""};
+    char step[2][24] = {"", ""};
     bool padded = false;
     for (int d = 0; d < x->rank; d++) {
         const float *places = at + 1;
@@ -313,7 +313,7 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         w->status = INTERP_NO_MEMORY;
         return;
     }
-    char name[4][24];
+    char name[4][40];
     for (int t = 0; t < taps; t++) {
         snprintf(name[0], sizeof name[0], "places%d", t);
         snprintf(name[1], sizeof name[1], "taken%d", t);
