@@ -19357,16 +19357,17 @@ struct itp_onnx_row {
     X(mul)                                                                                         \
     X(fold)                                                                                        \
     X(compare)                                                                                     \
-    X(selu) X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg)      \
-        X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice)     \
-            X(gather) X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile)     \
-                X(pad) X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose)      \
-                    X(max_pool) X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn)     \
-                        X(dropout) X(softmax) X(batch_norm) X(instance_norm) X(layer_norm)         \
-                            X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm) X(gemm)          \
-                                X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer)       \
-                                    X(conv_integer) X(qlinear_conv) X(qlinear_matmul) X(quantize)  \
-                                        X(dequantize) X(dynamic_quantize) X(recurrent)
+    X(selu)                                                                                        \
+    X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k)     \
+        X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)    \
+            X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
+                X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \
+                    X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)      \
+                        X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)      \
+                            X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)    \
+                                X(attention) X(rotary) X(matmul_integer) X(conv_integer)           \
+                                    X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize)    \
+                                        X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -24385,7 +24386,7 @@ ITP_FN int itp_onnx_common_batch(const interp_net *net)
         const interp_shape *s =
             &net->values[i < net->n_inputs ? net->inputs[i] : net->outputs[i - net->n_inputs]]
                  .shape;
-        if (!s->rank || s->dim[0] < 1 || (batch && s->dim[0] != batch)) return 0;
+        if (!s->rank || !interp_shape_size(s) || (batch && s->dim[0] != batch)) return 0;
         batch = s->dim[0];
     }
     return net->n_inputs ? batch : 0;
@@ -24427,11 +24428,22 @@ ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_desc *desc)
                 at = i;
         }
         place++;
-        if (at < 0 && given->name)
-            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input named \"%s\"",
-                            given->name);
-        if (at < 0)
-            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input number %d", place);
+        if (at < 0) {
+            char names[ITP_ERROR_BYTES / 2] = "";
+            size_t used = 0;
+            for (int i = 0; i < r->n_inputs && used + 110 < sizeof names; i++) {
+                const itp_slice name = r->symbols[r->inputs[i].symbol].name;
+                if (r->symbols[r->inputs[i].symbol].tensor >= 0) continue;
+                used += (size_t)snprintf(names + used, sizeof names - used, "%s\"%.*s\"",
+                                         used ? ", " : "", (int)itp_min_size(name.n, 100), name.at);
+            }
+            if (given->name)
+                return itp_fail(r->ctx, INTERP_BAD_ARGUMENT,
+                                "the model has no input of the name \"%s\"; its inputs are %s",
+                                given->name, names);
+            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT,
+                            "input %d was given, but the inputs are %s", place, names);
+        }
         r->inputs[at].values = given->array;
     }
     return INTERP_OK;

@@ -160,7 +160,8 @@ typedef struct cli_samples {
 } cli_samples;
 
 /* Reads samples of that shape; pictures are converted to it, arrays must hold as many numbers. */
-int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, cli_samples *s);
+int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool any_number,
+                     cli_samples *s);
 /* Reads an array as float32. */
 int cli_array(cli *c, const char *spec, interp_array *array);
 

@@ -384,7 +384,8 @@ static int read_folder(cli *c, const char *spec, const interp_shape *sample, cli
     return code;
 }
 
-int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, cli_samples *s)
+int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool any_number,
+                     cli_samples *s)
 {
     struct stat info;
     char one[CLI_PATH], *name = one;
@@ -399,7 +400,7 @@ int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, cli_s
     s->n = cli_count(spec, &s->x, sample);
     const float *x = (const float *)s->x.data;
     const size_t one_size = interp_shape_size(sample);
-    for (size_t i = 0; s->n > 0 && i < (size_t)s->n * one_size; i++)
+    for (size_t i = 0; s->n > 0 && i < (size_t)s->n * one_size && !any_number; i++)
         if (!isfinite(x[i]))
             return cli_fail("%s: sample %zu holds NaN or infinite numbers", spec, i / one_size);
     return s->n > 0 ? CLI_DONE : CLI_FAILED;

@@ -167,7 +167,7 @@ static int parse_baseline(cli *c, job *j)
         return CLI_DONE;
     }
     cli_samples b;
-    if (cli_samples_read(c, text, &j->sample, &b)) return CLI_FAILED;
+    if (cli_samples_read(c, text, &j->sample, false, &b)) return CLI_FAILED;
     if (b.n != 1 && b.n != j->in.n)
         return cli_fail("--baseline %s: %d baselines for %d samples; give one, or one for each",
                         text, b.n, j->in.n);
@@ -293,7 +293,7 @@ static int open_job(cli *c, job *j)
     if (inputs != 1)
         return cli_fail("%s: it has %d inputs, and attribution is of one", j->model.path, inputs);
     j->sample = interp_net_input_shape(j->model.net, 0);
-    code = cli_samples_read(c, input, &j->sample, &j->in);
+    code = cli_samples_read(c, input, &j->sample, false, &j->in);
     if (!code) code = parse_target(c, j);
     if (!code) code = parse_sets(c, j);
     if (!code) code = parse_baseline(c, j);

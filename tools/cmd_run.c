@@ -81,6 +81,9 @@ static int take_whole(cli *c, run_data *r, int k, int i, const interp_shape *s)
                         cli_shape(&r->array[i].shape, have), interp_net_input_name(r->net, k),
                         cli_shape(s, want));
     if (interp_array_to_f32(c->ctx, &r->array[i])) return cli_fail_ctx(c);
+    const float *x = (const float *)r->array[i].data;
+    for (size_t j = 0; j < interp_shape_size(s) && !r->any_number; j++)
+        if (!isfinite(x[j])) return cli_fail("%s: it holds NaN or infinite numbers", r->spec[i]);
     r->in[k].x = r->array[i];
     r->in[k].n = 1;
     memset(&r->array[i], 0, sizeof r->array[i]);
@@ -107,14 +110,10 @@ static int read_inputs(cli *c, run_data *r)
             return cli_fail("input \"%s\" was not given; use --input %s=FILE",
                             interp_net_input_name(r->net, k), interp_net_input_name(r->net, k));
         const bool whole = interp_net_is_whole(r->net);
-        if (whole ? take_whole(c, r, k, i, &s) : cli_samples_read(c, r->spec[i], &s, &r->in[k]))
+        if (whole ? take_whole(c, r, k, i, &s)
+                  : cli_samples_read(c, r->spec[i], &s, r->any_number, &r->in[k]))
             return CLI_FAILED;
         r->in_size[k] = interp_shape_size(&s);
-        const float *x = (const float *)r->in[k].x.data;
-        for (size_t j = 0; j < (size_t)r->in[k].n * r->in_size[k] && !r->any_number; j++)
-            if (!isfinite(x[j]))
-                return cli_fail("%s: sample %zu holds NaN or infinite numbers", r->spec[i],
-                                j / r->in_size[k]);
         const int n = r->in[k].n;
         if (r->n && n != r->n)
             return cli_fail("--input %s: it has %d samples but another input has %d", r->spec[i], n,
@@ -334,8 +333,6 @@ static int run_model(cli *c, run_data *r)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"predictions.csv", NULL};
-    static const cli_stage stages[] = {infer};
     run_data *data = (run_data *)interp_alloc(c->ctx, sizeof *data);
     if (!data) return cli_fail_ctx(c);
     memset(data, 0, sizeof *data);

@@ -697,7 +697,7 @@ ITP_FN int itp_onnx_common_batch(const interp_net *net)
         const interp_shape *s =
             &net->values[i < net->n_inputs ? net->inputs[i] : net->outputs[i - net->n_inputs]]
                  .shape;
-        if (!s->rank || s->dim[0] < 1 || (batch && s->dim[0] != batch)) return 0;
+        if (!s->rank || !interp_shape_size(s) || (batch && s->dim[0] != batch)) return 0;
         batch = s->dim[0];
     }
     return net->n_inputs ? batch : 0;
@@ -739,11 +739,22 @@ ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_desc *desc)
                 at = i;
         }
         place++;
-        if (at < 0 && given->name)
-            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input named \"%s\"",
-                            given->name);
-        if (at < 0)
-            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT, "the model has no input number %d", place);
+        if (at < 0) {
+            char names[ITP_ERROR_BYTES / 2] = "";
+            size_t used = 0;
+            for (int i = 0; i < r->n_inputs && used + 110 < sizeof names; i++) {
+                const itp_slice name = r->symbols[r->inputs[i].symbol].name;
+                if (r->symbols[r->inputs[i].symbol].tensor >= 0) continue;
+                used += (size_t)snprintf(names + used, sizeof names - used, "%s\"%.*s\"",
+                                         used ? ", " : "", (int)itp_min_size(name.n, 100), name.at);
+            }
+            if (given->name)
+                return itp_fail(r->ctx, INTERP_BAD_ARGUMENT,
+                                "the model has no input of the name \"%s\"; its inputs are %s",
+                                given->name, names);
+            return itp_fail(r->ctx, INTERP_BAD_ARGUMENT,
+                            "input %d was given, but the inputs are %s", place, names);
+        }
         r->inputs[at].values = given->array;
     }
     return INTERP_OK;
