@@ -19358,8 +19358,9 @@ struct itp_onnx_row {
     X(fold)                                                                                        \
     X(compare)                                                                                     \
     X(selu)                                                                                        \
-    X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k)     \
-        X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)    \
+    X(swish)                                                                                       \
+    X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)   \
+        X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)               \
             X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
                 X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \
                     X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)      \
@@ -19866,7 +19867,7 @@ ITP_FN bool itp_onnx_shapes(const interp_net *net, int batch, interp_shape *shap
     for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
     for (int i = 0; i < net->n_inputs; i++) {
         interp_shape *s = &shapes[net->inputs[i]];
-        s->dim[0] = batch;
+        if (!net->whole) s->dim[0] = batch;
         fits = fits && interp_shape_size(s) <= (size_t)INT_MAX;
     }
     for (int i = 0; i < net->n_nodes && fits; i++)
@@ -24867,9 +24868,14 @@ ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
 
 ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
 {
+    const interp_shape *want = &node->attrs.shape;
+    bool empty = false; /* then all sizes are literal */
+    for (int i = 0; i < want->rank; i++) empty = empty || want->dim[i] == ITP_NO_ENTRIES;
     itp_onnx_put_input(w, node->in[0]);
-    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, 1, node->attrs.shape.rank);
+    itp_onnx_put_list(w, node, "shape", empty ? w->net->values[node->out].shape.dim : want->dim, 1,
+                      want->rank);
     itp_onnx_put_op(w, node, "Reshape", NULL);
+    if (empty) itp_onnx_put_int(w, "allowzero", 1);
     itp_onnx_end_node(w);
 }
 
@@ -25398,8 +25404,8 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
         if (a->mode) itp_onnx_put_string(w, "reduction", reductions[a->mode]);
         break;
     case ITP_OP_MAX_UNPOOL:
-        axes[0] = axes[1] = 1;
-        itp_onnx_put_ints(w, "kernel_shape", axes, x->rank - 2);
+        for (int d = 2; d < x->rank; d++) axes[n++] = a->shape.dim[d] - x->dim[d] + 1;
+        itp_onnx_put_ints(w, "kernel_shape", axes, n); /* which says the size, the stride being 1 */
         break;
     case ITP_OP_CUM_SUM:
         itp_onnx_put_int(w, "exclusive", a->exclusive);
@@ -25433,11 +25439,6 @@ ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
         if (n) itp_onnx_put_list(w, node, "axes", list, 1, n);
         break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
-    case ITP_OP_MAX_UNPOOL:
-        for (int d = 0; d < a->shape.rank; d++)
-            list[d] = a->shape.dim[d] ? a->shape.dim[d] : x->dim[d];
-        itp_onnx_put_list(w, node, "size", list, 1, a->shape.rank);
-        break;
     case ITP_OP_ONE_HOT: {
         const float values[2] = {a->alpha, a->beta};
         itp_onnx_put_list(w, node, "depth", &a->length, 0, 1);

@@ -3,6 +3,8 @@
 
        conformance [-v] EXPECTED FOLDER...
 
+   Every model is also written by us, read again and run again.
+
    EXPECTED lists the tests that are not passed, one "NAME reason" a line; that a test fails which is
    not in it, or that one in it passes, is a failure. -v shows why each test fails. */
 #define INTERP_IMPLEMENTATION
@@ -117,27 +119,20 @@ static interp_status compare(interp_ctx *ctx, const interp_workspace *w, const i
     return status;
 }
 
-static interp_status run_model(interp_ctx *ctx, const char *folder, interp_array *arrays, int n)
+/* Runs a network on the stored inputs and compares all outputs. */
+static interp_status run_net(interp_ctx *ctx, const char *folder, interp_net *net,
+                             interp_array *const *arrays)
 {
-    interp_onnx_input given[MOST];
-    interp_onnx_desc desc;
-    interp_net *net = NULL;
     interp_workspace *w = NULL;
-    char path[1024];
-    memset(given, 0, sizeof given);
-    for (int i = 0; i < n; i++) given[i].array = &arrays[i];
-    desc.n_inputs = n, desc.inputs = given;
-    snprintf(path, sizeof path, "%s/model.onnx", folder);
-    ITP_TRY(interp_onnx_load(ctx, path, &desc, &net));
     const float *in[MOST];
+    char path[1024];
     interp_workspace_desc d;
     memset(&d, 0, sizeof d);
     interp_status status = INTERP_OK;
     for (int i = 0; i < net->n_inputs && !status; i++) {
-        interp_array *a = &arrays[net->input_place[i]];
-        status = interp_array_to_f32(ctx, a);
-        in[i] = (const float *)a->data;
-        if (!net->whole) d.batch = a->shape.rank ? a->shape.dim[0] : 1;
+        status = interp_array_to_f32(ctx, arrays[i]);
+        in[i] = (const float *)arrays[i]->data;
+        if (!net->whole) d.batch = arrays[i]->shape.rank ? arrays[i]->shape.dim[0] : 1;
     }
     if (!status) status = interp_workspace_new(ctx, net, &d, &w);
     if (!status) status = interp_forward(w, in);
@@ -146,6 +141,48 @@ static interp_status run_model(interp_ctx *ctx, const char *folder, interp_array
         status = compare(ctx, w, net, i, path);
     }
     interp_workspace_free(w);
+    return status;
+}
+
+/* The same with what interp_onnx_serialize makes of the network. */
+static interp_status run_written(interp_ctx *ctx, const char *folder, const interp_net *net,
+                                 interp_array *const *arrays)
+{
+    interp_net *back = NULL;
+    void *bytes = NULL;
+    size_t n;
+    interp_onnx_input given[MOST];
+    interp_onnx_desc desc;
+    memset(given, 0, sizeof given);
+    for (int i = 0; i < net->n_inputs; i++) given[i].array = arrays[i];
+    desc.n_inputs = net->n_inputs, desc.inputs = given;
+    ITP_TRY(interp_onnx_serialize(net, &bytes, &n));
+    interp_status status = interp_onnx_parse(ctx, bytes, n, &desc, &back);
+    interp_free(ctx, bytes);
+    if (!status && back->n_inputs != net->n_inputs)
+        status =
+            interp_fail(ctx, INTERP_FORMAT, "%d inputs became %d", net->n_inputs, back->n_inputs);
+    if (!status) status = run_net(ctx, folder, back, arrays);
+    interp_net_free(back);
+    if (status) return interp_fail(ctx, status, "written again: %s", ctx->error);
+    return INTERP_OK;
+}
+
+static interp_status run_model(interp_ctx *ctx, const char *folder, interp_array *arrays, int n)
+{
+    interp_onnx_input given[MOST];
+    interp_array *used[MOST];
+    interp_onnx_desc desc;
+    interp_net *net = NULL;
+    char path[1024];
+    memset(given, 0, sizeof given);
+    for (int i = 0; i < n; i++) given[i].array = &arrays[i];
+    desc.n_inputs = n, desc.inputs = given;
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    ITP_TRY(interp_onnx_load(ctx, path, &desc, &net));
+    for (int i = 0; i < net->n_inputs; i++) used[i] = &arrays[net->input_place[i]];
+    interp_status status = run_net(ctx, folder, net, used);
+    if (!status) status = run_written(ctx, folder, net, used);
     interp_net_free(net);
     return status;
 }

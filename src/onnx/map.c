@@ -63,8 +63,9 @@ struct itp_onnx_row {
     X(fold)                                                                                        \
     X(compare)                                                                                     \
     X(selu)                                                                                        \
-    X(swish) X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k)     \
-        X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)    \
+    X(swish)                                                                                       \
+    X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)   \
+        X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)               \
             X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
                 X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \
                     X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)      \
@@ -571,7 +572,7 @@ ITP_FN bool itp_onnx_shapes(const interp_net *net, int batch, interp_shape *shap
     for (int i = 0; i < net->n_values; i++) shapes[i] = net->values[i].shape;
     for (int i = 0; i < net->n_inputs; i++) {
         interp_shape *s = &shapes[net->inputs[i]];
-        s->dim[0] = batch;
+        if (!net->whole) s->dim[0] = batch;
         fits = fits && interp_shape_size(s) <= (size_t)INT_MAX;
     }
     for (int i = 0; i < net->n_nodes && fits; i++)

@@ -324,9 +324,14 @@ ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node)
 
 ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node)
 {
+    const interp_shape *want = &node->attrs.shape;
+    bool empty = false; /* then all sizes are literal */
+    for (int i = 0; i < want->rank; i++) empty = empty || want->dim[i] == ITP_NO_ENTRIES;
     itp_onnx_put_input(w, node->in[0]);
-    itp_onnx_put_list(w, node, "shape", node->attrs.shape.dim, 1, node->attrs.shape.rank);
+    itp_onnx_put_list(w, node, "shape", empty ? w->net->values[node->out].shape.dim : want->dim, 1,
+                      want->rank);
     itp_onnx_put_op(w, node, "Reshape", NULL);
+    if (empty) itp_onnx_put_int(w, "allowzero", 1);
     itp_onnx_end_node(w);
 }
 

@@ -108,8 +108,8 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
         if (a->mode) itp_onnx_put_string(w, "reduction", reductions[a->mode]);
         break;
     case ITP_OP_MAX_UNPOOL:
-        axes[0] = axes[1] = 1;
-        itp_onnx_put_ints(w, "kernel_shape", axes, x->rank - 2);
+        for (int d = 2; d < x->rank; d++) axes[n++] = a->shape.dim[d] - x->dim[d] + 1;
+        itp_onnx_put_ints(w, "kernel_shape", axes, n); /* which says the size, the stride being 1 */
         break;
     case ITP_OP_CUM_SUM:
         itp_onnx_put_int(w, "exclusive", a->exclusive);
@@ -143,11 +143,6 @@ ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
         if (n) itp_onnx_put_list(w, node, "axes", list, 1, n);
         break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
-    case ITP_OP_MAX_UNPOOL:
-        for (int d = 0; d < a->shape.rank; d++)
-            list[d] = a->shape.dim[d] ? a->shape.dim[d] : x->dim[d];
-        itp_onnx_put_list(w, node, "size", list, 1, a->shape.rank);
-        break;
     case ITP_OP_ONE_HOT: {
         const float values[2] = {a->alpha, a->beta};
         itp_onnx_put_list(w, node, "depth", &a->length, 0, 1);
