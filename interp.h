@@ -11905,7 +11905,7 @@ ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
     X(POW, pow(x, z), z == 0 ? 0 : z * pow(x, z - 1), x == 0 && z >= 0 ? 0 : pow(x, z) * log(x))   \
     X(MAX, x >= z || x != x ? x : z, x >= z || x != x, !(x >= z || x != x))                        \
     X(MIN, x <= z || x != x ? x : z, x <= z || x != x, !(x <= z || x != x))                        \
-    X(PRELU, x > 0 ? x : z * x, x > 0 ? 1 : z, x > 0 ? 0 : x)
+    X(PRELU, itp_prelu_slope(x, z) * x, itp_prelu_slope(x, z), x > 0 ? 0 : x)
 
 /* Those without a gradient. */
 #define ITP_TESTS(X)                                                                               \
@@ -11928,6 +11928,13 @@ typedef enum itp_math {
         ITP_F_PICK, /* of a condition and the first of two: y = x ? z : y */
     ITP_F_OTHER     /* of a condition and the second of two: y = z */
 } itp_math;
+
+/* 1 or z, looked up: a jump would be guessed wrong half of the time. */
+ITP_FN double itp_prelu_slope(double x, double z)
+{
+    const double slopes[2] = {z, 1};
+    return slopes[x > 0];
+}
 
 /* The nearest whole number, the even one of two. */
 ITP_FN double itp_round_even(double x)
@@ -12219,24 +12226,49 @@ ITP_FN size_t itp_reduce_unit(const itp_reduce_job *j, size_t unit, size_t *x, s
     return j->across ? itp_min_size(j->chunk, j->run - column) : 1;
 }
 
+ITP_FN double itp_larger(double a, double b)
+{
+    return b > a || b != b ? b : a;
+}
+
+ITP_FN double itp_smaller(double a, double b)
+{
+    return b < a || b != b ? b : a;
+}
+
+/* Smallest of a run. */
+ITP_FN double itp_least(const itp_kernels *k, size_t n, const float *x)
+{
+    float t[ITP_COLUMNS];
+    double least = (double)INFINITY;
+    for (size_t at = 0; at < n; at += ITP_COLUMNS) {
+        const size_t m = itp_min_size(ITP_COLUMNS, n - at);
+        k->unary(ITP_NEG, m, x + at, t, 0, 0);
+        least = itp_smaller(least, -(double)k->max(m, t));
+    }
+    return least;
+}
+
 /* Folds one row of x into n groups: a number into each, or the whole run into one. A NaN stays. */
 ITP_FN void itp_reduce_row(const itp_reduce_job *j, int kind, size_t n, const float *x, double *to)
 {
-    const size_t run = j->across ? 1 : j->run;
-    if (!j->across && (kind == ITP_TOTAL || kind == ITP_MEAN)) {
-        *to += j->kernels->sum(run, x);
-        return;
+    const size_t run = j->across ? n : j->run, step = j->across;
+    switch (kind) {
+    case ITP_MOST:
+        if (!j->across) *to = itp_larger(*to, (double)j->kernels->max(run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_larger(to[i], (double)x[i]);
+        break;
+    case ITP_LEAST:
+        if (!j->across) *to = itp_smaller(*to, itp_least(j->kernels, run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_smaller(to[i], (double)x[i]);
+        break;
+    case ITP_PRODUCT:
+        for (size_t i = 0; i < run; i++) to[i * step] *= (double)x[i];
+        break;
+    default:
+        if (!j->across) *to += j->kernels->sum(run, x);
+        for (size_t i = 0; i < run && j->across; i++) to[i] += (double)x[i];
     }
-    for (size_t i = 0; i < run; i++)
-        for (size_t c = 0; c < n; c++) {
-            const double v = (double)x[i + c];
-            switch (kind) {
-            case ITP_MOST: to[c] = v > to[c] || v != v ? v : to[c]; break;
-            case ITP_LEAST: to[c] = v < to[c] || v != v ? v : to[c]; break;
-            case ITP_PRODUCT: to[c] *= v; break;
-            default: to[c] += v;
-            }
-        }
 }
 
 /* Adds exp(x - top) of one row to the groups. */
@@ -13704,13 +13736,16 @@ ITP_FN void itp_pool_indices_task(void *arg, int task, int slot)
         for (int column = 0; column < p->columns; column++) {
             int best_y = 0, best_x = 0;
             bool found = false;
-            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
-                const int sy = row * p->stride_y - p->pad_y + t / p->taps_x * p->dilation_y;
-                const int sx = column * p->stride_x - p->pad_x + t % p->taps_x * p->dilation_x;
-                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
-                const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
-                if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
-                found = true;
+            for (int ty = 0; ty < p->taps_y; ty++) {
+                const int sy = row * p->stride_y - p->pad_y + ty * p->dilation_y;
+                if (sy < 0 || sy >= p->height) continue;
+                for (int tx = 0; tx < p->taps_x; tx++) {
+                    const int sx = column * p->stride_x - p->pad_x + tx * p->dilation_x;
+                    if (sx < 0 || sx >= p->width) continue;
+                    const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
+                    if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
+                    found = true;
+                }
             }
             const int at = j->by_columns ? best_x * p->height + best_y : best_y * p->width + best_x;
             *y++ = (float)((double)task * (double)in + at);
@@ -14250,23 +14285,37 @@ ITP_FN itp_mix_job itp_mix_at(const interp_workspace *w, int node)
     return j;
 }
 
+/* One row of the table applied to numbers side by side. */
+ITP_FN float itp_mix_number(const float *source, int taps, const float *x)
+{
+    float sum = 0;
+    for (int k = 0; k < taps; k++)
+        if (source[taps + k] != 0) sum += source[taps + k] * x[(int)source[k]];
+    return sum;
+}
+
 ITP_FN void itp_mix_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_mix_job *j = (const itp_mix_job *)arg;
     const size_t first = (size_t)task * j->per_task,
                  end = itp_min_size(j->outer * j->n, first + j->per_task);
-    for (size_t row = first; row < end; row++) {
-        const float *source = j->table + row % j->n * 2 * (size_t)j->taps;
-        const float *x = j->from + row / j->n * j->size * j->inner;
+    size_t t = first % j->n;
+    const float *x = j->from + first / j->n * j->size * j->inner;
+    for (size_t row = first; row < end; row++, t++) {
+        if (t == j->n) t = 0, x += j->size * j->inner;
+        const float *source = j->table + t * 2 * (size_t)j->taps;
         float *y = j->to + row * j->inner;
         float beta = 0;
+        if (j->inner == 1) {
+            *y = itp_mix_number(source, j->taps, x);
+            continue;
+        }
         for (int k = 0; k < j->taps; k++) {
             const float weight = source[j->taps + k];
             const float *term = x + (size_t)source[k] * j->inner;
             if (weight == 0) continue; /* padding of the table */
-            if (j->inner > 1) j->kernels->scale_add(j->inner, weight, term, beta, y);
-            else *y = weight * *term + (beta != 0 ? *y : 0);
+            j->kernels->scale_add(j->inner, weight, term, beta, y);
             beta = 1;
         }
         if (beta == 0) memset(y, 0, j->inner * sizeof *y);
