@@ -309,6 +309,13 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 {
     const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (!row) {
+        if (!w->status)
+            w->status =
+                itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" cannot be written as ONNX",
+                         itp_op_row(node->op)->name, node->name);
+        return;
+    }
     if (row->write) {
         row->write(w, node);
         return;
