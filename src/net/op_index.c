@@ -274,23 +274,37 @@ ITP_FN itp_mix_job itp_mix_at(const interp_workspace *w, int node)
     return j;
 }
 
+/* One row of the table applied to numbers side by side. */
+ITP_FN float itp_mix_number(const float *source, int taps, const float *x)
+{
+    float sum = 0;
+    for (int k = 0; k < taps; k++)
+        if (source[taps + k] != 0) sum += source[taps + k] * x[(int)source[k]];
+    return sum;
+}
+
 ITP_FN void itp_mix_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_mix_job *j = (const itp_mix_job *)arg;
     const size_t first = (size_t)task * j->per_task,
                  end = itp_min_size(j->outer * j->n, first + j->per_task);
-    for (size_t row = first; row < end; row++) {
-        const float *source = j->table + row % j->n * 2 * (size_t)j->taps;
-        const float *x = j->from + row / j->n * j->size * j->inner;
+    size_t t = first % j->n;
+    const float *x = j->from + first / j->n * j->size * j->inner;
+    for (size_t row = first; row < end; row++, t++) {
+        if (t == j->n) t = 0, x += j->size * j->inner;
+        const float *source = j->table + t * 2 * (size_t)j->taps;
         float *y = j->to + row * j->inner;
         float beta = 0;
+        if (j->inner == 1) {
+            *y = itp_mix_number(source, j->taps, x);
+            continue;
+        }
         for (int k = 0; k < j->taps; k++) {
             const float weight = source[j->taps + k];
             const float *term = x + (size_t)source[k] * j->inner;
             if (weight == 0) continue; /* padding of the table */
-            if (j->inner > 1) j->kernels->scale_add(j->inner, weight, term, beta, y);
-            else *y = weight * *term + (beta != 0 ? *y : 0);
+            j->kernels->scale_add(j->inner, weight, term, beta, y);
             beta = 1;
         }
         if (beta == 0) memset(y, 0, j->inner * sizeof *y);

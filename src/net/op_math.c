@@ -39,7 +39,7 @@
     X(POW, pow(x, z), z == 0 ? 0 : z * pow(x, z - 1), x == 0 && z >= 0 ? 0 : pow(x, z) * log(x))   \
     X(MAX, x >= z || x != x ? x : z, x >= z || x != x, !(x >= z || x != x))                        \
     X(MIN, x <= z || x != x ? x : z, x <= z || x != x, !(x <= z || x != x))                        \
-    X(PRELU, x > 0 ? x : z * x, x > 0 ? 1 : z, x > 0 ? 0 : x)
+    X(PRELU, itp_prelu_slope(x, z) * x, itp_prelu_slope(x, z), x > 0 ? 0 : x)
 
 /* Those without a gradient. */
 #define ITP_TESTS(X)                                                                               \
@@ -62,6 +62,13 @@ typedef enum itp_math {
         ITP_F_PICK, /* of a condition and the first of two: y = x ? z : y */
     ITP_F_OTHER     /* of a condition and the second of two: y = z */
 } itp_math;
+
+/* 1 or z, looked up: a jump would be guessed wrong half of the time. */
+ITP_FN double itp_prelu_slope(double x, double z)
+{
+    const double slopes[2] = {z, 1};
+    return slopes[x > 0];
+}
 
 /* The nearest whole number, the even one of two. */
 ITP_FN double itp_round_even(double x)

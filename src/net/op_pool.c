@@ -191,13 +191,16 @@ ITP_FN void itp_pool_indices_task(void *arg, int task, int slot)
         for (int column = 0; column < p->columns; column++) {
             int best_y = 0, best_x = 0;
             bool found = false;
-            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
-                const int sy = row * p->stride_y - p->pad_y + t / p->taps_x * p->dilation_y;
-                const int sx = column * p->stride_x - p->pad_x + t % p->taps_x * p->dilation_x;
-                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
-                const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
-                if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
-                found = true;
+            for (int ty = 0; ty < p->taps_y; ty++) {
+                const int sy = row * p->stride_y - p->pad_y + ty * p->dilation_y;
+                if (sy < 0 || sy >= p->height) continue;
+                for (int tx = 0; tx < p->taps_x; tx++) {
+                    const int sx = column * p->stride_x - p->pad_x + tx * p->dilation_x;
+                    if (sx < 0 || sx >= p->width) continue;
+                    const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
+                    if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
+                    found = true;
+                }
             }
             const int at = j->by_columns ? best_x * p->height + best_y : best_y * p->width + best_x;
             *y++ = (float)((double)task * (double)in + at);

@@ -81,24 +81,49 @@ ITP_FN size_t itp_reduce_unit(const itp_reduce_job *j, size_t unit, size_t *x, s
     return j->across ? itp_min_size(j->chunk, j->run - column) : 1;
 }
 
+ITP_FN double itp_larger(double a, double b)
+{
+    return b > a || b != b ? b : a;
+}
+
+ITP_FN double itp_smaller(double a, double b)
+{
+    return b < a || b != b ? b : a;
+}
+
+/* Smallest of a run. */
+ITP_FN double itp_least(const itp_kernels *k, size_t n, const float *x)
+{
+    float t[ITP_COLUMNS];
+    double least = (double)INFINITY;
+    for (size_t at = 0; at < n; at += ITP_COLUMNS) {
+        const size_t m = itp_min_size(ITP_COLUMNS, n - at);
+        k->unary(ITP_NEG, m, x + at, t, 0, 0);
+        least = itp_smaller(least, -(double)k->max(m, t));
+    }
+    return least;
+}
+
 /* Folds one row of x into n groups: a number into each, or the whole run into one. A NaN stays. */
 ITP_FN void itp_reduce_row(const itp_reduce_job *j, int kind, size_t n, const float *x, double *to)
 {
-    const size_t run = j->across ? 1 : j->run;
-    if (!j->across && (kind == ITP_TOTAL || kind == ITP_MEAN)) {
-        *to += j->kernels->sum(run, x);
-        return;
+    const size_t run = j->across ? n : j->run, step = j->across;
+    switch (kind) {
+    case ITP_MOST:
+        if (!j->across) *to = itp_larger(*to, (double)j->kernels->max(run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_larger(to[i], (double)x[i]);
+        break;
+    case ITP_LEAST:
+        if (!j->across) *to = itp_smaller(*to, itp_least(j->kernels, run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_smaller(to[i], (double)x[i]);
+        break;
+    case ITP_PRODUCT:
+        for (size_t i = 0; i < run; i++) to[i * step] *= (double)x[i];
+        break;
+    default:
+        if (!j->across) *to += j->kernels->sum(run, x);
+        for (size_t i = 0; i < run && j->across; i++) to[i] += (double)x[i];
     }
-    for (size_t i = 0; i < run; i++)
-        for (size_t c = 0; c < n; c++) {
-            const double v = (double)x[i + c];
-            switch (kind) {
-            case ITP_MOST: to[c] = v > to[c] || v != v ? v : to[c]; break;
-            case ITP_LEAST: to[c] = v < to[c] || v != v ? v : to[c]; break;
-            case ITP_PRODUCT: to[c] *= v; break;
-            default: to[c] += v;
-            }
-        }
 }
 
 /* Adds exp(x - top) of one row to the groups. */
