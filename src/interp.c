@@ -99,6 +99,7 @@ extern "C" {
 #include "view/image.c"
 #include "view/chart.c"
 #include "view/panels.c"
+#include "view/graph.c"
 #include "view/html.c"
 #include "view/tensorboard.c"
 #endif

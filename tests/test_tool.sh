@@ -260,6 +260,23 @@ pictures_are_fitted_and_named()
     refused 1 'its class "c" is none' inspect r/model.onnx --data folder:two --quiet -o i
 }
 
+info_tells_of_every_node_and_draws_the_graph()
+{
+    m=$dir/cnn/model.onnx
+    interp info "$m" --batch 2 --picture graph.png >table.txt
+    grep -qE '^conv1 +Conv +\[32,8,8\] +288 +18432 +8192$' table.txt
+    interp info "$m" --json >info.json
+    grep -q '"name":"conv1","op":"Conv","sample_shape":\[32,8,8\],"parameters":288,"macs":18432,' \
+        info.json
+    test "$(grep -o '"parameters":[0-9]*' info.json | sed 's/.*://' |
+        awk 'NR == 1 { all = $1; next } { sum += $1 } END { print sum == all }')" -eq 1
+    test "$(head -c 4 graph.png | tail -c 3)" = PNG
+    cp graph.png before.png
+    refused 1 'end the name with' info "$m" --picture graph.gif
+    refused 1 'no.onnx' info no.onnx --picture graph.png
+    cmp graph.png before.png
+}
+
 # ---- calls that are wrong
 
 wrong_calls_are_refused_in_one_line()
