@@ -560,7 +560,7 @@ ITP_FN void itp_graph_page(itp_graph_plan *p)
         column->shift = x - low;
         column->right = x + (int)ceil(high - low);
         column->bottom = y - gap;
-        x = column->right + itp_graph_px(p, 40) + 2 * crossing * lane;
+        x = column->right + itp_graph_px(p, p->n_frames ? 64 : 36) + crossing * lane;
         bottom = itp_max(bottom, column->bottom);
     }
     p->height = bottom + edge + (crossing + 1) * lane;
@@ -641,9 +641,9 @@ ITP_FN void itp_graph_draw_link(const itp_graph_plan *p, const itp_canvas *c, in
         return;
     }
     const int step = itp_graph_px(p, 6);
-    const int low = p->columns[from].bottom + itp_graph_px(p, 8) + lane * step;
-    const int high = p->top - itp_graph_px(p, 8) - lane * step;
-    const int between = p->columns[to].left - itp_graph_px(p, 16) - lane * step;
+    const int low = p->columns[from].bottom + itp_graph_px(p, 14) + lane * step;
+    const int high = p->top - itp_graph_px(p, 14) - lane * step;
+    const int between = p->columns[to].left - itp_graph_px(p, 18) - lane * step;
     itp_draw_line(c, x0, y0, x0, low, pen, rgb, 1);
     itp_draw_line(c, x0, low, between, low, pen, rgb, 1);
     itp_draw_line(c, between, low, between, high, pen, rgb, 1);
