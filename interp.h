@@ -56,6 +56,7 @@
      >>onnx/protobuf.c
      >>onnx/map.c
      >>onnx/read.c
+     >>onnx/storage.c
      >>onnx/write.c
      >>attr/attribute.c
      >>attr/canonical.c
@@ -3317,6 +3318,44 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
    Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
 
+/* How weights are kept in a file: trainable arrays of two or more dimensions; all else is float32.
+   Arrays that the form would spoil stay float32: float16 those beyond 65504, int8 those that are not
+   the weights of a convolution or dense layer. */
+typedef enum interp_storage {
+    INTERP_STORE_FLOAT32,
+    INTERP_STORE_FLOAT16, /* the nearest float16, and a Cast */
+    INTERP_STORE_INT8     /* whole steps of a 127th of the largest weight of each output channel,
+                             and a DequantizeLinear */
+} interp_storage;
+
+/* Options of interp_onnx_serialize_as. */
+typedef struct interp_onnx_desc {
+    interp_storage storage; /* 0: float32 */
+    bool align; /* false: as short as can be; true: the numbers of every parameter and running
+                   statistic begin at a multiple of 64 bytes from the beginning, for flash */
+} interp_onnx_desc;
+
+/* interp_onnx_serialize in other forms, which ONNX Runtime runs as well. desc: NULL takes every
+   default. Errors as interp_onnx_serialize. Tests: weights_in_fewer_bytes_come_back_rounded,
+   aligned_models_begin_numbers_at_64_bytes. */
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_desc *desc, void **bytes,
+                                                  size_t *n);
+
+/* What rounding changes. */
+typedef struct interp_storage_report {
+    int n_arrays;     /* kept in fewer bytes */
+    size_t n_weights; /* numbers in them */
+    double largest;   /* change of a weight by the largest weight of its array */
+    double rms;       /* root of the sum of squared changes by that of the squared weights */
+} interp_storage_report;
+
+/* Rounds the weights of a network to what a file of that storage gives back, so that the loss of
+   accuracy can be measured. report: NULL or filled. Errors: BAD_ARGUMENT, NO_MEMORY.
+   Test: weights_in_fewer_bytes_come_back_rounded. */
+INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage storage,
+                                              interp_storage_report *report);
+
 /* Adds a note (ONNX's metadata_props) to a serialized model, as "classes" with what its outputs are
    called: *bytes, of *n bytes, are replaced by longer ones. Errors: BAD_ARGUMENT when key or text is
    not UTF-8, NO_MEMORY. Test: notes_survive_the_round_trip. */
@@ -3342,8 +3381,8 @@ INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path
 /* interp_onnx_serialize to a file, which appears whole or not at all. */
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
 
-/* Writes all parameters and running statistics by name as safetensors.
-   Test: weights_survive_the_round_trip. */
+/* Writes all parameters and running statistics by name as safetensors, or as NPZ when the path ends
+   in .npz. Test: weights_survive_the_round_trip. */
 INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path);
 
 /* Reads what interp_weights_save wrote, of any element type, into a network of the same names and
@@ -7883,6 +7922,74 @@ INTERP_API interp_status interp_npz_write(interp_ctx *ctx, const char *path, int
     }
     itp_buf_free(&b);
     itp_buf_free(&directory);
+    return status;
+}
+
+/* Arrays with their names; notes have no place there. */
+ITP_FN interp_status itp_npz_write_all(interp_ctx *ctx, const char *path,
+                                       const interp_named_arrays *all)
+{
+    const size_t n = (size_t)all->n;
+    const char **names = (const char **)interp_alloc(ctx, itp_mul_size(n, sizeof *names));
+    interp_array *arrays = (interp_array *)interp_alloc(ctx, itp_mul_size(n, sizeof *arrays));
+    interp_status status = names && arrays ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int i = 0; !status && i < all->n; i++) {
+        names[i] = all->items[i].name;
+        arrays[i] = all->items[i].array;
+    }
+    if (!status) status = interp_npz_write(ctx, path, all->n, names, arrays);
+    interp_free(ctx, names);
+    interp_free(ctx, arrays);
+    return status;
+}
+
+/* Every array of an open archive, in order of name. */
+ITP_FN interp_status itp_npz_load_all(interp_ctx *ctx, const itp_zip *z, interp_named_arrays *out)
+{
+    size_t bytes = 0;
+    for (uint64_t i = 0; i < z->count; i++) bytes += z->entries[i].name_n + 1;
+    out->items = (interp_named_array *)itp_calloc(ctx, (size_t)z->count, sizeof *out->items);
+    out->text = (char *)interp_alloc(ctx, bytes);
+    if (!out->items || !out->text) return INTERP_NO_MEMORY;
+    char *text = out->text;
+    for (; out->n < (int)z->count; out->n++) {
+        const itp_zip_entry *e = &z->entries[out->n];
+        const void *data = NULL;
+        char *block = NULL;
+        size_t size = 0;
+        out->items[out->n].name = text;
+        memcpy(text, e->name, e->name_n);
+        text[e->name_n] = 0;
+        text += e->name_n + 1;
+        char *end = text - 5; /* of ".npy" and the 0 */
+        if (e->name_n > 4 && !strcmp(end, ".npy")) *end = 0;
+        interp_status status = itp_zip_member(ctx, z, e, &data, &size, &block);
+        if (!status) status = itp_npy_parse(ctx, z->file, data, size, &out->items[out->n].array);
+        interp_free(ctx, block);
+        ITP_TRY(status);
+    }
+    return INTERP_OK;
+}
+
+/* Reads every array of an archive; free with interp_named_arrays_free. */
+ITP_FN interp_status itp_npz_read_all(interp_ctx *ctx, const char *path, interp_named_arrays *all)
+{
+    itp_zip z;
+    interp_named_arrays out;
+    char *bytes = NULL;
+    size_t n = 0;
+    memset(&out, 0, sizeof out);
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    interp_status status = itp_zip_open(ctx, &z, path, bytes, n);
+    if (!status) {
+        status = z.count < 65535
+                     ? itp_npz_load_all(ctx, &z, &out)
+                     : itp_fail(ctx, INTERP_UNSUPPORTED, "%s: it holds too many arrays", path);
+        interp_free(ctx, z.entries);
+    }
+    if (status) interp_named_arrays_free(ctx, &out);
+    else *all = out;
+    interp_free(ctx, bytes);
     return status;
 }
 
@@ -18847,6 +18954,160 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, int
 }
 
 #endif
+/* >>onnx/storage.c                                                                            */
+/* ---- onnx/storage.c: weights in fewer bytes, and what that loses ------------------------------- */
+
+#define ITP_HALF_MAX 65504.0f
+
+/* The dimension of output channels of a weight, by the first node that reads it as one; -1: none. */
+ITP_FN int itp_storage_axis(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *node = &net->nodes[i];
+        if (node->n_in < 2 || node->in[1] != value) continue;
+        if (node->op == ITP_OP_CONV) return 0;
+        if (node->op == ITP_OP_GEMM) return node->attrs.trans_b ? 0 : 1;
+        if (node->op == ITP_OP_MATMUL && net->values[value].shape.rank == 2) return 1;
+    }
+    return -1;
+}
+
+/* How a value is kept when `want` is asked for: arrays that it would spoil stay as they are. */
+ITP_FN interp_storage itp_storage_of(const interp_net *net, int value, interp_storage want)
+{
+    const itp_value *v = &net->values[value];
+    const size_t n = interp_shape_size(&v->shape);
+    if (!want || v->kind != ITP_PARAM || v->shape.rank < 2 || !itp_is_finite(v->data, n))
+        return INTERP_STORE_FLOAT32;
+    if (want == INTERP_STORE_INT8 && itp_storage_axis(net, value) < 0) return INTERP_STORE_FLOAT32;
+    for (size_t i = 0; i < n && want == INTERP_STORE_FLOAT16; i++)
+        if (!(fabsf((itp_f32)v->data[i]) <= ITP_HALF_MAX)) return INTERP_STORE_FLOAT32;
+    return want;
+}
+
+/* What files call the forms. */
+typedef struct itp_storage_row {
+    size_t bytes;       /* of one number */
+    int type;           /* TensorProto.DataType */
+    const char *suffix; /* of the names of arrays; NULL: none */
+} itp_storage_row;
+
+ITP_FN const itp_storage_row *itp_storage_row_of(const interp_net *net, int value,
+                                                 interp_storage want)
+{
+    static const itp_storage_row rows[] = {
+        {4, ITP_ONNX_FLOAT, NULL}, {2, 10, "float16"}, {1, 3, "int8"}};
+    return &rows[itp_storage_of(net, value, want)];
+}
+
+/* The nearest float16, the even one of two. |x| <= ITP_HALF_MAX. */
+ITP_FN unsigned itp_half_of(float x)
+{
+    const itp_f32 single = (itp_f32)x;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    const unsigned sign = bits >> 16 & 0x8000u;
+    const uint32_t exponent = bits >> 23 & 255;
+    if (exponent < 102) return sign; /* below half of the smallest, 2^-24 */
+    const uint32_t whole = (bits & 0x7FFFFFu) | 0x800000u;
+    const uint32_t drop = exponent < 113 ? 126 - exponent : 13; /* subnormals lose more bits */
+    const uint32_t kept = whole >> drop, rest = whole & ((1u << drop) - 1), half = 1u << (drop - 1);
+    const uint32_t up = rest > half || (rest == half && (kept & 1)) ? 1 : 0;
+    /* the leading bit of `kept` counts one exponent up, and so does a carry out of it */
+    const uint32_t from = exponent < 113 ? 0 : (exponent - 113) << 10;
+    return sign | (unsigned)(from + kept + up);
+}
+
+/* Channel of element i of an array along `axis`. */
+ITP_FN size_t itp_channel_of(const interp_shape *s, int axis, size_t i)
+{
+    size_t inner = 1;
+    for (int k = axis + 1; k < s->rank; k++) inner *= (size_t)s->dim[k];
+    return i / inner % (size_t)s->dim[axis];
+}
+
+/* The step of each channel, its largest weight by 127; 1 where all are 0. */
+ITP_FN void itp_int8_scales(const itp_value *v, int axis, float *scales)
+{
+    const size_t n = interp_shape_size(&v->shape), channels = (size_t)v->shape.dim[axis];
+    itp_fill(scales, channels, 0);
+    for (size_t i = 0; i < n; i++) {
+        float *most = &scales[itp_channel_of(&v->shape, axis, i)];
+        *most = (float)fmax((double)*most, fabs((double)v->data[i]));
+    }
+    for (size_t c = 0; c < channels; c++) {
+        scales[c] = (float)(itp_f32)(scales[c] / 127);
+        if (!(scales[c] > 0)) scales[c] = 1;
+    }
+}
+
+ITP_FN int itp_int8_of(float x, float scale)
+{
+    const double q = floor((double)x / (double)scale + .5);
+    return (int)fmax(-127, fmin(127, q));
+}
+
+/* Element i as it comes back from a file. */
+ITP_FN float itp_rounded(const itp_value *v, interp_storage storage, int axis, const float *scales,
+                         size_t i)
+{
+    if (storage == INTERP_STORE_FLOAT16) return (float)itp_f32_of_half(itp_half_of(v->data[i]));
+    const float scale = scales[itp_channel_of(&v->shape, axis, i)];
+    return (float)(itp_f32)((float)itp_int8_of(v->data[i], scale) * scale);
+}
+
+/* The most channels of any weight kept in int8. */
+ITP_FN size_t itp_storage_channels(const interp_net *net)
+{
+    size_t most = 1;
+    for (int v = 0; v < net->n_values; v++) {
+        const int axis = net->values[v].kind == ITP_PARAM ? itp_storage_axis(net, v) : -1;
+        if (axis >= 0) most = itp_max_size(most, (size_t)net->values[v].shape.dim[axis]);
+    }
+    return most;
+}
+
+INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage storage,
+                                              interp_storage_report *report)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_storage_report r;
+    double lost = 0, all = 0;
+    memset(&r, 0, sizeof r);
+    if (!net->built || (unsigned)storage > INTERP_STORE_INT8)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        net->built ? "weights: storage %d is not known"
+                                   : "the network is not built: call interp_net_build",
+                        (int)storage);
+    float *scales =
+        (float *)interp_alloc(net->ctx, itp_mul_size(itp_storage_channels(net), sizeof *scales));
+    if (!scales) return INTERP_NO_MEMORY;
+    for (int k = 0; k < net->n_params && storage; k++) {
+        const int index = net->params[k];
+        const itp_value *v = &net->values[index];
+        const size_t n = interp_shape_size(&v->shape);
+        const int axis = itp_storage_axis(net, index);
+        double worst = 0, most = 0;
+        if (itp_storage_of(net, index, storage) != storage) continue;
+        if (storage == INTERP_STORE_INT8) itp_int8_scales(v, axis, scales);
+        for (size_t i = 0; i < n; i++) {
+            const double x = (double)v->data[i];
+            v->data[i] = itp_rounded(v, storage, axis, scales, i);
+            const double off = (double)v->data[i] - x;
+            worst = fmax(worst, fabs(off));
+            most = fmax(most, fabs(x));
+            lost += off * off;
+            all += x * x;
+        }
+        r.n_arrays++;
+        r.n_weights += n;
+        if (most > 0) r.largest = fmax(r.largest, worst / most);
+    }
+    if (all > 0) r.rms = sqrt(lost / all);
+    interp_free(net->ctx, scales);
+    if (report) *report = r;
+    return INTERP_OK;
+}
 /* >>onnx/write.c                                                                              */
 /* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
@@ -18856,6 +19117,8 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path, int
 /* A model being written: fields of its graph, and messages being put together. */
 struct itp_onnx_writer {
     const interp_net *net;
+    interp_onnx_desc desc;
+    float *scales;               /* of one weight in int8 */
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name;
     interp_status status;
@@ -19222,6 +19485,45 @@ ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
     }
 }
 
+/* The name of a weight as it is kept: one that no value has. */
+ITP_FN const char *itp_onnx_packed_name(itp_onnx_writer *w, const itp_value *v, const char *suffix)
+{
+    itp_buf *b = &w->name;
+    b->n = 0;
+    itp_buf_printf(b, "%s/%s", v->name, suffix);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
+}
+
+/* Weights in fewer bytes become float32 again in nodes of their own. */
+ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        const itp_value *v = &w->net->values[i];
+        const itp_storage_row *row = itp_storage_row_of(w->net, i, w->desc.storage);
+        const bool int8 = row->bytes == 1;
+        if (!row->suffix) continue;
+        const int axis = itp_storage_axis(w->net, i);
+        itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, row->suffix));
+        if (int8) {
+            interp_shape one = itp_shape_none();
+            one.rank = 1;
+            one.dim[0] = v->shape.dim[axis];
+            itp_int8_scales(v, axis, w->scales);
+            itp_onnx_put_tensor(&w->part, itp_onnx_packed_name(w, v, "scale"), ITP_ONNX_FLOAT, &one,
+                                (size_t)one.dim[0] * 4);
+            itp_onnx_put_numbers(&w->part, w->scales, (size_t)one.dim[0]);
+            itp_pb_put_message(&w->extra, 5, &w->part);
+            itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, "scale"));
+        }
+        itp_pb_put_text(&w->node, 2, v->name);
+        itp_pb_put_text(&w->node, 3, itp_onnx_packed_name(w, v, "unpacked"));
+        itp_pb_put_text(&w->node, 4, int8 ? "DequantizeLinear" : "Cast");
+        itp_onnx_put_int(w, int8 ? "axis" : "to", int8 ? axis : ITP_ONNX_FLOAT);
+        itp_onnx_end_node(w);
+    }
+}
+
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
 {
     bool good = itp_is_utf8(net->name, strlen(net->name));
@@ -19246,61 +19548,117 @@ ITP_FN size_t itp_varint_size(uint64_t value)
     return n;
 }
 
-/* The head of a value's initializer in `part`, and the length of the whole message. */
-ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, const itp_value *v)
+/* The head of an initializer in `part`, up to its numbers; gives the bytes of those. pad: bytes to
+   be wasted on a description, 0 or from 2 on. */
+ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, int value, size_t pad)
 {
-    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), 4);
+    enum { description = 12 };
+    const itp_value *v = &w->net->values[value];
+    const itp_storage_row *row = itp_storage_row_of(w->net, value, w->desc.storage);
+    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), row->bytes);
+    const char *name = row->suffix ? itp_onnx_packed_name(w, v, row->suffix) : v->name;
     w->part.n = 0;
-    itp_onnx_put_tensor(&w->part, v->name, ITP_ONNX_FLOAT, &v->shape, bytes);
-    return itp_add_size(w->part.n, bytes);
+    if (pad) {
+        itp_pb_put_key(&w->part, description, ITP_BYTES);
+        itp_pb_put_varint(&w->part, pad - 2);
+        for (size_t i = 2; i < pad; i++) itp_buf_byte(&w->part, ' ');
+    }
+    itp_onnx_put_tensor(&w->part, name, row->type, &v->shape, bytes);
+    return bytes;
 }
 
-/* Everything in its place. Weights, which are most of it, are copied only once. */
+/* The same, such that the numbers of a message that begins at `at` begin where they should. Gives the
+   length of the message. */
+ITP_FN size_t itp_onnx_initializer_at(itp_onnx_writer *w, int value, size_t at)
+{
+    for (size_t pad = 0;; pad += pad ? 1 : 2) { /* the length may grow by a byte on the way */
+        const size_t bytes = itp_onnx_initializer_head(w, value, pad);
+        const size_t length = itp_add_size(w->part.n, bytes);
+        const size_t start = at + 1 + itp_varint_size(length) + w->part.n;
+        if (!w->desc.align || start % 64 == 0 || pad > 129 || w->part.status) return length;
+    }
+}
+
+ITP_FN void itp_onnx_put_packed(const itp_onnx_writer *w, itp_buf *out, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    const size_t n = interp_shape_size(&v->shape);
+    const int axis = itp_storage_axis(w->net, value);
+    switch (itp_storage_of(w->net, value, w->desc.storage)) {
+    case INTERP_STORE_FLOAT32: itp_onnx_put_numbers(out, v->data, n); break;
+    case INTERP_STORE_FLOAT16:
+        for (size_t i = 0; i < n; i++) itp_put_le(out, itp_half_of(v->data[i]), 2);
+        break;
+    case INTERP_STORE_INT8:
+        itp_int8_scales(v, axis, w->scales);
+        for (size_t i = 0; i < n; i++)
+            itp_buf_byte(out,
+                         itp_int8_of(v->data[i], w->scales[itp_channel_of(&v->shape, axis, i)]));
+        break;
+    }
+}
+
+/* All initializers, the first at byte `at` of the file; gives the byte behind them. out NULL: only
+   counts. Weights, which are most of a model, are copied only once. */
+ITP_FN size_t itp_onnx_put_initializers(itp_onnx_writer *w, size_t at, itp_buf *out)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        if (!itp_is_initializer(&w->net->values[i])) continue;
+        const size_t length = itp_onnx_initializer_at(w, i, at);
+        at = itp_add_size(at, itp_add_size(length, 1 + itp_varint_size(length)));
+        if (!out) continue;
+        itp_pb_put_key(out, 5, ITP_BYTES);
+        itp_pb_put_varint(out, length);
+        itp_buf_add(out, w->part.data, w->part.n);
+        itp_onnx_put_packed(w, out, i);
+    }
+    return at;
+}
+
+/* Everything in its place. */
 ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
-    itp_buf *name = &w->name;
-    name->n = 0;
-    itp_pb_put_text(name, 2, net->name);
-    size_t graph = w->nodes.n + name->n + w->extra.n + w->ports.n;
-    for (int i = 0; i < net->n_values; i++) {
-        if (!itp_is_initializer(&net->values[i])) continue;
-        const size_t length = itp_onnx_initializer_head(w, &net->values[i]);
-        graph = itp_add_size(graph, itp_add_size(length, 1 + itp_varint_size(length)));
-    }
-    ITP_TRY(itp_onnx_writer_status(w));
-    if (graph > (size_t)INT_MAX - 1024)
-        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
-                        "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
-                        net->name);
-    (void)itp_buf_reserve(out, graph + 128);
+    itp_buf title = itp_buf_new(net->ctx);
     itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
-    itp_pb_put_varint(out, graph);
-    itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
-    itp_buf_add(out, name->data, name->n);
-    for (int i = 0; i < net->n_values; i++) {
-        const itp_value *v = &net->values[i];
-        if (!itp_is_initializer(v)) continue;
-        const size_t length = itp_onnx_initializer_head(w, v);
-        itp_pb_put_key(out, 5, ITP_BYTES);
-        itp_pb_put_varint(out, length);
-        itp_buf_add(out, w->part.data, w->part.n);
-        itp_onnx_put_numbers(out, v->data, interp_shape_size(&v->shape));
+    itp_pb_put_text(&title, 2, net->name);
+    /* where things lie depends on how many bytes tell the length, which tells where they lie */
+    const size_t before = w->nodes.n + title.n, after = w->extra.n + w->ports.n;
+    size_t digits = 0, graph;
+    do {
+        digits++;
+        const size_t at = out->n + digits + before;
+        graph = itp_add_size(itp_onnx_put_initializers(w, at, NULL) - at + before, after);
+    } while (itp_varint_size(graph) > digits);
+    interp_status status = title.status ? title.status : itp_onnx_writer_status(w);
+    if (!status && graph > (size_t)INT_MAX - 1024)
+        status = itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                          "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
+                          net->name);
+    if (!status) {
+        (void)itp_buf_reserve(out, graph + 128);
+        for (size_t i = 0; i < digits; i++) /* as many as were counted on */
+            itp_buf_byte(out, (int)(graph >> 7 * i & 127) | (i + 1 < digits ? 128 : 0));
+        itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
+        itp_buf_add(out, title.data, title.n);
+        itp_onnx_put_initializers(w, out->n, out);
+        itp_buf_add(out, w->extra.data, w->extra.n);
+        itp_buf_add(out, w->ports.data, w->ports.n);
+        w->part.n = 0;
+        itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
+        itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+        itp_pb_put_message(out, 8, &w->part);
+        status = itp_onnx_writer_status(w);
     }
-    itp_buf_add(out, w->extra.data, w->extra.n);
-    itp_buf_add(out, w->ports.data, w->ports.n);
-    w->part.n = 0;
-    itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
-    itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
-    itp_pb_put_message(out, 8, &w->part);
-    ITP_TRY(itp_onnx_writer_status(w));
-    return out->status;
+    itp_buf_free(&title);
+    return status ? status : out->status;
 }
 
-ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
+ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_desc *desc,
+                                    itp_buf *out)
 {
     interp_ctx *ctx = net->ctx;
     itp_onnx_writer w;
@@ -19310,23 +19668,38 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
+    if (desc) w.desc = *desc;
+    if ((unsigned)w.desc.storage > INTERP_STORE_INT8)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "ONNX: storage %d is not known",
+                        (int)w.desc.storage);
+    w.scales = (float *)interp_alloc(ctx, itp_mul_size(itp_storage_channels(net), sizeof(float)));
+    if (!w.scales) return INTERP_NO_MEMORY;
     itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
+    itp_onnx_put_unpacking(&w);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
     interp_status status = itp_onnx_put_ports(&w);
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
     for (size_t i = 0; i < n; i++) itp_buf_free(all[i]);
+    interp_free(ctx, w.scales);
     return status;
 }
 
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n)
 {
+    return interp_onnx_serialize_as(net, NULL, bytes, n);
+}
+
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_desc *desc, void **bytes,
+                                                  size_t *n)
+{
     if (!net) return INTERP_NO_MEMORY;
     itp_buf out = itp_buf_new(net->ctx);
-    const interp_status status = itp_onnx_write(net, &out);
+    const interp_status status = itp_onnx_write(net, desc, &out);
     if (status) {
         itp_buf_free(&out);
         return status;
@@ -19442,7 +19815,9 @@ INTERP_API interp_status interp_weights_save(const interp_net *net, const char *
         item->array.dtype = ITP_FLOAT_DTYPE;
         item->array.shape = v->shape;
     }
-    const interp_status status = interp_safetensors_write(ctx, path, &all);
+    const interp_status status = itp_ends_with(path, ".npz")
+                                     ? itp_npz_write_all(ctx, path, &all)
+                                     : interp_safetensors_write(ctx, path, &all);
     interp_free(ctx, all.items);
     return status;
 }
@@ -19491,7 +19866,8 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
     if (!net->built)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
-    ITP_TRY(interp_safetensors_read(net->ctx, path, &all));
+    ITP_TRY(itp_ends_with(path, ".npz") ? itp_npz_read_all(net->ctx, path, &all)
+                                        : interp_safetensors_read(net->ctx, path, &all));
     const interp_status status = itp_weights_check(net, path, &all);
     for (int i = 0; i < net->n_values && !status; i++) {
         const itp_value *v = &net->values[i];

@@ -85,6 +85,7 @@ extern "C" {
 #include "onnx/protobuf.c"
 #include "onnx/map.c"
 #include "onnx/read.c"
+#include "onnx/storage.c"
 #include "onnx/write.c"
 #endif
 #ifndef INTERP_NO_ATTR
