@@ -70,6 +70,7 @@
      >>onnx/read_recurrent.c
      >>onnx/fuse.c
      >>onnx/read.c
+     >>onnx/storage.c
      >>onnx/write.c
      >>onnx/write_ops.c
      >>attr/attribute.c
@@ -79,6 +80,7 @@
      >>view/image.c
      >>view/chart.c
      >>view/panels.c
+     >>view/graph.c
      >>view/html.c
      >>view/tensorboard.c
 */
@@ -3028,6 +3030,27 @@ INTERP_API int interp_net_input_place(const interp_net *net, int i);
    shapes of a sample are those of everything, and the batch is 1. */
 INTERP_API bool interp_net_is_whole(const interp_net *net);
 
+/* One node of a network. */
+typedef struct interp_node_info {
+    const char *name, *op; /* as interp_net_node_name and interp_net_node_op */
+    interp_shape shape;    /* of one sample of what it gives */
+    size_t n_parameters;   /* trainable numbers that it is the first to read */
+    double macs;           /* multiply-adds of one sample, forward */
+    size_t bytes;          /* of one sample of what it gives; 0: the numbers of its input again */
+    int n_sources;         /* inputs of the network and nodes that it reads */
+} interp_node_info;
+
+/* Node i, in order of execution. The sums over nodes are those of interp_net_describe.
+   Test: nodes_add_up_to_the_network. */
+INTERP_API interp_node_info interp_net_node(const interp_net *net, int i);
+
+/* Source k of node i: an earlier node, or -1 - j for input j of the network; the number of nodes when
+   there is none. Test: nodes_add_up_to_the_network. */
+INTERP_API int interp_net_node_source(const interp_net *net, int i, int k);
+
+/* What output i comes from: a node, or -1 - j for input j; the number of nodes for a constant. */
+INTERP_API int interp_net_output_source(const interp_net *net, int i);
+
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 
@@ -3317,10 +3340,10 @@ typedef struct interp_onnx_input {
 } interp_onnx_input;
 
 /* Options of interp_onnx_load. */
-typedef struct interp_onnx_desc {
+typedef struct interp_onnx_load_desc {
     int n_inputs; /* 0: all that matters is in the file */
     const interp_onnx_input *inputs;
-} interp_onnx_desc;
+} interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
    NULL: as the file is. Names stay: nodes and values are found by those of the file (a node without a
@@ -3334,7 +3357,7 @@ typedef struct interp_onnx_desc {
    only a file can have; BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
    damaged_models_are_refused_and_leak_nothing. */
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           const interp_onnx_desc *desc, interp_net **net);
+                                           const interp_onnx_load_desc *desc, interp_net **net);
 
 /* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
    of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
@@ -3342,6 +3365,44 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
    name is not UTF-8, UNSUPPORTED for what opset 17 cannot say, NO_MEMORY.
    Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
+
+/* How weights are kept in a file: trainable arrays of two or more dimensions; all else is float32.
+   Arrays that the form would spoil stay float32: float16 those beyond 65504, int8 those that are not
+   the weights of a convolution or dense layer. */
+typedef enum interp_storage {
+    INTERP_STORE_FLOAT32,
+    INTERP_STORE_FLOAT16, /* the nearest float16, and a Cast */
+    INTERP_STORE_INT8     /* whole steps of a 127th of the largest weight of each output channel,
+                             and a DequantizeLinear */
+} interp_storage;
+
+/* Options of interp_onnx_serialize_as. */
+typedef struct interp_onnx_save_desc {
+    interp_storage storage; /* 0: float32 */
+    bool align; /* false: as short as can be; true: the numbers of every parameter and running
+                   statistic begin at a multiple of 64 bytes from the beginning, for flash */
+} interp_onnx_save_desc;
+
+/* interp_onnx_serialize in other forms, which ONNX Runtime runs as well. desc: NULL takes every
+   default. Errors as interp_onnx_serialize. Tests: weights_in_fewer_bytes_come_back_rounded,
+   aligned_models_begin_numbers_at_64_bytes. */
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_save_desc *desc, void **bytes,
+                                                  size_t *n);
+
+/* What rounding changes. */
+typedef struct interp_storage_report {
+    int n_arrays;     /* kept in fewer bytes */
+    size_t n_weights; /* numbers in them */
+    double largest;   /* change of a weight by the largest weight of its array */
+    double rms;       /* root of the sum of squared changes by that of the squared weights */
+} interp_storage_report;
+
+/* Rounds the weights of a network to what a file of that storage gives back, so that the loss of
+   accuracy can be measured. report: NULL or filled. Errors: BAD_ARGUMENT, NO_MEMORY.
+   Test: weights_in_fewer_bytes_come_back_rounded. */
+INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage storage,
+                                              interp_storage_report *report);
 
 /* Adds a note (ONNX's metadata_props) to a serialized model, as "classes" with what its outputs are
    called: *bytes, of *n bytes, are replaced by longer ones. Errors: BAD_ARGUMENT when key or text is
@@ -3360,7 +3421,7 @@ INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *byte
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
-                                          const interp_onnx_desc *desc, interp_net **net);
+                                          const interp_onnx_load_desc *desc, interp_net **net);
 
 /* interp_onnx_note_find in a file. */
 INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
@@ -3369,8 +3430,8 @@ INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path
 /* interp_onnx_serialize to a file, which appears whole or not at all. */
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
 
-/* Writes all parameters and running statistics by name as safetensors.
-   Test: weights_survive_the_round_trip. */
+/* Writes all parameters and running statistics by name as safetensors, or as NPZ when the path ends
+   in .npz. Test: weights_survive_the_round_trip. */
 INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path);
 
 /* Reads what interp_weights_save wrote, of any element type, into a network of the same names and
@@ -3842,6 +3903,43 @@ typedef struct interp_scatter {
    Test: absurd_inputs_draw_something. */
 INTERP_API interp_status interp_chart_scatter(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_scatter *scatter, interp_image *out);
+
+/* ---- graphs */
+
+/* A node of a graph that is drawn. */
+typedef struct interp_graph_node {
+    const char *title; /* NULL: none; what it is */
+    const char *note;  /* NULL: none; a smaller line at the end of its box */
+    uint32_t rgb;      /* 0: light grey */
+    bool joins;        /* false; true: goes into the box of the one node it reads, when no other
+                          node reads that */
+} interp_graph_node;
+
+/* What node `to` reads from node `from`, which stands before it. */
+typedef struct interp_graph_edge {
+    int from, to; /* nodes */
+} interp_graph_edge;
+
+/* A graph without cycles. */
+typedef struct interp_graph {
+    const interp_graph_node *nodes; /* [n_nodes] */
+    int n_nodes;                    /* needed, from 1 */
+    const interp_graph_edge *edges; /* [n_edges]; NULL: none */
+    int n_edges;                    /* 0: none */
+    const char *title;              /* NULL: none */
+    float scale;                    /* 0: 1; 2 draws twice the pixels each way */
+    float aspect;                   /* 0: 1.5; width by height aimed at */
+    int fold_above; /* 0: 40; from more boxes on, parts that repeat are drawn once, framed and
+                       counted; negative: never */
+} interp_graph;
+
+/* Draws a graph in layers from top to bottom, long ones in columns from left to right; lines that
+   pass layers are blue. Free *out with interp_image_free. Errors: BAD_ARGUMENT for edges that do not
+   go forward and pictures above the size of interp_image_new, UNSUPPORTED for more than 200,000
+   boxes and bends, NO_MEMORY. Tests: graph_boxes_never_overlap, graphs_run_downwards,
+   repeated_parts_are_drawn_once. */
+INTERP_API interp_status interp_graph_draw(interp_ctx *ctx, const interp_graph *graph,
+                                           interp_image *out);
 
 /* ---- panels */
 
@@ -7946,6 +8044,74 @@ INTERP_API interp_status interp_npz_write(interp_ctx *ctx, const char *path, int
     return status;
 }
 
+/* Arrays with their names; notes have no place there. */
+ITP_FN interp_status itp_npz_write_all(interp_ctx *ctx, const char *path,
+                                       const interp_named_arrays *all)
+{
+    const size_t n = (size_t)all->n;
+    const char **names = (const char **)interp_alloc(ctx, itp_mul_size(n, sizeof *names));
+    interp_array *arrays = (interp_array *)interp_alloc(ctx, itp_mul_size(n, sizeof *arrays));
+    interp_status status = names && arrays ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int i = 0; !status && i < all->n; i++) {
+        names[i] = all->items[i].name;
+        arrays[i] = all->items[i].array;
+    }
+    if (!status) status = interp_npz_write(ctx, path, all->n, names, arrays);
+    interp_free(ctx, names);
+    interp_free(ctx, arrays);
+    return status;
+}
+
+/* Every array of an open archive, in order of name. */
+ITP_FN interp_status itp_npz_load_all(interp_ctx *ctx, const itp_zip *z, interp_named_arrays *out)
+{
+    size_t bytes = 0;
+    for (uint64_t i = 0; i < z->count; i++) bytes += z->entries[i].name_n + 1;
+    out->items = (interp_named_array *)itp_calloc(ctx, (size_t)z->count, sizeof *out->items);
+    out->text = (char *)interp_alloc(ctx, bytes);
+    if (!out->items || !out->text) return INTERP_NO_MEMORY;
+    char *text = out->text;
+    for (; out->n < (int)z->count; out->n++) {
+        const itp_zip_entry *e = &z->entries[out->n];
+        const void *data = NULL;
+        char *block = NULL;
+        size_t size = 0;
+        out->items[out->n].name = text;
+        memcpy(text, e->name, e->name_n);
+        text[e->name_n] = 0;
+        text += e->name_n + 1;
+        char *end = text - 5; /* of ".npy" and the 0 */
+        if (e->name_n > 4 && !strcmp(end, ".npy")) *end = 0;
+        interp_status status = itp_zip_member(ctx, z, e, &data, &size, &block);
+        if (!status) status = itp_npy_parse(ctx, z->file, data, size, &out->items[out->n].array);
+        interp_free(ctx, block);
+        ITP_TRY(status);
+    }
+    return INTERP_OK;
+}
+
+/* Reads every array of an archive; free with interp_named_arrays_free. */
+ITP_FN interp_status itp_npz_read_all(interp_ctx *ctx, const char *path, interp_named_arrays *all)
+{
+    itp_zip z;
+    interp_named_arrays out;
+    char *bytes = NULL;
+    size_t n = 0;
+    memset(&out, 0, sizeof out);
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    interp_status status = itp_zip_open(ctx, &z, path, bytes, n);
+    if (!status) {
+        status = z.count < 65535
+                     ? itp_npz_load_all(ctx, &z, &out)
+                     : itp_fail(ctx, INTERP_UNSUPPORTED, "%s: it holds too many arrays", path);
+        interp_free(ctx, z.entries);
+    }
+    if (status) interp_named_arrays_free(ctx, &out);
+    else *all = out;
+    interp_free(ctx, bytes);
+    return status;
+}
+
 #endif
 /* >>data/csv.c                                                                                */
 /* ---- data/csv.c: CSV tables ------------------------------------------------------------------ */
@@ -12036,7 +12202,7 @@ ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
     X(POW, pow(x, z), z == 0 ? 0 : z * pow(x, z - 1), x == 0 && z >= 0 ? 0 : pow(x, z) * log(x))   \
     X(MAX, x >= z || x != x ? x : z, x >= z || x != x, !(x >= z || x != x))                        \
     X(MIN, x <= z || x != x ? x : z, x <= z || x != x, !(x <= z || x != x))                        \
-    X(PRELU, x > 0 ? x : z * x, x > 0 ? 1 : z, x > 0 ? 0 : x)
+    X(PRELU, itp_prelu_slope(x, z) * x, itp_prelu_slope(x, z), x > 0 ? 0 : x)
 
 /* Those without a gradient. */
 #define ITP_TESTS(X)                                                                               \
@@ -12059,6 +12225,13 @@ typedef enum itp_math {
         ITP_F_PICK, /* of a condition and the first of two: y = x ? z : y */
     ITP_F_OTHER     /* of a condition and the second of two: y = z */
 } itp_math;
+
+/* 1 or z, looked up: a jump would be guessed wrong half of the time. */
+ITP_FN double itp_prelu_slope(double x, double z)
+{
+    const double slopes[2] = {z, 1};
+    return slopes[x > 0];
+}
 
 /* The nearest whole number, the even one of two. */
 ITP_FN double itp_round_even(double x)
@@ -12350,24 +12523,49 @@ ITP_FN size_t itp_reduce_unit(const itp_reduce_job *j, size_t unit, size_t *x, s
     return j->across ? itp_min_size(j->chunk, j->run - column) : 1;
 }
 
+ITP_FN double itp_larger(double a, double b)
+{
+    return b > a || b != b ? b : a;
+}
+
+ITP_FN double itp_smaller(double a, double b)
+{
+    return b < a || b != b ? b : a;
+}
+
+/* Smallest of a run. */
+ITP_FN double itp_least(const itp_kernels *k, size_t n, const float *x)
+{
+    float t[ITP_COLUMNS];
+    double least = (double)INFINITY;
+    for (size_t at = 0; at < n; at += ITP_COLUMNS) {
+        const size_t m = itp_min_size(ITP_COLUMNS, n - at);
+        k->unary(ITP_NEG, m, x + at, t, 0, 0);
+        least = itp_smaller(least, -(double)k->max(m, t));
+    }
+    return least;
+}
+
 /* Folds one row of x into n groups: a number into each, or the whole run into one. A NaN stays. */
 ITP_FN void itp_reduce_row(const itp_reduce_job *j, int kind, size_t n, const float *x, double *to)
 {
-    const size_t run = j->across ? 1 : j->run;
-    if (!j->across && (kind == ITP_TOTAL || kind == ITP_MEAN)) {
-        *to += j->kernels->sum(run, x);
-        return;
+    const size_t run = j->across ? n : j->run, step = j->across;
+    switch (kind) {
+    case ITP_MOST:
+        if (!j->across) *to = itp_larger(*to, (double)j->kernels->max(run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_larger(to[i], (double)x[i]);
+        break;
+    case ITP_LEAST:
+        if (!j->across) *to = itp_smaller(*to, itp_least(j->kernels, run, x));
+        for (size_t i = 0; i < run && j->across; i++) to[i] = itp_smaller(to[i], (double)x[i]);
+        break;
+    case ITP_PRODUCT:
+        for (size_t i = 0; i < run; i++) to[i * step] *= (double)x[i];
+        break;
+    default:
+        if (!j->across) *to += j->kernels->sum(run, x);
+        for (size_t i = 0; i < run && j->across; i++) to[i] += (double)x[i];
     }
-    for (size_t i = 0; i < run; i++)
-        for (size_t c = 0; c < n; c++) {
-            const double v = (double)x[i + c];
-            switch (kind) {
-            case ITP_MOST: to[c] = v > to[c] || v != v ? v : to[c]; break;
-            case ITP_LEAST: to[c] = v < to[c] || v != v ? v : to[c]; break;
-            case ITP_PRODUCT: to[c] *= v; break;
-            default: to[c] += v;
-            }
-        }
 }
 
 /* Adds exp(x - top) of one row to the groups. */
@@ -13835,13 +14033,16 @@ ITP_FN void itp_pool_indices_task(void *arg, int task, int slot)
         for (int column = 0; column < p->columns; column++) {
             int best_y = 0, best_x = 0;
             bool found = false;
-            for (int t = 0; t < p->taps_y * p->taps_x; t++) {
-                const int sy = row * p->stride_y - p->pad_y + t / p->taps_x * p->dilation_y;
-                const int sx = column * p->stride_x - p->pad_x + t % p->taps_x * p->dilation_x;
-                if (sy < 0 || sx < 0 || sy >= p->height || sx >= p->width) continue;
-                const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
-                if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
-                found = true;
+            for (int ty = 0; ty < p->taps_y; ty++) {
+                const int sy = row * p->stride_y - p->pad_y + ty * p->dilation_y;
+                if (sy < 0 || sy >= p->height) continue;
+                for (int tx = 0; tx < p->taps_x; tx++) {
+                    const int sx = column * p->stride_x - p->pad_x + tx * p->dilation_x;
+                    if (sx < 0 || sx >= p->width) continue;
+                    const float v = x[sy * p->width + sx], best = x[best_y * p->width + best_x];
+                    if (!found || v > best || (v != v && best == best)) best_y = sy, best_x = sx;
+                    found = true;
+                }
             }
             const int at = j->by_columns ? best_x * p->height + best_y : best_y * p->width + best_x;
             *y++ = (float)((double)task * (double)in + at);
@@ -14381,23 +14582,37 @@ ITP_FN itp_mix_job itp_mix_at(const interp_workspace *w, int node)
     return j;
 }
 
+/* One row of the table applied to numbers side by side. */
+ITP_FN float itp_mix_number(const float *source, int taps, const float *x)
+{
+    float sum = 0;
+    for (int k = 0; k < taps; k++)
+        if (source[taps + k] != 0) sum += source[taps + k] * x[(int)source[k]];
+    return sum;
+}
+
 ITP_FN void itp_mix_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_mix_job *j = (const itp_mix_job *)arg;
     const size_t first = (size_t)task * j->per_task,
                  end = itp_min_size(j->outer * j->n, first + j->per_task);
-    for (size_t row = first; row < end; row++) {
-        const float *source = j->table + row % j->n * 2 * (size_t)j->taps;
-        const float *x = j->from + row / j->n * j->size * j->inner;
+    size_t t = first % j->n;
+    const float *x = j->from + first / j->n * j->size * j->inner;
+    for (size_t row = first; row < end; row++, t++) {
+        if (t == j->n) t = 0, x += j->size * j->inner;
+        const float *source = j->table + t * 2 * (size_t)j->taps;
         float *y = j->to + row * j->inner;
         float beta = 0;
+        if (j->inner == 1) {
+            *y = itp_mix_number(source, j->taps, x);
+            continue;
+        }
         for (int k = 0; k < j->taps; k++) {
             const float weight = source[j->taps + k];
             const float *term = x + (size_t)source[k] * j->inner;
             if (weight == 0) continue; /* padding of the table */
-            if (j->inner > 1) j->kernels->scale_add(j->inner, weight, term, beta, y);
-            else *y = weight * *term + (beta != 0 ? *y : 0);
+            j->kernels->scale_add(j->inner, weight, term, beta, y);
             beta = 1;
         }
         if (beta == 0) memset(y, 0, j->inner * sizeof *y);
@@ -16633,6 +16848,60 @@ INTERP_API int interp_net_input_place(const interp_net *net, int i)
 INTERP_API bool interp_net_is_whole(const interp_net *net)
 {
     return net->whole;
+}
+
+/* The node or input behind a value; n_nodes for numbers that are there from the start. */
+ITP_FN int itp_value_source(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_inputs; i++)
+        if (net->inputs[i] == value) return -1 - i;
+    return net->values[value].kind == ITP_ACTIVATION ? net->values[value].producer : net->n_nodes;
+}
+
+/* Whether an input of a node is a parameter that no earlier input reads. */
+ITP_FN bool itp_reads_first(const interp_net *net, int node, int k)
+{
+    const int value = net->nodes[node].in[k];
+    if (net->values[value].kind != ITP_PARAM) return false;
+    for (int i = 0; i <= node; i++)
+        for (int j = 0; j < (i < node ? net->nodes[i].n_in : k); j++)
+            if (net->nodes[i].in[j] == value) return false;
+    return true;
+}
+
+INTERP_API interp_node_info interp_net_node(const interp_net *net, int i)
+{
+    const itp_node *node = &net->nodes[i];
+    const itp_op *row = itp_op_row(node->op);
+    interp_node_info d;
+    memset(&d, 0, sizeof d);
+    d.name = node->name;
+    d.op = row->name;
+    d.shape = itp_sample_shape(net, node->out);
+    if (row->macs) d.macs = row->macs(net, node) / itp_max(1, net->fixed_batch);
+    if (!(row->flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL)))
+        d.bytes = interp_shape_size(&d.shape) * sizeof(float);
+    for (int k = 0; k < node->n_in; k++) {
+        if (itp_value_source(net, node->in[k]) < net->n_nodes) d.n_sources++;
+        if (itp_reads_first(net, i, k))
+            d.n_parameters += interp_shape_size(&net->values[node->in[k]].shape);
+    }
+    return d;
+}
+
+INTERP_API int interp_net_node_source(const interp_net *net, int i, int k)
+{
+    const itp_node *node = &net->nodes[i];
+    for (int at = 0; at < node->n_in; at++) {
+        const int source = itp_value_source(net, node->in[at]);
+        if (source < net->n_nodes && k-- == 0) return source;
+    }
+    return net->n_nodes;
+}
+
+INTERP_API int interp_net_output_source(const interp_net *net, int i)
+{
+    return itp_value_source(net, net->outputs[i]);
 }
 
 INTERP_API int interp_net_fixed_batch(const interp_net *net)
@@ -19359,7 +19628,8 @@ struct itp_onnx_row {
     X(compare)                                                                                     \
     X(selu)                                                                                        \
     X(swish)                                                                                       \
-    X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)   \
+    X(gelu)                                                                                        \
+    X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)           \
         X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)               \
             X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
                 X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \
@@ -24416,7 +24686,7 @@ ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, bool open)
 }
 
 /* Tells the caller's inputs to those of the file. */
-ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_desc *desc)
+ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_load_desc *desc)
 {
     int place = 0;
     for (int k = 0; desc && k < desc->n_inputs; k++) {
@@ -24496,7 +24766,8 @@ ITP_FN interp_status itp_onnx_build(itp_onnx *r)
 
 /* literal: first dimensions that are open are what the caller gave, and no batch. */
 ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void *bytes, size_t n,
-                                   const interp_onnx_desc *desc, bool literal, interp_net **net)
+                                   const interp_onnx_load_desc *desc, bool literal,
+                                   interp_net **net)
 {
     itp_onnx r;
     itp_slice all;
@@ -24522,7 +24793,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
 }
 
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           const interp_onnx_desc *desc, interp_net **net)
+                                           const interp_onnx_load_desc *desc, interp_net **net)
 {
     return itp_onnx_read(ctx, NULL, bytes, n, desc, false, net);
 }
@@ -24530,7 +24801,7 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
 #if !defined(INTERP_NO_STDIO)
 
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
-                                          const interp_onnx_desc *desc, interp_net **net)
+                                          const interp_onnx_load_desc *desc, interp_net **net)
 {
     char *bytes = NULL;
     size_t n = 0;
@@ -24541,6 +24812,160 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
 }
 
 #endif
+/* >>onnx/storage.c                                                                            */
+/* ---- onnx/storage.c: weights in fewer bytes, and what that loses ------------------------------- */
+
+#define ITP_HALF_MAX 65504.0f
+
+/* The dimension of output channels of a weight, by the first node that reads it as one; -1: none. */
+ITP_FN int itp_storage_axis(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *node = &net->nodes[i];
+        if (node->n_in < 2 || node->in[1] != value) continue;
+        if (node->op == ITP_OP_CONV) return 0;
+        if (node->op == ITP_OP_GEMM) return node->attrs.trans_b ? 0 : 1;
+        if (node->op == ITP_OP_MATMUL && net->values[value].shape.rank == 2) return 1;
+    }
+    return -1;
+}
+
+/* How a value is kept when `want` is asked for: arrays that it would spoil stay as they are. */
+ITP_FN interp_storage itp_storage_of(const interp_net *net, int value, interp_storage want)
+{
+    const itp_value *v = &net->values[value];
+    const size_t n = interp_shape_size(&v->shape);
+    if (!want || v->kind != ITP_PARAM || v->shape.rank < 2 || !itp_is_finite(v->data, n))
+        return INTERP_STORE_FLOAT32;
+    if (want == INTERP_STORE_INT8 && itp_storage_axis(net, value) < 0) return INTERP_STORE_FLOAT32;
+    for (size_t i = 0; i < n && want == INTERP_STORE_FLOAT16; i++)
+        if (!(fabsf((itp_f32)v->data[i]) <= ITP_HALF_MAX)) return INTERP_STORE_FLOAT32;
+    return want;
+}
+
+/* What files call the forms. */
+typedef struct itp_storage_row {
+    size_t bytes;       /* of one number */
+    int type;           /* TensorProto.DataType */
+    const char *suffix; /* of the names of arrays; NULL: none */
+} itp_storage_row;
+
+ITP_FN const itp_storage_row *itp_storage_row_of(const interp_net *net, int value,
+                                                 interp_storage want)
+{
+    static const itp_storage_row rows[] = {
+        {4, ITP_ONNX_FLOAT, NULL}, {2, 10, "float16"}, {1, 3, "int8"}};
+    return &rows[itp_storage_of(net, value, want)];
+}
+
+/* The nearest float16, the even one of two. |x| <= ITP_HALF_MAX. */
+ITP_FN unsigned itp_half_of(float x)
+{
+    const itp_f32 single = (itp_f32)x;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    const unsigned sign = bits >> 16 & 0x8000u;
+    const uint32_t exponent = bits >> 23 & 255;
+    if (exponent < 102) return sign; /* below half of the smallest, 2^-24 */
+    const uint32_t whole = (bits & 0x7FFFFFu) | 0x800000u;
+    const uint32_t drop = exponent < 113 ? 126 - exponent : 13; /* subnormals lose more bits */
+    const uint32_t kept = whole >> drop, rest = whole & ((1u << drop) - 1), half = 1u << (drop - 1);
+    const uint32_t up = rest > half || (rest == half && (kept & 1)) ? 1 : 0;
+    /* the leading bit of `kept` counts one exponent up, and so does a carry out of it */
+    const uint32_t from = exponent < 113 ? 0 : (exponent - 113) << 10;
+    return sign | (unsigned)(from + kept + up);
+}
+
+/* Channel of element i of an array along `axis`. */
+ITP_FN size_t itp_channel_of(const interp_shape *s, int axis, size_t i)
+{
+    size_t inner = 1;
+    for (int k = axis + 1; k < s->rank; k++) inner *= (size_t)s->dim[k];
+    return i / inner % (size_t)s->dim[axis];
+}
+
+/* The step of each channel, its largest weight by 127; 1 where all are 0. */
+ITP_FN void itp_int8_scales(const itp_value *v, int axis, float *scales)
+{
+    const size_t n = interp_shape_size(&v->shape), channels = (size_t)v->shape.dim[axis];
+    itp_fill(scales, channels, 0);
+    for (size_t i = 0; i < n; i++) {
+        float *most = &scales[itp_channel_of(&v->shape, axis, i)];
+        *most = (float)fmax((double)*most, fabs((double)v->data[i]));
+    }
+    for (size_t c = 0; c < channels; c++) {
+        scales[c] = (float)(itp_f32)(scales[c] / 127);
+        if (!(scales[c] > 0)) scales[c] = 1;
+    }
+}
+
+ITP_FN int itp_int8_of(float x, float scale)
+{
+    const double q = floor((double)x / (double)scale + .5);
+    return (int)fmax(-127, fmin(127, q));
+}
+
+/* Element i as it comes back from a file. */
+ITP_FN float itp_rounded(const itp_value *v, interp_storage storage, int axis, const float *scales,
+                         size_t i)
+{
+    if (storage == INTERP_STORE_FLOAT16) return (float)itp_f32_of_half(itp_half_of(v->data[i]));
+    const float scale = scales[itp_channel_of(&v->shape, axis, i)];
+    return (float)(itp_f32)((float)itp_int8_of(v->data[i], scale) * scale);
+}
+
+/* The most channels of any weight kept in int8. */
+ITP_FN size_t itp_storage_channels(const interp_net *net)
+{
+    size_t most = 1;
+    for (int v = 0; v < net->n_values; v++) {
+        const int axis = net->values[v].kind == ITP_PARAM ? itp_storage_axis(net, v) : -1;
+        if (axis >= 0) most = itp_max_size(most, (size_t)net->values[v].shape.dim[axis]);
+    }
+    return most;
+}
+
+INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage storage,
+                                              interp_storage_report *report)
+{
+    if (!net) return INTERP_NO_MEMORY;
+    interp_storage_report r;
+    double lost = 0, all = 0;
+    memset(&r, 0, sizeof r);
+    if (!net->built || (unsigned)storage > INTERP_STORE_INT8)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        net->built ? "weights: storage %d is not known"
+                                   : "the network is not built: call interp_net_build",
+                        (int)storage);
+    float *scales =
+        (float *)interp_alloc(net->ctx, itp_mul_size(itp_storage_channels(net), sizeof *scales));
+    if (!scales) return INTERP_NO_MEMORY;
+    for (int k = 0; k < net->n_params && storage; k++) {
+        const int index = net->params[k];
+        const itp_value *v = &net->values[index];
+        const size_t n = interp_shape_size(&v->shape);
+        const int axis = itp_storage_axis(net, index);
+        double worst = 0, most = 0;
+        if (itp_storage_of(net, index, storage) != storage) continue;
+        if (storage == INTERP_STORE_INT8) itp_int8_scales(v, axis, scales);
+        for (size_t i = 0; i < n; i++) {
+            const double x = (double)v->data[i];
+            v->data[i] = itp_rounded(v, storage, axis, scales, i);
+            const double off = (double)v->data[i] - x;
+            worst = fmax(worst, fabs(off));
+            most = fmax(most, fabs(x));
+            lost += off * off;
+            all += x * x;
+        }
+        r.n_arrays++;
+        r.n_weights += n;
+        if (most > 0) r.largest = fmax(r.largest, worst / most);
+    }
+    if (all > 0) r.rms = sqrt(lost / all);
+    interp_free(net->ctx, scales);
+    if (report) *report = r;
+    return INTERP_OK;
+}
 /* >>onnx/write.c                                                                              */
 /* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
@@ -24550,6 +24975,8 @@ INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
 /* A model being written: fields of its graph, and messages being put together. */
 struct itp_onnx_writer {
     const interp_net *net;
+    interp_onnx_save_desc desc;
+    float *scales;               /* of one weight in int8 */
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
     interp_status status;
@@ -25008,6 +25435,45 @@ ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
     }
 }
 
+/* The name of a weight as it is kept: one that no value has. */
+ITP_FN const char *itp_onnx_packed_name(itp_onnx_writer *w, const itp_value *v, const char *suffix)
+{
+    itp_buf *b = &w->name;
+    b->n = 0;
+    itp_buf_printf(b, "%s/%s", v->name, suffix);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
+}
+
+/* Weights in fewer bytes become float32 again in nodes of their own. */
+ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        const itp_value *v = &w->net->values[i];
+        const itp_storage_row *row = itp_storage_row_of(w->net, i, w->desc.storage);
+        const bool int8 = row->bytes == 1;
+        if (!row->suffix) continue;
+        const int axis = itp_storage_axis(w->net, i);
+        itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, row->suffix));
+        if (int8) {
+            interp_shape one = itp_shape_none();
+            one.rank = 1;
+            one.dim[0] = v->shape.dim[axis];
+            itp_int8_scales(v, axis, w->scales);
+            itp_onnx_put_tensor(&w->part, itp_onnx_packed_name(w, v, "scale"), ITP_ONNX_FLOAT, &one,
+                                (size_t)one.dim[0] * 4);
+            itp_onnx_put_numbers(&w->part, w->scales, (size_t)one.dim[0]);
+            itp_pb_put_message(&w->extra, 5, &w->part);
+            itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, "scale"));
+        }
+        itp_pb_put_text(&w->node, 2, v->name);
+        itp_pb_put_text(&w->node, 3, itp_onnx_packed_name(w, v, "unpacked"));
+        itp_pb_put_text(&w->node, 4, int8 ? "DequantizeLinear" : "Cast");
+        itp_onnx_put_int(w, int8 ? "axis" : "to", int8 ? axis : ITP_ONNX_FLOAT);
+        itp_onnx_end_node(w);
+    }
+}
+
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
 {
     bool good = itp_is_utf8(net->name, strlen(net->name));
@@ -25032,61 +25498,117 @@ ITP_FN size_t itp_varint_size(uint64_t value)
     return n;
 }
 
-/* The head of a value's initializer in `part`, and the length of the whole message. */
-ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, const itp_value *v)
+/* The head of an initializer in `part`, up to its numbers; gives the bytes of those. pad: bytes to
+   be wasted on a description, 0 or from 2 on. */
+ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, int value, size_t pad)
 {
-    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), 4);
+    enum { description = 12 };
+    const itp_value *v = &w->net->values[value];
+    const itp_storage_row *row = itp_storage_row_of(w->net, value, w->desc.storage);
+    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), row->bytes);
+    const char *name = row->suffix ? itp_onnx_packed_name(w, v, row->suffix) : v->name;
     w->part.n = 0;
-    itp_onnx_put_tensor(&w->part, v->name, ITP_ONNX_FLOAT, &v->shape, bytes);
-    return itp_add_size(w->part.n, bytes);
+    if (pad) {
+        itp_pb_put_key(&w->part, description, ITP_BYTES);
+        itp_pb_put_varint(&w->part, pad - 2);
+        for (size_t i = 2; i < pad; i++) itp_buf_byte(&w->part, ' ');
+    }
+    itp_onnx_put_tensor(&w->part, name, row->type, &v->shape, bytes);
+    return bytes;
 }
 
-/* Everything in its place. Weights, which are most of it, are copied only once. */
+/* The same, such that the numbers of a message that begins at `at` begin where they should. Gives the
+   length of the message. */
+ITP_FN size_t itp_onnx_initializer_at(itp_onnx_writer *w, int value, size_t at)
+{
+    for (size_t pad = 0;; pad += pad ? 1 : 2) { /* the length may grow by a byte on the way */
+        const size_t bytes = itp_onnx_initializer_head(w, value, pad);
+        const size_t length = itp_add_size(w->part.n, bytes);
+        const size_t start = at + 1 + itp_varint_size(length) + w->part.n;
+        if (!w->desc.align || start % 64 == 0 || pad > 129 || w->part.status) return length;
+    }
+}
+
+ITP_FN void itp_onnx_put_packed(const itp_onnx_writer *w, itp_buf *out, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    const size_t n = interp_shape_size(&v->shape);
+    const int axis = itp_storage_axis(w->net, value);
+    switch (itp_storage_of(w->net, value, w->desc.storage)) {
+    case INTERP_STORE_FLOAT32: itp_onnx_put_numbers(out, v->data, n); break;
+    case INTERP_STORE_FLOAT16:
+        for (size_t i = 0; i < n; i++) itp_put_le(out, itp_half_of(v->data[i]), 2);
+        break;
+    case INTERP_STORE_INT8:
+        itp_int8_scales(v, axis, w->scales);
+        for (size_t i = 0; i < n; i++)
+            itp_buf_byte(out,
+                         itp_int8_of(v->data[i], w->scales[itp_channel_of(&v->shape, axis, i)]));
+        break;
+    }
+}
+
+/* All initializers, the first at byte `at` of the file; gives the byte behind them. out NULL: only
+   counts. Weights, which are most of a model, are copied only once. */
+ITP_FN size_t itp_onnx_put_initializers(itp_onnx_writer *w, size_t at, itp_buf *out)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        if (!itp_is_initializer(&w->net->values[i])) continue;
+        const size_t length = itp_onnx_initializer_at(w, i, at);
+        at = itp_add_size(at, itp_add_size(length, 1 + itp_varint_size(length)));
+        if (!out) continue;
+        itp_pb_put_key(out, 5, ITP_BYTES);
+        itp_pb_put_varint(out, length);
+        itp_buf_add(out, w->part.data, w->part.n);
+        itp_onnx_put_packed(w, out, i);
+    }
+    return at;
+}
+
+/* Everything in its place. */
 ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
-    itp_buf *name = &w->name;
-    name->n = 0;
-    itp_pb_put_text(name, 2, net->name);
-    size_t graph = w->nodes.n + name->n + w->extra.n + w->ports.n;
-    for (int i = 0; i < net->n_values; i++) {
-        if (!itp_is_initializer(&net->values[i])) continue;
-        const size_t length = itp_onnx_initializer_head(w, &net->values[i]);
-        graph = itp_add_size(graph, itp_add_size(length, 1 + itp_varint_size(length)));
-    }
-    ITP_TRY(itp_onnx_writer_status(w));
-    if (graph > (size_t)INT_MAX - 1024)
-        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
-                        "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
-                        net->name);
-    (void)itp_buf_reserve(out, graph + 128);
+    itp_buf title = itp_buf_new(net->ctx);
     itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
-    itp_pb_put_varint(out, graph);
-    itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
-    itp_buf_add(out, name->data, name->n);
-    for (int i = 0; i < net->n_values; i++) {
-        const itp_value *v = &net->values[i];
-        if (!itp_is_initializer(v)) continue;
-        const size_t length = itp_onnx_initializer_head(w, v);
-        itp_pb_put_key(out, 5, ITP_BYTES);
-        itp_pb_put_varint(out, length);
-        itp_buf_add(out, w->part.data, w->part.n);
-        itp_onnx_put_numbers(out, v->data, interp_shape_size(&v->shape));
+    itp_pb_put_text(&title, 2, net->name);
+    /* where things lie depends on how many bytes tell the length, which tells where they lie */
+    const size_t before = w->nodes.n + title.n, after = w->extra.n + w->ports.n;
+    size_t digits = 0, graph;
+    do {
+        digits++;
+        const size_t at = out->n + digits + before;
+        graph = itp_add_size(itp_onnx_put_initializers(w, at, NULL) - at + before, after);
+    } while (itp_varint_size(graph) > digits);
+    interp_status status = title.status ? title.status : itp_onnx_writer_status(w);
+    if (!status && graph > (size_t)INT_MAX - 1024)
+        status = itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                          "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
+                          net->name);
+    if (!status) {
+        (void)itp_buf_reserve(out, graph + 128);
+        for (size_t i = 0; i < digits; i++) /* as many as were counted on */
+            itp_buf_byte(out, (int)(graph >> 7 * i & 127) | (i + 1 < digits ? 128 : 0));
+        itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
+        itp_buf_add(out, title.data, title.n);
+        itp_onnx_put_initializers(w, out->n, out);
+        itp_buf_add(out, w->extra.data, w->extra.n);
+        itp_buf_add(out, w->ports.data, w->ports.n);
+        w->part.n = 0;
+        itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
+        itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+        itp_pb_put_message(out, 8, &w->part);
+        status = itp_onnx_writer_status(w);
     }
-    itp_buf_add(out, w->extra.data, w->extra.n);
-    itp_buf_add(out, w->ports.data, w->ports.n);
-    w->part.n = 0;
-    itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
-    itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
-    itp_pb_put_message(out, 8, &w->part);
-    ITP_TRY(itp_onnx_writer_status(w));
-    return out->status;
+    itp_buf_free(&title);
+    return status ? status : out->status;
 }
 
-ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
+ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_save_desc *desc,
+                                    itp_buf *out)
 {
     interp_ctx *ctx = net->ctx;
     itp_onnx_writer w;
@@ -25096,10 +25618,17 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
+    if (desc) w.desc = *desc;
+    if ((unsigned)w.desc.storage > INTERP_STORE_INT8)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "ONNX: storage %d is not known",
+                        (int)w.desc.storage);
+    w.scales = (float *)interp_alloc(ctx, itp_mul_size(itp_storage_channels(net), sizeof(float)));
+    if (!w.scales) return INTERP_NO_MEMORY;
     itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name, &w.alias};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
+    itp_onnx_put_unpacking(&w);
     for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
     for (int i = 0; i < net->n_outputs; i++)
@@ -25109,14 +25638,22 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
     for (size_t i = 0; i < n; i++) itp_buf_free(all[i]);
+    interp_free(ctx, w.scales);
     return status;
 }
 
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n)
 {
+    return interp_onnx_serialize_as(net, NULL, bytes, n);
+}
+
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_save_desc *desc, void **bytes,
+                                                  size_t *n)
+{
     if (!net) return INTERP_NO_MEMORY;
     itp_buf out = itp_buf_new(net->ctx);
-    const interp_status status = itp_onnx_write(net, &out);
+    const interp_status status = itp_onnx_write(net, desc, &out);
     if (status) {
         itp_buf_free(&out);
         return status;
@@ -25232,7 +25769,9 @@ INTERP_API interp_status interp_weights_save(const interp_net *net, const char *
         item->array.dtype = ITP_FLOAT_DTYPE;
         item->array.shape = v->shape;
     }
-    const interp_status status = interp_safetensors_write(ctx, path, &all);
+    const interp_status status = itp_ends_with(path, ".npz")
+                                     ? itp_npz_write_all(ctx, path, &all)
+                                     : interp_safetensors_write(ctx, path, &all);
     interp_free(ctx, all.items);
     return status;
 }
@@ -25281,7 +25820,8 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
     if (!net->built)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
-    ITP_TRY(interp_safetensors_read(net->ctx, path, &all));
+    ITP_TRY(itp_ends_with(path, ".npz") ? itp_npz_read_all(net->ctx, path, &all)
+                                        : interp_safetensors_read(net->ctx, path, &all));
     const interp_status status = itp_weights_check(net, path, &all);
     for (int i = 0; i < net->n_values && !status; i++) {
         const itp_value *v = &net->values[i];
@@ -29289,6 +29829,760 @@ INTERP_API interp_status interp_confusion_draw(interp_ctx *ctx,
     const interp_status status = itp_confusion_paint(ctx, &m, &image);
     interp_free(ctx, m.truth);
     if (!status) *out = image;
+    return status;
+}
+/* >>view/graph.c                                                                              */
+/* ---- view/graph.c: graphs drawn in layers ------------------------------------------------------- */
+
+/* Nodes become boxes, repeated parts are drawn once, boxes fall into layers (as in Sugiyama et al.
+   1981: lines that pass a layer bend there), layers into columns side by side. */
+
+#define ITP_GRAPH_POINTS  200000 /* boxes and bends; more make no picture anybody reads */
+#define ITP_GRAPH_PERIOD  8      /* most parts that repeat together */
+#define ITP_GRAPH_BLOCKS  24     /* arrays of one plan */
+#define ITP_RGB_SKIP      0x2f6fb3u
+#define ITP_RGB_FOLD      0xb05a1cu
+#define ITP_RGB_BOX       0xe4e4e4u
+#define ITP_GRAPH_UPWARDS 1
+#define ITP_GRAPH_DOWN    2
+
+typedef struct itp_graph_box {
+    int first, last; /* nodes in it, chained by `next` */
+    int in;          /* first of the edges that end here, chained by next_in; -1: none */
+    int outs;        /* edges that start here */
+    int stand_in;    /* -1: drawn; else the box that stands for it */
+    int layer, point;
+    int width, height; /* pixels */
+} itp_graph_box;
+
+typedef struct itp_graph_edge { /* between boxes */
+    int from, to, next_in;
+} itp_graph_edge;
+
+/* A box, or where a line passes a layer. */
+typedef struct itp_graph_point {
+    int box; /* -1: a bend */
+    int layer, place;
+    int up, down; /* first of the links that end and start here; -1: none */
+    double x, wish, weight;
+} itp_graph_point;
+
+typedef struct itp_graph_link { /* between points of neighbouring layers */
+    int from, to, next_up, next_down;
+    bool skip; /* a piece of a line that passes layers */
+} itp_graph_link;
+
+typedef struct itp_graph_frame { /* around a part that stands for several */
+    int first_box, last_box, copies;
+} itp_graph_frame;
+
+typedef struct itp_graph_layer {
+    int first, n; /* points, in `order` */
+    int height, y, column;
+    int crossing, sources; /* links to the next layer, and the points they come from */
+} itp_graph_layer;
+
+typedef struct itp_graph_block { /* points of a layer without room between them */
+    int first;
+    double mean, weight; /* of their wishes */
+} itp_graph_block;
+
+typedef struct itp_graph_column {
+    int left, right; /* pixels on the page, boxes only */
+    double shift;    /* from x of points to the page */
+    int bottom;      /* where the boxes end */
+} itp_graph_column;
+
+typedef struct itp_graph_plan {
+    interp_ctx *ctx;
+    const interp_graph *graph;
+    void *blocks[ITP_GRAPH_BLOCKS];
+    int n_blocks;
+    int *box_of, *next; /* [n_nodes] */
+    itp_graph_box *boxes;
+    int n_boxes;
+    itp_graph_edge *edges;
+    int n_edges;
+    int *part_start, *part_class; /* [n_parts + 1], [n_parts] */
+    int n_parts;
+    itp_graph_frame *frames;
+    int n_frames;
+    itp_graph_point *points;
+    int n_points;
+    itp_graph_link *links;
+    int n_links;
+    int *order; /* [n_points], by layer */
+    itp_graph_block *touching;
+    itp_graph_layer *layers;
+    int n_layers;
+    itp_graph_column *columns;
+    int n_columns, top, width, height;
+    double scale;
+} itp_graph_plan;
+
+ITP_FN void *itp_graph_take(itp_graph_plan *p, int n, size_t size)
+{
+    void *block = interp_alloc(p->ctx, itp_mul_size((size_t)itp_max(n, 1), size));
+    if (block) {
+        memset(block, 0, itp_mul_size((size_t)itp_max(n, 1), size));
+        p->blocks[p->n_blocks++] = block;
+    }
+    return block;
+}
+
+ITP_FN int itp_graph_px(const itp_graph_plan *p, double v)
+{
+    return itp_max(1, (int)(v * p->scale + .5));
+}
+
+/* ---- boxes */
+
+ITP_FN interp_status itp_graph_check(interp_ctx *ctx, const interp_graph *g)
+{
+    if (!g || !g->nodes || g->n_nodes < 1 || g->n_edges < 0 || (g->n_edges && !g->edges))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "graph: it has no nodes, or edges are missing");
+    if (!(g->scale >= 0 && g->scale <= 8) || !(g->aspect >= 0 && g->aspect <= 100))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "graph: scale %g and aspect %g; give 0..8 and 0..100", (double)g->scale,
+                        (double)g->aspect);
+    for (int i = 0; i < g->n_edges; i++) {
+        const interp_graph_edge *e = &g->edges[i];
+        if (e->from < 0 || e->to >= g->n_nodes || e->from >= e->to)
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "graph: edge %d goes from node %d to %d of %d; it must go forward", i,
+                            e->from, e->to, g->n_nodes);
+    }
+    return INTERP_OK;
+}
+
+/* Nodes that join go into the box of the one they read, when nobody else reads that. */
+ITP_FN interp_status itp_graph_make_boxes(itp_graph_plan *p)
+{
+    const interp_graph *g = p->graph;
+    int *reads = (int *)itp_graph_take(p, g->n_nodes, sizeof(int));
+    int *readers = (int *)itp_graph_take(p, g->n_nodes, sizeof(int));
+    int *source = (int *)itp_graph_take(p, g->n_nodes, sizeof(int));
+    p->box_of = (int *)itp_graph_take(p, g->n_nodes, sizeof(int));
+    p->next = (int *)itp_graph_take(p, g->n_nodes, sizeof(int));
+    p->boxes = (itp_graph_box *)itp_graph_take(p, g->n_nodes, sizeof *p->boxes);
+    if (!reads || !readers || !source || !p->box_of || !p->next || !p->boxes)
+        return INTERP_NO_MEMORY;
+    for (int i = 0; i < g->n_edges; i++) {
+        reads[g->edges[i].to]++;
+        readers[g->edges[i].from]++;
+        source[g->edges[i].to] = g->edges[i].from;
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        p->next[i] = -1;
+        if (g->nodes[i].joins && reads[i] == 1 && readers[source[i]] == 1) {
+            itp_graph_box *b = &p->boxes[p->box_of[i] = p->box_of[source[i]]];
+            p->next[b->last] = i;
+            b->last = i;
+            continue;
+        }
+        itp_graph_box *b = &p->boxes[p->box_of[i] = p->n_boxes++];
+        b->first = b->last = i;
+        b->in = b->stand_in = b->point = -1;
+    }
+    return INTERP_OK;
+}
+
+/* Edges between boxes, each once. */
+ITP_FN interp_status itp_graph_make_edges(itp_graph_plan *p)
+{
+    const interp_graph *g = p->graph;
+    p->edges = (itp_graph_edge *)itp_graph_take(p, g->n_edges, sizeof *p->edges);
+    if (!p->edges) return INTERP_NO_MEMORY;
+    for (int i = 0; i < g->n_edges; i++) {
+        const int from = p->box_of[g->edges[i].from], to = p->box_of[g->edges[i].to];
+        bool known = from == to;
+        for (int e = p->boxes[to].in; e >= 0 && !known; e = p->edges[e].next_in)
+            known = p->edges[e].from == from;
+        if (known) continue;
+        itp_graph_edge *e = &p->edges[p->n_edges];
+        e->from = from, e->to = to, e->next_in = p->boxes[to].in;
+        p->boxes[to].in = p->n_edges++;
+        p->boxes[from].outs++;
+    }
+    return INTERP_OK;
+}
+
+/* ---- repeats */
+
+/* Parts end where all that is still open comes from one box, the last one. */
+ITP_FN interp_status itp_graph_cut(itp_graph_plan *p)
+{
+    int open = 0;
+    p->part_start = (int *)itp_graph_take(p, p->n_boxes + 1, sizeof(int));
+    p->part_class = (int *)itp_graph_take(p, p->n_boxes, sizeof(int));
+    p->frames = (itp_graph_frame *)itp_graph_take(p, p->n_boxes, sizeof *p->frames);
+    if (!p->part_start || !p->part_class || !p->frames) return INTERP_NO_MEMORY;
+    for (int b = 0; b < p->n_boxes; b++) {
+        for (int e = p->boxes[b].in; e >= 0; e = p->edges[e].next_in) open--;
+        open += p->boxes[b].outs;
+        if (open == p->boxes[b].outs || b + 1 == p->n_boxes) p->part_start[++p->n_parts] = b + 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN bool itp_graph_same_text(const char *a, const char *b)
+{
+    return (!a && !b) || (a && b && !strcmp(a, b));
+}
+
+ITP_FN bool itp_graph_same_box(const itp_graph_plan *p, const itp_graph_box *a,
+                               const itp_graph_box *b)
+{
+    int i = a->first, k = b->first;
+    for (; i >= 0 && k >= 0; i = p->next[i], k = p->next[k]) {
+        const interp_graph_node *x = &p->graph->nodes[i], *y = &p->graph->nodes[k];
+        if (x->rgb != y->rgb || !itp_graph_same_text(x->title, y->title) ||
+            !itp_graph_same_text(x->note, y->note))
+            return false;
+    }
+    return i < 0 && k < 0;
+}
+
+/* Whether two parts look the same: their boxes, and where these read from. */
+ITP_FN bool itp_graph_same_part(const itp_graph_plan *p, int a, int b)
+{
+    const int x = p->part_start[a], y = p->part_start[b], n = p->part_start[a + 1] - x;
+    if (p->part_start[b + 1] - y != n) return false;
+    for (int i = 0; i < n; i++) {
+        if (!itp_graph_same_box(p, &p->boxes[x + i], &p->boxes[y + i])) return false;
+        int e = p->boxes[x + i].in, f = p->boxes[y + i].in;
+        for (; e >= 0 && f >= 0; e = p->edges[e].next_in, f = p->edges[f].next_in)
+            if (p->edges[e].from - x != p->edges[f].from - y) return false;
+        if (e >= 0 || f >= 0) return false;
+    }
+    return true;
+}
+
+/* Boxes saved by drawing the `period` parts at `at` once for all their copies. */
+ITP_FN int itp_graph_saving(const itp_graph_plan *p, int at, int period, int *copies)
+{
+    const int *c = p->part_class;
+    *copies = 1;
+    for (int i = at + period; i < p->n_parts && c[i] == c[i - period]; i++)
+        *copies = (i - at + 1) / period;
+    return (*copies - 1) * (p->part_start[itp_min(at + period, p->n_parts)] - p->part_start[at]);
+}
+
+/* Runs of equal parts: the first stays, with its count. The first part, where inputs are, stays. */
+ITP_FN interp_status itp_graph_fold(itp_graph_plan *p)
+{
+    const int above = p->graph->fold_above ? p->graph->fold_above : 40;
+    ITP_TRY(itp_graph_cut(p));
+    if (above < 0 || p->n_boxes <= above) return INTERP_OK;
+    for (int i = 0; i < p->n_parts; i++)
+        for (p->part_class[i] = 0; p->part_class[i] < i; p->part_class[i]++)
+            if (itp_graph_same_part(p, p->part_class[i], i)) break;
+    for (int at = 1; at < p->n_parts;) {
+        int best = 1, period = 1, copies = 1; /* a saving of one box is not worth a frame */
+        for (int k = 1; k <= ITP_GRAPH_PERIOD && at + 2 * k <= p->n_parts; k++) {
+            int n;
+            const int saving = itp_graph_saving(p, at, k, &n);
+            if (saving > best) best = saving, period = k, copies = n;
+        }
+        const int start = p->part_start[at], size = p->part_start[at + period] - start;
+        if (copies > 1) {
+            itp_graph_frame *f = &p->frames[p->n_frames++];
+            f->first_box = start, f->last_box = start + size - 1, f->copies = copies;
+        }
+        for (int b = start + size; copies > 1 && b < start + copies * size; b++)
+            p->boxes[b].stand_in = start + (b - start) % size;
+        at += period * copies;
+    }
+    return INTERP_OK;
+}
+
+/* The box that is drawn for b. */
+ITP_FN int itp_graph_shown(const itp_graph_plan *p, int b)
+{
+    return p->boxes[b].stand_in < 0 ? b : p->boxes[b].stand_in;
+}
+
+/* Whether an edge is drawn: all into boxes that are. */
+ITP_FN bool itp_graph_drawn(const itp_graph_plan *p, const itp_graph_edge *e)
+{
+    return p->boxes[e->to].stand_in < 0;
+}
+
+/* ---- layers */
+
+/* Box sizes, and layers: one below the lowest that is read; boxes that read nothing right above the
+   first reader. */
+ITP_FN void itp_graph_layers(itp_graph_plan *p)
+{
+    const int strip = itp_graph_px(p, 20), note = itp_graph_px(p, 17), air = itp_graph_px(p, 16);
+    const int text = itp_graph_px(p, 12), small = itp_graph_px(p, 11);
+    for (int b = 0; b < p->n_boxes; b++) {
+        itp_graph_box *box = &p->boxes[b];
+        const char *last = p->graph->nodes[box->last].note;
+        box->width = itp_graph_px(p, 64);
+        for (int i = box->first; i >= 0; i = p->next[i]) {
+            const char *title = p->graph->nodes[i].title;
+            box->width = itp_max(box->width, air + interp_text_width(title ? title : "", text, 0));
+            box->height += strip;
+        }
+        if (last) box->width = itp_max(box->width, air + interp_text_width(last, small, 0));
+        if (last) box->height += note;
+        for (int e = box->in; e >= 0; e = p->edges[e].next_in)
+            box->layer =
+                itp_max(box->layer, 1 + p->boxes[itp_graph_shown(p, p->edges[e].from)].layer);
+        if (box->stand_in < 0) p->n_layers = itp_max(p->n_layers, box->layer + 1);
+    }
+    for (int b = 0; b < p->n_boxes; b++) {
+        int first = INT_MAX;
+        if (p->boxes[b].in >= 0) continue;
+        for (int e = 0; e < p->n_edges; e++)
+            if (p->edges[e].from == b && itp_graph_drawn(p, &p->edges[e]))
+                first = itp_min(first, p->boxes[p->edges[e].to].layer);
+        if (first < INT_MAX) p->boxes[b].layer = first - 1;
+    }
+}
+
+ITP_FN int itp_graph_add_point(itp_graph_plan *p, int box, int layer)
+{
+    itp_graph_point *at = &p->points[p->n_points];
+    at->box = box;
+    at->layer = layer;
+    at->up = at->down = -1;
+    p->layers[layer].n++;
+    return p->n_points++;
+}
+
+ITP_FN void itp_graph_add_link(itp_graph_plan *p, int from, int to, bool skip)
+{
+    itp_graph_link *l = &p->links[p->n_links];
+    l->from = from, l->to = to, l->skip = skip;
+    l->next_up = p->points[to].up;
+    l->next_down = p->points[from].down;
+    p->points[to].up = p->points[from].down = p->n_links++;
+    p->layers[p->points[from].layer].crossing++;
+}
+
+/* Boxes and the bends of long lines as points, layer by layer. */
+ITP_FN interp_status itp_graph_make_points(itp_graph_plan *p)
+{
+    int points = p->n_boxes, links = 0;
+    for (int i = 0; i < p->n_edges; i++) {
+        if (!itp_graph_drawn(p, &p->edges[i])) continue;
+        const int from = itp_graph_shown(p, p->edges[i].from);
+        const int span = p->boxes[p->edges[i].to].layer - p->boxes[from].layer;
+        if (points > ITP_GRAPH_POINTS - span)
+            return itp_fail(p->ctx, INTERP_UNSUPPORTED,
+                            "graph: %d nodes with their lines are too many to draw",
+                            p->graph->n_nodes);
+        points += span - 1;
+        links += span;
+    }
+    p->points = (itp_graph_point *)itp_graph_take(p, points, sizeof *p->points);
+    p->links = (itp_graph_link *)itp_graph_take(p, links, sizeof *p->links);
+    p->order = (int *)itp_graph_take(p, points, sizeof(int));
+    p->touching = (itp_graph_block *)itp_graph_take(p, points, sizeof *p->touching);
+    p->layers = (itp_graph_layer *)itp_graph_take(p, p->n_layers, sizeof *p->layers);
+    p->columns = (itp_graph_column *)itp_graph_take(p, p->n_layers, sizeof *p->columns);
+    if (!p->points || !p->links || !p->order || !p->touching || !p->layers || !p->columns)
+        return INTERP_NO_MEMORY;
+    for (int b = 0; b < p->n_boxes; b++) {
+        itp_graph_box *box = &p->boxes[b];
+        if (box->stand_in >= 0) continue;
+        box->point = itp_graph_add_point(p, b, box->layer);
+        for (int e = box->in; e >= 0; e = p->edges[e].next_in) {
+            int at = p->boxes[itp_graph_shown(p, p->edges[e].from)].point;
+            const int span = box->layer - p->points[at].layer;
+            for (int k = 1; k < span; k++) {
+                const int bend = itp_graph_add_point(p, -1, p->points[at].layer + 1);
+                itp_graph_add_link(p, at, bend, true);
+                at = bend;
+            }
+            itp_graph_add_link(p, at, box->point, span > 1);
+        }
+    }
+    return INTERP_OK;
+}
+
+/* ---- who stands where in a layer */
+
+/* Means of the places of the neighbours one way. */
+ITP_FN double itp_graph_middle(const itp_graph_plan *p, int point, int way)
+{
+    const itp_graph_point *at = &p->points[point];
+    double sum = 0;
+    int n = 0;
+    for (int l = way == ITP_GRAPH_UPWARDS ? at->up : at->down; l >= 0; n++) {
+        const itp_graph_link *link = &p->links[l];
+        sum += p->points[way == ITP_GRAPH_UPWARDS ? link->from : link->to].place;
+        l = way == ITP_GRAPH_UPWARDS ? link->next_up : link->next_down;
+    }
+    return n ? sum / n : at->place;
+}
+
+ITP_FN void itp_graph_sort_layer(itp_graph_plan *p, const itp_graph_layer *layer, int way)
+{
+    int *order = p->order + layer->first;
+    for (int i = 0; i < layer->n; i++)
+        p->points[order[i]].wish = itp_graph_middle(p, order[i], way);
+    for (int i = 1; i < layer->n; i++) {
+        const int moved = order[i];
+        int k = i;
+        for (; k > 0 && p->points[order[k - 1]].wish > p->points[moved].wish; k--)
+            order[k] = order[k - 1];
+        order[k] = moved;
+    }
+    for (int i = 0; i < layer->n; i++) p->points[order[i]].place = i;
+}
+
+ITP_FN void itp_graph_sort(itp_graph_plan *p)
+{
+    int first = 0;
+    for (int i = 0; i < p->n_layers; i++) {
+        p->layers[i].first = first;
+        first += p->layers[i].n;
+        p->layers[i].n = 0;
+    }
+    for (int i = 0; i < p->n_points; i++) {
+        itp_graph_layer *layer = &p->layers[p->points[i].layer];
+        p->points[i].place = layer->n;
+        p->order[layer->first + layer->n++] = i;
+    }
+    for (int round = 0; round < 6; round++) {
+        for (int i = 1; i < p->n_layers; i++)
+            itp_graph_sort_layer(p, &p->layers[i], ITP_GRAPH_UPWARDS);
+        for (int i = p->n_layers - 2; i >= 0; i--)
+            itp_graph_sort_layer(p, &p->layers[i], ITP_GRAPH_DOWN);
+    }
+}
+
+ITP_FN int itp_graph_half(const itp_graph_plan *p, int point)
+{
+    const int box = p->points[point].box;
+    return box < 0 ? itp_graph_px(p, 3) : p->boxes[box].width / 2;
+}
+
+/* Middle of the neighbours. Boxes pull boxes and bends bends, so that roads are straight; bends give
+   way to boxes. */
+ITP_FN void itp_graph_wish(itp_graph_plan *p, int point, int ways)
+{
+    itp_graph_point *at = &p->points[point];
+    double sum = 0, weight = 0;
+    for (int way = ITP_GRAPH_UPWARDS; way <= ITP_GRAPH_DOWN; way++)
+        for (int l = way == ITP_GRAPH_UPWARDS ? at->up : at->down; l >= 0 && (ways & way);) {
+            const itp_graph_link *link = &p->links[l];
+            const itp_graph_point *o = &p->points[way == ITP_GRAPH_UPWARDS ? link->from : link->to];
+            const double w = (at->box < 0) == (o->box < 0) ? 8 : .1;
+            sum += w * o->x;
+            weight += w;
+            l = way == ITP_GRAPH_UPWARDS ? link->next_up : link->next_down;
+        }
+    at->wish = weight > 0 ? sum / weight : at->x;
+    at->weight = at->box < 0 ? .05 : weight + .01;
+}
+
+/* The wishes as far as neighbours leave room, with the least sum of weighted squares of what is
+   missed: blocks of points that touch move to the mean of their wishes. */
+ITP_FN void itp_graph_settle(itp_graph_plan *p, const itp_graph_layer *layer)
+{
+    const int *order = p->order + layer->first, air = itp_graph_px(p, 16);
+    double offset = 0; /* of a point from the first one when all touch */
+    int n = 0;
+    for (int i = 0; i < layer->n; i++) {
+        const int point = order[i];
+        if (i) offset += itp_graph_half(p, order[i - 1]) + itp_graph_half(p, point) + air;
+        itp_graph_block *b = &p->touching[n++];
+        b->first = i;
+        b->weight = p->points[point].weight;
+        b->mean = p->points[point].wish - offset;
+        p->points[point].x = offset;
+        for (; n > 1 && p->touching[n - 2].mean > p->touching[n - 1].mean; n--) {
+            itp_graph_block *left = &p->touching[n - 2], *right = &p->touching[n - 1];
+            const double weight = left->weight + right->weight;
+            left->mean = (left->mean * left->weight + right->mean * right->weight) / weight;
+            left->weight = weight;
+        }
+    }
+    for (int i = layer->n - 1; i >= 0; i--) {
+        p->points[order[i]].x += p->touching[n - 1].mean;
+        if (p->touching[n - 1].first == i) n--;
+    }
+}
+
+ITP_FN void itp_graph_place(itp_graph_plan *p)
+{
+    enum { rounds = 24 };
+    for (int round = 0; round < rounds; round++)
+        for (int k = 0; k < p->n_layers; k++) {
+            const bool down = round % 2 != 0;
+            const itp_graph_layer *layer = &p->layers[down ? p->n_layers - 1 - k : k];
+            const int ways = round < rounds - 4 ? down ? ITP_GRAPH_DOWN : ITP_GRAPH_UPWARDS
+                                                : ITP_GRAPH_DOWN | ITP_GRAPH_UPWARDS;
+            for (int i = 0; i < layer->n; i++) itp_graph_wish(p, p->order[layer->first + i], ways);
+            itp_graph_settle(p, layer);
+        }
+}
+
+/* ---- columns */
+
+/* What it costs to break after a layer: values on the way, more in a frame, and distance from where
+   the column should end. */
+ITP_FN double itp_graph_break_cost(const itp_graph_plan *p, int layer, double miss)
+{
+    double cost = 30. * (p->layers[layer].sources - 1) + 40 * fabs(miss);
+    for (int i = 0; i < p->n_frames; i++)
+        if (p->boxes[p->frames[i].first_box].layer <= layer &&
+            p->boxes[p->frames[i].last_box].layer > layer)
+            cost += 1000;
+    return cost;
+}
+
+/* Heights of layers, and the columns they stand in: as many as bring the page near its aspect. */
+ITP_FN void itp_graph_wrap(itp_graph_plan *p)
+{
+    const int gap = itp_graph_px(p, 22);
+    double low = 1e9, high = -1e9, total = 0;
+    for (int i = 0; i < p->n_points; i++) {
+        itp_graph_layer *layer = &p->layers[p->points[i].layer];
+        const int box = p->points[i].box;
+        if (p->points[i].down >= 0) layer->sources++;
+        if (box >= 0) layer->height = itp_max(layer->height, p->boxes[box].height);
+        low = fmin(low, p->points[i].x - itp_graph_half(p, i));
+        high = fmax(high, p->points[i].x + itp_graph_half(p, i));
+    }
+    for (int i = 0; i < p->n_layers; i++) total += p->layers[i].height + gap;
+    const double aspect = p->graph->aspect > 0 ? (double)p->graph->aspect : 1.5;
+    const double wide = high - low + itp_graph_px(p, 50);
+    const int want = itp_max(1, (int)(sqrt(aspect * total / wide) + .5));
+    const double target = total / want;
+    for (int at = 0; at < p->n_layers; p->n_columns++) {
+        int end = p->n_layers - 1;
+        double y = 0, best = 1e9;
+        for (int i = at; i + 1 < p->n_layers && p->n_columns + 1 < want; i++) {
+            y += p->layers[i].height + gap;
+            const double miss = y / target - 1, cost = itp_graph_break_cost(p, i, miss);
+            if (miss > -.7 && miss < 1 && cost < best) best = cost, end = i;
+        }
+        for (; at <= end; at++) p->layers[at].column = p->n_columns;
+    }
+}
+
+/* Pixels of columns and layers; lanes for lines that go on in the next column lie below the one,
+   between both and above the other. */
+ITP_FN void itp_graph_page(itp_graph_plan *p)
+{
+    const int gap = itp_graph_px(p, 22), edge = itp_graph_px(p, 18), lane = itp_graph_px(p, 6);
+    int x = edge, crossing = 0, bottom = 0;
+    for (int i = 0; i + 1 < p->n_layers; i++)
+        if (p->layers[i].column != p->layers[i + 1].column)
+            crossing = itp_max(crossing, p->layers[i].crossing);
+    p->top = edge + (p->graph->title ? itp_graph_px(p, 30) : 0) + crossing * lane;
+    for (int c = 0, at = 0; c < p->n_columns; c++) {
+        double low = 1e9, high = -1e9;
+        int y = p->top;
+        for (; at < p->n_layers && p->layers[at].column == c; at++) {
+            itp_graph_layer *layer = &p->layers[at];
+            layer->y = y;
+            y += layer->height + gap;
+            for (int i = layer->first; i < layer->first + layer->n; i++) {
+                const int point = p->order[i];
+                low = fmin(low, p->points[point].x - itp_graph_half(p, point));
+                high = fmax(high, p->points[point].x + itp_graph_half(p, point));
+            }
+        }
+        itp_graph_column *column = &p->columns[c];
+        column->left = x;
+        column->shift = x - low;
+        column->right = x + (int)ceil(high - low);
+        column->bottom = y - gap;
+        x = column->right + itp_graph_px(p, p->n_frames ? 64 : 36) + crossing * lane;
+        bottom = itp_max(bottom, column->bottom);
+    }
+    p->height = bottom + edge + (crossing + 1) * lane;
+    p->width = p->columns[p->n_columns - 1].right + edge;
+    if (p->graph->title)
+        p->width =
+            itp_max(p->width, 2 * edge + interp_text_width(p->graph->title, itp_graph_px(p, 15),
+                                                           INTERP_TEXT_BOLD));
+}
+
+/* ---- drawing */
+
+ITP_FN int itp_graph_column_of(const itp_graph_plan *p, int point)
+{
+    return p->layers[p->points[point].layer].column;
+}
+
+/* Middle, top and bottom of a point on the page. */
+ITP_FN int itp_graph_x(const itp_graph_plan *p, int point)
+{
+    return (int)floor(p->points[point].x + p->columns[itp_graph_column_of(p, point)].shift + .5);
+}
+
+ITP_FN int itp_graph_y(const itp_graph_plan *p, int point, bool bottom)
+{
+    const itp_graph_layer *layer = &p->layers[p->points[point].layer];
+    const int box = p->points[point].box;
+    const int height = box < 0 ? layer->height : p->boxes[box].height;
+    return layer->y + (layer->height - height) / 2 + (bottom ? height : 0);
+}
+
+/* Where a link meets one of its ends: lines that share a side of a box stand in the order of where
+   they come from. */
+ITP_FN int itp_graph_port(const itp_graph_plan *p, int link, bool at_to)
+{
+    const itp_graph_link *self = &p->links[link];
+    const itp_graph_point *end = &p->points[at_to ? self->to : self->from];
+    const double mine = p->points[at_to ? self->from : self->to].x;
+    int n = 0, before = 0;
+    for (int l = at_to ? end->up : end->down; l >= 0; n++) {
+        const itp_graph_link *o = &p->links[l];
+        const double x = p->points[at_to ? o->from : o->to].x;
+        if (x < mine || (x <= mine && l < link)) before++;
+        l = at_to ? o->next_up : o->next_down;
+    }
+    const int middle = itp_graph_x(p, at_to ? self->to : self->from);
+    if (end->box < 0 || n < 2) return middle;
+    const int room = itp_min(itp_graph_px(p, 16), (p->boxes[end->box].width - 12) / n);
+    return middle + (int)((before - (n - 1) / 2.) * room);
+}
+
+ITP_FN void itp_graph_arrow(const itp_graph_plan *p, const itp_canvas *c, int x, int y,
+                            uint32_t rgb)
+{
+    const double s = itp_graph_px(p, 4);
+    itp_draw_line(c, x, y - 1, x - s, y - 1.5 * s, 1.5 * p->scale, rgb, 1);
+    itp_draw_line(c, x, y - 1, x + s, y - 1.5 * s, 1.5 * p->scale, rgb, 1);
+}
+
+/* One link; `lane` counts those that have changed columns at this place. */
+ITP_FN void itp_graph_draw_link(const itp_graph_plan *p, const itp_canvas *c, int link, int lane)
+{
+    const itp_graph_link *l = &p->links[link];
+    const uint32_t rgb = l->skip ? ITP_RGB_SKIP : ITP_RGB_LINE;
+    const double pen = (l->skip ? 2 : 1.4) * p->scale;
+    const int x0 = itp_graph_port(p, link, false), x1 = itp_graph_port(p, link, true);
+    const int y0 = itp_graph_y(p, l->from, true), y1 = itp_graph_y(p, l->to, false);
+    const int from = itp_graph_column_of(p, l->from), to = itp_graph_column_of(p, l->to);
+    if (p->points[l->to].box < 0) /* past the layer */
+        itp_draw_line(c, x1, y1, x1, itp_graph_y(p, l->to, true), pen, rgb, 1);
+    else itp_graph_arrow(p, c, x1, y1, rgb);
+    if (from == to) {
+        const itp_graph_layer *above = &p->layers[p->points[l->from].layer];
+        const int bend = above->y + above->height, land = p->layers[p->points[l->to].layer].y;
+        itp_draw_line(c, x0, y0, x0, bend, pen, rgb, 1);
+        itp_draw_line(c, x0, bend, x1, land, pen, rgb, 1);
+        itp_draw_line(c, x1, land, x1, y1, pen, rgb, 1);
+        return;
+    }
+    const int step = itp_graph_px(p, 6);
+    const int low = p->columns[from].bottom + itp_graph_px(p, 14) + lane * step;
+    const int high = p->top - itp_graph_px(p, 14) - lane * step;
+    const int between = p->columns[to].left - itp_graph_px(p, 18) - lane * step;
+    itp_draw_line(c, x0, y0, x0, low, pen, rgb, 1);
+    itp_draw_line(c, x0, low, between, low, pen, rgb, 1);
+    itp_draw_line(c, between, low, between, high, pen, rgb, 1);
+    itp_draw_line(c, between, high, x1, high, pen, rgb, 1);
+    itp_draw_line(c, x1, high, x1, y1, pen, rgb, 1);
+}
+
+ITP_FN void itp_graph_draw_box(const itp_graph_plan *p, const itp_canvas *c, int point)
+{
+    const itp_graph_box *box = &p->boxes[p->points[point].box];
+    const int strip = itp_graph_px(p, 20), x = itp_graph_x(p, point) - box->width / 2;
+    const int right = x + box->width, middle = x + box->width / 2;
+    const char *note = p->graph->nodes[box->last].note;
+    int y = itp_graph_y(p, point, false);
+    itp_draw_rect(c, x, y, right, y + box->height, ITP_RGB_PAPER, 1);
+    for (int i = box->first; i >= 0; i = p->next[i], y += strip) {
+        const interp_graph_node *node = &p->graph->nodes[i];
+        itp_draw_rect(c, x, y, right, y + strip, node->rgb ? node->rgb : ITP_RGB_BOX, 1);
+        itp_draw_text(c, middle, y + strip / 2, itp_graph_px(p, 12), INTERP_TEXT_CENTRE,
+                      ITP_RGB_TITLE, node->title);
+    }
+    itp_draw_text(c, middle, y + itp_graph_px(p, 8), itp_graph_px(p, 11), INTERP_TEXT_CENTRE,
+                  ITP_RGB_TEXT, note);
+    y = itp_graph_y(p, point, false);
+    itp_draw_frame(c, x, y, right, y + box->height, ITP_RGB_AXIS);
+}
+
+/* A frame in every column that its layers are in, and how often what is in it comes. */
+ITP_FN void itp_graph_draw_frame(const itp_graph_plan *p, const itp_canvas *c,
+                                 const itp_graph_frame *f)
+{
+    const int air = itp_graph_px(p, 7), first = p->boxes[f->first_box].layer;
+    const int last = p->boxes[f->last_box].layer;
+    char text[24];
+    for (int at = first; at <= last;) {
+        const int column = p->layers[at].column, from = at;
+        int left = INT_MAX, right = 0;
+        for (; at <= last && p->layers[at].column == column; at++)
+            for (int i = p->layers[at].first; i < p->layers[at].first + p->layers[at].n; i++) {
+                const int point = p->order[i], x = itp_graph_x(p, point);
+                left = itp_min(left, x - itp_graph_half(p, point));
+                right = itp_max(right, x + itp_graph_half(p, point));
+            }
+        const int y0 = p->layers[from].y - air;
+        const int y1 = p->layers[at - 1].y + p->layers[at - 1].height + air;
+        for (int i = 0; i < itp_graph_px(p, 2); i++)
+            itp_draw_frame(c, left - air - i, y0 - i, right + air + i, y1 + i, ITP_RGB_FOLD);
+        snprintf(text, sizeof text, from == first ? "x %d" : "...", f->copies);
+        itp_draw_text(c, right + air + itp_graph_px(p, 6), y0 + itp_graph_px(p, 7),
+                      itp_graph_px(p, 14), INTERP_TEXT_BOLD, ITP_RGB_FOLD, text);
+    }
+}
+
+ITP_FN void itp_graph_paint(const itp_graph_plan *p, interp_image *image)
+{
+    const itp_canvas c = itp_canvas_of(image);
+    for (int i = 0; i < p->n_layers; i++) {
+        int lane = 0;
+        for (int k = p->layers[i].first; k < p->layers[i].first + p->layers[i].n; k++)
+            for (int l = p->points[p->order[k]].down; l >= 0; l = p->links[l].next_down)
+                itp_graph_draw_link(p, &c, l, lane++);
+    }
+    for (int i = 0; i < p->n_frames; i++) itp_graph_draw_frame(p, &c, &p->frames[i]);
+    for (int i = 0; i < p->n_points; i++)
+        if (p->points[i].box >= 0) itp_graph_draw_box(p, &c, i);
+    itp_draw_text(&c, itp_graph_px(p, 18), itp_graph_px(p, 22), itp_graph_px(p, 15),
+                  INTERP_TEXT_BOLD, ITP_RGB_TITLE, p->graph->title);
+}
+
+ITP_FN interp_status itp_graph_plan_make(itp_graph_plan *p)
+{
+    ITP_TRY(itp_graph_check(p->ctx, p->graph));
+    p->scale = p->graph->scale > 0 ? (double)p->graph->scale : 1;
+    ITP_TRY(itp_graph_make_boxes(p));
+    ITP_TRY(itp_graph_make_edges(p));
+    ITP_TRY(itp_graph_fold(p));
+    itp_graph_layers(p);
+    ITP_TRY(itp_graph_make_points(p));
+    itp_graph_sort(p);
+    itp_graph_place(p);
+    itp_graph_wrap(p);
+    itp_graph_page(p);
+    return INTERP_OK;
+}
+
+ITP_FN void itp_graph_plan_free(itp_graph_plan *p)
+{
+    for (int i = 0; i < p->n_blocks; i++) interp_free(p->ctx, p->blocks[i]);
+}
+
+INTERP_API interp_status interp_graph_draw(interp_ctx *ctx, const interp_graph *graph,
+                                           interp_image *out)
+{
+    itp_graph_plan plan;
+    interp_image image;
+    memset(&plan, 0, sizeof plan);
+    plan.ctx = ctx;
+    plan.graph = graph;
+    interp_status status = itp_graph_plan_make(&plan);
+    if (!status) status = interp_image_new(ctx, plan.width, plan.height, ITP_RGB_PAPER, &image);
+    if (!status) {
+        itp_graph_paint(&plan, &image);
+        *out = image;
+    }
+    itp_graph_plan_free(&plan);
     return status;
 }
 /* >>view/html.c                                                                               */

@@ -99,6 +99,7 @@ extern "C" {
 #include "onnx/read_recurrent.c"
 #include "onnx/fuse.c"
 #include "onnx/read.c"
+#include "onnx/storage.c"
 #include "onnx/write.c"
 #include "onnx/write_ops.c"
 #endif
@@ -114,6 +115,7 @@ extern "C" {
 #include "view/image.c"
 #include "view/chart.c"
 #include "view/panels.c"
+#include "view/graph.c"
 #include "view/html.c"
 #include "view/tensorboard.c"
 #endif

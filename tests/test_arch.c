@@ -50,6 +50,45 @@ TEST(architectures_have_the_published_sizes)
     }
 }
 
+/* Sums over nodes, and sources that are the tensors the nodes were made of. */
+TEST(nodes_add_up_to_the_network)
+{
+    static const char *const names[] = {"lenet", "efficientnet-b0", "vit-tiny", "multiview:cnn"};
+    for (int i = 0; i < 4; i++) {
+        const interp_shape s = i < 3 ? shape_of(3, 3, 16, 16, 1) : shape_of(4, 2, 3, 8, 8);
+        interp_net *net = NULL;
+        REQUIRE_OK(ctx, interp_net_arch(ctx, names[i], &s, 10, 1, &net));
+        const interp_net_info d = interp_net_describe(net);
+        size_t parameters = 0;
+        double macs = 0;
+        for (int k = 0; k < d.n_nodes; k++) {
+            const interp_node_info n = interp_net_node(net, k);
+            parameters += n.n_parameters;
+            macs += n.macs;
+            CHECK_STR(n.name, interp_net_node_name(net, k));
+            CHECK(n.n_sources > 0);
+            for (int j = 0; j < n.n_sources; j++) {
+                const int source = interp_net_node_source(net, k, j);
+                CHECK(source < k && source >= -d.n_inputs);
+            }
+            CHECK(interp_net_node_source(net, k, n.n_sources) == d.n_nodes);
+        }
+        CHECK(parameters == d.n_parameters && macs == d.macs);
+        CHECK(interp_net_node_source(net, 0, 0) == -1);
+        CHECK(interp_net_output_source(net, 0) == d.n_nodes - 1);
+        interp_net_free(net);
+    }
+    const interp_shape digit = shape_of(3, 1, 8, 8, 1);
+    interp_net *net = NULL;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "resnet20", &digit, 10, 1, &net));
+    const int add = net->values[itp_find(net, "add1")].producer;
+    const interp_node_info n = interp_net_node(net, add);
+    CHECK(n.n_sources == 2 && n.bytes == 16 * 64 * 4 && n.n_parameters == 0);
+    CHECK_STR(interp_net_node_name(net, interp_net_node_source(net, add, 0)), "relu1");
+    CHECK_STR(interp_net_node_name(net, interp_net_node_source(net, add, 1)), "bn3");
+    interp_net_free(net);
+}
+
 /* ---- learning and files */
 
 enum { SAMPLES = 6, CLASSES = 3 };
@@ -296,6 +335,7 @@ int main(int argc, char **argv)
     ctx = interp_open(NULL);
     if (!ctx) return 1;
     RUN(architectures_have_the_published_sizes);
+    RUN(nodes_add_up_to_the_network);
     RUN(architectures_learn_and_survive_the_round_trip);
     RUN(views_learn_and_survive_the_round_trip);
     RUN(views_share_one_backbone);

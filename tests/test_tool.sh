@@ -260,6 +260,60 @@ pictures_are_fitted_and_named()
     refused 1 'its class "c" is none' inspect r/model.onnx --data folder:two --quiet -o i
 }
 
+info_tells_of_every_node_and_draws_the_graph()
+{
+    m=$dir/cnn/model.onnx
+    interp info "$m" --batch 2 --picture graph.png >table.txt
+    grep -qE '^conv1 +Conv +\[32,8,8\] +288 +18432 +8192$' table.txt
+    interp info "$m" --json >info.json
+    grep -q '"name":"conv1","op":"Conv","sample_shape":\[32,8,8\],"parameters":288,"macs":18432,' \
+        info.json
+    test "$(grep -o '"parameters":[0-9]*' info.json | sed 's/.*://' |
+        awk 'NR == 1 { all = $1; next } { sum += $1 } END { print sum == all }')" -eq 1
+    test "$(head -c 4 graph.png | tail -c 3)" = PNG
+    cp graph.png before.png
+    refused 1 'end the name with' info "$m" --picture graph.gif
+    refused 1 'no.onnx' info no.onnx --picture graph.png
+    cmp graph.png before.png
+}
+
+converted_models_say_the_same()
+{
+    m=$dir/cnn/model.onnx
+    interp run "$m" --input "$dir/x.csv" --quiet -o before
+    interp convert "$m" -o again.onnx --quiet
+    interp run again.onnx --input "$dir/x.csv" --quiet -o after
+    cmp before/logits.npy after/logits.npy
+    interp convert "$dir/iris/model.onnx" -o named.onnx --quiet
+    interp info named.onnx | grep -q 'classes: setosa, versicolor, virginica'
+    interp convert "$m" -o w.safetensors --quiet && interp convert "$m" -o w.npz --quiet
+    test -s w.safetensors && test "$(head -c 2 w.npz)" = PK
+    interp convert "$m" -o 3-small.model.h --quiet
+    size=$(sed -n 's/^static const unsigned char model_3_small\[\([0-9]*\)\] = {$/\1/p' 3-small.model.h)
+    test "$(grep '^[0-9,]*$' 3-small.model.h | tr -cd , | wc -c)" -eq "$size"
+}
+
+conversion_tells_what_it_loses()
+{
+    m=$dir/cnn/model.onnx
+    interp convert "$m" -o half.onnx --float16 --quiet --data digits >log
+    grep -qE '^float16: 67360 weights in 5 arrays; largest change 0\.0[0-9]* % ' log
+    grep -qE '^accuracy on [0-9]* samples: [0-9.]* % before, [0-9.]* % after$' log
+    interp convert "$m" -o byte.onnx --int8 --quiet --json >log
+    grep -qE '"storage":"int8","arrays":5,"weights":67360,"largest_error":0\.003' log
+    test "$(wc -c <half.onnx)" -lt 150000 && test "$(wc -c <byte.onnx)" -lt 80000
+    cp half.onnx kept.onnx
+    refused 1 'no.onnx' convert no.onnx -o half.onnx
+    refused 1 'its samples are [4]' convert "$m" -o half.onnx --int8 --data iris
+    cmp half.onnx kept.onnx
+    refused 2 'exclude each other' convert "$m" -o x.onnx --int8 --float16
+    refused 2 'go into .onnx and .h' convert "$m" -o x.npz --int8
+    refused 2 'end the name with .onnx, .h, .safetensors or .npz' convert "$m" -o x.pt
+    refused 2 'give one of them' convert "$m" -o x.onnx --data digits
+    refused 2 '-o FILE is missing' convert "$m"
+    test ! -e x.onnx
+}
+
 # ---- calls that are wrong
 
 wrong_calls_are_refused_in_one_line()

@@ -140,8 +140,11 @@ typedef struct cli_model {
 } cli_model;
 
 /* Loads a model; weights that are NaN are refused by name. */
-int cli_model_load(cli *c, const char *path, const interp_onnx_desc *desc, cli_model *m);
-/* Writes a network with the names of its classes, which may be NULL. */
+int cli_model_load(cli *c, const char *path, const interp_onnx_load_desc *desc, cli_model *m);
+/* A network as ONNX with the names of its classes, which may be NULL; free it with interp_free. */
+int cli_model_bytes(cli *c, const interp_net *net, const interp_onnx_save_desc *desc,
+                    char *const *classes, int n, void **bytes, size_t *size);
+/* The same in a file. */
 int cli_model_save(cli *c, const interp_net *net, char *const *classes, int n, const char *path);
 /* The context's sentence, with the weights that are to blame when they are not finite. */
 int cli_fail_model(const cli *c, const cli_model *m);
@@ -176,7 +179,8 @@ const char *cli_shape(const interp_shape *s, char out[128]);
 
 /* ---- what commands share; their bodies write into a folder that is there */
 
-extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect;
+extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect,
+    cmd_convert;
 
 /* What a training gave. */
 typedef struct train_outcome {

@@ -68,7 +68,7 @@ static const char *bad_weights(interp_net *net, bool infinite)
     return NULL;
 }
 
-int cli_model_load(cli *c, const char *path, const interp_onnx_desc *desc, cli_model *m)
+int cli_model_load(cli *c, const char *path, const interp_onnx_load_desc *desc, cli_model *m)
 {
     char *note = NULL;
     memset(m, 0, sizeof *m);
@@ -85,18 +85,29 @@ int cli_model_load(cli *c, const char *path, const interp_onnx_desc *desc, cli_m
     return CLI_DONE;
 }
 
-int cli_model_save(cli *c, const interp_net *net, char *const *classes, int n, const char *path)
+int cli_model_bytes(cli *c, const interp_net *net, const interp_onnx_save_desc *desc,
+                    char *const *classes, int n, void **bytes, size_t *size)
 {
-    void *bytes = NULL;
-    size_t size = 0;
     cli_text note = {NULL, 0, 0, false};
-    if (interp_onnx_serialize(net, &bytes, &size)) return cli_fail_ctx(c);
+    *bytes = NULL;
+    if (interp_onnx_serialize_as(net, desc, bytes, size)) return cli_fail_ctx(c);
     if (classes) cli_add_json_list(&note, classes, n);
     interp_status status = INTERP_OK;
     if (note.failed) status = interp_fail(c->ctx, INTERP_NO_MEMORY, NULL);
-    else if (classes) status = interp_onnx_note_add(c->ctx, &bytes, &size, CLASSES_NOTE, note.data);
+    else if (classes) status = interp_onnx_note_add(c->ctx, bytes, size, CLASSES_NOTE, note.data);
     free(note.data);
-    const int code = status ? cli_fail_ctx(c) : cli_write(path, bytes, size);
+    if (!status) return CLI_DONE;
+    interp_free(c->ctx, *bytes);
+    return cli_fail_ctx(c);
+}
+
+int cli_model_save(cli *c, const interp_net *net, char *const *classes, int n, const char *path)
+{
+    void *bytes;
+    size_t size = 0;
+    int code = cli_model_bytes(c, net, NULL, classes, n, &bytes, &size);
+    if (code) return code;
+    code = cli_write(path, bytes, size);
     interp_free(c->ctx, bytes);
     return code;
 }

@@ -455,4 +455,72 @@ INTERP_API interp_status interp_npz_write(interp_ctx *ctx, const char *path, int
     return status;
 }
 
+/* Arrays with their names; notes have no place there. */
+ITP_FN interp_status itp_npz_write_all(interp_ctx *ctx, const char *path,
+                                       const interp_named_arrays *all)
+{
+    const size_t n = (size_t)all->n;
+    const char **names = (const char **)interp_alloc(ctx, itp_mul_size(n, sizeof *names));
+    interp_array *arrays = (interp_array *)interp_alloc(ctx, itp_mul_size(n, sizeof *arrays));
+    interp_status status = names && arrays ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int i = 0; !status && i < all->n; i++) {
+        names[i] = all->items[i].name;
+        arrays[i] = all->items[i].array;
+    }
+    if (!status) status = interp_npz_write(ctx, path, all->n, names, arrays);
+    interp_free(ctx, names);
+    interp_free(ctx, arrays);
+    return status;
+}
+
+/* Every array of an open archive, in order of name. */
+ITP_FN interp_status itp_npz_load_all(interp_ctx *ctx, const itp_zip *z, interp_named_arrays *out)
+{
+    size_t bytes = 0;
+    for (uint64_t i = 0; i < z->count; i++) bytes += z->entries[i].name_n + 1;
+    out->items = (interp_named_array *)itp_calloc(ctx, (size_t)z->count, sizeof *out->items);
+    out->text = (char *)interp_alloc(ctx, bytes);
+    if (!out->items || !out->text) return INTERP_NO_MEMORY;
+    char *text = out->text;
+    for (; out->n < (int)z->count; out->n++) {
+        const itp_zip_entry *e = &z->entries[out->n];
+        const void *data = NULL;
+        char *block = NULL;
+        size_t size = 0;
+        out->items[out->n].name = text;
+        memcpy(text, e->name, e->name_n);
+        text[e->name_n] = 0;
+        text += e->name_n + 1;
+        char *end = text - 5; /* of ".npy" and the 0 */
+        if (e->name_n > 4 && !strcmp(end, ".npy")) *end = 0;
+        interp_status status = itp_zip_member(ctx, z, e, &data, &size, &block);
+        if (!status) status = itp_npy_parse(ctx, z->file, data, size, &out->items[out->n].array);
+        interp_free(ctx, block);
+        ITP_TRY(status);
+    }
+    return INTERP_OK;
+}
+
+/* Reads every array of an archive; free with interp_named_arrays_free. */
+ITP_FN interp_status itp_npz_read_all(interp_ctx *ctx, const char *path, interp_named_arrays *all)
+{
+    itp_zip z;
+    interp_named_arrays out;
+    char *bytes = NULL;
+    size_t n = 0;
+    memset(&out, 0, sizeof out);
+    ITP_TRY(itp_file_read(ctx, path, &bytes, &n));
+    interp_status status = itp_zip_open(ctx, &z, path, bytes, n);
+    if (!status) {
+        status = z.count < 65535
+                     ? itp_npz_load_all(ctx, &z, &out)
+                     : itp_fail(ctx, INTERP_UNSUPPORTED, "%s: it holds too many arrays", path);
+        interp_free(ctx, z.entries);
+    }
+    if (status) interp_named_arrays_free(ctx, &out);
+    else *all = out;
+    interp_free(ctx, bytes);
+    return status;
+}
+
 #endif

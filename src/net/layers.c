@@ -717,6 +717,60 @@ INTERP_API bool interp_net_is_whole(const interp_net *net)
     return net->whole;
 }
 
+/* The node or input behind a value; n_nodes for numbers that are there from the start. */
+ITP_FN int itp_value_source(const interp_net *net, int value)
+{
+    for (int i = 0; i < net->n_inputs; i++)
+        if (net->inputs[i] == value) return -1 - i;
+    return net->values[value].kind == ITP_ACTIVATION ? net->values[value].producer : net->n_nodes;
+}
+
+/* Whether an input of a node is a parameter that no earlier input reads. */
+ITP_FN bool itp_reads_first(const interp_net *net, int node, int k)
+{
+    const int value = net->nodes[node].in[k];
+    if (net->values[value].kind != ITP_PARAM) return false;
+    for (int i = 0; i <= node; i++)
+        for (int j = 0; j < (i < node ? net->nodes[i].n_in : k); j++)
+            if (net->nodes[i].in[j] == value) return false;
+    return true;
+}
+
+INTERP_API interp_node_info interp_net_node(const interp_net *net, int i)
+{
+    const itp_node *node = &net->nodes[i];
+    const itp_op *row = itp_op_row(node->op);
+    interp_node_info d;
+    memset(&d, 0, sizeof d);
+    d.name = node->name;
+    d.op = row->name;
+    d.shape = itp_sample_shape(net, node->out);
+    if (row->macs) d.macs = row->macs(net, node) / itp_max(1, net->fixed_batch);
+    if (!(row->flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL)))
+        d.bytes = interp_shape_size(&d.shape) * sizeof(float);
+    for (int k = 0; k < node->n_in; k++) {
+        if (itp_value_source(net, node->in[k]) < net->n_nodes) d.n_sources++;
+        if (itp_reads_first(net, i, k))
+            d.n_parameters += interp_shape_size(&net->values[node->in[k]].shape);
+    }
+    return d;
+}
+
+INTERP_API int interp_net_node_source(const interp_net *net, int i, int k)
+{
+    const itp_node *node = &net->nodes[i];
+    for (int at = 0; at < node->n_in; at++) {
+        const int source = itp_value_source(net, node->in[at]);
+        if (source < net->n_nodes && k-- == 0) return source;
+    }
+    return net->n_nodes;
+}
+
+INTERP_API int interp_net_output_source(const interp_net *net, int i)
+{
+    return itp_value_source(net, net->outputs[i]);
+}
+
 INTERP_API int interp_net_fixed_batch(const interp_net *net)
 {
     return net->fixed_batch;

@@ -249,6 +249,27 @@ INTERP_API int interp_net_input_place(const interp_net *net, int i);
    shapes of a sample are those of everything, and the batch is 1. */
 INTERP_API bool interp_net_is_whole(const interp_net *net);
 
+/* One node of a network. */
+typedef struct interp_node_info {
+    const char *name, *op; /* as interp_net_node_name and interp_net_node_op */
+    interp_shape shape;    /* of one sample of what it gives */
+    size_t n_parameters;   /* trainable numbers that it is the first to read */
+    double macs;           /* multiply-adds of one sample, forward */
+    size_t bytes;          /* of one sample of what it gives; 0: the numbers of its input again */
+    int n_sources;         /* inputs of the network and nodes that it reads */
+} interp_node_info;
+
+/* Node i, in order of execution. The sums over nodes are those of interp_net_describe.
+   Test: nodes_add_up_to_the_network. */
+INTERP_API interp_node_info interp_net_node(const interp_net *net, int i);
+
+/* Source k of node i: an earlier node, or -1 - j for input j of the network; the number of nodes when
+   there is none. Test: nodes_add_up_to_the_network. */
+INTERP_API int interp_net_node_source(const interp_net *net, int i, int k);
+
+/* What output i comes from: a node, or -1 - j for input j; the number of nodes for a constant. */
+INTERP_API int interp_net_output_source(const interp_net *net, int i);
+
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 

@@ -64,7 +64,8 @@ struct itp_onnx_row {
     X(compare)                                                                                     \
     X(selu)                                                                                        \
     X(swish)                                                                                       \
-    X(gelu) X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)   \
+    X(gelu)                                                                                        \
+    X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)           \
         X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)               \
             X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
                 X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \

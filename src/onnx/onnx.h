@@ -12,10 +12,10 @@ typedef struct interp_onnx_input {
 } interp_onnx_input;
 
 /* Options of interp_onnx_load. */
-typedef struct interp_onnx_desc {
+typedef struct interp_onnx_load_desc {
     int n_inputs; /* 0: all that matters is in the file */
     const interp_onnx_input *inputs;
-} interp_onnx_desc;
+} interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
    NULL: as the file is. Names stay: nodes and values are found by those of the file (a node without a
@@ -29,7 +29,7 @@ typedef struct interp_onnx_desc {
    only a file can have; BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Tests: reference_models_give_their_outputs,
    damaged_models_are_refused_and_leak_nothing. */
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           const interp_onnx_desc *desc, interp_net **net);
+                                           const interp_onnx_load_desc *desc, interp_net **net);
 
 /* Writes a network as ONNX (opset 17, IR 8) to memory: *bytes, of *n bytes, belong to the context
    of the network; free them with interp_free. The same network gives the same bytes. Ops ONNX has
@@ -37,6 +37,44 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
    name is not UTF-8, UNSUPPORTED for what opset 17 cannot say, NO_MEMORY.
    Tests: every_op_survives_the_round_trip, architectures_survive_the_round_trip. */
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n);
+
+/* How weights are kept in a file: trainable arrays of two or more dimensions; all else is float32.
+   Arrays that the form would spoil stay float32: float16 those beyond 65504, int8 those that are not
+   the weights of a convolution or dense layer. */
+typedef enum interp_storage {
+    INTERP_STORE_FLOAT32,
+    INTERP_STORE_FLOAT16, /* the nearest float16, and a Cast */
+    INTERP_STORE_INT8     /* whole steps of a 127th of the largest weight of each output channel,
+                             and a DequantizeLinear */
+} interp_storage;
+
+/* Options of interp_onnx_serialize_as. */
+typedef struct interp_onnx_save_desc {
+    interp_storage storage; /* 0: float32 */
+    bool align; /* false: as short as can be; true: the numbers of every parameter and running
+                   statistic begin at a multiple of 64 bytes from the beginning, for flash */
+} interp_onnx_save_desc;
+
+/* interp_onnx_serialize in other forms, which ONNX Runtime runs as well. desc: NULL takes every
+   default. Errors as interp_onnx_serialize. Tests: weights_in_fewer_bytes_come_back_rounded,
+   aligned_models_begin_numbers_at_64_bytes. */
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_save_desc *desc, void **bytes,
+                                                  size_t *n);
+
+/* What rounding changes. */
+typedef struct interp_storage_report {
+    int n_arrays;     /* kept in fewer bytes */
+    size_t n_weights; /* numbers in them */
+    double largest;   /* change of a weight by the largest weight of its array */
+    double rms;       /* root of the sum of squared changes by that of the squared weights */
+} interp_storage_report;
+
+/* Rounds the weights of a network to what a file of that storage gives back, so that the loss of
+   accuracy can be measured. report: NULL or filled. Errors: BAD_ARGUMENT, NO_MEMORY.
+   Test: weights_in_fewer_bytes_come_back_rounded. */
+INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage storage,
+                                              interp_storage_report *report);
 
 /* Adds a note (ONNX's metadata_props) to a serialized model, as "classes" with what its outputs are
    called: *bytes, of *n bytes, are replaced by longer ones. Errors: BAD_ARGUMENT when key or text is
@@ -55,7 +93,7 @@ INTERP_API interp_status interp_onnx_note_find(interp_ctx *ctx, const void *byte
 /* interp_onnx_parse on a file; external data is looked for beside it and nowhere else. Sentences
    of errors begin with the path. Test: external_data_stays_in_the_folder_of_the_model. */
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
-                                          const interp_onnx_desc *desc, interp_net **net);
+                                          const interp_onnx_load_desc *desc, interp_net **net);
 
 /* interp_onnx_note_find in a file. */
 INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path, const char *key,
@@ -64,8 +102,8 @@ INTERP_API interp_status interp_onnx_note_read(interp_ctx *ctx, const char *path
 /* interp_onnx_serialize to a file, which appears whole or not at all. */
 INTERP_API interp_status interp_onnx_save(const interp_net *net, const char *path);
 
-/* Writes all parameters and running statistics by name as safetensors.
-   Test: weights_survive_the_round_trip. */
+/* Writes all parameters and running statistics by name as safetensors, or as NPZ when the path ends
+   in .npz. Test: weights_survive_the_round_trip. */
 INTERP_API interp_status interp_weights_save(const interp_net *net, const char *path);
 
 /* Reads what interp_weights_save wrote, of any element type, into a network of the same names and

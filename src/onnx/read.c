@@ -726,7 +726,7 @@ ITP_FN interp_status itp_onnx_find_batch(itp_onnx *r, bool open)
 }
 
 /* Tells the caller's inputs to those of the file. */
-ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_desc *desc)
+ITP_FN interp_status itp_onnx_give(itp_onnx *r, const interp_onnx_load_desc *desc)
 {
     int place = 0;
     for (int k = 0; desc && k < desc->n_inputs; k++) {
@@ -806,7 +806,8 @@ ITP_FN interp_status itp_onnx_build(itp_onnx *r)
 
 /* literal: first dimensions that are open are what the caller gave, and no batch. */
 ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void *bytes, size_t n,
-                                   const interp_onnx_desc *desc, bool literal, interp_net **net)
+                                   const interp_onnx_load_desc *desc, bool literal,
+                                   interp_net **net)
 {
     itp_onnx r;
     itp_slice all;
@@ -832,7 +833,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
 }
 
 INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, size_t n,
-                                           const interp_onnx_desc *desc, interp_net **net)
+                                           const interp_onnx_load_desc *desc, interp_net **net)
 {
     return itp_onnx_read(ctx, NULL, bytes, n, desc, false, net);
 }
@@ -840,7 +841,7 @@ INTERP_API interp_status interp_onnx_parse(interp_ctx *ctx, const void *bytes, s
 #if !defined(INTERP_NO_STDIO)
 
 INTERP_API interp_status interp_onnx_load(interp_ctx *ctx, const char *path,
-                                          const interp_onnx_desc *desc, interp_net **net)
+                                          const interp_onnx_load_desc *desc, interp_net **net)
 {
     char *bytes = NULL;
     size_t n = 0;

@@ -6,6 +6,8 @@
 /* A model being written: fields of its graph, and messages being put together. */
 struct itp_onnx_writer {
     const interp_net *net;
+    interp_onnx_save_desc desc;
+    float *scales;               /* of one weight in int8 */
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
     interp_status status;
@@ -464,6 +466,45 @@ ITP_FN void itp_onnx_put_constants(itp_onnx_writer *w)
     }
 }
 
+/* The name of a weight as it is kept: one that no value has. */
+ITP_FN const char *itp_onnx_packed_name(itp_onnx_writer *w, const itp_value *v, const char *suffix)
+{
+    itp_buf *b = &w->name;
+    b->n = 0;
+    itp_buf_printf(b, "%s/%s", v->name, suffix);
+    while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
+    return b->status ? "" : b->data;
+}
+
+/* Weights in fewer bytes become float32 again in nodes of their own. */
+ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        const itp_value *v = &w->net->values[i];
+        const itp_storage_row *row = itp_storage_row_of(w->net, i, w->desc.storage);
+        const bool int8 = row->bytes == 1;
+        if (!row->suffix) continue;
+        const int axis = itp_storage_axis(w->net, i);
+        itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, row->suffix));
+        if (int8) {
+            interp_shape one = itp_shape_none();
+            one.rank = 1;
+            one.dim[0] = v->shape.dim[axis];
+            itp_int8_scales(v, axis, w->scales);
+            itp_onnx_put_tensor(&w->part, itp_onnx_packed_name(w, v, "scale"), ITP_ONNX_FLOAT, &one,
+                                (size_t)one.dim[0] * 4);
+            itp_onnx_put_numbers(&w->part, w->scales, (size_t)one.dim[0]);
+            itp_pb_put_message(&w->extra, 5, &w->part);
+            itp_pb_put_text(&w->node, 1, itp_onnx_packed_name(w, v, "scale"));
+        }
+        itp_pb_put_text(&w->node, 2, v->name);
+        itp_pb_put_text(&w->node, 3, itp_onnx_packed_name(w, v, "unpacked"));
+        itp_pb_put_text(&w->node, 4, int8 ? "DequantizeLinear" : "Cast");
+        itp_onnx_put_int(w, int8 ? "axis" : "to", int8 ? axis : ITP_ONNX_FLOAT);
+        itp_onnx_end_node(w);
+    }
+}
+
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
 {
     bool good = itp_is_utf8(net->name, strlen(net->name));
@@ -488,61 +529,117 @@ ITP_FN size_t itp_varint_size(uint64_t value)
     return n;
 }
 
-/* The head of a value's initializer in `part`, and the length of the whole message. */
-ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, const itp_value *v)
+/* The head of an initializer in `part`, up to its numbers; gives the bytes of those. pad: bytes to
+   be wasted on a description, 0 or from 2 on. */
+ITP_FN size_t itp_onnx_initializer_head(itp_onnx_writer *w, int value, size_t pad)
 {
-    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), 4);
+    enum { description = 12 };
+    const itp_value *v = &w->net->values[value];
+    const itp_storage_row *row = itp_storage_row_of(w->net, value, w->desc.storage);
+    const size_t bytes = itp_mul_size(interp_shape_size(&v->shape), row->bytes);
+    const char *name = row->suffix ? itp_onnx_packed_name(w, v, row->suffix) : v->name;
     w->part.n = 0;
-    itp_onnx_put_tensor(&w->part, v->name, ITP_ONNX_FLOAT, &v->shape, bytes);
-    return itp_add_size(w->part.n, bytes);
+    if (pad) {
+        itp_pb_put_key(&w->part, description, ITP_BYTES);
+        itp_pb_put_varint(&w->part, pad - 2);
+        for (size_t i = 2; i < pad; i++) itp_buf_byte(&w->part, ' ');
+    }
+    itp_onnx_put_tensor(&w->part, name, row->type, &v->shape, bytes);
+    return bytes;
 }
 
-/* Everything in its place. Weights, which are most of it, are copied only once. */
+/* The same, such that the numbers of a message that begins at `at` begin where they should. Gives the
+   length of the message. */
+ITP_FN size_t itp_onnx_initializer_at(itp_onnx_writer *w, int value, size_t at)
+{
+    for (size_t pad = 0;; pad += pad ? 1 : 2) { /* the length may grow by a byte on the way */
+        const size_t bytes = itp_onnx_initializer_head(w, value, pad);
+        const size_t length = itp_add_size(w->part.n, bytes);
+        const size_t start = at + 1 + itp_varint_size(length) + w->part.n;
+        if (!w->desc.align || start % 64 == 0 || pad > 129 || w->part.status) return length;
+    }
+}
+
+ITP_FN void itp_onnx_put_packed(const itp_onnx_writer *w, itp_buf *out, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    const size_t n = interp_shape_size(&v->shape);
+    const int axis = itp_storage_axis(w->net, value);
+    switch (itp_storage_of(w->net, value, w->desc.storage)) {
+    case INTERP_STORE_FLOAT32: itp_onnx_put_numbers(out, v->data, n); break;
+    case INTERP_STORE_FLOAT16:
+        for (size_t i = 0; i < n; i++) itp_put_le(out, itp_half_of(v->data[i]), 2);
+        break;
+    case INTERP_STORE_INT8:
+        itp_int8_scales(v, axis, w->scales);
+        for (size_t i = 0; i < n; i++)
+            itp_buf_byte(out,
+                         itp_int8_of(v->data[i], w->scales[itp_channel_of(&v->shape, axis, i)]));
+        break;
+    }
+}
+
+/* All initializers, the first at byte `at` of the file; gives the byte behind them. out NULL: only
+   counts. Weights, which are most of a model, are copied only once. */
+ITP_FN size_t itp_onnx_put_initializers(itp_onnx_writer *w, size_t at, itp_buf *out)
+{
+    for (int i = 0; i < w->net->n_values; i++) {
+        if (!itp_is_initializer(&w->net->values[i])) continue;
+        const size_t length = itp_onnx_initializer_at(w, i, at);
+        at = itp_add_size(at, itp_add_size(length, 1 + itp_varint_size(length)));
+        if (!out) continue;
+        itp_pb_put_key(out, 5, ITP_BYTES);
+        itp_pb_put_varint(out, length);
+        itp_buf_add(out, w->part.data, w->part.n);
+        itp_onnx_put_packed(w, out, i);
+    }
+    return at;
+}
+
+/* Everything in its place. */
 ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
-    itp_buf *name = &w->name;
-    name->n = 0;
-    itp_pb_put_text(name, 2, net->name);
-    size_t graph = w->nodes.n + name->n + w->extra.n + w->ports.n;
-    for (int i = 0; i < net->n_values; i++) {
-        if (!itp_is_initializer(&net->values[i])) continue;
-        const size_t length = itp_onnx_initializer_head(w, &net->values[i]);
-        graph = itp_add_size(graph, itp_add_size(length, 1 + itp_varint_size(length)));
-    }
-    ITP_TRY(itp_onnx_writer_status(w));
-    if (graph > (size_t)INT_MAX - 1024)
-        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
-                        "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
-                        net->name);
-    (void)itp_buf_reserve(out, graph + 128);
+    itp_buf title = itp_buf_new(net->ctx);
     itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
-    itp_pb_put_varint(out, graph);
-    itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
-    itp_buf_add(out, name->data, name->n);
-    for (int i = 0; i < net->n_values; i++) {
-        const itp_value *v = &net->values[i];
-        if (!itp_is_initializer(v)) continue;
-        const size_t length = itp_onnx_initializer_head(w, v);
-        itp_pb_put_key(out, 5, ITP_BYTES);
-        itp_pb_put_varint(out, length);
-        itp_buf_add(out, w->part.data, w->part.n);
-        itp_onnx_put_numbers(out, v->data, interp_shape_size(&v->shape));
+    itp_pb_put_text(&title, 2, net->name);
+    /* where things lie depends on how many bytes tell the length, which tells where they lie */
+    const size_t before = w->nodes.n + title.n, after = w->extra.n + w->ports.n;
+    size_t digits = 0, graph;
+    do {
+        digits++;
+        const size_t at = out->n + digits + before;
+        graph = itp_add_size(itp_onnx_put_initializers(w, at, NULL) - at + before, after);
+    } while (itp_varint_size(graph) > digits);
+    interp_status status = title.status ? title.status : itp_onnx_writer_status(w);
+    if (!status && graph > (size_t)INT_MAX - 1024)
+        status = itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                          "network \"%.100s\" takes more than the 2 GiB that an ONNX file may have",
+                          net->name);
+    if (!status) {
+        (void)itp_buf_reserve(out, graph + 128);
+        for (size_t i = 0; i < digits; i++) /* as many as were counted on */
+            itp_buf_byte(out, (int)(graph >> 7 * i & 127) | (i + 1 < digits ? 128 : 0));
+        itp_buf_add(out, w->nodes.data, w->nodes.n); /* GraphProto */
+        itp_buf_add(out, title.data, title.n);
+        itp_onnx_put_initializers(w, out->n, out);
+        itp_buf_add(out, w->extra.data, w->extra.n);
+        itp_buf_add(out, w->ports.data, w->ports.n);
+        w->part.n = 0;
+        itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
+        itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+        itp_pb_put_message(out, 8, &w->part);
+        status = itp_onnx_writer_status(w);
     }
-    itp_buf_add(out, w->extra.data, w->extra.n);
-    itp_buf_add(out, w->ports.data, w->ports.n);
-    w->part.n = 0;
-    itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
-    itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
-    itp_pb_put_message(out, 8, &w->part);
-    ITP_TRY(itp_onnx_writer_status(w));
-    return out->status;
+    itp_buf_free(&title);
+    return status ? status : out->status;
 }
 
-ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
+ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_save_desc *desc,
+                                    itp_buf *out)
 {
     interp_ctx *ctx = net->ctx;
     itp_onnx_writer w;
@@ -552,10 +649,17 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
+    if (desc) w.desc = *desc;
+    if ((unsigned)w.desc.storage > INTERP_STORE_INT8)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "ONNX: storage %d is not known",
+                        (int)w.desc.storage);
+    w.scales = (float *)interp_alloc(ctx, itp_mul_size(itp_storage_channels(net), sizeof(float)));
+    if (!w.scales) return INTERP_NO_MEMORY;
     itp_buf *all[] = {&w.nodes, &w.extra, &w.ports, &w.node, &w.part, &w.inner, &w.name, &w.alias};
     const size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
+    itp_onnx_put_unpacking(&w);
     for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
     for (int i = 0; i < net->n_outputs; i++)
@@ -565,14 +669,22 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, itp_buf *out)
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
     for (size_t i = 0; i < n; i++) itp_buf_free(all[i]);
+    interp_free(ctx, w.scales);
     return status;
 }
 
 INTERP_API interp_status interp_onnx_serialize(const interp_net *net, void **bytes, size_t *n)
 {
+    return interp_onnx_serialize_as(net, NULL, bytes, n);
+}
+
+INTERP_API interp_status interp_onnx_serialize_as(const interp_net *net,
+                                                  const interp_onnx_save_desc *desc, void **bytes,
+                                                  size_t *n)
+{
     if (!net) return INTERP_NO_MEMORY;
     itp_buf out = itp_buf_new(net->ctx);
-    const interp_status status = itp_onnx_write(net, &out);
+    const interp_status status = itp_onnx_write(net, desc, &out);
     if (status) {
         itp_buf_free(&out);
         return status;
@@ -688,7 +800,9 @@ INTERP_API interp_status interp_weights_save(const interp_net *net, const char *
         item->array.dtype = ITP_FLOAT_DTYPE;
         item->array.shape = v->shape;
     }
-    const interp_status status = interp_safetensors_write(ctx, path, &all);
+    const interp_status status = itp_ends_with(path, ".npz")
+                                     ? itp_npz_write_all(ctx, path, &all)
+                                     : interp_safetensors_write(ctx, path, &all);
     interp_free(ctx, all.items);
     return status;
 }
@@ -737,7 +851,8 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
     if (!net->built)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
-    ITP_TRY(interp_safetensors_read(net->ctx, path, &all));
+    ITP_TRY(itp_ends_with(path, ".npz") ? itp_npz_read_all(net->ctx, path, &all)
+                                        : interp_safetensors_read(net->ctx, path, &all));
     const interp_status status = itp_weights_check(net, path, &all);
     for (int i = 0; i < net->n_values && !status; i++) {
         const itp_value *v = &net->values[i];

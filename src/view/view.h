@@ -313,6 +313,43 @@ typedef struct interp_scatter {
 INTERP_API interp_status interp_chart_scatter(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_scatter *scatter, interp_image *out);
 
+/* ---- graphs */
+
+/* A node of a graph that is drawn. */
+typedef struct interp_graph_node {
+    const char *title; /* NULL: none; what it is */
+    const char *note;  /* NULL: none; a smaller line at the end of its box */
+    uint32_t rgb;      /* 0: light grey */
+    bool joins;        /* false; true: goes into the box of the one node it reads, when no other
+                          node reads that */
+} interp_graph_node;
+
+/* What node `to` reads from node `from`, which stands before it. */
+typedef struct interp_graph_edge {
+    int from, to; /* nodes */
+} interp_graph_edge;
+
+/* A graph without cycles. */
+typedef struct interp_graph {
+    const interp_graph_node *nodes; /* [n_nodes] */
+    int n_nodes;                    /* needed, from 1 */
+    const interp_graph_edge *edges; /* [n_edges]; NULL: none */
+    int n_edges;                    /* 0: none */
+    const char *title;              /* NULL: none */
+    float scale;                    /* 0: 1; 2 draws twice the pixels each way */
+    float aspect;                   /* 0: 1.5; width by height aimed at */
+    int fold_above; /* 0: 40; from more boxes on, parts that repeat are drawn once, framed and
+                       counted; negative: never */
+} interp_graph;
+
+/* Draws a graph in layers from top to bottom, long ones in columns from left to right; lines that
+   pass layers are blue. Free *out with interp_image_free. Errors: BAD_ARGUMENT for edges that do not
+   go forward and pictures above the size of interp_image_new, UNSUPPORTED for more than 200,000
+   boxes and bends, NO_MEMORY. Tests: graph_boxes_never_overlap, graphs_run_downwards,
+   repeated_parts_are_drawn_once. */
+INTERP_API interp_status interp_graph_draw(interp_ctx *ctx, const interp_graph *graph,
+                                           interp_image *out);
+
 /* ---- panels */
 
 /* Which cells of a panel share the range of their colours. */
