@@ -19629,15 +19629,16 @@ struct itp_onnx_row {
     X(selu)                                                                                        \
     X(swish)                                                                                       \
     X(gelu)                                                                                        \
-    X(is_inf) X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum)           \
-        X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)               \
-            X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)        \
-                X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) \
-                    X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)      \
-                        X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)      \
-                            X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)    \
-                                X(attention) X(rotary) X(matmul_integer) X(conv_integer)           \
-                                    X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize)    \
+    X(is_inf)                                                                                      \
+    X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) \
+        X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd)     \
+            X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence)   \
+                X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool)         \
+                    X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)        \
+                        X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance)  \
+                            X(lp_norm) X(gemm) X(matmul) X(einsum) X(attention) X(rotary)          \
+                                X(matmul_integer) X(conv_integer) X(qlinear_conv)                  \
+                                    X(qlinear_matmul) X(quantize) X(dequantize)                    \
                                         X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
@@ -24858,24 +24859,6 @@ ITP_FN const itp_storage_row *itp_storage_row_of(const interp_net *net, int valu
     return &rows[itp_storage_of(net, value, want)];
 }
 
-/* The nearest float16, the even one of two. |x| <= ITP_HALF_MAX. */
-ITP_FN unsigned itp_half_of(float x)
-{
-    const itp_f32 single = (itp_f32)x;
-    uint32_t bits;
-    memcpy(&bits, &single, sizeof bits);
-    const unsigned sign = bits >> 16 & 0x8000u;
-    const uint32_t exponent = bits >> 23 & 255;
-    if (exponent < 102) return sign; /* below half of the smallest, 2^-24 */
-    const uint32_t whole = (bits & 0x7FFFFFu) | 0x800000u;
-    const uint32_t drop = exponent < 113 ? 126 - exponent : 13; /* subnormals lose more bits */
-    const uint32_t kept = whole >> drop, rest = whole & ((1u << drop) - 1), half = 1u << (drop - 1);
-    const uint32_t up = rest > half || (rest == half && (kept & 1)) ? 1 : 0;
-    /* the leading bit of `kept` counts one exponent up, and so does a carry out of it */
-    const uint32_t from = exponent < 113 ? 0 : (exponent - 113) << 10;
-    return sign | (unsigned)(from + kept + up);
-}
-
 /* Channel of element i of an array along `axis`. */
 ITP_FN size_t itp_channel_of(const interp_shape *s, int axis, size_t i)
 {
@@ -24969,13 +24952,14 @@ INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage st
 /* >>onnx/write.c                                                                              */
 /* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
-#define ITP_ONNX_IR     8
-#define ITP_ONNX_WRITES 17 /* opset */
+#define ITP_ONNX_WRITES 17 /* opset; later ones only for what it cannot say */
+#define ITP_ONNX_LATER  19
 
 /* A model being written: fields of its graph, and messages being put together. */
 struct itp_onnx_writer {
     const interp_net *net;
     interp_onnx_save_desc desc;
+    int opset;
     float *scales;               /* of one weight in int8 */
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
@@ -25085,15 +25069,7 @@ ITP_FN void itp_onnx_put_fields(itp_onnx_writer *w, const itp_node *node, const 
     for (const itp_onnx_field *f = fields; f->name; f++) {
         const void *from = itp_onnx_place(&a, f);
         const int n = itp_onnx_field_ints(f, rank);
-        if (f->since > ITP_ONNX_WRITES) {
-            for (int i = 0; i < n; i++)
-                if (((const int *)from)[i] != (int)f->value && !w->status)
-                    w->status =
-                        itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
-                                 "%s \"%.100s\" has %s, which opset %d cannot say",
-                                 itp_op_row(node->op)->name, node->name, f->name, ITP_ONNX_WRITES);
-            continue;
-        }
+        if (f->since > w->opset) continue;
         if (f->kind == ITP_A_INT) itp_onnx_put_int(w, f->name, *(const int *)from);
         else if (f->kind == ITP_A_BOOL) itp_onnx_put_int(w, f->name, *(const bool *)from);
         else if (f->kind == ITP_A_FLOAT)
@@ -25474,6 +25450,20 @@ ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
     }
 }
 
+/* The opset that has all the network needs. */
+ITP_FN int itp_onnx_opset_for(const interp_net *net)
+{
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_attrs *a = &net->nodes[i].attrs;
+        const int op = net->nodes[i].op;
+        if (op == ITP_OP_AVERAGE_POOL && (a->dilation[0] > 1 || a->dilation[1] > 1))
+            return ITP_ONNX_LATER;
+        if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
+            return ITP_ONNX_LATER;
+    }
+    return ITP_ONNX_WRITES;
+}
+
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
 {
     bool good = itp_is_utf8(net->name, strlen(net->name));
@@ -25570,7 +25560,7 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
     itp_buf title = itp_buf_new(net->ctx);
-    itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
+    itp_pb_put_int(out, 1, w->opset == ITP_ONNX_WRITES ? 8 : 9); /* ModelProto: ir_version */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
@@ -25599,7 +25589,7 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
         itp_buf_add(out, w->ports.data, w->ports.n);
         w->part.n = 0;
         itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
-        itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+        itp_pb_put_int(&w->part, 2, w->opset);
         itp_pb_put_message(out, 8, &w->part);
         status = itp_onnx_writer_status(w);
     }
@@ -25618,6 +25608,7 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_sav
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
+    w.opset = itp_onnx_opset_for(net);
     if (desc) w.desc = *desc;
     if ((unsigned)w.desc.storage > INTERP_STORE_INT8)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "ONNX: storage %d is not known",
@@ -25910,6 +25901,12 @@ ITP_FN void itp_onnx_put_cast(itp_onnx_writer *w, const itp_node *node, int valu
     itp_onnx_end_node(w);
 }
 
+/* Sums have their axes as an input since opset 13, other reductions since 18. */
+ITP_FN bool itp_onnx_axes_as_input(const itp_onnx_writer *w, const itp_node *node)
+{
+    return node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+}
+
 /* What the typed ops have besides their inputs. */
 ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
 {
@@ -25936,11 +25933,6 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_SCATTER_ELEMENTS_FOLD: itp_onnx_put_int(w, "axis", a->axis); /* fall through */
     case ITP_OP_SCATTER_ND:
     case ITP_OP_SCATTER_ND_FOLD:
-        if (a->mode > 2 && !w->status)
-            w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
-                                 "%s \"%.100s\" keeps the %s, which opset %d cannot say",
-                                 itp_op_row(node->op)->name, node->name, reductions[a->mode],
-                                 ITP_ONNX_WRITES);
         if (a->mode) itp_onnx_put_string(w, "reduction", reductions[a->mode]);
         break;
     case ITP_OP_MAX_UNPOOL:
@@ -25959,7 +25951,7 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_REDUCE_LOG_SUM_EXP:
         for (int d = 0; d < x->rank; d++)
             if (a->axes >> d & 1) axes[n++] = d;
-        if (n && node->op != ITP_OP_REDUCE_SUM) itp_onnx_put_ints(w, "axes", axes, n);
+        if (n && !itp_onnx_axes_as_input(w, node)) itp_onnx_put_ints(w, "axes", axes, n);
         itp_onnx_put_int(w, "keepdims", !a->drop);
         break;
     default: break;
@@ -25974,9 +25966,14 @@ ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
     int list[INTERP_MAX_RANK], n = 0;
     switch (node->op) {
     case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN:
+    case ITP_OP_REDUCE_PROD:
+    case ITP_OP_REDUCE_LOG_SUM_EXP:
         for (int d = 0; d < x->rank; d++)
             if (a->axes >> d & 1) list[n++] = d;
-        if (n) itp_onnx_put_list(w, node, "axes", list, 1, n);
+        if (n && itp_onnx_axes_as_input(w, node)) itp_onnx_put_list(w, node, "axes", list, 1, n);
         break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
     case ITP_OP_ONE_HOT: {

@@ -43,24 +43,6 @@ ITP_FN const itp_storage_row *itp_storage_row_of(const interp_net *net, int valu
     return &rows[itp_storage_of(net, value, want)];
 }
 
-/* The nearest float16, the even one of two. |x| <= ITP_HALF_MAX. */
-ITP_FN unsigned itp_half_of(float x)
-{
-    const itp_f32 single = (itp_f32)x;
-    uint32_t bits;
-    memcpy(&bits, &single, sizeof bits);
-    const unsigned sign = bits >> 16 & 0x8000u;
-    const uint32_t exponent = bits >> 23 & 255;
-    if (exponent < 102) return sign; /* below half of the smallest, 2^-24 */
-    const uint32_t whole = (bits & 0x7FFFFFu) | 0x800000u;
-    const uint32_t drop = exponent < 113 ? 126 - exponent : 13; /* subnormals lose more bits */
-    const uint32_t kept = whole >> drop, rest = whole & ((1u << drop) - 1), half = 1u << (drop - 1);
-    const uint32_t up = rest > half || (rest == half && (kept & 1)) ? 1 : 0;
-    /* the leading bit of `kept` counts one exponent up, and so does a carry out of it */
-    const uint32_t from = exponent < 113 ? 0 : (exponent - 113) << 10;
-    return sign | (unsigned)(from + kept + up);
-}
-
 /* Channel of element i of an array along `axis`. */
 ITP_FN size_t itp_channel_of(const interp_shape *s, int axis, size_t i)
 {

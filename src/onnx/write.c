@@ -1,12 +1,13 @@
 /* ---- onnx/write.c: from a network to an ONNX graph; notes; weights by name ------------------- */
 
-#define ITP_ONNX_IR     8
-#define ITP_ONNX_WRITES 17 /* opset */
+#define ITP_ONNX_WRITES 17 /* opset; later ones only for what it cannot say */
+#define ITP_ONNX_LATER  19
 
 /* A model being written: fields of its graph, and messages being put together. */
 struct itp_onnx_writer {
     const interp_net *net;
     interp_onnx_save_desc desc;
+    int opset;
     float *scales;               /* of one weight in int8 */
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
@@ -116,15 +117,7 @@ ITP_FN void itp_onnx_put_fields(itp_onnx_writer *w, const itp_node *node, const 
     for (const itp_onnx_field *f = fields; f->name; f++) {
         const void *from = itp_onnx_place(&a, f);
         const int n = itp_onnx_field_ints(f, rank);
-        if (f->since > ITP_ONNX_WRITES) {
-            for (int i = 0; i < n; i++)
-                if (((const int *)from)[i] != (int)f->value && !w->status)
-                    w->status =
-                        itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
-                                 "%s \"%.100s\" has %s, which opset %d cannot say",
-                                 itp_op_row(node->op)->name, node->name, f->name, ITP_ONNX_WRITES);
-            continue;
-        }
+        if (f->since > w->opset) continue;
         if (f->kind == ITP_A_INT) itp_onnx_put_int(w, f->name, *(const int *)from);
         else if (f->kind == ITP_A_BOOL) itp_onnx_put_int(w, f->name, *(const bool *)from);
         else if (f->kind == ITP_A_FLOAT)
@@ -505,6 +498,20 @@ ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
     }
 }
 
+/* The opset that has all the network needs. */
+ITP_FN int itp_onnx_opset_for(const interp_net *net)
+{
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_attrs *a = &net->nodes[i].attrs;
+        const int op = net->nodes[i].op;
+        if (op == ITP_OP_AVERAGE_POOL && (a->dilation[0] > 1 || a->dilation[1] > 1))
+            return ITP_ONNX_LATER;
+        if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
+            return ITP_ONNX_LATER;
+    }
+    return ITP_ONNX_WRITES;
+}
+
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
 {
     bool good = itp_is_utf8(net->name, strlen(net->name));
@@ -601,7 +608,7 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
     itp_buf title = itp_buf_new(net->ctx);
-    itp_pb_put_int(out, 1, ITP_ONNX_IR); /* ModelProto */
+    itp_pb_put_int(out, 1, w->opset == ITP_ONNX_WRITES ? 8 : 9); /* ModelProto: ir_version */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
@@ -630,7 +637,7 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
         itp_buf_add(out, w->ports.data, w->ports.n);
         w->part.n = 0;
         itp_pb_put_text(&w->part, 1, ""); /* OperatorSetIdProto */
-        itp_pb_put_int(&w->part, 2, ITP_ONNX_WRITES);
+        itp_pb_put_int(&w->part, 2, w->opset);
         itp_pb_put_message(out, 8, &w->part);
         status = itp_onnx_writer_status(w);
     }
@@ -649,6 +656,7 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_sav
     ITP_TRY(itp_onnx_check_names(net));
     memset(&w, 0, sizeof w);
     w.net = net;
+    w.opset = itp_onnx_opset_for(net);
     if (desc) w.desc = *desc;
     if ((unsigned)w.desc.storage > INTERP_STORE_INT8)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "ONNX: storage %d is not known",

@@ -74,6 +74,12 @@ ITP_FN void itp_onnx_put_cast(itp_onnx_writer *w, const itp_node *node, int valu
     itp_onnx_end_node(w);
 }
 
+/* Sums have their axes as an input since opset 13, other reductions since 18. */
+ITP_FN bool itp_onnx_axes_as_input(const itp_onnx_writer *w, const itp_node *node)
+{
+    return node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+}
+
 /* What the typed ops have besides their inputs. */
 ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
 {
@@ -100,11 +106,6 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_SCATTER_ELEMENTS_FOLD: itp_onnx_put_int(w, "axis", a->axis); /* fall through */
     case ITP_OP_SCATTER_ND:
     case ITP_OP_SCATTER_ND_FOLD:
-        if (a->mode > 2 && !w->status)
-            w->status = itp_fail(w->net->ctx, INTERP_UNSUPPORTED,
-                                 "%s \"%.100s\" keeps the %s, which opset %d cannot say",
-                                 itp_op_row(node->op)->name, node->name, reductions[a->mode],
-                                 ITP_ONNX_WRITES);
         if (a->mode) itp_onnx_put_string(w, "reduction", reductions[a->mode]);
         break;
     case ITP_OP_MAX_UNPOOL:
@@ -123,7 +124,7 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_REDUCE_LOG_SUM_EXP:
         for (int d = 0; d < x->rank; d++)
             if (a->axes >> d & 1) axes[n++] = d;
-        if (n && node->op != ITP_OP_REDUCE_SUM) itp_onnx_put_ints(w, "axes", axes, n);
+        if (n && !itp_onnx_axes_as_input(w, node)) itp_onnx_put_ints(w, "axes", axes, n);
         itp_onnx_put_int(w, "keepdims", !a->drop);
         break;
     default: break;
@@ -138,9 +139,14 @@ ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
     int list[INTERP_MAX_RANK], n = 0;
     switch (node->op) {
     case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN:
+    case ITP_OP_REDUCE_PROD:
+    case ITP_OP_REDUCE_LOG_SUM_EXP:
         for (int d = 0; d < x->rank; d++)
             if (a->axes >> d & 1) list[n++] = d;
-        if (n) itp_onnx_put_list(w, node, "axes", list, 1, n);
+        if (n && itp_onnx_axes_as_input(w, node)) itp_onnx_put_list(w, node, "axes", list, 1, n);
         break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
     case ITP_OP_ONE_HOT: {
