@@ -11658,7 +11658,7 @@ ITP_FN interp_status itp_shape_put(itp_infer *s)
     if (mode < 0 || mode > (folds ? 4 : 1)) return itp_shape_fail(s, "mode %d", mode);
     if (itp_op_row(s->node->op)->kind) ITP_TRY(itp_shape_slices(s));
     else ITP_TRY(itp_shape_elements(s));
-    if (memcmp(s->out, s->in[2], sizeof *s->out))
+    if (!itp_shape_equal(s->out, s->in[2]))
         return itp_shape_fail(s, "updates are %s but must be %s",
                               itp_shape_text(s->in[2], b, sizeof b),
                               itp_shape_text(s->out, a, sizeof a));
