@@ -111,7 +111,7 @@ int main(int argc, char **argv)
     static float x[1 << 12], y[1 << 10];
     interp_ctx *ctx = interp_open(NULL);
     interp_net *net = NULL;
-    return argc < 2 || interp_onnx_load(ctx, argv[1], &net) || interp_predict(net, x, 1, y);
+    return argc < 2 || interp_onnx_load(ctx, argv[1], NULL, &net) || interp_predict(net, x, 1, y);
 }
 END
     "$cc" -O2 -I. -ffunction-sections -fdata-sections -Wl,--gc-sections "$work/small_program.c" \
