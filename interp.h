@@ -3008,6 +3008,7 @@ typedef struct interp_node_info {
     double macs;           /* multiply-adds of one sample, forward */
     size_t bytes;          /* of one sample of what it gives; 0: the numbers of its input again */
     int n_sources;         /* inputs of the network and nodes that it reads */
+    int kernel[2], stride[2], groups; /* of convolutions and pools; 0: it has none */
 } interp_node_info;
 
 /* Node i, in order of execution. The sums over nodes are those of interp_net_describe.
@@ -14594,6 +14595,9 @@ INTERP_API interp_node_info interp_net_node(const interp_net *net, int i)
     d.op = row->name;
     d.shape = itp_sample_shape(net, node->out);
     if (row->macs) d.macs = row->macs(net, node) / itp_max(1, net->fixed_batch);
+    memcpy(d.kernel, node->attrs.kernel, sizeof d.kernel);
+    memcpy(d.stride, node->attrs.stride, sizeof d.stride);
+    d.groups = node->attrs.groups;
     if (!(row->flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL)))
         d.bytes = interp_shape_size(&d.shape) * sizeof(float);
     for (int k = 0; k < node->n_in; k++) {

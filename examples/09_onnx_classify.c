@@ -68,9 +68,11 @@ static void fit(const interp_array *photo, const interp_shape *in, float *x)
 static const char *class_name(const char *path, int k, char line[LINE])
 {
     FILE *f = fopen(path, "r");
-    snprintf(line, LINE, "class %d", k);
-    for (int i = 0; f && i <= k && fgets(line, LINE, f); i++) line[strcspn(line, "\r\n")] = 0;
+    int i = 0;
+    while (f && i <= k && fgets(line, LINE, f)) i++;
+    if (i <= k) snprintf(line, LINE, "class %d", k);
     if (f) fclose(f);
+    line[strcspn(line, "\r\n")] = 0;
     return line;
 }
 
