@@ -63,7 +63,8 @@ bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, 
 	$(BUILD)/bench_kernels
 	bench/bench_nets.py --worker $(BUILD)/bench_nets
 
-examples: example-programs ## build and run every example; results under out/
+examples: deps ## build and run every example; results under out/
+	@$(MAKE) $(PARALLEL) example-programs
 	@mkdir -p $(OUT)
 	@for e in $(EXAMPLES); do echo "== $$e"; $$e || { echo "$$e failed"; exit 1; }; done
 

@@ -100,14 +100,17 @@
    - interp_open() gives a context: memory, threads, kernels, the last error. interp_close() frees it
      and everything made from it.
    - A network comes from interp_net_arch(), from the builders (interp_input, interp_conv2d, ...,
-     interp_net_build), or from a file by interp_onnx_load().
+     interp_net_build), or from a file by interp_onnx_load(). A part of a network may be called again
+     with the same parameters by interp_reuse(); "multiview:resnet18" is made so.
    - Data sets are plain arrays (interp_dataset), filled by interp_data_open() or by hand.
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
    - interp_attribute() says which inputs an output depends on, interp_canonical() what a class looks
      like to the network, interp_confusion_count() where it is wrong.
-   - The view functions draw plain arrays: charts, panels, confusion matrices, an HTML report.
+   - interp_onnx_save() and interp_weights_save() write what was trained;
+     interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
+   - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
 
    3. RULES THAT HOLD EVERYWHERE
    - Calls that can fail return an interp_status; interp_error() has the sentence. On error, outputs
@@ -3038,6 +3041,7 @@ typedef struct interp_node_info {
     double macs;           /* multiply-adds of one sample, forward */
     size_t bytes;          /* of one sample of what it gives; 0: the numbers of its input again */
     int n_sources;         /* inputs of the network and nodes that it reads */
+    int kernel[2], stride[2], groups; /* of convolutions and pools; 0: it has none */
 } interp_node_info;
 
 /* Node i, in order of execution. The sums over nodes are those of interp_net_describe.
@@ -16879,6 +16883,9 @@ INTERP_API interp_node_info interp_net_node(const interp_net *net, int i)
     d.op = row->name;
     d.shape = itp_sample_shape(net, node->out);
     if (row->macs) d.macs = row->macs(net, node) / itp_max(1, net->fixed_batch);
+    memcpy(d.kernel, node->attrs.kernel, sizeof d.kernel);
+    memcpy(d.stride, node->attrs.stride, sizeof d.stride);
+    d.groups = node->attrs.groups;
     if (!(row->flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL)))
         d.bytes = interp_shape_size(&d.shape) * sizeof(float);
     for (int k = 0; k < node->n_in; k++) {

@@ -13,14 +13,17 @@
    - interp_open() gives a context: memory, threads, kernels, the last error. interp_close() frees it
      and everything made from it.
    - A network comes from interp_net_arch(), from the builders (interp_input, interp_conv2d, ...,
-     interp_net_build), or from a file by interp_onnx_load().
+     interp_net_build), or from a file by interp_onnx_load(). A part of a network may be called again
+     with the same parameters by interp_reuse(); "multiview:resnet18" is made so.
    - Data sets are plain arrays (interp_dataset), filled by interp_data_open() or by hand.
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
    - interp_attribute() says which inputs an output depends on, interp_canonical() what a class looks
      like to the network, interp_confusion_count() where it is wrong.
-   - The view functions draw plain arrays: charts, panels, confusion matrices, an HTML report.
+   - interp_onnx_save() and interp_weights_save() write what was trained;
+     interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
+   - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
 
    3. RULES THAT HOLD EVERYWHERE
    - Calls that can fail return an interp_status; interp_error() has the sentence. On error, outputs

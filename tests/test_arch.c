@@ -84,6 +84,9 @@ TEST(nodes_add_up_to_the_network)
     const int add = net->values[itp_find(net, "add1")].producer;
     const interp_node_info n = interp_net_node(net, add);
     CHECK(n.n_sources == 2 && n.bytes == 16 * 64 * 4 && n.n_parameters == 0);
+    CHECK(n.kernel[0] == 0 && n.groups == 0);
+    const interp_node_info conv = interp_net_node(net, 0);
+    CHECK(conv.kernel[0] == 3 && conv.kernel[1] == 3 && conv.stride[1] == 1 && conv.groups == 1);
     CHECK_STR(interp_net_node_name(net, interp_net_node_source(net, add, 0)), "relu1");
     CHECK_STR(interp_net_node_name(net, interp_net_node_source(net, add, 1)), "bn3");
     interp_net_free(net);

@@ -120,7 +120,7 @@ static op_look look_of(const char *op)
 typedef struct sketch {
     interp_graph_node *nodes;
     interp_graph_edge *edges;
-    char (*notes)[128];
+    char (*notes)[128], (*titles)[128];
     int n, n_edges;
 } sketch;
 
@@ -143,6 +143,21 @@ static void add_edge(sketch *s, const interp_net_info *d, int source)
     e->to = s->n - 1;
 }
 
+/* The op, with its window: "Conv 3x3 /2 depthwise". */
+static const char *node_title(const interp_node_info *n, char out[128])
+{
+    const int *k = n->kernel, *by = n->stride;
+    int at = snprintf(out, 128, "%.40s", n->op);
+    if (k[0]) at += snprintf(out + at, 128 - (size_t)at, " %dx%d", k[0], k[1]);
+    if (k[0] && (by[0] > 1 || by[1] > 1))
+        at +=
+            snprintf(out + at, 128 - (size_t)at, by[0] == by[1] ? " /%d" : " /%dx%d", by[0], by[1]);
+    if (n->groups > 1 && n->groups == n->shape.dim[0])
+        snprintf(out + at, 128 - (size_t)at, " depthwise");
+    else if (n->groups > 1) snprintf(out + at, 128 - (size_t)at, " %d groups", n->groups);
+    return out;
+}
+
 static void make_sketch(sketch *s, const interp_net *net)
 {
     static const op_look in = {"", 0xd9c7ea, false}, out = {"", 0xd9c7ea, true};
@@ -153,7 +168,7 @@ static void make_sketch(sketch *s, const interp_net *net)
     }
     for (int i = 0; i < d.n_nodes; i++) {
         const interp_node_info node = interp_net_node(net, i);
-        add_node(s, node.op, &node.shape, look_of(node.op));
+        add_node(s, node_title(&node, s->titles[s->n]), &node.shape, look_of(node.op));
         for (int k = 0; k < node.n_sources; k++) add_edge(s, &d, interp_net_node_source(net, i, k));
     }
     for (int i = 0; i < d.n_outputs; i++) {
@@ -169,12 +184,13 @@ static int draw_picture(cli *c, const interp_net *net, const char *title, const 
     const size_t n = (size_t)(d.n_inputs + d.n_nodes + d.n_outputs);
     size_t edges = (size_t)d.n_outputs;
     for (int i = 0; i < d.n_nodes; i++) edges += (size_t)interp_net_node(net, i).n_sources;
-    sketch s = {NULL, NULL, NULL, 0, 0};
+    sketch s = {NULL, NULL, NULL, NULL, 0, 0};
     s.nodes = (interp_graph_node *)calloc(n, sizeof *s.nodes);
     s.edges = (interp_graph_edge *)calloc(edges, sizeof *s.edges);
     s.notes = (char(*)[128])calloc(n, sizeof *s.notes);
+    s.titles = (char(*)[128])calloc(n, sizeof *s.titles);
     int code = CLI_DONE;
-    if (!s.nodes || !s.edges || !s.notes) code = cli_fail("%s: out of memory", path);
+    if (!s.nodes || !s.edges || !s.notes || !s.titles) code = cli_fail("%s: out of memory", path);
     if (!code) {
         make_sketch(&s, net);
         interp_graph graph;
@@ -189,6 +205,7 @@ static int draw_picture(cli *c, const interp_net *net, const char *title, const 
     free(s.nodes);
     free(s.edges);
     free(s.notes);
+    free(s.titles);
     return code;
 }
 

@@ -746,6 +746,9 @@ INTERP_API interp_node_info interp_net_node(const interp_net *net, int i)
     d.op = row->name;
     d.shape = itp_sample_shape(net, node->out);
     if (row->macs) d.macs = row->macs(net, node) / itp_max(1, net->fixed_batch);
+    memcpy(d.kernel, node->attrs.kernel, sizeof d.kernel);
+    memcpy(d.stride, node->attrs.stride, sizeof d.stride);
+    d.groups = node->attrs.groups;
     if (!(row->flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL)))
         d.bytes = interp_shape_size(&d.shape) * sizeof(float);
     for (int k = 0; k < node->n_in; k++) {

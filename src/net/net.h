@@ -257,6 +257,7 @@ typedef struct interp_node_info {
     double macs;           /* multiply-adds of one sample, forward */
     size_t bytes;          /* of one sample of what it gives; 0: the numbers of its input again */
     int n_sources;         /* inputs of the network and nodes that it reads */
+    int kernel[2], stride[2], groups; /* of convolutions and pools; 0: it has none */
 } interp_node_info;
 
 /* Node i, in order of execution. The sums over nodes are those of interp_net_describe.
