@@ -31,6 +31,7 @@ TEST_SOURCES := $(wildcard tests/test_*.c)
 TESTS        := $(TEST_SOURCES:tests/%.c=$(BUILD)/%) \
                 $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double) \
                 $(BUILD)/test_tool
+CONFORMANCE  ?= /usr/share/libonnx-testdata/data
 FUZZERS      := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz_*.c))
 EXAMPLES     := $(patsubst examples/%.c,$(BUILD)/examples/%,$(sort $(wildcard examples/[0-9]*.c)))
 BENCHES      := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
@@ -40,7 +41,7 @@ TOOL_OBJECTS := $(TOOL_SOURCES:%.c=$(BUILD)/%.o)
 FORMATTED    := $(SOURCES) $(wildcard tests/*.[ch] tests/*/*.[ch] tools/*.[ch] examples/*.[ch] \
                 bench/*.[ch])
 
-.PHONY: help all tool demo deps test tests run-tests check-slow bench examples example-programs \
+.PHONY: help all tool demo deps test tests run-tests conformance check-slow bench examples example-programs \
         fuzz fuzzers install format format-check clean
 
 help: ## this list
@@ -54,6 +55,9 @@ demo: deps ## the whole tour on embedded data: open out/report.html afterwards
 
 test: deps ## build and run every test on this CPU
 	@$(MAKE) $(PARALLEL) run-tests
+
+conformance: $(BUILD)/conformance ## ONNX's own conformance tests, those of Debian's libonnx-testdata
+	$(BUILD)/conformance tests/conformance.txt $(wildcard $(addprefix $(CONFORMANCE)/,node pytorch-converted pytorch-operator simple))
 
 check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
 	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_SKIP= \
@@ -120,6 +124,10 @@ $(BUILD)/tools/%.o: tools/%.c interp.h
 	$(COMPILE) -c -o $@ $<
 
 $(BUILD)/test_%: tests/test_%.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/conformance: tests/conformance.c interp.h
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
 

@@ -3345,8 +3345,8 @@ typedef struct interp_onnx_input {
 
 /* Options of interp_onnx_load. */
 typedef struct interp_onnx_load_desc {
-    int n_inputs; /* 0: all that matters is in the file */
-    const interp_onnx_input *inputs;
+    int n_inputs;                    /* 0: all that matters is in the file */
+    const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
 } interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
@@ -19637,16 +19637,17 @@ struct itp_onnx_row {
     X(swish)                                                                                       \
     X(gelu)                                                                                        \
     X(is_inf)                                                                                      \
-    X(clip) X(where) X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) \
-        X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd)     \
-            X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence)   \
-                X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool)         \
-                    X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm)        \
-                        X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance)  \
-                            X(lp_norm) X(gemm) X(matmul) X(einsum) X(attention) X(rotary)          \
-                                X(matmul_integer) X(conv_integer) X(qlinear_conv)                  \
-                                    X(qlinear_matmul) X(quantize) X(dequantize)                    \
-                                        X(dynamic_quantize) X(recurrent)
+    X(clip)                                                                                        \
+    X(where)                                                                                       \
+    X(cast) X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like)      \
+        X(known) X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) X(scatter)      \
+            X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence) X(resize)    \
+                X(conv) X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool) X(global_pool)    \
+                    X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) X(instance_norm)      \
+                        X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm)        \
+                            X(gemm) X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer)   \
+                                X(conv_integer) X(qlinear_conv) X(qlinear_matmul) X(quantize)      \
+                                    X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -20779,6 +20780,20 @@ ITP_FN int itp_make_join(itp_make *m, int n, const int *x, int axis)
     return n == 1 ? x[0] : itp_make_node(m, ITP_OP_CONCAT, n, x, &a);
 }
 
+/* A double as an int, the nearest there is within a billion. */
+ITP_FN int itp_make_int_of(double x)
+{
+    return !(x > -1e9) ? (x == x ? -1000000000 : 0) : x < 1e9 ? (int)x : 1000000000;
+}
+
+/* The product of two sizes. */
+ITP_FN int itp_make_times(itp_make *m, int a, int b)
+{
+    if (a == 0 || (int64_t)a * b <= INT_MAX) return a * b;
+    itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d times %d", a, b);
+    return 1;
+}
+
 /* An axis given by an attribute or an input, from 0 to rank - 1. */
 ITP_FN int itp_make_axis(itp_make *m, int64_t axis, int rank)
 {
@@ -21446,7 +21461,8 @@ ITP_FN void itp_read_top_k(itp_make *m)
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", -1);
     a.reverse = !itp_make_int(m, "largest", 1);
-    a.length = m->r->opset < 10 ? itp_make_int(m, "k", 0) : (int)itp_make_number_in(m, 1, 0);
+    a.length =
+        m->r->opset < 10 ? itp_make_int(m, "k", 0) : itp_make_int_of(itp_make_number_in(m, 1, 0));
     if (itp_make_wants(m, 0)) itp_make_end(m, 0, itp_make_node(m, ITP_OP_TOP_K_VALUES, 1, &x, &a));
     m->type = ITP_ONNX_INT64;
     if (itp_make_wants(m, 1)) itp_make_end(m, 1, itp_make_node(m, ITP_OP_TOP_K_INDICES, 1, &x, &a));
@@ -21458,7 +21474,7 @@ ITP_FN void itp_read_cum_sum(itp_make *m)
     const int x = itp_make_in(m, 0);
     itp_attrs a;
     memset(&a, 0, sizeof a);
-    a.axis = (int)itp_make_number_in(m, 1, 0);
+    a.axis = itp_make_int_of(itp_make_number_in(m, 1, 0));
     a.exclusive = itp_make_int(m, "exclusive", 0) != 0;
     a.reverse = itp_make_int(m, "reverse", 0) != 0;
     itp_make_end(m, 0, itp_make_node(m, ITP_OP_CUM_SUM, 1, &x, &a));
@@ -21471,7 +21487,7 @@ ITP_FN void itp_read_one_hot(itp_make *m)
     itp_attrs a;
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", -1);
-    a.length = (int)itp_make_number_in(m, 1, 0);
+    a.length = itp_make_int_of(itp_make_number_in(m, 1, 0));
     if (itp_make_numbers(m, 2, &values) && values.n == 2)
         a.alpha = (float)values.x[0], a.beta = (float)values.x[1];
     else itp_make_fail(m, INTERP_FORMAT, "it needs two values");
@@ -21496,11 +21512,6 @@ ITP_FN int itp_make_mask(itp_make *m, int rows, int columns, int from, int to)
     const int v = itp_make_const(m, &s, x);
     interp_free(m->r->ctx, x);
     return v;
-}
-
-ITP_FN int itp_make_int_of(double x)
-{
-    return x > 1e9 ? 1000000000 : x < -1e9 ? -1000000000 : (int)x;
 }
 
 ITP_FN void itp_read_trilu(itp_make *m)
@@ -21642,6 +21653,8 @@ ITP_FN void itp_read_view(itp_make *m)
 
 /* ---- tables of source places, one for each dimension, as ITP_OP_INDEX takes them */
 
+#define ITP_PLACES (1 << 24) /* most entries of one dimension */
+
 typedef struct itp_place_table {
     itp_buf buf; /* of floats */
     bool moves;  /* not every dimension passes through */
@@ -21782,7 +21795,7 @@ ITP_FN void itp_read_split(itp_make *m)
     }
     for (int i = 0; i < n; i++) {
         if (count < 0) size[i] = itp_min(each, (int)(s.dim[axis] - at));
-        if (size[i] < 0 || at + size[i] > s.dim[axis]) {
+        if (size[i] < 0 || size[i] > s.dim[axis] - at) {
             itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d cannot be cut so", s.dim[axis]);
             return;
         }
@@ -21938,7 +21951,7 @@ ITP_FN void itp_read_expand(itp_make *m)
             itp_places_pass(&p);
             continue;
         }
-        if (!(want >= 0 && want < 1e8)) {
+        if (!(want >= 0 && want <= ITP_PLACES)) {
             itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %g", want);
             break;
         }
@@ -21964,7 +21977,7 @@ ITP_FN void itp_read_tile(itp_make *m)
                       s.rank);
     itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
-        if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
+        if (times[d] < 0 || times[d] > ITP_PLACES / itp_max(1, s.dim[d]))
             itp_make_fail(m, INTERP_BAD_SHAPE, "%lld repeats", (long long)times[d]);
         if (times[d] == 1) itp_places_pass(&p);
         else if (!m->status) {
@@ -22037,7 +22050,8 @@ ITP_FN void itp_read_depth_space(itp_make *m)
     const interp_shape s = itp_make_shape(m, x);
     const bool spread = itp_make_is(m, "DepthToSpace");
     const bool crd = itp_make_says(m, "mode", "CRD", false);
-    if (s.rank != 4 || b < 1 || (spread ? s.dim[1] % (b * b) : s.dim[2] % b || s.dim[3] % b))
+    if (s.rank != 4 || b < 1 || b > 1 << 14 ||
+        (spread ? s.dim[1] % (b * b) : s.dim[2] % b || s.dim[3] % b))
         itp_make_fail(m, INTERP_BAD_SHAPE, "blocks of %d do not fit", b);
     if (m->status) return;
     interp_shape six = itp_shape_none();
@@ -22047,12 +22061,14 @@ ITP_FN void itp_read_depth_space(itp_make *m)
         const int dim[6] = {0, crd ? c : b, b, crd ? b : c, s.dim[2], s.dim[3]};
         memcpy(six.dim, dim, sizeof dim);
         x = itp_make_transpose(m, itp_make_reshape(m, x, &six), crd ? columns_first : deep);
-        x = itp_make_as(m, x, 4, 0, c, s.dim[2] * b, s.dim[3] * b, 0);
+        x = itp_make_as(m, x, 4, 0, c, itp_make_times(m, s.dim[2], b),
+                        itp_make_times(m, s.dim[3], b), 0);
     } else {
         const int dim[6] = {0, s.dim[1], s.dim[2] / b, b, s.dim[3] / b, b};
         memcpy(six.dim, dim, sizeof dim);
         x = itp_make_transpose(m, itp_make_reshape(m, x, &six), flat);
-        x = itp_make_as(m, x, 4, 0, s.dim[1] * b * b, s.dim[2] / b, s.dim[3] / b, 0);
+        x = itp_make_as(m, x, 4, 0, itp_make_times(m, s.dim[1], b * b), s.dim[2] / b, s.dim[3] / b,
+                        0);
     }
     itp_make_end(m, 0, x);
 }
@@ -22071,12 +22087,12 @@ ITP_FN void itp_read_reverse_sequence(itp_make *m)
                       length.n, batch, time);
         return;
     }
-    const int n = s.dim[0] * s.dim[1];
+    const int n = itp_make_times(m, s.dim[0], s.dim[1]);
     double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size((size_t)n + 1, sizeof *at));
     if (!at) m->status = INTERP_NO_MEMORY;
     for (int i = 0; at && i < n; i++) {
         int place[2] = {i / s.dim[1], i % s.dim[1]};
-        const int many = itp_min(itp_max(0, (int)length.x[place[batch]]), s.dim[time]);
+        const int many = itp_min(itp_max(0, itp_make_int_of(length.x[place[batch]])), s.dim[time]);
         if (place[time] < many) place[time] = many - 1 - place[time];
         at[i] = place[0] * s.dim[1] + place[1];
     }
@@ -22140,10 +22156,10 @@ ITP_FN double itp_resize_kernel(const itp_resize *z, double d)
 ITP_FN int itp_resize_nearest(const itp_resize *z, double at)
 {
     switch (z->nearest) {
-    case 1: return (int)floor(at + 0.5);
-    case 2: return (int)floor(at);
-    case 3: return (int)ceil(at);
-    default: return (int)ceil(at - 0.5);
+    case 1: return itp_make_int_of(floor(at + 0.5));
+    case 2: return itp_make_int_of(floor(at));
+    case 3: return itp_make_int_of(ceil(at));
+    default: return itp_make_int_of(ceil(at - 0.5));
     }
 }
 
@@ -22153,7 +22169,8 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
 {
     const int size = itp_make_shape(m, x).dim[axis];
     const double wide = z->antialias && scale < 1 ? 1 / scale : 1; /* of the kernel */
-    const int reach = (int)ceil((z->mode == 2 ? 2 : 1) * wide), taps = z->mode ? 2 * reach : 1;
+    const int reach = itp_make_int_of(fmin(1e6, ceil((z->mode == 2 ? 2 : 1) * wide))),
+              taps = z->mode ? 2 * reach : 1;
     interp_shape s = itp_shape_none();
     s.rank = 2;
     s.dim[0] = out, s.dim[1] = 2 * taps;
@@ -22169,7 +22186,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
     for (int i = 0; i < out; i++) {
         float *place = table + (size_t)i * 2 * (size_t)taps, *weight = place + taps;
         const double at = itp_resize_at(z, i, scale, size, out);
-        const int first = (int)floor(at) - reach + 1;
+        const int first = itp_make_int_of(floor(at)) - reach + 1;
         double sum = 0;
         if (z->mode == 0) {
             place[0] = (float)itp_max(0, itp_min(size - 1, itp_resize_nearest(z, at)));
@@ -22281,7 +22298,7 @@ ITP_FN void itp_resize_sizes(itp_make *m, const interp_shape *s, double *scale, 
         for (int i = 0; i < n && !m->status && by_size && (larger || smaller); i++) {
             const int d = itp_make_axis(m, axes[i], s->rank);
             scale[d] = common;
-            size[d] = (int)floor(common * s->dim[d] + 0.5);
+            size[d] = itp_make_int_of(floor(common * s->dim[d] + 0.5));
         }
     }
     for (int d = 0; d < s->rank && !m->status; d++) {
@@ -22489,7 +22506,8 @@ ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transpos
     six.rank = 6;
     memcpy(six.dim, dim, sizeof dim);
     x = itp_make_transpose(m, itp_make_reshape(m, x, &six), order);
-    return itp_make_as(m, x, 4, -1, s.dim[1] * w->kernel[0], s.dim[3], s.dim[4], 0);
+    return itp_make_as(m, x, 4, -1, itp_make_times(m, s.dim[1], w->kernel[0]), s.dim[3], s.dim[4],
+                       0);
 }
 
 /* [N D, C, H, W] back to [N,C,D,H,W]. */
@@ -22550,11 +22568,16 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
     const bool same = upper || itp_make_says(m, "auto_pad", "SAME_LOWER", false);
     if (k.rank != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "its weights do not fit its input");
     for (int i = 0; i < w.n && !m->status && (sized || same); i++) {
-        if (!sized) want[i] = s.dim[2 + i] * w.stride[i];
-        const int total = w.stride[i] * (s.dim[2 + i] - 1) + extra[i] +
-                          (w.kernel[i] - 1) * w.dilation[i] + 1 - want[i];
-        if (total < 0) extra[i] -= total; /* larger than the windows reach */
-        const int pads = itp_max(0, total), less = pads / 2, more = pads - less;
+        const int64_t reach = (int64_t)w.stride[i] * (s.dim[2 + i] - 1) + extra[i] +
+                              (int64_t)(w.kernel[i] - 1) * w.dilation[i] + 1;
+        const int64_t size = sized ? want[i] : (int64_t)s.dim[2 + i] * w.stride[i];
+        const int64_t total = reach - size;
+        if (total < -(1 << 24) || total > 1 << 24) {
+            itp_make_fail(m, INTERP_BAD_SHAPE, "pads of %lld", (long long)total);
+            return;
+        }
+        if (total < 0) extra[i] -= (int)total; /* larger than the windows reach */
+        const int pads = itp_max(0, (int)total), less = pads / 2, more = pads - less;
         w.before[i] = upper ? less : more; /* SAME_LOWER, and what older files mean by NOTSET */
         w.after[i] = upper ? more : less;
     }
@@ -22589,10 +22612,10 @@ ITP_FN int itp_make_pool(itp_make *m, int op, int x, const itp_window *w, itp_at
     if (w->n == 1)
         return itp_make_no_rows(m, itp_make_node(m, op, 1, (x = itp_make_rows(m, x), &x), a));
     if (w->n == 2) return itp_make_node(m, op, 1, &x, a);
-    x = itp_make_as(m, x, 4, 0, s.dim[1] * s.dim[2], s.dim[3], s.dim[4], 0);
+    x = itp_make_as(m, x, 4, 0, itp_make_times(m, s.dim[1], s.dim[2]), s.dim[3], s.dim[4], 0);
     x = itp_make_node(m, op, 1, &x, a);
     const interp_shape flat = itp_make_shape(m, x);
-    x = itp_make_as(m, x, 4, 0, s.dim[1], s.dim[2], flat.dim[2] * flat.dim[3], 0);
+    x = itp_make_as(m, x, 4, 0, s.dim[1], s.dim[2], itp_make_times(m, flat.dim[2], flat.dim[3]), 0);
     itp_window_attrs(w, 0, 1, a);
     for (int i = 0; i < 4; i += 2) { /* one dimension, down the columns */
         const int t = a->pad[i];
@@ -23165,7 +23188,7 @@ ITP_FN int itp_make_repeat_heads(itp_make *m, int x, int times)
     const interp_shape s = itp_make_shape(m, x);
     double at[1024];
     if (times <= 1 || m->status) return x;
-    if (s.dim[1] * times > 1024) itp_make_fail(m, INTERP_UNSUPPORTED, "too many heads");
+    if (times > 1024 / itp_max(1, s.dim[1])) itp_make_fail(m, INTERP_UNSUPPORTED, "too many heads");
     for (int i = 0; i < s.dim[1] * times && !m->status; i++) at[i] = i / times;
     return itp_make_take(m, x, 1, s.dim[1] * times, at);
 }
@@ -23252,8 +23275,8 @@ ITP_FN void itp_read_attention(itp_make *m)
     int y = itp_make_two(m, ITP_OP_MATMUL, s, v);
     if (rows) {
         const interp_shape sy = itp_make_shape(m, y);
-        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2], sy.dim[1] * sy.dim[3],
-                        0, 0);
+        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2],
+                        itp_make_times(m, sy.dim[1], sy.dim[3]), 0, 0);
     }
     itp_make_end(m, 0, y);
 }

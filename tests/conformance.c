@@ -269,7 +269,7 @@ int main(int argc, char **argv)
                : i   ? ",\n"
                      : "",
                scores[i].op, scores[i].passed, scores[i].all);
-    printf("\nconformance: %d passed, %d failed, %d skipped\n", passed, failed, skipped);
+    printf("\n%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     free(list);
     interp_close(ctx);
     return failed > 0;

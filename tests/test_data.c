@@ -1845,6 +1845,30 @@ TEST(every_failed_allocation_is_survived)
 
 /* ---- real data */
 
+TEST(arrays_are_cast)
+{
+    static const double x[8] = {-300, -1.5, -0.25, 0, 0.5, 1.0009765625, 70000, 5e9};
+    static const double want[][8] = {{-128, -1, 0, 0, 1, 1, 127, 127},
+                                     {0, 0, 0, 0, 1, 1, 255, 255},
+                                     {-300, -1, 0, 0, 1, 1, 70000, 2147483647},
+                                     {1, 1, 1, 0, 1, 1, 1, 1},
+                                     {-300, -1.5, -0.25, 0, 0.5, 1.0009765625, INFINITY, INFINITY},
+                                     {-300, -1.5, -0.25, 0, 0.5, 1, 70144, 4999610368.0}};
+    static const interp_dtype types[] = {INTERP_INT8, INTERP_UINT8,   INTERP_INT32,
+                                         INTERP_BOOL, INTERP_FLOAT16, INTERP_BFLOAT16};
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        interp_array a = itp_array_none();
+        interp_shape s = itp_shape_none();
+        s.rank = 1, s.dim[0] = 8;
+        REQUIRE_OK(ctx, itp_array_new(ctx, INTERP_FLOAT64, &s, &a));
+        memcpy(a.data, x, sizeof x);
+        CHECK_OK(ctx, interp_array_cast(ctx, &a, types[t]));
+        CHECK(a.dtype == types[t] && a.shape.dim[0] == 8);
+        for (size_t i = 0; i < 8; i++) CHECK(itp_array_at(&a, i) == want[t][i]);
+        interp_array_free(ctx, &a);
+    }
+}
+
 TEST(embedded_digits_are_those_of_scikit_learn)
 {
     static const int counts[10] = {178, 182, 177, 183, 181, 182, 181, 179, 174, 180};
@@ -1973,6 +1997,7 @@ int main(int argc, char **argv)
     RUN(array_read_takes_every_form);
     RUN(readers_leak_nothing_when_input_is_damaged);
     RUN(every_failed_allocation_is_survived);
+    RUN(arrays_are_cast);
     RUN(embedded_digits_are_those_of_scikit_learn);
     RUN(mnist_opens_with_its_own_test_files);
     RUN(fashion_and_cifar_samples_open);

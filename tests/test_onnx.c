@@ -1239,6 +1239,129 @@ TEST(a_batch_of_one_is_freed_where_that_means_the_same)
     interp_net_free(net);
 }
 
+/* Loads what was made with two arrays as its first inputs. */
+static interp_net *model_read_given(int opset, interp_array *first, interp_array *second)
+{
+    interp_onnx_input given[2];
+    interp_onnx_load_desc desc;
+    interp_net *net = NULL;
+    memset(given, 0, sizeof given);
+    given[0].array = first, given[1].array = second;
+    desc.n_inputs = second ? 2 : 1, desc.inputs = given;
+    model_finish(opset);
+    if (interp_onnx_parse(ctx, made.model.data, made.model.n, &desc, &net) != INTERP_OK) net = NULL;
+    model_end();
+    return net;
+}
+
+static interp_array array_of(void *data, interp_dtype dtype, int rank, int a, int b, int c, int d)
+{
+    interp_array x;
+    const int dims[4] = {a, b, c, d};
+    x.data = data;
+    x.dtype = dtype;
+    x.shape = itp_shape_none();
+    x.shape.rank = rank;
+    for (int i = 0; i < rank; i++) x.shape.dim[i] = dims[i];
+    return x;
+}
+
+TEST(sizes_left_open_are_those_of_what_is_given)
+{
+    interp_array x = array_of(NULL, INTERP_FLOAT32, 4, 5, 3, 6, 7);
+    for (int pass = 0; pass < 2; pass++) {
+        model_begin();
+        model_input("x", 4, 0, 3, 0, 0);
+        model_output("y");
+        node("Relu", "x", "y");
+        interp_net *net = pass ? model_read_given(13, &x, NULL) : model_read(13);
+        CHECK((net != NULL) == pass); /* rows and columns are open as well as the batch */
+        if (!net) continue;
+        const interp_shape s = interp_net_input_shape(net, 0);
+        CHECK(s.rank == 3 && s.dim[0] == 3 && s.dim[1] == 6 && s.dim[2] == 7);
+        CHECK(interp_net_fixed_batch(net) == 0 && !interp_net_is_whole(net));
+        interp_net_free(net);
+    }
+}
+
+TEST(inputs_that_decide_about_shapes_become_known_numbers)
+{
+    static const int list[1] = {2}, cells[2] = {2, 3};
+    int64_t want[2] = {3, 2};
+    float six[6] = {1, 2, 3, 4, 5, 6};
+    interp_array x = array_of(six, INTERP_FLOAT32, 2, 2, 3, 0, 0);
+    interp_array sizes = array_of(want, INTERP_INT64, 1, 2, 0, 0, 0);
+    for (int pass = 0; pass < 2; pass++) {
+        model_begin();
+        model_port(11, "x", ITP_ONNX_FLOAT, 2, cells);
+        model_port(11, "sizes", ITP_ONNX_INT64, 1, list);
+        model_output("y");
+        node("Reshape", "x sizes", "y");
+        interp_net *net = pass ? model_read_given(13, &x, &sizes) : model_read(13);
+        CHECK((net != NULL) == pass);
+        if (!pass) CHECK(strstr(interp_error(ctx), "\"sizes\"") != NULL);
+        if (!net) continue;
+        CHECK(interp_net_describe(net).n_inputs == 1 && interp_net_input_place(net, 0) == 0);
+        CHECK(interp_net_is_whole(net)); /* 2 rows became 3 */
+        const interp_shape s = interp_net_output_shape(net, 0);
+        CHECK(s.rank == 2 && s.dim[0] == 3 && s.dim[1] == 2);
+        interp_net_free(net);
+    }
+}
+
+TEST(element_types_of_inputs_and_outputs_survive)
+{
+    static const int cells[2] = {2, 3};
+    model_begin();
+    model_port(11, "x", ITP_ONNX_INT64, 2, cells);
+    model_port(12, "y", ITP_ONNX_BOOL, 2, cells);
+    init_ints("two", 1, 2, 0, 0, 0);
+    node("Greater", "x two", "y");
+    interp_net *net = model_read(13), *back = NULL;
+    void *bytes = NULL;
+    size_t n = 0;
+    REQUIRE(net != NULL);
+    REQUIRE_OK(ctx, interp_onnx_serialize(net, &bytes, &n));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, NULL, &back));
+    const float x[6] = {0, 1, 2, 3, -4, 5}, want[6] = {0, 0, 0, 1, 0, 1}, *in = x;
+    for (int pass = 0; pass < 2; pass++) {
+        const interp_net *of = pass ? back : net;
+        interp_workspace *w = NULL;
+        CHECK(interp_net_input_dtype(of, 0) == INTERP_INT64);
+        CHECK(interp_net_output_dtype(of, 0) == INTERP_BOOL);
+        REQUIRE_OK(ctx, interp_workspace_new(ctx, of, NULL, &w));
+        CHECK_OK(ctx, interp_forward(w, &in));
+        CHECK(!memcmp(interp_workspace_output(w, 0), want, sizeof want));
+        interp_workspace_free(w);
+    }
+    interp_free(ctx, bytes);
+    interp_net_free(net), interp_net_free(back);
+}
+
+TEST(layer_norm_in_single_steps_is_found_again)
+{
+    model_begin();
+    model_input("x", 2, 0, 4, 1, 1);
+    model_output("y");
+    init_scalar("two", 2), init_scalar("eps", 1e-5f);
+    init_floats("gamma", 1, 4, 1, 1, 1), init_floats("beta", 1, 4, 1, 1, 1);
+    node_begin("ReduceMean", "", "x", "m");
+    attr_ints("axes", 1, -1, 0, 0, 0);
+    node_end();
+    node("Sub", "x m", "c"), node("Pow", "c two", "s");
+    node_begin("ReduceMean", "", "s", "v");
+    attr_ints("axes", 1, -1, 0, 0, 0);
+    node_end();
+    node("Add", "v eps", "e"), node("Sqrt", "e", "r"), node("Div", "c r", "n");
+    node("Mul", "n gamma", "g"), node("Add", "g beta", "y");
+    interp_net *net = model_read(13);
+    REQUIRE(net != NULL);
+    CHECK(interp_net_describe(net).n_nodes == 1);
+    CHECK_STR(interp_net_node_op(net, 0), "LayerNormalization");
+    CHECK(interp_net_describe(net).n_parameters == 8);
+    interp_net_free(net);
+}
+
 TEST(refusals_say_what_is_wrong)
 {
     const int any[2] = {0, 0};
@@ -1649,6 +1772,10 @@ int main(int argc, char **argv)
     RUN(parameters_follow_the_initializers);
     RUN(statistics_never_share_a_parameters_numbers);
     RUN(a_batch_of_one_is_freed_where_that_means_the_same);
+    RUN(sizes_left_open_are_those_of_what_is_given);
+    RUN(inputs_that_decide_about_shapes_become_known_numbers);
+    RUN(element_types_of_inputs_and_outputs_survive);
+    RUN(layer_norm_in_single_steps_is_found_again);
     RUN(refusals_say_what_is_wrong);
     RUN(damaged_models_are_refused_and_leak_nothing);
     RUN(every_failed_allocation_is_reported_and_leaks_nothing);

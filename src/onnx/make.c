@@ -396,6 +396,20 @@ ITP_FN int itp_make_join(itp_make *m, int n, const int *x, int axis)
     return n == 1 ? x[0] : itp_make_node(m, ITP_OP_CONCAT, n, x, &a);
 }
 
+/* A double as an int, the nearest there is within a billion. */
+ITP_FN int itp_make_int_of(double x)
+{
+    return !(x > -1e9) ? (x == x ? -1000000000 : 0) : x < 1e9 ? (int)x : 1000000000;
+}
+
+/* The product of two sizes. */
+ITP_FN int itp_make_times(itp_make *m, int a, int b)
+{
+    if (a == 0 || (int64_t)a * b <= INT_MAX) return a * b;
+    itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d times %d", a, b);
+    return 1;
+}
+
 /* An axis given by an attribute or an input, from 0 to rank - 1. */
 ITP_FN int itp_make_axis(itp_make *m, int64_t axis, int rank)
 {

@@ -13,8 +13,8 @@ typedef struct interp_onnx_input {
 
 /* Options of interp_onnx_load. */
 typedef struct interp_onnx_load_desc {
-    int n_inputs; /* 0: all that matters is in the file */
-    const interp_onnx_input *inputs;
+    int n_inputs;                    /* 0: all that matters is in the file */
+    const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
 } interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc

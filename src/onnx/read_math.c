@@ -236,7 +236,8 @@ ITP_FN void itp_read_top_k(itp_make *m)
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", -1);
     a.reverse = !itp_make_int(m, "largest", 1);
-    a.length = m->r->opset < 10 ? itp_make_int(m, "k", 0) : (int)itp_make_number_in(m, 1, 0);
+    a.length =
+        m->r->opset < 10 ? itp_make_int(m, "k", 0) : itp_make_int_of(itp_make_number_in(m, 1, 0));
     if (itp_make_wants(m, 0)) itp_make_end(m, 0, itp_make_node(m, ITP_OP_TOP_K_VALUES, 1, &x, &a));
     m->type = ITP_ONNX_INT64;
     if (itp_make_wants(m, 1)) itp_make_end(m, 1, itp_make_node(m, ITP_OP_TOP_K_INDICES, 1, &x, &a));
@@ -248,7 +249,7 @@ ITP_FN void itp_read_cum_sum(itp_make *m)
     const int x = itp_make_in(m, 0);
     itp_attrs a;
     memset(&a, 0, sizeof a);
-    a.axis = (int)itp_make_number_in(m, 1, 0);
+    a.axis = itp_make_int_of(itp_make_number_in(m, 1, 0));
     a.exclusive = itp_make_int(m, "exclusive", 0) != 0;
     a.reverse = itp_make_int(m, "reverse", 0) != 0;
     itp_make_end(m, 0, itp_make_node(m, ITP_OP_CUM_SUM, 1, &x, &a));
@@ -261,7 +262,7 @@ ITP_FN void itp_read_one_hot(itp_make *m)
     itp_attrs a;
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", -1);
-    a.length = (int)itp_make_number_in(m, 1, 0);
+    a.length = itp_make_int_of(itp_make_number_in(m, 1, 0));
     if (itp_make_numbers(m, 2, &values) && values.n == 2)
         a.alpha = (float)values.x[0], a.beta = (float)values.x[1];
     else itp_make_fail(m, INTERP_FORMAT, "it needs two values");
@@ -286,11 +287,6 @@ ITP_FN int itp_make_mask(itp_make *m, int rows, int columns, int from, int to)
     const int v = itp_make_const(m, &s, x);
     interp_free(m->r->ctx, x);
     return v;
-}
-
-ITP_FN int itp_make_int_of(double x)
-{
-    return x > 1e9 ? 1000000000 : x < -1e9 ? -1000000000 : (int)x;
 }
 
 ITP_FN void itp_read_trilu(itp_make *m)

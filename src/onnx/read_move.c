@@ -113,6 +113,8 @@ ITP_FN void itp_read_view(itp_make *m)
 
 /* ---- tables of source places, one for each dimension, as ITP_OP_INDEX takes them */
 
+#define ITP_PLACES (1 << 24) /* most entries of one dimension */
+
 typedef struct itp_place_table {
     itp_buf buf; /* of floats */
     bool moves;  /* not every dimension passes through */
@@ -253,7 +255,7 @@ ITP_FN void itp_read_split(itp_make *m)
     }
     for (int i = 0; i < n; i++) {
         if (count < 0) size[i] = itp_min(each, (int)(s.dim[axis] - at));
-        if (size[i] < 0 || at + size[i] > s.dim[axis]) {
+        if (size[i] < 0 || size[i] > s.dim[axis] - at) {
             itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %d cannot be cut so", s.dim[axis]);
             return;
         }
@@ -409,7 +411,7 @@ ITP_FN void itp_read_expand(itp_make *m)
             itp_places_pass(&p);
             continue;
         }
-        if (!(want >= 0 && want < 1e8)) {
+        if (!(want >= 0 && want <= ITP_PLACES)) {
             itp_make_fail(m, INTERP_BAD_SHAPE, "a dimension of %g", want);
             break;
         }
@@ -435,7 +437,7 @@ ITP_FN void itp_read_tile(itp_make *m)
                       s.rank);
     itp_place_table p = itp_places_new(m);
     for (int d = 0; d < s.rank && !m->status; d++) {
-        if (times[d] < 0 || times[d] * s.dim[d] > INT_MAX / 8)
+        if (times[d] < 0 || times[d] > ITP_PLACES / itp_max(1, s.dim[d]))
             itp_make_fail(m, INTERP_BAD_SHAPE, "%lld repeats", (long long)times[d]);
         if (times[d] == 1) itp_places_pass(&p);
         else if (!m->status) {
@@ -508,7 +510,8 @@ ITP_FN void itp_read_depth_space(itp_make *m)
     const interp_shape s = itp_make_shape(m, x);
     const bool spread = itp_make_is(m, "DepthToSpace");
     const bool crd = itp_make_says(m, "mode", "CRD", false);
-    if (s.rank != 4 || b < 1 || (spread ? s.dim[1] % (b * b) : s.dim[2] % b || s.dim[3] % b))
+    if (s.rank != 4 || b < 1 || b > 1 << 14 ||
+        (spread ? s.dim[1] % (b * b) : s.dim[2] % b || s.dim[3] % b))
         itp_make_fail(m, INTERP_BAD_SHAPE, "blocks of %d do not fit", b);
     if (m->status) return;
     interp_shape six = itp_shape_none();
@@ -518,12 +521,14 @@ ITP_FN void itp_read_depth_space(itp_make *m)
         const int dim[6] = {0, crd ? c : b, b, crd ? b : c, s.dim[2], s.dim[3]};
         memcpy(six.dim, dim, sizeof dim);
         x = itp_make_transpose(m, itp_make_reshape(m, x, &six), crd ? columns_first : deep);
-        x = itp_make_as(m, x, 4, 0, c, s.dim[2] * b, s.dim[3] * b, 0);
+        x = itp_make_as(m, x, 4, 0, c, itp_make_times(m, s.dim[2], b),
+                        itp_make_times(m, s.dim[3], b), 0);
     } else {
         const int dim[6] = {0, s.dim[1], s.dim[2] / b, b, s.dim[3] / b, b};
         memcpy(six.dim, dim, sizeof dim);
         x = itp_make_transpose(m, itp_make_reshape(m, x, &six), flat);
-        x = itp_make_as(m, x, 4, 0, s.dim[1] * b * b, s.dim[2] / b, s.dim[3] / b, 0);
+        x = itp_make_as(m, x, 4, 0, itp_make_times(m, s.dim[1], b * b), s.dim[2] / b, s.dim[3] / b,
+                        0);
     }
     itp_make_end(m, 0, x);
 }
@@ -542,12 +547,12 @@ ITP_FN void itp_read_reverse_sequence(itp_make *m)
                       length.n, batch, time);
         return;
     }
-    const int n = s.dim[0] * s.dim[1];
+    const int n = itp_make_times(m, s.dim[0], s.dim[1]);
     double *at = (double *)interp_alloc(m->r->ctx, itp_mul_size((size_t)n + 1, sizeof *at));
     if (!at) m->status = INTERP_NO_MEMORY;
     for (int i = 0; at && i < n; i++) {
         int place[2] = {i / s.dim[1], i % s.dim[1]};
-        const int many = itp_min(itp_max(0, (int)length.x[place[batch]]), s.dim[time]);
+        const int many = itp_min(itp_max(0, itp_make_int_of(length.x[place[batch]])), s.dim[time]);
         if (place[time] < many) place[time] = many - 1 - place[time];
         at[i] = place[0] * s.dim[1] + place[1];
     }
@@ -611,10 +616,10 @@ ITP_FN double itp_resize_kernel(const itp_resize *z, double d)
 ITP_FN int itp_resize_nearest(const itp_resize *z, double at)
 {
     switch (z->nearest) {
-    case 1: return (int)floor(at + 0.5);
-    case 2: return (int)floor(at);
-    case 3: return (int)ceil(at);
-    default: return (int)ceil(at - 0.5);
+    case 1: return itp_make_int_of(floor(at + 0.5));
+    case 2: return itp_make_int_of(floor(at));
+    case 3: return itp_make_int_of(ceil(at));
+    default: return itp_make_int_of(ceil(at - 0.5));
     }
 }
 
@@ -624,7 +629,8 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
 {
     const int size = itp_make_shape(m, x).dim[axis];
     const double wide = z->antialias && scale < 1 ? 1 / scale : 1; /* of the kernel */
-    const int reach = (int)ceil((z->mode == 2 ? 2 : 1) * wide), taps = z->mode ? 2 * reach : 1;
+    const int reach = itp_make_int_of(fmin(1e6, ceil((z->mode == 2 ? 2 : 1) * wide))),
+              taps = z->mode ? 2 * reach : 1;
     interp_shape s = itp_shape_none();
     s.rank = 2;
     s.dim[0] = out, s.dim[1] = 2 * taps;
@@ -640,7 +646,7 @@ ITP_FN int itp_make_resize_axis(itp_make *m, const itp_resize *z, int x, int axi
     for (int i = 0; i < out; i++) {
         float *place = table + (size_t)i * 2 * (size_t)taps, *weight = place + taps;
         const double at = itp_resize_at(z, i, scale, size, out);
-        const int first = (int)floor(at) - reach + 1;
+        const int first = itp_make_int_of(floor(at)) - reach + 1;
         double sum = 0;
         if (z->mode == 0) {
             place[0] = (float)itp_max(0, itp_min(size - 1, itp_resize_nearest(z, at)));
@@ -752,7 +758,7 @@ ITP_FN void itp_resize_sizes(itp_make *m, const interp_shape *s, double *scale, 
         for (int i = 0; i < n && !m->status && by_size && (larger || smaller); i++) {
             const int d = itp_make_axis(m, axes[i], s->rank);
             scale[d] = common;
-            size[d] = (int)floor(common * s->dim[d] + 0.5);
+            size[d] = itp_make_int_of(floor(common * s->dim[d] + 0.5));
         }
     }
     for (int d = 0; d < s->rank && !m->status; d++) {

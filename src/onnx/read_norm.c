@@ -451,7 +451,7 @@ ITP_FN int itp_make_repeat_heads(itp_make *m, int x, int times)
     const interp_shape s = itp_make_shape(m, x);
     double at[1024];
     if (times <= 1 || m->status) return x;
-    if (s.dim[1] * times > 1024) itp_make_fail(m, INTERP_UNSUPPORTED, "too many heads");
+    if (times > 1024 / itp_max(1, s.dim[1])) itp_make_fail(m, INTERP_UNSUPPORTED, "too many heads");
     for (int i = 0; i < s.dim[1] * times && !m->status; i++) at[i] = i / times;
     return itp_make_take(m, x, 1, s.dim[1] * times, at);
 }
@@ -538,8 +538,8 @@ ITP_FN void itp_read_attention(itp_make *m)
     int y = itp_make_two(m, ITP_OP_MATMUL, s, v);
     if (rows) {
         const interp_shape sy = itp_make_shape(m, y);
-        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2], sy.dim[1] * sy.dim[3],
-                        0, 0);
+        y = itp_make_as(m, itp_make_transpose(m, y, back), 3, 0, sy.dim[2],
+                        itp_make_times(m, sy.dim[1], sy.dim[3]), 0, 0);
     }
     itp_make_end(m, 0, y);
 }

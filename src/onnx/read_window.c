@@ -163,7 +163,8 @@ ITP_FN int itp_make_depth(itp_make *m, int x, const itp_window *w, bool transpos
     six.rank = 6;
     memcpy(six.dim, dim, sizeof dim);
     x = itp_make_transpose(m, itp_make_reshape(m, x, &six), order);
-    return itp_make_as(m, x, 4, -1, s.dim[1] * w->kernel[0], s.dim[3], s.dim[4], 0);
+    return itp_make_as(m, x, 4, -1, itp_make_times(m, s.dim[1], w->kernel[0]), s.dim[3], s.dim[4],
+                       0);
 }
 
 /* [N D, C, H, W] back to [N,C,D,H,W]. */
@@ -224,11 +225,16 @@ ITP_FN void itp_read_conv_transpose(itp_make *m)
     const bool same = upper || itp_make_says(m, "auto_pad", "SAME_LOWER", false);
     if (k.rank != s.rank) itp_make_fail(m, INTERP_BAD_SHAPE, "its weights do not fit its input");
     for (int i = 0; i < w.n && !m->status && (sized || same); i++) {
-        if (!sized) want[i] = s.dim[2 + i] * w.stride[i];
-        const int total = w.stride[i] * (s.dim[2 + i] - 1) + extra[i] +
-                          (w.kernel[i] - 1) * w.dilation[i] + 1 - want[i];
-        if (total < 0) extra[i] -= total; /* larger than the windows reach */
-        const int pads = itp_max(0, total), less = pads / 2, more = pads - less;
+        const int64_t reach = (int64_t)w.stride[i] * (s.dim[2 + i] - 1) + extra[i] +
+                              (int64_t)(w.kernel[i] - 1) * w.dilation[i] + 1;
+        const int64_t size = sized ? want[i] : (int64_t)s.dim[2 + i] * w.stride[i];
+        const int64_t total = reach - size;
+        if (total < -(1 << 24) || total > 1 << 24) {
+            itp_make_fail(m, INTERP_BAD_SHAPE, "pads of %lld", (long long)total);
+            return;
+        }
+        if (total < 0) extra[i] -= (int)total; /* larger than the windows reach */
+        const int pads = itp_max(0, (int)total), less = pads / 2, more = pads - less;
         w.before[i] = upper ? less : more; /* SAME_LOWER, and what older files mean by NOTSET */
         w.after[i] = upper ? more : less;
     }
@@ -263,10 +269,10 @@ ITP_FN int itp_make_pool(itp_make *m, int op, int x, const itp_window *w, itp_at
     if (w->n == 1)
         return itp_make_no_rows(m, itp_make_node(m, op, 1, (x = itp_make_rows(m, x), &x), a));
     if (w->n == 2) return itp_make_node(m, op, 1, &x, a);
-    x = itp_make_as(m, x, 4, 0, s.dim[1] * s.dim[2], s.dim[3], s.dim[4], 0);
+    x = itp_make_as(m, x, 4, 0, itp_make_times(m, s.dim[1], s.dim[2]), s.dim[3], s.dim[4], 0);
     x = itp_make_node(m, op, 1, &x, a);
     const interp_shape flat = itp_make_shape(m, x);
-    x = itp_make_as(m, x, 4, 0, s.dim[1], s.dim[2], flat.dim[2] * flat.dim[3], 0);
+    x = itp_make_as(m, x, 4, 0, s.dim[1], s.dim[2], itp_make_times(m, flat.dim[2], flat.dim[3]), 0);
     itp_window_attrs(w, 0, 1, a);
     for (int i = 0; i < 4; i += 2) { /* one dimension, down the columns */
         const int t = a->pad[i];
