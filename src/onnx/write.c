@@ -670,9 +670,11 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_sav
     itp_onnx_put_unpacking(&w);
     for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
-    for (int i = 0; i < net->n_outputs; i++)
-        if (net->values[net->outputs[i]].kind != ITP_INPUT)
-            itp_onnx_put_port_cast(&w, net->outputs[i], false);
+    for (int i = 0; i < net->n_outputs; i++) {
+        bool done = net->values[net->outputs[i]].kind == ITP_INPUT;
+        for (int k = 0; k < i; k++) done = done || net->outputs[k] == net->outputs[i];
+        if (!done) itp_onnx_put_port_cast(&w, net->outputs[i], false);
+    }
     interp_status status = itp_onnx_put_ports(&w);
     if (!status) status = itp_onnx_writer_status(&w);
     if (!status) status = itp_onnx_assemble(&w, out);
