@@ -11545,7 +11545,7 @@ ITP_FN interp_status itp_shape_table(itp_infer *s, int i, int rank, const float 
 ITP_FN interp_status itp_shape_index(itp_infer *s)
 {
     const interp_shape *x = s->in[0];
-    const float *table;
+    const float *table = NULL;
     ITP_TRY(itp_shape_table(s, 1, 1, &table));
     const size_t size = itp_count(s->in[1]);
     size_t at = 0;
@@ -11600,7 +11600,7 @@ ITP_FN interp_status itp_shape_gather(itp_infer *s)
 ITP_FN interp_status itp_shape_resize_axis(itp_infer *s)
 {
     const int taps = s->node->attrs.length;
-    const float *table;
+    const float *table = NULL;
     ITP_TRY(itp_shape_axis(s));
     ITP_TRY(itp_shape_table(s, 1, 2, &table));
     const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), size = s->in[0]->dim[axis];
@@ -19678,15 +19678,15 @@ struct itp_onnx_row {
     X(reduce)                                                                                      \
     X(arg)                                                                                         \
     X(top_k)                                                                                       \
-    X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)        \
-        X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)            \
-            X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)     \
-                X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)          \
-                    X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)          \
-                        X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)        \
-                            X(attention) X(rotary) X(matmul_integer) X(conv_integer)               \
-                                X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize)        \
-                                    X(dynamic_quantize) X(recurrent)
+    X(cum_sum)                                                                                     \
+    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)  \
+        X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)              \
+            X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)    \
+                X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) \
+                    X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance)      \
+                        X(lp_norm) X(gemm) X(matmul) X(einsum) X(attention) X(rotary)              \
+                            X(matmul_integer) X(conv_integer) X(qlinear_conv) X(qlinear_matmul)    \
+                                X(quantize) X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER

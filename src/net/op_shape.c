@@ -461,7 +461,7 @@ ITP_FN interp_status itp_shape_table(itp_infer *s, int i, int rank, const float 
 ITP_FN interp_status itp_shape_index(itp_infer *s)
 {
     const interp_shape *x = s->in[0];
-    const float *table;
+    const float *table = NULL;
     ITP_TRY(itp_shape_table(s, 1, 1, &table));
     const size_t size = itp_count(s->in[1]);
     size_t at = 0;
@@ -516,7 +516,7 @@ ITP_FN interp_status itp_shape_gather(itp_infer *s)
 ITP_FN interp_status itp_shape_resize_axis(itp_infer *s)
 {
     const int taps = s->node->attrs.length;
-    const float *table;
+    const float *table = NULL;
     ITP_TRY(itp_shape_axis(s));
     ITP_TRY(itp_shape_table(s, 1, 2, &table));
     const int axis = itp_axis(s->node->attrs.axis, s->in[0]->rank), size = s->in[0]->dim[axis];

@@ -73,15 +73,15 @@ struct itp_onnx_row {
     X(reduce)                                                                                      \
     X(arg)                                                                                         \
     X(top_k)                                                                                       \
-    X(cum_sum) X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather)        \
-        X(take_elements) X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad)            \
-            X(depth_space) X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool)     \
-                X(average_pool) X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout)          \
-                    X(softmax) X(batch_norm) X(instance_norm) X(layer_norm) X(group_norm)          \
-                        X(rms_norm) X(mean_variance) X(lp_norm) X(gemm) X(matmul) X(einsum)        \
-                            X(attention) X(rotary) X(matmul_integer) X(conv_integer)               \
-                                X(qlinear_conv) X(qlinear_matmul) X(quantize) X(dequantize)        \
-                                    X(dynamic_quantize) X(recurrent)
+    X(cum_sum)                                                                                     \
+    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)  \
+        X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)              \
+            X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)    \
+                X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) \
+                    X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance)      \
+                        X(lp_norm) X(gemm) X(matmul) X(einsum) X(attention) X(rotary)              \
+                            X(matmul_integer) X(conv_integer) X(qlinear_conv) X(qlinear_matmul)    \
+                                X(quantize) X(dequantize) X(dynamic_quantize) X(recurrent)
 #define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
 ITP_READERS(ITP_READER)
 #undef ITP_READER
