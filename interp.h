@@ -3060,14 +3060,15 @@ INTERP_API int interp_net_output_source(const interp_net *net, int i);
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 
-/* All trainable parameters in the order they were made, one flat array of n_parameters. */
+/* All trainable parameters in the order they were made, one flat array of n_parameters; NULL for a
+   network loaded in place. */
 INTERP_API float *interp_net_parameters(interp_net *net);
 
 /* One trainable parameter. */
 typedef struct interp_parameter_info {
     const char *name;
     interp_shape shape;
-    size_t offset; /* into interp_net_parameters */
+    size_t offset; /* into interp_net_parameters and gradients */
 } interp_parameter_info;
 
 /* Number of trainable parameter arrays. */
@@ -3349,6 +3350,11 @@ typedef struct interp_onnx_input {
 typedef struct interp_onnx_load_desc {
     int n_inputs;                    /* 0: all that matters is in the file */
     const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
+    bool in_place; /* false: numbers are copied; true, only from memory: float32 at multiples of 4
+                      bytes are used where they lie, as `interp convert -o MODEL.h` and
+                      interp_onnx_save_desc.align lay them. The bytes must then stay until the network is
+                      freed, and may be in flash; the network cannot be trained. Test:
+                      models_in_place_take_no_memory_for_weights */
 } interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc
@@ -10705,6 +10711,7 @@ typedef struct itp_value {
     interp_dtype dtype; /* what the numbers, always floats here, stand for */
     int producer;       /* node index, -1 for none */
     float *data;        /* parameters, buffers, constants */
+    bool borrowed;      /* `data` lies in the user's memory and is never written or freed */
     size_t offset;      /* parameters: into the flat array */
     interp_init init;
     int fan_in, fan_out; /* of weights; 0: starts at the constant `start` */
@@ -10748,6 +10755,7 @@ struct interp_net {
     int fixed_batch;
     bool whole; /* no dimension is the batch: shapes are taken as they are */
     bool built;
+    bool read_only;              /* some numbers are borrowed */
     interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
@@ -10919,6 +10927,7 @@ INTERP_API void interp_net_free(interp_net *net)
     for (int i = 0; i < net->n_values; i++) {
         itp_value *v = &net->values[i];
         interp_free(ctx, v->name);
+        if (v->borrowed) continue;
         if (v->kind == ITP_BUFFER || v->kind == ITP_CONST || (v->kind == ITP_PARAM && !net->flat))
             interp_free(ctx, v->data);
     }
@@ -11001,7 +11010,10 @@ ITP_FN interp_status itp_node_shape(interp_ctx *ctx, const interp_net *net, cons
     out->rank = 0;
     s.out = out;
     ITP_TRY(itp_op_row(node->op)->shape(&s));
-    if (interp_shape_size(out) > (size_t)INT_MAX)
+    interp_shape full =
+        *out; /* also what has no numbers may not be large in its other dimensions */
+    for (int i = 0; i < full.rank; i++) full.dim[i] = itp_max(1, full.dim[i]);
+    if (interp_shape_size(&full) > (size_t)INT_MAX)
         return itp_fail(ctx, INTERP_BAD_SHAPE, "%s \"%s\": its output has more than 2^31 numbers",
                         itp_op_row(node->op)->name, node->name);
     return INTERP_OK;
@@ -15857,6 +15869,11 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     if (!net || !net->built)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
+    if (w->desc.mode == INTERP_TRAIN && net->read_only)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "network \"%.100s\" is read-only, as its numbers are borrowed: a pass of "
+                        "training would change its running statistics",
+                        net->name);
     if (!w->desc.batch) w->desc.batch = net->fixed_batch ? net->fixed_batch : 1;
     if (w->desc.batch < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a batch of %d samples", w->desc.batch);
@@ -15966,9 +15983,20 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
         if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
     for (int n = 0; n < net->n_nodes; n++)
-        if (w->runs[n] && !w->fused[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
+            itp_op_row(net->nodes[n].op)->forward(w, n);
     w->forward_done = true;
     return INTERP_OK;
+}
+
+/* What flows back from an output without numbers. */
+ITP_FN void itp_backward_nothing(interp_workspace *w, int node)
+{
+    for (int i = 0; i < itp_at(w, node)->n_in; i++) {
+        float *dx = itp_dx(w, node, i);
+        if (dx && itp_beta(w, node, i) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(w, node, i)) * sizeof *dx);
+    }
 }
 
 INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
@@ -15988,7 +16016,8 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n]) itp_op_backward(w, n);
+        if (w->runs_back[n] && itp_count(itp_shape_out(w, n))) itp_op_backward(w, n);
+        else if (w->runs_back[n]) itp_backward_nothing(w, n);
     return INTERP_OK;
 }
 
@@ -16742,7 +16771,7 @@ ITP_FN void itp_init_value(const itp_value *v, int index, uint64_t seed, float *
     }
 }
 
-/* Moves the trained parameters into one flat array. */
+/* Moves the trained parameters into one flat array, unless some of them must stay where they are. */
 ITP_FN interp_status itp_net_flatten(interp_net *net)
 {
     size_t n = 0;
@@ -16752,9 +16781,10 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
             n += interp_shape_size(&net->values[i].shape);
             count++;
         }
-    float *flat = (float *)interp_alloc(net->ctx, itp_mul_size(n, sizeof *flat));
+    float *flat =
+        net->read_only ? NULL : (float *)interp_alloc(net->ctx, itp_mul_size(n, sizeof *flat));
     int *params = (int *)interp_alloc(net->ctx, (size_t)count * sizeof *params);
-    if (!flat || !params) {
+    if ((!flat && !net->read_only) || !params) {
         interp_free(net->ctx, flat);
         interp_free(net->ctx, params);
         return INTERP_NO_MEMORY;
@@ -16766,9 +16796,11 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
         if (v->kind != ITP_PARAM) continue;
         const size_t size = interp_shape_size(&v->shape);
         v->offset = net->n_flat;
-        memcpy(flat + v->offset, v->data, size * sizeof *flat);
-        interp_free(net->ctx, v->data);
-        v->data = flat + v->offset;
+        if (flat) {
+            memcpy(flat + v->offset, v->data, size * sizeof *flat);
+            interp_free(net->ctx, v->data);
+            v->data = flat + v->offset;
+        }
         net->n_flat += size;
         params[net->n_params++] = i;
     }
@@ -16790,6 +16822,16 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
     ITP_TRY(itp_net_flatten(net));
     net->built = true;
     return INTERP_OK;
+}
+
+/* Whether the numbers of a network may be written. */
+ITP_FN interp_status itp_net_writable(interp_ctx *ctx, const interp_net *net)
+{
+    if (!net->read_only) return INTERP_OK;
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                    "network \"%.100s\" is read-only, as its numbers are borrowed: load it with "
+                    "interp_onnx_load_desc.in_place unset to train it",
+                    net->name);
 }
 
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed)
@@ -17877,6 +17919,7 @@ ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc 
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
     if (!net->built) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
+    ITP_TRY(itp_net_writable(ctx, net));
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED, "train: network \"%s\" has %d inputs, not one",
                         net->name, net->n_inputs);
@@ -18936,9 +18979,10 @@ typedef struct itp_onnx {
     itp_onnx_file *files;
     int n_files, files_capacity;
     itp_buf node_name, value_name;
-    bool own;       /* written by interp_onnx_serialize */
-    bool literal;   /* no dimension is the batch */
-    bool any_batch; /* the first dimension of an input is open */
+    itp_slice place; /* numbers in it stay there when they can be used so; at NULL: none do */
+    bool own;        /* written by interp_onnx_serialize */
+    bool literal;    /* no dimension is the batch */
+    bool any_batch;  /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)
@@ -19679,7 +19723,8 @@ struct itp_onnx_row {
     X(arg)                                                                                         \
     X(top_k)                                                                                       \
     X(cum_sum)                                                                                     \
-    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)  \
+    X(one_hot)                                                                                     \
+    X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)             \
         X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)              \
             X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)    \
                 X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) \
@@ -24336,6 +24381,20 @@ ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const 
     return "";
 }
 
+/* Numbers that are there as the kernels want them become the value's own. */
+ITP_FN bool itp_onnx_borrow(const itp_onnx *r, const itp_onnx_tensor *t, itp_value *v)
+{
+    const uintptr_t at = (uintptr_t)t->raw.at, begin = (uintptr_t)r->place.at;
+    const size_t n = interp_shape_size(&v->shape), bytes = itp_mul_size(n, sizeof(float));
+    const bool floats = t->type == ITP_ONNX_FLOAT && sizeof(float) == 4 && itp_host_is_little();
+    if (!r->place.at || !floats || t->field || t->repeats || !n || at % sizeof(float)) return false;
+    if (at < begin || at - begin > r->place.n || bytes > r->place.n - (at - begin)) return false;
+    memcpy(&v->data, &t->raw.at,
+           sizeof v->data); /* nothing writes to it: the network is read-only */
+    v->borrowed = r->net->read_only = true;
+    return true;
+}
+
 /* The numbers of a root symbol as a value of the network. */
 ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, const char *name,
                                           int *value)
@@ -24352,11 +24411,12 @@ ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, 
                         ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text));
     const int v = itp_add_value(r->net, name, kind, &s->shape);
     if (v < 0) return INTERP_NO_MEMORY;
+    *value = v;
+    if (itp_onnx_borrow(r, t, &r->net->values[v])) return INTERP_OK;
     float *data = (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
     if (!data) return INTERP_NO_MEMORY;
     r->net->values[v].data = data;
     itp_onnx_floats(t, data);
-    *value = v;
     return INTERP_OK;
 }
 
@@ -24856,6 +24916,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
     r.value_name = itp_buf_new(ctx);
     all.at = (const char *)bytes;
     all.n = n;
+    if (desc && desc->in_place && !path) r.place = all;
     interp_status status = itp_onnx_read_model(&r, all);
     r.own = itp_slice_is(r.producer, "interp.h");
     if (!status) status = itp_onnx_give(&r, desc);
@@ -24996,6 +25057,7 @@ INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage st
                         net->built ? "weights: storage %d is not known"
                                    : "the network is not built: call interp_net_build",
                         (int)storage);
+    ITP_TRY(itp_net_writable(net->ctx, net));
     float *scales =
         (float *)interp_alloc(net->ctx, itp_mul_size(itp_storage_channels(net), sizeof *scales));
     if (!scales) return INTERP_NO_MEMORY;
@@ -25889,6 +25951,7 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
     if (!net->built)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
+    ITP_TRY(itp_net_writable(net->ctx, net));
     ITP_TRY(itp_ends_with(path, ".npz") ? itp_npz_read_all(net->ctx, path, &all)
                                         : interp_safetensors_read(net->ctx, path, &all));
     const interp_status status = itp_weights_check(net, path, &all);

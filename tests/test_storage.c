@@ -176,6 +176,66 @@ TEST(aligned_models_begin_numbers_at_64_bytes)
     }
 }
 
+TEST(models_in_place_take_no_memory_for_weights)
+{
+    static const char *const names[] = {"mlp", "cnn", "resnet20", "vit-tiny"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        interp_onnx_save_desc d;
+        interp_onnx_load_desc how;
+        interp_net *net = arch(names[i], 2), *back = NULL;
+        void *bytes = NULL;
+        size_t n = 0;
+        REQUIRE(net);
+        memset(&d, 0, sizeof d);
+        memset(&how, 0, sizeof how);
+        how.in_place = true;
+        d.align = true;
+        REQUIRE_OK(ctx, interp_onnx_serialize_as(net, &d, &bytes, &n));
+        char *copy = (char *)interp_alloc(ctx, n);
+        memcpy(copy, bytes, n);
+        const size_t before = used();
+        REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, n, &how, &back));
+        const size_t graph = sizeof *back + (size_t)back->nodes_capacity * sizeof(itp_node) +
+                             (size_t)back->values_capacity * sizeof(itp_value);
+        const size_t names_at_most = 256 * (size_t)(back->n_values + back->n_nodes);
+        CHECK(used() - before < graph + names_at_most);
+        for (int v = 0; v < back->n_values; v++) {
+            const itp_value *value = &back->values[v];
+            const char *at = (const char *)value->data;
+            if (itp_is_initializer(value))
+                CHECK(value->borrowed && at > (char *)bytes && at < (char *)bytes + n);
+        }
+        CHECK(difference(net, back) <= 1e-5);
+        CHECK(!interp_net_parameters(back));
+        interp_trainer *trainer = NULL;
+        interp_workspace *w = NULL;
+        interp_workspace_desc train;
+        memset(&train, 0, sizeof train);
+        train.mode = INTERP_TRAIN;
+        CHECK(interp_trainer_new(back, NULL, 0, &trainer) == INTERP_BAD_ARGUMENT);
+        CHECK(interp_workspace_new(ctx, back, &train, &w) == INTERP_BAD_ARGUMENT);
+        CHECK(interp_weights_round(back, INTERP_STORE_INT8, NULL) == INTERP_BAD_ARGUMENT);
+        CHECK(interp_weights_load(back, "x.npz") == INTERP_BAD_ARGUMENT);
+        CHECK(strstr(interp_error(ctx), "is read-only") != NULL);
+        /* Gradients go to arrays of their own. */
+        train.mode = INTERP_EVAL;
+        train.param_grads = train.input_grads = true;
+        const float seed[5] = {1, 0, 0, 0, 0};
+        static float x[64];
+        const float *in = x;
+        REQUIRE_OK(ctx, interp_workspace_new(ctx, back, &train, &w));
+        CHECK_OK(ctx, interp_forward(w, &in));
+        CHECK_OK(ctx, interp_backward(w, seed));
+        interp_workspace_free(w);
+        CHECK(!memcmp(copy, bytes, n));
+        interp_net_free(back);
+        CHECK(used() == before);
+        interp_free(ctx, copy);
+        interp_free(ctx, bytes);
+        interp_net_free(net);
+    }
+}
+
 TEST(writing_survives_every_allocation_failing)
 {
     interp_net *net = arch("mlp", 1);
@@ -265,6 +325,7 @@ int main(int argc, char **argv)
     RUN(weights_in_fewer_bytes_come_back_rounded);
     RUN(weights_that_would_be_spoiled_stay_as_they_are);
     RUN(aligned_models_begin_numbers_at_64_bytes);
+    RUN(models_in_place_take_no_memory_for_weights);
     RUN(writing_survives_every_allocation_failing);
     RUN(weights_survive_npz);
     interp_close(ctx);

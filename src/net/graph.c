@@ -19,6 +19,7 @@ typedef struct itp_value {
     interp_dtype dtype; /* what the numbers, always floats here, stand for */
     int producer;       /* node index, -1 for none */
     float *data;        /* parameters, buffers, constants */
+    bool borrowed;      /* `data` lies in the user's memory and is never written or freed */
     size_t offset;      /* parameters: into the flat array */
     interp_init init;
     int fan_in, fan_out; /* of weights; 0: starts at the constant `start` */
@@ -62,6 +63,7 @@ struct interp_net {
     int fixed_batch;
     bool whole; /* no dimension is the batch: shapes are taken as they are */
     bool built;
+    bool read_only;              /* some numbers are borrowed */
     interp_status status;        /* first error made while building */
     char error[ITP_ERROR_BYTES]; /* and its sentence */
 };
@@ -233,6 +235,7 @@ INTERP_API void interp_net_free(interp_net *net)
     for (int i = 0; i < net->n_values; i++) {
         itp_value *v = &net->values[i];
         interp_free(ctx, v->name);
+        if (v->borrowed) continue;
         if (v->kind == ITP_BUFFER || v->kind == ITP_CONST || (v->kind == ITP_PARAM && !net->flat))
             interp_free(ctx, v->data);
     }
@@ -315,7 +318,10 @@ ITP_FN interp_status itp_node_shape(interp_ctx *ctx, const interp_net *net, cons
     out->rank = 0;
     s.out = out;
     ITP_TRY(itp_op_row(node->op)->shape(&s));
-    if (interp_shape_size(out) > (size_t)INT_MAX)
+    interp_shape full =
+        *out; /* also what has no numbers may not be large in its other dimensions */
+    for (int i = 0; i < full.rank; i++) full.dim[i] = itp_max(1, full.dim[i]);
+    if (interp_shape_size(&full) > (size_t)INT_MAX)
         return itp_fail(ctx, INTERP_BAD_SHAPE, "%s \"%s\": its output has more than 2^31 numbers",
                         itp_op_row(node->op)->name, node->name);
     return INTERP_OK;

@@ -571,7 +571,7 @@ ITP_FN void itp_init_value(const itp_value *v, int index, uint64_t seed, float *
     }
 }
 
-/* Moves the trained parameters into one flat array. */
+/* Moves the trained parameters into one flat array, unless some of them must stay where they are. */
 ITP_FN interp_status itp_net_flatten(interp_net *net)
 {
     size_t n = 0;
@@ -581,9 +581,10 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
             n += interp_shape_size(&net->values[i].shape);
             count++;
         }
-    float *flat = (float *)interp_alloc(net->ctx, itp_mul_size(n, sizeof *flat));
+    float *flat =
+        net->read_only ? NULL : (float *)interp_alloc(net->ctx, itp_mul_size(n, sizeof *flat));
     int *params = (int *)interp_alloc(net->ctx, (size_t)count * sizeof *params);
-    if (!flat || !params) {
+    if ((!flat && !net->read_only) || !params) {
         interp_free(net->ctx, flat);
         interp_free(net->ctx, params);
         return INTERP_NO_MEMORY;
@@ -595,9 +596,11 @@ ITP_FN interp_status itp_net_flatten(interp_net *net)
         if (v->kind != ITP_PARAM) continue;
         const size_t size = interp_shape_size(&v->shape);
         v->offset = net->n_flat;
-        memcpy(flat + v->offset, v->data, size * sizeof *flat);
-        interp_free(net->ctx, v->data);
-        v->data = flat + v->offset;
+        if (flat) {
+            memcpy(flat + v->offset, v->data, size * sizeof *flat);
+            interp_free(net->ctx, v->data);
+            v->data = flat + v->offset;
+        }
         net->n_flat += size;
         params[net->n_params++] = i;
     }
@@ -619,6 +622,16 @@ ITP_FN interp_status itp_net_finish(interp_net *net)
     ITP_TRY(itp_net_flatten(net));
     net->built = true;
     return INTERP_OK;
+}
+
+/* Whether the numbers of a network may be written. */
+ITP_FN interp_status itp_net_writable(interp_ctx *ctx, const interp_net *net)
+{
+    if (!net->read_only) return INTERP_OK;
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                    "network \"%.100s\" is read-only, as its numbers are borrowed: load it with "
+                    "interp_onnx_load_desc.in_place unset to train it",
+                    net->name);
 }
 
 INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed)

@@ -274,14 +274,15 @@ INTERP_API int interp_net_output_source(const interp_net *net, int i);
 /* The batch size the network was exported with, 0 when it takes any. */
 INTERP_API int interp_net_fixed_batch(const interp_net *net);
 
-/* All trainable parameters in the order they were made, one flat array of n_parameters. */
+/* All trainable parameters in the order they were made, one flat array of n_parameters; NULL for a
+   network loaded in place. */
 INTERP_API float *interp_net_parameters(interp_net *net);
 
 /* One trainable parameter. */
 typedef struct interp_parameter_info {
     const char *name;
     interp_shape shape;
-    size_t offset; /* into interp_net_parameters */
+    size_t offset; /* into interp_net_parameters and gradients */
 } interp_parameter_info;
 
 /* Number of trainable parameter arrays. */

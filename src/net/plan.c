@@ -407,6 +407,11 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     if (!net || !net->built)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
+    if (w->desc.mode == INTERP_TRAIN && net->read_only)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "network \"%.100s\" is read-only, as its numbers are borrowed: a pass of "
+                        "training would change its running statistics",
+                        net->name);
     if (!w->desc.batch) w->desc.batch = net->fixed_batch ? net->fixed_batch : 1;
     if (w->desc.batch < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a batch of %d samples", w->desc.batch);

@@ -16,9 +16,20 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
         if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
     for (int n = 0; n < net->n_nodes; n++)
-        if (w->runs[n] && !w->fused[n]) itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
+            itp_op_row(net->nodes[n].op)->forward(w, n);
     w->forward_done = true;
     return INTERP_OK;
+}
+
+/* What flows back from an output without numbers. */
+ITP_FN void itp_backward_nothing(interp_workspace *w, int node)
+{
+    for (int i = 0; i < itp_at(w, node)->n_in; i++) {
+        float *dx = itp_dx(w, node, i);
+        if (dx && itp_beta(w, node, i) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(w, node, i)) * sizeof *dx);
+    }
 }
 
 INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
@@ -38,7 +49,8 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n]) itp_op_backward(w, n);
+        if (w->runs_back[n] && itp_count(itp_shape_out(w, n))) itp_op_backward(w, n);
+        else if (w->runs_back[n]) itp_backward_nothing(w, n);
     return INTERP_OK;
 }
 

@@ -198,6 +198,7 @@ ITP_FN interp_status itp_trainer_begin(interp_net *net, const interp_train_desc 
     interp_ctx *ctx = net->ctx;
     interp_train_desc d;
     if (!net->built) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the network is not built");
+    ITP_TRY(itp_net_writable(ctx, net));
     if (net->n_inputs != 1)
         return itp_fail(ctx, INTERP_UNSUPPORTED, "train: network \"%s\" has %d inputs, not one",
                         net->name, net->n_inputs);

@@ -74,7 +74,8 @@ struct itp_onnx_row {
     X(arg)                                                                                         \
     X(top_k)                                                                                       \
     X(cum_sum)                                                                                     \
-    X(one_hot) X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)  \
+    X(one_hot)                                                                                     \
+    X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)             \
         X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)              \
             X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)    \
                 X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) \

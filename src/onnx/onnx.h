@@ -15,6 +15,11 @@ typedef struct interp_onnx_input {
 typedef struct interp_onnx_load_desc {
     int n_inputs;                    /* 0: all that matters is in the file */
     const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
+    bool in_place; /* false: numbers are copied; true, only from memory: float32 at multiples of 4
+                      bytes are used where they lie, as `interp convert -o MODEL.h` and
+                      interp_onnx_save_desc.align lay them. The bytes must then stay until the network is
+                      freed, and may be in flash; the network cannot be trained. Test:
+                      models_in_place_take_no_memory_for_weights */
 } interp_onnx_load_desc;
 
 /* Reads an ONNX model of opset 1 to 25 from n bytes in memory, which may be freed afterwards; desc

@@ -362,9 +362,10 @@ typedef struct itp_onnx {
     itp_onnx_file *files;
     int n_files, files_capacity;
     itp_buf node_name, value_name;
-    bool own;       /* written by interp_onnx_serialize */
-    bool literal;   /* no dimension is the batch */
-    bool any_batch; /* the first dimension of an input is open */
+    itp_slice place; /* numbers in it stay there when they can be used so; at NULL: none do */
+    bool own;        /* written by interp_onnx_serialize */
+    bool literal;    /* no dimension is the batch */
+    bool any_batch;  /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)

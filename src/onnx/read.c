@@ -299,6 +299,20 @@ ITP_FN const char *itp_onnx_derived(itp_onnx *r, itp_buf *b, itp_slice s, const 
     return "";
 }
 
+/* Numbers that are there as the kernels want them become the value's own. */
+ITP_FN bool itp_onnx_borrow(const itp_onnx *r, const itp_onnx_tensor *t, itp_value *v)
+{
+    const uintptr_t at = (uintptr_t)t->raw.at, begin = (uintptr_t)r->place.at;
+    const size_t n = interp_shape_size(&v->shape), bytes = itp_mul_size(n, sizeof(float));
+    const bool floats = t->type == ITP_ONNX_FLOAT && sizeof(float) == 4 && itp_host_is_little();
+    if (!r->place.at || !floats || t->field || t->repeats || !n || at % sizeof(float)) return false;
+    if (at < begin || at - begin > r->place.n || bytes > r->place.n - (at - begin)) return false;
+    memcpy(&v->data, &t->raw.at,
+           sizeof v->data); /* nothing writes to it: the network is read-only */
+    v->borrowed = r->net->read_only = true;
+    return true;
+}
+
 /* The numbers of a root symbol as a value of the network. */
 ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, const char *name,
                                           int *value)
@@ -315,11 +329,12 @@ ITP_FN interp_status itp_onnx_add_numbers(itp_onnx *r, int root, itp_kind kind, 
                         ITP_SHOW(s->name), itp_shape_text(&s->shape, text, sizeof text));
     const int v = itp_add_value(r->net, name, kind, &s->shape);
     if (v < 0) return INTERP_NO_MEMORY;
+    *value = v;
+    if (itp_onnx_borrow(r, t, &r->net->values[v])) return INTERP_OK;
     float *data = (float *)interp_alloc(r->ctx, itp_mul_size(itp_max_size(n, 1), sizeof *data));
     if (!data) return INTERP_NO_MEMORY;
     r->net->values[v].data = data;
     itp_onnx_floats(t, data);
-    *value = v;
     return INTERP_OK;
 }
 
@@ -819,6 +834,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
     r.value_name = itp_buf_new(ctx);
     all.at = (const char *)bytes;
     all.n = n;
+    if (desc && desc->in_place && !path) r.place = all;
     interp_status status = itp_onnx_read_model(&r, all);
     r.own = itp_slice_is(r.producer, "interp.h");
     if (!status) status = itp_onnx_give(&r, desc);

@@ -104,6 +104,7 @@ INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage st
                         net->built ? "weights: storage %d is not known"
                                    : "the network is not built: call interp_net_build",
                         (int)storage);
+    ITP_TRY(itp_net_writable(net->ctx, net));
     float *scales =
         (float *)interp_alloc(net->ctx, itp_mul_size(itp_storage_channels(net), sizeof *scales));
     if (!scales) return INTERP_NO_MEMORY;

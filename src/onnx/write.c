@@ -861,6 +861,7 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
     if (!net->built)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
+    ITP_TRY(itp_net_writable(net->ctx, net));
     ITP_TRY(itp_ends_with(path, ".npz") ? itp_npz_read_all(net->ctx, path, &all)
                                         : interp_safetensors_read(net->ctx, path, &all));
     const interp_status status = itp_weights_check(net, path, &all);
