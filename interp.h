@@ -19701,41 +19701,74 @@ struct itp_onnx_row {
 #define ITP_ONNX_SELU_GAMMA   1.05070098735548049
 
 /* Rows with readers and writers of their own; those are in the other files of this room. */
-#define ITP_READERS(X)                                                                             \
-                                                                                                   \
-    X(binary)                                                                                      \
-    X(div)                                                                                         \
-    X(prelu)                                                                                       \
-    X(mod)                                                                                         \
-    X(pow)                                                                                         \
-    X(mul)                                                                                         \
-    X(fold)                                                                                        \
-    X(compare)                                                                                     \
-    X(selu)                                                                                        \
-    X(swish)                                                                                       \
-    X(gelu)                                                                                        \
-    X(is_inf)                                                                                      \
-    X(clip)                                                                                        \
-    X(where)                                                                                       \
-    X(cast)                                                                                        \
-    X(cast_like)                                                                                   \
-    X(reduce)                                                                                      \
-    X(arg)                                                                                         \
-    X(top_k)                                                                                       \
-    X(cum_sum)                                                                                     \
-    X(one_hot)                                                                                     \
-    X(trilu) X(eye_like) X(known) X(view) X(split) X(slice) X(gather) X(take_elements)             \
-        X(gather_nd) X(scatter) X(scatter_nd) X(expand) X(tile) X(pad) X(depth_space)              \
-            X(reverse_sequence) X(resize) X(conv) X(conv_transpose) X(max_pool) X(average_pool)    \
-                X(lp_pool) X(global_pool) X(max_unpool) X(lrn) X(dropout) X(softmax) X(batch_norm) \
-                    X(instance_norm) X(layer_norm) X(group_norm) X(rms_norm) X(mean_variance)      \
-                        X(lp_norm) X(gemm) X(matmul) X(einsum) X(attention) X(rotary)              \
-                            X(matmul_integer) X(conv_integer) X(qlinear_conv) X(qlinear_matmul)    \
-                                X(quantize) X(dequantize) X(dynamic_quantize) X(recurrent)
-#define ITP_READER(name) ITP_FN void itp_read_##name(itp_make *m);
-ITP_READERS(ITP_READER)
-#undef ITP_READER
-#undef ITP_READERS
+ITP_FN void itp_read_binary(itp_make *m);
+ITP_FN void itp_read_div(itp_make *m);
+ITP_FN void itp_read_prelu(itp_make *m);
+ITP_FN void itp_read_mod(itp_make *m);
+ITP_FN void itp_read_pow(itp_make *m);
+ITP_FN void itp_read_mul(itp_make *m);
+ITP_FN void itp_read_fold(itp_make *m);
+ITP_FN void itp_read_compare(itp_make *m);
+ITP_FN void itp_read_selu(itp_make *m);
+ITP_FN void itp_read_swish(itp_make *m);
+ITP_FN void itp_read_gelu(itp_make *m);
+ITP_FN void itp_read_is_inf(itp_make *m);
+ITP_FN void itp_read_clip(itp_make *m);
+ITP_FN void itp_read_where(itp_make *m);
+ITP_FN void itp_read_cast(itp_make *m);
+ITP_FN void itp_read_cast_like(itp_make *m);
+ITP_FN void itp_read_reduce(itp_make *m);
+ITP_FN void itp_read_arg(itp_make *m);
+ITP_FN void itp_read_top_k(itp_make *m);
+ITP_FN void itp_read_cum_sum(itp_make *m);
+ITP_FN void itp_read_one_hot(itp_make *m);
+ITP_FN void itp_read_trilu(itp_make *m);
+ITP_FN void itp_read_eye_like(itp_make *m);
+ITP_FN void itp_read_known(itp_make *m);
+ITP_FN void itp_read_view(itp_make *m);
+ITP_FN void itp_read_split(itp_make *m);
+ITP_FN void itp_read_slice(itp_make *m);
+ITP_FN void itp_read_gather(itp_make *m);
+ITP_FN void itp_read_take_elements(itp_make *m);
+ITP_FN void itp_read_gather_nd(itp_make *m);
+ITP_FN void itp_read_scatter(itp_make *m);
+ITP_FN void itp_read_scatter_nd(itp_make *m);
+ITP_FN void itp_read_expand(itp_make *m);
+ITP_FN void itp_read_tile(itp_make *m);
+ITP_FN void itp_read_pad(itp_make *m);
+ITP_FN void itp_read_depth_space(itp_make *m);
+ITP_FN void itp_read_reverse_sequence(itp_make *m);
+ITP_FN void itp_read_resize(itp_make *m);
+ITP_FN void itp_read_conv(itp_make *m);
+ITP_FN void itp_read_conv_transpose(itp_make *m);
+ITP_FN void itp_read_max_pool(itp_make *m);
+ITP_FN void itp_read_average_pool(itp_make *m);
+ITP_FN void itp_read_lp_pool(itp_make *m);
+ITP_FN void itp_read_global_pool(itp_make *m);
+ITP_FN void itp_read_max_unpool(itp_make *m);
+ITP_FN void itp_read_lrn(itp_make *m);
+ITP_FN void itp_read_dropout(itp_make *m);
+ITP_FN void itp_read_softmax(itp_make *m);
+ITP_FN void itp_read_batch_norm(itp_make *m);
+ITP_FN void itp_read_instance_norm(itp_make *m);
+ITP_FN void itp_read_layer_norm(itp_make *m);
+ITP_FN void itp_read_group_norm(itp_make *m);
+ITP_FN void itp_read_rms_norm(itp_make *m);
+ITP_FN void itp_read_mean_variance(itp_make *m);
+ITP_FN void itp_read_lp_norm(itp_make *m);
+ITP_FN void itp_read_gemm(itp_make *m);
+ITP_FN void itp_read_matmul(itp_make *m);
+ITP_FN void itp_read_einsum(itp_make *m);
+ITP_FN void itp_read_attention(itp_make *m);
+ITP_FN void itp_read_rotary(itp_make *m);
+ITP_FN void itp_read_matmul_integer(itp_make *m);
+ITP_FN void itp_read_conv_integer(itp_make *m);
+ITP_FN void itp_read_qlinear_conv(itp_make *m);
+ITP_FN void itp_read_qlinear_matmul(itp_make *m);
+ITP_FN void itp_read_quantize(itp_make *m);
+ITP_FN void itp_read_dequantize(itp_make *m);
+ITP_FN void itp_read_dynamic_quantize(itp_make *m);
+ITP_FN void itp_read_recurrent(itp_make *m);
 ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
                                            const interp_shape *in, interp_shape *want);
 ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
@@ -26254,19 +26287,21 @@ ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_end_node(w);
     }
     if (!left && !padded) itp_onnx_chain(w, node, "Identity", "", NULL, NULL);
-    at = table;
-    for (int d = 0; d < x->rank; d++) {
-        const float *places = at + 1;
-        at = itp_onnx_next_places(at, &n);
-        if (n < 0) continue;
-        if (step[0][0]) itp_onnx_put_inner(w, node, step[0]);
-        else itp_onnx_put_input(w, node->in[0]);
-        snprintf(step[1], sizeof step[1], "places%d", d);
-        itp_onnx_put_places(w, node, step[1], places, n, x->dim[d]);
-        snprintf(step[0], sizeof step[0], "axis%d", d);
-        itp_onnx_put_op(w, node, "Gather", --left ? step[0] : NULL);
-        itp_onnx_put_int(w, "axis", d);
-        itp_onnx_end_node(w);
+    for (int grows = 0; grows < 2; grows++) { /* what shrinks first: nothing on the way is larger */
+        at = table;
+        for (int d = 0; d < x->rank; d++) {
+            const float *places = at + 1;
+            at = itp_onnx_next_places(at, &n);
+            if (n < 0 || (n > x->dim[d]) != grows) continue;
+            if (step[0][0]) itp_onnx_put_inner(w, node, step[0]);
+            else itp_onnx_put_input(w, node->in[0]);
+            snprintf(step[1], sizeof step[1], "places%d", d);
+            itp_onnx_put_places(w, node, step[1], places, n, x->dim[d]);
+            snprintf(step[0], sizeof step[0], "axis%d", d);
+            itp_onnx_put_op(w, node, "Gather", --left ? step[0] : NULL);
+            itp_onnx_put_int(w, "axis", d);
+            itp_onnx_end_node(w);
+        }
     }
 }
 

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     interp_array photo; /* [C,h,w] in 0..1 */
     if (!ctx || (argc < 4 && prepare(ctx))) return die(ctx);
     const char *model = argc < 4 ? "out/02_train_digits/digits.onnx" : argv[1];
-    if (interp_onnx_load(ctx, model, &net)) return die(ctx);
+    if (interp_onnx_load(ctx, model, NULL, &net)) return die(ctx);
     const interp_shape in = interp_net_input_shape(net, 0), out = interp_net_output_shape(net, 0);
     const int n_classes = (int)interp_shape_size(&out);
     if (in.rank != 3 ||

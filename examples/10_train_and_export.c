@@ -32,7 +32,7 @@ static int die(interp_ctx *ctx)
 static interp_status export_as(interp_ctx *ctx, interp_net *net, const interp_dataset *test,
                                interp_storage storage, const char *name)
 {
-    const interp_onnx_desc form = {.storage = storage};
+    const interp_onnx_save_desc form = {.storage = storage};
     interp_evaluation result = {.predicted = NULL};
     char path[64];
     void *bytes = NULL;
@@ -75,7 +75,7 @@ int main(void)
         return die(ctx);
 
     result.predicted = after;
-    if (interp_onnx_load(ctx, OUT "/float32.onnx", &back)) return die(ctx);
+    if (interp_onnx_load(ctx, OUT "/float32.onnx", NULL, &back)) return die(ctx);
     if (interp_evaluate(back, &test, INTERP_CROSS_ENTROPY, &result)) return die(ctx);
     printf("loaded back: %s %d answers\n",
            memcmp(before, after, (size_t)test.n * sizeof *after) ? "other" : "the same", test.n);

@@ -286,19 +286,21 @@ ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_end_node(w);
     }
     if (!left && !padded) itp_onnx_chain(w, node, "Identity", "", NULL, NULL);
-    at = table;
-    for (int d = 0; d < x->rank; d++) {
-        const float *places = at + 1;
-        at = itp_onnx_next_places(at, &n);
-        if (n < 0) continue;
-        if (step[0][0]) itp_onnx_put_inner(w, node, step[0]);
-        else itp_onnx_put_input(w, node->in[0]);
-        snprintf(step[1], sizeof step[1], "places%d", d);
-        itp_onnx_put_places(w, node, step[1], places, n, x->dim[d]);
-        snprintf(step[0], sizeof step[0], "axis%d", d);
-        itp_onnx_put_op(w, node, "Gather", --left ? step[0] : NULL);
-        itp_onnx_put_int(w, "axis", d);
-        itp_onnx_end_node(w);
+    for (int grows = 0; grows < 2; grows++) { /* what shrinks first: nothing on the way is larger */
+        at = table;
+        for (int d = 0; d < x->rank; d++) {
+            const float *places = at + 1;
+            at = itp_onnx_next_places(at, &n);
+            if (n < 0 || (n > x->dim[d]) != grows) continue;
+            if (step[0][0]) itp_onnx_put_inner(w, node, step[0]);
+            else itp_onnx_put_input(w, node->in[0]);
+            snprintf(step[1], sizeof step[1], "places%d", d);
+            itp_onnx_put_places(w, node, step[1], places, n, x->dim[d]);
+            snprintf(step[0], sizeof step[0], "axis%d", d);
+            itp_onnx_put_op(w, node, "Gather", --left ? step[0] : NULL);
+            itp_onnx_put_int(w, "axis", d);
+            itp_onnx_end_node(w);
+        }
     }
 }
 
