@@ -153,6 +153,7 @@ static interp_status run_written(interp_ctx *ctx, const char *folder, const inte
     size_t n;
     interp_onnx_input given[MOST];
     interp_onnx_load_desc desc;
+    memset(&desc, 0, sizeof desc);
     memset(given, 0, sizeof given);
     for (int i = 0; i < net->n_inputs; i++) given[i].array = arrays[i];
     desc.n_inputs = net->n_inputs, desc.inputs = given;
@@ -173,6 +174,7 @@ static interp_status run_model(interp_ctx *ctx, const char *folder, interp_array
     interp_onnx_input given[MOST];
     interp_array *used[MOST];
     interp_onnx_load_desc desc;
+    memset(&desc, 0, sizeof desc);
     interp_net *net = NULL;
     char path[1024];
     memset(given, 0, sizeof given);

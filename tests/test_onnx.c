@@ -1244,6 +1244,7 @@ static interp_net *model_read_given(int opset, interp_array *first, interp_array
 {
     interp_onnx_input given[2];
     interp_onnx_load_desc desc;
+    memset(&desc, 0, sizeof desc);
     interp_net *net = NULL;
     memset(given, 0, sizeof given);
     given[0].array = first, given[1].array = second;

@@ -339,6 +339,7 @@ static int run(cli *c)
     int code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = read_given(c, data);
     interp_onnx_load_desc known;
+    memset(&known, 0, sizeof known);
     known.n_inputs = data->n_arrays, known.inputs = data->given;
     if (!code) code = cli_model_load(c, c->positional[0], &known, &data->model);
     if (!code) code = run_model(c, data);
