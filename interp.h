@@ -10980,6 +10980,7 @@ ITP_FN int itp_find(const interp_net *net, const char *name)
     return -1;
 }
 
+ITP_FN bool itp_op_is_linked(int op);
 ITP_FN const itp_op *itp_op_row(int op);
 ITP_FN void itp_op_backward(interp_workspace *w, int node);
 
@@ -11024,6 +11025,11 @@ ITP_FN interp_tensor itp_add_node(interp_net *net, int op, const char *name, con
                                   int n_in, const int *in, const itp_attrs *attrs)
 {
     if (net->status) return 0;
+    if (!itp_op_is_linked(op)) {
+        itp_net_fail(net, INTERP_UNSUPPORTED,
+                     "\"%.100s\": its op was left out by INTERP_NO_RARE_OPS", name);
+        return 0;
+    }
     if (n_in > ITP_MAX_INPUTS) {
         itp_net_fail(net, INTERP_UNSUPPORTED, "%s \"%s\" has %d inputs; at most %d are supported",
                      itp_op_row(op)->name, name, n_in, ITP_MAX_INPUTS);
@@ -11135,16 +11141,22 @@ ITP_FN interp_status itp_shape_axis(itp_infer *s)
     return INTERP_OK;
 }
 
+/* The pads, both ends together, that make the output of a sliding window size / stride. */
+ITP_FN int64_t itp_same_pads(int size, int kernel, int stride, int dilation)
+{
+    const int64_t span = (int64_t)dilation * (kernel - 1) + 1;
+    const int64_t total = (int64_t)(itp_div_up(size, stride) - 1) * stride + span - size;
+    return total > 0 ? total : 0;
+}
+
 /* Output size and first pad along one axis of a sliding window; 0 when it does not fit. */
 ITP_FN int itp_window_size(int size, int kernel, int stride, int dilation, int pad0, int pad1,
                            bool same, bool ceil_mode, int *first)
 {
     const int64_t span = (int64_t)dilation * (kernel - 1) + 1;
     if (same) {
-        const int out = itp_div_up(size, stride);
-        const int64_t total = (int64_t)(out - 1) * stride + span - size;
-        *first = total > 0 ? (int)(total / 2) : 0;
-        return out;
+        *first = (int)(itp_same_pads(size, kernel, stride, dilation) / 2);
+        return itp_div_up(size, stride);
     }
     *first = pad0;
     const int64_t room = (int64_t)size + pad0 + pad1 - span;
@@ -12623,19 +12635,6 @@ ITP_FN void itp_reduce_groups(const itp_reduce_job *j, size_t n, const float *x,
     for (size_t c = 0; c < n; c++) y[c] = (float)to[c];
 }
 
-ITP_FN void itp_reduce_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_reduce_job *j = (const itp_reduce_job *)arg;
-    const size_t first = (size_t)task * j->per_task,
-                 end = itp_min_size(j->units, first + j->per_task);
-    for (size_t u = first; u < end; u++) {
-        size_t x, y;
-        const size_t n = itp_reduce_unit(j, u, &x, &y);
-        itp_reduce_groups(j, n, j->x + x, j->to + y);
-    }
-}
-
 /* What the gradients of n groups need of all their numbers: the product of those that are not zero,
    and how many zeroes there are; of extremes, how many were met. */
 typedef struct itp_reduce_state {
@@ -12686,7 +12685,7 @@ ITP_FN void itp_reduce_groups_grad(const itp_reduce_job *j, size_t n, size_t at_
     }
 }
 
-ITP_FN void itp_reduce_grad_task(void *arg, int task, int slot)
+ITP_FN void itp_reduce_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_reduce_job *j = (const itp_reduce_job *)arg;
@@ -12695,16 +12694,22 @@ ITP_FN void itp_reduce_grad_task(void *arg, int task, int slot)
     for (size_t u = first; u < end; u++) {
         size_t x, y;
         const size_t n = itp_reduce_unit(j, u, &x, &y);
-        itp_reduce_groups_grad(j, n, x, y);
+        if (j->dy) itp_reduce_groups_grad(j, n, x, y);
+        else itp_reduce_groups(j, n, j->x + x, j->to + y);
     }
+}
+
+ITP_FN void itp_reduce_run(interp_workspace *w, int node, itp_reduce_job *j)
+{
+    itp_parallel(w->ctx, (int)((j->units + j->per_task - 1) / j->per_task),
+                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_task, j);
 }
 
 ITP_FN void itp_forward_reduce(interp_workspace *w, int node)
 {
     itp_reduce_job j = itp_reduce_at(w, node);
     j.to = itp_y(w, node);
-    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
-                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_task, &j);
+    itp_reduce_run(w, node, &j);
 }
 
 ITP_FN void itp_backward_reduce(interp_workspace *w, int node)
@@ -12713,8 +12718,7 @@ ITP_FN void itp_backward_reduce(interp_workspace *w, int node)
     if (j.kind == ITP_TOTAL) j.share = 1;
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
-                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_grad_task, &j);
+    itp_reduce_run(w, node, &j);
 }
 /* >>net/op_norm.c                                                                             */
 /* ---- net/op_norm.c: batch norm, layer norm, softmax -------------------------------------------- */
@@ -14516,21 +14520,6 @@ ITP_FN itp_pick itp_index_at(const interp_workspace *w, int node)
     return p;
 }
 
-ITP_FN void itp_forward_index(interp_workspace *w, int node)
-{
-    itp_pick p = itp_index_at(w, node);
-    p.from = itp_x(w, node, 0), p.to = itp_y(w, node);
-    itp_pick_run(w->ctx, &p);
-}
-
-ITP_FN void itp_backward_index(interp_workspace *w, int node)
-{
-    itp_pick p = itp_index_at(w, node);
-    p.from = itp_dy(w, node), p.to = itp_dx(w, node, 0);
-    p.add = itp_beta(w, node, 0) != 0;
-    itp_pick_grad(w->ctx, &p);
-}
-
 /* ---- whole entries of one dimension */
 
 ITP_FN itp_pick itp_gather_at(const interp_workspace *w, int node)
@@ -14552,16 +14541,23 @@ ITP_FN itp_pick itp_gather_at(const interp_workspace *w, int node)
     return p;
 }
 
-ITP_FN void itp_forward_gather(interp_workspace *w, int node)
+/* ---- the ops of both kinds */
+
+ITP_FN itp_pick itp_pick_at(const interp_workspace *w, int node)
 {
-    itp_pick p = itp_gather_at(w, node);
+    return itp_op_row(itp_at(w, node)->op)->kind ? itp_gather_at(w, node) : itp_index_at(w, node);
+}
+
+ITP_FN void itp_forward_pick(interp_workspace *w, int node)
+{
+    itp_pick p = itp_pick_at(w, node);
     p.from = itp_x(w, node, 0), p.to = itp_y(w, node);
     itp_pick_run(w->ctx, &p);
 }
 
-ITP_FN void itp_backward_gather(interp_workspace *w, int node)
+ITP_FN void itp_backward_pick(interp_workspace *w, int node)
 {
-    itp_pick p = itp_gather_at(w, node);
+    itp_pick p = itp_pick_at(w, node);
     p.from = itp_dy(w, node), p.to = itp_dx(w, node, 0);
     p.add = itp_beta(w, node, 0) != 0;
     itp_pick_grad(w->ctx, &p);
@@ -14708,13 +14704,21 @@ typedef struct itp_places {
     size_t row_chunk, row_chunks, piece, pieces, per_task;
 } itp_places;
 
-ITP_FN void itp_places_steps(itp_places *p, const interp_shape *array)
+/* For the indices of a node into its first input. */
+ITP_FN itp_places itp_places_of(const interp_workspace *w, int node, int kind)
 {
+    const interp_shape *x = itp_shape_in(w, node, 0);
+    itp_places p;
     size_t step = 1;
-    for (int d = array->rank - 1; d >= 0; d--) {
-        p->step[d] = step;
-        step *= (size_t)array->dim[d];
+    memset(&p, 0, sizeof p);
+    p.kind = kind;
+    p.indices = itp_x(w, node, 1);
+    p.outer = p.rows = p.inner = p.size = 1;
+    for (int d = x->rank - 1; d >= 0; d--) {
+        p.step[d] = step;
+        step *= (size_t)x->dim[d];
     }
+    return p;
 }
 
 /* ---- one index for each number, along an axis: lanes along it share nothing */
@@ -14751,21 +14755,15 @@ ITP_FN void itp_elements_run(interp_ctx *ctx, itp_places *p)
                  (double)(p->outer * p->rows * p->n * p->inner) * 4, itp_elements_task, p);
 }
 
-/* For indices of shape `indices` into the node's first input. */
 ITP_FN itp_places itp_elements_at(const interp_workspace *w, int node, int kind)
 {
     const interp_shape *x = itp_shape_in(w, node, 0), *s = itp_shape_in(w, node, 1);
-    itp_places p;
-    memset(&p, 0, sizeof p);
-    p.kind = kind;
-    p.indices = itp_x(w, node, 1);
+    itp_places p = itp_places_of(w, node, kind);
     p.shape = *s;
     p.rank = s->rank;
     p.axis = itp_axis(itp_at(w, node)->attrs.axis, s->rank);
     p.size = (size_t)x->dim[p.axis];
-    itp_places_steps(&p, x);
     p.n = (size_t)s->dim[p.axis];
-    p.outer = p.rows = p.inner = 1;
     for (int d = 0; d < s->rank; d++) {
         if (d < p.axis) p.outer *= (size_t)s->dim[d];
         else if (d > p.axis && d < s->rank - 1) p.rows *= (size_t)s->dim[d];
@@ -14824,19 +14822,14 @@ ITP_FN void itp_slices_run(interp_ctx *ctx, itp_places *p)
                  (double)(p->outer * p->rows * p->inner) * 4, itp_slices_task, p);
 }
 
-/* For the node's indices into its first input, behind `batch` dimensions of both. */
+/* Behind `batch` dimensions of both. */
 ITP_FN itp_places itp_slices_at(const interp_workspace *w, int node, int kind, int batch)
 {
     const interp_shape *x = itp_shape_in(w, node, 0), *s = itp_shape_in(w, node, 1);
-    itp_places p;
-    memset(&p, 0, sizeof p);
-    p.kind = kind;
-    p.indices = itp_x(w, node, 1);
+    itp_places p = itp_places_of(w, node, kind);
     p.shape = *x;
     p.axis = batch;
     p.rank = batch + s->dim[s->rank - 1];
-    itp_places_steps(&p, x);
-    p.outer = p.rows = p.inner = p.size = 1;
     for (int d = 0; d < x->rank; d++) {
         if (d < batch) p.outer *= (size_t)x->dim[d];
         else p.size *= (size_t)x->dim[d];
@@ -14979,7 +14972,7 @@ ITP_FN void itp_lanes_run(interp_ctx *ctx, itp_lanes *j, double work)
 
 /* ---- arg max and min, and hard max; NaN is the most extreme */
 
-enum { ITP_ARG_MAX, ITP_ARG_MIN };
+enum { ITP_ARG_MAX, ITP_ARG_MIN, ITP_HARD_MAX };
 
 ITP_FN bool itp_more_extreme(bool least, float a, float b)
 {
@@ -15008,14 +15001,6 @@ ITP_FN void itp_arg_unit(const itp_lanes *j, size_t outer, size_t column, size_t
     for (size_t c = 0; c < columns; c++) j->y[outer * j->inner + column + c] = (float)at[c];
 }
 
-ITP_FN void itp_forward_arg(interp_workspace *w, int node)
-{
-    itp_lanes j = itp_lanes_at(w, node);
-    j.y = itp_y(w, node);
-    j.unit = itp_arg_unit;
-    itp_lanes_run(w->ctx, &j, 2);
-}
-
 ITP_FN void itp_hardmax_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
                              int slot)
 {
@@ -15027,11 +15012,11 @@ ITP_FN void itp_hardmax_unit(const itp_lanes *j, size_t outer, size_t column, si
     for (size_t c = 0; c < columns && j->n; c++) y[(size_t)at[c] * j->inner + c] = 1;
 }
 
-ITP_FN void itp_forward_hardmax(interp_workspace *w, int node)
+ITP_FN void itp_forward_arg(interp_workspace *w, int node)
 {
     itp_lanes j = itp_lanes_at(w, node);
     j.y = itp_y(w, node);
-    j.unit = itp_hardmax_unit;
+    j.unit = j.kind == ITP_HARD_MAX ? itp_hardmax_unit : itp_arg_unit;
     itp_lanes_run(w->ctx, &j, 2);
 }
 
@@ -15307,7 +15292,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
     X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
       ITP_NO_GRAD | ITP_IP)                                                                        \
-    X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
+    X(INDEX, "Index", itp_shape_index, itp_forward_pick, itp_backward_pick, NULL, NULL, 0,         \
       ITP_NO_GRAD_1)
 
 /* What INTERP_NO_RARE_OPS leaves out. */
@@ -15369,7 +15354,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
       ITP_NO_GRAD)                                                                                 \
-    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_hardmax, NULL, NULL, NULL, ITP_ARG_MAX,      \
+    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_arg, NULL, NULL, NULL, ITP_HARD_MAX,         \
       ITP_NO_GRAD)                                                                                 \
     X(CUM_SUM, "CumSum", itp_shape_axis, itp_forward_cum_sum, itp_backward_cum_sum, NULL, NULL, 0, \
       0)                                                                                           \
@@ -15378,7 +15363,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     X(TOP_K_INDICES, "TopKIndices", itp_shape_top, itp_forward_top, NULL, itp_need_top, NULL,      \
       ITP_TOP_INDICES, ITP_NO_GRAD)                                                                \
     X(ONE_HOT, "OneHot", itp_shape_one_hot, itp_forward_one_hot, NULL, NULL, NULL, 0, ITP_NO_GRAD) \
-    X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
+    X(GATHER, "Gather", itp_shape_gather, itp_forward_pick, itp_backward_pick, NULL, NULL, 1,      \
       ITP_X | ITP_NO_GRAD_1)                                                                       \
     X(GATHER_ELEMENTS, "GatherElements", itp_shape_elements, itp_forward_take, itp_backward_take,  \
       NULL, NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                        \
@@ -15406,51 +15391,44 @@ enum {
         ITP_OP_COUNT
 };
 
-#if defined(INTERP_NO_RARE_OPS)
-ITP_FN interp_status itp_shape_left_out(itp_infer *s)
-{
-    return itp_fail(s->ctx, INTERP_UNSUPPORTED,
-                    "%s \"%.100s\": this op was left out by INTERP_NO_RARE_OPS",
-                    itp_op_row(s->node->op)->name, s->node->name);
-}
+#if defined(                                                                                       \
+    INTERP_NO_RARE_OPS) /* they come last, so that rows are found by their number all the same */
+#define ITP_LINKED_OPS(X) ITP_USUAL_OPS(X)
+#else
+#define ITP_LINKED_OPS(X) ITP_OPS(X)
 #endif
 
 static const itp_op itp_op_table[] = {
 #define ITP_OP_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                    \
     {name, shape, forward, need, macs, kind, flags},
-#define ITP_OP_NO_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                 \
-    {name, itp_shape_left_out, NULL, NULL, NULL, 0, 0},
-    ITP_USUAL_OPS(ITP_OP_ROW)
-#if defined(INTERP_NO_RARE_OPS)
-        ITP_RARE_OPS(ITP_OP_NO_ROW)
-#else
-        ITP_RARE_OPS(ITP_OP_ROW)
-#endif
+    ITP_LINKED_OPS(ITP_OP_ROW)
 #undef ITP_OP_ROW
-#undef ITP_OP_NO_ROW
 };
 
 /* Apart from the rows: a program that never calls interp_backward then links none of them. */
 static void (*const itp_backward_table[])(interp_workspace *w, int node) = {
-#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags)    backward,
-#define ITP_OP_NO_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) NULL,
-    ITP_USUAL_OPS(ITP_OP_BACKWARD)
-#if defined(INTERP_NO_RARE_OPS)
-        ITP_RARE_OPS(ITP_OP_NO_BACKWARD)
-#else
-        ITP_RARE_OPS(ITP_OP_BACKWARD)
-#endif
+#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) backward,
+    ITP_LINKED_OPS(ITP_OP_BACKWARD)
 #undef ITP_OP_BACKWARD
-#undef ITP_OP_NO_BACKWARD
 };
 
 #undef ITP_X
 #undef ITP_Y
 #undef ITP_IP
 
+ITP_FN bool itp_op_is_linked(int op)
+{
+    return (size_t)op < sizeof itp_op_table / sizeof *itp_op_table;
+}
+
 ITP_FN const itp_op *itp_op_row(int op)
 {
     return &itp_op_table[op];
+}
+
+ITP_FN bool itp_is_reduction(int op)
+{
+    return itp_op_row(op)->shape == itp_shape_reduce;
 }
 
 ITP_FN void itp_op_backward(interp_workspace *w, int node)
@@ -19512,23 +19490,6 @@ ITP_FN int64_t itp_whole(double x)
     return x < 9.2e18 ? (int64_t)x : INT64_MAX;
 }
 
-/* The first n elements of a tensor as whole numbers. */
-ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
-{
-    itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
-    uint64_t bits = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (t->values) {
-            out[i] = itp_whole(t->values[i]);
-            continue;
-        }
-        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
-        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] =
-            t->type == ITP_ONNX_INT64 ? (int64_t)bits : itp_whole(itp_onnx_real(t->type, bits));
-    }
-}
-
 /* ---- external data */
 
 #if !defined(INTERP_NO_STDIO)
@@ -19670,27 +19631,23 @@ typedef struct itp_onnx_field {
     int since, until; /* first and last opset that have it, 0: no such end */
 } itp_onnx_field;
 
-typedef struct itp_onnx_writer itp_onnx_writer;
 typedef struct itp_make itp_make;
 typedef void (*itp_make_fn)(itp_make *m);
-typedef interp_status (*itp_onnx_view_fn)(itp_onnx *r, const itp_onnx_node *n,
-                                          const interp_shape *in, interp_shape *want);
-typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
+typedef interp_shape (*itp_onnx_view_fn)(itp_make *m, const interp_shape *in);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
    initialiser with dimensions behind a weighted op; c one that never is; s running statistics; k numbers that must be
    known while loading, since shapes depend on them. */
 struct itp_onnx_row {
-    const char *name; /* op_type; "" for those of ours that are only written */
+    const char *name; /* op_type */
     int op;           /* row of our table; -1: read as others */
     const char *inputs;
     int least, most, outputs; /* number of inputs; most outputs */
     const itp_onnx_field *fields;
-    itp_make_fn read;        /* NULL: one node of `op` with the attributes of `fields` */
-    itp_onnx_view_fn view;   /* new shape, where the numbers stay as they are; else NULL */
-    itp_onnx_write_fn write; /* NULL: one node */
-    bool weighted;           /* what follows is behind a weighted op */
+    itp_make_fn read;      /* NULL: one node of `op` with the attributes of `fields` */
+    itp_onnx_view_fn view; /* new shape, where the numbers stay as they are; else NULL */
+    bool weighted;         /* what follows is behind a weighted op */
 };
 
 /* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
@@ -19729,8 +19686,7 @@ ITP_FN void itp_read_view(itp_make *m);
 ITP_FN void itp_read_split(itp_make *m);
 ITP_FN void itp_read_slice(itp_make *m);
 ITP_FN void itp_read_gather(itp_make *m);
-ITP_FN void itp_read_take_elements(itp_make *m);
-ITP_FN void itp_read_gather_nd(itp_make *m);
+ITP_FN void itp_read_take(itp_make *m);
 ITP_FN void itp_read_scatter(itp_make *m);
 ITP_FN void itp_read_scatter_nd(itp_make *m);
 ITP_FN void itp_read_expand(itp_make *m);
@@ -19769,34 +19725,11 @@ ITP_FN void itp_read_quantize(itp_make *m);
 ITP_FN void itp_read_dequantize(itp_make *m);
 ITP_FN void itp_read_dynamic_quantize(itp_make *m);
 ITP_FN void itp_read_recurrent(itp_make *m);
-ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
-                                             const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
-                                        interp_shape *want);
-ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_clip(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
-
-ITP_FN void itp_onnx_write_mod(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_mish(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_fill(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_conv_transpose(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
+ITP_FN interp_shape itp_onnx_view_reshape(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_squeeze(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_unsqueeze(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in);
 
 #define ITP_TO(field) offsetof(itp_attrs, field)
 #define ITP_OWN(name)                                                                              \
@@ -19823,45 +19756,33 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
     ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),       \
                                                          ITP_OWN(d), ITP_NO_FIELD}
 
-/* Every op up to opset 6 may say that it works in place, which means nothing. */
+/* A window, with dilations since an opset. */
+#define ITP_WINDOW_FIELDS(dilated)                                                                 \
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},                                         \
+        {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},                                          \
+        {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, dilated, 0},                                \
+        {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0}, ITP_OWN("auto_pad")
+
 ITP_STATIC const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
 ITP_OWN2(broadcast, "axis", "broadcast");
 ITP_OWN1(axis, "axis");
 ITP_STATIC const itp_onnx_field itp_fields_conv[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
-    {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    ITP_OWN("auto_pad"),
-    ITP_NO_FIELD};
+    ITP_WINDOW_FIELDS(0), {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0}, ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_conv_transpose[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(0),
     {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    ITP_OWN("auto_pad"),
     ITP_OWN("output_padding"),
     ITP_OWN("output_shape"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_max_pool[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(0),
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     ITP_OWN("storage_order"),
-    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_average_pool[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(19),
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
-    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_lp_pool[] = {
     ITP_OWN("kernel_shape"), ITP_OWN("strides"), ITP_OWN("dilations"), ITP_OWN("pads"),
@@ -20003,36 +19924,30 @@ ITP_STATIC const itp_onnx_field itp_fields_constant[] = {
 /* One node of ours with its attributes; read by a function; read and written by functions. */
 #define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
     {                                                                                              \
-        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, NULL, false           \
+        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, false                 \
     }
 #define ITP_READ(name, op, inputs, least, most, outputs, fields, read)                             \
     {                                                                                              \
-        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, NULL,  \
-            false                                                                                  \
+        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, false  \
     }
 #define ITP_MANY ITP_MAX_INPUTS
 static const itp_onnx_row itp_onnx_rows[] = {
-    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
-     itp_onnx_write_window, true},
-    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
-    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
+    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL, true},
+    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, true},
+    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, true},
     {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
-     itp_read_batch_norm, NULL, NULL, true},
+     itp_read_batch_norm, NULL, true},
     {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, 3, itp_fields_layer_norm,
-     itp_read_layer_norm, NULL, NULL, true},
+     itp_read_layer_norm, NULL, true},
     ITP_PLAIN("Relu", RELU, "x", 1, none),
     ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
     ITP_PLAIN("Elu", ELU, "x", 1, alpha1),
-    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, NULL, false},
+    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, false},
     ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
     ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
     ITP_PLAIN("Tanh", TANH, "x", 1, none),
-    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL,
-     itp_onnx_write_silu, false},
-    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, itp_onnx_write_gelu,
-     false},
-    {"", ITP_OP_GELU_TANH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh,
-     false},
+    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL, false},
+    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, false},
     ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
     ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
     ITP_PLAIN("Exp", EXP, "x", 1, none),
@@ -20042,24 +19957,18 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Neg", NEG, "x", 1, none),
     ITP_PLAIN("Abs", ABS, "x", 1, none),
     ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
-    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
-    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
-    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
-     false},
-    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
-    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
-     false},
+    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, false},
     {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
-     NULL, false},
-    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
-     itp_onnx_write_window, false},
+     false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL, false},
     {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
-     itp_read_average_pool, NULL, itp_onnx_write_window, false},
+     itp_read_average_pool, NULL, false},
     ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
     ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
-    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
+    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, false},
     ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
-    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, false},
     ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
@@ -20077,22 +19986,18 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
     ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
-    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, false},
     {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
-     itp_onnx_view_reshape, itp_onnx_write_reshape, false},
-    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+     itp_onnx_view_reshape, false},
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten,
      false},
-    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
-     false},
-    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
-     false},
-    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, false},
+    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, false},
+    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze,
      false},
     ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
-    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
-     itp_onnx_write_dropout, false},
-    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
-     itp_onnx_write_slice, false},
+    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL, false},
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL, false},
     ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
     ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
     ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
@@ -20106,13 +20011,12 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
 #if !defined(INTERP_NO_RARE_OPS)
     {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
-     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
+     itp_read_conv_transpose, NULL, true},
     {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
-     NULL, true},
-    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
-     NULL, true},
-    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
      true},
+    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
+     true},
+    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, true},
     ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
     ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
     ITP_PLAIN("Ceil", CEIL, "x", 1, none),
@@ -20133,25 +20037,17 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
     ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
     ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
-    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_mish, false},
-    {"", ITP_OP_TOP_K_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_top_k,
-     false},
-    {"", ITP_OP_MAX_POOL_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL,
-     itp_onnx_write_max_places, false},
-    {"", ITP_OP_RESIZE_AXIS, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_resize,
-     false},
+    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, false},
     ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
-     false},
+    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, false},
     ITP_READ("LpPool", -1, "x", 1, 1, 1, lp_pool, lp_pool),
     ITP_READ("GlobalLpPool", -1, "x", 1, 1, 1, lp_global, global_pool),
     ITP_READ("MaxUnpool", ITP_OP_MAX_UNPOOL, "xxk", 2, 3, 1, unpool, max_unpool),
-    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, NULL, false},
-    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, itp_onnx_write_mod,
-     false},
+    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, false},
+    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, false},
     ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Xor", ITP_OP_XOR, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Mean", -1, "x", 1, ITP_MANY, 1, none, fold),
@@ -20165,14 +20061,13 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
     ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
-    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL,
-     itp_onnx_write_top_k, false},
+    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL, false},
     ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
     ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
     ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
     ITP_READ("EyeLike", -1, "x", 1, 1, 1, eye, eye_like),
-    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take_elements),
-    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, gather_nd),
+    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take),
+    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, take),
     ITP_READ("Scatter", ITP_OP_SCATTER_ELEMENTS, "x", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterElements", ITP_OP_SCATTER_ELEMENTS, "x", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterND", ITP_OP_SCATTER_ND, "x", 3, 3, 1, reduction, scatter_nd),
@@ -20191,14 +20086,15 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("QuantizeLinear", -1, "x", 2, 3, 1, quantize, quantize),
     ITP_READ("DequantizeLinear", -1, "x", 2, 3, 1, quantize, dequantize),
     ITP_READ("DynamicQuantizeLinear", -1, "x", 1, 1, 3, none, dynamic_quantize),
-    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
-    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
-    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, true},
+    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, true},
+    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, true},
 #endif
-    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, false}};
+    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
 #undef ITP_READ
 #undef ITP_MANY
+#undef ITP_WINDOW_FIELDS
 #undef ITP_TO
 #undef ITP_OWN
 #undef ITP_OWN1
@@ -20440,12 +20336,6 @@ ITP_FN int itp_onnx_in(const itp_onnx *r, const itp_onnx_node *n, int i)
     return i < n->n_in ? r->links[n->in + i] : -1;
 }
 
-ITP_FN bool itp_onnx_is_whole(const itp_onnx *r, int symbol)
-{
-    const int type = r->tensors[r->symbols[symbol].tensor].type;
-    return type == ITP_ONNX_INT64 || type == 6;
-}
-
 ITP_FN bool itp_onnx_is_float(const itp_onnx *r, int symbol)
 {
     const itp_onnx_type *type = itp_onnx_type_row(r->tensors[r->symbols[symbol].tensor].type);
@@ -20459,32 +20349,6 @@ ITP_FN interp_status itp_onnx_unknown(const itp_onnx *r, const itp_onnx_node *n,
                          ITP_SHOW(r->symbols[symbol].name));
 }
 
-/* The whole numbers of input i, at most `most`; *count is -1 when it is left out. */
-ITP_FN interp_status itp_onnx_list(const itp_onnx *r, const itp_onnx_node *n, int i, int64_t *out,
-                                   int most, int *count)
-{
-    const int symbol = itp_onnx_in(r, n, i);
-    *count = -1;
-    if (symbol < 0) return INTERP_OK;
-    const itp_symbol *s = &r->symbols[symbol];
-    if (s->tensor < 0 || !itp_onnx_is_whole(r, symbol)) return itp_onnx_unknown(r, n, symbol);
-    const size_t size = interp_shape_size(&s->shape);
-    if (s->shape.rank > 1 || size > (size_t)most)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" has %zu numbers; at most %d do",
-                             ITP_SHOW(s->name), size, most);
-    *count = (int)size;
-    itp_onnx_whole(&r->tensors[s->tensor], out, size);
-    return INTERP_OK;
-}
-
-/* A list that was an attribute up to opset `until` and is input i since. */
-ITP_FN interp_status itp_onnx_either(const itp_onnx *r, const itp_onnx_node *n, const char *name,
-                                     int until, int i, int64_t *out, int *count)
-{
-    if (r->opset <= until) return itp_onnx_ints(r, n, name, out, INTERP_MAX_RANK, count);
-    return itp_onnx_list(r, n, i, out, INTERP_MAX_RANK, count);
-}
-
 /* The one number of a known symbol; false when there is another number of them. */
 ITP_FN bool itp_onnx_scalar(const itp_onnx *r, int symbol, double *out)
 {
@@ -20495,15 +20359,6 @@ ITP_FN bool itp_onnx_scalar(const itp_onnx *r, int symbol, double *out)
     itp_onnx_floats(&r->tensors[s->tensor], &x);
     *out = (double)x;
     return true;
-}
-
-/* The one number of input i; *out stays when it is left out. */
-ITP_FN interp_status itp_onnx_scalar_in(const itp_onnx *r, const itp_onnx_node *n, int i,
-                                        double *out)
-{
-    const int symbol = itp_onnx_in(r, n, i);
-    if (symbol < 0 || itp_onnx_scalar(r, symbol, out)) return INTERP_OK;
-    return itp_onnx_unknown(r, n, symbol);
 }
 /* >>onnx/make.c                                                                               */
 /* ---- onnx/make.c: one ONNX node as nodes of the network, and numbers known while loading ------- */
@@ -20637,20 +20492,20 @@ ITP_FN bool itp_make_says(itp_make *m, const char *name, const char *text, bool 
 
 /* ---- known numbers */
 
-/* The shape that `in` takes when it becomes `want`, with its 0 and -1. */
-ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
-                                      const interp_shape *in, const interp_shape *want,
-                                      interp_shape *out)
+/* The shape that known numbers of shape `in` take by the row's view. */
+ITP_FN interp_shape itp_make_view(itp_make *m, const interp_shape *in)
 {
     itp_node node;
     char label[256];
+    interp_shape out = itp_shape_none();
     memset(&node, 0, sizeof node);
     node.op = ITP_OP_RESHAPE;
     node.name = label;
     node.n_in = 1;
-    node.attrs.shape = *want;
-    (void)itp_onnx_label(n, label);
-    return itp_node_shape(r->ctx, NULL, &node, in, out);
+    node.attrs.shape = m->n->row->view(m, in);
+    (void)itp_onnx_label(m->n, label);
+    if (!m->status) itp_make_try(m, itp_node_shape(m->r->ctx, NULL, &node, in, &out));
+    return out;
 }
 
 /* The numbers of a known symbol, NULL with the error set when memory ran out. */
@@ -20709,11 +20564,12 @@ ITP_FN int itp_make_list(itp_make *m, int i, int64_t *out, int most)
 {
     itp_numbers k;
     if (!itp_make_has(m, i) || !itp_make_numbers(m, i, &k)) return -1;
-    if (k.shape.rank > 1 || k.n > (size_t)most) {
+    if (k.shape.rank > 1 || k.n > (size_t)most)
         itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d has %zu numbers; at most %d do", i, k.n,
                       most);
-        return -1;
-    }
+    if (!itp_onnx_type_is_whole(k.type))
+        itp_make_fail(m, INTERP_FORMAT, "its input %d does not hold whole numbers", i);
+    if (m->status) return -1;
     for (size_t j = 0; j < k.n; j++) out[j] = itp_whole(k.x[j]);
     return (int)k.n;
 }
@@ -20925,6 +20781,21 @@ ITP_FN int itp_make_axis(itp_make *m, int64_t axis, int rank)
     if (at >= 0 && at < rank) return (int)at;
     itp_make_fail(m, INTERP_BAD_SHAPE, "axis %lld of %d dimensions", (long long)axis, rank);
     return 0;
+}
+
+/* Axes of an attribute up to opset `until`, of input 1 since, as a set of bits among `rank`. */
+ITP_FN unsigned itp_make_axes(itp_make *m, int until, int rank, bool *given)
+{
+    int64_t list[INTERP_MAX_RANK];
+    unsigned set = 0;
+    const int count = itp_make_either(m, "axes", until, 1, list, INTERP_MAX_RANK);
+    for (int i = 0; i < count && !m->status; i++) {
+        const int axis = itp_make_axis(m, list[i], rank);
+        if (set >> axis & 1) itp_make_fail(m, INTERP_BAD_SHAPE, "axis %d is named twice", axis);
+        set |= 1u << axis;
+    }
+    *given = count >= 0;
+    return set;
 }
 
 /* Renames in place; false when memory ran out. */
@@ -21185,11 +21056,9 @@ ITP_FN bool itp_known_slice(itp_make *m)
 ITP_FN void itp_known_view(itp_make *m)
 {
     itp_numbers k;
-    interp_shape want, shape;
     unsigned char *batch;
     if (!itp_make_numbers(m, 0, &k)) return;
-    if (!itp_make_try(m, m->n->row->view(m->r, m->n, &k.shape, &want))) return;
-    if (!itp_make_try(m, itp_onnx_resolve(m->r, m->n, &k.shape, &want, &shape))) return;
+    const interp_shape shape = itp_make_view(m, &k.shape);
     double *y = itp_make_result(m, 0, k.type, &shape, &batch);
     if (!y) return;
     if (k.n) memcpy(y, k.x, k.n * sizeof *y);
@@ -21537,22 +21406,13 @@ ITP_FN void itp_read_cast_like(itp_make *m)
     itp_make_cast(m, itp_make_type(m, 1));
 }
 
-/* Axes of an attribute up to opset `until`, of input 1 since; 0: none given. */
-ITP_FN unsigned itp_make_axes(itp_make *m, int until, int rank)
-{
-    int64_t list[INTERP_MAX_RANK];
-    unsigned set = 0;
-    const int count = itp_make_either(m, "axes", until, 1, list, INTERP_MAX_RANK);
-    for (int i = 0; i < count; i++) set |= 1u << itp_make_axis(m, list[i], rank);
-    return set;
-}
-
 ITP_FN void itp_read_reduce(itp_make *m)
 {
     int x = itp_make_in(m, 0), op = m->n->row->op;
     const int rank = itp_make_shape(m, x).rank;
     const bool keep = itp_make_int(m, "keepdims", 1) != 0;
-    const unsigned axes = itp_make_axes(m, itp_make_is(m, "ReduceSum") ? 12 : 17, rank);
+    bool given;
+    const unsigned axes = itp_make_axes(m, itp_make_is(m, "ReduceSum") ? 12 : 17, rank, &given);
     if (itp_make_is(m, "ReduceL1")) x = itp_make_one(m, ITP_OP_ABS, x);
     if (itp_make_is(m, "ReduceL2") || itp_make_is(m, "ReduceSumSquare"))
         x = itp_make_one(m, ITP_OP_SQUARE, x);
@@ -21665,113 +21525,86 @@ ITP_FN void itp_read_eye_like(itp_make *m)
 /* ---- onnx/read_move.c: shapes, parts, indices, resizing --------------------------------------- */
 
 /* ---- new shapes. Dimension 0, perhaps the batch, is kept by name and not by number. */
-ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
+
+ITP_FN interp_shape itp_onnx_view_reshape(itp_make *m, const interp_shape *in)
 {
     int64_t list[INTERP_MAX_RANK];
-    int count, literal = 0;
-    ITP_TRY(itp_onnx_list(r, n, 1, list, INTERP_MAX_RANK, &count));
-    ITP_TRY(itp_onnx_int(r, n, "allowzero", &literal));
-    *want = itp_shape_none();
-    want->rank = count;
+    interp_shape want = itp_shape_none();
+    const int count = itp_make_list(m, 1, list, INTERP_MAX_RANK);
+    const bool literal = itp_make_int(m, "allowzero", 0) != 0;
     for (int i = 0; i < count; i++) {
         if (list[i] < -1 || list[i] > INT_MAX)
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d of the new shape is %lld", i,
-                                 (long long)list[i]);
-        want->dim[i] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d of the new shape is %lld", i,
+                          (long long)list[i]);
+        want.dim[want.rank++] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
     }
-    if (count && in->rank && want->dim[0] == in->dim[0]) want->dim[0] = 0;
-    return INTERP_OK;
+    if (want.rank && in->rank && want.dim[0] == in->dim[0]) want.dim[0] = 0;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in)
 {
-    itp_attrs a;
-    ITP_TRY(itp_onnx_attrs(r, n, in->rank, &a));
-    const int axis = itp_axis(a.axis, in->rank);
-    *want = itp_shape_none();
-    want->rank = 2;
-    if (axis < 0 || axis > in->rank)
-        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %d of %d dimensions", a.axis, in->rank);
+    const int given = itp_make_int(m, "axis", 1), axis = itp_axis(given, in->rank);
+    interp_shape want = itp_shape_none();
     size_t rows = 1;
-    for (int i = 0; i < axis; i++) rows = itp_mul_size(rows, (size_t)in->dim[i]);
+    want.rank = 2;
+    if (axis < 0 || axis > in->rank)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "axis %d of %d dimensions", given, in->rank);
+    for (int i = 0; i < axis && !m->status; i++) rows = itp_mul_size(rows, (size_t)in->dim[i]);
     if (rows > (size_t)INT_MAX)
-        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "its input has too many numbers");
-    want->dim[0] = (int)rows;
-    want->dim[1] = -1;
-    return INTERP_OK;
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its input has too many numbers");
+    want.dim[0] = m->status ? 1 : (int)rows;
+    want.dim[1] = -1;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
-                                        interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in)
 {
-    (void)r, (void)n;
-    *want = *in;
-    return INTERP_OK;
+    (void)m;
+    return *in;
 }
 
-/* Axes as a set of bits among `rank` dimensions. */
-ITP_FN interp_status itp_onnx_axes(const itp_onnx *r, const itp_onnx_node *n, const int64_t *list,
-                                   int count, int rank, unsigned *set)
+ITP_FN interp_shape itp_onnx_view_squeeze(itp_make *m, const interp_shape *in)
 {
-    *set = 0;
-    for (int i = 0; i < count; i++) {
-        const int64_t axis = list[i] < 0 ? list[i] + rank : list[i];
-        if (axis < 0 || axis >= rank || (*set >> axis & 1))
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %lld among %d dimensions",
-                                 (long long)list[i], rank);
-        *set |= 1u << axis;
-    }
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
-{
-    int64_t list[INTERP_MAX_RANK];
-    int count;
-    unsigned gone = 0;
-    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
-    if (count >= 0) ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank, &gone));
-    *want = itp_shape_none();
+    bool given;
+    const unsigned axes = itp_make_axes(m, 12, in->rank, &given);
+    interp_shape want = itp_shape_none();
     for (int i = 0; i < in->rank; i++) {
-        if (count < 0 && in->dim[i] == 1) gone |= 1u << i;
-        if (!(gone >> i & 1)) want->dim[want->rank++] = i ? in->dim[i] : 0;
+        const bool goes = given ? axes >> i & 1 : in->dim[i] == 1;
+        if (!goes) want.dim[want.rank++] = i ? in->dim[i] : 0;
         else if (in->dim[i] != 1)
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d is %d and cannot go", i,
-                                 in->dim[i]);
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d is %d and cannot go", i, in->dim[i]);
     }
-    return INTERP_OK;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
-                                             const interp_shape *in, interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_unsqueeze(itp_make *m, const interp_shape *in)
 {
     int64_t list[INTERP_MAX_RANK];
-    int count, from = 0;
-    unsigned added;
-    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
-    if (count < 0) return itp_onnx_fail(r, INTERP_FORMAT, n, "it has no axes");
-    if (in->rank + count > INTERP_MAX_RANK)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "more than %d dimensions", INTERP_MAX_RANK);
-    ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank + count, &added));
-    *want = itp_shape_none();
-    want->rank = in->rank + count;
-    for (int i = 0; i < want->rank; i++) {
+    int from = 0;
+    bool given;
+    interp_shape want = itp_shape_none();
+    const int count = itp_make_either(m, "axes", 12, 1, list, INTERP_MAX_RANK);
+    if (count < 0) itp_make_fail(m, INTERP_FORMAT, "it has no axes");
+    else if (in->rank + count > INTERP_MAX_RANK)
+        itp_make_fail(m, INTERP_UNSUPPORTED, "more than %d dimensions", INTERP_MAX_RANK);
+    if (m->status) return want;
+    want.rank = in->rank + count;
+    const unsigned added = itp_make_axes(m, 12, want.rank, &given);
+    for (int i = 0; i < want.rank; i++) {
         if (added >> i & 1) continue;
-        want->dim[i] = from ? in->dim[from] : i ? -1 : 0;
+        want.dim[i] = from ? in->dim[from] : i ? -1 : 0;
         from++;
     }
-    return INTERP_OK;
+    return want;
 }
 
 ITP_FN void itp_read_view(itp_make *m)
 {
-    interp_shape want;
     const int x = itp_make_in(m, 0);
     const interp_shape s = itp_make_shape(m, x);
-    if (m->status || !itp_make_try(m, m->n->row->view(m->r, m->n, &s, &want))) return;
+    if (m->status) return;
+    const interp_shape want = m->n->row->view(m, &s);
     itp_make_end(m, 0, itp_make_reshape(m, x, &want));
 }
 
@@ -21981,22 +21814,15 @@ ITP_FN void itp_read_gather(itp_make *m)
     interp_free(m->r->ctx, at);
 }
 
-ITP_FN void itp_read_take_elements(itp_make *m)
+/* GatherElements and GatherND: what one has not is 0. */
+ITP_FN void itp_read_take(itp_make *m)
 {
     const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
     itp_attrs a;
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", 0);
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ELEMENTS, 2, in, &a));
-}
-
-ITP_FN void itp_read_gather_nd(itp_make *m)
-{
-    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
-    itp_attrs a;
-    memset(&a, 0, sizeof a);
     a.length = itp_make_int(m, "batch_dims", 0);
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ND, 2, in, &a));
+    itp_make_end(m, 0, itp_make_node(m, m->n->row->op, 2, in, &a));
 }
 
 ITP_FN void itp_make_scatter(itp_make *m, int plain, int fold)
@@ -22467,21 +22293,6 @@ ITP_FN void itp_read_resize(itp_make *m)
 /* >>onnx/read_window.c                                                                        */
 /* ---- onnx/read_window.c: convolution and pooling over one, two or three dimensions ------------ */
 
-/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end or the start. */
-ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
-{
-    for (int i = 0; i < 2; i++) {
-        const int64_t size = x->dim[2 + i], stride = itp_max(1, a->stride[i]);
-        const int64_t span = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
-        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
-        if (total < 0) total = 0;
-        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
-        const int less = (int)(total / 2), more = (int)(total - total / 2);
-        a->pad[i] = at_end ? less : more;
-        a->pad[i + 2] = at_end ? more : less;
-    }
-}
-
 typedef struct itp_window {
     int n; /* spatial dimensions */
     int kernel[3], stride[3], dilation[3], before[3], after[3];
@@ -22513,10 +22324,8 @@ ITP_FN void itp_window_pads(itp_make *m, itp_window *w, const interp_shape *x)
     memset(pads, 0, sizeof pads);
     if (!upper && !lower && !valid) itp_window_list(m, "pads", 2 * w->n, 0, pads);
     for (int i = 0; i < w->n; i++) {
-        const int64_t size = x->dim[2 + i], stride = itp_max(1, w->stride[i]);
-        const int64_t span = (int64_t)w->dilation[i] * (w->kernel[i] - 1) + 1;
-        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
-        if (total < 0 || !(upper || lower)) total = 0;
+        int64_t total =
+            itp_same_pads(x->dim[2 + i], w->kernel[i], itp_max(1, w->stride[i]), w->dilation[i]);
         if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
         const int less = (int)(total / 2), more = (int)(total - total / 2);
         w->before[i] = upper ? less : lower ? more : pads[i];
@@ -24301,19 +24110,30 @@ ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
     return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it has no value of a kind that is supported");
 }
 
+ITP_FN itp_make itp_make_begin(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_make m;
+    memset(&m, 0, sizeof m);
+    m.r = r, m.n = n;
+    m.first_node = r->net ? r->net->n_nodes : 0;
+    m.type = itp_onnx_symbol_type(r, itp_onnx_in(r, n, 0));
+    if (!m.type) m.type = ITP_ONNX_FLOAT;
+    return m;
+}
+
 /* Known numbers under another shape. Those that others use as they are stay apart. */
 ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
 {
     const int from = itp_onnx_in(r, n, 0);
-    interp_shape want, shape;
     if (r->symbols[from].tensor < 0) return INTERP_OK;
     if (r->symbols[from].uses > 1 && itp_onnx_is_float(r, from)) return INTERP_OK;
     for (int i = 1; i < n->n_in; i++) {
         const int symbol = itp_onnx_in(r, n, i);
         if (symbol >= 0 && r->symbols[symbol].tensor < 0) return INTERP_OK;
     }
-    ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
-    ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
+    itp_make m = itp_make_begin(r, n);
+    const interp_shape shape = itp_make_view(&m, &r->symbols[from].shape);
+    if (m.status) return m.status;
     itp_symbol *to = &r->symbols[r->links[n->out]];
     to->tensor = r->symbols[from].tensor;
     to->root = r->symbols[from].root;
@@ -24560,17 +24380,6 @@ ITP_FN interp_status itp_onnx_bind(itp_onnx *r)
 
 /* ---- one node after the other */
 
-ITP_FN itp_make itp_make_begin(itp_onnx *r, const itp_onnx_node *n)
-{
-    itp_make m;
-    memset(&m, 0, sizeof m);
-    m.r = r, m.n = n;
-    m.first_node = r->net ? r->net->n_nodes : 0;
-    m.type = itp_onnx_symbol_type(r, itp_onnx_in(r, n, 0));
-    if (!m.type) m.type = ITP_ONNX_FLOAT;
-    return m;
-}
-
 /* As nodes of the network. */
 ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n)
 {
@@ -24785,13 +24594,7 @@ ITP_FN bool itp_onnx_along_batch(const itp_node *node, int rank)
     case ITP_OP_TOP_K_VALUES:
     case ITP_OP_TOP_K_INDICES:
     case ITP_OP_CUM_SUM: return itp_axis(node->attrs.axis, rank) == 0;
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP: return !node->attrs.axes || (node->attrs.axes & 1);
-    default: return false;
+    default: return itp_is_reduction(node->op) && (!node->attrs.axes || (node->attrs.axes & 1));
     }
 }
 
@@ -25127,7 +24930,7 @@ INTERP_API interp_status interp_weights_round(interp_net *net, interp_storage st
 #define ITP_ONNX_LATER  19
 
 /* A model being written: fields of its graph, and messages being put together. */
-struct itp_onnx_writer {
+typedef struct itp_onnx_writer {
     const interp_net *net;
     interp_onnx_save_desc desc;
     int opset;
@@ -25135,7 +24938,7 @@ struct itp_onnx_writer {
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
     interp_status status;
-};
+} itp_onnx_writer;
 
 /* The first error of the writer or one of its buffers. */
 ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
@@ -25275,58 +25078,55 @@ ITP_FN void itp_onnx_put_numbers(itp_buf *b, const float *x, size_t n)
         for (size_t i = 0; i < n; i++) itp_put_f32(b, (double)x[i]);
 }
 
-/* An input of `node` that ONNX wants as whole numbers: n in a list, or one of rank 0. */
-ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
-                              const int *values, int rank, int n)
+/* An input of `node` beside it: n numbers in a list, or one of rank 0. Their bytes are then put into
+   w->part, and itp_onnx_end_side_input ends it. */
+ITP_FN void itp_onnx_put_side_input(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                    int type, int rank, int n)
 {
     interp_shape shape = itp_shape_none();
     shape.rank = rank;
     shape.dim[0] = n;
     itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
-                        (size_t)n * 8);
-    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), type, &shape,
+                        (size_t)n * (type == ITP_ONNX_INT64 ? 8 : 4));
 }
 
-/* An input of `node` that ONNX wants as a list of n floats. */
-ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
-                                const float *values, int n)
+ITP_FN void itp_onnx_end_side_input(itp_onnx_writer *w)
 {
-    interp_shape shape = itp_shape_none();
-    shape.rank = 1;
-    shape.dim[0] = n;
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape,
-                        (size_t)n * 4);
-    itp_onnx_put_numbers(&w->part, values, (size_t)n);
     itp_pb_put_message(&w->extra, 5, &w->part);
 }
 
-/* An input of n places of a dimension of `size`; -1 is the place behind the last. */
+ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                              const int *values, int rank, int n)
+{
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_INT64, rank, n);
+    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_onnx_end_side_input(w);
+}
+
+ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *values, int rank, int n)
+{
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_FLOAT, rank, n);
+    itp_onnx_put_numbers(&w->part, values, (size_t)n);
+    itp_onnx_end_side_input(w);
+}
+
+/* n places of a dimension of `size`; -1 is the place behind the last. */
 ITP_FN void itp_onnx_put_places(itp_onnx_writer *w, const itp_node *node, const char *suffix,
                                 const float *places, int n, int size)
 {
-    interp_shape shape = itp_shape_none();
-    shape.rank = 1;
-    shape.dim[0] = n;
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
-                        (size_t)n * 8);
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_INT64, 1, n);
     for (int i = 0; i < n; i++)
         itp_put_le(&w->part, (uint64_t)(places[i] < 0 ? size : (int64_t)places[i]), 8);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    itp_onnx_end_side_input(w);
 }
 
-/* An input of `node` that ONNX wants as one number. */
 ITP_FN void itp_onnx_put_scalar(itp_onnx_writer *w, const itp_node *node, const char *suffix,
                                 double value)
 {
-    const interp_shape shape = itp_shape_none();
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape, 4);
-    itp_put_f32(&w->part, value);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    const float x = (float)value;
+    itp_onnx_put_floats(w, node, suffix, &x, 0, 1);
 }
 
 /* The attribute "value" of a node Constant, which is then complete. */
@@ -25411,11 +25211,22 @@ ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node)
 
 /* ---- ops with inputs or attributes of their own */
 
+/* Pads as numbers where ours are "same", the odd one at the end. */
+ITP_FN void itp_onnx_fix_pads(itp_attrs *a, const interp_shape *x)
+{
+    for (int i = 0; i < 2 && a->same; i++) {
+        const int total =
+            (int)itp_same_pads(x->dim[2 + i], a->kernel[i], a->stride[i], a->dilation[i]);
+        a->pad[i] = total / 2;
+        a->pad[i + 2] = total - total / 2;
+    }
+}
+
 ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node)
 {
     itp_attrs a = node->attrs;
     const interp_shape *x = &w->net->values[node->in[0]].shape;
-    if (a.same) itp_onnx_same_pads(&a, x, true);
+    itp_onnx_fix_pads(&a, x);
     if (a.same) a.ceil_mode = false;
     for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
     itp_onnx_put_op(w, node, itp_op_row(node->op)->name, NULL);
@@ -25472,26 +25283,23 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
     itp_onnx_end_node(w);
 }
 
-typedef struct itp_onnx_typed itp_onnx_typed;
-ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op);
+typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
+ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op); /* NULL: one node, by its row */
 ITP_FN void itp_onnx_write_typed(itp_onnx_writer *w, const itp_node *node);
 
 ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 {
-    if (itp_onnx_typed_of(node->op)) {
-        itp_onnx_write_typed(w, node);
+    const itp_onnx_write_fn write = itp_onnx_writer_of(node->op);
+    const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (write) {
+        write(w, node);
         return;
     }
-    const itp_onnx_row *row = itp_onnx_row_of(node->op);
     if (!row) {
         if (!w->status)
             w->status =
                 itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
                          itp_op_row(node->op)->name, node->name);
-        return;
-    }
-    if (row->write) {
-        row->write(w, node);
         return;
     }
     for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
@@ -26005,11 +25813,11 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
    node, so that every value of the file is of floats again. */
 
 /* What an op's inputs and output are to ONNX: f floats, i whole numbers, b truth values. */
-struct itp_onnx_typed {
+typedef struct itp_onnx_typed {
     int op;
     const char *name, *in;
     char out;
-};
+} itp_onnx_typed;
 
 ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op)
 {
@@ -26075,10 +25883,18 @@ ITP_FN void itp_onnx_put_cast(itp_onnx_writer *w, const itp_node *node, int valu
     itp_onnx_end_node(w);
 }
 
-/* Sums have their axes as an input since opset 13, other reductions since 18. */
-ITP_FN bool itp_onnx_axes_as_input(const itp_onnx_writer *w, const itp_node *node)
+/* The axes of a reduction, as an input or as an attribute: sums have them as an input since opset 13,
+   other reductions since 18. */
+ITP_FN void itp_onnx_put_axes(itp_onnx_writer *w, const itp_node *node, bool as_input)
 {
-    return node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+    const int rank = w->net->values[node->in[0]].shape.rank;
+    const bool is_input = node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+    int axes[INTERP_MAX_RANK], n = 0;
+    for (int d = 0; d < rank; d++)
+        if (node->attrs.axes >> d & 1) axes[n++] = d;
+    if (!n || is_input != as_input) return;
+    if (as_input) itp_onnx_put_list(w, node, "axes", axes, 1, n);
+    else itp_onnx_put_ints(w, "axes", axes, n);
 }
 
 /* What the typed ops have besides their inputs. */
@@ -26117,18 +25933,10 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_put_int(w, "exclusive", a->exclusive);
         itp_onnx_put_int(w, "reverse", a->reverse);
         break;
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP:
-        for (int d = 0; d < x->rank; d++)
-            if (a->axes >> d & 1) axes[n++] = d;
-        if (n && !itp_onnx_axes_as_input(w, node)) itp_onnx_put_ints(w, "axes", axes, n);
+    default:
+        if (!itp_is_reduction(node->op)) break;
+        itp_onnx_put_axes(w, node, false);
         itp_onnx_put_int(w, "keepdims", !a->drop);
-        break;
-    default: break;
     }
 }
 
@@ -26136,27 +25944,16 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
 {
     const itp_attrs *a = &node->attrs;
-    const interp_shape *x = &w->net->values[node->in[0]].shape;
-    int list[INTERP_MAX_RANK], n = 0;
     switch (node->op) {
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP:
-        for (int d = 0; d < x->rank; d++)
-            if (a->axes >> d & 1) list[n++] = d;
-        if (n && itp_onnx_axes_as_input(w, node)) itp_onnx_put_list(w, node, "axes", list, 1, n);
-        break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
     case ITP_OP_ONE_HOT: {
         const float values[2] = {a->alpha, a->beta};
         itp_onnx_put_list(w, node, "depth", &a->length, 0, 1);
-        itp_onnx_put_floats(w, node, "values", values, 2);
+        itp_onnx_put_floats(w, node, "values", values, 1, 2);
         break;
     }
-    default: break;
+    default:
+        if (itp_is_reduction(node->op)) itp_onnx_put_axes(w, node, true);
     }
 }
 
@@ -26235,7 +26032,7 @@ ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node)
 {
     itp_attrs a = node->attrs;
-    if (a.same) itp_onnx_same_pads(&a, &w->net->values[node->in[0]].shape, true);
+    itp_onnx_fix_pads(&a, &w->net->values[node->in[0]].shape);
     itp_onnx_put_input(w, node->in[0]);
     itp_pb_put_text(&w->node, 2, itp_onnx_inner_name(w, node, "values"));
     itp_onnx_put_op(w, node, "MaxPool", "places");
@@ -26350,6 +26147,39 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_end_node(w);
     }
     interp_free(w->net->ctx, list);
+}
+
+/* ---- which op is written by what; those not listed are one node with the attributes of their row */
+
+ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
+{
+    static const struct {
+        int op;
+        itp_onnx_write_fn write;
+    } rows[] = {{ITP_OP_CONV, itp_onnx_write_window},
+                {ITP_OP_SILU, itp_onnx_write_silu},
+                {ITP_OP_GELU, itp_onnx_write_gelu},
+                {ITP_OP_GELU_TANH, itp_onnx_write_gelu_tanh},
+                {ITP_OP_FILL, itp_onnx_write_fill},
+                {ITP_OP_INDEX, itp_onnx_write_index},
+                {ITP_OP_CLIP, itp_onnx_write_clip},
+                {ITP_OP_SQUARE, itp_onnx_write_square},
+                {ITP_OP_MAX_POOL, itp_onnx_write_window},
+                {ITP_OP_AVERAGE_POOL, itp_onnx_write_window},
+                {ITP_OP_RESHAPE, itp_onnx_write_reshape},
+                {ITP_OP_DROPOUT, itp_onnx_write_dropout},
+                {ITP_OP_SLICE, itp_onnx_write_slice},
+                {ITP_OP_CONV_TRANSPOSE, itp_onnx_write_conv_transpose},
+                {ITP_OP_MISH, itp_onnx_write_mish},
+                {ITP_OP_TOP_K_INDICES, itp_onnx_write_top_k},
+                {ITP_OP_MAX_POOL_INDICES, itp_onnx_write_max_places},
+                {ITP_OP_RESIZE_AXIS, itp_onnx_write_resize},
+                {ITP_OP_MOD, itp_onnx_write_mod},
+                {ITP_OP_TOP_K_VALUES, itp_onnx_write_top_k}};
+    if (itp_onnx_typed_of(op)) return itp_onnx_write_typed;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].op == op) return rows[i].write;
+    return NULL;
 }
 #endif
 #ifndef INTERP_NO_ATTR

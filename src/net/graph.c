@@ -288,6 +288,7 @@ ITP_FN int itp_find(const interp_net *net, const char *name)
     return -1;
 }
 
+ITP_FN bool itp_op_is_linked(int op);
 ITP_FN const itp_op *itp_op_row(int op);
 ITP_FN void itp_op_backward(interp_workspace *w, int node);
 
@@ -332,6 +333,11 @@ ITP_FN interp_tensor itp_add_node(interp_net *net, int op, const char *name, con
                                   int n_in, const int *in, const itp_attrs *attrs)
 {
     if (net->status) return 0;
+    if (!itp_op_is_linked(op)) {
+        itp_net_fail(net, INTERP_UNSUPPORTED,
+                     "\"%.100s\": its op was left out by INTERP_NO_RARE_OPS", name);
+        return 0;
+    }
     if (n_in > ITP_MAX_INPUTS) {
         itp_net_fail(net, INTERP_UNSUPPORTED, "%s \"%s\" has %d inputs; at most %d are supported",
                      itp_op_row(op)->name, name, n_in, ITP_MAX_INPUTS);

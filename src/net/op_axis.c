@@ -56,7 +56,7 @@ ITP_FN void itp_lanes_run(interp_ctx *ctx, itp_lanes *j, double work)
 
 /* ---- arg max and min, and hard max; NaN is the most extreme */
 
-enum { ITP_ARG_MAX, ITP_ARG_MIN };
+enum { ITP_ARG_MAX, ITP_ARG_MIN, ITP_HARD_MAX };
 
 ITP_FN bool itp_more_extreme(bool least, float a, float b)
 {
@@ -85,14 +85,6 @@ ITP_FN void itp_arg_unit(const itp_lanes *j, size_t outer, size_t column, size_t
     for (size_t c = 0; c < columns; c++) j->y[outer * j->inner + column + c] = (float)at[c];
 }
 
-ITP_FN void itp_forward_arg(interp_workspace *w, int node)
-{
-    itp_lanes j = itp_lanes_at(w, node);
-    j.y = itp_y(w, node);
-    j.unit = itp_arg_unit;
-    itp_lanes_run(w->ctx, &j, 2);
-}
-
 ITP_FN void itp_hardmax_unit(const itp_lanes *j, size_t outer, size_t column, size_t columns,
                              int slot)
 {
@@ -104,11 +96,11 @@ ITP_FN void itp_hardmax_unit(const itp_lanes *j, size_t outer, size_t column, si
     for (size_t c = 0; c < columns && j->n; c++) y[(size_t)at[c] * j->inner + c] = 1;
 }
 
-ITP_FN void itp_forward_hardmax(interp_workspace *w, int node)
+ITP_FN void itp_forward_arg(interp_workspace *w, int node)
 {
     itp_lanes j = itp_lanes_at(w, node);
     j.y = itp_y(w, node);
-    j.unit = itp_hardmax_unit;
+    j.unit = j.kind == ITP_HARD_MAX ? itp_hardmax_unit : itp_arg_unit;
     itp_lanes_run(w->ctx, &j, 2);
 }
 

@@ -190,21 +190,6 @@ ITP_FN itp_pick itp_index_at(const interp_workspace *w, int node)
     return p;
 }
 
-ITP_FN void itp_forward_index(interp_workspace *w, int node)
-{
-    itp_pick p = itp_index_at(w, node);
-    p.from = itp_x(w, node, 0), p.to = itp_y(w, node);
-    itp_pick_run(w->ctx, &p);
-}
-
-ITP_FN void itp_backward_index(interp_workspace *w, int node)
-{
-    itp_pick p = itp_index_at(w, node);
-    p.from = itp_dy(w, node), p.to = itp_dx(w, node, 0);
-    p.add = itp_beta(w, node, 0) != 0;
-    itp_pick_grad(w->ctx, &p);
-}
-
 /* ---- whole entries of one dimension */
 
 ITP_FN itp_pick itp_gather_at(const interp_workspace *w, int node)
@@ -226,16 +211,23 @@ ITP_FN itp_pick itp_gather_at(const interp_workspace *w, int node)
     return p;
 }
 
-ITP_FN void itp_forward_gather(interp_workspace *w, int node)
+/* ---- the ops of both kinds */
+
+ITP_FN itp_pick itp_pick_at(const interp_workspace *w, int node)
 {
-    itp_pick p = itp_gather_at(w, node);
+    return itp_op_row(itp_at(w, node)->op)->kind ? itp_gather_at(w, node) : itp_index_at(w, node);
+}
+
+ITP_FN void itp_forward_pick(interp_workspace *w, int node)
+{
+    itp_pick p = itp_pick_at(w, node);
     p.from = itp_x(w, node, 0), p.to = itp_y(w, node);
     itp_pick_run(w->ctx, &p);
 }
 
-ITP_FN void itp_backward_gather(interp_workspace *w, int node)
+ITP_FN void itp_backward_pick(interp_workspace *w, int node)
 {
-    itp_pick p = itp_gather_at(w, node);
+    itp_pick p = itp_pick_at(w, node);
     p.from = itp_dy(w, node), p.to = itp_dx(w, node, 0);
     p.add = itp_beta(w, node, 0) != 0;
     itp_pick_grad(w->ctx, &p);

@@ -163,19 +163,6 @@ ITP_FN void itp_reduce_groups(const itp_reduce_job *j, size_t n, const float *x,
     for (size_t c = 0; c < n; c++) y[c] = (float)to[c];
 }
 
-ITP_FN void itp_reduce_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_reduce_job *j = (const itp_reduce_job *)arg;
-    const size_t first = (size_t)task * j->per_task,
-                 end = itp_min_size(j->units, first + j->per_task);
-    for (size_t u = first; u < end; u++) {
-        size_t x, y;
-        const size_t n = itp_reduce_unit(j, u, &x, &y);
-        itp_reduce_groups(j, n, j->x + x, j->to + y);
-    }
-}
-
 /* What the gradients of n groups need of all their numbers: the product of those that are not zero,
    and how many zeroes there are; of extremes, how many were met. */
 typedef struct itp_reduce_state {
@@ -226,7 +213,7 @@ ITP_FN void itp_reduce_groups_grad(const itp_reduce_job *j, size_t n, size_t at_
     }
 }
 
-ITP_FN void itp_reduce_grad_task(void *arg, int task, int slot)
+ITP_FN void itp_reduce_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_reduce_job *j = (const itp_reduce_job *)arg;
@@ -235,16 +222,22 @@ ITP_FN void itp_reduce_grad_task(void *arg, int task, int slot)
     for (size_t u = first; u < end; u++) {
         size_t x, y;
         const size_t n = itp_reduce_unit(j, u, &x, &y);
-        itp_reduce_groups_grad(j, n, x, y);
+        if (j->dy) itp_reduce_groups_grad(j, n, x, y);
+        else itp_reduce_groups(j, n, j->x + x, j->to + y);
     }
+}
+
+ITP_FN void itp_reduce_run(interp_workspace *w, int node, itp_reduce_job *j)
+{
+    itp_parallel(w->ctx, (int)((j->units + j->per_task - 1) / j->per_task),
+                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_task, j);
 }
 
 ITP_FN void itp_forward_reduce(interp_workspace *w, int node)
 {
     itp_reduce_job j = itp_reduce_at(w, node);
     j.to = itp_y(w, node);
-    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
-                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_task, &j);
+    itp_reduce_run(w, node, &j);
 }
 
 ITP_FN void itp_backward_reduce(interp_workspace *w, int node)
@@ -253,6 +246,5 @@ ITP_FN void itp_backward_reduce(interp_workspace *w, int node)
     if (j.kind == ITP_TOTAL) j.share = 1;
     j.y = itp_y(w, node), j.dy = itp_dy(w, node), j.to = itp_dx(w, node, 0);
     j.add = itp_beta(w, node, 0) != 0;
-    itp_parallel(w->ctx, (int)((j.units + j.per_task - 1) / j.per_task),
-                 (double)itp_count(itp_shape_in(w, node, 0)) * 4, itp_reduce_grad_task, &j);
+    itp_reduce_run(w, node, &j);
 }

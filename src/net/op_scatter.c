@@ -30,13 +30,21 @@ typedef struct itp_places {
     size_t row_chunk, row_chunks, piece, pieces, per_task;
 } itp_places;
 
-ITP_FN void itp_places_steps(itp_places *p, const interp_shape *array)
+/* For the indices of a node into its first input. */
+ITP_FN itp_places itp_places_of(const interp_workspace *w, int node, int kind)
 {
+    const interp_shape *x = itp_shape_in(w, node, 0);
+    itp_places p;
     size_t step = 1;
-    for (int d = array->rank - 1; d >= 0; d--) {
-        p->step[d] = step;
-        step *= (size_t)array->dim[d];
+    memset(&p, 0, sizeof p);
+    p.kind = kind;
+    p.indices = itp_x(w, node, 1);
+    p.outer = p.rows = p.inner = p.size = 1;
+    for (int d = x->rank - 1; d >= 0; d--) {
+        p.step[d] = step;
+        step *= (size_t)x->dim[d];
     }
+    return p;
 }
 
 /* ---- one index for each number, along an axis: lanes along it share nothing */
@@ -73,21 +81,15 @@ ITP_FN void itp_elements_run(interp_ctx *ctx, itp_places *p)
                  (double)(p->outer * p->rows * p->n * p->inner) * 4, itp_elements_task, p);
 }
 
-/* For indices of shape `indices` into the node's first input. */
 ITP_FN itp_places itp_elements_at(const interp_workspace *w, int node, int kind)
 {
     const interp_shape *x = itp_shape_in(w, node, 0), *s = itp_shape_in(w, node, 1);
-    itp_places p;
-    memset(&p, 0, sizeof p);
-    p.kind = kind;
-    p.indices = itp_x(w, node, 1);
+    itp_places p = itp_places_of(w, node, kind);
     p.shape = *s;
     p.rank = s->rank;
     p.axis = itp_axis(itp_at(w, node)->attrs.axis, s->rank);
     p.size = (size_t)x->dim[p.axis];
-    itp_places_steps(&p, x);
     p.n = (size_t)s->dim[p.axis];
-    p.outer = p.rows = p.inner = 1;
     for (int d = 0; d < s->rank; d++) {
         if (d < p.axis) p.outer *= (size_t)s->dim[d];
         else if (d > p.axis && d < s->rank - 1) p.rows *= (size_t)s->dim[d];
@@ -146,19 +148,14 @@ ITP_FN void itp_slices_run(interp_ctx *ctx, itp_places *p)
                  (double)(p->outer * p->rows * p->inner) * 4, itp_slices_task, p);
 }
 
-/* For the node's indices into its first input, behind `batch` dimensions of both. */
+/* Behind `batch` dimensions of both. */
 ITP_FN itp_places itp_slices_at(const interp_workspace *w, int node, int kind, int batch)
 {
     const interp_shape *x = itp_shape_in(w, node, 0), *s = itp_shape_in(w, node, 1);
-    itp_places p;
-    memset(&p, 0, sizeof p);
-    p.kind = kind;
-    p.indices = itp_x(w, node, 1);
+    itp_places p = itp_places_of(w, node, kind);
     p.shape = *x;
     p.axis = batch;
     p.rank = batch + s->dim[s->rank - 1];
-    itp_places_steps(&p, x);
-    p.outer = p.rows = p.inner = p.size = 1;
     for (int d = 0; d < x->rank; d++) {
         if (d < batch) p.outer *= (size_t)x->dim[d];
         else p.size *= (size_t)x->dim[d];

@@ -39,16 +39,22 @@ ITP_FN interp_status itp_shape_axis(itp_infer *s)
     return INTERP_OK;
 }
 
+/* The pads, both ends together, that make the output of a sliding window size / stride. */
+ITP_FN int64_t itp_same_pads(int size, int kernel, int stride, int dilation)
+{
+    const int64_t span = (int64_t)dilation * (kernel - 1) + 1;
+    const int64_t total = (int64_t)(itp_div_up(size, stride) - 1) * stride + span - size;
+    return total > 0 ? total : 0;
+}
+
 /* Output size and first pad along one axis of a sliding window; 0 when it does not fit. */
 ITP_FN int itp_window_size(int size, int kernel, int stride, int dilation, int pad0, int pad1,
                            bool same, bool ceil_mode, int *first)
 {
     const int64_t span = (int64_t)dilation * (kernel - 1) + 1;
     if (same) {
-        const int out = itp_div_up(size, stride);
-        const int64_t total = (int64_t)(out - 1) * stride + span - size;
-        *first = total > 0 ? (int)(total / 2) : 0;
-        return out;
+        *first = (int)(itp_same_pads(size, kernel, stride, dilation) / 2);
+        return itp_div_up(size, stride);
     }
     *first = pad0;
     const int64_t room = (int64_t)size + pad0 + pad1 - span;

@@ -90,7 +90,7 @@
     ITP_REDUCE_ROW(X, REDUCE_MEAN, "ReduceMean", ITP_MEAN, 0)                                      \
     X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
       ITP_NO_GRAD | ITP_IP)                                                                        \
-    X(INDEX, "Index", itp_shape_index, itp_forward_index, itp_backward_index, NULL, NULL, 0,       \
+    X(INDEX, "Index", itp_shape_index, itp_forward_pick, itp_backward_pick, NULL, NULL, 0,         \
       ITP_NO_GRAD_1)
 
 /* What INTERP_NO_RARE_OPS leaves out. */
@@ -152,7 +152,7 @@
       ITP_NO_GRAD)                                                                                 \
     X(ARG_MIN, "ArgMin", itp_shape_arg, itp_forward_arg, NULL, NULL, NULL, ITP_ARG_MIN,            \
       ITP_NO_GRAD)                                                                                 \
-    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_hardmax, NULL, NULL, NULL, ITP_ARG_MAX,      \
+    X(HARDMAX, "Hardmax", itp_shape_axis, itp_forward_arg, NULL, NULL, NULL, ITP_HARD_MAX,         \
       ITP_NO_GRAD)                                                                                 \
     X(CUM_SUM, "CumSum", itp_shape_axis, itp_forward_cum_sum, itp_backward_cum_sum, NULL, NULL, 0, \
       0)                                                                                           \
@@ -161,7 +161,7 @@
     X(TOP_K_INDICES, "TopKIndices", itp_shape_top, itp_forward_top, NULL, itp_need_top, NULL,      \
       ITP_TOP_INDICES, ITP_NO_GRAD)                                                                \
     X(ONE_HOT, "OneHot", itp_shape_one_hot, itp_forward_one_hot, NULL, NULL, NULL, 0, ITP_NO_GRAD) \
-    X(GATHER, "Gather", itp_shape_gather, itp_forward_gather, itp_backward_gather, NULL, NULL, 0,  \
+    X(GATHER, "Gather", itp_shape_gather, itp_forward_pick, itp_backward_pick, NULL, NULL, 1,      \
       ITP_X | ITP_NO_GRAD_1)                                                                       \
     X(GATHER_ELEMENTS, "GatherElements", itp_shape_elements, itp_forward_take, itp_backward_take,  \
       NULL, NULL, 0, ITP_X | ITP_NO_GRAD_1)                                                        \
@@ -189,51 +189,44 @@ enum {
         ITP_OP_COUNT
 };
 
-#if defined(INTERP_NO_RARE_OPS)
-ITP_FN interp_status itp_shape_left_out(itp_infer *s)
-{
-    return itp_fail(s->ctx, INTERP_UNSUPPORTED,
-                    "%s \"%.100s\": this op was left out by INTERP_NO_RARE_OPS",
-                    itp_op_row(s->node->op)->name, s->node->name);
-}
+#if defined(                                                                                       \
+    INTERP_NO_RARE_OPS) /* they come last, so that rows are found by their number all the same */
+#define ITP_LINKED_OPS(X) ITP_USUAL_OPS(X)
+#else
+#define ITP_LINKED_OPS(X) ITP_OPS(X)
 #endif
 
 static const itp_op itp_op_table[] = {
 #define ITP_OP_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                    \
     {name, shape, forward, need, macs, kind, flags},
-#define ITP_OP_NO_ROW(id, name, shape, forward, backward, need, macs, kind, flags)                 \
-    {name, itp_shape_left_out, NULL, NULL, NULL, 0, 0},
-    ITP_USUAL_OPS(ITP_OP_ROW)
-#if defined(INTERP_NO_RARE_OPS)
-        ITP_RARE_OPS(ITP_OP_NO_ROW)
-#else
-        ITP_RARE_OPS(ITP_OP_ROW)
-#endif
+    ITP_LINKED_OPS(ITP_OP_ROW)
 #undef ITP_OP_ROW
-#undef ITP_OP_NO_ROW
 };
 
 /* Apart from the rows: a program that never calls interp_backward then links none of them. */
 static void (*const itp_backward_table[])(interp_workspace *w, int node) = {
-#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags)    backward,
-#define ITP_OP_NO_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) NULL,
-    ITP_USUAL_OPS(ITP_OP_BACKWARD)
-#if defined(INTERP_NO_RARE_OPS)
-        ITP_RARE_OPS(ITP_OP_NO_BACKWARD)
-#else
-        ITP_RARE_OPS(ITP_OP_BACKWARD)
-#endif
+#define ITP_OP_BACKWARD(id, name, shape, forward, backward, need, macs, kind, flags) backward,
+    ITP_LINKED_OPS(ITP_OP_BACKWARD)
 #undef ITP_OP_BACKWARD
-#undef ITP_OP_NO_BACKWARD
 };
 
 #undef ITP_X
 #undef ITP_Y
 #undef ITP_IP
 
+ITP_FN bool itp_op_is_linked(int op)
+{
+    return (size_t)op < sizeof itp_op_table / sizeof *itp_op_table;
+}
+
 ITP_FN const itp_op *itp_op_row(int op)
 {
     return &itp_op_table[op];
+}
+
+ITP_FN bool itp_is_reduction(int op)
+{
+    return itp_op_row(op)->shape == itp_shape_reduce;
 }
 
 ITP_FN void itp_op_backward(interp_workspace *w, int node)

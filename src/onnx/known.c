@@ -200,11 +200,9 @@ ITP_FN bool itp_known_slice(itp_make *m)
 ITP_FN void itp_known_view(itp_make *m)
 {
     itp_numbers k;
-    interp_shape want, shape;
     unsigned char *batch;
     if (!itp_make_numbers(m, 0, &k)) return;
-    if (!itp_make_try(m, m->n->row->view(m->r, m->n, &k.shape, &want))) return;
-    if (!itp_make_try(m, itp_onnx_resolve(m->r, m->n, &k.shape, &want, &shape))) return;
+    const interp_shape shape = itp_make_view(m, &k.shape);
     double *y = itp_make_result(m, 0, k.type, &shape, &batch);
     if (!y) return;
     if (k.n) memcpy(y, k.x, k.n * sizeof *y);

@@ -129,20 +129,20 @@ ITP_FN bool itp_make_says(itp_make *m, const char *name, const char *text, bool 
 
 /* ---- known numbers */
 
-/* The shape that `in` takes when it becomes `want`, with its 0 and -1. */
-ITP_FN interp_status itp_onnx_resolve(const itp_onnx *r, const itp_onnx_node *n,
-                                      const interp_shape *in, const interp_shape *want,
-                                      interp_shape *out)
+/* The shape that known numbers of shape `in` take by the row's view. */
+ITP_FN interp_shape itp_make_view(itp_make *m, const interp_shape *in)
 {
     itp_node node;
     char label[256];
+    interp_shape out = itp_shape_none();
     memset(&node, 0, sizeof node);
     node.op = ITP_OP_RESHAPE;
     node.name = label;
     node.n_in = 1;
-    node.attrs.shape = *want;
-    (void)itp_onnx_label(n, label);
-    return itp_node_shape(r->ctx, NULL, &node, in, out);
+    node.attrs.shape = m->n->row->view(m, in);
+    (void)itp_onnx_label(m->n, label);
+    if (!m->status) itp_make_try(m, itp_node_shape(m->r->ctx, NULL, &node, in, &out));
+    return out;
 }
 
 /* The numbers of a known symbol, NULL with the error set when memory ran out. */
@@ -201,11 +201,12 @@ ITP_FN int itp_make_list(itp_make *m, int i, int64_t *out, int most)
 {
     itp_numbers k;
     if (!itp_make_has(m, i) || !itp_make_numbers(m, i, &k)) return -1;
-    if (k.shape.rank > 1 || k.n > (size_t)most) {
+    if (k.shape.rank > 1 || k.n > (size_t)most)
         itp_make_fail(m, INTERP_UNSUPPORTED, "its input %d has %zu numbers; at most %d do", i, k.n,
                       most);
-        return -1;
-    }
+    if (!itp_onnx_type_is_whole(k.type))
+        itp_make_fail(m, INTERP_FORMAT, "its input %d does not hold whole numbers", i);
+    if (m->status) return -1;
     for (size_t j = 0; j < k.n; j++) out[j] = itp_whole(k.x[j]);
     return (int)k.n;
 }
@@ -417,6 +418,21 @@ ITP_FN int itp_make_axis(itp_make *m, int64_t axis, int rank)
     if (at >= 0 && at < rank) return (int)at;
     itp_make_fail(m, INTERP_BAD_SHAPE, "axis %lld of %d dimensions", (long long)axis, rank);
     return 0;
+}
+
+/* Axes of an attribute up to opset `until`, of input 1 since, as a set of bits among `rank`. */
+ITP_FN unsigned itp_make_axes(itp_make *m, int until, int rank, bool *given)
+{
+    int64_t list[INTERP_MAX_RANK];
+    unsigned set = 0;
+    const int count = itp_make_either(m, "axes", until, 1, list, INTERP_MAX_RANK);
+    for (int i = 0; i < count && !m->status; i++) {
+        const int axis = itp_make_axis(m, list[i], rank);
+        if (set >> axis & 1) itp_make_fail(m, INTERP_BAD_SHAPE, "axis %d is named twice", axis);
+        set |= 1u << axis;
+    }
+    *given = count >= 0;
+    return set;
 }
 
 /* Renames in place; false when memory ran out. */

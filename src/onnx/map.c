@@ -21,27 +21,23 @@ typedef struct itp_onnx_field {
     int since, until; /* first and last opset that have it, 0: no such end */
 } itp_onnx_field;
 
-typedef struct itp_onnx_writer itp_onnx_writer;
 typedef struct itp_make itp_make;
 typedef void (*itp_make_fn)(itp_make *m);
-typedef interp_status (*itp_onnx_view_fn)(itp_onnx *r, const itp_onnx_node *n,
-                                          const interp_shape *in, interp_shape *want);
-typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
+typedef interp_shape (*itp_onnx_view_fn)(itp_make *m, const interp_shape *in);
 
 /* Inputs are told apart by a letter each, the last of which stands for all that follow:
    x a value; w one that is trained when it is an initialiser; o one that is trained when it is an
    initialiser with dimensions behind a weighted op; c one that never is; s running statistics; k numbers that must be
    known while loading, since shapes depend on them. */
 struct itp_onnx_row {
-    const char *name; /* op_type; "" for those of ours that are only written */
+    const char *name; /* op_type */
     int op;           /* row of our table; -1: read as others */
     const char *inputs;
     int least, most, outputs; /* number of inputs; most outputs */
     const itp_onnx_field *fields;
-    itp_make_fn read;        /* NULL: one node of `op` with the attributes of `fields` */
-    itp_onnx_view_fn view;   /* new shape, where the numbers stay as they are; else NULL */
-    itp_onnx_write_fn write; /* NULL: one node */
-    bool weighted;           /* what follows is behind a weighted op */
+    itp_make_fn read;      /* NULL: one node of `op` with the attributes of `fields` */
+    itp_onnx_view_fn view; /* new shape, where the numbers stay as they are; else NULL */
+    bool weighted;         /* what follows is behind a weighted op */
 };
 
 /* The constants of gelu's chains, and of Selu, which ONNX states to this precision. */
@@ -80,8 +76,7 @@ ITP_FN void itp_read_view(itp_make *m);
 ITP_FN void itp_read_split(itp_make *m);
 ITP_FN void itp_read_slice(itp_make *m);
 ITP_FN void itp_read_gather(itp_make *m);
-ITP_FN void itp_read_take_elements(itp_make *m);
-ITP_FN void itp_read_gather_nd(itp_make *m);
+ITP_FN void itp_read_take(itp_make *m);
 ITP_FN void itp_read_scatter(itp_make *m);
 ITP_FN void itp_read_scatter_nd(itp_make *m);
 ITP_FN void itp_read_expand(itp_make *m);
@@ -120,34 +115,11 @@ ITP_FN void itp_read_quantize(itp_make *m);
 ITP_FN void itp_read_dequantize(itp_make *m);
 ITP_FN void itp_read_dynamic_quantize(itp_make *m);
 ITP_FN void itp_read_recurrent(itp_make *m);
-ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
-                                             const interp_shape *in, interp_shape *want);
-ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
-                                        interp_shape *want);
-ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_clip(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_dropout(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_reshape(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_silu(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_gelu(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_gelu_tanh(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node);
-
-ITP_FN void itp_onnx_write_mod(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_mish(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_fill(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_conv_transpose(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_index(itp_onnx_writer *w, const itp_node *node);
-ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
+ITP_FN interp_shape itp_onnx_view_reshape(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_squeeze(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_unsqueeze(itp_make *m, const interp_shape *in);
+ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in);
 
 #define ITP_TO(field) offsetof(itp_attrs, field)
 #define ITP_OWN(name)                                                                              \
@@ -174,45 +146,33 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node);
     ITP_STATIC const itp_onnx_field itp_fields_##id[] = {ITP_OWN(a), ITP_OWN(b), ITP_OWN(c),       \
                                                          ITP_OWN(d), ITP_NO_FIELD}
 
-/* Every op up to opset 6 may say that it works in place, which means nothing. */
+/* A window, with dilations since an opset. */
+#define ITP_WINDOW_FIELDS(dilated)                                                                 \
+    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},                                         \
+        {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},                                          \
+        {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, dilated, 0},                                \
+        {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0}, ITP_OWN("auto_pad")
+
 ITP_STATIC const itp_onnx_field itp_fields_none[] = {ITP_NO_FIELD};
 ITP_OWN2(broadcast, "axis", "broadcast");
 ITP_OWN1(axis, "axis");
 ITP_STATIC const itp_onnx_field itp_fields_conv[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
-    {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    ITP_OWN("auto_pad"),
-    ITP_NO_FIELD};
+    ITP_WINDOW_FIELDS(0), {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0}, ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_conv_transpose[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(0),
     {"group", ITP_A_INT, ITP_TO(groups), 1, 0, 0},
-    ITP_OWN("auto_pad"),
     ITP_OWN("output_padding"),
     ITP_OWN("output_shape"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_max_pool[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 0, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(0),
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     ITP_OWN("storage_order"),
-    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_average_pool[] = {
-    {"kernel_shape", ITP_A_PAIR, ITP_TO(kernel), 0, 0, 0},
-    {"strides", ITP_A_PAIR, ITP_TO(stride), 1, 0, 0},
-    {"dilations", ITP_A_PAIR, ITP_TO(dilation), 1, 19, 0},
-    {"pads", ITP_A_PADS, ITP_TO(pad), 0, 0, 0},
+    ITP_WINDOW_FIELDS(19),
     {"ceil_mode", ITP_A_BOOL, ITP_TO(ceil_mode), 0, 0, 0},
     {"count_include_pad", ITP_A_BOOL, ITP_TO(count_include_pad), 0, 0, 0},
-    ITP_OWN("auto_pad"),
     ITP_NO_FIELD};
 ITP_STATIC const itp_onnx_field itp_fields_lp_pool[] = {
     ITP_OWN("kernel_shape"), ITP_OWN("strides"), ITP_OWN("dilations"), ITP_OWN("pads"),
@@ -354,36 +314,30 @@ ITP_STATIC const itp_onnx_field itp_fields_constant[] = {
 /* One node of ours with its attributes; read by a function; read and written by functions. */
 #define ITP_PLAIN(name, id, inputs, n, fields)                                                     \
     {                                                                                              \
-        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, NULL, false           \
+        name, ITP_OP_##id, inputs, n, n, 1, itp_fields_##fields, NULL, NULL, false                 \
     }
 #define ITP_READ(name, op, inputs, least, most, outputs, fields, read)                             \
     {                                                                                              \
-        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, NULL,  \
-            false                                                                                  \
+        name, op, inputs, least, most, outputs, itp_fields_##fields, itp_read_##read, NULL, false  \
     }
 #define ITP_MANY ITP_MAX_INPUTS
 static const itp_onnx_row itp_onnx_rows[] = {
-    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL,
-     itp_onnx_write_window, true},
-    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, NULL, true},
-    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, NULL, true},
+    {"Conv", ITP_OP_CONV, "xww", 2, 3, 1, itp_fields_conv, itp_read_conv, NULL, true},
+    {"Gemm", ITP_OP_GEMM, "www", 2, 3, 1, itp_fields_gemm, itp_read_gemm, NULL, true},
+    {"MatMul", ITP_OP_MATMUL, "ww", 2, 2, 1, itp_fields_none, itp_read_matmul, NULL, true},
     {"BatchNormalization", ITP_OP_BATCH_NORM, "xwwss", 5, 5, 3, itp_fields_batch_norm,
-     itp_read_batch_norm, NULL, NULL, true},
+     itp_read_batch_norm, NULL, true},
     {"LayerNormalization", ITP_OP_LAYER_NORM, "xww", 2, 3, 3, itp_fields_layer_norm,
-     itp_read_layer_norm, NULL, NULL, true},
+     itp_read_layer_norm, NULL, true},
     ITP_PLAIN("Relu", RELU, "x", 1, none),
     ITP_PLAIN("LeakyRelu", LEAKY_RELU, "x", 1, leaky),
     ITP_PLAIN("Elu", ELU, "x", 1, alpha1),
-    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, NULL, false},
+    {"Selu", ITP_OP_SELU, "x", 1, 1, 1, itp_fields_selu, itp_read_selu, NULL, false},
     ITP_PLAIN("Softplus", SOFTPLUS, "x", 1, none),
     ITP_PLAIN("Sigmoid", SIGMOID, "x", 1, none),
     ITP_PLAIN("Tanh", TANH, "x", 1, none),
-    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL,
-     itp_onnx_write_silu, false},
-    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, itp_onnx_write_gelu,
-     false},
-    {"", ITP_OP_GELU_TANH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_gelu_tanh,
-     false},
+    {"Swish", ITP_OP_SILU, "x", 1, 1, 1, itp_fields_swish, itp_read_swish, NULL, false},
+    {"Gelu", ITP_OP_GELU, "x", 1, 1, 1, itp_fields_gelu, itp_read_gelu, NULL, false},
     ITP_PLAIN("HardSwish", HARD_SWISH, "x", 1, none),
     ITP_PLAIN("HardSigmoid", HARD_SIGMOID, "x", 1, hard_sigmoid),
     ITP_PLAIN("Exp", EXP, "x", 1, none),
@@ -393,24 +347,18 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Neg", NEG, "x", 1, none),
     ITP_PLAIN("Abs", ABS, "x", 1, none),
     ITP_PLAIN("Reciprocal", RECIPROCAL, "x", 1, none),
-    {"", ITP_OP_FILL, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_fill, false},
-    {"", ITP_OP_INDEX, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_index, false},
-    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, itp_onnx_write_clip,
-     false},
-    {"", ITP_OP_SQUARE, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_square, false},
-    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
-     false},
+    {"Clip", ITP_OP_CLIP, "xcc", 1, 3, 1, itp_fields_clip, itp_read_clip, NULL, false},
+    {"Softmax", ITP_OP_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, false},
     {"LogSoftmax", ITP_OP_LOG_SOFTMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL,
-     NULL, false},
-    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL,
-     itp_onnx_write_window, false},
+     false},
+    {"MaxPool", ITP_OP_MAX_POOL, "x", 1, 1, 2, itp_fields_max_pool, itp_read_max_pool, NULL, false},
     {"AveragePool", ITP_OP_AVERAGE_POOL, "x", 1, 1, 1, itp_fields_average_pool,
-     itp_read_average_pool, NULL, itp_onnx_write_window, false},
+     itp_read_average_pool, NULL, false},
     ITP_READ("GlobalAveragePool", ITP_OP_GLOBAL_AVERAGE_POOL, "x", 1, 1, 1, none, global_pool),
     ITP_READ("GlobalMaxPool", ITP_OP_GLOBAL_MAX_POOL, "x", 1, 1, 1, none, global_pool),
-    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, NULL, false},
+    {"Add", ITP_OP_ADD, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_binary, NULL, false},
     ITP_READ("Sub", ITP_OP_SUB, "xx", 2, 2, 1, broadcast, binary),
-    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, NULL, false},
+    {"Mul", ITP_OP_MUL, "oo", 2, 2, 1, itp_fields_broadcast, itp_read_mul, NULL, false},
     ITP_READ("Div", ITP_OP_DIV, "xx", 2, 2, 1, broadcast, div),
     ITP_READ("Pow", ITP_OP_POW, "xx", 2, 2, 1, broadcast, pow),
     ITP_READ("Equal", ITP_OP_EQUAL, "xx", 2, 2, 1, broadcast, compare),
@@ -428,22 +376,18 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("CastLike", -1, "xx", 2, 2, 1, cast, cast_like),
     ITP_READ("ReduceSum", ITP_OP_REDUCE_SUM, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ReduceMean", ITP_OP_REDUCE_MEAN, "xk", 1, 2, 1, reduce, reduce),
-    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, NULL, false},
+    {"Concat", ITP_OP_CONCAT, "x", 1, ITP_MANY, 1, itp_fields_concat, NULL, NULL, false},
     {"Reshape", ITP_OP_RESHAPE, "xk", 1, 2, 1, itp_fields_reshape, itp_read_view,
-     itp_onnx_view_reshape, itp_onnx_write_reshape, false},
-    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten, NULL,
+     itp_onnx_view_reshape, false},
+    {"Flatten", ITP_OP_FLATTEN, "x", 1, 1, 1, itp_fields_flatten, NULL, itp_onnx_view_flatten,
      false},
-    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, NULL,
-     false},
-    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, NULL,
-     false},
-    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze, NULL,
+    {"Identity", ITP_OP_IDENTITY, "x", 1, 1, 1, itp_fields_none, NULL, itp_onnx_view_same, false},
+    {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, false},
+    {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze,
      false},
     ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
-    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL,
-     itp_onnx_write_dropout, false},
-    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL,
-     itp_onnx_write_slice, false},
+    {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL, false},
+    {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL, false},
     ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
     ITP_READ("Gather", ITP_OP_GATHER, "xx", 2, 2, 1, axis, gather),
     ITP_READ("Expand", -1, "xk", 2, 2, 1, none, expand),
@@ -457,13 +401,12 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ConstantOfShape", -1, "k", 1, 1, 1, constant, known),
 #if !defined(INTERP_NO_RARE_OPS)
     {"ConvTranspose", ITP_OP_CONV_TRANSPOSE, "xww", 2, 3, 1, itp_fields_conv_transpose,
-     itp_read_conv_transpose, NULL, itp_onnx_write_conv_transpose, true},
+     itp_read_conv_transpose, NULL, true},
     {"InstanceNormalization", -1, "xww", 3, 3, 1, itp_fields_epsilon, itp_read_instance_norm, NULL,
-     NULL, true},
-    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
-     NULL, true},
-    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, NULL,
      true},
+    {"GroupNormalization", -1, "xww", 3, 3, 1, itp_fields_group_norm, itp_read_group_norm, NULL,
+     true},
+    {"RMSNormalization", -1, "xw", 2, 2, 1, itp_fields_rms_norm, itp_read_rms_norm, NULL, true},
     ITP_READ("MeanVarianceNormalization", -1, "x", 1, 1, 1, axes_list, mean_variance),
     ITP_READ("LpNormalization", -1, "x", 1, 1, 1, lp_norm, lp_norm),
     ITP_PLAIN("Ceil", CEIL, "x", 1, none),
@@ -484,25 +427,17 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_PLAIN("Celu", CELU, "x", 1, alpha1),
     ITP_PLAIN("Softsign", SOFTSIGN, "x", 1, none),
     ITP_PLAIN("ThresholdedRelu", THRESHOLDED_RELU, "x", 1, alpha1),
-    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_mish, false},
-    {"", ITP_OP_TOP_K_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_top_k,
-     false},
-    {"", ITP_OP_MAX_POOL_INDICES, "x", 1, 1, 1, itp_fields_none, NULL, NULL,
-     itp_onnx_write_max_places, false},
-    {"", ITP_OP_RESIZE_AXIS, "x", 1, 1, 1, itp_fields_none, NULL, NULL, itp_onnx_write_resize,
-     false},
+    {"Mish", ITP_OP_MISH, "x", 1, 1, 1, itp_fields_none, NULL, NULL, false},
     ITP_PLAIN("Shrink", SHRINK, "x", 1, shrink),
     ITP_PLAIN("Not", NOT, "x", 1, none),
     ITP_READ("IsNaN", ITP_OP_IS_NAN, "x", 1, 1, 1, none, compare),
     ITP_READ("IsInf", ITP_OP_IS_INF, "x", 1, 1, 1, is_inf, is_inf),
-    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, NULL,
-     false},
+    {"Hardmax", ITP_OP_HARDMAX, "x", 1, 1, 1, itp_fields_softmax, itp_read_softmax, NULL, false},
     ITP_READ("LpPool", -1, "x", 1, 1, 1, lp_pool, lp_pool),
     ITP_READ("GlobalLpPool", -1, "x", 1, 1, 1, lp_global, global_pool),
     ITP_READ("MaxUnpool", ITP_OP_MAX_UNPOOL, "xxk", 2, 3, 1, unpool, max_unpool),
-    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, NULL, false},
-    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, itp_onnx_write_mod,
-     false},
+    {"LRN", ITP_OP_LRN, "x", 1, 1, 1, itp_fields_lrn, itp_read_lrn, NULL, false},
+    {"Mod", ITP_OP_MOD, "xx", 2, 2, 1, itp_fields_fmod, itp_read_mod, NULL, false},
     ITP_READ("PRelu", ITP_OP_PRELU, "xw", 2, 2, 1, none, prelu),
     ITP_READ("Xor", ITP_OP_XOR, "xx", 2, 2, 1, broadcast, compare),
     ITP_READ("Mean", -1, "x", 1, ITP_MANY, 1, none, fold),
@@ -516,14 +451,13 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("ReduceSumSquare", -1, "xk", 1, 2, 1, reduce, reduce),
     ITP_READ("ArgMax", ITP_OP_ARG_MAX, "x", 1, 1, 1, arg, arg),
     ITP_READ("ArgMin", ITP_OP_ARG_MIN, "x", 1, 1, 1, arg, arg),
-    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL,
-     itp_onnx_write_top_k, false},
+    {"TopK", ITP_OP_TOP_K_VALUES, "xk", 1, 2, 2, itp_fields_top_k, itp_read_top_k, NULL, false},
     ITP_READ("CumSum", ITP_OP_CUM_SUM, "xk", 2, 2, 1, cum_sum, cum_sum),
     ITP_READ("OneHot", ITP_OP_ONE_HOT, "xkk", 3, 3, 1, axis, one_hot),
     ITP_READ("Trilu", -1, "xk", 1, 2, 1, upper, trilu),
     ITP_READ("EyeLike", -1, "x", 1, 1, 1, eye, eye_like),
-    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take_elements),
-    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, gather_nd),
+    ITP_READ("GatherElements", ITP_OP_GATHER_ELEMENTS, "xx", 2, 2, 1, axis, take),
+    ITP_READ("GatherND", ITP_OP_GATHER_ND, "xx", 2, 2, 1, batch_dims, take),
     ITP_READ("Scatter", ITP_OP_SCATTER_ELEMENTS, "x", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterElements", ITP_OP_SCATTER_ELEMENTS, "x", 3, 3, 1, scatter, scatter),
     ITP_READ("ScatterND", ITP_OP_SCATTER_ND, "x", 3, 3, 1, reduction, scatter_nd),
@@ -542,14 +476,15 @@ static const itp_onnx_row itp_onnx_rows[] = {
     ITP_READ("QuantizeLinear", -1, "x", 2, 3, 1, quantize, quantize),
     ITP_READ("DequantizeLinear", -1, "x", 2, 3, 1, quantize, dequantize),
     ITP_READ("DynamicQuantizeLinear", -1, "x", 1, 1, 3, none, dynamic_quantize),
-    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
-    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
-    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, NULL, true},
+    {"RNN", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, true},
+    {"GRU", -1, "xwwwkx", 3, 6, 2, itp_fields_recurrent, itp_read_recurrent, NULL, true},
+    {"LSTM", -1, "xwwwkxxw", 3, 8, 3, itp_fields_recurrent, itp_read_recurrent, NULL, true},
 #endif
-    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, false}};
+    {NULL, -1, NULL, 0, 0, 0, NULL, NULL, NULL, false}};
 #undef ITP_PLAIN
 #undef ITP_READ
 #undef ITP_MANY
+#undef ITP_WINDOW_FIELDS
 #undef ITP_TO
 #undef ITP_OWN
 #undef ITP_OWN1
@@ -791,12 +726,6 @@ ITP_FN int itp_onnx_in(const itp_onnx *r, const itp_onnx_node *n, int i)
     return i < n->n_in ? r->links[n->in + i] : -1;
 }
 
-ITP_FN bool itp_onnx_is_whole(const itp_onnx *r, int symbol)
-{
-    const int type = r->tensors[r->symbols[symbol].tensor].type;
-    return type == ITP_ONNX_INT64 || type == 6;
-}
-
 ITP_FN bool itp_onnx_is_float(const itp_onnx *r, int symbol)
 {
     const itp_onnx_type *type = itp_onnx_type_row(r->tensors[r->symbols[symbol].tensor].type);
@@ -810,32 +739,6 @@ ITP_FN interp_status itp_onnx_unknown(const itp_onnx *r, const itp_onnx_node *n,
                          ITP_SHOW(r->symbols[symbol].name));
 }
 
-/* The whole numbers of input i, at most `most`; *count is -1 when it is left out. */
-ITP_FN interp_status itp_onnx_list(const itp_onnx *r, const itp_onnx_node *n, int i, int64_t *out,
-                                   int most, int *count)
-{
-    const int symbol = itp_onnx_in(r, n, i);
-    *count = -1;
-    if (symbol < 0) return INTERP_OK;
-    const itp_symbol *s = &r->symbols[symbol];
-    if (s->tensor < 0 || !itp_onnx_is_whole(r, symbol)) return itp_onnx_unknown(r, n, symbol);
-    const size_t size = interp_shape_size(&s->shape);
-    if (s->shape.rank > 1 || size > (size_t)most)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "\"%.*s\" has %zu numbers; at most %d do",
-                             ITP_SHOW(s->name), size, most);
-    *count = (int)size;
-    itp_onnx_whole(&r->tensors[s->tensor], out, size);
-    return INTERP_OK;
-}
-
-/* A list that was an attribute up to opset `until` and is input i since. */
-ITP_FN interp_status itp_onnx_either(const itp_onnx *r, const itp_onnx_node *n, const char *name,
-                                     int until, int i, int64_t *out, int *count)
-{
-    if (r->opset <= until) return itp_onnx_ints(r, n, name, out, INTERP_MAX_RANK, count);
-    return itp_onnx_list(r, n, i, out, INTERP_MAX_RANK, count);
-}
-
 /* The one number of a known symbol; false when there is another number of them. */
 ITP_FN bool itp_onnx_scalar(const itp_onnx *r, int symbol, double *out)
 {
@@ -846,13 +749,4 @@ ITP_FN bool itp_onnx_scalar(const itp_onnx *r, int symbol, double *out)
     itp_onnx_floats(&r->tensors[s->tensor], &x);
     *out = (double)x;
     return true;
-}
-
-/* The one number of input i; *out stays when it is left out. */
-ITP_FN interp_status itp_onnx_scalar_in(const itp_onnx *r, const itp_onnx_node *n, int i,
-                                        double *out)
-{
-    const int symbol = itp_onnx_in(r, n, i);
-    if (symbol < 0 || itp_onnx_scalar(r, symbol, out)) return INTERP_OK;
-    return itp_onnx_unknown(r, n, symbol);
 }

@@ -895,23 +895,6 @@ ITP_FN int64_t itp_whole(double x)
     return x < 9.2e18 ? (int64_t)x : INT64_MAX;
 }
 
-/* The first n elements of a tensor as whole numbers. */
-ITP_FN void itp_onnx_whole(const itp_onnx_tensor *t, int64_t *out, size_t n)
-{
-    itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
-    uint64_t bits = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (t->values) {
-            out[i] = itp_whole(t->values[i]);
-            continue;
-        }
-        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
-        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] =
-            t->type == ITP_ONNX_INT64 ? (int64_t)bits : itp_whole(itp_onnx_real(t->type, bits));
-    }
-}
-
 /* ---- external data */
 
 #if !defined(INTERP_NO_STDIO)

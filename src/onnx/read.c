@@ -186,19 +186,30 @@ ITP_FN interp_status itp_onnx_fold_constant(itp_onnx *r, const itp_onnx_node *n)
     return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "it has no value of a kind that is supported");
 }
 
+ITP_FN itp_make itp_make_begin(itp_onnx *r, const itp_onnx_node *n)
+{
+    itp_make m;
+    memset(&m, 0, sizeof m);
+    m.r = r, m.n = n;
+    m.first_node = r->net ? r->net->n_nodes : 0;
+    m.type = itp_onnx_symbol_type(r, itp_onnx_in(r, n, 0));
+    if (!m.type) m.type = ITP_ONNX_FLOAT;
+    return m;
+}
+
 /* Known numbers under another shape. Those that others use as they are stay apart. */
 ITP_FN interp_status itp_onnx_fold_view(itp_onnx *r, itp_onnx_node *n)
 {
     const int from = itp_onnx_in(r, n, 0);
-    interp_shape want, shape;
     if (r->symbols[from].tensor < 0) return INTERP_OK;
     if (r->symbols[from].uses > 1 && itp_onnx_is_float(r, from)) return INTERP_OK;
     for (int i = 1; i < n->n_in; i++) {
         const int symbol = itp_onnx_in(r, n, i);
         if (symbol >= 0 && r->symbols[symbol].tensor < 0) return INTERP_OK;
     }
-    ITP_TRY(n->row->view(r, n, &r->symbols[from].shape, &want));
-    ITP_TRY(itp_onnx_resolve(r, n, &r->symbols[from].shape, &want, &shape));
+    itp_make m = itp_make_begin(r, n);
+    const interp_shape shape = itp_make_view(&m, &r->symbols[from].shape);
+    if (m.status) return m.status;
     itp_symbol *to = &r->symbols[r->links[n->out]];
     to->tensor = r->symbols[from].tensor;
     to->root = r->symbols[from].root;
@@ -445,17 +456,6 @@ ITP_FN interp_status itp_onnx_bind(itp_onnx *r)
 
 /* ---- one node after the other */
 
-ITP_FN itp_make itp_make_begin(itp_onnx *r, const itp_onnx_node *n)
-{
-    itp_make m;
-    memset(&m, 0, sizeof m);
-    m.r = r, m.n = n;
-    m.first_node = r->net ? r->net->n_nodes : 0;
-    m.type = itp_onnx_symbol_type(r, itp_onnx_in(r, n, 0));
-    if (!m.type) m.type = ITP_ONNX_FLOAT;
-    return m;
-}
-
 /* As nodes of the network. */
 ITP_FN interp_status itp_onnx_emit(itp_onnx *r, const itp_onnx_node *n)
 {
@@ -670,13 +670,7 @@ ITP_FN bool itp_onnx_along_batch(const itp_node *node, int rank)
     case ITP_OP_TOP_K_VALUES:
     case ITP_OP_TOP_K_INDICES:
     case ITP_OP_CUM_SUM: return itp_axis(node->attrs.axis, rank) == 0;
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP: return !node->attrs.axes || (node->attrs.axes & 1);
-    default: return false;
+    default: return itp_is_reduction(node->op) && (!node->attrs.axes || (node->attrs.axes & 1));
     }
 }
 

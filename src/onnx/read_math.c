@@ -188,22 +188,13 @@ ITP_FN void itp_read_cast_like(itp_make *m)
     itp_make_cast(m, itp_make_type(m, 1));
 }
 
-/* Axes of an attribute up to opset `until`, of input 1 since; 0: none given. */
-ITP_FN unsigned itp_make_axes(itp_make *m, int until, int rank)
-{
-    int64_t list[INTERP_MAX_RANK];
-    unsigned set = 0;
-    const int count = itp_make_either(m, "axes", until, 1, list, INTERP_MAX_RANK);
-    for (int i = 0; i < count; i++) set |= 1u << itp_make_axis(m, list[i], rank);
-    return set;
-}
-
 ITP_FN void itp_read_reduce(itp_make *m)
 {
     int x = itp_make_in(m, 0), op = m->n->row->op;
     const int rank = itp_make_shape(m, x).rank;
     const bool keep = itp_make_int(m, "keepdims", 1) != 0;
-    const unsigned axes = itp_make_axes(m, itp_make_is(m, "ReduceSum") ? 12 : 17, rank);
+    bool given;
+    const unsigned axes = itp_make_axes(m, itp_make_is(m, "ReduceSum") ? 12 : 17, rank, &given);
     if (itp_make_is(m, "ReduceL1")) x = itp_make_one(m, ITP_OP_ABS, x);
     if (itp_make_is(m, "ReduceL2") || itp_make_is(m, "ReduceSumSquare"))
         x = itp_make_one(m, ITP_OP_SQUARE, x);

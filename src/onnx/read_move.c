@@ -1,113 +1,86 @@
 /* ---- onnx/read_move.c: shapes, parts, indices, resizing --------------------------------------- */
 
 /* ---- new shapes. Dimension 0, perhaps the batch, is kept by name and not by number. */
-ITP_FN interp_status itp_onnx_view_reshape(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
+
+ITP_FN interp_shape itp_onnx_view_reshape(itp_make *m, const interp_shape *in)
 {
     int64_t list[INTERP_MAX_RANK];
-    int count, literal = 0;
-    ITP_TRY(itp_onnx_list(r, n, 1, list, INTERP_MAX_RANK, &count));
-    ITP_TRY(itp_onnx_int(r, n, "allowzero", &literal));
-    *want = itp_shape_none();
-    want->rank = count;
+    interp_shape want = itp_shape_none();
+    const int count = itp_make_list(m, 1, list, INTERP_MAX_RANK);
+    const bool literal = itp_make_int(m, "allowzero", 0) != 0;
     for (int i = 0; i < count; i++) {
         if (list[i] < -1 || list[i] > INT_MAX)
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d of the new shape is %lld", i,
-                                 (long long)list[i]);
-        want->dim[i] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d of the new shape is %lld", i,
+                          (long long)list[i]);
+        want.dim[want.rank++] = literal && list[i] == 0 ? ITP_NO_ENTRIES : (int)list[i];
     }
-    if (count && in->rank && want->dim[0] == in->dim[0]) want->dim[0] = 0;
-    return INTERP_OK;
+    if (want.rank && in->rank && want.dim[0] == in->dim[0]) want.dim[0] = 0;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_flatten(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in)
 {
-    itp_attrs a;
-    ITP_TRY(itp_onnx_attrs(r, n, in->rank, &a));
-    const int axis = itp_axis(a.axis, in->rank);
-    *want = itp_shape_none();
-    want->rank = 2;
-    if (axis < 0 || axis > in->rank)
-        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %d of %d dimensions", a.axis, in->rank);
+    const int given = itp_make_int(m, "axis", 1), axis = itp_axis(given, in->rank);
+    interp_shape want = itp_shape_none();
     size_t rows = 1;
-    for (int i = 0; i < axis; i++) rows = itp_mul_size(rows, (size_t)in->dim[i]);
+    want.rank = 2;
+    if (axis < 0 || axis > in->rank)
+        itp_make_fail(m, INTERP_BAD_SHAPE, "axis %d of %d dimensions", given, in->rank);
+    for (int i = 0; i < axis && !m->status; i++) rows = itp_mul_size(rows, (size_t)in->dim[i]);
     if (rows > (size_t)INT_MAX)
-        return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "its input has too many numbers");
-    want->dim[0] = (int)rows;
-    want->dim[1] = -1;
-    return INTERP_OK;
+        itp_make_fail(m, INTERP_BAD_SHAPE, "its input has too many numbers");
+    want.dim[0] = m->status ? 1 : (int)rows;
+    want.dim[1] = -1;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_same(itp_onnx *r, const itp_onnx_node *n, const interp_shape *in,
-                                        interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in)
 {
-    (void)r, (void)n;
-    *want = *in;
-    return INTERP_OK;
+    (void)m;
+    return *in;
 }
 
-/* Axes as a set of bits among `rank` dimensions. */
-ITP_FN interp_status itp_onnx_axes(const itp_onnx *r, const itp_onnx_node *n, const int64_t *list,
-                                   int count, int rank, unsigned *set)
+ITP_FN interp_shape itp_onnx_view_squeeze(itp_make *m, const interp_shape *in)
 {
-    *set = 0;
-    for (int i = 0; i < count; i++) {
-        const int64_t axis = list[i] < 0 ? list[i] + rank : list[i];
-        if (axis < 0 || axis >= rank || (*set >> axis & 1))
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "axis %lld among %d dimensions",
-                                 (long long)list[i], rank);
-        *set |= 1u << axis;
-    }
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_onnx_view_squeeze(itp_onnx *r, const itp_onnx_node *n,
-                                           const interp_shape *in, interp_shape *want)
-{
-    int64_t list[INTERP_MAX_RANK];
-    int count;
-    unsigned gone = 0;
-    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
-    if (count >= 0) ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank, &gone));
-    *want = itp_shape_none();
+    bool given;
+    const unsigned axes = itp_make_axes(m, 12, in->rank, &given);
+    interp_shape want = itp_shape_none();
     for (int i = 0; i < in->rank; i++) {
-        if (count < 0 && in->dim[i] == 1) gone |= 1u << i;
-        if (!(gone >> i & 1)) want->dim[want->rank++] = i ? in->dim[i] : 0;
+        const bool goes = given ? axes >> i & 1 : in->dim[i] == 1;
+        if (!goes) want.dim[want.rank++] = i ? in->dim[i] : 0;
         else if (in->dim[i] != 1)
-            return itp_onnx_fail(r, INTERP_BAD_SHAPE, n, "dimension %d is %d and cannot go", i,
-                                 in->dim[i]);
+            itp_make_fail(m, INTERP_BAD_SHAPE, "dimension %d is %d and cannot go", i, in->dim[i]);
     }
-    return INTERP_OK;
+    return want;
 }
 
-ITP_FN interp_status itp_onnx_view_unsqueeze(itp_onnx *r, const itp_onnx_node *n,
-                                             const interp_shape *in, interp_shape *want)
+ITP_FN interp_shape itp_onnx_view_unsqueeze(itp_make *m, const interp_shape *in)
 {
     int64_t list[INTERP_MAX_RANK];
-    int count, from = 0;
-    unsigned added;
-    ITP_TRY(itp_onnx_either(r, n, "axes", 12, 1, list, &count));
-    if (count < 0) return itp_onnx_fail(r, INTERP_FORMAT, n, "it has no axes");
-    if (in->rank + count > INTERP_MAX_RANK)
-        return itp_onnx_fail(r, INTERP_UNSUPPORTED, n, "more than %d dimensions", INTERP_MAX_RANK);
-    ITP_TRY(itp_onnx_axes(r, n, list, count, in->rank + count, &added));
-    *want = itp_shape_none();
-    want->rank = in->rank + count;
-    for (int i = 0; i < want->rank; i++) {
+    int from = 0;
+    bool given;
+    interp_shape want = itp_shape_none();
+    const int count = itp_make_either(m, "axes", 12, 1, list, INTERP_MAX_RANK);
+    if (count < 0) itp_make_fail(m, INTERP_FORMAT, "it has no axes");
+    else if (in->rank + count > INTERP_MAX_RANK)
+        itp_make_fail(m, INTERP_UNSUPPORTED, "more than %d dimensions", INTERP_MAX_RANK);
+    if (m->status) return want;
+    want.rank = in->rank + count;
+    const unsigned added = itp_make_axes(m, 12, want.rank, &given);
+    for (int i = 0; i < want.rank; i++) {
         if (added >> i & 1) continue;
-        want->dim[i] = from ? in->dim[from] : i ? -1 : 0;
+        want.dim[i] = from ? in->dim[from] : i ? -1 : 0;
         from++;
     }
-    return INTERP_OK;
+    return want;
 }
 
 ITP_FN void itp_read_view(itp_make *m)
 {
-    interp_shape want;
     const int x = itp_make_in(m, 0);
     const interp_shape s = itp_make_shape(m, x);
-    if (m->status || !itp_make_try(m, m->n->row->view(m->r, m->n, &s, &want))) return;
+    if (m->status) return;
+    const interp_shape want = m->n->row->view(m, &s);
     itp_make_end(m, 0, itp_make_reshape(m, x, &want));
 }
 
@@ -317,22 +290,15 @@ ITP_FN void itp_read_gather(itp_make *m)
     interp_free(m->r->ctx, at);
 }
 
-ITP_FN void itp_read_take_elements(itp_make *m)
+/* GatherElements and GatherND: what one has not is 0. */
+ITP_FN void itp_read_take(itp_make *m)
 {
     const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
     itp_attrs a;
     memset(&a, 0, sizeof a);
     a.axis = itp_make_int(m, "axis", 0);
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ELEMENTS, 2, in, &a));
-}
-
-ITP_FN void itp_read_gather_nd(itp_make *m)
-{
-    const int in[2] = {itp_make_in(m, 0), itp_make_in(m, 1)};
-    itp_attrs a;
-    memset(&a, 0, sizeof a);
     a.length = itp_make_int(m, "batch_dims", 0);
-    itp_make_end(m, 0, itp_make_node(m, ITP_OP_GATHER_ND, 2, in, &a));
+    itp_make_end(m, 0, itp_make_node(m, m->n->row->op, 2, in, &a));
 }
 
 ITP_FN void itp_make_scatter(itp_make *m, int plain, int fold)

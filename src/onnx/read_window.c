@@ -1,20 +1,5 @@
 /* ---- onnx/read_window.c: convolution and pooling over one, two or three dimensions ------------ */
 
-/* Pads that ONNX leaves to us: output is input / stride; the odd one at the end or the start. */
-ITP_FN void itp_onnx_same_pads(itp_attrs *a, const interp_shape *x, bool at_end)
-{
-    for (int i = 0; i < 2; i++) {
-        const int64_t size = x->dim[2 + i], stride = itp_max(1, a->stride[i]);
-        const int64_t span = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
-        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
-        if (total < 0) total = 0;
-        if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
-        const int less = (int)(total / 2), more = (int)(total - total / 2);
-        a->pad[i] = at_end ? less : more;
-        a->pad[i + 2] = at_end ? more : less;
-    }
-}
-
 typedef struct itp_window {
     int n; /* spatial dimensions */
     int kernel[3], stride[3], dilation[3], before[3], after[3];
@@ -46,10 +31,8 @@ ITP_FN void itp_window_pads(itp_make *m, itp_window *w, const interp_shape *x)
     memset(pads, 0, sizeof pads);
     if (!upper && !lower && !valid) itp_window_list(m, "pads", 2 * w->n, 0, pads);
     for (int i = 0; i < w->n; i++) {
-        const int64_t size = x->dim[2 + i], stride = itp_max(1, w->stride[i]);
-        const int64_t span = (int64_t)w->dilation[i] * (w->kernel[i] - 1) + 1;
-        int64_t total = ((size + stride - 1) / stride - 1) * stride + span - size;
-        if (total < 0 || !(upper || lower)) total = 0;
+        int64_t total =
+            itp_same_pads(x->dim[2 + i], w->kernel[i], itp_max(1, w->stride[i]), w->dilation[i]);
         if (total > 1 << 21) total = 1 << 21; /* refused by the shape rule */
         const int less = (int)(total / 2), more = (int)(total - total / 2);
         w->before[i] = upper ? less : lower ? more : pads[i];

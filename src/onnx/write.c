@@ -4,7 +4,7 @@
 #define ITP_ONNX_LATER  19
 
 /* A model being written: fields of its graph, and messages being put together. */
-struct itp_onnx_writer {
+typedef struct itp_onnx_writer {
     const interp_net *net;
     interp_onnx_save_desc desc;
     int opset;
@@ -12,7 +12,7 @@ struct itp_onnx_writer {
     itp_buf nodes, extra, ports; /* nodes; initializers made here; inputs and outputs */
     itp_buf node, part, inner, name, alias;
     interp_status status;
-};
+} itp_onnx_writer;
 
 /* The first error of the writer or one of its buffers. */
 ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
@@ -152,58 +152,55 @@ ITP_FN void itp_onnx_put_numbers(itp_buf *b, const float *x, size_t n)
         for (size_t i = 0; i < n; i++) itp_put_f32(b, (double)x[i]);
 }
 
-/* An input of `node` that ONNX wants as whole numbers: n in a list, or one of rank 0. */
-ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
-                              const int *values, int rank, int n)
+/* An input of `node` beside it: n numbers in a list, or one of rank 0. Their bytes are then put into
+   w->part, and itp_onnx_end_side_input ends it. */
+ITP_FN void itp_onnx_put_side_input(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                    int type, int rank, int n)
 {
     interp_shape shape = itp_shape_none();
     shape.rank = rank;
     shape.dim[0] = n;
     itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
-                        (size_t)n * 8);
-    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), type, &shape,
+                        (size_t)n * (type == ITP_ONNX_INT64 ? 8 : 4));
 }
 
-/* An input of `node` that ONNX wants as a list of n floats. */
-ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
-                                const float *values, int n)
+ITP_FN void itp_onnx_end_side_input(itp_onnx_writer *w)
 {
-    interp_shape shape = itp_shape_none();
-    shape.rank = 1;
-    shape.dim[0] = n;
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape,
-                        (size_t)n * 4);
-    itp_onnx_put_numbers(&w->part, values, (size_t)n);
     itp_pb_put_message(&w->extra, 5, &w->part);
 }
 
-/* An input of n places of a dimension of `size`; -1 is the place behind the last. */
+ITP_FN void itp_onnx_put_list(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                              const int *values, int rank, int n)
+{
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_INT64, rank, n);
+    for (int i = 0; i < n; i++) itp_put_le(&w->part, (uint64_t)(int64_t)values[i], 8);
+    itp_onnx_end_side_input(w);
+}
+
+ITP_FN void itp_onnx_put_floats(itp_onnx_writer *w, const itp_node *node, const char *suffix,
+                                const float *values, int rank, int n)
+{
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_FLOAT, rank, n);
+    itp_onnx_put_numbers(&w->part, values, (size_t)n);
+    itp_onnx_end_side_input(w);
+}
+
+/* n places of a dimension of `size`; -1 is the place behind the last. */
 ITP_FN void itp_onnx_put_places(itp_onnx_writer *w, const itp_node *node, const char *suffix,
                                 const float *places, int n, int size)
 {
-    interp_shape shape = itp_shape_none();
-    shape.rank = 1;
-    shape.dim[0] = n;
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_INT64, &shape,
-                        (size_t)n * 8);
+    itp_onnx_put_side_input(w, node, suffix, ITP_ONNX_INT64, 1, n);
     for (int i = 0; i < n; i++)
         itp_put_le(&w->part, (uint64_t)(places[i] < 0 ? size : (int64_t)places[i]), 8);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    itp_onnx_end_side_input(w);
 }
 
-/* An input of `node` that ONNX wants as one number. */
 ITP_FN void itp_onnx_put_scalar(itp_onnx_writer *w, const itp_node *node, const char *suffix,
                                 double value)
 {
-    const interp_shape shape = itp_shape_none();
-    itp_onnx_put_inner(w, node, suffix);
-    itp_onnx_put_tensor(&w->part, itp_onnx_inner_name(w, node, suffix), ITP_ONNX_FLOAT, &shape, 4);
-    itp_put_f32(&w->part, value);
-    itp_pb_put_message(&w->extra, 5, &w->part);
+    const float x = (float)value;
+    itp_onnx_put_floats(w, node, suffix, &x, 0, 1);
 }
 
 /* The attribute "value" of a node Constant, which is then complete. */
@@ -288,11 +285,22 @@ ITP_FN void itp_onnx_write_square(itp_onnx_writer *w, const itp_node *node)
 
 /* ---- ops with inputs or attributes of their own */
 
+/* Pads as numbers where ours are "same", the odd one at the end. */
+ITP_FN void itp_onnx_fix_pads(itp_attrs *a, const interp_shape *x)
+{
+    for (int i = 0; i < 2 && a->same; i++) {
+        const int total =
+            (int)itp_same_pads(x->dim[2 + i], a->kernel[i], a->stride[i], a->dilation[i]);
+        a->pad[i] = total / 2;
+        a->pad[i + 2] = total - total / 2;
+    }
+}
+
 ITP_FN void itp_onnx_write_window(itp_onnx_writer *w, const itp_node *node)
 {
     itp_attrs a = node->attrs;
     const interp_shape *x = &w->net->values[node->in[0]].shape;
-    if (a.same) itp_onnx_same_pads(&a, x, true);
+    itp_onnx_fix_pads(&a, x);
     if (a.same) a.ceil_mode = false;
     for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);
     itp_onnx_put_op(w, node, itp_op_row(node->op)->name, NULL);
@@ -349,26 +357,23 @@ ITP_FN void itp_onnx_write_slice(itp_onnx_writer *w, const itp_node *node)
     itp_onnx_end_node(w);
 }
 
-typedef struct itp_onnx_typed itp_onnx_typed;
-ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op);
+typedef void (*itp_onnx_write_fn)(itp_onnx_writer *w, const itp_node *node);
+ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op); /* NULL: one node, by its row */
 ITP_FN void itp_onnx_write_typed(itp_onnx_writer *w, const itp_node *node);
 
 ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 {
-    if (itp_onnx_typed_of(node->op)) {
-        itp_onnx_write_typed(w, node);
+    const itp_onnx_write_fn write = itp_onnx_writer_of(node->op);
+    const itp_onnx_row *row = itp_onnx_row_of(node->op);
+    if (write) {
+        write(w, node);
         return;
     }
-    const itp_onnx_row *row = itp_onnx_row_of(node->op);
     if (!row) {
         if (!w->status)
             w->status =
                 itp_fail(w->net->ctx, INTERP_UNSUPPORTED, "%s \"%.100s\" has no form in ONNX",
                          itp_op_row(node->op)->name, node->name);
-        return;
-    }
-    if (row->write) {
-        row->write(w, node);
         return;
     }
     for (int i = 0; i < node->n_in; i++) itp_onnx_put_input(w, node->in[i]);

@@ -4,11 +4,11 @@
    node, so that every value of the file is of floats again. */
 
 /* What an op's inputs and output are to ONNX: f floats, i whole numbers, b truth values. */
-struct itp_onnx_typed {
+typedef struct itp_onnx_typed {
     int op;
     const char *name, *in;
     char out;
-};
+} itp_onnx_typed;
 
 ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op)
 {
@@ -74,10 +74,18 @@ ITP_FN void itp_onnx_put_cast(itp_onnx_writer *w, const itp_node *node, int valu
     itp_onnx_end_node(w);
 }
 
-/* Sums have their axes as an input since opset 13, other reductions since 18. */
-ITP_FN bool itp_onnx_axes_as_input(const itp_onnx_writer *w, const itp_node *node)
+/* The axes of a reduction, as an input or as an attribute: sums have them as an input since opset 13,
+   other reductions since 18. */
+ITP_FN void itp_onnx_put_axes(itp_onnx_writer *w, const itp_node *node, bool as_input)
 {
-    return node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+    const int rank = w->net->values[node->in[0]].shape.rank;
+    const bool is_input = node->op == ITP_OP_REDUCE_SUM || w->opset > 17;
+    int axes[INTERP_MAX_RANK], n = 0;
+    for (int d = 0; d < rank; d++)
+        if (node->attrs.axes >> d & 1) axes[n++] = d;
+    if (!n || is_input != as_input) return;
+    if (as_input) itp_onnx_put_list(w, node, "axes", axes, 1, n);
+    else itp_onnx_put_ints(w, "axes", axes, n);
 }
 
 /* What the typed ops have besides their inputs. */
@@ -116,18 +124,10 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_put_int(w, "exclusive", a->exclusive);
         itp_onnx_put_int(w, "reverse", a->reverse);
         break;
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP:
-        for (int d = 0; d < x->rank; d++)
-            if (a->axes >> d & 1) axes[n++] = d;
-        if (n && !itp_onnx_axes_as_input(w, node)) itp_onnx_put_ints(w, "axes", axes, n);
+    default:
+        if (!itp_is_reduction(node->op)) break;
+        itp_onnx_put_axes(w, node, false);
         itp_onnx_put_int(w, "keepdims", !a->drop);
-        break;
-    default: break;
     }
 }
 
@@ -135,27 +135,16 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_put_own_inputs(itp_onnx_writer *w, const itp_node *node)
 {
     const itp_attrs *a = &node->attrs;
-    const interp_shape *x = &w->net->values[node->in[0]].shape;
-    int list[INTERP_MAX_RANK], n = 0;
     switch (node->op) {
-    case ITP_OP_REDUCE_SUM:
-    case ITP_OP_REDUCE_MEAN:
-    case ITP_OP_REDUCE_MAX:
-    case ITP_OP_REDUCE_MIN:
-    case ITP_OP_REDUCE_PROD:
-    case ITP_OP_REDUCE_LOG_SUM_EXP:
-        for (int d = 0; d < x->rank; d++)
-            if (a->axes >> d & 1) list[n++] = d;
-        if (n && itp_onnx_axes_as_input(w, node)) itp_onnx_put_list(w, node, "axes", list, 1, n);
-        break;
     case ITP_OP_CUM_SUM: itp_onnx_put_list(w, node, "axis", &a->axis, 0, 1); break;
     case ITP_OP_ONE_HOT: {
         const float values[2] = {a->alpha, a->beta};
         itp_onnx_put_list(w, node, "depth", &a->length, 0, 1);
-        itp_onnx_put_floats(w, node, "values", values, 2);
+        itp_onnx_put_floats(w, node, "values", values, 1, 2);
         break;
     }
-    default: break;
+    default:
+        if (itp_is_reduction(node->op)) itp_onnx_put_axes(w, node, true);
     }
 }
 
@@ -234,7 +223,7 @@ ITP_FN void itp_onnx_write_top_k(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_write_max_places(itp_onnx_writer *w, const itp_node *node)
 {
     itp_attrs a = node->attrs;
-    if (a.same) itp_onnx_same_pads(&a, &w->net->values[node->in[0]].shape, true);
+    itp_onnx_fix_pads(&a, &w->net->values[node->in[0]].shape);
     itp_onnx_put_input(w, node->in[0]);
     itp_pb_put_text(&w->node, 2, itp_onnx_inner_name(w, node, "values"));
     itp_onnx_put_op(w, node, "MaxPool", "places");
@@ -349,4 +338,37 @@ ITP_FN void itp_onnx_write_resize(itp_onnx_writer *w, const itp_node *node)
         itp_onnx_end_node(w);
     }
     interp_free(w->net->ctx, list);
+}
+
+/* ---- which op is written by what; those not listed are one node with the attributes of their row */
+
+ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
+{
+    static const struct {
+        int op;
+        itp_onnx_write_fn write;
+    } rows[] = {{ITP_OP_CONV, itp_onnx_write_window},
+                {ITP_OP_SILU, itp_onnx_write_silu},
+                {ITP_OP_GELU, itp_onnx_write_gelu},
+                {ITP_OP_GELU_TANH, itp_onnx_write_gelu_tanh},
+                {ITP_OP_FILL, itp_onnx_write_fill},
+                {ITP_OP_INDEX, itp_onnx_write_index},
+                {ITP_OP_CLIP, itp_onnx_write_clip},
+                {ITP_OP_SQUARE, itp_onnx_write_square},
+                {ITP_OP_MAX_POOL, itp_onnx_write_window},
+                {ITP_OP_AVERAGE_POOL, itp_onnx_write_window},
+                {ITP_OP_RESHAPE, itp_onnx_write_reshape},
+                {ITP_OP_DROPOUT, itp_onnx_write_dropout},
+                {ITP_OP_SLICE, itp_onnx_write_slice},
+                {ITP_OP_CONV_TRANSPOSE, itp_onnx_write_conv_transpose},
+                {ITP_OP_MISH, itp_onnx_write_mish},
+                {ITP_OP_TOP_K_INDICES, itp_onnx_write_top_k},
+                {ITP_OP_MAX_POOL_INDICES, itp_onnx_write_max_places},
+                {ITP_OP_RESIZE_AXIS, itp_onnx_write_resize},
+                {ITP_OP_MOD, itp_onnx_write_mod},
+                {ITP_OP_TOP_K_VALUES, itp_onnx_write_top_k}};
+    if (itp_onnx_typed_of(op)) return itp_onnx_write_typed;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].op == op) return rows[i].write;
+    return NULL;
 }
