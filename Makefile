@@ -42,7 +42,7 @@ FORMATTED    := $(SOURCES) $(wildcard tests/*.[ch] tests/*/*.[ch] tools/*.[ch] e
                 bench/*.[ch])
 
 .PHONY: help all tool demo deps test tests run-tests conformance check-slow bench examples example-programs \
-        fuzz fuzzers install format format-check clean
+        fuzz fuzzers damage install format format-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ test: deps ## build and run every test on this CPU
 
 conformance: $(BUILD)/conformance ## ONNX's own conformance tests, those of Debian's libonnx-testdata
 	$(BUILD)/conformance tests/conformance.txt $(wildcard $(addprefix $(CONFORMANCE)/,node pytorch-converted pytorch-operator simple))
+
+damage: $(BUILD)/damage ## read each model of those tests damaged in every byte, with sanitizers
+	$(BUILD)/damage $(wildcard $(CONFORMANCE)/node/*/model.onnx)
 
 check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
 	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_SKIP= \
@@ -128,6 +131,12 @@ $(BUILD)/test_%: tests/test_%.c interp.h
 	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/conformance: tests/conformance.c interp.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/damage: CFLAGS = -O1 -g1 -fsanitize=address,undefined,float-cast-overflow \
+                        -fno-sanitize-recover=all
+$(BUILD)/damage: tests/damage.c interp.h
 	@mkdir -p $(@D)
 	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
 
