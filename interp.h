@@ -73,7 +73,15 @@
      >>onnx/storage.c
      >>onnx/write.c
      >>onnx/write_ops.c
+     >>attr/quadrature.c
+     >>attr/baseline.c
      >>attr/attribute.c
+     >>attr/gradient.c
+     >>attr/rules.c
+     >>attr/deeplift.c
+     >>attr/lrp.c
+     >>attr/cam.c
+     >>attr/methods.c
      >>attr/canonical.c
      >>view/colour.c
      >>view/font.c
@@ -3096,8 +3104,12 @@ typedef struct interp_workspace_desc {
     bool param_grads;   /* false: no gradients of parameters */
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
+    bool keep_grad;     /* false: the gradient of `keep` only beside others; true: always */
     bool keep_all;      /* false: memory of values no longer needed is reused */
-    uint64_t seed;      /* 0: 0; of dropout, drawn anew by every pass */
+    bool
+        keep_for_back; /* false: only what gradients are made of stays until the backward pass; true:
+                           inputs and outputs of all nodes do, for other rules than gradients */
+    uint64_t seed;     /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
@@ -3474,6 +3486,27 @@ typedef enum interp_method {
     INTERP_SMOOTH_GRAD,          /* mean gradient under noise, Smilkov et al. 2017 */
     INTERP_SMOOTH_GRAD_SQ,       /* mean squared gradient under noise, Hooker et al. 2019 */
     INTERP_VAR_GRAD,             /* variance of the gradient under noise, Adebayo et al. 2018 */
+    INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
+    INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
+    INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
+    INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
+    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
+    INTERP_LAYER_CONDUCTANCE,  /* flow through a layer along the path, Dhamdhere et al. 2018 */
+    INTERP_INTERNAL_INFLUENCE, /* mean gradient of a layer along the path, Leino et al. 2018 */
+    INTERP_NEURON_GRADIENT,    /* of a neuron of a layer */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -3500,6 +3533,32 @@ typedef enum interp_quadrature {
     INTERP_RIEMANN_TRAPEZOID
 } interp_quadrature;
 
+/* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
+   of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
+   relevance on; sums and average pools share it by what each part adds. */
+typedef enum interp_lrp_rule {
+    INTERP_LRP_EPSILON,              /* x w / (z + epsilon sign(z)), Bach et al. 2015 */
+    INTERP_LRP_GAMMA,                /* with w + gamma w+, for inputs of any sign; Montavon 2019 */
+    INTERP_LRP_ALPHA_BETA,           /* alpha positive part - (alpha - 1) negative part */
+    INTERP_LRP_Z_PLUS,               /* the positive part alone, Montavon et al. 2017 */
+    INTERP_LRP_FLAT,                 /* evenly over all inputs */
+    INTERP_LRP_W_SQUARE,             /* by squared weights */
+    INTERP_LRP_Z_BOX,                /* inputs of a known range low..high, Montavon et al. 2017 */
+    INTERP_LRP_EPSILON_PLUS,         /* convolutions z-plus, dense layers epsilon */
+    INTERP_LRP_EPSILON_PLUS_FLAT,    /* and the first layer flat */
+    INTERP_LRP_EPSILON_ALPHA2_BETA1, /* convolutions alpha-beta, dense layers epsilon */
+    INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT, /* and the first layer flat */
+    INTERP_LRP_EPSILON_GAMMA_BOX,         /* convolutions gamma, dense epsilon, first layer z-box */
+    INTERP_LRP_EXCITATION_BACKPROP,       /* z-plus everywhere, Zhang et al. 2016 */
+    INTERP_LRP_RULE_COUNT
+} interp_lrp_rule;
+
+/* What a product with a gate, as in squeeze-excite blocks, hands down. */
+typedef enum interp_lrp_gate {
+    INTERP_LRP_SIGNAL_TAKES_ALL, /* nothing to the gate, Arras et al. 2017 */
+    INTERP_LRP_HALF              /* half to each */
+} interp_lrp_gate;
+
 /* Options of interp_attribute. */
 typedef struct interp_attribute_desc {
     interp_method method;      /* 0: saliency */
@@ -3507,16 +3566,28 @@ typedef struct interp_attribute_desc {
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
     const float *baseline;  /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each */
+    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+                               distribution of baselines take any number */
     int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
-    bool no_multiply;   /* false: integrated gradients times (x - x0); true: the gradient */
-    bool keep_sign;     /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;      /* 0: 25; noisy copies of the smooth methods */
-    float noise_sd;     /* 0: 0.15 times the range of the sample; sd of the noise */
-    const float *noise; /* NULL: drawn; [n, n_samples, input] to be added instead */
-    uint64_t seed;      /* 0: seed 0; of the noise */
-    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
+    bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
+    bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
+    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points */
+    float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
+    const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
+    uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    const char *layer;    /* NULL: none, or the last images of the CAM methods; a node or a value */
+    bool raw;             /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    interp_lrp_rule rule; /* 0: epsilon */
+    interp_lrp_gate gate; /* 0: the signal takes all */
+    float epsilon;        /* 0: 1e-6; of LRP, also where another rule divides */
+    float gamma;          /* 0: 0.25; of LRP */
+    float alpha;          /* 0: 2; of LRP, beta is alpha - 1 */
+    float low, high;      /* both 0: range of the samples; of LRP's z-box */
+    int batch;            /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -3526,6 +3597,7 @@ typedef struct interp_attribution {
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)); 0 for a complete method */
     int passes;      /* forward and backward passes spent on it */
+    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
@@ -3540,6 +3612,12 @@ typedef struct interp_attribution {
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
+
+/* Shape of one sample's attribution, which is that of the input, of the layer, or [H,W] of a map.
+   layer: NULL or where the name of the layer goes, NULL when the method has none.
+   Errors as interp_attribute. Test: layers_are_chosen_and_named. */
+INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
+                                                interp_shape *shape, const char **layer);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */
@@ -10800,6 +10878,8 @@ enum {
     ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
 };
 
+typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);
+
 struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
@@ -10824,6 +10904,11 @@ struct interp_workspace {
     uint64_t seed, step; /* of dropout */
     bool accumulate;     /* add to the parameters' gradients instead of replacing them */
     bool forward_done;
+    itp_rule_fn rule; /* what runs a node backward; NULL: its gradient */
+    void *rule_user;
+    itp_rule_fn after; /* what changes the numbers of a node that has just run */
+    int after_node;    /* -1: none */
+    void *after_user;
 };
 
 /* ---- what ops use */
@@ -13031,7 +13116,7 @@ ITP_FN itp_need itp_need_ln(const interp_workspace *w, int node)
     const size_t rows = itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n);
     const size_t per_part = itp_ln_per_part(rows, n);
     itp_need need = {n, 0, 2 * rows, 0};
-    if (w->desc.param_grads || w->desc.input_grads)
+    if (w->runs_back[node])
         need.shared = (rows + per_part - 1) / per_part * 2 * itp_round_up(n, 16);
     return need;
 }
@@ -15492,6 +15577,11 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
     return INTERP_OK;
 }
 
+ITP_FN bool itp_wants_grads(const interp_workspace *w)
+{
+    return w->desc.param_grads || w->desc.input_grads || (w->kept >= 0 && w->desc.keep_grad);
+}
+
 /* Which nodes run, and which run backward. */
 ITP_FN void itp_plan_runs(interp_workspace *w)
 {
@@ -15510,7 +15600,7 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
     for (int i = 0; i < net->n_values; i++)
         w->needs_grad[i] = (net->values[i].kind == ITP_PARAM && w->desc.param_grads) ||
                            (net->values[i].kind == ITP_INPUT && w->desc.input_grads);
-    const bool any = w->desc.param_grads || w->desc.input_grads;
+    const bool any = itp_wants_grads(w);
     if (w->kept >= 0 && any) w->needs_grad[w->kept] = true;
     for (int n = 0; n < net->n_nodes; n++)
         for (int i = 0; i < net->nodes[n].n_in; i++)
@@ -15568,9 +15658,7 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
-    if (w->desc.input_grads || w->desc.param_grads || w->desc.keep_all ||
-        w->desc.mode != INTERP_EVAL)
-        return;
+    if (itp_wants_grads(w) || w->desc.keep_all || w->desc.mode != INTERP_EVAL) return;
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
@@ -15615,8 +15703,9 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         if (!w->runs[i]) continue;
         itp_use(p, node->out, i);
         for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
-        const unsigned flags = itp_op_row(node->op)->flags;
+        unsigned flags = itp_op_row(node->op)->flags;
         if (!w->runs_back[i]) continue;
+        if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
         if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
         for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
             itp_use(p, node->in[k], end - 1 - i);
@@ -15860,7 +15949,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         "network \"%s\" was exported for batches of %d, not %d", net->name,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
-    w->kept = -1;
+    w->kept = w->after_node = -1;
     w->seed = w->desc.seed;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",
@@ -15960,9 +16049,11 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
         const int p = net->values[v].producer;
         if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
-    for (int n = 0; n < net->n_nodes; n++)
+    for (int n = 0; n < net->n_nodes; n++) {
         if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
             itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (n == w->after_node) w->after(w->after_user, w, n);
+    }
     w->forward_done = true;
     return INTERP_OK;
 }
@@ -15985,7 +16076,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "backward was called before forward, or twice after one: it reuses the "
                         "memory of what forward left");
-    if (!w->desc.input_grads && !w->desc.param_grads)
+    if (!itp_wants_grads(w))
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
     w->forward_done = false;
@@ -15994,8 +16085,10 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n] && itp_count(itp_shape_out(w, n))) itp_op_backward(w, n);
-        else if (w->runs_back[n]) itp_backward_nothing(w, n);
+        if (!w->runs_back[n]) continue;
+        else if (!itp_count(itp_shape_out(w, n))) itp_backward_nothing(w, n);
+        else if (w->rule) w->rule(w->rule_user, w, n);
+        else itp_op_backward(w, n);
     return INTERP_OK;
 }
 
@@ -26183,24 +26276,8 @@ ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
 }
 #endif
 #ifndef INTERP_NO_ATTR
-/* >>attr/attribute.c                                                                          */
-/* ---- attr/attribute.c: gradient methods, streamed ------------------------------------------------- */
-
-INTERP_API const char *interp_method_name(interp_method method)
-{
-    static const char *const names[] = {"saliency",    "input_x_gradient", "integrated_gradients",
-                                        "smooth_grad", "smooth_grad_sq",   "var_grad"};
-    return (unsigned)method < INTERP_METHOD_COUNT ? names[method] : "?";
-}
-
-INTERP_API interp_method interp_method_from_name(const char *name)
-{
-    int m = 0;
-    while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
-    return (interp_method)m;
-}
-
-/* ---- integration rules */
+/* >>attr/quadrature.c                                                                         */
+/* ---- attr/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
 
 /* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
    that nothing is lost where cos t is almost 1. */
@@ -26295,343 +26372,8 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     }
     return INTERP_OK;
 }
-
-/* ---- one run: points (sample, step) go through the network batch by batch */
-
-typedef struct itp_attr {
-    interp_ctx *ctx;
-    interp_net *net;
-    interp_attribute_desc d; /* defaults filled in */
-    const float *x;
-    int n, points; /* samples, and points of each */
-    size_t size;   /* numbers of one input */
-    int outputs, batch;
-    interp_workspace *w;
-    double *at, *weight;  /* [points] of integrated gradients */
-    float *in, *seed;     /* [batch, size], [batch, outputs] */
-    double *sum, *square; /* [size]: of the sample at hand */
-    float *result;        /* [n, size] */
-    interp_attribution *report;
-    int filled;  /* points waiting in `in` */
-    int first;   /* number of the first of them, counted over all samples */
-    double done; /* passes, for the progress hook */
-} itp_attr;
-
-ITP_FN bool itp_attr_smooth(const itp_attr *a)
-{
-    return a->d.method >= INTERP_SMOOTH_GRAD;
-}
-
-ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
-{
-    const size_t b = (size_t)a->batch, n = (size_t)a->n;
-    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
-    a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->size));
-    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
-}
-
-ITP_FN const float *itp_attr_baseline(const itp_attr *a, int sample)
-{
-    if (!a->d.baseline) return NULL;
-    return a->d.baseline + (a->d.n_baselines > 1 ? (size_t)sample * a->size : 0);
-}
-
-/* The output of a slot that is explained. */
-ITP_FN double itp_attr_output(const itp_attr *a, const float *y, int target)
-{
-    double sum = 0;
-    if (target >= 0) return (double)y[target];
-    for (int k = 0; k < a->outputs; k++) sum += (double)y[k];
-    return sum;
-}
-
-/* Fills up a batch that must have its size: a fixed one, or the last. */
-ITP_FN void itp_attr_pad(itp_attr *a)
-{
-    for (int i = a->filled; i < a->batch; i++)
-        memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
-}
-
-ITP_FN interp_status itp_attr_forward(itp_attr *a)
-{
-    const float *in = a->in;
-    itp_attr_pad(a);
-    ITP_TRY(interp_forward(a->w, &in));
-    const float *y = interp_workspace_target(a->w);
-    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(
-            a->ctx, INTERP_NOT_FINITE,
-            "attribution: the network's output is NaN or infinite: look for such numbers "
-            "in its weights");
-    return INTERP_OK;
-}
-
-/* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
-ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
-{
-    for (int at = 0; at < a->n; at += a->batch) {
-        a->filled = itp_min(a->batch, a->n - at);
-        for (int i = 0; i < a->filled; i++) {
-            float *to = a->in + (size_t)i * a->size;
-            const float *x0 = itp_attr_baseline(a, at + i);
-            if (!which) memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
-            else if (x0) memcpy(to, x0, a->size * sizeof *to);
-            else memset(to, 0, a->size * sizeof *to);
-        }
-        ITP_TRY(itp_attr_forward(a));
-        for (int i = 0; i < a->filled; i++) {
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            interp_attribution *r = &a->report[at + i];
-            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                r->target = interp_argmax(y, a->outputs);
-            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
-        }
-        a->done += a->filled;
-        ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
-                             (double)a->n * (a->points + 2), (double)NAN));
-    }
-    a->filled = 0;
-    return INTERP_OK;
-}
-
-/* The point of a sample's path, or a noisy copy of it. */
-ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    if (a->d.method == INTERP_INTEGRATED_GRADIENTS) {
-        for (size_t i = 0; i < a->size; i++) {
-            const double from = x0 ? (double)x0[i] : 0;
-            to[i] = (float)(from + a->at[point] * ((double)x[i] - from));
-        }
-    } else if (itp_attr_smooth(a)) {
-        const size_t row = ((size_t)sample * (size_t)a->points + (size_t)point) * a->size;
-        const float sd = a->d.noise_sd > 0 ? a->d.noise_sd : (float)a->report[sample].residual;
-        for (size_t i = 0; i < a->size; i++)
-            to[i] = x[i] + (a->d.noise ? a->d.noise[row + i]
-                                       : sd * interp_random_normal(a->d.seed, 0x3000000u, row + i));
-    } else {
-        memcpy(to, x, a->size * sizeof *to);
-    }
-}
-
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->size;
-    interp_attribution *r = &a->report[sample];
-    double total = 0;
-    for (size_t i = 0; i < a->size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
-        switch (a->d.method) {
-        case INTERP_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
-        case INTERP_INPUT_X_GRADIENT: v *= (double)x[i]; break;
-        case INTERP_INTEGRATED_GRADIENTS:
-            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
-            break;
-        case INTERP_SMOOTH_GRAD: v = mean; break;
-        case INTERP_SMOOTH_GRAD_SQ: v = a->square[i] / a->points; break;
-        case INTERP_VAR_GRAD: v = a->square[i] / a->points - mean * mean; break;
-        case INTERP_METHOD_COUNT: break;
-        }
-        out[i] = (float)v;
-        total += v;
-    }
-    r->residual = total - (r->output - r->baseline_output);
-    r->passes = a->points + 2;
-}
-
-/* Runs the points that wait and adds up their gradients, sample after sample. */
-ITP_FN interp_status itp_attr_flush(itp_attr *a)
-{
-    if (!a->filled) return INTERP_OK;
-    ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++) {
-        const int target = a->report[(a->first + i) / a->points].target;
-        float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-        if (target >= 0) seed[target] = 1;
-        else itp_fill(seed, (size_t)a->outputs, 1);
-    }
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = interp_workspace_input_grad(a->w, 0);
-    for (int i = 0; i < a->filled; i++, grad += a->size) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        if (point == 0) {
-            memset(a->sum, 0, a->size * sizeof *a->sum);
-            memset(a->square, 0, a->size * sizeof *a->square);
-        }
-        const double w = a->d.method == INTERP_INTEGRATED_GRADIENTS ? a->weight[point] : 1;
-        for (size_t j = 0; j < a->size; j++) a->sum[j] += w * (double)grad[j];
-        if (a->d.method == INTERP_SMOOTH_GRAD_SQ || a->d.method == INTERP_VAR_GRAD)
-            for (size_t j = 0; j < a->size; j++) a->square[j] += (double)grad[j] * (double)grad[j];
-        if (point == a->points - 1) itp_attr_finish(a, sample);
-    }
-    a->first += a->filled;
-    a->done += a->filled;
-    a->filled = 0;
-    return itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
-                        (double)a->n * (a->points + 2), (double)NAN);
-}
-
-ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
-                                       const interp_attribute_desc *desc)
-{
-    memset(a, 0, sizeof *a);
-    a->ctx = net->ctx;
-    a->net = net;
-    a->n = n;
-    if (desc) a->d = *desc;
-    interp_attribute_desc *d = &a->d;
-    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
-        d->target_kind = INTERP_TARGET_CLASS;
-    if (!d->n_steps) d->n_steps = 50;
-    if (!d->n_samples) d->n_samples = 25;
-    if (!d->n_baselines) d->n_baselines = 1;
-    a->points = d->method == INTERP_INTEGRATED_GRADIENTS ? d->n_steps
-                : itp_attr_smooth(a)                     ? d->n_samples
-                                                         : 1;
-    if (net->n_inputs != 1)
-        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
-                        "attribution: network \"%s\" has %d inputs, not one", net->name,
-                        net->n_inputs);
-    if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || a->points < 1 || d->batch < 0 ||
-        !(d->noise_sd >= 0) || (int64_t)n * a->points > INT_MAX)
-        return itp_fail(
-            a->ctx, INTERP_BAD_ARGUMENT,
-            "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies", n,
-            d->n_steps, d->n_samples);
-    if (d->n_baselines != 1 && d->n_baselines != n)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "attribution: %d baselines for %d samples: give one, or one for each",
-                        d->n_baselines, n);
-    const interp_shape in = interp_net_input_shape(net, 0), out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->outputs = (int)interp_shape_size(&out);
-    return INTERP_OK;
-}
-
-/* The workspace the passes run in, the batch as large as wanted and as memory allows. bytes: all that
-   the run takes, rounding included. */
-ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w, size_t *bytes)
-{
-    const int64_t all = (int64_t)a->n * a->points;
-    const int want = a->d.batch ? a->d.batch : 32;
-    itp_arena fixed = {NULL, 0};
-    itp_fit fit;
-    memset(w, 0, sizeof *w);
-    w->input_grads = true;
-    a->batch = 0;
-    itp_attr_layout(&fixed, a); /* what there must be whatever the batch */
-    memset(&fit, 0, sizeof fit);
-    fit.work = *w;
-    fit.most = all < want ? (int)all : want;
-    fit.floats = a->size + (size_t)a->outputs;
-    fit.reserve = itp_add_size(fixed.used, 2 * ITP_CACHE_LINE); /* two arrays of them, rounded up */
-    a->batch = itp_fit_most(a->ctx, a->net, &fit);
-    if (!a->batch) return a->ctx->status;
-    if (all > a->batch) ITP_TRY(itp_fit_pack(a->ctx, a->net, &fit, a->batch));
-    *w = fit.work;
-    w->batch = a->batch;
-    return itp_fit_bytes(a->ctx, a->net, &fit, a->batch, bytes);
-}
-
-ITP_FN interp_status itp_attr_targets(itp_attr *a)
-{
-    const interp_attribute_desc *d = &a->d;
-    if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "attribution: the labels to explain were not given: set targets");
-    for (int i = 0; i < a->n; i++) {
-        int t = -1;
-        if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;
-        if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
-        if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
-            (t < 0 || t >= a->outputs))
-            return itp_fail(
-                a->ctx, INTERP_BAD_ARGUMENT,
-                "attribution: target %d of sample %d, but the network has outputs 0 to %d", t, i,
-                a->outputs - 1);
-        a->report[i].target = t;
-    }
-    return INTERP_OK;
-}
-
-ITP_FN interp_status itp_attr_run(itp_attr *a)
-{
-    ITP_TRY(itp_attr_targets(a));
-    ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), 0, (double)a->n * (a->points + 2),
-                         (double)NAN));
-    if (a->d.method == INTERP_INTEGRATED_GRADIENTS)
-        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
-    ITP_TRY(itp_attr_outputs(a, 0));
-    ITP_TRY(itp_attr_outputs(a, 1));
-    for (int s = 0; itp_attr_smooth(a) && s < a->n; s++) { /* sd of each sample, until it is done */
-        const float *x = a->x + (size_t)s * a->size;
-        float low = x[0], high = x[0];
-        for (size_t i = 1; i < a->size; i++) {
-            low = x[i] < low ? x[i] : low;
-            high = x[i] > high ? x[i] : high;
-        }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
-    }
-    for (int s = 0; s < a->n; s++)
-        for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
-            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
-        }
-    return itp_attr_flush(a);
-}
-
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
-    return itp_attr_batch(&a, &w, bytes);
-}
-
-INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
-                                          const interp_attribute_desc *desc, float *out,
-                                          interp_attribution *report)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    itp_arena arena = {NULL, 0};
-    size_t bytes;
-    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
-    a.x = x;
-    const size_t size = (size_t)n * a.size;
-    if (!itp_is_finite(x, size) ||
-        (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
-        return itp_fail(a.ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
-    ITP_TRY(itp_attr_batch(&a, &w, &bytes));
-    itp_attr_layout(&arena, &a);
-    char *block = (char *)interp_alloc(a.ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    arena.base = block, arena.used = 0;
-    itp_attr_layout(&arena, &a);
-    memset(a.report, 0, (size_t)n * sizeof *a.report);
-    interp_status status = interp_workspace_new(a.ctx, net, &w, &a.w);
-    if (!status) status = itp_attr_run(&a);
-    if (!status) {
-        memcpy(out, a.result, size * sizeof *out);
-        if (report) memcpy(report, a.report, (size_t)n * sizeof *report);
-    }
-    interp_workspace_free(a.w);
-    interp_free(a.ctx, block);
-    return status;
-}
-
-/* ---- baselines */
+/* >>attr/baseline.c                                                                           */
+/* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
 /* Gaussian blur of one plane along one axis, edges repeated; weights[0..radius]. */
 ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, bool rows,
@@ -26650,21 +26392,22 @@ ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, b
         }
 }
 
-ITP_FN interp_status itp_baseline_blur(interp_ctx *ctx, const float *x, size_t planes, int height,
-                                       int width, float *out)
+/* Planes under a Gaussian of standard deviation sd, cut off at three of them. */
+ITP_FN interp_status itp_blur(interp_ctx *ctx, const float *x, size_t planes, int height, int width,
+                              double sd, float *out)
 {
-    float weights[65];
-    const double sd = fmax(1, height / 8.0);
-    const int radius = itp_min(64, (int)(3 * sd));
+    const int radius = itp_max(1, itp_min(itp_max(height, width), (int)(3 * sd)));
+    const size_t area = (size_t)height * (size_t)width;
     double sum = 0;
+    float *half = (float *)interp_alloc(
+        ctx, itp_mul_size(itp_add_size(area, (size_t)radius + 1), sizeof *half));
+    if (!half) return INTERP_NO_MEMORY;
+    float *weights = half + area;
     for (int t = 0; t <= radius; t++) {
         weights[t] = (float)exp(-0.5 * t * t / (sd * sd));
         sum += (double)weights[t] * (t ? 2 : 1);
     }
     for (int t = 0; t <= radius; t++) weights[t] = (float)((double)weights[t] / sum);
-    const size_t area = (size_t)height * (size_t)width;
-    float *half = (float *)interp_alloc(ctx, area * sizeof *half);
-    if (!half) return INTERP_NO_MEMORY;
     for (size_t p = 0; p < planes; p++) {
         itp_blur_axis(x + p * area, half, height, width, true, weights, radius);
         itp_blur_axis(half, out + p * area, height, width, false, weights, radius);
@@ -26700,9 +26443,2211 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
     case INTERP_BASELINE_BLUR:
         if (sample->rank != 3)
             return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
+        return itp_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2],
+                        fmax(1, sample->dim[1] / 8.0), out);
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
+}
+/* >>attr/attribute.c                                                                          */
+/* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
+
+typedef struct itp_attr itp_attr;
+
+/* A method: one row of the table in methods.c. */
+typedef struct itp_attr_row {
+    const char *name;
+    int kind; /* which of its family */
+    unsigned needs;
+    interp_status (*settle)(itp_attr *a);            /* checks and fills in settings; NULL: none */
+    void (*layout)(itp_arena *m, itp_attr *a);       /* memory of its own; NULL: none */
+    size_t (*scratch)(const itp_attr *a, int batch); /* floats of it that grow with the batch */
+    interp_status (*run)(itp_attr *a);
+} itp_attr_row;
+
+enum {
+    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
+    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
+    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+};
+
+struct itp_attr {
+    interp_ctx *ctx;
+    interp_net *net;
+    const itp_attr_row *row;
+    interp_attribute_desc d; /* defaults filled in */
+    const float *x;
+    int n, points; /* samples, and passes for each besides those for its outputs */
+    size_t size;   /* numbers of one input */
+    int outputs, batch, batch0;
+    int layer;                 /* a value of the network; -1: none */
+    interp_shape result_shape; /* of one sample's attribution */
+    size_t result_size;
+    interp_workspace *w, *w0; /* w0: for the baselines */
+    float *in, *seed;         /* [batch, size], [batch, outputs] */
+    float *in0;               /* [batch0, size] */
+    float *scratch;
+    size_t scratch_floats;
+    float *result; /* [n, result_size] */
+    interp_attribution *report;
+    int filled;         /* slots of `in` in use */
+    double done, total; /* passes, for the progress hook */
+    /* gradient methods */
+    double *at, *weight;  /* [points] */
+    double *sum, *square; /* [result_size]: of the sample at hand */
+    int first;            /* number of the first point in `in`, counted over all samples */
+    int touched;          /* nodes that a rule changed */
+    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
+};
+
+ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
+
+/* ---- memory */
+
+ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
+{
+    return (a->row->needs & what) != 0;
+}
+
+ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
+{
+    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
+    a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
+    a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
+    a->scratch = itp_arena_floats(m, a->scratch_floats);
+    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    if (a->row->layout) a->row->layout(m, a);
+}
+
+ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
+{
+    interp_workspace_desc d;
+    const char *layer = a->layer < 0 ? NULL : a->net->values[a->layer].name;
+    memset(&d, 0, sizeof d);
+    d.batch = a->batch;
+    d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
+    d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
+    d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
+    else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
+    return d;
+}
+
+/* All that a run takes from the context at a batch. */
+ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_weights, size_t *bytes)
+{
+    interp_workspace_desc d;
+    itp_arena m = {NULL, 0};
+    size_t more = 0;
+    a->batch = batch;
+    a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    : 0;
+    a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
+    itp_attr_layout(&m, a);
+    d = itp_attr_work(a);
+    d.constant_weights = constant_weights;
+    ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, bytes));
+    d.batch = a->batch0;
+    if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
+    *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    return INTERP_OK;
+}
+
+/* The largest batch that memory allows; gives the workspace's description. */
+ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
+{
+    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    int batch = a->d.batch ? a->d.batch : 32;
+    const size_t left = itp_memory_left(a->ctx);
+    if (all < batch) batch = (int)all;
+    if (a->net->fixed_batch) batch = a->net->fixed_batch;
+    for (;; batch /= 2) {
+        ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        if (*bytes <= left) break;
+        if (batch == 1 || a->net->fixed_batch)
+            return itp_fail(a->ctx, INTERP_NO_MEMORY,
+                            "%s needs at least %zu bytes, but only %zu are left", a->row->name,
+                            *bytes, left);
+    }
+    size_t packed = 0;
+    const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
+    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
+    if (pack) *bytes = packed;
+    *d = itp_attr_work(a);
+    d->constant_weights = pack;
+    return INTERP_OK;
+}
+
+/* ---- passes */
+
+ITP_FN const float *itp_attr_baseline(const itp_attr *a, int sample)
+{
+    if (!a->d.baseline) return NULL;
+    return a->d.baseline + (a->d.n_baselines > 1 ? (size_t)sample * a->size : 0);
+}
+
+/* A baseline, or zeros, into one row. */
+ITP_FN void itp_attr_put(const itp_attr *a, const float *x, float *to)
+{
+    if (x) memcpy(to, x, a->size * sizeof *to);
+    else memset(to, 0, a->size * sizeof *to);
+}
+
+/* The number of a slot's outputs that is explained. */
+ITP_FN double itp_attr_output(const itp_attr *a, const float *y, int target)
+{
+    double sum = 0;
+    if (target >= 0) return (double)y[target];
+    for (int k = 0; k < a->outputs; k++) sum += (double)y[k];
+    return sum;
+}
+
+ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
+{
+    a->done += passes;
+    return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
+}
+
+/* Forward over the slots in use; a batch that must have its size is filled up with the first. */
+ITP_FN interp_status itp_attr_forward(itp_attr *a)
+{
+    const float *in = a->in;
+    for (int i = a->filled; i < a->batch; i++)
+        memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
+    ITP_TRY(interp_forward(a->w, &in));
+    const float *y = interp_workspace_target(a->w);
+    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
+        return itp_fail(
+            a->ctx, INTERP_NOT_FINITE,
+            "attribution: the network's output is NaN or infinite: look for such numbers "
+            "in its weights");
+    return INTERP_OK;
+}
+
+/* Backward from the targets of the slots in use, whose first sample is sample_of(0).. */
+ITP_FN void itp_attr_seed(itp_attr *a, int slot, int target, float number)
+{
+    float *seed = a->seed + (size_t)slot * (size_t)a->outputs;
+    memset(seed, 0, (size_t)a->outputs * sizeof *seed);
+    if (target >= 0) seed[target] = number;
+    else itp_fill(seed, (size_t)a->outputs, number);
+}
+
+/* The gradient that the method reads, of slot 0. */
+ITP_FN const float *itp_attr_grad(const itp_attr *a)
+{
+    return itp_attr_needs(a, ITP_ATTR_LAYER_GRAD) ? interp_workspace_kept_grad(a->w)
+                                                  : interp_workspace_input_grad(a->w, 0);
+}
+
+/* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
+ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
+{
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        for (int i = 0; i < a->filled; i++) {
+            float *to = a->in + (size_t)i * a->size;
+            if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
+            else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        for (int i = 0; i < a->filled; i++) {
+            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
+            interp_attribution *r = &a->report[at + i];
+            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                r->target = interp_argmax(y, a->outputs);
+            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    a->filled = 0;
+    return INTERP_OK;
+}
+
+/* ---- settings */
+
+ITP_FN interp_status itp_attr_targets(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: the labels to explain were not given: set targets");
+    for (int i = 0; i < a->n; i++) {
+        int t = -1;
+        if (d->target_kind == INTERP_TARGET_CLASS) t = d->target;
+        if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
+        if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
+            (t < 0 || t >= a->outputs))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of sample %d, but there are outputs 0 to %d", t,
+                            i, a->outputs - 1);
+        a->report[i].target = t;
+    }
+    return INTERP_OK;
+}
+
+/* Whether a value is images of more than one pixel, and depends on the input. */
+ITP_FN bool itp_attr_is_map(const interp_net *net, int value)
+{
+    const itp_value *v = &net->values[value];
+    return v->kind == ITP_ACTIVATION && v->shape.rank == 4 && v->shape.dim[2] * v->shape.dim[3] > 1;
+}
+
+/* The layer that is asked for, or the last one whose output is images on the way to the output. */
+ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    a->layer = -1;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (a->d.layer) {
+        a->layer = itp_find_numbers(net, a->d.layer);
+        if (a->layer < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
+                            net->name, a->d.layer);
+    } else if (itp_attr_needs(a, ITP_ATTR_MAP)) {
+        for (int i = 0; i < net->n_nodes; i++)
+            if (itp_attr_is_map(net, net->nodes[i].out)) a->layer = net->nodes[i].out;
+    }
+    if (a->layer < 0)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s needs the name of a layer: set layer",
+                        a->row->name);
+    if (itp_attr_needs(a, ITP_ATTR_MAP) && !itp_attr_is_map(net, a->layer))
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
+                        a->row->name, net->values[a->layer].name);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
+                                     const interp_attribute_desc *desc)
+{
+    memset(a, 0, sizeof *a);
+    a->ctx = net->ctx;
+    a->net = net;
+    a->n = n;
+    if (desc) a->d = *desc;
+    interp_attribute_desc *d = &a->d;
+    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
+        d->target_kind = INTERP_TARGET_CLASS;
+    if (!d->n_steps) d->n_steps = 50;
+    if (!d->n_baselines) d->n_baselines = 1;
+    if (net->n_inputs != 1)
+        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
+                        "attribution: network \"%s\" has %d inputs, not one", net->name,
+                        net->n_inputs);
+    if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
+        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
+            (int)d->method, n, d->n_steps, d->n_samples);
+    a->row = itp_attr_row_of(d->method);
+    if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: %d baselines for %d samples: give one, or one for each",
+                        d->n_baselines, n);
+    ITP_TRY(itp_attr_find_layer(a));
+    const interp_shape in = interp_net_input_shape(net, 0);
+    interp_shape out = interp_net_output_shape(net, 0);
+    a->size = interp_shape_size(&in);
+    a->result_shape = in;
+    if (a->layer >= 0) {
+        interp_shape s = net->values[a->layer].shape;
+        for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
+        s.rank = itp_max(0, s.rank - 1);
+        if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
+        else a->result_shape = s;
+    }
+    a->outputs = (int)interp_shape_size(&out);
+    a->points = 1;
+    if (a->row->settle) ITP_TRY(a->row->settle(a));
+    a->result_size = interp_shape_size(&a->result_shape);
+    if (a->points < 1 || (int64_t)n * a->points > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: %d passes for each of %d samples",
+                        a->row->name, a->points, n);
+    a->total = (double)n * (a->points + 2);
+    return INTERP_OK;
+}
+
+/* ---- the calls */
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc));
+    return itp_attr_fit(&a, &w, bytes);
+}
+
+INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
+                                                interp_shape *shape, const char **layer)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    *shape = a.result_shape;
+    if (layer) *layer = a.layer < 0 ? NULL : net->values[a.layer].name;
+    return INTERP_OK;
+}
+
+/* Mean output over a distribution of baselines, for each sample's target. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+{
+    for (int at = 0; at < a->d.n_baselines; at += a->batch) {
+        a->filled = itp_min(a->batch, a->d.n_baselines - at);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
+                         a->in + (size_t)i * a->size);
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++, y += a->outputs)
+            for (int s = 0; s < a->n; s++)
+                a->report[s].baseline_output +=
+                    itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
+    }
+    a->filled = 0;
+    return itp_attr_tick(a, a->n);
+}
+
+ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
+{
+    interp_workspace_desc d = *desc;
+    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
+    d.batch = a->batch0;
+    if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
+    ITP_TRY(itp_attr_targets(a));
+    ITP_TRY(itp_attr_tick(a, 0));
+    ITP_TRY(itp_attr_outputs(a, 0));
+    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
+    else ITP_TRY(itp_attr_outputs(a, 1));
+    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    return a->row->run(a);
+}
+
+INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
+                                          const interp_attribute_desc *desc, float *out,
+                                          interp_attribution *report)
+{
+    itp_attr a;
+    interp_workspace_desc d;
+    itp_arena arena = {NULL, 0};
+    size_t bytes;
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
+    ITP_TRY(itp_attr_settle(&a, net, n, desc));
+    a.x = x;
+    if (!itp_is_finite(x, (size_t)n * a.size) ||
+        (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
+        return itp_fail(a.ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    ITP_TRY(itp_attr_fit(&a, &d, &bytes));
+    itp_attr_layout(&arena, &a);
+    char *block = (char *)interp_alloc(a.ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    memset(block, 0, arena.used);
+    arena.base = block, arena.used = 0;
+    itp_attr_layout(&arena, &a);
+    const interp_status status = itp_attr_run(&a, &d);
+    if (!status) {
+        memcpy(out, a.result, (size_t)n * a.result_size * sizeof *out);
+        if (report) memcpy(report, a.report, (size_t)n * sizeof *report);
+    }
+    interp_workspace_free(a.w);
+    interp_workspace_free(a.w0);
+    interp_free(a.ctx, block);
+    return status;
+}
+/* >>attr/gradient.c                                                                           */
+/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
+
+enum {
+    ITP_G_SALIENCY,
+    ITP_G_PRODUCT,
+    ITP_G_PATH,
+    ITP_G_SMOOTH,
+    ITP_G_SQUARE,
+    ITP_G_VARIANCE,
+    ITP_G_EXPECTED,    /* between random baselines and the input, or a noisy copy of it */
+    ITP_G_BLUR,        /* from blurred to sharp */
+    ITP_G_GUIDED,      /* ReLU passes what is positive both ways */
+    ITP_G_DECONV,      /* ReLU passes what is positive on the way back */
+    ITP_G_GRADIENT,    /* of a neuron */
+    ITP_G_LAYER,       /* activation times gradient */
+    ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
+    ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
+};
+
+ITP_FN bool itp_attr_on_path(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_PATH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+}
+
+ITP_FN bool itp_attr_smooth(const itp_attr *a)
+{
+    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
+}
+
+ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
+{
+    const int kind = a->row->kind;
+    const interp_shape *s = &a->result_shape;
+    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
+    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
+    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
+    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (kind == ITP_G_BLUR && s->rank != 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    return INTERP_OK;
+}
+
+ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
+{
+    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+}
+
+/* ---- points */
+
+/* Which baseline a random point starts from, and how far along it lies. */
+ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
+{
+    int k = 0;
+    if (a->d.n_baselines > 1)
+        k = a->d.draws ? a->d.draws[row]
+                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
+                               (float)a->d.n_baselines);
+    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
+    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
+                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
+    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
+}
+
+ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
+{
+    if (a->d.noise) return a->d.noise[at];
+    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
+                     : a->row->kind == ITP_G_EXPECTED ? 0
+                                                      : (float)a->report[sample].residual;
+    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
+}
+
+/* A sample under a Gaussian blur of standard deviation sd. */
+ITP_FN interp_status itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+{
+    const interp_shape s = interp_net_input_shape(a->net, 0);
+    if (sd > 0.05) return itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, to);
+    memcpy(to, x, a->size * sizeof *to);
+    return INTERP_OK;
+}
+
+/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
+ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
+{
+    const double most = a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+    return most * (1 - point / a->points);
+}
+
+/* The point of a sample's path, or a noisy copy of it. */
+ITP_FN interp_status itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
+    double alpha = 1;
+    if (a->row->kind == ITP_G_BLUR)
+        return itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+    memcpy(to, x, a->size * sizeof *to);
+    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
+        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
+    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
+    else if (itp_attr_on_path(a)) alpha = a->at[point];
+    else return INTERP_OK;
+    for (size_t i = 0; i < a->size; i++) {
+        const double from = x0 ? (double)x0[i] : 0;
+        to[i] = (float)(from + alpha * ((double)to[i] - from));
+    }
+    return INTERP_OK;
+}
+
+/* ---- what becomes of gradients */
+
+/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
+ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+                                  const float *activation)
+{
+    const float *x = a->x + (size_t)sample * a->size;
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
+    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
+    double alpha;
+    const float *x0;
+    switch (a->row->kind) {
+    case ITP_G_EXPECTED:
+        x0 = itp_attr_draw(a, row, &alpha);
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                          (x0 ? (double)x0[i] : 0)) *
+                         (double)g[i];
+        break;
+    case ITP_G_BLUR: /* the change of the image on this part of the path */
+        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch));
+        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n));
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+        break;
+    case ITP_G_LAYER:
+        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
+        break;
+    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
+        for (size_t i = 0; i < n; i++) {
+            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
+            a->square[i] = (double)activation[i];
+        }
+        memcpy(a->scratch, g, n * sizeof *g);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
+    }
+    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
+        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return a->row->kind == ITP_G_BLUR          ? 2 * a->size
+           : a->row->kind == ITP_G_CONDUCTANCE ? interp_shape_size(&a->result_shape)
+                                               : 0;
+}
+
+/* A sample whose points are all in: its attribution and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *out = a->result + (size_t)sample * a->result_size;
+    interp_attribution *r = &a->report[sample];
+    double total = 0;
+    for (size_t i = 0; i < a->result_size; i++) {
+        const double mean = a->sum[i] / a->points;
+        double v = a->sum[i];
+        switch (a->row->kind) {
+        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
+        case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_PATH:
+            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
+            break;
+        case ITP_G_SMOOTH:
+        case ITP_G_EXPECTED: v = mean; break;
+        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
+        default: break;
+        }
+        out[i] = (float)v;
+        total += v;
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    r->nodes = a->touched;
+}
+
+/* ---- rules of one line: how ReLU goes backward */
+
+ITP_FN void itp_guided_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_unary_job *j = (const itp_unary_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
+    for (size_t i = at; i < end; i++) {
+        const float g = j->dy[i] > 0 && (!j->y || j->y[i] > 0) ? j->dy[i] : 0;
+        j->out[i] = j->add ? j->out[i] + g : g;
+    }
+}
+
+/* both: forward as well. */
+ITP_FN void itp_guided_rule_of(void *user, interp_workspace *w, int node, bool both)
+{
+    itp_unary_job j;
+    (void)user;
+    if (itp_at(w, node)->op != ITP_OP_RELU) {
+        itp_op_backward(w, node);
+        return;
+    }
+    memset(&j, 0, sizeof j);
+    j.n = itp_count(itp_shape_out(w, node));
+    j.y = both ? itp_y(w, node) : NULL;
+    j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_unary_run(w->ctx, &j, itp_guided_task);
+}
+
+ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
+{
+    itp_guided_rule_of(user, w, node, ((const itp_attr *)user)->row->kind == ITP_G_GUIDED);
+}
+
+/* How many nodes the rules change. */
+ITP_FN int itp_guided_nodes(const itp_attr *a)
+{
+    int n = 0;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        n += a->w->runs_back[i] && a->net->nodes[i].op == ITP_OP_RELU;
+    return n;
+}
+
+/* ---- the stream: points (sample, step) go through the network batch by batch */
+
+ITP_FN interp_status itp_attr_flush(itp_attr *a)
+{
+    if (!a->filled) return INTERP_OK;
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
+    ITP_TRY(interp_backward(a->w, a->seed));
+    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
+    for (int i = 0; i < a->filled; i++) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        const size_t at = (size_t)i * a->result_size;
+        if (point == 0) {
+            memset(a->sum, 0, a->result_size * sizeof *a->sum);
+            memset(a->square, 0, a->result_size * sizeof *a->square);
+        }
+        ITP_TRY(itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL));
+        if (point == a->points - 1) itp_attr_finish(a, sample);
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+/* 0.15 of each sample's range, kept in its residual until it is done. */
+ITP_FN void itp_attr_ranges(itp_attr *a)
+{
+    for (int s = 0; s < a->n; s++) {
+        const float *x = a->x + (size_t)s * a->size;
+        float low = x[0], high = x[0];
+        for (size_t i = 1; i < a->size; i++) {
+            low = x[i] < low ? x[i] : low;
+            high = x[i] > high ? x[i] : high;
+        }
+        a->report[s].residual = 0.15 * ((double)high - (double)low);
+    }
+}
+
+ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+{
+    if (itp_attr_on_path(a))
+        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    if (itp_attr_smooth(a)) itp_attr_ranges(a);
+    if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
+        a->w->rule = itp_guided_rule, a->w->rule_user = a;
+        a->touched = itp_guided_nodes(a);
+    }
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            ITP_TRY(itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size));
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}
+/* >>attr/rules.c                                                                              */
+/* ---- attr/rules.c: a node run with other numbers than its own, for rules that go backward ---------- */
+
+/* Whether input i of a node depends on the network's input. */
+ITP_FN bool itp_rule_moves(const interp_workspace *w, int node, int i)
+{
+    return i < itp_at(w, node)->n_in && w->needs_grad[itp_at(w, node)->in[i]] &&
+           itp_passes_grad(itp_at(w, node), i);
+}
+
+/* How many of a node's inputs do. */
+ITP_FN int itp_rule_count(const interp_workspace *w, int node)
+{
+    int n = 0;
+    for (int i = 0; i < itp_at(w, node)->n_in; i++) n += itp_rule_moves(w, node, i);
+    return n;
+}
+
+/* What a node reads and writes, put elsewhere for a while. */
+typedef struct itp_swap {
+    const float *data[ITP_MAX_INPUTS], *y;
+    float *grad[ITP_MAX_INPUTS], *dy;
+    bool adds[ITP_MAX_INPUTS];
+} itp_swap;
+
+/* in[i] instead of input i where it is not NULL; y instead of the output. */
+ITP_FN void itp_swap_in(itp_swap *s, interp_workspace *w, int node, const float *const *in,
+                        const float *y)
+{
+    const itp_node *o = itp_at(w, node);
+    s->y = w->data[o->out];
+    for (int i = 0; i < o->n_in; i++) s->data[i] = w->data[o->in[i]];
+    for (int i = 0; i < o->n_in; i++)
+        if (in[i]) w->data[o->in[i]] = in[i];
+    if (y) w->data[o->out] = y;
+}
+
+ITP_FN void itp_swap_out(const itp_swap *s, interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    for (int i = 0; i < o->n_in; i++) w->data[o->in[i]] = s->data[i];
+    w->data[o->out] = s->y;
+}
+
+/* Forward into y, of other inputs where those are given. */
+ITP_FN void itp_node_forward(interp_workspace *w, int node, const float *const *in, float *y)
+{
+    itp_swap s;
+    itp_swap_in(&s, w, node, in, y);
+    itp_op_row(itp_at(w, node)->op)->forward(w, node);
+    itp_swap_out(&s, w, node);
+}
+
+/* Gradients at other inputs, and output y where it is given, of seed dy, into dx[i] where those are
+   given; add: to what is there. */
+ITP_FN void itp_node_backward(interp_workspace *w, int node, const float *const *in, const float *y,
+                              float *dy, float *const *dx, bool add)
+{
+    const itp_node *o = itp_at(w, node);
+    itp_swap s;
+    itp_swap_in(&s, w, node, in, y);
+    s.dy = w->grad[o->out];
+    for (int i = 0; i < o->n_in; i++) s.grad[i] = w->grad[o->in[i]], s.adds[i] = w->adds[node][i];
+    for (int i = 0; i < o->n_in; i++) w->grad[o->in[i]] = NULL;
+    for (int i = 0; i < o->n_in; i++) {
+        if (dx[i]) w->grad[o->in[i]] = dx[i];
+        w->adds[node][i] = add;
+        for (int k = 0; k < i; k++) w->adds[node][i] |= o->in[k] == o->in[i];
+    }
+    w->grad[o->out] = dy;
+    itp_op_backward(w, node);
+    for (int i = 0; i < o->n_in; i++) w->grad[o->in[i]] = s.grad[i], w->adds[node][i] = s.adds[i];
+    w->grad[o->out] = s.dy;
+    itp_swap_out(&s, w, node);
+}
+
+/* The gradient of a node, for a buffer that its output's gradient lies in, to be written. */
+ITP_FN float *itp_dy_of(const interp_workspace *w, int node)
+{
+    return w->grad[itp_at(w, node)->out];
+}
+
+/* Numbers of a value for a batch; constants do not grow with it. */
+ITP_FN size_t itp_rule_floats(const interp_net *net, int value, int batch)
+{
+    const itp_value *v = &net->values[value];
+    const size_t n = itp_round_up(interp_shape_size(&v->shape), 16);
+    const bool grows = v->kind == ITP_INPUT || v->kind == ITP_ACTIVATION;
+    return itp_mul_size(n, grows ? (size_t)batch : 1);
+}
+
+/* The most numbers that `copies` of all inputs and `outputs` of the output of one node are. */
+ITP_FN size_t itp_rule_most(const interp_net *net, int batch, size_t copies, size_t outputs)
+{
+    size_t most = 0;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *o = &net->nodes[i];
+        size_t n = itp_mul_size(outputs, itp_rule_floats(net, o->out, batch));
+        for (int k = 0; k < o->n_in; k++)
+            n = itp_add_size(n, itp_mul_size(copies, itp_rule_floats(net, o->in[k], batch)));
+        most = itp_max_size(most, n);
+    }
+    return most;
+}
+
+/* Takes n floats off a scratch. */
+ITP_FN float *itp_take(float **scratch, size_t n)
+{
+    float *at = *scratch;
+    *scratch += itp_round_up(n, 16);
+    return at;
+}
+
+/* Whether an op is linear in whatever of its inputs moves, and its gradient thus says everything. */
+ITP_FN bool itp_op_is_linear(int op)
+{
+    switch (op) {
+    case ITP_OP_ADD:
+    case ITP_OP_SUB:
+    case ITP_OP_CONCAT:
+    case ITP_OP_RESHAPE:
+    case ITP_OP_FLATTEN:
+    case ITP_OP_IDENTITY:
+    case ITP_OP_TRANSPOSE:
+    case ITP_OP_DROPOUT:
+    case ITP_OP_SLICE:
+    case ITP_OP_INDEX:
+    case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_AVERAGE_POOL:
+    case ITP_OP_GLOBAL_AVERAGE_POOL:
+    case ITP_OP_WHERE:
+    case ITP_OP_CUM_SUM:
+    case ITP_OP_GATHER:
+    case ITP_OP_GATHER_ELEMENTS:
+    case ITP_OP_GATHER_ND:
+    case ITP_OP_SCATTER_ELEMENTS:
+    case ITP_OP_SCATTER_ND:
+    case ITP_OP_MAX_UNPOOL:
+    case ITP_OP_RESIZE_AXIS: return true;
+    default: return false;
+    }
+}
+/* >>attr/deeplift.c                                                                           */
+/* ---- attr/deeplift.c: DeepLIFT, complete for every op ---------------------------------------------
+
+   Multipliers instead of gradients: what a node's output differs from that of the baseline is shared
+   among its inputs' differences so that nothing is lost. Linear ops: the gradient. Functions of one
+   number: the quotient of differences (Rescale). Products: each factor by the mean of the other, which
+   is Shapley's share of two players. Max pools: to the places of both maxima. Softmax and layer norm:
+   as exponentials, sums, reciprocals and products. Any other op: the mean gradient between baseline and
+   input. */
+
+/* A node's numbers at the input and at the baseline; those of a shared baseline repeat. */
+typedef struct itp_delta {
+    interp_ctx *ctx;
+    const itp_node *node;
+    int kind;
+    bool is_math, add;
+    size_t n, n0; /* numbers, and those after which the baseline's repeat */
+    const float *x, *x0, *y, *y0, *dy;
+    float *dx;
+    size_t rows, row, inner; /* softmax, layer norm: rows of `row` numbers, `inner` apart */
+    const float *gamma;
+    double epsilon;
+    itp_plane plane;
+} itp_delta;
+
+/* Numbers of a value at the baseline, which begin again after *n of them. */
+ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
+{
+    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
+    return a->w0->data[value];
+}
+
+ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    itp_delta j;
+    memset(&j, 0, sizeof j);
+    j.ctx = a->ctx;
+    j.node = o;
+    j.kind = itp_op_row(o->op)->kind;
+    j.is_math = itp_op_row(o->op)->forward == itp_forward_math;
+    j.n = itp_count(itp_shape_in(w, node, 0));
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node), j.dy = itp_dy(w, node);
+    j.x0 = itp_delta_base(a, o->in[0], &j.n0);
+    size_t same;
+    j.y0 = itp_delta_base(a, o->out, &same);
+    j.dx = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    return j;
+}
+
+ITP_FN void itp_delta_put(const itp_delta *j, size_t i, double number)
+{
+    j->dx[i] = (float)(number + (j->add ? (double)j->dx[i] : 0));
+}
+
+/* ---- functions of one number */
+
+/* Where the derivative jumps at 0 alone, at other places, or grows without bound. */
+ITP_FN bool itp_delta_kinks_at_0(const itp_delta *j)
+{
+    if (j->is_math) return j->kind == ITP_F_CELU || j->kind == ITP_F_SOFTSIGN;
+    return j->kind == ITP_RELU || j->kind == ITP_LEAKY_RELU || j->kind == ITP_ELU ||
+           j->kind == ITP_SELU || j->kind == ITP_ABS;
+}
+
+ITP_FN bool itp_delta_kinks(const itp_delta *j)
+{
+    if (j->is_math) return j->kind == ITP_F_THRESHOLDED_RELU || j->kind == ITP_F_SHRINK;
+    return j->kind == ITP_CLIP || j->kind == ITP_HARD_SIGMOID || j->kind == ITP_HARD_SWISH;
+}
+
+ITP_FN bool itp_delta_grows(const itp_delta *j)
+{
+    if (j->is_math)
+        return j->kind == ITP_F_TAN || j->kind == ITP_F_ASIN || j->kind == ITP_F_ACOS ||
+               j->kind == ITP_F_ACOSH || j->kind == ITP_F_ATANH;
+    return j->kind == ITP_LOG || j->kind == ITP_SQRT || j->kind == ITP_RECIPROCAL;
+}
+
+/* Differences below this are taken for none: the derivative between both ends is then nearer than
+   the quotient of two rounded differences. */
+ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
+{
+    const double size = fmax(fabs(x), fabs(x0));
+    if (itp_delta_kinks_at_0(j)) return (x > 0) == (x0 > 0) ? 0.01 : 0;
+    if (itp_delta_kinks(j)) return 1e-6 * size;
+    if (itp_delta_grows(j)) return 0.01 * fmin(fabs(x), fabs(x0));
+    return 0.01;
+}
+
+#define ITP_DELTA_SOME 64
+
+/* Up to ITP_DELTA_SOME numbers from `at` on. */
+ITP_FN void itp_delta_some(const itp_delta *j, size_t at, size_t n)
+{
+    float middle[ITP_DELTA_SOME], y[ITP_DELTA_SOME], one[ITP_DELTA_SOME], slope[ITP_DELTA_SOME];
+    const itp_kernels *k = j->ctx->k;
+    const double a = (double)j->node->attrs.alpha, b = (double)j->node->attrs.beta;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
+        middle[i] = (float)(0.5 * (x + x0));
+        one[i] = 1;
+        any = any || fabs(x - x0) <= itp_delta_least(j, x, x0);
+    }
+    if (any && j->is_math) itp_math_unary_grad(j->kind, n, middle, one, a, b, false, slope);
+    else if (any) {
+        k->unary((itp_unary)j->kind, n, middle, y, (float)a, (float)b);
+        itp_grads(k)->unary_grad((itp_unary)j->kind, n, middle, y, one, slope, (float)a, (float)b,
+                                 false);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
+        const double d = x - x0, dy = (double)j->y[at + i] - (double)j->y0[(at + i) % j->n0];
+        const bool near = fabs(d) <= itp_delta_least(j, x, x0);
+        itp_delta_put(j, at + i, (double)j->dy[at + i] * (near ? (double)slope[i] : dy / d));
+    }
+}
+
+ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const size_t end = itp_min_size(j->n, ((size_t)task + 1) * ITP_CHUNK);
+    for (size_t at = (size_t)task * ITP_CHUNK; at < end; at += ITP_DELTA_SOME)
+        itp_delta_some(j, at, itp_min_size(ITP_DELTA_SOME, end - at));
+}
+
+/* ---- softmax: exp(x - top) times one over their sum */
+
+ITP_FN void itp_delta_softmax_row(const itp_delta *j, size_t row)
+{
+    const size_t at = row / j->inner * j->row * j->inner + row % j->inner, step = j->inner;
+    double top = -DBL_MAX, sum = 0, sum0 = 0, product = 0, total = 0;
+#define ITP_X(i)  ((double)j->x[at + (i)*step])
+#define ITP_X0(i) ((double)j->x0[(at + (i)*step) % j->n0])
+    for (size_t i = 0; i < j->row; i++) top = fmax(top, fmax(ITP_X(i), ITP_X0(i)));
+    for (size_t i = 0; i < j->row; i++) sum += exp(ITP_X(i) - top), sum0 += exp(ITP_X0(i) - top);
+    for (size_t i = 0; i < j->row; i++) {
+        const double g = (double)j->dy[at + i * step];
+        product += g * 0.5 * (exp(ITP_X(i) - top) + exp(ITP_X0(i) - top));
+        total += g;
+    }
+    const double d_log =
+        fabs(sum - sum0) > 1e-9 * sum0 ? (log(sum) - log(sum0)) / (sum - sum0) : 2 / (sum + sum0);
+    for (size_t i = 0; i < j->row; i++) {
+        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i), d = x - x0;
+        const double e0 = exp(x0 - top), slope = d != 0 ? e0 * (expm1(d) / d) : e0;
+        itp_delta_put(j, at + i * step,
+                      j->kind ? g - slope * d_log * total
+                              : slope * (g * 0.5 * (1 / sum + 1 / sum0) - product / (sum * sum0)));
+    }
+#undef ITP_X
+#undef ITP_X0
+}
+
+ITP_FN void itp_delta_softmax_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    itp_delta_softmax_row((const itp_delta *)arg, (size_t)task);
+}
+
+/* ---- layer norm: centred numbers times one over their standard deviation */
+
+ITP_FN void itp_delta_norm_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const size_t at = (size_t)task * j->row, n = j->row;
+    const float *x = j->x + at, *x0 = j->x0 + at % j->n0, *dy = j->dy + at;
+    double mean = 0, mean0 = 0, square = 0, square0 = 0, product = 0, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)x[i] / (double)n, mean0 += (double)x0[i] / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        square += c * c / (double)n, square0 += c0 * c0 / (double)n;
+        product += (double)dy[i] * (double)j->gamma[i] * 0.5 * (c + c0);
+    }
+    const double v = square + j->epsilon, v0 = square0 + j->epsilon;
+    const double r = 1 / sqrt(v), r0 = 1 / sqrt(v0);
+    const double slope = -r * r * r0 * r0 / (r + r0); /* (r - r0) / (v - v0) */
+    for (size_t i = 0; i < n; i++) {                  /* of the centred numbers, then of x */
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        sum += (double)dy[i] * (double)j->gamma[i] * 0.5 * (r + r0) +
+               product * slope * (c + c0) / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        itp_delta_put(j, at + i,
+                      (double)dy[i] * (double)j->gamma[i] * 0.5 * (r + r0) +
+                          product * slope * (c + c0) / (double)n - sum / (double)n);
+    }
+}
+
+/* ---- max pools */
+
+/* The place of the largest number under a window. */
+ITP_FN int itp_delta_max(const itp_plane *p, const float *x, int row, int column)
+{
+    int best = -1;
+    for (int ty = 0; ty < p->taps_y; ty++) {
+        const int y = row * p->stride_y - p->pad_y + ty * p->dilation_y;
+        for (int tx = 0; tx < p->taps_x && y >= 0 && y < p->height; tx++) {
+            const int at = column * p->stride_x - p->pad_x + tx * p->dilation_x;
+            if (at < 0 || at >= p->width) continue;
+            if (best < 0 || x[y * p->width + at] > x[best]) best = y * p->width + at;
+        }
+    }
+    return best;
+}
+
+ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
+    const size_t at = (size_t)task * in;
+    const float *x = j->x + at, *x0 = j->x0 + at % j->n0, *dy = j->dy + (size_t)task * out;
+    float *dx = j->dx + at;
+    if (!j->add) memset(dx, 0, in * sizeof *dx);
+    for (int row = 0; row < p->rows; row++)
+        for (int column = 0; column < p->columns; column++, dy++) {
+            const int i = itp_delta_max(p, x, row, column), k = itp_delta_max(p, x0, row, column);
+            if (i < 0 || *dy == 0) continue;
+            const double y = (double)x[i], y0 = (double)x0[k], top = fmax(y, y0);
+            const double di = y - (double)x0[i], dk = (double)x[k] - y0;
+            const bool same = i == k || (di == 0 && dk == 0);
+            if (same) dx[i] += *dy;
+            if (!same && di != 0) dx[i] += (float)((double)*dy * (top - y0) / di);
+            if (!same && dk != 0) dx[k] += (float)((double)*dy * (y - top) / dk);
+        }
+}
+
+/* ---- products, quotients and what else there is: gradients between baseline and input */
+
+/* (1 - t) x0 + t x for every input that moves, into the scratch. */
+ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
+                              float **scratch)
+{
+    const itp_node *o = itp_at(a->w, node);
+    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
+    for (int k = 0; k < o->n_in; k++) {
+        const size_t n = itp_count(itp_shape_in(a->w, node, k));
+        size_t n0;
+        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+        if (!itp_rule_moves(a->w, node, k)) continue;
+        float *to = itp_take(scratch, n);
+        for (size_t i = 0; i < n; i++)
+            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
+        in[k] = to;
+    }
+}
+
+/* Where the inputs' multipliers go. */
+ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
+{
+    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
+        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
+}
+
+/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
+ITP_FN void itp_delta_clear(const itp_attr *a, int node)
+{
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
+        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
+        if (dx && itp_beta(a->w, node, k) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
+    }
+}
+
+/* The mean gradient over `points` middles of equal parts; one is exact for products. */
+ITP_FN void itp_delta_path(const itp_attr *a, int node, int points)
+{
+    interp_workspace *w = a->w;
+    const size_t n = itp_count(itp_shape_out(w, node));
+    const float *in[ITP_MAX_INPUTS];
+    float *dx[ITP_MAX_INPUTS];
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    for (int p = 0; p < points; p++) {
+        float *scratch = a->scratch;
+        itp_delta_between(a, node, (p + 0.5) / points, in, &scratch);
+        float *y = itp_take(&scratch, n), *dy = itp_take(&scratch, n);
+        const float *g = itp_dy(w, node);
+        for (size_t i = 0; i < n; i++) dy[i] = g[i] / (float)points;
+        itp_node_forward(w, node, in, y);
+        itp_node_backward(w, node, in, y, dy, dx, true);
+    }
+}
+
+/* a / b as a times 1 / b: a by the mean of both reciprocals, b by the mean of both a. */
+ITP_FN void itp_delta_div(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const size_t n = itp_count(itp_shape_out(w, node)), nb = itp_count(itp_shape_in(w, node, 1));
+    const float *in[ITP_MAX_INPUTS], *b = itp_x(w, node, 1);
+    float *dx[ITP_MAX_INPUTS], *scratch = a->scratch;
+    size_t n0;
+    const float *b0 = itp_delta_base(a, itp_at(w, node)->in[1], &n0);
+    bool same_sign = true;
+    for (size_t i = 0; i < nb; i++) same_sign = same_sign && (b[i] > 0) == (b0[i % n0] > 0);
+    if (!itp_rule_moves(w, node, 1) || !same_sign) {
+        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? 32 : 1);
+        return;
+    }
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    itp_delta_between(a, node, 0.5, in, &scratch);
+    float *y = itp_take(&scratch, n), *other = itp_take(&scratch, nb);
+    float *only[2][ITP_MAX_INPUTS];
+    memset(only, 0, sizeof only);
+    only[0][0] = dx[0], only[1][1] = dx[1];
+    in[1] = other;
+    for (size_t i = 0; i < nb; i++) /* 2 / (1/b + 1/b0) */
+        other[i] =
+            (float)(2 * (double)b[i] * (double)b0[i % n0] / ((double)b[i] + (double)b0[i % n0]));
+    itp_node_forward(w, node, in, y);
+    if (dx[0]) itp_node_backward(w, node, in, y, itp_dy_of(w, node), only[0], true);
+    for (size_t i = 0; i < nb; i++)
+        other[i] = (float)((b[i] > 0 ? 1 : -1) * sqrt((double)b[i] * (double)b0[i % n0]));
+    itp_node_forward(w, node, in, y);
+    itp_node_backward(w, node, in, y, itp_dy_of(w, node), only[1], true);
+}
+
+/* ---- the rule */
+
+ITP_FN void itp_delta_run(itp_delta *j, size_t tasks, double work, itp_task_fn task)
+{
+    itp_parallel(j->ctx, (int)tasks, work * (double)j->n, task, j);
+}
+
+ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const itp_node *o = itp_at(w, node);
+    const itp_op *row = itp_op_row(o->op);
+    const bool first = itp_rule_moves(w, node, 0) && itp_rule_count(w, node) == 1;
+    itp_delta j = itp_delta_at(a, node);
+    if (first && (row->forward == itp_forward_unary || row->forward == itp_forward_math)) {
+        itp_delta_run(&j, (j.n + ITP_CHUNK - 1) / ITP_CHUNK, 12, itp_delta_unary_task);
+        return;
+    }
+    switch (o->op) {
+    case ITP_OP_CONV:
+    case ITP_OP_GEMM:
+    case ITP_OP_MATMUL:
+    case ITP_OP_CONV_TRANSPOSE:
+    case ITP_OP_MUL:
+        if (itp_rule_count(w, node) > 1) itp_delta_path(a, node, 1);
+        else itp_op_backward(w, node);
+        return;
+    case ITP_OP_SOFTMAX:
+    case ITP_OP_LOG_SOFTMAX:
+        j.row = (size_t)itp_shape_in(w, node, 0)
+                    ->dim[itp_axis(o->attrs.axis, itp_shape_in(w, node, 0)->rank)];
+        j.inner = 1;
+        for (int i = itp_axis(o->attrs.axis, itp_shape_in(w, node, 0)->rank) + 1;
+             i < itp_shape_in(w, node, 0)->rank; i++)
+            j.inner *= (size_t)itp_shape_in(w, node, 0)->dim[i];
+        itp_delta_run(&j, j.n / itp_max_size(1, j.row), 60, itp_delta_softmax_task);
+        return;
+    case ITP_OP_LAYER_NORM:
+        if (!first) break;
+        j.gamma = itp_x(w, node, 1);
+        j.row = itp_count(itp_shape_in(w, node, 1));
+        j.epsilon = (double)o->attrs.epsilon;
+        itp_delta_run(&j, j.n / itp_max_size(1, j.row), 20, itp_delta_norm_task);
+        return;
+    case ITP_OP_MAX_POOL:
+        j.plane = itp_plane_of(&o->attrs, itp_shape_in(w, node, 0));
+        itp_delta_run(&j, j.n / itp_max_size(1, (size_t)j.plane.height * (size_t)j.plane.width), 20,
+                      itp_delta_pool_task);
+        return;
+    case ITP_OP_GLOBAL_MAX_POOL: {
+        const interp_shape *s = itp_shape_in(w, node, 0);
+        memset(&j.plane, 0, sizeof j.plane);
+        j.plane.width = (int)(j.n / itp_max_size(1, (size_t)s->dim[0] * (size_t)s->dim[1]));
+        j.plane.taps_x = j.plane.width;
+        j.plane.height = j.plane.taps_y = j.plane.rows = j.plane.columns = 1;
+        j.plane.stride_y = j.plane.stride_x = j.plane.dilation_y = j.plane.dilation_x = 1;
+        itp_delta_run(&j, j.n / itp_max_size(1, (size_t)j.plane.width), 20, itp_delta_pool_task);
+        return;
+    }
+    case ITP_OP_DIV: itp_delta_div(a, node); return;
+    case ITP_OP_BATCH_NORM:
+        if (first) itp_op_backward(w, node);
+        else itp_delta_path(a, node, 32);
+        return;
+    default: break;
+    }
+    if (itp_op_is_linear(o->op)) itp_op_backward(w, node);
+    else itp_delta_path(a, node, 32);
+}
+
+/* ---- the method */
+
+ITP_FN interp_status itp_attr_settle_deeplift(itp_attr *a)
+{
+    if (a->row->kind) a->points = a->d.n_baselines;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
+{
+    return itp_add_size(itp_rule_most(a->net, batch, 2, 2), 64);
+}
+
+ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
+{
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+}
+
+/* The pairs of sample and baseline in the slots: forward both, back by the rule. */
+ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
+{
+    const float *in0 = a->in0;
+    if (!a->filled) return INTERP_OK;
+    for (int i = a->filled; i < a->batch0; i++)
+        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
+    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+        float *out = a->result + (size_t)sample * a->size;
+        interp_attribution *r = &a->report[sample];
+        double total = 0;
+        for (size_t k = 0; k < a->size; k++) {
+            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+            total += v;
+            if (a->points == 1) out[k] = (float)v;
+            else a->sum[k] = v + (point ? a->sum[k] : 0);
+        }
+        r->residual += total / a->points;
+        if (point < a->points - 1) continue;
+        for (size_t k = 0; k < a->size && a->points > 1; k++)
+            out[k] = (float)(a->sum[k] / a->points);
+        r->residual -= r->output - r->baseline_output;
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
+{
+    a->w->rule = itp_deeplift_rule, a->w->rule_user = a;
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            const float *x0 = a->d.baseline;
+            if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
+            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            if (a->batch0 > 1 || !a->filled)
+                itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
+            if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));
+        }
+    return itp_deeplift_flush(a);
+}
+/* >>attr/lrp.c                                                                                */
+/* ---- attr/lrp.c: layer-wise relevance propagation -------------------------------------------------
+
+   Dense layers and convolutions by rules; what they share is a sum of parts, each a layer with other
+   inputs and other weights: relevance over the sum of the parts' outputs goes back through each part and
+   is multiplied with its inputs. A batch norm behind such a layer is merged into its weights. */
+
+typedef enum itp_lrp_x {
+    ITP_LRP_X,
+    ITP_LRP_X_PLUS,
+    ITP_LRP_X_MINUS,
+    ITP_LRP_ONE,
+    ITP_LRP_LOW,
+    ITP_LRP_HIGH
+} itp_lrp_x;
+typedef enum itp_lrp_w {
+    ITP_LRP_W,
+    ITP_LRP_W_PLUS,
+    ITP_LRP_W_MINUS,
+    ITP_LRP_W_ONE,
+    ITP_LRP_W_SQUARED,
+    ITP_LRP_W_MORE,      /* w + gamma w+ */
+    ITP_LRP_W_LESS,      /* w + gamma w- */
+    ITP_LRP_W_NOT_PLUS,  /* -w+ */
+    ITP_LRP_W_NOT_MINUS, /* -w- */
+    ITP_LRP_W_NONE
+} itp_lrp_w;
+
+typedef struct itp_lrp_part {
+    int x, w, bias; /* bias as a weight; ITP_LRP_W_NONE: without */
+} itp_lrp_part;
+
+/* Parts that share one denominator. */
+typedef struct itp_lrp_group {
+    int n;
+    itp_lrp_part part[3];
+    double factor;
+    int sign; /* 1, -1: only where the layer's own output is so; 0: everywhere */
+} itp_lrp_group;
+
+/* A layer on its way back. */
+typedef struct itp_lrp_layer {
+    const itp_attr *a;
+    interp_workspace *w;
+    int node, weights_in; /* which input the weights are; the other one is x */
+    size_t nx, nw, nb, ny;
+    float *weights, *bias;  /* the layer's own, batch norm merged */
+    float *w_part, *b_part; /* a part's */
+    float *x_part, *back;   /* [nx] */
+    float *z, *out, *seed;  /* [ny] */
+    double *box;            /* low, high */
+} itp_lrp_layer;
+
+ITP_FN interp_lrp_rule itp_lrp_rule_of(const itp_attr *a, bool dense, bool first)
+{
+    switch (a->d.rule) {
+    case INTERP_LRP_EPSILON_PLUS: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_EPSILON_PLUS_FLAT:
+        return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_EPSILON_ALPHA2_BETA1: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
+    case INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT:
+        return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
+    case INTERP_LRP_EPSILON_GAMMA_BOX:
+        return first && !dense ? INTERP_LRP_Z_BOX : dense ? INTERP_LRP_EPSILON : INTERP_LRP_GAMMA;
+    case INTERP_LRP_EXCITATION_BACKPROP: return INTERP_LRP_Z_PLUS;
+    default: return a->d.rule;
+    }
+}
+
+/* The groups of a rule; how many. */
+ITP_FN int itp_lrp_groups(const itp_attr *a, interp_lrp_rule rule, itp_lrp_group g[2])
+{
+    static const itp_lrp_group plain = {1, {{ITP_LRP_X, ITP_LRP_W, ITP_LRP_W}}, 1, 0};
+    static const itp_lrp_group flat = {1, {{ITP_LRP_ONE, ITP_LRP_W_ONE, ITP_LRP_W_NONE}}, 1, 0};
+    static const itp_lrp_group square = {
+        1, {{ITP_LRP_ONE, ITP_LRP_W_SQUARED, ITP_LRP_W_SQUARED}}, 1, 0};
+    static const itp_lrp_group plus = {2,
+                                       {{ITP_LRP_X_PLUS, ITP_LRP_W_PLUS, ITP_LRP_W_PLUS},
+                                        {ITP_LRP_X_MINUS, ITP_LRP_W_MINUS, ITP_LRP_W_NONE}},
+                                       1,
+                                       0};
+    static const itp_lrp_group minus = {2,
+                                        {{ITP_LRP_X_PLUS, ITP_LRP_W_MINUS, ITP_LRP_W_MINUS},
+                                         {ITP_LRP_X_MINUS, ITP_LRP_W_PLUS, ITP_LRP_W_NONE}},
+                                        1,
+                                        0};
+    static const itp_lrp_group more = {2,
+                                       {{ITP_LRP_X_PLUS, ITP_LRP_W_MORE, ITP_LRP_W_MORE},
+                                        {ITP_LRP_X_MINUS, ITP_LRP_W_LESS, ITP_LRP_W_NONE}},
+                                       1,
+                                       1};
+    static const itp_lrp_group less = {2,
+                                       {{ITP_LRP_X_PLUS, ITP_LRP_W_LESS, ITP_LRP_W_LESS},
+                                        {ITP_LRP_X_MINUS, ITP_LRP_W_MORE, ITP_LRP_W_NONE}},
+                                       1,
+                                       -1};
+    static const itp_lrp_group box = {3,
+                                      {{ITP_LRP_X, ITP_LRP_W, ITP_LRP_W},
+                                       {ITP_LRP_LOW, ITP_LRP_W_NOT_PLUS, ITP_LRP_W_NOT_PLUS},
+                                       {ITP_LRP_HIGH, ITP_LRP_W_NOT_MINUS, ITP_LRP_W_NOT_MINUS}},
+                                      1,
+                                      0};
+    switch (rule) {
+    case INTERP_LRP_GAMMA: g[0] = more, g[1] = less; return 2;
+    case INTERP_LRP_ALPHA_BETA:
+        g[0] = plus, g[1] = minus;
+        g[0].factor = (double)a->d.alpha, g[1].factor = 1 - (double)a->d.alpha;
+        return 2;
+    case INTERP_LRP_Z_PLUS: g[0] = plus; return 1;
+    case INTERP_LRP_FLAT: g[0] = flat; return 1;
+    case INTERP_LRP_W_SQUARE: g[0] = square; return 1;
+    case INTERP_LRP_Z_BOX: g[0] = box; return 1;
+    default: g[0] = plain; return 1;
+    }
+}
+
+/* What relevance is divided by. The rule's epsilon belongs to the epsilon rule; all else has one that
+   only keeps it from dividing by 0. */
+ITP_FN double itp_lrp_stable(double epsilon, double z)
+{
+    return z >= 0 ? z + epsilon : z - epsilon;
+}
+
+#define ITP_LRP_TINY 1e-6
+
+/* Weights or biases of a part. */
+ITP_FN void itp_lrp_weights(int kind, double gamma, const float *from, size_t n, float *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float v = from[i], plus = v > 0 ? v : 0, minus = v < 0 ? v : 0;
+        switch (kind) {
+        case ITP_LRP_W: to[i] = v; break;
+        case ITP_LRP_W_PLUS: to[i] = plus; break;
+        case ITP_LRP_W_MINUS: to[i] = minus; break;
+        case ITP_LRP_W_ONE: to[i] = 1; break;
+        case ITP_LRP_W_SQUARED: to[i] = v * v; break;
+        case ITP_LRP_W_MORE: to[i] = v + (float)gamma * plus; break;
+        case ITP_LRP_W_LESS: to[i] = v + (float)gamma * minus; break;
+        case ITP_LRP_W_NOT_PLUS: to[i] = -plus; break;
+        case ITP_LRP_W_NOT_MINUS: to[i] = -minus; break;
+        default: to[i] = 0;
+        }
+    }
+}
+
+ITP_FN void itp_lrp_inputs(const itp_lrp_layer *l, int kind)
+{
+    const float *x = itp_x(l->w, l->node, 1 - l->weights_in);
+    for (size_t i = 0; i < l->nx; i++) switch (kind) {
+        case ITP_LRP_X: l->x_part[i] = x[i]; break;
+        case ITP_LRP_X_PLUS: l->x_part[i] = x[i] > 0 ? x[i] : 0; break;
+        case ITP_LRP_X_MINUS: l->x_part[i] = x[i] < 0 ? x[i] : 0; break;
+        case ITP_LRP_LOW: l->x_part[i] = l->a->d.low; break;
+        case ITP_LRP_HIGH: l->x_part[i] = l->a->d.high; break;
+        default: l->x_part[i] = 1;
+        }
+}
+
+/* The inputs of a part, put together for the node. */
+ITP_FN void itp_lrp_part_in(const itp_lrp_layer *l, const itp_lrp_part *p, const float **in)
+{
+    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
+    itp_lrp_inputs(l, p->x);
+    itp_lrp_weights(p->w, (double)l->a->d.gamma, l->weights, l->nw, l->w_part);
+    itp_lrp_weights(p->bias, (double)l->a->d.gamma, l->bias, l->nb, l->b_part);
+    in[1 - l->weights_in] = l->x_part;
+    in[l->weights_in] = l->w_part;
+    if (itp_at(l->w, l->node)->n_in > 2) in[2] = l->b_part;
+}
+
+/* Which channel of the output a number of it belongs to. */
+ITP_FN size_t itp_lrp_channel(const itp_lrp_layer *l, size_t i)
+{
+    const interp_shape *y = itp_shape_out(l->w, l->node);
+    size_t inner = 1;
+    for (int d = 2; d < y->rank; d++) inner *= (size_t)y->dim[d];
+    return y->rank == 4 ? i / inner % (size_t)y->dim[1] : i % (size_t)y->dim[y->rank - 1];
+}
+
+/* Output of a part into `out`. Where the node has no input for the merged bias, it is added here. */
+ITP_FN void itp_lrp_forward(const itp_lrp_layer *l, const itp_lrp_part *p)
+{
+    const float *in[ITP_MAX_INPUTS];
+    itp_lrp_part_in(l, p, in);
+    itp_node_forward(l->w, l->node, in, l->out);
+    if (itp_at(l->w, l->node)->n_in > 2 || !l->nb) return;
+    for (size_t i = 0; i < l->ny; i++) l->out[i] += l->b_part[itp_lrp_channel(l, i)];
+}
+
+/* The batch norm that alone reads a layer's output, -1 for none. */
+ITP_FN int itp_lrp_norm(const interp_workspace *w, int node)
+{
+    const int next = itp_only_reader(w, itp_at(w, node)->out);
+    if (next < 0 || itp_at(w, next)->op != ITP_OP_BATCH_NORM) return -1;
+    return itp_is_constant(w, itp_at(w, next)->in[1]) && itp_is_constant(w, itp_at(w, next)->in[2])
+               ? next
+               : -1;
+}
+
+/* Channel of the output that weight i belongs to. */
+ITP_FN size_t itp_lrp_weight_channel(const itp_lrp_layer *l, size_t i)
+{
+    const itp_node *o = itp_at(l->w, l->node);
+    const interp_shape *s = itp_shape_in(l->w, l->node, l->weights_in);
+    if (o->op == ITP_OP_CONV || (o->op == ITP_OP_GEMM && o->attrs.trans_b))
+        return i / itp_max_size(1, l->nw / (size_t)s->dim[0]);
+    if (o->op == ITP_OP_CONV_TRANSPOSE) { /* [I, O/groups, h, w] */
+        const size_t taps = (size_t)s->dim[2] * (size_t)s->dim[3], per = (size_t)s->dim[1];
+        const size_t group = i / (taps * per) / ((size_t)s->dim[0] / (size_t)o->attrs.groups);
+        return group * per + i / taps % per;
+    }
+    return i % (size_t)s->dim[s->rank - 1];
+}
+
+/* The layer's weights and biases, with the batch norm behind it. */
+ITP_FN void itp_lrp_merge(itp_lrp_layer *l)
+{
+    const itp_node *o = itp_at(l->w, l->node);
+    const int norm = itp_lrp_norm(l->w, l->node);
+    memcpy(l->weights, itp_x(l->w, l->node, l->weights_in), l->nw * sizeof *l->weights);
+    memset(l->bias, 0, l->nb * sizeof *l->bias);
+    if (o->n_in > 2) {
+        const size_t n = itp_count(itp_shape_in(l->w, l->node, 2));
+        for (size_t i = 0; i < l->nb; i++) l->bias[i] = itp_x(l->w, l->node, 2)[n ? i % n : 0];
+    }
+    if (norm < 0) return;
+    float *scale = l->w_part, *shift = l->b_part; /* free until the first part */
+    const size_t channels = l->nb;
+    itp_bn_scales(l->w, norm, scale, shift);
+    for (size_t i = 0; i < l->nw; i++) {
+        const size_t c = itp_lrp_weight_channel(l, i);
+        l->weights[i] *= scale[c];
+    }
+    for (size_t c = 0; c < channels; c++) l->bias[c] = l->bias[c] * scale[c] + shift[c];
+}
+
+/* Relevance of a layer with constant weights. */
+ITP_FN void itp_lrp_layer_rule(const itp_attr *a, interp_workspace *w, int node, int weights_in,
+                               interp_lrp_rule rule)
+{
+    const float *r = itp_dy(w, node);
+    float *scratch = a->scratch, *dx = itp_dx(w, node, 1 - weights_in);
+    itp_lrp_group groups[2];
+    const int n_groups = itp_lrp_groups(a, rule, groups);
+    const double epsilon = rule == INTERP_LRP_EPSILON ? (double)a->d.epsilon : ITP_LRP_TINY;
+    const bool add = itp_beta(w, node, 1 - weights_in) != 0;
+    const interp_shape *y = itp_shape_out(w, node);
+    itp_lrp_layer l;
+    memset(&l, 0, sizeof l);
+    l.a = a, l.w = w, l.node = node, l.weights_in = weights_in;
+    l.nx = itp_count(itp_shape_in(w, node, 1 - weights_in));
+    l.nw = itp_count(itp_shape_in(w, node, weights_in));
+    l.ny = itp_count(y);
+    l.nb = (size_t)y->dim[y->rank == 4 ? 1 : y->rank - 1];
+    l.weights = itp_take(&scratch, l.nw), l.w_part = itp_take(&scratch, itp_max_size(l.nw, l.nb));
+    l.bias = itp_take(&scratch, l.nb), l.b_part = itp_take(&scratch, l.nb);
+    l.x_part = itp_take(&scratch, l.nx), l.back = itp_take(&scratch, l.nx);
+    l.z = itp_take(&scratch, l.ny), l.out = itp_take(&scratch, l.ny);
+    l.seed = itp_take(&scratch, l.ny);
+    itp_lrp_merge(&l);
+    const float *own = itp_y(w, node);
+    if (n_groups > 1 && itp_lrp_norm(w, node) >= 0) { /* that of the batch norm may be gone */
+        static const itp_lrp_part plain = {ITP_LRP_X, ITP_LRP_W, ITP_LRP_W};
+        itp_lrp_forward(&l, &plain);
+        float *copy = itp_take(&scratch, l.ny);
+        memcpy(copy, l.out, l.ny * sizeof *copy);
+        own = copy;
+    }
+    if (!add) memset(dx, 0, l.nx * sizeof *dx);
+    for (int g = 0; g < n_groups; g++) {
+        memset(l.z, 0, l.ny * sizeof *l.z);
+        for (int p = 0; p < groups[g].n; p++) {
+            itp_lrp_forward(&l, &groups[g].part[p]);
+            for (size_t i = 0; i < l.ny; i++) l.z[i] += l.out[i];
+        }
+        for (size_t i = 0; i < l.ny; i++) {
+            const bool counts = groups[g].sign == 0 || (float)groups[g].sign * own[i] > 0;
+            l.seed[i] = counts ? (float)(groups[g].factor * (double)r[i] /
+                                         itp_lrp_stable(epsilon, (double)l.z[i]))
+                               : 0;
+        }
+        for (int p = 0; p < groups[g].n; p++) {
+            const float *in[ITP_MAX_INPUTS];
+            float *to[ITP_MAX_INPUTS];
+            memset(to, 0, sizeof to);
+            to[1 - weights_in] = l.back;
+            itp_lrp_part_in(&l, &groups[g].part[p], in);
+            itp_node_backward(w, node, in, NULL, l.seed, to, false);
+            for (size_t i = 0; i < l.nx; i++) dx[i] += l.x_part[i] * l.back[i];
+        }
+    }
+}
+
+/* Sums and their like: each input by what it adds, x times the gradient of R / z. share: of R. */
+ITP_FN void itp_lrp_share(const itp_attr *a, interp_workspace *w, int node, double share)
+{
+    const itp_node *o = itp_at(w, node);
+    const size_t n = itp_count(itp_shape_out(w, node));
+    const float *r = itp_dy(w, node), *y = itp_y(w, node), *in[ITP_MAX_INPUTS];
+    float *scratch = a->scratch, *seed = itp_take(&scratch, n), *to[ITP_MAX_INPUTS];
+    memset(in, 0, sizeof in);
+    for (size_t i = 0; i < n; i++)
+        seed[i] = (float)(share * (double)r[i] / itp_lrp_stable(ITP_LRP_TINY, (double)y[i]));
+    for (int k = 0; k < o->n_in; k++) {
+        if (!itp_rule_moves(w, node, k)) continue;
+        const size_t nx = itp_count(itp_shape_in(w, node, k));
+        const float *x = itp_x(w, node, k);
+        float *back = itp_take(&scratch, nx), *dx = itp_dx(w, node, k);
+        memset(to, 0, sizeof to);
+        to[k] = back;
+        itp_node_backward(w, node, in, NULL, seed, to, false);
+        for (size_t i = 0; i < nx; i++)
+            dx[i] = x[i] * back[i] + (itp_beta(w, node, k) != 0 ? dx[i] : 0);
+    }
+}
+
+/* Relevance handed on as it is, to input k; nothing to the others. */
+ITP_FN void itp_lrp_pass(interp_workspace *w, int node, int k)
+{
+    for (int i = 0; i < itp_at(w, node)->n_in; i++) {
+        if (!itp_rule_moves(w, node, i)) continue;
+        const size_t n = itp_count(itp_shape_in(w, node, i));
+        float *dx = itp_dx(w, node, i);
+        const bool add = itp_beta(w, node, i) != 0;
+        if (i == k) itp_move(w->ctx, itp_dy(w, node), 0, dx, 0, 1, n, add);
+        else if (!add) memset(dx, 0, n * sizeof *dx);
+    }
+}
+
+/* Which factor of a product is the gate: the one made by a function with values of 0 to 1, or the
+   smaller one; -1: neither. */
+ITP_FN int itp_lrp_gate(const interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    for (int k = 0; k < 2; k++) {
+        const int maker = w->net->values[o->in[k]].producer;
+        const int op = maker < 0 ? -1 : itp_at(w, maker)->op;
+        if (op == ITP_OP_SIGMOID || op == ITP_OP_HARD_SIGMOID || op == ITP_OP_SOFTMAX) return k;
+    }
+    const size_t a = itp_count(itp_shape_in(w, node, 0)), b = itp_count(itp_shape_in(w, node, 1));
+    return a == b ? -1 : a < b ? 0 : 1;
+}
+
+/* Softmax by its first-order expansion (Achtibat et al. 2024): x (R - y sum of R). */
+ITP_FN void itp_lrp_softmax(interp_workspace *w, int node)
+{
+    const interp_shape *s = itp_shape_in(w, node, 0);
+    const int axis = itp_axis(itp_at(w, node)->attrs.axis, s->rank);
+    const float *x = itp_x(w, node, 0), *y = itp_y(w, node), *r = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0);
+    const bool add = itp_beta(w, node, 0) != 0;
+    size_t inner = 1;
+    const size_t n = (size_t)s->dim[axis], all = itp_count(s);
+    for (int d = axis + 1; d < s->rank; d++) inner *= (size_t)s->dim[d];
+    for (size_t row = 0; row < all / itp_max_size(1, n); row++) {
+        const size_t at = row / inner * n * inner + row % inner;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)r[at + i * inner];
+        for (size_t i = 0; i < n; i++) {
+            const size_t k = at + i * inner;
+            const double v = (double)x[k] * ((double)r[k] - (double)y[k] * sum);
+            dx[k] = (float)(v + (add ? (double)dx[k] : 0));
+        }
+    }
+}
+
+ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const itp_node *o = itp_at(w, node);
+    const itp_op *row = itp_op_row(o->op);
+    const int moves = itp_rule_count(w, node);
+    if (row->forward == itp_forward_unary || row->forward == itp_forward_math) {
+        if (a->d.rule == INTERP_LRP_EXCITATION_BACKPROP) itp_op_backward(w, node);
+        else itp_lrp_pass(w, node, 0);
+        return;
+    }
+    switch (o->op) {
+    case ITP_OP_CONV:
+    case ITP_OP_CONV_TRANSPOSE:
+    case ITP_OP_GEMM:
+    case ITP_OP_MATMUL: {
+        const int weights = itp_rule_moves(w, node, 0) ? 1 : 0;
+        const bool dense = o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL;
+        if (moves > 1) itp_lrp_share(a, w, node, 0.5);
+        else
+            itp_lrp_layer_rule(a, w, node, weights,
+                               itp_lrp_rule_of(a, dense, !a->mark[o->in[1 - weights]]));
+        return;
+    }
+    case ITP_OP_BATCH_NORM:
+    case ITP_OP_LAYER_NORM:
+    case ITP_OP_LRN: itp_lrp_pass(w, node, 0); return;
+    case ITP_OP_DIV: itp_lrp_pass(w, node, itp_rule_moves(w, node, 0) ? 0 : 1); return;
+    case ITP_OP_MUL:
+        if (moves < 2) itp_lrp_pass(w, node, itp_rule_moves(w, node, 0) ? 0 : 1);
+        else if (a->d.gate == INTERP_LRP_SIGNAL_TAKES_ALL && itp_lrp_gate(w, node) >= 0)
+            itp_lrp_pass(w, node, 1 - itp_lrp_gate(w, node));
+        else itp_lrp_share(a, w, node, 0.5);
+        return;
+    case ITP_OP_ADD:
+    case ITP_OP_SUB:
+    case ITP_OP_AVERAGE_POOL:
+    case ITP_OP_GLOBAL_AVERAGE_POOL:
+    case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_RESIZE_AXIS: itp_lrp_share(a, w, node, 1); return;
+    case ITP_OP_SOFTMAX: itp_lrp_softmax(w, node); return;
+    default: itp_op_backward(w, node);
+    }
+}
+
+/* ---- the method */
+
+ITP_FN interp_status itp_attr_settle_lrp(itp_attr *a)
+{
+    interp_attribute_desc *d = &a->d;
+    if ((unsigned)d->rule >= INTERP_LRP_RULE_COUNT || (unsigned)d->gate > INTERP_LRP_HALF ||
+        !(d->epsilon >= 0) || !(d->gamma >= 0) || !(d->alpha >= 0) || !(d->low <= d->high))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lrp: a rule or a constant of it is wrong");
+    if (d->epsilon == 0) d->epsilon = 1e-6f;
+    if (d->gamma == 0) d->gamma = 0.25f;
+    if (d->alpha == 0) d->alpha = 2;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_lrp(const itp_attr *a, int batch)
+{
+    return itp_add_size(itp_rule_most(a->net, batch, 3, 6), 256);
+}
+
+ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
+{
+    a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
+}
+
+ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    for (int i = 0; i < net->n_nodes; i++) { /* what lies behind a layer with weights */
+        const itp_node *o = &net->nodes[i];
+        bool behind = o->op == ITP_OP_CONV || o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL ||
+                      o->op == ITP_OP_CONV_TRANSPOSE;
+        for (int k = 0; k < o->n_in; k++) behind = behind || a->mark[o->in[k]];
+        a->mark[o->out] = behind;
+    }
+    if (a->d.low == 0 && a->d.high == 0) {
+        a->d.low = a->d.high = a->x[0];
+        for (size_t i = 0; i < (size_t)a->n * a->size; i++) {
+            a->d.low = a->x[i] < a->d.low ? a->x[i] : a->d.low;
+            a->d.high = a->x[i] > a->d.high ? a->x[i] : a->d.high;
+        }
+    }
+    a->w->rule = itp_lrp_rule, a->w->rule_user = a;
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) {
+            const interp_attribution *r = &a->report[at + i];
+            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
+            float *seed = a->seed + (size_t)i * (size_t)a->outputs;
+            if (r->target >= 0) seed[r->target] = y[r->target];
+            else memcpy(seed, y, (size_t)a->outputs * sizeof *y);
+        }
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) {
+            const float *r = itp_attr_grad(a) + (size_t)i * a->size;
+            double total = 0;
+            for (size_t k = 0; k < a->size; k++) total += (double)r[k];
+            memcpy(a->result + (size_t)(at + i) * a->size, r, a->size * sizeof *r);
+            a->report[at + i].residual = total - a->report[at + i].output;
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+/* >>attr/cam.c                                                                                */
+/* ---- attr/cam.c: class activation maps: channels of a layer, weighted and added ------------------- */
+
+enum {
+    ITP_CAM_MEAN,
+    ITP_CAM_PLUS_PLUS,
+    ITP_CAM_X,
+    ITP_CAM_LAYER,
+    ITP_CAM_HIRES,
+    ITP_CAM_EIGEN,
+    ITP_CAM_SCORE,
+    ITP_CAM_ABLATION,
+    ITP_CAM_GUIDED
+};
+
+typedef struct itp_cam_size {
+    int channels, height, width; /* of the layer */
+    size_t area, all;
+    int in_height, in_width;
+} itp_cam_size;
+
+ITP_FN itp_cam_size itp_cam_sizes(const itp_attr *a)
+{
+    const interp_shape *s = &a->net->values[a->layer].shape;
+    const interp_shape in = interp_net_input_shape(a->net, 0);
+    itp_cam_size z;
+    z.channels = s->dim[1], z.height = s->dim[2], z.width = s->dim[3];
+    z.area = (size_t)z.height * (size_t)z.width;
+    z.all = z.area * (size_t)z.channels;
+    z.in_height = in.rank > 1 ? in.dim[in.rank - 2] : 1;
+    z.in_width = in.rank ? in.dim[in.rank - 1] : 1;
+    return z;
+}
+
+ITP_FN bool itp_cam_perturbs(const itp_attr *a)
+{
+    return a->row->kind == ITP_CAM_SCORE || a->row->kind == ITP_CAM_ABLATION;
+}
+
+ITP_FN interp_status itp_attr_settle_cam(itp_attr *a)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    const interp_shape in = interp_net_input_shape(a->net, 0);
+    if (in.rank < 2)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
+    if (a->row->kind == ITP_CAM_GUIDED) {
+        a->result_shape = in;
+        return INTERP_OK;
+    }
+    a->result_shape = itp_shape_none();
+    a->result_shape.rank = 2;
+    a->result_shape.dim[0] = a->d.raw ? z.height : z.in_height;
+    a->result_shape.dim[1] = a->d.raw ? z.width : z.in_width;
+    if (itp_cam_perturbs(a)) a->points = z.channels;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_cam(const itp_attr *a, int batch)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    (void)batch;
+    return itp_add_size(itp_mul_size((size_t)z.in_height, (size_t)z.in_width), z.all) + z.area +
+           2 * (size_t)z.channels + 256;
+}
+
+ITP_FN void itp_attr_layout_cam(itp_arena *m, itp_attr *a)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(z.area, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size((size_t)z.channels, sizeof(double)));
+}
+
+/* ---- maps */
+
+/* Bilinear resizing of one plane; corners: the corners of both fall together. */
+ITP_FN void itp_cam_resize(const float *from, int h, int w, float *to, int height, int width,
+                           bool corners)
+{
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            double sy = corners ? (height > 1 ? (double)y * (h - 1) / (height - 1) : 0)
+                                : (y + 0.5) * h / height - 0.5;
+            double sx = corners ? (width > 1 ? (double)x * (w - 1) / (width - 1) : 0)
+                                : (x + 0.5) * w / width - 0.5;
+            sy = fmin(fmax(sy, 0), h - 1), sx = fmin(fmax(sx, 0), w - 1);
+            const int y0 = (int)sy, x0 = (int)sx;
+            const int y1 = itp_min(y0 + 1, h - 1), x1 = itp_min(x0 + 1, w - 1);
+            const double fy = sy - y0, fx = sx - x0;
+            to[(size_t)y * (size_t)width + (size_t)x] =
+                (float)((1 - fy) * ((1 - fx) * (double)from[y0 * w + x0] +
+                                    fx * (double)from[y0 * w + x1]) +
+                        fy * ((1 - fx) * (double)from[y1 * w + x0] +
+                              fx * (double)from[y1 * w + x1]));
+        }
+}
+
+/* To 0..1, as pytorch-grad-cam scales. */
+ITP_FN void itp_cam_scale(float *x, size_t n, double tiny)
+{
+    double low = (double)x[0], high = 0;
+    for (size_t i = 0; i < n; i++) low = fmin(low, (double)x[i]);
+    for (size_t i = 0; i < n; i++) high = fmax(high, (double)x[i] - low);
+    for (size_t i = 0; i < n; i++) x[i] = (float)(((double)x[i] - low) / (tiny + high));
+}
+
+/* The sum of a sample, raw or as a map. */
+ITP_FN void itp_cam_finish(itp_attr *a, int sample)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    float *out = a->result + (size_t)sample * a->result_size, *cut = a->scratch;
+    for (size_t i = 0; i < z.area; i++) {
+        if (a->d.raw) out[i] = (float)a->sum[i];
+        else cut[i] = a->sum[i] > 0 ? (float)a->sum[i] : 0;
+    }
+    a->report[sample].residual = 0; /* maps do not add up to anything */
+    if (a->d.raw) return;
+    itp_cam_scale(cut, z.area, 1e-7);
+    itp_cam_resize(cut, z.height, z.width, out, z.in_height, z.in_width, false);
+    itp_cam_scale(out, a->result_size, 1e-7);
+}
+
+/* ---- weights by gradients */
+
+/* Adds one channel: activations x and gradients g of its pixels. */
+ITP_FN void itp_cam_channel(itp_attr *a, const float *x, const float *g, size_t n)
+{
+    double weight = 0, sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)g[i];
+        switch (a->row->kind) {
+        case ITP_CAM_MEAN:
+        case ITP_CAM_GUIDED: weight += d / (double)n; break;
+        case ITP_CAM_PLUS_PLUS:
+            if (d > 0) weight += d * d * d / (2 * d * d + sum * d * d * d + 1e-6);
+            break;
+        case ITP_CAM_X: weight += d * (double)x[i] / (sum + 1e-7); break;
+        case ITP_CAM_LAYER: a->sum[i] += fmax(0, d) * (double)x[i]; break;
+        case ITP_CAM_HIRES: a->sum[i] += d * (double)x[i]; break;
+        default: break;
+        }
+    }
+    for (size_t i = 0; i < n; i++) a->sum[i] += weight * (double)x[i];
+}
+
+/* The first principal component of the pixels, each a point with a number for every channel, by power
+   iteration; the sign is that of the mean activation. x: [channels, n]. */
+ITP_FN void itp_cam_eigen(itp_attr *a, const float *x, const itp_cam_size *z)
+{
+    double *v = a->square, *y = a->sum, size = 0, sign = 0;
+    const size_t n = z->area;
+    for (int c = 0; c < z->channels; c++) v[c] = 1 + c % 7 * 0.1;
+    for (int round = 0; round < 200; round++) {
+        double change = 0;
+        memset(y, 0, n * sizeof *y);
+        for (int c = 0; c < z->channels; c++) {
+            const float *row = x + (size_t)c * n;
+            double mean = 0;
+            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
+            for (size_t i = 0; i < n; i++) y[i] += ((double)row[i] - mean) * v[c];
+        }
+        size = 0;
+        for (int c = 0; c < z->channels; c++) {
+            const float *row = x + (size_t)c * n;
+            double mean = 0, dot = 0;
+            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
+            for (size_t i = 0; i < n; i++) dot += ((double)row[i] - mean) * y[i];
+            change += fabs(dot);
+            a->scratch[c] = (float)dot;
+            size += dot * dot;
+        }
+        if (size == 0) break;
+        double moved = 0;
+        for (int c = 0; c < z->channels; c++) {
+            const double now = (double)a->scratch[c] / sqrt(size);
+            moved += fabs(now - v[c]);
+            v[c] = now;
+        }
+        if (moved < 1e-9 || change == 0) break;
+    }
+    memset(y, 0, n * sizeof *y); /* onto the component, not centred */
+    for (int c = 0; c < z->channels; c++)
+        for (size_t i = 0; i < n; i++) y[i] += (double)x[(size_t)c * n + i] * v[c];
+    for (int c = 0; c < z->channels; c++)
+        for (size_t i = 0; i < n; i++) sign += (double)x[(size_t)c * n + i] * y[i];
+    for (size_t i = 0; i < n && sign < 0; i++) y[i] = -y[i];
+}
+
+/* One batch of samples whose layer and perhaps gradients are there. */
+ITP_FN void itp_cam_samples(itp_attr *a, int first)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    const float *kept = interp_workspace_kept(a->w), *grad = interp_workspace_kept_grad(a->w);
+    for (int i = 0; i < a->filled; i++) {
+        const size_t at = (size_t)i * z.all;
+        memset(a->sum, 0, z.area * sizeof *a->sum);
+        if (a->row->kind == ITP_CAM_EIGEN) itp_cam_eigen(a, kept + at, &z);
+        for (int c = 0; c < z.channels && a->row->kind != ITP_CAM_EIGEN; c++)
+            itp_cam_channel(a, kept + at + (size_t)c * z.area, grad + at + (size_t)c * z.area,
+                            z.area);
+        if (a->row->kind != ITP_CAM_GUIDED) {
+            itp_cam_finish(a, first + i);
+            continue;
+        }
+        float *out = a->result + (size_t)(first + i) * a->result_size;
+        const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
+        for (size_t k = 0; k < a->result_size; k++) { /* nearest pixel of the map */
+            const size_t pixel = k % plane, y = pixel / (size_t)z.in_width,
+                         x = pixel % (size_t)z.in_width;
+            const double v = a->sum[y * (size_t)z.height / (size_t)z.in_height * (size_t)z.width +
+                                    x * (size_t)z.width / (size_t)z.in_width];
+            out[k] = v > 0 ? (float)v : 0;
+        }
+    }
+}
+
+ITP_FN interp_status itp_cam_backward(itp_attr *a, int first)
+{
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[first + i].target, 1);
+    return interp_backward(a->w, a->seed);
+}
+
+ITP_FN void itp_cam_guided_rule(void *user, interp_workspace *w, int node)
+{
+    itp_guided_rule_of(user, w, node, true);
+}
+
+/* The map times the guided gradient of the input, from a pass of its own. */
+ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
+{
+    a->w->rule = itp_cam_guided_rule, a->w->rule_user = a;
+    const interp_status status = itp_cam_backward(a, first);
+    a->w->rule = NULL;
+    if (status) return status;
+    const float *g = interp_workspace_input_grad(a->w, 0);
+    float *out = a->result + (size_t)first * a->result_size;
+    for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
+    for (int i = 0; i < a->filled; i++) {
+        a->report[first + i].residual = 0;
+        a->report[first + i].nodes = itp_guided_nodes(a);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_cam_by_gradient(itp_attr *a)
+{
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        if (a->row->kind == ITP_CAM_EIGEN) ITP_TRY(itp_attr_forward(a));
+        else ITP_TRY(itp_cam_backward(a, at));
+        itp_cam_samples(a, at);
+        if (a->row->kind == ITP_CAM_GUIDED) ITP_TRY(itp_cam_guide(a, at));
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+/* ---- weights by what the output loses or gains */
+
+/* Puts 0 in place of one channel of each slot's layer, channels a->first on. */
+ITP_FN void itp_cam_ablate(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const itp_cam_size z = itp_cam_sizes(a);
+    float *y = itp_y(w, node);
+    for (int i = 0; i < a->filled; i++)
+        memset(y + (size_t)i * z.all + (size_t)(a->first + i) * z.area, 0, z.area * sizeof *y);
+}
+
+ITP_FN interp_status itp_cam_by_output(itp_attr *a)
+{
+    const itp_cam_size z = itp_cam_sizes(a);
+    const bool score = a->row->kind == ITP_CAM_SCORE;
+    float *kept = a->scratch, *up = kept + z.all;
+    const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
+    for (int s = 0; s < a->n; s++) {
+        const float *x = a->x + (size_t)s * a->size;
+        const interp_attribution *r = &a->report[s];
+        double top = -DBL_MAX, total = 0;
+        a->w->after_node = -1;
+        a->filled = 1;
+        memcpy(a->in, x, a->size * sizeof *x);
+        ITP_TRY(itp_attr_forward(a));
+        memcpy(kept, interp_workspace_kept(a->w), z.all * sizeof *kept);
+        if (!score) {
+            a->w->after_node = a->net->values[a->layer].producer;
+            a->w->after = itp_cam_ablate, a->w->after_user = a;
+        }
+        for (a->first = 0; a->first < z.channels; a->first += a->filled) {
+            a->filled = itp_min(a->batch, z.channels - a->first);
+            for (int i = 0; i < a->filled; i++) {
+                float *to = a->in + (size_t)i * a->size;
+                memcpy(to, x, a->size * sizeof *x);
+                if (!score) continue;
+                itp_cam_resize(kept + (size_t)(a->first + i) * z.area, z.height, z.width, up,
+                               z.in_height, z.in_width, true);
+                itp_cam_scale(up, plane, 1e-8);
+                for (size_t k = 0; k < a->size; k++) to[k] *= up[k % plane];
+            }
+            ITP_TRY(itp_attr_forward(a));
+            for (int i = 0; i < a->filled; i++)
+                a->square[a->first + i] = itp_attr_output(
+                    a, interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs, r->target);
+            ITP_TRY(itp_attr_tick(a, a->filled));
+        }
+        a->w->after_node = -1;
+        for (int c = 0; c < z.channels; c++) top = fmax(top, a->square[c]);
+        for (int c = 0; c < z.channels; c++) {
+            if (score) total += a->square[c] = exp(a->square[c] - top);
+            else
+                a->square[c] =
+                    r->output != 0 ? (r->output - a->square[c]) / r->output : -a->square[c];
+        }
+        memset(a->sum, 0, z.area * sizeof *a->sum);
+        for (int c = 0; c < z.channels; c++)
+            for (size_t i = 0; i < z.area; i++)
+                a->sum[i] +=
+                    a->square[c] / (score ? total : 1) * (double)kept[(size_t)c * z.area + i];
+        itp_cam_finish(a, s);
+    }
+    a->filled = 0;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_run_cam(itp_attr *a)
+{
+    return itp_cam_perturbs(a) ? itp_cam_by_output(a) : itp_cam_by_gradient(a);
+}
+/* >>attr/methods.c                                                                            */
+/* ---- attr/methods.c: every method, one row each ------------------------------------------------- */
+
+ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
+{
+#define ITP_GRADIENT(name, kind, needs)                                                            \
+    {                                                                                              \
+        name, kind, needs, itp_attr_settle_gradient, itp_attr_layout_gradient,                     \
+            itp_attr_scratch_gradient, itp_attr_run_gradient                                       \
+    }
+#define ITP_CAM(name, kind, needs)                                                                 \
+    {                                                                                              \
+        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
+            itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
+    }
+    enum {
+        INPUT = ITP_ATTR_INPUT_GRAD,
+        LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
+        MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
+        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
+    };
+    static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
+        ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
+        ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
+        ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
+        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, INPUT),
+        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, INPUT),
+        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, INPUT),
+        ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
+        ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
+        ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
+        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
+        ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
+        {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
+         itp_attr_scratch_deeplift, itp_attr_run_deeplift},
+        {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
+         itp_attr_settle_deeplift, itp_attr_layout_deeplift, itp_attr_scratch_deeplift,
+         itp_attr_run_deeplift},
+        {"lrp", 0, RULES, itp_attr_settle_lrp, itp_attr_layout_lrp, itp_attr_scratch_lrp,
+         itp_attr_run_lrp},
+        ITP_CAM("grad_cam", ITP_CAM_MEAN, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("grad_cam_plus_plus", ITP_CAM_PLUS_PLUS, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("xgrad_cam", ITP_CAM_X, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("layer_cam", ITP_CAM_LAYER, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("hires_cam", ITP_CAM_HIRES, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("eigen_cam", ITP_CAM_EIGEN, 0),
+        ITP_CAM("score_cam", ITP_CAM_SCORE, 0),
+        ITP_CAM("ablation_cam", ITP_CAM_ABLATION, 0),
+        ITP_CAM("guided_grad_cam", ITP_CAM_GUIDED, INPUT | ITP_ATTR_LAYER_GRAD),
+        ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
+        ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
+        ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
+        ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON)};
+#undef ITP_GRADIENT
+#undef ITP_CAM
+    return &rows[method];
+}
+
+INTERP_API const char *interp_method_name(interp_method method)
+{
+    return (unsigned)method < INTERP_METHOD_COUNT ? itp_attr_row_of(method)->name : "?";
+}
+
+INTERP_API interp_method interp_method_from_name(const char *name)
+{
+    int m = 0;
+    while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
+    return (interp_method)m;
 }
 #ifndef INTERP_NO_TRAIN
 /* >>attr/canonical.c                                                                          */

@@ -104,7 +104,15 @@ extern "C" {
 #include "onnx/write_ops.c"
 #endif
 #ifndef INTERP_NO_ATTR
+#include "attr/quadrature.c"
+#include "attr/baseline.c"
 #include "attr/attribute.c"
+#include "attr/gradient.c"
+#include "attr/rules.c"
+#include "attr/deeplift.c"
+#include "attr/lrp.c"
+#include "attr/cam.c"
+#include "attr/methods.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"
 #endif

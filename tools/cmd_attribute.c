@@ -10,15 +10,25 @@ static const cli_option options[] = {
     {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
     {"--method", "M[,M..]", "methods, or all"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
-    {"--n-steps", "N", "points of integrated gradients (50)"},
+    {"--n-steps", "N", "points of methods that integrate (50)"},
+    {"--layer", "NODE", "layer of the CAM, layer and neuron methods; a node or a value"},
     {"--set", "KEY=VALUE", "an option of the methods; may be repeated:"},
     {"  abs=0", NULL, "saliency keeps its sign"},
     {"  quadrature=RULE", NULL,
      "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
-    {"  samples=N", NULL, "noisy copies of the smooth_grad family (25)"},
+    {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
     {"  noise=N.npy", NULL, "that noise, [n, samples, input], instead of drawing it"},
+    {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
+    {"  max_blur=X", NULL, "blur that blur_ig starts from, in pixels (50)"},
+    {"  raw=1", NULL, "class activation maps as they are, not cut, scaled and enlarged"},
+    {"  rule=RULE", NULL, "of lrp: epsilon (default), gamma, alpha_beta, z_plus, flat, w_square,"},
+    {"", NULL, "z_box, epsilon_plus[_flat], epsilon_alpha2_beta1[_flat],"},
+    {"", NULL, "epsilon_gamma_box, excitation_backprop"},
+    {"  epsilon=, gamma=, alpha=", NULL, "constants of lrp (1e-6, 0.25, 2)"},
+    {"  low=, high=", NULL, "range of the input for lrp's z_box (that of the samples)"},
+    {"  gate=half", NULL, "lrp hands half of a product to its gate (default: signal)"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -30,13 +40,16 @@ typedef struct job {
     cli_model model;
     interp_shape sample;
     cli_samples in;
-    interp_array baseline, noise;
+    interp_array noise, alphas, draws;
     int n;
     int32_t *targets;
     interp_attribute_desc desc;
     interp_method methods[MOST_METHODS];
     int n_methods;
-    float *attribution[MOST_METHODS];         /* [n, input] */
+    bool all;                         /* that there are */
+    float *attribution[MOST_METHODS]; /* [n, shape] */
+    interp_shape shape[MOST_METHODS]; /* of one sample's */
+    const char *layer[MOST_METHODS];
     interp_attribution *report[MOST_METHODS]; /* [n] */
     double seconds[MOST_METHODS];
     size_t peak[MOST_METHODS];
@@ -58,7 +71,8 @@ static int parse_methods(const cli *c, job *j)
     const char *text = cli_get(c, "--method");
     char name[64];
     if (!text) return cli_usage("--method is missing: one or more of the methods, or all");
-    if (!strcmp(text, "all")) {
+    j->all = !strcmp(text, "all");
+    if (j->all) {
         for (int m = 0; m < INTERP_METHOD_COUNT; m++) j->methods[j->n_methods++] = (interp_method)m;
         return CLI_DONE;
     }
@@ -74,40 +88,132 @@ static int parse_methods(const cli *c, job *j)
     return j->n_methods ? CLI_DONE : cli_usage("--method: no method was named");
 }
 
+/* One option of the methods: a number, a choice, or an array from a file. */
+typedef struct setting {
+    const char *key;
+    float *number;
+    int *count, *choice;
+    bool *flag, when; /* *flag becomes true when the value is `when` */
+    const char *const *choices;
+    interp_array *array;
+    bool positive; /* numbers below or at 0 are refused */
+} setting;
+
+static int set_array(cli *c, const char *text, const char *value, interp_array *to)
+{
+    (void)text;
+    return cli_array(c, value, to) ? CLI_FAILED : CLI_DONE;
+}
+
+static int set_one(cli *c, const char *text, const char *value, const setting *s)
+{
+    double v = 0;
+    const bool number = cli_parse_double(value, &v);
+    if (s->array) return set_array(c, text, value, s->array);
+    for (int k = 0; s->choices && s->choices[k]; k++)
+        if (!strcmp(s->choices[k], value)) {
+            *s->choice = k;
+            return CLI_DONE;
+        }
+    if (s->flag && number && (v == 0 || v == 1)) {
+        *s->flag = (v != 0) == s->when;
+        return CLI_DONE;
+    }
+    if (s->count && number && v == floor(v) && v >= 1 && v <= 1e6) {
+        *s->count = (int)v;
+        return CLI_DONE;
+    }
+    if (s->number && number && fabs(v) < 1e30 && (!s->positive || v > 0)) {
+        *s->number = (float)v;
+        return CLI_DONE;
+    }
+    cli_text list = {NULL, 0, 0, false};
+    for (int k = 0; s->choices && s->choices[k]; k++)
+        cli_add(&list, "%s%s", k ? ", " : "; one of ", s->choices[k]);
+    cli_usage("--set %s: the value is wrong%s", text, list.data ? list.data : "");
+    free(list.data);
+    return CLI_USAGE;
+}
+
 static int parse_sets(cli *c, job *j)
 {
-    static const char *const rules[] = {"gausslegendre", "riemann_left", "riemann_right",
-                                        "riemann_middle", "riemann_trapezoid"};
+    static const char *const quadratures[] = {"gausslegendre",     "riemann_left",
+                                              "riemann_right",     "riemann_middle",
+                                              "riemann_trapezoid", NULL};
+    static const char *const rules[] = {"epsilon",
+                                        "gamma",
+                                        "alpha_beta",
+                                        "z_plus",
+                                        "flat",
+                                        "w_square",
+                                        "z_box",
+                                        "epsilon_plus",
+                                        "epsilon_plus_flat",
+                                        "epsilon_alpha2_beta1",
+                                        "epsilon_alpha2_beta1_flat",
+                                        "epsilon_gamma_box",
+                                        "excitation_backprop",
+                                        NULL};
+    static const char *const gates[] = {"signal", "half", NULL};
+    interp_attribute_desc *d = &j->desc;
+    int quadrature = 0, rule = 0, gate = 0;
+    const setting settings[] = {
+        {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, false},
+        {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, false},
+        {"raw", NULL, NULL, NULL, &d->raw, true, NULL, NULL, false},
+        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, false},
+        {"stdev", &d->noise_sd, NULL, NULL, NULL, false, NULL, NULL, true},
+        {"max_blur", &d->max_blur, NULL, NULL, NULL, false, NULL, NULL, true},
+        {"epsilon", &d->epsilon, NULL, NULL, NULL, false, NULL, NULL, true},
+        {"gamma", &d->gamma, NULL, NULL, NULL, false, NULL, NULL, true},
+        {"alpha", &d->alpha, NULL, NULL, NULL, false, NULL, NULL, true},
+        {"low", &d->low, NULL, NULL, NULL, false, NULL, NULL, false},
+        {"high", &d->high, NULL, NULL, NULL, false, NULL, NULL, false},
+        {"quadrature", NULL, NULL, &quadrature, NULL, false, quadratures, NULL, false},
+        {"rule", NULL, NULL, &rule, NULL, false, rules, NULL, false},
+        {"gate", NULL, NULL, &gate, NULL, false, gates, NULL, false},
+        {"noise", NULL, NULL, NULL, NULL, false, NULL, &j->noise, false},
+        {"alphas", NULL, NULL, NULL, NULL, false, NULL, &j->alphas, false},
+        {"draws", NULL, NULL, NULL, NULL, false, NULL, &j->draws, false},
+    };
     const char *text;
     for (int i = 0; (text = cli_get_nth(c, "--set", i)) != NULL; i++) {
         const char *value = strchr(text, '=');
         const size_t n = value ? (size_t)(value - text) : 0;
-        double v = 0;
+        const setting *s = NULL;
         if (!value) return cli_usage("--set %s: give KEY=VALUE", text);
-        const bool number = cli_parse_double(++value, &v), flag = number && (v == 0 || v == 1);
-        if (n == 3 && !strncmp(text, "abs", n) && flag) j->desc.keep_sign = v == 0;
-        else if (n == 18 && !strncmp(text, "multiply_by_inputs", n) && flag)
-            j->desc.no_multiply = v == 0;
-        else if (n == 7 && !strncmp(text, "samples", n) && number && v == floor(v) && v >= 1 &&
-                 v <= 1e6)
-            j->desc.n_samples = (int)v;
-        else if (n == 5 && !strncmp(text, "stdev", n) && number && v > 0)
-            j->desc.noise_sd = (float)v;
-        else if (n == 5 && !strncmp(text, "noise", n)) {
-            if (cli_array(c, value, &j->noise)) return CLI_FAILED;
-            j->desc.noise = (const float *)j->noise.data;
-        } else if (n == 10 && !strncmp(text, "quadrature", n)) {
-            int r = 0;
-            while (r < 5 && strcmp(rules[r], value)) r++;
-            if (r == 5)
-                return cli_usage("--set %s: give gausslegendre, riemann_left, riemann_right, "
-                                 "riemann_middle or riemann_trapezoid",
-                                 text);
-            j->desc.quadrature = (interp_quadrature)r;
-        } else {
-            return cli_usage("--set %s: there is no such option, or its value is wrong", text);
-        }
+        for (size_t k = 0; k < sizeof settings / sizeof *settings; k++)
+            if (strlen(settings[k].key) == n && !strncmp(text, settings[k].key, n))
+                s = &settings[k];
+        if (!s) return cli_usage("--set %s: there is no such option", text);
+        const int code = set_one(c, text, value + 1, s);
+        if (code) return code;
     }
+    d->quadrature = (interp_quadrature)quadrature;
+    d->rule = (interp_lrp_rule)rule;
+    d->gate = (interp_lrp_gate)gate;
+    d->noise = (const float *)j->noise.data;
+    d->alphas = (const float *)j->alphas.data;
+    return CLI_DONE;
+}
+
+/* Random draws that were given instead of drawing them: as many as there are samples and copies. */
+static int check_draws(cli *c, job *j)
+{
+    const size_t copies = (size_t)(j->desc.n_samples ? j->desc.n_samples : 25), n = (size_t)j->in.n;
+    const size_t size = interp_shape_size(&j->sample);
+    if (j->desc.noise && interp_shape_size(&j->noise.shape) != n * copies * size)
+        return cli_fail("--set noise: its size does not fit %zu samples with %zu noisy copies each",
+                        n, copies);
+    const size_t points = (size_t)(j->desc.n_samples ? j->desc.n_samples : 5) * n;
+    if ((j->desc.alphas && interp_shape_size(&j->alphas.shape) != points) ||
+        (j->draws.data && interp_shape_size(&j->draws.shape) != points))
+        return cli_fail("--set alphas, draws: their sizes do not fit %zu samples: %zu numbers", n,
+                        points);
+    if (!j->draws.data) return CLI_DONE;
+    int32_t *draws = (int32_t *)interp_alloc(c->ctx, points * sizeof *draws);
+    if (!draws || interp_array_ints(c->ctx, &j->draws, draws)) return cli_fail_ctx(c);
+    j->desc.draws = draws;
     return CLI_DONE;
 }
 
@@ -168,9 +274,6 @@ static int parse_baseline(cli *c, job *j)
     }
     cli_samples b;
     if (cli_samples_read(c, text, &j->sample, false, &b)) return CLI_FAILED;
-    if (b.n != 1 && b.n != j->in.n)
-        return cli_fail("--baseline %s: %d baselines for %d samples; give one, or one for each",
-                        text, b.n, j->in.n);
     j->desc.baseline = (const float *)b.x.data;
     j->desc.n_baselines = b.n;
     return CLI_DONE;
@@ -219,16 +322,24 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
 {
     char path[CLI_PATH], name[96];
     interp_image image;
+    int code = CLI_DONE;
     const size_t size = interp_shape_size(&j->sample);
+    const bool map = j->shape[m].rank == 2; /* of the image, drawn as its first channel */
+    float *attr = map ? (float *)calloc(size, sizeof *attr) : NULL;
+    if (map && !attr) return cli_fail("out of memory");
     d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
-    for (int i = 0; i < j->in.n; i++) {
-        d.attr = j->attribution[m] + (size_t)i * size;
+    for (int i = 0; i < j->in.n && !code; i++) {
+        d.attr = map ? attr : j->attribution[m] + (size_t)i * size;
+        const size_t plane = interp_shape_size(&j->shape[m]);
+        if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
         snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods[m]), i);
-        if (interp_attribution_draw(c->ctx, &d, &image)) return cli_fail_ctx(c);
-        if (cli_write_image(c, &image, cli_path(path, folder, name))) return CLI_FAILED;
+        code = interp_attribution_draw(c->ctx, &d, &image)                ? cli_fail_ctx(c)
+               : cli_write_image(c, &image, cli_path(path, folder, name)) ? CLI_FAILED
+                                                                          : CLI_DONE;
     }
-    return CLI_DONE;
+    free(attr);
+    return code;
 }
 
 static int write_summary(job *j, const char *path)
@@ -251,6 +362,24 @@ static int write_summary(job *j, const char *path)
     return cli_text_write(&t, path);
 }
 
+/* The shape of all samples' results: [n, ...]. */
+static interp_shape with_samples(const interp_shape *one, int n)
+{
+    interp_shape s = *one;
+    for (int d = s.rank; d > 0; d--) s.dim[d] = one->dim[d - 1];
+    s.dim[0] = n;
+    s.rank++;
+    return s;
+}
+
+/* Whether a result lies over the image: as large as it, or one number for each pixel. */
+static bool is_picture(const job *j, int m)
+{
+    const interp_shape *s = &j->shape[m], *x = &j->sample;
+    if (s->rank == 2) return s->dim[0] == x->dim[1] && s->dim[1] == x->dim[2];
+    return s->rank == 3 && !memcmp(s->dim, x->dim, 3 * sizeof *s->dim);
+}
+
 static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
@@ -258,10 +387,11 @@ static int write_results(cli *c, job *j, const char *folder,
     int code = CLI_DONE;
     for (int m = 0; m < j->n_methods && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods[m]));
-        if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m],
-                                 &j->in.x.shape))
+        const interp_shape whole = with_samples(&j->shape[m], j->in.n);
+        if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
-        if (!code && cli_is_image(&j->sample)) code = write_pictures(c, j, m, folder, *drawing);
+        if (!code && cli_is_image(&j->sample) && is_picture(j, m))
+            code = write_pictures(c, j, m, folder, *drawing);
     }
     return code ? code : write_summary(j, cli_path(path, folder, "summary.csv"));
 }
@@ -283,6 +413,25 @@ static int print_json(const job *j)
     return cli_text_print(&t);
 }
 
+/* Shapes and layers of the results. Of "all" methods those stay that this model and these settings
+   allow. */
+static int choose_methods(cli *c, job *j)
+{
+    int kept = 0;
+    for (int m = 0; m < j->n_methods; m++) {
+        j->desc.method = j->methods[m];
+        if (interp_attribute_shape(j->model.net, &j->desc, &j->shape[kept], &j->layer[kept])) {
+            if (!j->all) return cli_fail_ctx(c);
+            cli_say(c, "%s is left out: %s", interp_method_name(j->methods[m]),
+                    interp_error(c->ctx));
+            continue;
+        }
+        j->methods[kept++] = j->methods[m];
+    }
+    j->n_methods = kept;
+    return CLI_DONE;
+}
+
 /* Model, samples, targets, baselines, and room for the results. */
 static int open_job(cli *c, job *j)
 {
@@ -298,12 +447,12 @@ static int open_job(cli *c, job *j)
     if (!code) code = parse_sets(c, j);
     if (!code) code = parse_baseline(c, j);
     if (code) return code;
-    const size_t size = interp_shape_size(&j->sample), n = (size_t)j->in.n;
-    const size_t copies = (size_t)(j->desc.n_samples ? j->desc.n_samples : 25);
-    if (j->desc.noise && interp_shape_size(&j->noise.shape) != n * copies * size)
-        return cli_fail("--set noise: its size does not fit %zu samples with %zu noisy copies each",
-                        n, copies);
+    const size_t n = (size_t)j->in.n;
+    code = check_draws(c, j);
+    if (!code) code = choose_methods(c, j);
+    if (code) return code;
     for (int m = 0; m < j->n_methods; m++) {
+        const size_t size = interp_shape_size(&j->shape[m]);
         j->attribution[m] = (float *)interp_alloc(c->ctx, n * size * sizeof(float));
         j->report[m] = (interp_attribution *)interp_alloc(c->ctx, n * sizeof *j->report[m]);
         if (!j->attribution[m] || !j->report[m]) return cli_fail_ctx(c);
@@ -319,6 +468,7 @@ static int parse_job(cli *c, job *j, interp_attribution_draw_desc *drawing)
     if (!code) code = parse_drawing(c, drawing);
     if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &j->desc.n_steps);
     j->desc.seed = c->seed;
+    j->desc.layer = cli_get(c, "--layer");
     return code;
 }
 

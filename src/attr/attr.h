@@ -13,6 +13,27 @@ typedef enum interp_method {
     INTERP_SMOOTH_GRAD,          /* mean gradient under noise, Smilkov et al. 2017 */
     INTERP_SMOOTH_GRAD_SQ,       /* mean squared gradient under noise, Hooker et al. 2019 */
     INTERP_VAR_GRAD,             /* variance of the gradient under noise, Adebayo et al. 2018 */
+    INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
+    INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
+    INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
+    INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
+    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
+    INTERP_LAYER_CONDUCTANCE,  /* flow through a layer along the path, Dhamdhere et al. 2018 */
+    INTERP_INTERNAL_INFLUENCE, /* mean gradient of a layer along the path, Leino et al. 2018 */
+    INTERP_NEURON_GRADIENT,    /* of a neuron of a layer */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -39,6 +60,32 @@ typedef enum interp_quadrature {
     INTERP_RIEMANN_TRAPEZOID
 } interp_quadrature;
 
+/* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
+   of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
+   relevance on; sums and average pools share it by what each part adds. */
+typedef enum interp_lrp_rule {
+    INTERP_LRP_EPSILON,              /* x w / (z + epsilon sign(z)), Bach et al. 2015 */
+    INTERP_LRP_GAMMA,                /* with w + gamma w+, for inputs of any sign; Montavon 2019 */
+    INTERP_LRP_ALPHA_BETA,           /* alpha positive part - (alpha - 1) negative part */
+    INTERP_LRP_Z_PLUS,               /* the positive part alone, Montavon et al. 2017 */
+    INTERP_LRP_FLAT,                 /* evenly over all inputs */
+    INTERP_LRP_W_SQUARE,             /* by squared weights */
+    INTERP_LRP_Z_BOX,                /* inputs of a known range low..high, Montavon et al. 2017 */
+    INTERP_LRP_EPSILON_PLUS,         /* convolutions z-plus, dense layers epsilon */
+    INTERP_LRP_EPSILON_PLUS_FLAT,    /* and the first layer flat */
+    INTERP_LRP_EPSILON_ALPHA2_BETA1, /* convolutions alpha-beta, dense layers epsilon */
+    INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT, /* and the first layer flat */
+    INTERP_LRP_EPSILON_GAMMA_BOX,         /* convolutions gamma, dense epsilon, first layer z-box */
+    INTERP_LRP_EXCITATION_BACKPROP,       /* z-plus everywhere, Zhang et al. 2016 */
+    INTERP_LRP_RULE_COUNT
+} interp_lrp_rule;
+
+/* What a product with a gate, as in squeeze-excite blocks, hands down. */
+typedef enum interp_lrp_gate {
+    INTERP_LRP_SIGNAL_TAKES_ALL, /* nothing to the gate, Arras et al. 2017 */
+    INTERP_LRP_HALF              /* half to each */
+} interp_lrp_gate;
+
 /* Options of interp_attribute. */
 typedef struct interp_attribute_desc {
     interp_method method;      /* 0: saliency */
@@ -46,16 +93,28 @@ typedef struct interp_attribute_desc {
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
     const float *baseline;  /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each */
+    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+                               distribution of baselines take any number */
     int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
-    bool no_multiply;   /* false: integrated gradients times (x - x0); true: the gradient */
-    bool keep_sign;     /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;      /* 0: 25; noisy copies of the smooth methods */
-    float noise_sd;     /* 0: 0.15 times the range of the sample; sd of the noise */
-    const float *noise; /* NULL: drawn; [n, n_samples, input] to be added instead */
-    uint64_t seed;      /* 0: seed 0; of the noise */
-    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
+    bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
+    bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
+    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points */
+    float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
+    const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
+    uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    const char *layer;    /* NULL: none, or the last images of the CAM methods; a node or a value */
+    bool raw;             /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    interp_lrp_rule rule; /* 0: epsilon */
+    interp_lrp_gate gate; /* 0: the signal takes all */
+    float epsilon;        /* 0: 1e-6; of LRP, also where another rule divides */
+    float gamma;          /* 0: 0.25; of LRP */
+    float alpha;          /* 0: 2; of LRP, beta is alpha - 1 */
+    float low, high;      /* both 0: range of the samples; of LRP's z-box */
+    int batch;            /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -65,6 +124,7 @@ typedef struct interp_attribution {
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)); 0 for a complete method */
     int passes;      /* forward and backward passes spent on it */
+    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
@@ -79,6 +139,12 @@ typedef struct interp_attribution {
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
+
+/* Shape of one sample's attribution, which is that of the input, of the layer, or [H,W] of a map.
+   layer: NULL or where the name of the layer goes, NULL when the method has none.
+   Errors as interp_attribute. Test: layers_are_chosen_and_named. */
+INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
+                                                interp_shape *shape, const char **layer);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */

@@ -1,153 +1,140 @@
-/* ---- attr/attribute.c: gradient methods, streamed ------------------------------------------------- */
+/* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
 
-INTERP_API const char *interp_method_name(interp_method method)
-{
-    static const char *const names[] = {"saliency",    "input_x_gradient", "integrated_gradients",
-                                        "smooth_grad", "smooth_grad_sq",   "var_grad"};
-    return (unsigned)method < INTERP_METHOD_COUNT ? names[method] : "?";
-}
+typedef struct itp_attr itp_attr;
 
-INTERP_API interp_method interp_method_from_name(const char *name)
-{
-    int m = 0;
-    while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
-    return (interp_method)m;
-}
+/* A method: one row of the table in methods.c. */
+typedef struct itp_attr_row {
+    const char *name;
+    int kind; /* which of its family */
+    unsigned needs;
+    interp_status (*settle)(itp_attr *a);            /* checks and fills in settings; NULL: none */
+    void (*layout)(itp_arena *m, itp_attr *a);       /* memory of its own; NULL: none */
+    size_t (*scratch)(const itp_attr *a, int batch); /* floats of it that grow with the batch */
+    interp_status (*run)(itp_attr *a);
+} itp_attr_row;
 
-/* ---- integration rules */
+enum {
+    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
+    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
+    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+};
 
-/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
-   that nothing is lost where cos t is almost 1. */
-ITP_FN double itp_legendre(int n, double t, double *slope)
-{
-    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
-    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
-    for (int k = 0; k < n; k++) {
-        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
-        p += step;
-    }
-    *slope = n * (step - u * p) / sin(t);
-    return p;
-}
-
-/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
-ITP_FN double itp_legendre_factor(int n)
-{
-    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
-    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
-                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
-    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
-    return 2 * shrink / sqrt(3.14159265358979323846 * b);
-}
-
-/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
-   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
-ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
-{
-    const double s = sin(t), cot = cos(t) / s;
-    double h = factor / sqrt(2 * s), p = 0, d = 0;
-    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
-        const double order = m + 0.5;
-        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
-        const double c = h * cos(phase);
-        p += c;
-        d -= (n + order) * h * sin(phase) + order * cot * c;
-        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
-    }
-    *slope = d;
-    return p;
-}
-
-enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
-
-/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
-   of operations each, but for those at the ends. */
-ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
-{
-    const int half = (n + 1) / 2;
-    const double factor = itp_legendre_factor(n), m = n;
-    for (int i = 0; i < half; i++) {
-        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
-        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
-        bool near = false; /* once a step was small, the next one ends below rounding */
-        for (int round = 0; round < 20; round++) {
-            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
-                                                   : itp_legendre_far(n, factor, t, &slope);
-            const double step = p / slope;
-            t -= step;
-            if (near) break;
-            near = m * fabs(step) < 1e-6;
-        }
-        const double low = sin(0.5 * t), high = cos(0.5 * t);
-        at[i] = low * low, at[n - 1 - i] = high * high;
-        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
-        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
-            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
-    }
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight)
-{
-    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
-                        n);
-    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
-    for (int i = 0; i < n; i++) {
-        weight[i] = 1.0 / n;
-        switch (rule) {
-        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
-        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
-        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
-        case INTERP_RIEMANN_TRAPEZOID:
-            at[i] = (double)i / (n - 1);
-            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
-            break;
-        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
-        }
-    }
-    return INTERP_OK;
-}
-
-/* ---- one run: points (sample, step) go through the network batch by batch */
-
-typedef struct itp_attr {
+struct itp_attr {
     interp_ctx *ctx;
     interp_net *net;
+    const itp_attr_row *row;
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
-    int n, points; /* samples, and points of each */
+    int n, points; /* samples, and passes for each besides those for its outputs */
     size_t size;   /* numbers of one input */
-    int outputs, batch;
-    interp_workspace *w;
-    double *at, *weight;  /* [points] of integrated gradients */
-    float *in, *seed;     /* [batch, size], [batch, outputs] */
-    double *sum, *square; /* [size]: of the sample at hand */
-    float *result;        /* [n, size] */
+    int outputs, batch, batch0;
+    int layer;                 /* a value of the network; -1: none */
+    interp_shape result_shape; /* of one sample's attribution */
+    size_t result_size;
+    interp_workspace *w, *w0; /* w0: for the baselines */
+    float *in, *seed;         /* [batch, size], [batch, outputs] */
+    float *in0;               /* [batch0, size] */
+    float *scratch;
+    size_t scratch_floats;
+    float *result; /* [n, result_size] */
     interp_attribution *report;
-    int filled;  /* points waiting in `in` */
-    int first;   /* number of the first of them, counted over all samples */
-    double done; /* passes, for the progress hook */
-} itp_attr;
+    int filled;         /* slots of `in` in use */
+    double done, total; /* passes, for the progress hook */
+    /* gradient methods */
+    double *at, *weight;  /* [points] */
+    double *sum, *square; /* [result_size]: of the sample at hand */
+    int first;            /* number of the first point in `in`, counted over all samples */
+    int touched;          /* nodes that a rule changed */
+    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
+};
 
-ITP_FN bool itp_attr_smooth(const itp_attr *a)
+ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
+
+/* ---- memory */
+
+ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
-    return a->d.method >= INTERP_SMOOTH_GRAD;
+    return (a->row->needs & what) != 0;
 }
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
     const size_t b = (size_t)a->batch, n = (size_t)a->n;
-    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
     a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
     a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof(double)));
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->size));
+    a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
+    a->scratch = itp_arena_floats(m, a->scratch_floats);
+    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
     a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    if (a->row->layout) a->row->layout(m, a);
 }
+
+ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
+{
+    interp_workspace_desc d;
+    const char *layer = a->layer < 0 ? NULL : a->net->values[a->layer].name;
+    memset(&d, 0, sizeof d);
+    d.batch = a->batch;
+    d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
+    d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
+    d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
+    else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
+    return d;
+}
+
+/* All that a run takes from the context at a batch. */
+ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_weights, size_t *bytes)
+{
+    interp_workspace_desc d;
+    itp_arena m = {NULL, 0};
+    size_t more = 0;
+    a->batch = batch;
+    a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    : 0;
+    a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
+    itp_attr_layout(&m, a);
+    d = itp_attr_work(a);
+    d.constant_weights = constant_weights;
+    ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, bytes));
+    d.batch = a->batch0;
+    if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
+    *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    return INTERP_OK;
+}
+
+/* The largest batch that memory allows; gives the workspace's description. */
+ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
+{
+    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    int batch = a->d.batch ? a->d.batch : 32;
+    const size_t left = itp_memory_left(a->ctx);
+    if (all < batch) batch = (int)all;
+    if (a->net->fixed_batch) batch = a->net->fixed_batch;
+    for (;; batch /= 2) {
+        ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        if (*bytes <= left) break;
+        if (batch == 1 || a->net->fixed_batch)
+            return itp_fail(a->ctx, INTERP_NO_MEMORY,
+                            "%s needs at least %zu bytes, but only %zu are left", a->row->name,
+                            *bytes, left);
+    }
+    size_t packed = 0;
+    const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
+    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
+    if (pack) *bytes = packed;
+    *d = itp_attr_work(a);
+    d->constant_weights = pack;
+    return INTERP_OK;
+}
+
+/* ---- passes */
 
 ITP_FN const float *itp_attr_baseline(const itp_attr *a, int sample)
 {
@@ -155,7 +142,14 @@ ITP_FN const float *itp_attr_baseline(const itp_attr *a, int sample)
     return a->d.baseline + (a->d.n_baselines > 1 ? (size_t)sample * a->size : 0);
 }
 
-/* The output of a slot that is explained. */
+/* A baseline, or zeros, into one row. */
+ITP_FN void itp_attr_put(const itp_attr *a, const float *x, float *to)
+{
+    if (x) memcpy(to, x, a->size * sizeof *to);
+    else memset(to, 0, a->size * sizeof *to);
+}
+
+/* The number of a slot's outputs that is explained. */
 ITP_FN double itp_attr_output(const itp_attr *a, const float *y, int target)
 {
     double sum = 0;
@@ -164,17 +158,18 @@ ITP_FN double itp_attr_output(const itp_attr *a, const float *y, int target)
     return sum;
 }
 
-/* Fills up a batch that must have its size: a fixed one, or the last. */
-ITP_FN void itp_attr_pad(itp_attr *a)
+ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
 {
-    for (int i = a->filled; i < a->batch; i++)
-        memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
+    a->done += passes;
+    return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
 }
 
+/* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
     const float *in = a->in;
-    itp_attr_pad(a);
+    for (int i = a->filled; i < a->batch; i++)
+        memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
     ITP_TRY(interp_forward(a->w, &in));
     const float *y = interp_workspace_target(a->w);
     if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
@@ -185,6 +180,22 @@ ITP_FN interp_status itp_attr_forward(itp_attr *a)
     return INTERP_OK;
 }
 
+/* Backward from the targets of the slots in use, whose first sample is sample_of(0).. */
+ITP_FN void itp_attr_seed(itp_attr *a, int slot, int target, float number)
+{
+    float *seed = a->seed + (size_t)slot * (size_t)a->outputs;
+    memset(seed, 0, (size_t)a->outputs * sizeof *seed);
+    if (target >= 0) seed[target] = number;
+    else itp_fill(seed, (size_t)a->outputs, number);
+}
+
+/* The gradient that the method reads, of slot 0. */
+ITP_FN const float *itp_attr_grad(const itp_attr *a)
+{
+    return itp_attr_needs(a, ITP_ATTR_LAYER_GRAD) ? interp_workspace_kept_grad(a->w)
+                                                  : interp_workspace_input_grad(a->w, 0);
+}
+
 /* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
 ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 {
@@ -192,10 +203,8 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         a->filled = itp_min(a->batch, a->n - at);
         for (int i = 0; i < a->filled; i++) {
             float *to = a->in + (size_t)i * a->size;
-            const float *x0 = itp_attr_baseline(a, at + i);
-            if (!which) memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
-            else if (x0) memcpy(to, x0, a->size * sizeof *to);
-            else memset(to, 0, a->size * sizeof *to);
+            if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
+            else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
         ITP_TRY(itp_attr_forward(a));
         for (int i = 0; i < a->filled; i++) {
@@ -205,156 +214,13 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
                 r->target = interp_argmax(y, a->outputs);
             *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
         }
-        a->done += a->filled;
-        ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
-                             (double)a->n * (a->points + 2), (double)NAN));
+        ITP_TRY(itp_attr_tick(a, a->filled));
     }
     a->filled = 0;
     return INTERP_OK;
 }
 
-/* The point of a sample's path, or a noisy copy of it. */
-ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    if (a->d.method == INTERP_INTEGRATED_GRADIENTS) {
-        for (size_t i = 0; i < a->size; i++) {
-            const double from = x0 ? (double)x0[i] : 0;
-            to[i] = (float)(from + a->at[point] * ((double)x[i] - from));
-        }
-    } else if (itp_attr_smooth(a)) {
-        const size_t row = ((size_t)sample * (size_t)a->points + (size_t)point) * a->size;
-        const float sd = a->d.noise_sd > 0 ? a->d.noise_sd : (float)a->report[sample].residual;
-        for (size_t i = 0; i < a->size; i++)
-            to[i] = x[i] + (a->d.noise ? a->d.noise[row + i]
-                                       : sd * interp_random_normal(a->d.seed, 0x3000000u, row + i));
-    } else {
-        memcpy(to, x, a->size * sizeof *to);
-    }
-}
-
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->size;
-    interp_attribution *r = &a->report[sample];
-    double total = 0;
-    for (size_t i = 0; i < a->size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
-        switch (a->d.method) {
-        case INTERP_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
-        case INTERP_INPUT_X_GRADIENT: v *= (double)x[i]; break;
-        case INTERP_INTEGRATED_GRADIENTS:
-            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
-            break;
-        case INTERP_SMOOTH_GRAD: v = mean; break;
-        case INTERP_SMOOTH_GRAD_SQ: v = a->square[i] / a->points; break;
-        case INTERP_VAR_GRAD: v = a->square[i] / a->points - mean * mean; break;
-        case INTERP_METHOD_COUNT: break;
-        }
-        out[i] = (float)v;
-        total += v;
-    }
-    r->residual = total - (r->output - r->baseline_output);
-    r->passes = a->points + 2;
-}
-
-/* Runs the points that wait and adds up their gradients, sample after sample. */
-ITP_FN interp_status itp_attr_flush(itp_attr *a)
-{
-    if (!a->filled) return INTERP_OK;
-    ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++) {
-        const int target = a->report[(a->first + i) / a->points].target;
-        float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-        if (target >= 0) seed[target] = 1;
-        else itp_fill(seed, (size_t)a->outputs, 1);
-    }
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = interp_workspace_input_grad(a->w, 0);
-    for (int i = 0; i < a->filled; i++, grad += a->size) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        if (point == 0) {
-            memset(a->sum, 0, a->size * sizeof *a->sum);
-            memset(a->square, 0, a->size * sizeof *a->square);
-        }
-        const double w = a->d.method == INTERP_INTEGRATED_GRADIENTS ? a->weight[point] : 1;
-        for (size_t j = 0; j < a->size; j++) a->sum[j] += w * (double)grad[j];
-        if (a->d.method == INTERP_SMOOTH_GRAD_SQ || a->d.method == INTERP_VAR_GRAD)
-            for (size_t j = 0; j < a->size; j++) a->square[j] += (double)grad[j] * (double)grad[j];
-        if (point == a->points - 1) itp_attr_finish(a, sample);
-    }
-    a->first += a->filled;
-    a->done += a->filled;
-    a->filled = 0;
-    return itp_progress(a->ctx, interp_method_name(a->d.method), a->done,
-                        (double)a->n * (a->points + 2), (double)NAN);
-}
-
-ITP_FN interp_status itp_attr_defaults(itp_attr *a, interp_net *net, int n,
-                                       const interp_attribute_desc *desc)
-{
-    memset(a, 0, sizeof *a);
-    a->ctx = net->ctx;
-    a->net = net;
-    a->n = n;
-    if (desc) a->d = *desc;
-    interp_attribute_desc *d = &a->d;
-    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
-        d->target_kind = INTERP_TARGET_CLASS;
-    if (!d->n_steps) d->n_steps = 50;
-    if (!d->n_samples) d->n_samples = 25;
-    if (!d->n_baselines) d->n_baselines = 1;
-    a->points = d->method == INTERP_INTEGRATED_GRADIENTS ? d->n_steps
-                : itp_attr_smooth(a)                     ? d->n_samples
-                                                         : 1;
-    if (net->n_inputs != 1)
-        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
-                        "attribution: network \"%s\" has %d inputs, not one", net->name,
-                        net->n_inputs);
-    if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || a->points < 1 || d->batch < 0 ||
-        !(d->noise_sd >= 0) || (int64_t)n * a->points > INT_MAX)
-        return itp_fail(
-            a->ctx, INTERP_BAD_ARGUMENT,
-            "attribution: a setting is out of range: %d samples, %d steps, %d noisy copies", n,
-            d->n_steps, d->n_samples);
-    if (d->n_baselines != 1 && d->n_baselines != n)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "attribution: %d baselines for %d samples: give one, or one for each",
-                        d->n_baselines, n);
-    const interp_shape in = interp_net_input_shape(net, 0), out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->outputs = (int)interp_shape_size(&out);
-    return INTERP_OK;
-}
-
-/* The workspace the passes run in, the batch as large as wanted and as memory allows. bytes: all that
-   the run takes, rounding included. */
-ITP_FN interp_status itp_attr_batch(itp_attr *a, interp_workspace_desc *w, size_t *bytes)
-{
-    const int64_t all = (int64_t)a->n * a->points;
-    const int want = a->d.batch ? a->d.batch : 32;
-    itp_arena fixed = {NULL, 0};
-    itp_fit fit;
-    memset(w, 0, sizeof *w);
-    w->input_grads = true;
-    a->batch = 0;
-    itp_attr_layout(&fixed, a); /* what there must be whatever the batch */
-    memset(&fit, 0, sizeof fit);
-    fit.work = *w;
-    fit.most = all < want ? (int)all : want;
-    fit.floats = a->size + (size_t)a->outputs;
-    fit.reserve = itp_add_size(fixed.used, 2 * ITP_CACHE_LINE); /* two arrays of them, rounded up */
-    a->batch = itp_fit_most(a->ctx, a->net, &fit);
-    if (!a->batch) return a->ctx->status;
-    if (all > a->batch) ITP_TRY(itp_fit_pack(a->ctx, a->net, &fit, a->batch));
-    *w = fit.work;
-    w->batch = a->batch;
-    return itp_fit_bytes(a->ctx, a->net, &fit, a->batch, bytes);
-}
+/* ---- settings */
 
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
@@ -368,48 +234,149 @@ ITP_FN interp_status itp_attr_targets(itp_attr *a)
         if (d->target_kind == INTERP_TARGET_LABELS) t = d->targets[i];
         if ((d->target_kind == INTERP_TARGET_CLASS || d->target_kind == INTERP_TARGET_LABELS) &&
             (t < 0 || t >= a->outputs))
-            return itp_fail(
-                a->ctx, INTERP_BAD_ARGUMENT,
-                "attribution: target %d of sample %d, but the network has outputs 0 to %d", t, i,
-                a->outputs - 1);
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of sample %d, but there are outputs 0 to %d", t,
+                            i, a->outputs - 1);
         a->report[i].target = t;
     }
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_attr_run(itp_attr *a)
+/* Whether a value is images of more than one pixel, and depends on the input. */
+ITP_FN bool itp_attr_is_map(const interp_net *net, int value)
 {
-    ITP_TRY(itp_attr_targets(a));
-    ITP_TRY(itp_progress(a->ctx, interp_method_name(a->d.method), 0, (double)a->n * (a->points + 2),
-                         (double)NAN));
-    if (a->d.method == INTERP_INTEGRATED_GRADIENTS)
-        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
-    ITP_TRY(itp_attr_outputs(a, 0));
-    ITP_TRY(itp_attr_outputs(a, 1));
-    for (int s = 0; itp_attr_smooth(a) && s < a->n; s++) { /* sd of each sample, until it is done */
-        const float *x = a->x + (size_t)s * a->size;
-        float low = x[0], high = x[0];
-        for (size_t i = 1; i < a->size; i++) {
-            low = x[i] < low ? x[i] : low;
-            high = x[i] > high ? x[i] : high;
-        }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
-    }
-    for (int s = 0; s < a->n; s++)
-        for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
-            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
-        }
-    return itp_attr_flush(a);
+    const itp_value *v = &net->values[value];
+    return v->kind == ITP_ACTIVATION && v->shape.rank == 4 && v->shape.dim[2] * v->shape.dim[3] > 1;
 }
+
+/* The layer that is asked for, or the last one whose output is images on the way to the output. */
+ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    a->layer = -1;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (a->d.layer) {
+        a->layer = itp_find_numbers(net, a->d.layer);
+        if (a->layer < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
+                            net->name, a->d.layer);
+    } else if (itp_attr_needs(a, ITP_ATTR_MAP)) {
+        for (int i = 0; i < net->n_nodes; i++)
+            if (itp_attr_is_map(net, net->nodes[i].out)) a->layer = net->nodes[i].out;
+    }
+    if (a->layer < 0)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s needs the name of a layer: set layer",
+                        a->row->name);
+    if (itp_attr_needs(a, ITP_ATTR_MAP) && !itp_attr_is_map(net, a->layer))
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
+                        a->row->name, net->values[a->layer].name);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
+                                     const interp_attribute_desc *desc)
+{
+    memset(a, 0, sizeof *a);
+    a->ctx = net->ctx;
+    a->net = net;
+    a->n = n;
+    if (desc) a->d = *desc;
+    interp_attribute_desc *d = &a->d;
+    if (d->target && d->target_kind == INTERP_TARGET_PREDICTED)
+        d->target_kind = INTERP_TARGET_CLASS;
+    if (!d->n_steps) d->n_steps = 50;
+    if (!d->n_baselines) d->n_baselines = 1;
+    if (net->n_inputs != 1)
+        return itp_fail(a->ctx, INTERP_UNSUPPORTED,
+                        "attribution: network \"%s\" has %d inputs, not one", net->name,
+                        net->n_inputs);
+    if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
+        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
+            (int)d->method, n, d->n_steps, d->n_samples);
+    a->row = itp_attr_row_of(d->method);
+    if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "attribution: %d baselines for %d samples: give one, or one for each",
+                        d->n_baselines, n);
+    ITP_TRY(itp_attr_find_layer(a));
+    const interp_shape in = interp_net_input_shape(net, 0);
+    interp_shape out = interp_net_output_shape(net, 0);
+    a->size = interp_shape_size(&in);
+    a->result_shape = in;
+    if (a->layer >= 0) {
+        interp_shape s = net->values[a->layer].shape;
+        for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
+        s.rank = itp_max(0, s.rank - 1);
+        if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
+        else a->result_shape = s;
+    }
+    a->outputs = (int)interp_shape_size(&out);
+    a->points = 1;
+    if (a->row->settle) ITP_TRY(a->row->settle(a));
+    a->result_size = interp_shape_size(&a->result_shape);
+    if (a->points < 1 || (int64_t)n * a->points > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: %d passes for each of %d samples",
+                        a->row->name, a->points, n);
+    a->total = (double)n * (a->points + 2);
+    return INTERP_OK;
+}
+
+/* ---- the calls */
 
 INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
                                                 const interp_attribute_desc *desc, size_t *bytes)
 {
     itp_attr a;
     interp_workspace_desc w;
-    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
-    return itp_attr_batch(&a, &w, bytes);
+    ITP_TRY(itp_attr_settle(&a, net, n, desc));
+    return itp_attr_fit(&a, &w, bytes);
+}
+
+INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
+                                                interp_shape *shape, const char **layer)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    *shape = a.result_shape;
+    if (layer) *layer = a.layer < 0 ? NULL : net->values[a.layer].name;
+    return INTERP_OK;
+}
+
+/* Mean output over a distribution of baselines, for each sample's target. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+{
+    for (int at = 0; at < a->d.n_baselines; at += a->batch) {
+        a->filled = itp_min(a->batch, a->d.n_baselines - at);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
+                         a->in + (size_t)i * a->size);
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++, y += a->outputs)
+            for (int s = 0; s < a->n; s++)
+                a->report[s].baseline_output +=
+                    itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
+    }
+    a->filled = 0;
+    return itp_attr_tick(a, a->n);
+}
+
+ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
+{
+    interp_workspace_desc d = *desc;
+    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
+    d.batch = a->batch0;
+    if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
+    ITP_TRY(itp_attr_targets(a));
+    ITP_TRY(itp_attr_tick(a, 0));
+    ITP_TRY(itp_attr_outputs(a, 0));
+    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
+    else ITP_TRY(itp_attr_outputs(a, 1));
+    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    return a->row->run(a);
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
@@ -417,104 +384,32 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
                                           interp_attribution *report)
 {
     itp_attr a;
-    interp_workspace_desc w;
+    interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
-    ITP_TRY(itp_attr_defaults(&a, net, n, desc));
+    if (!net->built)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
+    ITP_TRY(itp_attr_settle(&a, net, n, desc));
     a.x = x;
-    const size_t size = (size_t)n * a.size;
-    if (!itp_is_finite(x, size) ||
+    if (!itp_is_finite(x, (size_t)n * a.size) ||
         (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "attribution: the input or the baseline holds NaN or infinite numbers");
-    ITP_TRY(itp_attr_batch(&a, &w, &bytes));
+    ITP_TRY(itp_attr_fit(&a, &d, &bytes));
     itp_attr_layout(&arena, &a);
     char *block = (char *)interp_alloc(a.ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
+    memset(block, 0, arena.used);
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, &a);
-    memset(a.report, 0, (size_t)n * sizeof *a.report);
-    interp_status status = interp_workspace_new(a.ctx, net, &w, &a.w);
-    if (!status) status = itp_attr_run(&a);
+    const interp_status status = itp_attr_run(&a, &d);
     if (!status) {
-        memcpy(out, a.result, size * sizeof *out);
+        memcpy(out, a.result, (size_t)n * a.result_size * sizeof *out);
         if (report) memcpy(report, a.report, (size_t)n * sizeof *report);
     }
     interp_workspace_free(a.w);
+    interp_workspace_free(a.w0);
     interp_free(a.ctx, block);
     return status;
-}
-
-/* ---- baselines */
-
-/* Gaussian blur of one plane along one axis, edges repeated; weights[0..radius]. */
-ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, bool rows,
-                          const float *weights, int radius)
-{
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            double sum = 0;
-            for (int t = -radius; t <= radius; t++) {
-                const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
-                const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
-                sum += (double)weights[t < 0 ? -t : t] *
-                       (double)from[(size_t)sy * (size_t)width + (size_t)sx];
-            }
-            to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
-        }
-}
-
-ITP_FN interp_status itp_baseline_blur(interp_ctx *ctx, const float *x, size_t planes, int height,
-                                       int width, float *out)
-{
-    float weights[65];
-    const double sd = fmax(1, height / 8.0);
-    const int radius = itp_min(64, (int)(3 * sd));
-    double sum = 0;
-    for (int t = 0; t <= radius; t++) {
-        weights[t] = (float)exp(-0.5 * t * t / (sd * sd));
-        sum += (double)weights[t] * (t ? 2 : 1);
-    }
-    for (int t = 0; t <= radius; t++) weights[t] = (float)((double)weights[t] / sum);
-    const size_t area = (size_t)height * (size_t)width;
-    float *half = (float *)interp_alloc(ctx, area * sizeof *half);
-    if (!half) return INTERP_NO_MEMORY;
-    for (size_t p = 0; p < planes; p++) {
-        itp_blur_axis(x + p * area, half, height, width, true, weights, radius);
-        itp_blur_axis(half, out + p * area, height, width, false, weights, radius);
-    }
-    interp_free(ctx, half);
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind kind, const float *x,
-                                         int n, const interp_shape *sample, uint64_t seed,
-                                         float *out)
-{
-    const size_t size = interp_shape_size(sample), all = (size_t)n * size;
-    const size_t channels = sample->rank == 3 ? (size_t)sample->dim[0] : 1;
-    const size_t area = size / itp_max_size(1, channels);
-    float low = all ? x[0] : 0, high = low;
-    for (size_t i = 0; i < all; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    switch (kind) {
-    case INTERP_BASELINE_ZERO: itp_fill(out, all, 0); return INTERP_OK;
-    case INTERP_BASELINE_MIN: itp_fill(out, all, low); return INTERP_OK;
-    case INTERP_BASELINE_MAX: itp_fill(out, all, high); return INTERP_OK;
-    case INTERP_BASELINE_MEAN:
-        for (size_t p = 0; p < all; p += area)
-            itp_fill(out + p, area, (float)(ctx->k->sum(area, x + p) / (double)area));
-        return INTERP_OK;
-    case INTERP_BASELINE_NOISE:
-        for (size_t i = 0; i < all; i++)
-            out[i] = low + (high - low) * interp_random_uniform(seed, 0x3100000u, i);
-        return INTERP_OK;
-    case INTERP_BASELINE_BLUR:
-        if (sample->rank != 3)
-            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
-    }
-    return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
 }

@@ -108,6 +108,8 @@ enum {
     ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
 };
 
+typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);
+
 struct interp_workspace {
     interp_ctx *ctx;
     const interp_net *net;
@@ -132,6 +134,11 @@ struct interp_workspace {
     uint64_t seed, step; /* of dropout */
     bool accumulate;     /* add to the parameters' gradients instead of replacing them */
     bool forward_done;
+    itp_rule_fn rule; /* what runs a node backward; NULL: its gradient */
+    void *rule_user;
+    itp_rule_fn after; /* what changes the numbers of a node that has just run */
+    int after_node;    /* -1: none */
+    void *after_user;
 };
 
 /* ---- what ops use */

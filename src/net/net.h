@@ -310,8 +310,12 @@ typedef struct interp_workspace_desc {
     bool param_grads;   /* false: no gradients of parameters */
     const char *output; /* NULL: the first output; name of the value to differentiate */
     const char *keep;   /* NULL: none; name of a node or value whose numbers and gradient to keep */
+    bool keep_grad;     /* false: the gradient of `keep` only beside others; true: always */
     bool keep_all;      /* false: memory of values no longer needed is reused */
-    uint64_t seed;      /* 0: 0; of dropout, drawn anew by every pass */
+    bool
+        keep_for_back; /* false: only what gradients are made of stays until the backward pass; true:
+                           inputs and outputs of all nodes do, for other rules than gradients */
+    uint64_t seed;     /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;

@@ -308,7 +308,7 @@ ITP_FN itp_need itp_need_ln(const interp_workspace *w, int node)
     const size_t rows = itp_count(itp_shape_in(w, node, 0)) / itp_max_size(1, n);
     const size_t per_part = itp_ln_per_part(rows, n);
     itp_need need = {n, 0, 2 * rows, 0};
-    if (w->desc.param_grads || w->desc.input_grads)
+    if (w->runs_back[node])
         need.shared = (rows + per_part - 1) / per_part * 2 * itp_round_up(n, 16);
     return need;
 }

@@ -52,6 +52,11 @@ ITP_FN interp_status itp_plan_shapes(interp_workspace *w)
     return INTERP_OK;
 }
 
+ITP_FN bool itp_wants_grads(const interp_workspace *w)
+{
+    return w->desc.param_grads || w->desc.input_grads || (w->kept >= 0 && w->desc.keep_grad);
+}
+
 /* Which nodes run, and which run backward. */
 ITP_FN void itp_plan_runs(interp_workspace *w)
 {
@@ -70,7 +75,7 @@ ITP_FN void itp_plan_runs(interp_workspace *w)
     for (int i = 0; i < net->n_values; i++)
         w->needs_grad[i] = (net->values[i].kind == ITP_PARAM && w->desc.param_grads) ||
                            (net->values[i].kind == ITP_INPUT && w->desc.input_grads);
-    const bool any = w->desc.param_grads || w->desc.input_grads;
+    const bool any = itp_wants_grads(w);
     if (w->kept >= 0 && any) w->needs_grad[w->kept] = true;
     for (int n = 0; n < net->n_nodes; n++)
         for (int i = 0; i < net->nodes[n].n_in; i++)
@@ -128,9 +133,7 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
-    if (w->desc.input_grads || w->desc.param_grads || w->desc.keep_all ||
-        w->desc.mode != INTERP_EVAL)
-        return;
+    if (itp_wants_grads(w) || w->desc.keep_all || w->desc.mode != INTERP_EVAL) return;
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
@@ -175,8 +178,9 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         if (!w->runs[i]) continue;
         itp_use(p, node->out, i);
         for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
-        const unsigned flags = itp_op_row(node->op)->flags;
+        unsigned flags = itp_op_row(node->op)->flags;
         if (!w->runs_back[i]) continue;
+        if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
         if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
         for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
             itp_use(p, node->in[k], end - 1 - i);
@@ -420,7 +424,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
                         "network \"%s\" was exported for batches of %d, not %d", net->name,
                         net->fixed_batch, w->desc.batch);
     w->target = net->outputs[0];
-    w->kept = -1;
+    w->kept = w->after_node = -1;
     w->seed = w->desc.seed;
     if (w->desc.output && (w->target = itp_find_numbers(net, w->desc.output)) < 0)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no value named \"%s\"",

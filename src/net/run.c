@@ -15,9 +15,11 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
         const int p = net->values[v].producer;
         if (p >= 0 && w->runs[p] && itp_is_alias(w, p)) w->data[v] = w->data[net->nodes[p].in[0]];
     }
-    for (int n = 0; n < net->n_nodes; n++)
+    for (int n = 0; n < net->n_nodes; n++) {
         if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
             itp_op_row(net->nodes[n].op)->forward(w, n);
+        if (n == w->after_node) w->after(w->after_user, w, n);
+    }
     w->forward_done = true;
     return INTERP_OK;
 }
@@ -40,7 +42,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "backward was called before forward, or twice after one: it reuses the "
                         "memory of what forward left");
-    if (!w->desc.input_grads && !w->desc.param_grads)
+    if (!itp_wants_grads(w))
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
     w->forward_done = false;
@@ -49,8 +51,10 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
             memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof *seed);
     for (int n = net->n_nodes - 1; n >= 0; n--)
-        if (w->runs_back[n] && itp_count(itp_shape_out(w, n))) itp_op_backward(w, n);
-        else if (w->runs_back[n]) itp_backward_nothing(w, n);
+        if (!w->runs_back[n]) continue;
+        else if (!itp_count(itp_shape_out(w, n))) itp_backward_nothing(w, n);
+        else if (w->rule) w->rule(w->rule_user, w, n);
+        else itp_op_backward(w, n);
     return INTERP_OK;
 }
 

@@ -1,0 +1,468 @@
+/* ---- attr/deeplift.c: DeepLIFT, complete for every op ---------------------------------------------
+
+   Multipliers instead of gradients: what a node's output differs from that of the baseline is shared
+   among its inputs' differences so that nothing is lost. Linear ops: the gradient. Functions of one
+   number: the quotient of differences (Rescale). Products: each factor by the mean of the other, which
+   is Shapley's share of two players. Max pools: to the places of both maxima. Softmax and layer norm:
+   as exponentials, sums, reciprocals and products. Any other op: the mean gradient between baseline and
+   input. */
+
+/* A node's numbers at the input and at the baseline; those of a shared baseline repeat. */
+typedef struct itp_delta {
+    interp_ctx *ctx;
+    const itp_node *node;
+    int kind;
+    bool is_math, add;
+    size_t n, n0; /* numbers, and those after which the baseline's repeat */
+    const float *x, *x0, *y, *y0, *dy;
+    float *dx;
+    size_t rows, row, inner; /* softmax, layer norm: rows of `row` numbers, `inner` apart */
+    const float *gamma;
+    double epsilon;
+    itp_plane plane;
+} itp_delta;
+
+/* Numbers of a value at the baseline, which begin again after *n of them. */
+ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
+{
+    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
+    return a->w0->data[value];
+}
+
+ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    itp_delta j;
+    memset(&j, 0, sizeof j);
+    j.ctx = a->ctx;
+    j.node = o;
+    j.kind = itp_op_row(o->op)->kind;
+    j.is_math = itp_op_row(o->op)->forward == itp_forward_math;
+    j.n = itp_count(itp_shape_in(w, node, 0));
+    j.x = itp_x(w, node, 0), j.y = itp_y(w, node), j.dy = itp_dy(w, node);
+    j.x0 = itp_delta_base(a, o->in[0], &j.n0);
+    size_t same;
+    j.y0 = itp_delta_base(a, o->out, &same);
+    j.dx = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    return j;
+}
+
+ITP_FN void itp_delta_put(const itp_delta *j, size_t i, double number)
+{
+    j->dx[i] = (float)(number + (j->add ? (double)j->dx[i] : 0));
+}
+
+/* ---- functions of one number */
+
+/* Where the derivative jumps at 0 alone, at other places, or grows without bound. */
+ITP_FN bool itp_delta_kinks_at_0(const itp_delta *j)
+{
+    if (j->is_math) return j->kind == ITP_F_CELU || j->kind == ITP_F_SOFTSIGN;
+    return j->kind == ITP_RELU || j->kind == ITP_LEAKY_RELU || j->kind == ITP_ELU ||
+           j->kind == ITP_SELU || j->kind == ITP_ABS;
+}
+
+ITP_FN bool itp_delta_kinks(const itp_delta *j)
+{
+    if (j->is_math) return j->kind == ITP_F_THRESHOLDED_RELU || j->kind == ITP_F_SHRINK;
+    return j->kind == ITP_CLIP || j->kind == ITP_HARD_SIGMOID || j->kind == ITP_HARD_SWISH;
+}
+
+ITP_FN bool itp_delta_grows(const itp_delta *j)
+{
+    if (j->is_math)
+        return j->kind == ITP_F_TAN || j->kind == ITP_F_ASIN || j->kind == ITP_F_ACOS ||
+               j->kind == ITP_F_ACOSH || j->kind == ITP_F_ATANH;
+    return j->kind == ITP_LOG || j->kind == ITP_SQRT || j->kind == ITP_RECIPROCAL;
+}
+
+/* Differences below this are taken for none: the derivative between both ends is then nearer than
+   the quotient of two rounded differences. */
+ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
+{
+    const double size = fmax(fabs(x), fabs(x0));
+    if (itp_delta_kinks_at_0(j)) return (x > 0) == (x0 > 0) ? 0.01 : 0;
+    if (itp_delta_kinks(j)) return 1e-6 * size;
+    if (itp_delta_grows(j)) return 0.01 * fmin(fabs(x), fabs(x0));
+    return 0.01;
+}
+
+#define ITP_DELTA_SOME 64
+
+/* Up to ITP_DELTA_SOME numbers from `at` on. */
+ITP_FN void itp_delta_some(const itp_delta *j, size_t at, size_t n)
+{
+    float middle[ITP_DELTA_SOME], y[ITP_DELTA_SOME], one[ITP_DELTA_SOME], slope[ITP_DELTA_SOME];
+    const itp_kernels *k = j->ctx->k;
+    const double a = (double)j->node->attrs.alpha, b = (double)j->node->attrs.beta;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
+        middle[i] = (float)(0.5 * (x + x0));
+        one[i] = 1;
+        any = any || fabs(x - x0) <= itp_delta_least(j, x, x0);
+    }
+    if (any && j->is_math) itp_math_unary_grad(j->kind, n, middle, one, a, b, false, slope);
+    else if (any) {
+        k->unary((itp_unary)j->kind, n, middle, y, (float)a, (float)b);
+        itp_grads(k)->unary_grad((itp_unary)j->kind, n, middle, y, one, slope, (float)a, (float)b,
+                                 false);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
+        const double d = x - x0, dy = (double)j->y[at + i] - (double)j->y0[(at + i) % j->n0];
+        const bool near = fabs(d) <= itp_delta_least(j, x, x0);
+        itp_delta_put(j, at + i, (double)j->dy[at + i] * (near ? (double)slope[i] : dy / d));
+    }
+}
+
+ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const size_t end = itp_min_size(j->n, ((size_t)task + 1) * ITP_CHUNK);
+    for (size_t at = (size_t)task * ITP_CHUNK; at < end; at += ITP_DELTA_SOME)
+        itp_delta_some(j, at, itp_min_size(ITP_DELTA_SOME, end - at));
+}
+
+/* ---- softmax: exp(x - top) times one over their sum */
+
+ITP_FN void itp_delta_softmax_row(const itp_delta *j, size_t row)
+{
+    const size_t at = row / j->inner * j->row * j->inner + row % j->inner, step = j->inner;
+    double top = -DBL_MAX, sum = 0, sum0 = 0, product = 0, total = 0;
+#define ITP_X(i)  ((double)j->x[at + (i)*step])
+#define ITP_X0(i) ((double)j->x0[(at + (i)*step) % j->n0])
+    for (size_t i = 0; i < j->row; i++) top = fmax(top, fmax(ITP_X(i), ITP_X0(i)));
+    for (size_t i = 0; i < j->row; i++) sum += exp(ITP_X(i) - top), sum0 += exp(ITP_X0(i) - top);
+    for (size_t i = 0; i < j->row; i++) {
+        const double g = (double)j->dy[at + i * step];
+        product += g * 0.5 * (exp(ITP_X(i) - top) + exp(ITP_X0(i) - top));
+        total += g;
+    }
+    const double d_log =
+        fabs(sum - sum0) > 1e-9 * sum0 ? (log(sum) - log(sum0)) / (sum - sum0) : 2 / (sum + sum0);
+    for (size_t i = 0; i < j->row; i++) {
+        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i), d = x - x0;
+        const double e0 = exp(x0 - top), slope = d != 0 ? e0 * (expm1(d) / d) : e0;
+        itp_delta_put(j, at + i * step,
+                      j->kind ? g - slope * d_log * total
+                              : slope * (g * 0.5 * (1 / sum + 1 / sum0) - product / (sum * sum0)));
+    }
+#undef ITP_X
+#undef ITP_X0
+}
+
+ITP_FN void itp_delta_softmax_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    itp_delta_softmax_row((const itp_delta *)arg, (size_t)task);
+}
+
+/* ---- layer norm: centred numbers times one over their standard deviation */
+
+ITP_FN void itp_delta_norm_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const size_t at = (size_t)task * j->row, n = j->row;
+    const float *x = j->x + at, *x0 = j->x0 + at % j->n0, *dy = j->dy + at;
+    double mean = 0, mean0 = 0, square = 0, square0 = 0, product = 0, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)x[i] / (double)n, mean0 += (double)x0[i] / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        square += c * c / (double)n, square0 += c0 * c0 / (double)n;
+        product += (double)dy[i] * (double)j->gamma[i] * 0.5 * (c + c0);
+    }
+    const double v = square + j->epsilon, v0 = square0 + j->epsilon;
+    const double r = 1 / sqrt(v), r0 = 1 / sqrt(v0);
+    const double slope = -r * r * r0 * r0 / (r + r0); /* (r - r0) / (v - v0) */
+    for (size_t i = 0; i < n; i++) {                  /* of the centred numbers, then of x */
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        sum += (double)dy[i] * (double)j->gamma[i] * 0.5 * (r + r0) +
+               product * slope * (c + c0) / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double c = (double)x[i] - mean, c0 = (double)x0[i] - mean0;
+        itp_delta_put(j, at + i,
+                      (double)dy[i] * (double)j->gamma[i] * 0.5 * (r + r0) +
+                          product * slope * (c + c0) / (double)n - sum / (double)n);
+    }
+}
+
+/* ---- max pools */
+
+/* The place of the largest number under a window. */
+ITP_FN int itp_delta_max(const itp_plane *p, const float *x, int row, int column)
+{
+    int best = -1;
+    for (int ty = 0; ty < p->taps_y; ty++) {
+        const int y = row * p->stride_y - p->pad_y + ty * p->dilation_y;
+        for (int tx = 0; tx < p->taps_x && y >= 0 && y < p->height; tx++) {
+            const int at = column * p->stride_x - p->pad_x + tx * p->dilation_x;
+            if (at < 0 || at >= p->width) continue;
+            if (best < 0 || x[y * p->width + at] > x[best]) best = y * p->width + at;
+        }
+    }
+    return best;
+}
+
+ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_delta *j = (const itp_delta *)arg;
+    const itp_plane *p = &j->plane;
+    const size_t in = (size_t)p->height * (size_t)p->width,
+                 out = (size_t)p->rows * (size_t)p->columns;
+    const size_t at = (size_t)task * in;
+    const float *x = j->x + at, *x0 = j->x0 + at % j->n0, *dy = j->dy + (size_t)task * out;
+    float *dx = j->dx + at;
+    if (!j->add) memset(dx, 0, in * sizeof *dx);
+    for (int row = 0; row < p->rows; row++)
+        for (int column = 0; column < p->columns; column++, dy++) {
+            const int i = itp_delta_max(p, x, row, column), k = itp_delta_max(p, x0, row, column);
+            if (i < 0 || *dy == 0) continue;
+            const double y = (double)x[i], y0 = (double)x0[k], top = fmax(y, y0);
+            const double di = y - (double)x0[i], dk = (double)x[k] - y0;
+            const bool same = i == k || (di == 0 && dk == 0);
+            if (same) dx[i] += *dy;
+            if (!same && di != 0) dx[i] += (float)((double)*dy * (top - y0) / di);
+            if (!same && dk != 0) dx[k] += (float)((double)*dy * (y - top) / dk);
+        }
+}
+
+/* ---- products, quotients and what else there is: gradients between baseline and input */
+
+/* (1 - t) x0 + t x for every input that moves, into the scratch. */
+ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
+                              float **scratch)
+{
+    const itp_node *o = itp_at(a->w, node);
+    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
+    for (int k = 0; k < o->n_in; k++) {
+        const size_t n = itp_count(itp_shape_in(a->w, node, k));
+        size_t n0;
+        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+        if (!itp_rule_moves(a->w, node, k)) continue;
+        float *to = itp_take(scratch, n);
+        for (size_t i = 0; i < n; i++)
+            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
+        in[k] = to;
+    }
+}
+
+/* Where the inputs' multipliers go. */
+ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
+{
+    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
+        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
+}
+
+/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
+ITP_FN void itp_delta_clear(const itp_attr *a, int node)
+{
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
+        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
+        if (dx && itp_beta(a->w, node, k) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
+    }
+}
+
+/* The mean gradient over `points` middles of equal parts; one is exact for products. */
+ITP_FN void itp_delta_path(const itp_attr *a, int node, int points)
+{
+    interp_workspace *w = a->w;
+    const size_t n = itp_count(itp_shape_out(w, node));
+    const float *in[ITP_MAX_INPUTS];
+    float *dx[ITP_MAX_INPUTS];
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    for (int p = 0; p < points; p++) {
+        float *scratch = a->scratch;
+        itp_delta_between(a, node, (p + 0.5) / points, in, &scratch);
+        float *y = itp_take(&scratch, n), *dy = itp_take(&scratch, n);
+        const float *g = itp_dy(w, node);
+        for (size_t i = 0; i < n; i++) dy[i] = g[i] / (float)points;
+        itp_node_forward(w, node, in, y);
+        itp_node_backward(w, node, in, y, dy, dx, true);
+    }
+}
+
+/* a / b as a times 1 / b: a by the mean of both reciprocals, b by the mean of both a. */
+ITP_FN void itp_delta_div(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const size_t n = itp_count(itp_shape_out(w, node)), nb = itp_count(itp_shape_in(w, node, 1));
+    const float *in[ITP_MAX_INPUTS], *b = itp_x(w, node, 1);
+    float *dx[ITP_MAX_INPUTS], *scratch = a->scratch;
+    size_t n0;
+    const float *b0 = itp_delta_base(a, itp_at(w, node)->in[1], &n0);
+    bool same_sign = true;
+    for (size_t i = 0; i < nb; i++) same_sign = same_sign && (b[i] > 0) == (b0[i % n0] > 0);
+    if (!itp_rule_moves(w, node, 1) || !same_sign) {
+        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? 32 : 1);
+        return;
+    }
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    itp_delta_between(a, node, 0.5, in, &scratch);
+    float *y = itp_take(&scratch, n), *other = itp_take(&scratch, nb);
+    float *only[2][ITP_MAX_INPUTS];
+    memset(only, 0, sizeof only);
+    only[0][0] = dx[0], only[1][1] = dx[1];
+    in[1] = other;
+    for (size_t i = 0; i < nb; i++) /* 2 / (1/b + 1/b0) */
+        other[i] =
+            (float)(2 * (double)b[i] * (double)b0[i % n0] / ((double)b[i] + (double)b0[i % n0]));
+    itp_node_forward(w, node, in, y);
+    if (dx[0]) itp_node_backward(w, node, in, y, itp_dy_of(w, node), only[0], true);
+    for (size_t i = 0; i < nb; i++)
+        other[i] = (float)((b[i] > 0 ? 1 : -1) * sqrt((double)b[i] * (double)b0[i % n0]));
+    itp_node_forward(w, node, in, y);
+    itp_node_backward(w, node, in, y, itp_dy_of(w, node), only[1], true);
+}
+
+/* ---- the rule */
+
+ITP_FN void itp_delta_run(itp_delta *j, size_t tasks, double work, itp_task_fn task)
+{
+    itp_parallel(j->ctx, (int)tasks, work * (double)j->n, task, j);
+}
+
+ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const itp_node *o = itp_at(w, node);
+    const itp_op *row = itp_op_row(o->op);
+    const bool first = itp_rule_moves(w, node, 0) && itp_rule_count(w, node) == 1;
+    itp_delta j = itp_delta_at(a, node);
+    if (first && (row->forward == itp_forward_unary || row->forward == itp_forward_math)) {
+        itp_delta_run(&j, (j.n + ITP_CHUNK - 1) / ITP_CHUNK, 12, itp_delta_unary_task);
+        return;
+    }
+    switch (o->op) {
+    case ITP_OP_CONV:
+    case ITP_OP_GEMM:
+    case ITP_OP_MATMUL:
+    case ITP_OP_CONV_TRANSPOSE:
+    case ITP_OP_MUL:
+        if (itp_rule_count(w, node) > 1) itp_delta_path(a, node, 1);
+        else itp_op_backward(w, node);
+        return;
+    case ITP_OP_SOFTMAX:
+    case ITP_OP_LOG_SOFTMAX:
+        j.row = (size_t)itp_shape_in(w, node, 0)
+                    ->dim[itp_axis(o->attrs.axis, itp_shape_in(w, node, 0)->rank)];
+        j.inner = 1;
+        for (int i = itp_axis(o->attrs.axis, itp_shape_in(w, node, 0)->rank) + 1;
+             i < itp_shape_in(w, node, 0)->rank; i++)
+            j.inner *= (size_t)itp_shape_in(w, node, 0)->dim[i];
+        itp_delta_run(&j, j.n / itp_max_size(1, j.row), 60, itp_delta_softmax_task);
+        return;
+    case ITP_OP_LAYER_NORM:
+        if (!first) break;
+        j.gamma = itp_x(w, node, 1);
+        j.row = itp_count(itp_shape_in(w, node, 1));
+        j.epsilon = (double)o->attrs.epsilon;
+        itp_delta_run(&j, j.n / itp_max_size(1, j.row), 20, itp_delta_norm_task);
+        return;
+    case ITP_OP_MAX_POOL:
+        j.plane = itp_plane_of(&o->attrs, itp_shape_in(w, node, 0));
+        itp_delta_run(&j, j.n / itp_max_size(1, (size_t)j.plane.height * (size_t)j.plane.width), 20,
+                      itp_delta_pool_task);
+        return;
+    case ITP_OP_GLOBAL_MAX_POOL: {
+        const interp_shape *s = itp_shape_in(w, node, 0);
+        memset(&j.plane, 0, sizeof j.plane);
+        j.plane.width = (int)(j.n / itp_max_size(1, (size_t)s->dim[0] * (size_t)s->dim[1]));
+        j.plane.taps_x = j.plane.width;
+        j.plane.height = j.plane.taps_y = j.plane.rows = j.plane.columns = 1;
+        j.plane.stride_y = j.plane.stride_x = j.plane.dilation_y = j.plane.dilation_x = 1;
+        itp_delta_run(&j, j.n / itp_max_size(1, (size_t)j.plane.width), 20, itp_delta_pool_task);
+        return;
+    }
+    case ITP_OP_DIV: itp_delta_div(a, node); return;
+    case ITP_OP_BATCH_NORM:
+        if (first) itp_op_backward(w, node);
+        else itp_delta_path(a, node, 32);
+        return;
+    default: break;
+    }
+    if (itp_op_is_linear(o->op)) itp_op_backward(w, node);
+    else itp_delta_path(a, node, 32);
+}
+
+/* ---- the method */
+
+ITP_FN interp_status itp_attr_settle_deeplift(itp_attr *a)
+{
+    if (a->row->kind) a->points = a->d.n_baselines;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
+{
+    return itp_add_size(itp_rule_most(a->net, batch, 2, 2), 64);
+}
+
+ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
+{
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+}
+
+/* The pairs of sample and baseline in the slots: forward both, back by the rule. */
+ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
+{
+    const float *in0 = a->in0;
+    if (!a->filled) return INTERP_OK;
+    for (int i = a->filled; i < a->batch0; i++)
+        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
+    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+        float *out = a->result + (size_t)sample * a->size;
+        interp_attribution *r = &a->report[sample];
+        double total = 0;
+        for (size_t k = 0; k < a->size; k++) {
+            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+            total += v;
+            if (a->points == 1) out[k] = (float)v;
+            else a->sum[k] = v + (point ? a->sum[k] : 0);
+        }
+        r->residual += total / a->points;
+        if (point < a->points - 1) continue;
+        for (size_t k = 0; k < a->size && a->points > 1; k++)
+            out[k] = (float)(a->sum[k] / a->points);
+        r->residual -= r->output - r->baseline_output;
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
+{
+    a->w->rule = itp_deeplift_rule, a->w->rule_user = a;
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            const float *x0 = a->d.baseline;
+            if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
+            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            if (a->batch0 > 1 || !a->filled)
+                itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
+            if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));
+        }
+    return itp_deeplift_flush(a);
+}

@@ -1,0 +1,294 @@
+/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
+
+enum {
+    ITP_G_SALIENCY,
+    ITP_G_PRODUCT,
+    ITP_G_PATH,
+    ITP_G_SMOOTH,
+    ITP_G_SQUARE,
+    ITP_G_VARIANCE,
+    ITP_G_EXPECTED,    /* between random baselines and the input, or a noisy copy of it */
+    ITP_G_BLUR,        /* from blurred to sharp */
+    ITP_G_GUIDED,      /* ReLU passes what is positive both ways */
+    ITP_G_DECONV,      /* ReLU passes what is positive on the way back */
+    ITP_G_GRADIENT,    /* of a neuron */
+    ITP_G_LAYER,       /* activation times gradient */
+    ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
+    ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
+};
+
+ITP_FN bool itp_attr_on_path(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_PATH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+}
+
+ITP_FN bool itp_attr_smooth(const itp_attr *a)
+{
+    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
+}
+
+ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
+{
+    const int kind = a->row->kind;
+    const interp_shape *s = &a->result_shape;
+    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
+    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
+    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
+    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (kind == ITP_G_BLUR && s->rank != 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    return INTERP_OK;
+}
+
+ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
+{
+    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+}
+
+/* ---- points */
+
+/* Which baseline a random point starts from, and how far along it lies. */
+ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
+{
+    int k = 0;
+    if (a->d.n_baselines > 1)
+        k = a->d.draws ? a->d.draws[row]
+                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
+                               (float)a->d.n_baselines);
+    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
+    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
+                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
+    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
+}
+
+ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
+{
+    if (a->d.noise) return a->d.noise[at];
+    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
+                     : a->row->kind == ITP_G_EXPECTED ? 0
+                                                      : (float)a->report[sample].residual;
+    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
+}
+
+/* A sample under a Gaussian blur of standard deviation sd. */
+ITP_FN interp_status itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+{
+    const interp_shape s = interp_net_input_shape(a->net, 0);
+    if (sd > 0.05) return itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, to);
+    memcpy(to, x, a->size * sizeof *to);
+    return INTERP_OK;
+}
+
+/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
+ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
+{
+    const double most = a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+    return most * (1 - point / a->points);
+}
+
+/* The point of a sample's path, or a noisy copy of it. */
+ITP_FN interp_status itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
+    double alpha = 1;
+    if (a->row->kind == ITP_G_BLUR)
+        return itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+    memcpy(to, x, a->size * sizeof *to);
+    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
+        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
+    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
+    else if (itp_attr_on_path(a)) alpha = a->at[point];
+    else return INTERP_OK;
+    for (size_t i = 0; i < a->size; i++) {
+        const double from = x0 ? (double)x0[i] : 0;
+        to[i] = (float)(from + alpha * ((double)to[i] - from));
+    }
+    return INTERP_OK;
+}
+
+/* ---- what becomes of gradients */
+
+/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
+ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+                                  const float *activation)
+{
+    const float *x = a->x + (size_t)sample * a->size;
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
+    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
+    double alpha;
+    const float *x0;
+    switch (a->row->kind) {
+    case ITP_G_EXPECTED:
+        x0 = itp_attr_draw(a, row, &alpha);
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                          (x0 ? (double)x0[i] : 0)) *
+                         (double)g[i];
+        break;
+    case ITP_G_BLUR: /* the change of the image on this part of the path */
+        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch));
+        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n));
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+        break;
+    case ITP_G_LAYER:
+        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
+        break;
+    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
+        for (size_t i = 0; i < n; i++) {
+            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
+            a->square[i] = (double)activation[i];
+        }
+        memcpy(a->scratch, g, n * sizeof *g);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
+    }
+    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
+        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return a->row->kind == ITP_G_BLUR          ? 2 * a->size
+           : a->row->kind == ITP_G_CONDUCTANCE ? interp_shape_size(&a->result_shape)
+                                               : 0;
+}
+
+/* A sample whose points are all in: its attribution and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *out = a->result + (size_t)sample * a->result_size;
+    interp_attribution *r = &a->report[sample];
+    double total = 0;
+    for (size_t i = 0; i < a->result_size; i++) {
+        const double mean = a->sum[i] / a->points;
+        double v = a->sum[i];
+        switch (a->row->kind) {
+        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
+        case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_PATH:
+            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
+            break;
+        case ITP_G_SMOOTH:
+        case ITP_G_EXPECTED: v = mean; break;
+        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
+        default: break;
+        }
+        out[i] = (float)v;
+        total += v;
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    r->nodes = a->touched;
+}
+
+/* ---- rules of one line: how ReLU goes backward */
+
+ITP_FN void itp_guided_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_unary_job *j = (const itp_unary_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
+    for (size_t i = at; i < end; i++) {
+        const float g = j->dy[i] > 0 && (!j->y || j->y[i] > 0) ? j->dy[i] : 0;
+        j->out[i] = j->add ? j->out[i] + g : g;
+    }
+}
+
+/* both: forward as well. */
+ITP_FN void itp_guided_rule_of(void *user, interp_workspace *w, int node, bool both)
+{
+    itp_unary_job j;
+    (void)user;
+    if (itp_at(w, node)->op != ITP_OP_RELU) {
+        itp_op_backward(w, node);
+        return;
+    }
+    memset(&j, 0, sizeof j);
+    j.n = itp_count(itp_shape_out(w, node));
+    j.y = both ? itp_y(w, node) : NULL;
+    j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    itp_unary_run(w->ctx, &j, itp_guided_task);
+}
+
+ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
+{
+    itp_guided_rule_of(user, w, node, ((const itp_attr *)user)->row->kind == ITP_G_GUIDED);
+}
+
+/* How many nodes the rules change. */
+ITP_FN int itp_guided_nodes(const itp_attr *a)
+{
+    int n = 0;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        n += a->w->runs_back[i] && a->net->nodes[i].op == ITP_OP_RELU;
+    return n;
+}
+
+/* ---- the stream: points (sample, step) go through the network batch by batch */
+
+ITP_FN interp_status itp_attr_flush(itp_attr *a)
+{
+    if (!a->filled) return INTERP_OK;
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
+    ITP_TRY(interp_backward(a->w, a->seed));
+    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
+    for (int i = 0; i < a->filled; i++) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        const size_t at = (size_t)i * a->result_size;
+        if (point == 0) {
+            memset(a->sum, 0, a->result_size * sizeof *a->sum);
+            memset(a->square, 0, a->result_size * sizeof *a->square);
+        }
+        ITP_TRY(itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL));
+        if (point == a->points - 1) itp_attr_finish(a, sample);
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+/* 0.15 of each sample's range, kept in its residual until it is done. */
+ITP_FN void itp_attr_ranges(itp_attr *a)
+{
+    for (int s = 0; s < a->n; s++) {
+        const float *x = a->x + (size_t)s * a->size;
+        float low = x[0], high = x[0];
+        for (size_t i = 1; i < a->size; i++) {
+            low = x[i] < low ? x[i] : low;
+            high = x[i] > high ? x[i] : high;
+        }
+        a->report[s].residual = 0.15 * ((double)high - (double)low);
+    }
+}
+
+ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+{
+    if (itp_attr_on_path(a))
+        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    if (itp_attr_smooth(a)) itp_attr_ranges(a);
+    if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
+        a->w->rule = itp_guided_rule, a->w->rule_user = a;
+        a->touched = itp_guided_nodes(a);
+    }
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            ITP_TRY(itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size));
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}

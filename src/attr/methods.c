@@ -1,0 +1,68 @@
+/* ---- attr/methods.c: every method, one row each ------------------------------------------------- */
+
+ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
+{
+#define ITP_GRADIENT(name, kind, needs)                                                            \
+    {                                                                                              \
+        name, kind, needs, itp_attr_settle_gradient, itp_attr_layout_gradient,                     \
+            itp_attr_scratch_gradient, itp_attr_run_gradient                                       \
+    }
+#define ITP_CAM(name, kind, needs)                                                                 \
+    {                                                                                              \
+        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
+            itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
+    }
+    enum {
+        INPUT = ITP_ATTR_INPUT_GRAD,
+        LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
+        MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
+        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
+    };
+    static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
+        ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
+        ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
+        ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
+        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, INPUT),
+        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, INPUT),
+        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, INPUT),
+        ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
+        ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
+        ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
+        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
+        ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
+        {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
+         itp_attr_scratch_deeplift, itp_attr_run_deeplift},
+        {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
+         itp_attr_settle_deeplift, itp_attr_layout_deeplift, itp_attr_scratch_deeplift,
+         itp_attr_run_deeplift},
+        {"lrp", 0, RULES, itp_attr_settle_lrp, itp_attr_layout_lrp, itp_attr_scratch_lrp,
+         itp_attr_run_lrp},
+        ITP_CAM("grad_cam", ITP_CAM_MEAN, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("grad_cam_plus_plus", ITP_CAM_PLUS_PLUS, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("xgrad_cam", ITP_CAM_X, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("layer_cam", ITP_CAM_LAYER, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("hires_cam", ITP_CAM_HIRES, ITP_ATTR_LAYER_GRAD),
+        ITP_CAM("eigen_cam", ITP_CAM_EIGEN, 0),
+        ITP_CAM("score_cam", ITP_CAM_SCORE, 0),
+        ITP_CAM("ablation_cam", ITP_CAM_ABLATION, 0),
+        ITP_CAM("guided_grad_cam", ITP_CAM_GUIDED, INPUT | ITP_ATTR_LAYER_GRAD),
+        ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
+        ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
+        ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
+        ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON)};
+#undef ITP_GRADIENT
+#undef ITP_CAM
+    return &rows[method];
+}
+
+INTERP_API const char *interp_method_name(interp_method method)
+{
+    return (unsigned)method < INTERP_METHOD_COUNT ? itp_attr_row_of(method)->name : "?";
+}
+
+INTERP_API interp_method interp_method_from_name(const char *name)
+{
+    int m = 0;
+    while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
+    return (interp_method)m;
+}

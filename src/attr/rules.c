@@ -1,0 +1,142 @@
+/* ---- attr/rules.c: a node run with other numbers than its own, for rules that go backward ---------- */
+
+/* Whether input i of a node depends on the network's input. */
+ITP_FN bool itp_rule_moves(const interp_workspace *w, int node, int i)
+{
+    return i < itp_at(w, node)->n_in && w->needs_grad[itp_at(w, node)->in[i]] &&
+           itp_passes_grad(itp_at(w, node), i);
+}
+
+/* How many of a node's inputs do. */
+ITP_FN int itp_rule_count(const interp_workspace *w, int node)
+{
+    int n = 0;
+    for (int i = 0; i < itp_at(w, node)->n_in; i++) n += itp_rule_moves(w, node, i);
+    return n;
+}
+
+/* What a node reads and writes, put elsewhere for a while. */
+typedef struct itp_swap {
+    const float *data[ITP_MAX_INPUTS], *y;
+    float *grad[ITP_MAX_INPUTS], *dy;
+    bool adds[ITP_MAX_INPUTS];
+} itp_swap;
+
+/* in[i] instead of input i where it is not NULL; y instead of the output. */
+ITP_FN void itp_swap_in(itp_swap *s, interp_workspace *w, int node, const float *const *in,
+                        const float *y)
+{
+    const itp_node *o = itp_at(w, node);
+    s->y = w->data[o->out];
+    for (int i = 0; i < o->n_in; i++) s->data[i] = w->data[o->in[i]];
+    for (int i = 0; i < o->n_in; i++)
+        if (in[i]) w->data[o->in[i]] = in[i];
+    if (y) w->data[o->out] = y;
+}
+
+ITP_FN void itp_swap_out(const itp_swap *s, interp_workspace *w, int node)
+{
+    const itp_node *o = itp_at(w, node);
+    for (int i = 0; i < o->n_in; i++) w->data[o->in[i]] = s->data[i];
+    w->data[o->out] = s->y;
+}
+
+/* Forward into y, of other inputs where those are given. */
+ITP_FN void itp_node_forward(interp_workspace *w, int node, const float *const *in, float *y)
+{
+    itp_swap s;
+    itp_swap_in(&s, w, node, in, y);
+    itp_op_row(itp_at(w, node)->op)->forward(w, node);
+    itp_swap_out(&s, w, node);
+}
+
+/* Gradients at other inputs, and output y where it is given, of seed dy, into dx[i] where those are
+   given; add: to what is there. */
+ITP_FN void itp_node_backward(interp_workspace *w, int node, const float *const *in, const float *y,
+                              float *dy, float *const *dx, bool add)
+{
+    const itp_node *o = itp_at(w, node);
+    itp_swap s;
+    itp_swap_in(&s, w, node, in, y);
+    s.dy = w->grad[o->out];
+    for (int i = 0; i < o->n_in; i++) s.grad[i] = w->grad[o->in[i]], s.adds[i] = w->adds[node][i];
+    for (int i = 0; i < o->n_in; i++) w->grad[o->in[i]] = NULL;
+    for (int i = 0; i < o->n_in; i++) {
+        if (dx[i]) w->grad[o->in[i]] = dx[i];
+        w->adds[node][i] = add;
+        for (int k = 0; k < i; k++) w->adds[node][i] |= o->in[k] == o->in[i];
+    }
+    w->grad[o->out] = dy;
+    itp_op_backward(w, node);
+    for (int i = 0; i < o->n_in; i++) w->grad[o->in[i]] = s.grad[i], w->adds[node][i] = s.adds[i];
+    w->grad[o->out] = s.dy;
+    itp_swap_out(&s, w, node);
+}
+
+/* The gradient of a node, for a buffer that its output's gradient lies in, to be written. */
+ITP_FN float *itp_dy_of(const interp_workspace *w, int node)
+{
+    return w->grad[itp_at(w, node)->out];
+}
+
+/* Numbers of a value for a batch; constants do not grow with it. */
+ITP_FN size_t itp_rule_floats(const interp_net *net, int value, int batch)
+{
+    const itp_value *v = &net->values[value];
+    const size_t n = itp_round_up(interp_shape_size(&v->shape), 16);
+    const bool grows = v->kind == ITP_INPUT || v->kind == ITP_ACTIVATION;
+    return itp_mul_size(n, grows ? (size_t)batch : 1);
+}
+
+/* The most numbers that `copies` of all inputs and `outputs` of the output of one node are. */
+ITP_FN size_t itp_rule_most(const interp_net *net, int batch, size_t copies, size_t outputs)
+{
+    size_t most = 0;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *o = &net->nodes[i];
+        size_t n = itp_mul_size(outputs, itp_rule_floats(net, o->out, batch));
+        for (int k = 0; k < o->n_in; k++)
+            n = itp_add_size(n, itp_mul_size(copies, itp_rule_floats(net, o->in[k], batch)));
+        most = itp_max_size(most, n);
+    }
+    return most;
+}
+
+/* Takes n floats off a scratch. */
+ITP_FN float *itp_take(float **scratch, size_t n)
+{
+    float *at = *scratch;
+    *scratch += itp_round_up(n, 16);
+    return at;
+}
+
+/* Whether an op is linear in whatever of its inputs moves, and its gradient thus says everything. */
+ITP_FN bool itp_op_is_linear(int op)
+{
+    switch (op) {
+    case ITP_OP_ADD:
+    case ITP_OP_SUB:
+    case ITP_OP_CONCAT:
+    case ITP_OP_RESHAPE:
+    case ITP_OP_FLATTEN:
+    case ITP_OP_IDENTITY:
+    case ITP_OP_TRANSPOSE:
+    case ITP_OP_DROPOUT:
+    case ITP_OP_SLICE:
+    case ITP_OP_INDEX:
+    case ITP_OP_REDUCE_SUM:
+    case ITP_OP_REDUCE_MEAN:
+    case ITP_OP_AVERAGE_POOL:
+    case ITP_OP_GLOBAL_AVERAGE_POOL:
+    case ITP_OP_WHERE:
+    case ITP_OP_CUM_SUM:
+    case ITP_OP_GATHER:
+    case ITP_OP_GATHER_ELEMENTS:
+    case ITP_OP_GATHER_ND:
+    case ITP_OP_SCATTER_ELEMENTS:
+    case ITP_OP_SCATTER_ND:
+    case ITP_OP_MAX_UNPOOL:
+    case ITP_OP_RESIZE_AXIS: return true;
+    default: return false;
+    }
+}
