@@ -26375,44 +26375,86 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
 /* >>attr/baseline.c                                                                           */
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
-/* Gaussian blur of one plane along one axis, edges repeated; weights[0..radius]. */
-ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, bool rows,
-                          const float *weights, int radius)
+typedef struct itp_blur_job {
+    const itp_kernels *kernels;
+    const float *x, *weights;
+    float *half, *out; /* half: [planes, height, width] between both axes */
+    int height, width, radius;
+} itp_blur_job;
+
+/* One plane, edges repeated: rows are added to rows, and then each row on its own is a sum of itself
+   shifted. weights[0..radius] */
+ITP_FN void itp_blur_task(void *arg, int task, int slot)
 {
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            double sum = 0;
-            for (int t = -radius; t <= radius; t++) {
-                const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
-                const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
-                sum += (double)weights[t < 0 ? -t : t] *
-                       (double)from[(size_t)sy * (size_t)width + (size_t)sx];
-            }
-            to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
+    (void)slot;
+    const itp_blur_job *j = (const itp_blur_job *)arg;
+    const int h = j->height, w = j->width;
+    const size_t row = (size_t)w, at = (size_t)task * (size_t)h * row;
+    const float *x = j->x + at;
+    float *half = j->half + at, *out = j->out + at;
+    memset(half, 0, (size_t)h * row * sizeof *half);
+    memset(out, 0, (size_t)h * row * sizeof *out);
+    for (int y = 0; y < h; y++)
+        for (int t = -j->radius; t <= j->radius; t++)
+            j->kernels->scale_add(row, j->weights[t < 0 ? -t : t],
+                                  x + (size_t)itp_min(itp_max(y + t, 0), h - 1) * row, 1,
+                                  half + (size_t)y * row);
+    for (int y = 0; y < h; y++) {
+        const float *from = half + (size_t)y * row;
+        float *to = out + (size_t)y * row;
+        for (int t = -j->radius; t <= j->radius; t++) {
+            const float weight = j->weights[t < 0 ? -t : t];
+            const int low = itp_min(w, itp_max(0, -t)), high = itp_max(0, itp_min(w, w - t));
+            for (int i = 0; i < low; i++) to[i] += weight * from[0];
+            if (high > low)
+                j->kernels->scale_add((size_t)(high - low), weight, from + low + t, 1, to + low);
+            for (int i = itp_max(low, high); i < w; i++) to[i] += weight * from[w - 1];
         }
+    }
+}
+
+ITP_FN int itp_blur_radius(int height, int width, double sd)
+{
+    return itp_max(1, itp_min(itp_max(height, width), (int)fmin(1e6, 3 * sd)));
+}
+
+/* Numbers that a blur takes besides. */
+ITP_FN size_t itp_blur_floats(size_t planes, int height, int width, double sd)
+{
+    const size_t all = itp_mul_size(planes, itp_mul_size((size_t)height, (size_t)width));
+    return itp_add_size(all, (size_t)itp_blur_radius(height, width, sd) + 1);
 }
 
 /* Planes under a Gaussian of standard deviation sd, cut off at three of them. */
-ITP_FN interp_status itp_blur(interp_ctx *ctx, const float *x, size_t planes, int height, int width,
-                              double sd, float *out)
+ITP_FN void itp_blur(interp_ctx *ctx, const float *x, size_t planes, int height, int width,
+                     double sd, float *scratch, float *out)
 {
-    const int radius = itp_max(1, itp_min(itp_max(height, width), (int)(3 * sd)));
-    const size_t area = (size_t)height * (size_t)width;
+    const int radius = itp_blur_radius(height, width, sd);
+    const size_t all = planes * (size_t)height * (size_t)width;
+    float *weights = scratch + all;
     double sum = 0;
-    float *half = (float *)interp_alloc(
-        ctx, itp_mul_size(itp_add_size(area, (size_t)radius + 1), sizeof *half));
-    if (!half) return INTERP_NO_MEMORY;
-    float *weights = half + area;
+    itp_blur_job j;
     for (int t = 0; t <= radius; t++) {
         weights[t] = (float)exp(-0.5 * t * t / (sd * sd));
         sum += (double)weights[t] * (t ? 2 : 1);
     }
     for (int t = 0; t <= radius; t++) weights[t] = (float)((double)weights[t] / sum);
-    for (size_t p = 0; p < planes; p++) {
-        itp_blur_axis(x + p * area, half, height, width, true, weights, radius);
-        itp_blur_axis(half, out + p * area, height, width, false, weights, radius);
-    }
-    interp_free(ctx, half);
+    j.kernels = ctx->k;
+    j.x = x, j.out = out, j.half = scratch, j.weights = weights;
+    j.height = height, j.width = width, j.radius = radius;
+    itp_parallel(ctx, (int)planes, (double)all * 4 * radius, itp_blur_task, &j);
+}
+
+/* Each image under a Gaussian of an eighth of its height. */
+ITP_FN interp_status itp_baseline_blur(interp_ctx *ctx, const float *x, size_t planes, int height,
+                                       int width, float *out)
+{
+    const double sd = fmax(1, height / 8.0);
+    float *scratch = (float *)interp_alloc(
+        ctx, itp_mul_size(itp_blur_floats(planes, height, width, sd), sizeof *scratch));
+    if (!scratch) return INTERP_NO_MEMORY;
+    itp_blur(ctx, x, planes, height, width, sd, scratch, out);
+    interp_free(ctx, scratch);
     return INTERP_OK;
 }
 
@@ -26443,8 +26485,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
     case INTERP_BASELINE_BLUR:
         if (sample->rank != 3)
             return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2],
-                        fmax(1, sample->dim[1] / 8.0), out);
+        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
 }
@@ -26560,21 +26601,26 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     return INTERP_OK;
 }
 
+/* Passes of large samples are no faster together: a batch that was not asked for takes no more. */
+#define ITP_ATTR_ENOUGH ((size_t)64 << 20)
+
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
     const int64_t all = (int64_t)a->n * itp_max(1, a->points);
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
+    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
     if (all < batch) batch = (int)all;
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        if (*bytes <= enough) break;
+        if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
-        if (batch == 1 || a->net->fixed_batch)
-            return itp_fail(a->ctx, INTERP_NO_MEMORY,
-                            "%s needs at least %zu bytes, but only %zu are left", a->row->name,
-                            *bytes, left);
+        return itp_fail(a->ctx, INTERP_NO_MEMORY,
+                        "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
+                        left);
     }
     size_t packed = 0;
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
@@ -26941,48 +26987,53 @@ ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
     return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
 }
 
+ITP_FN double itp_attr_max_blur(const itp_attr *a)
+{
+    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+}
+
 /* A sample under a Gaussian blur of standard deviation sd. */
-ITP_FN interp_status itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
     const interp_shape s = interp_net_input_shape(a->net, 0);
-    if (sd > 0.05) return itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, to);
-    memcpy(to, x, a->size * sizeof *to);
-    return INTERP_OK;
+    if (sd > 0.05)
+        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+    else memcpy(to, x, a->size * sizeof *to);
 }
 
 /* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
 ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
 {
-    const double most = a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
-    return most * (1 - point / a->points);
+    return itp_attr_max_blur(a) * (1 - point / a->points);
 }
 
 /* The point of a sample's path, or a noisy copy of it. */
-ITP_FN interp_status itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
     double alpha = 1;
-    if (a->row->kind == ITP_G_BLUR)
-        return itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+    if (a->row->kind == ITP_G_BLUR) {
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+        return;
+    }
     memcpy(to, x, a->size * sizeof *to);
     if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
         for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
     if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
     else if (itp_attr_on_path(a)) alpha = a->at[point];
-    else return INTERP_OK;
+    else return;
     for (size_t i = 0; i < a->size; i++) {
         const double from = x0 ? (double)x0[i] : 0;
         to[i] = (float)(from + alpha * ((double)to[i] - from));
     }
-    return INTERP_OK;
 }
 
 /* ---- what becomes of gradients */
 
 /* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const float *g,
-                                  const float *activation)
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+                         const float *activation)
 {
     const float *x = a->x + (size_t)sample * a->size;
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
@@ -26998,8 +27049,8 @@ ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const floa
                          (double)g[i];
         break;
     case ITP_G_BLUR: /* the change of the image on this part of the path */
-        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch));
-        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n));
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
         for (size_t i = 0; i < n; i++)
             a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
         break;
@@ -27018,15 +27069,16 @@ ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const floa
     }
     if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
         for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
-    return INTERP_OK;
 }
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
 {
+    const interp_shape s = interp_net_input_shape(a->net, 0);
     (void)batch;
-    return a->row->kind == ITP_G_BLUR          ? 2 * a->size
-           : a->row->kind == ITP_G_CONDUCTANCE ? interp_shape_size(&a->result_shape)
-                                               : 0;
+    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
+    if (a->row->kind != ITP_G_BLUR) return 0;
+    return itp_add_size(
+        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
 }
 
 /* A sample whose points are all in: its attribution and residual. */
@@ -27120,7 +27172,7 @@ ITP_FN interp_status itp_attr_flush(itp_attr *a)
             memset(a->sum, 0, a->result_size * sizeof *a->sum);
             memset(a->square, 0, a->result_size * sizeof *a->square);
         }
-        ITP_TRY(itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL));
+        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
         if (point == a->points - 1) itp_attr_finish(a, sample);
     }
     a->first += a->filled;
@@ -27154,7 +27206,7 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
     }
     for (int s = 0; s < a->n; s++)
         for (int p = 0; p < a->points; p++) {
-            ITP_TRY(itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size));
+            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
             if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
         }
     return itp_attr_flush(a);
@@ -28394,44 +28446,41 @@ ITP_FN void itp_cam_channel(itp_attr *a, const float *x, const float *g, size_t 
     for (size_t i = 0; i < n; i++) a->sum[i] += weight * (double)x[i];
 }
 
-/* The first principal component of the pixels, each a point with a number for every channel, by power
-   iteration; the sign is that of the mean activation. x: [channels, n]. */
+/* y: the pixels, each a point with a number for every channel, centred, along v. x: [channels, n]. */
+ITP_FN void itp_cam_project(const float *x, int channels, size_t n, const double *v, double *y)
+{
+    memset(y, 0, n * sizeof *y);
+    for (int c = 0; c < channels; c++, x += n) {
+        double mean = 0;
+        for (size_t i = 0; i < n; i++) mean += (double)x[i] / (double)n;
+        for (size_t i = 0; i < n; i++) y[i] += ((double)x[i] - mean) * v[c];
+    }
+}
+
+/* The pixels along their first principal component, by power iteration; the sign is that of the mean
+   activation. */
 ITP_FN void itp_cam_eigen(itp_attr *a, const float *x, const itp_cam_size *z)
 {
-    double *v = a->square, *y = a->sum, size = 0, sign = 0;
+    double *v = a->square, *y = a->sum, sign = 0;
     const size_t n = z->area;
     for (int c = 0; c < z->channels; c++) v[c] = 1 + c % 7 * 0.1;
-    for (int round = 0; round < 200; round++) {
-        double change = 0;
-        memset(y, 0, n * sizeof *y);
-        for (int c = 0; c < z->channels; c++) {
-            const float *row = x + (size_t)c * n;
-            double mean = 0;
-            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
-            for (size_t i = 0; i < n; i++) y[i] += ((double)row[i] - mean) * v[c];
-        }
-        size = 0;
-        for (int c = 0; c < z->channels; c++) {
-            const float *row = x + (size_t)c * n;
-            double mean = 0, dot = 0;
-            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
-            for (size_t i = 0; i < n; i++) dot += ((double)row[i] - mean) * y[i];
-            change += fabs(dot);
+    for (int round = 0; round < 1000; round++) {
+        double size = 0, moved = 0;
+        itp_cam_project(x, z->channels, n, v, y);
+        for (int c = 0; c < z->channels; c++) { /* y has no mean, so that x needs none here */
+            double dot = 0;
+            for (size_t i = 0; i < n; i++) dot += (double)x[(size_t)c * n + i] * y[i];
             a->scratch[c] = (float)dot;
             size += dot * dot;
         }
-        if (size == 0) break;
-        double moved = 0;
-        for (int c = 0; c < z->channels; c++) {
+        for (int c = 0; c < z->channels && size > 0; c++) {
             const double now = (double)a->scratch[c] / sqrt(size);
-            moved += fabs(now - v[c]);
+            moved = fmax(moved, fabs(now - v[c]));
             v[c] = now;
         }
-        if (moved < 1e-9 || change == 0) break;
+        if (moved < 1e-7) break;
     }
-    memset(y, 0, n * sizeof *y); /* onto the component, not centred */
-    for (int c = 0; c < z->channels; c++)
-        for (size_t i = 0; i < n; i++) y[i] += (double)x[(size_t)c * n + i] * v[c];
+    itp_cam_project(x, z->channels, n, v, y);
     for (int c = 0; c < z->channels; c++)
         for (size_t i = 0; i < n; i++) sign += (double)x[(size_t)c * n + i] * y[i];
     for (size_t i = 0; i < n && sign < 0; i++) y[i] = -y[i];

@@ -202,7 +202,7 @@ TEST(results_do_not_depend_on_batch_or_threads)
     enum { n = 5, size = 72 };
     static float x[n * size], first[n * size], out[n * size];
     fill(x, n * size, 5);
-    for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+    for (int m = 0; m <= INTERP_VAR_GRAD; m++)
         for (int run = 0; run < 6; run++) {
             interp_ctx *c = open_with(1 + run % 3, NULL);
             interp_net *net = small_net(c, false);

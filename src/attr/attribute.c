@@ -109,21 +109,26 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     return INTERP_OK;
 }
 
+/* Passes of large samples are no faster together: a batch that was not asked for takes no more. */
+#define ITP_ATTR_ENOUGH ((size_t)64 << 20)
+
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
     const int64_t all = (int64_t)a->n * itp_max(1, a->points);
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
+    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
     if (all < batch) batch = (int)all;
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        if (*bytes <= enough) break;
+        if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
-        if (batch == 1 || a->net->fixed_batch)
-            return itp_fail(a->ctx, INTERP_NO_MEMORY,
-                            "%s needs at least %zu bytes, but only %zu are left", a->row->name,
-                            *bytes, left);
+        return itp_fail(a->ctx, INTERP_NO_MEMORY,
+                        "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
+                        left);
     }
     size_t packed = 0;
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);

@@ -1,43 +1,85 @@
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
-/* Gaussian blur of one plane along one axis, edges repeated; weights[0..radius]. */
-ITP_FN void itp_blur_axis(const float *from, float *to, int height, int width, bool rows,
-                          const float *weights, int radius)
+typedef struct itp_blur_job {
+    const itp_kernels *kernels;
+    const float *x, *weights;
+    float *half, *out; /* half: [planes, height, width] between both axes */
+    int height, width, radius;
+} itp_blur_job;
+
+/* One plane, edges repeated: rows are added to rows, and then each row on its own is a sum of itself
+   shifted. weights[0..radius] */
+ITP_FN void itp_blur_task(void *arg, int task, int slot)
 {
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            double sum = 0;
-            for (int t = -radius; t <= radius; t++) {
-                const int sy = rows ? y : itp_min(itp_max(y + t, 0), height - 1);
-                const int sx = rows ? itp_min(itp_max(x + t, 0), width - 1) : x;
-                sum += (double)weights[t < 0 ? -t : t] *
-                       (double)from[(size_t)sy * (size_t)width + (size_t)sx];
-            }
-            to[(size_t)y * (size_t)width + (size_t)x] = (float)sum;
+    (void)slot;
+    const itp_blur_job *j = (const itp_blur_job *)arg;
+    const int h = j->height, w = j->width;
+    const size_t row = (size_t)w, at = (size_t)task * (size_t)h * row;
+    const float *x = j->x + at;
+    float *half = j->half + at, *out = j->out + at;
+    memset(half, 0, (size_t)h * row * sizeof *half);
+    memset(out, 0, (size_t)h * row * sizeof *out);
+    for (int y = 0; y < h; y++)
+        for (int t = -j->radius; t <= j->radius; t++)
+            j->kernels->scale_add(row, j->weights[t < 0 ? -t : t],
+                                  x + (size_t)itp_min(itp_max(y + t, 0), h - 1) * row, 1,
+                                  half + (size_t)y * row);
+    for (int y = 0; y < h; y++) {
+        const float *from = half + (size_t)y * row;
+        float *to = out + (size_t)y * row;
+        for (int t = -j->radius; t <= j->radius; t++) {
+            const float weight = j->weights[t < 0 ? -t : t];
+            const int low = itp_min(w, itp_max(0, -t)), high = itp_max(0, itp_min(w, w - t));
+            for (int i = 0; i < low; i++) to[i] += weight * from[0];
+            if (high > low)
+                j->kernels->scale_add((size_t)(high - low), weight, from + low + t, 1, to + low);
+            for (int i = itp_max(low, high); i < w; i++) to[i] += weight * from[w - 1];
         }
+    }
+}
+
+ITP_FN int itp_blur_radius(int height, int width, double sd)
+{
+    return itp_max(1, itp_min(itp_max(height, width), (int)fmin(1e6, 3 * sd)));
+}
+
+/* Numbers that a blur takes besides. */
+ITP_FN size_t itp_blur_floats(size_t planes, int height, int width, double sd)
+{
+    const size_t all = itp_mul_size(planes, itp_mul_size((size_t)height, (size_t)width));
+    return itp_add_size(all, (size_t)itp_blur_radius(height, width, sd) + 1);
 }
 
 /* Planes under a Gaussian of standard deviation sd, cut off at three of them. */
-ITP_FN interp_status itp_blur(interp_ctx *ctx, const float *x, size_t planes, int height, int width,
-                              double sd, float *out)
+ITP_FN void itp_blur(interp_ctx *ctx, const float *x, size_t planes, int height, int width,
+                     double sd, float *scratch, float *out)
 {
-    const int radius = itp_max(1, itp_min(itp_max(height, width), (int)(3 * sd)));
-    const size_t area = (size_t)height * (size_t)width;
+    const int radius = itp_blur_radius(height, width, sd);
+    const size_t all = planes * (size_t)height * (size_t)width;
+    float *weights = scratch + all;
     double sum = 0;
-    float *half = (float *)interp_alloc(
-        ctx, itp_mul_size(itp_add_size(area, (size_t)radius + 1), sizeof *half));
-    if (!half) return INTERP_NO_MEMORY;
-    float *weights = half + area;
+    itp_blur_job j;
     for (int t = 0; t <= radius; t++) {
         weights[t] = (float)exp(-0.5 * t * t / (sd * sd));
         sum += (double)weights[t] * (t ? 2 : 1);
     }
     for (int t = 0; t <= radius; t++) weights[t] = (float)((double)weights[t] / sum);
-    for (size_t p = 0; p < planes; p++) {
-        itp_blur_axis(x + p * area, half, height, width, true, weights, radius);
-        itp_blur_axis(half, out + p * area, height, width, false, weights, radius);
-    }
-    interp_free(ctx, half);
+    j.kernels = ctx->k;
+    j.x = x, j.out = out, j.half = scratch, j.weights = weights;
+    j.height = height, j.width = width, j.radius = radius;
+    itp_parallel(ctx, (int)planes, (double)all * 4 * radius, itp_blur_task, &j);
+}
+
+/* Each image under a Gaussian of an eighth of its height. */
+ITP_FN interp_status itp_baseline_blur(interp_ctx *ctx, const float *x, size_t planes, int height,
+                                       int width, float *out)
+{
+    const double sd = fmax(1, height / 8.0);
+    float *scratch = (float *)interp_alloc(
+        ctx, itp_mul_size(itp_blur_floats(planes, height, width, sd), sizeof *scratch));
+    if (!scratch) return INTERP_NO_MEMORY;
+    itp_blur(ctx, x, planes, height, width, sd, scratch, out);
+    interp_free(ctx, scratch);
     return INTERP_OK;
 }
 
@@ -68,8 +110,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
     case INTERP_BASELINE_BLUR:
         if (sample->rank != 3)
             return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2],
-                        fmax(1, sample->dim[1] / 8.0), out);
+        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
 }

@@ -142,44 +142,41 @@ ITP_FN void itp_cam_channel(itp_attr *a, const float *x, const float *g, size_t 
     for (size_t i = 0; i < n; i++) a->sum[i] += weight * (double)x[i];
 }
 
-/* The first principal component of the pixels, each a point with a number for every channel, by power
-   iteration; the sign is that of the mean activation. x: [channels, n]. */
+/* y: the pixels, each a point with a number for every channel, centred, along v. x: [channels, n]. */
+ITP_FN void itp_cam_project(const float *x, int channels, size_t n, const double *v, double *y)
+{
+    memset(y, 0, n * sizeof *y);
+    for (int c = 0; c < channels; c++, x += n) {
+        double mean = 0;
+        for (size_t i = 0; i < n; i++) mean += (double)x[i] / (double)n;
+        for (size_t i = 0; i < n; i++) y[i] += ((double)x[i] - mean) * v[c];
+    }
+}
+
+/* The pixels along their first principal component, by power iteration; the sign is that of the mean
+   activation. */
 ITP_FN void itp_cam_eigen(itp_attr *a, const float *x, const itp_cam_size *z)
 {
-    double *v = a->square, *y = a->sum, size = 0, sign = 0;
+    double *v = a->square, *y = a->sum, sign = 0;
     const size_t n = z->area;
     for (int c = 0; c < z->channels; c++) v[c] = 1 + c % 7 * 0.1;
-    for (int round = 0; round < 200; round++) {
-        double change = 0;
-        memset(y, 0, n * sizeof *y);
-        for (int c = 0; c < z->channels; c++) {
-            const float *row = x + (size_t)c * n;
-            double mean = 0;
-            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
-            for (size_t i = 0; i < n; i++) y[i] += ((double)row[i] - mean) * v[c];
-        }
-        size = 0;
-        for (int c = 0; c < z->channels; c++) {
-            const float *row = x + (size_t)c * n;
-            double mean = 0, dot = 0;
-            for (size_t i = 0; i < n; i++) mean += (double)row[i] / (double)n;
-            for (size_t i = 0; i < n; i++) dot += ((double)row[i] - mean) * y[i];
-            change += fabs(dot);
+    for (int round = 0; round < 1000; round++) {
+        double size = 0, moved = 0;
+        itp_cam_project(x, z->channels, n, v, y);
+        for (int c = 0; c < z->channels; c++) { /* y has no mean, so that x needs none here */
+            double dot = 0;
+            for (size_t i = 0; i < n; i++) dot += (double)x[(size_t)c * n + i] * y[i];
             a->scratch[c] = (float)dot;
             size += dot * dot;
         }
-        if (size == 0) break;
-        double moved = 0;
-        for (int c = 0; c < z->channels; c++) {
+        for (int c = 0; c < z->channels && size > 0; c++) {
             const double now = (double)a->scratch[c] / sqrt(size);
-            moved += fabs(now - v[c]);
+            moved = fmax(moved, fabs(now - v[c]));
             v[c] = now;
         }
-        if (moved < 1e-9 || change == 0) break;
+        if (moved < 1e-7) break;
     }
-    memset(y, 0, n * sizeof *y); /* onto the component, not centred */
-    for (int c = 0; c < z->channels; c++)
-        for (size_t i = 0; i < n; i++) y[i] += (double)x[(size_t)c * n + i] * v[c];
+    itp_cam_project(x, z->channels, n, v, y);
     for (int c = 0; c < z->channels; c++)
         for (size_t i = 0; i < n; i++) sign += (double)x[(size_t)c * n + i] * y[i];
     for (size_t i = 0; i < n && sign < 0; i++) y[i] = -y[i];

@@ -74,48 +74,53 @@ ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
     return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
 }
 
+ITP_FN double itp_attr_max_blur(const itp_attr *a)
+{
+    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+}
+
 /* A sample under a Gaussian blur of standard deviation sd. */
-ITP_FN interp_status itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
     const interp_shape s = interp_net_input_shape(a->net, 0);
-    if (sd > 0.05) return itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, to);
-    memcpy(to, x, a->size * sizeof *to);
-    return INTERP_OK;
+    if (sd > 0.05)
+        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+    else memcpy(to, x, a->size * sizeof *to);
 }
 
 /* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
 ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
 {
-    const double most = a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
-    return most * (1 - point / a->points);
+    return itp_attr_max_blur(a) * (1 - point / a->points);
 }
 
 /* The point of a sample's path, or a noisy copy of it. */
-ITP_FN interp_status itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
     double alpha = 1;
-    if (a->row->kind == ITP_G_BLUR)
-        return itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+    if (a->row->kind == ITP_G_BLUR) {
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+        return;
+    }
     memcpy(to, x, a->size * sizeof *to);
     if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
         for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
     if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
     else if (itp_attr_on_path(a)) alpha = a->at[point];
-    else return INTERP_OK;
+    else return;
     for (size_t i = 0; i < a->size; i++) {
         const double from = x0 ? (double)x0[i] : 0;
         to[i] = (float)(from + alpha * ((double)to[i] - from));
     }
-    return INTERP_OK;
 }
 
 /* ---- what becomes of gradients */
 
 /* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const float *g,
-                                  const float *activation)
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+                         const float *activation)
 {
     const float *x = a->x + (size_t)sample * a->size;
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
@@ -131,8 +136,8 @@ ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const floa
                          (double)g[i];
         break;
     case ITP_G_BLUR: /* the change of the image on this part of the path */
-        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch));
-        ITP_TRY(itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n));
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
         for (size_t i = 0; i < n; i++)
             a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
         break;
@@ -151,15 +156,16 @@ ITP_FN interp_status itp_attr_add(itp_attr *a, int sample, int point, const floa
     }
     if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
         for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
-    return INTERP_OK;
 }
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
 {
+    const interp_shape s = interp_net_input_shape(a->net, 0);
     (void)batch;
-    return a->row->kind == ITP_G_BLUR          ? 2 * a->size
-           : a->row->kind == ITP_G_CONDUCTANCE ? interp_shape_size(&a->result_shape)
-                                               : 0;
+    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
+    if (a->row->kind != ITP_G_BLUR) return 0;
+    return itp_add_size(
+        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
 }
 
 /* A sample whose points are all in: its attribution and residual. */
@@ -253,7 +259,7 @@ ITP_FN interp_status itp_attr_flush(itp_attr *a)
             memset(a->sum, 0, a->result_size * sizeof *a->sum);
             memset(a->square, 0, a->result_size * sizeof *a->square);
         }
-        ITP_TRY(itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL));
+        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
         if (point == a->points - 1) itp_attr_finish(a, sample);
     }
     a->first += a->filled;
@@ -287,7 +293,7 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
     }
     for (int s = 0; s < a->n; s++)
         for (int p = 0; p < a->points; p++) {
-            ITP_TRY(itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size));
+            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
             if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
         }
     return itp_attr_flush(a);
