@@ -3579,8 +3579,8 @@ typedef struct interp_attribute_desc {
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
-    const char *layer;    /* NULL: none, or the last images of the CAM methods; a node or a value */
-    bool raw;             /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
+    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
     interp_lrp_rule rule; /* 0: epsilon */
     interp_lrp_gate gate; /* 0: the signal takes all */
     float epsilon;        /* 0: 1e-6; of LRP, also where another rule divides */
@@ -26746,7 +26746,9 @@ ITP_FN bool itp_attr_is_map(const interp_net *net, int value)
     return v->kind == ITP_ACTIVATION && v->shape.rank == 4 && v->shape.dim[2] * v->shape.dim[3] > 1;
 }
 
-/* The layer that is asked for, or the last one whose output is images on the way to the output. */
+#define ITP_ATTR_SIDE 4 /* pixels, below which a map says little */
+
+/* The layer that is asked for, or the last one whose output is images of some size. */
 ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
@@ -26758,8 +26760,14 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
                             net->name, a->d.layer);
     } else if (itp_attr_needs(a, ITP_ATTR_MAP)) {
-        for (int i = 0; i < net->n_nodes; i++)
-            if (itp_attr_is_map(net, net->nodes[i].out)) a->layer = net->nodes[i].out;
+        int side = 0; /* shorter one, of the layer at hand */
+        for (int i = 0; i < net->n_nodes; i++) {
+            const int out = net->nodes[i].out;
+            if (!itp_attr_is_map(net, out)) continue;
+            const int here = itp_min(net->values[out].shape.dim[2], net->values[out].shape.dim[3]);
+            if (a->layer >= 0 && here < ITP_ATTR_SIDE && side >= ITP_ATTR_SIDE) continue;
+            a->layer = out, side = here;
+        }
     }
     if (a->layer < 0)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s needs the name of a layer: set layer",

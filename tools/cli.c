@@ -475,3 +475,10 @@ int cli_text_print(cli_text *t)
     memset(t, 0, sizeof *t);
     return code;
 }
+
+bool cli_is_file(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    return f != NULL;
+}

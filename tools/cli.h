@@ -170,6 +170,9 @@ int cli_array(cli *c, const char *spec, interp_array *array);
 
 /* Whether an input is an array and no picture or folder of pictures. */
 bool cli_is_array(const char *spec);
+
+/* Whether a file of that name can be read. */
+bool cli_is_file(const char *path);
 /* How many samples an array holds; -1 after a message. what: for the message. */
 int cli_count(const char *what, const interp_array *array, const interp_shape *sample);
 /* Whether a sample is a picture: [1,H,W] or [3,H,W]. */

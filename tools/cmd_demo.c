@@ -85,35 +85,60 @@ static int attribute_samples(cli *c, const tour *t, const char *folder)
     add_option(&s, "--method", "all");
     code = attribute_run(&s, folder);
     if (!code)
-        cli_say(c, "attributions of %d digits by %d methods", SHOWN, (int)INTERP_METHOD_COUNT);
+        cli_say(c, "attributions of %d digits by every method that this network takes", SHOWN);
     return code;
+}
+
+/* Whether an array lies over the pictures: [n,C,H,W], or [n,H,W] of maps. */
+static bool is_over(const interp_array *a, const interp_shape *pictures)
+{
+    const interp_shape *s = &a->shape;
+    const int h = pictures->dim[2], w = pictures->dim[3];
+    return (s->rank == 4 && s->dim[2] == h && s->dim[3] == w) ||
+           (s->rank == 3 && s->dim[1] == h && s->dim[2] == w);
+}
+
+/* A row of cells, one for each sample. */
+static void fill_cells(const interp_array *a, bool is_input, interp_panel_cell *cells)
+{
+    const interp_shape *s = &a->shape;
+    const int channels = s->rank == 4 ? s->dim[1] : 1;
+    const int height = s->dim[s->rank - 2], width = s->dim[s->rank - 1];
+    const size_t size = (size_t)channels * (size_t)height * (size_t)width;
+    const float *x = (const float *)a->data;
+    bool positive = true;
+    for (size_t i = 0; i < size * SHOWN; i++) positive = positive && x[i] >= 0;
+    for (int i = 0; i < SHOWN; i++) {
+        cells[i].values = x + (size_t)i * size;
+        cells[i].channels = channels, cells[i].height = height, cells[i].width = width;
+        if (!is_input)
+            cells[i].colormap = positive ? INTERP_COLORMAP_VIRIDIS : INTERP_COLORMAP_RD_WH_GN;
+    }
 }
 
 /* Inputs and every method's attributions in one picture, a row each. */
 static int draw_methods(cli *c, const char *folder)
 {
-    enum { rows = INTERP_METHOD_COUNT + 1 };
+    enum { most = INTERP_METHOD_COUNT + 1 };
     char path[CLI_PATH], name[96];
-    interp_array arrays[rows];
-    interp_panel_cell cells[rows * SHOWN];
-    const char *labels[rows];
+    interp_array arrays[most];
+    interp_panel_cell cells[most * SHOWN];
+    const char *labels[most];
     interp_panel_desc d;
     interp_image image;
+    int rows = 0;
     memset(cells, 0, sizeof cells);
     memset(&d, 0, sizeof d);
-    for (int r = 0; r < rows; r++) {
-        labels[r] = r ? interp_method_name((interp_method)(r - 1)) : "input";
-        snprintf(name, sizeof name, "%s.npy", r ? labels[r] : "inputs");
-        if (interp_npy_read(c->ctx, cli_path(path, folder, name), &arrays[r]))
-            return cli_fail_ctx(c);
-        const interp_shape *s = &arrays[r].shape;
-        const size_t size = (size_t)s->dim[1] * (size_t)s->dim[2] * (size_t)s->dim[3];
-        const bool positive = r == 1 + INTERP_SALIENCY || r >= 1 + INTERP_SMOOTH_GRAD_SQ;
-        for (int i = 0; i < SHOWN; i++) {
-            interp_panel_cell *cell = &cells[r * SHOWN + i];
-            cell->values = (const float *)arrays[r].data + (size_t)i * size;
-            cell->channels = s->dim[1], cell->height = s->dim[2], cell->width = s->dim[3];
-            if (r) cell->colormap = positive ? INTERP_COLORMAP_VIRIDIS : INTERP_COLORMAP_RD_WH_GN;
+    for (int r = 0; r < most; r++) {
+        labels[rows] = r ? interp_method_name((interp_method)(r - 1)) : "input";
+        snprintf(name, sizeof name, "%s.npy", r ? labels[rows] : "inputs");
+        if (!cli_is_file(cli_path(path, folder, name))) continue; /* not for this model */
+        if (interp_npy_read(c->ctx, path, &arrays[rows])) return cli_fail_ctx(c);
+        if (is_over(&arrays[rows], &arrays[0].shape)) {
+            fill_cells(&arrays[rows], r == 0, &cells[rows * SHOWN]);
+            rows++;
+        } else {
+            interp_array_free(c->ctx, &arrays[rows]);
         }
     }
     d.title = "Attributions of the predicted class";

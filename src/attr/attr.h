@@ -106,8 +106,8 @@ typedef struct interp_attribute_desc {
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
-    const char *layer;    /* NULL: none, or the last images of the CAM methods; a node or a value */
-    bool raw;             /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
+    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
     interp_lrp_rule rule; /* 0: epsilon */
     interp_lrp_gate gate; /* 0: the signal takes all */
     float epsilon;        /* 0: 1e-6; of LRP, also where another rule divides */

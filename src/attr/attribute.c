@@ -254,7 +254,9 @@ ITP_FN bool itp_attr_is_map(const interp_net *net, int value)
     return v->kind == ITP_ACTIVATION && v->shape.rank == 4 && v->shape.dim[2] * v->shape.dim[3] > 1;
 }
 
-/* The layer that is asked for, or the last one whose output is images on the way to the output. */
+#define ITP_ATTR_SIDE 4 /* pixels, below which a map says little */
+
+/* The layer that is asked for, or the last one whose output is images of some size. */
 ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
@@ -266,8 +268,14 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "network \"%s\" has no layer named \"%s\"",
                             net->name, a->d.layer);
     } else if (itp_attr_needs(a, ITP_ATTR_MAP)) {
-        for (int i = 0; i < net->n_nodes; i++)
-            if (itp_attr_is_map(net, net->nodes[i].out)) a->layer = net->nodes[i].out;
+        int side = 0; /* shorter one, of the layer at hand */
+        for (int i = 0; i < net->n_nodes; i++) {
+            const int out = net->nodes[i].out;
+            if (!itp_attr_is_map(net, out)) continue;
+            const int here = itp_min(net->values[out].shape.dim[2], net->values[out].shape.dim[3]);
+            if (a->layer >= 0 && here < ITP_ATTR_SIDE && side >= ITP_ATTR_SIDE) continue;
+            a->layer = out, side = here;
+        }
     }
     if (a->layer < 0)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s needs the name of a layer: set layer",
