@@ -113,6 +113,7 @@ extern "C" {
 #include "attr/lrp.c"
 #include "attr/cam.c"
 #include "attr/methods.c"
+#include "attr/evaluate.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"
 #endif

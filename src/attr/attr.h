@@ -151,6 +151,59 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
 INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
                                                 const interp_attribute_desc *desc, size_t *bytes);
 
+/* How good the attribution of a sample is. A pixel is a number of each channel of an image [C,H,W], and
+   a single number of other inputs; its relevance is the sum. NAN: not asked for. */
+typedef struct interp_scores {
+    int target;             /* the output that was explained; -1 for the sum */
+    double output;          /* f(x) */
+    double completeness;    /* sum of the attribution minus (f(x) - f(x0)) */
+    double infidelity;      /* mean square of (sum of noise times attribution) minus what the output
+                               loses when the noise is taken off the input; Yeh et al. 2019 */
+    double max_sensitivity; /* largest relative change of the attribution within a box around the
+                               input; Yeh et al. 2019 */
+    double deletion;      /* area under the output as the most relevant pixels are removed first */
+    double insertion;     /* and as they are put into the baseline first; Petsiuk et al. 2018 */
+    double road;          /* output when least relevant pixels go first minus most relevant first,
+                               halved; holes are filled by what is around; Rong et al. 2022 */
+    double sparseness;    /* Gini index of magnitudes, 0 even to 1; Chalasani et al. 2020 */
+    double complexity;    /* entropy of magnitudes in nats; Bhatt et al. 2020 */
+    double pointing;      /* 1 when the most relevant pixel is on the object; Zhang et al. 2016 */
+    double mass;          /* share of the positive relevance on the object; Arras et al. 2022 */
+    double rank;          /* share of the object's number of most relevant pixels that are on it */
+    double randomisation; /* rank correlation of magnitudes with the attribution of the network with
+                               parameters drawn anew: near 0 is right; Adebayo et al. 2018 */
+} interp_scores;
+
+/* Options of interp_attribution_score. */
+typedef struct interp_score_desc {
+    interp_target target_kind;           /* 0: the predicted class */
+    int target;                          /* as in interp_attribute_desc */
+    const int32_t *targets;              /* NULL: none; [n] */
+    const float *baseline;               /* NULL: zeros; what removed pixels become */
+    int n_baselines;                     /* 0: 1, for all samples; else n */
+    const interp_attribute_desc *method; /* NULL: no max_sensitivity, no randomisation; else how the
+                                            attribution was made, the targets excepted */
+    const unsigned char *mask;           /* NULL: none; [n, pixels], not 0 where the object is */
+    int steps;                           /* 0: 32; parts of the curves */
+    int n_perturbations;                 /* 0: 10; of infidelity and max_sensitivity */
+    float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
+    const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
+    float radius;                        /* 0: 0.02; of max_sensitivity's box */
+    uint64_t seed;                       /* 0: seed 0 */
+    int batch;                           /* 0: 32, or fewer */
+} interp_score_desc;
+
+/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or [n, 2, steps + 1], outputs
+   along deletion and insertion. Errors: as interp_attribute; NOT_FINITE for the attribution.
+   Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
+   Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
+   method where it is given. Tests: infidelity_matches_the_reference,
+   evaluation_tells_good_attributions_from_bad. */
+INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
+                                                  const float *attribution,
+                                                  const interp_score_desc *desc, interp_scores *out,
+                                                  float *curves);
+
 /* Kinds of baseline. */
 typedef enum interp_baseline_kind {
     INTERP_BASELINE_ZERO,

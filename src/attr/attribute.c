@@ -50,6 +50,7 @@ struct itp_attr {
     double *sum, *square; /* [result_size]: of the sample at hand */
     int first;            /* number of the first point in `in`, counted over all samples */
     int touched;          /* nodes that a rule changed */
+    void *user;           /* of a run that is no method */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
 };
 
@@ -286,8 +287,10 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
     return INTERP_OK;
 }
 
+/* row NULL: that of the method; else a run that is none, with what it needs. */
 ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
-                                     const interp_attribute_desc *desc)
+                                     const interp_attribute_desc *desc, const itp_attr_row *row,
+                                     void *user)
 {
     memset(a, 0, sizeof *a);
     a->ctx = net->ctx;
@@ -299,6 +302,9 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
         d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_baselines) d->n_baselines = 1;
+    if (!net->built)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "the network is not built: call interp_net_build");
     if (net->n_inputs != 1)
         return itp_fail(a->ctx, INTERP_UNSUPPORTED,
                         "attribution: network \"%s\" has %d inputs, not one", net->name,
@@ -309,7 +315,8 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
             a->ctx, INTERP_BAD_ARGUMENT,
             "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
             (int)d->method, n, d->n_steps, d->n_samples);
-    a->row = itp_attr_row_of(d->method);
+    a->row = row ? row : itp_attr_row_of(d->method);
+    a->user = user;
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
@@ -344,7 +351,7 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
 {
     itp_attr a;
     interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc));
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
     return itp_attr_fit(&a, &w, bytes);
 }
 
@@ -352,7 +359,7 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
                                                 interp_shape *shape, const char **layer)
 {
     itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc, NULL, NULL));
     *shape = a.result_shape;
     if (layer) *layer = a.layer < 0 ? NULL : net->values[a.layer].name;
     return INTERP_OK;
@@ -392,37 +399,40 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     return a->row->run(a);
 }
 
+/* Runs what was settled. out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
+                                      interp_attribution *report)
+{
+    interp_workspace_desc d;
+    itp_arena arena = {NULL, 0};
+    size_t bytes;
+    const size_t n = (size_t)a->n;
+    a->x = x;
+    if (!itp_is_finite(x, n * a->size) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size)))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    ITP_TRY(itp_attr_fit(a, &d, &bytes));
+    itp_attr_layout(&arena, a);
+    char *block = (char *)interp_alloc(a->ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    memset(block, 0, arena.used);
+    arena.base = block, arena.used = 0;
+    itp_attr_layout(&arena, a);
+    const interp_status status = itp_attr_run(a, &d);
+    if (!status && out) memcpy(out, a->result, n * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    interp_workspace_free(a->w);
+    interp_workspace_free(a->w0);
+    interp_free(a->ctx, block);
+    return status;
+}
+
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report)
 {
     itp_attr a;
-    interp_workspace_desc d;
-    itp_arena arena = {NULL, 0};
-    size_t bytes;
-    if (!net->built)
-        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
-                        "the network is not built: call interp_net_build");
-    ITP_TRY(itp_attr_settle(&a, net, n, desc));
-    a.x = x;
-    if (!itp_is_finite(x, (size_t)n * a.size) ||
-        (a.d.baseline && !itp_is_finite(a.d.baseline, (size_t)a.d.n_baselines * a.size)))
-        return itp_fail(a.ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
-    ITP_TRY(itp_attr_fit(&a, &d, &bytes));
-    itp_attr_layout(&arena, &a);
-    char *block = (char *)interp_alloc(a.ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    memset(block, 0, arena.used);
-    arena.base = block, arena.used = 0;
-    itp_attr_layout(&arena, &a);
-    const interp_status status = itp_attr_run(&a, &d);
-    if (!status) {
-        memcpy(out, a.result, (size_t)n * a.result_size * sizeof *out);
-        if (report) memcpy(report, a.report, (size_t)n * sizeof *report);
-    }
-    interp_workspace_free(a.w);
-    interp_workspace_free(a.w0);
-    interp_free(a.ctx, block);
-    return status;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    return itp_attr_execute(&a, x, out, report);
 }

@@ -1,0 +1,237 @@
+/* Measures of attributions: closed forms, a bed where the truth is known, stored results of captum. */
+#define INTERP_IMPLEMENTATION
+#include "interp.h"
+#include "test.h"
+
+#define REFS "../shared/refs/attribution/"
+
+static interp_ctx *ctx;
+
+enum { SIDE = 8, PIXELS = SIDE * SIDE };
+
+/* y0 = the sum over a quarter of the image times 2, y1 = 0.1 of the rest: what matters is known. */
+static interp_net *quarter_net(interp_ctx *c)
+{
+    const interp_shape s = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    interp_net *net;
+    if (interp_net_arch(c, "linear", &s, 2, 1, &net)) return NULL;
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < net->n_params; i++) {
+        const itp_value *v = &net->values[net->params[i]];
+        for (size_t k = 0; k < interp_shape_size(&v->shape); k++) {
+            const size_t unit = v->shape.dim[0] == 2 ? k / PIXELS : k % 2;
+            const size_t pixel = v->shape.dim[0] == 2 ? k % PIXELS : k / 2;
+            const bool inside = pixel / SIDE < SIDE / 2 && pixel % SIDE < SIDE / 2;
+            p[v->offset + k] = v->shape.rank < 2 ? 0
+                               : unit == 0       ? (inside ? 2.0f : 0)
+                                                 : (inside ? 0 : 0.1f);
+        }
+    }
+    return net;
+}
+
+static unsigned char quarter(int pixel)
+{
+    return pixel / SIDE < SIDE / 2 && pixel % SIDE < SIDE / 2;
+}
+
+TEST(scores_of_a_linear_network_have_closed_forms)
+{
+    float x[PIXELS], a[PIXELS], curves[2 * 5];
+    unsigned char mask[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) {
+        x[i] = 1;
+        mask[i] = quarter(i);
+        a[i] = mask[i] ? 2.0f : 0;
+    }
+    memset(&d, 0, sizeof d);
+    d.mask = mask, d.steps = 4;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, curves));
+    CHECK(s.target == 0);
+    CHECK_NEAR(s.output, 32, 1e-4);
+    CHECK_NEAR(s.completeness, 0, 1e-4);
+    CHECK_NEAR(s.infidelity, 0, 1e-8); /* the gradient of a linear function is the truth */
+    /* a quarter of the pixels is all there is: the output is gone after one of four steps */
+    const float want[10] = {32, 0, 0, 0, 0, 0, 32, 32, 32, 32};
+    for (int i = 0; i < 10; i++) CHECK_NEAR(curves[i], want[i], 1e-4);
+    CHECK_NEAR(s.deletion, 32.0 / 8, 1e-4);
+    CHECK_NEAR(s.insertion, 32 * 7.0 / 8, 1e-4);
+    CHECK(s.pointing == 1 && s.mass == 1 && s.rank == 1);
+    CHECK_NEAR(s.complexity, log(16), 1e-6);
+    CHECK_NEAR(s.sparseness, 0.75, 1e-6); /* 16 of 64 equal, the rest nothing */
+    CHECK(s.max_sensitivity != s.max_sensitivity && s.randomisation != s.randomisation);
+    interp_net_free(net);
+}
+
+TEST(evaluation_tells_good_attributions_from_bad)
+{
+    enum { n = 6 };
+    static float x[n * PIXELS], good[n * PIXELS], bad[n * PIXELS];
+    static unsigned char mask[n * PIXELS];
+    interp_scores s[n], t[n];
+    interp_score_desc d;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < n * PIXELS; i++) {
+        mask[i] = quarter(i % PIXELS);
+        x[i] = (mask[i] ? 1 : 0) + 0.5f * interp_random_uniform(3, 1, (uint64_t)i);
+        good[i] = mask[i] ? 2 * x[i] : 0;
+        bad[i] = interp_random_normal(4, 1, (uint64_t)i);
+    }
+    memset(&d, 0, sizeof d);
+    d.mask = mask;
+    d.target_kind = INTERP_TARGET_CLASS;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, good, &d, s, NULL));
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, bad, &d, t, NULL));
+    for (int i = 0; i < n; i++) {
+        CHECK(s[i].deletion < 0.5 * t[i].deletion && s[i].insertion > t[i].insertion);
+        CHECK(s[i].road > t[i].road + 1);
+        CHECK(s[i].rank == 1 && t[i].rank < 0.7 && s[i].mass > t[i].mass);
+        CHECK(s[i].sparseness > t[i].sparseness && s[i].complexity < t[i].complexity);
+        CHECK_NEAR(s[i].completeness, 0, 1e-4);
+    }
+    interp_net_free(net);
+}
+
+TEST(methods_are_judged_by_attributing_again)
+{
+    enum { n = 4 };
+    static float x[n * PIXELS], a[n * PIXELS];
+    interp_scores s[n];
+    interp_score_desc d;
+    interp_attribute_desc how;
+    const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    interp_net *net;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "cnn", &shape, 3, 2, &net));
+    const size_t bytes = net->n_flat * sizeof(float), used = interp_memory_read(ctx).used;
+    float *before = (float *)malloc(bytes);
+    memcpy(before, net->flat, bytes);
+    for (int i = 0; i < n * PIXELS; i++) x[i] = interp_random_uniform(5, 1, (uint64_t)i);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    how.method = INTERP_INTEGRATED_GRADIENTS, how.n_steps = 20;
+    d.method = &how;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, a, NULL));
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+    CHECK(memcmp(before, net->flat, bytes) == 0); /* parameters are as they were */
+    CHECK(interp_memory_read(ctx).used == used);
+    for (int i = 0; i < n; i++) {
+        CHECK(s[i].max_sensitivity > 0 && s[i].max_sensitivity < 1); /* not turned over */
+        CHECK(fabs(s[i].randomisation) < 0.6);
+    }
+    free(before);
+    interp_net_free(net);
+}
+
+TEST(infidelity_matches_the_reference)
+{
+    static const char *const models[] = {"mlp", "lenet"};
+    FILE *f = fopen(REFS "README.md", "r");
+    if (!f) SKIP("../shared is not there");
+    fclose(f);
+    for (int m = 0; m < 2; m++) {
+        static const char *const files[] = {"inputs", "gradient.f64", "infidelity.perturbations",
+                                            "infidelity.f64", "targets"};
+        interp_array arrays[5];
+        int32_t targets[16];
+        interp_scores s[16];
+        interp_score_desc d;
+        interp_net *net;
+        char path[256];
+        memset(&d, 0, sizeof d);
+        snprintf(path, sizeof path, REFS "%s/model.onnx", models[m]);
+        REQUIRE_OK(ctx, interp_onnx_load(ctx, path, NULL, &net));
+        for (int i = 0; i < 5; i++) {
+            snprintf(path, sizeof path, REFS "%s/%s.npy", models[m], files[i]);
+            REQUIRE_OK(ctx, interp_npy_read(ctx, path, &arrays[i]));
+            if (i < 4) REQUIRE_OK(ctx, interp_array_to_f32(ctx, &arrays[i]));
+        }
+        REQUIRE_OK(ctx, interp_array_ints(ctx, &arrays[4], targets));
+        const int n = arrays[0].shape.dim[0];
+        d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+        d.perturbations = (const float *)arrays[2].data;
+        d.n_perturbations =
+            (int)(interp_shape_size(&arrays[2].shape) / interp_shape_size(&arrays[0].shape));
+        REQUIRE_OK(ctx, interp_attribution_score(net, (const float *)arrays[0].data, n,
+                                                 (const float *)arrays[1].data, &d, s, NULL));
+        double worst = 0, largest = 0;
+        for (int i = 0; i < n; i++) {
+            const double want = (double)((const float *)arrays[3].data)[i];
+            worst = fmax(worst, fabs(s[i].infidelity - want));
+            largest = fmax(largest, want);
+        }
+        CHECK_NEAR(worst / largest, 0, 1e-3); /* squares of small differences of float32 outputs */
+        for (int i = 0; i < 5; i++) interp_array_free(ctx, &arrays[i]);
+        interp_net_free(net);
+    }
+}
+
+TEST(scores_do_not_depend_on_batch_or_threads)
+{
+    enum { n = 3 };
+    static float x[n * PIXELS], a[n * PIXELS];
+    interp_scores first[n], s[n];
+    for (int i = 0; i < n * PIXELS; i++) {
+        x[i] = interp_random_uniform(6, 1, (uint64_t)i);
+        a[i] = interp_random_normal(6, 2, (uint64_t)i);
+    }
+    for (int run = 0; run < 4; run++) {
+        interp_desc desc;
+        interp_score_desc d;
+        interp_attribute_desc how;
+        const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+        interp_net *net;
+        memset(&desc, 0, sizeof desc);
+        memset(&d, 0, sizeof d);
+        memset(&how, 0, sizeof how);
+        memset(s, 0, sizeof s);
+        desc.threads = 1 + run % 2;
+        interp_ctx *c = interp_open(&desc);
+        REQUIRE_OK(c, interp_net_arch(c, "cnn", &shape, 3, 2, &net));
+        d.batch = run * 5, d.method = &how;
+        REQUIRE_OK(c, interp_attribution_score(net, x, n, a, &d, run ? s : first, NULL));
+        for (int i = 0; i < n && run; i++) {
+            CHECK(s[i].infidelity == first[i].infidelity && s[i].road == first[i].road);
+            CHECK(s[i].deletion == first[i].deletion && s[i].insertion == first[i].insertion);
+            CHECK(s[i].max_sensitivity == first[i].max_sensitivity);
+            CHECK(s[i].randomisation == first[i].randomisation);
+        }
+        interp_net_free(net);
+        interp_close(c);
+    }
+}
+
+TEST(wrong_scores_are_refused)
+{
+    float x[PIXELS], a[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) x[i] = a[i] = 1;
+    memset(&d, 0, sizeof d);
+    d.steps = -1;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    d.steps = 0, d.target_kind = INTERP_TARGET_CLASS, d.target = 2;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    a[3] = NAN;
+    CHECK(interp_attribution_score(net, x, 1, a, NULL, &s, NULL) == INTERP_NOT_FINITE);
+    interp_net_free(net);
+}
+
+int main(int argc, char **argv)
+{
+    ctx = interp_open(NULL);
+    RUN(scores_of_a_linear_network_have_closed_forms);
+    RUN(evaluation_tells_good_attributions_from_bad);
+    RUN(methods_are_judged_by_attributing_again);
+    RUN(infidelity_matches_the_reference);
+    RUN(scores_do_not_depend_on_batch_or_threads);
+    RUN(wrong_scores_are_refused);
+    interp_close(ctx);
+    return test_end(argc, argv);
+}
