@@ -106,12 +106,17 @@ extern "C" {
 #ifndef INTERP_NO_ATTR
 #include "attr/quadrature.c"
 #include "attr/baseline.c"
+#include "attr/features.c"
 #include "attr/attribute.c"
 #include "attr/gradient.c"
 #include "attr/rules.c"
 #include "attr/deeplift.c"
 #include "attr/lrp.c"
 #include "attr/cam.c"
+#include "attr/coalition.c"
+#include "attr/surrogate.c"
+#include "attr/owen.c"
+#include "attr/perturb.c"
 #include "attr/methods.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"

@@ -51,6 +51,7 @@ struct itp_attr {
     int first;            /* number of the first point in `in`, counted over all samples */
     int touched;          /* nodes that a rule changed */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;        /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
