@@ -3630,14 +3630,17 @@ typedef struct interp_attribution {
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step and
-   not at all with n_samples. No softmax is added or taken away: the output is explained as it is.
+   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
+   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
-   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample.
+   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
-   weights that sum to 1. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references. */
+   weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
+   and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
+   gradient_methods_match_the_references,
+   perturbations_match_the_references, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -29286,9 +29289,9 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         p->matrix = (double *)itp_arena_alloc(m, itp_mul_size((n + 1) * (n + 2), sizeof(double)));
         p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
     }
-    if (a->row->kind == ITP_P_PARTITION) /* a split takes one entry and adds at most four */
+    if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(
-            m, itp_mul_size(2 + 2 * (size_t)a->points, sizeof *p->queue));
+            m, itp_mul_size(2 + 3 * (size_t)(a->points / 2), sizeof *p->queue));
 }
 
 ITP_FN size_t itp_attr_scratch_perturb(const itp_attr *a, int batch)

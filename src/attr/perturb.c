@@ -165,9 +165,9 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         p->matrix = (double *)itp_arena_alloc(m, itp_mul_size((n + 1) * (n + 2), sizeof(double)));
         p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
     }
-    if (a->row->kind == ITP_P_PARTITION) /* a split takes one entry and adds at most four */
+    if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(
-            m, itp_mul_size(2 + 2 * (size_t)a->points, sizeof *p->queue));
+            m, itp_mul_size(2 + 3 * (size_t)(a->points / 2), sizeof *p->queue));
 }
 
 ITP_FN size_t itp_attr_scratch_perturb(const itp_attr *a, int batch)
