@@ -431,6 +431,8 @@ TEST(wrong_settings_of_perturbations_are_refused)
     REFUSED(INTERP_BAD_ARGUMENT, "ids that are not within 0");
     d.mask_shape.rank = 1, d.mask_shape.dim[0] = 5;
     REFUSED(INTERP_BAD_SHAPE, "the shape of the mask");
+    d.mask_shape.rank = 9;
+    REFUSED(INTERP_BAD_SHAPE, "the shape of the mask");
     d = desc_of(INTERP_KERNEL_SHAP);
     d.n_samples = 1;
     REFUSED(INTERP_BAD_ARGUMENT, "at least 2 coalitions");
@@ -440,7 +442,12 @@ TEST(wrong_settings_of_perturbations_are_refused)
     d.n_samples = 1, d.permutations = rows;
     REFUSED(INTERP_BAD_ARGUMENT, "row 0 is no permutation");
     d.permutations = NULL, d.n_samples = 2000000000;
-    REFUSED(INTERP_BAD_ARGUMENT, "passes");
+    REFUSED(INTERP_BAD_ARGUMENT, "more than 2147483647 passes");
+    d = desc_of(INTERP_LIME);
+    d.penalty = -1;
+    REFUSED(INTERP_BAD_ARGUMENT, "must not be negative");
+    d.penalty = 0, d.kernel_width = 1e-6f;
+    REFUSED(INTERP_BAD_ARGUMENT, "larger kernel_width");
     CHECK(out[0] == 42);
     interp_net_free(net);
     net = list_net(ctx, 4, true);

@@ -60,6 +60,7 @@ ITP_FN int itp_bits(uint32_t v)
 ITP_FN bool itp_mask_fits(const interp_shape *mask, const interp_shape *in)
 {
     const int more = mask->rank - in->rank;
+    if (mask->rank < 0 || mask->rank > INTERP_MAX_RANK) return false;
     for (int i = 0; i < mask->rank; i++)
         if (mask->dim[i] != 1 && (i < more || mask->dim[i] != in->dim[i - more])) return false;
     return true;

@@ -9,6 +9,16 @@ ITP_FN bool itp_perturb_regresses(const itp_attr *a)
     return a->row->kind == ITP_P_KERNEL || a->row->kind == ITP_P_LIME;
 }
 
+ITP_FN interp_status itp_perturb_points(itp_attr *a, int64_t points)
+{
+    if (points > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s: more than %d passes for each sample: give fewer features or samples",
+                        a->row->name, INT_MAX);
+    a->points = (int)points;
+    return INTERP_OK;
+}
+
 /* Positions of the window along each axis: the last is cropped at the edge. */
 ITP_FN interp_status itp_perturb_windows(itp_attr *a)
 {
@@ -33,8 +43,7 @@ ITP_FN interp_status itp_perturb_windows(itp_attr *a)
         points *= p->steps[i];
         if (points > INT_MAX) break;
     }
-    a->points = points > INT_MAX ? -1 : (int)points;
-    return INTERP_OK;
+    return itp_perturb_points(a, points);
 }
 
 /* Tiles in a row of images for which no mask was given; 0: each number is a feature. */
@@ -114,7 +123,12 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                             "kernel_shap: needs at least 2 coalitions: set n_samples");
         break;
-    case ITP_P_LIME: points = *n ? *n : 50; break;
+    case ITP_P_LIME:
+        points = *n ? *n : 50;
+        if (!(a->d.kernel_width >= 0 && a->d.penalty >= 0))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lime: the kernel's width and the penalty must not be negative");
+        break;
     case ITP_P_PARTITION: {
         const interp_shape *in = &a->result_shape;
         const bool image = in->rank >= 3 && !a->d.mask;
@@ -128,8 +142,7 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
     }
     default: points = *n ? *n : 1000; break;
     }
-    a->points = points > INT_MAX ? -1 : (int)points;
-    return INTERP_OK;
+    return itp_perturb_points(a, points);
 }
 
 ITP_FN interp_status itp_attr_settle_perturb(itp_attr *a)
@@ -352,7 +365,7 @@ ITP_FN void itp_perturb_take(itp_attr *a, int sample, int index, const float *in
 }
 
 /* The sums of a sample to its attribution. */
-ITP_FN void itp_perturb_finish(itp_attr *a, int sample)
+ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
 {
     float *out = a->result + (size_t)sample * a->result_size;
     interp_attribution *r = &a->report[sample];
@@ -364,11 +377,12 @@ ITP_FN void itp_perturb_finish(itp_attr *a, int sample)
             total += mean;
         }
     } else {
-        if (itp_perturb_regresses(a)) itp_surrogate_solve(a);
+        if (itp_perturb_regresses(a)) ITP_TRY(itp_surrogate_solve(a));
         for (int i = 0; i < a->p.count; i++) total += a->sum[i];
         for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
     }
     r->residual = a->row->kind == ITP_P_RISE ? 0 : total - (r->output - r->baseline_output);
+    return INTERP_OK;
 }
 
 ITP_FN void itp_perturb_start(itp_attr *a)
@@ -435,7 +449,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     itp_perturb_ids(a);
     for (int i = 0; !stream && i < a->n; i++) {
         ITP_TRY(itp_owen_sample(a, i));
-        itp_perturb_finish(a, i);
+        ITP_TRY(itp_perturb_finish(a, i));
     }
     for (int at = 0; stream && at < all; at += a->filled) {
         a->filled = itp_min(a->batch, all - at);
@@ -450,7 +464,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
             itp_perturb_take(
                 a, sample, index, a->in + (size_t)i * a->size,
                 itp_attr_output(a, y + (size_t)i * (size_t)a->outputs, a->report[sample].target));
-            if (index == a->points - 1) itp_perturb_finish(a, sample);
+            if (index == a->points - 1) ITP_TRY(itp_perturb_finish(a, sample));
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }

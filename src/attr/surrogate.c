@@ -121,8 +121,13 @@ ITP_FN void itp_lasso_solve(itp_attr *a)
     }
 }
 
-ITP_FN void itp_surrogate_solve(itp_attr *a)
+ITP_FN interp_status itp_surrogate_solve(itp_attr *a)
 {
+    if (a->row->kind == ITP_P_LIME && !(a->p.weights > 0))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "lime: no copy is near enough to have any weight: set a larger kernel_width");
     if (a->row->kind == ITP_P_KERNEL) itp_kernel_solve(a);
     else itp_lasso_solve(a);
+    return INTERP_OK;
 }
