@@ -85,6 +85,7 @@
      >>attr/coalition.c
      >>attr/surrogate.c
      >>attr/owen.c
+     >>attr/anchors.c
      >>attr/perturb.c
      >>attr/methods.c
      >>attr/canonical.c
@@ -3521,6 +3522,7 @@ typedef enum interp_method {
     INTERP_LIME,                   /* by a Lasso on random coalitions, Ribeiro et al. 2016 */
     INTERP_PARTITION_SHAP,         /* Owen values over halves of halves, Owen 1977 */
     INTERP_RISE,                   /* mean of random masks weighted by f, Petsiuk et al. 2018 */
+    INTERP_ANCHORS, /* the fewest features that hold the prediction, Ribeiro et al. 2018 */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -3589,7 +3591,7 @@ typedef struct interp_attribute_desc {
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
-                             passes of partition_shap 500, of rise 1000 */
+                             passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
@@ -3615,6 +3617,7 @@ typedef struct interp_attribute_desc {
         *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
     float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
     float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
     int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
@@ -3625,8 +3628,11 @@ typedef struct interp_attribution {
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
                         once; 0 for a complete method */
-    int passes;      /* forward and backward passes spent on it */
-    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
+                                   share of random copies with it that keep the target largest, and
+                                   of all random copies that contain it */
+    int passes;                 /* forward and backward passes spent on it */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
@@ -3640,7 +3646,7 @@ typedef struct interp_attribution {
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
    gradient_methods_match_the_references,
-   perturbations_match_the_references, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -3652,7 +3658,7 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
                                                 interp_shape *shape, const char **layer);
 
 /* Number of features M that a perturbation method tells apart: those of the mask, each number without
-   one, or tiles of images (8 a side for kernel_shap and lime, 3 for exact Shapley values, 16 for the
+   one, or tiles of images (8 a side for kernel_shap, lime and anchors, 3 for exact Shapley values, 16 for the
    others where there are more than 4096 numbers). Each number of a feature gets the feature's value.
    0 for methods without features. Errors as interp_attribute.
    Test: masks_broadcast_and_features_are_counted. */
@@ -26513,11 +26519,13 @@ typedef struct itp_perturb {
     int tile_rows;          /* > 0: features are tiles of this size */
     int tile_columns, grid; /* grid: tiles in a row */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
-    bool all;       /* kernel_shap: all coalitions, each once */
-    uint8_t *on;    /* [count]: which features are as in x */
-    int *order;     /* [count] */
-    int order_of;   /* number of the permutation in `order`; -1: none */
-    double *matrix; /* of the regressions */
+    bool all;        /* kernel_shap: all coalitions, each once */
+    uint8_t *on;     /* [count]: which features are as in x */
+    int *order;      /* [count] */
+    int order_of;    /* number of the permutation in `order`; -1: none */
+    uint8_t *inside; /* [count]: of the anchor so far */
+    int spent;       /* passes of the sample at hand */
+    double *matrix;  /* of the regressions */
     double *row, before, weights, weighted;
     itp_box root;
     itp_owen_node *queue; /* a heap, the largest share first */
@@ -28760,7 +28768,8 @@ enum {
     ITP_P_KERNEL,
     ITP_P_LIME,
     ITP_P_PARTITION,
-    ITP_P_RISE
+    ITP_P_RISE,
+    ITP_P_ANCHORS
 };
 
 #define ITP_PERTURB_STREAM ((uint64_t)0x36 << 32) /* and up: one stream for each draw */
@@ -29127,6 +29136,144 @@ ITP_FN interp_status itp_owen_sample(itp_attr *a, int sample)
     r->passes = 2 * done + 2;
     return INTERP_OK;
 }
+/* >>attr/anchors.c                                                                            */
+/* ---- attr/anchors.c: the fewest features that hold the prediction, by KL-LUCB ----------------------- */
+
+/* Constants of Ribeiro et al. 2018 and of alibi, which follows them. */
+#define ITP_ANCHOR_DELTA 0.1  /* how often a bound may be wrong */
+#define ITP_ANCHOR_TAU   0.15 /* candidates nearer than this are alike */
+enum { ITP_ANCHOR_DRAWS = 100, ITP_ANCHOR_CHECKS = 20 };
+
+/* An arm: the anchor so far and one feature more; arm `count` is the anchor alone. */
+ITP_FN double *itp_anchor_drawn(const itp_attr *a, int arm)
+{
+    return a->p.row + 2 * (size_t)arm;
+}
+
+ITP_FN double itp_anchor_mean(const itp_attr *a, int arm)
+{
+    const double *t = itp_anchor_drawn(a, arm);
+    return t[0] > 0 ? t[1] / t[0] : 0;
+}
+
+/* Divergence of Bernoulli distributions of means p and q. */
+ITP_FN double itp_bernoulli_kl(double p, double q)
+{
+    const double tiny = 1e-12, u = fmin(1 - tiny, fmax(tiny, q));
+    return (p > 0 ? p * log(p / u) : 0) + (p < 1 ? (1 - p) * log((1 - p) / (1 - u)) : 0);
+}
+
+/* The farthest mean above or below that of an arm whose divergence is at most beta over its draws. */
+ITP_FN double itp_anchor_bound(const itp_attr *a, int arm, double beta, bool upper)
+{
+    const double n = itp_anchor_drawn(a, arm)[0], mean = itp_anchor_mean(a, arm);
+    double near = mean, far = upper ? 1 : 0;
+    if (n == 0) return far;
+    for (int i = 0; i < 17; i++) {
+        const double middle = (near + far) / 2;
+        if (itp_bernoulli_kl(mean, middle) > beta / n) far = middle;
+        else near = middle;
+    }
+    return far;
+}
+
+/* `each` random copies for every arm of a list, with the features of the arm present, of the others
+   every second; counts how many keep the target largest. Stops where the passes are spent. */
+ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, int n_arms, int each)
+{
+    itp_perturb *p = &a->p;
+    const int all = (int)itp_min_double((double)n_arms * each, a->points - p->spent);
+    for (int at = 0; at < all; at += a->filled) {
+        a->filled = itp_min(a->batch, all - at);
+        for (int i = 0; i < a->filled; i++) {
+            const uint64_t of = (uint64_t)sample * (uint64_t)a->points + (uint64_t)(p->spent + i);
+            const int arm = arms[(at + i) / each];
+            for (int k = 0; k < p->count; k++)
+                p->on[k] = p->inside[k] || k == arm ||
+                           (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
+            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++, y += a->outputs) {
+            double *t = itp_anchor_drawn(a, arms[(at + i) / each]);
+            t[0]++;
+            t[1] += interp_argmax(y, a->outputs) == a->report[sample].target;
+        }
+        p->spent += a->filled;
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+/* Whether an arm's precision is above the threshold, as surely as delta asks for. */
+ITP_FN interp_status itp_anchor_check(itp_attr *a, int sample, int arm, bool *holds)
+{
+    const double want = a->d.threshold > 0 ? (double)a->d.threshold : 0.95;
+    const double beta = log(1 / ITP_ANCHOR_DELTA);
+    *holds = false;
+    for (int i = 0; i < ITP_ANCHOR_CHECKS; i++) {
+        *holds = itp_anchor_bound(a, arm, beta, false) > want;
+        if (*holds || itp_anchor_bound(a, arm, beta, true) < want || a->p.spent >= a->points) break;
+        ITP_TRY(itp_anchor_draw(a, sample, &arm, 1, ITP_ANCHOR_DRAWS));
+    }
+    return INTERP_OK;
+}
+
+/* The arm with the highest precision: KL-LUCB draws for the best and for its strongest rival until
+   their bounds are no more than tau apart. */
+ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, int n, int *best)
+{
+    ITP_TRY(itp_anchor_draw(a, sample, arms, n, 1));
+    for (int t = 1;; t++) {
+        const double level = log(405.5 * n * pow(t, 1.1) / ITP_ANCHOR_DELTA);
+        const double beta = level + log(level);
+        int pair[2] = {arms[0], -1};
+        double high = -1;
+        for (int i = 1; i < n; i++)
+            if (itp_anchor_mean(a, arms[i]) > itp_anchor_mean(a, pair[0])) pair[0] = arms[i];
+        for (int i = 0; i < n; i++) {
+            const double bound = itp_anchor_bound(a, arms[i], beta, true);
+            if (arms[i] != pair[0] && bound > high) high = bound, pair[1] = arms[i];
+        }
+        *best = pair[0];
+        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU ||
+            a->p.spent >= a->points)
+            return INTERP_OK;
+        ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
+    }
+}
+
+/* Grows an anchor feature by feature until it holds. Random copies have each feature with probability
+   1/2, so that 2^-k of them contain an anchor of k features. */
+ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
+{
+    itp_perturb *p = &a->p;
+    interp_attribution *r = &a->report[sample];
+    int size = 0, arm = p->count;
+    bool holds = false;
+    memset(p->inside, 0, (size_t)p->count);
+    memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+    memset(a->sum, 0, (size_t)p->count * sizeof *a->sum);
+    p->spent = 0;
+    ITP_TRY(itp_anchor_draw(a, sample, &arm, 1, ITP_ANCHOR_DRAWS));
+    ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+    r->precision = itp_anchor_mean(a, arm);
+    while (!holds && size < p->count && p->spent < a->points) {
+        int n = 0;
+        for (int k = 0; k < p->count; k++)
+            if (!p->inside[k]) p->order[n++] = k;
+        memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+        ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
+        ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+        r->precision = itp_anchor_mean(a, arm);
+        p->inside[arm] = 1, size++;
+        a->sum[arm] = 1;
+    }
+    r->coverage = ldexp(1, -size);
+    r->passes = p->spent + 2;
+    return itp_attr_tick(a, a->points - p->spent);
+}
 /* >>attr/perturb.c                                                                            */
 /* ---- attr/perturb.c: methods that change the input and look at the output ------------------------- */
 
@@ -29182,6 +29329,7 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
     switch (a->row->kind) {
     case ITP_P_EXACT: return 3;
     case ITP_P_KERNEL:
+    case ITP_P_ANCHORS:
     case ITP_P_LIME: return 8;
     case ITP_P_PARTITION: return 0;
     default: return a->size > 4096 ? 16 : 0;
@@ -29270,6 +29418,14 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
             itp_max(1, 2 * itp_box_splits(&p->root, itp_min(INT_MAX / 8, *n ? (*n + 1) / 2 : 250)));
         break;
     }
+    case ITP_P_ANCHORS:
+        points = *n ? *n : 20000;
+        if (a->outputs < 2 || a->d.target_kind == INTERP_TARGET_SUM ||
+            !(a->d.threshold >= 0 && a->d.threshold < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "anchors: needs one of several outputs as target, and a threshold of "
+                            "0 to below 1");
+        break;
     default: points = *n ? *n : 1000; break;
     }
     return itp_perturb_points(a, points);
@@ -29307,6 +29463,10 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
     if (itp_perturb_regresses(a)) {
         p->matrix = (double *)itp_arena_alloc(m, itp_mul_size((n + 1) * (n + 2), sizeof(double)));
         p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+    }
+    if (a->row->kind == ITP_P_ANCHORS) {
+        p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+        p->inside = (uint8_t *)itp_arena_alloc(m, n);
     }
     if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(
@@ -29511,7 +29671,8 @@ ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
         for (int i = 0; i < a->p.count; i++) total += a->sum[i];
         for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
     }
-    r->residual = a->row->kind == ITP_P_RISE ? 0 : total - (r->output - r->baseline_output);
+    r->residual = total - (r->output - r->baseline_output);
+    if (a->row->kind == ITP_P_RISE || a->row->kind == ITP_P_ANCHORS) r->residual = 0;
     return INTERP_OK;
 }
 
@@ -29574,11 +29735,12 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
 ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
 {
     const int all = a->n * a->points;
-    const bool stream = a->row->kind != ITP_P_PARTITION;
+    const bool owen = a->row->kind == ITP_P_PARTITION;
+    const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
     ITP_TRY(itp_perturb_check(a));
     itp_perturb_ids(a);
     for (int i = 0; !stream && i < a->n; i++) {
-        ITP_TRY(itp_owen_sample(a, i));
+        ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
         ITP_TRY(itp_perturb_finish(a, i));
     }
     for (int at = 0; stream && at < all; at += a->filled) {
@@ -29666,7 +29828,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
         ITP_PERTURB("lime", ITP_P_LIME),
         ITP_PERTURB("partition_shap", ITP_P_PARTITION),
-        ITP_PERTURB("rise", ITP_P_RISE)};
+        ITP_PERTURB("rise", ITP_P_RISE),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
 #undef ITP_PERTURB

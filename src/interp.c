@@ -116,6 +116,7 @@ extern "C" {
 #include "attr/coalition.c"
 #include "attr/surrogate.c"
 #include "attr/owen.c"
+#include "attr/anchors.c"
 #include "attr/perturb.c"
 #include "attr/methods.c"
 #ifndef INTERP_NO_TRAIN

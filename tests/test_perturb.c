@@ -22,7 +22,8 @@ static const interp_method perturbing[] = {INTERP_OCCLUSION,
                                            INTERP_KERNEL_SHAP,
                                            INTERP_LIME,
                                            INTERP_PARTITION_SHAP,
-                                           INTERP_RISE};
+                                           INTERP_RISE,
+                                           INTERP_ANCHORS};
 enum { N_METHODS = sizeof perturbing / sizeof *perturbing };
 
 static void fill(float *x, size_t n, uint64_t stream)
@@ -298,6 +299,62 @@ TEST(lime_and_rise_find_the_pixels_that_count)
     interp_net_free(net);
 }
 
+/* Output 0 is the larger when at least `needed` of the numbers 2 and 5 are there. */
+static interp_net *pair_net(int needed)
+{
+    const interp_shape s = {1, {8, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "pair");
+    interp_output(net, interp_dense(net, interp_input(net, NULL, &s), 2, NULL), "y");
+    if (interp_net_build(net, 1)) return NULL;
+    float *w = interp_net_parameters(net), in[8], y[2];
+    memset(w, 0, interp_net_describe(net).n_parameters * sizeof *w);
+    memset(in, 0, sizeof in);
+    for (int k = 2; k < 6; k += 3) { /* the weight that takes number k to output 0 */
+        in[k] = 1;
+        for (int i = 0; i < 16; i++) {
+            w[i] += 1;
+            CHECK_OK(ctx, interp_predict(net, in, 1, y));
+            if (y[0] != 1) w[i] -= 1;
+            else i = 16;
+        }
+        in[k] = 0;
+    }
+    w[17] = (float)needed - 0.5f; /* bias of output 1 */
+    return net;
+}
+
+TEST(anchors_are_the_fewest_features_that_hold)
+{
+    float x[8], out[8];
+    interp_attribution r;
+    for (int k = 0; k < 8; k++) x[k] = 1;
+    for (int needed = 0; needed <= 2; needed++) {
+        interp_net *net = pair_net(needed);
+        REQUIRE(net);
+        interp_attribute_desc d = desc_of(INTERP_ANCHORS);
+        d.target_kind = INTERP_TARGET_PREDICTED, d.target = 0;
+        for (d.seed = 0; d.seed < 20; d.seed++) {
+            int held = 0;
+            REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, &r));
+            CHECK(r.target == 0 && r.precision == 1);
+            CHECK(r.coverage == ldexp(1, -needed));
+            for (int k = 0; k < 8; k++) held += out[k] != 0;
+            CHECK(held == needed && (needed < 2 || (out[2] == 1 && out[5] == 1)));
+            CHECK(needed != 1 || out[2] + out[5] == 1);
+            CHECK(r.residual == 0 && r.passes < 6000);
+        }
+        interp_net_free(net);
+    }
+    interp_net *net = image_net(ctx); /* passes are not more than are allowed */
+    static float image[72], map[72];
+    interp_attribute_desc d = desc_of(INTERP_ANCHORS);
+    fill(image, 72, 1);
+    d.n_samples = 450, d.target_kind = INTERP_TARGET_PREDICTED, d.target = 0;
+    CHECK_OK(ctx, interp_attribute(net, image, 1, &d, map, &r));
+    CHECK(r.passes <= 452);
+    interp_net_free(net);
+}
+
 /* With one other sample to take from, the feature's new value is known. */
 TEST(features_are_permuted_between_samples)
 {
@@ -386,8 +443,9 @@ TEST(perturbations_do_not_depend_on_batch_threads_or_memory)
 /* More passes take no more memory, but for the open boxes of partition_shap. */
 TEST(memory_does_not_grow_with_perturbations)
 {
-    static const interp_method methods[] = {INTERP_SHAPLEY_VALUE_SAMPLING, INTERP_KERNEL_SHAP,
-                                            INTERP_LIME, INTERP_RISE, INTERP_PARTITION_SHAP};
+    static const interp_method methods[] = {
+        INTERP_SHAPLEY_VALUE_SAMPLING, INTERP_KERNEL_SHAP, INTERP_LIME, INTERP_RISE, INTERP_ANCHORS,
+        INTERP_PARTITION_SHAP};
     interp_net *net = image_net(ctx);
     for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
         interp_attribute_desc d = desc_of(methods[m]);
@@ -448,6 +506,9 @@ TEST(wrong_settings_of_perturbations_are_refused)
     REFUSED(INTERP_BAD_ARGUMENT, "must not be negative");
     d.penalty = 0, d.kernel_width = 1e-6f;
     REFUSED(INTERP_BAD_ARGUMENT, "larger kernel_width");
+    d = desc_of(INTERP_ANCHORS);
+    d.target_kind = INTERP_TARGET_SUM;
+    REFUSED(INTERP_BAD_ARGUMENT, "one of several outputs");
     CHECK(out[0] == 42);
     interp_net_free(net);
     net = list_net(ctx, 4, true);
@@ -656,6 +717,7 @@ int main(int argc, char **argv)
     RUN(windows_are_cropped_at_the_edge);
     RUN(partition_shap_is_complete_however_few_passes);
     RUN(lime_and_rise_find_the_pixels_that_count);
+    RUN(anchors_are_the_fewest_features_that_hold);
     RUN(features_are_permuted_between_samples);
     RUN(masks_broadcast_and_features_are_counted);
     RUN(perturbations_do_not_depend_on_batch_threads_or_memory);

@@ -20,7 +20,7 @@ static const cli_option options[] = {
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
     {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5), permutations of"},
     {"", NULL, "Shapley sampling (25), coalitions of kernel_shap and lime (50),"},
-    {"", NULL, "passes of partition_shap (500) and rise (1000)"},
+    {"", NULL, "passes of partition_shap (500), rise (1000) and anchors (20000)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
     {"  noise=N.npy", NULL, "that noise, [n, samples, input], instead of drawing it"},
     {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
@@ -37,6 +37,7 @@ static const cli_option options[] = {
     {"  perms=P.npy", NULL, "orders of features [samples, M] for Shapley sampling"},
     {"  coalitions=Z.npy", NULL, "features present [n, samples, M], for kernel_shap and lime"},
     {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
+    {"  threshold=X", NULL, "share of copies in which an anchor holds the prediction (0.95)"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -200,6 +201,7 @@ static int parse_sets(cli *c, job *j)
         {"alphas", NULL, NULL, NULL, NULL, false, NULL, &j->alphas, NULL, false},
         {"draws", NULL, NULL, NULL, NULL, false, NULL, &j->draws, NULL, false},
         {"kernel_width", &d->kernel_width, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"threshold", &d->threshold, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"penalty", &d->penalty, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"window", NULL, NULL, NULL, NULL, false, NULL, NULL, d->window, false},
         {"stride", NULL, NULL, NULL, NULL, false, NULL, NULL, d->stride, false},
@@ -420,15 +422,20 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
 static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t,
-            "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s\n",
-            j->model.classes ? ",name" : "", j->in.files ? ",file" : "");
+    bool anchors = false;
+    for (int m = 0; m < j->n_methods; m++) anchors = anchors || j->methods[m] == INTERP_ANCHORS;
+    cli_add(
+        &t,
+        "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s%s\n",
+        anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
+        j->in.files ? ",file" : "");
     for (int m = 0; m < j->n_methods; m++)
         for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
             cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods[m]),
                     r->target, r->output, r->baseline_output, r->residual, r->passes,
                     j->seconds[m] / j->in.n, j->peak[m]);
+            if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
             if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);

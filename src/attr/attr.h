@@ -43,6 +43,7 @@ typedef enum interp_method {
     INTERP_LIME,                   /* by a Lasso on random coalitions, Ribeiro et al. 2016 */
     INTERP_PARTITION_SHAP,         /* Owen values over halves of halves, Owen 1977 */
     INTERP_RISE,                   /* mean of random masks weighted by f, Petsiuk et al. 2018 */
+    INTERP_ANCHORS, /* the fewest features that hold the prediction, Ribeiro et al. 2018 */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -111,7 +112,7 @@ typedef struct interp_attribute_desc {
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
-                             passes of partition_shap 500, of rise 1000 */
+                             passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
@@ -137,6 +138,7 @@ typedef struct interp_attribute_desc {
         *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
     float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
     float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
     int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
@@ -147,8 +149,11 @@ typedef struct interp_attribution {
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
                         once; 0 for a complete method */
-    int passes;      /* forward and backward passes spent on it */
-    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
+                                   share of random copies with it that keep the target largest, and
+                                   of all random copies that contain it */
+    int passes;                 /* forward and backward passes spent on it */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
@@ -162,7 +167,7 @@ typedef struct interp_attribution {
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
    gradient_methods_match_the_references,
-   perturbations_match_the_references, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -174,7 +179,7 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
                                                 interp_shape *shape, const char **layer);
 
 /* Number of features M that a perturbation method tells apart: those of the mask, each number without
-   one, or tiles of images (8 a side for kernel_shap and lime, 3 for exact Shapley values, 16 for the
+   one, or tiles of images (8 a side for kernel_shap, lime and anchors, 3 for exact Shapley values, 16 for the
    others where there are more than 4096 numbers). Each number of a feature gets the feature's value.
    0 for methods without features. Errors as interp_attribute.
    Test: masks_broadcast_and_features_are_counted. */

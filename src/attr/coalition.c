@@ -9,7 +9,8 @@ enum {
     ITP_P_KERNEL,
     ITP_P_LIME,
     ITP_P_PARTITION,
-    ITP_P_RISE
+    ITP_P_RISE,
+    ITP_P_ANCHORS
 };
 
 #define ITP_PERTURB_STREAM ((uint64_t)0x36 << 32) /* and up: one stream for each draw */

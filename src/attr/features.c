@@ -22,11 +22,13 @@ typedef struct itp_perturb {
     int tile_rows;          /* > 0: features are tiles of this size */
     int tile_columns, grid; /* grid: tiles in a row */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
-    bool all;       /* kernel_shap: all coalitions, each once */
-    uint8_t *on;    /* [count]: which features are as in x */
-    int *order;     /* [count] */
-    int order_of;   /* number of the permutation in `order`; -1: none */
-    double *matrix; /* of the regressions */
+    bool all;        /* kernel_shap: all coalitions, each once */
+    uint8_t *on;     /* [count]: which features are as in x */
+    int *order;      /* [count] */
+    int order_of;    /* number of the permutation in `order`; -1: none */
+    uint8_t *inside; /* [count]: of the anchor so far */
+    int spent;       /* passes of the sample at hand */
+    double *matrix;  /* of the regressions */
     double *row, before, weights, weighted;
     itp_box root;
     itp_owen_node *queue; /* a heap, the largest share first */

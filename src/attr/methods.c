@@ -63,7 +63,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
         ITP_PERTURB("lime", ITP_P_LIME),
         ITP_PERTURB("partition_shap", ITP_P_PARTITION),
-        ITP_PERTURB("rise", ITP_P_RISE)};
+        ITP_PERTURB("rise", ITP_P_RISE),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
 #undef ITP_PERTURB

@@ -52,6 +52,7 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
     switch (a->row->kind) {
     case ITP_P_EXACT: return 3;
     case ITP_P_KERNEL:
+    case ITP_P_ANCHORS:
     case ITP_P_LIME: return 8;
     case ITP_P_PARTITION: return 0;
     default: return a->size > 4096 ? 16 : 0;
@@ -140,6 +141,14 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
             itp_max(1, 2 * itp_box_splits(&p->root, itp_min(INT_MAX / 8, *n ? (*n + 1) / 2 : 250)));
         break;
     }
+    case ITP_P_ANCHORS:
+        points = *n ? *n : 20000;
+        if (a->outputs < 2 || a->d.target_kind == INTERP_TARGET_SUM ||
+            !(a->d.threshold >= 0 && a->d.threshold < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "anchors: needs one of several outputs as target, and a threshold of "
+                            "0 to below 1");
+        break;
     default: points = *n ? *n : 1000; break;
     }
     return itp_perturb_points(a, points);
@@ -177,6 +186,10 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
     if (itp_perturb_regresses(a)) {
         p->matrix = (double *)itp_arena_alloc(m, itp_mul_size((n + 1) * (n + 2), sizeof(double)));
         p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+    }
+    if (a->row->kind == ITP_P_ANCHORS) {
+        p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+        p->inside = (uint8_t *)itp_arena_alloc(m, n);
     }
     if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(
@@ -381,7 +394,8 @@ ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
         for (int i = 0; i < a->p.count; i++) total += a->sum[i];
         for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
     }
-    r->residual = a->row->kind == ITP_P_RISE ? 0 : total - (r->output - r->baseline_output);
+    r->residual = total - (r->output - r->baseline_output);
+    if (a->row->kind == ITP_P_RISE || a->row->kind == ITP_P_ANCHORS) r->residual = 0;
     return INTERP_OK;
 }
 
@@ -444,11 +458,12 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
 ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
 {
     const int all = a->n * a->points;
-    const bool stream = a->row->kind != ITP_P_PARTITION;
+    const bool owen = a->row->kind == ITP_P_PARTITION;
+    const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
     ITP_TRY(itp_perturb_check(a));
     itp_perturb_ids(a);
     for (int i = 0; !stream && i < a->n; i++) {
-        ITP_TRY(itp_owen_sample(a, i));
+        ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
         ITP_TRY(itp_perturb_finish(a, i));
     }
     for (int at = 0; stream && at < all; at += a->filled) {
