@@ -3630,7 +3630,8 @@ typedef struct interp_attribution {
                         once; 0 for a complete method */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
-                                   of all random copies that contain it */
+                                   of all random copies that contain it;
+                                   precision is below the threshold where passes ran out */
     int passes;                 /* forward and backward passes spent on it */
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
@@ -28883,7 +28884,7 @@ ITP_FN void itp_kernel_row(itp_attr *a, double f)
     for (size_t i = 0; i < n; i++) {
         double *r = a->p.matrix + i * wide;
         if (v[i] == 0) continue;
-        const double length = hypot(r[i], v[i]), c = r[i] / length, s = v[i] / length;
+        const double length = sqrt(r[i] * r[i] + v[i] * v[i]), c = r[i] / length, s = v[i] / length;
         for (size_t j = i; j <= n; j++) {
             const double t = c * r[j] + s * v[j];
             v[j] = c * v[j] - s * r[j];
@@ -29016,7 +29017,7 @@ ITP_FN itp_box itp_owen_box(itp_attr *a, const itp_owen_node *n, bool with_other
 
 ITP_FN double itp_owen_share(const itp_owen_node *n)
 {
-    return ldexp(n->f1 - n->f0, -n->depth);
+    return (n->f1 - n->f0) / (double)((uint64_t)1 << n->depth);
 }
 
 /* Whether a node comes first: the larger share, then the shorter way, so that order is fixed. */
@@ -29221,15 +29222,17 @@ ITP_FN interp_status itp_anchor_check(itp_attr *a, int sample, int arm, bool *ho
 }
 
 /* The arm with the highest precision: KL-LUCB draws for the best and for its strongest rival until
-   their bounds are no more than tau apart. */
+   their bounds are no more than tau apart. Half of the passes that are left may go there; then the arm
+   with the highest lower bound is taken. */
 ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, int n, int *best)
 {
+    const int until = a->p.spent + (a->points - a->p.spent) / 2;
     ITP_TRY(itp_anchor_draw(a, sample, arms, n, 1));
     for (int t = 1;; t++) {
         const double level = log(405.5 * n * pow(t, 1.1) / ITP_ANCHOR_DELTA);
         const double beta = level + log(level);
         int pair[2] = {arms[0], -1};
-        double high = -1;
+        double high = -1, surest = -1;
         for (int i = 1; i < n; i++)
             if (itp_anchor_mean(a, arms[i]) > itp_anchor_mean(a, pair[0])) pair[0] = arms[i];
         for (int i = 0; i < n; i++) {
@@ -29237,9 +29240,13 @@ ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, i
             if (arms[i] != pair[0] && bound > high) high = bound, pair[1] = arms[i];
         }
         *best = pair[0];
-        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU ||
-            a->p.spent >= a->points)
+        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU)
             return INTERP_OK;
+        for (int i = 0; i < n && a->p.spent >= until; i++) {
+            const double bound = itp_anchor_bound(a, arms[i], beta, false);
+            if (bound > surest) surest = bound, *best = arms[i];
+        }
+        if (a->p.spent >= until) return INTERP_OK;
         ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
     }
 }
@@ -29266,11 +29273,13 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
         memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
         ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
         ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+        if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS && !holds)
+            break; /* hardly tried */
         r->precision = itp_anchor_mean(a, arm);
         p->inside[arm] = 1, size++;
         a->sum[arm] = 1;
     }
-    r->coverage = ldexp(1, -size);
+    r->coverage = pow(0.5, size);
     r->passes = p->spent + 2;
     return itp_attr_tick(a, a->points - p->spent);
 }

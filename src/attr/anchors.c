@@ -82,15 +82,17 @@ ITP_FN interp_status itp_anchor_check(itp_attr *a, int sample, int arm, bool *ho
 }
 
 /* The arm with the highest precision: KL-LUCB draws for the best and for its strongest rival until
-   their bounds are no more than tau apart. */
+   their bounds are no more than tau apart. Half of the passes that are left may go there; then the arm
+   with the highest lower bound is taken. */
 ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, int n, int *best)
 {
+    const int until = a->p.spent + (a->points - a->p.spent) / 2;
     ITP_TRY(itp_anchor_draw(a, sample, arms, n, 1));
     for (int t = 1;; t++) {
         const double level = log(405.5 * n * pow(t, 1.1) / ITP_ANCHOR_DELTA);
         const double beta = level + log(level);
         int pair[2] = {arms[0], -1};
-        double high = -1;
+        double high = -1, surest = -1;
         for (int i = 1; i < n; i++)
             if (itp_anchor_mean(a, arms[i]) > itp_anchor_mean(a, pair[0])) pair[0] = arms[i];
         for (int i = 0; i < n; i++) {
@@ -98,9 +100,13 @@ ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, i
             if (arms[i] != pair[0] && bound > high) high = bound, pair[1] = arms[i];
         }
         *best = pair[0];
-        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU ||
-            a->p.spent >= a->points)
+        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU)
             return INTERP_OK;
+        for (int i = 0; i < n && a->p.spent >= until; i++) {
+            const double bound = itp_anchor_bound(a, arms[i], beta, false);
+            if (bound > surest) surest = bound, *best = arms[i];
+        }
+        if (a->p.spent >= until) return INTERP_OK;
         ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
     }
 }
@@ -127,11 +133,13 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
         memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
         ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
         ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+        if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS && !holds)
+            break; /* hardly tried */
         r->precision = itp_anchor_mean(a, arm);
         p->inside[arm] = 1, size++;
         a->sum[arm] = 1;
     }
-    r->coverage = ldexp(1, -size);
+    r->coverage = pow(0.5, size);
     r->passes = p->spent + 2;
     return itp_attr_tick(a, a->points - p->spent);
 }

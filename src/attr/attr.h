@@ -151,7 +151,8 @@ typedef struct interp_attribution {
                         once; 0 for a complete method */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
-                                   of all random copies that contain it */
+                                   of all random copies that contain it;
+                                   precision is below the threshold where passes ran out */
     int passes;                 /* forward and backward passes spent on it */
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;

@@ -28,7 +28,7 @@ ITP_FN itp_box itp_owen_box(itp_attr *a, const itp_owen_node *n, bool with_other
 
 ITP_FN double itp_owen_share(const itp_owen_node *n)
 {
-    return ldexp(n->f1 - n->f0, -n->depth);
+    return (n->f1 - n->f0) / (double)((uint64_t)1 << n->depth);
 }
 
 /* Whether a node comes first: the larger share, then the shorter way, so that order is fixed. */

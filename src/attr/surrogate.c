@@ -29,7 +29,7 @@ ITP_FN void itp_kernel_row(itp_attr *a, double f)
     for (size_t i = 0; i < n; i++) {
         double *r = a->p.matrix + i * wide;
         if (v[i] == 0) continue;
-        const double length = hypot(r[i], v[i]), c = r[i] / length, s = v[i] / length;
+        const double length = sqrt(r[i] * r[i] + v[i] * v[i]), c = r[i] / length, s = v[i] / length;
         for (size_t j = i; j <= n; j++) {
             const double t = c * r[j] + s * v[j];
             v[j] = c * v[j] - s * r[j];
