@@ -75,12 +75,18 @@
      >>onnx/write_ops.c
      >>attr/quadrature.c
      >>attr/baseline.c
+     >>attr/features.c
      >>attr/attribute.c
      >>attr/gradient.c
      >>attr/rules.c
      >>attr/deeplift.c
      >>attr/lrp.c
      >>attr/cam.c
+     >>attr/coalition.c
+     >>attr/surrogate.c
+     >>attr/owen.c
+     >>attr/anchors.c
+     >>attr/perturb.c
      >>attr/methods.c
      >>attr/evaluate.c
      >>attr/canonical.c
@@ -3505,9 +3511,19 @@ typedef enum interp_method {
     INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
     INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
-    INTERP_LAYER_CONDUCTANCE,  /* flow through a layer along the path, Dhamdhere et al. 2018 */
-    INTERP_INTERNAL_INFLUENCE, /* mean gradient of a layer along the path, Leino et al. 2018 */
-    INTERP_NEURON_GRADIENT,    /* of a neuron of a layer */
+    INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
+    INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
+    INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
+    INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
+    INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
+    INTERP_SHAPLEY_VALUE_EXACT,    /* over all 2^M coalitions of features, Shapley 1953 */
+    INTERP_SHAPLEY_VALUE_SAMPLING, /* over random permutations, Castro et al. 2009 */
+    INTERP_KERNEL_SHAP,            /* by weighted least squares, Lundberg and Lee 2017 */
+    INTERP_LIME,                   /* by a Lasso on random coalitions, Ribeiro et al. 2016 */
+    INTERP_PARTITION_SHAP,         /* Owen values over halves of halves, Owen 1977 */
+    INTERP_RISE,                   /* mean of random masks weighted by f, Petsiuk et al. 2018 */
+    INTERP_ANCHORS, /* the fewest features that hold the prediction, Ribeiro et al. 2018 */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -3573,7 +3589,10 @@ typedef struct interp_attribute_desc {
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points */
+    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
+                             of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
+                             50, of kernel_shap 50 or two for each feature, at 2^M all of them;
+                             passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
@@ -3588,7 +3607,19 @@ typedef struct interp_attribute_desc {
     float gamma;          /* 0: 0.25; of LRP */
     float alpha;          /* 0: 2; of LRP, beta is alpha - 1 */
     float low, high;      /* both 0: range of the samples; of LRP's z-box */
-    int batch;            /* 0: 32, or fewer under a memory limit; passes run at once */
+    const int32_t *mask;  /* NULL: none; ids 0..65535, the same for all numbers of one feature */
+    interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
+                                    and width, else 1; of occlusion, a size along each dimension */
+    int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
+    const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M
+                                    features, for every sample */
+    const int32_t
+        *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
+    float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
+    float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
+    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -3596,20 +3627,28 @@ typedef struct interp_attribution {
     int target;             /* the output explained; -1 for the sum */
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
-    double residual; /* sum of the attribution minus (f(x) - f(x0)); 0 for a complete method */
-    int passes;      /* forward and backward passes spent on it */
-    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
+                        once; 0 for a complete method */
+    double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
+                                   share of random copies with it that keep the target largest, and
+                                   of all random copies that contain it;
+                                   precision is below the threshold where passes ran out */
+    int passes;                 /* forward and backward passes spent on it */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step and
-   not at all with n_samples. No softmax is added or taken away: the output is explained as it is.
+   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
+   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
-   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample.
+   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
-   weights that sum to 1. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references. */
+   weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
+   and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
+   gradient_methods_match_the_references,
+   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -3619,6 +3658,14 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
    Errors as interp_attribute. Test: layers_are_chosen_and_named. */
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
                                                 interp_shape *shape, const char **layer);
+
+/* Number of features M that a perturbation method tells apart: those of the mask, each number without
+   one, or tiles of images (8 a side for kernel_shap, lime and anchors, 3 for exact Shapley values, 16 for the
+   others where there are more than 4096 numbers). Each number of a feature gets the feature's value.
+   0 for methods without features. Errors as interp_attribute.
+   Test: masks_broadcast_and_features_are_counted. */
+INTERP_API interp_status interp_attribute_features(interp_net *net,
+                                                   const interp_attribute_desc *desc, int *count);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */
@@ -26543,6 +26590,135 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
 }
+/* >>attr/features.c                                                                           */
+/* ---- attr/features.c: what is perturbed at once: masks, tiles, windows, boxes --------------------- */
+
+enum { ITP_MASK_IDS = 65536, ITP_MASK_WORDS = ITP_MASK_IDS / 32, ITP_OWEN_ROUND = 16 };
+
+/* A box of positions [planes, rows, columns], from lo up to but without hi. */
+typedef struct itp_box {
+    int lo[3], hi[3];
+} itp_box;
+
+/* A coalition of the hierarchy: two bits of `path` for each level, which half, and whether the other
+   half is present. f0, f1: the output without and with the box. */
+typedef struct itp_owen_node {
+    uint64_t path;
+    double f0, f1;
+    int depth;
+} itp_owen_node;
+
+/* What the perturbation methods keep in an itp_attr. */
+typedef struct itp_perturb {
+    int count;              /* features */
+    int32_t *id;            /* [input]: feature of each number; NULL: each is its own */
+    int tile_rows;          /* > 0: features are tiles of this size */
+    int tile_columns, grid; /* grid: tiles in a row */
+    int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
+    bool all;        /* kernel_shap: all coalitions, each once */
+    uint8_t *on;     /* [count]: which features are as in x */
+    int *order;      /* [count] */
+    int order_of;    /* number of the permutation in `order`; -1: none */
+    uint8_t *inside; /* [count]: of the anchor so far */
+    int spent;       /* passes of the sample at hand */
+    double *matrix;  /* of the regressions */
+    double *row, before, weights, weighted;
+    itp_box root;
+    itp_owen_node *queue; /* a heap, the largest share first */
+    int queued;
+    itp_owen_node open[ITP_OWEN_ROUND];
+    double value[2 * ITP_OWEN_ROUND];
+} itp_perturb;
+
+/* ---- masks */
+
+/* Marks the ids in use; false when one is out of range. */
+ITP_FN bool itp_mask_seen(const int32_t *mask, size_t n, uint32_t seen[ITP_MASK_WORDS])
+{
+    memset(seen, 0, ITP_MASK_WORDS * sizeof *seen);
+    for (size_t i = 0; i < n; i++) {
+        if (mask[i] < 0 || mask[i] >= ITP_MASK_IDS) return false;
+        seen[mask[i] / 32] |= (uint32_t)1 << mask[i] % 32;
+    }
+    return true;
+}
+
+ITP_FN int itp_bits(uint32_t v)
+{
+    int n = 0;
+    for (; v; v &= v - 1) n++;
+    return n;
+}
+
+/* Whether a mask's shape fits the input's: dimensions aligned at the end, 1 fits any, and those that
+   the input does not have are 1. */
+ITP_FN bool itp_mask_fits(const interp_shape *mask, const interp_shape *in)
+{
+    const int more = mask->rank - in->rank;
+    if (mask->rank < 0 || mask->rank > INTERP_MAX_RANK) return false;
+    for (int i = 0; i < mask->rank; i++)
+        if (mask->dim[i] != 1 && (i < more || mask->dim[i] != in->dim[i - more])) return false;
+    return true;
+}
+
+/* The place in a mask of number k of the input. */
+ITP_FN size_t itp_mask_place(const interp_shape *mask, const interp_shape *in, size_t k)
+{
+    size_t place = 0, step = 1;
+    for (int i = 1; i <= in->rank; i++) {
+        const size_t n = (size_t)in->dim[in->rank - i], at = k % n;
+        const size_t m = i <= mask->rank ? (size_t)mask->dim[mask->rank - i] : 1;
+        k /= n;
+        if (m > 1) place += at * step;
+        step *= m;
+    }
+    return place;
+}
+
+/* Ids to features 0.., in order of the ids. */
+ITP_FN void itp_mask_fill(const int32_t *mask, const interp_shape *shape, const interp_shape *in,
+                          int32_t *id)
+{
+    uint32_t seen[ITP_MASK_WORDS];
+    int32_t before[ITP_MASK_WORDS];
+    const size_t size = interp_shape_size(in);
+    int32_t n = 0;
+    if (!itp_mask_seen(mask, interp_shape_size(shape), seen)) return;
+    for (int i = 0; i < ITP_MASK_WORDS; i++) before[i] = n, n += itp_bits(seen[i]);
+    for (size_t k = 0; k < size; k++) {
+        const int32_t m = mask[itp_mask_place(shape, in, k)];
+        id[k] = before[m / 32] + itp_bits(seen[m / 32] & (((uint32_t)1 << m % 32) - 1));
+    }
+}
+
+/* ---- boxes */
+
+ITP_FN int itp_box_size(const itp_box *b, int axis)
+{
+    return b->hi[axis] - b->lo[axis];
+}
+
+/* The halves of a box along its longer side, planes last; false when it is one position. */
+ITP_FN bool itp_box_split(const itp_box *b, itp_box half[2])
+{
+    int axis = itp_box_size(b, 1) >= itp_box_size(b, 2) ? 1 : 2;
+    if (itp_box_size(b, axis) == 1) axis = 0;
+    if (itp_box_size(b, axis) == 1) return false;
+    half[0] = half[1] = *b;
+    half[0].hi[axis] = half[1].lo[axis] = b->lo[axis] + itp_box_size(b, axis) / 2;
+    return true;
+}
+
+/* How often a box and all below it can be split, each half twice; at most `most`. */
+ITP_FN int itp_box_splits(const itp_box *b, int most)
+{
+    itp_box half[2];
+    if (most <= 0 || !itp_box_split(b, half)) return 0;
+    int64_t n = 1;
+    for (int i = 0; i < 2 && n < most; i++)
+        n += 2 * (int64_t)itp_box_splits(&half[i], itp_div_up(most - (int)n, 2));
+    return n < most ? (int)n : most;
+}
 /* >>attr/attribute.c                                                                          */
 /* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
 
@@ -26598,6 +26774,7 @@ struct itp_attr {
     int touched;          /* nodes that a rule changed */
     void *user;           /* of a run that is no method */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;        /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -28701,6 +28878,1020 @@ ITP_FN interp_status itp_attr_run_cam(itp_attr *a)
 {
     return itp_cam_perturbs(a) ? itp_cam_by_output(a) : itp_cam_by_gradient(a);
 }
+/* >>attr/coalition.c                                                                          */
+/* ---- attr/coalition.c: which features are present: every subset, permutations, random draws -------- */
+
+enum {
+    ITP_P_OCCLUSION,
+    ITP_P_ABLATION,
+    ITP_P_PERMUTATION,
+    ITP_P_EXACT,
+    ITP_P_SAMPLING,
+    ITP_P_KERNEL,
+    ITP_P_LIME,
+    ITP_P_PARTITION,
+    ITP_P_RISE,
+    ITP_P_ANCHORS
+};
+
+#define ITP_PERTURB_STREAM ((uint64_t)0x36 << 32) /* and up: one stream for each draw */
+
+ITP_FN int itp_feature(const itp_attr *a, size_t k)
+{
+    return a->p.id ? a->p.id[k] : (int)k;
+}
+
+/* Features that are on as in x, all others as in the baseline. */
+ITP_FN void itp_coalition_apply(const itp_attr *a, int sample, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    for (size_t k = 0; k < a->size; k++) to[k] = a->p.on[itp_feature(a, k)] ? x[k] : x0 ? x0[k] : 0;
+}
+
+/* Draw number `of` of an order of all features. */
+ITP_FN void itp_coalition_shuffle(itp_attr *a, int of)
+{
+    itp_perturb *p = &a->p;
+    if (p->order_of == of) return;
+    for (int i = 0; i < p->count; i++) p->order[i] = i;
+    itp_shuffle(p->order, p->count, a->d.seed, ITP_PERTURB_STREAM + (uint64_t)of);
+    p->order_of = of;
+}
+
+/* The order in which a sampled permutation adds features. */
+ITP_FN const int *itp_coalition_order(itp_attr *a, int sample, int permutation)
+{
+    if (a->d.permutations) return a->d.permutations + (size_t)permutation * (size_t)a->p.count;
+    itp_coalition_shuffle(a, sample * a->d.n_samples + permutation);
+    return a->p.order;
+}
+
+/* Of kernel_shap: all, none, then pairs of a random coalition and what it leaves out; its size k of M
+   has probability ~ (M-1) / (k (M-k)). */
+ITP_FN void itp_coalition_kernel(itp_attr *a, int sample, int index)
+{
+    itp_perturb *p = &a->p;
+    const int m = p->count, of = sample * a->points + index / 2;
+    if (index < 2) {
+        memset(p->on, index == 0, (size_t)m);
+        return;
+    }
+    double total = 0, sum = 0;
+    int k = 0;
+    for (int i = 1; i < m; i++) total += 1 / ((double)i * (m - i));
+    const double draw = total * (double)interp_random_uniform(
+                                    a->d.seed, ITP_PERTURB_STREAM + (uint64_t)of, (uint64_t)m);
+    for (k = 1; k < m - 1; k++) {
+        sum += 1 / ((double)k * (m - k));
+        if (draw < sum) break;
+    }
+    itp_coalition_shuffle(a, of);
+    for (int i = 0; i < m; i++) p->on[p->order[i]] = (i < k) != (index & 1);
+}
+
+/* Sets which features are on in copy `index` of a sample. */
+ITP_FN void itp_coalition(itp_attr *a, int sample, int index)
+{
+    itp_perturb *p = &a->p;
+    const int m = p->count, kind = a->row->kind;
+    const int64_t row = (int64_t)sample * a->points + index;
+    if (kind == ITP_P_SAMPLING) {
+        const int steps = itp_max(1, m - 1);
+        const int *order = itp_coalition_order(a, sample, index / steps);
+        memset(p->on, 0, (size_t)m);
+        for (int i = 0; i <= index % steps; i++) p->on[order[i]] = 1;
+    } else if (kind == ITP_P_EXACT || p->all) {
+        for (int i = 0; i < m; i++) p->on[i] = index >> i & 1;
+    } else if (a->d.coalitions) {
+        const int32_t *given = a->d.coalitions + (size_t)row * (size_t)m;
+        for (int i = 0; i < m; i++) p->on[i] = given[i] != 0;
+    } else if (kind == ITP_P_KERNEL) {
+        itp_coalition_kernel(a, sample, index);
+    } else {
+        for (int i = 0; i < m; i++)
+            p->on[i] =
+                interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + (uint64_t)row, (uint64_t)i) & 1;
+    }
+}
+/* >>attr/surrogate.c                                                                          */
+/* ---- attr/surrogate.c: linear models fitted to the outputs of coalitions --------------------------- */
+
+#define ITP_KERNEL_ENDS 1e6  /* weight of the coalitions of none and of all, as in captum */
+#define ITP_KERNEL_ALL  1e9  /* the same where all coalitions are taken */
+#define ITP_KERNEL_TINY 1e-5 /* first diagonal of the factor: settles what the rows leave open */
+#define ITP_LASSO_CLOSE 1e-12
+enum { ITP_LASSO_ROUNDS = 100000 };
+
+ITP_FN double itp_kernel_weight(const itp_attr *a)
+{
+    const int m = a->p.count;
+    int k = 0;
+    double ways = 1;
+    for (int i = 0; i < m; i++) k += a->p.on[i];
+    if (k == 0 || k == m) return a->p.all ? ITP_KERNEL_ALL : ITP_KERNEL_ENDS;
+    if (!a->p.all) return 1;
+    for (int i = 1; i <= k; i++) ways = ways * (m - k + i) / i;
+    return m * (m - 1.0) / (ways * k * (m - k)); /* Shapley kernel, 1 for single features */
+}
+
+/* Adds a row to a triangular factor of [z, 1 | f] by Givens rotations. */
+ITP_FN void itp_kernel_row(itp_attr *a, double f)
+{
+    const size_t n = (size_t)a->p.count + 1, wide = n + 1;
+    double *v = a->p.row;
+    const double root = sqrt(itp_kernel_weight(a));
+    for (size_t i = 0; i + 1 < n; i++) v[i] = root * a->p.on[i];
+    v[n - 1] = root, v[n] = root * f;
+    for (size_t i = 0; i < n; i++) {
+        double *r = a->p.matrix + i * wide;
+        if (v[i] == 0) continue;
+        const double length = sqrt(r[i] * r[i] + v[i] * v[i]), c = r[i] / length, s = v[i] / length;
+        for (size_t j = i; j <= n; j++) {
+            const double t = c * r[j] + s * v[j];
+            v[j] = c * v[j] - s * r[j];
+            r[j] = t;
+        }
+    }
+}
+
+/* The weighted sums of lime: z z' and z f with weights exp(-D^2 / 2 w^2), D: 1 - cos(x, copy). */
+ITP_FN void itp_lime_row(itp_attr *a, int sample, const float *in, double f)
+{
+    const float *x = a->x + (size_t)sample * a->size;
+    const size_t m = (size_t)a->p.count;
+    const double width = a->d.kernel_width > 0 ? (double)a->d.kernel_width : 1;
+    double xx = 0, xy = 0, yy = 0;
+    for (size_t k = 0; k < a->size; k++) {
+        const double u = (double)x[k], v = (double)in[k];
+        xx += u * u, xy += u * v, yy += v * v;
+    }
+    const double far = 1 - (xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0);
+    const double w = exp(-far * far / (2 * width * width));
+    double *zf = a->p.row;
+    a->p.weights += w, a->p.weighted += w * f;
+    for (size_t i = 0; i < m; i++) {
+        if (!a->p.on[i]) continue;
+        zf[i] += w * f;
+        for (size_t j = 0; j < m; j++)
+            if (a->p.on[j]) a->p.matrix[i * m + j] += w;
+    }
+}
+
+ITP_FN void itp_surrogate_start(itp_attr *a)
+{
+    const size_t n = (size_t)a->p.count + 1;
+    memset(a->p.matrix, 0, n * (n + 1) * sizeof *a->p.matrix);
+    memset(a->p.row, 0, 2 * n * sizeof *a->p.row);
+    a->p.weights = a->p.weighted = 0;
+    for (size_t i = 0; i < n && a->row->kind == ITP_P_KERNEL; i++)
+        a->p.matrix[i * (n + 2)] = ITP_KERNEL_TINY;
+}
+
+/* f: the output of copy `index` less that of the baseline; in: the copy. */
+ITP_FN void itp_surrogate_take(itp_attr *a, int sample, int index, const float *in, double f)
+{
+    itp_coalition(a, sample, index);
+    if (a->row->kind == ITP_P_KERNEL) itp_kernel_row(a, f);
+    else itp_lime_row(a, sample, in, f);
+}
+
+ITP_FN void itp_kernel_solve(itp_attr *a)
+{
+    const size_t n = (size_t)a->p.count + 1, wide = n + 1;
+    double *v = a->p.row;
+    for (size_t i = n; i-- > 0;) {
+        const double *r = a->p.matrix + i * wide;
+        v[i] = r[n];
+        for (size_t j = i + 1; j < n; j++) v[i] -= r[j] * v[j];
+        v[i] /= r[i];
+    }
+    memcpy(a->sum, v, (n - 1) * sizeof *v);
+}
+
+/* Minimum over b of sum w (f - z b)^2 / (2 sum w) + penalty |b|_1, z and f less their weighted means,
+   by coordinate descent. */
+ITP_FN void itp_lasso_solve(itp_attr *a)
+{
+    const size_t m = (size_t)a->p.count;
+    const double all = a->p.weights, penalty = a->d.penalty > 0 ? (double)a->d.penalty : 0.01;
+    double *c = a->p.matrix, *zf = a->p.row, *mean = a->p.row + m, *b = a->sum;
+    for (size_t i = 0; i < m; i++) mean[i] = c[i * m + i] / all; /* z z = z */
+    for (size_t i = 0; i < m; i++) {
+        zf[i] = zf[i] / all - mean[i] * (a->p.weighted / all);
+        for (size_t j = 0; j < m; j++) c[i * m + j] = c[i * m + j] / all - mean[i] * mean[j];
+    }
+    for (int round = 0; round < ITP_LASSO_ROUNDS; round++) {
+        double moved = 0, largest = 0;
+        for (size_t i = 0; i < m; i++) {
+            double pull = zf[i];
+            for (size_t j = 0; j < m; j++)
+                if (j != i) pull -= c[i * m + j] * b[j];
+            const double size = fmax(0, fabs(pull) - penalty);
+            const double now =
+                c[i * m + i] > ITP_LASSO_CLOSE ? (pull < 0 ? -size : size) / c[i * m + i] : 0;
+            moved = fmax(moved, fabs(now - b[i]));
+            largest = fmax(largest, fabs(now));
+            b[i] = now;
+        }
+        if (moved <= 1e-10 * largest) break;
+    }
+}
+
+ITP_FN interp_status itp_surrogate_solve(itp_attr *a)
+{
+    if (a->row->kind == ITP_P_LIME && !(a->p.weights > 0))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "lime: no copy is near enough to have any weight: set a larger kernel_width");
+    if (a->row->kind == ITP_P_KERNEL) itp_kernel_solve(a);
+    else itp_lasso_solve(a);
+    return INTERP_OK;
+}
+/* >>attr/owen.c                                                                               */
+/* ---- attr/owen.c: Owen values over a hierarchy of halves, the largest shares first ------------------ */
+
+enum { ITP_OWEN_DEPTH = 31 }; /* two bits each in a path */
+
+/* Sets the features of a box. */
+ITP_FN void itp_owen_fill(itp_attr *a, const itp_box *b)
+{
+    const int *whole = a->p.root.hi;
+    for (int i = b->lo[0]; i < b->hi[0]; i++)
+        for (int y = b->lo[1]; y < b->hi[1]; y++)
+            memset(a->p.on + ((size_t)i * (size_t)whole[1] + (size_t)y) * (size_t)whole[2] +
+                       (size_t)b->lo[2],
+                   1, (size_t)itp_box_size(b, 2));
+}
+
+/* Walks down to the box of a node; with_others: what its coalition holds besides is switched on. */
+ITP_FN itp_box itp_owen_box(itp_attr *a, const itp_owen_node *n, bool with_others)
+{
+    itp_box b = a->p.root, half[2];
+    for (int i = 0; i < n->depth; i++) {
+        const unsigned bits = (unsigned)(n->path >> 2 * i) & 3;
+        if (!itp_box_split(&b, half)) break;
+        if (with_others && bits & 2) itp_owen_fill(a, &half[!(bits & 1)]);
+        b = half[bits & 1];
+    }
+    return b;
+}
+
+ITP_FN double itp_owen_share(const itp_owen_node *n)
+{
+    return (n->f1 - n->f0) / (double)((uint64_t)1 << n->depth);
+}
+
+/* Whether a node comes first: the larger share, then the shorter way, so that order is fixed. */
+ITP_FN bool itp_owen_first(const itp_owen_node *l, const itp_owen_node *r)
+{
+    const double u = fabs(itp_owen_share(l)), v = fabs(itp_owen_share(r));
+    if (u != v) return u > v;
+    return l->depth != r->depth ? l->depth < r->depth : l->path < r->path;
+}
+
+ITP_FN void itp_owen_push(itp_attr *a, const itp_owen_node *n)
+{
+    itp_owen_node *q = a->p.queue;
+    int at = a->p.queued++;
+    for (; at && itp_owen_first(n, &q[(at - 1) / 2]); at = (at - 1) / 2) q[at] = q[(at - 1) / 2];
+    q[at] = *n;
+}
+
+ITP_FN itp_owen_node itp_owen_pop(itp_attr *a)
+{
+    itp_owen_node *q = a->p.queue, top = q[0], last = q[--a->p.queued];
+    int at = 0;
+    for (int next = 1; next < a->p.queued; next = 2 * at + 1) {
+        if (next + 1 < a->p.queued && itp_owen_first(&q[next + 1], &q[next])) next++;
+        if (!itp_owen_first(&q[next], &last)) break;
+        q[at] = q[next];
+        at = next;
+    }
+    q[at] = last;
+    return top;
+}
+
+/* Spreads the share of a node evenly over its box. */
+ITP_FN void itp_owen_credit(itp_attr *a, const itp_owen_node *n)
+{
+    const itp_box b = itp_owen_box(a, n, false);
+    const int *whole = a->p.root.hi;
+    const double each = itp_owen_share(n) /
+                        ((double)itp_box_size(&b, 0) * itp_box_size(&b, 1) * itp_box_size(&b, 2));
+    for (int i = b.lo[0]; i < b.hi[0]; i++)
+        for (int y = b.lo[1]; y < b.hi[1]; y++)
+            for (int x = b.lo[2]; x < b.hi[2]; x++)
+                a->sum[((size_t)i * (size_t)whole[1] + (size_t)y) * (size_t)whole[2] + (size_t)x] +=
+                    each;
+}
+
+/* A half of a node, with or without the other. */
+ITP_FN void itp_owen_half(itp_attr *a, const itp_owen_node *n, int which, int other, double f0,
+                          double f1)
+{
+    itp_owen_node child;
+    itp_box half[2];
+    child.path = n->path | (uint64_t)(unsigned)(which + 2 * other) << 2 * n->depth;
+    child.depth = n->depth + 1;
+    child.f0 = f0, child.f1 = f1;
+    const itp_box b = itp_owen_box(a, &child, false);
+    if (child.depth < ITP_OWEN_DEPTH && itp_box_split(&b, half)) itp_owen_push(a, &child);
+    else itp_owen_credit(a, &child);
+}
+
+/* Outputs with the first and with the second half of every open node. */
+ITP_FN interp_status itp_owen_look(itp_attr *a, int sample, int open)
+{
+    itp_perturb *p = &a->p;
+    for (int at = 0; at < 2 * open; at += a->filled) {
+        a->filled = itp_min(a->batch, 2 * open - at);
+        for (int i = 0; i < a->filled; i++) {
+            itp_box half[2];
+            memset(p->on, 0, (size_t)p->count);
+            const itp_box b = itp_owen_box(a, &p->open[(at + i) / 2], true);
+            itp_box_split(&b, half);
+            itp_owen_fill(a, &half[(at + i) & 1]);
+            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++)
+            p->value[at + i] =
+                itp_attr_output(a, y + (size_t)i * (size_t)a->outputs, a->report[sample].target);
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+/* Splits the boxes with the largest shares, a fixed number at a time whatever the batch. */
+ITP_FN interp_status itp_owen_sample(itp_attr *a, int sample)
+{
+    itp_perturb *p = &a->p;
+    interp_attribution *r = &a->report[sample];
+    const int splits = a->points / 2;
+    itp_owen_node root = {0, r->baseline_output, r->output, 0};
+    itp_box half[2];
+    int done = 0;
+    memset(a->sum, 0, (size_t)p->count * sizeof *a->sum);
+    p->queued = 0;
+    if (itp_box_split(&p->root, half)) itp_owen_push(a, &root);
+    else itp_owen_credit(a, &root);
+    while (p->queued && done < splits) {
+        int open = 0;
+        while (p->queued && open < ITP_OWEN_ROUND && done + open < splits)
+            p->open[open++] = itp_owen_pop(a);
+        ITP_TRY(itp_owen_look(a, sample, open));
+        for (int i = 0; i < open; i++) {
+            const itp_owen_node *n = &p->open[i];
+            const double *f = &p->value[2 * i];
+            for (int which = 0; which < 2; which++) {
+                itp_owen_half(a, n, which, 0, n->f0, f[which]);
+                itp_owen_half(a, n, which, 1, f[!which], n->f1);
+            }
+        }
+        done += open;
+    }
+    while (p->queued) {
+        const itp_owen_node n = itp_owen_pop(a);
+        itp_owen_credit(a, &n);
+    }
+    r->passes = 2 * done + 2;
+    return INTERP_OK;
+}
+/* >>attr/anchors.c                                                                            */
+/* ---- attr/anchors.c: the fewest features that hold the prediction, by KL-LUCB ----------------------- */
+
+/* Constants of Ribeiro et al. 2018 and of alibi, which follows them. */
+#define ITP_ANCHOR_DELTA 0.1  /* how often a bound may be wrong */
+#define ITP_ANCHOR_TAU   0.15 /* candidates nearer than this are alike */
+enum { ITP_ANCHOR_DRAWS = 100, ITP_ANCHOR_CHECKS = 20 };
+
+/* An arm: the anchor so far and one feature more; arm `count` is the anchor alone. */
+ITP_FN double *itp_anchor_drawn(const itp_attr *a, int arm)
+{
+    return a->p.row + 2 * (size_t)arm;
+}
+
+ITP_FN double itp_anchor_mean(const itp_attr *a, int arm)
+{
+    const double *t = itp_anchor_drawn(a, arm);
+    return t[0] > 0 ? t[1] / t[0] : 0;
+}
+
+/* Divergence of Bernoulli distributions of means p and q. */
+ITP_FN double itp_bernoulli_kl(double p, double q)
+{
+    const double tiny = 1e-12, u = fmin(1 - tiny, fmax(tiny, q));
+    return (p > 0 ? p * log(p / u) : 0) + (p < 1 ? (1 - p) * log((1 - p) / (1 - u)) : 0);
+}
+
+/* The farthest mean above or below that of an arm whose divergence is at most beta over its draws. */
+ITP_FN double itp_anchor_bound(const itp_attr *a, int arm, double beta, bool upper)
+{
+    const double n = itp_anchor_drawn(a, arm)[0], mean = itp_anchor_mean(a, arm);
+    double near = mean, far = upper ? 1 : 0;
+    if (n == 0) return far;
+    for (int i = 0; i < 17; i++) {
+        const double middle = (near + far) / 2;
+        if (itp_bernoulli_kl(mean, middle) > beta / n) far = middle;
+        else near = middle;
+    }
+    return far;
+}
+
+/* `each` random copies for every arm of a list, with the features of the arm present, of the others
+   every second; counts how many keep the target largest. Stops where the passes are spent. */
+ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, int n_arms, int each)
+{
+    itp_perturb *p = &a->p;
+    const int all = (int)itp_min_double((double)n_arms * each, a->points - p->spent);
+    for (int at = 0; at < all; at += a->filled) {
+        a->filled = itp_min(a->batch, all - at);
+        for (int i = 0; i < a->filled; i++) {
+            const uint64_t of = (uint64_t)sample * (uint64_t)a->points + (uint64_t)(p->spent + i);
+            const int arm = arms[(at + i) / each];
+            for (int k = 0; k < p->count; k++)
+                p->on[k] = p->inside[k] || k == arm ||
+                           (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
+            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++, y += a->outputs) {
+            double *t = itp_anchor_drawn(a, arms[(at + i) / each]);
+            t[0]++;
+            t[1] += interp_argmax(y, a->outputs) == a->report[sample].target;
+        }
+        p->spent += a->filled;
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+/* Whether an arm's precision is above the threshold, as surely as delta asks for. */
+ITP_FN interp_status itp_anchor_check(itp_attr *a, int sample, int arm, bool *holds)
+{
+    const double want = a->d.threshold > 0 ? (double)a->d.threshold : 0.95;
+    const double beta = log(1 / ITP_ANCHOR_DELTA);
+    *holds = false;
+    for (int i = 0; i < ITP_ANCHOR_CHECKS; i++) {
+        *holds = itp_anchor_bound(a, arm, beta, false) > want;
+        if (*holds || itp_anchor_bound(a, arm, beta, true) < want || a->p.spent >= a->points) break;
+        ITP_TRY(itp_anchor_draw(a, sample, &arm, 1, ITP_ANCHOR_DRAWS));
+    }
+    return INTERP_OK;
+}
+
+/* The arm with the highest precision: KL-LUCB draws for the best and for its strongest rival until
+   their bounds are no more than tau apart. Half of the passes that are left may go there; then the arm
+   with the highest lower bound is taken. */
+ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, int n, int *best)
+{
+    const int until = a->p.spent + (a->points - a->p.spent) / 2;
+    ITP_TRY(itp_anchor_draw(a, sample, arms, n, 1));
+    for (int t = 1;; t++) {
+        const double level = log(405.5 * n * pow(t, 1.1) / ITP_ANCHOR_DELTA);
+        const double beta = level + log(level);
+        int pair[2] = {arms[0], -1};
+        double high = -1, surest = -1;
+        for (int i = 1; i < n; i++)
+            if (itp_anchor_mean(a, arms[i]) > itp_anchor_mean(a, pair[0])) pair[0] = arms[i];
+        for (int i = 0; i < n; i++) {
+            const double bound = itp_anchor_bound(a, arms[i], beta, true);
+            if (arms[i] != pair[0] && bound > high) high = bound, pair[1] = arms[i];
+        }
+        *best = pair[0];
+        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU)
+            return INTERP_OK;
+        for (int i = 0; i < n && a->p.spent >= until; i++) {
+            const double bound = itp_anchor_bound(a, arms[i], beta, false);
+            if (bound > surest) surest = bound, *best = arms[i];
+        }
+        if (a->p.spent >= until) return INTERP_OK;
+        ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
+    }
+}
+
+/* Grows an anchor feature by feature until it holds. Random copies have each feature with probability
+   1/2, so that 2^-k of them contain an anchor of k features. */
+ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
+{
+    itp_perturb *p = &a->p;
+    interp_attribution *r = &a->report[sample];
+    int size = 0, arm = p->count;
+    bool holds = false;
+    memset(p->inside, 0, (size_t)p->count);
+    memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+    memset(a->sum, 0, (size_t)p->count * sizeof *a->sum);
+    p->spent = 0;
+    ITP_TRY(itp_anchor_draw(a, sample, &arm, 1, ITP_ANCHOR_DRAWS));
+    ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+    r->precision = itp_anchor_mean(a, arm);
+    while (!holds && size < p->count && p->spent < a->points) {
+        int n = 0;
+        for (int k = 0; k < p->count; k++)
+            if (!p->inside[k]) p->order[n++] = k;
+        memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+        ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
+        ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
+        if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS && !holds)
+            break; /* hardly tried */
+        r->precision = itp_anchor_mean(a, arm);
+        p->inside[arm] = 1, size++;
+        a->sum[arm] = 1;
+    }
+    r->coverage = pow(0.5, size);
+    r->passes = p->spent + 2;
+    return itp_attr_tick(a, a->points - p->spent);
+}
+/* >>attr/perturb.c                                                                            */
+/* ---- attr/perturb.c: methods that change the input and look at the output ------------------------- */
+
+enum { ITP_RISE_GRID = 7, ITP_MOST_EXACT = 20, ITP_MOST_REGRESSED = 4096 };
+
+/* ---- settings */
+
+ITP_FN bool itp_perturb_regresses(const itp_attr *a)
+{
+    return a->row->kind == ITP_P_KERNEL || a->row->kind == ITP_P_LIME;
+}
+
+ITP_FN interp_status itp_perturb_points(itp_attr *a, int64_t points)
+{
+    if (points > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s: more than %d passes for each sample: give fewer features or samples",
+                        a->row->name, INT_MAX);
+    a->points = (int)points;
+    return INTERP_OK;
+}
+
+/* Positions of the window along each axis: the last is cropped at the edge. */
+ITP_FN interp_status itp_perturb_windows(itp_attr *a)
+{
+    const interp_shape *in = &a->result_shape;
+    itp_perturb *p = &a->p;
+    int64_t points = 1;
+    bool given = false;
+    for (int i = 0; i < in->rank; i++) given = given || a->d.window[i];
+    for (int i = 0; i < in->rank; i++) {
+        const bool image = in->rank >= 3, plane = i < in->rank - 2;
+        const int dim = in->dim[i];
+        int window = a->d.window[i], stride = a->d.stride[i];
+        if (!given) window = !image ? 1 : plane ? dim : itp_max(1, dim / 8);
+        if (!stride) stride = !given && image ? itp_max(1, plane ? dim : window / 2) : 1;
+        if (window < 1 || window > dim || stride < 1 || stride > window)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "occlusion: window %d by stride %d along %d numbers: give a window of "
+                            "1 to %d and a stride of 1 to the window",
+                            window, stride, dim, dim);
+        p->window[i] = window, p->stride[i] = stride;
+        p->steps[i] = itp_div_up(dim - window, stride) + 1;
+        points *= p->steps[i];
+        if (points > INT_MAX) break;
+    }
+    return itp_perturb_points(a, points);
+}
+
+/* Tiles in a row of images for which no mask was given; 0: each number is a feature. */
+ITP_FN int itp_perturb_grid(const itp_attr *a)
+{
+    switch (a->row->kind) {
+    case ITP_P_EXACT: return 3;
+    case ITP_P_KERNEL:
+    case ITP_P_ANCHORS:
+    case ITP_P_LIME: return 8;
+    case ITP_P_PARTITION: return 0;
+    default: return a->size > 4096 ? 16 : 0;
+    }
+}
+
+/* How many features there are, from the mask or as the method groups numbers itself. */
+ITP_FN interp_status itp_perturb_features(itp_attr *a)
+{
+    const interp_shape in = interp_net_input_shape(a->net, 0);
+    itp_perturb *p = &a->p;
+    const int grid = itp_perturb_grid(a);
+    if (a->size > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
+    p->count = (int)a->size;
+    if (a->d.mask) {
+        uint32_t seen[ITP_MASK_WORDS];
+        if (!a->d.mask_shape.rank) a->d.mask_shape = in;
+        if (!itp_mask_fits(&a->d.mask_shape, &in))
+            return itp_fail(a->ctx, INTERP_BAD_SHAPE,
+                            "%s: the shape of the mask does not fit that of the input",
+                            a->row->name);
+        if (!itp_mask_seen(a->d.mask, interp_shape_size(&a->d.mask_shape), seen))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: the mask holds ids that are not within 0 to %d", a->row->name,
+                            ITP_MASK_IDS - 1);
+        p->count = 0;
+        for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
+    } else if (in.rank >= 3 && grid) {
+        const int height = in.dim[in.rank - 2], width = in.dim[in.rank - 1];
+        p->tile_rows = itp_div_up(height, grid), p->tile_columns = itp_div_up(width, grid);
+        p->grid = itp_div_up(width, p->tile_columns);
+        p->count = p->grid * itp_div_up(height, p->tile_rows);
+    }
+    if (a->row->kind == ITP_P_EXACT && p->count > ITP_MOST_EXACT)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "shapley_value_exact: %d features are more than %d, for which 2^%d passes "
+                        "are needed: give a mask of fewer, or take kernel_shap",
+                        p->count, ITP_MOST_EXACT, ITP_MOST_EXACT);
+    if (itp_perturb_regresses(a) && p->count > ITP_MOST_REGRESSED)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s: %d features are more than %d: give a mask of fewer", a->row->name,
+                        p->count, ITP_MOST_REGRESSED);
+    return INTERP_OK;
+}
+
+/* Passes of the methods that are given a number of them. */
+ITP_FN interp_status itp_perturb_passes(itp_attr *a)
+{
+    itp_perturb *p = &a->p;
+    int *n = &a->d.n_samples;
+    int64_t points = 1;
+    switch (a->row->kind) {
+    case ITP_P_ABLATION: points = p->count; break;
+    case ITP_P_PERMUTATION:
+        if (!*n) *n = 1;
+        points = (int64_t)*n * p->count;
+        break;
+    case ITP_P_EXACT: points = (int64_t)1 << p->count; break;
+    case ITP_P_SAMPLING:
+        if (!*n) *n = 25;
+        points = (int64_t)*n * itp_max(1, p->count - 1);
+        break;
+    case ITP_P_KERNEL:
+        if (!*n) *n = itp_max(50, 2 * p->count);
+        p->all = !a->d.coalitions && p->count <= ITP_MOST_EXACT && *n >= 1 << p->count;
+        points = p->all ? 1 << p->count : *n;
+        if (*n < 2)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "kernel_shap: needs at least 2 coalitions: set n_samples");
+        break;
+    case ITP_P_LIME:
+        points = *n ? *n : 50;
+        if (!(a->d.kernel_width >= 0 && a->d.penalty >= 0))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lime: the kernel's width and the penalty must not be negative");
+        break;
+    case ITP_P_PARTITION: {
+        const interp_shape *in = &a->result_shape;
+        const bool image = in->rank >= 3 && !a->d.mask;
+        memset(&p->root, 0, sizeof p->root);
+        p->root.hi[1] = image ? in->dim[in->rank - 2] : 1;
+        p->root.hi[2] = image ? in->dim[in->rank - 1] : p->count;
+        p->root.hi[0] = p->count / (p->root.hi[1] * p->root.hi[2]);
+        points =
+            itp_max(1, 2 * itp_box_splits(&p->root, itp_min(INT_MAX / 8, *n ? (*n + 1) / 2 : 250)));
+        break;
+    }
+    case ITP_P_ANCHORS:
+        points = *n ? *n : 20000;
+        if (a->outputs < 2 || a->d.target_kind == INTERP_TARGET_SUM ||
+            !(a->d.threshold >= 0 && a->d.threshold < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "anchors: needs one of several outputs as target, and a threshold of "
+                            "0 to below 1");
+        break;
+    default: points = *n ? *n : 1000; break;
+    }
+    return itp_perturb_points(a, points);
+}
+
+ITP_FN interp_status itp_attr_settle_perturb(itp_attr *a)
+{
+    const interp_shape in = a->result_shape;
+    if (a->row->kind == ITP_P_OCCLUSION) return itp_perturb_windows(a);
+    if (a->row->kind != ITP_P_RISE) {
+        ITP_TRY(itp_perturb_features(a));
+        return itp_perturb_passes(a);
+    }
+    if (in.rank < 2) return itp_fail(a->ctx, INTERP_BAD_SHAPE, "rise: the input is no image");
+    a->result_shape = itp_shape_none();
+    a->result_shape.rank = 2;
+    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    return itp_perturb_passes(a);
+}
+
+ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
+{
+    itp_perturb *p = &a->p;
+    const bool by_number = a->row->kind == ITP_P_OCCLUSION || a->row->kind == ITP_P_RISE;
+    const size_t n = by_number ? a->result_size : (size_t)p->count;
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    if (by_number) {
+        a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+        return;
+    }
+    if (a->d.mask || p->tile_rows)
+        p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
+    p->on = (uint8_t *)itp_arena_alloc(m, n);
+    p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));
+    if (itp_perturb_regresses(a)) {
+        p->matrix = (double *)itp_arena_alloc(m, itp_mul_size((n + 1) * (n + 2), sizeof(double)));
+        p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+    }
+    if (a->row->kind == ITP_P_ANCHORS) {
+        p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+        p->inside = (uint8_t *)itp_arena_alloc(m, n);
+    }
+    if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
+        p->queue = (itp_owen_node *)itp_arena_alloc(
+            m, itp_mul_size(2 + 3 * (size_t)(a->points / 2), sizeof *p->queue));
+}
+
+ITP_FN size_t itp_attr_scratch_perturb(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return a->row->kind == ITP_P_RISE ? interp_shape_size(&a->result_shape) : 0;
+}
+
+INTERP_API interp_status interp_attribute_features(interp_net *net,
+                                                   const interp_attribute_desc *desc, int *count)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    *count = a.p.count;
+    return INTERP_OK;
+}
+
+/* ---- copies of the input */
+
+/* x with one feature from elsewhere. */
+ITP_FN void itp_perturb_one(const itp_attr *a, int sample, int feature, const float *from,
+                            float *to)
+{
+    memcpy(to, a->x + (size_t)sample * a->size, a->size * sizeof *to);
+    if (!a->p.id) to[feature] = from ? from[feature] : 0;
+    for (size_t k = 0; a->p.id && k < a->size; k++)
+        if (a->p.id[k] == feature) to[k] = from ? from[k] : 0;
+}
+
+/* The sample that a feature is taken from. */
+ITP_FN const float *itp_perturb_donor(const itp_attr *a, int sample, int index)
+{
+    const uint64_t draw = (uint64_t)sample * (uint64_t)a->points + (uint64_t)index;
+    const int by =
+        1 + (int)itp_random_below(a->d.seed, ITP_PERTURB_STREAM, draw, (uint32_t)a->n - 1);
+    return a->x + (size_t)((sample + by) % a->n) * a->size;
+}
+
+/* Place in the input of number `at` of a window, of `count`. */
+typedef struct itp_span {
+    size_t first, count, extent[INTERP_MAX_RANK], step[INTERP_MAX_RANK];
+} itp_span;
+
+ITP_FN itp_span itp_window_span(const itp_attr *a, int index)
+{
+    const itp_perturb *p = &a->p;
+    itp_span s;
+    size_t step = 1;
+    s.first = 0, s.count = 1;
+    for (int i = a->result_shape.rank - 1; i >= 0; i--) {
+        const int dim = a->result_shape.dim[i], at = index % p->steps[i] * p->stride[i];
+        s.step[i] = step;
+        s.extent[i] = (size_t)itp_min(p->window[i], dim - at);
+        s.first += (size_t)at * step;
+        s.count *= s.extent[i];
+        step *= (size_t)dim;
+        index /= p->steps[i];
+    }
+    return s;
+}
+
+ITP_FN size_t itp_span_at(const itp_span *s, int rank, size_t at)
+{
+    size_t place = s->first;
+    for (int i = rank - 1; i >= 0; i--) {
+        place += at % s->extent[i] * s->step[i];
+        at /= s->extent[i];
+    }
+    return place;
+}
+
+/* A mask of rise: a coarse grid of 0 and 1, bilinearly enlarged past the image's size and shifted. */
+ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
+{
+    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1], g = ITP_RISE_GRID;
+    const int tall = itp_div_up(height, g), wide = itp_div_up(width, g);
+    const uint64_t seed = a->d.seed, stream = ITP_PERTURB_STREAM + (uint64_t)index;
+    float grid[ITP_RISE_GRID * ITP_RISE_GRID];
+    for (int i = 0; i < g * g; i++)
+        grid[i] = (float)(interp_random_u32(seed, stream, (uint64_t)i) & 1);
+    const int dy =
+        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID, (uint32_t)tall);
+    const int dx =
+        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID + 1, (uint32_t)wide);
+    for (int y = 0; y < height; y++) {
+        const double sy = fmin(fmax((y + dy + 0.5) * g / ((g + 1.0) * tall) - 0.5, 0), g - 1);
+        const int y0 = (int)sy, y1 = itp_min(y0 + 1, g - 1);
+        for (int x = 0; x < width; x++) {
+            const double sx = fmin(fmax((x + dx + 0.5) * g / ((g + 1.0) * wide) - 0.5, 0), g - 1);
+            const int x0 = (int)sx, x1 = itp_min(x0 + 1, g - 1);
+            const double fy = sy - y0, fx = sx - x0;
+            *mask++ = (float)((1 - fy) * ((1 - fx) * (double)grid[y0 * g + x0] +
+                                          fx * (double)grid[y0 * g + x1]) +
+                              fy * ((1 - fx) * (double)grid[y1 * g + x0] +
+                                    fx * (double)grid[y1 * g + x1]));
+        }
+    }
+}
+
+/* Copy `index` of a sample. */
+ITP_FN void itp_perturb_make(itp_attr *a, int sample, int index, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    switch (a->row->kind) {
+    case ITP_P_OCCLUSION: {
+        const itp_span s = itp_window_span(a, index);
+        memcpy(to, x, a->size * sizeof *to);
+        for (size_t i = 0; i < s.count; i++) {
+            const size_t k = itp_span_at(&s, a->result_shape.rank, i);
+            to[k] = x0 ? x0[k] : 0;
+        }
+        return;
+    }
+    case ITP_P_ABLATION: itp_perturb_one(a, sample, index, x0, to); return;
+    case ITP_P_PERMUTATION:
+        itp_perturb_one(a, sample, index / a->d.n_samples, itp_perturb_donor(a, sample, index), to);
+        return;
+    case ITP_P_RISE:
+        itp_rise_mask(a, index, a->scratch);
+        for (size_t k = 0; k < a->size; k++) {
+            const float m = a->scratch[k % a->result_size];
+            to[k] = m * x[k] + (x0 ? (1 - m) * x0[k] : 0);
+        }
+        return;
+    default: break;
+    }
+    itp_coalition(a, sample, index);
+    itp_coalition_apply(a, sample, to);
+}
+
+/* ---- what the outputs say */
+
+/* Shapley values as a sum over all coalitions S: a feature i in S gets f(S) (s-1)! (M-s)! / M!, one
+   outside loses f(S) s! (M-s-1)! / M!. */
+ITP_FN void itp_take_exact(itp_attr *a, int index, double f)
+{
+    const int m = a->p.count, s = itp_bits((uint32_t)index);
+    double ways = 1; /* M choose s */
+    for (int i = 1; i <= s; i++) ways = ways * (m - s + i) / i;
+    for (int i = 0; i < m; i++)
+        a->sum[i] += index >> i & 1 ? f / (ways * s) : -f / (ways * (m - s));
+}
+
+ITP_FN void itp_take_step(itp_attr *a, int sample, int index, double f)
+{
+    itp_perturb *p = &a->p;
+    const interp_attribution *r = &a->report[sample];
+    const int steps = itp_max(1, p->count - 1), step = index % steps;
+    const int *order = itp_coalition_order(a, sample, index / steps);
+    if (step == 0) p->before = r->baseline_output;
+    a->sum[order[step]] += (f - p->before) / a->d.n_samples;
+    p->before = f;
+    if (step == p->count - 2) a->sum[order[step + 1]] += (r->output - f) / a->d.n_samples;
+}
+
+/* The output f of copy `index` of a sample; in: that copy. */
+ITP_FN void itp_perturb_take(itp_attr *a, int sample, int index, const float *in, double f)
+{
+    const double lost = a->report[sample].output - f;
+    switch (a->row->kind) {
+    case ITP_P_OCCLUSION: {
+        const itp_span s = itp_window_span(a, index);
+        for (size_t i = 0; i < s.count; i++) {
+            const size_t k = itp_span_at(&s, a->result_shape.rank, i);
+            a->sum[k] += lost, a->square[k]++;
+        }
+        break;
+    }
+    case ITP_P_ABLATION: a->sum[index] = lost; break;
+    case ITP_P_PERMUTATION: a->sum[index / a->d.n_samples] += lost / a->d.n_samples; break;
+    case ITP_P_EXACT: itp_take_exact(a, index, f - a->report[sample].baseline_output); break;
+    case ITP_P_SAMPLING: itp_take_step(a, sample, index, f); break;
+    case ITP_P_RISE:
+        itp_rise_mask(a, index, a->scratch);
+        for (size_t k = 0; k < a->result_size; k++) {
+            a->sum[k] += f * (double)a->scratch[k];
+            a->square[k] += (double)a->scratch[k];
+        }
+        break;
+    default: itp_surrogate_take(a, sample, index, in, f - a->report[sample].baseline_output); break;
+    }
+}
+
+/* The sums of a sample to its attribution. */
+ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
+{
+    float *out = a->result + (size_t)sample * a->result_size;
+    interp_attribution *r = &a->report[sample];
+    double total = 0;
+    if (a->row->kind == ITP_P_OCCLUSION || a->row->kind == ITP_P_RISE) {
+        for (size_t k = 0; k < a->result_size; k++) {
+            const double mean = a->square[k] > 0 ? a->sum[k] / a->square[k] : 0;
+            out[k] = (float)mean;
+            total += mean;
+        }
+    } else {
+        if (itp_perturb_regresses(a)) ITP_TRY(itp_surrogate_solve(a));
+        for (int i = 0; i < a->p.count; i++) total += a->sum[i];
+        for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    if (a->row->kind == ITP_P_RISE || a->row->kind == ITP_P_ANCHORS) r->residual = 0;
+    return INTERP_OK;
+}
+
+ITP_FN void itp_perturb_start(itp_attr *a)
+{
+    const bool by_number = a->row->kind == ITP_P_OCCLUSION || a->row->kind == ITP_P_RISE;
+    const size_t n = by_number ? a->result_size : (size_t)a->p.count;
+    memset(a->sum, 0, n * sizeof *a->sum);
+    if (by_number) memset(a->square, 0, n * sizeof *a->square);
+    if (itp_perturb_regresses(a)) itp_surrogate_start(a);
+}
+
+/* ---- the stream: copies of all samples go through the network batch by batch */
+
+/* Draws that were given must be what they should be. */
+ITP_FN interp_status itp_perturb_check(itp_attr *a)
+{
+    itp_perturb *p = &a->p;
+    const size_t m = (size_t)p->count;
+    if (a->row->kind == ITP_P_PERMUTATION && a->n < 2)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "feature_permutation takes features from other samples: give at least 2");
+    for (int i = 0; a->d.permutations && a->row->kind == ITP_P_SAMPLING && i < a->d.n_samples;
+         i++) {
+        const int32_t *order = a->d.permutations + (size_t)i * m;
+        memset(p->on, 0, m);
+        for (int k = 0; k < p->count; k++) {
+            if (order[k] < 0 || order[k] >= p->count || p->on[order[k]])
+                return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                                "%s: row %d is no permutation of features 0 to %d", a->row->name, i,
+                                p->count - 1);
+            p->on[order[k]] = 1;
+        }
+    }
+    const size_t all = (size_t)a->n * (size_t)a->points * m;
+    for (size_t i = 0; a->d.coalitions && itp_perturb_regresses(a) && i < all; i++)
+        if (a->d.coalitions[i] != 0 && a->d.coalitions[i] != 1)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: coalitions hold %d, not 0 or 1",
+                            a->row->name, (int)a->d.coalitions[i]);
+    return INTERP_OK;
+}
+
+/* The feature of each number. */
+ITP_FN void itp_perturb_ids(itp_attr *a)
+{
+    const interp_shape in = interp_net_input_shape(a->net, 0);
+    itp_perturb *p = &a->p;
+    p->order_of = -1;
+    if (!p->id) return;
+    if (a->d.mask) {
+        itp_mask_fill(a->d.mask, &a->d.mask_shape, &in, p->id);
+        return;
+    }
+    const size_t height = (size_t)in.dim[in.rank - 2], width = (size_t)in.dim[in.rank - 1];
+    for (size_t k = 0; k < a->size; k++)
+        p->id[k] = (int32_t)(k / width % height) / p->tile_rows * p->grid +
+                   (int32_t)(k % width) / p->tile_columns;
+}
+
+ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
+{
+    const int all = a->n * a->points;
+    const bool owen = a->row->kind == ITP_P_PARTITION;
+    const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
+    ITP_TRY(itp_perturb_check(a));
+    itp_perturb_ids(a);
+    for (int i = 0; !stream && i < a->n; i++) {
+        ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
+        ITP_TRY(itp_perturb_finish(a, i));
+    }
+    for (int at = 0; stream && at < all; at += a->filled) {
+        a->filled = itp_min(a->batch, all - at);
+        for (int i = 0; i < a->filled; i++)
+            itp_perturb_make(a, (at + i) / a->points, (at + i) % a->points,
+                             a->in + (size_t)i * a->size);
+        ITP_TRY(itp_attr_forward(a));
+        const float *y = interp_workspace_target(a->w);
+        for (int i = 0; i < a->filled; i++) {
+            const int sample = (at + i) / a->points, index = (at + i) % a->points;
+            if (index == 0) itp_perturb_start(a);
+            itp_perturb_take(
+                a, sample, index, a->in + (size_t)i * a->size,
+                itp_attr_output(a, y + (size_t)i * (size_t)a->outputs, a->report[sample].target));
+            if (index == a->points - 1) ITP_TRY(itp_perturb_finish(a, sample));
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
 /* >>attr/methods.c                                                                            */
 /* ---- attr/methods.c: every method, one row each ------------------------------------------------- */
 
@@ -28715,6 +29906,11 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     {                                                                                              \
         name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
+    }
+#define ITP_PERTURB(name, kind)                                                                    \
+    {                                                                                              \
+        name, kind, 0, itp_attr_settle_perturb, itp_attr_layout_perturb, itp_attr_scratch_perturb, \
+            itp_attr_run_perturb                                                                   \
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
@@ -28753,9 +29949,20 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
-        ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON)};
+        ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
+        ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
+        ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
+        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),
+        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT),
+        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING),
+        ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
+        ITP_PERTURB("lime", ITP_P_LIME),
+        ITP_PERTURB("partition_shap", ITP_P_PARTITION),
+        ITP_PERTURB("rise", ITP_P_RISE),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
+#undef ITP_PERTURB
     return &rows[method];
 }
 

@@ -327,6 +327,10 @@ wrong_calls_are_refused_in_one_line()
     refused 2 'rising epochs' train --data iris --milestones 20,10 -o r
     refused 2 'multiply_by_inputs=2' attribute "$m" --input "$x" --method saliency \
         --set multiply_by_inputs=2 -o r
+    refused 2 'window=1,x' attribute "$m" --input "$x" --method occlusion --set window=1,x -o r
+    refused 1 'along 1 numbers' attribute "$m" --input "$x" --method occlusion --set window=2,8,8 -o r
+    printf '1\n2\n3\n' >mask.csv
+    refused 1 'shape of the mask' attribute "$m" --input "$x" --method lime --mask mask.csv -o r
     refused 2 'classes count from 0' attribute "$m" --input "$x" --method saliency --target -1 -o r
     printf '0.5\n1\n1\n1\n1\n1\n1\n1\n' >y.csv
     refused 1 '--target y.csv: ' attribute "$m" --input "$x" --method saliency --target y.csv -o r

@@ -12,12 +12,15 @@ static const cli_option options[] = {
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM, layer and neuron methods; a node or a value"},
+    {"--mask", "M.npy", "ids of features, of the perturbation methods; broadcast to the input"},
     {"--set", "KEY=VALUE", "an option of the methods; may be repeated:"},
     {"  abs=0", NULL, "saliency keeps its sign"},
     {"  quadrature=RULE", NULL,
      "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
-    {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5)"},
+    {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5), permutations of"},
+    {"", NULL, "Shapley sampling (25), coalitions of kernel_shap and lime (50),"},
+    {"", NULL, "passes of partition_shap (500), rise (1000) and anchors (20000)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
     {"  noise=N.npy", NULL, "that noise, [n, samples, input], instead of drawing it"},
     {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
@@ -29,6 +32,12 @@ static const cli_option options[] = {
     {"  epsilon=, gamma=, alpha=", NULL, "constants of lrp (1e-6, 0.25, 2)"},
     {"  low=, high=", NULL, "range of the input for lrp's z_box (that of the samples)"},
     {"  gate=half", NULL, "lrp hands half of a product to its gate (default: signal)"},
+    {"  window=N[,N..]", NULL, "size of occlusion's window along each dimension of the input"},
+    {"  stride=N[,N..]", NULL, "and its step (1)"},
+    {"  perms=P.npy", NULL, "orders of features [samples, M] for Shapley sampling"},
+    {"  coalitions=Z.npy", NULL, "features present [n, samples, M], for kernel_shap and lime"},
+    {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
+    {"  threshold=X", NULL, "share of copies in which an anchor holds the prediction (0.95)"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -40,7 +49,7 @@ typedef struct job {
     cli_model model;
     interp_shape sample;
     cli_samples in;
-    interp_array noise, alphas, draws;
+    interp_array noise, alphas, draws, mask, perms, coalitions;
     int n;
     int32_t *targets;
     interp_attribute_desc desc;
@@ -96,6 +105,7 @@ typedef struct setting {
     bool *flag, when; /* *flag becomes true when the value is `when` */
     const char *const *choices;
     interp_array *array;
+    int *list;     /* [INTERP_MAX_RANK] */
     bool positive; /* numbers below or at 0 are refused */
 } setting;
 
@@ -105,11 +115,26 @@ static int set_array(cli *c, const char *text, const char *value, interp_array *
     return cli_array(c, value, to) ? CLI_FAILED : CLI_DONE;
 }
 
+/* Whole numbers with commas between. */
+static bool set_list(const char *value, int *to)
+{
+    int n = 0;
+    for (char *end; n < INTERP_MAX_RANK; value = end + 1) {
+        const long v = strtol(value, &end, 10);
+        if (end == value || v < 1 || v > 1000000000) return false;
+        to[n++] = (int)v;
+        if (!*end) return true;
+        if (*end != ',') return false;
+    }
+    return false;
+}
+
 static int set_one(cli *c, const char *text, const char *value, const setting *s)
 {
     double v = 0;
     const bool number = cli_parse_double(value, &v);
     if (s->array) return set_array(c, text, value, s->array);
+    if (s->list && set_list(value, s->list)) return CLI_DONE;
     for (int k = 0; s->choices && s->choices[k]; k++)
         if (!strcmp(s->choices[k], value)) {
             *s->choice = k;
@@ -158,23 +183,30 @@ static int parse_sets(cli *c, job *j)
     interp_attribute_desc *d = &j->desc;
     int quadrature = 0, rule = 0, gate = 0;
     const setting settings[] = {
-        {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, false},
-        {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, false},
-        {"raw", NULL, NULL, NULL, &d->raw, true, NULL, NULL, false},
-        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, false},
-        {"stdev", &d->noise_sd, NULL, NULL, NULL, false, NULL, NULL, true},
-        {"max_blur", &d->max_blur, NULL, NULL, NULL, false, NULL, NULL, true},
-        {"epsilon", &d->epsilon, NULL, NULL, NULL, false, NULL, NULL, true},
-        {"gamma", &d->gamma, NULL, NULL, NULL, false, NULL, NULL, true},
-        {"alpha", &d->alpha, NULL, NULL, NULL, false, NULL, NULL, true},
-        {"low", &d->low, NULL, NULL, NULL, false, NULL, NULL, false},
-        {"high", &d->high, NULL, NULL, NULL, false, NULL, NULL, false},
-        {"quadrature", NULL, NULL, &quadrature, NULL, false, quadratures, NULL, false},
-        {"rule", NULL, NULL, &rule, NULL, false, rules, NULL, false},
-        {"gate", NULL, NULL, &gate, NULL, false, gates, NULL, false},
-        {"noise", NULL, NULL, NULL, NULL, false, NULL, &j->noise, false},
-        {"alphas", NULL, NULL, NULL, NULL, false, NULL, &j->alphas, false},
-        {"draws", NULL, NULL, NULL, NULL, false, NULL, &j->draws, false},
+        {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, NULL, false},
+        {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, NULL, false},
+        {"raw", NULL, NULL, NULL, &d->raw, true, NULL, NULL, NULL, false},
+        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, NULL, false},
+        {"stdev", &d->noise_sd, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"max_blur", &d->max_blur, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"epsilon", &d->epsilon, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"gamma", &d->gamma, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"alpha", &d->alpha, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"low", &d->low, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
+        {"high", &d->high, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
+        {"quadrature", NULL, NULL, &quadrature, NULL, false, quadratures, NULL, NULL, false},
+        {"rule", NULL, NULL, &rule, NULL, false, rules, NULL, NULL, false},
+        {"gate", NULL, NULL, &gate, NULL, false, gates, NULL, NULL, false},
+        {"noise", NULL, NULL, NULL, NULL, false, NULL, &j->noise, NULL, false},
+        {"alphas", NULL, NULL, NULL, NULL, false, NULL, &j->alphas, NULL, false},
+        {"draws", NULL, NULL, NULL, NULL, false, NULL, &j->draws, NULL, false},
+        {"kernel_width", &d->kernel_width, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"threshold", &d->threshold, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"penalty", &d->penalty, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
+        {"window", NULL, NULL, NULL, NULL, false, NULL, NULL, d->window, false},
+        {"stride", NULL, NULL, NULL, NULL, false, NULL, NULL, d->stride, false},
+        {"perms", NULL, NULL, NULL, NULL, false, NULL, &j->perms, NULL, false},
+        {"coalitions", NULL, NULL, NULL, NULL, false, NULL, &j->coalitions, NULL, false},
     };
     const char *text;
     for (int i = 0; (text = cli_get_nth(c, "--set", i)) != NULL; i++) {
@@ -214,6 +246,51 @@ static int check_draws(cli *c, job *j)
     int32_t *draws = (int32_t *)interp_alloc(c->ctx, points * sizeof *draws);
     if (!draws || interp_array_ints(c->ctx, &j->draws, draws)) return cli_fail_ctx(c);
     j->desc.draws = draws;
+    return CLI_DONE;
+}
+
+/* Whole numbers of an array; NULL when there is no room or they are not whole. */
+static int32_t *ints_of(cli *c, const interp_array *a)
+{
+    int32_t *to = (int32_t *)interp_alloc(c->ctx, interp_shape_size(&a->shape) * sizeof *to);
+    return to && !interp_array_ints(c->ctx, a, to) ? to : NULL;
+}
+
+static int parse_mask(cli *c, job *j)
+{
+    const char *text = cli_get(c, "--mask");
+    if (!text) return CLI_DONE;
+    if (cli_array(c, text, &j->mask)) return CLI_FAILED;
+    j->desc.mask_shape = j->mask.shape;
+    j->desc.mask = ints_of(c, &j->mask);
+    return j->desc.mask ? CLI_DONE : cli_fail_ctx(c);
+}
+
+/* Permutations and coalitions that were given: their number is that of the samples, and each has all
+   features of the methods that take them. */
+static int check_coalitions(cli *c, job *j)
+{
+    for (int m = 0; m < j->n_methods; m++) {
+        const bool order = j->methods[m] == INTERP_SHAPLEY_VALUE_SAMPLING;
+        const bool some = j->methods[m] == INTERP_KERNEL_SHAP || j->methods[m] == INTERP_LIME;
+        const interp_array *a = order ? &j->perms : &j->coalitions;
+        const interp_shape *s = &a->shape;
+        int count;
+        if (!(order || some) || !a->data) continue;
+        j->desc.method = j->methods[m];
+        if (interp_attribute_features(j->model.net, &j->desc, &count)) return cli_fail_ctx(c);
+        if (s->rank != (order ? 2 : 3) || (!order && s->dim[0] != j->in.n) ||
+            s->dim[s->rank - 1] != count)
+            return cli_fail("--set %s: the shape of the array does not fit %d features%s",
+                            order ? "perms" : "coalitions", count, order ? "" : " of all samples");
+        if (j->desc.n_samples && j->desc.n_samples != s->dim[s->rank - 2])
+            return cli_fail("--set %s: the array holds %d rows, but samples are %d",
+                            order ? "perms" : "coalitions", s->dim[s->rank - 2], j->desc.n_samples);
+        j->desc.n_samples = s->dim[s->rank - 2];
+        const int32_t **to = order ? &j->desc.permutations : &j->desc.coalitions;
+        if (!*to) *to = ints_of(c, a);
+        if (!*to) return cli_fail_ctx(c);
+    }
     return CLI_DONE;
 }
 
@@ -345,15 +422,20 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
 static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t,
-            "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s\n",
-            j->model.classes ? ",name" : "", j->in.files ? ",file" : "");
+    bool anchors = false;
+    for (int m = 0; m < j->n_methods; m++) anchors = anchors || j->methods[m] == INTERP_ANCHORS;
+    cli_add(
+        &t,
+        "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s%s\n",
+        anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
+        j->in.files ? ",file" : "");
     for (int m = 0; m < j->n_methods; m++)
         for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
             cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods[m]),
                     r->target, r->output, r->baseline_output, r->residual, r->passes,
                     j->seconds[m] / j->in.n, j->peak[m]);
+            if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
             if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);
@@ -420,6 +502,10 @@ static int choose_methods(cli *c, job *j)
     int kept = 0;
     for (int m = 0; m < j->n_methods; m++) {
         j->desc.method = j->methods[m];
+        if (j->all && j->desc.method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
+            cli_say(c, "feature_permutation is left out: it needs at least two samples");
+            continue;
+        }
         if (interp_attribute_shape(j->model.net, &j->desc, &j->shape[kept], &j->layer[kept])) {
             if (!j->all) return cli_fail_ctx(c);
             cli_say(c, "%s is left out: %s", interp_method_name(j->methods[m]),
@@ -449,6 +535,8 @@ static int open_job(cli *c, job *j)
     if (code) return code;
     const size_t n = (size_t)j->in.n;
     code = check_draws(c, j);
+    if (!code) code = parse_mask(c, j);
+    if (!code) code = check_coalitions(c, j);
     if (!code) code = choose_methods(c, j);
     if (code) return code;
     for (int m = 0; m < j->n_methods; m++) {

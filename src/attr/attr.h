@@ -31,9 +31,19 @@ typedef enum interp_method {
     INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
     INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
-    INTERP_LAYER_CONDUCTANCE,  /* flow through a layer along the path, Dhamdhere et al. 2018 */
-    INTERP_INTERNAL_INFLUENCE, /* mean gradient of a layer along the path, Leino et al. 2018 */
-    INTERP_NEURON_GRADIENT,    /* of a neuron of a layer */
+    INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
+    INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
+    INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
+    INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
+    INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
+    INTERP_SHAPLEY_VALUE_EXACT,    /* over all 2^M coalitions of features, Shapley 1953 */
+    INTERP_SHAPLEY_VALUE_SAMPLING, /* over random permutations, Castro et al. 2009 */
+    INTERP_KERNEL_SHAP,            /* by weighted least squares, Lundberg and Lee 2017 */
+    INTERP_LIME,                   /* by a Lasso on random coalitions, Ribeiro et al. 2016 */
+    INTERP_PARTITION_SHAP,         /* Owen values over halves of halves, Owen 1977 */
+    INTERP_RISE,                   /* mean of random masks weighted by f, Petsiuk et al. 2018 */
+    INTERP_ANCHORS, /* the fewest features that hold the prediction, Ribeiro et al. 2018 */
     INTERP_METHOD_COUNT
 } interp_method;
 
@@ -99,7 +109,10 @@ typedef struct interp_attribute_desc {
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
-    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points */
+    int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
+                             of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
+                             50, of kernel_shap 50 or two for each feature, at 2^M all of them;
+                             passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
@@ -114,7 +127,19 @@ typedef struct interp_attribute_desc {
     float gamma;          /* 0: 0.25; of LRP */
     float alpha;          /* 0: 2; of LRP, beta is alpha - 1 */
     float low, high;      /* both 0: range of the samples; of LRP's z-box */
-    int batch;            /* 0: 32, or fewer under a memory limit; passes run at once */
+    const int32_t *mask;  /* NULL: none; ids 0..65535, the same for all numbers of one feature */
+    interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
+                                    and width, else 1; of occlusion, a size along each dimension */
+    int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
+    const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M
+                                    features, for every sample */
+    const int32_t
+        *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
+    float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
+    float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
+    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -122,20 +147,28 @@ typedef struct interp_attribution {
     int target;             /* the output explained; -1 for the sum */
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
-    double residual; /* sum of the attribution minus (f(x) - f(x0)); 0 for a complete method */
-    int passes;      /* forward and backward passes spent on it */
-    int nodes;       /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
+                        once; 0 for a complete method */
+    double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
+                                   share of random copies with it that keep the target largest, and
+                                   of all random copies that contain it;
+                                   precision is below the threshold where passes ran out */
+    int passes;                 /* forward and backward passes spent on it */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step and
-   not at all with n_samples. No softmax is added or taken away: the output is explained as it is.
+   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
+   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
-   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample.
+   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
-   weights that sum to 1. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references. */
+   weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
+   and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
+   gradient_methods_match_the_references,
+   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -145,6 +178,14 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
    Errors as interp_attribute. Test: layers_are_chosen_and_named. */
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
                                                 interp_shape *shape, const char **layer);
+
+/* Number of features M that a perturbation method tells apart: those of the mask, each number without
+   one, or tiles of images (8 a side for kernel_shap, lime and anchors, 3 for exact Shapley values, 16 for the
+   others where there are more than 4096 numbers). Each number of a feature gets the feature's value.
+   0 for methods without features. Errors as interp_attribute.
+   Test: masks_broadcast_and_features_are_counted. */
+INTERP_API interp_status interp_attribute_features(interp_net *net,
+                                                   const interp_attribute_desc *desc, int *count);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */

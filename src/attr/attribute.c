@@ -52,6 +52,7 @@ struct itp_attr {
     int touched;          /* nodes that a rule changed */
     void *user;           /* of a run that is no method */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;        /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
