@@ -3601,13 +3601,13 @@ typedef struct interp_attribute_desc {
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
     bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
-    interp_lrp_rule rule; /* 0: epsilon */
-    interp_lrp_gate gate; /* 0: the signal takes all */
-    float epsilon;        /* 0: 1e-6; of LRP, also where another rule divides */
-    float gamma;          /* 0: 0.25; of LRP */
-    float alpha;          /* 0: 2; of LRP, beta is alpha - 1 */
-    float low, high;      /* both 0: range of the samples; of LRP's z-box */
-    const int32_t *mask;  /* NULL: none; ids 0..65535, the same for all numbers of one feature */
+    interp_lrp_rule rule;    /* 0: epsilon */
+    interp_lrp_gate gate;    /* 0: the signal takes all */
+    float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
+    float gamma;             /* 0: 0.25; of LRP */
+    float alpha;             /* 0: 2; of LRP, beta is alpha - 1 */
+    float low, high;         /* both 0: range of the samples; of LRP's z-box */
+    const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
@@ -29613,7 +29613,7 @@ INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count)
 {
     itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc, NULL, NULL));
     *count = a.p.count;
     return INTERP_OK;
 }

@@ -206,7 +206,7 @@ INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count)
 {
     itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc));
+    ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc, NULL, NULL));
     *count = a.p.count;
     return INTERP_OK;
 }
