@@ -27084,7 +27084,11 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
     itp_attr a;
     ITP_TRY(itp_attr_settle(&a, net, desc ? itp_max(1, desc->n_baselines) : 1, desc, NULL, NULL));
     *shape = a.result_shape;
-    if (layer) *layer = a.layer < 0 ? NULL : net->values[a.layer].name;
+    if (layer) {
+        const itp_value *v = a.layer < 0 ? NULL : &net->values[a.layer];
+        const itp_node *from = v && v->producer >= 0 ? &net->nodes[v->producer] : NULL;
+        *layer = !v ? NULL : from && from->out == a.layer ? from->name : v->name;
+    }
     return INTERP_OK;
 }
 

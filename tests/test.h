@@ -24,6 +24,18 @@ static struct {
 
 #define TEST(name) static void name(void)
 
+/* Under valgrind, a sanitizer or an emulator, up to 50 times slower: large cases may be left out.
+   Emulators are told by TEST_SLOW in the environment. */
+static __attribute__((unused)) bool slow_here(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    const char *preload = getenv("LD_PRELOAD");
+    return (preload && strstr(preload, "vgpreload")) || getenv("TEST_SLOW");
+#endif
+}
+
 #define RUN(test)                                                                                  \
     do {                                                                                           \
         test_state.name = #test;                                                                   \

@@ -1,5 +1,7 @@
 /* Networks by name: their published sizes, that they learn, that files keep them; parts of a network
    called again. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"
@@ -16,13 +18,6 @@ static size_t used(void)
     return interp_memory_read(ctx).used;
 }
 
-/* Large networks only where a step takes less than seconds. */
-static bool under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload") != NULL;
-}
-
 /* ---- sizes */
 
 TEST(architectures_have_the_published_sizes)
@@ -37,7 +32,7 @@ TEST(architectures_have_the_published_sizes)
                 {"efficientnet-b1", 7794184, 0.55, 0.61},  {"efficientnet-b2", 9109994, 0.64, 0.70},
                 {"efficientnet-b3", 12233232, 0.93, 1.02}, {"vit-tiny", 5717416, 1.05, 1.30}};
     const interp_shape s = shape_of(3, 3, 224, 224, 1);
-    if (under_valgrind()) SKIP("too slow under valgrind");
+    if (slow_here()) SKIP("too slow here");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         interp_net *net = NULL;
         REQUIRE_OK(ctx, interp_net_arch(ctx, rows[i].name, &s, 1000, 1, &net));
@@ -181,9 +176,9 @@ TEST(architectures_learn_and_survive_the_round_trip)
                                         "efficientnet-b3"};
     const size_t before = used();
     const interp_shape digit = shape_of(3, 1, 8, 8, 1), colour = shape_of(3, 3, 28, 30, 1);
-    const size_t n = under_valgrind() ? 3 : sizeof names / sizeof *names;
+    const size_t n = slow_here() ? 3 : sizeof names / sizeof *names;
     for (size_t i = 0; i < n; i++) learn_and_save(names[i], &digit, 1e-3f);
-    if (!under_valgrind())
+    if (!slow_here())
         learn_and_save("vit-tiny", &colour, 1e-3f); /* patches of 4, the last column filled up */
     CHECK(used() == before);
 }
@@ -192,7 +187,7 @@ TEST(views_learn_and_survive_the_round_trip)
 {
     const size_t before = used();
     const interp_shape views = shape_of(4, 4, 3, 8, 9), rows = shape_of(2, 5, 6, 1, 1);
-    if (!under_valgrind()) {
+    if (!slow_here()) {
         learn_and_save("multiview:resnet18", &views, 1e-3f);
         learn_and_save("multiview:efficientnet-b0", &views, 1e-3f);
     }

@@ -2,8 +2,13 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__cplusplus)
 #define _POSIX_C_SOURCE 200809L /* symlink */
 #endif
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 static char folder[256]; /* for files; made by main */
@@ -16,33 +21,6 @@ static const char *at(const char *name)
 }
 
 /* ---- an allocator that counts, checks and fails when told to */
-
-static struct {
-    long calls, fail_at; /* 0: never fails */
-    bool from_then_on, bad;
-    size_t held, blocks;
-} heap;
-
-static void *heap_alloc(size_t bytes, size_t align, void *user)
-{
-    CHECK(user == &heap);
-    heap.calls++;
-    if (heap.fail_at &&
-        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
-        return NULL;
-    if (bytes % align) heap.bad = true;
-    heap.held += bytes;
-    heap.blocks++;
-    return aligned_alloc(align, bytes);
-}
-
-static void heap_free(void *p, size_t bytes, void *user)
-{
-    CHECK(user == &heap);
-    heap.held -= bytes;
-    heap.blocks--;
-    free(p);
-}
 
 static interp_desc counted(void)
 {

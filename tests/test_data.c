@@ -5,8 +5,12 @@
 #include <stb_image.h>
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image_write.h>
+#define INTERP_NO_ATTR
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 #include "../examples/data/digits.h"
 #include "../examples/data/iris.h"
@@ -127,27 +131,6 @@ static const unsigned char png_16_bit[75] = {
     2,   235, 129, 44,  143, 166, 0,  0,  0,  0,   73, 69, 78,  68,  174, 66, 96, 130};
 
 /* ---- a context whose allocator can be told to fail */
-
-static struct {
-    long calls, fail_at; /* fail_at 0: never */
-    bool from_then_on;
-} heap;
-
-static void *heap_alloc(size_t bytes, size_t align, void *user)
-{
-    (void)user;
-    heap.calls++;
-    if (heap.fail_at &&
-        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
-        return NULL;
-    return aligned_alloc(align, bytes);
-}
-
-static void heap_free(void *p, size_t bytes, void *user)
-{
-    (void)bytes, (void)user;
-    free(p);
-}
 
 static char warning[512];
 
@@ -1694,12 +1677,6 @@ static int all_samples(sample out[10])
 
 /* stb_image 2.27 looks at unset table entries on damaged deflate streams. The checksum refuses what
    comes out, but valgrind reports the reading. */
-static bool under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload");
-}
-
 /* Reads a copy of exactly n bytes, so that tools see a step beyond its end. */
 static interp_status read_copy(const sample *s, const unsigned char *bytes, size_t n)
 {
@@ -1730,7 +1707,7 @@ TEST(readers_leak_nothing_when_input_is_damaged)
         }
         const bool deflated =
             s->bytes == npz_deflated || s->bytes == idx_gz || s->bytes == idx_gz_fields;
-        for (size_t i = 0; i < s->n && !(deflated && under_valgrind()); i++) {
+        for (size_t i = 0; i < s->n && !(deflated && slow_here()); i++) {
             for (int v = 0; v < 5; v++) {
                 bytes[i] = values[v];
                 read_copy(s, bytes, s->n);

@@ -1,5 +1,9 @@
 /* Every op's backward pass against central differences of its forward pass. Built twice: in float32,
    and with -DINTERP_TEST_DOUBLE, where the same op code runs in double precision. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

@@ -1,4 +1,7 @@
 /* Pictures of graphs: where boxes and lines lie, what is folded, what is refused. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

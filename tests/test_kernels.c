@@ -1,5 +1,9 @@
 /* Kernels: every instruction set against plain double-precision code over ragged sizes and
    misaligned pointers; elementary functions by their error in ulp. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

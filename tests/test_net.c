@@ -1,6 +1,10 @@
 /* Networks: building and its errors, memory plans, forward and backward passes, metrics. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 /* Between a sample run alone and within a batch: the same sums in another order, relative to the
@@ -9,30 +13,6 @@
 
 static interp_ctx *ctx; /* of all tests that do not open their own */
 
-static struct {
-    long calls, fail_at; /* 0: never fails */
-    bool from_then_on;
-    size_t held;
-} heap;
-
-static void *heap_alloc(size_t bytes, size_t align, void *user)
-{
-    (void)user;
-    heap.calls++;
-    if (heap.fail_at &&
-        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
-        return NULL;
-    heap.held += bytes;
-    return aligned_alloc(align, bytes);
-}
-
-static void heap_free(void *p, size_t bytes, void *user)
-{
-    (void)user;
-    heap.held -= bytes;
-    free(p);
-}
-
 static interp_ctx *open_ctx(int threads)
 {
     interp_desc d;
@@ -40,13 +20,6 @@ static interp_ctx *open_ctx(int threads)
     d.threads = threads;
     d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
     return interp_open(&d);
-}
-
-/* Valgrind is 50 times slower: large cases are left out. */
-static bool under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload");
 }
 
 static size_t used(void)
@@ -376,7 +349,7 @@ TEST(every_architecture_builds_runs_and_differentiates)
         {"efficientnet-b0", {3, 224, 224}, 1000, 5288548},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!under_valgrind() || i == 0 || !strcmp(rows[i].name, "cnn")) try_arch(&rows[i]);
+        if (!slow_here() || i == 0 || !strcmp(rows[i].name, "cnn")) try_arch(&rows[i]);
 }
 
 TEST(an_architecture_that_does_not_fit_says_why)
@@ -910,7 +883,7 @@ static bool try_plans(uint64_t seed)
 
 TEST(planned_memory_changes_no_result)
 {
-    const int graphs = under_valgrind() ? 100 : 1000;
+    const int graphs = slow_here() ? 100 : 1000;
     int odd = 0;
     for (int i = 0; i < graphs; i++) odd += !try_plans((uint64_t)i);
     CHECK(odd < graphs / 10); /* graphs that overflow compare NaN with NaN, which says little */
@@ -936,7 +909,7 @@ TEST(reusing_memory_takes_less_of_it)
 TEST(a_sample_gives_the_same_in_any_batch)
 {
     static const char *const names[] = {"cnn", "lenet", "resnet20", "efficientnet-b0", "linear"};
-    for (int a = under_valgrind() ? 4 : 0; a < 5; a++) {
+    for (int a = slow_here() ? 4 : 0; a < 5; a++) {
         interp_net *net = arch(ctx, names[a], 1, 9, 7, 10);
         REQUIRE(net);
         float *x = normals(5 * 63, 3);
@@ -1296,7 +1269,7 @@ TEST(constant_weights_change_no_result)
 
 TEST(passes_allocate_nothing)
 {
-    interp_net *net = arch(ctx, under_valgrind() ? "cnn" : "efficientnet-b0", 1, 8, 8, 10);
+    interp_net *net = arch(ctx, slow_here() ? "cnn" : "efficientnet-b0", 1, 8, 8, 10);
     REQUIRE(net);
     const interp_workspace_desc d = options(3, INTERP_TRAIN, true);
     interp_workspace *w = workspace(ctx, net, &d);
@@ -1316,9 +1289,9 @@ TEST(passes_are_bit_identical_at_any_thread_count)
     float *x = normals(batch * inputs, 1), *seed = normals(batch * 10, 2);
     const float *in = x;
     static const char *const names[] = {"cnn", "mobilenet-v2", "lenet"};
-    for (int a = 0; a < (under_valgrind() ? 1 : 3); a++) {
+    for (int a = 0; a < (slow_here() ? 1 : 3); a++) {
         float *want = NULL, *want_grad = NULL;
-        for (int threads = 1; threads <= (under_valgrind() ? 2 : 4); threads++) {
+        for (int threads = 1; threads <= (slow_here() ? 2 : 4); threads++) {
             interp_ctx *c = open_ctx(threads);
             interp_net *net = arch(c, names[a], 3, 16, 16, 10);
             REQUIRE(net);

@@ -1,7 +1,11 @@
 /* Models written, read and refused: every op's round trip, the reference models, version traps of
    ONNX, damaged and hostile input, weights by name. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 #include <sys/stat.h>
@@ -17,23 +21,6 @@
 #define REFS "../shared/refs/"
 
 /* ---- a context whose allocator can be told to fail */
-
-static struct {
-    long calls, fail_at; /* fail_at 0: never */
-} heap;
-
-static void *heap_alloc(size_t bytes, size_t align, void *user)
-{
-    (void)user;
-    if (++heap.calls == heap.fail_at) return NULL;
-    return aligned_alloc(align, bytes);
-}
-
-static void heap_free(void *p, size_t bytes, void *user)
-{
-    (void)bytes, (void)user;
-    free(p);
-}
 
 static interp_ctx *ctx;
 static char folder[256];

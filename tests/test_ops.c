@@ -1,5 +1,9 @@
 /* Single ops of the table: what they give for small inputs, worked out by hand or by plain loops. That
    gradients fit is shown by test_gradients; here are the cases where differences say nothing. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

@@ -1,6 +1,6 @@
 /* Attribution by perturbation: axioms, masks, memory, and the stored results of independent software. */
-#define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 #define REFS "../shared/refs/attribution/"
@@ -540,53 +540,31 @@ TEST(one_feature_takes_all)
     interp_net_free(net);
 }
 
-/* An allocator that fails from the n-th call on. */
-typedef struct failing {
-    int left;
-    size_t held;
-} failing;
-
-static void *failing_alloc(size_t bytes, size_t align, void *user)
-{
-    failing *f = (failing *)user;
-    if (f->left-- <= 0) return NULL;
-    f->held += bytes;
-    return itp_heap_alloc(bytes, align, NULL);
-}
-
-static void failing_free(void *p, size_t bytes, void *user)
-{
-    ((failing *)user)->held -= bytes;
-    itp_heap_free(p, bytes, NULL);
-}
-
 TEST(perturbations_survive_every_failing_allocation)
 {
     enum { n = 2, size = 72 };
     static float x[n * size], out[n * size];
-    failing f;
     interp_desc open;
     memset(&open, 0, sizeof open);
     open.threads = 1;
-    open.allocator.alloc = failing_alloc, open.allocator.free = failing_free,
-    open.allocator.user = &f;
+    open.allocator.alloc = heap_alloc, open.allocator.free = heap_free;
     fill(x, n * size, 8);
     for (int m = 0; m < N_METHODS; m++) {
         bool done = false;
         for (int i = 0; i < 400 && !done; i++) {
-            f.left = 1 << 30, f.held = 0;
+            heap.fail_at = 0;
             interp_ctx *c = interp_open(&open);
             interp_net *net = image_net(c);
-            const size_t held = f.held;
+            const size_t held = heap.held;
             interp_attribute_desc d = desc_of(perturbing[m]);
             d.n_samples = 4;
-            f.left = i;
+            heap_fail_after(i);
             const interp_status status = interp_attribute(net, x, n, &d, out, NULL);
             CHECK(status == INTERP_OK || status == INTERP_NO_MEMORY);
-            CHECK(f.held == held);
+            CHECK(heap.held == held);
             done = !status;
             interp_close(c);
-            CHECK(f.held == 0);
+            CHECK(heap.held == 0);
         }
         CHECK(done);
     }

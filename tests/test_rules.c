@@ -1,6 +1,5 @@
 /* Attribution by rules and of layers: DeepLIFT, LRP, guided backprop, class activation maps: axioms,
    and the stored results of independent software (captum, zennit, pytorch-grad-cam). */
-#define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"
 
@@ -49,10 +48,10 @@ static interp_net *image_net(interp_ctx *c, bool relu_only)
     interp_output(net, interp_dense(net, x, 4, NULL), "y");
     if (interp_net_build(net, 5)) return NULL;
     float *p = interp_net_parameters(net); /* batch norm away from its start */
-    for (int i = 0; i < net->n_params; i++) {
-        const itp_value *v = &net->values[net->params[i]];
-        for (size_t k = 0; k < interp_shape_size(&v->shape) && v->shape.rank == 1; k++)
-            p[v->offset + k] += 0.3f * interp_random_normal(3, v->offset, k);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape) && v.shape.rank == 1; k++)
+            p[v.offset + k] += 0.3f * interp_random_normal(3, v.offset, k);
     }
     return net;
 }
@@ -86,7 +85,7 @@ static double residual_of(interp_net *net, const interp_attribute_desc *desc, co
     interp_attribution report[8];
     double worst = 0, largest = 1e-3;
     if (interp_attribute(net, x, n, desc, out, report)) {
-        fprintf(stderr, "%s\n", interp_error(net->ctx));
+        fprintf(stderr, "%s\n", interp_error(ctx));
         return INFINITY;
     }
     for (int i = 0; i < n; i++) {
@@ -150,11 +149,12 @@ TEST(relevance_is_conserved_without_biases)
     static float x[n * size];
     fill(x, n * size, 4);
     interp_net *net = image_net(ctx, false);
-    for (int i = 0; i < net->n_params; i++) { /* biases and shifts take relevance: none here */
-        const itp_value *v = &net->values[net->params[i]];
-        if (v->shape.rank == 1 && !strstr(v->name, "scale") && !strstr(v->name, "gamma"))
-            memset(interp_net_parameters(net) + v->offset, 0,
-                   interp_shape_size(&v->shape) * sizeof(float));
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        if (v.shape.rank == 1 && !strstr(v.name, "scale") && !strstr(v.name, "gamma"))
+            memset(interp_net_parameters(net) + v.offset, 0,
+                   interp_shape_size(&v.shape) *
+                       sizeof(float)); /* biases and shifts take relevance */
     }
     interp_attribute_desc d;
     memset(&d, 0, sizeof d);
@@ -210,7 +210,10 @@ TEST(layers_are_chosen_and_named)
     REQUIRE_OK(ctx, interp_attribute_shape(net, &d, &s, &layer));
     CHECK(s.rank == 2 && s.dim[0] == 8 && s.dim[1] == 8);
     REQUIRE(layer);
-    CHECK(net->nodes[net->values[itp_find(net, layer)].producer].op == ITP_OP_ADD); /* the last */
+    int node = interp_net_describe(net).n_nodes - 1;
+    while (node >= 0 && strcmp(interp_net_node_name(net, node), layer) != 0) node--;
+    REQUIRE(node >= 0);
+    CHECK_STR(interp_net_node_op(net, node), "Add"); /* the last */
     d.raw = true;
     REQUIRE_OK(ctx, interp_attribute_shape(net, &d, &s, NULL));
     CHECK(s.rank == 2 && s.dim[0] == 4 && s.dim[1] == 4);

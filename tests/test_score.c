@@ -1,5 +1,4 @@
 /* Measures of attributions: closed forms, a bed where the truth is known, stored results of captum. */
-#define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"
 
@@ -16,15 +15,15 @@ static interp_net *quarter_net(interp_ctx *c)
     interp_net *net;
     if (interp_net_arch(c, "linear", &s, 2, 1, &net)) return NULL;
     float *p = interp_net_parameters(net);
-    for (int i = 0; i < net->n_params; i++) {
-        const itp_value *v = &net->values[net->params[i]];
-        for (size_t k = 0; k < interp_shape_size(&v->shape); k++) {
-            const size_t unit = v->shape.dim[0] == 2 ? k / PIXELS : k % 2;
-            const size_t pixel = v->shape.dim[0] == 2 ? k % PIXELS : k / 2;
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape); k++) {
+            const size_t unit = v.shape.dim[0] == 2 ? k / PIXELS : k % 2;
+            const size_t pixel = v.shape.dim[0] == 2 ? k % PIXELS : k / 2;
             const bool inside = pixel / SIDE < SIDE / 2 && pixel % SIDE < SIDE / 2;
-            p[v->offset + k] = v->shape.rank < 2 ? 0
-                               : unit == 0       ? (inside ? 2.0f : 0)
-                                                 : (inside ? 0 : 0.1f);
+            p[v.offset + k] = v.shape.rank < 2 ? 0
+                              : unit == 0      ? (inside ? 2.0f : 0)
+                                               : (inside ? 0 : 0.1f);
         }
     }
     return net;
@@ -107,9 +106,10 @@ TEST(methods_are_judged_by_attributing_again)
     const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
     interp_net *net;
     REQUIRE_OK(ctx, interp_net_arch(ctx, "cnn", &shape, 3, 2, &net));
-    const size_t bytes = net->n_flat * sizeof(float), used = interp_memory_read(ctx).used;
+    const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+    const size_t used = interp_memory_read(ctx).used;
     float *before = (float *)malloc(bytes);
-    memcpy(before, net->flat, bytes);
+    memcpy(before, interp_net_parameters(net), bytes);
     for (int i = 0; i < n * PIXELS; i++) x[i] = interp_random_uniform(5, 1, (uint64_t)i);
     memset(&d, 0, sizeof d);
     memset(&how, 0, sizeof how);
@@ -117,7 +117,7 @@ TEST(methods_are_judged_by_attributing_again)
     d.method = &how;
     REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, a, NULL));
     REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
-    CHECK(memcmp(before, net->flat, bytes) == 0); /* parameters are as they were */
+    CHECK(memcmp(before, interp_net_parameters(net), bytes) == 0);
     CHECK(interp_memory_read(ctx).used == used);
     for (int i = 0; i < n; i++) {
         CHECK(s[i].max_sensitivity > 0 && s[i].max_sensitivity < 1); /* not turned over */

@@ -8,8 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define INTERP_NO_ATTR
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 #define SAMPLE "../shared/refs/tb/sample/run1/events.out.tfevents.1700000000.interp.1.0"
@@ -605,20 +609,6 @@ TEST(projector_refuses_what_it_cannot_write)
 
 /* ---- memory */
 
-static void *failing_alloc(size_t n, size_t align, void *user)
-{
-    int *left = (int *)user;
-    void *p = NULL;
-    if ((*left)-- <= 0 || posix_memalign(&p, align, n)) return NULL;
-    return p;
-}
-
-static void failing_free(void *p, size_t n, void *user)
-{
-    (void)n, (void)user;
-    free(p);
-}
-
 static interp_status write_everything(interp_ctx *ctx, const interp_image *picture)
 {
     interp_tensorboard *tb = NULL;
@@ -663,21 +653,21 @@ static void check_whole_records(interp_ctx *ctx, const char *dir)
 
 TEST(every_allocation_may_fail)
 {
-    int left = 1 << 30, fails = 0;
+    int fails = 0;
     interp_desc d;
     interp_image picture;
     memset(&d, 0, sizeof d);
     d.threads = 1;
-    d.allocator.alloc = failing_alloc, d.allocator.free = failing_free, d.allocator.user = &left;
+    d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
     interp_ctx *ctx = interp_open(&d);
     REQUIRE(ctx != NULL);
     REQUIRE_OK(ctx, interp_image_new(ctx, 3, 3, 0, &picture));
     const size_t before = interp_memory_read(ctx).used;
     for (interp_status s = INTERP_NO_MEMORY; s && fails < 200; fails += s != INTERP_OK) {
         clean(OUT);
-        left = fails;
+        heap_fail_after(fails);
         s = write_everything(ctx, &picture);
-        left = 1 << 30;
+        heap.fail_at = 0;
         CHECK(s == INTERP_OK || s == INTERP_NO_MEMORY);
         CHECK(interp_memory_read(ctx).used == before);
         check_whole_records(ctx, OUT "/run");

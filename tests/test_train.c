@@ -1,33 +1,13 @@
 /* Losses, optimisers, the training loop, checkpoints, evaluation. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 static interp_ctx *ctx; /* of all tests that do not open their own */
-
-static struct {
-    long calls, fail_at; /* 0: never fails */
-    bool from_then_on;
-    size_t held;
-} heap;
-
-static void *heap_alloc(size_t bytes, size_t align, void *user)
-{
-    (void)user;
-    heap.calls++;
-    if (heap.fail_at &&
-        (heap.from_then_on ? heap.calls >= heap.fail_at : heap.calls == heap.fail_at))
-        return NULL;
-    heap.held += bytes;
-    return aligned_alloc(align, bytes);
-}
-
-static void heap_free(void *p, size_t bytes, void *user)
-{
-    (void)user;
-    heap.held -= bytes;
-    free(p);
-}
 
 static struct {
     int calls, cancel_at; /* 0: never */
@@ -50,13 +30,6 @@ static interp_ctx *open_ctx(int threads)
     d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
     d.progress = on_progress;
     return interp_open(&d);
-}
-
-/* Valgrind is 50 times slower: fewer cases of each kind. */
-static bool under_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload");
 }
 
 static size_t used(void)
@@ -596,7 +569,7 @@ TEST(training_learns_xor)
     interp_dataset data = xor_data();
     static const interp_optimizer optimizers[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD,
                                                   INTERP_RMSPROP};
-    for (int o = 0; o < (under_valgrind() ? 1 : 4); o++)
+    for (int o = 0; o < (slow_here() ? 1 : 4); o++)
         for (int loss = INTERP_CROSS_ENTROPY; loss <= INTERP_BCE; loss++) {
             interp_net *net = arch(ctx, "mlp:2-16-2", 0, 2);
             REQUIRE(net);
@@ -774,8 +747,7 @@ TEST(training_is_bit_identical_at_any_thread_count)
     enum { epochs = 2 };
     float *want = NULL;
     interp_epoch first[epochs], history[epochs];
-    for (int run = under_valgrind() ? 2 : 0; run < 5;
-         run++) { /* 1, 1, 2, 3 threads; another seed */
+    for (int run = slow_here() ? 2 : 0; run < 5; run++) { /* 1, 1, 2, 3 threads; another seed */
         interp_ctx *c = open_ctx(run == 0 ? 1 : run == 4 ? 1 : run);
         REQUIRE(c);
         interp_dataset data = images(c, 21, 10, 3, 1, 1), other = images(c, 9, 10, 3, 1, 2);
@@ -808,7 +780,7 @@ TEST(training_resumes_bit_identically)
     enum { epochs = 5 };
     interp_dataset data = images(ctx, 21, 8, 3, 1, 1), other = images(ctx, 9, 8, 3, 1, 2);
     static const interp_optimizer optimizers[] = {INTERP_ADAM, INTERP_SGD, INTERP_RMSPROP};
-    for (int o = 0; o < (under_valgrind() ? 1 : 3); o++)
+    for (int o = 0; o < (slow_here() ? 1 : 3); o++)
         for (int best = 0; best < 2; best++) {
             interp_epoch history[3][epochs];
             interp_train_result result[3];
@@ -941,7 +913,7 @@ TEST(a_foreign_or_damaged_checkpoint_changes_nothing)
         CHECK(strstr(interp_error(ctx), "a training with other data") != NULL);
         data.x[100] = x, data.y[11] = y;
     }
-    const size_t coarse = under_valgrind() ? 97 : 61, fine = under_valgrind() ? 97 : 1;
+    const size_t coarse = slow_here() ? 97 : 61, fine = slow_here() ? 97 : 1;
     for (size_t cut = 0; cut < n; cut += cut < 400 || n - cut < 10 ? fine : coarse) {
         write_bytes(bytes, cut);
         refused(net, &data, &d, "a cut file");
@@ -949,7 +921,7 @@ TEST(a_foreign_or_damaged_checkpoint_changes_nothing)
     /* wrong numbers where the counts and the header are: refused, or taken without harm */
     float *start = state_of(net);
     const size_t held = used();
-    for (size_t i = 0; i < 700 && i < n; i += under_valgrind() ? 71 : 3) {
+    for (size_t i = 0; i < 700 && i < n; i += slow_here() ? 71 : 3) {
         const char old = bytes[i];
         bytes[i] = (char)(i % 2 ? 0xFF : old ^ 1);
         write_bytes(bytes, n);
@@ -1454,7 +1426,7 @@ TEST(every_failed_allocation_is_survived)
 {
     interp_dataset data = images(ctx, 12, 8, 3, 1, 1), other = images(ctx, 5, 8, 3, 1, 2);
     static const char *const names[] = {"mlp:64-9-3", "cnn"};
-    for (int i = 0; i < (under_valgrind() ? 1 : 2); i++) {
+    for (int i = 0; i < (slow_here() ? 1 : 2); i++) {
         act a;
         a.net = arch(ctx, names[i], 8, 3), a.data = &data, a.other = &other;
         REQUIRE(a.net);

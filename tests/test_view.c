@@ -6,8 +6,11 @@
 #include <stb_image.h>
 #include <stb_image_write.h>
 
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 #define REFS "../shared/refs/attribution/visualize/"
@@ -603,24 +606,6 @@ TEST(absurd_inputs_draw_something)
     interp_close(ctx);
 }
 
-typedef struct failing {
-    int left; /* allocations that still succeed */
-} failing;
-
-static void *failing_alloc(size_t bytes, size_t align, void *user)
-{
-    failing *f = (failing *)user;
-    void *p = NULL;
-    if (f->left-- <= 0 || posix_memalign(&p, align, bytes)) return NULL;
-    return p;
-}
-
-static void failing_free(void *p, size_t bytes, void *user)
-{
-    (void)bytes, (void)user;
-    free(p);
-}
-
 static interp_status report_once(interp_ctx *ctx, const interp_image *picture)
 {
     interp_report *r = NULL;
@@ -641,11 +626,10 @@ static interp_status report_once(interp_ctx *ctx, const interp_image *picture)
 
 TEST(every_allocation_may_fail)
 {
-    failing f = {1 << 30};
     interp_desc d;
     memset(&d, 0, sizeof d);
     d.threads = 1;
-    d.allocator.alloc = failing_alloc, d.allocator.free = failing_free, d.allocator.user = &f;
+    d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
     interp_ctx *ctx = interp_open(&d);
     REQUIRE(ctx != NULL);
     interp_chart c;
@@ -658,10 +642,10 @@ TEST(every_allocation_may_fail)
         const size_t before = interp_memory_read(ctx).used;
         for (int left = 0;; left++) {
             interp_image m = {-1, -2, NULL};
-            f.left = left;
+            heap_fail_after(left);
             const interp_status s =
                 kind < KINDS ? draw_kind(ctx, kind, &c, v, 6, &m) : report_once(ctx, &picture);
-            f.left = 1 << 30;
+            heap.fail_at = 0;
             if (s == INTERP_OK) {
                 if (kind < KINDS) interp_image_free(ctx, &m);
                 CHECK(left > 0);
