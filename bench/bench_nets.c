@@ -6,7 +6,7 @@
      onnx FILE, weights FILE  writes the network that is prepared; "ok"
 
    NET: lenet5, or a name of interp_net_arch. TASK: forward; saliency (forward and backward to the
-   input); train (forward, backward, SGD update).
+   input); train (forward, backward, SGD update); attr.METHOD (interp_attribute, all of a call).
 
      build/bench_nets [--threads N] [--isa NAME] [--by-hand]
 
@@ -20,8 +20,10 @@
 #define LEARNING_RATE  1e-3f
 
 enum { SHOWN = 5, TARGET_CLASS = 3 };
+/* Pixels: of occlusion, and of the tiles that are features; points of integrals; rows of kernel_shap. */
+enum { WINDOW = 15, STRIDE = 8, TILE = 16, STEPS = 50, COALITIONS = 200 };
 
-typedef enum task { FORWARD, SALIENCY, TRAIN } task;
+typedef enum task { FORWARD, SALIENCY, TRAIN, ATTRIBUTE } task;
 
 /* What is prepared. */
 typedef struct job {
@@ -34,6 +36,9 @@ typedef struct job {
     float *x, *seed;
     int32_t *y;
     double loss;
+    interp_attribute_desc how;
+    float *attribution;
+    int32_t *mask;
     struct by_hand *hand; /* NULL: ours */
     long repeats;
 } job;
@@ -163,6 +168,32 @@ static interp_status job_build(job *j, const char *name)
     return interp_net_arch(j->ctx, name, &sample, j->classes, 1, &j->net);
 }
 
+/* The settings of worker_torch.py. */
+static interp_status attribute_start(job *j)
+{
+    const interp_shape s = interp_net_input_shape(j->net, 0);
+    const size_t size = interp_shape_size(&s);
+    const int tiles = s.dim[2] / TILE;
+    interp_attribute_desc *d = &j->how;
+    d->target_kind = INTERP_TARGET_CLASS, d->target = TARGET_CLASS;
+    d->keep_sign = true, d->n_steps = STEPS;
+    j->attribution = (float *)bench_need(
+        j->ctx, interp_alloc(j->ctx, size * (size_t)j->batch * sizeof *j->attribution));
+    if (d->method == INTERP_OCCLUSION) {
+        d->window[0] = d->stride[0] = s.dim[0];
+        d->window[1] = d->window[2] = WINDOW, d->stride[1] = d->stride[2] = STRIDE;
+        return INTERP_OK;
+    }
+    d->mask_shape = s, d->mask_shape.dim[0] = 1;
+    d->n_samples = d->method == INTERP_KERNEL_SHAP ? COALITIONS : 1;
+    j->mask = (int32_t *)bench_need(
+        j->ctx, interp_alloc(j->ctx, interp_shape_size(&d->mask_shape) * sizeof *j->mask));
+    for (int i = 0; i < s.dim[1] * s.dim[2]; i++)
+        j->mask[i] = i / s.dim[2] / TILE * tiles + i % s.dim[2] / TILE;
+    d->mask = j->mask;
+    return INTERP_OK;
+}
+
 static interp_status job_start(job *j)
 {
     if (j->hand) return INTERP_OK;
@@ -172,6 +203,7 @@ static interp_status job_start(job *j)
         how.batch = j->batch, how.optimizer = INTERP_SGD, how.lr = LEARNING_RATE;
         return interp_trainer_new(j->net, &how, 0, &j->trainer);
     }
+    if (j->task == ATTRIBUTE) return attribute_start(j);
     interp_workspace_desc desc;
     const size_t outputs = (size_t)j->batch * (size_t)j->classes;
     memset(&desc, 0, sizeof desc);
@@ -191,6 +223,8 @@ static interp_status job_step(job *j)
     }
     if (j->task == TRAIN)
         return interp_trainer_step(j->trainer, j->x, j->y, NULL, j->batch, &j->loss, NULL);
+    if (j->task == ATTRIBUTE)
+        return interp_attribute(j->net, j->x, j->batch, &j->how, j->attribution, NULL);
     const float *const inputs[] = {j->x};
     ITP_TRY(interp_forward(j->workspace, inputs));
     return j->task == SALIENCY ? interp_backward(j->workspace, j->seed) : INTERP_OK;
@@ -204,6 +238,10 @@ static void job_end(job *j)
     interp_free(j->ctx, j->x);
     interp_free(j->ctx, j->y);
     interp_free(j->ctx, j->seed);
+    interp_free(j->ctx, j->attribution);
+    interp_free(j->ctx, j->mask);
+    memset(&j->how, 0, sizeof j->how);
+    j->attribution = NULL, j->mask = NULL;
     j->trainer = NULL, j->workspace = NULL, j->net = NULL;
     j->x = j->seed = NULL, j->y = NULL;
 }
@@ -222,7 +260,15 @@ static double job_sample(job *j)
 
 static interp_status prepare(job *j, const char *name, const char *task)
 {
-    j->task = !strcmp(task, "forward") ? FORWARD : !strcmp(task, "saliency") ? SALIENCY : TRAIN;
+    j->task = !strcmp(task, "forward")     ? FORWARD
+              : !strcmp(task, "saliency")  ? SALIENCY
+              : !strncmp(task, "attr.", 5) ? ATTRIBUTE
+                                           : TRAIN;
+    if (j->task == ATTRIBUTE) {
+        j->how.method = interp_method_from_name(task + 5);
+        if (j->hand || j->how.method == INTERP_METHOD_COUNT)
+            return interp_fail(j->ctx, INTERP_UNSUPPORTED, "no method %s", task + 5);
+    }
     if (j->hand &&
         (j->task != TRAIN || j->batch != HAND_BATCH || strcmp(name, "mlp:784-100-50-10")))
         return interp_fail(j->ctx, INTERP_UNSUPPORTED, "by hand there is the MLP only");
@@ -233,8 +279,9 @@ static interp_status prepare(job *j, const char *name, const char *task)
     if (j->task == TRAIN) {
         printf(" %.9g", j->loss);
     } else {
-        const float *v = j->task == FORWARD ? interp_workspace_output(j->workspace, 0)
-                                            : interp_workspace_input_grad(j->workspace, 0);
+        const float *v = j->task == FORWARD    ? interp_workspace_output(j->workspace, 0)
+                         : j->task == SALIENCY ? interp_workspace_input_grad(j->workspace, 0)
+                                               : j->attribution;
         for (int i = 0; i < SHOWN; i++) printf(" %.9g", (double)v[i]);
     }
     printf("\n");
@@ -246,9 +293,9 @@ static interp_status prepare(job *j, const char *name, const char *task)
 
 static void answer(job *j, char *line)
 {
-    char command[16] = "", a[1024] = "", b[16] = "";
+    char command[16] = "", a[1024] = "", b[64] = "";
     interp_status status = INTERP_OK;
-    const int n = sscanf(line, "%15s %1023s %15s %d", command, a, b, &j->batch);
+    const int n = sscanf(line, "%15s %1023s %63s %d", command, a, b, &j->batch);
     if (!strcmp(command, "prepare") && n == 4 && j->batch > 0) {
         job_end(j);
         status = prepare(j, a, b);

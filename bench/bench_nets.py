@@ -3,7 +3,7 @@
 
     bench_nets.py [--quick] [--only TEXT] [--threads N] [--isa NAME] [--csv FILE] [--worker PROGRAM]
 
-Each side is a process that stays; they take turns, a sample each, and the medians are compared. All
+Rows attr.METHOD are attributions, those of PyTorch by captum. Each side is a process that stays; they take turns, a sample each, and the medians are compared. All
 begin from the weights interp.h drew, and their first results are compared before anything is timed.
 How to install the rivals: bench/README.md.
 """
@@ -21,8 +21,12 @@ ROWS = [(net, task, batch)
         for net in ('resnet18', 'efficientnet-b0')
         for task, batch in (('forward', 1), ('saliency', 1), ('train', 8))]
 ROWS += [('lenet5', 'train', 64), ('mlp:784-100-50-10', 'train', 64)]
-# Dropout draws other numbers in each library, so the first loss cannot agree.
-RANDOM = {('efficientnet-b0', 'train')}
+ROWS += [('resnet18', 'attr.' + method, 1)
+         for method in ('saliency', 'integrated_gradients', 'deep_lift', 'guided_backprop',
+                        'occlusion', 'feature_ablation', 'shapley_value_sampling', 'kernel_shap')]
+# Each library draws other numbers for dropout, permutations and coalitions.
+RANDOM = {('efficientnet-b0', 'train'), ('resnet18', 'attr.shapley_value_sampling'),
+          ('resnet18', 'attr.kernel_shap')}
 TOLERANCE = 2e-3  # of the largest result: float32 sums in another order through up to 80 layers
 
 

@@ -4,7 +4,8 @@
     worker_torch.py THREADS
 
 `weights FILE` reads what bench_nets wrote, so that both compute the same; the networks are written
-out here with their layers in the order in which interp.h makes them.
+out here with their layers in the order in which interp.h makes them. Tasks "attr.METHOD" are those of
+captum, where Python finds it, each at its fastest setting.
 """
 import json
 import struct
@@ -16,11 +17,17 @@ try:
     import torch.nn as nn
 except ImportError:  # bench_nets.py says so
     sys.exit(1)
+try:
+    import captum.attr
+except ImportError:  # then only the tasks attr.METHOD are refused
+    captum = None
 
 SAMPLE_SECONDS = 0.03
 LEARNING_RATE = 1e-3
 TARGET_CLASS = 3
 SHOWN = 5
+WINDOW, STRIDE, TILE = 15, 8, 16  # pixels: of occlusion, and of the tiles that are features
+STEPS, COALITIONS = 50, 200
 
 
 class Block(nn.Module):
@@ -34,9 +41,10 @@ class Block(nn.Module):
             nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
         self.short = nn.Identity() if stride == 1 else nn.Sequential(
             nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):
-        return torch.relu(self.main(x) + self.short(x))
+        return self.relu(self.main(x) + self.short(x))
 
 
 def resnet18():
@@ -124,6 +132,38 @@ def load(net, path):
             value.copy_(x)
 
 
+def attribution(net, method, x):
+    """A call of captum."""
+    a, tile = captum.attr, x.shape[-1] // TILE
+    rows = torch.arange(x.shape[-1]) // TILE
+    mask = (rows[:, None] * tile + rows[None, :])[None, None]
+    torch.manual_seed(1)
+    if method in ('deep_lift', 'guided_backprop'):
+        for m in net.modules():  # its hooks do not bear what is done in place
+            if hasattr(m, 'inplace'): m.inplace = False
+    if method == 'saliency':
+        return lambda: a.Saliency(net).attribute(x.detach(), TARGET_CLASS, abs=False)
+    if method == 'integrated_gradients':
+        return lambda: a.IntegratedGradients(net).attribute(x, 0, TARGET_CLASS, n_steps=STEPS,
+                                                            internal_batch_size=1)
+    if method == 'deep_lift':
+        return lambda: a.DeepLift(net).attribute(x, 0, TARGET_CLASS)
+    if method == 'guided_backprop':
+        return lambda: a.GuidedBackprop(net).attribute(x, TARGET_CLASS)
+    if method == 'occlusion':
+        window, stride = (x.shape[1], WINDOW, WINDOW), (x.shape[1], STRIDE, STRIDE)
+        return lambda: a.Occlusion(net).attribute(x, window, stride, 0, TARGET_CLASS)
+    if method == 'feature_ablation':
+        return lambda: a.FeatureAblation(net).attribute(x, 0, TARGET_CLASS, feature_mask=mask)
+    if method == 'shapley_value_sampling':
+        return lambda: a.ShapleyValueSampling(net).attribute(x, 0, TARGET_CLASS, feature_mask=mask,
+                                                             n_samples=1)
+    if method == 'kernel_shap':
+        return lambda: a.KernelShap(net).attribute(x, 0, TARGET_CLASS, feature_mask=mask,
+                                                   n_samples=COALITIONS)
+    raise ValueError('no method ' + method)
+
+
 class Job:
     def __init__(self, name, task, batch, weights):
         self.net, self.task, self.repeats = NETS[name](), task, 1
@@ -139,9 +179,11 @@ class Job:
         else:
             self.net.eval().requires_grad_(False)
             self.x.requires_grad_(task == 'saliency')
+        self.explain = attribution(self.net, task[5:], self.x) if task[:5] == 'attr.' else None
 
     def step(self):
-        """One step; returns a few results."""
+        """One step; returns results, to compare the first of them."""
+        if self.explain: return self.explain()
         if self.task == 'forward':
             with torch.no_grad(): return self.net(self.x)
         if self.task == 'saliency':
