@@ -218,7 +218,7 @@ typedef struct interp_scores {
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind;           /* 0: the predicted class */
-    int target;                          /* as in interp_attribute_desc */
+    int target;                          /* 0: class 0; as in interp_attribute_desc */
     const int32_t *targets;              /* NULL: none; [n] */
     const float *baseline;               /* NULL: zeros; what removed pixels become */
     int n_baselines;                     /* 0: 1, for all samples; else n */
