@@ -37,6 +37,7 @@
      >>data/safetensors.c
      >>data/images.c
      >>data/dataset.c
+     >>data/shapes.c
      >>data/open.c
      >>net/graph.c
      >>net/op_shape.c
@@ -2702,6 +2703,23 @@ INTERP_API interp_status interp_dataset_resize(interp_ctx *ctx, interp_dataset *
    Test: dataset_check_names_the_sample. */
 INTERP_API interp_status interp_dataset_check(interp_ctx *ctx, const interp_dataset *dataset);
 
+/* Options of interp_dataset_shapes. */
+typedef struct interp_shapes_desc {
+    int n;                       /* 0: 1000; pictures, as many of each class as of the others */
+    int channels, height, width; /* 0: 1, 32, 32; of a picture, sides from 16 pixels on */
+    uint64_t seed;               /* 0: seed 0; other seeds give other pictures */
+} interp_shapes_desc;
+
+/* Makes pictures in which the pixels that decide are known, to test attributions against the truth: a
+   disc, a square, a triangle or a cross is the class; a ring, two bars or an x beside it say nothing
+   about it, nor do places, turns and tones, nor the texture behind them. Numbers are -1..1, the
+   background is 0 in the mean.
+   masks: NULL or [n,height,width], 1 for the pixels of the shape that decides and those next to
+   them, else 0. Errors: BAD_ARGUMENT, NO_MEMORY. Picture i depends on the seed, the size and i alone.
+   Test: pictures_of_shapes_are_what_their_masks_say. */
+INTERP_API interp_status interp_dataset_shapes(interp_ctx *ctx, const interp_shapes_desc *desc,
+                                               interp_dataset *dataset, unsigned char *masks);
+
 /* Random changes of an image, drawn anew for every sample. */
 typedef struct interp_augment_desc {
     bool flip_horizontal; /* 0: never; else left and right change places in half of the samples */
@@ -3695,6 +3713,9 @@ typedef struct interp_scores {
                                parameters drawn anew: near 0 is right; Adebayo et al. 2018 */
 } interp_scores;
 
+/* Shares of pixels that ROAD removes: 10 to 90 %. */
+enum { INTERP_ROAD_LEVELS = 9 };
+
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind;           /* 0: the predicted class */
@@ -3709,13 +3730,16 @@ typedef struct interp_score_desc {
     int n_perturbations;                 /* 0: 10; of infidelity and max_sensitivity */
     float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
     const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
-    float radius;                        /* 0: 0.02; of max_sensitivity's box */
+    float radius;                        /* 0: 0.02; of max_sensitivity's box; negative: none */
     uint64_t seed;                       /* 0: seed 0 */
     int batch;                           /* 0: 32, or fewer */
 } interp_score_desc;
 
-/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or [n, 2, steps + 1], outputs
-   along deletion and insertion. Errors: as interp_attribute; NOT_FINITE for the attribution.
+/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or
+   [n, 2 (steps + 1) + 2 INTERP_ROAD_LEVELS], outputs along deletion and insertion from 0 to all
+   pixels, and along ROAD, most and least relevant first. A map [H,W] of a method is measured with its
+   values in one channel, or shared by all.
+   Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
    Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
    method where it is given. Tests: infidelity_matches_the_reference,
@@ -10154,6 +10178,171 @@ INTERP_API interp_status interp_cifar10_parse(interp_ctx *ctx, const void *bytes
                                               interp_dataset *dataset)
 {
     return itp_cifar10_parse(ctx, "cifar10", bytes, n, dataset);
+}
+/* >>data/shapes.c                                                                             */
+/* ---- data/shapes.c: pictures in which the pixels that decide are known ------------------------- */
+
+#define ITP_STREAM_SHAPES 0x53484150u /* "SHAP": random numbers no one else uses */
+
+enum { ITP_SHAPE_KINDS = 4, ITP_SHAPE_OTHERS = 3, ITP_SHAPE_LEAST = 16 };
+
+/* A shape in a picture. */
+typedef struct itp_figure {
+    int kind;
+    double x, y, radius, across, down; /* centre and size in pixels; cosine and sine of its turn */
+} itp_figure;
+
+/* Draws of one sample, in order. */
+typedef struct itp_dice {
+    uint64_t seed, stream, at;
+} itp_dice;
+
+ITP_FN double itp_dice_between(itp_dice *d, double low, double high)
+{
+    return low + (high - low) * (double)interp_random_uniform(d->seed, d->stream, d->at++);
+}
+
+/* Whether a point lies in a shape of half width 1 around 0; the classes, then the distractors. */
+ITP_FN bool itp_figure_holds(int kind, double x, double y)
+{
+    const double ax = fabs(x), ay = fabs(y), r = x * x + y * y;
+    switch (kind) {
+    case 0: return r <= 1;                                              /* disc */
+    case 1: return ax <= 0.88 && ay <= 0.88;                            /* square */
+    case 2: return y <= 0.85 && ax <= (y + 1) * 0.54;                   /* triangle */
+    case 3: return (ax <= 0.32 && ay <= 1) || (ay <= 0.32 && ax <= 1);  /* cross */
+    case 4: return r <= 1 && r >= 0.36;                                 /* ring */
+    case 5: return ax <= 1 && ay <= 0.9 && ay >= 0.36;                  /* two bars */
+    default: return fmin(fabs(x - y), fabs(x + y)) <= 0.42 && fmax(ax, ay) <= 0.85; /* an x */
+    }
+}
+
+/* Share of pixel (x,y) that a shape covers, from 16 points. */
+ITP_FN double itp_figure_cover(const itp_figure *f, int x, int y)
+{
+    int inside = 0;
+    if (fabs(x - f->x) + fabs(y - f->y) > 2 * f->radius + 2) return 0;
+    for (int k = 0; k < 16; k++) {
+        const double px = (x + (k % 4 - 1.5) / 4 - f->x) / f->radius;
+        const double py = (y + ((k >> 2) - 1.5) / 4 - f->y) / f->radius;
+        inside += itp_figure_holds(f->kind, px * f->across + py * f->down,
+                                   py * f->across - px * f->down);
+    }
+    return inside / 16.0;
+}
+
+ITP_FN void itp_figure_draw(itp_dice *dice, int kind, int height, int width, itp_figure *f)
+{
+    const double side = itp_min(height, width), turn = itp_dice_between(dice, -0.25, 0.25);
+    f->kind = kind;
+    f->radius = side * itp_dice_between(dice, 0.15, 0.19);
+    f->across = cos(turn), f->down = sin(turn);
+    const double edge = 1.2 * f->radius;
+    f->x = itp_dice_between(dice, edge, width - 1 - edge);
+    f->y = itp_dice_between(dice, edge, height - 1 - edge);
+}
+
+/* Two shapes that do not touch: drawn again until they are apart, at last in opposite corners. */
+ITP_FN void itp_figures_place(itp_dice *dice, int height, int width, itp_figure f[2])
+{
+    const int kinds[2] = {f[0].kind, f[1].kind};
+    for (int attempt = 0; attempt < 64; attempt++) {
+        for (int k = 0; k < 2; k++) itp_figure_draw(dice, kinds[k], height, width, &f[k]);
+        const double apart = fmax(fabs(f[0].x - f[1].x), fabs(f[0].y - f[1].y));
+        if (apart >= 1.2 * (f[0].radius + f[1].radius) + 2) return;
+    }
+    for (int k = 0; k < 2; k++) {
+        const double edge = 1.2 * f[k].radius;
+        f[k].x = k ? width - 1 - edge : edge;
+        f[k].y = k ? height - 1 - edge : edge;
+    }
+}
+
+/* Smooth noise: random numbers at the points of a grid `step` pixels apart, and between them. */
+ITP_FN double itp_texture(const itp_dice *dice, uint64_t first, int step, int x, int y)
+{
+    double sum = 0;
+    const double fx = (double)(x % step) / step, fy = (double)(y % step) / step;
+    for (int k = 0; k < 4; k++) {
+        const uint64_t gx = (uint64_t)(x / step + (k & 1)), gy = (uint64_t)(y / step + (k >> 1));
+        const double w = (k & 1 ? fx : 1 - fx) * (k >> 1 ? fy : 1 - fy);
+        if (w > 0)
+            sum += w * (2 * (double)interp_random_uniform(dice->seed, dice->stream,
+                                                      first + (gy << 24) + gx) -
+                    1);
+    }
+    return sum;
+}
+
+/* One picture and the pixels that decide, which are those of its shape and their neighbours. */
+ITP_FN void itp_shapes_sample(const interp_shape *s, itp_dice *dice, int label, float *x,
+                              unsigned char *mask)
+{
+    const int channels = s->dim[0], height = s->dim[1], width = s->dim[2];
+    const size_t area = (size_t)height * (size_t)width;
+    const int other = (int)itp_dice_between(dice, 0, ITP_SHAPE_OTHERS);
+    itp_figure f[2];
+    double sign[2];
+    f[0].kind = label;
+    f[1].kind = ITP_SHAPE_KINDS + itp_min(other, ITP_SHAPE_OTHERS - 1);
+    for (int k = 0; k < 2; k++) sign[k] = itp_dice_between(dice, -1, 1) < 0 ? -1 : 1;
+    itp_figures_place(dice, height, width, f);
+    const int step = itp_max(2, itp_min(height, width) / 6);
+    for (int c = 0; c < channels; c++) {
+        const uint64_t first = (uint64_t)(c + 1) << 50;
+        const double tone[2] = {sign[0] * itp_dice_between(dice, 0.55, 1),
+                                sign[1] * itp_dice_between(dice, 0.55, 1)};
+        for (int y = 0; y < height; y++)
+            for (int k = 0; k < width; k++) {
+                double v = 0.25 * itp_texture(dice, first, step, k, y) +
+                           0.12 * itp_texture(dice, first + ((uint64_t)1 << 49), 1, k, y);
+                for (int i = 0; i < 2; i++) {
+                    const double cover = itp_figure_cover(&f[i], k, y);
+                    v += cover * (tone[i] - v * 0.7);
+                }
+                x[(size_t)c * area + (size_t)y * (size_t)width + (size_t)k] =
+                    (float)fmin(fmax(v, -1), 1);
+            }
+    }
+    for (int y = 0; y < height && mask; y++)
+        for (int k = 0; k < width; k++) {
+            bool near = false;
+            for (int i = 0; i < 9 && !near; i++)
+                near = itp_figure_cover(&f[0], k + i % 3 - 1, y + i / 3 - 1) > 0;
+            mask[(size_t)y * (size_t)width + (size_t)k] = near;
+        }
+}
+
+INTERP_API interp_status interp_dataset_shapes(interp_ctx *ctx, const interp_shapes_desc *desc,
+                                               interp_dataset *dataset, unsigned char *masks)
+{
+    static const char *const names[ITP_SHAPE_KINDS] = {"disc", "square", "triangle", "cross"};
+    interp_shapes_desc d;
+    interp_dataset out;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (!d.n) d.n = 1000;
+    if (!d.channels) d.channels = 1;
+    if (!d.height) d.height = 32;
+    if (!d.width) d.width = 32;
+    if (d.n < 1 || d.channels < 1 || d.channels > 64 || d.height < ITP_SHAPE_LEAST ||
+        d.width < ITP_SHAPE_LEAST || d.height > 4096 || d.width > 4096)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "shapes: %d pictures of [%d,%d,%d]; there must be one or more, of 1 to 64 "
+                        "channels and sides of %d to 4096 pixels",
+                        d.n, d.channels, d.height, d.width, ITP_SHAPE_LEAST);
+    const interp_shape shape = itp_shape_3(d.channels, d.height, d.width);
+    const size_t area = (size_t)d.height * (size_t)d.width;
+    ITP_TRY(itp_dataset_new(ctx, d.n, &shape, ITP_SHAPE_KINDS, names, &out));
+    for (int i = 0; i < d.n; i++) {
+        itp_dice dice = {d.seed, ((uint64_t)ITP_STREAM_SHAPES << 32) + (uint64_t)i, 0};
+        out.y[i] = i % ITP_SHAPE_KINDS;
+        itp_shapes_sample(&shape, &dice, (int)out.y[i],
+                          out.x + (size_t)i * area * (size_t)d.channels,
+                          masks ? masks + (size_t)i * area : NULL);
+    }
+    *dataset = out;
+    return INTERP_OK;
 }
 /* >>data/open.c                                                                               */
 /* ---- data/open.c: data sets and arrays named on the command line ----------------------------- */
@@ -29984,8 +30173,6 @@ INTERP_API interp_method interp_method_from_name(const char *name)
 /* >>attr/evaluate.c                                                                           */
 /* ---- attr/evaluate.c: how good an attribution is ------------------------------------------------- */
 
-#define ITP_ROAD_LEVELS 9 /* shares of 10 to 90 % that are removed */
-
 typedef struct itp_evaluate {
     interp_score_desc d; /* defaults filled in */
     const float *attribution;
@@ -29993,7 +30180,10 @@ typedef struct itp_evaluate {
     float *curves;
     int channels, height, width; /* a pixel is a number of each channel */
     size_t pixels;
-    int rows; /* forward passes of each sample */
+    int rows;         /* forward passes of each sample */
+    bool map;         /* the method gives one number for each pixel, not for each channel */
+    int32_t *targets; /* [n]: what the measures that attribute anew explain */
+    float *room;      /* inputs and attributions [n, size] of theirs, four of [size], parameters */
 } itp_evaluate;
 
 /* Where the rows of the parts begin: perturbations, curves, levels of ROAD. */
@@ -30135,9 +30325,9 @@ ITP_FN void itp_evaluate_row(const itp_attr *a, const itp_evaluate *e, int sampl
         itp_evaluate_swap(e, order, count, insertion ? x : x0, to);
     } else {
         const size_t count =
-            (size_t)((double)e->pixels * (level % ITP_ROAD_LEVELS + 1) / (ITP_ROAD_LEVELS + 1) +
+            (size_t)((double)e->pixels * (level % INTERP_ROAD_LEVELS + 1) / (INTERP_ROAD_LEVELS + 1) +
                      0.5);
-        itp_road_fill(e, order, count, level >= ITP_ROAD_LEVELS, (uint64_t)level, to);
+        itp_road_fill(e, order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
     }
 }
 
@@ -30201,13 +30391,12 @@ ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sa
         const double *from = y + curves + c * (steps + 1);
         *area[c] = 0;
         for (int i = 0; i < steps; i++) *area[c] += 0.5 * (from[i] + from[i + 1]) / steps;
-        for (int i = 0; i <= steps && e->curves; i++)
-            e->curves[((size_t)sample * 2 + (size_t)c) * (size_t)(steps + 1) + (size_t)i] =
-                (float)from[i];
     }
+    for (int i = curves; i < e->rows && e->curves; i++)
+        e->curves[(size_t)sample * (size_t)(e->rows - curves) + (size_t)(i - curves)] = (float)y[i];
     out->road = 0;
-    for (int i = 0; i < ITP_ROAD_LEVELS; i++)
-        out->road += 0.5 * (y[road + ITP_ROAD_LEVELS + i] - y[road + i]) / ITP_ROAD_LEVELS;
+    for (int i = 0; i < INTERP_ROAD_LEVELS; i++)
+        out->road += 0.5 * (y[road + INTERP_ROAD_LEVELS + i] - y[road + i]) / INTERP_ROAD_LEVELS;
 }
 
 ITP_FN interp_status itp_evaluate_run(itp_attr *a)
@@ -30267,14 +30456,14 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
     if (!d->n_perturbations) d->n_perturbations = 10;
     if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
     if (d->radius == 0) d->radius = 0.02f;
-    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) || !(d->radius > 0) ||
+    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) || d->radius != d->radius ||
         d->steps > 1000000 || d->n_perturbations > 1000000)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
     e->channels = s->rank == 3 ? s->dim[0] : 1;
     e->height = s->rank == 3 ? s->dim[1] : 1;
     e->pixels = a->size / itp_max_size(1, (size_t)e->channels);
     e->width = (int)(e->pixels / itp_max_size(1, (size_t)e->height));
-    e->rows = itp_evaluate_road(e) + 2 * ITP_ROAD_LEVELS;
+    e->rows = itp_evaluate_road(e) + 2 * INTERP_ROAD_LEVELS;
     a->points = e->rows;
     a->result_shape = itp_shape_none();
     a->result_shape.rank = 1;
@@ -30284,11 +30473,27 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
 
 /* ---- measures that attribute anew */
 
+/* Attributes; a map [H,W] of a method goes to all channels alike, so that it is their sum. */
+ITP_FN interp_status itp_evaluate_attribute(interp_net *net, const float *x, int n, size_t size,
+                                            const itp_evaluate *e, const interp_attribute_desc *m,
+                                            float *to)
+{
+    const size_t channels = (size_t)e->channels;
+    ITP_TRY(interp_attribute(net, x, n, m, to, NULL));
+    for (int s = n; e->map && s-- > 0;) /* from the end, as it grows in place */
+        for (size_t c = channels; c-- > 0;)
+            for (size_t i = 0; i < e->pixels; i++)
+                to[(size_t)s * size + c * e->pixels + i] =
+                    to[(size_t)s * e->pixels + i] / (float)e->channels;
+    return INTERP_OK;
+}
+
 /* Largest change of the attribution, relative to its size, over inputs a little away. */
 ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, int n, size_t size,
                                               const itp_evaluate *e, const interp_attribute_desc *m,
                                               float *near, float *changed)
 {
+    if (e->d.radius < 0) return INTERP_OK;
     for (int i = 0; i < n; i++) e->out[i].max_sensitivity = 0;
     for (int k = 0; k < e->d.n_perturbations; k++) {
         const size_t all = (size_t)n * size;
@@ -30296,7 +30501,7 @@ ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, i
             near[i] =
                 x[i] + e->d.radius *
                            (2 * interp_random_uniform(e->d.seed, 0x3700000u + (uint64_t)k, i) - 1);
-        ITP_TRY(interp_attribute(net, near, n, m, changed, NULL));
+        ITP_TRY(itp_evaluate_attribute(net, near, n, size, e, m, changed));
         for (int s = 0; s < n; s++) {
             double d = 0, norm = 0;
             for (size_t i = (size_t)s * size; i < (size_t)(s + 1) * size; i++) {
@@ -30340,12 +30545,10 @@ ITP_FN double itp_rank_correlation(const float *a, const float *b, size_t n, flo
    distribution of its own mean and deviation. */
 ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, int n, size_t size,
                                              const itp_evaluate *e, const interp_attribute_desc *m,
-                                             float *changed, float *room)
+                                             float *room, float *changed)
 {
-    interp_ctx *ctx = net->ctx;
     const size_t all = net->n_flat;
-    float *kept = (float *)interp_alloc(ctx, itp_mul_size(itp_max_size(1, all), sizeof *kept));
-    if (!kept) return INTERP_NO_MEMORY;
+    float *kept = room + 4 * size;
     memcpy(kept, net->flat, all * sizeof *kept);
     for (int p = 0; p < net->n_params; p++) {
         const itp_value *v = &net->values[net->params[p]];
@@ -30361,9 +30564,8 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
                 (float)(mean + sqrt(square) * (double)interp_random_normal(e->d.seed, 0x3800000u,
                                                                            v->offset + i));
     }
-    const interp_status status = interp_attribute(net, x, n, m, changed, NULL);
+    const interp_status status = itp_evaluate_attribute(net, x, n, size, e, m, changed);
     memcpy(net->flat, kept, all * sizeof *kept);
-    interp_free(ctx, kept);
     for (int s = 0; s < n && !status; s++)
         e->out[s].randomisation =
             itp_rank_correlation(e->attribution + (size_t)s * size, changed + (size_t)s * size,
@@ -30373,25 +30575,39 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
 
 /* ---- the call */
 
-ITP_FN interp_status itp_evaluate_again(interp_net *net, const float *x, int n,
-                                        const itp_evaluate *e)
+/* What the measures that attribute anew take, before any work. */
+ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
 {
-    const interp_shape in = interp_net_input_shape(net, 0);
-    const size_t size = interp_shape_size(&in), all = itp_mul_size((size_t)n, size);
+    interp_shape s;
+    const size_t all = itp_mul_size((size_t)a->n, a->size);
+    ITP_TRY(interp_attribute_shape(a->net, e->d.method, &s, NULL));
+    const size_t size = interp_shape_size(&s);
+    e->map = size != a->size && size == e->pixels;
+    if (size != a->size && !e->map)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE,
+                        "evaluation: %s gives %zu numbers for the %zu of a sample: only what "
+                        "attributes to the input can be measured",
+                        interp_method_name(e->d.method->method), size, a->size);
+    e->targets = (int32_t *)interp_alloc(a->ctx, (size_t)a->n * sizeof *e->targets);
+    e->room = (float *)interp_alloc(
+        a->ctx, itp_mul_size(itp_add_size(itp_add_size(2 * all, 4 * a->size), a->net->n_flat),
+                             sizeof *e->room));
+    return e->targets && e->room ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e)
+{
+    const size_t all = (size_t)a->n * a->size;
+    interp_net *net = a->net;
     interp_attribute_desc m = *e->d.method;
-    int32_t *targets = (int32_t *)interp_alloc(net->ctx, (size_t)n * sizeof *targets);
-    float *room = (float *)interp_alloc(
-        net->ctx, itp_mul_size(itp_add_size(2 * all, 4 * size), sizeof *room));
-    interp_status status = targets && room ? INTERP_OK : INTERP_NO_MEMORY;
-    for (int i = 0; i < n && targets; i++) targets[i] = e->out[i].target;
+    for (int i = 0; i < a->n; i++) e->targets[i] = e->out[i].target;
+    m.target = 0;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
-    m.targets = targets;
-    if (!status) status = itp_evaluate_sensitivity(net, x, n, size, e, &m, room, room + all);
-    if (!status && net->flat && !net->read_only)
-        status = itp_evaluate_randomised(net, x, n, size, e, &m, room, room + all);
-    interp_free(net->ctx, targets);
-    interp_free(net->ctx, room);
-    return status;
+    m.targets = e->targets;
+    ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));
+    if (!net->flat || net->read_only) return INTERP_OK;
+    return itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all,
+                                   e->room);
 }
 
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
@@ -30420,8 +30636,12 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
         out[i].max_sensitivity = out[i].randomisation = (double)NAN;
         out[i].pointing = out[i].mass = out[i].rank = (double)NAN;
     }
-    ITP_TRY(itp_attr_execute(&a, x, NULL, NULL));
-    return e.d.method ? itp_evaluate_again(net, x, n, &e) : INTERP_OK;
+    interp_status status = e.d.method ? itp_evaluate_room(&a, &e) : INTERP_OK;
+    if (!status) status = itp_attr_execute(&a, x, NULL, NULL);
+    if (!status && e.d.method) status = itp_evaluate_again(&a, &e);
+    interp_free(net->ctx, e.targets);
+    interp_free(net->ctx, e.room);
+    return status;
 }
 #ifndef INTERP_NO_TRAIN
 /* >>attr/canonical.c                                                                          */

@@ -36,7 +36,7 @@ static unsigned char quarter(int pixel)
 
 TEST(scores_of_a_linear_network_have_closed_forms)
 {
-    float x[PIXELS], a[PIXELS], curves[2 * 5];
+    float x[PIXELS], a[PIXELS], curves[2 * 5 + 2 * INTERP_ROAD_LEVELS];
     unsigned char mask[PIXELS];
     interp_scores s;
     interp_score_desc d;

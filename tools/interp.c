@@ -4,14 +4,15 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {&cmd_demo,      &cmd_train,   &cmd_info,   &cmd_run,
-                                              &cmd_attribute, &cmd_inspect, &cmd_convert};
+                                              &cmd_attribute, &cmd_evaluate, &cmd_inspect,
+                                              &cmd_convert};
 
 static void print_help(void)
 {
     puts("interp: trains, loads and explains neural networks on any CPU\n\n"
          "  interp COMMAND [options]      interp help COMMAND      interp --version\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+        printf("  %-20s  %s\n", commands[i]->name, commands[i]->summary);
     puts("\nDATA is digits, iris (both built in), idx:DIR, cifar10:DIR, npy:X.npy,Y.npy,\n"
          "csv:FILE[,label=COLUMN], folder:DIR or table:FILE.csv,images=DIR; images also with\n"
          ",size=HxW. Without test files a fifth is set aside, the same for every seed.\n"

@@ -215,6 +215,9 @@ typedef struct interp_scores {
                                parameters drawn anew: near 0 is right; Adebayo et al. 2018 */
 } interp_scores;
 
+/* Shares of pixels that ROAD removes: 10 to 90 %. */
+enum { INTERP_ROAD_LEVELS = 9 };
+
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind;           /* 0: the predicted class */
@@ -229,13 +232,16 @@ typedef struct interp_score_desc {
     int n_perturbations;                 /* 0: 10; of infidelity and max_sensitivity */
     float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
     const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
-    float radius;                        /* 0: 0.02; of max_sensitivity's box */
+    float radius;                        /* 0: 0.02; of max_sensitivity's box; negative: none */
     uint64_t seed;                       /* 0: seed 0 */
     int batch;                           /* 0: 32, or fewer */
 } interp_score_desc;
 
-/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or [n, 2, steps + 1], outputs
-   along deletion and insertion. Errors: as interp_attribute; NOT_FINITE for the attribution.
+/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or
+   [n, 2 (steps + 1) + 2 INTERP_ROAD_LEVELS], outputs along deletion and insertion from 0 to all
+   pixels, and along ROAD, most and least relevant first. A map [H,W] of a method is measured with its
+   values in one channel, or shared by all.
+   Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
    Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
    method where it is given. Tests: infidelity_matches_the_reference,

@@ -1,7 +1,5 @@
 /* ---- attr/evaluate.c: how good an attribution is ------------------------------------------------- */
 
-#define ITP_ROAD_LEVELS 9 /* shares of 10 to 90 % that are removed */
-
 typedef struct itp_evaluate {
     interp_score_desc d; /* defaults filled in */
     const float *attribution;
@@ -9,7 +7,10 @@ typedef struct itp_evaluate {
     float *curves;
     int channels, height, width; /* a pixel is a number of each channel */
     size_t pixels;
-    int rows; /* forward passes of each sample */
+    int rows;         /* forward passes of each sample */
+    bool map;         /* the method gives one number for each pixel, not for each channel */
+    int32_t *targets; /* [n]: what the measures that attribute anew explain */
+    float *room;      /* inputs and attributions [n, size] of theirs, four of [size], parameters */
 } itp_evaluate;
 
 /* Where the rows of the parts begin: perturbations, curves, levels of ROAD. */
@@ -151,9 +152,9 @@ ITP_FN void itp_evaluate_row(const itp_attr *a, const itp_evaluate *e, int sampl
         itp_evaluate_swap(e, order, count, insertion ? x : x0, to);
     } else {
         const size_t count =
-            (size_t)((double)e->pixels * (level % ITP_ROAD_LEVELS + 1) / (ITP_ROAD_LEVELS + 1) +
+            (size_t)((double)e->pixels * (level % INTERP_ROAD_LEVELS + 1) / (INTERP_ROAD_LEVELS + 1) +
                      0.5);
-        itp_road_fill(e, order, count, level >= ITP_ROAD_LEVELS, (uint64_t)level, to);
+        itp_road_fill(e, order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
     }
 }
 
@@ -217,13 +218,12 @@ ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sa
         const double *from = y + curves + c * (steps + 1);
         *area[c] = 0;
         for (int i = 0; i < steps; i++) *area[c] += 0.5 * (from[i] + from[i + 1]) / steps;
-        for (int i = 0; i <= steps && e->curves; i++)
-            e->curves[((size_t)sample * 2 + (size_t)c) * (size_t)(steps + 1) + (size_t)i] =
-                (float)from[i];
     }
+    for (int i = curves; i < e->rows && e->curves; i++)
+        e->curves[(size_t)sample * (size_t)(e->rows - curves) + (size_t)(i - curves)] = (float)y[i];
     out->road = 0;
-    for (int i = 0; i < ITP_ROAD_LEVELS; i++)
-        out->road += 0.5 * (y[road + ITP_ROAD_LEVELS + i] - y[road + i]) / ITP_ROAD_LEVELS;
+    for (int i = 0; i < INTERP_ROAD_LEVELS; i++)
+        out->road += 0.5 * (y[road + INTERP_ROAD_LEVELS + i] - y[road + i]) / INTERP_ROAD_LEVELS;
 }
 
 ITP_FN interp_status itp_evaluate_run(itp_attr *a)
@@ -283,14 +283,14 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
     if (!d->n_perturbations) d->n_perturbations = 10;
     if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
     if (d->radius == 0) d->radius = 0.02f;
-    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) || !(d->radius > 0) ||
+    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) || d->radius != d->radius ||
         d->steps > 1000000 || d->n_perturbations > 1000000)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
     e->channels = s->rank == 3 ? s->dim[0] : 1;
     e->height = s->rank == 3 ? s->dim[1] : 1;
     e->pixels = a->size / itp_max_size(1, (size_t)e->channels);
     e->width = (int)(e->pixels / itp_max_size(1, (size_t)e->height));
-    e->rows = itp_evaluate_road(e) + 2 * ITP_ROAD_LEVELS;
+    e->rows = itp_evaluate_road(e) + 2 * INTERP_ROAD_LEVELS;
     a->points = e->rows;
     a->result_shape = itp_shape_none();
     a->result_shape.rank = 1;
@@ -300,11 +300,27 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
 
 /* ---- measures that attribute anew */
 
+/* Attributes; a map [H,W] of a method goes to all channels alike, so that it is their sum. */
+ITP_FN interp_status itp_evaluate_attribute(interp_net *net, const float *x, int n, size_t size,
+                                            const itp_evaluate *e, const interp_attribute_desc *m,
+                                            float *to)
+{
+    const size_t channels = (size_t)e->channels;
+    ITP_TRY(interp_attribute(net, x, n, m, to, NULL));
+    for (int s = n; e->map && s-- > 0;) /* from the end, as it grows in place */
+        for (size_t c = channels; c-- > 0;)
+            for (size_t i = 0; i < e->pixels; i++)
+                to[(size_t)s * size + c * e->pixels + i] =
+                    to[(size_t)s * e->pixels + i] / (float)e->channels;
+    return INTERP_OK;
+}
+
 /* Largest change of the attribution, relative to its size, over inputs a little away. */
 ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, int n, size_t size,
                                               const itp_evaluate *e, const interp_attribute_desc *m,
                                               float *near, float *changed)
 {
+    if (e->d.radius < 0) return INTERP_OK;
     for (int i = 0; i < n; i++) e->out[i].max_sensitivity = 0;
     for (int k = 0; k < e->d.n_perturbations; k++) {
         const size_t all = (size_t)n * size;
@@ -312,7 +328,7 @@ ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, i
             near[i] =
                 x[i] + e->d.radius *
                            (2 * interp_random_uniform(e->d.seed, 0x3700000u + (uint64_t)k, i) - 1);
-        ITP_TRY(interp_attribute(net, near, n, m, changed, NULL));
+        ITP_TRY(itp_evaluate_attribute(net, near, n, size, e, m, changed));
         for (int s = 0; s < n; s++) {
             double d = 0, norm = 0;
             for (size_t i = (size_t)s * size; i < (size_t)(s + 1) * size; i++) {
@@ -356,12 +372,10 @@ ITP_FN double itp_rank_correlation(const float *a, const float *b, size_t n, flo
    distribution of its own mean and deviation. */
 ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, int n, size_t size,
                                              const itp_evaluate *e, const interp_attribute_desc *m,
-                                             float *changed, float *room)
+                                             float *room, float *changed)
 {
-    interp_ctx *ctx = net->ctx;
     const size_t all = net->n_flat;
-    float *kept = (float *)interp_alloc(ctx, itp_mul_size(itp_max_size(1, all), sizeof *kept));
-    if (!kept) return INTERP_NO_MEMORY;
+    float *kept = room + 4 * size;
     memcpy(kept, net->flat, all * sizeof *kept);
     for (int p = 0; p < net->n_params; p++) {
         const itp_value *v = &net->values[net->params[p]];
@@ -377,9 +391,8 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
                 (float)(mean + sqrt(square) * (double)interp_random_normal(e->d.seed, 0x3800000u,
                                                                            v->offset + i));
     }
-    const interp_status status = interp_attribute(net, x, n, m, changed, NULL);
+    const interp_status status = itp_evaluate_attribute(net, x, n, size, e, m, changed);
     memcpy(net->flat, kept, all * sizeof *kept);
-    interp_free(ctx, kept);
     for (int s = 0; s < n && !status; s++)
         e->out[s].randomisation =
             itp_rank_correlation(e->attribution + (size_t)s * size, changed + (size_t)s * size,
@@ -389,25 +402,39 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
 
 /* ---- the call */
 
-ITP_FN interp_status itp_evaluate_again(interp_net *net, const float *x, int n,
-                                        const itp_evaluate *e)
+/* What the measures that attribute anew take, before any work. */
+ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
 {
-    const interp_shape in = interp_net_input_shape(net, 0);
-    const size_t size = interp_shape_size(&in), all = itp_mul_size((size_t)n, size);
+    interp_shape s;
+    const size_t all = itp_mul_size((size_t)a->n, a->size);
+    ITP_TRY(interp_attribute_shape(a->net, e->d.method, &s, NULL));
+    const size_t size = interp_shape_size(&s);
+    e->map = size != a->size && size == e->pixels;
+    if (size != a->size && !e->map)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE,
+                        "evaluation: %s gives %zu numbers for the %zu of a sample: only what "
+                        "attributes to the input can be measured",
+                        interp_method_name(e->d.method->method), size, a->size);
+    e->targets = (int32_t *)interp_alloc(a->ctx, (size_t)a->n * sizeof *e->targets);
+    e->room = (float *)interp_alloc(
+        a->ctx, itp_mul_size(itp_add_size(itp_add_size(2 * all, 4 * a->size), a->net->n_flat),
+                             sizeof *e->room));
+    return e->targets && e->room ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e)
+{
+    const size_t all = (size_t)a->n * a->size;
+    interp_net *net = a->net;
     interp_attribute_desc m = *e->d.method;
-    int32_t *targets = (int32_t *)interp_alloc(net->ctx, (size_t)n * sizeof *targets);
-    float *room = (float *)interp_alloc(
-        net->ctx, itp_mul_size(itp_add_size(2 * all, 4 * size), sizeof *room));
-    interp_status status = targets && room ? INTERP_OK : INTERP_NO_MEMORY;
-    for (int i = 0; i < n && targets; i++) targets[i] = e->out[i].target;
+    for (int i = 0; i < a->n; i++) e->targets[i] = e->out[i].target;
+    m.target = 0;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
-    m.targets = targets;
-    if (!status) status = itp_evaluate_sensitivity(net, x, n, size, e, &m, room, room + all);
-    if (!status && net->flat && !net->read_only)
-        status = itp_evaluate_randomised(net, x, n, size, e, &m, room, room + all);
-    interp_free(net->ctx, targets);
-    interp_free(net->ctx, room);
-    return status;
+    m.targets = e->targets;
+    ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));
+    if (!net->flat || net->read_only) return INTERP_OK;
+    return itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all,
+                                   e->room);
 }
 
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
@@ -436,6 +463,10 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
         out[i].max_sensitivity = out[i].randomisation = (double)NAN;
         out[i].pointing = out[i].mass = out[i].rank = (double)NAN;
     }
-    ITP_TRY(itp_attr_execute(&a, x, NULL, NULL));
-    return e.d.method ? itp_evaluate_again(net, x, n, &e) : INTERP_OK;
+    interp_status status = e.d.method ? itp_evaluate_room(&a, &e) : INTERP_OK;
+    if (!status) status = itp_attr_execute(&a, x, NULL, NULL);
+    if (!status && e.d.method) status = itp_evaluate_again(&a, &e);
+    interp_free(net->ctx, e.targets);
+    interp_free(net->ctx, e.room);
+    return status;
 }
