@@ -3704,6 +3704,12 @@ typedef struct interp_scores {
     double insertion;     /* and as they are put into the baseline first; Petsiuk et al. 2018 */
     double road;          /* output when least relevant pixels go first minus most relevant first,
                                halved; holes are filled by what is around; Rong et al. 2022 */
+    double flipping;      /* mean loss of output as the most relevant pixels are mirrored at the
+                             middle of the sample's range; Bach et al. 2015, Samek et al. 2017 */
+    double irof;          /* and as the segments of the largest mean relevance get the mean of their
+                             channel, all of them in turn; Rieger and Hansen 2020 */
+    double sensitivity_n; /* correlation of the relevance of random pixels with the loss of output
+                             without them; Ancona et al. 2018 */
     double sparseness;    /* Gini index of magnitudes, 0 even to 1; Chalasani et al. 2020 */
     double complexity;    /* entropy of magnitudes in nats; Bhatt et al. 2020 */
     double pointing;      /* 1 when the most relevant pixel is on the object; Zhang et al. 2016 */
@@ -3731,6 +3737,10 @@ typedef struct interp_score_desc {
     float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
     const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
     float radius;                        /* 0: 0.02; of max_sensitivity's box; negative: none */
+    int n_subsets;                       /* 0: 50; of sensitivity_n */
+    int subset;                          /* 0: a tenth; pixels of each of them */
+    const int32_t *segments;             /* NULL: tiles of images, 8 a side, or 64 runs; else
+                                            [pixels], numbers from 0 on; of irof */
     uint64_t seed;                       /* 0: seed 0 */
     int batch;                           /* 0: 32, or fewer */
 } interp_score_desc;
@@ -3741,9 +3751,10 @@ typedef struct interp_score_desc {
    values in one channel, or shared by all.
    Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
-   Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
-   method where it is given. Tests: infidelity_matches_the_reference,
-   evaluation_tells_good_attributions_from_bad. */
+   Cost: n_perturbations + 3 steps + n_subsets + 20 and, for each segment, 1 forward passes a sample, and
+   n_perturbations + 1 times the method where it is given. Tests: infidelity_matches_the_reference,
+   scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
+   maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
@@ -30180,22 +30191,14 @@ typedef struct itp_evaluate {
     float *curves;
     int channels, height, width; /* a pixel is a number of each channel */
     size_t pixels;
-    int rows;         /* forward passes of each sample */
+    int segments; /* of IROF */
+    /* forward passes of each sample: perturbations from row 0 on, then the parts that begin here */
+    int curve, road, flip, subset, segment, rows;
     bool map;         /* the method gives one number for each pixel, not for each channel */
     int32_t *targets; /* [n]: what the measures that attribute anew explain */
     float *room;      /* inputs and attributions [n, size] of theirs, four of [size], parameters */
+    double *drawn;    /* [n_subsets]: sums of the attribution over the subsets */
 } itp_evaluate;
-
-/* Where the rows of the parts begin: perturbations, curves, levels of ROAD. */
-ITP_FN int itp_evaluate_curves(const itp_evaluate *e)
-{
-    return e->d.n_perturbations;
-}
-
-ITP_FN int itp_evaluate_road(const itp_evaluate *e)
-{
-    return e->d.n_perturbations + 2 * (e->d.steps + 1);
-}
 
 /* ---- order of pixels, the most relevant first */
 
@@ -30244,7 +30247,15 @@ ITP_FN void itp_pixel_sums(const itp_evaluate *e, const float *a, float *sum)
 /* Weighted mean of the eight neighbours: 1/6 for those beside, 1/12 for those at corners. */
 ITP_FN double itp_road_mean(const itp_evaluate *e, const float *x, int y0, int x0)
 {
+    const int w0 = e->width;
     double sum = 0, weights = 0;
+    if (y0 > 0 && x0 > 0 && y0 + 1 < e->height && x0 + 1 < w0) { /* the same, where all are there */
+        const float *p = x + y0 * w0 + x0;
+        const double beside = (double)p[-1] + (double)p[1] + (double)p[-w0] + (double)p[w0];
+        const double corner =
+            (double)p[-w0 - 1] + (double)p[-w0 + 1] + (double)p[w0 - 1] + (double)p[w0 + 1];
+        return beside / 6 + corner / 12;
+    }
     for (int dy = -1; dy <= 1; dy++)
         for (int dx = -1; dx <= 1; dx++) {
             const int y = y0 + dy, k = x0 + dx;
@@ -30308,27 +30319,104 @@ ITP_FN void itp_evaluate_swap(const itp_evaluate *e, const int *order, size_t co
         }
 }
 
+/* The first `count` pixels of the order mirrored at the middle of the sample's range. */
+ITP_FN void itp_evaluate_mirror(const itp_evaluate *e, const int *order, size_t count, float *to)
+{
+    float low = to[0], high = to[0];
+    const size_t size = e->pixels * (size_t)e->channels;
+    for (size_t i = 1; i < size; i++) low = fminf(low, to[i]), high = fmaxf(high, to[i]);
+    for (int c = 0; c < e->channels; c++)
+        for (size_t i = 0; i < count; i++) {
+            float *v = &to[(size_t)c * e->pixels + (size_t)order[i]];
+            *v = low + high - *v;
+        }
+}
+
+/* Segment of a pixel: as given, or tiles of images, 8 a side, else 64 runs. */
+ITP_FN int itp_evaluate_segment(const itp_evaluate *e, size_t pixel)
+{
+    const size_t w = (size_t)e->width, y = pixel / w, x = pixel % w;
+    if (e->d.segments) return (int)e->d.segments[pixel];
+    if (e->height == 1) return (int)(x * (size_t)e->segments / w);
+    const size_t down = (size_t)itp_div_up(e->height, 8), across = (size_t)itp_div_up(e->width, 8);
+    return (int)(y / down * (size_t)itp_div_up(e->width, (int)across) + x / across);
+}
+
+/* Pixels of the first `count` segments get the mean of their channel. */
+ITP_FN void itp_evaluate_blank(const itp_evaluate *e, const int *place, int count, float *to)
+{
+    for (int c = 0; c < e->channels; c++) {
+        float *plane = to + (size_t)c * e->pixels;
+        double mean = 0;
+        for (size_t i = 0; i < e->pixels; i++) mean += (double)plane[i] / (double)e->pixels;
+        for (size_t i = 0; i < e->pixels; i++)
+            if (place[itp_evaluate_segment(e, i)] < count) plane[i] = (float)mean;
+    }
+}
+
+/* Random subset k of the pixels of a sample, in the first numbers of `draw`. */
+ITP_FN void itp_evaluate_subset(const itp_evaluate *e, int sample, int k, int *draw)
+{
+    for (size_t i = 0; i < e->pixels; i++) draw[i] = (int)i;
+    itp_shuffle(draw, (int)e->pixels, e->d.seed,
+                ((uint64_t)0x39 << 40) + (uint64_t)sample * (uint64_t)e->d.n_subsets + (uint64_t)k);
+}
+
+/* What the rows of a sample are made from. */
+typedef struct itp_evaluate_orders {
+    const float *sums; /* [pixels] of the attribution */
+    const int *order;  /* [pixels], the most relevant first */
+    int *place;        /* [segments]: how many are more relevant in the mean */
+    int *draw;         /* [pixels] */
+} itp_evaluate_orders;
+
 /* Row r of a sample, into a slot. */
 ITP_FN void itp_evaluate_row(const itp_attr *a, const itp_evaluate *e, int sample, int r,
-                             const int *order, float *to)
+                             const itp_evaluate_orders *o, float *to)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    const int curve = r - itp_evaluate_curves(e), level = r - itp_evaluate_road(e);
     memcpy(to, x, a->size * sizeof *to);
-    if (curve < 0) {
+    if (r < e->curve) {
         for (size_t i = 0; i < a->size; i++) to[i] -= itp_evaluate_noise(e, sample, r, i, a->size);
-    } else if (level < 0) { /* deletion takes away from x, insertion adds to the baseline */
-        const bool insertion = curve > e->d.steps;
-        const int step = insertion ? curve - e->d.steps - 1 : curve;
+    } else if (r < e->road) { /* deletion takes away from x, insertion adds to the baseline */
+        const bool insertion = r - e->curve > e->d.steps;
+        const int step = r - e->curve - (insertion ? e->d.steps + 1 : 0);
         const size_t count = (size_t)((double)e->pixels * step / e->d.steps + 0.5);
         if (insertion) itp_attr_put(a, x0, to);
-        itp_evaluate_swap(e, order, count, insertion ? x : x0, to);
-    } else {
+        itp_evaluate_swap(e, o->order, count, insertion ? x : x0, to);
+    } else if (r < e->flip) {
+        const int level = r - e->road, part = level % INTERP_ROAD_LEVELS + 1;
         const size_t count =
-            (size_t)((double)e->pixels * (level % INTERP_ROAD_LEVELS + 1) / (INTERP_ROAD_LEVELS + 1) +
-                     0.5);
-        itp_road_fill(e, order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
+            (size_t)((double)e->pixels * part / (INTERP_ROAD_LEVELS + 1) + 0.5);
+        itp_road_fill(e, o->order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
+    } else if (r < e->subset) {
+        const double step = r - e->flip + 1;
+        itp_evaluate_mirror(e, o->order, (size_t)((double)e->pixels * step / e->d.steps + 0.5), to);
+    } else if (r < e->segment) {
+        itp_evaluate_subset(e, sample, r - e->subset, o->draw);
+        e->drawn[r - e->subset] = 0;
+        for (int i = 0; i < e->d.subset; i++)
+            e->drawn[r - e->subset] += (double)o->sums[o->draw[i]];
+        itp_evaluate_swap(e, o->draw, (size_t)e->d.subset, x0, to);
+    } else {
+        itp_evaluate_blank(e, o->place, r - e->segment + 1, to);
     }
+}
+
+/* How many segments have a larger mean than each, those without pixels last. key: [segments]. */
+ITP_FN void itp_evaluate_segments(const itp_evaluate *e, const float *sums, float *key, int *order,
+                                  int *place)
+{
+    for (int k = 0; k < e->segments; k++) key[k] = 0, place[k] = 0;
+    for (size_t i = 0; i < e->pixels; i++) {
+        const int k = itp_evaluate_segment(e, i);
+        place[k]++;
+        key[k] += (sums[i] - key[k]) / (float)place[k];
+    }
+    for (int k = 0; k < e->segments; k++)
+        if (!place[k]) key[k] = -FLT_MAX;
+    itp_pixel_sort(key, order, (size_t)e->segments);
+    for (int k = 0; k < e->segments; k++) place[order[k]] = k;
 }
 
 /* ---- scores */
@@ -30367,6 +30455,26 @@ ITP_FN void itp_evaluate_mask(const itp_evaluate *e, const unsigned char *mask, 
     out->rank = size ? (double)hits / (double)size : 0;
 }
 
+/* What the output loses in the mean of n rows. */
+ITP_FN double itp_evaluate_loss(double output, const double *y, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += (output - y[i]) / n;
+    return sum;
+}
+
+/* Correlation of what was taken away with what is lost, so that rising outputs count as falling. */
+ITP_FN double itp_pearson(const double *taken, const double *y, int n)
+{
+    double mt = 0, my = 0, ty = 0, tt = 0, yy = 0;
+    for (int i = 0; i < n; i++) mt += taken[i] / n, my += y[i] / n;
+    for (int i = 0; i < n; i++) {
+        const double t = taken[i] - mt, d = my - y[i];
+        ty += t * d, tt += t * t, yy += d * d;
+    }
+    return tt > 0 && yy > 0 ? ty / sqrt(tt * yy) : 0;
+}
+
 /* The scores of a sample from the outputs of its rows. */
 ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sample,
                                 const double *y)
@@ -30374,7 +30482,7 @@ ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sa
     const float *attr = e->attribution + (size_t)sample * a->size;
     interp_scores *out = &e->out[sample];
     const interp_attribution *r = &a->report[sample];
-    const int steps = e->d.steps, curves = itp_evaluate_curves(e), road = itp_evaluate_road(e);
+    const int steps = e->d.steps, curves = e->curve, road = e->road;
     double total = 0, square = 0;
     for (size_t i = 0; i < a->size; i++) total += (double)attr[i];
     out->completeness = total - (r->output - r->baseline_output);
@@ -30392,18 +30500,22 @@ ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sa
         *area[c] = 0;
         for (int i = 0; i < steps; i++) *area[c] += 0.5 * (from[i] + from[i + 1]) / steps;
     }
-    for (int i = curves; i < e->rows && e->curves; i++)
-        e->curves[(size_t)sample * (size_t)(e->rows - curves) + (size_t)(i - curves)] = (float)y[i];
+    for (int i = curves; i < e->flip && e->curves; i++)
+        e->curves[(size_t)sample * (size_t)(e->flip - curves) + (size_t)(i - curves)] = (float)y[i];
     out->road = 0;
     for (int i = 0; i < INTERP_ROAD_LEVELS; i++)
         out->road += 0.5 * (y[road + INTERP_ROAD_LEVELS + i] - y[road + i]) / INTERP_ROAD_LEVELS;
+    out->flipping = itp_evaluate_loss(r->output, y + e->flip, e->subset - e->flip);
+    out->irof = itp_evaluate_loss(r->output, y + e->segment, e->rows - e->segment);
+    out->sensitivity_n = itp_pearson(e->drawn, y + e->subset, e->d.n_subsets);
 }
 
 ITP_FN interp_status itp_evaluate_run(itp_attr *a)
 {
     const itp_evaluate *e = (const itp_evaluate *)a->user;
-    float *sums = a->scratch;
+    float *sums = a->scratch, *key = sums + itp_round_up(e->pixels, 16);
     int *order = (int *)(void *)a->sum;
+    const itp_evaluate_orders o = {sums, order, order + e->pixels, order + 2 * e->pixels};
     for (int s = 0; s < a->n; s++) {
         interp_scores *out = &e->out[s];
         itp_pixel_sums(e, e->attribution + (size_t)s * a->size, sums);
@@ -30411,15 +30523,15 @@ ITP_FN interp_status itp_evaluate_run(itp_attr *a)
             itp_pixel_sort(sums, order, e->pixels);
             itp_evaluate_mask(e, e->d.mask + (size_t)s * e->pixels, sums, order, out);
         }
-        float *size = sums + itp_round_up(e->pixels, 16);
-        for (size_t i = 0; i < e->pixels; i++) size[i] = fabsf(sums[i]);
-        itp_pixel_sort(size, order, e->pixels);
+        for (size_t i = 0; i < e->pixels; i++) key[i] = fabsf(sums[i]);
+        itp_pixel_sort(key, order, e->pixels);
         itp_evaluate_shape(e, sums, order, out);
+        itp_evaluate_segments(e, sums, key, order, o.place);
         itp_pixel_sort(sums, order, e->pixels);
         for (int r = 0; r < e->rows; r += a->filled) {
             a->filled = itp_min(a->batch, e->rows - r);
             for (int i = 0; i < a->filled; i++)
-                itp_evaluate_row(a, e, s, r + i, order, a->in + (size_t)i * a->size);
+                itp_evaluate_row(a, e, s, r + i, &o, a->in + (size_t)i * a->size);
             ITP_TRY(itp_attr_forward(a));
             for (int i = 0; i < a->filled; i++)
                 a->square[r + i] = itp_attr_output(
@@ -30436,9 +30548,11 @@ ITP_FN interp_status itp_evaluate_run(itp_attr *a)
 
 ITP_FN void itp_evaluate_layout(itp_arena *m, itp_attr *a)
 {
-    const itp_evaluate *e = (const itp_evaluate *)a->user;
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(e->pixels, sizeof(int)));
+    itp_evaluate *e = (itp_evaluate *)a->user;
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(e->pixels, 3 * sizeof(int)));
     a->square = (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->rows, sizeof(double)));
+    e->drawn =
+        (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->d.n_subsets, sizeof(double)));
 }
 
 ITP_FN size_t itp_evaluate_scratch(const itp_attr *a, int batch)
@@ -30447,23 +30561,52 @@ ITP_FN size_t itp_evaluate_scratch(const itp_attr *a, int batch)
     return 2 * itp_round_up(((const itp_evaluate *)a->user)->pixels, 16);
 }
 
+/* Where the parts begin, and how many segments there are. */
+ITP_FN interp_status itp_evaluate_parts(const itp_attr *a, itp_evaluate *e)
+{
+    const interp_score_desc *d = &e->d;
+    e->segments = (int)itp_min_size(e->pixels, 64);
+    if (e->height > 1 && !d->segments)
+        e->segments = itp_div_up(e->height, itp_div_up(e->height, 8)) *
+                      itp_div_up(e->width, itp_div_up(e->width, 8));
+    for (size_t i = 0; i < e->pixels && d->segments; i++) {
+        if (d->segments[i] < 0 || (size_t)d->segments[i] >= e->pixels)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "evaluation: pixel %zu is of segment %d; they are numbered from 0, and "
+                            "there are no more than pixels",
+                            i, (int)d->segments[i]);
+        if (i == 0 || d->segments[i] >= e->segments) e->segments = d->segments[i] + 1;
+    }
+    e->curve = d->n_perturbations;
+    e->road = e->curve + 2 * (d->steps + 1);
+    e->flip = e->road + 2 * INTERP_ROAD_LEVELS;
+    e->subset = e->flip + d->steps;
+    e->segment = e->subset + d->n_subsets;
+    e->rows = e->segment + e->segments;
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
 {
     itp_evaluate *e = (itp_evaluate *)a->user;
     const interp_shape *s = &a->result_shape;
     interp_score_desc *d = &e->d;
-    if (!d->steps) d->steps = 32;
-    if (!d->n_perturbations) d->n_perturbations = 10;
-    if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
-    if (d->radius == 0) d->radius = 0.02f;
-    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) || d->radius != d->radius ||
-        d->steps > 1000000 || d->n_perturbations > 1000000)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
     e->channels = s->rank == 3 ? s->dim[0] : 1;
     e->height = s->rank == 3 ? s->dim[1] : 1;
     e->pixels = a->size / itp_max_size(1, (size_t)e->channels);
     e->width = (int)(e->pixels / itp_max_size(1, (size_t)e->height));
-    e->rows = itp_evaluate_road(e) + 2 * INTERP_ROAD_LEVELS;
+    if (!d->steps) d->steps = 32;
+    if (!d->n_perturbations) d->n_perturbations = 10;
+    if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
+    if (d->radius == 0) d->radius = 0.02f;
+    if (!d->n_subsets) d->n_subsets = 50;
+    if (!d->subset) d->subset = (int)itp_max_size(1, e->pixels / 10);
+    if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) ||
+        d->radius != d->radius || d->steps > 1000000 || d->n_perturbations > 1000000 ||
+        d->n_subsets < 1 || d->n_subsets > 1000000 || d->subset < 1 ||
+        (size_t)d->subset > e->pixels)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
+    ITP_TRY(itp_evaluate_parts(a, e));
     a->points = e->rows;
     a->result_shape = itp_shape_none();
     a->result_shape.rank = 1;

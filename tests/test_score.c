@@ -89,10 +89,127 @@ TEST(evaluation_tells_good_attributions_from_bad)
     for (int i = 0; i < n; i++) {
         CHECK(s[i].deletion < 0.5 * t[i].deletion && s[i].insertion > t[i].insertion);
         CHECK(s[i].road > t[i].road + 1);
+        CHECK(s[i].flipping > t[i].flipping && s[i].irof > t[i].irof);
+        CHECK(s[i].sensitivity_n > 0.99 && fabs(t[i].sensitivity_n) < 0.6);
         CHECK(s[i].rank == 1 && t[i].rank < 0.7 && s[i].mass > t[i].mass);
         CHECK(s[i].sparseness > t[i].sparseness && s[i].complexity < t[i].complexity);
         CHECK_NEAR(s[i].completeness, 0, 1e-4);
     }
+    interp_net_free(net);
+}
+
+TEST(pictures_of_shapes_are_what_their_masks_say)
+{
+    enum { n = 40, W = 24, H = 20, area = W * H };
+    static unsigned char masks[n * area];
+    interp_shapes_desc d;
+    interp_dataset all, again, few;
+    memset(&d, 0, sizeof d);
+    d.n = n, d.height = H, d.width = W, d.channels = 3, d.seed = 4;
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &all, masks));
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &again, NULL));
+    d.n = 7;
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &few, NULL));
+    const size_t bytes = 3 * area * sizeof(float);
+    CHECK(all.n == n && all.n_classes == 4 && strcmp(all.class_names[3], "cross") == 0);
+    CHECK(memcmp(all.x, again.x, n * bytes) == 0 && memcmp(all.x, few.x, 7 * bytes) == 0);
+    for (int i = 0; i < n; i++) {
+        const float *x = all.x + (size_t)i * 3 * area;
+        int size = 0;
+        double inside = 0, outside = 0, mean = 0;
+        for (int k = 0; k < area; k++) {
+            double v = 0;
+            for (int c = 0; c < 3; c++) v += (double)x[c * area + k] / 3;
+            size += masks[i * area + k];
+            if (masks[i * area + k]) inside = fmax(inside, fabs(v));
+            else outside = fmax(outside, fabs(v)), mean += v / area;
+        }
+        CHECK(all.y[i] == i % 4);
+        CHECK(size > 20 && size < area / 3);
+        CHECK(inside > 0.45 && outside > 0.45); /* a shape in the mask, and one that is not */
+        CHECK(fabs(mean) < 0.25);               /* the background is grey */
+    }
+    d.seed = 5;
+    interp_dataset_free(ctx, &few);
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &few, NULL));
+    CHECK(memcmp(all.x, few.x, bytes) != 0);
+    d.width = 15;
+    CHECK(interp_dataset_shapes(ctx, &d, &few, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(few.n == 7);
+    interp_dataset_free(ctx, &all);
+    interp_dataset_free(ctx, &again);
+    interp_dataset_free(ctx, &few);
+}
+
+TEST(segments_and_subsets_are_as_given)
+{
+    float x[PIXELS], a[PIXELS];
+    int32_t segments[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    double inside = 0, mean = 0, low = 1, high = 0, lost = 0, flipping = 0;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) {
+        x[i] = 0.1f + interp_random_uniform(8, 1, (uint64_t)i);
+        a[i] = quarter(i) ? 2 * x[i] : 0;
+        segments[i] = 2 * (i / SIDE < SIDE / 2) + (i % SIDE < SIDE / 2); /* 3: what matters */
+        inside += quarter(i) ? (double)x[i] : 0;
+        mean += (double)x[i] / PIXELS;
+        low = fmin(low, (double)x[i]), high = fmax(high, (double)x[i]);
+    }
+    memset(&d, 0, sizeof d);
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.segments = segments, d.subset = 7, d.steps = PIXELS;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK_NEAR(s.sensitivity_n, 1, 1e-5); /* what is taken away is lost */
+    CHECK_NEAR(s.irof, 2 * inside - 2 * 16 * mean, 1e-4);
+    for (int step = 1; step <= PIXELS; step++) { /* the largest number left is mirrored */
+        int next = -1;
+        for (int i = 0; i < PIXELS; i++)
+            if (quarter(i) && a[i] > 0 && (next < 0 || x[i] > x[next])) next = i;
+        if (next >= 0) lost += 2 * (2 * (double)x[next] - low - high), a[next] = 0;
+        flipping += lost / PIXELS;
+    }
+    CHECK_NEAR(s.flipping, flipping, 1e-4);
+    segments[5] = PIXELS;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    segments[5] = 0, d.subset = PIXELS + 1;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
+TEST(maps_are_judged_by_attributing_again)
+{
+    enum { n = 3, channels = 3, size = channels * PIXELS };
+    static float x[n * size], map[n * PIXELS], a[n * size];
+    interp_scores s[n];
+    interp_score_desc d;
+    interp_attribute_desc how;
+    const interp_shape shape = {3, {channels, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    interp_net *net;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "cnn", &shape, 3, 2, &net));
+    for (int i = 0; i < n * size; i++) x[i] = interp_random_uniform(7, 1, (uint64_t)i);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    how.method = INTERP_GRAD_CAM_PLUS_PLUS;
+    d.method = &how, d.radius = 1e-6f;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, map, NULL));
+    for (int i = 0; i < n * size; i++) a[i] = map[i / size * PIXELS + i % PIXELS] / channels;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+    /* inputs next to each other have maps next to each other, if they are laid out alike */
+    for (int i = 0; i < n; i++) CHECK(s[i].max_sensitivity < 1e-2);
+    d.radius = -1;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+    for (int i = 0; i < n; i++) {
+        CHECK(s[i].max_sensitivity != s[i].max_sensitivity);
+        CHECK(fabs(s[i].randomisation) <= 1);
+    }
+    how.method = INTERP_LAYER_CONDUCTANCE;
+    how.layer = "conv2";
+    const size_t used = interp_memory_read(ctx).used;
+    CHECK(interp_attribution_score(net, x, n, a, &d, s, NULL) == INTERP_BAD_SHAPE);
+    CHECK(interp_memory_read(ctx).used == used);
     interp_net_free(net);
 }
 
@@ -198,6 +315,8 @@ TEST(scores_do_not_depend_on_batch_or_threads)
             CHECK(s[i].infidelity == first[i].infidelity && s[i].road == first[i].road);
             CHECK(s[i].deletion == first[i].deletion && s[i].insertion == first[i].insertion);
             CHECK(s[i].max_sensitivity == first[i].max_sensitivity);
+            CHECK(s[i].flipping == first[i].flipping && s[i].irof == first[i].irof);
+            CHECK(s[i].sensitivity_n == first[i].sensitivity_n);
             CHECK(s[i].randomisation == first[i].randomisation);
         }
         interp_net_free(net);
@@ -228,6 +347,9 @@ int main(int argc, char **argv)
     ctx = interp_open(NULL);
     RUN(scores_of_a_linear_network_have_closed_forms);
     RUN(evaluation_tells_good_attributions_from_bad);
+    RUN(pictures_of_shapes_are_what_their_masks_say);
+    RUN(segments_and_subsets_are_as_given);
+    RUN(maps_are_judged_by_attributing_again);
     RUN(methods_are_judged_by_attributing_again);
     RUN(infidelity_matches_the_reference);
     RUN(scores_do_not_depend_on_batch_or_threads);

@@ -1,13 +1,12 @@
 /* interp evaluate-attribution: how good attributions are. */
 #include "cli.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include <dirent.h>
 
 static const cli_option options[] = {
     {"--input", "X", "samples, as for attribute"},
@@ -24,8 +23,8 @@ static const cli_option options[] = {
     {"--layer", "NODE", "layer of the CAM methods; a node or a value"},
     {"--set", "KEY=VALUE", "an option of the methods, see attribute; may be repeated"},
     {"--test-bed", NULL, "instead of all that: pictures of shapes in which the pixels that decide"},
-    {"", NULL, "are known, a network trained on them, every method that explains it"},
-    {"--samples", "N", "pictures of the test bed that are explained (20)"},
+    {"", NULL, "are known, a network trained on them, every --method that explains it"},
+    {"--samples", "N", "pictures of the test bed that are explained (12)"},
     {NULL, NULL, NULL}};
 
 /* ---- measures */
@@ -43,6 +42,9 @@ static const struct measure {
                 {"deletion", offsetof(interp_scores, deletion), SMALL, -1},
                 {"insertion", offsetof(interp_scores, insertion), LARGE, -1},
                 {"road", offsetof(interp_scores, road), LARGE, -1},
+                {"flipping", offsetof(interp_scores, flipping), LARGE, 0},
+                {"irof", offsetof(interp_scores, irof), LARGE, 0},
+                {"sensitivity_n", offsetof(interp_scores, sensitivity_n), LARGE, 0},
                 {"sparseness", offsetof(interp_scores, sparseness), LARGE, 0},
                 {"complexity", offsetof(interp_scores, complexity), SMALL, 0},
                 {"pointing", offsetof(interp_scores, pointing), LARGE, 1},
@@ -497,6 +499,7 @@ static interp_status draw_chart(cli *c, const cli_evaluation *e, int which, int 
             series[used].style = k ? INTERP_SERIES_DASHED : INTERP_SERIES_LINE;
         }
     chart.title = titles[which], chart.x_label = labels[which], chart.y_label = "mean output";
+    chart.x_min = 0, chart.x_max = 1;
     chart.width = CHART_W, chart.height = CHART_H;
     chart.no_legend = true;
     const interp_status status = interp_chart_lines(c->ctx, &chart, series, used, image);

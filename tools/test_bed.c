@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TRAINED = 1200, TESTED = 400, TILE = 4, DONORS = 16 };
+enum { TRAINED = 1200, TESTED = 400, SAMPLES = 12, DONORS = 16 };
 
 /* ---- the network */
 
@@ -82,7 +82,7 @@ static int choose(cli *c, cli_evaluation *e, const training *t, const unsigned c
 {
     char path[CLI_PATH];
     const size_t pixels = e->size / (size_t)e->channels;
-    int n = 20, found = 0;
+    int n = SAMPLES, found = 0;
     const int code = cli_int(c, "--samples", 1, TESTED / 2, &n);
     if (code) return code;
     e->x = (float *)interp_alloc(c->ctx, (size_t)n * e->size * sizeof *e->x);
@@ -112,44 +112,57 @@ static int choose(cli *c, cli_evaluation *e, const training *t, const unsigned c
     return CLI_DONE;
 }
 
-/* Tiles as features of the perturbation methods; passes and baselines for each method. */
+/* Square tiles as features. */
+static const int32_t *tiles(cli *c, const cli_evaluation *e, int side)
+{
+    const int across = (e->width + side - 1) / side;
+    int32_t *id = (int32_t *)interp_alloc(c->ctx, e->size * sizeof *id);
+    for (int i = 0; id && i < e->height * e->width; i++)
+        id[i] = i / e->width / side * across + i % e->width / side;
+    return id;
+}
+
+/* What some methods need to be quick or fair: features of 4x4 or 8x8 pixels, fewer passes, and
+   pictures of the training for those over a distribution of baselines. */
 static int add_methods(cli *c, cli_evaluation *e, const training *t)
 {
-    int32_t *tiles = (int32_t *)interp_alloc(c->ctx, e->size * sizeof *tiles);
-    if (!tiles) return cli_fail_ctx(c);
-    for (int i = 0; i < e->height * e->width; i++)
-        tiles[i] = i / e->width / TILE * (e->width / TILE) + i % e->width / TILE;
+    const int32_t *small = tiles(c, e, 4), *large = tiles(c, e, 8);
+    if (!small || !large) return cli_fail_ctx(c);
+    const struct setting {
+        interp_method method;
+        int samples; /* 0: the method's default */
+        bool donors;
+        const int32_t *features;
+    } settings[] = {{INTERP_EXPECTED_GRADIENTS, 0, true, NULL},
+                    {INTERP_GRADIENT_SHAP, 25, true, NULL},
+                    {INTERP_DEEP_LIFT_SHAP, 0, true, NULL},
+                    {INTERP_FEATURE_ABLATION, 0, false, small},
+                    {INTERP_FEATURE_PERMUTATION, 0, false, small},
+                    {INTERP_SHAPLEY_VALUE_SAMPLING, 10, false, small},
+                    {INTERP_KERNEL_SHAP, 256, false, small},
+                    {INTERP_LIME, 256, false, small},
+                    {INTERP_PARTITION_SHAP, 256, false, small},
+                    {INTERP_RISE, 500, false, NULL},
+                    {INTERP_ANCHORS, 2000, false, large}};
+    cli_methods methods = {{(interp_method)0}, 0, true};
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++) methods.list[methods.n++] = (interp_method)m;
     int code = cli_int(c, "--n-steps", 1, 1000000, &e->desc.n_steps);
-    for (int m = 0; m < INTERP_METHOD_COUNT && !code; m++) {
+    if (!code && cli_has(c, "--method")) code = cli_methods_parse(c, &methods);
+    for (int m = 0; m < methods.n && !code; m++) {
         interp_attribute_desc how = e->desc;
-        how.method = (interp_method)m;
+        how.method = methods.list[m];
         how.seed = c->seed;
-        switch (how.method) {
-        case INTERP_EXPECTED_GRADIENTS:
-        case INTERP_GRADIENT_SHAP:
-        case INTERP_DEEP_LIFT_SHAP: /* over a distribution: pictures of the training */
-            how.baseline = t->train.x;
-            how.n_baselines = DONORS;
-            break;
-        case INTERP_FEATURE_ABLATION:
-        case INTERP_FEATURE_PERMUTATION:
-        case INTERP_SHAPLEY_VALUE_SAMPLING:
-        case INTERP_KERNEL_SHAP:
-        case INTERP_LIME:
-        case INTERP_PARTITION_SHAP:
-        case INTERP_ANCHORS:
-            how.mask = tiles;
-            how.mask_shape = e->sample;
-            break;
-        default: break;
+        for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+            const struct setting *s = &settings[i];
+            if (s->method != how.method) continue;
+            how.n_samples = s->samples;
+            if (s->donors) how.baseline = t->train.x, how.n_baselines = DONORS;
+            how.mask = s->features;
+            if (s->features) how.mask_shape = e->sample;
         }
-        if (how.method == INTERP_SHAPLEY_VALUE_SAMPLING) how.n_samples = 10;
-        if (how.method == INTERP_KERNEL_SHAP || how.method == INTERP_LIME) how.n_samples = 256;
-        if (how.method == INTERP_PARTITION_SHAP) how.n_samples = 256;
-        if (how.method == INTERP_RISE) how.n_samples = 500;
-        if (how.method == INTERP_ANCHORS) how.n_samples = 1000;
-        code = cli_evaluation_method(c, e, &how, true);
+        code = cli_evaluation_method(c, e, &how, methods.all);
     }
+    if (!code && !e->count) code = cli_fail("evaluate-attribution: no method is left to score");
     return code;
 }
 

@@ -206,6 +206,12 @@ typedef struct interp_scores {
     double insertion;     /* and as they are put into the baseline first; Petsiuk et al. 2018 */
     double road;          /* output when least relevant pixels go first minus most relevant first,
                                halved; holes are filled by what is around; Rong et al. 2022 */
+    double flipping;      /* mean loss of output as the most relevant pixels are mirrored at the
+                             middle of the sample's range; Bach et al. 2015, Samek et al. 2017 */
+    double irof;          /* and as the segments of the largest mean relevance get the mean of their
+                             channel, all of them in turn; Rieger and Hansen 2020 */
+    double sensitivity_n; /* correlation of the relevance of random pixels with the loss of output
+                             without them; Ancona et al. 2018 */
     double sparseness;    /* Gini index of magnitudes, 0 even to 1; Chalasani et al. 2020 */
     double complexity;    /* entropy of magnitudes in nats; Bhatt et al. 2020 */
     double pointing;      /* 1 when the most relevant pixel is on the object; Zhang et al. 2016 */
@@ -233,6 +239,10 @@ typedef struct interp_score_desc {
     float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
     const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
     float radius;                        /* 0: 0.02; of max_sensitivity's box; negative: none */
+    int n_subsets;                       /* 0: 50; of sensitivity_n */
+    int subset;                          /* 0: a tenth; pixels of each of them */
+    const int32_t *segments;             /* NULL: tiles of images, 8 a side, or 64 runs; else
+                                            [pixels], numbers from 0 on; of irof */
     uint64_t seed;                       /* 0: seed 0 */
     int batch;                           /* 0: 32, or fewer */
 } interp_score_desc;
@@ -243,9 +253,10 @@ typedef struct interp_score_desc {
    values in one channel, or shared by all.
    Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
-   Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
-   method where it is given. Tests: infidelity_matches_the_reference,
-   evaluation_tells_good_attributions_from_bad. */
+   Cost: n_perturbations + 3 steps + n_subsets + 20 and, for each segment, 1 forward passes a sample, and
+   n_perturbations + 1 times the method where it is given. Tests: infidelity_matches_the_reference,
+   scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
+   maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
