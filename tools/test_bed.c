@@ -143,7 +143,7 @@ static int add_methods(cli *c, cli_evaluation *e, const training *t)
                     {INTERP_LIME, 256, false, small},
                     {INTERP_PARTITION_SHAP, 256, false, small},
                     {INTERP_RISE, 500, false, NULL},
-                    {INTERP_ANCHORS, 2000, false, large}};
+                    {INTERP_ANCHORS, 8000, false, large}};
     cli_methods methods = {{(interp_method)0}, 0, true};
     for (int m = 0; m < INTERP_METHOD_COUNT; m++) methods.list[methods.n++] = (interp_method)m;
     int code = cli_int(c, "--n-steps", 1, 1000000, &e->desc.n_steps);
