@@ -122,8 +122,9 @@
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
-   - interp_attribute() says which inputs an output depends on, interp_canonical() what a class looks
-     like to the network, interp_confusion_count() where it is wrong.
+   - interp_attribute() says which inputs an output depends on, interp_attribution_score() how far to
+     believe that, on pictures of interp_dataset_shapes() against the truth; interp_canonical() says
+     what a class looks like to the network, interp_confusion_count() where it is wrong.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
@@ -3712,11 +3713,15 @@ typedef struct interp_scores {
                              without them; Ancona et al. 2018 */
     double sparseness;    /* Gini index of magnitudes, 0 even to 1; Chalasani et al. 2020 */
     double complexity;    /* entropy of magnitudes in nats; Bhatt et al. 2020 */
-    double pointing;      /* 1 when the most relevant pixel is on the object; Zhang et al. 2016 */
+    double pointing;      /* 1 when the most relevant pixel is on the object, of several the share;
+                             Zhang et al. 2016 */
     double mass;          /* share of the positive relevance on the object; Arras et al. 2022 */
     double rank;          /* share of the object's number of most relevant pixels that are on it */
     double randomisation; /* rank correlation of magnitudes with the attribution of the network with
                                parameters drawn anew: near 0 is right; Adebayo et al. 2018 */
+    double invariance; /* relative change of the attribution when the input grows by a constant that
+                             the first layer's bias takes away again: 0 is right; Kindermans et al.
+                             2019. NAN where it cannot, as behind padding */
 } interp_scores;
 
 /* Shares of pixels that ROAD removes: 10 to 90 %. */
@@ -3724,25 +3729,27 @@ enum { INTERP_ROAD_LEVELS = 9 };
 
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
-    interp_target target_kind;           /* 0: the predicted class */
-    int target;                          /* as in interp_attribute_desc */
-    const int32_t *targets;              /* NULL: none; [n] */
-    const float *baseline;               /* NULL: zeros; what removed pixels become */
-    int n_baselines;                     /* 0: 1, for all samples; else n */
-    const interp_attribute_desc *method; /* NULL: no max_sensitivity, no randomisation; else how the
-                                            attribution was made, the targets excepted */
-    const unsigned char *mask;           /* NULL: none; [n, pixels], not 0 where the object is */
-    int steps;                           /* 0: 32; parts of the curves */
-    int n_perturbations;                 /* 0: 10; of infidelity and max_sensitivity */
-    float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
-    const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
-    float radius;                        /* 0: 0.02; of max_sensitivity's box; negative: none */
-    int n_subsets;                       /* 0: 50; of sensitivity_n */
-    int subset;                          /* 0: a tenth; pixels of each of them */
-    const int32_t *segments;             /* NULL: tiles of images, 8 a side, or 64 runs; else
+    interp_target target_kind; /* 0: the predicted class */
+    int target;                /* as in interp_attribute_desc */
+    const int32_t *targets;    /* NULL: none; [n] */
+    const float *baseline;     /* NULL: zeros; what removed pixels become */
+    int n_baselines;           /* 0: 1, for all samples; else n */
+    const interp_attribute_desc
+        *method;                /* NULL: no max_sensitivity, randomisation, invariance; else
+                                            how the attribution was made, but for the targets */
+    const unsigned char *mask;  /* NULL: none; [n, pixels], not 0 where the object is */
+    int steps;                  /* 0: 32; parts of the curves */
+    int n_perturbations;        /* 0: 10; of infidelity and max_sensitivity */
+    float perturbation_sd;      /* 0: 0.03; of infidelity's normal noise */
+    const float *perturbations; /* NULL: drawn; [n, n_perturbations, input] */
+    float radius;               /* 0: 0.02; of max_sensitivity's box; negative: none */
+    float shift;                /* 0: 1; constant of invariance */
+    int n_subsets;              /* 0: 50; of sensitivity_n */
+    int subset;                 /* 0: a tenth; pixels of each of them */
+    const int32_t *segments;    /* NULL: tiles of images, 8 a side, or 64 runs; else
                                             [pixels], numbers from 0 on; of irof */
-    uint64_t seed;                       /* 0: seed 0 */
-    int batch;                           /* 0: 32, or fewer */
+    uint64_t seed;              /* 0: seed 0 */
+    int batch;                  /* 0: 32, or fewer */
 } interp_score_desc;
 
 /* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or
@@ -3752,9 +3759,10 @@ typedef struct interp_score_desc {
    Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
    Cost: n_perturbations + 3 steps + n_subsets + 20 and, for each segment, 1 forward passes a sample, and
-   n_perturbations + 1 times the method where it is given. Tests: infidelity_matches_the_reference,
+   n_perturbations + 2 times the method where it is given. Tests: infidelity_matches_the_reference,
    scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
-   maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given. */
+   maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given,
+   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
@@ -10218,12 +10226,12 @@ ITP_FN bool itp_figure_holds(int kind, double x, double y)
 {
     const double ax = fabs(x), ay = fabs(y), r = x * x + y * y;
     switch (kind) {
-    case 0: return r <= 1;                                              /* disc */
-    case 1: return ax <= 0.88 && ay <= 0.88;                            /* square */
-    case 2: return y <= 0.85 && ax <= (y + 1) * 0.54;                   /* triangle */
-    case 3: return (ax <= 0.32 && ay <= 1) || (ay <= 0.32 && ax <= 1);  /* cross */
-    case 4: return r <= 1 && r >= 0.36;                                 /* ring */
-    case 5: return ax <= 1 && ay <= 0.9 && ay >= 0.36;                  /* two bars */
+    case 0: return r <= 1;                                                          /* disc */
+    case 1: return ax <= 0.88 && ay <= 0.88;                                        /* square */
+    case 2: return y <= 0.85 && ax <= (y + 1) * 0.54;                               /* triangle */
+    case 3: return (ax <= 0.32 && ay <= 1) || (ay <= 0.32 && ax <= 1);              /* cross */
+    case 4: return r <= 1 && r >= 0.36;                                             /* ring */
+    case 5: return ax <= 1 && ay <= 0.9 && ay >= 0.36;                              /* two bars */
     default: return fmin(fabs(x - y), fabs(x + y)) <= 0.42 && fmax(ax, ay) <= 0.85; /* an x */
     }
 }
@@ -10236,8 +10244,8 @@ ITP_FN double itp_figure_cover(const itp_figure *f, int x, int y)
     for (int k = 0; k < 16; k++) {
         const double px = (x + (k % 4 - 1.5) / 4 - f->x) / f->radius;
         const double py = (y + ((k >> 2) - 1.5) / 4 - f->y) / f->radius;
-        inside += itp_figure_holds(f->kind, px * f->across + py * f->down,
-                                   py * f->across - px * f->down);
+        inside +=
+            itp_figure_holds(f->kind, px * f->across + py * f->down, py * f->across - px * f->down);
     }
     return inside / 16.0;
 }
@@ -10279,8 +10287,8 @@ ITP_FN double itp_texture(const itp_dice *dice, uint64_t first, int step, int x,
         const double w = (k & 1 ? fx : 1 - fx) * (k >> 1 ? fy : 1 - fy);
         if (w > 0)
             sum += w * (2 * (double)interp_random_uniform(dice->seed, dice->stream,
-                                                      first + (gy << 24) + gx) -
-                    1);
+                                                          first + (gy << 24) + gx) -
+                        1);
     }
     return sum;
 }
@@ -30386,8 +30394,7 @@ ITP_FN void itp_evaluate_row(const itp_attr *a, const itp_evaluate *e, int sampl
         itp_evaluate_swap(e, o->order, count, insertion ? x : x0, to);
     } else if (r < e->flip) {
         const int level = r - e->road, part = level % INTERP_ROAD_LEVELS + 1;
-        const size_t count =
-            (size_t)((double)e->pixels * part / (INTERP_ROAD_LEVELS + 1) + 0.5);
+        const size_t count = (size_t)((double)e->pixels * part / (INTERP_ROAD_LEVELS + 1) + 0.5);
         itp_road_fill(e, o->order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
     } else if (r < e->subset) {
         const double step = r - e->flip + 1;
@@ -30437,22 +30444,37 @@ ITP_FN void itp_evaluate_shape(const itp_evaluate *e, const float *sums, const i
     out->complexity = entropy;
 }
 
+/* How many of the first `count` pixels of the order are in the mask; of pixels that are equally
+   relevant, of which some would be first, the share that is. */
+ITP_FN double itp_evaluate_hits(const unsigned char *mask, const float *sums, const int *order,
+                                size_t n, size_t count)
+{
+    const float least = sums[order[count - 1]];
+    size_t above = 0, hits = 0, equal = 0, equal_hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool hit = mask[order[i]] != 0;
+        const float v = sums[order[i]];
+        if (v > least) above++, hits += hit;
+        else if (v == least) equal++, equal_hits += hit;
+    }
+    return (double)hits + (double)(count - above) * (double)equal_hits / (double)equal;
+}
+
 /* Against the pixels where the object is. */
 ITP_FN void itp_evaluate_mask(const itp_evaluate *e, const unsigned char *mask, const float *sums,
                               const int *order, interp_scores *out)
 {
     double inside = 0, all = 0;
-    size_t size = 0, hits = 0;
+    size_t size = 0;
     for (size_t i = 0; i < e->pixels; i++) {
         const double v = fmax(0, (double)sums[i]);
         size += mask[i] != 0;
         all += v;
         if (mask[i]) inside += v;
     }
-    for (size_t i = 0; i < size; i++) hits += mask[order[i]] != 0;
-    out->pointing = mask[order[0]] != 0;
+    out->pointing = itp_evaluate_hits(mask, sums, order, e->pixels, 1);
     out->mass = all > 0 ? inside / all : 0;
-    out->rank = size ? (double)hits / (double)size : 0;
+    out->rank = size ? itp_evaluate_hits(mask, sums, order, e->pixels, size) / (double)size : 0;
 }
 
 /* What the output loses in the mean of n rows. */
@@ -30551,8 +30573,7 @@ ITP_FN void itp_evaluate_layout(itp_arena *m, itp_attr *a)
     itp_evaluate *e = (itp_evaluate *)a->user;
     a->sum = (double *)itp_arena_alloc(m, itp_mul_size(e->pixels, 3 * sizeof(int)));
     a->square = (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->rows, sizeof(double)));
-    e->drawn =
-        (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->d.n_subsets, sizeof(double)));
+    e->drawn = (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->d.n_subsets, sizeof(double)));
 }
 
 ITP_FN size_t itp_evaluate_scratch(const itp_attr *a, int batch)
@@ -30599,12 +30620,13 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
     if (!d->n_perturbations) d->n_perturbations = 10;
     if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
     if (d->radius == 0) d->radius = 0.02f;
+    if (d->shift == 0) d->shift = 1;
     if (!d->n_subsets) d->n_subsets = 50;
     if (!d->subset) d->subset = (int)itp_max_size(1, e->pixels / 10);
     if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) ||
-        d->radius != d->radius || d->steps > 1000000 || d->n_perturbations > 1000000 ||
-        d->n_subsets < 1 || d->n_subsets > 1000000 || d->subset < 1 ||
-        (size_t)d->subset > e->pixels)
+        d->radius != d->radius || !(fabsf(d->shift) <= FLT_MAX) || d->steps > 1000000 ||
+        d->n_perturbations > 1000000 || d->n_subsets < 1 || d->n_subsets > 1000000 ||
+        d->subset < 1 || (size_t)d->subset > e->pixels)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
     ITP_TRY(itp_evaluate_parts(a, e));
     a->points = e->rows;
@@ -30631,6 +30653,17 @@ ITP_FN interp_status itp_evaluate_attribute(interp_net *net, const float *x, int
     return INTERP_OK;
 }
 
+/* Norm of a difference relative to what was. */
+ITP_FN double itp_evaluate_change(const float *was, const float *now, size_t size)
+{
+    double square = 0, norm = 0;
+    for (size_t i = 0; i < size; i++) {
+        const double d = (double)now[i] - (double)was[i];
+        square += d * d, norm += (double)was[i] * (double)was[i];
+    }
+    return norm > 0 ? sqrt(square / norm) : 0;
+}
+
 /* Largest change of the attribution, relative to its size, over inputs a little away. */
 ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, int n, size_t size,
                                               const itp_evaluate *e, const interp_attribute_desc *m,
@@ -30646,12 +30679,8 @@ ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, i
                            (2 * interp_random_uniform(e->d.seed, 0x3700000u + (uint64_t)k, i) - 1);
         ITP_TRY(itp_evaluate_attribute(net, near, n, size, e, m, changed));
         for (int s = 0; s < n; s++) {
-            double d = 0, norm = 0;
-            for (size_t i = (size_t)s * size; i < (size_t)(s + 1) * size; i++) {
-                const double was = (double)e->attribution[i], now = (double)changed[i];
-                d += (now - was) * (now - was), norm += was * was;
-            }
-            const double change = norm > 0 ? sqrt(d / norm) : 0;
+            const double change = itp_evaluate_change(e->attribution + (size_t)s * size,
+                                                      changed + (size_t)s * size, size);
             e->out[s].max_sensitivity = fmax(e->out[s].max_sensitivity, change);
         }
     }
@@ -30718,6 +30747,86 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
 
 /* ---- the call */
 
+/* The bias of the one layer that reads the input, as it is or flattened; *node is the layer. -1: there
+   is none, or something else reads one of them. */
+ITP_FN int itp_evaluate_bias(const interp_net *net, int *node)
+{
+    int value = net->inputs[0], bias = -1, uses = 0;
+    for (;;) {
+        int readers = 0;
+        for (int i = 0; i < net->n_nodes; i++)
+            for (int k = 0; k < net->nodes[i].n_in; k++)
+                if (net->nodes[i].in[k] == value) readers++, *node = i;
+        if (readers != 1) return -1;
+        if (net->nodes[*node].op != ITP_OP_FLATTEN) break;
+        value = net->nodes[*node].out;
+    }
+    const itp_node *layer = &net->nodes[*node];
+    if ((layer->op != ITP_OP_GEMM && layer->op != ITP_OP_CONV) || layer->n_in < 3 ||
+        layer->in[0] != value || net->values[layer->in[2]].kind != ITP_PARAM)
+        return -1;
+    bias = layer->in[2];
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++) uses += net->nodes[i].in[k] == bias;
+    return uses == 1 ? bias : -1;
+}
+
+/* Takes from the bias what a constant more in the input adds to the layer's output. *absorbed: whether
+   that is the same everywhere, which it is not behind padding. */
+ITP_FN interp_status itp_evaluate_absorb(interp_net *net, const itp_evaluate *e, int bias, int node,
+                                         size_t size, float *x, bool *absorbed)
+{
+    const size_t units = interp_shape_size(&net->values[bias].shape);
+    const interp_shape shape = net->values[net->nodes[node].out].shape;
+    const size_t all = interp_shape_size(&shape) / (size_t)shape.dim[0], each = all / units;
+    float *to = net->flat + net->values[bias].offset;
+    const float *from = x, *y[2] = {NULL, NULL};
+    interp_workspace *w[2] = {NULL, NULL};
+    interp_workspace_desc d;
+    memset(&d, 0, sizeof d);
+    d.keep = net->values[net->nodes[node].out].name;
+    interp_status status = INTERP_OK;
+    *absorbed = each * units == all;
+    for (int k = 0; k < 2 && !status && *absorbed; k++) {
+        for (size_t i = 0; i < size; i++) x[i] = k ? e->d.shift : 0;
+        status = interp_workspace_new(net->ctx, net, &d, &w[k]);
+        if (!status) status = interp_forward(w[k], &from);
+        if (!status) y[k] = interp_workspace_kept(w[k]);
+    }
+    for (size_t i = 0; i < all && !status && *absorbed; i++) {
+        const size_t first = i / each * each;
+        const float here = y[1][i] - y[0][i], there = y[1][first] - y[0][first];
+        *absorbed = fabsf(here - there) <= 1e-4f * (fabsf(there) + fabsf(e->d.shift));
+    }
+    for (size_t u = 0; u < units && !status && *absorbed; u++)
+        to[u] -= y[1][u * each] - y[0][u * each];
+    interp_workspace_free(w[0]);
+    interp_workspace_free(w[1]);
+    return status;
+}
+
+/* How much the attribution changes, relative to its size, when all inputs are larger by a constant that
+   the first layer's bias takes away again. */
+ITP_FN interp_status itp_evaluate_invariance(interp_net *net, const float *x, int n, size_t size,
+                                             const itp_evaluate *e, const interp_attribute_desc *m,
+                                             float *room, float *near, float *changed)
+{
+    int node = -1;
+    bool absorbed = false;
+    const size_t all = (size_t)n * size;
+    const int bias = itp_evaluate_bias(net, &node);
+    if (bias < 0 || net->fixed_batch > 1 || net->whole) return INTERP_OK;
+    memcpy(room, net->flat, net->n_flat * sizeof *room);
+    interp_status status = itp_evaluate_absorb(net, e, bias, node, size, near, &absorbed);
+    for (size_t i = 0; i < all; i++) near[i] = x[i] + e->d.shift;
+    if (!status && absorbed) status = itp_evaluate_attribute(net, near, n, size, e, m, changed);
+    memcpy(net->flat, room, net->n_flat * sizeof *room);
+    for (int s = 0; s < n && !status && absorbed; s++)
+        e->out[s].invariance = itp_evaluate_change(e->attribution + (size_t)s * size,
+                                                   changed + (size_t)s * size, size);
+    return status;
+}
+
 /* What the measures that attribute anew take, before any work. */
 ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
 {
@@ -30749,8 +30858,9 @@ ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e
     m.targets = e->targets;
     ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));
     if (!net->flat || net->read_only) return INTERP_OK;
-    return itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all,
-                                   e->room);
+    ITP_TRY(itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all, e->room));
+    return itp_evaluate_invariance(net, a->x, a->n, a->size, e, &m, e->room + 2 * all + 4 * a->size,
+                                   e->room, e->room + all);
 }
 
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
@@ -30776,7 +30886,7 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
                         "evaluation: the attribution holds NaN or infinite numbers");
     for (int i = 0; i < n; i++) {
         memset(&out[i], 0, sizeof out[i]);
-        out[i].max_sensitivity = out[i].randomisation = (double)NAN;
+        out[i].max_sensitivity = out[i].randomisation = out[i].invariance = (double)NAN;
         out[i].pointing = out[i].mass = out[i].rank = (double)NAN;
     }
     interp_status status = e.d.method ? itp_evaluate_room(&a, &e) : INTERP_OK;

@@ -49,10 +49,9 @@ static interp_net *new_network(interp_ctx *ctx, const interp_shape *in, int n_cl
 
 int main(void)
 {
-    static const interp_method methods[METHODS] = {INTERP_SALIENCY,  INTERP_SMOOTH_GRAD,
-                                                   INTERP_GUIDED_BACKPROP,
-                                                   INTERP_INTEGRATED_GRADIENTS, INTERP_GRAD_CAM,
-                                                   INTERP_OCCLUSION};
+    static const interp_method methods[METHODS] = {
+        INTERP_SALIENCY, INTERP_SMOOTH_GRAD, INTERP_GUIDED_BACKPROP, INTERP_INTEGRATED_GRADIENTS,
+        INTERP_GRAD_CAM, INTERP_OCCLUSION};
     static unsigned char masks[TESTED * PIXELS]; /* [n,32,32]: 1 where the shape is that decides */
     static float heat[METHODS][N * PIXELS];
     static interp_image maps[METHODS][SHOWN];
@@ -79,9 +78,8 @@ int main(void)
     FILE *csv = fopen(OUT "/scores.csv", "w");
     if (csv) fprintf(csv, "method,sample,mass,rank,deletion,road\n");
     for (int m = 0; m < METHODS; m++) {
-        const interp_attribute_desc asked = {.method = methods[m],
-                                             .target_kind = INTERP_TARGET_LABELS,
-                                             .targets = test.y};
+        const interp_attribute_desc asked = {
+            .method = methods[m], .target_kind = INTERP_TARGET_LABELS, .targets = test.y};
         const interp_score_desc score = {
             .target_kind = INTERP_TARGET_LABELS, .targets = test.y, .mask = masks};
         double mass = 0, rank = 0, deletion = 0, road = 0;

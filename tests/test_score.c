@@ -213,6 +213,73 @@ TEST(maps_are_judged_by_attributing_again)
     interp_net_free(net);
 }
 
+TEST(equal_relevance_is_shared_out)
+{
+    float x[PIXELS], a[PIXELS];
+    unsigned char mask[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) {
+        x[i] = 1;
+        mask[i] = quarter(i);
+        a[i] = i / SIDE < SIDE / 2; /* the upper half, of which the object is one half */
+    }
+    memset(&d, 0, sizeof d);
+    d.mask = mask;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK(s.pointing == 0.5 && s.mass == 0.5 && s.rank == 0.5);
+    a[0] = 2; /* one pixel of the object above all others: 15 of 31 are left for 15 places */
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK(s.pointing == 1);
+    CHECK_NEAR(s.rank, (1 + 15 * 15.0 / 31) / 16, 1e-12);
+    interp_net_free(net);
+}
+
+TEST(constants_that_a_bias_takes_away_change_gradients_nowhere)
+{
+    enum { n = 4 };
+    static const char *const archs[] = {"mlp:64-20-10-3", "cnn", ""};
+    static float x[n * PIXELS], a[n * PIXELS];
+    const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    for (int i = 0; i < n * PIXELS; i++) x[i] = interp_random_uniform(9, 1, (uint64_t)i);
+    for (int k = 0; k < 3; k++) {
+        interp_scores s[n];
+        interp_score_desc d;
+        interp_attribute_desc how;
+        interp_net *net;
+        if (*archs[k]) {
+            REQUIRE_OK(ctx, interp_net_arch(ctx, archs[k], &shape, 3, 2, &net));
+        } else { /* a convolution without padding */
+            net = interp_net_new(ctx, NULL);
+            interp_tensor t = interp_conv2d(net, interp_input(net, NULL, &shape), NULL);
+            interp_dense(net, interp_flatten(net, interp_relu(net, t)), 3, NULL);
+            REQUIRE_OK(ctx, interp_net_build(net, 1));
+        }
+        const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+        float *before = (float *)malloc(bytes);
+        memcpy(before, interp_net_parameters(net), bytes);
+        memset(&d, 0, sizeof d);
+        memset(&how, 0, sizeof how);
+        d.method = &how, d.shift = 0.5f;
+        for (int m = 0; m < 2; m++) {
+            how.method = m ? INTERP_INPUT_X_GRADIENT : INTERP_SALIENCY;
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, a, NULL));
+            REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+            for (int i = 0; i < n; i++) {
+                const double v = s[i].invariance;
+                if (k == 1) CHECK(v != v);               /* padding does not grow with the input */
+                else if (m == 0) CHECK_NEAR(v, 0, 1e-4); /* float32 of the shifted sums */
+                else CHECK(v > 0.1);
+            }
+        }
+        CHECK(memcmp(before, interp_net_parameters(net), bytes) == 0);
+        free(before);
+        interp_net_free(net);
+    }
+}
+
 TEST(methods_are_judged_by_attributing_again)
 {
     enum { n = 4 };
@@ -350,6 +417,8 @@ int main(int argc, char **argv)
     RUN(pictures_of_shapes_are_what_their_masks_say);
     RUN(segments_and_subsets_are_as_given);
     RUN(maps_are_judged_by_attributing_again);
+    RUN(equal_relevance_is_shared_out);
+    RUN(constants_that_a_bias_takes_away_change_gradients_nowhere);
     RUN(methods_are_judged_by_attributing_again);
     RUN(infidelity_matches_the_reference);
     RUN(scores_do_not_depend_on_batch_or_threads);

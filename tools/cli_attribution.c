@@ -39,8 +39,7 @@ int cli_methods_parse(const cli *c, cli_methods *m)
         at += n + (at[n] == ',');
         if (!strcmp(name, "all")) {
             m->all = true;
-            for (m->n = 0; m->n < INTERP_METHOD_COUNT; m->n++)
-                m->list[m->n] = (interp_method)m->n;
+            for (m->n = 0; m->n < INTERP_METHOD_COUNT; m->n++) m->list[m->n] = (interp_method)m->n;
             continue;
         }
         if (method == INTERP_METHOD_COUNT) return unknown_method(name);

@@ -223,7 +223,8 @@ int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *te
     interp_dataset all;
     bool embedded;
     if (!spec)
-        return cli_usage("--data is missing: digits, iris, shapes, idx:DIR, csv:FILE, folder:DIR ...");
+        return cli_usage(
+            "--data is missing: digits, iris, shapes, idx:DIR, csv:FILE, folder:DIR ...");
     int code = open_embedded(c, spec, &all, &embedded);
     if (!code && !embedded) code = open_shapes(c, spec, &all, &embedded);
     if (code) return code;

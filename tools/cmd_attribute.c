@@ -233,7 +233,8 @@ static int check_coalitions(cli *c, job *j)
 {
     for (int m = 0; m < j->methods.n; m++) {
         const bool order = j->methods.list[m] == INTERP_SHAPLEY_VALUE_SAMPLING;
-        const bool some = j->methods.list[m] == INTERP_KERNEL_SHAP || j->methods.list[m] == INTERP_LIME;
+        const bool some =
+            j->methods.list[m] == INTERP_KERNEL_SHAP || j->methods.list[m] == INTERP_LIME;
         const interp_array *a = order ? &j->given.perms : &j->given.coalitions;
         const interp_shape *s = &a->shape;
         int count;
@@ -322,7 +323,8 @@ static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
     bool anchors = false;
-    for (int m = 0; m < j->methods.n; m++) anchors = anchors || j->methods.list[m] == INTERP_ANCHORS;
+    for (int m = 0; m < j->methods.n; m++)
+        anchors = anchors || j->methods.list[m] == INTERP_ANCHORS;
     cli_add(
         &t,
         "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s%s\n",
@@ -331,9 +333,10 @@ static int write_summary(job *j, const char *path)
     for (int m = 0; m < j->methods.n; m++)
         for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods.list[m]),
-                    r->target, r->output, r->baseline_output, r->residual, r->passes,
-                    j->seconds[m] / j->in.n, j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i,
+                    interp_method_name(j->methods.list[m]), r->target, r->output,
+                    r->baseline_output, r->residual, r->passes, j->seconds[m] / j->in.n,
+                    j->peak[m]);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);

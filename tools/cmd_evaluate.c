@@ -13,9 +13,11 @@ static const cli_option options[] = {
     {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
     {"--attribution", "A[,B..]", "what is scored: .npy files, or the folder of attribute"},
     {"--method", "M[,M..]", "methods, or all, that attribute here; they are also tried on inputs"},
-    {"", NULL, "nearby (max_sensitivity) and on a network of random weights"},
-    {"--mask", "M.npy", "pixels of the object, not 0: [n,H,W] or [H,W]; gives pointing, mass, rank"},
-    {"--baseline", "B", "what removed pixels become: zero (default), mean, min, max, blur, noise, B.npy"},
+    {"", NULL, "nearby, on a network of random weights, and on shifted inputs"},
+    {"--mask", "M.npy",
+     "pixels of the object, not 0: [n,H,W] or [H,W]; gives pointing, mass, rank"},
+    {"--baseline", "B",
+     "what removed pixels become: zero (default), mean, min, max, blur, noise, B.npy"},
     {"--steps", "N", "parts of the deletion and insertion curves (32)"},
     {"--perturbations", "N", "of infidelity and max_sensitivity (10)"},
     {"--radius", "X", "of max_sensitivity's box (0.02)"},
@@ -50,7 +52,8 @@ static const struct measure {
                 {"pointing", offsetof(interp_scores, pointing), LARGE, 1},
                 {"mass", offsetof(interp_scores, mass), LARGE, 1},
                 {"rank", offsetof(interp_scores, rank), LARGE, 1},
-                {"randomisation", offsetof(interp_scores, randomisation), NEAR_ZERO, 0}};
+                {"randomisation", offsetof(interp_scores, randomisation), NEAR_ZERO, 0},
+                {"invariance", offsetof(interp_scores, invariance), NEAR_ZERO, 0}};
 
 enum { MEASURES = sizeof measures / sizeof *measures };
 
@@ -181,7 +184,7 @@ int cli_evaluation_method(cli *c, cli_evaluation *e, const interp_attribute_desc
         s->how = *how;
         return CLI_DONE;
     }
-    const char *why = single ? "it needs at least two samples"
+    const char *why = single  ? "it needs at least two samples"
                       : known ? "it attributes to a layer, not to the input"
                               : interp_error(c->ctx);
     if (!leave_out) return cli_fail("%s cannot be scored: %s", name, why);
@@ -335,7 +338,8 @@ static int open_evaluation(cli *c, cli_evaluation *e)
     code = read_mask(c, e);
     if (!code) code = add_files(c, e);
     if (!code) code = add_methods(c, e);
-    if (!code && !e->count) return cli_fail("evaluate-attribution: no attribution is left to score");
+    if (!code && !e->count)
+        return cli_fail("evaluate-attribution: no attribution is left to score");
     return code;
 }
 
@@ -348,8 +352,8 @@ static interp_status score(cli *c, void *user)
     cli_evaluation *e = (cli_evaluation *)user;
     interp_net *net = e->model.net;
     const size_t all = (size_t)e->n * e->size;
-    const size_t reserve = (2 * all + 4 * e->size + interp_net_describe(net).n_parameters + 1024) *
-                           sizeof(float);
+    const size_t reserve =
+        (2 * all + 4 * e->size + interp_net_describe(net).n_parameters + 1024) * sizeof(float);
     interp_status status = INTERP_OK;
     for (int m = 0; m < e->count && (!status || status == INTERP_CANCELLED); m++) {
         cli_scored *s = &e->of[m];
@@ -366,8 +370,8 @@ static interp_status score(cli *c, void *user)
             d.method = &s->how;
         }
         if (!now || now == INTERP_CANCELLED) {
-            const interp_status then = interp_attribution_score(net, e->x, e->n, s->attribution, &d,
-                                                                s->scores, s->curves);
+            const interp_status then =
+                interp_attribution_score(net, e->x, e->n, s->attribution, &d, s->scores, s->curves);
             if (!now || then) now = then;
         }
         if (now) status = now;
@@ -558,7 +562,7 @@ int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder)
 static int parse_scores(const cli *c, cli_evaluation *e)
 {
     const bool bed = cli_has(c, "--test-bed");
-    static const char *const others[] = {"--input",  "--target", "--attribution", "--mask",
+    static const char *const others[] = {"--input", "--target", "--attribution", "--mask",
                                          "--layer", "--set",    "--baseline"};
     memset(e, 0, sizeof *e);
     e->score.steps = 32;

@@ -104,7 +104,8 @@ static int choose(cli *c, cli_evaluation *e, const training *t, const unsigned c
     const interp_shape y = {1, {n, 1, 1, 1, 1, 1, 1, 1}};
     if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "inputs.npy"), e->x, &x) ||
         interp_npy_write_f32(c->ctx, cli_path(path, folder, "masks.npy"), out, &m) ||
-        interp_npy_write_f32(c->ctx, cli_path(path, folder, "labels.npy"), out + n * (int)pixels, &y))
+        interp_npy_write_f32(c->ctx, cli_path(path, folder, "labels.npy"), out + n * (int)pixels,
+                             &y))
         return cli_fail_ctx(c);
     interp_free(c->ctx, out);
     e->n = n;
@@ -264,8 +265,8 @@ static int draw_band(cli *c, const cli_evaluation *e, int first, int n, int y, i
                              image);
         for (int line = 0; s && line < 2; line++) {
             snprintf(text, sizeof text, "%.2f", s->mean[line ? rank : mass]);
-            interp_image_text(image, middle, below + line * (SIZE + 4), SIZE - 1, INTERP_TEXT_CENTRE,
-                              INK, text);
+            interp_image_text(image, middle, below + line * (SIZE + 4), SIZE - 1,
+                              INTERP_TEXT_CENTRE, INK, text);
         }
     }
     return code;

@@ -202,8 +202,7 @@ ITP_FN void itp_evaluate_row(const itp_attr *a, const itp_evaluate *e, int sampl
         itp_evaluate_swap(e, o->order, count, insertion ? x : x0, to);
     } else if (r < e->flip) {
         const int level = r - e->road, part = level % INTERP_ROAD_LEVELS + 1;
-        const size_t count =
-            (size_t)((double)e->pixels * part / (INTERP_ROAD_LEVELS + 1) + 0.5);
+        const size_t count = (size_t)((double)e->pixels * part / (INTERP_ROAD_LEVELS + 1) + 0.5);
         itp_road_fill(e, o->order, count, level >= INTERP_ROAD_LEVELS, (uint64_t)level, to);
     } else if (r < e->subset) {
         const double step = r - e->flip + 1;
@@ -253,22 +252,37 @@ ITP_FN void itp_evaluate_shape(const itp_evaluate *e, const float *sums, const i
     out->complexity = entropy;
 }
 
+/* How many of the first `count` pixels of the order are in the mask; of pixels that are equally
+   relevant, of which some would be first, the share that is. */
+ITP_FN double itp_evaluate_hits(const unsigned char *mask, const float *sums, const int *order,
+                                size_t n, size_t count)
+{
+    const float least = sums[order[count - 1]];
+    size_t above = 0, hits = 0, equal = 0, equal_hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool hit = mask[order[i]] != 0;
+        const float v = sums[order[i]];
+        if (v > least) above++, hits += hit;
+        else if (v == least) equal++, equal_hits += hit;
+    }
+    return (double)hits + (double)(count - above) * (double)equal_hits / (double)equal;
+}
+
 /* Against the pixels where the object is. */
 ITP_FN void itp_evaluate_mask(const itp_evaluate *e, const unsigned char *mask, const float *sums,
                               const int *order, interp_scores *out)
 {
     double inside = 0, all = 0;
-    size_t size = 0, hits = 0;
+    size_t size = 0;
     for (size_t i = 0; i < e->pixels; i++) {
         const double v = fmax(0, (double)sums[i]);
         size += mask[i] != 0;
         all += v;
         if (mask[i]) inside += v;
     }
-    for (size_t i = 0; i < size; i++) hits += mask[order[i]] != 0;
-    out->pointing = mask[order[0]] != 0;
+    out->pointing = itp_evaluate_hits(mask, sums, order, e->pixels, 1);
     out->mass = all > 0 ? inside / all : 0;
-    out->rank = size ? (double)hits / (double)size : 0;
+    out->rank = size ? itp_evaluate_hits(mask, sums, order, e->pixels, size) / (double)size : 0;
 }
 
 /* What the output loses in the mean of n rows. */
@@ -367,8 +381,7 @@ ITP_FN void itp_evaluate_layout(itp_arena *m, itp_attr *a)
     itp_evaluate *e = (itp_evaluate *)a->user;
     a->sum = (double *)itp_arena_alloc(m, itp_mul_size(e->pixels, 3 * sizeof(int)));
     a->square = (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->rows, sizeof(double)));
-    e->drawn =
-        (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->d.n_subsets, sizeof(double)));
+    e->drawn = (double *)itp_arena_alloc(m, itp_mul_size((size_t)e->d.n_subsets, sizeof(double)));
 }
 
 ITP_FN size_t itp_evaluate_scratch(const itp_attr *a, int batch)
@@ -415,12 +428,13 @@ ITP_FN interp_status itp_evaluate_settle(itp_attr *a)
     if (!d->n_perturbations) d->n_perturbations = 10;
     if (d->perturbation_sd == 0) d->perturbation_sd = 0.03f;
     if (d->radius == 0) d->radius = 0.02f;
+    if (d->shift == 0) d->shift = 1;
     if (!d->n_subsets) d->n_subsets = 50;
     if (!d->subset) d->subset = (int)itp_max_size(1, e->pixels / 10);
     if (d->steps < 1 || d->n_perturbations < 1 || !(d->perturbation_sd > 0) ||
-        d->radius != d->radius || d->steps > 1000000 || d->n_perturbations > 1000000 ||
-        d->n_subsets < 1 || d->n_subsets > 1000000 || d->subset < 1 ||
-        (size_t)d->subset > e->pixels)
+        d->radius != d->radius || !(fabsf(d->shift) <= FLT_MAX) || d->steps > 1000000 ||
+        d->n_perturbations > 1000000 || d->n_subsets < 1 || d->n_subsets > 1000000 ||
+        d->subset < 1 || (size_t)d->subset > e->pixels)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "evaluation: a setting is out of range");
     ITP_TRY(itp_evaluate_parts(a, e));
     a->points = e->rows;
@@ -447,6 +461,17 @@ ITP_FN interp_status itp_evaluate_attribute(interp_net *net, const float *x, int
     return INTERP_OK;
 }
 
+/* Norm of a difference relative to what was. */
+ITP_FN double itp_evaluate_change(const float *was, const float *now, size_t size)
+{
+    double square = 0, norm = 0;
+    for (size_t i = 0; i < size; i++) {
+        const double d = (double)now[i] - (double)was[i];
+        square += d * d, norm += (double)was[i] * (double)was[i];
+    }
+    return norm > 0 ? sqrt(square / norm) : 0;
+}
+
 /* Largest change of the attribution, relative to its size, over inputs a little away. */
 ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, int n, size_t size,
                                               const itp_evaluate *e, const interp_attribute_desc *m,
@@ -462,12 +487,8 @@ ITP_FN interp_status itp_evaluate_sensitivity(interp_net *net, const float *x, i
                            (2 * interp_random_uniform(e->d.seed, 0x3700000u + (uint64_t)k, i) - 1);
         ITP_TRY(itp_evaluate_attribute(net, near, n, size, e, m, changed));
         for (int s = 0; s < n; s++) {
-            double d = 0, norm = 0;
-            for (size_t i = (size_t)s * size; i < (size_t)(s + 1) * size; i++) {
-                const double was = (double)e->attribution[i], now = (double)changed[i];
-                d += (now - was) * (now - was), norm += was * was;
-            }
-            const double change = norm > 0 ? sqrt(d / norm) : 0;
+            const double change = itp_evaluate_change(e->attribution + (size_t)s * size,
+                                                      changed + (size_t)s * size, size);
             e->out[s].max_sensitivity = fmax(e->out[s].max_sensitivity, change);
         }
     }
@@ -534,6 +555,86 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
 
 /* ---- the call */
 
+/* The bias of the one layer that reads the input, as it is or flattened; *node is the layer. -1: there
+   is none, or something else reads one of them. */
+ITP_FN int itp_evaluate_bias(const interp_net *net, int *node)
+{
+    int value = net->inputs[0], bias = -1, uses = 0;
+    for (;;) {
+        int readers = 0;
+        for (int i = 0; i < net->n_nodes; i++)
+            for (int k = 0; k < net->nodes[i].n_in; k++)
+                if (net->nodes[i].in[k] == value) readers++, *node = i;
+        if (readers != 1) return -1;
+        if (net->nodes[*node].op != ITP_OP_FLATTEN) break;
+        value = net->nodes[*node].out;
+    }
+    const itp_node *layer = &net->nodes[*node];
+    if ((layer->op != ITP_OP_GEMM && layer->op != ITP_OP_CONV) || layer->n_in < 3 ||
+        layer->in[0] != value || net->values[layer->in[2]].kind != ITP_PARAM)
+        return -1;
+    bias = layer->in[2];
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++) uses += net->nodes[i].in[k] == bias;
+    return uses == 1 ? bias : -1;
+}
+
+/* Takes from the bias what a constant more in the input adds to the layer's output. *absorbed: whether
+   that is the same everywhere, which it is not behind padding. */
+ITP_FN interp_status itp_evaluate_absorb(interp_net *net, const itp_evaluate *e, int bias, int node,
+                                         size_t size, float *x, bool *absorbed)
+{
+    const size_t units = interp_shape_size(&net->values[bias].shape);
+    const interp_shape shape = net->values[net->nodes[node].out].shape;
+    const size_t all = interp_shape_size(&shape) / (size_t)shape.dim[0], each = all / units;
+    float *to = net->flat + net->values[bias].offset;
+    const float *from = x, *y[2] = {NULL, NULL};
+    interp_workspace *w[2] = {NULL, NULL};
+    interp_workspace_desc d;
+    memset(&d, 0, sizeof d);
+    d.keep = net->values[net->nodes[node].out].name;
+    interp_status status = INTERP_OK;
+    *absorbed = each * units == all;
+    for (int k = 0; k < 2 && !status && *absorbed; k++) {
+        for (size_t i = 0; i < size; i++) x[i] = k ? e->d.shift : 0;
+        status = interp_workspace_new(net->ctx, net, &d, &w[k]);
+        if (!status) status = interp_forward(w[k], &from);
+        if (!status) y[k] = interp_workspace_kept(w[k]);
+    }
+    for (size_t i = 0; i < all && !status && *absorbed; i++) {
+        const size_t first = i / each * each;
+        const float here = y[1][i] - y[0][i], there = y[1][first] - y[0][first];
+        *absorbed = fabsf(here - there) <= 1e-4f * (fabsf(there) + fabsf(e->d.shift));
+    }
+    for (size_t u = 0; u < units && !status && *absorbed; u++)
+        to[u] -= y[1][u * each] - y[0][u * each];
+    interp_workspace_free(w[0]);
+    interp_workspace_free(w[1]);
+    return status;
+}
+
+/* How much the attribution changes, relative to its size, when all inputs are larger by a constant that
+   the first layer's bias takes away again. */
+ITP_FN interp_status itp_evaluate_invariance(interp_net *net, const float *x, int n, size_t size,
+                                             const itp_evaluate *e, const interp_attribute_desc *m,
+                                             float *room, float *near, float *changed)
+{
+    int node = -1;
+    bool absorbed = false;
+    const size_t all = (size_t)n * size;
+    const int bias = itp_evaluate_bias(net, &node);
+    if (bias < 0 || net->fixed_batch > 1 || net->whole) return INTERP_OK;
+    memcpy(room, net->flat, net->n_flat * sizeof *room);
+    interp_status status = itp_evaluate_absorb(net, e, bias, node, size, near, &absorbed);
+    for (size_t i = 0; i < all; i++) near[i] = x[i] + e->d.shift;
+    if (!status && absorbed) status = itp_evaluate_attribute(net, near, n, size, e, m, changed);
+    memcpy(net->flat, room, net->n_flat * sizeof *room);
+    for (int s = 0; s < n && !status && absorbed; s++)
+        e->out[s].invariance = itp_evaluate_change(e->attribution + (size_t)s * size,
+                                                   changed + (size_t)s * size, size);
+    return status;
+}
+
 /* What the measures that attribute anew take, before any work. */
 ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
 {
@@ -565,8 +666,9 @@ ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e
     m.targets = e->targets;
     ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));
     if (!net->flat || net->read_only) return INTERP_OK;
-    return itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all,
-                                   e->room);
+    ITP_TRY(itp_evaluate_randomised(net, a->x, a->n, a->size, e, &m, e->room + 2 * all, e->room));
+    return itp_evaluate_invariance(net, a->x, a->n, a->size, e, &m, e->room + 2 * all + 4 * a->size,
+                                   e->room, e->room + all);
 }
 
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
@@ -592,7 +694,7 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
                         "evaluation: the attribution holds NaN or infinite numbers");
     for (int i = 0; i < n; i++) {
         memset(&out[i], 0, sizeof out[i]);
-        out[i].max_sensitivity = out[i].randomisation = (double)NAN;
+        out[i].max_sensitivity = out[i].randomisation = out[i].invariance = (double)NAN;
         out[i].pointing = out[i].mass = out[i].rank = (double)NAN;
     }
     interp_status status = e.d.method ? itp_evaluate_room(&a, &e) : INTERP_OK;

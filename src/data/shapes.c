@@ -25,12 +25,12 @@ ITP_FN bool itp_figure_holds(int kind, double x, double y)
 {
     const double ax = fabs(x), ay = fabs(y), r = x * x + y * y;
     switch (kind) {
-    case 0: return r <= 1;                                              /* disc */
-    case 1: return ax <= 0.88 && ay <= 0.88;                            /* square */
-    case 2: return y <= 0.85 && ax <= (y + 1) * 0.54;                   /* triangle */
-    case 3: return (ax <= 0.32 && ay <= 1) || (ay <= 0.32 && ax <= 1);  /* cross */
-    case 4: return r <= 1 && r >= 0.36;                                 /* ring */
-    case 5: return ax <= 1 && ay <= 0.9 && ay >= 0.36;                  /* two bars */
+    case 0: return r <= 1;                                                          /* disc */
+    case 1: return ax <= 0.88 && ay <= 0.88;                                        /* square */
+    case 2: return y <= 0.85 && ax <= (y + 1) * 0.54;                               /* triangle */
+    case 3: return (ax <= 0.32 && ay <= 1) || (ay <= 0.32 && ax <= 1);              /* cross */
+    case 4: return r <= 1 && r >= 0.36;                                             /* ring */
+    case 5: return ax <= 1 && ay <= 0.9 && ay >= 0.36;                              /* two bars */
     default: return fmin(fabs(x - y), fabs(x + y)) <= 0.42 && fmax(ax, ay) <= 0.85; /* an x */
     }
 }
@@ -43,8 +43,8 @@ ITP_FN double itp_figure_cover(const itp_figure *f, int x, int y)
     for (int k = 0; k < 16; k++) {
         const double px = (x + (k % 4 - 1.5) / 4 - f->x) / f->radius;
         const double py = (y + ((k >> 2) - 1.5) / 4 - f->y) / f->radius;
-        inside += itp_figure_holds(f->kind, px * f->across + py * f->down,
-                                   py * f->across - px * f->down);
+        inside +=
+            itp_figure_holds(f->kind, px * f->across + py * f->down, py * f->across - px * f->down);
     }
     return inside / 16.0;
 }
@@ -86,8 +86,8 @@ ITP_FN double itp_texture(const itp_dice *dice, uint64_t first, int step, int x,
         const double w = (k & 1 ? fx : 1 - fx) * (k >> 1 ? fy : 1 - fy);
         if (w > 0)
             sum += w * (2 * (double)interp_random_uniform(dice->seed, dice->stream,
-                                                      first + (gy << 24) + gx) -
-                    1);
+                                                          first + (gy << 24) + gx) -
+                        1);
     }
     return sum;
 }
