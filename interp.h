@@ -3730,10 +3730,10 @@ enum { INTERP_ROAD_LEVELS = 9 };
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* as in interp_attribute_desc */
-    const int32_t *targets;    /* NULL: none; [n] */
-    const float *baseline;     /* NULL: zeros; what removed pixels become */
-    int n_baselines;           /* 0: 1, for all samples; else n */
+    int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
+    const int32_t *targets; /* NULL: none; [n] */
+    const float *baseline;  /* NULL: zeros; what removed pixels become */
+    int n_baselines;        /* 0: 1, for all samples; else n */
     const interp_attribute_desc
         *method;                /* NULL: no max_sensitivity, randomisation, invariance; else
                                             how the attribution was made, but for the targets */
@@ -30779,6 +30779,8 @@ ITP_FN interp_status itp_evaluate_absorb(interp_net *net, const itp_evaluate *e,
     const size_t units = interp_shape_size(&net->values[bias].shape);
     const interp_shape shape = net->values[net->nodes[node].out].shape;
     const size_t all = interp_shape_size(&shape) / (size_t)shape.dim[0], each = all / units;
+    const bool gemm = net->nodes[node].op == ITP_OP_GEMM;
+    const float beta = gemm ? net->nodes[node].attrs.beta : 1;
     float *to = net->flat + net->values[bias].offset;
     const float *from = x, *y[2] = {NULL, NULL};
     interp_workspace *w[2] = {NULL, NULL};
@@ -30786,7 +30788,7 @@ ITP_FN interp_status itp_evaluate_absorb(interp_net *net, const itp_evaluate *e,
     memset(&d, 0, sizeof d);
     d.keep = net->values[net->nodes[node].out].name;
     interp_status status = INTERP_OK;
-    *absorbed = each * units == all;
+    *absorbed = each * units == all && beta != 0;
     for (int k = 0; k < 2 && !status && *absorbed; k++) {
         for (size_t i = 0; i < size; i++) x[i] = k ? e->d.shift : 0;
         status = interp_workspace_new(net->ctx, net, &d, &w[k]);
@@ -30799,7 +30801,7 @@ ITP_FN interp_status itp_evaluate_absorb(interp_net *net, const itp_evaluate *e,
         *absorbed = fabsf(here - there) <= 1e-4f * (fabsf(there) + fabsf(e->d.shift));
     }
     for (size_t u = 0; u < units && !status && *absorbed; u++)
-        to[u] -= y[1][u * each] - y[0][u * each];
+        to[u] -= (y[1][u * each] - y[0][u * each]) / beta;
     interp_workspace_free(w[0]);
     interp_workspace_free(w[1]);
     return status;

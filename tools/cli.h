@@ -206,7 +206,7 @@ typedef struct cli_draws {
 /* Reads every --set; in cmd_attribute.c. */
 int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j);
 
-/* ---- cmd_evaluate.c and test_bed.c: attributions are scored */
+/* ---- cli_scores.c: attributions are scored */
 
 enum { CLI_SCORES = 24 }; /* most measures */
 
@@ -237,13 +237,20 @@ typedef struct cli_evaluation {
     int count, room;
 } cli_evaluation;
 
-/* One more method; those that attribute to no pixels are an error, or left out with a word. */
-int cli_evaluation_method(cli *c, cli_evaluation *e, const interp_attribute_desc *how,
-                          bool leave_out);
 /* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv and curves.png. */
 int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder);
 /* The column of a measure in `mean`. */
 int cli_score(const char *name);
+/* The summary, with the files that are written. */
+void cli_add_scores(cli_text *t, const cli *c, const cli_evaluation *e);
+/* Maps [n,H,W] at the beginning of `a` [n,C,H,W] go to all channels alike. */
+void cli_spread(const cli_evaluation *e, float *a);
+
+/* ---- cmd_evaluate.c and test_bed.c: what is scored */
+
+/* One more method; those that attribute to no pixels are an error, or left out with a word. */
+int cli_evaluation_method(cli *c, cli_evaluation *e, const interp_attribute_desc *how,
+                          bool leave_out);
 
 /* Pictures with known truth, a network trained on them, and every method that explains it. */
 int test_bed_open(cli *c, cli_evaluation *e, const char *folder);

@@ -231,10 +231,10 @@ enum { INTERP_ROAD_LEVELS = 9 };
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* as in interp_attribute_desc */
-    const int32_t *targets;    /* NULL: none; [n] */
-    const float *baseline;     /* NULL: zeros; what removed pixels become */
-    int n_baselines;           /* 0: 1, for all samples; else n */
+    int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
+    const int32_t *targets; /* NULL: none; [n] */
+    const float *baseline;  /* NULL: zeros; what removed pixels become */
+    int n_baselines;        /* 0: 1, for all samples; else n */
     const interp_attribute_desc
         *method;                /* NULL: no max_sensitivity, randomisation, invariance; else
                                             how the attribution was made, but for the targets */
