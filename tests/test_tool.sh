@@ -109,7 +109,8 @@ attributions_are_scored_and_ranked()
     interp attribute "$m" --input "$x" --method saliency,grad_cam,deep_lift --quiet -o a
     table 8 64 | tr '0123456789' '0000000001' >mask.csv
     interp evaluate-attribution "$m" --input "$x" --attribution a --mask mask.csv --quiet -o e
-    test "$(names e)" = 'curves.csv curves.png ranking.csv scores.csv '
+    test "$(names e)" = 'agreement.csv curves.csv curves.png ranking.csv scores.csv '
+    awk -F, 'NR > 1 && ($2 * $2 > 1 || $1 == "mass") { exit 1 }' e/agreement.csv
     test "$(wc -l <e/scores.csv)" -eq 25 && test "$(wc -l <e/ranking.csv)" -eq 4
     test "$(wc -l <e/curves.csv)" -eq $((1 + 3 * (2 * 33 + 2 * 9)))
     for score in deletion insertion road flipping mass; do

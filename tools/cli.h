@@ -237,7 +237,8 @@ typedef struct cli_evaluation {
     int count, room;
 } cli_evaluation;
 
-/* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv and curves.png. */
+/* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv, curves.png and, where masks tell the
+   truth about three attributions or more, agreement.csv. */
 int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder);
 /* The column of a measure in `mean`. */
 int cli_score(const char *name);

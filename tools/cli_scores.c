@@ -190,6 +190,44 @@ static int write_ranking(const cli_evaluation *e, const char *path)
     return cli_text_write(&t, path);
 }
 
+/* Rank correlation of two sets of ranks. */
+static double correlation(const double *a, const double *b, int n)
+{
+    const double mean = (n + 1) / 2.0; /* of ranks from 1 on */
+    double ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < n; i++) {
+        ab += (a[i] - mean) * (b[i] - mean);
+        aa += (a[i] - mean) * (a[i] - mean), bb += (b[i] - mean) * (b[i] - mean);
+    }
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : (double)NAN;
+}
+
+/* How far the order by each score is that by the truth, for those that do not know it. */
+static int write_agreement(cli *c, const cli_evaluation *e, const char *path)
+{
+    cli_text t = {NULL, 0, 0, false};
+    const int n = e->count;
+    double *truth = (double *)interp_alloc(c->ctx, 2 * (size_t)n * sizeof *truth), *by = truth + n;
+    if (!truth) return cli_fail_ctx(c);
+    for (int a = 0; a < n; a++) {
+        truth[a] = 1;
+        for (int b = 0; b < n; b++)
+            if (b != a && e->of[b].mean_rank <= e->of[a].mean_rank)
+                truth[a] += e->of[b].mean_rank < e->of[a].mean_rank ? 1 : 0.5;
+    }
+    cli_add(&t, "score,rank_correlation_with_truth\n");
+    for (int k = 0; k < MEASURES; k++) {
+        bool all = measures[k].truth < 1;
+        for (int a = 0; a < n; a++) by[a] = e->of[a].rank[k], all = all && by[a] == by[a];
+        if (!all) continue;
+        cli_add(&t, "%s", measures[k].name);
+        add_cell(&t, correlation(truth, by, n));
+        cli_add(&t, "\n");
+    }
+    interp_free(c->ctx, truth);
+    return cli_text_write(&t, path);
+}
+
 /* The mean over samples of point i of the curves. */
 static float mean_curve(const cli_evaluation *e, const cli_scored *s, int i)
 {
@@ -317,6 +355,8 @@ int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder)
     sort(e);
     int code = write_scores(e, cli_path(path, folder, "scores.csv"));
     if (!code) code = write_ranking(e, cli_path(path, folder, "ranking.csv"));
+    if (!code && e->mask && e->count > 2)
+        code = write_agreement(c, e, cli_path(path, folder, "agreement.csv"));
     if (!code) code = write_curves(e, cli_path(path, folder, "curves.csv"));
     if (!code) code = draw_curves(c, e, cli_path(path, folder, "curves.png"));
     return code;

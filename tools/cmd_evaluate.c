@@ -282,12 +282,13 @@ int evaluate_run(cli *c, cli_evaluation *e, const char *folder)
 
 static int run(cli *c)
 {
+    static const char *const stale[] = {"agreement.csv", NULL};
     cli_evaluation e;
     cli_text summary = {NULL, 0, 0, false};
     int code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = evaluate_run(c, &e, c->out);
     if (!code && c->json) cli_add_scores(&summary, c, &e);
-    if (!code) code = cli_commit(c, NULL);
+    if (!code) code = cli_commit(c, stale);
     if (!code)
         cli_say(c, "%d attribution%s of %d sample%s scored; the best is %s; written to %s", e.count,
                 e.count > 1 ? "s" : "", e.n, e.n > 1 ? "s" : "", e.of[0].name, c->folder);
