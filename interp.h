@@ -3762,7 +3762,8 @@ typedef struct interp_score_desc {
    n_perturbations + 2 times the method where it is given. Tests: infidelity_matches_the_reference,
    scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
    maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given,
-   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out. */
+   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out,
+   cancelled_scores_change_nothing. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
@@ -30525,8 +30526,9 @@ ITP_FN void itp_evaluate_finish(const itp_attr *a, const itp_evaluate *e, int sa
     for (int i = curves; i < e->flip && e->curves; i++)
         e->curves[(size_t)sample * (size_t)(e->flip - curves) + (size_t)(i - curves)] = (float)y[i];
     out->road = 0;
-    for (int i = 0; i < INTERP_ROAD_LEVELS; i++)
-        out->road += 0.5 * (y[road + INTERP_ROAD_LEVELS + i] - y[road + i]) / INTERP_ROAD_LEVELS;
+    const int levels = INTERP_ROAD_LEVELS;
+    for (int i = 0; i < levels; i++)
+        out->road += 0.5 * (y[road + levels + i] - y[road + i]) / levels;
     out->flipping = itp_evaluate_loss(r->output, y + e->flip, e->subset - e->flip);
     out->irof = itp_evaluate_loss(r->output, y + e->segment, e->rows - e->segment);
     out->sensitivity_n = itp_pearson(e->drawn, y + e->subset, e->d.n_subsets);
@@ -30865,6 +30867,21 @@ ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e
                                    e->room, e->room + all);
 }
 
+/* Where scores and curves are until all of them are known. */
+ITP_FN interp_status itp_evaluate_results(const itp_attr *a, itp_evaluate *e, size_t points)
+{
+    e->out = (interp_scores *)interp_alloc(a->ctx, itp_mul_size((size_t)a->n, sizeof *e->out));
+    if (points) e->curves = (float *)interp_alloc(a->ctx, itp_mul_size(points, sizeof *e->curves));
+    if (!e->out || (points && !e->curves)) return INTERP_NO_MEMORY;
+    for (int i = 0; i < a->n; i++) {
+        interp_scores *s = &e->out[i];
+        memset(s, 0, sizeof *s);
+        s->max_sensitivity = s->randomisation = s->invariance = (double)NAN;
+        s->pointing = s->mass = s->rank = (double)NAN;
+    }
+    return INTERP_OK;
+}
+
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
@@ -30879,21 +30896,22 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
     memset(&e, 0, sizeof e);
     memset(&how, 0, sizeof how);
     if (desc) e.d = *desc;
-    e.attribution = attribution, e.out = out, e.curves = curves;
+    e.attribution = attribution;
     how.target_kind = e.d.target_kind, how.target = e.d.target, how.targets = e.d.targets;
     how.baseline = e.d.baseline, how.n_baselines = e.d.n_baselines, how.batch = e.d.batch;
     ITP_TRY(itp_attr_settle(&a, net, n, &how, &row, &e));
     if (!itp_is_finite(attribution, itp_mul_size((size_t)n, a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "evaluation: the attribution holds NaN or infinite numbers");
-    for (int i = 0; i < n; i++) {
-        memset(&out[i], 0, sizeof out[i]);
-        out[i].max_sensitivity = out[i].randomisation = out[i].invariance = (double)NAN;
-        out[i].pointing = out[i].mass = out[i].rank = (double)NAN;
-    }
-    interp_status status = e.d.method ? itp_evaluate_room(&a, &e) : INTERP_OK;
+    const size_t points = curves ? itp_mul_size((size_t)n, (size_t)(e.flip - e.curve)) : 0;
+    interp_status status = itp_evaluate_results(&a, &e, points);
+    if (!status && e.d.method) status = itp_evaluate_room(&a, &e);
     if (!status) status = itp_attr_execute(&a, x, NULL, NULL);
     if (!status && e.d.method) status = itp_evaluate_again(&a, &e);
+    if (!status) memcpy(out, e.out, (size_t)n * sizeof *out);
+    if (!status && curves) memcpy(curves, e.curves, points * sizeof *curves);
+    interp_free(net->ctx, e.out);
+    interp_free(net->ctx, e.curves);
     interp_free(net->ctx, e.targets);
     interp_free(net->ctx, e.room);
     return status;

@@ -409,6 +409,55 @@ TEST(wrong_scores_are_refused)
     interp_net_free(net);
 }
 
+static int stop(const interp_progress *p, void *user)
+{
+    int *left = (int *)user;
+    (void)p;
+    return (*left)-- == 0;
+}
+
+TEST(cancelled_scores_change_nothing)
+{
+    float x[PIXELS], a[PIXELS], curves[2 * 5 + 2 * INTERP_ROAD_LEVELS];
+    interp_scores s, was;
+    interp_score_desc d;
+    interp_attribute_desc how;
+    interp_desc desc;
+    interp_status status = INTERP_CANCELLED;
+    int left = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    desc.progress = stop, desc.user = &left;
+    interp_ctx *c = interp_open(&desc);
+    interp_net *net = quarter_net(c);
+    REQUIRE(net);
+    const interp_shape shape = interp_net_input_shape(net, 0);
+    const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+    float *before = (float *)malloc(bytes);
+    memcpy(before, interp_net_parameters(net), bytes);
+    for (int i = 0; i < PIXELS; i++) x[i] = a[i] = 1;
+    CHECK(interp_shape_size(&shape) == PIXELS);
+    d.method = &how, d.steps = 4, d.batch = 7;
+    memset(&was, 1, sizeof was);
+    int tries = 0;
+    for (; status == INTERP_CANCELLED && tries < 1000; tries++) { /* at every point in turn */
+        left = tries;
+        s = was;
+        curves[0] = -7;
+        const size_t used = interp_memory_read(c).used;
+        status = interp_attribution_score(net, x, 1, a, &d, &s, curves);
+        CHECK(interp_memory_read(c).used == used);
+        CHECK(memcmp(before, interp_net_parameters(net), bytes) == 0);
+        if (status) CHECK(memcmp(&s, &was, sizeof s) == 0 && curves[0] == -7);
+    }
+    CHECK(status == INTERP_OK && tries > 10);
+    CHECK(s.max_sensitivity == s.max_sensitivity && s.invariance == s.invariance);
+    free(before);
+    interp_net_free(net);
+    interp_close(c);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -423,6 +472,7 @@ int main(int argc, char **argv)
     RUN(infidelity_matches_the_reference);
     RUN(scores_do_not_depend_on_batch_or_threads);
     RUN(wrong_scores_are_refused);
+    RUN(cancelled_scores_change_nothing);
     interp_close(ctx);
     return test_end(argc, argv);
 }

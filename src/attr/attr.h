@@ -263,7 +263,8 @@ typedef struct interp_score_desc {
    n_perturbations + 2 times the method where it is given. Tests: infidelity_matches_the_reference,
    scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
    maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given,
-   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out. */
+   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out,
+   cancelled_scores_change_nothing. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
