@@ -30333,7 +30333,10 @@ ITP_FN void itp_evaluate_mirror(const itp_evaluate *e, const int *order, size_t 
 {
     float low = to[0], high = to[0];
     const size_t size = e->pixels * (size_t)e->channels;
-    for (size_t i = 1; i < size; i++) low = fminf(low, to[i]), high = fmaxf(high, to[i]);
+    for (size_t i = 1; i < size; i++) {
+        low = to[i] < low ? to[i] : low;
+        high = to[i] > high ? to[i] : high;
+    }
     for (int c = 0; c < e->channels; c++)
         for (size_t i = 0; i < count; i++) {
             float *v = &to[(size_t)c * e->pixels + (size_t)order[i]];

@@ -168,6 +168,7 @@ static int score_attributions(cli *c, tour *t, const char *folder)
     add_option(&s, "--input", cli_path(input, folder, "inputs.npy"));
     add_option(&s, "--attribution", list.data);
     add_option(&s, "--steps", "16");
+    add_option(&s, "--subsets", "10");
     int code = cli_make_folder(cli_path(path, t->folder, "scores"));
     if (!code) code = evaluate_run(&s, &t->scored, path);
     free(list.data);

@@ -19,6 +19,7 @@ static const cli_option options[] = {
      "what removed pixels become: zero (default), mean, min, max, blur, noise, B.npy"},
     {"--steps", "N", "parts of the deletion and insertion curves (32)"},
     {"--perturbations", "N", "of infidelity and max_sensitivity (10)"},
+    {"--subsets", "N", "of random pixels, for sensitivity_n (50)"},
     {"--radius", "X", "of max_sensitivity's box (0.02)"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM methods; a node or a value"},
@@ -266,6 +267,7 @@ static int parse_scores(const cli *c, cli_evaluation *e)
                          "--method M");
     int code = cli_int(c, "--steps", 1, 100000, &e->score.steps);
     if (!code) code = cli_int(c, "--perturbations", 1, 100000, &e->score.n_perturbations);
+    if (!code) code = cli_int(c, "--subsets", 1, 100000, &e->score.n_subsets);
     if (!code) code = cli_float(c, "--radius", 1e-30, 1e30, &e->score.radius);
     return code;
 }
