@@ -303,7 +303,7 @@ const cli_command cmd_evaluate = {
     "evaluate-attribution",
     "MODEL.onnx --input X (--attribution A.npy[,B..] | --method M[,M..]) [--mask M.npy] -o DIR, "
     "or --test-bed -o DIR",
-    "scores attributions by perturbation, by masks, by random weights; a test bed with truth",
+    "scores attributions; has a test bed in which the truth is known",
     -1,
     options,
     run};

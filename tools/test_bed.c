@@ -195,7 +195,7 @@ int test_bed_open(cli *c, cli_evaluation *e, const char *folder)
     e->sample = *s;
     e->channels = s->dim[0], e->height = s->dim[1], e->width = s->dim[2];
     e->size = interp_shape_size(s);
-    e->score.radius = -1; /* methods are tried once more, not ten times */
+    if (!cli_has(c, "--radius")) e->score.radius = -1; /* methods run twice, not a dozen times */
     code = choose(c, e, t, masks, bed);
     if (!code) code = add_methods(c, e, t);
     interp_free(c->ctx, masks);
