@@ -82,6 +82,8 @@
      >>attr/deeplift.c
      >>attr/lrp.c
      >>attr/cam.c
+     >>attr/full_grad.c
+     >>attr/guided_ig.c
      >>attr/coalition.c
      >>attr/surrogate.c
      >>attr/owen.c
@@ -3496,6 +3498,7 @@ typedef enum interp_method {
     INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
     INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
     INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
     INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
@@ -3510,6 +3513,7 @@ typedef enum interp_method {
     INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
     INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
     INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
@@ -3598,9 +3602,11 @@ typedef struct interp_attribute_desc {
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
-    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
+                          full_grad and their sum are scaled so too */
     interp_lrp_rule rule;    /* 0: epsilon */
     interp_lrp_gate gate;    /* 0: the signal takes all */
     float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
@@ -3628,7 +3634,8 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method */
+                        once; 0 for a complete method; of full_grad x . df/dx + b . df/db minus
+                        f(x), 0 for nets of pieces that are linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
@@ -26736,14 +26743,15 @@ typedef struct itp_attr_row {
 } itp_attr_row;
 
 enum {
-    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
-    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
-    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
-    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
-    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
-    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
-    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
-    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+    ITP_ATTR_INPUT_GRAD = 1,      /* gradients of the input */
+    ITP_ATTR_LAYER = 2,           /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,      /* and their gradient */
+    ITP_ATTR_MAP = 8,             /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,         /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
+    ITP_ATTR_TOGETHER = 256       /* the points of a sample come one after the other */
 };
 
 struct itp_attr {
@@ -26773,6 +26781,8 @@ struct itp_attr {
     int first;            /* number of the first point in `in`, counted over all samples */
     int touched;          /* nodes that a rule changed */
     void *user;           /* of a run that is no method */
+    float *moved;         /* [batch, size] of guided_ig: the step at hand */
+    float *bias;          /* of full_grad: those of a batch norm */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
     itp_perturb p;        /* of the perturbation methods */
 };
@@ -26839,7 +26849,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
-    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    const int64_t all =
+        (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
@@ -28882,6 +28893,318 @@ ITP_FN interp_status itp_attr_run_cam(itp_attr *a)
 {
     return itp_cam_perturbs(a) ? itp_cam_by_output(a) : itp_cam_by_gradient(a);
 }
+/* >>attr/full_grad.c                                                                          */
+/* ---- attr/full_grad.c: what the input and every bias add to the output --------------------------
+
+   A net of pieces that are linear is f(x) = x . df/dx + sum over biases b of b . df/db (Srinivas and
+   Fleuret 2019, eq. 3). Biases are those of layers, numbers added, and what a batch norm adds:
+   beta - mean gamma / sigma. Those that lie over images become maps of the image. */
+
+typedef struct itp_full {
+    int planes, height, width; /* of one sample */
+} itp_full;
+
+/* The images a value holds for one sample; false when it holds none. */
+ITP_FN bool itp_full_images(const itp_attr *a, const interp_shape *s, itp_full *f)
+{
+    if (s->rank != 4 || s->dim[0] % a->batch) return false;
+    f->planes = s->dim[0] / a->batch * s->dim[1];
+    f->height = s->dim[2], f->width = s->dim[3];
+    return true;
+}
+
+/* Adds the planes |v| of a sample to its map, each scaled to 0..1 unless they are wanted raw. */
+ITP_FN void itp_full_add(itp_attr *a, int slot, const itp_full *f, const float *v)
+{
+    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1];
+    const size_t area = (size_t)f->height * (size_t)f->width;
+    float *plane = a->scratch, *all = plane + area, *big = all + area;
+    double *map = a->sum + (size_t)slot * a->result_size;
+    memset(all, 0, area * sizeof *all);
+    for (int p = 0; p < f->planes; p++, v += area) {
+        for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
+        if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
+        for (size_t i = 0; i < area; i++) all[i] += plane[i];
+    }
+    itp_cam_resize(all, f->height, f->width, big, height, width, false);
+    for (size_t i = 0; i < a->result_size; i++) map[i] += (double)big[i];
+}
+
+/* A bias, [channels] or of a shape that fits the output's from the end, times its gradient. */
+ITP_FN void itp_full_bias(itp_attr *a, interp_workspace *w, int node, const float *bias,
+                          const interp_shape *shape, double factor)
+{
+    const interp_shape *out = itp_shape_out(w, node);
+    const size_t size = itp_count(out) / (size_t)a->batch;
+    float *v = a->scratch + a->scratch_floats - size;
+    size_t inner = 1;
+    itp_full images;
+    const bool shown = itp_full_images(a, out, &images);
+    for (int d = 2; d < out->rank; d++) inner *= (size_t)out->dim[d];
+    for (int slot = 0; slot < a->filled; slot++) {
+        const float *g = itp_dy(w, node) + (size_t)slot * size;
+        double total = 0;
+        for (size_t i = 0; i < size; i++) {
+            const size_t k = (size_t)slot * size + i;
+            const size_t from =
+                shape ? itp_mask_place(shape, out, k) : k / inner % (size_t)out->dim[1];
+            v[i] = (float)(factor * (double)bias[from] * (double)g[i]);
+            total += (double)v[i];
+        }
+        a->square[slot] += total;
+        if (shown) itp_full_add(a, slot, &images, v);
+    }
+}
+
+ITP_FN void itp_full_grad_rule(void *user, interp_workspace *w, int node)
+{
+    itp_attr *a = (itp_attr *)user;
+    const itp_node *o = itp_at(w, node);
+    const bool third = o->n_in > 2 && !itp_rule_moves(w, node, 2);
+    switch (o->op) {
+    case ITP_OP_CONV:
+    case ITP_OP_CONV_TRANSPOSE:
+        if (third) itp_full_bias(a, w, node, itp_x(w, node, 2), NULL, 1);
+        break;
+    case ITP_OP_GEMM:
+        if (third)
+            itp_full_bias(a, w, node, itp_x(w, node, 2), itp_shape_in(w, node, 2),
+                          (double)o->attrs.beta);
+        break;
+    case ITP_OP_LAYER_NORM:
+        if (third) itp_full_bias(a, w, node, itp_x(w, node, 2), itp_shape_in(w, node, 2), 1);
+        break;
+    case ITP_OP_ADD:
+    case ITP_OP_SUB:
+        for (int k = 0; k < 2; k++)
+            if (!itp_rule_moves(w, node, k))
+                itp_full_bias(a, w, node, itp_x(w, node, k), itp_shape_in(w, node, k),
+                              k && o->op == ITP_OP_SUB ? -1 : 1);
+        break;
+    case ITP_OP_BATCH_NORM: {
+        const size_t channels = (size_t)itp_shape_out(w, node)->dim[1];
+        itp_bn_scales(w, node, a->bias, a->bias + channels);
+        itp_full_bias(a, w, node, a->bias + channels, NULL, 1);
+        break;
+    }
+    default: break;
+    }
+    itp_op_backward(w, node);
+}
+
+/* ---- the method */
+
+ITP_FN interp_status itp_attr_settle_full_grad(itp_attr *a)
+{
+    const interp_shape in = a->result_shape;
+    if (in.rank < 2)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
+    a->result_shape = itp_shape_none();
+    a->result_shape.rank = 2;
+    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    return INTERP_OK;
+}
+
+/* The most numbers that a node makes for a sample. */
+ITP_FN size_t itp_full_most(const itp_attr *a)
+{
+    size_t most = a->size;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        most = itp_max_size(most, interp_shape_size(&a->net->values[a->net->nodes[i].out].shape));
+    return most;
+}
+
+ITP_FN size_t itp_attr_scratch_full_grad(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return itp_add_size(itp_mul_size(3, itp_full_most(a)), interp_shape_size(&a->result_shape));
+}
+
+ITP_FN void itp_attr_layout_full_grad(itp_arena *m, itp_attr *a)
+{
+    const size_t b = (size_t)a->batch;
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size(b, interp_shape_size(&a->result_shape)), sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, b * sizeof(double));
+    a->bias = itp_arena_floats(m, itp_mul_size(2, itp_full_most(a)));
+}
+
+ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
+{
+    itp_full image;
+    image.height = a->result_shape.dim[0], image.width = a->result_shape.dim[1];
+    image.planes = (int)(a->size / a->result_size);
+    a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        memset(a->sum, 0, (size_t)a->filled * a->result_size * sizeof *a->sum);
+        memset(a->square, 0, (size_t)a->filled * sizeof *a->square);
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[at + i].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) {
+            const float *g = itp_attr_grad(a) + (size_t)i * a->size;
+            float *out = a->result + (size_t)(at + i) * a->result_size;
+            float *v = a->scratch + a->scratch_floats - a->size;
+            double total = a->square[i];
+            for (size_t k = 0; k < a->size; k++) {
+                v[k] = a->in[(size_t)i * a->size + k] * g[k];
+                total += (double)v[k];
+            }
+            itp_full_add(a, i, &image, v);
+            for (size_t k = 0; k < a->result_size; k++)
+                out[k] = (float)a->sum[(size_t)i * a->result_size + k];
+            if (!a->d.raw) itp_cam_scale(out, a->result_size, 1e-7);
+            a->report[at + i].residual = total - a->report[at + i].output;
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+/* >>attr/guided_ig.c                                                                          */
+/* ---- attr/guided_ig.c: integrated gradients along a path of small gradients -----------------------
+
+   Each step goes the same part of the L1 distance to the input, and moves only those numbers whose
+   gradient is among the smallest: high gradients that lie off the way to the input are gone around
+   (Kapishnikov et al. 2021, algorithm 1, without anchors). A step counts by the mean of the gradients
+   at both its ends: as the path seeks places where gradients jump, that at its start alone, which it
+   was chosen by, says too little. */
+
+ITP_FN interp_status itp_attr_settle_guided_ig(itp_attr *a)
+{
+    if (!(a->d.fraction >= 0 && a->d.fraction <= 1))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "guided_ig: the fraction must be in 0 to 1");
+    if (a->d.fraction == 0) a->d.fraction = 0.25f;
+    a->points = a->d.n_steps + 1;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_guided_ig(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return a->size;
+}
+
+ITP_FN void itp_attr_layout_guided_ig(itp_arena *m, itp_attr *a)
+{
+    const size_t n = itp_mul_size((size_t)a->batch, a->size);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    a->moved = itp_arena_floats(m, n);
+}
+
+/* The number that would be at `place` if n numbers were sorted; moves them about. */
+ITP_FN float itp_guided_nth(float *x, size_t n, size_t place)
+{
+    size_t low = 0, high = n - 1;
+    while (low < high) {
+        const float pivot = x[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (x[i] < pivot) i++;
+            while (x[j] > pivot) j--;
+            if (i >= j) break;
+            const float t = x[i];
+            x[i++] = x[j], x[j--] = t;
+        }
+        if (place <= j) high = j;
+        else low = j + 1;
+    }
+    return x[place];
+}
+
+ITP_FN double itp_guided_left(const float *x, const float *at, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += fabs((double)x[i] - (double)at[i]);
+    return sum;
+}
+
+/* Moves `at` until no more than `target` is left of the distance to x. Of the numbers that have not
+   arrived, those with gradients up to the quantile go all the way, and the last ones a part of it. */
+ITP_FN void itp_guided_step(const itp_attr *a, const float *x, const float *g, double target,
+                            float *at)
+{
+    const size_t n = a->size, place = (size_t)((double)(n - 1) * (double)a->d.fraction);
+    float *keys = a->scratch;
+    for (double left = itp_guided_left(x, at, n); left > target;) {
+        double some = 0;
+        for (size_t i = 0; i < n; i++) keys[i] = at[i] == x[i] ? INFINITY : fabsf(g[i]);
+        const float most = itp_guided_nth(keys, n, place);
+        for (size_t i = 0; i < n; i++)
+            if (at[i] != x[i] && fabsf(g[i]) <= most) some += fabs((double)x[i] - (double)at[i]);
+        if (some <= 0) return;
+        const double part = fmin(1, (left - target) / some);
+        for (size_t i = 0; i < n; i++) {
+            if (at[i] == x[i] || fabsf(g[i]) > most) continue;
+            const double from = (double)at[i];
+            at[i] = part >= 1 ? x[i] : (float)(from + part * ((double)x[i] - from));
+        }
+        if (part < 1) return;
+        left = itp_guided_left(x, at, n);
+    }
+}
+
+/* Half of the gradient at either end of the step that was made. */
+ITP_FN void itp_guided_count(const itp_attr *a, const float *g, const float *moved, double *sum)
+{
+    for (size_t k = 0; k < a->size; k++) sum[k] += 0.5 * (double)moved[k] * (double)g[k];
+}
+
+/* The next step of slot i. */
+ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, const float *g)
+{
+    const size_t k = (size_t)i * a->size;
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *at = a->in + k, *moved = a->moved + k;
+    double all = 0;
+    for (size_t j = 0; j < a->size; j++) all += fabs((double)x[j] - (x0 ? (double)x0[j] : 0));
+    memcpy(moved, at, a->size * sizeof *at);
+    itp_guided_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
+    for (size_t j = 0; j < a->size; j++) moved[j] = at[j] - moved[j];
+}
+
+/* Samples at .. at + filled take all their steps side by side. */
+ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
+{
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_put(a, itp_attr_baseline(a, at + i), a->in + (size_t)i * a->size);
+    memset(a->sum, 0, (size_t)a->filled * a->size * sizeof *a->sum);
+    for (int step = 0; step <= a->d.n_steps; step++) {
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[at + i].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) {
+            const size_t k = (size_t)i * a->size;
+            const float *g = itp_attr_grad(a) + k;
+            if (step) itp_guided_count(a, g, a->moved + k, a->sum + k);
+            if (step == a->d.n_steps) continue;
+            itp_guided_move(a, i, at + i, step, g);
+            itp_guided_count(a, g, a->moved + k, a->sum + k);
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_run_guided_ig(itp_attr *a)
+{
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        ITP_TRY(itp_guided_paths(a, at));
+        for (int i = 0; i < a->filled; i++) {
+            interp_attribution *r = &a->report[at + i];
+            float *out = a->result + (size_t)(at + i) * a->size;
+            const double *sum = a->sum + (size_t)i * a->size;
+            double total = 0;
+            for (size_t k = 0; k < a->size; k++) out[k] = (float)sum[k], total += sum[k];
+            r->residual = total - (r->output - r->baseline_output);
+        }
+    }
+    return INTERP_OK;
+}
 /* >>attr/coalition.c                                                                          */
 /* ---- attr/coalition.c: which features are present: every subset, permutations, random draws -------- */
 
@@ -29932,6 +30255,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
+        {"guided_ig", 0, INPUT | ITP_ATTR_TOGETHER, itp_attr_settle_guided_ig,
+         itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
         ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
         ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
@@ -29950,6 +30275,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_CAM("score_cam", ITP_CAM_SCORE, 0),
         ITP_CAM("ablation_cam", ITP_CAM_ABLATION, 0),
         ITP_CAM("guided_grad_cam", ITP_CAM_GUIDED, INPUT | ITP_ATTR_LAYER_GRAD),
+        {"full_grad", 0, INPUT, itp_attr_settle_full_grad, itp_attr_layout_full_grad,
+         itp_attr_scratch_full_grad, itp_attr_run_full_grad},
         ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),

@@ -113,6 +113,8 @@ extern "C" {
 #include "attr/deeplift.c"
 #include "attr/lrp.c"
 #include "attr/cam.c"
+#include "attr/full_grad.c"
+#include "attr/guided_ig.c"
 #include "attr/coalition.c"
 #include "attr/surrogate.c"
 #include "attr/owen.c"

@@ -16,6 +16,7 @@ typedef enum interp_method {
     INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
     INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
     INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
     INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
@@ -30,6 +31,7 @@ typedef enum interp_method {
     INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
     INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
     INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
@@ -118,9 +120,11 @@ typedef struct interp_attribute_desc {
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
-    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
+    bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
+                          full_grad and their sum are scaled so too */
     interp_lrp_rule rule;    /* 0: epsilon */
     interp_lrp_gate gate;    /* 0: the signal takes all */
     float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
@@ -148,7 +152,8 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method */
+                        once; 0 for a complete method; of full_grad x . df/dx + b . df/db minus
+                        f(x), 0 for nets of pieces that are linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;

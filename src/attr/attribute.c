@@ -14,14 +14,15 @@ typedef struct itp_attr_row {
 } itp_attr_row;
 
 enum {
-    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
-    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
-    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
-    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
-    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
-    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
-    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
-    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+    ITP_ATTR_INPUT_GRAD = 1,      /* gradients of the input */
+    ITP_ATTR_LAYER = 2,           /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,      /* and their gradient */
+    ITP_ATTR_MAP = 8,             /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,         /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
+    ITP_ATTR_TOGETHER = 256       /* the points of a sample come one after the other */
 };
 
 struct itp_attr {
@@ -51,6 +52,8 @@ struct itp_attr {
     int first;            /* number of the first point in `in`, counted over all samples */
     int touched;          /* nodes that a rule changed */
     void *user;           /* of a run that is no method */
+    float *moved;         /* [batch, size] of guided_ig: the step at hand */
+    float *bias;          /* of full_grad: those of a batch norm */
     bool *mark;           /* [n_values] of LRP: behind a layer with weights */
     itp_perturb p;        /* of the perturbation methods */
 };
@@ -117,7 +120,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
-    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    const int64_t all =
+        (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);

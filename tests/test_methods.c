@@ -1,0 +1,267 @@
+/* Attribution: methods with rooms of their own: FullGrad, guided integrated gradients. */
+#include "interp.h"
+#include "test.h"
+
+#define REFS "../shared/refs/attribution/"
+
+static interp_ctx *ctx;
+
+static void fill(float *x, size_t n, uint64_t stream)
+{
+    for (size_t i = 0; i < n; i++) x[i] = interp_random_normal(17, stream, i);
+}
+
+/* Images [2,8,8]: convolutions with and without bias, batch norm, a residual sum, pools. Without
+   `smooth` all pieces are linear. */
+static interp_net *image_net(interp_ctx *c, bool smooth)
+{
+    const interp_activation act = smooth ? INTERP_SILU : INTERP_RELU;
+    const interp_shape s = {3, {2, 8, 8, 1, 1, 1, 1, 1}}, one = {3, {6, 1, 1, 1, 1, 1, 1, 1}};
+    static const float shift[6] = {0.1f, -0.2f, 0.3f, 0.4f, -0.5f, 0.6f};
+    interp_net *net = interp_net_new(c, "image");
+    interp_conv2d_desc conv;
+    memset(&conv, 0, sizeof conv);
+    conv.channels = 6, conv.same = true;
+    interp_tensor x = interp_conv2d(net, interp_input(net, NULL, &s), &conv);
+    x = interp_activate(net, interp_batch_norm(net, x, NULL), act, 0);
+    interp_pool2d_desc pool;
+    memset(&pool, 0, sizeof pool);
+    pool.kind = smooth ? INTERP_POOL_AVERAGE : INTERP_POOL_MAX;
+    x = interp_pool2d(net, x, &pool);
+    interp_tensor y = interp_conv2d(net, x, &conv);
+    y = interp_sub(net, interp_add(net, y, interp_constant(net, &one, shift)),
+                   interp_constant(net, &one, shift));
+    y = interp_add(net, interp_constant(net, &one, shift), y);
+    x = interp_activate(net, interp_add(net, x, y), act, 0);
+    x = interp_activate(net, interp_dense(net, interp_flatten(net, x), 12, NULL), act, 0);
+    interp_output(net, interp_dense(net, x, 4, NULL), "y");
+    if (interp_net_build(net, 5)) return NULL;
+    float *p = interp_net_parameters(net); /* biases, scales, shifts away from their start */
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape) && v.shape.rank == 1; k++)
+            p[v.offset + k] += 0.3f * interp_random_normal(3, v.offset, k);
+    }
+    return net;
+}
+
+enum { SIZE = 128, MAP = 64 };
+
+/* ---- FullGrad */
+
+TEST(full_grad_of_linear_pieces_adds_up_to_the_output)
+{
+    enum { n = 5 };
+    static float x[n * SIZE], out[n * MAP];
+    interp_attribution report[n];
+    interp_attribute_desc d;
+    fill(x, n * SIZE, 1);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_FULL_GRAD;
+    for (int smooth = 0; smooth < 2; smooth++) {
+        interp_net *net = image_net(ctx, smooth);
+        REQUIRE(net);
+        double worst = 0;
+        for (d.batch = 0; d.batch < 3; d.batch++) {
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, report));
+            for (int i = 0; i < n; i++) worst = fmax(worst, fabs(report[i].residual));
+        }
+        if (smooth) CHECK(worst > 1e-2); /* what SiLU bends is not there */
+        else CHECK_NEAR(worst, 0, 1e-5); /* rounding of float32 */
+        interp_net_free(net);
+    }
+}
+
+TEST(full_grad_maps_are_scaled_and_raw_ones_add_magnitudes)
+{
+    static float x[SIZE], map[MAP], raw[MAP], g[SIZE], more[MAP];
+    interp_attribute_desc d;
+    fill(x, SIZE, 2);
+    interp_net *net = image_net(ctx, false);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_FULL_GRAD, d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, map, NULL));
+    d.raw = true;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, raw, NULL));
+    float low = map[0], high = map[0];
+    for (int i = 0; i < MAP; i++) low = fminf(low, map[i]), high = fmaxf(high, map[i]);
+    CHECK(low == 0 && fabsf(high - 1) < 1e-5f);
+    d.method = INTERP_INPUT_X_GRADIENT;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, g, NULL));
+    double biases = 0;
+    for (int i = 0; i < MAP; i++) {
+        const double own = fabs((double)g[i]) + fabs((double)g[i + MAP]);
+        CHECK((double)raw[i] >= own - 1e-6); /* biases only add */
+        biases += (double)raw[i] - own;
+    }
+    CHECK(biases > 1e-3);
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) { /* of layers, a little more */
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape) && strstr(v.name, "bias"); k++)
+            p[v.offset + k] *= 1.001f;
+    }
+    d.method = INTERP_FULL_GRAD;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, more, NULL));
+    CHECK(memcmp(more, raw, sizeof raw) != 0);
+    const interp_shape flat = {1, {9, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *mlp;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "linear", &flat, 3, 1, &mlp));
+    CHECK(interp_attribute(mlp, x, 1, &d, more, NULL) == INTERP_BAD_SHAPE);
+    interp_net_free(mlp);
+    interp_net_free(net);
+}
+
+/* An array of the references; false when it is not there. */
+static bool read_ref(const char *model, const char *file, interp_array *to, bool floats)
+{
+    char path[256];
+    memset(to, 0, sizeof *to);
+    snprintf(path, sizeof path, REFS "%s/%s", model, file);
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    return f && !interp_npy_read(ctx, path, to) && (!floats || !interp_array_to_f32(ctx, to));
+}
+
+/* Largest difference over the largest wanted. */
+static double error_of(const float *got, const interp_array *want)
+{
+    double worst = 0, largest = 1e-30;
+    for (size_t i = 0; i < interp_shape_size(&want->shape); i++) {
+        const double w = (double)((const float *)want->data)[i];
+        worst = fmax(worst, fabs((double)got[i] - w));
+        largest = fmax(largest, fabs(w));
+    }
+    return worst / largest;
+}
+
+TEST(full_grad_matches_the_reference)
+{
+    static float out[4 * 28 * 28];
+    interp_array x, want, labels;
+    interp_attribute_desc d;
+    interp_net *net;
+    int32_t targets[4];
+    if (!read_ref("lenet", "cam_FullGrad.map.f64.npy", &want, true)) SKIP("no references");
+    REQUIRE(read_ref("lenet", "inputs.npy", &x, true));
+    REQUIRE(read_ref("lenet", "targets.npy", &labels, false));
+    REQUIRE_OK(ctx, interp_array_ints(ctx, &labels, targets));
+    REQUIRE_OK(ctx, interp_onnx_load(ctx, REFS "lenet/model.onnx", NULL, &net));
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_FULL_GRAD, d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+    REQUIRE_OK(ctx, interp_attribute(net, (const float *)x.data, 4, &d, out, NULL));
+    CHECK_NEAR(error_of(out, &want), 0, 1e-5);
+    interp_array_free(ctx, &x), interp_array_free(ctx, &want), interp_array_free(ctx, &labels);
+    interp_net_free(net);
+}
+
+/* ---- guided integrated gradients */
+
+TEST(guided_ig_sums_to_the_output_difference)
+{
+    enum { n = 3 };
+    static float x[n * SIZE], base[n * SIZE], out[n * SIZE];
+    interp_attribution report[n];
+    interp_attribute_desc d;
+    fill(x, n * SIZE, 3), fill(base, n * SIZE, 4);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_GUIDED_IG;
+    d.baseline = base, d.n_baselines = n;
+    d.target_kind = INTERP_TARGET_CLASS, d.target = 2;
+    for (int smooth = 0; smooth < 2; smooth++) {
+        interp_net *net = image_net(ctx, smooth);
+        double before = 1e9;
+        for (d.n_steps = 50; d.n_steps <= 3200; d.n_steps *= 8) {
+            double worst = 0, largest = 0;
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, report));
+            for (int i = 0; i < n; i++) {
+                const double change = report[i].output - report[i].baseline_output;
+                double sum = 0;
+                for (int k = 0; k < SIZE; k++) sum += (double)out[i * SIZE + k];
+                CHECK_NEAR(sum - change, report[i].residual, 1e-5);
+                worst = fmax(worst, fabs(report[i].residual));
+                largest = fmax(largest, fabs(change));
+                CHECK(report[i].passes == d.n_steps + 3);
+            }
+            /* A path of small gradients runs along kinks and over them again and again, with an error
+               at each crossing; where there are none it falls with the square of the step. */
+            if (smooth && d.n_steps < 3200) CHECK(worst < 0.05 * before);
+            if (!smooth) CHECK(worst < 0.25 * largest);
+            before = worst;
+            if (smooth && d.n_steps == 3200)
+                CHECK_NEAR(worst / largest, 0, 1e-4); /* rounding of steps */
+        }
+        interp_net_free(net);
+    }
+}
+
+/* With all numbers moving at once it is integrated gradients by the trapezoid rule. */
+TEST(guided_ig_of_all_numbers_is_the_straight_path)
+{
+    enum { n = 2 };
+    static float x[n * SIZE], out[n * SIZE], want[n * SIZE];
+    interp_attribute_desc d;
+    fill(x, n * SIZE, 5);
+    interp_net *net = image_net(ctx, true);
+    memset(&d, 0, sizeof d);
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.n_steps = 20, d.fraction = 1;
+    d.method = INTERP_GUIDED_IG;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, NULL));
+    d.method = INTERP_INTEGRATED_GRADIENTS, d.quadrature = INTERP_RIEMANN_TRAPEZOID;
+    d.n_steps = 21;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, want, NULL));
+    for (int i = 0; i < n * SIZE; i++) CHECK_NEAR(out[i], want[i], 1e-5);
+    d.method = INTERP_GUIDED_IG, d.fraction = 2;
+    CHECK(interp_attribute(net, x, n, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
+TEST(guided_ig_moves_numbers_of_small_gradients_first)
+{
+    const interp_shape s = {1, {4, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "steep");
+    const interp_tensor x = interp_dense(net, interp_input(net, NULL, &s), 2, NULL);
+    const interp_tensor y = interp_mul(net, x, x);
+    interp_output(net, interp_dense(net, y, 1, NULL), "y");
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    /* u = x0 + x1 / 8, v = x2 / 8 + x3 / 8; f = u^2 + v^2 + x-free bias */
+    float *p = interp_net_parameters(net), in[4] = {1, 1, 1, 1}, out[4], straight[4];
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        const bool first = v.shape.rank == 2 && interp_shape_size(&v.shape) == 8;
+        static const float u[4] = {1, 0.125f, 0, 0}, w[4] = {0, 0, 0.125f, 0.125f};
+        const bool rows = v.shape.dim[0] == 2; /* weights [out, in] or [in, out] */
+        for (int k = 0; k < 8 && first; k++)
+            p[v.offset + (size_t)k] = rows ? (k < 4 ? u[k] : w[k - 4]) : (k % 2 ? w : u)[k / 2];
+        for (size_t k = 0; k < interp_shape_size(&v.shape) && !first; k++)
+            p[v.offset + k] = v.shape.rank == 1 ? 0 : 1;
+    }
+    interp_attribute_desc d;
+    interp_attribution report;
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_GUIDED_IG, d.n_steps = 4000;
+    REQUIRE_OK(ctx, interp_attribute(net, in, 1, &d, out, &report));
+    CHECK_NEAR(report.output, 1.265625 + 0.0625, 1e-6);
+    CHECK_NEAR(report.residual, 0, 2e-3);
+    d.method = INTERP_INTEGRATED_GRADIENTS, d.n_steps = 50;
+    REQUIRE_OK(ctx, interp_attribute(net, in, 1, &d, straight, &report));
+    /* the steep number goes last, when the one beside it is there: it gets all of their product */
+    CHECK_NEAR(straight[0], 1.125, 1e-4);
+    CHECK_NEAR(out[0], 1.25, 5e-3);
+    CHECK_NEAR(out[1], 1 / 64.0, 5e-3);
+    interp_net_free(net);
+}
+
+int main(int argc, char **argv)
+{
+    ctx = interp_open(NULL);
+    RUN(full_grad_of_linear_pieces_adds_up_to_the_output);
+    RUN(full_grad_maps_are_scaled_and_raw_ones_add_magnitudes);
+    RUN(full_grad_matches_the_reference);
+    RUN(guided_ig_sums_to_the_output_difference);
+    RUN(guided_ig_of_all_numbers_is_the_straight_path);
+    RUN(guided_ig_moves_numbers_of_small_gradients_first);
+    interp_close(ctx);
+    return test_end(argc, argv);
+}
