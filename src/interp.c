@@ -121,6 +121,7 @@ extern "C" {
 #include "attr/anchors.c"
 #include "attr/perturb.c"
 #include "attr/methods.c"
+#include "attr/tcav.c"
 #include "attr/evaluate.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"

@@ -253,6 +253,142 @@ TEST(guided_ig_moves_numbers_of_small_gradients_first)
     interp_net_free(net);
 }
 
+/* ---- concepts */
+
+/* [8] numbers, a layer that hands them on, and three outputs: number 0, less number 0, number 5. */
+static interp_net *concept_net(interp_ctx *c)
+{
+    const interp_shape s = {1, {8, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(c, "concepts");
+    interp_tensor x = interp_dense(net, interp_input(net, NULL, &s), 8, NULL);
+    x = interp_dense(net, interp_activate(net, x, INTERP_TANH, 0), 3, NULL);
+    interp_output(net, x, "y");
+    if (interp_net_build(net, 1)) return NULL;
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        const size_t n = interp_shape_size(&v.shape);
+        const bool by_out = v.shape.dim[0] == 3; /* [out, in], or [in, out] */
+        memset(p + v.offset, 0, n * sizeof *p);
+        for (size_t k = 0; k < 8 && n == 64; k++) p[v.offset + 9 * k] = 1;
+        if (n != 24) continue;
+        p[v.offset] = 1;
+        p[v.offset + (by_out ? 8 : 1)] = -1;
+        p[v.offset + (by_out ? 16 + 5 : 5 * 3 + 2)] = 1;
+    }
+    return net;
+}
+
+/* Area under Student's density beyond +-t, by Simpson's rule over t = tan. */
+static double student_p(double t, double freedom)
+{
+    const int n = 20000;
+    double in = 0, all = 0;
+    for (int i = 0; i <= n; i++) {
+        const double u = 3.14159265358979323846 / 2 * i / n,
+                     weight = i == 0 || i == n ? 1 : 2 + i % 2 * 2;
+        if (i == n) continue; /* the density is 0 there */
+        const double x = tan(u),
+                     density = pow(1 + x * x / freedom, -0.5 * (freedom + 1)) / (cos(u) * cos(u));
+        all += weight * density;
+        if (x >= t) in += weight * density;
+    }
+    return in / all;
+}
+
+enum { EXAMPLES = 24, RANDOM = 40, TESTED = 15 };
+
+static void concept_data(float *x, float *examples, float *random)
+{
+    fill(x, TESTED * 8, 21), fill(examples, EXAMPLES * 8, 22), fill(random, RANDOM * 8, 23);
+    for (int i = 0; i < EXAMPLES; i++) examples[i * 8] += 4;
+}
+
+TEST(tcav_tells_a_concept_from_chance)
+{
+    float x[TESTED * 8], examples[EXAMPLES * 8], random[RANDOM * 8], cav[8];
+    interp_tcav_result r[3], again;
+    interp_tcav_desc d;
+    concept_data(x, examples, random);
+    interp_net *net = concept_net(ctx);
+    REQUIRE(net);
+    memset(&d, 0, sizeof d);
+    d.layer = "dense1", d.target_kind = INTERP_TARGET_CLASS;
+    d.examples = examples, d.n_examples = EXAMPLES, d.random = random, d.n_random = RANDOM;
+    for (d.target = 0; d.target < 3; d.target++)
+        REQUIRE_OK(ctx, interp_tcav(net, x, TESTED, &d, &r[d.target], cav));
+    CHECK(r[0].score == 1 && r[1].score == 0 && r[0].magnitude == 1 && r[1].magnitude == 0);
+    CHECK(r[0].p < 1e-3 && r[1].p < 1e-3 && r[0].score_sd == 0);
+    CHECK(r[2].score > 0.1 && r[2].score < 0.9 && r[2].p > 0.01); /* its sign is chance */
+    for (int i = 0; i < 3; i++) CHECK(r[i].random_score > 0.1 && r[i].random_score < 0.9);
+    CHECK(r[0].accuracy > 0.9);
+    double size = 0;
+    for (int i = 0; i < 8; i++) size += (double)cav[i] * (double)cav[i];
+    CHECK_NEAR(size, 1, 1e-5);
+    CHECK(cav[0] > 0.9f);
+    d.target = 2;
+    for (int threads = 1; threads < 4; threads++) { /* the same at any batch and thread count */
+        interp_desc o;
+        memset(&o, 0, sizeof o);
+        o.threads = threads;
+        interp_ctx *c = interp_open(&o);
+        interp_net *copy = concept_net(c);
+        d.batch = threads;
+        CHECK_OK(c, interp_tcav(copy, x, TESTED, &d, &again, NULL));
+        CHECK(memcmp(&again, &r[2], sizeof again) == 0);
+        interp_close(c);
+    }
+    d.random = examples, d.n_random = EXAMPLES; /* no concept at all */
+    REQUIRE_OK(ctx, interp_tcav(net, x, TESTED, &d, &again, NULL));
+    CHECK(again.accuracy < 0.7);
+    interp_net_free(net);
+}
+
+TEST(tcav_p_is_that_of_welchs_test)
+{
+    float x[TESTED * 8], examples[EXAMPLES * 8], random[RANDOM * 8];
+    interp_tcav_result r;
+    interp_tcav_desc d;
+    concept_data(x, examples, random);
+    for (int i = 0; i < EXAMPLES; i++) examples[i * 8 + 5] += 0.3f; /* hardly */
+    interp_net *net = concept_net(ctx);
+    memset(&d, 0, sizeof d);
+    d.layer = "dense1", d.target_kind = INTERP_TARGET_CLASS, d.target = 2;
+    d.examples = examples, d.n_examples = EXAMPLES, d.random = random, d.n_random = RANDOM;
+    for (d.splits = 3; d.splits < 60; d.splits += 7) {
+        REQUIRE_OK(ctx, interp_tcav(net, x, TESTED, &d, &r, NULL));
+        const double n = d.splits, u = r.score_sd * r.score_sd / n,
+                     v = r.random_sd * r.random_sd / n;
+        if (u + v == 0) continue;
+        const double freedom = (u + v) * (u + v) / ((u * u + v * v) / (n - 1));
+        const double t = fabs(r.score - r.random_score) / sqrt(u + v);
+        CHECK_NEAR(r.p, student_p(t, freedom), 2e-3); /* of the test's sum */
+    }
+    interp_net_free(net);
+}
+
+TEST(tcav_refuses_what_is_not_enough)
+{
+    float x[TESTED * 8], examples[EXAMPLES * 8], random[RANDOM * 8], cav[8] = {7, 7};
+    interp_tcav_result r;
+    interp_tcav_desc d;
+    concept_data(x, examples, random);
+    interp_net *net = concept_net(ctx);
+    memset(&d, 0, sizeof d), memset(&r, 0, sizeof r);
+    d.examples = examples, d.n_examples = EXAMPLES, d.random = random, d.n_random = RANDOM;
+    CHECK(interp_tcav(net, x, TESTED, &d, &r, cav) == INTERP_BAD_ARGUMENT); /* no layer */
+    d.layer = "dense1", d.n_random = 3;
+    CHECK(interp_tcav(net, x, TESTED, &d, &r, cav) == INTERP_BAD_ARGUMENT);
+    d.n_random = RANDOM, d.n_examples = 1;
+    CHECK(interp_tcav(net, x, TESTED, &d, &r, cav) == INTERP_BAD_ARGUMENT);
+    d.n_examples = EXAMPLES, d.splits = 1;
+    CHECK(interp_tcav(net, x, TESTED, &d, &r, cav) == INTERP_BAD_ARGUMENT);
+    d.splits = 0, examples[3] = NAN;
+    CHECK(interp_tcav(net, x, TESTED, &d, &r, cav) == INTERP_NOT_FINITE);
+    CHECK(cav[0] == 7 && r.score == 0);
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -262,6 +398,9 @@ int main(int argc, char **argv)
     RUN(guided_ig_sums_to_the_output_difference);
     RUN(guided_ig_of_all_numbers_is_the_straight_path);
     RUN(guided_ig_moves_numbers_of_small_gradients_first);
+    RUN(tcav_tells_a_concept_from_chance);
+    RUN(tcav_p_is_that_of_welchs_test);
+    RUN(tcav_refuses_what_is_not_enough);
     interp_close(ctx);
     return test_end(argc, argv);
 }

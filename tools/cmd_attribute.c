@@ -39,6 +39,7 @@ static const cli_option options[] = {
     {"  coalitions=Z.npy", NULL, "features present [n, samples, M], for kernel_shap and lime"},
     {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
     {"  threshold=X", NULL, "share of copies in which an anchor holds the prediction (0.95)"},
+    {"  concept=C.npy, random=R.npy", NULL, "examples of tcav, which writes tcav.csv"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -50,13 +51,15 @@ typedef struct job {
     cli_model model;
     interp_shape sample;
     cli_samples in;
-    interp_array noise, alphas, draws, mask, perms, coalitions;
+    interp_array noise, alphas, draws, mask, perms, coalitions, concept, random;
     int n;
     int32_t *targets;
     interp_attribute_desc desc;
     interp_method methods[MOST_METHODS];
     int n_methods;
-    bool all;                         /* that there are */
+    bool all;  /* that there are */
+    bool tcav; /* and TCAV, whose results are no attributions */
+    interp_tcav_result concepts;
     float *attribution[MOST_METHODS]; /* [n, shape] */
     interp_shape shape[MOST_METHODS]; /* of one sample's */
     const char *layer[MOST_METHODS];
@@ -89,13 +92,17 @@ static int parse_methods(const cli *c, job *j)
     for (const char *at = text; *at;) {
         const size_t n = strcspn(at, ",");
         snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60), at);
+        at += n + (at[n] == ',');
+        if (!strcmp(name, "tcav")) {
+            j->tcav = true;
+            continue;
+        }
         const interp_method m = interp_method_from_name(name);
         if (j->n_methods == MOST_METHODS) return cli_usage("--method: these are too many");
         if (m == INTERP_METHOD_COUNT) return unknown_method(name);
         j->methods[j->n_methods++] = m;
-        at += n + (at[n] == ',');
     }
-    return j->n_methods ? CLI_DONE : cli_usage("--method: no method was named");
+    return j->n_methods || j->tcav ? CLI_DONE : cli_usage("--method: no method was named");
 }
 
 /* One option of the methods: a number, a choice, or an array from a file. */
@@ -207,6 +214,8 @@ static int parse_sets(cli *c, job *j)
         {"penalty", &d->penalty, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"window", NULL, NULL, NULL, NULL, false, NULL, NULL, d->window, false},
         {"stride", NULL, NULL, NULL, NULL, false, NULL, NULL, d->stride, false},
+        {"concept", NULL, NULL, NULL, NULL, false, NULL, &j->concept, NULL, false},
+        {"random", NULL, NULL, NULL, NULL, false, NULL, &j->random, NULL, false},
         {"perms", NULL, NULL, NULL, NULL, false, NULL, &j->perms, NULL, false},
         {"coalitions", NULL, NULL, NULL, NULL, false, NULL, &j->coalitions, NULL, false},
     };
@@ -358,6 +367,43 @@ static int parse_baseline(cli *c, job *j)
     return CLI_DONE;
 }
 
+/* TCAV of the layer; samples= is the number of splits. */
+static interp_status concepts(job *j)
+{
+    const size_t size = interp_shape_size(&j->sample);
+    interp_tcav_desc d;
+    memset(&d, 0, sizeof d);
+    d.layer = j->desc.layer, d.seed = j->desc.seed;
+    d.target_kind = j->desc.target_kind, d.target = j->desc.target, d.targets = j->desc.targets;
+    d.splits = j->desc.n_samples, d.penalty = j->desc.penalty;
+    d.examples = (const float *)j->concept.data, d.random = (const float *)j->random.data;
+    d.n_examples = (int)(interp_shape_size(&j->concept.shape) / size);
+    d.n_random = (int)(interp_shape_size(&j->random.shape) / size);
+    return interp_tcav(j->model.net, (const float *)j->in.x.data, j->in.n, &d, &j->concepts, NULL);
+}
+
+/* The examples of a concept must be samples. */
+static int check_concepts(const job *j)
+{
+    const interp_array *sets[2] = {&j->concept, &j->random};
+    for (int k = 0; j->tcav && k < 2; k++)
+        if (!sets[k]->data || interp_shape_size(&sets[k]->shape) % interp_shape_size(&j->sample))
+            return cli_fail("tcav: --set %s=X.npy must give samples of the size the model takes",
+                            k ? "random" : "concept");
+    return CLI_DONE;
+}
+
+static int write_concepts(const job *j, const char *path)
+{
+    const interp_tcav_result *r = &j->concepts;
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "layer,samples,score,score_sd,random_score,random_sd,magnitude,accuracy,p\n");
+    cli_add_csv(&t, j->desc.layer);
+    cli_add(&t, ",%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n", j->in.n, r->score, r->score_sd,
+            r->random_score, r->random_sd, r->magnitude, r->accuracy, r->p);
+    return cli_text_write(&t, path);
+}
+
 /* The stage that memory limits: all methods, one after the other. When asked whether it fits, the
    methods are asked in turn, as each is cancelled at once. */
 static interp_status attribute(cli *c, void *user)
@@ -375,6 +421,7 @@ static interp_status attribute(cli *c, void *user)
         else status = now;
         j->seconds[m] = cli_now() - start;
     }
+    if (j->tcav && (!status || status == INTERP_CANCELLED)) status = concepts(j);
     return status;
 }
 
@@ -477,6 +524,7 @@ static int write_results(cli *c, job *j, const char *folder,
         if (!code && cli_is_image(&j->sample) && is_picture(j, m))
             code = write_pictures(c, j, m, folder, *drawing);
     }
+    if (!code && j->tcav) code = write_concepts(j, cli_path(path, folder, "tcav.csv"));
     return code ? code : write_summary(j, cli_path(path, folder, "summary.csv"));
 }
 
@@ -539,6 +587,7 @@ static int open_job(cli *c, job *j)
     code = check_draws(c, j);
     if (!code) code = parse_mask(c, j);
     if (!code) code = check_coalitions(c, j);
+    if (!code) code = check_concepts(j);
     if (!code) code = choose_methods(c, j);
     if (code) return code;
     for (int m = 0; m < j->n_methods; m++) {
@@ -596,8 +645,9 @@ static int run(cli *c)
     stale[j.n_methods] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
-    cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods, j.n_methods > 1 ? "s" : "",
-            j.in.n, j.in.n > 1 ? "s" : "", c->folder);
+    const int methods = j.n_methods + j.tcav;
+    cli_say(c, "%d method%s on %d sample%s; written to %s", methods, methods > 1 ? "s" : "", j.in.n,
+            j.in.n > 1 ? "s" : "", c->folder);
     return c->json ? print_json(&j) : CLI_DONE;
 }
 

@@ -197,6 +197,47 @@ INTERP_API interp_status interp_attribute_features(interp_net *net,
 INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
                                                 const interp_attribute_desc *desc, size_t *bytes);
 
+/* Options of interp_tcav. */
+typedef struct interp_tcav_desc {
+    const char *layer;         /* whose numbers the concept is sought in; must be given */
+    interp_target target_kind; /* 0: the predicted class */
+    int target;                /* as in interp_attribute_desc */
+    const int32_t *targets;    /* NULL: none; [n] */
+    const float *examples;     /* [n_examples, input]: of the concept */
+    int n_examples;            /* at least 2 */
+    const float *random;       /* [n_random, input]: of anything else */
+    int n_random;              /* at least 4 */
+    int splits;                /* 0: 20; classifiers, each with another half of the examples */
+    float penalty; /* 0: 0.01; of the ridge classifier, in units of the examples' variance */
+    uint64_t seed; /* 0: seed 0 */
+    int batch;     /* 0: 32, or fewer under a memory limit */
+} interp_tcav_desc;
+
+/* Whether outputs grow along a concept; means over the splits. */
+typedef struct interp_tcav_result {
+    double score;        /* share of samples whose output grows along the concept */
+    double score_sd;     /* and its standard deviation */
+    double random_score; /* the same for one half of the random examples against the other */
+    double random_sd;
+    double magnitude; /* share of the size of derivatives that is of positive ones */
+    double
+        accuracy; /* of the classifiers on the halves they have not seen: a concept that the layer
+                         does not know is near chance, and its score means nothing */
+    double p;     /* two-sided Welch test that both scores have one mean */
+} interp_tcav_result;
+
+/* Tests whether the outputs of x[n, input] grow along a concept, given by examples: the share of samples
+   whose df/da . w is positive, a the numbers of a layer and w the normal of a ridge classifier of
+   concept against random examples.
+   cav: NULL or [layer], the direction from all examples, of length 1. Memory: the layer's numbers for
+   every example. Splits share examples, which makes p smaller than it would be with sets of their own.
+   Errors: as interp_attribute; BAD_ARGUMENT with too few examples. Guarantee: bit-identical for a seed at
+   any thread count and batch. Paper: Kim et al. 2018. Tests:
+   tcav_tells_a_concept_from_chance, tcav_p_is_that_of_welchs_test. */
+INTERP_API interp_status interp_tcav(interp_net *net, const float *x, int n,
+                                     const interp_tcav_desc *desc, interp_tcav_result *out,
+                                     float *cav);
+
 /* How good the attribution of a sample is. A pixel is a number of each channel of an image [C,H,W], and
    a single number of other inputs; its relevance is the sum. NAN: not asked for. */
 typedef struct interp_scores {
