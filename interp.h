@@ -3519,6 +3519,7 @@ typedef enum interp_method {
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
     INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_NEURON_CONDUCTANCE,     /* flow through one neuron of a layer, the same */
     INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
     INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
     INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
@@ -3545,6 +3546,15 @@ typedef enum interp_target {
     INTERP_TARGET_LABELS,    /* output targets[i] for sample i */
     INTERP_TARGET_SUM        /* the sum of all outputs */
 } interp_target;
+
+/* What is explained, and by what. */
+typedef enum interp_scope {
+    INTERP_SCOPE_INPUT, /* an output by the numbers of the input */
+    INTERP_SCOPE_LAYER, /* an output by the numbers of `layer`: the method takes them, at the input and
+                           at the baseline, for its input and its baseline; what goes around the layer
+                           stays as at the input */
+    INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
+} interp_scope;
 
 /* Rules of integration between baseline and input. All weights sum to 1. */
 typedef enum interp_quadrature {
@@ -3587,11 +3597,13 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
+    const float *baseline;  /* NULL: zeros; [n_baselines, input], of the input in every scope */
     int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
     int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
+    bool
+        captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
@@ -3599,13 +3611,16 @@ typedef struct interp_attribute_desc {
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
-    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
+                             [n, n_samples, layer] in that scope */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
     float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    interp_scope scope;   /* 0: outputs by the input; makes a method one of a layer or of neurons */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
+    int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
     bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
                           full_grad and their sum are scaled so too */
     interp_lrp_rule rule;    /* 0: epsilon */
@@ -3645,8 +3660,8 @@ typedef struct interp_attribution {
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
-/* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
+/* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
+   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory grows by 16 bytes with each step, by
    48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
@@ -26793,17 +26808,20 @@ enum {
     ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
     ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
-    ITP_ATTR_TOGETHER = 256       /* the points of a sample come one after the other */
+    ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
+    ITP_ATTR_THROUGH = 512        /* explains an output through a neuron of the layer */
 };
 
 struct itp_attr {
     interp_ctx *ctx;
     interp_net *net;
     const itp_attr_row *row;
+    unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
-    int n, points; /* samples, and passes for each besides those for its outputs */
-    size_t size;   /* numbers of one input */
+    int n, points;         /* samples, and passes for each besides those for its outputs */
+    interp_shape in_shape; /* of what takes the place of the input */
+    size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
@@ -26811,6 +26829,13 @@ struct itp_attr {
     interp_workspace *w, *w0; /* w0: for the baselines */
     float *in, *seed;         /* [batch, size], [batch, outputs] */
     float *in0;               /* [batch0, size] */
+    /* scope of a layer: its numbers are put in place of what the network makes of x */
+    bool inside;
+    const float *given_x;  /* [n, given] */
+    size_t given;          /* numbers of one input of the network, in every scope */
+    float *inner, *inner0; /* [n, size], [n_baselines, size] */
+    float *real;           /* [batch, given] */
+    int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
     float *result; /* [n, result_size] */
@@ -26835,7 +26860,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
 
 ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
-    return (a->row->needs & what) != 0;
+    return (a->needs & what) != 0;
 }
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
@@ -26847,6 +26872,12 @@ ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
     a->scratch = itp_arena_floats(m, a->scratch_floats);
     a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
     a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    if (a->inside) {
+        a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
+        a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
+        a->real = itp_arena_floats(m, itp_mul_size(b, a->given));
+        a->owner = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *a->owner));
+    }
     if (a->row->layout) a->row->layout(m, a);
 }
 
@@ -26872,7 +26903,7 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     size_t more = 0;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
-                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
                     : 0;
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
@@ -26946,13 +26977,41 @@ ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
     return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
 }
 
+/* Slot i, in which a point of a sample goes. */
+ITP_FN float *itp_attr_slot(const itp_attr *a, int i, int sample)
+{
+    if (a->inside) a->owner[i] = sample;
+    return a->in + (size_t)i * a->size;
+}
+
+/* Puts the layer's numbers from the slots over those that the network has made. */
+ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    memcpy(itp_y(w, node), w == a->w0 ? a->in0 : a->in, (size_t)a->batch * a->size * sizeof *a->in);
+}
+
+/* A pass of either workspace over its slots, all of which hold something. */
+ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
+{
+    const float *in = w == a->w0 ? a->in0 : a->in;
+    if (!a->inside) return interp_forward(w, &in);
+    for (int i = 0; i < a->batch; i++)
+        memcpy(a->real + (size_t)i * a->given,
+               a->given_x + (size_t)a->owner[i < a->filled ? i : 0] * a->given,
+               a->given * sizeof *a->real);
+    in = a->real;
+    w->after_node = a->net->values[a->layer].producer;
+    w->after = itp_attr_inject, w->after_user = a;
+    return interp_forward(w, &in);
+}
+
 /* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
-    const float *in = a->in;
     for (int i = a->filled; i < a->batch; i++)
         memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
-    ITP_TRY(interp_forward(a->w, &in));
+    ITP_TRY(itp_attr_pass(a, a->w));
     const float *y = interp_workspace_target(a->w);
     if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
         return itp_fail(
@@ -26984,7 +27043,7 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
         for (int i = 0; i < a->filled; i++) {
-            float *to = a->in + (size_t)i * a->size;
+            float *to = itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
@@ -27038,7 +27097,7 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
     a->layer = -1;
-    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH)) return INTERP_OK;
     if (a->d.layer) {
         a->layer = itp_find_numbers(net, a->d.layer);
         if (a->layer < 0)
@@ -27061,6 +27120,51 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
                         a->row->name, net->values[a->layer].name);
     return INTERP_OK;
+}
+
+/* What a scope asks for instead of the input's gradients. */
+ITP_FN interp_status itp_attr_scope(itp_attr *a)
+{
+    const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
+    a->needs = a->row->needs;
+    if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
+    if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s has no other scope: it is of a layer or of a neuron itself",
+                        a->row->name);
+    if (a->d.scope == INTERP_SCOPE_NEURON) {
+        a->needs |= ITP_ATTR_NEURON;
+        return INTERP_OK;
+    }
+    a->inside = true;
+    if (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD)) a->needs |= ITP_ATTR_LAYER_GRAD;
+    a->needs = (a->needs | ITP_ATTR_LAYER) & ~(unsigned)ITP_ATTR_INPUT_GRAD;
+    return INTERP_OK;
+}
+
+/* A layer's numbers can be replaced only where no other value lies in the same memory and is read
+   afterwards: not in what is only another shape of them. */
+ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int made = net->values[a->layer].producer;
+    for (int v = a->layer, p = made;; p = net->values[v].producer) {
+        if (p < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "layer \"%s\" is the input itself: take the method of the input",
+                            net->values[a->layer].name);
+        const unsigned flags = itp_op_row(net->nodes[p].op)->flags;
+        if (!(flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL))) return INTERP_OK;
+        v = net->nodes[p].in[0];
+        for (int m = made + 1; m < net->n_nodes; m++)
+            for (int k = 0; k < net->nodes[m].n_in; k++)
+                if (net->nodes[m].in[k] == v)
+                    return itp_fail(
+                        a->ctx, INTERP_UNSUPPORTED,
+                        "layer \"%s\" is another shape of \"%s\", which is used as well: "
+                        "take that",
+                        net->values[a->layer].name, net->values[v].name);
+    }
 }
 
 /* row NULL: that of the method; else a run that is none, with what it needs. */
@@ -27093,22 +27197,27 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
                         d->n_baselines, n);
     ITP_TRY(itp_attr_find_layer(a));
-    const interp_shape in = interp_net_input_shape(net, 0);
     interp_shape out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->result_shape = in;
+    a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
+    a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
         interp_shape s = net->values[a->layer].shape;
         for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
         s.rank = itp_max(0, s.rank - 1);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
-        else a->result_shape = s;
+        else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
+    if (a->inside) {
+        ITP_TRY(itp_attr_replaceable(a));
+        a->in_shape = a->result_shape;
+    }
+    a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
@@ -27145,23 +27254,54 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
     return INTERP_OK;
 }
 
-/* Mean output over a distribution of baselines, for each sample's target. */
-ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+/* Mean output over a distribution of baselines, for the targets of samples first .. last. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
 {
     for (int at = 0; at < a->d.n_baselines; at += a->batch) {
         a->filled = itp_min(a->batch, a->d.n_baselines - at);
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
-                         a->in + (size_t)i * a->size);
+                         itp_attr_slot(a, i, first));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = 0; s < a->n; s++)
+            for (int s = first; s <= last; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
     a->filled = 0;
-    return itp_attr_tick(a, a->n);
+    return itp_attr_tick(a, last - first + 1);
+}
+
+/* The layer's numbers at the samples and at the baselines, which stand for them from here on. */
+ITP_FN interp_status itp_attr_enter(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    for (int which = 0; which < 2; which++) {
+        const float *x = which ? d->baseline : a->x;
+        float *to = which ? a->inner0 : a->inner;
+        const int n = which ? d->n_baselines : a->n;
+        for (int at = 0; at < n; at += a->batch) {
+            const int some = itp_min(a->batch, n - at);
+            const float *in = a->real;
+            for (int i = 0; i < a->batch; i++) {
+                float *row = a->real + (size_t)i * a->given;
+                const size_t from = (size_t)(at + itp_min(i, some - 1)) * a->given;
+                if (x) memcpy(row, x + from, a->given * sizeof *row);
+                else memset(row, 0, a->given * sizeof *row);
+            }
+            ITP_TRY(interp_forward(a->w, &in));
+            memcpy(to + (size_t)at * a->size, interp_workspace_kept(a->w),
+                   (size_t)some * a->size * sizeof *to);
+        }
+    }
+    a->given_x = a->x, a->x = a->inner, a->d.baseline = a->inner0;
+    if (itp_is_finite(a->x, (size_t)a->n * a->size) &&
+        itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: layer \"%s\" gives NaN or infinite numbers",
+                    a->net->values[a->layer].name);
 }
 
 ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
@@ -27172,9 +27312,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
+    if (a->inside) ITP_TRY(itp_attr_enter(a));
     ITP_TRY(itp_attr_outputs(a, 0));
-    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
-    else ITP_TRY(itp_attr_outputs(a, 1));
+    const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
+    for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
+        ITP_TRY(itp_attr_mean_output(a, i, i));
+    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
     for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
@@ -27188,8 +27332,8 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     size_t bytes;
     const size_t n = (size_t)a->n;
     a->x = x;
-    if (!itp_is_finite(x, n * a->size) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size)))
+    if (!itp_is_finite(x, n * a->given) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
         return itp_fail(a->ctx, INTERP_NOT_FINITE,
                         "attribution: the input or the baseline holds NaN or infinite numbers");
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
@@ -27233,13 +27377,14 @@ enum {
     ITP_G_GRADIENT,    /* of a neuron */
     ITP_G_LAYER,       /* activation times gradient */
     ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
+    ITP_G_THROUGH,     /* as the path, but only what goes through one neuron of the layer */
     ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
 };
 
 ITP_FN bool itp_attr_on_path(const itp_attr *a)
 {
     const int k = a->row->kind;
-    return k == ITP_G_PATH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+    return k == ITP_G_PATH || k == ITP_G_THROUGH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
 }
 
 ITP_FN bool itp_attr_smooth(const itp_attr *a)
@@ -27255,6 +27400,14 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
     if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
     if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (kind == ITP_G_THROUGH) {
+        const interp_shape *layer = &a->net->values[a->layer].shape;
+        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        if (a->d.neuron < 0 || a->d.neuron >= neurons)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
+                            a->d.neuron, a->net->values[a->layer].name, neurons - 1);
+    }
     if (kind == ITP_G_BLUR && s->rank != 3)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
     return INTERP_OK;
@@ -27301,7 +27454,7 @@ ITP_FN double itp_attr_max_blur(const itp_attr *a)
 /* A sample under a Gaussian blur of standard deviation sd. */
 ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
-    const interp_shape s = interp_net_input_shape(a->net, 0);
+    const interp_shape s = a->in_shape;
     if (sd > 0.05)
         itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
     else memcpy(to, x, a->size * sizeof *to);
@@ -27379,7 +27532,7 @@ ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
 {
-    const interp_shape s = interp_net_input_shape(a->net, 0);
+    const interp_shape s = a->in_shape;
     (void)batch;
     if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
     if (a->row->kind != ITP_G_BLUR) return 0;
@@ -27400,6 +27553,7 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample)
         switch (a->row->kind) {
         case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
         case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_THROUGH:
         case ITP_G_PATH:
             if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
             break;
@@ -27460,6 +27614,35 @@ ITP_FN int itp_guided_nodes(const itp_attr *a)
     return n;
 }
 
+/* ---- one neuron: what goes around it is cut off */
+
+/* Whether a node after this one has written the gradient of a value made before it. */
+ITP_FN bool itp_through_written(const interp_workspace *w, int node, int value)
+{
+    for (int m = node + 1; m < w->net->n_nodes; m++)
+        for (int k = 0; w->runs_back[m] && k < itp_at(w, m)->n_in; k++)
+            if (itp_at(w, m)->in[k] == value && itp_passes_grad(itp_at(w, m), k)) return true;
+    return false;
+}
+
+/* At the node that makes the layer all gradients but that of the neuron become 0: those of its other
+   numbers, and of what reaches the output without it. */
+ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const interp_net *net = a->net;
+    if (node == net->values[a->layer].producer) {
+        for (int v = 0; v < net->n_values; v++)
+            if (v != a->layer && w->grad[v] && net->values[v].producer < node &&
+                itp_through_written(w, node, v))
+                memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof(float));
+        const size_t size = itp_count(&w->shape[a->layer]) / (size_t)a->batch;
+        for (size_t i = 0; i < size * (size_t)a->batch; i++)
+            if (i % size != (size_t)a->d.neuron) w->grad[a->layer][i] = 0;
+    }
+    itp_op_backward(w, node);
+}
+
 /* ---- the stream: points (sample, step) go through the network batch by batch */
 
 ITP_FN interp_status itp_attr_flush(itp_attr *a)
@@ -27505,14 +27688,25 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
 {
     if (itp_attr_on_path(a))
         ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    for (int p = 0; p < a->points && a->d.captum; p++)
+        if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
+            a->weight[p] *= (a->points - 1.0) / a->points;
     if (itp_attr_smooth(a)) itp_attr_ranges(a);
     if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
         a->w->rule = itp_guided_rule, a->w->rule_user = a;
         a->touched = itp_guided_nodes(a);
     }
+    if (a->row->kind == ITP_G_THROUGH) {
+        const int made = a->net->values[a->layer].producer;
+        if (made < 0 || !a->w->runs_back[made])
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: layer \"%s\" does not lie between input and output", a->row->name,
+                            a->net->values[a->layer].name);
+        a->w->rule = itp_through_rule, a->w->rule_user = a;
+    }
     for (int s = 0; s < a->n; s++)
         for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
+            itp_attr_point(a, s, p, itp_attr_slot(a, a->filled++, s));
             if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
         }
     return itp_attr_flush(a);
@@ -28080,11 +28274,11 @@ ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
-    const float *in0 = a->in0;
     if (!a->filled) return INTERP_OK;
     for (int i = a->filled; i < a->batch0; i++)
         memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
-    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
     memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
     for (int i = 0; i < a->filled; i++)
@@ -28122,7 +28316,7 @@ ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
         for (int p = 0; p < a->points; p++) {
             const float *x0 = a->d.baseline;
             if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
-            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            itp_attr_put(a, a->x + (size_t)s * a->size, itp_attr_slot(a, a->filled, s));
             if (a->batch0 > 1 || !a->filled)
                 itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
             if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));
@@ -28585,7 +28779,8 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
     a->w->rule = itp_lrp_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
         memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
         for (int i = 0; i < a->filled; i++) {
@@ -29079,7 +29274,8 @@ ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
     a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         memset(a->sum, 0, (size_t)a->filled * a->result_size * sizeof *a->sum);
         memset(a->square, 0, (size_t)a->filled * sizeof *a->square);
         ITP_TRY(itp_attr_forward(a));
@@ -29211,7 +29407,7 @@ ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, cons
 ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
 {
     for (int i = 0; i < a->filled; i++)
-        itp_attr_put(a, itp_attr_baseline(a, at + i), a->in + (size_t)i * a->size);
+        itp_attr_put(a, itp_attr_baseline(a, at + i), itp_attr_slot(a, i, at + i));
     memset(a->sum, 0, (size_t)a->filled * a->size * sizeof *a->sum);
     for (int step = 0; step <= a->d.n_steps; step++) {
         ITP_TRY(itp_attr_forward(a));
@@ -29580,7 +29776,7 @@ ITP_FN interp_status itp_owen_look(itp_attr *a, int sample, int open)
             const itp_box b = itp_owen_box(a, &p->open[(at + i) / 2], true);
             itp_box_split(&b, half);
             itp_owen_fill(a, &half[(at + i) & 1]);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
@@ -29682,7 +29878,7 @@ ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, i
             for (int k = 0; k < p->count; k++)
                 p->on[k] = p->inside[k] || k == arm ||
                            (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
@@ -29838,7 +30034,7 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     const int grid = itp_perturb_grid(a);
     if (a->size > INT_MAX)
@@ -30217,7 +30413,7 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
 /* The feature of each number. */
 ITP_FN void itp_perturb_ids(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     p->order_of = -1;
     if (!p->id) return;
@@ -30246,7 +30442,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
         a->filled = itp_min(a->batch, all - at);
         for (int i = 0; i < a->filled; i++)
             itp_perturb_make(a, (at + i) / a->points, (at + i) % a->points,
-                             a->in + (size_t)i * a->size);
+                             itp_attr_slot(a, i, (at + i) / a->points));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++) {
@@ -30323,6 +30519,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
+        ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
         ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
         ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
         ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),

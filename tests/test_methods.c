@@ -389,6 +389,254 @@ TEST(tcav_refuses_what_is_not_enough)
     interp_net_free(net);
 }
 
+/* ---- scopes: layers and neurons */
+
+typedef struct scope_row {
+    const char *model, *want;
+    interp_method method;
+    interp_scope scope;
+    const char *layer;
+    int target, neuron; /* target -1: those stored */
+    bool no_baseline;
+    double
+        tolerance; /* 1e-5, but where one of 50 points lies next to a kink and falls on its other side */
+} scope_row;
+
+static void check_scope(const scope_row *r)
+{
+    static float out[65536];
+    interp_array x, want, labels, base;
+    interp_attribute_desc d;
+    interp_net *net;
+    interp_shape s;
+    int32_t targets[8];
+    char path[256];
+    snprintf(path, sizeof path, REFS "%s/model.onnx", r->model);
+    REQUIRE_OK(ctx, interp_onnx_load(ctx, path, NULL, &net));
+    snprintf(path, sizeof path, "%s.f64.npy", r->want);
+    REQUIRE(read_ref(r->model, path, &want, true));
+    REQUIRE(read_ref(r->model, "inputs.npy", &x, true));
+    REQUIRE(read_ref(r->model, "baselines.npy", &base, true));
+    REQUIRE(read_ref(r->model, "targets.npy", &labels, false));
+    REQUIRE_OK(ctx, interp_array_ints(ctx, &labels, targets));
+    memset(&d, 0, sizeof d);
+    if (r->method == INTERP_NEURON_CONDUCTANCE) /* captum's own default */
+        d.quadrature = INTERP_RIEMANN_TRAPEZOID, d.captum = true;
+    d.method = r->method, d.scope = r->scope, d.layer = r->layer, d.neuron = r->neuron;
+    d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+    if (r->target >= 0) d.target_kind = INTERP_TARGET_CLASS, d.target = r->target;
+    d.baseline = (const float *)base.data, d.n_baselines = base.shape.dim[0];
+    for (d.batch = 0; d.batch < 2; d.batch++) {
+        REQUIRE_OK(ctx, interp_attribute_shape(net, &d, &s, NULL));
+        const size_t n = interp_shape_size(&s) * (size_t)x.shape.dim[0];
+        REQUIRE(n == interp_shape_size(&want.shape) && n <= sizeof out / sizeof *out);
+        REQUIRE_OK(ctx,
+                   interp_attribute(net, (const float *)x.data, x.shape.dim[0], &d, out, NULL));
+        const double error = error_of(out, &want);
+        if (!(error <= r->tolerance))
+            test_fail(__FILE__, __LINE__, "%s/%s: off by %.2g of the largest", r->model, r->want,
+                      error);
+    }
+    interp_array_free(ctx, &x), interp_array_free(ctx, &want), interp_array_free(ctx, &labels);
+    interp_array_free(ctx, &base);
+    interp_net_free(net);
+}
+
+TEST(layer_and_neuron_versions_match_the_references)
+{
+#define LAYER(model, want, method, layer)                                                          \
+    {                                                                                              \
+        model, want, method, INTERP_SCOPE_LAYER, layer, -1, 0, false, 1e-5                         \
+    }
+#define NEURON(model, want, method, layer, neuron)                                                 \
+    {                                                                                              \
+        model, want, method, INTERP_SCOPE_NEURON, layer, neuron, 0, false, 1e-5                    \
+    }
+#define THROUGH(model, layer, neuron)                                                              \
+    {                                                                                              \
+        model, "neuron_conductance", INTERP_NEURON_CONDUCTANCE, INTERP_SCOPE_INPUT, layer, -1,     \
+            neuron, false, 1e-5                                                                    \
+    }
+    static const scope_row rows[] = {
+        LAYER("mlp", "layer_ig.net.1", INTERP_INTEGRATED_GRADIENTS, "/net/net.1/Relu"),
+        LAYER("mlp", "layer_deeplift.net.1", INTERP_DEEP_LIFT, "/net/net.1/Relu"),
+        LAYER("mlp_acts", "layer_ig.net.1", INTERP_INTEGRATED_GRADIENTS, "/net/net.1/Sigmoid"),
+        LAYER("mlp_acts", "layer_deeplift.net.1", INTERP_DEEP_LIFT, "/net/net.1/Sigmoid"),
+        LAYER("lenet", "layer_ig.pool1", INTERP_INTEGRATED_GRADIENTS, "/pool1/MaxPool"),
+        LAYER("lenet", "layer_ig.relu3", INTERP_INTEGRATED_GRADIENTS, "/relu3/Relu"),
+        LAYER("lenet", "layer_deeplift.relu3", INTERP_DEEP_LIFT, "/relu3/Relu"),
+        LAYER("resnet_mini_pool2", "layer_ig.layer1", INTERP_INTEGRATED_GRADIENTS,
+              "/layer1/relu_1/Relu"),
+        LAYER("resnet_mini_pool2", "layer_deeplift.layer1", INTERP_DEEP_LIFT,
+              "/layer1/relu_1/Relu"),
+        LAYER("transformer_mini", "layer_ig.ln1", INTERP_INTEGRATED_GRADIENTS, "/ln1/Add_1"),
+        NEURON("mlp", "neuron_ig", INTERP_INTEGRATED_GRADIENTS, "/net/net.2/Gemm", 3),
+        NEURON("mlp_acts", "neuron_ig", INTERP_INTEGRATED_GRADIENTS, "/net/net.2/Gemm", 3),
+        NEURON("lenet", "neuron_ig", INTERP_INTEGRATED_GRADIENTS, "/fc1/Gemm", 5),
+        NEURON("resnet_mini_pool2", "neuron_ig", INTERP_INTEGRATED_GRADIENTS, "/layer1/relu_1/Relu",
+               (2 * 10 + 4) * 10 + 4),
+        THROUGH("mlp", "/net/net.2/Gemm", 3),
+        THROUGH("mlp_acts", "/net/net.2/Gemm", 3),
+        THROUGH("lenet", "/fc1/Gemm", 5),
+        THROUGH("resnet_mini_pool2", "/layer1/relu_1/Relu", (2 * 10 + 4) * 10 + 4),
+    };
+#undef LAYER
+#undef NEURON
+#undef THROUGH
+    FILE *f = fopen(REFS "README.md", "r");
+    if (!f) SKIP("../shared is not there");
+    fclose(f);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) check_scope(&rows[i]);
+}
+
+/* Two dense layers, as a whole, from the middle on and up to the middle, with the same parameters. */
+static interp_net *piece(interp_ctx *c, bool head, bool tail)
+{
+    const interp_shape in = {1, {7, 1, 1, 1, 1, 1, 1, 1}}, mid = {1, {9, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(c, "piece");
+    interp_tensor x = interp_input(net, NULL, head ? &in : &mid);
+    if (head) x = interp_relu(net, interp_dense(net, x, 9, NULL));
+    if (tail) x = interp_dense(net, interp_activate(net, x, INTERP_SILU, 0), 4, NULL);
+    interp_output(net, x, "y");
+    if (interp_net_build(net, 1)) return NULL;
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        const size_t n = interp_shape_size(&v.shape);
+        for (size_t k = 0; k < n; k++) p[v.offset + k] = 0.4f * interp_random_normal(31, n, k);
+    }
+    return net;
+}
+
+/* Methods that work on vectors and need nothing but samples, a baseline and a target. */
+static bool of_vectors(int m)
+{
+    return m != INTERP_BLUR_IG && m != INTERP_RISE && m != INTERP_FULL_GRAD &&
+           !(m >= INTERP_GRAD_CAM && m <= INTERP_NEURON_CONDUCTANCE);
+}
+
+TEST(a_method_at_a_layer_is_that_of_the_network_behind_it)
+{
+    enum { n = 3 };
+    float x[n * 7], base[n * 7], mid[n * 9], mid_base[n * 9], got[n * 9], want[n * 9];
+    interp_attribution r[n], q[n];
+    fill(x, n * 7, 41), fill(base, n * 7, 42);
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+        for (int run = 0; run < 4 && of_vectors(m);
+             run++) { /* batches, threads; zero, many baselines */
+            interp_desc o;
+            memset(&o, 0, sizeof o);
+            o.threads = 1 + run;
+            interp_ctx *c = interp_open(&o);
+            interp_net *net = piece(c, true, true), *head = piece(c, true, false),
+                       *tail = piece(c, false, true);
+            interp_attribute_desc d;
+            size_t bytes;
+            memset(&d, 0, sizeof d);
+            memset(mid_base, 0, sizeof mid_base);
+            d.method = (interp_method)m, d.n_steps = 9, d.n_samples = 6, d.batch = run;
+            d.target_kind = INTERP_TARGET_CLASS, d.target = 2;
+            REQUIRE_OK(c, interp_predict(head, x, n, mid));
+            REQUIRE_OK(c, interp_predict(head, base, n, mid_base));
+            d.baseline = mid_base, d.n_baselines = n;
+            REQUIRE_OK(c, interp_attribute(tail, mid, n, &d, want, q));
+            d.scope = INTERP_SCOPE_LAYER, d.layer = "relu1", d.baseline = base;
+            REQUIRE_OK(c, interp_attribute_bytes(net, n, &d, &bytes));
+            const size_t used = interp_memory_read(c).used;
+            interp_memory_set_limit(c, used + bytes);
+            REQUIRE_OK(c, interp_attribute(net, x, n, &d, got, r));
+            CHECK(interp_memory_read(c).used == used);
+            for (int i = 0; i < n * 9; i++) CHECK_NEAR(got[i], want[i], 1e-5);
+            for (int i = 0; i < n; i++) {
+                CHECK_NEAR(r[i].output, q[i].output, 1e-5);
+                CHECK_NEAR(r[i].baseline_output, q[i].baseline_output, 1e-5);
+                CHECK_NEAR(r[i].residual, q[i].residual, 1e-4);
+            }
+            interp_close(c);
+        }
+}
+
+TEST(a_method_of_a_neuron_is_that_of_the_network_up_to_it)
+{
+    enum { n = 3 };
+    float x[n * 7], base[n * 7], got[n * 7], want[n * 7];
+    interp_net *net = piece(ctx, true, true), *head = piece(ctx, true, false);
+    interp_attribute_desc d;
+    fill(x, n * 7, 43), fill(base, n * 7, 44);
+    memset(&d, 0, sizeof d);
+    d.baseline = base, d.n_baselines = n, d.n_steps = 9, d.n_samples = 6;
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++) {
+        if (!of_vectors(m)) continue;
+        d.method = (interp_method)m, d.target_kind = INTERP_TARGET_CLASS, d.target = 8;
+        d.scope = INTERP_SCOPE_INPUT, d.layer = NULL;
+        REQUIRE_OK(ctx, interp_attribute(head, x, n, &d, want, NULL));
+        d.scope = INTERP_SCOPE_NEURON, d.layer = "relu1";
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, NULL));
+        CHECK(memcmp(got, want, sizeof got) == 0);
+    }
+    interp_net_free(net), interp_net_free(head);
+}
+
+/* What goes around the layer stays: y = relu(a(x)) + x all the same. */
+TEST(layers_with_a_way_around_them_are_complete)
+{
+    enum { n = 3 };
+    static float x[n * SIZE], base[n * SIZE], out[n * 6 * 16];
+    interp_attribution r[n];
+    interp_attribute_desc d;
+    interp_net *net = image_net(ctx, false);
+    fill(x, n * SIZE, 45), fill(base, n * SIZE, 46);
+    memset(&d, 0, sizeof d);
+    d.scope = INTERP_SCOPE_LAYER, d.layer = "conv2", d.baseline = base, d.n_baselines = n;
+    static const interp_method methods[] = {INTERP_INTEGRATED_GRADIENTS, INTERP_DEEP_LIFT,
+                                            INTERP_SHAPLEY_VALUE_SAMPLING, INTERP_DEEP_LIFT_SHAP};
+    for (int m = 0; m < 4; m++)
+        for (d.batch = 0; d.batch < 3; d.batch++) {
+            d.method = methods[m], d.n_steps = 1000;
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+            for (int i = 0; i < n; i++) {
+                CHECK(fabs(r[i].output - r[i].baseline_output) > 0.05);
+                CHECK_NEAR(r[i].residual, 0, m ? 2e-5 : 2e-3); /* kinks between points */
+            }
+        }
+    /* conductance of all its neurons is the path's flow through the layer, and no more */
+    double sum = 0, through = 0;
+    d.scope = INTERP_SCOPE_INPUT, d.batch = 0, d.n_steps = 400, d.n_baselines = 1;
+    d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    for (d.neuron = 0; d.neuron < 96; d.neuron++) {
+        d.method = INTERP_NEURON_CONDUCTANCE;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, r));
+        for (int i = 0; i < SIZE; i++) sum += (double)out[i];
+    }
+    d.method = INTERP_LAYER_CONDUCTANCE;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, r));
+    for (int i = 0; i < 96; i++) through += (double)out[i];
+    CHECK_NEAR(sum / through, 1, 3e-2); /* sums over 400 steps with kinks */
+    interp_net_free(net);
+}
+
+TEST(wrong_scopes_are_refused)
+{
+    float x[SIZE] = {0}, out[SIZE * 4];
+    interp_attribute_desc d;
+    interp_net *net = image_net(ctx, false);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_INTEGRATED_GRADIENTS, d.scope = INTERP_SCOPE_LAYER;
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT); /* no layer */
+    d.layer = "no such layer";
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    d.layer = interp_net_input_name(net, 0);
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(strstr(interp_error(ctx), "is the input itself") != NULL);
+    d.layer = "relu1", d.method = INTERP_GRAD_CAM;
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    d.method = INTERP_SALIENCY, d.scope = (interp_scope)7;
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    d.scope = INTERP_SCOPE_INPUT, d.method = INTERP_NEURON_CONDUCTANCE, d.neuron = 100000;
+    CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -401,6 +649,11 @@ int main(int argc, char **argv)
     RUN(tcav_tells_a_concept_from_chance);
     RUN(tcav_p_is_that_of_welchs_test);
     RUN(tcav_refuses_what_is_not_enough);
+    RUN(layer_and_neuron_versions_match_the_references);
+    RUN(a_method_at_a_layer_is_that_of_the_network_behind_it);
+    RUN(a_method_of_a_neuron_is_that_of_the_network_up_to_it);
+    RUN(layers_with_a_way_around_them_are_complete);
+    RUN(wrong_scopes_are_refused);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -8,7 +8,7 @@
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
     {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
-    {"--method", "M[,M..]", "methods, or all"},
+    {"--method", "M[,M..]", "methods, or all; layer_M at --layer, neuron_M of its number --target"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM, layer and neuron methods; a node or a value"},
@@ -17,6 +17,7 @@ static const cli_option options[] = {
     {"  abs=0", NULL, "saliency keeps its sign"},
     {"  quadrature=RULE", NULL,
      "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
+    {"  captum=1", NULL, "weights of the trapezoid sum to (n-1)/n, as captum's do"},
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
     {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5), permutations of"},
     {"", NULL, "Shapley sampling (25), coalitions of kernel_shap and lime (50),"},
@@ -26,6 +27,7 @@ static const cli_option options[] = {
     {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
     {"  max_blur=X", NULL, "blur that blur_ig starts from, in pixels (50)"},
     {"  fraction=X", NULL, "share of numbers that guided_ig moves at once (0.25)"},
+    {"  neuron=N", NULL, "number of the layer that neuron_conductance goes through, from 0"},
     {"  raw=1", NULL, "class activation maps as they are, not cut, scaled and enlarged"},
     {"  rule=RULE", NULL, "of lrp: epsilon (default), gamma, alpha_beta, z_plus, flat, w_square,"},
     {"", NULL, "z_box, epsilon_plus[_flat], epsilon_alpha2_beta1[_flat],"},
@@ -56,6 +58,8 @@ typedef struct job {
     int32_t *targets;
     interp_attribute_desc desc;
     interp_method methods[MOST_METHODS];
+    interp_scope scopes[MOST_METHODS];
+    char names[MOST_METHODS][64]; /* as they were given: "layer_saliency" and the like */
     int n_methods;
     bool all;  /* that there are */
     bool tcav; /* and TCAV, whose results are no attributions */
@@ -79,6 +83,30 @@ static int unknown_method(const char *name)
     return CLI_USAGE;
 }
 
+/* "layer_" and "neuron_" before the name of a method make it one of a layer or a neuron. */
+static bool add_method(job *j, const char *name)
+{
+    static const char *const before[] = {"", "layer_", "neuron_"};
+    for (int scope = INTERP_SCOPE_INPUT; scope <= INTERP_SCOPE_NEURON; scope++) {
+        const size_t n = strlen(before[scope]);
+        if (strncmp(name, before[scope], n)) continue;
+        const interp_method m = interp_method_from_name(name + n);
+        if (m == INTERP_METHOD_COUNT) continue;
+        snprintf(j->names[j->n_methods], sizeof j->names[0], "%s", name);
+        j->methods[j->n_methods] = m;
+        j->scopes[j->n_methods++] = (interp_scope)scope;
+        return true;
+    }
+    return false;
+}
+
+/* What the call takes for method m. */
+static interp_attribute_desc *desc_of(job *j, int m)
+{
+    j->desc.method = j->methods[m], j->desc.scope = j->scopes[m];
+    return &j->desc;
+}
+
 static int parse_methods(const cli *c, job *j)
 {
     const char *text = cli_get(c, "--method");
@@ -86,7 +114,8 @@ static int parse_methods(const cli *c, job *j)
     if (!text) return cli_usage("--method is missing: one or more of the methods, or all");
     j->all = !strcmp(text, "all");
     if (j->all) {
-        for (int m = 0; m < INTERP_METHOD_COUNT; m++) j->methods[j->n_methods++] = (interp_method)m;
+        for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+            add_method(j, interp_method_name((interp_method)m));
         return CLI_DONE;
     }
     for (const char *at = text; *at;) {
@@ -97,10 +126,8 @@ static int parse_methods(const cli *c, job *j)
             j->tcav = true;
             continue;
         }
-        const interp_method m = interp_method_from_name(name);
         if (j->n_methods == MOST_METHODS) return cli_usage("--method: these are too many");
-        if (m == INTERP_METHOD_COUNT) return unknown_method(name);
-        j->methods[j->n_methods++] = m;
+        if (!add_method(j, name)) return unknown_method(name);
     }
     return j->n_methods || j->tcav ? CLI_DONE : cli_usage("--method: no method was named");
 }
@@ -114,7 +141,7 @@ typedef struct setting {
     const char *const *choices;
     interp_array *array;
     int *list;     /* [INTERP_MAX_RANK] */
-    bool positive; /* numbers below or at 0 are refused */
+    bool positive; /* numbers below or at 0 are refused, and 0 as a count */
 } setting;
 
 static int set_array(cli *c, const char *text, const char *value, interp_array *to)
@@ -152,7 +179,7 @@ static int set_one(cli *c, const char *text, const char *value, const setting *s
         *s->flag = (v != 0) == s->when;
         return CLI_DONE;
     }
-    if (s->count && number && v == floor(v) && v >= 1 && v <= 1e6) {
+    if (s->count && number && v == floor(v) && v >= s->positive && v <= 1e6) {
         *s->count = (int)v;
         return CLI_DONE;
     }
@@ -193,8 +220,10 @@ static int parse_sets(cli *c, job *j)
     const setting settings[] = {
         {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, NULL, false},
         {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, NULL, false},
+        {"captum", NULL, NULL, NULL, &d->captum, true, NULL, NULL, NULL, false},
         {"raw", NULL, NULL, NULL, &d->raw, true, NULL, NULL, NULL, false},
-        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, NULL, false},
+        {"neuron", NULL, &d->neuron, NULL, NULL, false, NULL, NULL, NULL, false},
+        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, NULL, true},
         {"stdev", &d->noise_sd, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"max_blur", &d->max_blur, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"fraction", &d->fraction, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
@@ -288,8 +317,7 @@ static int check_coalitions(cli *c, job *j)
         const interp_shape *s = &a->shape;
         int count;
         if (!(order || some) || !a->data) continue;
-        j->desc.method = j->methods[m];
-        if (interp_attribute_features(j->model.net, &j->desc, &count)) return cli_fail_ctx(c);
+        if (interp_attribute_features(j->model.net, desc_of(j, m), &count)) return cli_fail_ctx(c);
         if (s->rank != (order ? 2 : 3) || (!order && s->dim[0] != j->in.n) ||
             s->dim[s->rank - 1] != count)
             return cli_fail("--set %s: the shape of the array does not fit %d features%s",
@@ -413,9 +441,8 @@ static interp_status attribute(cli *c, void *user)
     interp_status status = INTERP_OK;
     for (int m = 0; m < j->n_methods && (!status || status == INTERP_CANCELLED); m++) {
         const double start = cli_now();
-        j->desc.method = j->methods[m];
         const interp_status now =
-            interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, &j->desc,
+            interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, desc_of(j, m),
                              j->attribution[m], j->report[m]);
         if (!now) status = interp_attribute_bytes(j->model.net, j->in.n, &j->desc, &j->peak[m]);
         else status = now;
@@ -459,13 +486,21 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         const size_t plane = interp_shape_size(&j->shape[m]);
         if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
-        snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods[m]), i);
+        snprintf(name, sizeof name, "%s_%d.png", j->names[m], i);
         code = interp_attribution_draw(c->ctx, &d, &image)                ? cli_fail_ctx(c)
                : cli_write_image(c, &image, cli_path(path, folder, name)) ? CLI_FAILED
                                                                           : CLI_DONE;
     }
     free(attr);
     return code;
+}
+
+/* The class a method explains, -1 for none: neurons have no names. */
+static int class_of(const job *j, int m, int target)
+{
+    const bool neuron =
+        j->scopes[m] == INTERP_SCOPE_NEURON || j->methods[m] == INTERP_NEURON_GRADIENT;
+    return neuron || target >= j->model.n_classes ? -1 : target;
 }
 
 static int write_summary(job *j, const char *path)
@@ -481,12 +516,14 @@ static int write_summary(job *j, const char *path)
     for (int m = 0; m < j->n_methods; m++)
         for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods[m]),
-                    r->target, r->output, r->baseline_output, r->residual, r->passes,
-                    j->seconds[m] / j->in.n, j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, j->names[m], r->target, r->output,
+                    r->baseline_output, r->residual, r->passes, j->seconds[m] / j->in.n,
+                    j->peak[m]);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
-                cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
+                cli_add(&t, ","),
+                    cli_add_csv(&t,
+                                class_of(j, m, r->target) < 0 ? "" : j->model.classes[r->target]);
             if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);
             cli_add(&t, "\n");
         }
@@ -517,7 +554,7 @@ static int write_results(cli *c, job *j, const char *folder,
     char path[CLI_PATH], name[96];
     int code = CLI_DONE;
     for (int m = 0; m < j->n_methods && !code; m++) {
-        snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods[m]));
+        snprintf(name, sizeof name, "%s.npy", j->names[m]);
         const interp_shape whole = with_samples(&j->shape[m], j->in.n);
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
@@ -537,7 +574,7 @@ static int print_json(const job *j)
         for (int i = 0; i < j->in.n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
-                m ? "," : "", interp_method_name(j->methods[m]), j->seconds[m], j->peak[m]);
+                m ? "," : "", j->names[m], j->seconds[m], j->peak[m]);
         cli_add_number(&t, worst, true);
         cli_add(&t, "}");
     }
@@ -551,18 +588,17 @@ static int choose_methods(cli *c, job *j)
 {
     int kept = 0;
     for (int m = 0; m < j->n_methods; m++) {
-        j->desc.method = j->methods[m];
-        if (j->all && j->desc.method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
+        if (j->all && desc_of(j, m)->method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
             cli_say(c, "feature_permutation is left out: it needs at least two samples");
             continue;
         }
-        if (interp_attribute_shape(j->model.net, &j->desc, &j->shape[kept], &j->layer[kept])) {
+        if (interp_attribute_shape(j->model.net, desc_of(j, m), &j->shape[kept], &j->layer[kept])) {
             if (!j->all) return cli_fail_ctx(c);
-            cli_say(c, "%s is left out: %s", interp_method_name(j->methods[m]),
-                    interp_error(c->ctx));
+            cli_say(c, "%s is left out: %s", j->names[m], interp_error(c->ctx));
             continue;
         }
-        j->methods[kept++] = j->methods[m];
+        j->methods[kept] = j->methods[m], j->scopes[kept] = j->scopes[m];
+        memmove(j->names[kept++], j->names[m], sizeof j->names[m]);
     }
     j->n_methods = kept;
     return CLI_DONE;
@@ -639,7 +675,7 @@ static int run(cli *c)
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
     for (int m = 0; m < j.n_methods; m++) {
-        snprintf(names[m], sizeof names[m], "%s_#.png", interp_method_name(j.methods[m]));
+        snprintf(names[m], sizeof names[m], "%s_#.png", j.names[m]);
         stale[m] = names[m];
     }
     stale[j.n_methods] = NULL;

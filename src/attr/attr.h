@@ -36,6 +36,7 @@ typedef enum interp_method {
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
     INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_NEURON_CONDUCTANCE,     /* flow through one neuron of a layer, the same */
     INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
     INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
     INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
@@ -62,6 +63,15 @@ typedef enum interp_target {
     INTERP_TARGET_LABELS,    /* output targets[i] for sample i */
     INTERP_TARGET_SUM        /* the sum of all outputs */
 } interp_target;
+
+/* What is explained, and by what. */
+typedef enum interp_scope {
+    INTERP_SCOPE_INPUT, /* an output by the numbers of the input */
+    INTERP_SCOPE_LAYER, /* an output by the numbers of `layer`: the method takes them, at the input and
+                           at the baseline, for its input and its baseline; what goes around the layer
+                           stays as at the input */
+    INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
+} interp_scope;
 
 /* Rules of integration between baseline and input. All weights sum to 1. */
 typedef enum interp_quadrature {
@@ -104,11 +114,13 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
+    const float *baseline;  /* NULL: zeros; [n_baselines, input], of the input in every scope */
     int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
     int n_steps;            /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
+    bool
+        captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
@@ -116,13 +128,16 @@ typedef struct interp_attribute_desc {
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
-    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
+                             [n, n_samples, layer] in that scope */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
     float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    interp_scope scope;   /* 0: outputs by the input; makes a method one of a layer or of neurons */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
+    int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
     bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
                           full_grad and their sum are scaled so too */
     interp_lrp_rule rule;    /* 0: epsilon */
@@ -162,8 +177,8 @@ typedef struct interp_attribution {
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
 } interp_attribution;
 
-/* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
+/* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
+   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory grows by 16 bytes with each step, by
    48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any

@@ -22,17 +22,20 @@ enum {
     ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
     ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
-    ITP_ATTR_TOGETHER = 256       /* the points of a sample come one after the other */
+    ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
+    ITP_ATTR_THROUGH = 512        /* explains an output through a neuron of the layer */
 };
 
 struct itp_attr {
     interp_ctx *ctx;
     interp_net *net;
     const itp_attr_row *row;
+    unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
-    int n, points; /* samples, and passes for each besides those for its outputs */
-    size_t size;   /* numbers of one input */
+    int n, points;         /* samples, and passes for each besides those for its outputs */
+    interp_shape in_shape; /* of what takes the place of the input */
+    size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
@@ -40,6 +43,13 @@ struct itp_attr {
     interp_workspace *w, *w0; /* w0: for the baselines */
     float *in, *seed;         /* [batch, size], [batch, outputs] */
     float *in0;               /* [batch0, size] */
+    /* scope of a layer: its numbers are put in place of what the network makes of x */
+    bool inside;
+    const float *given_x;  /* [n, given] */
+    size_t given;          /* numbers of one input of the network, in every scope */
+    float *inner, *inner0; /* [n, size], [n_baselines, size] */
+    float *real;           /* [batch, given] */
+    int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
     float *result; /* [n, result_size] */
@@ -64,7 +74,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
 
 ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
-    return (a->row->needs & what) != 0;
+    return (a->needs & what) != 0;
 }
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
@@ -76,6 +86,12 @@ ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
     a->scratch = itp_arena_floats(m, a->scratch_floats);
     a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
     a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    if (a->inside) {
+        a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
+        a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
+        a->real = itp_arena_floats(m, itp_mul_size(b, a->given));
+        a->owner = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *a->owner));
+    }
     if (a->row->layout) a->row->layout(m, a);
 }
 
@@ -101,7 +117,7 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     size_t more = 0;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
-                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
                     : 0;
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
@@ -175,13 +191,41 @@ ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
     return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
 }
 
+/* Slot i, in which a point of a sample goes. */
+ITP_FN float *itp_attr_slot(const itp_attr *a, int i, int sample)
+{
+    if (a->inside) a->owner[i] = sample;
+    return a->in + (size_t)i * a->size;
+}
+
+/* Puts the layer's numbers from the slots over those that the network has made. */
+ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    memcpy(itp_y(w, node), w == a->w0 ? a->in0 : a->in, (size_t)a->batch * a->size * sizeof *a->in);
+}
+
+/* A pass of either workspace over its slots, all of which hold something. */
+ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
+{
+    const float *in = w == a->w0 ? a->in0 : a->in;
+    if (!a->inside) return interp_forward(w, &in);
+    for (int i = 0; i < a->batch; i++)
+        memcpy(a->real + (size_t)i * a->given,
+               a->given_x + (size_t)a->owner[i < a->filled ? i : 0] * a->given,
+               a->given * sizeof *a->real);
+    in = a->real;
+    w->after_node = a->net->values[a->layer].producer;
+    w->after = itp_attr_inject, w->after_user = a;
+    return interp_forward(w, &in);
+}
+
 /* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
-    const float *in = a->in;
     for (int i = a->filled; i < a->batch; i++)
         memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
-    ITP_TRY(interp_forward(a->w, &in));
+    ITP_TRY(itp_attr_pass(a, a->w));
     const float *y = interp_workspace_target(a->w);
     if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
         return itp_fail(
@@ -213,7 +257,7 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
         for (int i = 0; i < a->filled; i++) {
-            float *to = a->in + (size_t)i * a->size;
+            float *to = itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
@@ -267,7 +311,7 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
     a->layer = -1;
-    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH)) return INTERP_OK;
     if (a->d.layer) {
         a->layer = itp_find_numbers(net, a->d.layer);
         if (a->layer < 0)
@@ -290,6 +334,51 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
                         a->row->name, net->values[a->layer].name);
     return INTERP_OK;
+}
+
+/* What a scope asks for instead of the input's gradients. */
+ITP_FN interp_status itp_attr_scope(itp_attr *a)
+{
+    const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
+    a->needs = a->row->needs;
+    if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
+    if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s has no other scope: it is of a layer or of a neuron itself",
+                        a->row->name);
+    if (a->d.scope == INTERP_SCOPE_NEURON) {
+        a->needs |= ITP_ATTR_NEURON;
+        return INTERP_OK;
+    }
+    a->inside = true;
+    if (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD)) a->needs |= ITP_ATTR_LAYER_GRAD;
+    a->needs = (a->needs | ITP_ATTR_LAYER) & ~(unsigned)ITP_ATTR_INPUT_GRAD;
+    return INTERP_OK;
+}
+
+/* A layer's numbers can be replaced only where no other value lies in the same memory and is read
+   afterwards: not in what is only another shape of them. */
+ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int made = net->values[a->layer].producer;
+    for (int v = a->layer, p = made;; p = net->values[v].producer) {
+        if (p < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "layer \"%s\" is the input itself: take the method of the input",
+                            net->values[a->layer].name);
+        const unsigned flags = itp_op_row(net->nodes[p].op)->flags;
+        if (!(flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL))) return INTERP_OK;
+        v = net->nodes[p].in[0];
+        for (int m = made + 1; m < net->n_nodes; m++)
+            for (int k = 0; k < net->nodes[m].n_in; k++)
+                if (net->nodes[m].in[k] == v)
+                    return itp_fail(
+                        a->ctx, INTERP_UNSUPPORTED,
+                        "layer \"%s\" is another shape of \"%s\", which is used as well: "
+                        "take that",
+                        net->values[a->layer].name, net->values[v].name);
+    }
 }
 
 /* row NULL: that of the method; else a run that is none, with what it needs. */
@@ -322,22 +411,27 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
                         d->n_baselines, n);
     ITP_TRY(itp_attr_find_layer(a));
-    const interp_shape in = interp_net_input_shape(net, 0);
     interp_shape out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->result_shape = in;
+    a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
+    a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
         interp_shape s = net->values[a->layer].shape;
         for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
         s.rank = itp_max(0, s.rank - 1);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
-        else a->result_shape = s;
+        else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
+    if (a->inside) {
+        ITP_TRY(itp_attr_replaceable(a));
+        a->in_shape = a->result_shape;
+    }
+    a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
@@ -374,23 +468,54 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
     return INTERP_OK;
 }
 
-/* Mean output over a distribution of baselines, for each sample's target. */
-ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+/* Mean output over a distribution of baselines, for the targets of samples first .. last. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
 {
     for (int at = 0; at < a->d.n_baselines; at += a->batch) {
         a->filled = itp_min(a->batch, a->d.n_baselines - at);
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
-                         a->in + (size_t)i * a->size);
+                         itp_attr_slot(a, i, first));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = 0; s < a->n; s++)
+            for (int s = first; s <= last; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
     a->filled = 0;
-    return itp_attr_tick(a, a->n);
+    return itp_attr_tick(a, last - first + 1);
+}
+
+/* The layer's numbers at the samples and at the baselines, which stand for them from here on. */
+ITP_FN interp_status itp_attr_enter(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    for (int which = 0; which < 2; which++) {
+        const float *x = which ? d->baseline : a->x;
+        float *to = which ? a->inner0 : a->inner;
+        const int n = which ? d->n_baselines : a->n;
+        for (int at = 0; at < n; at += a->batch) {
+            const int some = itp_min(a->batch, n - at);
+            const float *in = a->real;
+            for (int i = 0; i < a->batch; i++) {
+                float *row = a->real + (size_t)i * a->given;
+                const size_t from = (size_t)(at + itp_min(i, some - 1)) * a->given;
+                if (x) memcpy(row, x + from, a->given * sizeof *row);
+                else memset(row, 0, a->given * sizeof *row);
+            }
+            ITP_TRY(interp_forward(a->w, &in));
+            memcpy(to + (size_t)at * a->size, interp_workspace_kept(a->w),
+                   (size_t)some * a->size * sizeof *to);
+        }
+    }
+    a->given_x = a->x, a->x = a->inner, a->d.baseline = a->inner0;
+    if (itp_is_finite(a->x, (size_t)a->n * a->size) &&
+        itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: layer \"%s\" gives NaN or infinite numbers",
+                    a->net->values[a->layer].name);
 }
 
 ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
@@ -401,9 +526,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
+    if (a->inside) ITP_TRY(itp_attr_enter(a));
     ITP_TRY(itp_attr_outputs(a, 0));
-    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
-    else ITP_TRY(itp_attr_outputs(a, 1));
+    const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
+    for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
+        ITP_TRY(itp_attr_mean_output(a, i, i));
+    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
     for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
@@ -417,8 +546,8 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     size_t bytes;
     const size_t n = (size_t)a->n;
     a->x = x;
-    if (!itp_is_finite(x, n * a->size) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size)))
+    if (!itp_is_finite(x, n * a->given) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
         return itp_fail(a->ctx, INTERP_NOT_FINITE,
                         "attribution: the input or the baseline holds NaN or infinite numbers");
     ITP_TRY(itp_attr_fit(a, &d, &bytes));

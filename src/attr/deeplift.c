@@ -417,11 +417,11 @@ ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
-    const float *in0 = a->in0;
     if (!a->filled) return INTERP_OK;
     for (int i = a->filled; i < a->batch0; i++)
         memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
-    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
     memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
     for (int i = 0; i < a->filled; i++)
@@ -459,7 +459,7 @@ ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
         for (int p = 0; p < a->points; p++) {
             const float *x0 = a->d.baseline;
             if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
-            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            itp_attr_put(a, a->x + (size_t)s * a->size, itp_attr_slot(a, a->filled, s));
             if (a->batch0 > 1 || !a->filled)
                 itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
             if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));

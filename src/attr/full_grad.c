@@ -141,7 +141,8 @@ ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
     a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         memset(a->sum, 0, (size_t)a->filled * a->result_size * sizeof *a->sum);
         memset(a->square, 0, (size_t)a->filled * sizeof *a->square);
         ITP_TRY(itp_attr_forward(a));

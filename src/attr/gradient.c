@@ -14,13 +14,14 @@ enum {
     ITP_G_GRADIENT,    /* of a neuron */
     ITP_G_LAYER,       /* activation times gradient */
     ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
+    ITP_G_THROUGH,     /* as the path, but only what goes through one neuron of the layer */
     ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
 };
 
 ITP_FN bool itp_attr_on_path(const itp_attr *a)
 {
     const int k = a->row->kind;
-    return k == ITP_G_PATH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+    return k == ITP_G_PATH || k == ITP_G_THROUGH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
 }
 
 ITP_FN bool itp_attr_smooth(const itp_attr *a)
@@ -36,6 +37,14 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
     if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
     if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (kind == ITP_G_THROUGH) {
+        const interp_shape *layer = &a->net->values[a->layer].shape;
+        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        if (a->d.neuron < 0 || a->d.neuron >= neurons)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
+                            a->d.neuron, a->net->values[a->layer].name, neurons - 1);
+    }
     if (kind == ITP_G_BLUR && s->rank != 3)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
     return INTERP_OK;
@@ -82,7 +91,7 @@ ITP_FN double itp_attr_max_blur(const itp_attr *a)
 /* A sample under a Gaussian blur of standard deviation sd. */
 ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
-    const interp_shape s = interp_net_input_shape(a->net, 0);
+    const interp_shape s = a->in_shape;
     if (sd > 0.05)
         itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
     else memcpy(to, x, a->size * sizeof *to);
@@ -160,7 +169,7 @@ ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
 {
-    const interp_shape s = interp_net_input_shape(a->net, 0);
+    const interp_shape s = a->in_shape;
     (void)batch;
     if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
     if (a->row->kind != ITP_G_BLUR) return 0;
@@ -181,6 +190,7 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample)
         switch (a->row->kind) {
         case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
         case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_THROUGH:
         case ITP_G_PATH:
             if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
             break;
@@ -241,6 +251,35 @@ ITP_FN int itp_guided_nodes(const itp_attr *a)
     return n;
 }
 
+/* ---- one neuron: what goes around it is cut off */
+
+/* Whether a node after this one has written the gradient of a value made before it. */
+ITP_FN bool itp_through_written(const interp_workspace *w, int node, int value)
+{
+    for (int m = node + 1; m < w->net->n_nodes; m++)
+        for (int k = 0; w->runs_back[m] && k < itp_at(w, m)->n_in; k++)
+            if (itp_at(w, m)->in[k] == value && itp_passes_grad(itp_at(w, m), k)) return true;
+    return false;
+}
+
+/* At the node that makes the layer all gradients but that of the neuron become 0: those of its other
+   numbers, and of what reaches the output without it. */
+ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const interp_net *net = a->net;
+    if (node == net->values[a->layer].producer) {
+        for (int v = 0; v < net->n_values; v++)
+            if (v != a->layer && w->grad[v] && net->values[v].producer < node &&
+                itp_through_written(w, node, v))
+                memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof(float));
+        const size_t size = itp_count(&w->shape[a->layer]) / (size_t)a->batch;
+        for (size_t i = 0; i < size * (size_t)a->batch; i++)
+            if (i % size != (size_t)a->d.neuron) w->grad[a->layer][i] = 0;
+    }
+    itp_op_backward(w, node);
+}
+
 /* ---- the stream: points (sample, step) go through the network batch by batch */
 
 ITP_FN interp_status itp_attr_flush(itp_attr *a)
@@ -286,14 +325,25 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
 {
     if (itp_attr_on_path(a))
         ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    for (int p = 0; p < a->points && a->d.captum; p++)
+        if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
+            a->weight[p] *= (a->points - 1.0) / a->points;
     if (itp_attr_smooth(a)) itp_attr_ranges(a);
     if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
         a->w->rule = itp_guided_rule, a->w->rule_user = a;
         a->touched = itp_guided_nodes(a);
     }
+    if (a->row->kind == ITP_G_THROUGH) {
+        const int made = a->net->values[a->layer].producer;
+        if (made < 0 || !a->w->runs_back[made])
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: layer \"%s\" does not lie between input and output", a->row->name,
+                            a->net->values[a->layer].name);
+        a->w->rule = itp_through_rule, a->w->rule_user = a;
+    }
     for (int s = 0; s < a->n; s++)
         for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
+            itp_attr_point(a, s, p, itp_attr_slot(a, a->filled++, s));
             if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
         }
     return itp_attr_flush(a);

@@ -103,7 +103,7 @@ ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, cons
 ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
 {
     for (int i = 0; i < a->filled; i++)
-        itp_attr_put(a, itp_attr_baseline(a, at + i), a->in + (size_t)i * a->size);
+        itp_attr_put(a, itp_attr_baseline(a, at + i), itp_attr_slot(a, i, at + i));
     memset(a->sum, 0, (size_t)a->filled * a->size * sizeof *a->sum);
     for (int step = 0; step <= a->d.n_steps; step++) {
         ITP_TRY(itp_attr_forward(a));

@@ -453,7 +453,8 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
     a->w->rule = itp_lrp_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
         memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
         for (int i = 0; i < a->filled; i++) {

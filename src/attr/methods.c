@@ -59,6 +59,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
+        ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
         ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
         ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
         ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),

@@ -62,7 +62,7 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     const int grid = itp_perturb_grid(a);
     if (a->size > INT_MAX)
@@ -441,7 +441,7 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
 /* The feature of each number. */
 ITP_FN void itp_perturb_ids(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     p->order_of = -1;
     if (!p->id) return;
@@ -470,7 +470,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
         a->filled = itp_min(a->batch, all - at);
         for (int i = 0; i < a->filled; i++)
             itp_perturb_make(a, (at + i) / a->points, (at + i) % a->points,
-                             a->in + (size_t)i * a->size);
+                             itp_attr_slot(a, i, (at + i) / a->points));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++) {
