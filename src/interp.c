@@ -110,6 +110,7 @@ extern "C" {
 #include "attr/attribute.c"
 #include "attr/gradient.c"
 #include "attr/rules.c"
+#include "attr/reveal.c"
 #include "attr/deeplift.c"
 #include "attr/lrp.c"
 #include "attr/cam.c"

@@ -637,6 +637,125 @@ TEST(wrong_scopes_are_refused)
     interp_net_free(net);
 }
 
+/* ---- RevealCancel */
+
+/* Layers of 7, 9, 9 and 4 with a function between, dense ones as matrix products with biases added. */
+static interp_net *function_net(interp_ctx *c, interp_activation act, bool products)
+{
+    const interp_shape s = {2, {3, 7, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(c, "functions");
+    interp_tensor x = interp_input(net, NULL, &s);
+    for (int layer = 0; layer < 2; layer++) {
+        const int from = layer ? 9 : 7;
+        const interp_shape w = {2, {from, 9, 1, 1, 1, 1, 1, 1}}, b = {1, {9, 1, 1, 1, 1, 1, 1, 1}};
+        float numbers[81], bias[9];
+        for (int i = 0; i < from * 9; i++)
+            numbers[i] = 0.4f * interp_random_normal(51, (uint64_t)layer, (uint64_t)i);
+        fill(bias, 9, 52);
+        interp_tensor y = products ? interp_matmul(net, x, interp_constant(net, &w, numbers))
+                                   : interp_dense(net, x, 9, NULL);
+        if (products) y = interp_add(net, interp_constant(net, &b, bias), y);
+        x = interp_activate(net, y, act, 0.3f);
+    }
+    interp_output(net, interp_dense(net, interp_flatten(net, x), 4, NULL), "y");
+    return interp_net_build(net, 3) ? NULL : net;
+}
+
+TEST(reveal_cancel_is_complete_for_every_function)
+{
+    enum { n = 3, size = 21 };
+    float x[n * size], base[n * size], rescale[n * size], out[n * size], first[n * size];
+    interp_attribution r[n];
+    interp_attribute_desc d;
+    fill(x, n * size, 53), fill(base, n * size, 54);
+    memset(&d, 0, sizeof d);
+    d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    for (int act = INTERP_RELU; act <= INTERP_RELU6; act++)
+        for (int kind = 0; kind < 6; kind++) {
+            interp_net *net = function_net(ctx, (interp_activation)act, kind % 2);
+            REQUIRE(net);
+            d.method = kind / 2 == 2 ? INTERP_DEEP_LIFT_SHAP : INTERP_DEEP_LIFT;
+            d.baseline = kind < 2 ? NULL : base, d.n_baselines = kind < 2 ? 1 : n;
+            d.reveal_cancel = false;
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, rescale, NULL));
+            d.reveal_cancel = true;
+            for (d.batch = 0; d.batch < 3; d.batch++) {
+                REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, d.batch ? out : first, r));
+                for (int i = 0; i < n; i++) CHECK_NEAR(r[i].residual, 0, 2e-5); /* rounding */
+                if (d.batch) CHECK(memcmp(out, first, sizeof out) == 0);
+            }
+            CHECK(memcmp(out, rescale, sizeof out) != 0);
+            d.batch = 0;
+            interp_net_free(net);
+        }
+}
+
+/* The example of Shrikumar et al. 2017, section 3.5.3: min(a, b) = a - relu(a - b), of which Rescale
+   gives all to the smaller one. */
+TEST(reveal_cancel_shares_a_minimum)
+{
+    const interp_shape s = {1, {2, 1, 1, 1, 1, 1, 1, 1}};
+    static const float at[3][2] = {{3, 1}, {1, 5}, {2, 2}};
+    interp_net *net = interp_net_new(ctx, "min");
+    interp_tensor x = interp_relu(net, interp_dense(net, interp_input(net, NULL, &s), 2, NULL));
+    interp_output(net, interp_dense(net, x, 1, NULL), "y");
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    float *p = interp_net_parameters(net), one[2] = {1, 0}, out[2];
+    bool by_out = false;
+    interp_attribute_desc d;
+    interp_attribution r;
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        float *q = p + v.offset;
+        const size_t size = interp_shape_size(&v.shape);
+        memset(q, 0, size * sizeof *q);
+        if (size == 4) q[0] = 1, q[1] = 1, q[2] = 0, q[3] = -1; /* [in, out]: a, a - b */
+        if (size == 2 && v.shape.rank == 2) q[0] = 1, q[1] = -1;
+    }
+    REQUIRE_OK(ctx, interp_predict(net, one, 1, out));
+    by_out = out[0] != 0; /* min(1, 0) is 0: else weights are stored [out, in] */
+    for (int i = 0; i < interp_net_parameter_count(net) && by_out; i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        if (interp_shape_size(&v.shape) == 4) p[v.offset + 1] = 0, p[v.offset + 2] = 1;
+    }
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_DEEP_LIFT;
+    for (int i = 0; i < 3; i++) {
+        const float least = fminf(at[i][0], at[i][1]);
+        d.reveal_cancel = false;
+        REQUIRE_OK(ctx, interp_attribute(net, at[i], 1, &d, out, &r));
+        CHECK_NEAR(r.output, least, 1e-6);
+        if (at[i][0] != at[i][1]) CHECK_NEAR(fminf(out[0], out[1]), 0, 1e-6);
+        d.reveal_cancel = true;
+        REQUIRE_OK(ctx, interp_attribute(net, at[i], 1, &d, out, &r));
+        CHECK_NEAR(out[0], 0.5f * least, 1e-6);
+        CHECK_NEAR(out[1], 0.5f * least, 1e-6);
+    }
+    interp_net_free(net);
+}
+
+TEST(reveal_cancel_leaves_convolutions_to_rescale)
+{
+    enum { n = 2 };
+    static float x[n * SIZE], out[n * SIZE], plain[n * SIZE];
+    interp_attribution r[n];
+    interp_attribute_desc d;
+    fill(x, n * SIZE, 55);
+    interp_net *net = image_net(ctx, true);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_DEEP_LIFT;
+    for (int run = 0; run < 2; run++) { /* the dense layer's function, then nothing behind it */
+        if (run) d.scope = INTERP_SCOPE_NEURON, d.layer = "flatten1";
+        d.reveal_cancel = false;
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, plain, r));
+        d.reveal_cancel = true;
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+        CHECK((memcmp(out, plain, sizeof out) == 0) == (run == 1));
+        for (int i = 0; i < n; i++) CHECK_NEAR(r[i].residual, 0, 2e-5);
+    }
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -654,6 +773,9 @@ int main(int argc, char **argv)
     RUN(a_method_of_a_neuron_is_that_of_the_network_up_to_it);
     RUN(layers_with_a_way_around_them_are_complete);
     RUN(wrong_scopes_are_refused);
+    RUN(reveal_cancel_is_complete_for_every_function);
+    RUN(reveal_cancel_shares_a_minimum);
+    RUN(reveal_cancel_leaves_convolutions_to_rescale);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -140,6 +140,8 @@ typedef struct interp_attribute_desc {
     int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
     bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
                           full_grad and their sum are scaled so too */
+    bool reveal_cancel;      /* false: DeepLIFT by Rescale; true: functions behind dense layers by
+                                RevealCancel */
     interp_lrp_rule rule;    /* 0: epsilon */
     interp_lrp_gate gate;    /* 0: the signal takes all */
     float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */

@@ -22,13 +22,6 @@ typedef struct itp_delta {
     itp_plane plane;
 } itp_delta;
 
-/* Numbers of a value at the baseline, which begin again after *n of them. */
-ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
-{
-    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
-    return a->w0->data[value];
-}
-
 ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
 {
     interp_workspace *w = a->w;
@@ -339,6 +332,7 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     const itp_node *o = itp_at(w, node);
     const itp_op *row = itp_op_row(o->op);
     const bool first = itp_rule_moves(w, node, 0) && itp_rule_count(w, node) == 1;
+    if (a->d.reveal_cancel && itp_reveal_rule(a, w, node)) return;
     itp_delta j = itp_delta_at(a, node);
     if (first && (row->forward == itp_forward_unary || row->forward == itp_forward_math)) {
         itp_delta_run(&j, (j.n + ITP_CHUNK - 1) / ITP_CHUNK, 12, itp_delta_unary_task);
@@ -406,7 +400,10 @@ ITP_FN interp_status itp_attr_settle_deeplift(itp_attr *a)
 
 ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 {
-    return itp_add_size(itp_rule_most(a->net, batch, 2, 2), 64);
+    const bool reveal = a->d.reveal_cancel;
+    return itp_add_size(itp_rule_most(a->net, batch, reveal ? ITP_REVEAL_INPUTS : 2,
+                                      reveal ? ITP_REVEAL_OUTPUTS : 2),
+                        256);
 }
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
