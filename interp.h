@@ -77,8 +77,10 @@
      >>attr/baseline.c
      >>attr/features.c
      >>attr/attribute.c
-     >>attr/gradient.c
      >>attr/rules.c
+     >>attr/guided.c
+     >>attr/gradient.c
+     >>attr/smooth.c
      >>attr/reveal.c
      >>attr/deeplift.c
      >>attr/lrp.c
@@ -3503,18 +3505,20 @@ typedef enum interp_method {
     INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
-    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
-    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
-    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
-    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
-    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
-    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
-    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
-    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
-    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
-    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
-    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
-    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_GUIDED_BACKPROP_SMOOTH, /* the same for any activation: the positive gradient times its
+                                      derivative where that is positive; ours, for SiLU and GELU */
+    INTERP_DEEP_LIFT,              /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,         /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                    /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,               /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,     /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,              /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,              /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,              /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,              /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,              /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,           /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,        /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
     INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
@@ -3611,6 +3615,8 @@ typedef struct interp_attribute_desc {
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
+    interp_method base;   /* 0: the gradient; what smooth_grad and its like average, any method but
+                             they themselves, on copies with noise on the input */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
                              [n, n_samples, layer] in that scope */
@@ -3660,7 +3666,7 @@ typedef struct interp_attribution {
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
     int passes;                 /* forward and backward passes spent on it */
-    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
@@ -26812,7 +26818,8 @@ enum {
     ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
-    ITP_ATTR_THROUGH = 512        /* explains an output through a neuron of the layer */
+    ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
 struct itp_attr {
@@ -26846,15 +26853,17 @@ struct itp_attr {
     int filled;         /* slots of `in` in use */
     double done, total; /* passes, for the progress hook */
     /* gradient methods */
-    double *at, *weight;  /* [points] */
-    double *sum, *square; /* [result_size]: of the sample at hand */
-    int first;            /* number of the first point in `in`, counted over all samples */
-    int touched;          /* nodes that a rule changed */
-    void *user;           /* of a run that is no method */
-    float *moved;         /* [batch, size] of guided_ig: the step at hand */
-    float *bias;          /* of full_grad: those of a batch norm */
-    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;        /* of the perturbation methods */
+    double *at, *weight;         /* [points] */
+    double *sum, *square;        /* [result_size]: of the sample at hand */
+    int first;                   /* number of the first point in `in`, counted over all samples */
+    float *copies;               /* [8, size]: noisy ones, for another method */
+    int base_batch, base_points; /* of that method */
+    int touched;                 /* nodes that a rule changed */
+    void *user;                  /* of a run that is no method */
+    float *moved;                /* [batch, size] of guided_ig: the step at hand */
+    float *bias;                 /* of full_grad: those of a batch norm */
+    bool *mark;                  /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;               /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -26865,6 +26874,14 @@ ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
     return (a->needs & what) != 0;
 }
+
+/* Whether the method is left to another one, on noisy copies of the samples. */
+ITP_FN bool itp_attr_averages(const itp_attr *a)
+{
+    return a->d.base != INTERP_SALIENCY && (a->row->needs & ITP_ATTR_AVERAGES);
+}
+
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
@@ -26916,6 +26933,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
     *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    if (itp_attr_averages(a)) ITP_TRY(itp_smooth_bytes(a, &more));
+    if (itp_attr_averages(a)) *bytes = itp_add_size(*bytes, more);
     return INTERP_OK;
 }
 
@@ -27130,6 +27149,10 @@ ITP_FN interp_status itp_attr_scope(itp_attr *a)
 {
     const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
     a->needs = a->row->needs;
+    if (itp_attr_averages(a)) { /* here only outputs are looked at */
+        a->needs = a->d.scope == INTERP_SCOPE_NEURON ? ITP_ATTR_NEURON : 0;
+        return INTERP_OK;
+    }
     if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
     if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -27363,357 +27386,6 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
     ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
     return itp_attr_execute(&a, x, out, report);
 }
-/* >>attr/gradient.c                                                                           */
-/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
-
-enum {
-    ITP_G_SALIENCY,
-    ITP_G_PRODUCT,
-    ITP_G_PATH,
-    ITP_G_SMOOTH,
-    ITP_G_SQUARE,
-    ITP_G_VARIANCE,
-    ITP_G_EXPECTED,    /* between random baselines and the input, or a noisy copy of it */
-    ITP_G_BLUR,        /* from blurred to sharp */
-    ITP_G_GUIDED,      /* ReLU passes what is positive both ways */
-    ITP_G_DECONV,      /* ReLU passes what is positive on the way back */
-    ITP_G_GRADIENT,    /* of a neuron */
-    ITP_G_LAYER,       /* activation times gradient */
-    ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
-    ITP_G_THROUGH,     /* as the path, but only what goes through one neuron of the layer */
-    ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
-};
-
-ITP_FN bool itp_attr_on_path(const itp_attr *a)
-{
-    const int k = a->row->kind;
-    return k == ITP_G_PATH || k == ITP_G_THROUGH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
-}
-
-ITP_FN bool itp_attr_smooth(const itp_attr *a)
-{
-    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
-}
-
-ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
-{
-    const int kind = a->row->kind;
-    const interp_shape *s = &a->result_shape;
-    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
-    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
-    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
-    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
-    if (kind == ITP_G_THROUGH) {
-        const interp_shape *layer = &a->net->values[a->layer].shape;
-        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
-        if (a->d.neuron < 0 || a->d.neuron >= neurons)
-            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                            "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
-                            a->d.neuron, a->net->values[a->layer].name, neurons - 1);
-    }
-    if (kind == ITP_G_BLUR && s->rank != 3)
-        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
-    return INTERP_OK;
-}
-
-ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
-{
-    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-}
-
-/* ---- points */
-
-/* Which baseline a random point starts from, and how far along it lies. */
-ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
-{
-    int k = 0;
-    if (a->d.n_baselines > 1)
-        k = a->d.draws ? a->d.draws[row]
-                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
-                               (float)a->d.n_baselines);
-    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
-    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
-                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
-    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
-}
-
-ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
-{
-    if (a->d.noise) return a->d.noise[at];
-    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
-                     : a->row->kind == ITP_G_EXPECTED ? 0
-                                                      : (float)a->report[sample].residual;
-    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
-}
-
-ITP_FN double itp_attr_max_blur(const itp_attr *a)
-{
-    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
-}
-
-/* A sample under a Gaussian blur of standard deviation sd. */
-ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
-{
-    const interp_shape s = a->in_shape;
-    if (sd > 0.05)
-        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
-    else memcpy(to, x, a->size * sizeof *to);
-}
-
-/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
-ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
-{
-    return itp_attr_max_blur(a) * (1 - point / a->points);
-}
-
-/* The point of a sample's path, or a noisy copy of it. */
-ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
-    double alpha = 1;
-    if (a->row->kind == ITP_G_BLUR) {
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
-        return;
-    }
-    memcpy(to, x, a->size * sizeof *to);
-    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
-        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
-    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
-    else if (itp_attr_on_path(a)) alpha = a->at[point];
-    else return;
-    for (size_t i = 0; i < a->size; i++) {
-        const double from = x0 ? (double)x0[i] : 0;
-        to[i] = (float)(from + alpha * ((double)to[i] - from));
-    }
-}
-
-/* ---- what becomes of gradients */
-
-/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
-                         const float *activation)
-{
-    const float *x = a->x + (size_t)sample * a->size;
-    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
-    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
-    double alpha;
-    const float *x0;
-    switch (a->row->kind) {
-    case ITP_G_EXPECTED:
-        x0 = itp_attr_draw(a, row, &alpha);
-        for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
-                          (x0 ? (double)x0[i] : 0)) *
-                         (double)g[i];
-        break;
-    case ITP_G_BLUR: /* the change of the image on this part of the path */
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
-        for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
-        break;
-    case ITP_G_LAYER:
-        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
-        break;
-    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
-        for (size_t i = 0; i < n; i++) {
-            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
-            a->square[i] = (double)activation[i];
-        }
-        memcpy(a->scratch, g, n * sizeof *g);
-        break;
-    default:
-        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
-    }
-    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
-        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
-}
-
-ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
-{
-    const interp_shape s = a->in_shape;
-    (void)batch;
-    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
-    if (a->row->kind != ITP_G_BLUR) return 0;
-    return itp_add_size(
-        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
-}
-
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->result_size;
-    interp_attribution *r = &a->report[sample];
-    double total = 0;
-    for (size_t i = 0; i < a->result_size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
-        switch (a->row->kind) {
-        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
-        case ITP_G_PRODUCT: v *= (double)x[i]; break;
-        case ITP_G_THROUGH:
-        case ITP_G_PATH:
-            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
-            break;
-        case ITP_G_SMOOTH:
-        case ITP_G_EXPECTED: v = mean; break;
-        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
-        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
-        default: break;
-        }
-        out[i] = (float)v;
-        total += v;
-    }
-    r->residual = total - (r->output - r->baseline_output);
-    r->nodes = a->touched;
-}
-
-/* ---- rules of one line: how ReLU goes backward */
-
-ITP_FN void itp_guided_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_unary_job *j = (const itp_unary_job *)arg;
-    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    for (size_t i = at; i < end; i++) {
-        const float g = j->dy[i] > 0 && (!j->y || j->y[i] > 0) ? j->dy[i] : 0;
-        j->out[i] = j->add ? j->out[i] + g : g;
-    }
-}
-
-/* both: forward as well. */
-ITP_FN void itp_guided_rule_of(void *user, interp_workspace *w, int node, bool both)
-{
-    itp_unary_job j;
-    (void)user;
-    if (itp_at(w, node)->op != ITP_OP_RELU) {
-        itp_op_backward(w, node);
-        return;
-    }
-    memset(&j, 0, sizeof j);
-    j.n = itp_count(itp_shape_out(w, node));
-    j.y = both ? itp_y(w, node) : NULL;
-    j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
-    j.add = itp_beta(w, node, 0) != 0;
-    itp_unary_run(w->ctx, &j, itp_guided_task);
-}
-
-ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
-{
-    itp_guided_rule_of(user, w, node, ((const itp_attr *)user)->row->kind == ITP_G_GUIDED);
-}
-
-/* How many nodes the rules change. */
-ITP_FN int itp_guided_nodes(const itp_attr *a)
-{
-    int n = 0;
-    for (int i = 0; i < a->net->n_nodes; i++)
-        n += a->w->runs_back[i] && a->net->nodes[i].op == ITP_OP_RELU;
-    return n;
-}
-
-/* ---- one neuron: what goes around it is cut off */
-
-/* Whether a node after this one has written the gradient of a value made before it. */
-ITP_FN bool itp_through_written(const interp_workspace *w, int node, int value)
-{
-    for (int m = node + 1; m < w->net->n_nodes; m++)
-        for (int k = 0; w->runs_back[m] && k < itp_at(w, m)->n_in; k++)
-            if (itp_at(w, m)->in[k] == value && itp_passes_grad(itp_at(w, m), k)) return true;
-    return false;
-}
-
-/* At the node that makes the layer all gradients but that of the neuron become 0: those of its other
-   numbers, and of what reaches the output without it. */
-ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
-{
-    const itp_attr *a = (const itp_attr *)user;
-    const interp_net *net = a->net;
-    if (node == net->values[a->layer].producer) {
-        for (int v = 0; v < net->n_values; v++)
-            if (v != a->layer && w->grad[v] && net->values[v].producer < node &&
-                itp_through_written(w, node, v))
-                memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof(float));
-        const size_t size = itp_count(&w->shape[a->layer]) / (size_t)a->batch;
-        for (size_t i = 0; i < size * (size_t)a->batch; i++)
-            if (i % size != (size_t)a->d.neuron) w->grad[a->layer][i] = 0;
-    }
-    itp_op_backward(w, node);
-}
-
-/* ---- the stream: points (sample, step) go through the network batch by batch */
-
-ITP_FN interp_status itp_attr_flush(itp_attr *a)
-{
-    if (!a->filled) return INTERP_OK;
-    ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const size_t at = (size_t)i * a->result_size;
-        if (point == 0) {
-            memset(a->sum, 0, a->result_size * sizeof *a->sum);
-            memset(a->square, 0, a->result_size * sizeof *a->square);
-        }
-        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
-        if (point == a->points - 1) itp_attr_finish(a, sample);
-    }
-    a->first += a->filled;
-    const int done = a->filled;
-    a->filled = 0;
-    return itp_attr_tick(a, done);
-}
-
-/* 0.15 of each sample's range, kept in its residual until it is done. */
-ITP_FN void itp_attr_ranges(itp_attr *a)
-{
-    for (int s = 0; s < a->n; s++) {
-        const float *x = a->x + (size_t)s * a->size;
-        float low = x[0], high = x[0];
-        for (size_t i = 1; i < a->size; i++) {
-            low = x[i] < low ? x[i] : low;
-            high = x[i] > high ? x[i] : high;
-        }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
-    }
-}
-
-ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
-{
-    if (itp_attr_on_path(a))
-        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
-    for (int p = 0; p < a->points && a->d.captum; p++)
-        if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
-            a->weight[p] *= (a->points - 1.0) / a->points;
-    if (itp_attr_smooth(a)) itp_attr_ranges(a);
-    if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
-        a->w->rule = itp_guided_rule, a->w->rule_user = a;
-        a->touched = itp_guided_nodes(a);
-    }
-    if (a->row->kind == ITP_G_THROUGH) {
-        const int made = a->net->values[a->layer].producer;
-        if (made < 0 || !a->w->runs_back[made])
-            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                            "%s: layer \"%s\" does not lie between input and output", a->row->name,
-                            a->net->values[a->layer].name);
-        a->w->rule = itp_through_rule, a->w->rule_user = a;
-    }
-    for (int s = 0; s < a->n; s++)
-        for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, itp_attr_slot(a, a->filled++, s));
-            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
-        }
-    return itp_attr_flush(a);
-}
 /* >>attr/rules.c                                                                              */
 /* ---- attr/rules.c: a node run with other numbers than its own, for rules that go backward ---------- */
 
@@ -27863,6 +27535,508 @@ ITP_FN bool itp_op_is_linear(int op)
     case ITP_OP_RESIZE_AXIS: return true;
     default: return false;
     }
+}
+/* >>attr/guided.c                                                                             */
+/* ---- attr/guided.c: functions that go backward otherwise than by their gradient ------------------- */
+
+enum {
+    ITP_WAY_GUIDED, /* ReLU passes what is positive both ways */
+    ITP_WAY_BACK,   /* ReLU passes what is positive on the way back */
+    ITP_WAY_SMOOTH /* any activation passes a positive gradient times its derivative, if positive */
+};
+
+/* ReLU, and a clip from 0 up as ReLU6 is one. */
+ITP_FN bool itp_guided_is_relu(const itp_node *o)
+{
+    return o->op == ITP_OP_RELU ||
+           (o->op == ITP_OP_CLIP && o->attrs.alpha == 0 && o->attrs.beta > 0);
+}
+
+ITP_FN bool itp_guided_is(const itp_node *o, int way)
+{
+    if (itp_guided_is_relu(o)) return true;
+    if (way != ITP_WAY_SMOOTH) return false;
+    switch (o->op) {
+    case ITP_OP_LEAKY_RELU:
+    case ITP_OP_ELU:
+    case ITP_OP_SELU:
+    case ITP_OP_CELU:
+    case ITP_OP_SOFTPLUS:
+    case ITP_OP_SILU:
+    case ITP_OP_GELU:
+    case ITP_OP_GELU_TANH:
+    case ITP_OP_HARD_SWISH:
+    case ITP_OP_MISH: return true;
+    default: return false;
+    }
+}
+
+typedef struct itp_guided_job {
+    const float *dy, *x; /* x: what must lie between 0 and `most`; NULL: nothing */
+    float *dx;
+    float most;
+    bool add;
+    size_t n;
+} itp_guided_job;
+
+ITP_FN void itp_guided_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_guided_job *j = (const itp_guided_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
+    for (size_t i = at; i < end; i++) {
+        const bool on = j->dy[i] > 0 && (!j->x || (j->x[i] > 0 && j->x[i] < j->most));
+        const float g = on ? j->dy[i] : 0;
+        j->dx[i] = j->add ? j->dx[i] + g : g;
+    }
+}
+
+ITP_FN void itp_guided_run(interp_ctx *ctx, itp_guided_job *j)
+{
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n, itp_guided_task, j);
+}
+
+/* One node on the way back; scratch: two of its outputs, for ITP_WAY_SMOOTH. */
+ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scratch)
+{
+    const itp_node *o = itp_at(w, node);
+    itp_guided_job j;
+    if (!itp_guided_is(o, way)) {
+        itp_op_backward(w, node);
+        return;
+    }
+    memset(&j, 0, sizeof j);
+    j.n = itp_count(itp_shape_out(w, node));
+    j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    if (way == ITP_WAY_SMOOTH) {
+        const float *in[ITP_MAX_INPUTS];
+        float *to[ITP_MAX_INPUTS], *seed = itp_take(&scratch, j.n), *back = itp_take(&scratch, j.n);
+        itp_guided_job positive = j;
+        memset(in, 0, sizeof in), memset(to, 0, sizeof to);
+        positive.dx = seed, positive.add = false, to[0] = back;
+        itp_guided_run(w->ctx, &positive);
+        itp_node_backward(w, node, in, NULL, seed, to, false);
+        j.dy = back;
+    } else if (way == ITP_WAY_GUIDED) { /* what each keeps for its gradient: ReLU its output */
+        j.most = o->op == ITP_OP_RELU ? INFINITY : o->attrs.beta;
+        j.x = o->op == ITP_OP_RELU ? itp_y(w, node) : itp_x(w, node, 0);
+    }
+    itp_guided_run(w->ctx, &j);
+}
+
+/* How many nodes that changes. */
+ITP_FN int itp_guided_nodes(const itp_attr *a, int way)
+{
+    int n = 0;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        n += a->w->runs_back[i] && itp_guided_is(&a->net->nodes[i], way);
+    return n;
+}
+/* >>attr/gradient.c                                                                           */
+/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
+
+enum {
+    ITP_G_SALIENCY,
+    ITP_G_PRODUCT,
+    ITP_G_PATH,
+    ITP_G_SMOOTH,
+    ITP_G_SQUARE,
+    ITP_G_VARIANCE,
+    ITP_G_EXPECTED,      /* between random baselines and the input, or a noisy copy of it */
+    ITP_G_BLUR,          /* from blurred to sharp */
+    ITP_G_GUIDED,        /* ReLU passes what is positive both ways */
+    ITP_G_GUIDED_SMOOTH, /* any activation passes positive gradients where it rises */
+    ITP_G_DECONV,        /* ReLU passes what is positive on the way back */
+    ITP_G_GRADIENT,      /* of a neuron */
+    ITP_G_LAYER,         /* activation times gradient */
+    ITP_G_CONDUCTANCE,   /* gradient times the change of the activation along the path */
+    ITP_G_THROUGH,       /* as the path, but only what goes through one neuron of the layer */
+    ITP_G_INFLUENCE      /* mean gradient of the layer along the path */
+};
+
+ITP_FN bool itp_attr_on_path(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_PATH || k == ITP_G_THROUGH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+}
+
+ITP_FN bool itp_attr_smooth(const itp_attr *a)
+{
+    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
+}
+
+ITP_FN interp_status itp_smooth_settle(itp_attr *a); /* in smooth.c, which uses this file */
+ITP_FN interp_status itp_smooth_run(itp_attr *a);
+
+enum { ITP_SMOOTH_COPIES = 8 }; /* at once: always as many, so that draws do not depend on memory */
+
+ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
+{
+    const int kind = a->row->kind;
+    const interp_shape *s = &a->result_shape;
+    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
+    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
+    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
+    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (itp_attr_averages(a)) return itp_smooth_settle(a);
+    if (kind == ITP_G_THROUGH) {
+        const interp_shape *layer = &a->net->values[a->layer].shape;
+        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        if (a->d.neuron < 0 || a->d.neuron >= neurons)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
+                            a->d.neuron, a->net->values[a->layer].name, neurons - 1);
+    }
+    if (kind == ITP_G_BLUR && s->rank != 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    return INTERP_OK;
+}
+
+ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
+{
+    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    if (itp_attr_averages(a))
+        a->copies = itp_arena_floats(m, itp_mul_size(ITP_SMOOTH_COPIES, a->size));
+}
+
+/* ---- points */
+
+/* Which baseline a random point starts from, and how far along it lies. */
+ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
+{
+    int k = 0;
+    if (a->d.n_baselines > 1)
+        k = a->d.draws ? a->d.draws[row]
+                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
+                               (float)a->d.n_baselines);
+    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
+    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
+                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
+    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
+}
+
+ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
+{
+    if (a->d.noise) return a->d.noise[at];
+    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
+                     : a->row->kind == ITP_G_EXPECTED ? 0
+                                                      : (float)a->report[sample].residual;
+    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
+}
+
+ITP_FN double itp_attr_max_blur(const itp_attr *a)
+{
+    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+}
+
+/* A sample under a Gaussian blur of standard deviation sd. */
+ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+{
+    const interp_shape s = a->in_shape;
+    if (sd > 0.05)
+        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+    else memcpy(to, x, a->size * sizeof *to);
+}
+
+/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
+ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
+{
+    return itp_attr_max_blur(a) * (1 - point / a->points);
+}
+
+/* The point of a sample's path, or a noisy copy of it. */
+ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
+    double alpha = 1;
+    if (a->row->kind == ITP_G_BLUR) {
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+        return;
+    }
+    memcpy(to, x, a->size * sizeof *to);
+    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
+        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
+    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
+    else if (itp_attr_on_path(a)) alpha = a->at[point];
+    else return;
+    for (size_t i = 0; i < a->size; i++) {
+        const double from = x0 ? (double)x0[i] : 0;
+        to[i] = (float)(from + alpha * ((double)to[i] - from));
+    }
+}
+
+/* ---- what becomes of gradients */
+
+/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+                         const float *activation)
+{
+    const float *x = a->x + (size_t)sample * a->size;
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
+    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
+    double alpha;
+    const float *x0;
+    switch (a->row->kind) {
+    case ITP_G_EXPECTED:
+        x0 = itp_attr_draw(a, row, &alpha);
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                          (x0 ? (double)x0[i] : 0)) *
+                         (double)g[i];
+        break;
+    case ITP_G_BLUR: /* the change of the image on this part of the path */
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
+        for (size_t i = 0; i < n; i++)
+            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+        break;
+    case ITP_G_LAYER:
+        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
+        break;
+    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
+        for (size_t i = 0; i < n; i++) {
+            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
+            a->square[i] = (double)activation[i];
+        }
+        memcpy(a->scratch, g, n * sizeof *g);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
+    }
+    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
+        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
+}
+
+ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
+{
+    const interp_shape s = a->in_shape;
+    if (itp_attr_averages(a))
+        return itp_mul_size(ITP_SMOOTH_COPIES, interp_shape_size(&a->result_shape));
+    if (a->row->kind == ITP_G_GUIDED_SMOOTH) return itp_rule_most(a->net, batch, 0, 2);
+    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
+    if (a->row->kind != ITP_G_BLUR) return 0;
+    return itp_add_size(
+        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
+}
+
+/* A sample whose points are all in: its attribution and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *out = a->result + (size_t)sample * a->result_size;
+    interp_attribution *r = &a->report[sample];
+    double total = 0;
+    for (size_t i = 0; i < a->result_size; i++) {
+        const double mean = a->sum[i] / a->points;
+        double v = a->sum[i];
+        switch (a->row->kind) {
+        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
+        case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_THROUGH:
+        case ITP_G_PATH:
+            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
+            break;
+        case ITP_G_SMOOTH:
+        case ITP_G_EXPECTED: v = mean; break;
+        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
+        default: break;
+        }
+        out[i] = (float)v;
+        total += v;
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    r->nodes = a->touched;
+}
+
+ITP_FN int itp_guided_way(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_GUIDED ? ITP_WAY_GUIDED : k == ITP_G_DECONV ? ITP_WAY_BACK : ITP_WAY_SMOOTH;
+}
+
+ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    itp_guided_node(w, node, itp_guided_way(a), a->scratch);
+}
+
+/* ---- one neuron: what goes around it is cut off */
+
+/* Whether a node after this one has written the gradient of a value made before it. */
+ITP_FN bool itp_through_written(const interp_workspace *w, int node, int value)
+{
+    for (int m = node + 1; m < w->net->n_nodes; m++)
+        for (int k = 0; w->runs_back[m] && k < itp_at(w, m)->n_in; k++)
+            if (itp_at(w, m)->in[k] == value && itp_passes_grad(itp_at(w, m), k)) return true;
+    return false;
+}
+
+/* At the node that makes the layer all gradients but that of the neuron become 0: those of its other
+   numbers, and of what reaches the output without it. */
+ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const interp_net *net = a->net;
+    if (node == net->values[a->layer].producer) {
+        for (int v = 0; v < net->n_values; v++)
+            if (v != a->layer && w->grad[v] && net->values[v].producer < node &&
+                itp_through_written(w, node, v))
+                memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof(float));
+        const size_t size = itp_count(&w->shape[a->layer]) / (size_t)a->batch;
+        for (size_t i = 0; i < size * (size_t)a->batch; i++)
+            if (i % size != (size_t)a->d.neuron) w->grad[a->layer][i] = 0;
+    }
+    itp_op_backward(w, node);
+}
+
+/* ---- the stream: points (sample, step) go through the network batch by batch */
+
+ITP_FN interp_status itp_attr_flush(itp_attr *a)
+{
+    if (!a->filled) return INTERP_OK;
+    ITP_TRY(itp_attr_forward(a));
+    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
+    ITP_TRY(interp_backward(a->w, a->seed));
+    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
+    for (int i = 0; i < a->filled; i++) {
+        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+        const size_t at = (size_t)i * a->result_size;
+        if (point == 0) {
+            memset(a->sum, 0, a->result_size * sizeof *a->sum);
+            memset(a->square, 0, a->result_size * sizeof *a->square);
+        }
+        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
+        if (point == a->points - 1) itp_attr_finish(a, sample);
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+/* 0.15 of each sample's range, kept in its residual until it is done. */
+ITP_FN void itp_attr_ranges(itp_attr *a)
+{
+    for (int s = 0; s < a->n; s++) {
+        const float *x = a->x + (size_t)s * a->size;
+        float low = x[0], high = x[0];
+        for (size_t i = 1; i < a->size; i++) {
+            low = x[i] < low ? x[i] : low;
+            high = x[i] > high ? x[i] : high;
+        }
+        a->report[s].residual = 0.15 * ((double)high - (double)low);
+    }
+}
+
+ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+{
+    if (itp_attr_on_path(a))
+        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    for (int p = 0; p < a->points && a->d.captum; p++)
+        if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
+            a->weight[p] *= (a->points - 1.0) / a->points;
+    if (itp_attr_smooth(a)) itp_attr_ranges(a);
+    if (itp_attr_averages(a)) return itp_smooth_run(a);
+    if (a->row->kind >= ITP_G_GUIDED && a->row->kind <= ITP_G_DECONV) {
+        a->w->rule = itp_guided_rule, a->w->rule_user = a;
+        a->touched = itp_guided_nodes(a, itp_guided_way(a));
+    }
+    if (a->row->kind == ITP_G_THROUGH) {
+        const int made = a->net->values[a->layer].producer;
+        if (made < 0 || !a->w->runs_back[made])
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: layer \"%s\" does not lie between input and output", a->row->name,
+                            a->net->values[a->layer].name);
+        a->w->rule = itp_through_rule, a->w->rule_user = a;
+    }
+    for (int s = 0; s < a->n; s++)
+        for (int p = 0; p < a->points; p++) {
+            itp_attr_point(a, s, p, itp_attr_slot(a, a->filled++, s));
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}
+/* >>attr/smooth.c                                                                             */
+/* ---- attr/smooth.c: averages over noisy copies of what another method says ------------------------ */
+
+/* The call for copies of sample s, whose targets are known. */
+ITP_FN interp_attribute_desc itp_smooth_desc(const itp_attr *a, int s, int32_t *targets)
+{
+    interp_attribute_desc d = a->d;
+    d.method = a->d.base, d.base = INTERP_SALIENCY;
+    d.keep_sign = true;
+    d.batch = a->base_batch;
+    d.n_samples = 0, d.noise = NULL, d.alphas = NULL, d.draws = NULL;
+    d.permutations = d.coalitions = NULL;
+    const bool many = (itp_attr_row_of(d.method)->needs & ITP_ATTR_ANY_BASELINES) != 0;
+    if (d.baseline && d.n_baselines > 1 && !many)
+        d.baseline += (size_t)s * a->given, d.n_baselines = 1;
+    const int target = targets && a->report ? a->report[s].target : a->d.target;
+    for (int i = 0; targets && i < ITP_SMOOTH_COPIES; i++) targets[i] = target;
+    if (targets && target >= 0) d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+    else if (targets) d.target_kind = INTERP_TARGET_SUM;
+    return d;
+}
+
+ITP_FN interp_status itp_smooth_settle(itp_attr *a)
+{
+    itp_attr sub;
+    if ((unsigned)a->d.base >= INTERP_METHOD_COUNT ||
+        a->d.base == INTERP_FEATURE_PERMUTATION || /* of other samples */
+        (itp_attr_row_of(a->d.base)->needs & ITP_ATTR_AVERAGES))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: base is no method that can be averaged",
+                        a->row->name);
+    a->base_batch = a->d.batch;
+    a->d.batch = 1; /* of the outputs, which is all that is done here */
+    const interp_attribute_desc d = itp_smooth_desc(a, 0, NULL);
+    ITP_TRY(itp_attr_settle(&sub, a->net, ITP_SMOOTH_COPIES, &d, NULL, NULL));
+    a->result_shape = sub.result_shape;
+    a->base_points = sub.points;
+    return INTERP_OK;
+}
+
+/* What a run of the other method takes at most. */
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes)
+{
+    const interp_attribute_desc d = itp_smooth_desc(a, 0, NULL);
+    return interp_attribute_bytes(a->net, itp_min(ITP_SMOOTH_COPIES, a->points), &d, bytes);
+}
+
+ITP_FN interp_status itp_smooth_run(itp_attr *a)
+{
+    const size_t n = a->result_size;
+    a->total = 2.0 * a->n + (double)a->n * a->points * (a->base_points + 2);
+    for (int s = 0; s < a->n; s++) {
+        memset(a->sum, 0, n * sizeof *a->sum);
+        memset(a->square, 0, n * sizeof *a->square);
+        for (int at = 0, some; at < a->points; at += some) {
+            int32_t targets[ITP_SMOOTH_COPIES];
+            const interp_attribute_desc d = itp_smooth_desc(a, s, targets);
+            itp_attr sub;
+            some = itp_min(ITP_SMOOTH_COPIES, a->points - at);
+            for (int i = 0; i < some; i++)
+                itp_attr_point(a, s, at + i, a->copies + (size_t)i * a->size);
+            ITP_TRY(itp_attr_settle(&sub, a->net, some, &d, NULL, NULL));
+            sub.done = a->done, sub.total = a->total;
+            ITP_TRY(itp_attr_execute(&sub, a->copies, a->scratch, NULL));
+            a->done = sub.done;
+            for (size_t k = 0; k < n * (size_t)some; k++) {
+                const double v = (double)a->scratch[k];
+                a->sum[k % n] += v, a->square[k % n] += v * v;
+            }
+        }
+        itp_attr_finish(a, s);
+        a->report[s].passes = a->points * (a->base_points + 2) + 2;
+    }
+    return INTERP_OK;
 }
 /* >>attr/reveal.c                                                                             */
 /* ---- attr/reveal.c: DeepLIFT's RevealCancel -------------------------------------------------------
@@ -29202,7 +29376,8 @@ ITP_FN interp_status itp_cam_backward(itp_attr *a, int first)
 
 ITP_FN void itp_cam_guided_rule(void *user, interp_workspace *w, int node)
 {
-    itp_guided_rule_of(user, w, node, true);
+    (void)user;
+    itp_guided_node(w, node, ITP_WAY_GUIDED, NULL);
 }
 
 /* The map times the guided gradient of the input, from a pass of its own. */
@@ -29217,7 +29392,7 @@ ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
     for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
     for (int i = 0; i < a->filled; i++) {
         a->report[first + i].residual = 0;
-        a->report[first + i].nodes = itp_guided_nodes(a);
+        a->report[first + i].nodes = itp_guided_nodes(a, ITP_WAY_GUIDED);
     }
     return INTERP_OK;
 }
@@ -29510,7 +29685,7 @@ ITP_FN void itp_attr_layout_guided_ig(itp_arena *m, itp_attr *a)
 }
 
 /* The number that would be at `place` if n numbers were sorted; moves them about. */
-ITP_FN float itp_guided_nth(float *x, size_t n, size_t place)
+ITP_FN float itp_around_nth(float *x, size_t n, size_t place)
 {
     size_t low = 0, high = n - 1;
     while (low < high) {
@@ -29529,7 +29704,7 @@ ITP_FN float itp_guided_nth(float *x, size_t n, size_t place)
     return x[place];
 }
 
-ITP_FN double itp_guided_left(const float *x, const float *at, size_t n)
+ITP_FN double itp_around_left(const float *x, const float *at, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += fabs((double)x[i] - (double)at[i]);
@@ -29538,15 +29713,15 @@ ITP_FN double itp_guided_left(const float *x, const float *at, size_t n)
 
 /* Moves `at` until no more than `target` is left of the distance to x. Of the numbers that have not
    arrived, those with gradients up to the quantile go all the way, and the last ones a part of it. */
-ITP_FN void itp_guided_step(const itp_attr *a, const float *x, const float *g, double target,
+ITP_FN void itp_around_step(const itp_attr *a, const float *x, const float *g, double target,
                             float *at)
 {
     const size_t n = a->size, place = (size_t)((double)(n - 1) * (double)a->d.fraction);
     float *keys = a->scratch;
-    for (double left = itp_guided_left(x, at, n); left > target;) {
+    for (double left = itp_around_left(x, at, n); left > target;) {
         double some = 0;
         for (size_t i = 0; i < n; i++) keys[i] = at[i] == x[i] ? INFINITY : fabsf(g[i]);
-        const float most = itp_guided_nth(keys, n, place);
+        const float most = itp_around_nth(keys, n, place);
         for (size_t i = 0; i < n; i++)
             if (at[i] != x[i] && fabsf(g[i]) <= most) some += fabs((double)x[i] - (double)at[i]);
         if (some <= 0) return;
@@ -29557,18 +29732,18 @@ ITP_FN void itp_guided_step(const itp_attr *a, const float *x, const float *g, d
             at[i] = part >= 1 ? x[i] : (float)(from + part * ((double)x[i] - from));
         }
         if (part < 1) return;
-        left = itp_guided_left(x, at, n);
+        left = itp_around_left(x, at, n);
     }
 }
 
 /* Half of the gradient at either end of the step that was made. */
-ITP_FN void itp_guided_count(const itp_attr *a, const float *g, const float *moved, double *sum)
+ITP_FN void itp_around_count(const itp_attr *a, const float *g, const float *moved, double *sum)
 {
     for (size_t k = 0; k < a->size; k++) sum[k] += 0.5 * (double)moved[k] * (double)g[k];
 }
 
 /* The next step of slot i. */
-ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, const float *g)
+ITP_FN void itp_around_move(const itp_attr *a, int i, int sample, int step, const float *g)
 {
     const size_t k = (size_t)i * a->size;
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
@@ -29576,12 +29751,12 @@ ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, cons
     double all = 0;
     for (size_t j = 0; j < a->size; j++) all += fabs((double)x[j] - (x0 ? (double)x0[j] : 0));
     memcpy(moved, at, a->size * sizeof *at);
-    itp_guided_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
+    itp_around_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
     for (size_t j = 0; j < a->size; j++) moved[j] = at[j] - moved[j];
 }
 
 /* Samples at .. at + filled take all their steps side by side. */
-ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
+ITP_FN interp_status itp_around_paths(itp_attr *a, int at)
 {
     for (int i = 0; i < a->filled; i++)
         itp_attr_put(a, itp_attr_baseline(a, at + i), itp_attr_slot(a, i, at + i));
@@ -29594,10 +29769,10 @@ ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
         for (int i = 0; i < a->filled; i++) {
             const size_t k = (size_t)i * a->size;
             const float *g = itp_attr_grad(a) + k;
-            if (step) itp_guided_count(a, g, a->moved + k, a->sum + k);
+            if (step) itp_around_count(a, g, a->moved + k, a->sum + k);
             if (step == a->d.n_steps) continue;
-            itp_guided_move(a, i, at + i, step, g);
-            itp_guided_count(a, g, a->moved + k, a->sum + k);
+            itp_around_move(a, i, at + i, step, g);
+            itp_around_count(a, g, a->moved + k, a->sum + k);
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -29608,7 +29783,7 @@ ITP_FN interp_status itp_attr_run_guided_ig(itp_attr *a)
 {
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        ITP_TRY(itp_guided_paths(a, at));
+        ITP_TRY(itp_around_paths(a, at));
         for (int i = 0; i < a->filled; i++) {
             interp_attribution *r = &a->report[at + i];
             float *out = a->result + (size_t)(at + i) * a->size;
@@ -30656,6 +30831,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
+        AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
         RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
@@ -30664,9 +30840,9 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
         ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
         ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
-        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, INPUT),
-        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, INPUT),
-        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, INPUT),
+        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, AVERAGE),
+        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, AVERAGE),
+        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, AVERAGE),
         ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
@@ -30674,6 +30850,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
          itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
         ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
         ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
+        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, INPUT),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
          itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,

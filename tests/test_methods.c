@@ -655,7 +655,7 @@ static interp_net *function_net(interp_ctx *c, interp_activation act, bool produ
         interp_tensor y = products ? interp_matmul(net, x, interp_constant(net, &w, numbers))
                                    : interp_dense(net, x, 9, NULL);
         if (products) y = interp_add(net, interp_constant(net, &b, bias), y);
-        x = interp_activate(net, y, act, 0.3f);
+        x = interp_activate(net, y, act, act == INTERP_RELU6 ? 0 : 0.3f);
     }
     interp_output(net, interp_dense(net, interp_flatten(net, x), 4, NULL), "y");
     return interp_net_build(net, 3) ? NULL : net;
@@ -756,6 +756,178 @@ TEST(reveal_cancel_leaves_convolutions_to_rescale)
     interp_net_free(net);
 }
 
+/* ---- averages of other methods, guided gradients of smooth functions */
+
+TEST(averages_of_a_method_are_those_of_its_runs_on_noisy_copies)
+{
+    enum { n = 2, copies = 11, all = n * copies };
+    static float x[n * SIZE], noise[all * SIZE], many[all * SIZE], base[n * SIZE];
+    static float one[all * SIZE], got[n * SIZE];
+    static const interp_method bases[] = {
+        INTERP_INTEGRATED_GRADIENTS, INTERP_GUIDED_BACKPROP, INTERP_DEEP_LIFT, INTERP_LRP,
+        INTERP_INPUT_X_GRADIENT,     INTERP_FEATURE_ABLATION};
+    int32_t targets[all];
+    interp_attribute_desc d;
+    interp_attribution r[n];
+    fill(x, n * SIZE, 61), fill(noise, all * SIZE, 62), fill(base, n * SIZE, 63);
+    interp_net *net = image_net(ctx, false);
+    for (int i = 0; i < all * SIZE; i++) {
+        noise[i] *= 0.1f;
+        many[i] = x[i / SIZE / copies * SIZE + i % SIZE] + noise[i];
+    }
+    for (int scope = 0; scope < 2; scope++)
+        for (size_t b = 0; b < sizeof bases / sizeof *bases; b++) {
+            interp_shape s;
+            size_t bytes;
+            memset(&d, 0, sizeof d);
+            d.n_steps = 7, d.low = -5, d.high = 5;
+            d.scope = (interp_scope)scope, d.layer = scope ? "conv2" : NULL;
+            d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+            d.method = bases[b];
+            for (int i = 0; i < all; i++) targets[i] = i / copies ? 3 : 1;
+            REQUIRE_OK(ctx, interp_attribute_shape(net, &d, &s, NULL));
+            const size_t size = interp_shape_size(&s);
+            for (int i = 0; i < n; i++) { /* each with its own baseline */
+                d.baseline = base + i * SIZE, d.targets = targets + i * copies;
+                REQUIRE_OK(ctx, interp_attribute(net, many + i * copies * SIZE, copies, &d,
+                                                 one + (size_t)(i * copies) * size, NULL));
+            }
+            for (int i = 0; i < n; i++) targets[i] = i ? 3 : 1;
+            d.targets = targets;
+            d.base = bases[b], d.noise = noise, d.n_samples = copies;
+            d.baseline = base, d.n_baselines = n;
+            for (int m = INTERP_SMOOTH_GRAD; m <= INTERP_VAR_GRAD; m++) {
+                d.method = (interp_method)m;
+                REQUIRE_OK(ctx, interp_attribute_bytes(net, n, &d, &bytes));
+                const size_t used = interp_memory_read(ctx).used;
+                interp_memory_set_limit(ctx, used + bytes);
+                REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, r));
+                CHECK(interp_memory_read(ctx).used == used);
+                interp_memory_set_limit(ctx, 0);
+                for (size_t i = 0; i < n * size; i++) {
+                    double mean = 0, square = 0;
+                    for (int k = 0; k < copies; k++) {
+                        const double v =
+                            (double)one[(i / size * copies + (size_t)k) * size + i % size];
+                        mean += v / copies, square += v * v / copies;
+                    }
+                    const double want = m == INTERP_SMOOTH_GRAD      ? mean
+                                        : m == INTERP_SMOOTH_GRAD_SQ ? square
+                                                                     : square - mean * mean;
+                    CHECK_NEAR(got[i], want, 1e-6 * (1 + fabs(want)));
+                }
+                for (int i = 0; i < n; i++) CHECK(r[i].target == (i ? 3 : 1));
+            }
+        }
+    d.base = INTERP_VAR_GRAD;
+    CHECK(interp_attribute(net, x, n, &d, got, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
+TEST(averages_do_not_depend_on_batch_or_threads)
+{
+    enum { n = 2 };
+    static float x[n * SIZE], first[n * SIZE], out[n * SIZE];
+    fill(x, n * SIZE, 64);
+    for (int b = 0; b < INTERP_METHOD_COUNT; b++)
+        for (int run = 0; run < 3; run++) {
+            interp_desc o;
+            memset(&o, 0, sizeof o);
+            o.threads = 1 + run;
+            interp_ctx *c = interp_open(&o);
+            interp_net *net = image_net(c, true);
+            interp_attribute_desc d;
+            memset(&d, 0, sizeof d);
+            memset(run ? out : first, 0, sizeof out);
+            d.method = INTERP_SMOOTH_GRAD, d.base = (interp_method)b, d.n_samples = 9,
+            d.n_steps = 3;
+            d.batch = run, d.window[0] = 2, d.window[1] = d.window[2] = 4;
+            d.stride[0] = 2, d.stride[1] = d.stride[2] = 4;
+            if (b == INTERP_SMOOTH_GRAD || b == INTERP_SMOOTH_GRAD_SQ || b == INTERP_VAR_GRAD ||
+                b == INTERP_FEATURE_PERMUTATION || b == INTERP_RISE || b == INTERP_ANCHORS ||
+                b == INTERP_SHAPLEY_VALUE_EXACT || b == INTERP_SHAPLEY_VALUE_SAMPLING ||
+                b == INTERP_PARTITION_SHAP ||
+                (b >= INTERP_LAYER_GRADIENT_X_ACTIVATION && b <= INTERP_NEURON_CONDUCTANCE)) {
+                interp_close(c); /* refused, of a layer, or slow */
+                break;
+            }
+            CHECK_OK(c, interp_attribute(net, x, n, &d, run ? out : first, NULL));
+            if (run) CHECK(memcmp(out, first, sizeof out) == 0);
+            interp_close(c);
+        }
+}
+
+TEST(guided_backprop_passes_positive_slopes_of_smooth_functions)
+{
+    enum { size = 21 };
+    float x[size], out[size], want[size];
+    interp_attribution r;
+    interp_attribute_desc d;
+    memset(&d, 0, sizeof d);
+    d.keep_sign = true, d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    fill(x, size, 65);
+    for (int act = INTERP_RELU; act <= INTERP_RELU6; act++) {
+        interp_net *net = function_net(ctx, (interp_activation)act, false);
+        const bool relu = act == INTERP_RELU || act == INTERP_RELU6;
+        const bool bounded =
+            act == INTERP_SIGMOID || act == INTERP_TANH || act == INTERP_HARD_SIGMOID;
+        d.method = INTERP_GUIDED_BACKPROP;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, want, &r));
+        CHECK(r.nodes == (relu ? 2 : 0));
+        d.method = INTERP_GUIDED_BACKPROP_SMOOTH;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, &r));
+        CHECK(r.nodes == (bounded ? 0 : 2));
+        CHECK((memcmp(out, want, sizeof out) == 0) == (relu || bounded));
+        interp_net_free(net);
+    }
+    /* y = -a silu(u) + b silu(v): only b counts, times the slope of silu where it rises */
+    const interp_shape s = {1, {2, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "two");
+    interp_output(net,
+                  interp_dense(net,
+                               interp_activate(net, interp_input(net, NULL, &s), INTERP_SILU, 0), 1,
+                               NULL),
+                  "y");
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    float *p = interp_net_parameters(net);
+    p[0] = -2, p[1] = 3;
+    d.target = 0;
+    for (int i = 0; i < 9; i++) {
+        const double v = i - 4, sigmoid = 1 / (1 + exp(-v)),
+                     slope = sigmoid * (1 + v * (1 - sigmoid));
+        x[0] = x[1] = (float)v;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, NULL));
+        CHECK(out[0] == 0);
+        CHECK_NEAR(out[1], 3 * fmax(0, slope), 1e-6);
+    }
+    interp_net_free(net);
+}
+
+/* ReLU6 stops gradients above 6 as below 0. */
+TEST(guided_backprop_knows_relu6)
+{
+    const interp_shape s = {1, {3, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "six");
+    interp_output(net,
+                  interp_dense(net,
+                               interp_activate(net, interp_input(net, NULL, &s), INTERP_RELU6, 0),
+                               1, NULL),
+                  "y");
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    float *p = interp_net_parameters(net), x[3] = {-1, 2, 8}, out[3];
+    interp_attribute_desc d;
+    interp_attribution r;
+    memset(&d, 0, sizeof d);
+    p[0] = p[1] = p[2] = 1;
+    d.keep_sign = true, d.method = INTERP_GUIDED_BACKPROP;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, &r));
+    CHECK(r.nodes == 1 && out[0] == 0 && out[1] == 1 && out[2] == 0);
+    d.method = INTERP_DECONVOLUTION;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, &r));
+    CHECK(r.nodes == 1 && out[0] == 1 && out[1] == 1 && out[2] == 1);
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -776,6 +948,10 @@ int main(int argc, char **argv)
     RUN(reveal_cancel_is_complete_for_every_function);
     RUN(reveal_cancel_shares_a_minimum);
     RUN(reveal_cancel_leaves_convolutions_to_rescale);
+    RUN(averages_of_a_method_are_those_of_its_runs_on_noisy_copies);
+    RUN(averages_do_not_depend_on_batch_or_threads);
+    RUN(guided_backprop_passes_positive_slopes_of_smooth_functions);
+    RUN(guided_backprop_knows_relu6);
     interp_close(ctx);
     return test_end(argc, argv);
 }

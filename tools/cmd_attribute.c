@@ -23,6 +23,7 @@ static const cli_option options[] = {
     {"", NULL, "Shapley sampling (25), coalitions of kernel_shap and lime (50),"},
     {"", NULL, "passes of partition_shap (500), rise (1000) and anchors (20000)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
+    {"  base=METHOD", NULL, "what smooth_grad and its like average (the gradient)"},
     {"  noise=N.npy", NULL, "that noise, [n, samples, input], instead of drawing it"},
     {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
     {"  max_blur=X", NULL, "blur that blur_ig starts from, in pixels (50)"},
@@ -217,7 +218,10 @@ static int parse_sets(cli *c, job *j)
                                         NULL};
     static const char *const gates[] = {"signal", "half", NULL};
     interp_attribute_desc *d = &j->desc;
-    int quadrature = 0, rule = 0, gate = 0;
+    const char *methods[INTERP_METHOD_COUNT + 1];
+    int quadrature = 0, rule = 0, gate = 0, base = 0;
+    for (int k = 0; k < INTERP_METHOD_COUNT; k++) methods[k] = interp_method_name((interp_method)k);
+    methods[INTERP_METHOD_COUNT] = NULL;
     const setting settings[] = {
         {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, NULL, false},
         {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, NULL, false},
@@ -235,6 +239,7 @@ static int parse_sets(cli *c, job *j)
         {"low", &d->low, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
         {"high", &d->high, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
         {"quadrature", NULL, NULL, &quadrature, NULL, false, quadratures, NULL, NULL, false},
+        {"base", NULL, NULL, &base, NULL, false, methods, NULL, NULL, false},
         {"rule", NULL, NULL, &rule, NULL, false, rules, NULL, NULL, false},
         {"gate", NULL, NULL, &gate, NULL, false, gates, NULL, NULL, false},
         {"noise", NULL, NULL, NULL, NULL, false, NULL, &j->noise, NULL, false},
@@ -265,6 +270,7 @@ static int parse_sets(cli *c, job *j)
     }
     d->quadrature = (interp_quadrature)quadrature;
     d->rule = (interp_lrp_rule)rule;
+    d->base = (interp_method)base;
     d->gate = (interp_lrp_gate)gate;
     d->noise = (const float *)j->noise.data;
     d->alphas = (const float *)j->alphas.data;

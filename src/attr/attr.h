@@ -19,18 +19,20 @@ typedef enum interp_method {
     INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
-    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
-    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
-    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
-    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
-    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
-    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
-    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
-    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
-    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
-    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
-    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
-    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_GUIDED_BACKPROP_SMOOTH, /* the same for any activation: the positive gradient times its
+                                      derivative where that is positive; ours, for SiLU and GELU */
+    INTERP_DEEP_LIFT,              /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,         /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                    /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,               /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,     /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,              /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,              /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,              /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,              /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,              /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,           /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,        /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
     INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
@@ -127,6 +129,8 @@ typedef struct interp_attribute_desc {
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
+    interp_method base;   /* 0: the gradient; what smooth_grad and its like average, any method but
+                             they themselves, on copies with noise on the input */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
     const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
                              [n, n_samples, layer] in that scope */
@@ -176,7 +180,7 @@ typedef struct interp_attribution {
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
     int passes;                 /* forward and backward passes spent on it */
-    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.

@@ -23,7 +23,8 @@ enum {
     ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
-    ITP_ATTR_THROUGH = 512        /* explains an output through a neuron of the layer */
+    ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
 struct itp_attr {
@@ -57,15 +58,17 @@ struct itp_attr {
     int filled;         /* slots of `in` in use */
     double done, total; /* passes, for the progress hook */
     /* gradient methods */
-    double *at, *weight;  /* [points] */
-    double *sum, *square; /* [result_size]: of the sample at hand */
-    int first;            /* number of the first point in `in`, counted over all samples */
-    int touched;          /* nodes that a rule changed */
-    void *user;           /* of a run that is no method */
-    float *moved;         /* [batch, size] of guided_ig: the step at hand */
-    float *bias;          /* of full_grad: those of a batch norm */
-    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;        /* of the perturbation methods */
+    double *at, *weight;         /* [points] */
+    double *sum, *square;        /* [result_size]: of the sample at hand */
+    int first;                   /* number of the first point in `in`, counted over all samples */
+    float *copies;               /* [8, size]: noisy ones, for another method */
+    int base_batch, base_points; /* of that method */
+    int touched;                 /* nodes that a rule changed */
+    void *user;                  /* of a run that is no method */
+    float *moved;                /* [batch, size] of guided_ig: the step at hand */
+    float *bias;                 /* of full_grad: those of a batch norm */
+    bool *mark;                  /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;               /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -76,6 +79,14 @@ ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
     return (a->needs & what) != 0;
 }
+
+/* Whether the method is left to another one, on noisy copies of the samples. */
+ITP_FN bool itp_attr_averages(const itp_attr *a)
+{
+    return a->d.base != INTERP_SALIENCY && (a->row->needs & ITP_ATTR_AVERAGES);
+}
+
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
@@ -127,6 +138,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
     *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    if (itp_attr_averages(a)) ITP_TRY(itp_smooth_bytes(a, &more));
+    if (itp_attr_averages(a)) *bytes = itp_add_size(*bytes, more);
     return INTERP_OK;
 }
 
@@ -341,6 +354,10 @@ ITP_FN interp_status itp_attr_scope(itp_attr *a)
 {
     const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
     a->needs = a->row->needs;
+    if (itp_attr_averages(a)) { /* here only outputs are looked at */
+        a->needs = a->d.scope == INTERP_SCOPE_NEURON ? ITP_ATTR_NEURON : 0;
+        return INTERP_OK;
+    }
     if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
     if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,

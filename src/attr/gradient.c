@@ -7,15 +7,16 @@ enum {
     ITP_G_SMOOTH,
     ITP_G_SQUARE,
     ITP_G_VARIANCE,
-    ITP_G_EXPECTED,    /* between random baselines and the input, or a noisy copy of it */
-    ITP_G_BLUR,        /* from blurred to sharp */
-    ITP_G_GUIDED,      /* ReLU passes what is positive both ways */
-    ITP_G_DECONV,      /* ReLU passes what is positive on the way back */
-    ITP_G_GRADIENT,    /* of a neuron */
-    ITP_G_LAYER,       /* activation times gradient */
-    ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
-    ITP_G_THROUGH,     /* as the path, but only what goes through one neuron of the layer */
-    ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
+    ITP_G_EXPECTED,      /* between random baselines and the input, or a noisy copy of it */
+    ITP_G_BLUR,          /* from blurred to sharp */
+    ITP_G_GUIDED,        /* ReLU passes what is positive both ways */
+    ITP_G_GUIDED_SMOOTH, /* any activation passes positive gradients where it rises */
+    ITP_G_DECONV,        /* ReLU passes what is positive on the way back */
+    ITP_G_GRADIENT,      /* of a neuron */
+    ITP_G_LAYER,         /* activation times gradient */
+    ITP_G_CONDUCTANCE,   /* gradient times the change of the activation along the path */
+    ITP_G_THROUGH,       /* as the path, but only what goes through one neuron of the layer */
+    ITP_G_INFLUENCE      /* mean gradient of the layer along the path */
 };
 
 ITP_FN bool itp_attr_on_path(const itp_attr *a)
@@ -29,6 +30,11 @@ ITP_FN bool itp_attr_smooth(const itp_attr *a)
     return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
 }
 
+ITP_FN interp_status itp_smooth_settle(itp_attr *a); /* in smooth.c, which uses this file */
+ITP_FN interp_status itp_smooth_run(itp_attr *a);
+
+enum { ITP_SMOOTH_COPIES = 8 }; /* at once: always as many, so that draws do not depend on memory */
+
 ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
 {
     const int kind = a->row->kind;
@@ -37,6 +43,7 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
     if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
     if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (itp_attr_averages(a)) return itp_smooth_settle(a);
     if (kind == ITP_G_THROUGH) {
         const interp_shape *layer = &a->net->values[a->layer].shape;
         const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
@@ -56,6 +63,8 @@ ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
     a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
     a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
     a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    if (itp_attr_averages(a))
+        a->copies = itp_arena_floats(m, itp_mul_size(ITP_SMOOTH_COPIES, a->size));
 }
 
 /* ---- points */
@@ -170,7 +179,9 @@ ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
 {
     const interp_shape s = a->in_shape;
-    (void)batch;
+    if (itp_attr_averages(a))
+        return itp_mul_size(ITP_SMOOTH_COPIES, interp_shape_size(&a->result_shape));
+    if (a->row->kind == ITP_G_GUIDED_SMOOTH) return itp_rule_most(a->net, batch, 0, 2);
     if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
     if (a->row->kind != ITP_G_BLUR) return 0;
     return itp_add_size(
@@ -207,48 +218,16 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample)
     r->nodes = a->touched;
 }
 
-/* ---- rules of one line: how ReLU goes backward */
-
-ITP_FN void itp_guided_task(void *arg, int task, int slot)
+ITP_FN int itp_guided_way(const itp_attr *a)
 {
-    (void)slot;
-    const itp_unary_job *j = (const itp_unary_job *)arg;
-    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    for (size_t i = at; i < end; i++) {
-        const float g = j->dy[i] > 0 && (!j->y || j->y[i] > 0) ? j->dy[i] : 0;
-        j->out[i] = j->add ? j->out[i] + g : g;
-    }
-}
-
-/* both: forward as well. */
-ITP_FN void itp_guided_rule_of(void *user, interp_workspace *w, int node, bool both)
-{
-    itp_unary_job j;
-    (void)user;
-    if (itp_at(w, node)->op != ITP_OP_RELU) {
-        itp_op_backward(w, node);
-        return;
-    }
-    memset(&j, 0, sizeof j);
-    j.n = itp_count(itp_shape_out(w, node));
-    j.y = both ? itp_y(w, node) : NULL;
-    j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
-    j.add = itp_beta(w, node, 0) != 0;
-    itp_unary_run(w->ctx, &j, itp_guided_task);
+    const int k = a->row->kind;
+    return k == ITP_G_GUIDED ? ITP_WAY_GUIDED : k == ITP_G_DECONV ? ITP_WAY_BACK : ITP_WAY_SMOOTH;
 }
 
 ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
 {
-    itp_guided_rule_of(user, w, node, ((const itp_attr *)user)->row->kind == ITP_G_GUIDED);
-}
-
-/* How many nodes the rules change. */
-ITP_FN int itp_guided_nodes(const itp_attr *a)
-{
-    int n = 0;
-    for (int i = 0; i < a->net->n_nodes; i++)
-        n += a->w->runs_back[i] && a->net->nodes[i].op == ITP_OP_RELU;
-    return n;
+    const itp_attr *a = (const itp_attr *)user;
+    itp_guided_node(w, node, itp_guided_way(a), a->scratch);
 }
 
 /* ---- one neuron: what goes around it is cut off */
@@ -329,9 +308,10 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
         if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
             a->weight[p] *= (a->points - 1.0) / a->points;
     if (itp_attr_smooth(a)) itp_attr_ranges(a);
-    if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
+    if (itp_attr_averages(a)) return itp_smooth_run(a);
+    if (a->row->kind >= ITP_G_GUIDED && a->row->kind <= ITP_G_DECONV) {
         a->w->rule = itp_guided_rule, a->w->rule_user = a;
-        a->touched = itp_guided_nodes(a);
+        a->touched = itp_guided_nodes(a, itp_guided_way(a));
     }
     if (a->row->kind == ITP_G_THROUGH) {
         const int made = a->net->values[a->layer].producer;

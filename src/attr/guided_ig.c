@@ -29,7 +29,7 @@ ITP_FN void itp_attr_layout_guided_ig(itp_arena *m, itp_attr *a)
 }
 
 /* The number that would be at `place` if n numbers were sorted; moves them about. */
-ITP_FN float itp_guided_nth(float *x, size_t n, size_t place)
+ITP_FN float itp_around_nth(float *x, size_t n, size_t place)
 {
     size_t low = 0, high = n - 1;
     while (low < high) {
@@ -48,7 +48,7 @@ ITP_FN float itp_guided_nth(float *x, size_t n, size_t place)
     return x[place];
 }
 
-ITP_FN double itp_guided_left(const float *x, const float *at, size_t n)
+ITP_FN double itp_around_left(const float *x, const float *at, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += fabs((double)x[i] - (double)at[i]);
@@ -57,15 +57,15 @@ ITP_FN double itp_guided_left(const float *x, const float *at, size_t n)
 
 /* Moves `at` until no more than `target` is left of the distance to x. Of the numbers that have not
    arrived, those with gradients up to the quantile go all the way, and the last ones a part of it. */
-ITP_FN void itp_guided_step(const itp_attr *a, const float *x, const float *g, double target,
+ITP_FN void itp_around_step(const itp_attr *a, const float *x, const float *g, double target,
                             float *at)
 {
     const size_t n = a->size, place = (size_t)((double)(n - 1) * (double)a->d.fraction);
     float *keys = a->scratch;
-    for (double left = itp_guided_left(x, at, n); left > target;) {
+    for (double left = itp_around_left(x, at, n); left > target;) {
         double some = 0;
         for (size_t i = 0; i < n; i++) keys[i] = at[i] == x[i] ? INFINITY : fabsf(g[i]);
-        const float most = itp_guided_nth(keys, n, place);
+        const float most = itp_around_nth(keys, n, place);
         for (size_t i = 0; i < n; i++)
             if (at[i] != x[i] && fabsf(g[i]) <= most) some += fabs((double)x[i] - (double)at[i]);
         if (some <= 0) return;
@@ -76,18 +76,18 @@ ITP_FN void itp_guided_step(const itp_attr *a, const float *x, const float *g, d
             at[i] = part >= 1 ? x[i] : (float)(from + part * ((double)x[i] - from));
         }
         if (part < 1) return;
-        left = itp_guided_left(x, at, n);
+        left = itp_around_left(x, at, n);
     }
 }
 
 /* Half of the gradient at either end of the step that was made. */
-ITP_FN void itp_guided_count(const itp_attr *a, const float *g, const float *moved, double *sum)
+ITP_FN void itp_around_count(const itp_attr *a, const float *g, const float *moved, double *sum)
 {
     for (size_t k = 0; k < a->size; k++) sum[k] += 0.5 * (double)moved[k] * (double)g[k];
 }
 
 /* The next step of slot i. */
-ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, const float *g)
+ITP_FN void itp_around_move(const itp_attr *a, int i, int sample, int step, const float *g)
 {
     const size_t k = (size_t)i * a->size;
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
@@ -95,12 +95,12 @@ ITP_FN void itp_guided_move(const itp_attr *a, int i, int sample, int step, cons
     double all = 0;
     for (size_t j = 0; j < a->size; j++) all += fabs((double)x[j] - (x0 ? (double)x0[j] : 0));
     memcpy(moved, at, a->size * sizeof *at);
-    itp_guided_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
+    itp_around_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
     for (size_t j = 0; j < a->size; j++) moved[j] = at[j] - moved[j];
 }
 
 /* Samples at .. at + filled take all their steps side by side. */
-ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
+ITP_FN interp_status itp_around_paths(itp_attr *a, int at)
 {
     for (int i = 0; i < a->filled; i++)
         itp_attr_put(a, itp_attr_baseline(a, at + i), itp_attr_slot(a, i, at + i));
@@ -113,10 +113,10 @@ ITP_FN interp_status itp_guided_paths(itp_attr *a, int at)
         for (int i = 0; i < a->filled; i++) {
             const size_t k = (size_t)i * a->size;
             const float *g = itp_attr_grad(a) + k;
-            if (step) itp_guided_count(a, g, a->moved + k, a->sum + k);
+            if (step) itp_around_count(a, g, a->moved + k, a->sum + k);
             if (step == a->d.n_steps) continue;
-            itp_guided_move(a, i, at + i, step, g);
-            itp_guided_count(a, g, a->moved + k, a->sum + k);
+            itp_around_move(a, i, at + i, step, g);
+            itp_around_count(a, g, a->moved + k, a->sum + k);
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -127,7 +127,7 @@ ITP_FN interp_status itp_attr_run_guided_ig(itp_attr *a)
 {
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        ITP_TRY(itp_guided_paths(a, at));
+        ITP_TRY(itp_around_paths(a, at));
         for (int i = 0; i < a->filled; i++) {
             interp_attribution *r = &a->report[at + i];
             float *out = a->result + (size_t)(at + i) * a->size;

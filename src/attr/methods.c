@@ -19,6 +19,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
+        AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
         RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
@@ -27,9 +28,9 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
         ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
         ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
-        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, INPUT),
-        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, INPUT),
-        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, INPUT),
+        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, AVERAGE),
+        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, AVERAGE),
+        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, AVERAGE),
         ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
@@ -37,6 +38,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
          itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
         ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
         ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
+        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, INPUT),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
          itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
