@@ -928,6 +928,99 @@ TEST(guided_backprop_knows_relu6)
     interp_net_free(net);
 }
 
+/* ---- relevance: presets, deep Taylor, rules of single layers */
+
+TEST(presets_are_their_rules_with_an_epsilon_of_a_tenth)
+{
+    enum { n = 2 };
+    static const interp_lrp_rule pairs[4][2] = {
+        {INTERP_LRP_PRESET_A, INTERP_LRP_EPSILON_PLUS},
+        {INTERP_LRP_PRESET_A_FLAT, INTERP_LRP_EPSILON_PLUS_FLAT},
+        {INTERP_LRP_PRESET_B, INTERP_LRP_EPSILON_ALPHA2_BETA1},
+        {INTERP_LRP_PRESET_B_FLAT, INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT}};
+    static float x[n * SIZE], got[n * SIZE], want[n * SIZE], other[n * SIZE];
+    interp_attribute_desc d;
+    interp_net *net = image_net(ctx, false);
+    fill(x, n * SIZE, 71);
+    for (int i = 0; i < 4; i++) {
+        memset(&d, 0, sizeof d);
+        d.method = INTERP_LRP, d.rule = pairs[i][0];
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, NULL));
+        d.rule = pairs[i][1];
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, other, NULL));
+        d.epsilon = 0.1f;
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, want, NULL));
+        CHECK(memcmp(got, want, sizeof got) == 0 && memcmp(got, other, sizeof got) != 0);
+    }
+    interp_net_free(net);
+}
+
+/* Without biases nothing is lost, and what is positive stays so. */
+TEST(deep_taylor_conserves_relevance_past_biases)
+{
+    enum { n = 4 };
+    const interp_shape s = {3, {2, 8, 8, 1, 1, 1, 1, 1}};
+    static float x[n * SIZE], out[n * SIZE];
+    interp_attribution r[n];
+    interp_attribute_desc d;
+    interp_conv2d_desc conv;
+    interp_net *net = interp_net_new(ctx, "positive");
+    memset(&conv, 0, sizeof conv);
+    conv.channels = 6, conv.same = true;
+    interp_tensor y = interp_conv2d(net, interp_input(net, NULL, &s), &conv);
+    y = interp_pool2d(net, interp_relu(net, interp_batch_norm(net, y, NULL)), NULL);
+    y = interp_relu(net, interp_conv2d(net, y, &conv));
+    interp_output(net, interp_relu(net, interp_dense(net, y, 4, NULL)), "y");
+    REQUIRE_OK(ctx, interp_net_build(net, 5));
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape); k++)
+            if (v.shape.rank == 1) p[v.offset + k] += 0.3f * interp_random_normal(3, v.offset, k);
+    }
+    fill(x, n * SIZE, 72);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_LRP, d.rule = INTERP_LRP_DEEP_TAYLOR, d.low = -5, d.high = 5;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+    for (int i = 0; i < n; i++) {
+        CHECK(r[i].output > 0.1);
+        CHECK_NEAR(r[i].residual / r[i].output, 0, 1e-3); /* what keeps from dividing by 0 */
+        for (int k = 0; k < SIZE; k++) CHECK(out[i * SIZE + k] >= -1e-6f);
+    }
+    d.rule = INTERP_LRP_Z_PLUS; /* biases take theirs */
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+    for (int i = 0; i < n; i++) CHECK(fabs(r[i].residual / r[i].output) > 1e-3);
+    interp_net_free(net);
+}
+
+TEST(layers_can_have_rules_of_their_own)
+{
+    enum { n = 2 };
+    static float x[n * SIZE], got[n * SIZE], want[n * SIZE];
+    interp_attribute_desc d;
+    interp_net *net = image_net(ctx, false);
+    interp_lrp_layer rules[] = {{"conv1", INTERP_LRP_FLAT},
+                                {"conv2", INTERP_LRP_Z_PLUS},
+                                {"dense1:0", INTERP_LRP_EPSILON},
+                                {"dense2", INTERP_LRP_EPSILON}};
+    fill(x, n * SIZE, 73);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_LRP, d.rule = INTERP_LRP_EPSILON_PLUS_FLAT;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, want, NULL));
+    d.rule = INTERP_LRP_GAMMA, d.layer_rules = rules, d.n_layer_rules = 4;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, NULL));
+    CHECK(memcmp(got, want, sizeof got) == 0);
+    d.n_layer_rules = 3; /* the last layer by gamma */
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, NULL));
+    CHECK(memcmp(got, want, sizeof got) != 0);
+    rules[1].layer = "relu1";
+    CHECK(interp_attribute(net, x, n, &d, got, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(strstr(interp_error(ctx), "\"relu1\"") != NULL);
+    rules[1].layer = "conv2", rules[1].rule = INTERP_LRP_EPSILON_PLUS;
+    CHECK(interp_attribute(net, x, n, &d, got, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -952,6 +1045,9 @@ int main(int argc, char **argv)
     RUN(averages_do_not_depend_on_batch_or_threads);
     RUN(guided_backprop_passes_positive_slopes_of_smooth_functions);
     RUN(guided_backprop_knows_relu6);
+    RUN(presets_are_their_rules_with_an_epsilon_of_a_tenth);
+    RUN(deep_taylor_conserves_relevance_past_biases);
+    RUN(layers_can_have_rules_of_their_own);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -32,7 +32,9 @@ static const cli_option options[] = {
     {"  raw=1", NULL, "class activation maps as they are, not cut, scaled and enlarged"},
     {"  rule=RULE", NULL, "of lrp: epsilon (default), gamma, alpha_beta, z_plus, flat, w_square,"},
     {"", NULL, "z_box, epsilon_plus[_flat], epsilon_alpha2_beta1[_flat],"},
-    {"", NULL, "epsilon_gamma_box, excitation_backprop"},
+    {"", NULL, "epsilon_gamma_box, excitation_backprop, preset_a[_flat], preset_b[_flat],"},
+    {"", NULL, "deep_taylor"},
+    {"  rule_of=NODE:RULE", NULL, "another rule of lrp for one layer; may be repeated"},
     {"  reveal_cancel=1", NULL, "deep_lift by RevealCancel behind dense layers, else Rescale"},
     {"  epsilon=, gamma=, alpha=", NULL, "constants of lrp (1e-6, 0.25, 2)"},
     {"  low=, high=", NULL, "range of the input for lrp's z_box (that of the samples)"},
@@ -49,7 +51,7 @@ static const cli_option options[] = {
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
     {NULL, NULL, NULL}};
 
-enum { MOST_METHODS = 64 };
+enum { MOST_METHODS = 64, MOST_RULES = 256 };
 
 typedef struct job {
     cli_model model;
@@ -59,6 +61,7 @@ typedef struct job {
     int n;
     int32_t *targets;
     interp_attribute_desc desc;
+    interp_lrp_layer rules[MOST_RULES]; /* of single layers */
     interp_method methods[MOST_METHODS];
     interp_scope scopes[MOST_METHODS];
     char names[MOST_METHODS][64]; /* as they were given: "layer_saliency" and the like */
@@ -197,6 +200,24 @@ static int set_one(cli *c, const char *text, const char *value, const setting *s
     return CLI_USAGE;
 }
 
+/* NODE:RULE */
+static int set_rule_of(cli *c, job *j, const char *value, const char *const *rules)
+{
+    const char *colon = strrchr(value, ':');
+    int rule = 0;
+    while (colon && rules[rule] && strcmp(rules[rule], colon + 1)) rule++;
+    if (!colon || !rules[rule] || j->desc.n_layer_rules == MOST_RULES)
+        return cli_usage("--set rule_of=%s: give NODE:RULE, at most %d times", value, MOST_RULES);
+    char *name = (char *)interp_alloc(c->ctx, (size_t)(colon - value) + 1);
+    if (!name) return cli_fail_ctx(c);
+    memcpy(name, value, (size_t)(colon - value));
+    name[colon - value] = 0;
+    j->rules[j->desc.n_layer_rules].layer = name;
+    j->rules[j->desc.n_layer_rules++].rule = (interp_lrp_rule)rule;
+    j->desc.layer_rules = j->rules;
+    return CLI_DONE;
+}
+
 static int parse_sets(cli *c, job *j)
 {
     static const char *const quadratures[] = {"gausslegendre",     "riemann_left",
@@ -215,6 +236,11 @@ static int parse_sets(cli *c, job *j)
                                         "epsilon_alpha2_beta1_flat",
                                         "epsilon_gamma_box",
                                         "excitation_backprop",
+                                        "preset_a",
+                                        "preset_a_flat",
+                                        "preset_b",
+                                        "preset_b_flat",
+                                        "deep_taylor",
                                         NULL};
     static const char *const gates[] = {"signal", "half", NULL};
     interp_attribute_desc *d = &j->desc;
@@ -260,6 +286,11 @@ static int parse_sets(cli *c, job *j)
         const char *value = strchr(text, '=');
         const size_t n = value ? (size_t)(value - text) : 0;
         const setting *s = NULL;
+        if (value && !strncmp(text, "rule_of=", n + 1)) {
+            const int code = set_rule_of(c, j, value + 1, rules);
+            if (code) return code;
+            continue;
+        }
         if (!value) return cli_usage("--set %s: give KEY=VALUE", text);
         for (size_t k = 0; k < sizeof settings / sizeof *settings; k++)
             if (strlen(settings[k].key) == n && !strncmp(text, settings[k].key, n))

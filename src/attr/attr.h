@@ -101,8 +101,20 @@ typedef enum interp_lrp_rule {
     INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT, /* and the first layer flat */
     INTERP_LRP_EPSILON_GAMMA_BOX,         /* convolutions gamma, dense epsilon, first layer z-box */
     INTERP_LRP_EXCITATION_BACKPROP,       /* z-plus everywhere, Zhang et al. 2016 */
+    INTERP_LRP_PRESET_A, /* epsilon_plus with an epsilon of 0.1; Lapuschkin et al. 2017 */
+    INTERP_LRP_PRESET_A_FLAT,
+    INTERP_LRP_PRESET_B, /* epsilon_alpha2_beta1 with an epsilon of 0.1 */
+    INTERP_LRP_PRESET_B_FLAT,
+    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias, which keeps all
+                               relevance; Montavon et al. 2017 */
     INTERP_LRP_RULE_COUNT
 } interp_lrp_rule;
+
+/* The rule of one layer. */
+typedef struct interp_lrp_layer {
+    const char *layer;    /* required: a dense layer's or a convolution's node, or its output */
+    interp_lrp_rule rule; /* 0: epsilon; any but a composite */
+} interp_lrp_layer;
 
 /* What a product with a gate, as in squeeze-excite blocks, hands down. */
 typedef enum interp_lrp_gate {
@@ -144,11 +156,13 @@ typedef struct interp_attribute_desc {
     int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
     bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
                           full_grad and their sum are scaled so too */
-    bool reveal_cancel;      /* false: DeepLIFT by Rescale; true: functions behind dense layers by
+    bool reveal_cancel;   /* false: DeepLIFT by Rescale; true: functions behind dense layers by
                                 RevealCancel */
-    interp_lrp_rule rule;    /* 0: epsilon */
-    interp_lrp_gate gate;    /* 0: the signal takes all */
-    float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
+    interp_lrp_rule rule; /* 0: epsilon */
+    interp_lrp_gate gate; /* 0: the signal takes all */
+    const interp_lrp_layer *layer_rules; /* NULL: none; [n_layer_rules], instead of `rule` there */
+    int n_layer_rules;                   /* 0: none */
+    float epsilon;           /* 0: 1e-6, of presets 0.1; of LRP, also where another rule divides */
     float gamma;             /* 0: 0.25; of LRP */
     float alpha;             /* 0: 2; of LRP, beta is alpha - 1 */
     float low, high;         /* both 0: range of the samples; of LRP's z-box */
