@@ -3122,7 +3122,10 @@ typedef struct interp_workspace_desc {
     bool
         keep_for_back; /* false: only what gradients are made of stays until the backward pass; true:
                            inputs and outputs of all nodes do, for other rules than gradients */
-    uint64_t seed;     /* 0: 0; of dropout, drawn anew by every pass */
+    bool
+        many_back; /* false: one backward pass after each forward pass; true: any number of them, which
+                       takes more memory */
+    uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
@@ -3153,8 +3156,8 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace);
 INTERP_API interp_status interp_forward(interp_workspace *workspace, const float *const *inputs);
 
 /* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Once after each
-   interp_forward, whose numbers it overwrites. Allocates nothing. Errors: BAD_ARGUMENT without a
-   forward pass before it. Test: gradients_match_central_differences. */
+   interp_forward, whose numbers it overwrites, or as often as wanted with many_back. Allocates nothing.
+   Errors: BAD_ARGUMENT without a forward pass before it. Test: gradients_match_central_differences. */
 INTERP_API interp_status interp_backward(interp_workspace *workspace, const float *seed);
 
 /* Numbers of output i after a forward pass: [batch, output]. */
@@ -3614,10 +3617,13 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input], of the input in every scope */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+    int n_targets; /* 0: one for each sample; K: outputs targets[0 .. K) for every sample, or 0 to
+                               K - 1 when these are NULL: results are [n, K, ..], reports [n, K]. Methods of
+                               gradients and of rules then go forward once for all of them */
+    const float *baseline; /* NULL: zeros; [n_baselines, input], of the input in every scope */
+    int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
-    int n_steps;            /* 0: 50; points of the path of integrated gradients */
+    int n_steps;           /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool
         captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
@@ -3693,7 +3699,7 @@ typedef struct interp_attribution {
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references,
+   gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
    perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
@@ -15893,10 +15899,10 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
         unsigned flags = itp_op_row(node->op)->flags;
         if (!w->runs_back[i]) continue;
+        const int back = w->desc.many_back ? end : end - 1 - i;
         if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
-        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
-            itp_use(p, node->in[k], end - 1 - i);
+        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, back);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++) itp_use(p, node->in[k], back);
     }
     for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
     itp_use(p, w->target, end);
@@ -15953,7 +15959,11 @@ ITP_FN void itp_plan_items(itp_plan *p)
         if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         if (need.save)
-            itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+            itp_plan_add(p, need.save, i,
+                         !w->runs_back[i]    ? i
+                         : w->desc.many_back ? end
+                                             : end - 1 - i,
+                         -1, i, false);
         if (need.packed) {
             itp_plan_add(p, need.packed, 0, end, -1, i, false);
             p->items[p->n_items - 1].packed = true;
@@ -16267,7 +16277,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
     if (!itp_wants_grads(w))
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
-    w->forward_done = false;
+    w->forward_done = w->desc.many_back;
     if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
     for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
@@ -26833,6 +26843,7 @@ enum {
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
@@ -26843,6 +26854,7 @@ struct itp_attr {
     unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
+    int k;                 /* targets of each sample; more than 1: results are [n, k, ..] */
     int n, points;         /* samples, and passes for each besides those for its outputs */
     interp_shape in_shape; /* of what takes the place of the input */
     size_t size;           /* its numbers */
@@ -26862,13 +26874,13 @@ struct itp_attr {
     int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
-    float *result; /* [n, result_size] */
-    interp_attribution *report;
-    int filled;         /* slots of `in` in use */
-    double done, total; /* passes, for the progress hook */
+    float *result;              /* [n, k, result_size] */
+    interp_attribution *report; /* [n, k] */
+    int filled;                 /* slots of `in` in use */
+    double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
-    double *sum, *square;        /* [result_size]: of the sample at hand */
+    double *sum, *square;        /* [k, result_size]: of the sample at hand */
     int first;                   /* number of the first point in `in`, counted over all samples */
     float *copies;               /* [8, size]: noisy ones, for another method */
     int base_batch, base_points; /* of that method */
@@ -26899,13 +26911,13 @@ ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
-    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    const size_t b = (size_t)a->batch, n = (size_t)a->n, results = itp_mul_size(n, (size_t)a->k);
     a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
     a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
     a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
     a->scratch = itp_arena_floats(m, a->scratch_floats);
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    a->result = itp_arena_floats(m, itp_mul_size(results, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(results, sizeof *a->report));
     if (a->inside) {
         a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
         a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
@@ -26924,6 +26936,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    d.many_back = a->k > 1;
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -27086,10 +27099,12 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         ITP_TRY(itp_attr_forward(a));
         for (int i = 0; i < a->filled; i++) {
             const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            interp_attribution *r = &a->report[at + i];
-            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                r->target = interp_argmax(y, a->outputs);
-            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            for (int j = 0; j < a->k; j++) {
+                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
+                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                    r->target = interp_argmax(y, a->outputs);
+                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            }
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -27102,6 +27117,15 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
+    for (int i = 0; i < a->n * a->k && a->d.n_targets; i++) {
+        const int t = d->targets ? d->targets[i % a->k] : i % a->k;
+        if (t < 0 || t >= a->outputs)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of many, but there are outputs 0 to %d", t,
+                            a->outputs - 1);
+        a->report[i].target = t;
+    }
+    if (d->n_targets) return INTERP_OK;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: the labels to explain were not given: set targets");
@@ -27230,13 +27254,14 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
                         "attribution: network \"%s\" has %d inputs, not one", net->name,
                         net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
-        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        d->n_samples < 0 || d->n_baselines < 1 || d->n_targets < 0 || !(d->noise_sd >= 0))
         return itp_fail(
             a->ctx, INTERP_BAD_ARGUMENT,
             "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    a->k = itp_max(1, d->n_targets);
     ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -27259,6 +27284,9 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     }
     a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
+    if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
+                        d->n_targets, a->outputs);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
@@ -27270,15 +27298,6 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
 }
 
 /* ---- the calls */
-
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_fit(&a, &w, bytes);
-}
 
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
                                                 interp_shape *shape, const char **layer)
@@ -27305,7 +27324,7 @@ ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = first; s <= last; s++)
+            for (int s = first * a->k; s < (last + 1) * a->k; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
@@ -27359,7 +27378,7 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
     if (!many) ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
 
@@ -27384,12 +27403,81 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, a);
     const interp_status status = itp_attr_run(a, &d);
-    if (!status && out) memcpy(out, a->result, n * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    const size_t results = n * (size_t)a->k;
+    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, results * sizeof *report);
     interp_workspace_free(a->w);
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
+}
+
+/* ---- many targets of methods that take one */
+
+ITP_FN bool itp_attr_each_alone(const itp_attr *a)
+{
+    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
+}
+
+ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
+{
+    interp_attribute_desc d = a->d;
+    d.n_targets = 0;
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.target = d.targets ? d.targets[j] : j;
+    return d;
+}
+
+/* Room for the results of all targets; its size. */
+ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
+                                   interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_each_layout(a, block, &one);
+    for (size_t j = 0; j < k && !status; j++) {
+        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
+        itp_attr sub;
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        sub.done = (double)j * sub.total, sub.total *= (double)k;
+        interp_attribution *r = a->report + j * n; /* put in order below */
+        if (!status) status = itp_attr_execute(&sub, x, one, r);
+        for (size_t i = 0; i < n && !status; i++)
+            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
+    }
+    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
+    for (size_t i = 0; i < n * k && !status && report; i++)
+        report[i] = a->report[i % k * n + i / k];
+    interp_free(a->ctx, block);
+    return status;
+}
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (!itp_attr_each_alone(&a)) return itp_attr_fit(&a, &w, bytes);
+    const size_t block = itp_attr_each_layout(&a, NULL, NULL);
+    const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
+    ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
@@ -27398,6 +27486,7 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
 {
     itp_attr a;
     ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (itp_attr_each_alone(&a)) return itp_attr_each(&a, x, out, report);
     return itp_attr_execute(&a, x, out, report);
 }
 /* >>attr/rules.c                                                                              */
@@ -27711,8 +27800,9 @@ ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
 {
     a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
     a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    const size_t n = itp_mul_size((size_t)a->k, a->result_size);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
     if (itp_attr_averages(a))
         a->copies = itp_arena_floats(m, itp_mul_size(ITP_SMOOTH_COPIES, a->size));
 }
@@ -27738,7 +27828,7 @@ ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
     if (a->d.noise) return a->d.noise[at];
     const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
                      : a->row->kind == ITP_G_EXPECTED ? 0
-                                                      : (float)a->report[sample].residual;
+                                                      : (float)a->report[sample * a->k].residual;
     return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
 }
 
@@ -27786,44 +27876,46 @@ ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
 
 /* ---- what becomes of gradients */
 
-/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+/* Adds a point's gradient of target j, multiplied by what the method wants. `activation`: the layer's
+   numbers. */
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, int j, const float *g,
                          const float *activation)
 {
     const float *x = a->x + (size_t)sample * a->size;
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
     const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
-    double alpha;
+    double alpha, *sum = a->sum + (size_t)j * n, *square = a->square + (size_t)j * n;
+    float *before = a->scratch + (size_t)j * n; /* of conductance */
     const float *x0;
     switch (a->row->kind) {
     case ITP_G_EXPECTED:
         x0 = itp_attr_draw(a, row, &alpha);
         for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
-                          (x0 ? (double)x0[i] : 0)) *
-                         (double)g[i];
+            sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                       (x0 ? (double)x0[i] : 0)) *
+                      (double)g[i];
         break;
     case ITP_G_BLUR: /* the change of the image on this part of the path */
         itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
         itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
         for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+            sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
         break;
     case ITP_G_LAYER:
-        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
+        for (size_t i = 0; i < n; i++) sum[i] += (double)activation[i] * (double)g[i];
         break;
     case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
         for (size_t i = 0; i < n; i++) {
-            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
-            a->square[i] = (double)activation[i];
+            if (point) sum[i] += (double)before[i] * ((double)activation[i] - square[i]);
+            square[i] = (double)activation[i];
         }
-        memcpy(a->scratch, g, n * sizeof *g);
+        memcpy(before, g, n * sizeof *g);
         break;
     default:
-        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
+        for (size_t i = 0; i < n; i++) sum[i] += w * (double)g[i];
     }
     if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
-        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
+        for (size_t i = 0; i < n; i++) square[i] += (double)g[i] * (double)g[i];
 }
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
@@ -27832,22 +27924,26 @@ ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
     if (itp_attr_averages(a))
         return itp_mul_size(ITP_SMOOTH_COPIES, interp_shape_size(&a->result_shape));
     if (a->row->kind == ITP_G_GUIDED_SMOOTH) return itp_rule_most(a->net, batch, 0, 2);
-    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
+    if (a->row->kind == ITP_G_CONDUCTANCE)
+        return itp_mul_size((size_t)a->k, interp_shape_size(&a->result_shape));
     if (a->row->kind != ITP_G_BLUR) return 0;
     return itp_add_size(
         2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
 }
 
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+/* A sample whose points are all in: its attribution for target j, and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample, int j)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->result_size;
-    interp_attribution *r = &a->report[sample];
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    const double *sum = a->sum + (size_t)j * a->result_size;
+    const double *square = a->square + (size_t)j * a->result_size;
+    float *out = a->result + row * a->result_size;
+    interp_attribution *r = &a->report[row];
     double total = 0;
     for (size_t i = 0; i < a->result_size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
+        const double mean = sum[i] / a->points;
+        double v = sum[i];
         switch (a->row->kind) {
         case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
         case ITP_G_PRODUCT: v *= (double)x[i]; break;
@@ -27857,8 +27953,8 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample)
             break;
         case ITP_G_SMOOTH:
         case ITP_G_EXPECTED: v = mean; break;
-        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
-        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
+        case ITP_G_SQUARE: v = square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = square[i] / a->points - mean * mean; break;
         default: break;
         }
         out[i] = (float)v;
@@ -27915,20 +28011,23 @@ ITP_FN interp_status itp_attr_flush(itp_attr *a)
 {
     if (!a->filled) return INTERP_OK;
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const size_t at = (size_t)i * a->result_size;
-        if (point == 0) {
-            memset(a->sum, 0, a->result_size * sizeof *a->sum);
-            memset(a->square, 0, a->result_size * sizeof *a->square);
+    const float *kept = interp_workspace_kept(a->w);
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        const float *grad = itp_attr_grad(a);
+        for (int i = 0; i < a->filled; i++) {
+            const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+            const size_t at = (size_t)i * a->result_size, sums = (size_t)j * a->result_size;
+            if (point == 0) {
+                memset(a->sum + sums, 0, a->result_size * sizeof *a->sum);
+                memset(a->square + sums, 0, a->result_size * sizeof *a->square);
+            }
+            itp_attr_add(a, sample, point, j, grad + at, kept ? kept + at : NULL);
+            if (point == a->points - 1) itp_attr_finish(a, sample, j);
         }
-        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
-        if (point == a->points - 1) itp_attr_finish(a, sample);
     }
     a->first += a->filled;
     const int done = a->filled;
@@ -27946,7 +28045,7 @@ ITP_FN void itp_attr_ranges(itp_attr *a)
             low = x[i] < low ? x[i] : low;
             high = x[i] > high ? x[i] : high;
         }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
+        a->report[s * a->k].residual = 0.15 * ((double)high - (double)low);
     }
 }
 
@@ -27987,6 +28086,7 @@ ITP_FN interp_attribute_desc itp_smooth_desc(const itp_attr *a, int s, int32_t *
     interp_attribute_desc d = a->d;
     d.method = a->d.base, d.base = INTERP_SALIENCY;
     d.keep_sign = true;
+    d.n_targets = 0;
     d.batch = a->base_batch;
     d.n_samples = 0, d.noise = NULL, d.alphas = NULL, d.draws = NULL;
     d.permutations = d.coalitions = NULL;
@@ -28047,7 +28147,7 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a)
                 a->sum[k % n] += v, a->square[k % n] += v * v;
             }
         }
-        itp_attr_finish(a, s);
+        itp_attr_finish(a, s, 0);
         a->report[s].passes = a->points * (a->base_points + 2) + 2;
     }
     return INTERP_OK;
@@ -28633,7 +28733,30 @@ ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+}
+
+/* Multipliers of slot i for target j, times the difference. */
+ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
+{
+    const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+    const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+    const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    float *out = a->result + row * a->size;
+    double total = 0, *sum = a->sum ? a->sum + (size_t)j * a->size : NULL;
+    interp_attribution *r = &a->report[row];
+    for (size_t k = 0; k < a->size; k++) {
+        const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+        total += v;
+        if (a->points == 1) out[k] = (float)v;
+        else sum[k] = v + (point ? sum[k] : 0);
+    }
+    r->residual += total / a->points;
+    if (point < a->points - 1) return;
+    for (size_t k = 0; k < a->size && a->points > 1; k++) out[k] = (float)(sum[k] / a->points);
+    r->residual -= r->output - r->baseline_output;
 }
 
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
@@ -28645,28 +28768,12 @@ ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
     const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
     if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
-        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
-        float *out = a->result + (size_t)sample * a->size;
-        interp_attribution *r = &a->report[sample];
-        double total = 0;
-        for (size_t k = 0; k < a->size; k++) {
-            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
-            total += v;
-            if (a->points == 1) out[k] = (float)v;
-            else a->sum[k] = v + (point ? a->sum[k] : 0);
-        }
-        r->residual += total / a->points;
-        if (point < a->points - 1) continue;
-        for (size_t k = 0; k < a->size && a->points > 1; k++)
-            out[k] = (float)(a->sum[k] / a->points);
-        r->residual -= r->output - r->baseline_output;
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) itp_deeplift_take(a, i, j);
     }
     a->first += a->filled;
     const int done = a->filled;
@@ -29169,6 +29276,30 @@ ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
     a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
 }
 
+/* Relevance of target j of the samples in the slots. */
+ITP_FN interp_status itp_lrp_back(itp_attr *a, int first, int j)
+{
+    const size_t k = (size_t)a->k, n = (size_t)a->outputs;
+    memset(a->seed, 0, (size_t)a->batch * n * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) {
+        const int target = a->report[(size_t)(first + i) * k + (size_t)j].target;
+        const float *y = interp_workspace_target(a->w) + (size_t)i * n;
+        float *seed = a->seed + (size_t)i * n;
+        if (target >= 0) seed[target] = y[target];
+        else memcpy(seed, y, n * sizeof *y);
+    }
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const size_t row = (size_t)(first + i) * k + (size_t)j;
+        const float *r = itp_attr_grad(a) + (size_t)i * a->size;
+        double total = 0;
+        for (size_t m = 0; m < a->size; m++) total += (double)r[m];
+        memcpy(a->result + row * a->size, r, a->size * sizeof *r);
+        a->report[row].residual = total - a->report[row].output;
+    }
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
 {
     const interp_net *net = a->net;
@@ -29191,22 +29322,7 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
-        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-        for (int i = 0; i < a->filled; i++) {
-            const interp_attribution *r = &a->report[at + i];
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-            if (r->target >= 0) seed[r->target] = y[r->target];
-            else memcpy(seed, y, (size_t)a->outputs * sizeof *y);
-        }
-        ITP_TRY(interp_backward(a->w, a->seed));
-        for (int i = 0; i < a->filled; i++) {
-            const float *r = itp_attr_grad(a) + (size_t)i * a->size;
-            double total = 0;
-            for (size_t k = 0; k < a->size; k++) total += (double)r[k];
-            memcpy(a->result + (size_t)(at + i) * a->size, r, a->size * sizeof *r);
-            a->report[at + i].residual = total - a->report[at + i].output;
-        }
+        for (int j = 0; j < a->k; j++) ITP_TRY(itp_lrp_back(a, at, j));
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
     return INTERP_OK;
@@ -30874,8 +30990,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
 {
 #define ITP_GRADIENT(name, kind, needs)                                                            \
     {                                                                                              \
-        name, kind, needs, itp_attr_settle_gradient, itp_attr_layout_gradient,                     \
-            itp_attr_scratch_gradient, itp_attr_run_gradient                                       \
+        name, kind, (needs) | ITP_ATTR_MANY_TARGETS, itp_attr_settle_gradient,                     \
+            itp_attr_layout_gradient, itp_attr_scratch_gradient, itp_attr_run_gradient             \
     }
 #define ITP_CAM(name, kind, needs)                                                                 \
     {                                                                                              \
@@ -30892,7 +31008,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
-        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
+        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES | ITP_ATTR_MANY_TARGETS
     };
     static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
         ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
@@ -31703,7 +31819,7 @@ ITP_FN interp_status itp_evaluate_again(interp_net *net, const float *x, int n,
     interp_status status = targets && room ? INTERP_OK : INTERP_NO_MEMORY;
     for (int i = 0; i < n && targets; i++) targets[i] = e->out[i].target;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
-    m.targets = targets;
+    m.targets = targets, m.n_targets = 0;
     if (!status) status = itp_evaluate_sensitivity(net, x, n, size, e, &m, room, room + all);
     if (!status && net->flat && !net->read_only)
         status = itp_evaluate_randomised(net, x, n, size, e, &m, room, room + all);
@@ -31733,6 +31849,12 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
     if (!itp_is_finite(attribution, itp_mul_size((size_t)n, a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "evaluation: the attribution holds NaN or infinite numbers");
+    interp_shape shape = a.in_shape;
+    if (e.d.method) ITP_TRY(interp_attribute_shape(net, e.d.method, &shape, NULL));
+    if (interp_shape_size(&shape) != a.size)
+        return itp_fail(a.ctx, INTERP_BAD_SHAPE,
+                        "evaluation: %s gives %zu numbers, but the input has %zu",
+                        interp_method_name(e.d.method->method), interp_shape_size(&shape), a.size);
     for (int i = 0; i < n; i++) {
         memset(&out[i], 0, sizeof out[i]);
         out[i].max_sensitivity = out[i].randomisation = (double)NAN;

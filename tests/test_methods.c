@@ -1021,6 +1021,92 @@ TEST(layers_can_have_rules_of_their_own)
     interp_net_free(net);
 }
 
+/* ---- many targets */
+
+TEST(many_targets_are_what_each_is_alone)
+{
+    enum { n = 3, classes = 4 };
+    static float x[n * SIZE], base[n * SIZE], all[n * classes * 3 * SIZE], one[n * 3 * SIZE];
+    static const int32_t some[3] = {3, 0, 3};
+    static interp_attribution r[n * classes], alone[n];
+    interp_attribute_desc d;
+    fill(x, n * SIZE, 81), fill(base, n * SIZE, 82);
+    interp_net *net = image_net(ctx, false);
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+        for (int run = 0; run < 3; run++) {
+            interp_shape s;
+            size_t bytes;
+            memset(&d, 0, sizeof d);
+            d.method = (interp_method)m, d.n_steps = 5, d.n_samples = 6, d.max_blur = 2;
+            d.batch = run;
+            if (m == INTERP_SHAPLEY_VALUE_EXACT || m == INTERP_SHAPLEY_VALUE_SAMPLING) continue;
+            const bool layered =
+                m >= INTERP_LAYER_GRADIENT_X_ACTIVATION && m <= INTERP_NEURON_CONDUCTANCE;
+            if (layered) d.layer = m == INTERP_NEURON_GRADIENT ? "dense1" : "conv2";
+            if (run == 1 && !layered && m < INTERP_GRAD_CAM && m != INTERP_BLUR_IG)
+                d.scope = INTERP_SCOPE_LAYER, d.layer = "conv2";
+            d.baseline = base, d.n_baselines = n;
+            REQUIRE_OK(ctx, interp_attribute_shape(net, &d, &s, NULL));
+            const size_t size = interp_shape_size(&s);
+            REQUIRE(size <= 3 * SIZE);
+            d.targets = run == 2 ? some : NULL;
+            d.n_targets = run == 2 ? 3 : classes;
+            const int k = d.n_targets;
+            REQUIRE_OK(ctx, interp_attribute_bytes(net, n, &d, &bytes));
+            const size_t used = interp_memory_read(ctx).used;
+            interp_memory_set_limit(ctx, used + bytes);
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, all, r));
+            CHECK(interp_memory_read(ctx).used == used);
+            interp_memory_set_limit(ctx, 0);
+            d.n_targets = 0, d.targets = NULL, d.target_kind = INTERP_TARGET_CLASS;
+            for (int j = 0; j < k; j++) {
+                d.target = run == 2 ? some[j] : j;
+                REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, one, alone));
+                for (int i = 0; i < n; i++) {
+                    const interp_attribution *got = &r[i * k + j];
+                    CHECK(memcmp(one + (size_t)i * size, all + (size_t)(i * k + j) * size,
+                                 size * sizeof *one) == 0);
+                    CHECK(got->target == d.target && got->output == alone[i].output);
+                    CHECK(got->baseline_output == alone[i].baseline_output);
+                    CHECK(got->residual == alone[i].residual && got->passes == alone[i].passes);
+                }
+            }
+        }
+    memset(&d, 0, sizeof d);
+    d.n_targets = 5;
+    CHECK(interp_attribute(net, x, n, &d, all, r) == INTERP_BAD_ARGUMENT);
+    static const int32_t wrong[2] = {0, 4};
+    d.n_targets = 2, d.targets = wrong;
+    CHECK(interp_attribute(net, x, n, &d, all, r) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
+TEST(a_workspace_can_go_backward_many_times)
+{
+    enum { n = 2 };
+    static float x[n * SIZE], seeds[4][n * 4], want[4][n * SIZE];
+    interp_net *net = image_net(ctx, false);
+    interp_workspace_desc d;
+    interp_workspace *w;
+    const float *in = x;
+    fill(x, n * SIZE, 83), fill(seeds[0], 4 * n * 4, 84);
+    memset(&d, 0, sizeof d);
+    d.batch = n, d.input_grads = d.param_grads = true;
+    for (int many = 0; many < 2; many++) {
+        d.many_back = many;
+        REQUIRE_OK(ctx, interp_workspace_new(ctx, net, &d, &w));
+        for (int j = 0; j < 4; j++) {
+            if (!many || j == 0) REQUIRE_OK(ctx, interp_forward(w, &in));
+            REQUIRE_OK(ctx, interp_backward(w, seeds[j]));
+            if (!many) memcpy(want[j], interp_workspace_input_grad(w, 0), sizeof want[j]);
+            else CHECK(memcmp(want[j], interp_workspace_input_grad(w, 0), sizeof want[j]) == 0);
+        }
+        if (!many) CHECK(interp_backward(w, seeds[0]) == INTERP_BAD_ARGUMENT);
+        interp_workspace_free(w);
+    }
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -1048,6 +1134,8 @@ int main(int argc, char **argv)
     RUN(presets_are_their_rules_with_an_epsilon_of_a_tenth);
     RUN(deep_taylor_conserves_relevance_past_biases);
     RUN(layers_can_have_rules_of_their_own);
+    RUN(many_targets_are_what_each_is_alone);
+    RUN(a_workspace_can_go_backward_many_times);
     interp_close(ctx);
     return test_end(argc, argv);
 }

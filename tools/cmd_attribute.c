@@ -7,7 +7,8 @@
 
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
-    {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
+    {"--target", "WHAT",
+     "pred (default), sum, all (results are [n, K, ..]), a class by number or name, or labels Y.npy"},
     {"--method", "M[,M..]", "methods, or all; layer_M at --layer, neuron_M of its number --target"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
@@ -76,6 +77,12 @@ typedef struct job {
     double seconds[MOST_METHODS];
     size_t peak[MOST_METHODS];
 } job;
+
+/* Results of each method: one for each sample, or for each of its targets. */
+static int rows_of(const job *j)
+{
+    return j->in.n * (j->desc.n_targets ? j->desc.n_targets : 1);
+}
 
 static int unknown_method(const char *name)
 {
@@ -382,6 +389,11 @@ static int parse_target(cli *c, job *j)
         j->desc.target_kind = INTERP_TARGET_SUM;
         return CLI_DONE;
     }
+    if (!strcmp(text, "all")) {
+        const interp_shape out = interp_net_output_shape(j->model.net, 0);
+        j->desc.n_targets = (int)interp_shape_size(&out);
+        return CLI_DONE;
+    }
     j->desc.target_kind = INTERP_TARGET_CLASS;
     for (int k = 0; k < j->model.n_classes; k++)
         if (!strcmp(j->model.classes[k], text)) {
@@ -449,10 +461,19 @@ static interp_status concepts(job *j)
     return interp_tcav(j->model.net, (const float *)j->in.x.data, j->in.n, &d, &j->concepts, NULL);
 }
 
+static bool of_neurons(const job *j, int m)
+{
+    return j->scopes[m] == INTERP_SCOPE_NEURON || j->methods[m] == INTERP_NEURON_GRADIENT;
+}
+
 /* The examples of a concept must be samples. */
 static int check_concepts(const job *j)
 {
     const interp_array *sets[2] = {&j->concept, &j->random};
+    bool neurons = false;
+    for (int m = 0; m < j->n_methods; m++) neurons = neurons || of_neurons(j, m);
+    if (j->desc.n_targets && (j->tcav || (neurons && !j->all)))
+        return cli_usage("--target all is not for tcav and methods of neurons");
     for (int k = 0; j->tcav && k < 2; k++)
         if (!sets[k]->data || interp_shape_size(&sets[k]->shape) % interp_shape_size(&j->sample))
             return cli_fail("tcav: --set %s=X.npy must give samples of the size the model takes",
@@ -537,9 +558,7 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
 /* The class a method explains, -1 for none: neurons have no names. */
 static int class_of(const job *j, int m, int target)
 {
-    const bool neuron =
-        j->scopes[m] == INTERP_SCOPE_NEURON || j->methods[m] == INTERP_NEURON_GRADIENT;
-    return neuron || target >= j->model.n_classes ? -1 : target;
+    return of_neurons(j, m) || target >= j->model.n_classes ? -1 : target;
 }
 
 static int write_summary(job *j, const char *path)
@@ -553,17 +572,18 @@ static int write_summary(job *j, const char *path)
         anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
         j->in.files ? ",file" : "");
     for (int m = 0; m < j->n_methods; m++)
-        for (int i = 0; i < j->in.n; i++) {
+        for (int i = 0; i < rows_of(j); i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, j->names[m], r->target, r->output,
-                    r->baseline_output, r->residual, r->passes, j->seconds[m] / j->in.n,
-                    j->peak[m]);
+            const int sample = i / (rows_of(j) / j->in.n);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", sample, j->names[m], r->target,
+                    r->output, r->baseline_output, r->residual, r->passes,
+                    j->seconds[m] / rows_of(j), j->peak[m]);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","),
                     cli_add_csv(&t,
                                 class_of(j, m, r->target) < 0 ? "" : j->model.classes[r->target]);
-            if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);
+            if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[sample]);
             cli_add(&t, "\n");
         }
     return cli_text_write(&t, path);
@@ -594,10 +614,12 @@ static int write_results(cli *c, job *j, const char *folder,
     int code = CLI_DONE;
     for (int m = 0; m < j->n_methods && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", j->names[m]);
-        const interp_shape whole = with_samples(&j->shape[m], j->in.n);
+        interp_shape whole = j->shape[m];
+        if (j->desc.n_targets) whole = with_samples(&whole, j->desc.n_targets);
+        whole = with_samples(&whole, j->in.n);
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
-        if (!code && cli_is_image(&j->sample) && is_picture(j, m))
+        if (!code && cli_is_image(&j->sample) && is_picture(j, m) && !j->desc.n_targets)
             code = write_pictures(c, j, m, folder, *drawing);
     }
     if (!code && j->tcav) code = write_concepts(j, cli_path(path, folder, "tcav.csv"));
@@ -610,7 +632,7 @@ static int print_json(const job *j)
     cli_add(&t, "{\"samples\":%d,\"methods\":[", j->in.n);
     for (int m = 0; m < j->n_methods; m++) {
         double worst = 0;
-        for (int i = 0; i < j->in.n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
+        for (int i = 0; i < rows_of(j); i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
                 m ? "," : "", j->names[m], j->seconds[m], j->peak[m]);
@@ -658,7 +680,7 @@ static int open_job(cli *c, job *j)
     if (!code) code = parse_sets(c, j);
     if (!code) code = parse_baseline(c, j);
     if (code) return code;
-    const size_t n = (size_t)j->in.n;
+    const size_t n = (size_t)rows_of(j);
     code = check_draws(c, j);
     if (!code) code = parse_mask(c, j);
     if (!code) code = check_coalitions(c, j);

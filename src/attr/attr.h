@@ -128,10 +128,13 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input], of the input in every scope */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+    int n_targets; /* 0: one for each sample; K: outputs targets[0 .. K) for every sample, or 0 to
+                               K - 1 when these are NULL: results are [n, K, ..], reports [n, K]. Methods of
+                               gradients and of rules then go forward once for all of them */
+    const float *baseline; /* NULL: zeros; [n_baselines, input], of the input in every scope */
+    int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
-    int n_steps;            /* 0: 50; points of the path of integrated gradients */
+    int n_steps;           /* 0: 50; points of the path of integrated gradients */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool
         captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
@@ -207,7 +210,7 @@ typedef struct interp_attribution {
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references,
+   gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
    perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,

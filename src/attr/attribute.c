@@ -24,6 +24,7 @@ enum {
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
@@ -34,6 +35,7 @@ struct itp_attr {
     unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
+    int k;                 /* targets of each sample; more than 1: results are [n, k, ..] */
     int n, points;         /* samples, and passes for each besides those for its outputs */
     interp_shape in_shape; /* of what takes the place of the input */
     size_t size;           /* its numbers */
@@ -53,13 +55,13 @@ struct itp_attr {
     int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
-    float *result; /* [n, result_size] */
-    interp_attribution *report;
-    int filled;         /* slots of `in` in use */
-    double done, total; /* passes, for the progress hook */
+    float *result;              /* [n, k, result_size] */
+    interp_attribution *report; /* [n, k] */
+    int filled;                 /* slots of `in` in use */
+    double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
-    double *sum, *square;        /* [result_size]: of the sample at hand */
+    double *sum, *square;        /* [k, result_size]: of the sample at hand */
     int first;                   /* number of the first point in `in`, counted over all samples */
     float *copies;               /* [8, size]: noisy ones, for another method */
     int base_batch, base_points; /* of that method */
@@ -90,13 +92,13 @@ ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
-    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    const size_t b = (size_t)a->batch, n = (size_t)a->n, results = itp_mul_size(n, (size_t)a->k);
     a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
     a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
     a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
     a->scratch = itp_arena_floats(m, a->scratch_floats);
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    a->result = itp_arena_floats(m, itp_mul_size(results, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(results, sizeof *a->report));
     if (a->inside) {
         a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
         a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
@@ -115,6 +117,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    d.many_back = a->k > 1;
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -277,10 +280,12 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         ITP_TRY(itp_attr_forward(a));
         for (int i = 0; i < a->filled; i++) {
             const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            interp_attribution *r = &a->report[at + i];
-            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                r->target = interp_argmax(y, a->outputs);
-            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            for (int j = 0; j < a->k; j++) {
+                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
+                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                    r->target = interp_argmax(y, a->outputs);
+                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            }
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -293,6 +298,15 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
+    for (int i = 0; i < a->n * a->k && a->d.n_targets; i++) {
+        const int t = d->targets ? d->targets[i % a->k] : i % a->k;
+        if (t < 0 || t >= a->outputs)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of many, but there are outputs 0 to %d", t,
+                            a->outputs - 1);
+        a->report[i].target = t;
+    }
+    if (d->n_targets) return INTERP_OK;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: the labels to explain were not given: set targets");
@@ -421,13 +435,14 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
                         "attribution: network \"%s\" has %d inputs, not one", net->name,
                         net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
-        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        d->n_samples < 0 || d->n_baselines < 1 || d->n_targets < 0 || !(d->noise_sd >= 0))
         return itp_fail(
             a->ctx, INTERP_BAD_ARGUMENT,
             "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    a->k = itp_max(1, d->n_targets);
     ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -450,6 +465,9 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     }
     a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
+    if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
+                        d->n_targets, a->outputs);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
@@ -461,15 +479,6 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
 }
 
 /* ---- the calls */
-
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_fit(&a, &w, bytes);
-}
 
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
                                                 interp_shape *shape, const char **layer)
@@ -496,7 +505,7 @@ ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = first; s <= last; s++)
+            for (int s = first * a->k; s < (last + 1) * a->k; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
@@ -550,7 +559,7 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
     if (!many) ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
 
@@ -575,12 +584,81 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, a);
     const interp_status status = itp_attr_run(a, &d);
-    if (!status && out) memcpy(out, a->result, n * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    const size_t results = n * (size_t)a->k;
+    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, results * sizeof *report);
     interp_workspace_free(a->w);
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
+}
+
+/* ---- many targets of methods that take one */
+
+ITP_FN bool itp_attr_each_alone(const itp_attr *a)
+{
+    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
+}
+
+ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
+{
+    interp_attribute_desc d = a->d;
+    d.n_targets = 0;
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.target = d.targets ? d.targets[j] : j;
+    return d;
+}
+
+/* Room for the results of all targets; its size. */
+ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
+                                   interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_each_layout(a, block, &one);
+    for (size_t j = 0; j < k && !status; j++) {
+        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
+        itp_attr sub;
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        sub.done = (double)j * sub.total, sub.total *= (double)k;
+        interp_attribution *r = a->report + j * n; /* put in order below */
+        if (!status) status = itp_attr_execute(&sub, x, one, r);
+        for (size_t i = 0; i < n && !status; i++)
+            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
+    }
+    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
+    for (size_t i = 0; i < n * k && !status && report; i++)
+        report[i] = a->report[i % k * n + i / k];
+    interp_free(a->ctx, block);
+    return status;
+}
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (!itp_attr_each_alone(&a)) return itp_attr_fit(&a, &w, bytes);
+    const size_t block = itp_attr_each_layout(&a, NULL, NULL);
+    const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
+    ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
@@ -589,5 +667,6 @@ INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n
 {
     itp_attr a;
     ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (itp_attr_each_alone(&a)) return itp_attr_each(&a, x, out, report);
     return itp_attr_execute(&a, x, out, report);
 }

@@ -408,7 +408,30 @@ ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+}
+
+/* Multipliers of slot i for target j, times the difference. */
+ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
+{
+    const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+    const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+    const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    float *out = a->result + row * a->size;
+    double total = 0, *sum = a->sum ? a->sum + (size_t)j * a->size : NULL;
+    interp_attribution *r = &a->report[row];
+    for (size_t k = 0; k < a->size; k++) {
+        const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+        total += v;
+        if (a->points == 1) out[k] = (float)v;
+        else sum[k] = v + (point ? sum[k] : 0);
+    }
+    r->residual += total / a->points;
+    if (point < a->points - 1) return;
+    for (size_t k = 0; k < a->size && a->points > 1; k++) out[k] = (float)(sum[k] / a->points);
+    r->residual -= r->output - r->baseline_output;
 }
 
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
@@ -420,28 +443,12 @@ ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
     const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
     if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
-        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
-        float *out = a->result + (size_t)sample * a->size;
-        interp_attribution *r = &a->report[sample];
-        double total = 0;
-        for (size_t k = 0; k < a->size; k++) {
-            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
-            total += v;
-            if (a->points == 1) out[k] = (float)v;
-            else a->sum[k] = v + (point ? a->sum[k] : 0);
-        }
-        r->residual += total / a->points;
-        if (point < a->points - 1) continue;
-        for (size_t k = 0; k < a->size && a->points > 1; k++)
-            out[k] = (float)(a->sum[k] / a->points);
-        r->residual -= r->output - r->baseline_output;
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) itp_deeplift_take(a, i, j);
     }
     a->first += a->filled;
     const int done = a->filled;

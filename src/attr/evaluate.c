@@ -401,7 +401,7 @@ ITP_FN interp_status itp_evaluate_again(interp_net *net, const float *x, int n,
     interp_status status = targets && room ? INTERP_OK : INTERP_NO_MEMORY;
     for (int i = 0; i < n && targets; i++) targets[i] = e->out[i].target;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
-    m.targets = targets;
+    m.targets = targets, m.n_targets = 0;
     if (!status) status = itp_evaluate_sensitivity(net, x, n, size, e, &m, room, room + all);
     if (!status && net->flat && !net->read_only)
         status = itp_evaluate_randomised(net, x, n, size, e, &m, room, room + all);
@@ -431,6 +431,12 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
     if (!itp_is_finite(attribution, itp_mul_size((size_t)n, a.size)))
         return itp_fail(a.ctx, INTERP_NOT_FINITE,
                         "evaluation: the attribution holds NaN or infinite numbers");
+    interp_shape shape = a.in_shape;
+    if (e.d.method) ITP_TRY(interp_attribute_shape(net, e.d.method, &shape, NULL));
+    if (interp_shape_size(&shape) != a.size)
+        return itp_fail(a.ctx, INTERP_BAD_SHAPE,
+                        "evaluation: %s gives %zu numbers, but the input has %zu",
+                        interp_method_name(e.d.method->method), interp_shape_size(&shape), a.size);
     for (int i = 0; i < n; i++) {
         memset(&out[i], 0, sizeof out[i]);
         out[i].max_sensitivity = out[i].randomisation = (double)NAN;

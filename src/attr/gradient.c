@@ -61,8 +61,9 @@ ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
 {
     a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
     a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    const size_t n = itp_mul_size((size_t)a->k, a->result_size);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
     if (itp_attr_averages(a))
         a->copies = itp_arena_floats(m, itp_mul_size(ITP_SMOOTH_COPIES, a->size));
 }
@@ -88,7 +89,7 @@ ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
     if (a->d.noise) return a->d.noise[at];
     const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
                      : a->row->kind == ITP_G_EXPECTED ? 0
-                                                      : (float)a->report[sample].residual;
+                                                      : (float)a->report[sample * a->k].residual;
     return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
 }
 
@@ -136,44 +137,46 @@ ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
 
 /* ---- what becomes of gradients */
 
-/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
+/* Adds a point's gradient of target j, multiplied by what the method wants. `activation`: the layer's
+   numbers. */
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, int j, const float *g,
                          const float *activation)
 {
     const float *x = a->x + (size_t)sample * a->size;
     const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
     const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
-    double alpha;
+    double alpha, *sum = a->sum + (size_t)j * n, *square = a->square + (size_t)j * n;
+    float *before = a->scratch + (size_t)j * n; /* of conductance */
     const float *x0;
     switch (a->row->kind) {
     case ITP_G_EXPECTED:
         x0 = itp_attr_draw(a, row, &alpha);
         for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
-                          (x0 ? (double)x0[i] : 0)) *
-                         (double)g[i];
+            sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                       (x0 ? (double)x0[i] : 0)) *
+                      (double)g[i];
         break;
     case ITP_G_BLUR: /* the change of the image on this part of the path */
         itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
         itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
         for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+            sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
         break;
     case ITP_G_LAYER:
-        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
+        for (size_t i = 0; i < n; i++) sum[i] += (double)activation[i] * (double)g[i];
         break;
     case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
         for (size_t i = 0; i < n; i++) {
-            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
-            a->square[i] = (double)activation[i];
+            if (point) sum[i] += (double)before[i] * ((double)activation[i] - square[i]);
+            square[i] = (double)activation[i];
         }
-        memcpy(a->scratch, g, n * sizeof *g);
+        memcpy(before, g, n * sizeof *g);
         break;
     default:
-        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
+        for (size_t i = 0; i < n; i++) sum[i] += w * (double)g[i];
     }
     if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
-        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
+        for (size_t i = 0; i < n; i++) square[i] += (double)g[i] * (double)g[i];
 }
 
 ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
@@ -182,22 +185,26 @@ ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
     if (itp_attr_averages(a))
         return itp_mul_size(ITP_SMOOTH_COPIES, interp_shape_size(&a->result_shape));
     if (a->row->kind == ITP_G_GUIDED_SMOOTH) return itp_rule_most(a->net, batch, 0, 2);
-    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
+    if (a->row->kind == ITP_G_CONDUCTANCE)
+        return itp_mul_size((size_t)a->k, interp_shape_size(&a->result_shape));
     if (a->row->kind != ITP_G_BLUR) return 0;
     return itp_add_size(
         2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
 }
 
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
+/* A sample whose points are all in: its attribution for target j, and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample, int j)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->result_size;
-    interp_attribution *r = &a->report[sample];
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    const double *sum = a->sum + (size_t)j * a->result_size;
+    const double *square = a->square + (size_t)j * a->result_size;
+    float *out = a->result + row * a->result_size;
+    interp_attribution *r = &a->report[row];
     double total = 0;
     for (size_t i = 0; i < a->result_size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
+        const double mean = sum[i] / a->points;
+        double v = sum[i];
         switch (a->row->kind) {
         case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
         case ITP_G_PRODUCT: v *= (double)x[i]; break;
@@ -207,8 +214,8 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample)
             break;
         case ITP_G_SMOOTH:
         case ITP_G_EXPECTED: v = mean; break;
-        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
-        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
+        case ITP_G_SQUARE: v = square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = square[i] / a->points - mean * mean; break;
         default: break;
         }
         out[i] = (float)v;
@@ -265,20 +272,23 @@ ITP_FN interp_status itp_attr_flush(itp_attr *a)
 {
     if (!a->filled) return INTERP_OK;
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const size_t at = (size_t)i * a->result_size;
-        if (point == 0) {
-            memset(a->sum, 0, a->result_size * sizeof *a->sum);
-            memset(a->square, 0, a->result_size * sizeof *a->square);
+    const float *kept = interp_workspace_kept(a->w);
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        const float *grad = itp_attr_grad(a);
+        for (int i = 0; i < a->filled; i++) {
+            const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+            const size_t at = (size_t)i * a->result_size, sums = (size_t)j * a->result_size;
+            if (point == 0) {
+                memset(a->sum + sums, 0, a->result_size * sizeof *a->sum);
+                memset(a->square + sums, 0, a->result_size * sizeof *a->square);
+            }
+            itp_attr_add(a, sample, point, j, grad + at, kept ? kept + at : NULL);
+            if (point == a->points - 1) itp_attr_finish(a, sample, j);
         }
-        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
-        if (point == a->points - 1) itp_attr_finish(a, sample);
     }
     a->first += a->filled;
     const int done = a->filled;
@@ -296,7 +306,7 @@ ITP_FN void itp_attr_ranges(itp_attr *a)
             low = x[i] < low ? x[i] : low;
             high = x[i] > high ? x[i] : high;
         }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
+        a->report[s * a->k].residual = 0.15 * ((double)high - (double)low);
     }
 }
 

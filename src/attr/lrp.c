@@ -478,6 +478,30 @@ ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
     a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
 }
 
+/* Relevance of target j of the samples in the slots. */
+ITP_FN interp_status itp_lrp_back(itp_attr *a, int first, int j)
+{
+    const size_t k = (size_t)a->k, n = (size_t)a->outputs;
+    memset(a->seed, 0, (size_t)a->batch * n * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) {
+        const int target = a->report[(size_t)(first + i) * k + (size_t)j].target;
+        const float *y = interp_workspace_target(a->w) + (size_t)i * n;
+        float *seed = a->seed + (size_t)i * n;
+        if (target >= 0) seed[target] = y[target];
+        else memcpy(seed, y, n * sizeof *y);
+    }
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const size_t row = (size_t)(first + i) * k + (size_t)j;
+        const float *r = itp_attr_grad(a) + (size_t)i * a->size;
+        double total = 0;
+        for (size_t m = 0; m < a->size; m++) total += (double)r[m];
+        memcpy(a->result + row * a->size, r, a->size * sizeof *r);
+        a->report[row].residual = total - a->report[row].output;
+    }
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
 {
     const interp_net *net = a->net;
@@ -500,22 +524,7 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
-        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-        for (int i = 0; i < a->filled; i++) {
-            const interp_attribution *r = &a->report[at + i];
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-            if (r->target >= 0) seed[r->target] = y[r->target];
-            else memcpy(seed, y, (size_t)a->outputs * sizeof *y);
-        }
-        ITP_TRY(interp_backward(a->w, a->seed));
-        for (int i = 0; i < a->filled; i++) {
-            const float *r = itp_attr_grad(a) + (size_t)i * a->size;
-            double total = 0;
-            for (size_t k = 0; k < a->size; k++) total += (double)r[k];
-            memcpy(a->result + (size_t)(at + i) * a->size, r, a->size * sizeof *r);
-            a->report[at + i].residual = total - a->report[at + i].output;
-        }
+        for (int j = 0; j < a->k; j++) ITP_TRY(itp_lrp_back(a, at, j));
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
     return INTERP_OK;

@@ -4,8 +4,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
 {
 #define ITP_GRADIENT(name, kind, needs)                                                            \
     {                                                                                              \
-        name, kind, needs, itp_attr_settle_gradient, itp_attr_layout_gradient,                     \
-            itp_attr_scratch_gradient, itp_attr_run_gradient                                       \
+        name, kind, (needs) | ITP_ATTR_MANY_TARGETS, itp_attr_settle_gradient,                     \
+            itp_attr_layout_gradient, itp_attr_scratch_gradient, itp_attr_run_gradient             \
     }
 #define ITP_CAM(name, kind, needs)                                                                 \
     {                                                                                              \
@@ -22,7 +22,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
-        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
+        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES | ITP_ATTR_MANY_TARGETS
     };
     static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
         ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),

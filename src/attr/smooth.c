@@ -6,6 +6,7 @@ ITP_FN interp_attribute_desc itp_smooth_desc(const itp_attr *a, int s, int32_t *
     interp_attribute_desc d = a->d;
     d.method = a->d.base, d.base = INTERP_SALIENCY;
     d.keep_sign = true;
+    d.n_targets = 0;
     d.batch = a->base_batch;
     d.n_samples = 0, d.noise = NULL, d.alphas = NULL, d.draws = NULL;
     d.permutations = d.coalitions = NULL;
@@ -66,7 +67,7 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a)
                 a->sum[k % n] += v, a->square[k % n] += v * v;
             }
         }
-        itp_attr_finish(a, s);
+        itp_attr_finish(a, s, 0);
         a->report[s].passes = a->points * (a->base_points + 2) + 2;
     }
     return INTERP_OK;
