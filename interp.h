@@ -94,6 +94,8 @@
      >>attr/perturb.c
      >>attr/methods.c
      >>attr/tcav.c
+     >>attr/slic.c
+     >>attr/many.c
      >>attr/evaluate.c
      >>attr/canonical.c
      >>view/colour.c
@@ -3660,6 +3662,9 @@ typedef struct interp_attribute_desc {
     float low, high;         /* both 0: range of the samples; of LRP's z-box */
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
+                     unless a mask is given */
+    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
@@ -3718,6 +3723,23 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
    Test: masks_broadcast_and_features_are_counted. */
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
+
+/* Options of interp_slic. */
+typedef struct interp_slic_desc {
+    int segments; /* 0: 64; at most so many */
+    float
+        compactness; /* 0: 10; how much distances count against colours, whose largest range over the
+                          image is 100 */
+    int iterations;  /* 0: 10 */
+} interp_slic_desc;
+
+/* Superpixels of an image [C,H,W], or [..,H,W] with more planes: connected, by k-means over place and
+   numbers as they are (no conversion to CIELAB). ids: [H,W], 0 up in the order of their first pixels,
+   as masks are; count: NULL or how many. Deterministic. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY.
+   Cost: iterations times 16 visits of each pixel. Paper: Achanta et al. 2012. Test:
+   superpixels_are_connected_and_follow_edges. */
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */
@@ -26844,6 +26866,7 @@ enum {
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
+    ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
     ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
@@ -27410,84 +27433,6 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
-}
-
-/* ---- many targets of methods that take one */
-
-ITP_FN bool itp_attr_each_alone(const itp_attr *a)
-{
-    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
-}
-
-ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
-{
-    interp_attribute_desc d = a->d;
-    d.n_targets = 0;
-    d.target_kind = INTERP_TARGET_CLASS;
-    d.target = d.targets ? d.targets[j] : j;
-    return d;
-}
-
-/* Room for the results of all targets; its size. */
-ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
-{
-    itp_arena m = {block, 0};
-    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
-    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
-    if (one) *one = own;
-    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
-    return m.used;
-}
-
-ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
-                                   interp_attribution *report)
-{
-    float *one;
-    interp_status status = INTERP_OK;
-    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
-    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
-    if (!block) return INTERP_NO_MEMORY;
-    itp_attr_each_layout(a, block, &one);
-    for (size_t j = 0; j < k && !status; j++) {
-        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
-        itp_attr sub;
-        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
-        sub.done = (double)j * sub.total, sub.total *= (double)k;
-        interp_attribution *r = a->report + j * n; /* put in order below */
-        if (!status) status = itp_attr_execute(&sub, x, one, r);
-        for (size_t i = 0; i < n && !status; i++)
-            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
-    }
-    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
-    for (size_t i = 0; i < n * k && !status && report; i++)
-        report[i] = a->report[i % k * n + i / k];
-    interp_free(a->ctx, block);
-    return status;
-}
-
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    if (!itp_attr_each_alone(&a)) return itp_attr_fit(&a, &w, bytes);
-    const size_t block = itp_attr_each_layout(&a, NULL, NULL);
-    const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
-    ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
-    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
-                                          const interp_attribute_desc *desc, float *out,
-                                          interp_attribution *report)
-{
-    itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    if (itp_attr_each_alone(&a)) return itp_attr_each(&a, x, out, report);
-    return itp_attr_execute(&a, x, out, report);
 }
 /* >>attr/rules.c                                                                              */
 /* ---- attr/rules.c: a node run with other numbers than its own, for rules that go backward ---------- */
@@ -28124,6 +28069,9 @@ ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes)
     return interp_attribute_bytes(a->net, itp_min(ITP_SMOOTH_COPIES, a->points), &d, bytes);
 }
 
+ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
+                                       interp_attribution *report); /* in many.c */
+
 ITP_FN interp_status itp_smooth_run(itp_attr *a)
 {
     const size_t n = a->result_size;
@@ -28140,7 +28088,7 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a)
                 itp_attr_point(a, s, at + i, a->copies + (size_t)i * a->size);
             ITP_TRY(itp_attr_settle(&sub, a->net, some, &d, NULL, NULL));
             sub.done = a->done, sub.total = a->total;
-            ITP_TRY(itp_attr_execute(&sub, a->copies, a->scratch, NULL));
+            ITP_TRY(itp_attr_dispatch(&sub, a->copies, a->scratch, NULL));
             a->done = sub.done;
             for (size_t k = 0; k < n * (size_t)some; k++) {
                 const double v = (double)a->scratch[k];
@@ -30563,6 +30511,8 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
     const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     const int grid = itp_perturb_grid(a);
+    const bool segments = a->d.segments && itp_attr_needs(a, ITP_ATTR_FEATURES);
+    const bool given = a->d.grid[0] || a->d.grid[1];
     if (a->size > INT_MAX)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
     p->count = (int)a->size;
@@ -30579,9 +30529,22 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
                             ITP_MASK_IDS - 1);
         p->count = 0;
         for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
-    } else if (in.rank >= 3 && grid) {
+    } else if (segments) {
+        if (in.rank < 2 || a->inside || a->d.coalitions || a->d.permutations || a->d.segments < 0)
+            return itp_fail(
+                a->ctx, INTERP_BAD_ARGUMENT,
+                "%s: segments are of images, which the input must be, and their number is "
+                "not known to draws that are given",
+                a->row->name);
+        p->count = itp_min(a->d.segments, in.dim[in.rank - 2] * in.dim[in.rank - 1]);
+    } else if ((in.rank >= 3 && grid) || given) {
+        if (given && (in.rank < 2 || a->d.grid[0] < 1 || a->d.grid[1] < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: a grid is of images, in at least one row and column",
+                            a->row->name);
         const int height = in.dim[in.rank - 2], width = in.dim[in.rank - 1];
-        p->tile_rows = itp_div_up(height, grid), p->tile_columns = itp_div_up(width, grid);
+        p->tile_rows = itp_div_up(height, given ? a->d.grid[0] : grid);
+        p->tile_columns = itp_div_up(width, given ? a->d.grid[1] : grid);
         p->grid = itp_div_up(width, p->tile_columns);
         p->count = p->grid * itp_div_up(height, p->tile_rows);
     }
@@ -30630,7 +30593,7 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
         break;
     case ITP_P_PARTITION: {
         const interp_shape *in = &a->result_shape;
-        const bool image = in->rank >= 3 && !a->d.mask;
+        const bool image = in->rank >= 3 && !a->d.mask && p->count == (int)a->size;
         memset(&p->root, 0, sizeof p->root);
         p->root.hi[1] = image ? in->dim[in->rank - 2] : 1;
         p->root.hi[2] = image ? in->dim[in->rank - 1] : p->count;
@@ -30677,7 +30640,7 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
         return;
     }
-    if (a->d.mask || p->tile_rows)
+    if (a->d.mask || p->tile_rows || a->d.segments)
         p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
     p->on = (uint8_t *)itp_arena_alloc(m, n);
     p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));
@@ -30998,10 +30961,10 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
     }
-#define ITP_PERTURB(name, kind)                                                                    \
+#define ITP_PERTURB(name, kind, needs)                                                             \
     {                                                                                              \
-        name, kind, 0, itp_attr_settle_perturb, itp_attr_layout_perturb, itp_attr_scratch_perturb, \
-            itp_attr_run_perturb                                                                   \
+        name, kind, needs, itp_attr_settle_perturb, itp_attr_layout_perturb,                       \
+            itp_attr_scratch_perturb, itp_attr_run_perturb                                         \
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
@@ -31048,16 +31011,16 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
         ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
-        ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
-        ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
-        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),
-        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT),
-        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING),
-        ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
-        ITP_PERTURB("lime", ITP_P_LIME),
-        ITP_PERTURB("partition_shap", ITP_P_PARTITION),
-        ITP_PERTURB("rise", ITP_P_RISE),
-        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
+        ITP_PERTURB("occlusion", ITP_P_OCCLUSION, 0),
+        ITP_PERTURB("feature_ablation", ITP_P_ABLATION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION, 0),
+        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT, ITP_ATTR_FEATURES),
+        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING, ITP_ATTR_FEATURES),
+        ITP_PERTURB("kernel_shap", ITP_P_KERNEL, ITP_ATTR_FEATURES),
+        ITP_PERTURB("lime", ITP_P_LIME, ITP_ATTR_FEATURES),
+        ITP_PERTURB("partition_shap", ITP_P_PARTITION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("rise", ITP_P_RISE, 0),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS, ITP_ATTR_FEATURES)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
 #undef ITP_PERTURB
@@ -31414,6 +31377,426 @@ INTERP_API interp_status interp_tcav(interp_net *net, const float *x, int n,
     how.layer = t.d.layer, how.batch = t.d.batch;
     ITP_TRY(itp_attr_settle(&a, net, n, &how, &row, &t));
     return itp_attr_execute(&a, x, NULL, NULL);
+}
+/* >>attr/slic.c                                                                               */
+/* ---- attr/slic.c: superpixels ------------------------------------------------------------------
+
+   k-means over colour and place, each centre looking no farther than twice its spacing (Achanta et al.
+   2012). Of every cluster the largest connected part stays, and what is left over goes to the parts
+   that it grows out of. */
+
+typedef struct itp_slic {
+    const float *x;
+    int planes, height, width, rows, columns; /* rows x columns of centres */
+    size_t area;
+    double scale, weight; /* of colours; of squared distances in pixels */
+    float *nearest;       /* [area] */
+    int *label, *part;    /* [area] */
+    int *queue;           /* [area] */
+    int *size;            /* [area]: pixels of each part */
+    int *kept;            /* [centres]: its largest part */
+    double *centre, *sum; /* [centres, planes + 2], [centres, planes + 3] */
+} itp_slic;
+
+ITP_FN size_t itp_slic_layout(itp_slic *s, char *block)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)s->rows * (size_t)s->columns, wide = (size_t)s->planes + 3;
+    s->nearest = itp_arena_floats(&m, s->area);
+    s->label = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->part = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->queue = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->size = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->kept = (int *)itp_arena_alloc(&m, itp_mul_size(n, sizeof(int)));
+    s->centre = (double *)itp_arena_alloc(&m, itp_mul_size(n * wide, sizeof(double)));
+    s->sum = (double *)itp_arena_alloc(&m, itp_mul_size(n * wide, sizeof(double)));
+    return m.used;
+}
+
+ITP_FN double itp_slic_colour(const itp_slic *s, int plane, int pixel)
+{
+    return s->scale * (double)s->x[(size_t)plane * s->area + (size_t)pixel];
+}
+
+ITP_FN double *itp_slic_at(const itp_slic *s, double *of, int c)
+{
+    return of + (size_t)c * ((size_t)s->planes + 3);
+}
+
+/* How much colours change around a pixel. */
+ITP_FN double itp_slic_edge(const itp_slic *s, int y, int x)
+{
+    const int l = itp_max(0, x - 1), r = itp_min(s->width - 1, x + 1);
+    const int u = itp_max(0, y - 1), d = itp_min(s->height - 1, y + 1);
+    double sum = 0;
+    for (int p = 0; p < s->planes; p++) {
+        const double h =
+            itp_slic_colour(s, p, y * s->width + r) - itp_slic_colour(s, p, y * s->width + l);
+        const double v =
+            itp_slic_colour(s, p, d * s->width + x) - itp_slic_colour(s, p, u * s->width + x);
+        sum += h * h + v * v;
+    }
+    return sum;
+}
+
+/* Centres on a grid, each at the calmest of nine pixels. */
+ITP_FN void itp_slic_start(itp_slic *s)
+{
+    for (int c = 0; c < s->rows * s->columns; c++) {
+        const int y = (2 * (c / s->columns) + 1) * s->height / (2 * s->rows);
+        const int x = (2 * (c % s->columns) + 1) * s->width / (2 * s->columns);
+        double *centre = itp_slic_at(s, s->centre, c), least = itp_slic_edge(s, y, x);
+        int best_y = y, best_x = x;
+        for (int k = 0; k < 9; k++) {
+            const int py = itp_min(itp_max(y + k / 3 - 1, 0), s->height - 1);
+            const int px = itp_min(itp_max(x + k % 3 - 1, 0), s->width - 1);
+            const double edge = itp_slic_edge(s, py, px);
+            if (edge < least) least = edge, best_y = py, best_x = px;
+        }
+        for (int p = 0; p < s->planes; p++)
+            centre[p] = itp_slic_colour(s, p, best_y * s->width + best_x);
+        centre[s->planes] = best_y, centre[s->planes + 1] = best_x;
+    }
+}
+
+/* Gives pixels to the nearest centre within reach; none is out of reach of its grid's cell. */
+ITP_FN void itp_slic_assign(itp_slic *s)
+{
+    const int reach_y = 2 * itp_div_up(s->height, s->rows);
+    const int reach_x = 2 * itp_div_up(s->width, s->columns);
+    for (size_t i = 0; i < s->area; i++) s->nearest[i] = INFINITY;
+    for (int c = 0; c < s->rows * s->columns; c++) {
+        const double *centre = itp_slic_at(s, s->centre, c);
+        const int cy = (int)centre[s->planes], cx = (int)centre[s->planes + 1];
+        for (int y = itp_max(0, cy - reach_y); y < itp_min(s->height, cy + reach_y + 1); y++)
+            for (int x = itp_max(0, cx - reach_x); x < itp_min(s->width, cx + reach_x + 1); x++) {
+                const int i = y * s->width + x;
+                const double dy = y - centre[s->planes], dx = x - centre[s->planes + 1];
+                double far = s->weight * (dy * dy + dx * dx);
+                for (int p = 0; p < s->planes; p++) {
+                    const double d = itp_slic_colour(s, p, i) - centre[p];
+                    far += d * d;
+                }
+                if ((float)far < s->nearest[i]) s->nearest[i] = (float)far, s->label[i] = c;
+            }
+    }
+}
+
+ITP_FN void itp_slic_update(itp_slic *s)
+{
+    const int n = s->rows * s->columns;
+    memset(s->sum, 0, (size_t)n * ((size_t)s->planes + 3) * sizeof *s->sum);
+    for (int i = 0; i < (int)s->area; i++) {
+        double *sum = itp_slic_at(s, s->sum, s->label[i]);
+        for (int p = 0; p < s->planes; p++) sum[p] += itp_slic_colour(s, p, i);
+        sum[s->planes] += i / s->width, sum[s->planes + 1] += i % s->width;
+        sum[s->planes + 2]++;
+    }
+    for (int c = 0; c < n; c++) {
+        const double *sum = itp_slic_at(s, s->sum, c), count = sum[s->planes + 2];
+        double *centre = itp_slic_at(s, s->centre, c);
+        for (int k = 0; k < s->planes + 2 && count > 0; k++) centre[k] = sum[k] / count;
+    }
+}
+
+/* The four neighbours of a pixel; how many. */
+ITP_FN int itp_slic_near(const itp_slic *s, int i, int near[4])
+{
+    int n = 0;
+    if (i >= s->width) near[n++] = i - s->width;
+    if (i % s->width) near[n++] = i - 1;
+    if (i % s->width < s->width - 1) near[n++] = i + 1;
+    if (i + s->width < (int)s->area) near[n++] = i + s->width;
+    return n;
+}
+
+/* Numbers the connected parts of equal labels; how many. */
+ITP_FN int itp_slic_parts(itp_slic *s)
+{
+    int parts = 0, near[4];
+    for (size_t i = 0; i < s->area; i++) s->part[i] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int head = 0, tail = 0;
+        if (s->part[i] >= 0) continue;
+        s->part[i] = parts, s->queue[tail++] = i;
+        while (head < tail) {
+            const int at = s->queue[head++], n = itp_slic_near(s, at, near);
+            for (int k = 0; k < n; k++)
+                if (s->part[near[k]] < 0 && s->label[near[k]] == s->label[i])
+                    s->part[near[k]] = parts, s->queue[tail++] = near[k];
+        }
+        s->size[parts++] = tail;
+    }
+    return parts;
+}
+
+/* Keeps the largest part of each cluster, lets these grow over the others, and numbers them in the order
+   of their first pixels; how many. */
+ITP_FN int itp_slic_connect(itp_slic *s, int32_t *ids)
+{
+    const int n = s->rows * s->columns;
+    int head = 0, tail = 0, count = 0, near[4];
+    itp_slic_parts(s);
+    for (int c = 0; c < n; c++) s->kept[c] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int *kept = &s->kept[s->label[i]];
+        if (*kept < 0 || s->size[s->part[i]] > s->size[*kept]) *kept = s->part[i];
+    }
+    for (int i = 0; i < (int)s->area; i++) {
+        if (s->part[i] == s->kept[s->label[i]]) s->queue[tail++] = i;
+        else s->label[i] = -1;
+    }
+    while (head < tail) {
+        const int at = s->queue[head++], some = itp_slic_near(s, at, near);
+        for (int k = 0; k < some; k++)
+            if (s->label[near[k]] < 0) s->label[near[k]] = s->label[at], s->queue[tail++] = near[k];
+    }
+    for (int c = 0; c < n; c++) s->kept[c] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int *number = &s->kept[s->label[i]];
+        if (*number < 0) *number = count++;
+        ids[i] = *number;
+    }
+    return count;
+}
+
+/* Checks the settings, and finds the grid and the scales. */
+ITP_FN interp_status itp_slic_settle(interp_ctx *ctx, const float *x, const interp_shape *shape,
+                                     const interp_slic_desc *desc, itp_slic *s, int *iterations)
+{
+    interp_slic_desc d;
+    memset(&d, 0, sizeof d);
+    memset(s, 0, sizeof *s);
+    if (desc) d = *desc;
+    if (!d.segments) d.segments = 64;
+    if (d.compactness == 0) d.compactness = 10;
+    *iterations = d.iterations ? d.iterations : 10;
+    const size_t size = interp_shape_size(shape);
+    if (shape->rank < 2 || size < 1 || size > INT_MAX || d.segments < 1 || *iterations < 1 ||
+        !(d.compactness > 0))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "slic: needs an image [..,H,W], at least one segment and a positive "
+                        "compactness");
+    s->x = x;
+    s->height = shape->dim[shape->rank - 2], s->width = shape->dim[shape->rank - 1];
+    s->area = (size_t)s->height * (size_t)s->width;
+    s->planes = (int)(size / s->area);
+    const double side = sqrt((double)d.segments * s->height / s->width);
+    s->rows = itp_max(1, itp_min(itp_min(s->height, d.segments), (int)side));
+    s->columns = itp_max(1, itp_min(s->width, d.segments / s->rows));
+    const double spacing = sqrt((double)s->area / (s->rows * s->columns));
+    s->weight = (double)d.compactness * (double)d.compactness / (spacing * spacing);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count)
+{
+    itp_slic s;
+    int iterations;
+    double range = 0;
+    ITP_TRY(itp_slic_settle(ctx, image, shape, desc, &s, &iterations));
+    if (!itp_is_finite(image, interp_shape_size(shape)))
+        return itp_fail(ctx, INTERP_NOT_FINITE, "slic: the image holds NaN or infinite numbers");
+    for (int p = 0; p < s.planes; p++) {
+        const float *x = image + (size_t)p * s.area;
+        double low = (double)x[0], high = low;
+        for (size_t i = 0; i < s.area; i++)
+            low = fmin(low, (double)x[i]), high = fmax(high, (double)x[i]);
+        range = fmax(range, high - low);
+    }
+    s.scale = range > 0 ? 100 / range : 0;
+    char *block = (char *)interp_alloc(ctx, itp_slic_layout(&s, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_slic_layout(&s, block);
+    itp_slic_start(&s);
+    for (size_t i = 0; i < s.area; i++) /* the grid's cell, for a pixel that no centre reaches */
+        s.label[i] = (int)(i / (size_t)s.width) * s.rows / s.height * s.columns +
+                     (int)(i % (size_t)s.width) * s.columns / s.width;
+    interp_status status = INTERP_OK;
+    for (int k = 0; k < iterations && !status; k++) {
+        itp_slic_assign(&s);
+        itp_slic_update(&s);
+        status = itp_progress(ctx, "slic", k + 1, iterations, (double)NAN);
+    }
+    if (!status) {
+        const int n = itp_slic_connect(&s, ids);
+        if (count) *count = n;
+    }
+    interp_free(ctx, block);
+    return status;
+}
+/* >>attr/many.c                                                                               */
+/* ---- attr/many.c: the call, and calls made of calls: for each target, for each sample ---------------- */
+
+/* ---- many targets of methods that take one */
+
+ITP_FN bool itp_attr_each_alone(const itp_attr *a)
+{
+    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
+}
+
+ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
+{
+    interp_attribute_desc d = a->d;
+    d.n_targets = 0;
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.target = d.targets ? d.targets[j] : j;
+    return d;
+}
+
+/* Room for the results of all targets; its size. */
+ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
+                                   interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_each_layout(a, block, &one);
+    for (size_t j = 0; j < k && !status; j++) {
+        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
+        itp_attr sub;
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        sub.done = (double)j * sub.total, sub.total *= (double)k;
+        interp_attribution *r = a->report + j * n; /* put in order below */
+        if (!status) status = itp_attr_dispatch(&sub, x, one, r);
+        for (size_t i = 0; i < n && !status; i++)
+            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
+    }
+    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
+    for (size_t i = 0; i < n * k && !status && report; i++)
+        report[i] = a->report[i % k * n + i / k];
+    interp_free(a->ctx, block);
+    return status;
+}
+
+/* ---- features that are segments of each sample */
+
+ITP_FN bool itp_attr_by_segments(const itp_attr *a)
+{
+    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
+}
+
+/* The call for sample i alone, with a mask [H,W]. */
+ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
+{
+    interp_attribute_desc d = a->d;
+    d.segments = mask ? 0 : d.segments;
+    d.mask = mask;
+    d.mask_shape = itp_shape_none();
+    d.mask_shape.rank = 2;
+    d.mask_shape.dim[0] = a->in_shape.dim[a->in_shape.rank - 2];
+    d.mask_shape.dim[1] = a->in_shape.dim[a->in_shape.rank - 1];
+    if (d.targets) d.targets += i;
+    if (d.baseline && d.n_baselines > 1) d.baseline += (size_t)i * a->given, d.n_baselines = 1;
+    return d;
+}
+
+ITP_FN size_t itp_attr_segment_layout(itp_attr *a, char *block, int32_t **mask)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n;
+    int32_t *own = (int32_t *)itp_arena_alloc(&m, itp_mul_size(a->size, sizeof *own));
+    if (mask) *mask = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_slic_desc itp_attr_slic(const itp_attr *a)
+{
+    interp_slic_desc d;
+    memset(&d, 0, sizeof d);
+    d.segments = a->d.segments;
+    return d;
+}
+
+ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *out,
+                                          interp_attribution *report)
+{
+    int32_t *mask;
+    interp_status status = INTERP_OK;
+    const interp_slic_desc slic = itp_attr_slic(a);
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_segment_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_segment_layout(a, block, &mask);
+    for (int i = 0; i < a->n && !status; i++) {
+        const float *own = x + (size_t)i * a->given;
+        const interp_attribute_desc d = itp_attr_segment_desc(a, i, mask);
+        itp_attr sub;
+        status = interp_slic(a->ctx, own, &a->in_shape, &slic, mask, NULL);
+        if (!status) status = itp_attr_settle(&sub, a->net, 1, &d, NULL, NULL);
+        sub.done = (double)i * a->total / a->n, sub.total = a->total;
+        if (!status)
+            status =
+                itp_attr_execute(&sub, own, a->result + (size_t)i * a->result_size, &a->report[i]);
+    }
+    const size_t n = (size_t)a->n;
+    if (!status) memcpy(out, a->result, n * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    interp_free(a->ctx, block);
+    return status;
+}
+
+/* ---- the calls */
+
+ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
+                                       interp_attribution *report)
+{
+    if (itp_attr_each_alone(a)) return itp_attr_each(a, x, out, report);
+    if (itp_attr_by_segments(a)) return itp_attr_each_sample(a, x, out, report);
+    return itp_attr_execute(a, x, out, report);
+}
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    size_t block;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (itp_attr_each_alone(&a)) {
+        const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
+        ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
+        block = itp_attr_each_layout(&a, NULL, NULL);
+    } else if (itp_attr_by_segments(&a)) {
+        itp_attr one;
+        itp_slic s;
+        int iterations;
+        const interp_slic_desc slic = itp_attr_slic(&a);
+        const interp_attribute_desc d = itp_attr_segment_desc(&a, 0, NULL);
+        ITP_TRY(itp_attr_settle(&one, net, 1, &d, NULL, NULL));
+        ITP_TRY(itp_attr_fit(&one, &w, bytes));
+        ITP_TRY(itp_slic_settle(a.ctx, NULL, &a.in_shape, &slic, &s, &iterations));
+        *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
+        block = itp_attr_segment_layout(&a, NULL, NULL);
+    } else {
+        return itp_attr_fit(&a, &w, bytes);
+    }
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
+                                          const interp_attribute_desc *desc, float *out,
+                                          interp_attribution *report)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    return itp_attr_dispatch(&a, x, out, report);
 }
 /* >>attr/evaluate.c                                                                           */
 /* ---- attr/evaluate.c: how good an attribution is ------------------------------------------------- */

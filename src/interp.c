@@ -125,6 +125,8 @@ extern "C" {
 #include "attr/perturb.c"
 #include "attr/methods.c"
 #include "attr/tcav.c"
+#include "attr/slic.c"
+#include "attr/many.c"
 #include "attr/evaluate.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"

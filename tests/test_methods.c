@@ -1107,6 +1107,131 @@ TEST(a_workspace_can_go_backward_many_times)
     interp_net_free(net);
 }
 
+/* ---- superpixels and tiles */
+
+enum { TALL = 24, WIDE = 30 };
+
+/* An image of a disc on two halves, with some noise. */
+static void scene(float *x, float noise)
+{
+    for (int p = 0; p < 3; p++)
+        for (int y = 0; y < TALL; y++)
+            for (int c = 0; c < WIDE; c++) {
+                const int dy = y - 12, dx = c - 14;
+                const int what = dy * dy + dx * dx < 40 ? 2 : c > 20;
+                x[(p * TALL + y) * WIDE + c] =
+                    (float)(what == p) +
+                    noise * interp_random_normal(91, (uint64_t)p, (uint64_t)(y * WIDE + c));
+            }
+}
+
+static int part_size(const int32_t *ids, bool *seen, int y, int x, int32_t id)
+{
+    if (y < 0 || x < 0 || y == TALL || x == WIDE || seen[y * WIDE + x] || ids[y * WIDE + x] != id)
+        return 0;
+    seen[y * WIDE + x] = true;
+    return 1 + part_size(ids, seen, y - 1, x, id) + part_size(ids, seen, y + 1, x, id) +
+           part_size(ids, seen, y, x - 1, id) + part_size(ids, seen, y, x + 1, id);
+}
+
+TEST(superpixels_are_connected_and_follow_edges)
+{
+    const interp_shape s = {3, {3, TALL, WIDE, 1, 1, 1, 1, 1}};
+    static float x[3 * TALL * WIDE];
+    static int32_t ids[TALL * WIDE], again[TALL * WIDE];
+    interp_slic_desc d;
+    memset(&d, 0, sizeof d);
+    for (int run = 0; run < 12; run++) {
+        int count = 0, size[200] = {0};
+        bool seen[TALL * WIDE] = {false};
+        scene(x, run % 3 ? 0.3f * (float)(run % 3) : 0);
+        d.segments = run < 6    ? 12 + 7 * run
+                     : run == 6 ? 1
+                                : run * 10,
+        d.compactness = run % 2 ? 10 : 30;
+        REQUIRE_OK(ctx, interp_slic(ctx, x, &s, &d, ids, &count));
+        CHECK(count >= 1 && count <= d.segments && (run == 6 || 2 * count > d.segments));
+        int next = 0;
+        for (int i = 0; i < TALL * WIDE; i++) {
+            REQUIRE(ids[i] >= 0 && ids[i] <= next && ids[i] < count);
+            next += ids[i] == next;
+            size[ids[i]]++;
+        }
+        CHECK(next == count);
+        for (int i = 0; i < TALL * WIDE; i++)
+            if (!seen[i]) CHECK(part_size(ids, seen, i / WIDE, i % WIDE, ids[i]) == size[ids[i]]);
+        REQUIRE_OK(ctx, interp_slic(ctx, x, &s, &d, again, NULL));
+        CHECK(memcmp(ids, again, sizeof ids) == 0);
+    }
+    scene(x, 0); /* without noise none lies on both sides of an edge */
+    d.segments = 30, d.compactness = 5;
+    REQUIRE_OK(ctx, interp_slic(ctx, x, &s, &d, ids, NULL));
+    int wrong = 0;
+    for (int i = 0; i < TALL * WIDE; i++)
+        for (int k = 0; k < TALL * WIDE; k++)
+            for (int p = 0; p < 3; p++)
+                wrong += ids[i] == ids[k] && x[p * TALL * WIDE + i] != x[p * TALL * WIDE + k];
+    CHECK(wrong == 0);
+    x[5] = NAN;
+    CHECK(interp_slic(ctx, x, &s, &d, ids, NULL) == INTERP_NOT_FINITE);
+    d.segments = -1;
+    CHECK(interp_slic(ctx, x, &s, &d, ids, NULL) == INTERP_BAD_ARGUMENT);
+}
+
+TEST(segments_and_grids_are_masks)
+{
+    enum { n = 3 };
+    static const interp_method methods[] = {
+        INTERP_FEATURE_ABLATION, INTERP_KERNEL_SHAP, INTERP_LIME,
+        INTERP_PARTITION_SHAP,   INTERP_ANCHORS,     INTERP_SHAPLEY_VALUE_SAMPLING};
+    const interp_shape s = {3, {2, 8, 8, 1, 1, 1, 1, 1}}, plane = {2, {8, 8, 1, 1, 1, 1, 1, 1}};
+    static float x[n * SIZE], base[n * SIZE], got[n * SIZE], want[SIZE];
+    int32_t mask[64], tiles[64];
+    interp_attribution r[n], one;
+    interp_slic_desc slic;
+    fill(x, n * SIZE, 92), fill(base, n * SIZE, 93);
+    interp_net *net = image_net(ctx, false);
+    for (int i = 0; i < 64; i++) tiles[i] = i / 8 / 4 * 3 + i % 8 / 3;
+    for (int m = 0; m < 6; m++) {
+        interp_attribute_desc d;
+        size_t bytes;
+        memset(&d, 0, sizeof d), memset(&slic, 0, sizeof slic);
+        d.method = methods[m], d.baseline = base, d.n_baselines = n, d.n_samples = 40;
+        d.segments = slic.segments = 9;
+        REQUIRE_OK(ctx, interp_attribute_bytes(net, n, &d, &bytes));
+        const size_t used = interp_memory_read(ctx).used;
+        interp_memory_set_limit(ctx, used + bytes);
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, got, r));
+        CHECK(interp_memory_read(ctx).used == used);
+        interp_memory_set_limit(ctx, 0);
+        d.segments = 0, d.mask = mask, d.mask_shape = plane, d.n_baselines = 1;
+        for (int i = 0; i < n; i++) {
+            d.baseline = base + i * SIZE;
+            REQUIRE_OK(ctx, interp_slic(ctx, x + i * SIZE, &s, &slic, mask, NULL));
+            REQUIRE_OK(ctx, interp_attribute(net, x + i * SIZE, 1, &d, want, &one));
+            CHECK(memcmp(want, got + i * SIZE, sizeof want) == 0);
+            CHECK(r[i].output == one.output && r[i].residual == one.residual);
+        }
+        d.mask = tiles;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, want, &one));
+        d.mask = NULL, d.grid[0] = 2, d.grid[1] = 3;
+        int count;
+        REQUIRE_OK(ctx, interp_attribute_features(net, &d, &count));
+        CHECK(count == 6);
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, got, &one));
+        CHECK(memcmp(want, got, sizeof want) == 0);
+        d.scope = INTERP_SCOPE_LAYER, d.layer = "conv2", d.segments = 5;
+        CHECK(interp_attribute(net, x, 1, &d, got, NULL) == INTERP_BAD_ARGUMENT);
+        d.scope = INTERP_SCOPE_INPUT, d.n_targets = 4;
+        static float all[4 * SIZE];
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, all, NULL)); /* segments of many targets */
+        d.n_targets = 0, d.target = 2;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, want, NULL));
+        CHECK(memcmp(want, all + 2 * SIZE, sizeof want) == 0);
+    }
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -1136,6 +1261,8 @@ int main(int argc, char **argv)
     RUN(layers_can_have_rules_of_their_own);
     RUN(many_targets_are_what_each_is_alone);
     RUN(a_workspace_can_go_backward_many_times);
+    RUN(superpixels_are_connected_and_follow_edges);
+    RUN(segments_and_grids_are_masks);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -42,6 +42,8 @@ static const cli_option options[] = {
     {"  gate=half", NULL, "lrp hands half of a product to its gate (default: signal)"},
     {"  window=N[,N..]", NULL, "size of occlusion's window along each dimension of the input"},
     {"  stride=N[,N..]", NULL, "and its step (1)"},
+    {"  segments=N", NULL, "features are about N superpixels of each image, instead of a mask"},
+    {"  grid=HxW", NULL, "or tiles in H rows of W"},
     {"  perms=P.npy", NULL, "orders of features [samples, M] for Shapley sampling"},
     {"  coalitions=Z.npy", NULL, "features present [n, samples, M], for kernel_shap and lime"},
     {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
@@ -162,7 +164,7 @@ static int set_array(cli *c, const char *text, const char *value, interp_array *
     return cli_array(c, value, to) ? CLI_FAILED : CLI_DONE;
 }
 
-/* Whole numbers with commas between. */
+/* Whole numbers with commas or an x between. */
 static bool set_list(const char *value, int *to)
 {
     int n = 0;
@@ -171,7 +173,7 @@ static bool set_list(const char *value, int *to)
         if (end == value || v < 1 || v > 1000000000) return false;
         to[n++] = (int)v;
         if (!*end) return true;
-        if (*end != ',') return false;
+        if (*end != ',' && *end != 'x') return false;
     }
     return false;
 }
@@ -252,7 +254,7 @@ static int parse_sets(cli *c, job *j)
     static const char *const gates[] = {"signal", "half", NULL};
     interp_attribute_desc *d = &j->desc;
     const char *methods[INTERP_METHOD_COUNT + 1];
-    int quadrature = 0, rule = 0, gate = 0, base = 0;
+    int grid[INTERP_MAX_RANK] = {0}, quadrature = 0, rule = 0, gate = 0, base = 0;
     for (int k = 0; k < INTERP_METHOD_COUNT; k++) methods[k] = interp_method_name((interp_method)k);
     methods[INTERP_METHOD_COUNT] = NULL;
     const setting settings[] = {
@@ -282,6 +284,8 @@ static int parse_sets(cli *c, job *j)
         {"threshold", &d->threshold, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"penalty", &d->penalty, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
         {"window", NULL, NULL, NULL, NULL, false, NULL, NULL, d->window, false},
+        {"grid", NULL, NULL, NULL, NULL, false, NULL, NULL, grid, false},
+        {"segments", NULL, &d->segments, NULL, NULL, false, NULL, NULL, NULL, true},
         {"stride", NULL, NULL, NULL, NULL, false, NULL, NULL, d->stride, false},
         {"concept", NULL, NULL, NULL, NULL, false, NULL, &j->concept, NULL, false},
         {"random", NULL, NULL, NULL, NULL, false, NULL, &j->random, NULL, false},
@@ -308,6 +312,7 @@ static int parse_sets(cli *c, job *j)
     }
     d->quadrature = (interp_quadrature)quadrature;
     d->rule = (interp_lrp_rule)rule;
+    d->grid[0] = grid[0], d->grid[1] = grid[1];
     d->base = (interp_method)base;
     d->gate = (interp_lrp_gate)gate;
     d->noise = (const float *)j->noise.data;

@@ -171,6 +171,9 @@ typedef struct interp_attribute_desc {
     float low, high;         /* both 0: range of the samples; of LRP's z-box */
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
+                     unless a mask is given */
+    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
@@ -229,6 +232,23 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
    Test: masks_broadcast_and_features_are_counted. */
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
+
+/* Options of interp_slic. */
+typedef struct interp_slic_desc {
+    int segments; /* 0: 64; at most so many */
+    float
+        compactness; /* 0: 10; how much distances count against colours, whose largest range over the
+                          image is 100 */
+    int iterations;  /* 0: 10 */
+} interp_slic_desc;
+
+/* Superpixels of an image [C,H,W], or [..,H,W] with more planes: connected, by k-means over place and
+   numbers as they are (no conversion to CIELAB). ids: [H,W], 0 up in the order of their first pixels,
+   as masks are; count: NULL or how many. Deterministic. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY.
+   Cost: iterations times 16 visits of each pixel. Paper: Achanta et al. 2012. Test:
+   superpixels_are_connected_and_follow_edges. */
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count);
 
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */

@@ -25,6 +25,7 @@ enum {
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
+    ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
     ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
@@ -591,82 +592,4 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
-}
-
-/* ---- many targets of methods that take one */
-
-ITP_FN bool itp_attr_each_alone(const itp_attr *a)
-{
-    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
-}
-
-ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
-{
-    interp_attribute_desc d = a->d;
-    d.n_targets = 0;
-    d.target_kind = INTERP_TARGET_CLASS;
-    d.target = d.targets ? d.targets[j] : j;
-    return d;
-}
-
-/* Room for the results of all targets; its size. */
-ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
-{
-    itp_arena m = {block, 0};
-    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
-    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
-    if (one) *one = own;
-    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
-    return m.used;
-}
-
-ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
-                                   interp_attribution *report)
-{
-    float *one;
-    interp_status status = INTERP_OK;
-    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
-    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
-    if (!block) return INTERP_NO_MEMORY;
-    itp_attr_each_layout(a, block, &one);
-    for (size_t j = 0; j < k && !status; j++) {
-        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
-        itp_attr sub;
-        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
-        sub.done = (double)j * sub.total, sub.total *= (double)k;
-        interp_attribution *r = a->report + j * n; /* put in order below */
-        if (!status) status = itp_attr_execute(&sub, x, one, r);
-        for (size_t i = 0; i < n && !status; i++)
-            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
-    }
-    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
-    for (size_t i = 0; i < n * k && !status && report; i++)
-        report[i] = a->report[i % k * n + i / k];
-    interp_free(a->ctx, block);
-    return status;
-}
-
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
-{
-    itp_attr a;
-    interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    if (!itp_attr_each_alone(&a)) return itp_attr_fit(&a, &w, bytes);
-    const size_t block = itp_attr_each_layout(&a, NULL, NULL);
-    const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
-    ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
-    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
-                                          const interp_attribute_desc *desc, float *out,
-                                          interp_attribution *report)
-{
-    itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    if (itp_attr_each_alone(&a)) return itp_attr_each(&a, x, out, report);
-    return itp_attr_execute(&a, x, out, report);
 }

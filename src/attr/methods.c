@@ -12,10 +12,10 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
     }
-#define ITP_PERTURB(name, kind)                                                                    \
+#define ITP_PERTURB(name, kind, needs)                                                             \
     {                                                                                              \
-        name, kind, 0, itp_attr_settle_perturb, itp_attr_layout_perturb, itp_attr_scratch_perturb, \
-            itp_attr_run_perturb                                                                   \
+        name, kind, needs, itp_attr_settle_perturb, itp_attr_layout_perturb,                       \
+            itp_attr_scratch_perturb, itp_attr_run_perturb                                         \
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
@@ -62,16 +62,16 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
         ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
-        ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
-        ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
-        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),
-        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT),
-        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING),
-        ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
-        ITP_PERTURB("lime", ITP_P_LIME),
-        ITP_PERTURB("partition_shap", ITP_P_PARTITION),
-        ITP_PERTURB("rise", ITP_P_RISE),
-        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
+        ITP_PERTURB("occlusion", ITP_P_OCCLUSION, 0),
+        ITP_PERTURB("feature_ablation", ITP_P_ABLATION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION, 0),
+        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT, ITP_ATTR_FEATURES),
+        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING, ITP_ATTR_FEATURES),
+        ITP_PERTURB("kernel_shap", ITP_P_KERNEL, ITP_ATTR_FEATURES),
+        ITP_PERTURB("lime", ITP_P_LIME, ITP_ATTR_FEATURES),
+        ITP_PERTURB("partition_shap", ITP_P_PARTITION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("rise", ITP_P_RISE, 0),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS, ITP_ATTR_FEATURES)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
 #undef ITP_PERTURB

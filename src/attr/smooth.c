@@ -44,6 +44,9 @@ ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes)
     return interp_attribute_bytes(a->net, itp_min(ITP_SMOOTH_COPIES, a->points), &d, bytes);
 }
 
+ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
+                                       interp_attribution *report); /* in many.c */
+
 ITP_FN interp_status itp_smooth_run(itp_attr *a)
 {
     const size_t n = a->result_size;
@@ -60,7 +63,7 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a)
                 itp_attr_point(a, s, at + i, a->copies + (size_t)i * a->size);
             ITP_TRY(itp_attr_settle(&sub, a->net, some, &d, NULL, NULL));
             sub.done = a->done, sub.total = a->total;
-            ITP_TRY(itp_attr_execute(&sub, a->copies, a->scratch, NULL));
+            ITP_TRY(itp_attr_dispatch(&sub, a->copies, a->scratch, NULL));
             a->done = sub.done;
             for (size_t k = 0; k < n * (size_t)some; k++) {
                 const double v = (double)a->scratch[k];
