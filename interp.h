@@ -3626,6 +3626,10 @@ typedef struct interp_attribute_desc {
     int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
     int n_steps;           /* 0: 50; points of the path of integrated gradients */
+    float
+        tolerance; /* 0: so many steps; else integrated gradients doubles them, sample by sample, until
+                        the residual is no more than this times |f(x) - f(x0)| */
+    int max_steps;                /* 0: 32 times n_steps; where doubling ends */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool
         captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
@@ -3690,6 +3694,7 @@ typedef struct interp_attribution {
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
+    int steps;                  /* that integrated gradients took, 0 for methods without a path */
     int passes;                 /* forward and backward passes spent on it */
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;
@@ -26907,12 +26912,14 @@ struct itp_attr {
     int first;                   /* number of the first point in `in`, counted over all samples */
     float *copies;               /* [8, size]: noisy ones, for another method */
     int base_batch, base_points; /* of that method */
-    int touched;                 /* nodes that a rule changed */
-    void *user;                  /* of a run that is no method */
-    float *moved;                /* [batch, size] of guided_ig: the step at hand */
-    float *bias;                 /* of full_grad: those of a batch norm */
-    bool *mark;                  /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;               /* of the perturbation methods */
+    int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
+    int n_open;
+    int touched;   /* nodes that a rule changed */
+    void *user;    /* of a run that is no method */
+    float *moved;  /* [batch, size] of guided_ig: the step at hand */
+    float *bias;   /* of full_grad: those of a batch norm */
+    bool *mark;    /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p; /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -27719,12 +27726,26 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a);
 
 enum { ITP_SMOOTH_COPIES = 8 }; /* at once: always as many, so that draws do not depend on memory */
 
+/* Whether steps are doubled until the residual is small. */
+ITP_FN bool itp_attr_adapts(const itp_attr *a)
+{
+    return a->row->kind == ITP_G_PATH && a->d.tolerance > 0;
+}
+
 ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
 {
     const int kind = a->row->kind;
     const interp_shape *s = &a->result_shape;
     if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
     if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
+    if (!a->d.max_steps) a->d.max_steps = a->d.n_steps > 31250 ? 1000000 : 32 * a->d.n_steps;
+    if (itp_attr_adapts(a) && (a->d.max_steps < a->d.n_steps || a->d.max_steps > 1000000 ||
+                               (int64_t)a->n * a->d.max_steps > INT_MAX || a->d.no_multiply))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "%s: at most %d of %d steps, or a residual of what is not multiplied by the "
+            "difference",
+            a->row->name, a->d.max_steps, a->d.n_steps);
     if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
     if (itp_attr_averages(a)) return itp_smooth_settle(a);
@@ -27743,8 +27764,10 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
 
 ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
 {
-    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
+    const size_t points = (size_t)(itp_attr_adapts(a) ? a->d.max_steps : a->points);
+    a->at = (double *)itp_arena_alloc(m, points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, points * sizeof(double));
+    if (itp_attr_adapts(a)) a->open = (int *)itp_arena_alloc(m, (size_t)a->n * sizeof(int));
     const size_t n = itp_mul_size((size_t)a->k, a->result_size);
     a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
     a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
@@ -27907,6 +27930,8 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample, int j)
     }
     r->residual = total - (r->output - r->baseline_output);
     r->nodes = a->touched;
+    if (a->open) r->passes += a->points - (r->steps ? 0 : a->d.n_steps);
+    r->steps = itp_attr_on_path(a) || a->row->kind == ITP_G_BLUR ? a->points : 0;
 }
 
 ITP_FN int itp_guided_way(const itp_attr *a)
@@ -27950,6 +27975,12 @@ ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
     itp_op_backward(w, node);
 }
 
+/* The sample of point number `at` of the stream. */
+ITP_FN int itp_attr_sample(const itp_attr *a, int at)
+{
+    return a->open ? a->open[at / a->points] : at / a->points;
+}
+
 /* ---- the stream: points (sample, step) go through the network batch by batch */
 
 ITP_FN interp_status itp_attr_flush(itp_attr *a)
@@ -27960,11 +27991,12 @@ ITP_FN interp_status itp_attr_flush(itp_attr *a)
     for (int j = 0; j < a->k; j++) {
         memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
         for (int i = 0; i < a->filled; i++)
-            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+            itp_attr_seed(a, i, a->report[itp_attr_sample(a, a->first + i) * a->k + j].target, 1);
         ITP_TRY(interp_backward(a->w, a->seed));
         const float *grad = itp_attr_grad(a);
         for (int i = 0; i < a->filled; i++) {
-            const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+            const int sample = itp_attr_sample(a, a->first + i);
+            const int point = (a->first + i) % a->points;
             const size_t at = (size_t)i * a->result_size, sums = (size_t)j * a->result_size;
             if (point == 0) {
                 memset(a->sum + sums, 0, a->result_size * sizeof *a->sum);
@@ -27994,13 +28026,43 @@ ITP_FN void itp_attr_ranges(itp_attr *a)
     }
 }
 
-ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+/* All points of the samples at hand. */
+ITP_FN interp_status itp_attr_stream(itp_attr *a)
 {
+    const int n = a->open ? a->n_open : a->n;
     if (itp_attr_on_path(a))
         ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
     for (int p = 0; p < a->points && a->d.captum; p++)
         if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
             a->weight[p] *= (a->points - 1.0) / a->points;
+    a->first = 0;
+    for (int s = 0; s < n; s++)
+        for (int p = 0; p < a->points; p++) {
+            const int sample = a->open ? a->open[s] : s;
+            itp_attr_point(a, sample, p, itp_attr_slot(a, a->filled++, sample));
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}
+
+/* Drops the samples whose residuals are small enough; how many are left. */
+ITP_FN int itp_attr_close(itp_attr *a)
+{
+    int left = 0;
+    for (int s = 0; s < a->n_open; s++) {
+        bool small = true;
+        for (int j = 0; j < a->k; j++) {
+            const interp_attribution *r = &a->report[a->open[s] * a->k + j];
+            small = small && fabs(r->residual) <=
+                                 (double)a->d.tolerance * fabs(r->output - r->baseline_output);
+        }
+        if (!small) a->open[left++] = a->open[s];
+    }
+    return a->n_open = left;
+}
+
+ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+{
     if (itp_attr_smooth(a)) itp_attr_ranges(a);
     if (itp_attr_averages(a)) return itp_smooth_run(a);
     if (a->row->kind >= ITP_G_GUIDED && a->row->kind <= ITP_G_DECONV) {
@@ -28015,12 +28077,15 @@ ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
                             a->net->values[a->layer].name);
         a->w->rule = itp_through_rule, a->w->rule_user = a;
     }
-    for (int s = 0; s < a->n; s++)
-        for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, itp_attr_slot(a, a->filled++, s));
-            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
-        }
-    return itp_attr_flush(a);
+    a->n_open = a->n;
+    for (int s = 0; a->open && s < a->n; s++) a->open[s] = s;
+    ITP_TRY(itp_attr_stream(a));
+    while (a->open && itp_attr_close(a) && a->points < a->d.max_steps) {
+        a->points = itp_min(a->d.max_steps, 2 * a->points);
+        a->total += (double)a->n_open * a->points;
+        ITP_TRY(itp_attr_stream(a));
+    }
+    return INTERP_OK;
 }
 /* >>attr/smooth.c                                                                             */
 /* ---- attr/smooth.c: averages over noisy copies of what another method says ------------------------ */

@@ -1232,6 +1232,59 @@ TEST(segments_and_grids_are_masks)
     interp_net_free(net);
 }
 
+/* ---- steps as they are needed */
+
+TEST(steps_double_until_the_residual_is_small)
+{
+    enum { n = 6 };
+    static float x[n * SIZE], out[n * SIZE], want[n * SIZE], first[n * SIZE];
+    interp_attribution r[n], one;
+    interp_attribute_desc d;
+    size_t bytes;
+    fill(x, n * SIZE, 95);
+    for (int i = 0; i < SIZE; i++) x[i] *= 0.01f; /* hardly away from the baseline */
+    interp_net *net = image_net(ctx, false);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_INTEGRATED_GRADIENTS, d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    d.n_steps = 4, d.tolerance = 2e-3f, d.max_steps = 3000;
+    REQUIRE_OK(ctx, interp_attribute_bytes(net, n, &d, &bytes));
+    const size_t used = interp_memory_read(ctx).used;
+    interp_memory_set_limit(ctx, used + bytes);
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, first, r));
+    CHECK(interp_memory_read(ctx).used == used);
+    interp_memory_set_limit(ctx, 0);
+    int least = r[0].steps, most = 0;
+    for (int i = 0; i < n; i++) {
+        const double change = fabs(r[i].output - r[i].baseline_output);
+        int passes = 2;
+        CHECK(fabs(r[i].residual) <= 2e-3 * change || r[i].steps == 3000);
+        for (int s = 4; s < r[i].steps; s *= 2) passes += s;
+        CHECK(r[i].passes == passes + r[i].steps);
+        least = r[i].steps < least ? r[i].steps : least;
+        most = r[i].steps > most ? r[i].steps : most;
+        d.n_steps = r[i].steps, d.tolerance = 0; /* the same as with these steps at once */
+        REQUIRE_OK(ctx, interp_attribute(net, x + i * SIZE, 1, &d, want, &one));
+        CHECK(memcmp(want, first + i * SIZE, SIZE * sizeof *want) == 0);
+        CHECK(one.residual == r[i].residual && one.steps == r[i].steps);
+        if (r[i].steps == 3000 || r[i].steps == 4) continue;
+        d.n_steps = r[i].steps / 2; /* and half as many were too few */
+        REQUIRE_OK(ctx, interp_attribute(net, x + i * SIZE, 1, &d, want, &one));
+        CHECK(fabs(one.residual) > 2e-3 * change);
+    }
+    CHECK(least < most); /* each sample has its own */
+    d.n_steps = 4, d.tolerance = 2e-3f;
+    for (d.batch = 1; d.batch < 4; d.batch++) {
+        REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, NULL));
+        CHECK(memcmp(out, first, sizeof out) == 0);
+    }
+    d.batch = 0, d.max_steps = 0, d.tolerance = 1e-9f; /* never */
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+    CHECK(r[1].steps == 128);
+    d.max_steps = 3;
+    CHECK(interp_attribute(net, x, n, &d, out, r) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -1263,6 +1316,7 @@ int main(int argc, char **argv)
     RUN(a_workspace_can_go_backward_many_times);
     RUN(superpixels_are_connected_and_follow_edges);
     RUN(segments_and_grids_are_masks);
+    RUN(steps_double_until_the_residual_is_small);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -135,6 +135,10 @@ typedef struct interp_attribute_desc {
     int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
     int n_steps;           /* 0: 50; points of the path of integrated gradients */
+    float
+        tolerance; /* 0: so many steps; else integrated gradients doubles them, sample by sample, until
+                        the residual is no more than this times |f(x) - f(x0)| */
+    int max_steps;                /* 0: 32 times n_steps; where doubling ends */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
     bool
         captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
@@ -199,6 +203,7 @@ typedef struct interp_attribution {
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
+    int steps;                  /* that integrated gradients took, 0 for methods without a path */
     int passes;                 /* forward and backward passes spent on it */
     int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;

@@ -66,12 +66,14 @@ struct itp_attr {
     int first;                   /* number of the first point in `in`, counted over all samples */
     float *copies;               /* [8, size]: noisy ones, for another method */
     int base_batch, base_points; /* of that method */
-    int touched;                 /* nodes that a rule changed */
-    void *user;                  /* of a run that is no method */
-    float *moved;                /* [batch, size] of guided_ig: the step at hand */
-    float *bias;                 /* of full_grad: those of a batch norm */
-    bool *mark;                  /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;               /* of the perturbation methods */
+    int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
+    int n_open;
+    int touched;   /* nodes that a rule changed */
+    void *user;    /* of a run that is no method */
+    float *moved;  /* [batch, size] of guided_ig: the step at hand */
+    float *bias;   /* of full_grad: those of a batch norm */
+    bool *mark;    /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p; /* of the perturbation methods */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
