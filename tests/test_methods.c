@@ -1,5 +1,6 @@
-/* Attribution: methods with rooms of their own: FullGrad, guided integrated gradients. */
+/* Attribution: FullGrad, guided paths, TCAV, layers and neurons, averages, many targets, superpixels. */
 #include "interp.h"
+#include "heap.h"
 #include "test.h"
 
 #define REFS "../shared/refs/attribution/"
@@ -171,7 +172,7 @@ TEST(guided_ig_sums_to_the_output_difference)
     for (int smooth = 0; smooth < 2; smooth++) {
         interp_net *net = image_net(ctx, smooth);
         double before = 1e9;
-        for (d.n_steps = 50; d.n_steps <= 3200; d.n_steps *= 8) {
+        for (d.n_steps = 50; d.n_steps <= (slow_here() ? 400 : 3200); d.n_steps *= 8) {
             double worst = 0, largest = 0;
             REQUIRE_OK(ctx, interp_attribute(net, x, n, &d, out, report));
             for (int i = 0; i < n; i++) {
@@ -599,6 +600,10 @@ TEST(layers_with_a_way_around_them_are_complete)
                 CHECK_NEAR(r[i].residual, 0, m ? 2e-5 : 2e-3); /* kinks between points */
             }
         }
+    if (slow_here()) { /* 96 paths of 400 steps */
+        interp_net_free(net);
+        return;
+    }
     /* conductance of all its neurons is the path's flow through the layer, and no more */
     double sum = 0, through = 0;
     d.scope = INTERP_SCOPE_INPUT, d.batch = 0, d.n_steps = 400, d.n_baselines = 1;
@@ -1033,7 +1038,7 @@ TEST(many_targets_are_what_each_is_alone)
     fill(x, n * SIZE, 81), fill(base, n * SIZE, 82);
     interp_net *net = image_net(ctx, false);
     for (int m = 0; m < INTERP_METHOD_COUNT; m++)
-        for (int run = 0; run < 3; run++) {
+        for (int run = 0; run < (slow_here() ? 2 : 3); run++) {
             interp_shape s;
             size_t bytes;
             memset(&d, 0, sizeof d);
@@ -1285,6 +1290,96 @@ TEST(steps_double_until_the_residual_is_small)
     interp_net_free(net);
 }
 
+/* ---- what goes wrong on the way */
+
+/* Calls that are made of calls, one after the other. */
+static interp_status one_of_each(interp_net *net, const float *x, int which, float *out)
+{
+    interp_attribute_desc d;
+    interp_tcav_desc t;
+    interp_tcav_result r;
+    memset(&d, 0, sizeof d), memset(&t, 0, sizeof t);
+    d.n_steps = 3, d.n_samples = 3, d.segments = 4;
+    switch (which) {
+    case 0: d.method = INTERP_SMOOTH_GRAD, d.base = INTERP_DEEP_LIFT; break;
+    case 1: d.method = INTERP_FEATURE_ABLATION, d.n_targets = 2; break; /* of segments */
+    case 2: d.method = INTERP_INTEGRATED_GRADIENTS, d.n_targets = 2, d.tolerance = 1e-3f; break;
+    case 3: d.method = INTERP_FULL_GRAD; break;
+    case 4: d.method = INTERP_GUIDED_IG; break;
+    case 5: d.method = INTERP_DEEP_LIFT, d.reveal_cancel = true; break;
+    case 6:
+        d.method = INTERP_KERNEL_SHAP, d.scope = INTERP_SCOPE_LAYER, d.layer = "dense1";
+        d.segments = 0;
+        break;
+    default:
+        t.layer = "dense1", t.examples = x, t.n_examples = 2, t.random = x, t.n_random = 4;
+        return interp_tcav(net, x, 2, &t, &r, NULL);
+    }
+    return interp_attribute(net, x, 2, &d, out, NULL);
+}
+
+TEST(calls_made_of_calls_survive_every_failing_allocation)
+{
+    static float x[4 * SIZE], out[4 * SIZE], before[4 * SIZE];
+    interp_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.threads = 1;
+    desc.allocator.alloc = heap_alloc, desc.allocator.free = heap_free;
+    fill(x, 4 * SIZE, 97), fill(before, 4 * SIZE, 98);
+    for (int which = 0; which < 8; which++) {
+        heap.fail_at = 0;
+        interp_ctx *c = interp_open(&desc);
+        interp_net *net = image_net(c, false);
+        const size_t held = heap.held;
+        bool done = false;
+        for (int n = 0; n < 400 && !done; n++) {
+            memcpy(out, before, sizeof out);
+            heap_fail_after(n);
+            const interp_status status = one_of_each(net, x, which, out);
+            CHECK(status == INTERP_OK || status == INTERP_NO_MEMORY);
+            if (status) CHECK(memcmp(out, before, sizeof out) == 0);
+            CHECK(heap.held == held);
+            done = !status;
+        }
+        CHECK(done);
+        heap.fail_at = 0;
+        interp_close(c);
+    }
+}
+
+static int stop(const interp_progress *p, void *user)
+{
+    int *left = (int *)user;
+    CHECK(p->done <= p->total * (1 + 1e-9));
+    return --*left == 0;
+}
+
+TEST(calls_made_of_calls_can_be_cancelled)
+{
+    static float x[4 * SIZE], out[4 * SIZE], before[4 * SIZE];
+    int left = 0;
+    interp_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.progress = stop, desc.user = &left;
+    interp_ctx *c = interp_open(&desc);
+    interp_net *net = image_net(c, false);
+    const size_t used = interp_memory_read(c).used;
+    fill(x, 4 * SIZE, 97), fill(before, 4 * SIZE, 98);
+    for (int which = 0; which < 8; which++)
+        for (int at = 1; at < 1000; at++) {
+            memcpy(out, before, sizeof out);
+            left = at;
+            const interp_status status = one_of_each(net, x, which, out);
+            CHECK(interp_memory_read(c).used == used);
+            if (!status) {
+                CHECK(at > 3); /* there are places to stop at */
+                break;
+            }
+            CHECK(status == INTERP_CANCELLED && memcmp(out, before, sizeof out) == 0);
+        }
+    interp_close(c);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -1317,6 +1412,8 @@ int main(int argc, char **argv)
     RUN(superpixels_are_connected_and_follow_edges);
     RUN(segments_and_grids_are_masks);
     RUN(steps_double_until_the_residual_is_small);
+    RUN(calls_made_of_calls_survive_every_failing_allocation);
+    RUN(calls_made_of_calls_can_be_cancelled);
     interp_close(ctx);
     return test_end(argc, argv);
 }

@@ -262,14 +262,14 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
 
 /* Options of interp_tcav. */
 typedef struct interp_tcav_desc {
-    const char *layer;         /* whose numbers the concept is sought in; must be given */
+    const char *layer;         /* required: whose numbers the concept is sought in */
     interp_target target_kind; /* 0: the predicted class */
-    int target;                /* as in interp_attribute_desc */
+    int target;                /* 0: as in interp_attribute_desc */
     const int32_t *targets;    /* NULL: none; [n] */
-    const float *examples;     /* [n_examples, input]: of the concept */
-    int n_examples;            /* at least 2 */
-    const float *random;       /* [n_random, input]: of anything else */
-    int n_random;              /* at least 4 */
+    const float *examples;     /* required: [n_examples, input], of the concept */
+    int n_examples;            /* required: at least 2 */
+    const float *random;       /* required: [n_random, input], of anything else */
+    int n_random;              /* required: at least 4 */
     int splits;                /* 0: 20; classifiers, each with another half of the examples */
     float penalty; /* 0: 0.01; of the ridge classifier, in units of the examples' variance */
     uint64_t seed; /* 0: seed 0 */
@@ -327,7 +327,7 @@ typedef struct interp_scores {
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
     interp_target target_kind;           /* 0: the predicted class */
-    int target;                          /* as in interp_attribute_desc */
+    int target;                          /* 0: as in interp_attribute_desc */
     const int32_t *targets;              /* NULL: none; [n] */
     const float *baseline;               /* NULL: zeros; what removed pixels become */
     int n_baselines;                     /* 0: 1, for all samples; else n */
