@@ -118,6 +118,7 @@ extern "C" {
 #include "attr/owen.c"
 #include "attr/anchors.c"
 #include "attr/perturb.c"
+#include "attr/cone.c"
 #include "attr/methods.c"
 #include "attr/evaluate.c"
 #ifndef INTERP_NO_TRAIN

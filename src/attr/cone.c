@@ -1,0 +1,509 @@
+/* ---- attr/cone.c: copies that differ from x within a box: only what the box reaches is run anew --------
+
+   Where a value of the network is images, a box of the input reaches a box of it. A network of boxes, of
+   the original's nodes and weights, runs on these alone for as long as they are small: before a node
+   that reads around its pixels, a patch is cut out of the value's numbers at x and the box is laid over
+   it (op Patch). Sums run in the same order as those of whole images, to the same bits. */
+
+#define ITP_CONE_LARGE  0.7 /* share of the image beyond which a box is not worth its patches */
+#define ITP_CONE_GAIN   0.8 /* share of the cost of whole passes beyond which they run */
+#define ITP_CONE_NUMBER 8   /* cost of moving a number, in products */
+
+/* How the boxes of a value follow from those of others, rows and columns apart. */
+typedef struct itp_cone_place {
+    int of,
+        with; /* places; with >= 0: they lie around the boxes of both, else a window moves over `of` */
+    int stride[2], pad[2], reach[2]; /* of the window */
+    int size[2];                     /* of the images */
+    int most[2];                     /* of the largest box; all are given its size */
+    bool as_of, as_with;             /* every box is that of the other place */
+} itp_cone_place;
+
+struct itp_cone {
+    interp_net *net; /* of boxes */
+    interp_workspace *w;
+    interp_workspace_desc work;
+    bool *needed;            /* [n_nodes] of the whole network, as all that follows: for output 0 */
+    bool *moves;             /* [n_values]: depends on the input */
+    int *place;              /* [n_values]: of its boxes; -1: it is run whole */
+    int *made, *full, *base; /* [n_values]: in the net of boxes, as boxes, whole, and at x; -1 */
+    itp_cone_place *places;
+    int n_places;
+    int (*lo)[2], (*hi)[2]; /* [n_places]: a box each */
+    itp_box *boxes;         /* [features], NULL where they are no tiles or masks */
+    int n_boxes;
+    float *in, *at, *numbers; /* boxes of the input; where all boxes lie; all values at x */
+    size_t floats;            /* of `numbers` */
+};
+
+/* ---- boxes of the input */
+
+ITP_FN itp_box itp_cone_box(const itp_attr *a, int index)
+{
+    itp_box b;
+    if (a->cone->boxes) return a->cone->boxes[index];
+    for (int i = 2; i >= 0; i--) {
+        const int dim = a->result_shape.dim[i], window = a->p.window[i];
+        const bool windows = a->row->kind == ITP_P_OCCLUSION;
+        const int steps = windows ? a->p.steps[i] : dim, at = index % steps;
+        b.lo[i] = windows ? at * a->p.stride[i] : at;
+        b.hi[i] = windows ? itp_min(dim, b.lo[i] + window) : at + 1;
+        index /= steps;
+    }
+    return b;
+}
+
+/* Boxes around features. */
+ITP_FN interp_status itp_cone_bound(itp_attr *a)
+{
+    itp_box *boxes = a->cone->boxes;
+    const int height = a->result_shape.dim[1], width = a->result_shape.dim[2];
+    if (!boxes) return INTERP_OK;
+    a->p.id = (int32_t *)interp_alloc(a->ctx, itp_mul_size(a->size, sizeof *a->p.id));
+    if (!a->p.id) return INTERP_NO_MEMORY;
+    itp_perturb_ids(a);
+    for (int k = 0; k < (int)a->size; k++) {
+        itp_box *b = &boxes[a->p.id[k]];
+        const int at[3] = {k / width / height, k / width % height, k % width};
+        for (int i = 0; i < 3; i++) { /* a box without extent has not been met yet */
+            b->lo[i] = b->hi[i] ? itp_min(b->lo[i], at[i]) : at[i];
+            b->hi[i] = itp_max(b->hi[i], at[i] + 1);
+        }
+    }
+    interp_free(a->ctx, a->p.id);
+    a->p.id = NULL;
+    return INTERP_OK;
+}
+
+/* Where the boxes of all values lie for one of the input. */
+ITP_FN void itp_cone_lay(const itp_attr *a, int index)
+{
+    const itp_cone *c = a->cone;
+    const itp_box in = itp_cone_box(a, index);
+    for (int p = 0; p < c->n_places; p++)
+        for (int i = 0; i < 2; i++) {
+            const itp_cone_place *o = &c->places[p];
+            int lo = in.lo[i + 1], hi = in.hi[i + 1];
+            if (p && o->with >= 0) {
+                lo = itp_min(c->lo[o->of][i], c->lo[o->with][i]);
+                hi = itp_max(c->hi[o->of][i], c->hi[o->with][i]);
+            } else if (p) { /* nothing may be reached at all: then any pixel will do */
+                const int first = itp_max(0, c->lo[o->of][i] + o->pad[i] - o->reach[i]);
+                lo = itp_min(itp_div_up(first, o->stride[i]), o->size[i] - 1);
+                hi = (c->hi[o->of][i] - 1 + o->pad[i]) / o->stride[i] + 1;
+                hi = itp_max(lo + 1, itp_min(hi, o->size[i]));
+            }
+            c->lo[p][i] = lo, c->hi[p][i] = hi;
+        }
+}
+
+/* ---- which values are boxes, and where */
+
+ITP_FN int itp_cone_add(itp_cone *c, int of, int with, const interp_shape *images)
+{
+    itp_cone_place *p = &c->places[c->n_places];
+    memset(p, 0, sizeof *p);
+    p->of = of, p->with = with;
+    p->size[0] = images->dim[2], p->size[1] = images->dim[3];
+    p->as_of = p->as_with = with >= 0;
+    return c->n_places++;
+}
+
+/* Whether a node gives each pixel from the same pixels of its inputs, of which those that do not move
+   are the same for all pixels. */
+ITP_FN bool itp_cone_by_pixel(const interp_net *net, const itp_node *node, const bool *moves)
+{
+    const itp_op *row = itp_op_row(node->op);
+    const interp_shape *y = &net->values[node->out].shape;
+    const bool pairs = row->shape == itp_shape_binary || row->shape == itp_shape_onto;
+    for (int i = 0; i < node->n_in; i++) {
+        const interp_shape *x = &net->values[node->in[i]].shape;
+        for (int d = 1; d <= 2 && d <= x->rank && !moves[node->in[i]] && pairs; d++)
+            if (x->dim[x->rank - d] != 1) return false;
+        if (moves[node->in[i]] &&
+            (x->rank != 4 || x->dim[2] != y->dim[2] || x->dim[3] != y->dim[3]))
+            return false;
+        if (!moves[node->in[i]] && node->op == ITP_OP_CONCAT) return false;
+    }
+    return pairs || row->forward == itp_forward_unary || row->forward == itp_forward_math ||
+           node->op == ITP_OP_BATCH_NORM || node->op == ITP_OP_IDENTITY ||
+           node->op == ITP_OP_DROPOUT ||
+           (node->op == ITP_OP_CONCAT && itp_axis(node->attrs.axis, 4) == 1);
+}
+
+/* Whether it is a window whose results do not depend on where it lies. */
+ITP_FN bool itp_cone_window(const itp_node *node)
+{
+    const int *pad = node->attrs.pad;
+    const bool pads =
+        pad[0] || pad[1] || pad[2] || pad[3] || node->attrs.same || node->attrs.ceil_mode;
+    return node->op == ITP_OP_CONV || node->op == ITP_OP_MAX_POOL ||
+           (node->op == ITP_OP_AVERAGE_POOL && !pads);
+}
+
+/* The place of a node's output, -1 when it is none of boxes. */
+ITP_FN int itp_cone_reach(itp_cone *c, const interp_net *net, const itp_node *node)
+{
+    const interp_shape *y = &net->values[node->out].shape;
+    const bool window = itp_cone_window(node);
+    int at = -1;
+    if (y->rank != 4 || !(window || itp_cone_by_pixel(net, node, c->moves))) return -1;
+    for (int i = 0; i < node->n_in; i++) {
+        const int here = c->place[node->in[i]];
+        if (!c->moves[node->in[i]]) continue;
+        if (here < 0 || (window && i)) return -1;
+        at = at < 0 || at == here ? here : itp_cone_add(c, at, here, y);
+    }
+    if (!window || at < 0) return at;
+    const itp_plane g = itp_plane_of(&node->attrs, &net->values[node->in[0]].shape);
+    at = itp_cone_add(c, at, -1, y);
+    itp_cone_place *p = &c->places[at];
+    p->stride[0] = g.stride_y, p->stride[1] = g.stride_x;
+    p->pad[0] = g.pad_y, p->pad[1] = g.pad_x;
+    p->reach[0] = (g.taps_y - 1) * g.dilation_y, p->reach[1] = (g.taps_x - 1) * g.dilation_x;
+    return at;
+}
+
+ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
+{
+    const int in = net->inputs[0];
+    for (int v = 0; v < net->n_values; v++) c->place[v] = c->made[v] = c->full[v] = c->base[v] = -1;
+    for (int n = net->n_nodes - 1; n >= 0; n--) {
+        const int out = net->nodes[n].out;
+        c->needed[n] = out == net->outputs[0];
+        for (int m = n + 1; m < net->n_nodes; m++)
+            for (int i = 0; c->needed[m] && i < net->nodes[m].n_in; i++)
+                c->needed[n] = c->needed[n] || net->nodes[m].in[i] == out;
+    }
+    c->moves[in] = true;
+    c->place[in] = itp_cone_add(c, -1, -1, &net->values[in].shape);
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        for (int i = 0; i < node->n_in; i++)
+            c->moves[node->out] = c->moves[node->out] || c->moves[node->in[i]];
+        if (c->needed[n]) c->place[node->out] = itp_cone_reach(c, net, node);
+    }
+}
+
+/* The sizes of boxes, and which places are the same. */
+ITP_FN void itp_cone_measure(const itp_attr *a)
+{
+    const itp_cone *c = a->cone;
+    for (int k = 0; k < c->n_boxes; k++) {
+        itp_cone_lay(a, k);
+        for (int p = 0; p < c->n_places; p++)
+            for (int i = 0; i < 2; i++) {
+                itp_cone_place *o = &c->places[p];
+                o->most[i] = itp_max(o->most[i], c->hi[p][i] - c->lo[p][i]);
+                for (int other = 0; other < 2 && o->with >= 0; other++) {
+                    const int q = other ? o->with : o->of;
+                    if (c->lo[p][i] != c->lo[q][i] || c->hi[p][i] != c->hi[q][i])
+                        *(other ? &o->as_with : &o->as_of) = false;
+                }
+            }
+    }
+}
+
+/* Values that are better run whole lose their place. A node that only changes pixels stays with its
+   input, so that it can be fused with what came before. */
+ITP_FN void itp_cone_choose(itp_cone *c, const interp_net *net)
+{
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        int *at = &c->place[node->out], moving = 0;
+        bool boxes = true;
+        if (*at < 0) continue;
+        for (int i = 0; i < node->n_in; i++) {
+            moving += c->moves[node->in[i]];
+            boxes = boxes && (!c->moves[node->in[i]] || c->place[node->in[i]] >= 0);
+        }
+        while (c->places[*at].as_of || c->places[*at].as_with)
+            *at = c->places[*at].as_of ? c->places[*at].of : c->places[*at].with;
+        const itp_cone_place *p = &c->places[*at];
+        const double share = (double)p->most[0] / p->size[0] * ((double)p->most[1] / p->size[1]);
+        if (!boxes || (share > ITP_CONE_LARGE && (moving > 1 || itp_cone_window(node)))) *at = -1;
+    }
+}
+
+/* ---- the net of boxes; -1 with the net's error set when memory ran out */
+
+ITP_FN int itp_cone_constant(interp_net *to, const itp_value *from, itp_kind kind)
+{
+    const int v = itp_add_value(to, "", kind, &from->shape);
+    if (v < 0) return -1;
+    to->values[v].dtype = from->dtype;
+    to->values[v].data = from->data;
+    to->values[v].borrowed = true;
+    return v;
+}
+
+/* What a node reads of a value: the patch for boxes at a place, or with place -1 all of it. window: that
+   of the place lies in between. */
+ITP_FN int itp_cone_patch(itp_cone *c, const interp_net *net, int value, int place, bool window,
+                          float outside)
+{
+    const itp_value *v = &net->values[value];
+    itp_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    attrs.start = 2 * c->place[value], attrs.length = place < 0 ? -1 : 2 * place;
+    attrs.alpha = outside;
+    for (int i = 0; i < 2; i++) {
+        const itp_cone_place *p = &c->places[itp_max(0, place)];
+        attrs.stride[i] = window ? p->stride[i] : 1, attrs.pad[i] = window ? p->pad[i] : 0;
+        attrs.shape.dim[i] = place < 0 ? v->shape.dim[2 + i]
+                             : window  ? (p->most[i] - 1) * p->stride[i] + p->reach[i] + 1
+                                       : p->most[i];
+    }
+    if (c->base[value] < 0) {
+        c->base[value] = itp_cone_constant(c->net, v, ITP_BUFFER);
+        c->floats += itp_count(&v->shape);
+    }
+    const int in[3] = {c->made[value], c->base[value], c->net->inputs[1]};
+    if (in[1] < 0) return -1;
+    return itp_add_node(c->net, ITP_OP_PATCH, "patch", "", 3, in, &attrs) - 1;
+}
+
+/* A whole value, or one that does not move. */
+ITP_FN int itp_cone_whole(itp_cone *c, const interp_net *net, int value)
+{
+    if (c->place[value] < 0) {
+        if (c->made[value] < 0)
+            c->made[value] =
+                itp_cone_constant(c->net, &net->values[value], net->values[value].kind);
+        return c->made[value];
+    }
+    if (c->full[value] < 0) c->full[value] = itp_cone_patch(c, net, value, -1, false, 0);
+    return c->full[value];
+}
+
+ITP_FN void itp_cone_node(itp_cone *c, const interp_net *net, const itp_node *node)
+{
+    const int place = c->place[node->out];
+    const bool window = place >= 0 && itp_cone_window(node);
+    const float outside = node->op == ITP_OP_MAX_POOL ? -(float)INFINITY : 0;
+    itp_attrs attrs = node->attrs;
+    int in[ITP_MAX_INPUTS];
+    for (int i = 0; i < node->n_in && !c->net->status; i++) {
+        const int v = node->in[i];
+        if (place < 0 || !c->moves[v]) in[i] = itp_cone_whole(c, net, v);
+        else if (c->place[v] == place && !window) in[i] = c->made[v];
+        else in[i] = itp_cone_patch(c, net, v, place, window, outside);
+    }
+    if (window) {
+        memset(attrs.pad, 0, sizeof attrs.pad);
+        attrs.same = attrs.ceil_mode = false;
+    }
+    c->made[node->out] = itp_add_node(c->net, node->op, node->name, "", node->n_in, in, &attrs) - 1;
+}
+
+ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net)
+{
+    interp_shape box = net->values[net->inputs[0]].shape;
+    const interp_shape at = itp_shape_of(2, 1, 2 * c->n_places, 1, 1);
+    c->net = interp_net_new(net->ctx, net->name);
+    if (!c->net) return INTERP_NO_MEMORY;
+    for (int i = 0; i < 2; i++) box.dim[2 + i] = c->places[0].most[i];
+    c->net->n_inputs = 2;
+    c->net->inputs[0] = c->made[net->inputs[0]] = itp_add_value(c->net, "boxes", ITP_INPUT, &box);
+    c->net->inputs[1] = itp_add_value(c->net, "places", ITP_INPUT, &at);
+    for (int n = 0; n < net->n_nodes && !c->net->status; n++)
+        if (c->needed[n]) itp_cone_node(c, net, &net->nodes[n]);
+    if (!c->net->status) c->net->outputs[0] = itp_cone_whole(c, net, net->outputs[0]);
+    c->net->n_outputs = 1;
+    c->net->built = true;
+    return c->net->status;
+}
+
+ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
+{
+    double cost = 0;
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        const itp_op *row = itp_op_row(node->op);
+        if (needed && !needed[n]) continue;
+        cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[node->out].shape);
+        if (row->macs) cost += row->macs(net, node);
+    }
+    return cost;
+}
+
+/* ---- its life */
+
+ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *net, int boxes)
+{
+    const size_t v = (size_t)net->n_values, n = (size_t)net->n_nodes;
+    size_t places = 1;
+    for (int i = 0; i < net->n_nodes; i++) places += (size_t)net->nodes[i].n_in;
+    itp_cone *placed = (itp_cone *)itp_arena_alloc(m, sizeof *c);
+    c->needed = (bool *)itp_arena_alloc(m, n * sizeof *c->needed);
+    c->moves = (bool *)itp_arena_alloc(m, v * sizeof *c->moves);
+    c->place = (int *)itp_arena_alloc(m, v * sizeof *c->place);
+    c->made = (int *)itp_arena_alloc(m, v * sizeof *c->made);
+    c->full = (int *)itp_arena_alloc(m, v * sizeof *c->full);
+    c->base = (int *)itp_arena_alloc(m, v * sizeof *c->base);
+    c->places = (itp_cone_place *)itp_arena_alloc(m, places * sizeof *c->places);
+    c->lo = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
+    c->hi = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->hi);
+    if (boxes) c->boxes = (itp_box *)itp_arena_alloc(m, (size_t)boxes * sizeof *c->boxes);
+    return placed;
+}
+
+ITP_FN void itp_cone_close(itp_attr *a)
+{
+    if (!a->cone) return;
+    interp_workspace_free(a->cone->w);
+    interp_net_free(a->cone->net);
+    interp_free(a->ctx, a->cone);
+    a->cone = NULL;
+}
+
+/* Makes a->cone, for boxes of `tiles` features or of what can be told without. */
+ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
+{
+    itp_arena m = {NULL, 0};
+    itp_cone c;
+    memset(&c, 0, sizeof c);
+    itp_cone_arrays(&m, &c, a->net, tiles);
+    m.base = (char *)itp_calloc(a->ctx, 1, m.used);
+    if (!m.base) return INTERP_NO_MEMORY;
+    m.used = 0;
+    a->cone = itp_cone_arrays(&m, &c, a->net, tiles);
+    c.n_boxes = boxes;
+    *a->cone = c;
+    itp_cone_trace(a->cone, a->net);
+    ITP_TRY(itp_cone_bound(a));
+    itp_cone_measure(a);
+    itp_cone_choose(a->cone, a->net);
+    return itp_cone_build(a->cone, a->net);
+}
+
+/* Makes a->cone where small boxes tell copies from x and it saves work. Where memory does not suffice
+   there is none: whole passes take less. */
+ITP_FN void itp_cone_open(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    interp_memory *memory = &a->ctx->memory;
+    const size_t used = memory->used, peak = memory->peak;
+    const bool windows = a->row->kind == ITP_P_OCCLUSION;
+    const bool features = a->row->kind == ITP_P_ABLATION || a->row->kind == ITP_P_PERMUTATION;
+    const int tiles = features && (a->d.mask || a->p.tile_rows) ? a->p.count : 0;
+    if (a->row->run != itp_attr_run_perturb || !(windows || features) || net->whole ||
+        net->fixed_batch || net->values[net->inputs[0]].shape.rank != 4)
+        return;
+    memory->peak = used;
+    bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
+    if (gains) {
+        const double whole = itp_cone_cost(net, a->cone->needed);
+        const double boxes = itp_cone_cost(a->cone->net, NULL);
+        gains = boxes * a->points + 2 * whole <= ITP_CONE_GAIN * whole * a->points;
+    }
+    a->cone_bytes = memory->used - used, a->cone_peak = memory->peak - used;
+    memory->peak = itp_max_size(peak, memory->peak);
+    if (!gains) itp_cone_close(a);
+}
+
+ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a)
+{
+    itp_cone *c = a->cone;
+    const interp_shape box = interp_net_input_shape(c->net, 0);
+    const size_t b = (size_t)c->work.batch;
+    c->in = itp_arena_floats(m, itp_mul_size(b, interp_shape_size(&box)));
+    c->at = itp_arena_floats(m, itp_mul_size(b, 2 * (size_t)c->n_places));
+    c->numbers = itp_arena_floats(m, c->floats);
+}
+
+/* All it takes at a batch but for the arena. */
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes)
+{
+    a->cone->work.batch = batch, a->cone->work.constant_weights = pack;
+    return interp_workspace_bytes(a->ctx, a->cone->net, &a->cone->work, bytes);
+}
+
+/* ---- passes */
+
+/* The numbers of a value at x, where they are needed. */
+ITP_FN void itp_cone_keep(void *user, interp_workspace *w, int node)
+{
+    const itp_cone *c = (const itp_cone *)user;
+    const int out = w->net->nodes[node].out, base = c->base[out];
+    if (base < 0) return;
+    memcpy(c->net->values[base].data, w->data[out], itp_count(&w->shape[out]) * sizeof(float));
+}
+
+/* All values at a sample. */
+ITP_FN interp_status itp_cone_start(itp_attr *a, int sample)
+{
+    const itp_cone *c = a->cone;
+    const int in = c->base[a->net->inputs[0]];
+    const float *x = a->x + (size_t)sample * a->size;
+    memcpy(a->in, x, a->size * sizeof *x);
+    if (in >= 0) memcpy(c->net->values[in].data, x, a->size * sizeof *x);
+    a->w->after = itp_cone_keep, a->w->after_user = a->cone;
+    a->w->after_node = ITP_EVERY_NODE;
+    a->filled = 1;
+    const interp_status status = itp_attr_forward(a);
+    a->w->after_node = -1;
+    return status;
+}
+
+/* Copy `index` of a sample: its box of the input, and where its boxes lie. */
+ITP_FN void itp_cone_put(const itp_attr *a, int sample, int index, int slot)
+{
+    const itp_cone *c = a->cone;
+    const bool donors = a->row->kind == ITP_P_PERMUTATION;
+    const int feature = donors ? index / a->d.n_samples : index;
+    const itp_box box = itp_cone_box(a, feature);
+    const itp_cone_place *p = &c->places[0];
+    const float *x = a->x + (size_t)sample * a->size;
+    const float *from = donors ? itp_perturb_donor(a, sample, index) : itp_attr_baseline(a, sample);
+    const int channels = a->result_shape.dim[0];
+    float *at = c->at + (size_t)slot * 2 * (size_t)c->n_places;
+    float *to = c->in + (size_t)slot * (size_t)(channels * p->most[0] * p->most[1]);
+    itp_cone_lay(a, feature);
+    for (int i = 0; i < c->n_places; i++)
+        for (int k = 0; k < 2; k++)
+            at[2 * i + k] =
+                (float)itp_min(c->lo[i][k], c->places[i].size[k] - c->places[i].most[k]);
+    for (int plane = 0; plane < channels; plane++)
+        for (int r = (int)at[0]; r < (int)at[0] + p->most[0]; r++)
+            for (int q = (int)at[1]; q < (int)at[1] + p->most[1]; q++) {
+                const size_t k = (size_t)((plane * p->size[0] + r) * p->size[1] + q);
+                const bool changed = plane >= box.lo[0] && plane < box.hi[0] && r >= box.lo[1] &&
+                                     r < box.hi[1] && q >= box.lo[2] && q < box.hi[2] &&
+                                     (!a->p.id || a->p.id[k] == feature);
+                *to++ = !changed ? x[k] : from ? from[k] : 0;
+            }
+}
+
+ITP_FN interp_status itp_cone_run(itp_attr *a)
+{
+    itp_cone *c = a->cone;
+    const float *in[2] = {c->in, c->at};
+    const int batch = c->work.batch;
+    float *numbers = c->numbers;
+    for (int v = 0; v < a->net->n_values; v++)
+        if (c->base[v] >= 0) {
+            c->net->values[c->base[v]].data = numbers;
+            numbers += itp_count(&a->net->values[v].shape);
+        }
+    ITP_TRY(interp_workspace_new(a->ctx, c->net, &c->work, &c->w));
+    for (int s = 0; s < a->n; s++) {
+        ITP_TRY(itp_cone_start(a, s));
+        itp_perturb_start(a);
+        for (int at = 0; at < a->points; at += batch) {
+            const int some = itp_min(batch, a->points - at);
+            for (int i = 0; i < batch; i++) itp_cone_put(a, s, at + itp_min(i, some - 1), i);
+            ITP_TRY(interp_forward(c->w, in));
+            ITP_TRY(itp_attr_check(a, interp_workspace_target(c->w), some));
+            for (int i = 0; i < some; i++)
+                itp_perturb_take(
+                    a, s, at + i, NULL,
+                    itp_attr_output(a,
+                                    interp_workspace_target(c->w) + (size_t)i * (size_t)a->outputs,
+                                    a->report[s].target));
+            ITP_TRY(itp_attr_tick(a, some));
+        }
+        ITP_TRY(itp_perturb_finish(a, s));
+    }
+    return INTERP_OK;
+}
