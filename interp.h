@@ -30025,9 +30025,12 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
    that reads around its pixels, a patch is cut out of the value's numbers at x and the box is laid over
    it (op Patch). Sums run in the same order as those of whole images, to the same bits. */
 
-#define ITP_CONE_LARGE  0.7 /* share of the image beyond which a box is not worth its patches */
+#define ITP_CONE_LARGE  0.9 /* share of the image beyond which a box is not worth its patches */
 #define ITP_CONE_GAIN   0.8 /* share of the cost of whole passes beyond which they run */
 #define ITP_CONE_NUMBER 8   /* cost of moving a number, in products */
+#define ITP_CONE_CLASSES                                                                           \
+    3 /* of boxes, by their distance from the edge of the image, along an axis */
+#define ITP_CONE_MEMBERS 32 /* boxes in each, at least */
 
 /* How the boxes of a value follow from those of others, rows and columns apart. */
 typedef struct itp_cone_place {
@@ -30035,25 +30038,38 @@ typedef struct itp_cone_place {
         with; /* places; with >= 0: they lie around the boxes of both, else a window moves over `of` */
     int stride[2], pad[2], reach[2]; /* of the window */
     int size[2];                     /* of the images */
-    int most[2];                     /* of the largest box; all are given its size */
+    int most[2];                     /* of the largest box of a group; all are given its size */
     bool as_of, as_with;             /* every box is that of the other place */
 } itp_cone_place;
 
+/* Boxes of the input as far from the edges: those at the edge reach less, as much is cut off. */
+typedef struct itp_cone_group {
+    interp_net *net; /* of boxes, then where they lie */
+    int (*most)[2];  /* [n_places] */
+    int members;     /* boxes of the input */
+} itp_cone_group;
+
 struct itp_cone {
-    interp_net *net; /* of boxes */
-    interp_workspace *w;
-    interp_workspace_desc work;
-    bool *needed;            /* [n_nodes] of the whole network, as all that follows: for output 0 */
-    bool *moves;             /* [n_values]: depends on the input */
-    int *place;              /* [n_values]: of its boxes; -1: it is run whole */
-    int *made, *full, *base; /* [n_values]: in the net of boxes, as boxes, whole, and at x; -1 */
+    bool *needed; /* [n_nodes] of the whole network, as all that follows: for output 0 */
+    bool *moves;  /* [n_values]: depends on the input */
+    int *traced;  /* [n_values]: place of its boxes; -1: none */
+    size_t *base; /* [n_values]: where in `numbers` those at x are; SIZE_MAX: nobody asks */
+    int *place, *made,
+        *full; /* [n_values], of the group at hand: as `traced`; its values in the net of
+                                 boxes, as boxes and whole; -1 */
     itp_cone_place *places;
     int n_places;
     int (*lo)[2], (*hi)[2]; /* [n_places]: a box each */
     itp_box *boxes;         /* [features], NULL where they are no tiles or masks */
-    int n_boxes;
+    int n_boxes, classes;
+    itp_cone_group group[ITP_CONE_CLASSES * ITP_CONE_CLASSES];
+    interp_workspace_desc work;
+    interp_workspace *w;
+    int open;                 /* the group it is of */
     float *in, *at, *numbers; /* boxes of the input; where all boxes lie; all values at x */
     size_t floats;            /* of `numbers` */
+    int *index;               /* [batch]: which copy */
+    double *output;           /* of all windows, which are taken in their order; NULL: no windows */
 };
 
 /* ---- boxes of the input */
@@ -30071,6 +30087,18 @@ ITP_FN itp_box itp_cone_box(const itp_attr *a, int index)
         index /= steps;
     }
     return b;
+}
+
+ITP_FN int itp_cone_group_of(const itp_attr *a, int index)
+{
+    const int classes = a->cone->classes;
+    const itp_box b = itp_cone_box(a, index);
+    int group = 0;
+    for (int i = 1; i < 3; i++) {
+        const int dim = a->result_shape.dim[i], edge = itp_min(b.lo[i], dim - b.hi[i]);
+        group = group * classes + (int)((int64_t)edge * 2 * classes / (dim + 1));
+    }
+    return group;
 }
 
 /* Boxes around features. */
@@ -30125,7 +30153,6 @@ ITP_FN int itp_cone_add(itp_cone *c, int of, int with, const interp_shape *image
     memset(p, 0, sizeof *p);
     p->of = of, p->with = with;
     p->size[0] = images->dim[2], p->size[1] = images->dim[3];
-    p->as_of = p->as_with = with >= 0;
     return c->n_places++;
 }
 
@@ -30169,7 +30196,7 @@ ITP_FN int itp_cone_reach(itp_cone *c, const interp_net *net, const itp_node *no
     int at = -1;
     if (y->rank != 4 || !(window || itp_cone_by_pixel(net, node, c->moves))) return -1;
     for (int i = 0; i < node->n_in; i++) {
-        const int here = c->place[node->in[i]];
+        const int here = c->traced[node->in[i]];
         if (!c->moves[node->in[i]]) continue;
         if (here < 0 || (window && i)) return -1;
         at = at < 0 || at == here ? here : itp_cone_add(c, at, here, y);
@@ -30187,7 +30214,7 @@ ITP_FN int itp_cone_reach(itp_cone *c, const interp_net *net, const itp_node *no
 ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
 {
     const int in = net->inputs[0];
-    for (int v = 0; v < net->n_values; v++) c->place[v] = c->made[v] = c->full[v] = c->base[v] = -1;
+    for (int v = 0; v < net->n_values; v++) c->traced[v] = -1, c->base[v] = SIZE_MAX;
     for (int n = net->n_nodes - 1; n >= 0; n--) {
         const int out = net->nodes[n].out;
         c->needed[n] = out == net->outputs[0];
@@ -30196,20 +30223,27 @@ ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
                 c->needed[n] = c->needed[n] || net->nodes[m].in[i] == out;
     }
     c->moves[in] = true;
-    c->place[in] = itp_cone_add(c, -1, -1, &net->values[in].shape);
+    c->traced[in] = itp_cone_add(c, -1, -1, &net->values[in].shape);
     for (int n = 0; n < net->n_nodes; n++) {
         const itp_node *node = &net->nodes[n];
         for (int i = 0; i < node->n_in; i++)
             c->moves[node->out] = c->moves[node->out] || c->moves[node->in[i]];
-        if (c->needed[n]) c->place[node->out] = itp_cone_reach(c, net, node);
+        if (c->needed[n]) c->traced[node->out] = itp_cone_reach(c, net, node);
     }
 }
 
-/* The sizes of boxes, and which places are the same. */
-ITP_FN void itp_cone_measure(const itp_attr *a)
+/* The sizes of a group's boxes, and which places are the same for it. */
+ITP_FN void itp_cone_measure(const itp_attr *a, int group)
 {
     const itp_cone *c = a->cone;
+    for (int p = 0; p < c->n_places; p++) {
+        itp_cone_place *o = &c->places[p];
+        o->most[0] = o->most[1] = 1;
+        o->as_of = o->as_with = o->with >= 0;
+    }
     for (int k = 0; k < c->n_boxes; k++) {
+        if (itp_cone_group_of(a, k) != group) continue;
+        a->cone->group[group].members++;
         itp_cone_lay(a, k);
         for (int p = 0; p < c->n_places; p++)
             for (int i = 0; i < 2; i++) {
@@ -30222,12 +30256,18 @@ ITP_FN void itp_cone_measure(const itp_attr *a)
                 }
             }
     }
+    for (int p = 0; p < c->n_places; p++)
+        memcpy(c->group[group].most[p], c->places[p].most, sizeof c->places[p].most);
 }
 
 /* Values that are better run whole lose their place. A node that only changes pixels stays with its
    input, so that it can be fused with what came before. */
 ITP_FN void itp_cone_choose(itp_cone *c, const interp_net *net)
 {
+    for (int v = 0; v < net->n_values; v++) {
+        c->place[v] = c->traced[v];
+        c->made[v] = c->full[v] = -1;
+    }
     for (int n = 0; n < net->n_nodes; n++) {
         const itp_node *node = &net->nodes[n];
         int *at = &c->place[node->out], moving = 0;
@@ -30252,15 +30292,15 @@ ITP_FN int itp_cone_constant(interp_net *to, const itp_value *from, itp_kind kin
     const int v = itp_add_value(to, "", kind, &from->shape);
     if (v < 0) return -1;
     to->values[v].dtype = from->dtype;
-    to->values[v].data = from->data;
+    to->values[v].data = kind == from->kind ? from->data : NULL;
     to->values[v].borrowed = true;
     return v;
 }
 
 /* What a node reads of a value: the patch for boxes at a place, or with place -1 all of it. window: that
    of the place lies in between. */
-ITP_FN int itp_cone_patch(itp_cone *c, const interp_net *net, int value, int place, bool window,
-                          float outside)
+ITP_FN int itp_cone_patch(itp_cone *c, interp_net *to, const interp_net *net, int value, int place,
+                          bool window, float outside)
 {
     const itp_value *v = &net->values[value];
     itp_attrs attrs;
@@ -30274,64 +30314,65 @@ ITP_FN int itp_cone_patch(itp_cone *c, const interp_net *net, int value, int pla
                              : window  ? (p->most[i] - 1) * p->stride[i] + p->reach[i] + 1
                                        : p->most[i];
     }
-    if (c->base[value] < 0) {
-        c->base[value] = itp_cone_constant(c->net, v, ITP_BUFFER);
-        c->floats += itp_count(&v->shape);
+    if (c->base[value] == SIZE_MAX) {
+        c->base[value] = c->floats;
+        c->floats += itp_round_up(itp_count(&v->shape), 16);
     }
-    const int in[3] = {c->made[value], c->base[value], c->net->inputs[1]};
-    if (in[1] < 0) return -1;
-    return itp_add_node(c->net, ITP_OP_PATCH, "patch", "", 3, in, &attrs) - 1;
+    const int base = itp_cone_constant(to, v, ITP_BUFFER);
+    if (base < 0) return -1;
+    to->values[base].offset = c->base[value];
+    const int in[3] = {c->made[value], base, to->inputs[1]};
+    return itp_add_node(to, ITP_OP_PATCH, "patch", "", 3, in, &attrs) - 1;
 }
 
 /* A whole value, or one that does not move. */
-ITP_FN int itp_cone_whole(itp_cone *c, const interp_net *net, int value)
+ITP_FN int itp_cone_whole(itp_cone *c, interp_net *to, const interp_net *net, int value)
 {
     if (c->place[value] < 0) {
         if (c->made[value] < 0)
-            c->made[value] =
-                itp_cone_constant(c->net, &net->values[value], net->values[value].kind);
+            c->made[value] = itp_cone_constant(to, &net->values[value], net->values[value].kind);
         return c->made[value];
     }
-    if (c->full[value] < 0) c->full[value] = itp_cone_patch(c, net, value, -1, false, 0);
+    if (c->full[value] < 0) c->full[value] = itp_cone_patch(c, to, net, value, -1, false, 0);
     return c->full[value];
 }
 
-ITP_FN void itp_cone_node(itp_cone *c, const interp_net *net, const itp_node *node)
+ITP_FN void itp_cone_node(itp_cone *c, interp_net *to, const interp_net *net, const itp_node *node)
 {
     const int place = c->place[node->out];
     const bool window = place >= 0 && itp_cone_window(node);
     const float outside = node->op == ITP_OP_MAX_POOL ? -(float)INFINITY : 0;
     itp_attrs attrs = node->attrs;
     int in[ITP_MAX_INPUTS];
-    for (int i = 0; i < node->n_in && !c->net->status; i++) {
+    for (int i = 0; i < node->n_in && !to->status; i++) {
         const int v = node->in[i];
-        if (place < 0 || !c->moves[v]) in[i] = itp_cone_whole(c, net, v);
+        if (place < 0 || !c->moves[v]) in[i] = itp_cone_whole(c, to, net, v);
         else if (c->place[v] == place && !window) in[i] = c->made[v];
-        else in[i] = itp_cone_patch(c, net, v, place, window, outside);
+        else in[i] = itp_cone_patch(c, to, net, v, place, window, outside);
     }
     if (window) {
         memset(attrs.pad, 0, sizeof attrs.pad);
         attrs.same = attrs.ceil_mode = false;
     }
-    c->made[node->out] = itp_add_node(c->net, node->op, node->name, "", node->n_in, in, &attrs) - 1;
+    c->made[node->out] = itp_add_node(to, node->op, node->name, "", node->n_in, in, &attrs) - 1;
 }
 
-ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net)
+ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net, interp_net **made)
 {
     interp_shape box = net->values[net->inputs[0]].shape;
     const interp_shape at = itp_shape_of(2, 1, 2 * c->n_places, 1, 1);
-    c->net = interp_net_new(net->ctx, net->name);
-    if (!c->net) return INTERP_NO_MEMORY;
+    interp_net *to = *made = interp_net_new(net->ctx, net->name);
+    if (!to) return INTERP_NO_MEMORY;
     for (int i = 0; i < 2; i++) box.dim[2 + i] = c->places[0].most[i];
-    c->net->n_inputs = 2;
-    c->net->inputs[0] = c->made[net->inputs[0]] = itp_add_value(c->net, "boxes", ITP_INPUT, &box);
-    c->net->inputs[1] = itp_add_value(c->net, "places", ITP_INPUT, &at);
-    for (int n = 0; n < net->n_nodes && !c->net->status; n++)
-        if (c->needed[n]) itp_cone_node(c, net, &net->nodes[n]);
-    if (!c->net->status) c->net->outputs[0] = itp_cone_whole(c, net, net->outputs[0]);
-    c->net->n_outputs = 1;
-    c->net->built = true;
-    return c->net->status;
+    to->n_inputs = 2;
+    to->inputs[0] = c->made[net->inputs[0]] = itp_add_value(to, "boxes", ITP_INPUT, &box);
+    to->inputs[1] = itp_add_value(to, "places", ITP_INPUT, &at);
+    for (int n = 0; n < net->n_nodes && !to->status; n++)
+        if (c->needed[n]) itp_cone_node(c, to, net, &net->nodes[n]);
+    if (!to->status) to->outputs[0] = itp_cone_whole(c, to, net, net->outputs[0]);
+    to->n_outputs = 1;
+    to->built = true;
+    return to->status;
 }
 
 ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
@@ -30347,6 +30388,22 @@ ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
     return cost;
 }
 
+/* Cost of all copies of a sample, with what is run and packed once. */
+ITP_FN double itp_cone_all(const itp_attr *a, double whole)
+{
+    const itp_cone *c = a->cone;
+    double cost = 2 * whole;
+    for (int g = 0; g < c->classes * c->classes; g++) {
+        const interp_net *net = c->group[g].net;
+        if (!net) continue;
+        cost += itp_cone_cost(net, NULL) * c->group[g].members * (a->points / c->n_boxes);
+        for (int v = 0; v < net->n_values && c->classes > 1; v++)
+            if (net->values[v].kind == ITP_PARAM)
+                cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[v].shape);
+    }
+    return cost;
+}
+
 /* ---- its life */
 
 ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *net, int boxes)
@@ -30357,44 +30414,54 @@ ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *ne
     itp_cone *placed = (itp_cone *)itp_arena_alloc(m, sizeof *c);
     c->needed = (bool *)itp_arena_alloc(m, n * sizeof *c->needed);
     c->moves = (bool *)itp_arena_alloc(m, v * sizeof *c->moves);
+    c->traced = (int *)itp_arena_alloc(m, v * sizeof *c->traced);
+    c->base = (size_t *)itp_arena_alloc(m, v * sizeof *c->base);
     c->place = (int *)itp_arena_alloc(m, v * sizeof *c->place);
     c->made = (int *)itp_arena_alloc(m, v * sizeof *c->made);
     c->full = (int *)itp_arena_alloc(m, v * sizeof *c->full);
-    c->base = (int *)itp_arena_alloc(m, v * sizeof *c->base);
     c->places = (itp_cone_place *)itp_arena_alloc(m, places * sizeof *c->places);
     c->lo = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
     c->hi = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->hi);
+    for (int g = 0; g < c->classes * c->classes; g++)
+        c->group[g].most = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
     if (boxes) c->boxes = (itp_box *)itp_arena_alloc(m, (size_t)boxes * sizeof *c->boxes);
     return placed;
 }
 
 ITP_FN void itp_cone_close(itp_attr *a)
 {
-    if (!a->cone) return;
-    interp_workspace_free(a->cone->w);
-    interp_net_free(a->cone->net);
-    interp_free(a->ctx, a->cone);
+    itp_cone *c = a->cone;
+    if (!c) return;
+    interp_workspace_free(c->w);
+    for (int g = 0; g < c->classes * c->classes; g++) interp_net_free(c->group[g].net);
+    interp_free(a->ctx, c);
     a->cone = NULL;
 }
 
-/* Makes a->cone, for boxes of `tiles` features or of what can be told without. */
+/* Makes a->cone, for `boxes` boxes of the input, those of `tiles` features or some told without. */
 ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
 {
     itp_arena m = {NULL, 0};
     itp_cone c;
     memset(&c, 0, sizeof c);
+    c.n_boxes = boxes, c.open = -1;
+    for (c.classes = ITP_CONE_CLASSES; c.classes > 1; c.classes--)
+        if (boxes / (c.classes * c.classes) >= ITP_CONE_MEMBERS) break;
     itp_cone_arrays(&m, &c, a->net, tiles);
     m.base = (char *)itp_calloc(a->ctx, 1, m.used);
     if (!m.base) return INTERP_NO_MEMORY;
     m.used = 0;
     a->cone = itp_cone_arrays(&m, &c, a->net, tiles);
-    c.n_boxes = boxes;
     *a->cone = c;
     itp_cone_trace(a->cone, a->net);
     ITP_TRY(itp_cone_bound(a));
-    itp_cone_measure(a);
-    itp_cone_choose(a->cone, a->net);
-    return itp_cone_build(a->cone, a->net);
+    for (int g = 0; g < c.classes * c.classes; g++) {
+        itp_cone_measure(a, g);
+        if (!a->cone->group[g].members) continue;
+        itp_cone_choose(a->cone, a->net);
+        ITP_TRY(itp_cone_build(a->cone, a->net, &a->cone->group[g].net));
+    }
+    return INTERP_OK;
 }
 
 /* Makes a->cone where small boxes tell copies from x and it saves work. Where memory does not suffice
@@ -30414,8 +30481,7 @@ ITP_FN void itp_cone_open(itp_attr *a)
     bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
     if (gains) {
         const double whole = itp_cone_cost(net, a->cone->needed);
-        const double boxes = itp_cone_cost(a->cone->net, NULL);
-        gains = boxes * a->points + 2 * whole <= ITP_CONE_GAIN * whole * a->points;
+        gains = itp_cone_all(a, whole) <= ITP_CONE_GAIN * whole * a->points;
     }
     a->cone_bytes = memory->used - used, a->cone_peak = memory->peak - used;
     memory->peak = itp_max_size(peak, memory->peak);
@@ -30425,18 +30491,44 @@ ITP_FN void itp_cone_open(itp_attr *a)
 ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a)
 {
     itp_cone *c = a->cone;
-    const interp_shape box = interp_net_input_shape(c->net, 0);
     const size_t b = (size_t)c->work.batch;
-    c->in = itp_arena_floats(m, itp_mul_size(b, interp_shape_size(&box)));
+    size_t most = 0;
+    for (int g = 0; g < c->classes * c->classes; g++) {
+        const interp_net *net = c->group[g].net;
+        if (net) most = itp_max_size(most, itp_count(&net->values[net->inputs[0]].shape));
+    }
+    c->in = itp_arena_floats(m, itp_mul_size(b, most));
     c->at = itp_arena_floats(m, itp_mul_size(b, 2 * (size_t)c->n_places));
     c->numbers = itp_arena_floats(m, c->floats);
+    c->index = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *c->index));
+    if (a->row->kind == ITP_P_OCCLUSION)
+        c->output =
+            (double *)itp_arena_alloc(m, itp_mul_size((size_t)a->points, sizeof *c->output));
 }
 
-/* All it takes at a batch but for the arena. */
+/* The workspace of a group: batches of nearly the same size. */
+ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
+{
+    const itp_cone *c = a->cone;
+    interp_workspace_desc d = c->work;
+    const int copies = c->group[group].members * (a->points / c->n_boxes);
+    d.batch = itp_div_up(copies, itp_div_up(copies, d.batch));
+    return d;
+}
+
+/* All it takes at a batch but for the arena: one workspace at a time. */
 ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes)
 {
-    a->cone->work.batch = batch, a->cone->work.constant_weights = pack;
-    return interp_workspace_bytes(a->ctx, a->cone->net, &a->cone->work, bytes);
+    itp_cone *c = a->cone;
+    c->work.batch = batch, c->work.constant_weights = pack;
+    for (int g = 0; g < c->classes * c->classes; g++) {
+        size_t here;
+        if (!c->group[g].net) continue;
+        const interp_workspace_desc d = itp_cone_work(a, g);
+        ITP_TRY(interp_workspace_bytes(a->ctx, c->group[g].net, &d, &here));
+        *bytes = itp_max_size(*bytes, here);
+    }
+    return INTERP_OK;
 }
 
 /* ---- passes */
@@ -30445,19 +30537,19 @@ ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *b
 ITP_FN void itp_cone_keep(void *user, interp_workspace *w, int node)
 {
     const itp_cone *c = (const itp_cone *)user;
-    const int out = w->net->nodes[node].out, base = c->base[out];
-    if (base < 0) return;
-    memcpy(c->net->values[base].data, w->data[out], itp_count(&w->shape[out]) * sizeof(float));
+    const int out = w->net->nodes[node].out;
+    if (c->base[out] == SIZE_MAX) return;
+    memcpy(c->numbers + c->base[out], w->data[out], itp_count(&w->shape[out]) * sizeof(float));
 }
 
 /* All values at a sample. */
 ITP_FN interp_status itp_cone_start(itp_attr *a, int sample)
 {
     const itp_cone *c = a->cone;
-    const int in = c->base[a->net->inputs[0]];
+    const size_t in = c->base[a->net->inputs[0]];
     const float *x = a->x + (size_t)sample * a->size;
     memcpy(a->in, x, a->size * sizeof *x);
-    if (in >= 0) memcpy(c->net->values[in].data, x, a->size * sizeof *x);
+    if (in != SIZE_MAX) memcpy(c->numbers + in, x, a->size * sizeof *x);
     a->w->after = itp_cone_keep, a->w->after_user = a->cone;
     a->w->after_node = ITP_EVERY_NODE;
     a->filled = 1;
@@ -30473,21 +30565,22 @@ ITP_FN void itp_cone_put(const itp_attr *a, int sample, int index, int slot)
     const bool donors = a->row->kind == ITP_P_PERMUTATION;
     const int feature = donors ? index / a->d.n_samples : index;
     const itp_box box = itp_cone_box(a, feature);
-    const itp_cone_place *p = &c->places[0];
+    const int(*most)[2] = (const int(*)[2])c->group[c->open].most;
+    const int height = a->result_shape.dim[1], width = a->result_shape.dim[2];
+    const int channels = a->result_shape.dim[0];
     const float *x = a->x + (size_t)sample * a->size;
     const float *from = donors ? itp_perturb_donor(a, sample, index) : itp_attr_baseline(a, sample);
-    const int channels = a->result_shape.dim[0];
     float *at = c->at + (size_t)slot * 2 * (size_t)c->n_places;
-    float *to = c->in + (size_t)slot * (size_t)(channels * p->most[0] * p->most[1]);
+    float *to = c->in + (size_t)slot * (size_t)(channels * most[0][0] * most[0][1]);
     itp_cone_lay(a, feature);
-    for (int i = 0; i < c->n_places; i++)
-        for (int k = 0; k < 2; k++)
-            at[2 * i + k] =
-                (float)itp_min(c->lo[i][k], c->places[i].size[k] - c->places[i].most[k]);
+    for (int p = 0; p < c->n_places; p++)
+        for (int i = 0; i < 2; i++)
+            at[2 * p + i] = (float)itp_min(c->lo[p][i], c->places[p].size[i] - most[p][i]);
+    const int top = (int)at[0], left = (int)at[1];
     for (int plane = 0; plane < channels; plane++)
-        for (int r = (int)at[0]; r < (int)at[0] + p->most[0]; r++)
-            for (int q = (int)at[1]; q < (int)at[1] + p->most[1]; q++) {
-                const size_t k = (size_t)((plane * p->size[0] + r) * p->size[1] + q);
+        for (int r = top; r < top + most[0][0]; r++)
+            for (int q = left; q < left + most[0][1]; q++) {
+                const size_t k = (size_t)((plane * height + r) * width + q);
                 const bool changed = plane >= box.lo[0] && plane < box.hi[0] && r >= box.lo[1] &&
                                      r < box.hi[1] && q >= box.lo[2] && q < box.hi[2] &&
                                      (!a->p.id || a->p.id[k] == feature);
@@ -30495,34 +30588,60 @@ ITP_FN void itp_cone_put(const itp_attr *a, int sample, int index, int slot)
             }
 }
 
-ITP_FN interp_status itp_cone_run(itp_attr *a)
+/* The copies of a sample whose boxes are in the group at hand, c->index[0..some]. */
+ITP_FN interp_status itp_cone_pass(itp_attr *a, int sample, int some)
+{
+    const itp_cone *c = a->cone;
+    const float *in[2] = {c->in, c->at};
+    for (int i = 0; i < c->w->desc.batch; i++)
+        itp_cone_put(a, sample, c->index[itp_min(i, some - 1)], i);
+    ITP_TRY(interp_forward(c->w, in));
+    const float *y = interp_workspace_target(c->w);
+    ITP_TRY(itp_attr_check(a, y, some));
+    for (int i = 0; i < some; i++, y += a->outputs) {
+        const double f = itp_attr_output(a, y, a->report[sample].target);
+        if (c->output) c->output[c->index[i]] = f;
+        else itp_perturb_take(a, sample, c->index[i], NULL, f);
+    }
+    return itp_attr_tick(a, some);
+}
+
+ITP_FN interp_status itp_cone_group_run(itp_attr *a, int sample, int group)
 {
     itp_cone *c = a->cone;
-    const float *in[2] = {c->in, c->at};
-    const int batch = c->work.batch;
-    float *numbers = c->numbers;
-    for (int v = 0; v < a->net->n_values; v++)
-        if (c->base[v] >= 0) {
-            c->net->values[c->base[v]].data = numbers;
-            numbers += itp_count(&a->net->values[v].shape);
-        }
-    ITP_TRY(interp_workspace_new(a->ctx, c->net, &c->work, &c->w));
+    interp_net *net = c->group[group].net;
+    const int each = a->points / c->n_boxes;
+    int some = 0, left = c->group[group].members * each;
+    if (c->open != group) {
+        const interp_workspace_desc d = itp_cone_work(a, group);
+        interp_workspace_free(c->w);
+        c->w = NULL;
+        for (int v = 0; v < net->n_values; v++)
+            if (net->values[v].kind == ITP_BUFFER && !net->values[v].data)
+                net->values[v].data = c->numbers + net->values[v].offset;
+        ITP_TRY(interp_workspace_new(a->ctx, net, &d, &c->w));
+        c->open = group;
+    }
+    for (int i = 0; left; i++) {
+        if (itp_cone_group_of(a, i / each) != group) continue;
+        c->index[some++] = i, left--;
+        if (some < c->w->desc.batch && left) continue;
+        ITP_TRY(itp_cone_pass(a, sample, some));
+        some = 0;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_cone_run(itp_attr *a)
+{
+    const itp_cone *c = a->cone;
     for (int s = 0; s < a->n; s++) {
         ITP_TRY(itp_cone_start(a, s));
         itp_perturb_start(a);
-        for (int at = 0; at < a->points; at += batch) {
-            const int some = itp_min(batch, a->points - at);
-            for (int i = 0; i < batch; i++) itp_cone_put(a, s, at + itp_min(i, some - 1), i);
-            ITP_TRY(interp_forward(c->w, in));
-            ITP_TRY(itp_attr_check(a, interp_workspace_target(c->w), some));
-            for (int i = 0; i < some; i++)
-                itp_perturb_take(
-                    a, s, at + i, NULL,
-                    itp_attr_output(a,
-                                    interp_workspace_target(c->w) + (size_t)i * (size_t)a->outputs,
-                                    a->report[s].target));
-            ITP_TRY(itp_attr_tick(a, some));
-        }
+        for (int g = 0; g < c->classes * c->classes; g++)
+            if (c->group[g].net) ITP_TRY(itp_cone_group_run(a, s, g));
+        for (int i = 0; i < a->points && c->output; i++)
+            itp_perturb_take(a, s, i, NULL, c->output[i]);
         ITP_TRY(itp_perturb_finish(a, s));
     }
     return INTERP_OK;
