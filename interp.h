@@ -6139,8 +6139,8 @@ ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes,
     }
 }
 
-/* The sums so far of a tile, from y: with them the next planes go on as if all were taken at once, so
-   that results do not depend on how a call is cut. */
+/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
+   so that results do not depend on how a call is cut. */
 ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
                              float *sums)
 {
@@ -6301,9 +6301,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < rows; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+        for (int r = 0; r < runs; r++) /* still in the cache */
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
                           y + k * w->y_plane + r * w->y_row);
 }
 
@@ -30018,33 +30019,37 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     return INTERP_OK;
 }
 /* >>attr/cone.c                                                                               */
-/* ---- attr/cone.c: copies that differ from x within a box: only what the box reaches is run anew --------
+/* ---- attr/cone.c: copies that differ from x within a box: only what it reaches is run anew -------
 
-   Where a value of the network is images, a box of the input reaches a box of it. A network of boxes, of
-   the original's nodes and weights, runs on these alone for as long as they are small: before a node
-   that reads around its pixels, a patch is cut out of the value's numbers at x and the box is laid over
-   it (op Patch). Sums run in the same order as those of whole images, to the same bits. */
+   Where a value of the network is images, a box of the input reaches a box of it. A network of
+   boxes, of the original's nodes and weights, runs on these alone for as long as they are small:
+   before a node that reads around its pixels, a patch is cut out of the value's numbers at x and the
+   box is laid over it (op Patch). Sums run in the order of whole images, to the same bits. */
 
 #define ITP_CONE_LARGE  0.9 /* share of the image beyond which a box is not worth its patches */
 #define ITP_CONE_GAIN   0.8 /* share of the cost of whole passes beyond which they run */
 #define ITP_CONE_NUMBER 8   /* cost of moving a number, in products */
-#define ITP_CONE_CLASSES                                                                           \
-    3 /* of boxes, by their distance from the edge of the image, along an axis */
-#define ITP_CONE_MEMBERS 32 /* boxes in each, at least */
 
-/* How the boxes of a value follow from those of others, rows and columns apart. */
+/* Boxes are grouped by their distance from the edges, beyond which all is cut off: at most CLASSES
+   along an axis, and at least MEMBERS boxes in a group on average. */
+enum {
+    ITP_CONE_CLASSES = 3,
+    ITP_CONE_GROUPS = ITP_CONE_CLASSES * ITP_CONE_CLASSES,
+    ITP_CONE_MEMBERS = 32
+};
+
+/* How the boxes of a value follow from those of other places: what a window over `of` reaches or,
+   with >= 0, what lies around the boxes of both. Rows, then columns. */
 typedef struct itp_cone_place {
-    int of,
-        with; /* places; with >= 0: they lie around the boxes of both, else a window moves over `of` */
+    int of, with;
     int stride[2], pad[2], reach[2]; /* of the window */
     int size[2];                     /* of the images */
-    int most[2];                     /* of the largest box of a group; all are given its size */
-    bool as_of, as_with;             /* every box is that of the other place */
+    int most[2];                     /* of the group's largest box; all are given its size */
+    bool as_of, as_with;             /* every box of the group is that of the other place */
 } itp_cone_place;
 
-/* Boxes of the input as far from the edges: those at the edge reach less, as much is cut off. */
 typedef struct itp_cone_group {
-    interp_net *net; /* of boxes, then where they lie */
+    interp_net *net; /* of boxes and of where they lie; NULL: no members */
     int (*most)[2];  /* [n_places] */
     int members;     /* boxes of the input */
 } itp_cone_group;
@@ -30053,23 +30058,22 @@ struct itp_cone {
     bool *needed; /* [n_nodes] of the whole network, as all that follows: for output 0 */
     bool *moves;  /* [n_values]: depends on the input */
     int *traced;  /* [n_values]: place of its boxes; -1: none */
-    size_t *base; /* [n_values]: where in `numbers` those at x are; SIZE_MAX: nobody asks */
-    int *place, *made,
-        *full; /* [n_values], of the group at hand: as `traced`; its values in the net of
-                                 boxes, as boxes and whole; -1 */
+    size_t *base; /* [n_values]: where in `numbers` it is at x; SIZE_MAX: nobody asks */
+    /* [n_values], while a group's net is made: as `traced`; in that net, as boxes and whole; -1 */
+    int *place, *made, *full;
     itp_cone_place *places;
     int n_places;
-    int (*lo)[2], (*hi)[2]; /* [n_places]: a box each */
-    itp_box *boxes;         /* [features], NULL where they are no tiles or masks */
+    int (*lo)[2], (*hi)[2]; /* [n_places]: of one copy */
+    itp_box *boxes;         /* [features], NULL where boxes follow from their number */
     int n_boxes, classes;
-    itp_cone_group group[ITP_CONE_CLASSES * ITP_CONE_CLASSES];
+    itp_cone_group group[ITP_CONE_GROUPS];
     interp_workspace_desc work;
     interp_workspace *w;
-    int open;                 /* the group it is of */
-    float *in, *at, *numbers; /* boxes of the input; where all boxes lie; all values at x */
+    int open;                 /* the group it is of; -1: none */
+    float *in, *at, *numbers; /* boxes of the input; where all boxes lie; values at x */
     size_t floats;            /* of `numbers` */
-    int *index;               /* [batch]: which copy */
-    double *output;           /* of all windows, which are taken in their order; NULL: no windows */
+    int *index;               /* [batch]: which copies */
+    double *output; /* [points]: windows overlap and are taken in their order; else NULL */
 };
 
 /* ---- boxes of the input */
@@ -30156,26 +30160,28 @@ ITP_FN int itp_cone_add(itp_cone *c, int of, int with, const interp_shape *image
     return c->n_places++;
 }
 
-/* Whether a node gives each pixel from the same pixels of its inputs, of which those that do not move
-   are the same for all pixels. */
+ITP_FN bool itp_same_sides(const interp_shape *a, const interp_shape *b)
+{
+    return a->rank == 4 && b->rank == 4 && a->dim[2] == b->dim[2] && a->dim[3] == b->dim[3];
+}
+
+/* Whether a node gives each pixel from the same pixels of its inputs, of which those that do not
+   move are the same for all pixels. */
 ITP_FN bool itp_cone_by_pixel(const interp_net *net, const itp_node *node, const bool *moves)
 {
     const itp_op *row = itp_op_row(node->op);
-    const interp_shape *y = &net->values[node->out].shape;
     const bool pairs = row->shape == itp_shape_binary || row->shape == itp_shape_onto;
+    const bool concat = node->op == ITP_OP_CONCAT && itp_axis(node->attrs.axis, 4) == 1;
     for (int i = 0; i < node->n_in; i++) {
         const interp_shape *x = &net->values[node->in[i]].shape;
-        for (int d = 1; d <= 2 && d <= x->rank && !moves[node->in[i]] && pairs; d++)
-            if (x->dim[x->rank - d] != 1) return false;
-        if (moves[node->in[i]] &&
-            (x->rank != 4 || x->dim[2] != y->dim[2] || x->dim[3] != y->dim[3]))
+        if (moves[node->in[i]] ? !itp_same_sides(x, &net->values[node->out].shape) : concat)
             return false;
-        if (!moves[node->in[i]] && node->op == ITP_OP_CONCAT) return false;
+        for (int d = 1; d <= 2 && d <= x->rank && pairs && !moves[node->in[i]]; d++)
+            if (x->dim[x->rank - d] != 1) return false;
     }
-    return pairs || row->forward == itp_forward_unary || row->forward == itp_forward_math ||
-           node->op == ITP_OP_BATCH_NORM || node->op == ITP_OP_IDENTITY ||
-           node->op == ITP_OP_DROPOUT ||
-           (node->op == ITP_OP_CONCAT && itp_axis(node->attrs.axis, 4) == 1);
+    return pairs || concat || row->forward == itp_forward_unary ||
+           row->forward == itp_forward_math || node->op == ITP_OP_BATCH_NORM ||
+           node->op == ITP_OP_IDENTITY || node->op == ITP_OP_DROPOUT;
 }
 
 /* Whether it is a window whose results do not depend on where it lies. */
@@ -30214,14 +30220,15 @@ ITP_FN int itp_cone_reach(itp_cone *c, const interp_net *net, const itp_node *no
 ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
 {
     const int in = net->inputs[0];
-    for (int v = 0; v < net->n_values; v++) c->traced[v] = -1, c->base[v] = SIZE_MAX;
+    bool *wanted = c->moves; /* used for values wanted first */
+    wanted[net->outputs[0]] = true;
     for (int n = net->n_nodes - 1; n >= 0; n--) {
-        const int out = net->nodes[n].out;
-        c->needed[n] = out == net->outputs[0];
-        for (int m = n + 1; m < net->n_nodes; m++)
-            for (int i = 0; c->needed[m] && i < net->nodes[m].n_in; i++)
-                c->needed[n] = c->needed[n] || net->nodes[m].in[i] == out;
+        c->needed[n] = wanted[net->nodes[n].out];
+        for (int i = 0; c->needed[n] && i < net->nodes[n].n_in; i++)
+            wanted[net->nodes[n].in[i]] = true;
     }
+    for (int v = 0; v < net->n_values; v++)
+        c->moves[v] = false, c->traced[v] = -1, c->base[v] = SIZE_MAX;
     c->moves[in] = true;
     c->traced[in] = itp_cone_add(c, -1, -1, &net->values[in].shape);
     for (int n = 0; n < net->n_nodes; n++) {
@@ -30297,8 +30304,8 @@ ITP_FN int itp_cone_constant(interp_net *to, const itp_value *from, itp_kind kin
     return v;
 }
 
-/* What a node reads of a value: the patch for boxes at a place, or with place -1 all of it. window: that
-   of the place lies in between. */
+/* What a node reads of a value: the patch for boxes at a place, or with place -1 all of it. window:
+   the node is the one that leads to the place. */
 ITP_FN int itp_cone_patch(itp_cone *c, interp_net *to, const interp_net *net, int value, int place,
                           bool window, float outside)
 {
@@ -30375,6 +30382,7 @@ ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net, interp_n
     return to->status;
 }
 
+/* In products; needed: NULL or the nodes that count. */
 ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
 {
     double cost = 0;
@@ -30388,12 +30396,12 @@ ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
     return cost;
 }
 
-/* Cost of all copies of a sample, with what is run and packed once. */
+/* In products, of a sample: all copies, two whole passes, and packing the weights of each group. */
 ITP_FN double itp_cone_all(const itp_attr *a, double whole)
 {
     const itp_cone *c = a->cone;
     double cost = 2 * whole;
-    for (int g = 0; g < c->classes * c->classes; g++) {
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         const interp_net *net = c->group[g].net;
         if (!net) continue;
         cost += itp_cone_cost(net, NULL) * c->group[g].members * (a->points / c->n_boxes);
@@ -30422,7 +30430,7 @@ ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *ne
     c->places = (itp_cone_place *)itp_arena_alloc(m, places * sizeof *c->places);
     c->lo = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
     c->hi = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->hi);
-    for (int g = 0; g < c->classes * c->classes; g++)
+    for (int g = 0; g < ITP_CONE_GROUPS; g++)
         c->group[g].most = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
     if (boxes) c->boxes = (itp_box *)itp_arena_alloc(m, (size_t)boxes * sizeof *c->boxes);
     return placed;
@@ -30433,12 +30441,12 @@ ITP_FN void itp_cone_close(itp_attr *a)
     itp_cone *c = a->cone;
     if (!c) return;
     interp_workspace_free(c->w);
-    for (int g = 0; g < c->classes * c->classes; g++) interp_net_free(c->group[g].net);
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) interp_net_free(c->group[g].net);
     interp_free(a->ctx, c);
     a->cone = NULL;
 }
 
-/* Makes a->cone, for `boxes` boxes of the input, those of `tiles` features or some told without. */
+/* Makes a->cone. tiles: features whose boxes must be looked for. */
 ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
 {
     itp_arena m = {NULL, 0};
@@ -30455,17 +30463,17 @@ ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
     *a->cone = c;
     itp_cone_trace(a->cone, a->net);
     ITP_TRY(itp_cone_bound(a));
-    for (int g = 0; g < c.classes * c.classes; g++) {
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         itp_cone_measure(a, g);
-        if (!a->cone->group[g].members) continue;
+        if (!a->cone->group[g].members) continue; /* no box lies there */
         itp_cone_choose(a->cone, a->net);
         ITP_TRY(itp_cone_build(a->cone, a->net, &a->cone->group[g].net));
     }
     return INTERP_OK;
 }
 
-/* Makes a->cone where small boxes tell copies from x and it saves work. Where memory does not suffice
-   there is none: whole passes take less. */
+/* Makes a->cone where small boxes tell copies from x and it saves work. Where memory does not
+   suffice there is none: whole passes take less. */
 ITP_FN void itp_cone_open(itp_attr *a)
 {
     const interp_net *net = a->net;
@@ -30493,7 +30501,7 @@ ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a)
     itp_cone *c = a->cone;
     const size_t b = (size_t)c->work.batch;
     size_t most = 0;
-    for (int g = 0; g < c->classes * c->classes; g++) {
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         const interp_net *net = c->group[g].net;
         if (net) most = itp_max_size(most, itp_count(&net->values[net->inputs[0]].shape));
     }
@@ -30521,7 +30529,7 @@ ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *b
 {
     itp_cone *c = a->cone;
     c->work.batch = batch, c->work.constant_weights = pack;
-    for (int g = 0; g < c->classes * c->classes; g++) {
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         size_t here;
         if (!c->group[g].net) continue;
         const interp_workspace_desc d = itp_cone_work(a, g);
@@ -30588,7 +30596,7 @@ ITP_FN void itp_cone_put(const itp_attr *a, int sample, int index, int slot)
             }
 }
 
-/* The copies of a sample whose boxes are in the group at hand, c->index[0..some]. */
+/* Copies c->index[0..some] of a sample; a batch that has room is filled up with the last. */
 ITP_FN interp_status itp_cone_pass(itp_attr *a, int sample, int some)
 {
     const itp_cone *c = a->cone;
@@ -30606,6 +30614,7 @@ ITP_FN interp_status itp_cone_pass(itp_attr *a, int sample, int some)
     return itp_attr_tick(a, some);
 }
 
+/* All copies of a sample whose boxes are in a group. */
 ITP_FN interp_status itp_cone_group_run(itp_attr *a, int sample, int group)
 {
     itp_cone *c = a->cone;
@@ -30638,7 +30647,7 @@ ITP_FN interp_status itp_cone_run(itp_attr *a)
     for (int s = 0; s < a->n; s++) {
         ITP_TRY(itp_cone_start(a, s));
         itp_perturb_start(a);
-        for (int g = 0; g < c->classes * c->classes; g++)
+        for (int g = 0; g < ITP_CONE_GROUPS; g++)
             if (c->group[g].net) ITP_TRY(itp_cone_group_run(a, s, g));
         for (int i = 0; i < a->points && c->output; i++)
             itp_perturb_take(a, s, i, NULL, c->output[i]);

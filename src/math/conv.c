@@ -312,8 +312,8 @@ ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes,
     }
 }
 
-/* The sums so far of a tile, from y: with them the next planes go on as if all were taken at once, so
-   that results do not depend on how a call is cut. */
+/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
+   so that results do not depend on how a call is cut. */
 ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
                              float *sums)
 {
@@ -474,9 +474,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < rows; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+        for (int r = 0; r < runs; r++) /* still in the cache */
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
                           y + k * w->y_plane + r * w->y_row);
 }
 
