@@ -192,12 +192,11 @@ TEST(random_nets_give_the_same_with_less_work)
         interp_net_free(net);
     }
     CHECK(2 * saving > made);
-    printf("  %d of %d\n", saving, made);
 }
 
 /* ---- what does not depend on how it is run */
 
-enum { SIDE = 40 };
+enum { SIDE = 46 };
 
 static interp_net *plain_net(interp_ctx *c)
 {
@@ -213,6 +212,20 @@ static interp_net *plain_net(interp_ctx *c)
     }
     interp_output(net, interp_dense(net, x, 5, NULL), "y");
     return interp_net_build(net, 5) ? NULL : net;
+}
+
+TEST(features_without_a_mask_give_the_same_with_less_work)
+{
+    interp_net *tiles = plain_net(ctx), *numbers = random_net(ctx, 2, false);
+    interp_attribute_desc d;
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_FEATURE_ABLATION;
+    CHECK(check_same(tiles, 1, &d) < 0.5);
+    if (!slow_here()) CHECK(check_same(numbers, 1, &d) < 0.9);
+    d.method = INTERP_FEATURE_PERMUTATION;
+    CHECK(check_same(tiles, 3, &d) < 0.5);
+    interp_net_free(tiles);
+    interp_net_free(numbers);
 }
 
 /* What the run takes stays within what was told, and within every limit; memory that does not suffice for
@@ -319,6 +332,7 @@ int main(int argc, char **argv)
     ctx = interp_open(NULL);
     RUN(every_architecture_of_images_gives_the_same_with_less_work);
     RUN(random_nets_give_the_same_with_less_work);
+    RUN(features_without_a_mask_give_the_same_with_less_work);
     RUN(results_do_not_depend_on_batch_threads_or_memory);
     RUN(windows_can_be_cancelled_and_every_allocation_may_fail);
     interp_close(ctx);
