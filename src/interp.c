@@ -124,6 +124,7 @@ extern "C" {
 #include "attr/owen.c"
 #include "attr/anchors.c"
 #include "attr/perturb.c"
+#include "attr/cone.c"
 #include "attr/methods.c"
 #include "attr/tcav.c"
 #include "attr/slic.c"

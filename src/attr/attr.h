@@ -209,17 +209,22 @@ typedef struct interp_attribution {
 } interp_attribution;
 
 /* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
-   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory grows by 16 bytes with each step, by
-   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
+   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory
+   grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
+   a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
+   added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
-   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
+   images and features in small boxes run only what they reach, through convolutions and pools of the
+   early layers, where memory suffices; all else is kept from one pass.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
    gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
-   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   perturbations_match_the_references, random_nets_give_the_same_with_less_work,
+   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);

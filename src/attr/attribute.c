@@ -1,6 +1,7 @@
 /* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
 
 typedef struct itp_attr itp_attr;
+typedef struct itp_cone itp_cone;
 
 /* A method: one row of the table in methods.c. */
 typedef struct itp_attr_row {
@@ -68,15 +69,23 @@ struct itp_attr {
     int base_batch, base_points; /* of that method */
     int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
     int n_open;
-    int touched;   /* nodes that a rule changed */
-    void *user;    /* of a run that is no method */
-    float *moved;  /* [batch, size] of guided_ig: the step at hand */
-    float *bias;   /* of full_grad: those of a batch norm */
-    bool *mark;    /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p; /* of the perturbation methods */
+    int touched;                  /* nodes that a rule changed */
+    void *user;                   /* of a run that is no method */
+    float *moved;                 /* [batch, size] of guided_ig: the step at hand */
+    float *bias;                  /* of full_grad: those of a batch norm */
+    bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;                /* of the perturbation methods */
+    itp_cone *cone;               /* that runs their copies; NULL: none */
+    size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
+    bool whole_passes;            /* there must be none */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
+
+ITP_FN void itp_cone_open(itp_attr *a);
+ITP_FN void itp_cone_close(itp_attr *a);
+ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes);
 
 /* ---- memory */
 
@@ -109,6 +118,7 @@ ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
         a->owner = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *a->owner));
     }
     if (a->row->layout) a->row->layout(m, a);
+    if (a->cone) itp_cone_layout(m, a);
 }
 
 ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
@@ -132,6 +142,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     interp_workspace_desc d;
     itp_arena m = {NULL, 0};
     size_t more = 0;
+    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, constant_weights, &more));
+    if (a->cone) batch = 1, constant_weights = false;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
                     ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
@@ -161,12 +173,17 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     const size_t left = itp_memory_left(a->ctx);
     const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
     if (all < batch) batch = (int)all;
+    if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
         if (*bytes <= enough) break;
         if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
+        if (a->cone) { /* whole passes may take less */
+            itp_cone_close(a);
+            return itp_attr_fit(a, d, bytes);
+        }
         return itp_fail(a->ctx, INTERP_NO_MEMORY,
                         "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
                         left);
@@ -175,8 +192,9 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
     bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
     if (pack) *bytes = packed;
+    else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
     *d = itp_attr_work(a);
-    d->constant_weights = pack;
+    d->constant_weights = pack && !a->cone;
     return INTERP_OK;
 }
 
@@ -239,19 +257,21 @@ ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
     return interp_forward(w, &in);
 }
 
+ITP_FN interp_status itp_attr_check(const itp_attr *a, const float *y, int samples)
+{
+    if (itp_is_finite(y, (size_t)samples * (size_t)a->outputs)) return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: the network's output is NaN or infinite: look for such numbers "
+                    "in its weights");
+}
+
 /* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
     for (int i = a->filled; i < a->batch; i++)
         memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
     ITP_TRY(itp_attr_pass(a, a->w));
-    const float *y = interp_workspace_target(a->w);
-    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(
-            a->ctx, INTERP_NOT_FINITE,
-            "attribution: the network's output is NaN or infinite: look for such numbers "
-            "in its weights");
-    return INTERP_OK;
+    return itp_attr_check(a, interp_workspace_target(a->w), a->filled);
 }
 
 /* Backward from the targets of the slots in use, whose first sample is sample_of(0).. */
@@ -483,6 +503,18 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
 
 /* ---- the calls */
 
+/* Bytes of a run, the cone's with it. */
+ITP_FN interp_status itp_attr_bytes(itp_attr *a, size_t *bytes)
+{
+    interp_workspace_desc w;
+    itp_cone_open(a);
+    const interp_status status = itp_attr_fit(a, &w, bytes);
+    if (!status && a->cone) *bytes = itp_add_size(*bytes, a->cone_bytes);
+    if (!status) *bytes = itp_max_size(*bytes, a->cone_peak);
+    itp_cone_close(a);
+    return status;
+}
+
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
                                                 interp_shape *shape, const char **layer)
 {
@@ -566,19 +598,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     return a->row->run(a);
 }
 
-/* Runs what was settled. out, report: NULL or where results go. */
-ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
-                                      interp_attribution *report)
+/* Runs what was settled and, where that is, the cone made for it. */
+ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
 {
     interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
     const size_t n = (size_t)a->n;
-    a->x = x;
-    if (!itp_is_finite(x, n * a->given) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
     itp_attr_layout(&arena, a);
     char *block = (char *)interp_alloc(a->ctx, arena.used);
@@ -593,5 +619,20 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     interp_workspace_free(a->w);
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
+    return status;
+}
+
+/* out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
+                                      interp_attribution *report)
+{
+    a->x = x;
+    if (!itp_is_finite(x, (size_t)a->n * a->given) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    itp_cone_open(a);
+    const interp_status status = itp_attr_go(a, out, report);
+    itp_cone_close(a);
     return status;
 }

@@ -110,6 +110,7 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
         itp_attr sub;
         status = interp_slic(a->ctx, own, &a->in_shape, &slic, mask, NULL);
         if (!status) status = itp_attr_settle(&sub, a->net, 1, &d, NULL, NULL);
+        sub.whole_passes = true; /* what is foretold knows no segments */
         sub.done = (double)i * a->total / a->n, sub.total = a->total;
         if (!status)
             status =
@@ -155,7 +156,7 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
         block = itp_attr_segment_layout(&a, NULL, NULL);
     } else {
-        return itp_attr_fit(&a, &w, bytes);
+        return itp_attr_bytes(&a, bytes);
     }
     *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
     return INTERP_OK;

@@ -470,6 +470,8 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
                    (int32_t)(k % width) / p->tile_columns;
 }
 
+ITP_FN interp_status itp_cone_run(itp_attr *a);
+
 ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
 {
     const int all = a->n * a->points;
@@ -477,6 +479,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
     ITP_TRY(itp_perturb_check(a));
     itp_perturb_ids(a);
+    if (a->cone) return itp_cone_run(a);
     for (int i = 0; !stream && i < a->n; i++) {
         ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
         ITP_TRY(itp_perturb_finish(a, i));

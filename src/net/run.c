@@ -18,7 +18,7 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
     for (int n = 0; n < net->n_nodes; n++) {
         if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
             itp_op_row(net->nodes[n].op)->forward(w, n);
-        if (n == w->after_node) w->after(w->after_user, w, n);
+        if (n == w->after_node || w->after_node == ITP_EVERY_NODE) w->after(w->after_user, w, n);
     }
     w->forward_done = true;
     return INTERP_OK;
