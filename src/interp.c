@@ -142,6 +142,7 @@ extern "C" {
 #include "view/panels.c"
 #include "view/graph.c"
 #include "view/html.c"
+#include "view/gallery.c"
 #include "view/tensorboard.c"
 #endif
 #ifdef __cplusplus

@@ -66,6 +66,8 @@ typedef struct job {
     interp_attribute_desc desc;
     cli_methods methods;
     interp_tcav_result concepts;
+    int32_t *predicted;              /* [n]; NULL: there are no classes */
+    interp_gallery *gallery;         /* NULL: the samples are no pictures */
     float *attribution[CLI_METHODS]; /* [n, shape] */
     interp_shape shape[CLI_METHODS]; /* of one sample's */
     const char *layer[CLI_METHODS];
@@ -239,6 +241,79 @@ static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
     return code;
 }
 
+/* The class that each sample is taken for; its memory is no part of the work. */
+static int predict(cli *c, job *j)
+{
+    const interp_shape out = interp_net_output_shape(j->model.net, 0);
+    const int k = (int)interp_shape_size(&out);
+    const size_t limit = interp_memory_read(c->ctx).limit;
+    if (k < 2) return CLI_DONE;
+    interp_memory_set_limit(c->ctx, 0);
+    float *y = (float *)interp_alloc(c->ctx, (size_t)j->in.n * (size_t)k * sizeof *y);
+    j->predicted = (int32_t *)interp_alloc(c->ctx, (size_t)j->in.n * sizeof *j->predicted);
+    if (!y || !j->predicted ||
+        interp_predict(j->model.net, (const float *)j->in.x.data, j->in.n, y))
+        return cli_fail_ctx(c);
+    for (int i = 0; i < j->in.n; i++) j->predicted[i] = interp_argmax(y + (size_t)i * (size_t)k, k);
+    interp_free(c->ctx, y);
+    interp_memory_set_limit(c->ctx, limit);
+    return CLI_DONE;
+}
+
+enum { BY_METHOD, BY_SAMPLE, BY_PREDICTED, BY_TRUE, BY_CORRECT, GALLERY_FIELDS };
+
+static const char *class_text(const job *j, int k, char out[32])
+{
+    if (k >= 0 && k < j->model.n_classes && j->model.classes) return j->model.classes[k];
+    snprintf(out, 32, "%d", k);
+    return out;
+}
+
+/* A picture of sample i. */
+static void show(const job *j, int i, const char *method, const interp_image *image)
+{
+    char sample[32], predicted[32], truth[32], caption[CLI_PATH];
+    const char *values[GALLERY_FIELDS] = {method};
+    const bool labels = j->desc.target_kind == INTERP_TARGET_LABELS && j->predicted;
+    snprintf(sample, sizeof sample, "%d", i);
+    values[BY_SAMPLE] = j->in.files ? j->in.files[i] : sample;
+    if (j->predicted) values[BY_PREDICTED] = class_text(j, j->predicted[i], predicted);
+    if (labels) values[BY_TRUE] = class_text(j, j->desc.targets[i], truth);
+    if (labels) values[BY_CORRECT] = j->desc.targets[i] == j->predicted[i] ? "yes" : "no";
+    snprintf(caption, sizeof caption, "%.200s, sample %.200s%s%.200s", method, values[BY_SAMPLE],
+             j->predicted ? ", taken for " : "", j->predicted ? values[BY_PREDICTED] : "");
+    interp_gallery_add(j->gallery, image, caption, values);
+}
+
+/* The gallery, with the samples themselves as its first pictures. */
+static int open_gallery(cli *c, job *j)
+{
+    static const char *const fields[GALLERY_FIELDS] = {"method", "sample", "predicted", "true",
+                                                       "correct"};
+    char subtitle[CLI_PATH];
+    interp_gallery_desc g;
+    interp_attribution_draw_desc d;
+    const size_t size = interp_shape_size(&j->sample);
+    int code = predict(c, j);
+    if (code) return code;
+    memset(&g, 0, sizeof g);
+    memset(&d, 0, sizeof d);
+    snprintf(subtitle, sizeof subtitle, "%d samples explained by %d methods; model %.400s", j->in.n,
+             j->methods.n, j->model.path);
+    g.title = "Attributions", g.subtitle = subtitle;
+    g.fields = fields, g.n_fields = GALLERY_FIELDS;
+    if (interp_gallery_begin(c->ctx, &g, &j->gallery)) return cli_fail_ctx(c);
+    d.method = INTERP_DRAW_ORIGINAL;
+    d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
+    for (int i = 0; i < j->in.n && !code; i++) {
+        interp_image image;
+        d.image = (const float *)j->in.x.data + (size_t)i * size;
+        if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
+        else show(j, i, "input", &image), interp_image_free(c->ctx, &image);
+    }
+    return code;
+}
+
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
     char path[CLI_PATH], name[96];
@@ -255,9 +330,11 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
         snprintf(name, sizeof name, "%s_%d.png", j->methods.names[m], i);
-        code = interp_attribution_draw(c->ctx, &d, &image)                ? cli_fail_ctx(c)
-               : cli_write_image(c, &image, cli_path(path, folder, name)) ? CLI_FAILED
-                                                                          : CLI_DONE;
+        if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
+        else {
+            show(j, i, j->methods.names[m], &image);
+            code = cli_write_image(c, &image, cli_path(path, folder, name));
+        }
     }
     free(attr);
     return code;
@@ -320,7 +397,8 @@ static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
     char path[CLI_PATH], name[96];
-    int code = CLI_DONE;
+    const bool pictures = cli_is_image(&j->sample) && !j->desc.n_targets;
+    int code = pictures ? open_gallery(c, j) : CLI_DONE;
     for (int m = 0; m < j->methods.n && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", j->methods.names[m]);
         interp_shape whole = j->shape[m];
@@ -328,9 +406,10 @@ static int write_results(cli *c, job *j, const char *folder,
         whole = with_samples(&whole, j->in.n);
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
-        if (!code && cli_is_image(&j->sample) && is_picture(j, m) && !j->desc.n_targets)
-            code = write_pictures(c, j, m, folder, *drawing);
+        if (!code && pictures && is_picture(j, m)) code = write_pictures(c, j, m, folder, *drawing);
     }
+    if (!code && pictures && interp_gallery_end(j->gallery, cli_path(path, folder, "gallery.html")))
+        code = cli_fail_ctx(c);
     if (!code && j->methods.tcav) code = write_concepts(j, cli_path(path, folder, "tcav.csv"));
     return code ? code : write_summary(j, cli_path(path, folder, "summary.csv"));
 }
@@ -430,7 +509,7 @@ static int run(cli *c)
     job j;
     interp_attribution_draw_desc drawing;
     char names[CLI_METHODS][64];
-    const char *stale[CLI_METHODS + 1];
+    const char *stale[CLI_METHODS + 2];
     int code = parse_job(c, &j, &drawing);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
@@ -439,7 +518,8 @@ static int run(cli *c)
         snprintf(names[m], sizeof names[m], "%s_#.png", j.methods.names[m]);
         stale[m] = names[m];
     }
-    stale[j.methods.n] = NULL;
+    stale[j.methods.n] = "gallery.html";
+    stale[j.methods.n + 1] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
     const int methods = j.methods.n + j.methods.tcav;
