@@ -28683,10 +28683,9 @@ ITP_FN void itp_reveal_layer(const itp_attr *a, interp_workspace *w, int node, i
         memset(back[k], 0, r.nx * sizeof *x), memset(r.part[k], 0, r.ny * sizeof *x);
         for (size_t i = 0; i < r.nx; i++) {
             const float d = (float)((double)x[i] - (double)x0[i % n0]);
-            r.x[k][i] = k ? fminf(d, 0) : fmaxf(d, 0);
+            r.x[k][i] = (d < 0) == k ? d : 0;
         }
-        for (size_t i = 0; i < r.nw; i++)
-            r.weights[k][i] = k ? fminf(weights[i], 0) : fmaxf(weights[i], 0);
+        for (size_t i = 0; i < r.nw; i++) r.weights[k][i] = (weights[i] < 0) == k ? weights[i] : 0;
     }
     if (itp_at(w, node)->n_in > 2) {
         const size_t nb = itp_count(itp_shape_in(w, node, 2));
