@@ -3708,9 +3708,9 @@ typedef struct interp_attribute_desc {
 typedef struct interp_attribution {
     int target;             /* the output explained; -1 for the sum */
     double output;          /* f(x) */
-    double baseline_output; /* f(x0) */
+    double baseline_output; /* f(x0); NAN for methods whose parts add up to nothing, as saliency */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method; of full_grad x . df/dx + b . df/db minus
+                        once; 0 for a complete method; NAN with f(x0); of full_grad x . df/dx + b . df/db minus
                         f(x), 0 for nets of pieces that are linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
@@ -4408,15 +4408,17 @@ INTERP_API interp_status interp_report_end(interp_report *report, const char *pa
    the network for nothing. */
 typedef struct interp_gallery interp_gallery;
 
+/* Most fields of a gallery. */
 enum { INTERP_GALLERY_FIELDS = 16 };
 
 /* Options of interp_gallery_begin. */
 typedef struct interp_gallery_desc {
-    const char *title;         /* required */
-    const char *subtitle;      /* NULL: none */
-    const char *const *fields; /* [n_fields]: names of what pictures are chosen by, as "method" */
-    int n_fields;              /* 0: none; at most INTERP_GALLERY_FIELDS */
-    int cell;                  /* 0: 150; pixels across a small picture */
+    const char *title;    /* required */
+    const char *subtitle; /* NULL: none */
+    const char *const
+        *fields;  /* NULL: none; [n_fields]: what pictures are chosen by, as "method" */
+    int n_fields; /* 0: none; at most INTERP_GALLERY_FIELDS */
+    int cell;     /* 0: 150; pixels across a small picture */
 } interp_gallery_desc;
 
 /* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
@@ -27214,9 +27216,10 @@ enum {
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_AVERAGES = 1024,     /* takes the mean over noisy copies, of another method perhaps */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
-    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
+    ITP_ATTR_ALONE = 8192         /* adds up to nothing: the output at the baseline is not asked */
 };
 
 struct itp_attr {
@@ -27249,6 +27252,7 @@ struct itp_attr {
     float *result;              /* [n, k, result_size] */
     interp_attribution *report; /* [n, k] */
     int filled;                 /* slots of `in` in use */
+    bool held;                  /* the last pass of w was of all samples, and no backward since */
     double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
@@ -27435,6 +27439,12 @@ ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
 ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
 {
     const float *in = w == a->w0 ? a->in0 : a->in;
+    if (w == a->w) {
+        const bool again = a->held && w->after_node == -1 && a->filled == a->n &&
+                           !memcmp(a->in, a->x, (size_t)a->n * a->size * sizeof *a->in);
+        a->held = false;
+        if (again) return INTERP_OK; /* all of it is still there */
+    }
     if (!a->inside) return interp_forward(w, &in);
     for (int i = 0; i < a->batch; i++)
         memcpy(a->real + (size_t)i * a->given,
@@ -27501,6 +27511,7 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
+    a->held = !which && a->n <= a->batch && !a->inside;
     a->filled = 0;
     return INTERP_OK;
 }
@@ -27782,8 +27793,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
-    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
+    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE);
+    if (!many && !alone) ITP_TRY(itp_attr_outputs(a, 1));
+    const int passes = a->points + (a->held ? 0 : 1) + !alone;
+    for (int i = 0; i < a->n * a->k; i++) {
+        a->report[i].passes = passes;
+        if (alone) a->report[i].baseline_output = a->report[i].residual = (double)NAN;
+    }
     return a->row->run(a);
 }
 
@@ -32047,7 +32063,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
 #define ITP_CAM(name, kind, needs)                                                                 \
     {                                                                                              \
-        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
+        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP | ITP_ATTR_ALONE, itp_attr_settle_cam, \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
     }
 #define ITP_PERTURB(name, kind, needs)                                                             \
@@ -32057,13 +32073,14 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
+        ALONE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ALONE,
         AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
         RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES | ITP_ATTR_MANY_TARGETS
     };
     static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
-        ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
+        ITP_GRADIENT("saliency", ITP_G_SALIENCY, ALONE),
         ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
         ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
         ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, AVERAGE),
@@ -32074,9 +32091,9 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
         {"guided_ig", 0, INPUT | ITP_ATTR_TOGETHER, itp_attr_settle_guided_ig,
          itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
-        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
-        ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
-        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, INPUT),
+        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, ALONE),
+        ITP_GRADIENT("deconvolution", ITP_G_DECONV, ALONE),
+        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, ALONE),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
          itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,

@@ -393,12 +393,82 @@ static bool is_picture(const job *j, int m)
     return s->rank == 3 && !memcmp(s->dim, x->dim, 3 * sizeof *s->dim);
 }
 
+/* Whether a result has the shape of the samples. */
+static bool of_input(const job *j, int m)
+{
+    const interp_shape *s = &j->shape[m], *x = &j->sample;
+    return s->rank == x->rank && !memcmp(s->dim, x->dim, (size_t)x->rank * sizeof *s->dim);
+}
+
+/* Views of a sample; 1 when it is one picture, 0 when it is none. */
+static int views_of(const job *j)
+{
+    interp_shape one = j->sample;
+    if (cli_is_image(&one)) return 1;
+    if (one.rank != 4) return 0;
+    one.rank = 3;
+    memmove(one.dim, one.dim + 1, 3 * sizeof *one.dim);
+    return cli_is_image(&one) ? j->sample.dim[0] : 0;
+}
+
+enum { MOST_COLUMNS = 20 };
+
+/* "three, true and predicted" */
+static void column_name(const job *j, int i, int k, char out[96])
+{
+    char number[32];
+    const bool truth = j->desc.target_kind == INTERP_TARGET_LABELS && j->desc.targets[i] == k;
+    const bool predicted = j->predicted && j->predicted[i] == k;
+    snprintf(out, 96, "%.60s%s", class_text(j, k, number),
+             truth && predicted ? ", true and predicted"
+             : truth            ? ", true"
+             : predicted        ? ", predicted"
+                                : "");
+}
+
+/* The attributions of sample i for every class side by side, its views below each other. */
+static int write_classes(cli *c, job *j, int m, int i, const char *folder,
+                         interp_attribution_draw_desc d)
+{
+    char path[CLI_PATH], name[96], column[MOST_COLUMNS][96], row[64][16];
+    const char *columns[MOST_COLUMNS], *rows[64];
+    const int views = views_of(j), k = j->desc.n_targets, first = views > 1;
+    const size_t size = interp_shape_size(&j->sample), view = size / (size_t)views;
+    interp_image *image = (interp_image *)calloc((size_t)(views * k), sizeof *image), whole;
+    interp_panel_cell *cell = (interp_panel_cell *)calloc((size_t)(views * k), sizeof *cell);
+    interp_panel_desc p;
+    int code = image && cell ? CLI_DONE : cli_fail("out of memory");
+    d.channels = j->sample.dim[first], d.height = j->sample.dim[first + 1];
+    d.width = j->sample.dim[first + 2], d.colour_bar = false;
+    for (int at = 0; at < views * k && !code; at++) {
+        d.image = (const float *)j->in.x.data + (size_t)i * size + (size_t)(at / k) * view;
+        d.attr = j->attribution[m] + (size_t)(i * k + at % k) * size + (size_t)(at / k) * view;
+        if (interp_attribution_draw(c->ctx, &d, &image[at])) code = cli_fail_ctx(c);
+        cell[at].image = &image[at];
+    }
+    for (int v = 0; v < views; v++) snprintf(row[v], sizeof row[v], "view %d", v), rows[v] = row[v];
+    for (int t = 0; t < k; t++) column_name(j, i, t, column[t]), columns[t] = column[t];
+    memset(&p, 0, sizeof p);
+    p.cells = cell, p.rows = views, p.cols = k, p.col_labels = columns;
+    p.row_labels = views > 1 ? rows : NULL;
+    p.cell_size = k > 5 ? 110 : 170;
+    snprintf(name, sizeof name, "%s_classes_%d.png", j->methods.names[m], i);
+    if (!code && interp_panel_draw(c->ctx, &p, &whole)) code = cli_fail_ctx(c);
+    else if (!code) code = cli_write_image(c, &whole, cli_path(path, folder, name));
+    for (int at = 0; image && at < views * k; at++) interp_image_free(c->ctx, &image[at]);
+    free(image);
+    free(cell);
+    return code;
+}
+
 static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
     char path[CLI_PATH], name[96];
     const bool pictures = cli_is_image(&j->sample) && !j->desc.n_targets;
-    int code = pictures ? open_gallery(c, j) : CLI_DONE;
+    const bool by_class = j->desc.n_targets > 0 && j->desc.n_targets <= MOST_COLUMNS &&
+                          views_of(j) > 0 && views_of(j) <= 64;
+    int code = pictures ? open_gallery(c, j) : by_class ? predict(c, j) : CLI_DONE;
     for (int m = 0; m < j->methods.n && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", j->methods.names[m]);
         interp_shape whole = j->shape[m];
@@ -407,6 +477,8 @@ static int write_results(cli *c, job *j, const char *folder,
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
         if (!code && pictures && is_picture(j, m)) code = write_pictures(c, j, m, folder, *drawing);
+        for (int i = 0; i < j->in.n && !code && by_class && of_input(j, m); i++)
+            code = write_classes(c, j, m, i, folder, *drawing);
     }
     if (!code && pictures && interp_gallery_end(j->gallery, cli_path(path, folder, "gallery.html")))
         code = cli_fail_ctx(c);
@@ -508,18 +580,19 @@ static int run(cli *c)
 {
     job j;
     interp_attribution_draw_desc drawing;
-    char names[CLI_METHODS][64];
-    const char *stale[CLI_METHODS + 2];
+    char names[2 * CLI_METHODS][80];
+    const char *stale[2 * CLI_METHODS + 2];
     int code = parse_job(c, &j, &drawing);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
     for (int m = 0; m < j.methods.n; m++) {
         snprintf(names[m], sizeof names[m], "%s_#.png", j.methods.names[m]);
-        stale[m] = names[m];
+        snprintf(names[CLI_METHODS + m], sizeof names[m], "%s_classes_#.png", j.methods.names[m]);
+        stale[2 * m] = names[m], stale[2 * m + 1] = names[CLI_METHODS + m];
     }
-    stale[j.methods.n] = "gallery.html";
-    stale[j.methods.n + 1] = NULL;
+    stale[2 * j.methods.n] = "gallery.html";
+    stale[2 * j.methods.n + 1] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
     const int methods = j.methods.n + j.methods.tcav;

@@ -25,9 +25,10 @@ enum {
     ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
     ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
     ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_AVERAGES = 1024,     /* takes the mean over noisy copies, of another method perhaps */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
-    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
+    ITP_ATTR_ALONE = 8192         /* adds up to nothing: the output at the baseline is not asked */
 };
 
 struct itp_attr {
@@ -60,6 +61,7 @@ struct itp_attr {
     float *result;              /* [n, k, result_size] */
     interp_attribution *report; /* [n, k] */
     int filled;                 /* slots of `in` in use */
+    bool held;                  /* the last pass of w was of all samples, and no backward since */
     double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
@@ -246,6 +248,12 @@ ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
 ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
 {
     const float *in = w == a->w0 ? a->in0 : a->in;
+    if (w == a->w) {
+        const bool again = a->held && w->after_node == -1 && a->filled == a->n &&
+                           !memcmp(a->in, a->x, (size_t)a->n * a->size * sizeof *a->in);
+        a->held = false;
+        if (again) return INTERP_OK; /* all of it is still there */
+    }
     if (!a->inside) return interp_forward(w, &in);
     for (int i = 0; i < a->batch; i++)
         memcpy(a->real + (size_t)i * a->given,
@@ -312,6 +320,7 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
+    a->held = !which && a->n <= a->batch && !a->inside;
     a->filled = 0;
     return INTERP_OK;
 }
@@ -593,8 +602,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
-    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
+    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE);
+    if (!many && !alone) ITP_TRY(itp_attr_outputs(a, 1));
+    const int passes = a->points + (a->held ? 0 : 1) + !alone;
+    for (int i = 0; i < a->n * a->k; i++) {
+        a->report[i].passes = passes;
+        if (alone) a->report[i].baseline_output = a->report[i].residual = (double)NAN;
+    }
     return a->row->run(a);
 }
 

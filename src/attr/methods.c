@@ -9,7 +9,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
 #define ITP_CAM(name, kind, needs)                                                                 \
     {                                                                                              \
-        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
+        name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP | ITP_ATTR_ALONE, itp_attr_settle_cam, \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
     }
 #define ITP_PERTURB(name, kind, needs)                                                             \
@@ -19,13 +19,14 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
+        ALONE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ALONE,
         AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
         RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES | ITP_ATTR_MANY_TARGETS
     };
     static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
-        ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
+        ITP_GRADIENT("saliency", ITP_G_SALIENCY, ALONE),
         ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
         ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
         ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, AVERAGE),
@@ -36,9 +37,9 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
         {"guided_ig", 0, INPUT | ITP_ATTR_TOGETHER, itp_attr_settle_guided_ig,
          itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
-        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
-        ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
-        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, INPUT),
+        ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, ALONE),
+        ITP_GRADIENT("deconvolution", ITP_G_DECONV, ALONE),
+        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, ALONE),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
          itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,

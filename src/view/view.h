@@ -454,15 +454,17 @@ INTERP_API interp_status interp_report_end(interp_report *report, const char *pa
    the network for nothing. */
 typedef struct interp_gallery interp_gallery;
 
+/* Most fields of a gallery. */
 enum { INTERP_GALLERY_FIELDS = 16 };
 
 /* Options of interp_gallery_begin. */
 typedef struct interp_gallery_desc {
-    const char *title;         /* required */
-    const char *subtitle;      /* NULL: none */
-    const char *const *fields; /* [n_fields]: names of what pictures are chosen by, as "method" */
-    int n_fields;              /* 0: none; at most INTERP_GALLERY_FIELDS */
-    int cell;                  /* 0: 150; pixels across a small picture */
+    const char *title;    /* required */
+    const char *subtitle; /* NULL: none */
+    const char *const
+        *fields;  /* NULL: none; [n_fields]: what pictures are chosen by, as "method" */
+    int n_fields; /* 0: none; at most INTERP_GALLERY_FIELDS */
+    int cell;     /* 0: 150; pixels across a small picture */
 } interp_gallery_desc;
 
 /* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
