@@ -19,6 +19,7 @@
      >>net/net.h
      >>onnx/onnx.h
      >>attr/attr.h
+     >>lca/lca.h
      >>view/view.h
      >>base/config.c
      >>base/ctx.c
@@ -30,6 +31,7 @@
      >>math/gemm.c
      >>math/conv.c
      >>math/linalg.c
+     >>math/quadrature.c
      >>data/array.c
      >>data/npy.c
      >>data/zip.c
@@ -73,7 +75,6 @@
      >>onnx/storage.c
      >>onnx/write.c
      >>onnx/write_ops.c
-     >>attr/quadrature.c
      >>attr/baseline.c
      >>attr/features.c
      >>attr/attribute.c
@@ -90,6 +91,8 @@
      >>attr/methods.c
      >>attr/evaluate.c
      >>attr/canonical.c
+     >>lca/allocate.c
+     >>lca/groups.c
      >>view/colour.c
      >>view/font.c
      >>view/image.c
@@ -153,6 +156,7 @@
        INTERP_NO_TRAIN     no training, losses, evaluation, canonical inputs
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
+       INTERP_NO_LCA       no loss change allocation
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h
@@ -2501,6 +2505,22 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
 
+/* Rules of integration between baseline and input. All weights sum to 1. */
+typedef enum interp_quadrature {
+    INTERP_GAUSS_LEGENDRE,
+    INTERP_RIEMANN_LEFT,
+    INTERP_RIEMANN_RIGHT,
+    INTERP_RIEMANN_MIDDLE,
+    INTERP_RIEMANN_TRAPEZOID
+} interp_quadrature;
+
+/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
+   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   many_gauss_legendre_points_match_the_recurrence. */
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight);
+
 #ifdef __cplusplus
 }
 #endif
@@ -3288,7 +3308,12 @@ typedef struct interp_train_desc {
     interp_epoch *history; /* NULL: none; room for `epochs` lines */
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
-    void *user;             /* NULL: handed to on_epoch */
+    interp_status (*on_step)(interp_net *net, int64_t step,
+                             void *user); /* NULL: none; called before
+                                         the first step, with the steps made so far, and after each;
+                                         an error ends the training with it */
+    void *on_step_user;                   /* NULL: handed to on_step */
+    void *user;                           /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
                                FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
@@ -3541,15 +3566,6 @@ typedef enum interp_target {
     INTERP_TARGET_SUM        /* the sum of all outputs */
 } interp_target;
 
-/* Rules of integration between baseline and input. All weights sum to 1. */
-typedef enum interp_quadrature {
-    INTERP_GAUSS_LEGENDRE,
-    INTERP_RIEMANN_LEFT,
-    INTERP_RIEMANN_RIGHT,
-    INTERP_RIEMANN_MIDDLE,
-    INTERP_RIEMANN_TRAPEZOID
-} interp_quadrature;
-
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
    relevance on; sums and average pools share it by what each part adds. */
@@ -3741,13 +3757,6 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          int n, const interp_shape *sample, uint64_t seed,
                                          float *out);
 
-/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
-   number of operations for each point. Tests: quadrature_integrates_polynomials,
-   many_gauss_legendre_points_match_the_recurrence. */
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight);
-
 #if !defined(INTERP_NO_TRAIN)
 /* Options of interp_canonical. */
 typedef struct interp_canonical_desc {
@@ -3779,6 +3788,127 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
 }
 #endif
 #endif /* INTERP_NO_ATTR */
+/* >>lca/lca.h                                                                                 */
+/* ---- lca: which parameters lowered the loss, at every step of a training ------------------------ */
+
+#if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Loss change allocation (Lan et al. 2019, "LCA: Loss Change Allocation for Neural Network Training"):
+   the loss L of a whole data set changes along the straight path from the parameters before a step to
+   those after it by the sum over parameters i of
+
+     A[i] = (after[i] - before[i]) * the mean of dL/dp[i] along the path,
+
+   negative where a parameter helped. The mean is a quadrature of gradients over all samples. */
+
+/* Quadratures of the mean gradient along a step's path. */
+typedef enum interp_lca_rule {
+    INTERP_LCA_SIMPSON,   /* composite Simpson: splits doubled until the sum is the loss change */
+    INTERP_LCA_LEFT,      /* gradient before the step */
+    INTERP_LCA_RIGHT,     /* gradient after the step */
+    INTERP_LCA_TRAPEZOID, /* mean of both */
+    INTERP_LCA_GAUSS      /* Gauss-Legendre: points doubled until the sum is the loss change */
+} interp_lca_rule;
+
+/* One step. Arrays stay until the next call. Sums run in double. */
+typedef struct interp_lca_step_info {
+    int64_t step;                   /* from 1 */
+    double loss_before, loss_after; /* of all samples */
+    double allocated;               /* sum of the allocations */
+    double residual;                /* loss_after - loss_before - allocated */
+    double interval;                /* half the 95 % confidence interval of the loss change when the
+                                        loss is of a random part of the samples; else 0 */
+    int splits;                     /* of the path; with Gauss the points */
+    bool resolved; /* the residual is within the tolerance, or the rule has no choice */
+    double val_before, val_after, val_allocated, val_residual; /* NaN without validation data */
+    const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
+    const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
+    const float *moved;    /* [parameters]: after - before */
+    const double *classes; /* [n_classes, n_groups]: part of each class in each group's sum;
+                                        NULL unless groups were given */
+} interp_lca_step_info;
+
+/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
+typedef void (*interp_allreduce)(double *values, size_t n, void *user);
+
+/* Options of loss change allocation. */
+typedef struct interp_lca_desc {
+    interp_loss loss;     /* 0: cross-entropy */
+    interp_lca_rule rule; /* 0: Simpson */
+    double tolerance;     /* 0: 1e-3; residual of one step that is borne */
+    double relative;      /* 0: none; or this share of the loss change, where that is more */
+    int max_splits;       /* 0: 32; even; of Simpson, and points of Gauss */
+    const interp_dataset *validation; /* NULL: none; its loss is allocated too */
+    interp_mode mode;      /* 0: INTERP_EVAL; INTERP_BATCH_STATS: batch norm by each chunk */
+    int chunk;             /* 0: samples of one pass that fit 64 MB, at most 2048 */
+    int subsample;         /* 0: all; samples drawn anew for each step */
+    double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
+    float label_smoothing; /* 0: none */
+    const int32_t *groups; /* NULL: none; [parameters]: group of each, for `classes` */
+    int n_groups;          /* 0: none; ids are below it */
+    interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
+    void *user; /* NULL: handed to on_step */
+    interp_allreduce
+        allreduce;        /* NULL: one process; else `data` is this one's part of the samples */
+    void *allreduce_user; /* NULL: handed to allreduce */
+    uint64_t seed;        /* 0: seed 0; of subsamples */
+} interp_lca_desc;
+
+/* An allocation that follows a network's training. */
+typedef struct interp_lca interp_lca;
+
+/* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
+   one pass: six arrays of the parameters' length, two of them in double; one more of floats and two
+   of doubles with validation data.
+   Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
+   Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
+INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
+                                        const interp_lca_desc *desc, interp_lca **lca);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_lca_free(interp_lca *lca);
+
+/* The path starts at the parameters as they are. Errors: NOT_FINITE, CANCELLED. */
+INTERP_API interp_status interp_lca_begin(interp_lca *lca);
+
+/* The parameters have moved: allocates the loss change from where the last step left them. The net
+   is not changed. info: NULL or filled. Errors: BAD_ARGUMENT before interp_lca_begin, NOT_FINITE,
+   CANCELLED, what on_step returns; then the path still starts where it did. Allocates nothing.
+   Bit-identical at any thread count. Tests: allocations_match_a_double_precision_path,
+   quadratic_losses_are_allocated_exactly, a_loop_of_ones_own_allocates_the_same. */
+INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *info);
+
+/* For interp_train_desc.on_step with the allocation as its user: begins, then allocates every step.
+   Test: a_loop_of_ones_own_allocates_the_same. */
+INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
+
+/* How parameters are grouped. */
+typedef enum interp_grouping {
+    INTERP_BY_VARIABLE, /* each parameter array */
+    INTERP_BY_LAYER,    /* arrays of one layer: what their names share before the last dot or slash;
+                           without one, the node that reads them */
+    INTERP_BY_KIND,     /* weights, biases, normalisation */
+    INTERP_BY_NEURON,   /* output unit or channel, with its bias */
+    INTERP_BY_INPUT     /* input number of a dense layer that reads the network's input; the others
+                           are in one more group */
+} interp_grouping;
+
+/* Groups of all parameters. ids: NULL or [parameters]; count: number of groups; of_variable: NULL or
+   [interp_net_parameter_count] where the first group of each array goes. Errors: BAD_ARGUMENT for a
+   network without such parameters. Test: groups_cover_every_parameter_once. */
+INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
+                                           int *count, int32_t *of_variable);
+
+/* Name of a group, cut to `size` bytes; "" when there is none. Test: groups_have_names. */
+INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
+                                      char *name, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
 /* >>view/view.h                                                                               */
 /* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
@@ -7076,6 +7206,102 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
     }
     interp_free(ctx, block);
     return status;
+}
+/* >>math/quadrature.c                                                                         */
+/* ---- math/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
+
+/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
+   that nothing is lost where cos t is almost 1. */
+ITP_FN double itp_legendre(int n, double t, double *slope)
+{
+    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
+    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
+    for (int k = 0; k < n; k++) {
+        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
+        p += step;
+    }
+    *slope = n * (step - u * p) / sin(t);
+    return p;
+}
+
+/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
+ITP_FN double itp_legendre_factor(int n)
+{
+    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
+    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
+                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
+    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
+    return 2 * shrink / sqrt(3.14159265358979323846 * b);
+}
+
+/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
+   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
+ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
+{
+    const double s = sin(t), cot = cos(t) / s;
+    double h = factor / sqrt(2 * s), p = 0, d = 0;
+    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
+        const double order = m + 0.5;
+        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
+        const double c = h * cos(phase);
+        p += c;
+        d -= (n + order) * h * sin(phase) + order * cot * c;
+        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
+    }
+    *slope = d;
+    return p;
+}
+
+enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
+
+/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
+   of operations each, but for those at the ends. */
+ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
+{
+    const int half = (n + 1) / 2;
+    const double factor = itp_legendre_factor(n), m = n;
+    for (int i = 0; i < half; i++) {
+        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
+        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
+        bool near = false; /* once a step was small, the next one ends below rounding */
+        for (int round = 0; round < 20; round++) {
+            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
+                                                   : itp_legendre_far(n, factor, t, &slope);
+            const double step = p / slope;
+            t -= step;
+            if (near) break;
+            near = m * fabs(step) < 1e-6;
+        }
+        const double low = sin(0.5 * t), high = cos(0.5 * t);
+        at[i] = low * low, at[n - 1 - i] = high * high;
+        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
+        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
+            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight)
+{
+    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
+                        n);
+    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
+    for (int i = 0; i < n; i++) {
+        weight[i] = 1.0 / n;
+        switch (rule) {
+        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
+        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
+        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
+        case INTERP_RIEMANN_TRAPEZOID:
+            at[i] = (double)i / (n - 1);
+            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
+            break;
+        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
+        }
+    }
+    return INTERP_OK;
 }
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
@@ -18456,6 +18682,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
         ITP_TRY(itp_trainer_step_at(t, r->x, r->y, NULL, some, factor, &loss, &hits));
         loss_sum += loss * some;
         right += hits;
+        if (d->on_step) ITP_TRY(d->on_step(t->net, t->step, d->on_step_user));
         ITP_TRY(itp_progress(ctx, "train", (double)t->step, (double)t->total_steps, loss));
     }
     interp_epoch *e = &r->last;
@@ -18738,6 +18965,7 @@ ITP_FN interp_status itp_train_run(itp_training *r)
         ITP_TRY(itp_checkpoint_read(r, c));
     }
 #endif
+    if (d->on_step) ITP_TRY(d->on_step(r->t->net, r->t->step, d->on_step_user));
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));
@@ -26377,102 +26605,6 @@ ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
 }
 #endif
 #ifndef INTERP_NO_ATTR
-/* >>attr/quadrature.c                                                                         */
-/* ---- attr/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
-
-/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
-   that nothing is lost where cos t is almost 1. */
-ITP_FN double itp_legendre(int n, double t, double *slope)
-{
-    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
-    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
-    for (int k = 0; k < n; k++) {
-        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
-        p += step;
-    }
-    *slope = n * (step - u * p) / sin(t);
-    return p;
-}
-
-/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
-ITP_FN double itp_legendre_factor(int n)
-{
-    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
-    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
-                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
-    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
-    return 2 * shrink / sqrt(3.14159265358979323846 * b);
-}
-
-/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
-   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
-ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
-{
-    const double s = sin(t), cot = cos(t) / s;
-    double h = factor / sqrt(2 * s), p = 0, d = 0;
-    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
-        const double order = m + 0.5;
-        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
-        const double c = h * cos(phase);
-        p += c;
-        d -= (n + order) * h * sin(phase) + order * cot * c;
-        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
-    }
-    *slope = d;
-    return p;
-}
-
-enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
-
-/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
-   of operations each, but for those at the ends. */
-ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
-{
-    const int half = (n + 1) / 2;
-    const double factor = itp_legendre_factor(n), m = n;
-    for (int i = 0; i < half; i++) {
-        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
-        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
-        bool near = false; /* once a step was small, the next one ends below rounding */
-        for (int round = 0; round < 20; round++) {
-            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
-                                                   : itp_legendre_far(n, factor, t, &slope);
-            const double step = p / slope;
-            t -= step;
-            if (near) break;
-            near = m * fabs(step) < 1e-6;
-        }
-        const double low = sin(0.5 * t), high = cos(0.5 * t);
-        at[i] = low * low, at[n - 1 - i] = high * high;
-        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
-        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
-            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
-    }
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight)
-{
-    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
-                        n);
-    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
-    for (int i = 0; i < n; i++) {
-        weight[i] = 1.0 / n;
-        switch (rule) {
-        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
-        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
-        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
-        case INTERP_RIEMANN_TRAPEZOID:
-            at[i] = (double)i / (n - 1);
-            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
-            break;
-        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
-        }
-    }
-    return INTERP_OK;
-}
 /* >>attr/baseline.c                                                                           */
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
@@ -30676,6 +30808,823 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
     return status;
 }
 #endif
+#endif
+#if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
+/* >>lca/allocate.c                                                                            */
+/* ---- lca/allocate.c: the loss change of a step, shared out among parameters ----------------------- */
+
+/* What is known of one data set. g: gradient where the path starts. coarse, fine: mean gradients with
+   half the splits and with all of them; coarse becomes the allocation. */
+typedef struct itp_lca_set {
+    const interp_dataset *data;
+    float *g;
+    double *coarse, *fine;
+    double count; /* samples of the loss, those of other processes included */
+    double before, after, allocated;
+} itp_lca_set;
+
+struct interp_lca {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_lca_desc d; /* defaults filled in */
+    int64_t step;
+    bool begun, g_known; /* g is that of `start` */
+    itp_lca_set set[2];  /* training, validation */
+    int n_sets, outputs, chunk;
+    interp_workspace *w;
+    float *start,
+        *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
+    float *x, *seed; /* [chunk, input], [chunk, outputs] */
+    int32_t *y;
+    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
+    double *sample; /* [2, subsample]: losses before and after; NULL: none */
+    double *per;    /* [chunk]: losses of a chunk; NULL: none */
+    double *pieces; /* sums of pieces of the parameters */
+    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
+    size_t n_class;                    /* classes times groups */
+    double passes, all_passes;         /* of this step, for the progress hook */
+};
+
+enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
+#define ITP_LCA_STREAM 0x5000000u
+
+/* ---- loops over all parameters */
+
+typedef struct itp_lca_loop itp_lca_loop;
+struct itp_lca_loop {
+    interp_lca *l;
+    itp_lca_set *s;
+    double a, b;
+    double (*run)(const itp_lca_loop *p, size_t from, size_t to);
+};
+
+ITP_FN void itp_lca_piece(void *arg, int task, int slot)
+{
+    const itp_lca_loop *p = (const itp_lca_loop *)arg;
+    const size_t from = (size_t)task * ITP_LCA_PIECE;
+    (void)slot;
+    p->l->pieces[task] = p->run(p, from, itp_min_size(from + ITP_LCA_PIECE, p->l->net->n_flat));
+}
+
+/* The sum of what the pieces give, in their order. */
+ITP_FN double itp_lca_over(interp_lca *l, itp_lca_set *s, double a, double b,
+                           double (*run)(const itp_lca_loop *, size_t, size_t))
+{
+    itp_lca_loop p = {l, s, a, b, run};
+    const int n = (int)((l->net->n_flat + ITP_LCA_PIECE - 1) / ITP_LCA_PIECE);
+    double total = 0;
+    itp_parallel(l->ctx, n, (double)l->net->n_flat * 4, itp_lca_piece, &p);
+    for (int i = 0; i < n; i++) total += l->pieces[i];
+    return total;
+}
+
+/* at = the point a of the path */
+ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    float *at = p->l->at;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++)
+        at[i] = (float)((double)start[i] + a * ((double)end[i] - (double)start[i]));
+    if (a == 1) memcpy(at + from, end + from, (to - from) * sizeof *at);
+    return 0;
+}
+
+/* fine += a gradient of the chunk */
+ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *g = p->l->w->param_grad;
+    double *fine = p->s->fine;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    return 0;
+}
+
+ITP_FN double itp_lca_zero(const itp_lca_loop *p, size_t from, size_t to)
+{
+    memset(p->s->fine + from, 0, (to - from) * sizeof *p->s->fine);
+    return 0;
+}
+
+/* fine += a coarse */
+ITP_FN double itp_lca_mix(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const double *coarse = p->s->coarse, a = p->a;
+    double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) fine[i] += a * coarse[i];
+    return 0;
+}
+
+/* coarse = a g + b fine, and g = fine: the gradient at the end of the path is the next one's start */
+ITP_FN double itp_lca_ends(const itp_lca_loop *p, size_t from, size_t to)
+{
+    float *g = p->s->g;
+    const double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) {
+        p->s->coarse[i] = p->a * (double)g[i] + p->b * fine[i];
+        g[i] = (float)fine[i];
+    }
+    return 0;
+}
+
+/* Sum over parameters of the change times a fine + b coarse. */
+ITP_FN double itp_lca_sum(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine, *coarse = p->s->coarse;
+    double sum = 0;
+    for (size_t i = from; i < to; i++)
+        sum += ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return sum;
+}
+
+/* coarse = that product */
+ITP_FN double itp_lca_settle(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine;
+    double *coarse = p->s->coarse;
+    for (size_t i = from; i < to; i++)
+        coarse[i] = ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return 0;
+}
+
+/* The step is over: at = the change, start = where it led. */
+ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
+{
+    float *start = p->l->start, *at = p->l->at;
+    const float *end = p->l->net->flat;
+    for (size_t i = from; i < to; i++) {
+        at[i] = end[i] - start[i];
+        start[i] = end[i];
+    }
+    return 0;
+}
+
+/* ---- one pass over the samples */
+
+/* Change times gradient, summed by class and group. */
+ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale, double *to)
+{
+    const float *g = l->w->param_grad, *end = l->net->flat;
+    double *row = to + (size_t)label * (size_t)l->d.n_groups;
+    for (size_t i = 0; i < l->net->n_flat; i++)
+        row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+}
+
+/* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
+ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
+                                   int some, int end)
+{
+    const interp_dataset *data = s->data;
+    const size_t row = interp_shape_size(&data->shape);
+    const int *order = s == l->set ? l->order : NULL;
+    if (!order && some == l->chunk) {
+        memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
+        return data->x + (size_t)first * row;
+    }
+    for (int i = 0; i < l->chunk; i++) {
+        const int at = i < some ? first + i : from + (first - from + i) % (end - from);
+        const int k = order ? order[at] : at;
+        memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
+        l->y[i] = data->y[k];
+    }
+    return l->x;
+}
+
+/* Samples that the loss of this process is of. */
+ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
+{
+    return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
+}
+
+/* Mean loss at the parameters in `at`. Unless only the loss is wanted: fine += scale gradient;
+   classes: NULL, or its sums by class += scale. samples: NULL or each sample's loss. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, bool loss_only,
+                                  double *classes, double *samples, double *loss)
+{
+    const int n = itp_lca_used(l, s), k = l->outputs;
+    const bool by_class = classes && s == l->set;
+    double total = 0;
+    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
+        for (end = by_class ? from + 1 : n; end < n; end++)
+            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
+        for (int first = from; first < end; first += l->chunk) {
+            const int some = itp_min(l->chunk, end - first);
+            const float *x = itp_lca_gather(l, s, from, first, some, end);
+            ITP_TRY(interp_forward(l->w, &x));
+            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
+                                             k, l->y, NULL, l->d.label_smoothing,
+                                             loss_only ? NULL : l->seed, l->per);
+            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
+            if (!loss_only) {
+                memset(l->seed + (size_t)some * (size_t)k, 0,
+                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
+                ITP_TRY(interp_backward(l->w, l->seed));
+                itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
+                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count, classes);
+            }
+            ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
+        }
+    }
+    *loss = total;
+    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
+    *loss /= s->count;
+    return INTERP_OK;
+}
+
+/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine. */
+ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
+                                    const double *weight, double *loss)
+{
+    double *classes = s == l->set ? l->class_fine : NULL;
+    itp_lca_over(l, s, 0, 0, itp_lca_zero);
+    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    for (int i = 0; i < n; i++) {
+        itp_lca_over(l, s, at[i], 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, weight[i], false, classes, NULL, loss));
+    }
+    if (l->d.allreduce) {
+        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
+    }
+    return INTERP_OK;
+}
+
+/* ---- a step */
+
+/* Sum of squares of what weight decay is about, times l2. */
+ITP_FN double itp_lca_penalty(const interp_lca *l, const float *p)
+{
+    double sum = 0;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t n = interp_shape_size(&v.shape);
+        for (size_t k = 0; k < n; k++) sum += (double)p[v.offset + k] * (double)p[v.offset + k];
+    }
+    return l->d.l2 * sum;
+}
+
+/* The penalty's change is its own exact allocation. */
+ITP_FN void itp_lca_penalise(interp_lca *l, double *lca)
+{
+    const float *start = l->start, *end = l->net->flat;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t last = v.offset + interp_shape_size(&v.shape);
+        for (size_t k = v.offset; k < last; k++)
+            lca[k] +=
+                l->d.l2 * ((double)end[k] - (double)start[k]) * ((double)end[k] + (double)start[k]);
+    }
+}
+
+/* Gradient and loss where the path starts. */
+ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
+{
+    const double zero = 0, one = 1;
+    double loss;
+    if (s == l->set && l->sample) {
+        double *const before = l->sample;
+        itp_lca_over(l, s, 0, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, 0, true, NULL, before, &loss));
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+    itp_lca_over(l, s, 0, 1, itp_lca_ends);
+    s->before = loss;
+    return INTERP_OK;
+}
+
+/* coarse = what both ends say by the rule; the gradient at the end becomes g. */
+ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
+{
+    static const double weights[][2] = {{0.5, 0.5}, {1, 0}, {0, 1}, {0.5, 0.5}, {0, 0}};
+    const double *weight = weights[l->d.rule], zero = 0, one = 1;
+    double loss;
+    const bool classes = s == l->set && l->class_fine;
+    if (classes) { /* those of g were of another change */
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+        for (size_t i = 0; i < l->n_class; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &one, &s->after));
+    for (size_t i = 0; classes && i < l->n_class; i++)
+        l->class_coarse[i] += weight[1] * l->class_fine[i];
+    itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
+    return INTERP_OK;
+}
+
+/* fine = the mean gradient by n splits, from coarse, that by half of them; or by n points of Gauss. */
+ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
+{
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
+    if (l->d.rule == INTERP_LCA_GAUSS) {
+        ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
+        return itp_lca_points(l, s, n, at, weight, &loss);
+    }
+    for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &loss));
+    itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
+    for (size_t i = 0; s == l->set && i < l->n_class; i++)
+        l->class_fine[i] += 0.5 * l->class_coarse[i];
+    return INTERP_OK;
+}
+
+/* How fine and coarse make the mean gradient: Simpson's rule is (4 T(n) - T(n/2)) / 3 of the trapezoid
+   rule T. */
+ITP_FN void itp_lca_weights(const interp_lca *l, double *fine, double *coarse)
+{
+    const bool simpson = l->d.rule == INTERP_LCA_SIMPSON, gauss = l->d.rule == INTERP_LCA_GAUSS;
+    *fine = simpson ? 4.0 / 3 : gauss ? 1 : 0;
+    *coarse = simpson ? -1.0 / 3 : gauss ? 0 : 1;
+}
+
+/* The loss change that is not allocated yet, with the means as they are; whether that is borne. */
+ITP_FN bool itp_lca_is_resolved(interp_lca *l)
+{
+    double fine, coarse;
+    bool all = true;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        const double change = s->after - s->before;
+        s->allocated = itp_lca_over(l, s, fine, coarse, itp_lca_sum);
+        all &= fabs(change - s->allocated) <= fmax(l->d.tolerance, l->d.relative * fabs(change));
+    }
+    return all;
+}
+
+/* Half the 95 % confidence interval of the mean change of the loss, of all samples. */
+ITP_FN double itp_lca_interval(const interp_lca *l)
+{
+    const double m = l->d.subsample, n = l->set[0].data->n;
+    const double *before = l->sample, *after = before + l->d.subsample;
+    double mean = 0, square = 0;
+    for (int i = 0; i < l->d.subsample; i++) mean += (after[i] - before[i]) / m;
+    for (int i = 0; i < l->d.subsample; i++)
+        square += (after[i] - before[i] - mean) * (after[i] - before[i] - mean) / (m - 1);
+    return 1.96 * sqrt(square / m * (1 - m / n));
+}
+
+/* Draws the samples of this step's loss. */
+ITP_FN void itp_lca_draw(interp_lca *l)
+{
+    for (int i = 0; i < l->set[0].data->n; i++) l->order[i] = i;
+    itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
+}
+
+/* Both ends, then splits doubled until the loss change is allocated. */
+ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
+{
+    const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
+    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
+    l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
+    if (l->d.subsample) itp_lca_draw(l);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
+    }
+    l->g_known = false; /* until the step is whole */
+    if (l->sample) {
+        double loss;
+        itp_lca_over(l, l->set, 1, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, l->set, 0, true, NULL, l->sample + l->d.subsample, &loss));
+    }
+    for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_ends_of(l, &l->set[i]));
+    *splits = 1;
+    for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
+        for (int i = 0; i < l->n_sets; i++) {
+            itp_lca_set *s = &l->set[i];
+            double *const fine = s->fine;
+            if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON) s->fine = s->coarse, s->coarse = fine;
+        }
+        if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON && l->class_fine) {
+            double *const fine = l->class_fine;
+            l->class_fine = l->class_coarse, l->class_coarse = fine;
+        }
+        l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
+        for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
+        *splits = n;
+        if (itp_lca_is_resolved(l)) break;
+    }
+    *resolved = !refines ? itp_lca_is_resolved(l), true : itp_lca_is_resolved(l);
+    return INTERP_OK;
+}
+
+/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+ITP_FN void itp_lca_close(interp_lca *l)
+{
+    double fine, coarse;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
+    for (size_t i = 0; i < l->n_class; i++)
+        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    itp_lca_penalise(l, l->set[0].coarse);
+    itp_lca_over(l, l->set, 0, 0, itp_lca_move);
+    l->g_known = true;
+    l->step++;
+}
+
+INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *info)
+{
+    interp_lca_step_info r;
+    itp_lca_set *s = l->set, *v = l->set + 1;
+    memset(&r, 0, sizeof r);
+    if (!l->begun)
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: interp_lca_begin was not called");
+    ITP_TRY(itp_lca_integrate(l, &r.splits, &r.resolved));
+    const double before = itp_lca_penalty(l, l->start), after = itp_lca_penalty(l, l->net->flat);
+    r.loss_before = s->before + before, r.loss_after = s->after + after;
+    r.allocated = s->allocated + after - before;
+    r.residual = r.loss_after - r.loss_before - r.allocated;
+    if (!(r.loss_after - r.loss_after == 0) || !(r.allocated - r.allocated == 0))
+        return itp_fail(l->ctx, INTERP_NOT_FINITE,
+                        "lca: the loss or its gradient is NaN or infinite at step %lld",
+                        (long long)l->step + 1);
+    r.val_before = r.val_after = r.val_allocated = r.val_residual = (double)NAN;
+    if (l->n_sets > 1) {
+        r.val_before = v->before, r.val_after = v->after, r.val_allocated = v->allocated;
+        r.val_residual = v->after - v->before - v->allocated;
+    }
+    if (l->sample) r.interval = itp_lca_interval(l);
+    itp_lca_close(l);
+    for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
+    r.step = l->step;
+    r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
+    r.moved = l->at, r.classes = l->class_coarse;
+    if (info) *info = r;
+    return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_begin(interp_lca *l)
+{
+    memcpy(l->start, l->net->flat, l->net->n_flat * sizeof *l->start);
+    l->begun = true, l->g_known = false;
+    l->step = 0;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
+{
+    interp_lca *l = (interp_lca *)user;
+    (void)step;
+    if (net != l->net)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
+    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+}
+
+/* ---- making one */
+
+ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
+                                      const interp_lca_desc *desc)
+{
+    interp_lca_desc *d = &l->d;
+    if (desc) *d = *desc;
+    if (d->tolerance == 0) d->tolerance = 1e-3;
+    if (!d->max_splits) d->max_splits = 32;
+    if (!(d->tolerance > 0) || !(d->relative >= 0) || d->max_splits < 2 ||
+        d->max_splits > ITP_LCA_SPLITS || d->chunk < 0 || d->subsample < 0 || d->subsample == 1 ||
+        d->subsample > data->n || (int)d->rule < 0 || d->rule > INTERP_LCA_GAUSS || !(d->l2 >= 0))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: an option is out of range: tolerance %g must be above 0, max_splits "
+                        "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
+                        d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: sums by class and several processes need all samples, and groups "
+                        "their number");
+    for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
+{
+    const size_t n = l->net->n_flat;
+    itp_lca_set *s = &l->set[l->n_sets++];
+    if (!data->y) return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: the data has no labels");
+    ITP_TRY(itp_data_fits(l->ctx, l->net, data, l->outputs));
+    s->data = data;
+    s->count = itp_lca_used(l, s);
+    if (l->d.allreduce) l->d.allreduce(&s->count, 1, l->d.allreduce_user);
+    s->g = (float *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
+    s->coarse = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->coarse));
+    s->fine = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->fine));
+    return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+/* Samples sorted by class, each class in its order. */
+ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+{
+    int at = 0;
+    for (int c = 0; c < data->n_classes; c++)
+        for (int i = 0; i < data->n; i++)
+            if (data->y[i] == c) l->order[at++] = i;
+}
+
+/* Samples of one pass, and the workspace for them. */
+ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t row = interp_shape_size(&data->shape);
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work.param_grads = true;
+    fit.work.mode = l->d.mode;
+    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
+    fit.floats = row + (size_t)l->outputs + 4;
+    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
+    most = itp_min(most, itp_lca_used(l, l->set));
+    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+        size_t bytes;
+        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
+        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
+        if (bytes < fixed + ITP_LCA_ROOM) break;
+        most = itp_div_up(most, 2);
+    }
+    fit.n = fit.most = most;
+    l->chunk = itp_fit_most(ctx, l->net, &fit);
+    if (!l->chunk) return ctx->status;
+    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+        return itp_fail(ctx, INTERP_NO_MEMORY,
+                        "lca: chunks of %d samples do not fit, and with batch statistics the loss "
+                        "depends on them: chunks of up to %d do",
+                        most, l->chunk);
+    fit.work.batch = l->chunk;
+    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
+    const size_t n = (size_t)l->chunk;
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
+    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
+                                  const interp_lca_desc *desc)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t n = l->net->n_flat, m = (size_t)data->n;
+    const interp_shape out = itp_sample_shape(
+        l->net, itp_logits_value(l->net, desc ? desc->loss : INTERP_CROSS_ENTROPY));
+    l->outputs = (int)interp_shape_size(&out);
+    ITP_TRY(itp_lca_defaults(l, data, desc));
+    ITP_TRY(itp_lca_set_new(l, data));
+    if (l->d.validation) ITP_TRY(itp_lca_set_new(l, l->d.validation));
+    l->start = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->start));
+    l->at = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->at));
+    l->pieces = (double *)interp_alloc(ctx, (n / ITP_LCA_PIECE + 1) * sizeof *l->pieces);
+    if (!l->start || !l->at || !l->pieces) return INTERP_NO_MEMORY;
+    if (l->d.subsample || l->d.groups) {
+        l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
+        if (!l->order) return INTERP_NO_MEMORY;
+        if (l->d.groups) itp_lca_by_class(l, data);
+    }
+    if (l->d.groups) {
+        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
+        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
+    }
+    ITP_TRY(itp_lca_open(l, data));
+    if (l->d.subsample) {
+        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
+        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
+    }
+    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
+        const int v = l->net->params[i];
+        l->w->data[v] = l->at + l->net->values[v].offset;
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
+                                        const interp_lca_desc *desc, interp_lca **out)
+{
+    interp_ctx *ctx = net->ctx;
+    if (!net->built || net->n_inputs != 1 || !net->n_flat)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "lca: the network must be built, with one input and parameters");
+    ITP_TRY(itp_net_writable(ctx, net));
+    interp_lca *l = (interp_lca *)itp_calloc(ctx, 1, sizeof *l);
+    if (!l) return INTERP_NO_MEMORY;
+    l->ctx = ctx, l->net = net;
+    const interp_status status = itp_lca_make(l, data, desc);
+    if (status) interp_lca_free(l);
+    else *out = l;
+    return status;
+}
+
+INTERP_API void interp_lca_free(interp_lca *l)
+{
+    if (!l) return;
+    interp_ctx *ctx = l->ctx;
+    interp_workspace_free(l->w);
+    for (int i = 0; i < 2; i++) {
+        interp_free(ctx, l->set[i].g);
+        interp_free(ctx, l->set[i].coarse);
+        interp_free(ctx, l->set[i].fine);
+    }
+    interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
+    interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
+    interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
+    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    interp_free(ctx, l);
+}
+/* >>lca/groups.c                                                                              */
+/* ---- lca/groups.c: which layer, kind, unit or input a parameter belongs to ------------------------ */
+
+/* The first node that reads a value, and at which of its inputs; -1 for none. */
+ITP_FN int itp_reader_of(const interp_net *net, int value, int *place)
+{
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++)
+            if (net->nodes[i].in[k] == value) {
+                *place = k;
+                return i;
+            }
+    return -1;
+}
+
+/* The name of the layer a parameter belongs to, of *n bytes. */
+ITP_FN const char *itp_layer_of(const interp_net *net, int value, size_t *n)
+{
+    const char *name = net->values[value].name, *end = name + strlen(name);
+    int place;
+    while (end > name && *end != '.' && *end != '/') end--;
+    if (end > name) {
+        *n = (size_t)(end - name);
+        return name;
+    }
+    const int node = itp_reader_of(net, value, &place);
+    if (node >= 0) name = net->nodes[node].name;
+    *n = strlen(name);
+    return name;
+}
+
+/* 0: weights; 1: biases; 2: normalisation */
+ITP_FN int itp_kind_of(const interp_net *net, int value)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place);
+    const int op = node < 0 ? -1 : net->nodes[node].op;
+    if (op == ITP_OP_BATCH_NORM || op == ITP_OP_LAYER_NORM) return 2;
+    return net->values[value].shape.rank < 2;
+}
+
+/* Which dimension of a weight counts output units, and which its inputs. */
+ITP_FN void itp_unit_axes(const interp_net *net, int value, int *unit, int *input)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place), rank = net->values[value].shape.rank;
+    const itp_node *o = node < 0 ? NULL : &net->nodes[node];
+    const bool product = o && (o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL);
+    const bool turned = (o && o->op == ITP_OP_CONV_TRANSPOSE) ||
+                        (product && !(o->op == ITP_OP_GEMM && o->attrs.trans_b));
+    *unit = turned && rank > 1 ? (product ? rank - 1 : 1) : 0;
+    *input = product && rank == 2 ? 1 - *unit : -1;
+}
+
+/* Whether a weight multiplies the network's input itself, or it seen under another shape. */
+ITP_FN bool itp_reads_input(const interp_net *net, int value)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place);
+    if (node < 0 || place != 1) return false;
+    int from = net->nodes[node].in[0];
+    while (from >= 0 && net->values[from].producer >= 0) {
+        const itp_node *o = &net->nodes[net->values[from].producer];
+        if (o->op != ITP_OP_FLATTEN && o->op != ITP_OP_RESHAPE && o->op != ITP_OP_IDENTITY)
+            return false;
+        from = o->in[0];
+    }
+    return from >= 0 && net->values[from].kind == ITP_INPUT;
+}
+
+/* Units of a parameter array: output units of a weight, all numbers of a vector. */
+ITP_FN int itp_units_of(const interp_net *net, int value)
+{
+    const interp_shape *s = &net->values[value].shape;
+    int unit, input;
+    itp_unit_axes(net, value, &unit, &input);
+    return s->rank < 2 ? (int)interp_shape_size(s) : s->dim[unit];
+}
+
+/* Index along one dimension of number k. */
+ITP_FN int itp_axis_index(const interp_shape *s, int axis, size_t k)
+{
+    for (int d = s->rank - 1; d > axis; d--) k /= (size_t)s->dim[d];
+    return (int)(k % (size_t)s->dim[axis]);
+}
+
+/* Groups that array i takes up. */
+ITP_FN int itp_groups_of(const interp_net *net, interp_grouping how, int i)
+{
+    return how == INTERP_BY_NEURON ? itp_units_of(net, net->params[i]) : 1;
+}
+
+/* The earlier array whose groups array i shares, -1 for none. */
+ITP_FN int itp_group_mate(const interp_net *net, interp_grouping how, int i)
+{
+    size_t n, m;
+    const char *layer = itp_layer_of(net, net->params[i], &n);
+    for (int k = 0; k < i && how != INTERP_BY_VARIABLE; k++) {
+        const char *other = itp_layer_of(net, net->params[k], &m);
+        if (m == n && !memcmp(layer, other, n) &&
+            itp_groups_of(net, how, i) == itp_groups_of(net, how, k))
+            return k;
+    }
+    return -1;
+}
+
+ITP_FN void itp_group_ids(const interp_net *net, interp_grouping how, int i, int first,
+                          int32_t *ids)
+{
+    const int value = net->params[i];
+    const itp_value *v = &net->values[value];
+    int unit, input;
+    itp_unit_axes(net, value, &unit, &input);
+    const int axis = how == INTERP_BY_NEURON ? (v->shape.rank < 2 ? 0 : unit)
+                     : how == INTERP_BY_INPUT && itp_reads_input(net, value) ? input
+                                                                             : -1;
+    for (size_t k = 0; k < interp_shape_size(&v->shape); k++)
+        ids[v->offset + k] = first + (axis < 0 ? 0 : itp_axis_index(&v->shape, axis, k));
+}
+
+/* Inputs of the dense layers that read the network's input; 0: there are none. */
+ITP_FN int itp_input_groups(const interp_net *net)
+{
+    int most = 0;
+    for (int i = 0; i < net->n_params; i++) {
+        int unit, input;
+        itp_unit_axes(net, net->params[i], &unit, &input);
+        if (input >= 0 && itp_reads_input(net, net->params[i]))
+            most = itp_max(most, net->values[net->params[i]].shape.dim[input]);
+    }
+    return most;
+}
+
+INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
+                                           int *count, int32_t *of_variable)
+{
+    interp_ctx *ctx = net->ctx;
+    int total = 0;
+    const int inputs = how == INTERP_BY_INPUT ? itp_input_groups(net) : 0;
+    if (!net->built || !net->n_params)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
+    if (how == INTERP_BY_INPUT && !inputs)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "groups: no dense layer reads the network's input");
+    int32_t *of = (int32_t *)interp_alloc(ctx, (size_t)net->n_params * sizeof *of);
+    if (!of) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_params; i++) {
+        const int value = net->params[i], mate = itp_group_mate(net, how, i);
+        of[i] = how == INTERP_BY_KIND    ? itp_kind_of(net, value)
+                : how == INTERP_BY_INPUT ? (itp_reads_input(net, value) ? 0 : inputs)
+                : mate >= 0              ? of[mate]
+                                         : total;
+        total = itp_max(total, of[i] + itp_groups_of(net, how, i));
+        if (ids) itp_group_ids(net, how, i, of[i], ids);
+    }
+    if (how == INTERP_BY_KIND) total = 3;
+    if (how == INTERP_BY_INPUT) total = inputs + 1;
+    if (of_variable) memcpy(of_variable, of, (size_t)net->n_params * sizeof *of);
+    *count = total;
+    interp_free(ctx, of);
+    return INTERP_OK;
+}
+
+INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
+                                      char *name, size_t size)
+{
+    static const char *const kinds[] = {"weights", "biases", "normalisation"};
+    int32_t first = 0;
+    if (!size) return;
+    name[0] = 0;
+    if (how == INTERP_BY_KIND && group >= 0 && group < 3) snprintf(name, size, "%s", kinds[group]);
+    if (how == INTERP_BY_INPUT) {
+        const int inputs = itp_input_groups(net);
+        if (group >= 0 && group < inputs) snprintf(name, size, "input %d", group);
+        else if (group == inputs) snprintf(name, size, "others");
+    }
+    if (how == INTERP_BY_KIND || how == INTERP_BY_INPUT) return;
+    for (int i = 0; i < net->n_params; i++) { /* groups are numbered as they come */
+        size_t n;
+        const char *layer = itp_layer_of(net, net->params[i], &n);
+        const int groups = itp_groups_of(net, how, i);
+        if (itp_group_mate(net, how, i) >= 0) continue;
+        if (group >= first && group < first + groups) {
+            if (how == INTERP_BY_VARIABLE)
+                snprintf(name, size, "%s", net->values[net->params[i]].name);
+            else if (how == INTERP_BY_LAYER) snprintf(name, size, "%.*s", (int)n, layer);
+            else snprintf(name, size, "%.*s %d", (int)n, layer, group - first);
+        }
+        first += groups;
+    }
+}
 #endif
 #ifndef INTERP_NO_VIEW
 /* >>view/colour.c                                                                             */

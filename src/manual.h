@@ -51,6 +51,7 @@
        INTERP_NO_TRAIN     no training, losses, evaluation, canonical inputs
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
+       INTERP_NO_LCA       no loss change allocation
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h

@@ -180,10 +180,61 @@ bool cli_is_image(const interp_shape *sample);
 /* "[1,8,8]" */
 const char *cli_shape(const interp_shape *s, char out[128]);
 
+/* ---- cli_training.c: what commands that train share */
+
+/* The lines of their help. */
+#define TRAINING_OPTIONS                                                                           \
+    {"--data", "DATA", "what to train on"},                                                        \
+        {"--arch", "ARCH",                                                                         \
+         "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "  \
+         "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; " \
+         "multiview:NAME or multiview-concat:NAME for samples of several views"},                  \
+        {"--model", "FILE.onnx", "start from this model instead of an architecture"},              \
+        {"--epochs", "N",                                                                          \
+         "passes over the data (10; below 5000 samples 25, without convolutions 60)"},             \
+        {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},                    \
+        {"--optimizer", "NAME", "adam (default), adamw, sgd, momentum, rmsprop"},                  \
+        {"--lr", "X",                                                                              \
+         "learning rate (sgd: 0.01; else 0.001, cnn 0.002, mlp on few samples 0.003)"},            \
+        {"--momentum", "X", "momentum of sgd and rmsprop (momentum: 0.9)"},                        \
+        {"--nesterov", NULL, "look-ahead momentum"},                                               \
+        {"--weight-decay", "X", "decay of weights, not of biases (0)"},                            \
+        {"--schedule", "NAME", "cosine (default), constant, linear, step"},                        \
+        {"--milestones", "E,E,..", "epochs after which step multiplies the rate by --decay"},      \
+        {"--decay", "X", "factor of schedule step (0.1)"},                                         \
+        {"--warmup", "N", "steps over which the rate rises (0)"},                                  \
+        {"--clip", "X", "largest norm of the gradient (none)"},                                    \
+        {"--label-smoothing", "X", "share of the label spread over all classes (0)"},              \
+        {"--loss", "NAME", "cross_entropy (default), mse, bce"},                                   \
+        {"--augment", "WHAT",                                                                      \
+         "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},               \
+        {"--freeze", "LAYER@STEP",                                                                 \
+         "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},      \
+        {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"}, \
+        {"--validation", "X", "share of the training data set aside for validation (0.1)"},        \
+    {                                                                                              \
+        "--patience", "N", "stop after N epochs without a better validation loss (never)"          \
+    }
+
+enum { CLI_MOST_RULES = 32 };
+
+/* A training as the options describe it. Its desc points into it. */
+typedef struct cli_training {
+    cli_model model;
+    interp_dataset train, validation, test;
+    interp_train_desc desc;
+    interp_augment_desc augment;
+    interp_layer_rule rules[CLI_MOST_RULES];
+    char names[CLI_MOST_RULES + 1][64];
+} cli_training;
+
+/* Opens data and network and reads the options; says what will be trained. */
+int cli_training_open(cli *c, cli_training *t);
+
 /* ---- what commands share; their bodies write into a folder that is there */
 
-extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect,
-    cmd_convert;
+extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
+    cmd_inspect, cmd_convert;
 
 /* What a training gave. */
 typedef struct train_outcome {

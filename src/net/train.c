@@ -563,6 +563,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
         ITP_TRY(itp_trainer_step_at(t, r->x, r->y, NULL, some, factor, &loss, &hits));
         loss_sum += loss * some;
         right += hits;
+        if (d->on_step) ITP_TRY(d->on_step(t->net, t->step, d->on_step_user));
         ITP_TRY(itp_progress(ctx, "train", (double)t->step, (double)t->total_steps, loss));
     }
     interp_epoch *e = &r->last;
@@ -845,6 +846,7 @@ ITP_FN interp_status itp_train_run(itp_training *r)
         ITP_TRY(itp_checkpoint_read(r, c));
     }
 #endif
+    if (d->on_step) ITP_TRY(d->on_step(r->t->net, r->t->step, d->on_step_user));
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));
