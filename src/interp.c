@@ -57,6 +57,7 @@ extern "C" {
 #include "data/safetensors.c"
 #include "data/images.c"
 #include "data/dataset.c"
+#include "data/shapes.c"
 #include "data/open.c"
 #include "net/graph.c"
 #include "net/op_shape.c"

@@ -19,8 +19,9 @@
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
-   - interp_attribute() says which inputs an output depends on, interp_canonical() what a class looks
-     like to the network, interp_confusion_count() where it is wrong.
+   - interp_attribute() says which inputs an output depends on, interp_attribution_score() how far to
+     believe that, on pictures of interp_dataset_shapes() against the truth; interp_canonical() says
+     what a class looks like to the network, interp_confusion_count() where it is wrong.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.

@@ -36,7 +36,7 @@ static unsigned char quarter(int pixel)
 
 TEST(scores_of_a_linear_network_have_closed_forms)
 {
-    float x[PIXELS], a[PIXELS], curves[2 * 5];
+    float x[PIXELS], a[PIXELS], curves[2 * 5 + 2 * INTERP_ROAD_LEVELS];
     unsigned char mask[PIXELS];
     interp_scores s;
     interp_score_desc d;
@@ -89,11 +89,195 @@ TEST(evaluation_tells_good_attributions_from_bad)
     for (int i = 0; i < n; i++) {
         CHECK(s[i].deletion < 0.5 * t[i].deletion && s[i].insertion > t[i].insertion);
         CHECK(s[i].road > t[i].road + 1);
+        CHECK(s[i].flipping > t[i].flipping && s[i].irof > t[i].irof);
+        CHECK(s[i].sensitivity_n > 0.99 && fabs(t[i].sensitivity_n) < 0.6);
         CHECK(s[i].rank == 1 && t[i].rank < 0.7 && s[i].mass > t[i].mass);
         CHECK(s[i].sparseness > t[i].sparseness && s[i].complexity < t[i].complexity);
         CHECK_NEAR(s[i].completeness, 0, 1e-4);
     }
     interp_net_free(net);
+}
+
+TEST(pictures_of_shapes_are_what_their_masks_say)
+{
+    enum { n = 40, W = 24, H = 20, area = W * H };
+    static unsigned char masks[n * area];
+    interp_shapes_desc d;
+    interp_dataset all, again, few;
+    memset(&d, 0, sizeof d);
+    d.n = n, d.height = H, d.width = W, d.channels = 3, d.seed = 4;
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &all, masks));
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &again, NULL));
+    d.n = 7;
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &few, NULL));
+    const size_t bytes = 3 * area * sizeof(float);
+    CHECK(all.n == n && all.n_classes == 4 && strcmp(all.class_names[3], "cross") == 0);
+    CHECK(memcmp(all.x, again.x, n * bytes) == 0 && memcmp(all.x, few.x, 7 * bytes) == 0);
+    for (int i = 0; i < n; i++) {
+        const float *x = all.x + (size_t)i * 3 * area;
+        int size = 0;
+        double inside = 0, outside = 0, mean = 0;
+        for (int k = 0; k < area; k++) {
+            double v = 0;
+            for (int c = 0; c < 3; c++) v += (double)x[c * area + k] / 3;
+            size += masks[i * area + k];
+            if (masks[i * area + k]) inside = fmax(inside, fabs(v));
+            else outside = fmax(outside, fabs(v)), mean += v / area;
+        }
+        CHECK(all.y[i] == i % 4);
+        CHECK(size > 20 && size < area / 3);
+        CHECK(inside > 0.45 && outside > 0.45); /* a shape in the mask, and one that is not */
+        CHECK(fabs(mean) < 0.25);               /* the background is grey */
+    }
+    d.seed = 5;
+    interp_dataset_free(ctx, &few);
+    REQUIRE_OK(ctx, interp_dataset_shapes(ctx, &d, &few, NULL));
+    CHECK(memcmp(all.x, few.x, bytes) != 0);
+    d.width = 15;
+    CHECK(interp_dataset_shapes(ctx, &d, &few, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK(few.n == 7);
+    interp_dataset_free(ctx, &all);
+    interp_dataset_free(ctx, &again);
+    interp_dataset_free(ctx, &few);
+}
+
+TEST(segments_and_subsets_are_as_given)
+{
+    float x[PIXELS], a[PIXELS];
+    int32_t segments[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    double inside = 0, mean = 0, low = 1, high = 0, lost = 0, flipping = 0;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) {
+        x[i] = 0.1f + interp_random_uniform(8, 1, (uint64_t)i);
+        a[i] = quarter(i) ? 2 * x[i] : 0;
+        segments[i] = 2 * (i / SIDE < SIDE / 2) + (i % SIDE < SIDE / 2); /* 3: what matters */
+        inside += quarter(i) ? (double)x[i] : 0;
+        mean += (double)x[i] / PIXELS;
+        low = fmin(low, (double)x[i]), high = fmax(high, (double)x[i]);
+    }
+    memset(&d, 0, sizeof d);
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.segments = segments, d.subset = 7, d.steps = PIXELS;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK_NEAR(s.sensitivity_n, 1, 1e-5); /* what is taken away is lost */
+    CHECK_NEAR(s.irof, 2 * inside - 2 * 16 * mean, 1e-4);
+    for (int step = 1; step <= PIXELS; step++) { /* the largest number left is mirrored */
+        int next = -1;
+        for (int i = 0; i < PIXELS; i++)
+            if (quarter(i) && a[i] > 0 && (next < 0 || x[i] > x[next])) next = i;
+        if (next >= 0) lost += 2 * (2 * (double)x[next] - low - high), a[next] = 0;
+        flipping += lost / PIXELS;
+    }
+    CHECK_NEAR(s.flipping, flipping, 1e-4);
+    segments[5] = PIXELS;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    segments[5] = 0, d.subset = PIXELS + 1;
+    CHECK(interp_attribution_score(net, x, 1, a, &d, &s, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
+TEST(maps_are_judged_by_attributing_again)
+{
+    enum { n = 3, channels = 3, size = channels * PIXELS };
+    static float x[n * size], map[n * PIXELS], a[n * size];
+    interp_scores s[n];
+    interp_score_desc d;
+    interp_attribute_desc how;
+    const interp_shape shape = {3, {channels, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    interp_net *net;
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "cnn", &shape, 3, 2, &net));
+    for (int i = 0; i < n * size; i++) x[i] = interp_random_uniform(7, 1, (uint64_t)i);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    how.method = INTERP_GRAD_CAM_PLUS_PLUS;
+    d.method = &how, d.radius = 1e-6f;
+    REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, map, NULL));
+    for (int i = 0; i < n * size; i++) a[i] = map[i / size * PIXELS + i % PIXELS] / channels;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+    /* inputs next to each other have maps next to each other, if they are laid out alike */
+    for (int i = 0; i < n; i++) CHECK(s[i].max_sensitivity < 1e-2);
+    d.radius = -1;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+    for (int i = 0; i < n; i++) {
+        CHECK(s[i].max_sensitivity != s[i].max_sensitivity);
+        CHECK(fabs(s[i].randomisation) <= 1);
+    }
+    how.method = INTERP_LAYER_CONDUCTANCE;
+    how.layer = "conv2";
+    const size_t used = interp_memory_read(ctx).used;
+    CHECK(interp_attribution_score(net, x, n, a, &d, s, NULL) == INTERP_BAD_SHAPE);
+    CHECK(interp_memory_read(ctx).used == used);
+    interp_net_free(net);
+}
+
+TEST(equal_relevance_is_shared_out)
+{
+    float x[PIXELS], a[PIXELS];
+    unsigned char mask[PIXELS];
+    interp_scores s;
+    interp_score_desc d;
+    interp_net *net = quarter_net(ctx);
+    REQUIRE(net);
+    for (int i = 0; i < PIXELS; i++) {
+        x[i] = 1;
+        mask[i] = quarter(i);
+        a[i] = i / SIDE < SIDE / 2; /* the upper half, of which the object is one half */
+    }
+    memset(&d, 0, sizeof d);
+    d.mask = mask;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK(s.pointing == 0.5 && s.mass == 0.5 && s.rank == 0.5);
+    a[0] = 2; /* one pixel of the object above all others: 15 of 31 are left for 15 places */
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, 1, a, &d, &s, NULL));
+    CHECK(s.pointing == 1);
+    CHECK_NEAR(s.rank, (1 + 15 * 15.0 / 31) / 16, 1e-12);
+    interp_net_free(net);
+}
+
+TEST(constants_that_a_bias_takes_away_change_gradients_nowhere)
+{
+    enum { n = 4 };
+    static const char *const archs[] = {"mlp:64-20-10-3", "cnn", ""};
+    static float x[n * PIXELS], a[n * PIXELS];
+    const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    for (int i = 0; i < n * PIXELS; i++) x[i] = interp_random_uniform(9, 1, (uint64_t)i);
+    for (int k = 0; k < 3; k++) {
+        interp_scores s[n];
+        interp_score_desc d;
+        interp_attribute_desc how;
+        interp_net *net;
+        if (*archs[k]) {
+            REQUIRE_OK(ctx, interp_net_arch(ctx, archs[k], &shape, 3, 2, &net));
+        } else { /* a convolution without padding */
+            net = interp_net_new(ctx, NULL);
+            interp_tensor t = interp_conv2d(net, interp_input(net, NULL, &shape), NULL);
+            interp_dense(net, interp_flatten(net, interp_relu(net, t)), 3, NULL);
+            REQUIRE_OK(ctx, interp_net_build(net, 1));
+        }
+        const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+        float *before = (float *)malloc(bytes);
+        memcpy(before, interp_net_parameters(net), bytes);
+        memset(&d, 0, sizeof d);
+        memset(&how, 0, sizeof how);
+        d.method = &how, d.shift = 0.5f;
+        for (int m = 0; m < 2; m++) {
+            how.method = m ? INTERP_INPUT_X_GRADIENT : INTERP_SALIENCY;
+            REQUIRE_OK(ctx, interp_attribute(net, x, n, &how, a, NULL));
+            REQUIRE_OK(ctx, interp_attribution_score(net, x, n, a, &d, s, NULL));
+            for (int i = 0; i < n; i++) {
+                const double v = s[i].invariance;
+                if (k == 1) CHECK(v != v);               /* padding does not grow with the input */
+                else if (m == 0) CHECK_NEAR(v, 0, 1e-4); /* float32 of the shifted sums */
+                else CHECK(v > 0.1);
+            }
+        }
+        CHECK(memcmp(before, interp_net_parameters(net), bytes) == 0);
+        free(before);
+        interp_net_free(net);
+    }
 }
 
 TEST(methods_are_judged_by_attributing_again)
@@ -198,6 +382,8 @@ TEST(scores_do_not_depend_on_batch_or_threads)
             CHECK(s[i].infidelity == first[i].infidelity && s[i].road == first[i].road);
             CHECK(s[i].deletion == first[i].deletion && s[i].insertion == first[i].insertion);
             CHECK(s[i].max_sensitivity == first[i].max_sensitivity);
+            CHECK(s[i].flipping == first[i].flipping && s[i].irof == first[i].irof);
+            CHECK(s[i].sensitivity_n == first[i].sensitivity_n);
             CHECK(s[i].randomisation == first[i].randomisation);
         }
         interp_net_free(net);
@@ -223,15 +409,70 @@ TEST(wrong_scores_are_refused)
     interp_net_free(net);
 }
 
+static int stop(const interp_progress *p, void *user)
+{
+    int *left = (int *)user;
+    (void)p;
+    return (*left)-- == 0;
+}
+
+TEST(cancelled_scores_change_nothing)
+{
+    float x[PIXELS], a[PIXELS], curves[2 * 5 + 2 * INTERP_ROAD_LEVELS];
+    interp_scores s, was;
+    interp_score_desc d;
+    interp_attribute_desc how;
+    interp_desc desc;
+    interp_status status = INTERP_CANCELLED;
+    int left = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    desc.progress = stop, desc.user = &left;
+    interp_ctx *c = interp_open(&desc);
+    interp_net *net = quarter_net(c);
+    REQUIRE(net);
+    const interp_shape shape = interp_net_input_shape(net, 0);
+    const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+    float *before = (float *)malloc(bytes);
+    memcpy(before, interp_net_parameters(net), bytes);
+    for (int i = 0; i < PIXELS; i++) x[i] = a[i] = 1;
+    CHECK(interp_shape_size(&shape) == PIXELS);
+    d.method = &how, d.steps = 4, d.batch = 7;
+    memset(&was, 1, sizeof was);
+    int tries = 0;
+    for (; status == INTERP_CANCELLED && tries < 1000; tries++) { /* at every point in turn */
+        left = tries;
+        s = was;
+        curves[0] = -7;
+        const size_t used = interp_memory_read(c).used;
+        status = interp_attribution_score(net, x, 1, a, &d, &s, curves);
+        CHECK(interp_memory_read(c).used == used);
+        CHECK(memcmp(before, interp_net_parameters(net), bytes) == 0);
+        if (status) CHECK(memcmp(&s, &was, sizeof s) == 0 && curves[0] == -7);
+    }
+    CHECK(status == INTERP_OK && tries > 10);
+    CHECK(s.max_sensitivity == s.max_sensitivity && s.invariance == s.invariance);
+    free(before);
+    interp_net_free(net);
+    interp_close(c);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
     RUN(scores_of_a_linear_network_have_closed_forms);
     RUN(evaluation_tells_good_attributions_from_bad);
+    RUN(pictures_of_shapes_are_what_their_masks_say);
+    RUN(segments_and_subsets_are_as_given);
+    RUN(maps_are_judged_by_attributing_again);
+    RUN(equal_relevance_is_shared_out);
+    RUN(constants_that_a_bias_takes_away_change_gradients_nowhere);
     RUN(methods_are_judged_by_attributing_again);
     RUN(infidelity_matches_the_reference);
     RUN(scores_do_not_depend_on_batch_or_threads);
     RUN(wrong_scores_are_refused);
+    RUN(cancelled_scores_change_nothing);
     interp_close(ctx);
     return test_end(argc, argv);
 }

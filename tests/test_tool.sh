@@ -96,6 +96,82 @@ confusion_tables_have_means_and_shares()
         --normalize rows -o i
 }
 
+# column NAME FILE: its numbers, one a line.
+column()
+{
+    awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) at = i; next }
+        { print $at }' "$2"
+}
+
+attributions_are_scored_and_ranked()
+{
+    m=$dir/cnn/model.onnx x=$dir/x.csv
+    interp attribute "$m" --input "$x" --method saliency,grad_cam,deep_lift --quiet -o a
+    table 8 64 | tr '0123456789' '0000000001' >mask.csv
+    interp evaluate-attribution "$m" --input "$x" --attribution a --mask mask.csv --quiet -o e
+    test "$(names e)" = 'agreement.csv curves.csv curves.png ranking.csv scores.csv '
+    awk -F, 'NR > 1 && ($2 * $2 > 1 || $1 == "mass") { exit 1 }' e/agreement.csv
+    test "$(wc -l <e/scores.csv)" -eq 25 && test "$(wc -l <e/ranking.csv)" -eq 4
+    test "$(wc -l <e/curves.csv)" -eq $((1 + 3 * (2 * 33 + 2 * 9)))
+    for score in deletion insertion road flipping mass; do
+        test "$(column "${score}_rank" e/ranking.csv | sort -n | tr '\n' ' ')" = '1 2 3 '
+    done
+    test -z "$(column max_sensitivity e/scores.csv | tr -d '\n')"
+    # the same attribution from its file and from its method, which is also tried nearby
+    interp evaluate-attribution "$m" --input "$x" --attribution a/deep_lift.npy --quiet -o f
+    interp evaluate-attribution "$m" --input "$x" --method deep_lift --threads 2 --json --quiet -o g \
+        >g.json
+    for score in completeness infidelity deletion insertion road irof sensitivity_n complexity; do
+        test "$(column $score f/scores.csv)" = "$(column $score g/scores.csv)"
+    done
+    test "$(column randomisation g/scores.csv | grep -c '[0-9]')" -eq 8
+    grep -q '"samples":8,"attributions":\[{"name":"deep_lift","mean_rank":1,.*"mass":null' g.json
+    grep -q '"files":\["curves.csv","curves.png","ranking.csv","scores.csv"\]' g.json
+}
+
+scores_refuse_what_does_not_fit()
+{
+    m=$dir/cnn/model.onnx x=$dir/x.csv
+    table 7 64 >seven.csv
+    table 8 64 | sed '3s/^[^,]*/nan/' >nan.csv
+    table 3 64 | tr 1-9 0 >zero.csv
+    interp attribute "$m" --input "$x" --method saliency --quiet -o a
+    mkdir empty
+    set -- evaluate-attribution "$m" --input "$x" -o r
+    refused 2 'give --attribution A.npy' "$@"
+    refused 1 'seven.csv: its shape is [7,64] but there are 8 samples of [1,8,8]' "$@" \
+        --attribution seven.csv
+    refused 1 'nan.csv: the attribution of sample 2 holds NaN' "$@" --attribution nan.csv
+    refused 1 'no .npy file in it fits' "$@" --attribution empty
+    refused 1 'none.npy' "$@" --attribution none.npy
+    refused 2 'two attributions are called saliency' "$@" --attribution a/saliency.npy --method saliency
+    refused 1 'give a number for each of 8 x 8 pixels' "$@" --method saliency --mask zero.csv
+    table 8 64 | tr 1-9 0 >zero.csv
+    refused 1 'no pixel of sample 0' "$@" --method saliency --mask zero.csv
+    refused 1 'it attributes to a layer' "$@" --method layer_conductance --layer conv2
+    refused 1 'target 77' "$@" --method saliency --target 77
+    refused 2 '--set is an option of --method' "$@" --attribution a --set abs=0
+    refused 2 'exclude each other' evaluate-attribution --test-bed --input "$x" -o r
+    refused 2 'MODEL.onnx is missing' evaluate-attribution --input "$x" -o r
+    test ! -e r
+}
+
+the_test_bed_knows_the_truth()
+{
+    interp evaluate-attribution --test-bed --samples 2 --method grad_cam,occlusion,saliency -o b 2>log
+    awk '/the network is right on/ { found = 1; if ($11 + 0 < 95) exit 1 } END { exit !found }' log
+    test "$(head -c 4 b/methods.png | tail -c 3)" = PNG
+    # the truth is worth more than chance: of 1024 pixels about a sixth are in the masks
+    column mass b/ranking.csv | awk '$1 < 0.2 { exit 1 }'
+    interp evaluate-attribution b/test_bed/model.onnx --input b/test_bed/inputs.npy --quiet -o c \
+        --mask b/test_bed/masks.npy --attribution b/test_bed/attributions
+    for score in mass rank pointing sparseness; do
+        test "$(column $score b/scores.csv)" = "$(column $score c/scores.csv)"
+    done
+    refused 1 'needs the name of a layer' evaluate-attribution --test-bed --samples 2 -o d \
+        --method layer_conductance --quiet
+}
+
 # ---- results appear together or not at all
 
 an_interrupted_training_keeps_its_epochs()
@@ -196,6 +272,7 @@ every_command_names_the_least_memory_that_does()
     least run "$dir/cnn/model.onnx" --input "$dir/x.csv"
     least attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency,smooth_grad
     least inspect "$dir/cnn/model.onnx" --data digits --canonical-steps 2
+    least evaluate-attribution "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency
 }
 
 # ---- data and models
@@ -208,6 +285,10 @@ data_of_every_kind_finds_a_network()
     interp train --data digits,size=4x6 --arch vgg-half --epochs 1 --batch 1500 --quiet -o r
     interp info r/model.onnx | grep -q 'one sample \[1,4,6\]'
     interp train --data digits --arch mlp --epochs 1 --quiet --freeze dense1@0 -o r
+    interp train --data shapes:80,size=16x20 --epochs 1 --quiet -o r
+    interp info r/model.onnx | grep -q 'classes: disc, square, triangle, cross'
+    refused 2 ':N samples and ,size=HxW' train --data shapes:x -o r
+    refused 1 'sides of 16' train --data shapes,size=9x9 -o r
     refused 2 ',size=HxW' train --data digits,size=4 -o r
     refused 1 'only images' train --data iris,size=4x4 -o r
     refused 1 'digits and iris' train --data flowers -o r
@@ -342,7 +423,7 @@ wrong_calls_are_refused_in_one_line()
 
 if shared_models >"$dir/log" 2>&1; then
     # shellcheck disable=SC2013 # names, not lines
-    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vx least); do
+    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vxE 'least|column'); do
         claim "$f"
     done
 else

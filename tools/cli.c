@@ -213,10 +213,11 @@ static int parse_arguments(cli *c, int argc, char **argv)
         c->names[c->n_options] = o->name;
         c->values[c->n_options++] = value;
     }
-    if (c->n_positional != c->command->positionals)
+    const int want = abs(c->command->positionals);
+    if (c->n_positional > want || c->n_positional < c->command->positionals)
         return cli_usage("%s: %d argument%s instead of %d; usage: interp %s %s", c->command->name,
-                         c->n_positional, c->n_positional == 1 ? "" : "s", c->command->positionals,
-                         c->command->name, c->command->arguments);
+                         c->n_positional, c->n_positional == 1 ? "" : "s", want, c->command->name,
+                         c->command->arguments);
     return CLI_DONE;
 }
 

@@ -18,7 +18,7 @@ typedef struct cli cli;
 /* One command. `options` ends with an empty row; the common ones are added. */
 typedef struct cli_command {
     const char *name, *arguments, *summary;
-    int positionals; /* how many must be there */
+    int positionals; /* how many must be there; -1: one or none */
     const cli_option *options;
     int (*run)(cli *c);
 } cli_command;
@@ -180,6 +180,7 @@ bool cli_is_image(const interp_shape *sample);
 /* "[1,8,8]" */
 const char *cli_shape(const interp_shape *s, char out[128]);
 
+<<<<<<< HEAD
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */
@@ -235,6 +236,90 @@ int cli_training_open(cli *c, cli_training *t);
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
     cmd_inspect, cmd_convert;
+=======
+/* ---- cli_attribution.c: what the commands about attributions share */
+
+enum { CLI_METHODS = 64 };
+
+/* Methods in the order of the command line, each once. */
+typedef struct cli_methods {
+    interp_method list[CLI_METHODS];
+    int n;
+    bool all; /* "all": those that a model does not allow are left out */
+} cli_methods;
+
+/* Reads --method: names, "all", and "-NAME" for all but that. */
+int cli_methods_parse(const cli *c, cli_methods *m);
+
+/* Opens the model that is named first, --input, --target and --baseline; the last two into `d`. */
+int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_samples *in,
+                         interp_attribute_desc *d);
+
+/* Random draws that --set gives from files instead of drawing them. */
+typedef struct cli_draws {
+    interp_array noise, alphas, draws, perms, coalitions;
+} cli_draws;
+
+/* Reads every --set; in cmd_attribute.c. */
+int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j);
+
+/* ---- cli_scores.c: attributions are scored */
+
+enum { CLI_SCORES = 24 }; /* most measures */
+
+/* An attribution and how good it is. */
+typedef struct cli_scored {
+    char name[64];
+    float *attribution; /* [n, size] */
+    bool made;          /* by `how`; false: from a file */
+    interp_attribute_desc how;
+    interp_scores *scores; /* [n] */
+    float *curves;         /* [n, 2 (steps + 1) + 2 INTERP_ROAD_LEVELS] */
+    double mean[CLI_SCORES], error[CLI_SCORES], rank[CLI_SCORES]; /* rank 1 is the best */
+    double mean_rank;
+} cli_scored;
+
+/* Attributions of the same samples, scored. */
+typedef struct cli_evaluation {
+    cli_model model;
+    interp_shape sample;
+    int channels, height, width; /* pixels of a sample are height x width */
+    size_t size;                 /* numbers of a sample */
+    int n;
+    float *x;                   /* [n, size] */
+    interp_attribute_desc desc; /* target, baselines and settings of all methods */
+    interp_score_desc score;
+    unsigned char *mask; /* [n, pixels]; NULL: none */
+    cli_scored *of;      /* [count], after the evaluation the best first */
+    int count, room;
+} cli_evaluation;
+
+/* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv, curves.png and, where masks tell the
+   truth about three attributions or more, agreement.csv. */
+int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder);
+/* The column of a measure in `mean`. */
+int cli_score(const char *name);
+/* The summary, with the files that are written. */
+void cli_add_scores(cli_text *t, const cli *c, const cli_evaluation *e);
+/* Maps [n,H,W] at the beginning of `a` [n,C,H,W] go to all channels alike. */
+void cli_spread(const cli_evaluation *e, float *a);
+
+/* ---- cmd_evaluate.c and test_bed.c: what is scored */
+
+/* One more method; those that attribute to no pixels are an error, or left out with a word. */
+int cli_evaluation_method(cli *c, cli_evaluation *e, const interp_attribute_desc *how,
+                          bool leave_out);
+
+/* Pictures with known truth, a network trained on them, and every method that explains it. */
+int test_bed_open(cli *c, cli_evaluation *e, const char *folder);
+/* Its arrays and its picture, after the evaluation. */
+int test_bed_write(cli *c, const cli_evaluation *e, const char *folder);
+
+/* ---- what commands share; their bodies write into a folder that is there */
+
+extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect,
+    cmd_convert, cmd_evaluate;
+>>>>>>> main
 
 /* What a training gave. */
 typedef struct train_outcome {
@@ -265,6 +350,9 @@ int write_confusion(cli *c, const interp_dataset *data, const int32_t *predicted
 
 /* The body of `attribute`, also called by `demo`. */
 int attribute_run(cli *c, const char *folder);
+
+/* The body of `evaluate-attribution`, also called by `demo`. */
+int evaluate_run(cli *c, cli_evaluation *e, const char *folder);
 
 /* The body of `inspect`, also called by `demo`. */
 int inspect_run(cli *c, const cli_model *m, const interp_dataset *train, const interp_dataset *test,

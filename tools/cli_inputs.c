@@ -180,6 +180,24 @@ static float *fit_scratch(cli *c, const interp_shape *from)
 
 /* ---- data */
 
+/* shapes[:N][,size=HxW], if `spec` says so: *found. */
+static int open_shapes(cli *c, const char *spec, interp_dataset *all, bool *found)
+{
+    interp_shapes_desc d;
+    const char *at = spec + 6;
+    int end = 0;
+    *found = !strncmp(spec, "shapes", 6) && (!*at || *at == ':' || *at == ',');
+    if (!*found) return CLI_DONE;
+    memset(&d, 0, sizeof d);
+    if (*at == ':' && sscanf(at, ":%d%n", &d.n, &end) == 1 && d.n > 0) at += end;
+    if (*at == ',' && sscanf(at, ",size=%dx%d%n", &d.height, &d.width, &end) == 2) at += end;
+    if (*at)
+        return cli_usage("--data %s: behind the name there may be :N samples and ,size=HxW", spec);
+    if (interp_dataset_shapes(c->ctx, &d, all, NULL))
+        return cli_fail("--data %s: %s", spec, interp_error(c->ctx));
+    return CLI_DONE;
+}
+
 /* digits or iris, if `spec` says so: *found. */
 static int open_embedded(cli *c, const char *spec, interp_dataset *all, bool *found)
 {
@@ -205,8 +223,10 @@ int cli_data(cli *c, const char *spec, interp_dataset *train, interp_dataset *te
     interp_dataset all;
     bool embedded;
     if (!spec)
-        return cli_usage("--data is missing: digits, iris, idx:DIR, csv:FILE, folder:DIR ...");
-    const int code = open_embedded(c, spec, &all, &embedded);
+        return cli_usage(
+            "--data is missing: digits, iris, shapes, idx:DIR, csv:FILE, folder:DIR ...");
+    int code = open_embedded(c, spec, &all, &embedded);
+    if (!code && !embedded) code = open_shapes(c, spec, &all, &embedded);
     if (code) return code;
     if (!embedded)
         return interp_data_open(c->ctx, spec, split_seed, train, test) ? cli_fail_ctx(c) : CLI_DONE;

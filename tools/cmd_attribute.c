@@ -8,7 +8,7 @@
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
     {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
-    {"--method", "M[,M..]", "methods, or all"},
+    {"--method", "M[,M..]", "methods, or all; all,-lime leaves one out"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM, layer and neuron methods; a node or a value"},
@@ -43,59 +43,21 @@ static const cli_option options[] = {
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
     {NULL, NULL, NULL}};
 
-enum { MOST_METHODS = 64 };
-
 typedef struct job {
     cli_model model;
     interp_shape sample;
     cli_samples in;
-    interp_array noise, alphas, draws, mask, perms, coalitions;
-    int n;
-    int32_t *targets;
+    cli_draws given;
+    interp_array mask;
     interp_attribute_desc desc;
-    interp_method methods[MOST_METHODS];
-    int n_methods;
-    bool all;                         /* that there are */
-    float *attribution[MOST_METHODS]; /* [n, shape] */
-    interp_shape shape[MOST_METHODS]; /* of one sample's */
-    const char *layer[MOST_METHODS];
-    interp_attribution *report[MOST_METHODS]; /* [n] */
-    double seconds[MOST_METHODS];
-    size_t peak[MOST_METHODS];
+    cli_methods methods;
+    float *attribution[CLI_METHODS]; /* [n, shape] */
+    interp_shape shape[CLI_METHODS]; /* of one sample's */
+    const char *layer[CLI_METHODS];
+    interp_attribution *report[CLI_METHODS]; /* [n] */
+    double seconds[CLI_METHODS];
+    size_t peak[CLI_METHODS];
 } job;
-
-static int unknown_method(const char *name)
-{
-    cli_text list = {NULL, 0, 0, false};
-    for (int k = 0; k < INTERP_METHOD_COUNT; k++)
-        cli_add(&list, "%s, ", interp_method_name((interp_method)k));
-    cli_usage("--method %s: there is no such method; give %sor all", name,
-              list.failed ? "" : list.data);
-    free(list.data);
-    return CLI_USAGE;
-}
-
-static int parse_methods(const cli *c, job *j)
-{
-    const char *text = cli_get(c, "--method");
-    char name[64];
-    if (!text) return cli_usage("--method is missing: one or more of the methods, or all");
-    j->all = !strcmp(text, "all");
-    if (j->all) {
-        for (int m = 0; m < INTERP_METHOD_COUNT; m++) j->methods[j->n_methods++] = (interp_method)m;
-        return CLI_DONE;
-    }
-    for (const char *at = text; *at;) {
-        const size_t n = strcspn(at, ",");
-        snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60), at);
-        const interp_method m = interp_method_from_name(name);
-        if (j->n_methods == MOST_METHODS) return cli_usage("--method: these are too many");
-        if (m == INTERP_METHOD_COUNT) return unknown_method(name);
-        j->methods[j->n_methods++] = m;
-        at += n + (at[n] == ',');
-    }
-    return j->n_methods ? CLI_DONE : cli_usage("--method: no method was named");
-}
 
 /* One option of the methods: a number, a choice, or an array from a file. */
 typedef struct setting {
@@ -160,7 +122,7 @@ static int set_one(cli *c, const char *text, const char *value, const setting *s
     return CLI_USAGE;
 }
 
-static int parse_sets(cli *c, job *j)
+int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j)
 {
     static const char *const quadratures[] = {"gausslegendre",     "riemann_left",
                                               "riemann_right",     "riemann_middle",
@@ -180,7 +142,6 @@ static int parse_sets(cli *c, job *j)
                                         "excitation_backprop",
                                         NULL};
     static const char *const gates[] = {"signal", "half", NULL};
-    interp_attribute_desc *d = &j->desc;
     int quadrature = 0, rule = 0, gate = 0;
     const setting settings[] = {
         {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, NULL, false},
@@ -234,17 +195,17 @@ static int check_draws(cli *c, job *j)
 {
     const size_t copies = (size_t)(j->desc.n_samples ? j->desc.n_samples : 25), n = (size_t)j->in.n;
     const size_t size = interp_shape_size(&j->sample);
-    if (j->desc.noise && interp_shape_size(&j->noise.shape) != n * copies * size)
+    if (j->desc.noise && interp_shape_size(&j->given.noise.shape) != n * copies * size)
         return cli_fail("--set noise: its size does not fit %zu samples with %zu noisy copies each",
                         n, copies);
     const size_t points = (size_t)(j->desc.n_samples ? j->desc.n_samples : 5) * n;
-    if ((j->desc.alphas && interp_shape_size(&j->alphas.shape) != points) ||
-        (j->draws.data && interp_shape_size(&j->draws.shape) != points))
+    if ((j->desc.alphas && interp_shape_size(&j->given.alphas.shape) != points) ||
+        (j->given.draws.data && interp_shape_size(&j->given.draws.shape) != points))
         return cli_fail("--set alphas, draws: their sizes do not fit %zu samples: %zu numbers", n,
                         points);
-    if (!j->draws.data) return CLI_DONE;
+    if (!j->given.draws.data) return CLI_DONE;
     int32_t *draws = (int32_t *)interp_alloc(c->ctx, points * sizeof *draws);
-    if (!draws || interp_array_ints(c->ctx, &j->draws, draws)) return cli_fail_ctx(c);
+    if (!draws || interp_array_ints(c->ctx, &j->given.draws, draws)) return cli_fail_ctx(c);
     j->desc.draws = draws;
     return CLI_DONE;
 }
@@ -270,14 +231,15 @@ static int parse_mask(cli *c, job *j)
    features of the methods that take them. */
 static int check_coalitions(cli *c, job *j)
 {
-    for (int m = 0; m < j->n_methods; m++) {
-        const bool order = j->methods[m] == INTERP_SHAPLEY_VALUE_SAMPLING;
-        const bool some = j->methods[m] == INTERP_KERNEL_SHAP || j->methods[m] == INTERP_LIME;
-        const interp_array *a = order ? &j->perms : &j->coalitions;
+    for (int m = 0; m < j->methods.n; m++) {
+        const bool order = j->methods.list[m] == INTERP_SHAPLEY_VALUE_SAMPLING;
+        const bool some =
+            j->methods.list[m] == INTERP_KERNEL_SHAP || j->methods.list[m] == INTERP_LIME;
+        const interp_array *a = order ? &j->given.perms : &j->given.coalitions;
         const interp_shape *s = &a->shape;
         int count;
         if (!(order || some) || !a->data) continue;
-        j->desc.method = j->methods[m];
+        j->desc.method = j->methods.list[m];
         if (interp_attribute_features(j->model.net, &j->desc, &count)) return cli_fail_ctx(c);
         if (s->rank != (order ? 2 : 3) || (!order && s->dim[0] != j->in.n) ||
             s->dim[s->rank - 1] != count)
@@ -294,68 +256,6 @@ static int check_coalitions(cli *c, job *j)
     return CLI_DONE;
 }
 
-static int parse_target(cli *c, job *j)
-{
-    const char *text = cli_get(c, "--target");
-    interp_array labels;
-    double v;
-    if (!text || !strcmp(text, "pred")) return CLI_DONE;
-    if (!strcmp(text, "sum")) {
-        j->desc.target_kind = INTERP_TARGET_SUM;
-        return CLI_DONE;
-    }
-    j->desc.target_kind = INTERP_TARGET_CLASS;
-    for (int k = 0; k < j->model.n_classes; k++)
-        if (!strcmp(j->model.classes[k], text)) {
-            j->desc.target = k;
-            return CLI_DONE;
-        }
-    if (cli_parse_double(text, &v)) {
-        if (v != floor(v) || v < 0 || v > 1e9)
-            return cli_usage("--target %s: give a whole number, classes count from 0", text);
-        j->desc.target = (int)v;
-        return CLI_DONE;
-    }
-    memset(&labels, 0, sizeof labels);
-    if (interp_array_read(c->ctx, text, &labels))
-        return cli_fail("--target %s: it is no class, nor can labels be read: %s", text,
-                        interp_error(c->ctx));
-    const size_t n = interp_shape_size(&labels.shape);
-    if (n != (size_t)j->in.n)
-        return cli_fail("--target %s: it holds %zu labels but there are %d samples", text, n,
-                        j->in.n);
-    j->targets = (int32_t *)interp_alloc(c->ctx, n * sizeof *j->targets);
-    if (!j->targets || interp_array_ints(c->ctx, &labels, j->targets))
-        return cli_fail("--target %s: %s", text, interp_error(c->ctx));
-    interp_array_free(c->ctx, &labels);
-    j->desc.target_kind = INTERP_TARGET_LABELS;
-    j->desc.targets = j->targets;
-    return CLI_DONE;
-}
-
-static int parse_baseline(cli *c, job *j)
-{
-    static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
-    const char *text = cli_get(c, "--baseline");
-    const size_t size = interp_shape_size(&j->sample);
-    if (!text || !strcmp(text, "zero")) return CLI_DONE;
-    for (int k = 0; k < 6; k++) {
-        if (strcmp(text, kinds[k])) continue;
-        float *b = (float *)interp_alloc(c->ctx, (size_t)j->in.n * size * sizeof *b);
-        if (!b || interp_baseline(c->ctx, (interp_baseline_kind)k, (const float *)j->in.x.data,
-                                  j->in.n, &j->sample, c->seed, b))
-            return cli_fail_ctx(c);
-        j->desc.baseline = b;
-        j->desc.n_baselines = j->in.n;
-        return CLI_DONE;
-    }
-    cli_samples b;
-    if (cli_samples_read(c, text, &j->sample, false, &b)) return CLI_FAILED;
-    j->desc.baseline = (const float *)b.x.data;
-    j->desc.n_baselines = b.n;
-    return CLI_DONE;
-}
-
 /* The stage that memory limits: all methods, one after the other. When asked whether it fits, the
    methods are asked in turn, as each is cancelled at once. */
 static interp_status attribute(cli *c, void *user)
@@ -363,9 +263,9 @@ static interp_status attribute(cli *c, void *user)
     job *j = (job *)user;
     (void)c;
     interp_status status = INTERP_OK;
-    for (int m = 0; m < j->n_methods && (!status || status == INTERP_CANCELLED); m++) {
+    for (int m = 0; m < j->methods.n && (!status || status == INTERP_CANCELLED); m++) {
         const double start = cli_now();
-        j->desc.method = j->methods[m];
+        j->desc.method = j->methods.list[m];
         const interp_status now =
             interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, &j->desc,
                              j->attribution[m], j->report[m]);
@@ -410,7 +310,7 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         const size_t plane = interp_shape_size(&j->shape[m]);
         if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
-        snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods[m]), i);
+        snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods.list[m]), i);
         code = interp_attribution_draw(c->ctx, &d, &image)                ? cli_fail_ctx(c)
                : cli_write_image(c, &image, cli_path(path, folder, name)) ? CLI_FAILED
                                                                           : CLI_DONE;
@@ -423,18 +323,20 @@ static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
     bool anchors = false;
-    for (int m = 0; m < j->n_methods; m++) anchors = anchors || j->methods[m] == INTERP_ANCHORS;
+    for (int m = 0; m < j->methods.n; m++)
+        anchors = anchors || j->methods.list[m] == INTERP_ANCHORS;
     cli_add(
         &t,
         "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s%s\n",
         anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
         j->in.files ? ",file" : "");
-    for (int m = 0; m < j->n_methods; m++)
+    for (int m = 0; m < j->methods.n; m++)
         for (int i = 0; i < j->in.n; i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i, interp_method_name(j->methods[m]),
-                    r->target, r->output, r->baseline_output, r->residual, r->passes,
-                    j->seconds[m] / j->in.n, j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i,
+                    interp_method_name(j->methods.list[m]), r->target, r->output,
+                    r->baseline_output, r->residual, r->passes, j->seconds[m] / j->in.n,
+                    j->peak[m]);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
@@ -467,8 +369,8 @@ static int write_results(cli *c, job *j, const char *folder,
 {
     char path[CLI_PATH], name[96];
     int code = CLI_DONE;
-    for (int m = 0; m < j->n_methods && !code; m++) {
-        snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods[m]));
+    for (int m = 0; m < j->methods.n && !code; m++) {
+        snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods.list[m]));
         const interp_shape whole = with_samples(&j->shape[m], j->in.n);
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
@@ -482,12 +384,12 @@ static int print_json(const job *j)
 {
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "{\"samples\":%d,\"methods\":[", j->in.n);
-    for (int m = 0; m < j->n_methods; m++) {
+    for (int m = 0; m < j->methods.n; m++) {
         double worst = 0;
         for (int i = 0; i < j->in.n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
-                m ? "," : "", interp_method_name(j->methods[m]), j->seconds[m], j->peak[m]);
+                m ? "," : "", interp_method_name(j->methods.list[m]), j->seconds[m], j->peak[m]);
         cli_add_number(&t, worst, true);
         cli_add(&t, "}");
     }
@@ -500,38 +402,29 @@ static int print_json(const job *j)
 static int choose_methods(cli *c, job *j)
 {
     int kept = 0;
-    for (int m = 0; m < j->n_methods; m++) {
-        j->desc.method = j->methods[m];
-        if (j->all && j->desc.method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
+    for (int m = 0; m < j->methods.n; m++) {
+        j->desc.method = j->methods.list[m];
+        if (j->methods.all && j->desc.method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
             cli_say(c, "feature_permutation is left out: it needs at least two samples");
             continue;
         }
         if (interp_attribute_shape(j->model.net, &j->desc, &j->shape[kept], &j->layer[kept])) {
-            if (!j->all) return cli_fail_ctx(c);
-            cli_say(c, "%s is left out: %s", interp_method_name(j->methods[m]),
+            if (!j->methods.all) return cli_fail_ctx(c);
+            cli_say(c, "%s is left out: %s", interp_method_name(j->methods.list[m]),
                     interp_error(c->ctx));
             continue;
         }
-        j->methods[kept++] = j->methods[m];
+        j->methods.list[kept++] = j->methods.list[m];
     }
-    j->n_methods = kept;
+    j->methods.n = kept;
     return CLI_DONE;
 }
 
 /* Model, samples, targets, baselines, and room for the results. */
 static int open_job(cli *c, job *j)
 {
-    const char *input = cli_get(c, "--input");
-    int code = cli_model_load(c, c->positional[0], NULL, &j->model);
-    if (code) return code;
-    const int inputs = interp_net_describe(j->model.net).n_inputs;
-    if (inputs != 1)
-        return cli_fail("%s: it has %d inputs, and attribution is of one", j->model.path, inputs);
-    j->sample = interp_net_input_shape(j->model.net, 0);
-    code = cli_samples_read(c, input, &j->sample, false, &j->in);
-    if (!code) code = parse_target(c, j);
-    if (!code) code = parse_sets(c, j);
-    if (!code) code = parse_baseline(c, j);
+    int code = cli_attribution_open(c, &j->model, &j->sample, &j->in, &j->desc);
+    if (!code) code = cli_settings(c, &j->desc, &j->given);
     if (code) return code;
     const size_t n = (size_t)j->in.n;
     code = check_draws(c, j);
@@ -539,7 +432,7 @@ static int open_job(cli *c, job *j)
     if (!code) code = check_coalitions(c, j);
     if (!code) code = choose_methods(c, j);
     if (code) return code;
-    for (int m = 0; m < j->n_methods; m++) {
+    for (int m = 0; m < j->methods.n; m++) {
         const size_t size = interp_shape_size(&j->shape[m]);
         j->attribution[m] = (float *)interp_alloc(c->ctx, n * size * sizeof(float));
         j->report[m] = (interp_attribution *)interp_alloc(c->ctx, n * sizeof *j->report[m]);
@@ -552,7 +445,7 @@ static int parse_job(cli *c, job *j, interp_attribution_draw_desc *drawing)
 {
     memset(j, 0, sizeof *j);
     if (!cli_has(c, "--input")) return cli_usage("attribute: --input X is missing");
-    int code = parse_methods(c, j);
+    int code = cli_methods_parse(c, &j->methods);
     if (!code) code = parse_drawing(c, drawing);
     if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &j->desc.n_steps);
     j->desc.seed = c->seed;
@@ -581,20 +474,20 @@ static int run(cli *c)
 {
     job j;
     interp_attribution_draw_desc drawing;
-    char names[MOST_METHODS][64];
-    const char *stale[MOST_METHODS + 1];
+    char names[CLI_METHODS][64];
+    const char *stale[CLI_METHODS + 1];
     int code = parse_job(c, &j, &drawing);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
-    for (int m = 0; m < j.n_methods; m++) {
-        snprintf(names[m], sizeof names[m], "%s_#.png", interp_method_name(j.methods[m]));
+    for (int m = 0; m < j.methods.n; m++) {
+        snprintf(names[m], sizeof names[m], "%s_#.png", interp_method_name(j.methods.list[m]));
         stale[m] = names[m];
     }
-    stale[j.n_methods] = NULL;
+    stale[j.methods.n] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
-    cli_say(c, "%d method%s on %d sample%s; written to %s", j.n_methods, j.n_methods > 1 ? "s" : "",
+    cli_say(c, "%d method%s on %d sample%s; written to %s", j.methods.n, j.methods.n > 1 ? "s" : "",
             j.in.n, j.in.n > 1 ? "s" : "", c->folder);
     return c->json ? print_json(&j) : CLI_DONE;
 }

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -32,6 +33,7 @@ typedef struct tour {
     const char *folder;
     interp_dataset train, test;
     train_outcome cnn, mlp;
+    cli_evaluation scored;
     double seconds;
 } tour;
 
@@ -82,7 +84,7 @@ static int attribute_samples(cli *c, const tour *t, const char *folder)
     if (code) return code;
     s.positional[s.n_positional++] = cli_path(model, t->folder, "cnn/model.onnx");
     add_option(&s, "--input", input);
-    add_option(&s, "--method", "all");
+    add_option(&s, "--method", "all,-anchors"); /* which take longer than all others together */
     code = attribute_run(&s, folder);
     if (!code)
         cli_say(c, "attributions of %d digits by every method that this network takes", SHOWN);
@@ -151,6 +153,29 @@ static int draw_methods(cli *c, const char *folder)
     return cli_write_image(c, &image, cli_path(path, folder, "methods.png"));
 }
 
+/* How good the attributions are, measured by removing and adding pixels. */
+static int score_attributions(cli *c, tour *t, const char *folder)
+{
+    char model[CLI_PATH], input[CLI_PATH], path[CLI_PATH], name[96];
+    cli_text list = {NULL, 0, 0, false};
+    cli s = sub_call(c, &cmd_evaluate);
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++) {
+        snprintf(name, sizeof name, "%s.npy", interp_method_name((interp_method)m));
+        if (cli_is_file(cli_path(path, folder, name))) cli_add(&list, "%s,", path);
+    }
+    if (list.failed) return cli_fail("out of memory");
+    s.positional[s.n_positional++] = cli_path(model, t->folder, "cnn/model.onnx");
+    add_option(&s, "--input", cli_path(input, folder, "inputs.npy"));
+    add_option(&s, "--attribution", list.data);
+    add_option(&s, "--steps", "16");
+    add_option(&s, "--subsets", "10");
+    int code = cli_make_folder(cli_path(path, t->folder, "scores"));
+    if (!code) code = evaluate_run(&s, &t->scored, path);
+    free(list.data);
+    if (!code) cli_say(c, "scores of %d of these methods", t->scored.count);
+    return code;
+}
+
 static int inspect_model(cli *c, const tour *t)
 {
     char path[CLI_PATH], folder[CLI_PATH];
@@ -193,6 +218,36 @@ static void report_training(interp_report *r, const tour *t)
                           "cnn/confusion.png");
 }
 
+static void report_scores(interp_report *r, const tour *t)
+{
+    enum { columns = 5, most = 10 };
+    static const char *const header[columns] = {"method", "deletion", "insertion", "ROAD",
+                                                "mean rank"};
+    static const char *const scores[3] = {"deletion", "insertion", "road"};
+    char text[most][columns][64];
+    const char *cells[most * columns];
+    const int rows = t->scored.count < most ? t->scored.count : most;
+    for (int i = 0; i < rows; i++) {
+        const cli_scored *s = &t->scored.of[i];
+        snprintf(text[i][0], 64, "%s", s->name);
+        for (int k = 0; k < 3; k++) {
+            const int of = cli_score(scores[k]);
+            snprintf(text[i][k + 1], 64, "%.2f \302\261 %.2f", s->mean[of], s->error[of]);
+        }
+        snprintf(text[i][4], 64, "%.1f", s->mean_rank);
+        for (int k = 0; k < columns; k++) cells[i * columns + k] = text[i][k];
+    }
+    interp_report_section(
+        r, "Which of them to believe",
+        "The output, as the pixels a method finds most relevant are removed first (deletion: low "
+        "is good), put in first (insertion: high is good), or imputed from what is around (ROAD: "
+        "the difference to removing the least relevant first); means over the ten digits with "
+        "standard errors.\n\nThe truth about digits is not known. "
+        "`interp evaluate-attribution --test-bed` makes pictures in which it is.");
+    interp_report_table(r, header, columns, cells, rows);
+    interp_report_picture(r, "Deletion, insertion and ROAD", "scores/curves.png");
+}
+
 static int write_report(cli *c, const tour *t)
 {
     char path[CLI_PATH], subtitle[160];
@@ -220,6 +275,7 @@ static int write_report(cli *c, const tour *t)
         "predicted class, red ones against it; integrated gradients add up to the "
         "output's difference from the baseline.");
     interp_report_picture(r, "Methods compared", "attribution/methods.png");
+    report_scores(r, t);
     interp_report_section(
         r, "What it takes for each digit",
         "Inputs grown from noise, kept near the mean and the spread of the training "
@@ -241,6 +297,7 @@ static int write_report(cli *c, const tour *t)
         {"attribution/summary.csv",
          "outputs, completeness residuals, passes and time of every method"},
         {"attribution/integrated_gradients.npy", "one of the attribution arrays, [10,1,8,8]"},
+        {"scores/ranking.csv", "how good each method is by every score, with standard errors"},
         {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
         {"inspect/embedding.npy", "the two principal components of every test digit"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -265,6 +322,7 @@ static int run(cli *c)
     if (!code) code = inspect_model(c, &t);
     if (!code) code = attribute_samples(c, &t, cli_path(folder, t.folder, "attribution"));
     if (!code) code = draw_methods(c, folder);
+    if (!code) code = score_attributions(c, &t, folder);
     t.seconds = cli_now() - start;
     if (!code) code = write_report(c, &t);
     if (!code) code = cli_commit(c, stale);

@@ -3,20 +3,21 @@
 
 #include <string.h>
 
-static const cli_command *const commands[] = {&cmd_demo,    &cmd_train,     &cmd_info,
-                                              &cmd_run,     &cmd_attribute, &cmd_lca,
-                                              &cmd_inspect, &cmd_convert};
+static const cli_command *const commands[] = {&cmd_demo, &cmd_train,     &cmd_info,
+                                              &cmd_run,  &cmd_attribute, &cmd_evaluate,
+                                              &cmd_lca,  &cmd_inspect,   &cmd_convert};
 
 static void print_help(void)
 {
     puts("interp: trains, loads and explains neural networks on any CPU\n\n"
          "  interp COMMAND [options]      interp help COMMAND      interp --version\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    puts("\nDATA is digits, iris (both built in), idx:DIR, cifar10:DIR, npy:X.npy,Y.npy,\n"
-         "csv:FILE[,label=COLUMN], folder:DIR or table:FILE.csv,images=DIR; images also with\n"
-         ",size=HxW. Without test files a fifth is set aside, the same for every seed.\n"
-         "Exit codes: 0 done, 1 failed, 2 the call was wrong.");
+        printf("  %-20s  %s\n", commands[i]->name, commands[i]->summary);
+    puts(
+        "\nDATA is digits, iris (both built in), shapes[:N] (generated), idx:DIR, cifar10:DIR,\n"
+        "npy:X.npy,Y.npy, csv:FILE[,label=COLUMN], folder:DIR or table:FILE.csv,images=DIR;\n"
+        "images also with ,size=HxW. Without test files a fifth is set aside, the same for every seed.\n"
+        "Exit codes: 0 done, 1 failed, 2 the call was wrong.");
 }
 
 static const cli_command *find(const char *name)

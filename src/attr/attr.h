@@ -197,40 +197,65 @@ typedef struct interp_scores {
     double insertion;     /* and as they are put into the baseline first; Petsiuk et al. 2018 */
     double road;          /* output when least relevant pixels go first minus most relevant first,
                                halved; holes are filled by what is around; Rong et al. 2022 */
+    double flipping;      /* mean loss of output as the most relevant pixels are mirrored at the
+                             middle of the sample's range; Bach et al. 2015, Samek et al. 2017 */
+    double irof;          /* and as the segments of the largest mean relevance get the mean of their
+                             channel, all of them in turn; Rieger and Hansen 2020 */
+    double sensitivity_n; /* correlation of the relevance of random pixels with the loss of output
+                             without them; Ancona et al. 2018 */
     double sparseness;    /* Gini index of magnitudes, 0 even to 1; Chalasani et al. 2020 */
     double complexity;    /* entropy of magnitudes in nats; Bhatt et al. 2020 */
-    double pointing;      /* 1 when the most relevant pixel is on the object; Zhang et al. 2016 */
+    double pointing;      /* 1 when the most relevant pixel is on the object, of several the share;
+                             Zhang et al. 2016 */
     double mass;          /* share of the positive relevance on the object; Arras et al. 2022 */
     double rank;          /* share of the object's number of most relevant pixels that are on it */
     double randomisation; /* rank correlation of magnitudes with the attribution of the network with
                                parameters drawn anew: near 0 is right; Adebayo et al. 2018 */
+    double invariance; /* relative change of the attribution when the input grows by a constant that
+                             the first layer's bias takes away again: 0 is right; Kindermans et al.
+                             2019. NAN where it cannot, as behind padding */
 } interp_scores;
+
+/* Shares of pixels that ROAD removes: 10 to 90 %. */
+enum { INTERP_ROAD_LEVELS = 9 };
 
 /* Options of interp_attribution_score. */
 typedef struct interp_score_desc {
-    interp_target target_kind;           /* 0: the predicted class */
-    int target;                          /* 0: class 0; as in interp_attribute_desc */
-    const int32_t *targets;              /* NULL: none; [n] */
-    const float *baseline;               /* NULL: zeros; what removed pixels become */
-    int n_baselines;                     /* 0: 1, for all samples; else n */
-    const interp_attribute_desc *method; /* NULL: no max_sensitivity, no randomisation; else how the
-                                            attribution was made, the targets excepted */
-    const unsigned char *mask;           /* NULL: none; [n, pixels], not 0 where the object is */
-    int steps;                           /* 0: 32; parts of the curves */
-    int n_perturbations;                 /* 0: 10; of infidelity and max_sensitivity */
-    float perturbation_sd;               /* 0: 0.03; of infidelity's normal noise */
-    const float *perturbations;          /* NULL: drawn; [n, n_perturbations, input] */
-    float radius;                        /* 0: 0.02; of max_sensitivity's box */
-    uint64_t seed;                       /* 0: seed 0 */
-    int batch;                           /* 0: 32, or fewer */
+    interp_target target_kind; /* 0: the predicted class */
+    int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
+    const int32_t *targets; /* NULL: none; [n] */
+    const float *baseline;  /* NULL: zeros; what removed pixels become */
+    int n_baselines;        /* 0: 1, for all samples; else n */
+    const interp_attribute_desc
+        *method;                /* NULL: no max_sensitivity, randomisation, invariance; else
+                                            how the attribution was made, but for the targets */
+    const unsigned char *mask;  /* NULL: none; [n, pixels], not 0 where the object is */
+    int steps;                  /* 0: 32; parts of the curves */
+    int n_perturbations;        /* 0: 10; of infidelity and max_sensitivity */
+    float perturbation_sd;      /* 0: 0.03; of infidelity's normal noise */
+    const float *perturbations; /* NULL: drawn; [n, n_perturbations, input] */
+    float radius;               /* 0: 0.02; of max_sensitivity's box; negative: none */
+    float shift;                /* 0: 1; constant of invariance */
+    int n_subsets;              /* 0: 50; of sensitivity_n */
+    int subset;                 /* 0: a tenth; pixels of each of them */
+    const int32_t *segments;    /* NULL: tiles of images, 8 a side, or 64 runs; else
+                                            [pixels], numbers from 0 on; of irof */
+    uint64_t seed;              /* 0: seed 0 */
+    int batch;                  /* 0: 32, or fewer */
 } interp_score_desc;
 
-/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or [n, 2, steps + 1], outputs
-   along deletion and insertion. Errors: as interp_attribute; NOT_FINITE for the attribution.
+/* Measures attribution[n, input] of x[n, input]. out: [n]; curves: NULL or
+   [n, 2 (steps + 1) + 2 INTERP_ROAD_LEVELS], outputs along deletion and insertion from 0 to all
+   pixels, and along ROAD, most and least relevant first. A map [H,W] of a method is measured with its
+   values in one channel, or shared by all.
+   Errors: as interp_attribute; NOT_FINITE for the attribution; BAD_SHAPE for methods of layers.
    Guarantee: bit-identical at any thread count and batch; parameters are as they were afterwards.
-   Cost: n_perturbations + 2 steps + 20 forward passes a sample, and n_perturbations + 1 times the
-   method where it is given. Tests: infidelity_matches_the_reference,
-   evaluation_tells_good_attributions_from_bad. */
+   Cost: n_perturbations + 3 steps + n_subsets + 20 and, for each segment, 1 forward passes a sample, and
+   n_perturbations + 2 times the method where it is given. Tests: infidelity_matches_the_reference,
+   scores_of_a_linear_network_have_closed_forms, evaluation_tells_good_attributions_from_bad,
+   maps_are_judged_by_attributing_again, segments_and_subsets_are_as_given,
+   constants_that_a_bias_takes_away_change_gradients_nowhere, equal_relevance_is_shared_out,
+   cancelled_scores_change_nothing. */
 INTERP_API interp_status interp_attribution_score(interp_net *net, const float *x, int n,
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,

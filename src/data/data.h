@@ -195,6 +195,23 @@ INTERP_API interp_status interp_dataset_resize(interp_ctx *ctx, interp_dataset *
    Test: dataset_check_names_the_sample. */
 INTERP_API interp_status interp_dataset_check(interp_ctx *ctx, const interp_dataset *dataset);
 
+/* Options of interp_dataset_shapes. */
+typedef struct interp_shapes_desc {
+    int n;                       /* 0: 1000; pictures, as many of each class as of the others */
+    int channels, height, width; /* 0: 1, 32, 32; of a picture, sides from 16 pixels on */
+    uint64_t seed;               /* 0: seed 0; other seeds give other pictures */
+} interp_shapes_desc;
+
+/* Makes pictures in which the pixels that decide are known, to test attributions against the truth: a
+   disc, a square, a triangle or a cross is the class; a ring, two bars or an x beside it say nothing
+   about it, nor do places, turns and tones, nor the texture behind them. Numbers are -1..1, the
+   background is 0 in the mean.
+   masks: NULL or [n,height,width], 1 for the pixels of the shape that decides and those next to
+   them, else 0. Errors: BAD_ARGUMENT, NO_MEMORY. Picture i depends on the seed, the size and i alone.
+   Test: pictures_of_shapes_are_what_their_masks_say. */
+INTERP_API interp_status interp_dataset_shapes(interp_ctx *ctx, const interp_shapes_desc *desc,
+                                               interp_dataset *dataset, unsigned char *masks);
+
 /* Random changes of an image, drawn anew for every sample. */
 typedef struct interp_augment_desc {
     bool flip_horizontal; /* 0: never; else left and right change places in half of the samples */

@@ -1,0 +1,130 @@
+/* What the commands about attributions share: methods by name, the output explained, baselines. */
+#include "cli.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int unknown_method(const char *name)
+{
+    cli_text list = {NULL, 0, 0, false};
+    for (int k = 0; k < INTERP_METHOD_COUNT; k++)
+        cli_add(&list, "%s, ", interp_method_name((interp_method)k));
+    cli_usage("--method %s: there is no such method; give %sor all", name,
+              list.failed ? "" : list.data);
+    free(list.data);
+    return CLI_USAGE;
+}
+
+/* Takes a method out of the list. */
+static void leave_out(cli_methods *m, interp_method method)
+{
+    int kept = 0;
+    for (int i = 0; i < m->n; i++)
+        if (m->list[i] != method) m->list[kept++] = m->list[i];
+    m->n = kept;
+}
+
+int cli_methods_parse(const cli *c, cli_methods *m)
+{
+    const char *text = cli_get(c, "--method");
+    char name[64];
+    memset(m, 0, sizeof *m);
+    if (!text) return cli_usage("--method is missing: one or more of the methods, or all");
+    for (const char *at = text; *at;) {
+        const size_t n = strcspn(at, ",");
+        const bool minus = *at == '-';
+        snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60) - minus, at + minus);
+        const interp_method method = interp_method_from_name(name);
+        at += n + (at[n] == ',');
+        if (!strcmp(name, "all")) {
+            m->all = true;
+            for (m->n = 0; m->n < INTERP_METHOD_COUNT; m->n++) m->list[m->n] = (interp_method)m->n;
+            continue;
+        }
+        if (method == INTERP_METHOD_COUNT) return unknown_method(name);
+        if (minus || m->n < CLI_METHODS) leave_out(m, method); /* no method twice */
+        else return cli_usage("--method: these are too many");
+        if (!minus) m->list[m->n++] = method;
+    }
+    return m->n ? CLI_DONE : cli_usage("--method: no method was named");
+}
+
+/* ---- the output explained, and baselines */
+
+static int parse_target(cli *c, const cli_model *model, int n, interp_attribute_desc *d)
+{
+    const char *text = cli_get(c, "--target");
+    interp_array labels;
+    double v;
+    if (!text || !strcmp(text, "pred")) return CLI_DONE;
+    if (!strcmp(text, "sum")) {
+        d->target_kind = INTERP_TARGET_SUM;
+        return CLI_DONE;
+    }
+    d->target_kind = INTERP_TARGET_CLASS;
+    for (int k = 0; k < model->n_classes; k++)
+        if (!strcmp(model->classes[k], text)) {
+            d->target = k;
+            return CLI_DONE;
+        }
+    if (cli_parse_double(text, &v)) {
+        if (v != floor(v) || v < 0 || v > 1e9)
+            return cli_usage("--target %s: give a whole number, classes count from 0", text);
+        d->target = (int)v;
+        return CLI_DONE;
+    }
+    memset(&labels, 0, sizeof labels);
+    if (interp_array_read(c->ctx, text, &labels))
+        return cli_fail("--target %s: it is no class, nor can labels be read: %s", text,
+                        interp_error(c->ctx));
+    const size_t count = interp_shape_size(&labels.shape);
+    if (count != (size_t)n)
+        return cli_fail("--target %s: it holds %zu labels but there are %d samples", text, count,
+                        n);
+    int32_t *targets = (int32_t *)interp_alloc(c->ctx, count * sizeof *targets);
+    if (!targets || interp_array_ints(c->ctx, &labels, targets))
+        return cli_fail("--target %s: %s", text, interp_error(c->ctx));
+    interp_array_free(c->ctx, &labels);
+    d->target_kind = INTERP_TARGET_LABELS;
+    d->targets = targets;
+    return CLI_DONE;
+}
+
+static int parse_baseline(cli *c, const interp_shape *sample, const cli_samples *in,
+                          interp_attribute_desc *d)
+{
+    static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
+    const char *text = cli_get(c, "--baseline");
+    const size_t size = interp_shape_size(sample);
+    if (!text || !strcmp(text, "zero")) return CLI_DONE;
+    for (int k = 0; k < 6; k++) {
+        if (strcmp(text, kinds[k])) continue;
+        float *b = (float *)interp_alloc(c->ctx, (size_t)in->n * size * sizeof *b);
+        if (!b || interp_baseline(c->ctx, (interp_baseline_kind)k, (const float *)in->x.data, in->n,
+                                  sample, c->seed, b))
+            return cli_fail_ctx(c);
+        d->baseline = b;
+        d->n_baselines = in->n;
+        return CLI_DONE;
+    }
+    cli_samples b;
+    if (cli_samples_read(c, text, sample, false, &b)) return CLI_FAILED;
+    d->baseline = (const float *)b.x.data;
+    d->n_baselines = b.n;
+    return CLI_DONE;
+}
+
+int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_samples *in,
+                         interp_attribute_desc *d)
+{
+    int code = cli_model_load(c, c->positional[0], NULL, model);
+    if (code) return code;
+    const int inputs = interp_net_describe(model->net).n_inputs;
+    if (inputs != 1)
+        return cli_fail("%s: it has %d inputs, and attribution is of one", model->path, inputs);
+    *sample = interp_net_input_shape(model->net, 0);
+    code = cli_samples_read(c, cli_get(c, "--input"), sample, false, in);
+    if (!code) code = parse_target(c, model, in->n, d);
+    return code ? code : parse_baseline(c, sample, in, d);
+}
