@@ -180,7 +180,6 @@ bool cli_is_image(const interp_shape *sample);
 /* "[1,8,8]" */
 const char *cli_shape(const interp_shape *s, char out[128]);
 
-<<<<<<< HEAD
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */
@@ -232,11 +231,6 @@ typedef struct cli_training {
 /* Opens data and network and reads the options; says what will be trained. */
 int cli_training_open(cli *c, cli_training *t);
 
-/* ---- what commands share; their bodies write into a folder that is there */
-
-extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
-    cmd_inspect, cmd_convert;
-=======
 /* ---- cli_attribution.c: what the commands about attributions share */
 
 enum { CLI_METHODS = 64 };
@@ -317,9 +311,8 @@ int test_bed_write(cli *c, const cli_evaluation *e, const char *folder);
 
 /* ---- what commands share; their bodies write into a folder that is there */
 
-extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect,
-    cmd_convert, cmd_evaluate;
->>>>>>> main
+extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
+    cmd_inspect, cmd_convert, cmd_evaluate;
 
 /* What a training gave. */
 typedef struct train_outcome {
