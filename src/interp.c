@@ -129,6 +129,7 @@ extern "C" {
 #if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
 #include "lca/allocate.c"
 #include "lca/groups.c"
+#include "lca/analyse.c"
 #endif
 #ifndef INTERP_NO_VIEW
 #include "view/colour.c"

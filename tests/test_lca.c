@@ -630,6 +630,284 @@ TEST(allocations_match_a_double_precision_path)
     }
 }
 
+/* ---- figures over a run */
+
+enum { RUN_STEPS = 70, RUN_P = D * 20 + 20 + 20 * 10 + 10 + 10 * K + K, RUN_LAYERS = 3 };
+
+static double run_lca[RUN_STEPS][RUN_P], run_val[RUN_STEPS][RUN_P];
+static float run_moved[RUN_STEPS][RUN_P];
+
+/* A run of random numbers, a fifth of them zero; the first steps small, so that bins must widen. */
+static interp_lca_analysis *random_run(const interp_net *net, const interp_lca_analysis_desc *d)
+{
+    interp_lca_analysis *a = NULL;
+    if (interp_lca_analysis_new(net, d, &a)) return NULL;
+    for (int t = 0; t < RUN_STEPS; t++) {
+        interp_lca_step_info info;
+        memset(&info, 0, sizeof info);
+        for (int i = 0; i < RUN_P; i++) {
+            const uint64_t at = (uint64_t)(t * RUN_P + i);
+            const double v = (double)interp_random_normal(1, 1, at) - 0.1;
+            run_lca[t][i] = interp_random_u32(1, 2, at) % 5 ? v * (t < 5 ? 1e-3 : 1) : 0;
+            run_val[t][i] = (double)interp_random_normal(1, 3, at);
+            run_moved[t][i] = interp_random_normal(1, 4, at);
+        }
+        info.step = t + 1, info.lca = run_lca[t], info.val_lca = run_val[t];
+        info.moved = run_moved[t], info.loss_after = t;
+        CHECK_OK(ctx, interp_lca_analysis_step(&info, a));
+    }
+    return a;
+}
+
+static int sign(double x)
+{
+    return (x > 0) - (x < 0);
+}
+
+/* Everything by its definition, from the whole array. */
+TEST(figures_of_a_run_are_those_of_its_array)
+{
+    interp_net *net = new_net(ctx, "mlp:6-20-10-3");
+    interp_lca_analysis_desc d;
+    memset(&d, 0, sizeof d);
+    d.validation = d.inputs = true, d.sample = 2000;
+    interp_lca_analysis *a = random_run(net, &d);
+    REQUIRE(a && interp_net_describe(net).n_parameters == RUN_P);
+    const interp_lca_run r = interp_lca_analysis_run(a);
+    CHECK(r.steps == RUN_STEPS && r.layers == RUN_LAYERS && r.neurons == 33 && r.inputs == 7);
+    CHECK(r.step[3].step == 4 && r.step[3].lca == NULL && !r.class_layer);
+    size_t counted = 0, not_zero = 0;
+    for (int layer = -1; layer < RUN_LAYERS; layer++) {
+        interp_lca_figures f;
+        double n = 0, total = 0, val = 0, helped = 0, zero = 0, help = 0, size = 0, hurting = 0;
+        double turns[4] = {0}, most = 0, bias = 0;
+        REQUIRE_OK(ctx, interp_lca_analysis_figures(a, layer, &f));
+        for (int t = 0; t < RUN_STEPS; t++) {
+            double here = 0;
+            for (int i = 0; i < RUN_P; i++) {
+                if (layer >= 0 && r.layer_of[i] != layer) continue;
+                const double v = run_lca[t][i], m = (double)run_moved[t][i];
+                total += v, val += run_val[t][i], here += v < 0, zero += v == 0;
+                help += v < 0 ? -v : 0, size += fabs(v);
+                bias +=
+                    (i >= D * 20 && i < D * 20 + 20) || (i >= 340 && i < 350) || i >= 380 ? v : 0;
+                if (t < 1) continue;
+                const double w = run_lca[t - 1][i], o = (double)run_moved[t - 1][i];
+                turns[0] += sign(v) * sign(m) * sign(w) * sign(o) < 0;
+                turns[1] += sign(m) * sign(o) < 0, turns[2] += sign(v) * sign(w) < 0;
+                if (t > 1) turns[3] += sign(v - w) * sign(w - run_lca[t - 2][i]) < 0;
+            }
+            helped += here, most = fmax(most, here);
+        }
+        for (int i = 0; i < RUN_P; i++) {
+            double sum = 0;
+            uint32_t times = 0;
+            for (int t = 0; t < RUN_STEPS; t++) sum += run_lca[t][i], times += run_lca[t][i] < 0;
+            if (layer >= 0 && r.layer_of[i] != layer) continue;
+            n++, hurting += sum > 0;
+            CHECK_NEAR(r.total[i], sum, 1e-12);
+            CHECK(r.times_helped[i] == times);
+        }
+        const double all = n * RUN_STEPS;
+        CHECK(f.parameters == (size_t)n && f.most_helped == most / n);
+        CHECK_NEAR(f.total, total, 1e-9);
+        CHECK_NEAR(f.overfit, total - val, 1e-9);
+        CHECK_NEAR(f.kind[1], bias, 1e-9);
+        CHECK_NEAR(f.kind[0] + f.kind[1], total, 1e-9);
+        CHECK_NEAR(f.helped, helped / all, 1e-12);
+        CHECK_NEAR(f.zero, zero / all, 1e-12);
+        CHECK_NEAR(f.helped_of_moved, helped / (all - zero), 1e-12);
+        CHECK_NEAR(f.helped_of_size, help / size, 1e-9);
+        CHECK_NEAR(f.hurting, hurting / n, 1e-12);
+        CHECK_NEAR(f.gradient_flips, turns[0] / n, 1e-12);
+        CHECK_NEAR(f.weight_turns, turns[1] / n, 1e-12);
+        CHECK_NEAR(f.lca_flips, turns[2] / n, 1e-12);
+        CHECK_NEAR(f.lca_turns, turns[3] / n, 1e-12);
+    }
+    for (int t = 0; t < RUN_STEPS; t += 23) {
+        double layer[RUN_LAYERS] = {0}, unit = 0, input = 0;
+        for (int i = 0; i < RUN_P; i++) {
+            layer[r.layer_of[i]] += run_lca[t][i];
+            unit += r.neuron_of[i] == 21 ? run_lca[t][i] : 0;
+            input += i >= 2 * 20 && i < 3 * 20 ? run_lca[t][i] : 0; /* what reads input 2 */
+        }
+        for (int k = 0; k < RUN_LAYERS; k++)
+            CHECK_NEAR(r.layer[t * RUN_LAYERS + k], layer[k], 1e-12);
+        CHECK_NEAR(r.neuron[t * r.neurons + 21], unit, 1e-5);
+        CHECK_NEAR(r.input[t * r.inputs + 2], input, 1e-5);
+    }
+    static uint64_t bins[2 * INTERP_LCA_BINS];
+    for (int t = 0; t < RUN_STEPS; t++)
+        for (int i = 0; i < RUN_P; i++) {
+            const int k = (int)(fabs(run_lca[t][i]) / r.bin_width);
+            if (run_lca[t][i] == 0) continue;
+            bins[run_lca[t][i] > 0 ? INTERP_LCA_BINS + k : INTERP_LCA_BINS - 1 - k]++, not_zero++;
+        }
+    for (int k = 0; k < 2 * INTERP_LCA_BINS; k++) counted += r.bins[k];
+    CHECK(counted == not_zero && !memcmp(bins, r.bins, sizeof bins));
+    CHECK(r.n_sample > 500 && r.n_sample <= 2000);
+    double mean = 0; /* the sample is of the run: its mean within four of its errors */
+    for (size_t i = 0; i < r.n_sample; i++) mean += (double)r.sample[i] / (double)r.n_sample;
+    CHECK_NEAR(mean, -0.08, 4 * 0.9 / sqrt((double)r.n_sample));
+    interp_lca_analysis_free(a);
+    interp_net_free(net);
+}
+
+TEST(movement_is_analysed_as_a_control)
+{
+    interp_net *net = new_net(ctx, "mlp:6-20-10-3");
+    interp_lca_analysis_desc d;
+    interp_lca_figures f;
+    double moved = 0;
+    memset(&d, 0, sizeof d);
+    d.movement = true, d.steps = RUN_STEPS;
+    interp_lca_analysis *a = random_run(net, &d);
+    REQUIRE(a);
+    for (int t = 0; t < RUN_STEPS; t++)
+        for (int i = 0; i < RUN_P; i++) moved += (double)run_moved[t][i];
+    REQUIRE_OK(ctx, interp_lca_analysis_figures(a, -1, &f));
+    CHECK_NEAR(f.total, moved, 1e-9);
+    CHECK(f.zero == 0 && isnan(f.overfit));
+    CHECK(interp_lca_analysis_figures(a, 3, &f) == INTERP_BAD_ARGUMENT);
+    interp_lca_analysis_free(a);
+    interp_lca_analysis_free(NULL);
+    interp_net_free(net);
+}
+
+TEST(concentration_of_known_totals)
+{
+    enum { P = D * K + K };
+    static double lca[P];
+    static float moved[P];
+    interp_net *net = new_net(ctx, "linear");
+    interp_lca_analysis *a = NULL;
+    interp_lca_figures f;
+    interp_lca_step_info info;
+    memset(&info, 0, sizeof info);
+    info.lca = lca, info.moved = moved;
+    for (int i = 0; i < 10; i++) lca[i] = -1; /* ten alike help, one of 1 and one of 3 hurt */
+    lca[12] = 1, lca[20] = 3;
+    REQUIRE_OK(ctx, interp_lca_analysis_new(net, NULL, &a));
+    REQUIRE_OK(ctx, interp_lca_analysis_step(&info, a));
+    REQUIRE_OK(ctx, interp_lca_analysis_figures(a, -1, &f));
+    CHECK_NEAR(f.gini_help, 0, 1e-15);
+    CHECK_NEAR(f.gini_hurt, 0.25, 1e-15);
+    CHECK_NEAR(f.top_share, 0.1, 1e-15);
+    CHECK_NEAR(f.needed, 0.9, 1e-15);
+    CHECK_NEAR(f.hurting, 2.0 / P, 1e-15);
+    lca[0] = -90; /* and with 91 more of the first it does nearly all */
+    REQUIRE_OK(ctx, interp_lca_analysis_step(&info, a));
+    REQUIRE_OK(ctx, interp_lca_analysis_figures(a, -1, &f));
+    CHECK_NEAR(f.top_share, 91.0 / 109, 1e-15);
+    CHECK_NEAR(f.needed, 0.5, 1e-15); /* 91 and four of 2: 99 of 109 */
+    CHECK_NEAR(f.gini_help, 9.0 * (91 - 2) / (10 * 109), 1e-15);
+    info.lca = NULL;
+    CHECK(interp_lca_analysis_step(&info, a) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_lca_analysis_run(a).steps == 2);
+    interp_lca_analysis_free(a);
+    interp_net_free(net);
+}
+
+/* The error of the estimated shape is 0.78 c / sqrt(n). */
+TEST(tails_are_found_again)
+{
+    enum { DRAWS = 20000 };
+    static float x[DRAWS];
+    static const double shapes[] = {0.53, 1, 2.5};
+    interp_lca_tail t;
+    for (int s = 0; s < 3; s++) {
+        for (int i = 0; i < DRAWS; i++) {
+            const double u = 1 - (double)interp_random_uniform(5, 1, (uint64_t)i);
+            x[i] = (float)(3e-8 * pow(-log(u), 1 / shapes[s])) * (i % 2 ? 1.0f : -1.0f);
+        }
+        x[0] = INFINITY, x[1] = 0;
+        REQUIRE_OK(ctx, interp_lca_tail_fit(ctx, x, DRAWS, &t));
+        CHECK(t.n >= DRAWS - 4 && t.n <= DRAWS - 2);
+        CHECK_NEAR(t.shape, shapes[s], 4 * 0.78 * shapes[s] / sqrt(DRAWS));
+        CHECK_NEAR(t.scale, 3e-8, 3e-8 * 4 * 1.06 / shapes[s] / sqrt(DRAWS));
+        CHECK(t.distance < 1.95 / sqrt(DRAWS)); /* one of a thousand samples is further off */
+    }
+    for (int i = 0; i < DRAWS; i++) x[i] = interp_random_uniform(5, 2, (uint64_t)i); /* no tail */
+    REQUIRE_OK(ctx, interp_lca_tail_fit(ctx, x, DRAWS, &t));
+    CHECK(t.distance > 1.95 / sqrt(DRAWS) && t.shape > 1.2);
+    REQUIRE_OK(ctx, interp_lca_tail_fit(ctx, x, 1, &t));
+    CHECK(isnan(t.shape) && t.n == 1);
+}
+
+TEST(synchrony_is_told_from_chance)
+{
+    enum { STEPS = 300, SERIES = 4, TOP = 3 };
+    static double s[STEPS * SERIES];
+    static const double known[] = {0,  0,  -1, -1, 0,  0, -5, 1, 0, 0,
+                                   -2, -9, 0,  0,  -3, 2, 0,  0, 1, -1};
+    int32_t peaks[2 * TOP];
+    interp_lca_synchrony y;
+    interp_lca_peaks_desc d;
+    memset(&d, 0, sizeof d);
+    d.top = TOP;
+    REQUIRE_OK(ctx, interp_lca_peaks(ctx, known, 10, 2, &d, peaks, &y));
+    /* the first series at 1, 3, 5, 7 the lowest three of which count; the second at 1, 5 */
+    CHECK(peaks[0] == 3 && peaks[1] == 5 && peaks[2] == 7);
+    CHECK(peaks[3] == 1 && peaks[4] == 5 && peaks[5] == -1);
+    CHECK(y.peaks == 5 && y.coincident == 1);
+    for (int together = 0; together < 2; together++) {
+        for (int t = 0; t < STEPS; t++)
+            for (int k = 0; k < SERIES; k++)
+                s[t * SERIES + k] = (double)interp_random_normal(3, (uint64_t)k, (uint64_t)t) +
+                                    4 * together * (double)interp_random_normal(3, 9, (uint64_t)t);
+        REQUIRE_OK(ctx, interp_lca_peaks(ctx, s, STEPS, SERIES, NULL, NULL, &y));
+        CHECK(y.peaks == 80);
+        /* 6 pairs of series, 20 peaks each: 6 * 20 * 20 / 300 are expected */
+        CHECK_NEAR(y.expected, 8, 0.5);
+        if (together) CHECK(y.p_value == 0.001 && y.coincident > 40);
+        else CHECK(y.p_value > 0.02 && y.coincident < 16);
+    }
+    CHECK(interp_lca_peaks(ctx, s, 0, SERIES, NULL, NULL, &y) == INTERP_BAD_ARGUMENT);
+}
+
+TEST(an_analysis_survives_every_failing_allocation)
+{
+    interp_desc open;
+    static double lca[D * K + K];
+    static float moved[D * K + K];
+    memset(&open, 0, sizeof open);
+    open.threads = 1;
+    open.allocator.alloc = heap_alloc, open.allocator.free = heap_free;
+    bool done = false;
+    for (int i = 0; i < 200 && !done; i++) {
+        heap.fail_at = 0;
+        interp_ctx *c = interp_open(&open);
+        interp_net *net = new_net(c, "linear");
+        const size_t held = heap.held;
+        interp_lca_analysis_desc d;
+        interp_lca_analysis *a = NULL;
+        interp_lca_figures f;
+        interp_lca_tail tail;
+        interp_lca_synchrony y;
+        interp_lca_step_info info;
+        memset(&d, 0, sizeof d), memset(&info, 0, sizeof info);
+        d.steps = 1, d.validation = true;
+        info.lca = info.val_lca = lca, info.moved = moved;
+        heap_fail_after(i);
+        interp_status s = interp_lca_analysis_new(net, &d, &a);
+        CHECK(s == INTERP_OK || (s == INTERP_NO_MEMORY && !a));
+        for (int t = 0; t < 3 && !s; t++) {
+            s = interp_lca_analysis_step(&info, a);
+            CHECK(interp_lca_analysis_run(a).steps == t + !s);
+        }
+        if (!s) s = interp_lca_analysis_figures(a, -1, &f);
+        if (!s) s = interp_lca_tail_fit(c, moved, 9, &tail);
+        if (!s) s = interp_lca_peaks(c, lca, 9, 2, NULL, NULL, &y);
+        CHECK(s == INTERP_OK || s == INTERP_NO_MEMORY);
+        interp_lca_analysis_free(a);
+        CHECK(heap.held == held);
+        done = !s;
+        interp_close(c);
+        CHECK(heap.held == 0);
+    }
+    CHECK(done);
+}
+
 int main(int argc, char **argv)
 {
     interp_desc d;
@@ -650,6 +928,12 @@ int main(int argc, char **argv)
     RUN(bad_options_are_refused_with_a_sentence);
     RUN(allocation_survives_every_failing_allocation);
     RUN(allocations_match_a_double_precision_path);
+    RUN(figures_of_a_run_are_those_of_its_array);
+    RUN(movement_is_analysed_as_a_control);
+    RUN(concentration_of_known_totals);
+    RUN(tails_are_found_again);
+    RUN(synchrony_is_told_from_chance);
+    RUN(an_analysis_survives_every_failing_allocation);
     const size_t used = interp_memory_read(ctx).used;
     interp_close(ctx);
     if (used > 100000) test_fail(__FILE__, __LINE__, "%zu bytes were never freed", used);

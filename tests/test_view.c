@@ -1017,6 +1017,14 @@ TEST(histogram_counts_every_value_once)
             CHECK(inside == counts[i]);
         }
     }
+    static double twice[1000];
+    for (int i = 0; i < 1000; i++) twice[i] = i % 2 ? 2 : 0;
+    h.weights = twice;
+    CHECK_OK(ctx, interp_histogram_count(ctx, &h, edges, counts));
+    sum = 0;
+    for (int i = 0; i < 40; i++) sum += counts[i], CHECK(counts[i] % 2 == 0);
+    CHECK(sum == 998); /* 500 odd places, one of them NaN */
+    h.weights = NULL;
     h.percentile = 90, h.align_zero = false;
     CHECK_OK(ctx, interp_histogram_count(ctx, &h, edges, counts));
     sum = 0;

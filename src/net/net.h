@@ -447,6 +447,9 @@ typedef struct interp_layer_rule {
     float momentum;      /* 0: the training's; negative: none */
     float weight_decay;  /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
+    int delay; /* 0: none; learns from the gradient of so many steps before, and not before
+                            there is one; takes as many arrays of its parameters' length, and
+                            goes with no checkpoint. Test: a_delayed_layer_learns_from_the_past */
 } interp_layer_rule;
 
 /* One line of a training's history. */

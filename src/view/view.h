@@ -252,16 +252,17 @@ INTERP_API interp_status interp_chart_bars(interp_ctx *ctx, const interp_chart *
 
 /* Options of interp_chart_histogram. */
 typedef struct interp_histogram {
-    const float *values; /* [n]; those that are not finite are left out */
-    size_t n;            /* 0: empty */
-    int bins;            /* 0: 40; at most 4096 */
-    bool align_zero;     /* false: bins over the range; true: 0 is an edge between two bins */
-    float percentile;    /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
-    bool mean_line;      /* false: none; true: a line at the mean, with its value in the legend */
-    uint32_t rgb;        /* 0: the first category colour */
+    const float *values;   /* [n]; those that are not finite are left out */
+    size_t n;              /* 0: empty */
+    int bins;              /* 0: 40; at most 4096 */
+    bool align_zero;       /* false: bins over the range; true: 0 is an edge between two bins */
+    float percentile;      /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
+    bool mean_line;        /* false: none; true: a line at the mean, with its value in the legend */
+    uint32_t rgb;          /* 0: the first category colour */
+    const double *weights; /* NULL: each value counts once; else [n], how often, from 0 */
 } interp_histogram;
 
-/* Counts values into the bins the chart of the same options shows.
+/* Counts values into the bins the chart of the same options shows; percentiles go without weights.
    edges: [bins+1]; counts: [bins]. Errors: BAD_ARGUMENT, NO_MEMORY.
    Test: histogram_counts_every_value_once. */
 INTERP_API interp_status interp_histogram_count(interp_ctx *ctx, const interp_histogram *histogram,
