@@ -135,6 +135,7 @@ extern "C" {
 #include "view/colour.c"
 #include "view/font.c"
 #include "view/image.c"
+#include "view/gif.c"
 #include "view/chart.c"
 #include "view/panels.c"
 #include "view/graph.c"

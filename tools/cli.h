@@ -211,6 +211,10 @@ const char *cli_shape(const interp_shape *s, char out[128]);
         {"--freeze", "LAYER@STEP",                                                                 \
          "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},      \
         {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"}, \
+        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1; may be repeated"},          \
+        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss; may be repeated"},      \
+        {"--layer-delay", "LAYER=STEPS",                                                           \
+         "they learn from gradients of STEPS steps before; may be repeated"},                      \
         {"--validation", "X", "share of the training data set aside for validation (0.1)"},        \
     {                                                                                              \
         "--patience", "N", "stop after N epochs without a better validation loss (never)"          \
@@ -309,6 +313,26 @@ int test_bed_open(cli *c, cli_evaluation *e, const char *folder);
 /* Its arrays and its picture, after the evaluation. */
 int test_bed_write(cli *c, const cli_evaluation *e, const char *folder);
 
+/* ---- cli_lca.c: pictures of a run of allocations */
+
+typedef struct cli_lca {
+    const interp_net *net;
+    interp_shape sample;
+    interp_lca_run run;
+    interp_lca_figures *figures; /* [layers] */
+    interp_lca_synchrony synchrony;
+    int32_t *peaks; /* [layers, top] */
+    int top;
+    double relative_error;      /* of the sum of all allocations */
+    const float *stored;        /* [steps, parameters]; NULL: not kept */
+    char **names;               /* [layers] */
+    const char *const *classes; /* NULL: they have no names */
+    const char *unit;           /* what the numbers are */
+} cli_lca;
+
+/* Writes every picture into FOLDER, and all of it for TensorBoard into FOLDER/tensorboard. */
+int cli_lca_draw(cli *c, const cli_lca *l, const char *folder);
+
 /* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
@@ -324,6 +348,15 @@ typedef struct train_outcome {
 
 /* The body of `train`, also called by `demo`. */
 int train_run(cli *c, const char *folder, train_outcome *outcome);
+
+/* What an allocation gave. */
+typedef struct lca_outcome {
+    double helped, helped_of_moved, relative_error, synchrony_p;
+    int steps;
+} lca_outcome;
+
+/* The body of `lca`, also called by `demo`. */
+int lca_run(cli *c, const char *folder, lca_outcome *outcome);
 
 /* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
 typedef struct confusion_figures {

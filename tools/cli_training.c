@@ -66,19 +66,44 @@ static int parse_augment(const char *text, const interp_dataset *data, arch_kind
     return CLI_DONE;
 }
 
-/* --freeze LAYER@STEP and --layer-lr LAYER=LR as rules; `names` keeps the texts. */
+/* An option that gives a layer its own setting. */
+typedef struct rule_option {
+    const char *name;
+    char mark; /* between layer and number */
+    double low, high;
+    const char *give;
+} rule_option;
+
+enum { RULE_FREEZE, RULE_LR, RULE_MOMENTUM, RULE_L2, RULE_DELAY, RULE_OPTIONS };
+
+static void set_rule(interp_layer_rule *rule, int kind, double v)
+{
+    if (kind == RULE_FREEZE) rule->freeze_from = v < 1 ? 1 : (int64_t)v;
+    if (kind == RULE_LR) rule->lr = (float)v;
+    if (kind == RULE_MOMENTUM) rule->momentum = v > 0 ? (float)v : -1;
+    if (kind == RULE_L2)
+        rule->weight_decay = v > 0 ? (float)(2 * v) : -1; /* the gradient of L p^2 */
+    if (kind == RULE_DELAY) rule->delay = (int)v;
+}
+
+/* Options about layers as rules; `names` keeps the texts. */
 static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64], int most, int *n)
 {
-    for (int kind = 0; kind < 2; kind++) {
-        const char *option = kind ? "--layer-lr" : "--freeze";
+    static const rule_option of[RULE_OPTIONS] = {
+        {"--freeze", '@', 0, 1e15, "LAYER@STEP, a step from 0"},
+        {"--layer-lr", '=', 1e-30, 1e30, "LAYER=RATE"},
+        {"--layer-momentum", '=', 0, 0.999999, "LAYER=M, from 0 to below 1"},
+        {"--layer-l2", '=', 0, 4e5, "LAYER=L, from 0"},
+        {"--layer-delay", '=', 0, 1000000, "LAYER=STEPS, from 0"}};
+    for (int kind = 0; kind < RULE_OPTIONS; kind++) {
+        const rule_option *o = &of[kind];
         const char *text;
-        for (int i = 0; (text = cli_get_nth(c, option, i)) != NULL; i++) {
-            const char *mark = strrchr(text, kind ? '=' : '@');
+        for (int i = 0; (text = cli_get_nth(c, o->name, i)) != NULL; i++) {
+            const char *mark = strrchr(text, o->mark);
             double v;
             if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) ||
-                (kind ? v <= 0 : !(v >= 0 && v <= 1e15)))
-                return cli_usage("%s %s: give %s", option, text,
-                                 kind ? "LAYER=RATE" : "LAYER@STEP, a step from 0");
+                !(v >= o->low && v <= o->high))
+                return cli_usage("%s %s: give %s", o->name, text, o->give);
             if (*n == most) return cli_usage("more than %d rules for layers", most);
             snprintf(names[*n], 64, "%.*s", (int)(mark - text), text);
             int at = 0; /* a rule of that layer, or a new one */
@@ -87,8 +112,7 @@ static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64],
                 memset(&rules[at], 0, sizeof rules[at]);
                 rules[at].layer = names[(*n)++];
             }
-            if (kind) rules[at].lr = (float)v;
-            else rules[at].freeze_from = v < 1 ? 1 : (int64_t)v;
+            set_rule(&rules[at], kind, v);
         }
     }
     return CLI_DONE;

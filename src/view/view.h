@@ -113,6 +113,13 @@ INTERP_API void interp_image_text(interp_image *image, int x, int y, int size, i
 INTERP_API interp_status interp_image_png(interp_ctx *ctx, const interp_image *image, uint8_t **png,
                                           size_t *bytes);
 
+/* Packs frames[n] of one size as an animated GIF that goes on for ever, each shown for delay_ms
+   (rounded to 10). Up to 256 colours in all frames together stay as they are; with more, the lower
+   bits of colours are left out until as many are left. `*gif` belongs to the context, free it with
+   interp_free. Errors: BAD_ARGUMENT, NO_MEMORY. Test: animations_decode_to_the_same_pixels. */
+INTERP_API interp_status interp_image_gif(interp_ctx *ctx, const interp_image *frames, int n,
+                                          int delay_ms, uint8_t **gif, size_t *bytes);
+
 #ifndef INTERP_NO_STDIO
 /* Writes a picture to a file that appears whole; the name ends in .png or .ppm.
    Errors: BAD_ARGUMENT for another ending, IO, NO_MEMORY. Test: pictures_are_written_whole. */
