@@ -4060,6 +4060,8 @@ INTERP_API interp_status interp_lca_tail_fit(interp_ctx *ctx, const float *value
 typedef struct interp_lca_peaks_desc {
     int top;       /* 0: 20; peaks of a series that count */
     int shifts;    /* 0: 999; of the null test */
+    int reach;     /* 0: any; else shifts are of at most so many steps either way, which keeps what
+                      all series share on the whole, like a loss that falls most in the beginning */
     uint64_t seed; /* 0: seed 0; of the shifts */
 } interp_lca_peaks_desc;
 
@@ -32799,12 +32801,15 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
     interp_lca_synchrony s;
     const int top = desc && desc->top ? desc->top : 20;
     const int shifts = desc && desc->shifts ? desc->shifts : 999;
+    const int reach = desc ? desc->reach : 0;
     double sum = 0, as_many = 0;
     memset(&s, 0, sizeof s);
-    if (steps < 1 || n_series < 1 || n_series > 100000 || top < 1 || top > 10000 || shifts < 1)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "lca peaks: %d steps of %d series, the top %d, %d shifts", steps, n_series,
-                        top, shifts);
+    if (steps < 1 || n_series < 1 || n_series > 100000 || top < 1 || top > 10000 || shifts < 1 ||
+        reach < 0 || 2 * reach >= steps)
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "lca peaks: %d steps of %d series, the top %d, %d shifts of up to %d (0: any)", steps,
+            n_series, top, shifts, reach);
     const size_t m = (size_t)n_series * (size_t)top;
     int32_t *of = (int32_t *)interp_alloc(ctx, m * sizeof *of);
     int *shift = (int *)itp_calloc(ctx, (size_t)n_series, sizeof *shift);
@@ -32815,10 +32820,12 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
                 itp_lca_peaks_of(series + k, steps, n_series, top, of + (size_t)k * (size_t)top);
         s.coincident = itp_lca_pairs(of, n_series, top, steps, shift, count);
         for (int i = 0; i < shifts; i++) {
-            for (int k = 0; k < n_series; k++)
-                shift[k] =
+            for (int k = 0; k < n_series; k++) {
+                const int by =
                     (int)itp_random_below(desc ? desc->seed : 0, ITP_LCA_SHIFT_STREAM + (uint64_t)i,
-                                          (uint64_t)k, (uint32_t)steps);
+                                          (uint64_t)k, (uint32_t)(reach ? 2 * reach + 1 : steps));
+                shift[k] = reach ? (by - reach + steps) % steps : by;
+            }
             const int pairs = itp_lca_pairs(of, n_series, top, steps, shift, count);
             sum += pairs, as_many += pairs >= s.coincident;
         }

@@ -862,6 +862,19 @@ TEST(synchrony_is_told_from_chance)
         if (together) CHECK(y.p_value == 0.001 && y.coincident > 40);
         else CHECK(y.p_value > 0.02 && y.coincident < 16);
     }
+    /* waves that only grow and fade together: their peaks gather, but not at the same steps */
+    for (int t = 0; t < STEPS; t++)
+        for (int k = 0; k < SERIES; k++)
+            s[t * SERIES + k] =
+                exp(-t / 20.0) * (double)interp_random_normal(3, (uint64_t)k, (uint64_t)t);
+    REQUIRE_OK(ctx, interp_lca_peaks(ctx, s, STEPS, SERIES, NULL, NULL, &y));
+    CHECK(y.p_value < 0.01);
+    memset(&d, 0, sizeof d);
+    d.reach = 10;
+    REQUIRE_OK(ctx, interp_lca_peaks(ctx, s, STEPS, SERIES, &d, NULL, &y));
+    CHECK(y.p_value > 0.02);
+    d.reach = STEPS / 2;
+    CHECK(interp_lca_peaks(ctx, s, STEPS, SERIES, &d, NULL, &y) == INTERP_BAD_ARGUMENT);
     CHECK(interp_lca_peaks(ctx, s, 0, SERIES, NULL, NULL, &y) == INTERP_BAD_ARGUMENT);
 }
 

@@ -319,9 +319,10 @@ typedef struct cli_lca {
     const interp_net *net;
     interp_shape sample;
     interp_lca_run run;
-    interp_lca_figures *figures; /* [layers] */
-    interp_lca_synchrony synchrony;
-    int32_t *peaks; /* [layers, top] */
+    interp_lca_figures *figures;            /* [layers] */
+    interp_lca_synchrony synchrony, nearby; /* against any shifts, and against near ones */
+    int reach;                              /* of those */
+    int32_t *peaks;                         /* [layers, top] */
     int top;
     double relative_error;      /* of the sum of all allocations */
     const float *stored;        /* [steps, parameters]; NULL: not kept */

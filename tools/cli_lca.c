@@ -346,7 +346,7 @@ static int draw_peaks(drawing *d)
     float *raw = take_floats(d, (size_t)n), *curve = take_floats(d, (size_t)layers * (size_t)n);
     interp_series *s = (interp_series *)take(d, (size_t)layers, sizeof *s);
     interp_chart chart = chart_of(NULL, "step", "sum of the step / lowest");
-    char title[200];
+    char title[240];
     interp_image a, b;
     if (!x || !y || !s || !raw || !curve) return no_memory();
     for (int k = 0; k < layers; k++) {
@@ -367,16 +367,19 @@ static int draw_peaks(drawing *d)
         for (int i = 0; i < top; i++)
             if (d->l->peaks[k * top + i] >= 0) {
                 x[k * top + m] = (float)(d->l->peaks[k * top + i] + 1);
-                y[k * top + m++] = (float)(layers - k);
+                y[k * top + m++] = (float)(k + 1);
             }
         memset(&s[k], 0, sizeof s[k]);
         s[k].name = d->names[k], s[k].x = x + k * top, s[k].y = y + k * top, s[k].n = m;
         s[k].style = INTERP_SERIES_POINTS, s[k].line_width = 5;
     }
-    chart = chart_of(title, "step", "layer");
-    snprintf(title, sizeof title,
-             "The %d peaks of each layer: %d pairs at one step, %.1f by chance, p = %.3g", top,
-             d->l->synchrony.coincident, d->l->synchrony.expected, d->l->synchrony.p_value);
+    chart = chart_of(title, "step", "number of the layer");
+    snprintf(
+        title, sizeof title,
+        "The %d peaks of each layer: %d pairs at one step; by chance %.1f (p = %.3g), within %d "
+        "steps %.1f (p = %.3g)",
+        top, d->l->synchrony.coincident, d->l->synchrony.expected, d->l->synchrony.p_value,
+        d->l->reach, d->l->nearby.expected, d->l->nearby.p_value);
     chart.width = 1200, chart.height = 200 + 24 * layers;
     chart.x_min = 0, chart.x_max = (float)n, chart.y_min = 0.4f, chart.y_max = (float)layers + 0.6f;
     if (interp_chart_lines(d->c->ctx, &chart, s, layers, &b)) return cli_fail_ctx(d->c);
@@ -548,13 +551,8 @@ static int draw_inputs(drawing *d)
         for (int i = 0; i < channels * pixels; i++)
             v[(size_t)((int64_t)t * frames / d->r.steps) * (size_t)pixels + (size_t)(i % pixels)] -=
                 d->r.input[(size_t)t * (size_t)d->r.inputs + (size_t)i];
-    double most = 0, sum = 0;
-    for (int i = 0; i < frames * pixels; i++) {
-        most = fmax(most, fabs((double)v[i]));
-        sum += (double)v[i] * (double)v[i];
-    }
-    most = fmin(most, 4 * sqrt(sum / (frames * pixels))); /* a few of many are clipped */
     for (int f = 0; f < frames && !status; f++) {
+        double most = 0;
         interp_matrix m;
         interp_chart chart = chart_of(title, NULL, NULL);
         snprintf(title, sizeof title, "%s%d-%d", "Input pixels, steps ",
@@ -562,8 +560,10 @@ static int draw_inputs(drawing *d)
                  (int)(((int64_t)(f + 1) * d->r.steps + frames - 1) / frames));
         memset(&m, 0, sizeof m);
         m.values = v + (size_t)f * (size_t)pixels, m.rows = in->dim[1], m.cols = in->dim[2];
-        m.colormap = INTERP_COLORMAP_RD_WH_GN, m.min = (float)-most, m.max = (float)most;
-        m.bar_label = "- allocation";
+        m.colormap = INTERP_COLORMAP_RD_WH_GN, m.min = -1, m.max = 1;
+        m.bar_label = "- allocation / the frame's largest";
+        for (int i = 0; i < pixels; i++) most = fmax(most, fabs((double)m.values[i]));
+        for (int i = 0; i < pixels && most > 0; i++) v[f * pixels + i] /= (float)most;
         chart.width = 460, chart.height = 400;
         status = interp_chart_matrix(d->c->ctx, &chart, &m, &image[f]);
     }

@@ -219,11 +219,14 @@ static int look_at_run(cli *c, job *j)
         interp_net_group_name(net, INTERP_BY_LAYER, k, v->names[k], 64);
         if (interp_lca_analysis_figures(j->analysis, k, &v->figures[k])) return cli_fail_ctx(c);
     }
-    const interp_lca_peaks_desc peaks = {v->top, 0, c->seed};
+    interp_lca_peaks_desc peaks = {v->top, 0, 0, c->seed};
     if (interp_lca_analysis_figures(j->analysis, -1, &j->all) ||
         interp_lca_tail_fit(c->ctx, v->run.sample, v->run.n_sample, &j->tail) ||
         interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, layers, &peaks, v->peaks,
                          &v->synchrony))
+        return cli_fail_ctx(c);
+    v->reach = peaks.reach = v->run.steps > 20 ? 10 : (v->run.steps - 1) / 2;
+    if (interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, layers, &peaks, NULL, &v->nearby))
         return cli_fail_ctx(c);
     const interp_lca_step_info *s = v->run.step;
     double residual = 0;
@@ -420,16 +423,19 @@ static int print_json(const job *j, const cli_text *files)
     double row[FIGURES];
     cli_text t = {NULL, 0, 0, false};
     for (int i = 0; i <= last; i++) unresolved += !s[i].resolved;
-    const double figures[] = {s[0].loss_before,      s[last].loss_after,  v->relative_error,
-                              j->tail.shape,         j->tail.scale,       j->tail.distance,
-                              v->synchrony.expected, v->synchrony.p_value};
-    static const char *const keys[] = {"loss_before",          "loss_after", "relative_error",
-                                       "tail_shape",           "tail_scale", "tail_distance",
-                                       "coincident_by_chance", "synchrony_p"};
+    const double figures[] = {s[0].loss_before,      s[last].loss_after,   v->relative_error,
+                              j->tail.shape,         j->tail.scale,        j->tail.distance,
+                              v->synchrony.expected, v->synchrony.p_value, v->nearby.expected,
+                              v->nearby.p_value};
+    static const char *const keys[] = {
+        "loss_before",          "loss_after",  "relative_error",
+        "tail_shape",           "tail_scale",  "tail_distance",
+        "coincident_by_chance", "synchrony_p", "coincident_by_chance_nearby",
+        "synchrony_p_nearby"};
 
     cli_add(&t, "{\"steps\":%d,\"unresolved\":%d,\"coincident_peaks\":%d", v->run.steps, unresolved,
             v->synchrony.coincident);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 10; i++)
         cli_add(&t, ",\"%s\":", keys[i]), cli_add_number(&t, figures[i], true);
     cli_add(&t, ",\"layers\":[");
     for (int k = 0; k <= v->run.layers; k++) {

@@ -220,6 +220,8 @@ INTERP_API interp_status interp_lca_tail_fit(interp_ctx *ctx, const float *value
 typedef struct interp_lca_peaks_desc {
     int top;       /* 0: 20; peaks of a series that count */
     int shifts;    /* 0: 999; of the null test */
+    int reach;     /* 0: any; else shifts are of at most so many steps either way, which keeps what
+                      all series share on the whole, like a loss that falls most in the beginning */
     uint64_t seed; /* 0: seed 0; of the shifts */
 } interp_lca_peaks_desc;
 
