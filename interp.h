@@ -3910,8 +3910,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: six arrays of the parameters' length, two of them in double; one more of floats and two
-   of doubles with validation data.
+   one pass: six arrays of the parameters' length, three of them in double; three more of doubles with
+   validation data.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -31487,7 +31487,7 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
    half the splits and with all of them; coarse becomes the allocation. */
 typedef struct itp_lca_set {
     const interp_dataset *data;
-    float *g;
+    double *g;
     double *coarse, *fine;
     double count; /* samples of the loss, those of other processes included */
     double before, after, allocated;
@@ -31588,11 +31588,11 @@ ITP_FN double itp_lca_mix(const itp_lca_loop *p, size_t from, size_t to)
 /* coarse = a g + b fine, and g = fine: the gradient at the end of the path is the next one's start */
 ITP_FN double itp_lca_ends(const itp_lca_loop *p, size_t from, size_t to)
 {
-    float *g = p->s->g;
+    double *g = p->s->g;
     const double *fine = p->s->fine;
     for (size_t i = from; i < to; i++) {
-        p->s->coarse[i] = p->a * (double)g[i] + p->b * fine[i];
-        g[i] = (float)fine[i];
+        p->s->coarse[i] = p->a * g[i] + p->b * fine[i];
+        g[i] = fine[i];
     }
     return 0;
 }
@@ -31980,7 +31980,7 @@ ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
     s->data = data;
     s->count = itp_lca_used(l, s);
     if (l->d.allreduce) l->d.allreduce(&s->count, 1, l->d.allreduce_user);
-    s->g = (float *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
+    s->g = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
     s->coarse = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->coarse));
     s->fine = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->fine));
     return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;

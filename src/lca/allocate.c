@@ -4,7 +4,7 @@
    half the splits and with all of them; coarse becomes the allocation. */
 typedef struct itp_lca_set {
     const interp_dataset *data;
-    float *g;
+    double *g;
     double *coarse, *fine;
     double count; /* samples of the loss, those of other processes included */
     double before, after, allocated;
@@ -105,11 +105,11 @@ ITP_FN double itp_lca_mix(const itp_lca_loop *p, size_t from, size_t to)
 /* coarse = a g + b fine, and g = fine: the gradient at the end of the path is the next one's start */
 ITP_FN double itp_lca_ends(const itp_lca_loop *p, size_t from, size_t to)
 {
-    float *g = p->s->g;
+    double *g = p->s->g;
     const double *fine = p->s->fine;
     for (size_t i = from; i < to; i++) {
-        p->s->coarse[i] = p->a * (double)g[i] + p->b * fine[i];
-        g[i] = (float)fine[i];
+        p->s->coarse[i] = p->a * g[i] + p->b * fine[i];
+        g[i] = fine[i];
     }
     return 0;
 }
@@ -497,7 +497,7 @@ ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
     s->data = data;
     s->count = itp_lca_used(l, s);
     if (l->d.allreduce) l->d.allreduce(&s->count, 1, l->d.allreduce_user);
-    s->g = (float *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
+    s->g = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
     s->coarse = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->coarse));
     s->fine = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->fine));
     return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;

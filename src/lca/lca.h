@@ -70,8 +70,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: six arrays of the parameters' length, two of them in double; one more of floats and two
-   of doubles with validation data.
+   one pass: six arrays of the parameters' length, three of them in double; three more of doubles with
+   validation data.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
