@@ -3,12 +3,13 @@
      cc -O2 -I. examples/17_lca_digits.c -o lca -lm -pthread && ./lca
 
    The loss change of every step is shared out among the parameters; what is below zero helped. Prints,
-   in about two seconds (the last digits depend on the CPU):
+   in a second (the last digits depend on the CPU):
 
-     120 steps, the loss went from 2.4671 to 0.2087, the allocations add up to it within 0.01 %
+     120 steps, the loss went from 2.3439 to 0.0797, the allocations add up to it within 0.048 %
      layer    sum      of its parameters helped   Gini   turns round in
+     dense1  -1.0899                    48.9 %   0.72   9.9 % of steps
      ...
-     33 pairs of peaks of layers fall on one step, 8.2 would by chance: p = 0.001
+     32 pairs of peaks of layers fall on one step, 9.9 would by chance: p = 0.001
 
    and writes out/17_lca_digits/layers.png: what each layer has done so far. */
 #include <math.h>

@@ -6,10 +6,10 @@
    allocation only sees where they were and where they are. Prints, in a second:
 
      step  loss before    after  allocated   residual  splits
-        1       2.4671   2.2871    -0.1800    1.2e-05       2
+        1       2.6734   2.2085    -0.4653    3.8e-04       2
      ...
-       11       ...
-   and the three numbers of the last layer's bias that hurt most in the step that was too long. */
+       11       1.2219   4.3308     3.1090   -6.2e-05      32
+     what hurt most in it is number 163 of dense2.weight: +0.5400 by moving +1.7628 */
 #include <stdio.h>
 
 #define INTERP_IMPLEMENTATION

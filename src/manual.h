@@ -22,6 +22,9 @@
    - interp_attribute() says which inputs an output depends on, interp_attribution_score() how far to
      believe that, on pictures of interp_dataset_shapes() against the truth; interp_canonical() says
      what a class looks like to the network, interp_confusion_count() where it is wrong.
+   - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
+     loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
+     unevenly, and whether layers do so together.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.

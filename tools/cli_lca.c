@@ -485,7 +485,14 @@ static int draw_neurons(drawing *d)
     return CLI_DONE;
 }
 
-/* Sums over the run of each number of the kernels of convolutions, one colour scale for each layer. */
+static int compare_sizes(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sums over the run of each number of the kernels of convolutions; the colours of a layer end at the
+   99th percentile of all of them. */
 static int draw_kernels(drawing *d)
 {
     enum { most = 16 };
@@ -494,28 +501,31 @@ static int draw_kernels(drawing *d)
         const interp_parameter_info p = interp_net_parameter(net, i);
         const int *k = p.shape.dim;
         if (p.shape.rank != 4 || k[2] * k[3] < 2) continue;
-        const int rows = k[0] < 2 * most ? k[0] : 2 * most, cols = k[1] < most ? k[1] : most;
+        const int rows = k[0] < most || k[1] == 1 ? (k[0] < 64 ? k[0] : 64) : most,
+                  cols = k[1] < most ? k[1] : most;
         const int side = cols == 1 && rows > 8 ? 8 : cols == 1 ? rows : cols;
         const int down = cols == 1 ? (rows + side - 1) / side : rows;
         interp_panel_cell *cells =
             (interp_panel_cell *)take(d, (size_t)(side * down), sizeof *cells);
         const size_t size = (size_t)k[2] * (size_t)k[3];
         float *v = take_floats(d, interp_shape_size(&p.shape));
-        double most_size = 0;
+        double *sorted = (double *)take(d, interp_shape_size(&p.shape), sizeof *sorted);
         interp_panel_desc desc;
         interp_image image;
         char title[200], name[96], tag[96];
-        if (!cells || !v) return no_memory();
+        if (!cells || !v || !sorted) return no_memory();
         for (size_t j = 0; j < interp_shape_size(&p.shape); j++) {
             v[j] = (float)-d->r.total[p.offset + j];
-            most_size = fmax(most_size, fabs((double)v[j]));
+            sorted[j] = fabs((double)v[j]);
         }
+        qsort(sorted, interp_shape_size(&p.shape), sizeof *sorted, compare_sizes);
+        const double end = sorted[(interp_shape_size(&p.shape) - 1) * 99 / 100];
         for (int o = 0; o < rows; o++)
             for (int c = 0; c < cols; c++) {
                 interp_panel_cell *cell = &cells[cols == 1 ? o : o * side + c];
                 cell->values = v + ((size_t)o * (size_t)k[1] + (size_t)c) * size;
                 cell->height = k[2], cell->width = k[3], cell->colormap = INTERP_COLORMAP_RD_WH_GN;
-                cell->min = (float)-most_size, cell->max = (float)most_size;
+                cell->min = (float)-end, cell->max = (float)end;
             }
         memset(&desc, 0, sizeof desc);
         snprintf(title, sizeof title, "%.60s: green helped, red hurt%s", p.name,

@@ -8,6 +8,7 @@
 static const cli_option options[] = {
     TRAINING_OPTIONS,
     {"--weights", "W.npy", "offline: parameters of --model before and after each step, [T+1, P]"},
+    {"--samples", "WHAT", "offline: all (default), or train: those that a training would be given"},
     {"--rule", "RULE", "simpson (default), left, right, trapezoid, gauss"},
     {"--tolerance", "X", "part of a step's loss change that may stay unallocated (0.001)"},
     {"--max-splits", "N", "of a step's path, doubled from 2 until the tolerance holds (32)"},
@@ -19,7 +20,7 @@ static const cli_option options[] = {
      "along the straight line from first to last parameters, as many steps"},
     {"--control", NULL, "look at how far parameters moved instead of what they allocated"},
     {"--store", "WHAT",
-     "layers (default), or full: lca.npy, [T, P], and pictures of single parameters"},
+     "layers (default), or full: lca.npy, [T, P], weights.npy, and pictures of single parameters"},
     {NULL, NULL, NULL}};
 
 typedef struct job {
@@ -36,9 +37,10 @@ typedef struct job {
     size_t n;         /* parameters */
     float *stored;    /* [rows, parameters] with --store full */
     int rows, n_rows; /* there is room for, and stored */
+    float *path;      /* [rows + 1, parameters]: of a training, with --store full */
     float *first;     /* [parameters]: where a straight path begins */
     int steps;        /* of the training it replaces */
-    bool full, straight, by_class;
+    bool full, straight, by_class, part;
 } job;
 
 /* ---- settings */
@@ -49,11 +51,13 @@ static int parse(const cli *c, job *j)
     static const char *const stores[] = {"layers", "full"};
     interp_lca_desc *d = &j->desc;
     static const char *const groups[] = {"layer", "class"};
-    int rule = 0, store = 0, by = 0;
+    static const char *const parts[] = {"all", "train"};
+    int rule = 0, store = 0, by = 0, part = 0;
     float tolerance = 0;
     int code = cli_choice(c, "--rule", rules, 5, &rule);
     if (!code) code = cli_choice(c, "--store", stores, 2, &store);
     if (!code) code = cli_choice(c, "--by", groups, 2, &by);
+    if (!code) code = cli_choice(c, "--samples", parts, 2, &part);
     if (!code) code = cli_float(c, "--tolerance", 1e-12, 1e6, &tolerance);
     if (!code) code = cli_int(c, "--max-splits", 2, 1024, &d->max_splits);
     if (!code) code = cli_int(c, "--subsample", 2, 1 << 30, &d->subsample);
@@ -66,6 +70,7 @@ static int parse(const cli *c, job *j)
     j->straight = cli_has(c, "--straight-path");
     j->look.movement = cli_has(c, "--control");
     j->look.seed = c->seed;
+    j->part = part == 1;
     if (!code && by && d->subsample)
         code = cli_usage("--by class needs all samples: no --subsample");
     return code;
@@ -115,8 +120,9 @@ static int open_offline(cli *c, job *j)
 {
     const char *path = cli_get(c, "--weights");
     if (!cli_has(c, "--model")) return cli_usage("--weights needs --model FILE.onnx");
-    int code = cli_model_load(c, cli_get(c, "--model"), NULL, &j->t.model);
-    if (!code) code = whole_data(c, j);
+    int code = j->part ? cli_training_open(c, &j->t)
+                       : cli_model_load(c, cli_get(c, "--model"), NULL, &j->t.model);
+    if (!code && !j->part) code = whole_data(c, j);
     if (!code) code = cli_array(c, path, &j->weights);
     if (code) return code;
     const size_t n = interp_net_describe(j->t.model.net).n_parameters;
@@ -181,6 +187,14 @@ static interp_status count_step(interp_net *net, int64_t step, void *user)
     return INTERP_OK;
 }
 
+static interp_status train_step(interp_net *net, int64_t step, void *user)
+{
+    job *j = (job *)user;
+    if (j->path && step <= j->rows)
+        memcpy(j->path + (size_t)step * j->n, interp_net_parameters(net), j->n * sizeof *j->path);
+    return interp_lca_on_step(net, step, j->lca);
+}
+
 static interp_status stage_online(cli *c, void *user)
 {
     job *j = (job *)user;
@@ -191,7 +205,7 @@ static interp_status stage_online(cli *c, void *user)
         return status ? status : straight_path(c, j);
     }
     status = interp_lca_new(j->t.model.net, &j->t.train, &j->desc, &j->lca);
-    j->t.desc.on_step = interp_lca_on_step, j->t.desc.on_step_user = j->lca;
+    j->t.desc.on_step = train_step, j->t.desc.on_step_user = j;
     if (!status) status = interp_train(j->t.model.net, &j->t.train, &j->t.desc, NULL);
     interp_lca_free(j->lca);
     j->lca = NULL;
@@ -395,7 +409,15 @@ static int write_arrays(cli *c, const job *j, const char *folder)
     const interp_lca_run *r = &j->view.run;
     const interp_shape neurons = {2, {r->steps, r->neurons, 1, 1, 1, 1, 1, 1}};
     const interp_shape shape = {2, {r->steps, (int)j->n, 1, 1, 1, 1, 1, 1}};
-    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "neurons.npy"), r->neuron, &neurons) ||
+    const interp_shape weights = {2, {r->steps + 1, (int)j->n, 1, 1, 1, 1, 1, 1}};
+    if (!j->weights.data) {
+        const int code = cli_model_save(c, j->view.net, j->t.model.classes, j->t.model.n_classes,
+                                        cli_path(path, folder, "model.onnx"));
+        if (code) return code;
+    }
+    if ((j->path &&
+         interp_npy_write_f32(c->ctx, cli_path(path, folder, "weights.npy"), j->path, &weights)) ||
+        interp_npy_write_f32(c->ctx, cli_path(path, folder, "neurons.npy"), r->neuron, &neurons) ||
         (j->full &&
          interp_npy_write_f32(c->ctx, cli_path(path, folder, "lca.npy"), j->stored, &shape)))
         return cli_fail_ctx(c);
@@ -477,7 +499,10 @@ static int open_analysis(cli *c, job *j)
     j->first = (float *)interp_alloc(c->ctx, j->n * sizeof *j->first);
     if (j->full)
         j->stored = (float *)interp_alloc(c->ctx, (size_t)j->rows * j->n * sizeof *j->stored);
+    if (j->full && !j->weights.data && !j->straight)
+        j->path = (float *)interp_alloc(c->ctx, ((size_t)j->rows + 1) * j->n * sizeof *j->path);
     if (!j->first || (j->full && !j->stored) ||
+        (j->full && !j->weights.data && !j->straight && !j->path) ||
         interp_lca_analysis_new(net, &j->look, &j->analysis))
         return cli_fail_ctx(c);
     return CLI_DONE;
@@ -495,7 +520,7 @@ static int allocate(cli *c, job *j, const char *folder)
     if (code) return code;
     j->n = interp_net_describe(j->t.model.net).n_parameters;
     j->desc.loss = j->t.desc.loss;
-    j->desc.validation = stored ? NULL : j->t.desc.validation;
+    j->desc.validation = j->t.desc.validation;
     j->desc.on_step = on_step, j->desc.user = j;
     code = open_analysis(c, j);
     if (code) return code;
