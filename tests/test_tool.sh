@@ -92,6 +92,8 @@ lca_writes_everything_and_offline_it_is_the_same()
     cmp o/lca.npy p/lca.npy
     cmp o/lca_layers.csv p/lca_layers.csv
     [ ! -e p/weights.npy ]
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --no-pictures --quiet -o o
+    [ "$(names o)" = 'figures.csv histogram.csv lca_layers.csv model.onnx neurons.csv neurons.npy peaks.csv residual.csv tensorboard times_helped.csv ' ]
 }
 
 # As a library of others reads them: every frame, its time, and that they differ.
@@ -117,7 +119,7 @@ lca_experiments_do_what_they_say()
         name=$1
         shift
         interp lca --data digits --arch mlp:64-8-10 --optimizer momentum --lr 0.05 --epochs 1 --quiet \
-            "$@" -o "$name"
+            --no-pictures "$@" -o "$name"
         awk -F, '$1 == "dense2" { print $3 }' "$name/figures.csv" >"$name.total"
         awk -F, 'NR == 2 { a = $2 } { b = $3 } END { print b - a }' "$name/residual.csv" >"$name.change"
     }

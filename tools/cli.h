@@ -113,7 +113,8 @@ int cli_text_print(cli_text *t);
    that cannot be written is found at once. */
 int cli_begin(cli *c, const char *folder);
 /* Moves everything from c->out into the folder. stale: patterns, NULL-ended, of what an earlier run of
-   the command may have left and this one did not write ('#': a number), which is removed. */
+   the command may have left and this one did not write ('#': a number, '*': any text), which is
+   removed. */
 int cli_commit(cli *c, const char *const *stale);
 /* Removes c->out and all in it. */
 void cli_discard(cli *c);

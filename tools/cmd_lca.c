@@ -21,6 +21,7 @@ static const cli_option options[] = {
     {"--control", NULL, "look at how far parameters moved instead of what they allocated"},
     {"--store", "WHAT",
      "layers (default), or full: lca.npy, [T, P], weights.npy, and pictures of single parameters"},
+    {"--no-pictures", NULL, "tables and arrays only: no pictures, nothing for TensorBoard"},
     {NULL, NULL, NULL}};
 
 typedef struct job {
@@ -431,7 +432,7 @@ static int write_all(cli *c, job *j, const char *folder)
     if (!code) code = write_counts(j, folder);
     if (!code && j->by_class) code = write_classes(j, folder);
     if (!code) code = write_arrays(c, j, folder);
-    if (!code) code = cli_lca_draw(c, &j->view, folder);
+    if (!code && !cli_has(c, "--no-pictures")) code = cli_lca_draw(c, &j->view, folder);
     return code;
 }
 
@@ -546,11 +547,22 @@ int lca_run(cli *c, const char *folder, lca_outcome *outcome)
 static int run(cli *c)
 {
     static const char *const stale[] = {"lca.npy",
+                                        "weights.npy",
+                                        "model.onnx",
                                         "classes.csv",
-                                        "classes.png",
                                         "inputs.gif",
+                                        "loss.png",
+                                        "helped*.png",
+                                        "histogram.png",
+                                        "layers.png",
                                         "overfitting.png",
-                                        "trajectories_parameters.png",
+                                        "gini.png",
+                                        "oscillation.png",
+                                        "peaks.png",
+                                        "trajectories_*.png",
+                                        "neurons_*.png",
+                                        "kernels_*.png",
+                                        "classes.png",
                                         "tensorboard/events.out.tfevents.#.interp.#.#",
                                         NULL};
     job j;
