@@ -547,8 +547,6 @@ int lca_run(cli *c, const char *folder, lca_outcome *outcome)
 static int run(cli *c)
 {
     static const char *const stale[] = {"lca.npy",
-                                        "weights.npy",
-                                        "model.onnx",
                                         "classes.csv",
                                         "inputs.gif",
                                         "loss.png",
