@@ -546,7 +546,8 @@ int lca_run(cli *c, const char *folder, lca_outcome *outcome)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"lca.npy",
+    static const char *const stale[] = {"weights.npy", /* unless it may be what was read */
+                                        "lca.npy",
                                         "classes.csv",
                                         "inputs.gif",
                                         "loss.png",
@@ -569,7 +570,7 @@ static int run(cli *c)
     if (!code) code = allocate(c, &j, c->out);
     if (code) return code;
     cli_add_files(&files, c);
-    code = cli_commit(c, stale);
+    code = cli_commit(c, stale + cli_has(c, "--weights"));
     if (code) return code;
     cli_say(
         c,
