@@ -79,17 +79,26 @@
      >>attr/baseline.c
      >>attr/features.c
      >>attr/attribute.c
-     >>attr/gradient.c
      >>attr/rules.c
+     >>attr/guided.c
+     >>attr/gradient.c
+     >>attr/smooth.c
+     >>attr/reveal.c
      >>attr/deeplift.c
      >>attr/lrp.c
      >>attr/cam.c
+     >>attr/full_grad.c
+     >>attr/guided_ig.c
      >>attr/coalition.c
      >>attr/surrogate.c
      >>attr/owen.c
      >>attr/anchors.c
      >>attr/perturb.c
+     >>attr/cone.c
      >>attr/methods.c
+     >>attr/tcav.c
+     >>attr/slic.c
+     >>attr/many.c
      >>attr/evaluate.c
      >>attr/canonical.c
      >>lca/allocate.c
@@ -103,6 +112,7 @@
      >>view/panels.c
      >>view/graph.c
      >>view/html.c
+     >>view/gallery.c
      >>view/tensorboard.c
 */
 /* >>manual.h                                                                                  */
@@ -127,9 +137,10 @@
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
-   - interp_attribute() says which inputs an output depends on, interp_attribution_score() how far to
-     believe that, on pictures of interp_dataset_shapes() against the truth; interp_canonical() says
-     what a class looks like to the network, interp_confusion_count() where it is wrong.
+   - interp_attribute() says which inputs, or numbers of a layer, an output depends on,
+     interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
+     the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
+     looks like to the network, interp_confusion_count() where it is wrong.
    - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
      loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
@@ -3160,7 +3171,10 @@ typedef struct interp_workspace_desc {
     bool
         keep_for_back; /* false: only what gradients are made of stays until the backward pass; true:
                            inputs and outputs of all nodes do, for other rules than gradients */
-    uint64_t seed;     /* 0: 0; of dropout, drawn anew by every pass */
+    bool
+        many_back; /* false: one backward pass after each forward pass; true: any number of them, which
+                       takes more memory */
+    uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
@@ -3191,8 +3205,8 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace);
 INTERP_API interp_status interp_forward(interp_workspace *workspace, const float *const *inputs);
 
 /* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Once after each
-   interp_forward, whose numbers it overwrites. Allocates nothing. Errors: BAD_ARGUMENT without a
-   forward pass before it. Test: gradients_match_central_differences. */
+   interp_forward, whose numbers it overwrites, or as often as wanted with many_back. Allocates nothing.
+   Errors: BAD_ARGUMENT without a forward pass before it. Test: gradients_match_central_differences. */
 INTERP_API interp_status interp_backward(interp_workspace *workspace, const float *seed);
 
 /* Numbers of output i after a forward pass: [batch, output]. */
@@ -3548,24 +3562,29 @@ typedef enum interp_method {
     INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
     INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
     INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
-    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
-    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
-    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
-    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
-    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
-    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
-    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
-    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
-    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
-    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
-    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
-    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_GUIDED_BACKPROP_SMOOTH, /* the same for any activation: the positive gradient times its
+                                      derivative where that is positive; ours, for SiLU and GELU */
+    INTERP_DEEP_LIFT,              /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,         /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                    /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,               /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,     /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,              /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,              /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,              /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,              /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,              /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,           /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,        /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
     INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_NEURON_CONDUCTANCE,     /* flow through one neuron of a layer, the same */
     INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
     INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
     INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
@@ -3593,6 +3612,15 @@ typedef enum interp_target {
     INTERP_TARGET_SUM        /* the sum of all outputs */
 } interp_target;
 
+/* What is explained, and by what. */
+typedef enum interp_scope {
+    INTERP_SCOPE_INPUT, /* an output by the numbers of the input */
+    INTERP_SCOPE_LAYER, /* an output by the numbers of `layer`: the method takes them, at the input and
+                           at the baseline, for its input and its baseline; what goes around the layer
+                           stays as at the input */
+    INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
+} interp_scope;
+
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
    relevance on; sums and average pools share it by what each part adds. */
@@ -3610,8 +3638,20 @@ typedef enum interp_lrp_rule {
     INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT, /* and the first layer flat */
     INTERP_LRP_EPSILON_GAMMA_BOX,         /* convolutions gamma, dense epsilon, first layer z-box */
     INTERP_LRP_EXCITATION_BACKPROP,       /* z-plus everywhere, Zhang et al. 2016 */
+    INTERP_LRP_PRESET_A, /* epsilon_plus with an epsilon of 0.1; Lapuschkin et al. 2017 */
+    INTERP_LRP_PRESET_A_FLAT,
+    INTERP_LRP_PRESET_B, /* epsilon_alpha2_beta1 with an epsilon of 0.1 */
+    INTERP_LRP_PRESET_B_FLAT,
+    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias, which keeps all
+                               relevance; Montavon et al. 2017 */
     INTERP_LRP_RULE_COUNT
 } interp_lrp_rule;
+
+/* The rule of one layer. */
+typedef struct interp_lrp_layer {
+    const char *layer;    /* required: a dense layer's or a convolution's node, or its output */
+    interp_lrp_rule rule; /* 0: epsilon; any but a composite */
+} interp_lrp_layer;
 
 /* What a product with a gate, as in squeeze-excite blocks, hands down. */
 typedef enum interp_lrp_gate {
@@ -3625,33 +3665,56 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+    int n_targets; /* 0: one for each sample; K: outputs targets[0 .. K) for every sample, or 0 to
+                               K - 1 when these are NULL: results are [n, K, ..], reports [n, K]. Methods of
+                               gradients and of rules then go forward once for all of them */
+    const float *baseline; /* NULL: zeros; [n_baselines, input], of the input in every scope */
+    int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
-    int n_steps;            /* 0: 50; points of the path of integrated gradients */
+    int n_steps;           /* 0: 50; points of the path of integrated gradients */
+    float
+        tolerance; /* 0: so many steps; else integrated gradients doubles them, sample by sample, until
+                        the residual is no more than this times |f(x) - f(x0)| */
+    int max_steps;                /* 0: 32 times n_steps; where doubling ends */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
+    bool
+        captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
+    interp_method base;   /* 0: the gradient; what smooth_grad and its like average, any method but
+                             they themselves, on copies with noise on the input */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
-    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
+                             [n, n_samples, layer] in that scope */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    interp_scope scope;   /* 0: outputs by the input; makes a method one of a layer or of neurons */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
-    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
-    interp_lrp_rule rule;    /* 0: epsilon */
-    interp_lrp_gate gate;    /* 0: the signal takes all */
-    float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
+    int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
+    bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
+                          full_grad and their sum are scaled so too */
+    bool reveal_cancel;   /* false: DeepLIFT by Rescale; true: functions behind dense layers by
+                                RevealCancel */
+    interp_lrp_rule rule; /* 0: epsilon */
+    interp_lrp_gate gate; /* 0: the signal takes all */
+    const interp_lrp_layer *layer_rules; /* NULL: none; [n_layer_rules], instead of `rule` there */
+    int n_layer_rules;                   /* 0: none */
+    float epsilon;           /* 0: 1e-6, of presets 0.1; of LRP, also where another rule divides */
     float gamma;             /* 0: 0.25; of LRP */
     float alpha;             /* 0: 2; of LRP, beta is alpha - 1 */
     float low, high;         /* both 0: range of the samples; of LRP's z-box */
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
+                     unless a mask is given */
+    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
@@ -3671,27 +3734,34 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method */
+                        once; 0 for a complete method; of full_grad x . df/dx + b . df/db minus
+                        f(x), 0 for nets of pieces that are linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
+    int steps;                  /* that integrated gradients took, 0 for methods without a path */
     int passes;                 /* forward and backward passes spent on it */
-    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;
 
-/* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
-   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
+/* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
+   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory
+   grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
+   a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
+   added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
-   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
+   images and features in small boxes run only what they reach, through convolutions and pools of the
+   early layers, where memory suffices; all else is kept from one pass.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references,
-   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
+   perturbations_match_the_references, random_nets_give_the_same_with_less_work,
+   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -3710,10 +3780,68 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
 
+/* Options of interp_slic. */
+typedef struct interp_slic_desc {
+    int segments; /* 0: 64; at most so many */
+    float
+        compactness; /* 0: 10; how much distances count against colours, whose largest range over the
+                          image is 100 */
+    int iterations;  /* 0: 10 */
+} interp_slic_desc;
+
+/* Superpixels of an image [C,H,W], or [..,H,W] with more planes: connected, by k-means over place and
+   numbers as they are (no conversion to CIELAB). ids: [H,W], 0 up in the order of their first pixels,
+   as masks are; count: NULL or how many. Deterministic. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY.
+   Cost: iterations times 16 visits of each pixel. Paper: Achanta et al. 2012. Test:
+   superpixels_are_connected_and_follow_edges. */
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count);
+
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */
 INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
                                                 const interp_attribute_desc *desc, size_t *bytes);
+
+/* Options of interp_tcav. */
+typedef struct interp_tcav_desc {
+    const char *layer;         /* required: whose numbers the concept is sought in */
+    interp_target target_kind; /* 0: the predicted class */
+    int target;                /* 0: as in interp_attribute_desc */
+    const int32_t *targets;    /* NULL: none; [n] */
+    const float *examples;     /* required: [n_examples, input], of the concept */
+    int n_examples;            /* required: at least 2 */
+    const float *random;       /* required: [n_random, input], of anything else */
+    int n_random;              /* required: at least 4 */
+    int splits;                /* 0: 20; classifiers, each with another half of the examples */
+    float penalty; /* 0: 0.01; of the ridge classifier, in units of the examples' variance */
+    uint64_t seed; /* 0: seed 0 */
+    int batch;     /* 0: 32, or fewer under a memory limit */
+} interp_tcav_desc;
+
+/* Whether outputs grow along a concept; means over the splits. */
+typedef struct interp_tcav_result {
+    double score;        /* share of samples whose output grows along the concept */
+    double score_sd;     /* and its standard deviation */
+    double random_score; /* the same for one half of the random examples against the other */
+    double random_sd;
+    double magnitude; /* share of the size of derivatives that is of positive ones */
+    double
+        accuracy; /* of the classifiers on the halves they have not seen: a concept that the layer
+                         does not know is near chance, and its score means nothing */
+    double p;     /* two-sided Welch test that both scores have one mean */
+} interp_tcav_result;
+
+/* Tests whether the outputs of x[n, input] grow along a concept, given by examples: the share of samples
+   whose df/da . w is positive, a the numbers of a layer and w the normal of a ridge classifier of
+   concept against random examples.
+   cav: NULL or [layer], the direction from all examples, of length 1. Memory: the layer's numbers for
+   every example. Splits share examples, which makes p smaller than it would be with sets of their own.
+   Errors: as interp_attribute; BAD_ARGUMENT with too few examples. Guarantee: bit-identical for a seed at
+   any thread count and batch. Paper: Kim et al. 2018. Tests:
+   tcav_tells_a_concept_from_chance, tcav_p_is_that_of_welchs_test. */
+INTERP_API interp_status interp_tcav(interp_net *net, const float *x, int n,
+                                     const interp_tcav_desc *desc, interp_tcav_result *out,
+                                     float *cav);
 
 /* How good the attribution of a sample is. A pixel is a number of each channel of an image [C,H,W], and
    a single number of other inputs; its relevance is the sum. NAN: not asked for. */
@@ -4545,6 +4673,47 @@ INTERP_API void interp_report_free(interp_report *report);
 /* Finishes the page, writes it to `path` and frees the report, also on errors.
    Errors: the first one met on the way, IO. Test: report_is_one_whole_page. */
 INTERP_API interp_status interp_report_end(interp_report *report, const char *path);
+#endif
+
+/* ---- galleries: one offline page of many pictures */
+
+/* A page of pictures that are chosen by what they are of; hovering enlarges one, a click or the Enter
+   key shows it in full with all that is known of it, arrow keys go on. It holds everything and asks
+   the network for nothing. */
+typedef struct interp_gallery interp_gallery;
+
+enum { INTERP_GALLERY_FIELDS = 16 };
+
+/* Options of interp_gallery_begin. */
+typedef struct interp_gallery_desc {
+    const char *title;         /* required */
+    const char *subtitle;      /* NULL: none */
+    const char *const *fields; /* [n_fields]: names of what pictures are chosen by, as "method" */
+    int n_fields;              /* 0: none; at most INTERP_GALLERY_FIELDS */
+    int cell;                  /* 0: 150; pixels across a small picture */
+} interp_gallery_desc;
+
+/* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
+INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gallery_desc *desc,
+                                              interp_gallery **out);
+
+/* Adds a picture. caption: NULL for none; values: NULL or [n_fields], what it is in each, NULL where
+   it is nothing. All text is escaped. Test: galleries_hold_every_picture_and_escape_text. */
+INTERP_API void interp_gallery_add(interp_gallery *gallery, const interp_image *image,
+                                   const char *caption, const char *const *values);
+
+/* Finishes the page; *html belongs to the gallery and ends with a 0 byte not counted in *bytes.
+   Nothing may be added afterwards. Errors: the first one met on the way. */
+INTERP_API interp_status interp_gallery_html(interp_gallery *gallery, const char **html,
+                                             size_t *bytes);
+
+/* Frees a gallery that is not to be written; NULL is allowed. */
+INTERP_API void interp_gallery_free(interp_gallery *gallery);
+
+#ifndef INTERP_NO_STDIO
+/* Finishes the page, writes it to `path` and frees the gallery, also on errors.
+   Errors: the first one met on the way, IO. Test: galleries_hold_every_picture_and_escape_text. */
+INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char *path);
 #endif
 
 #ifndef INTERP_NO_STDIO
@@ -6366,7 +6535,6 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
-/* The planes taken at a time depend on the shape alone: they decide the order of the sums. */
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
@@ -6457,6 +6625,21 @@ ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes,
     }
 }
 
+/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
+   so that results do not depend on how a call is cut. */
+ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
+                             float *sums)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr;
+    if (planes < nr) memset(sums, 0, (size_t)(n * nr) * sizeof *sums);
+    for (int p = first, run; p < first + n; p += run) {
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        j->kernels->interleave(planes, run, y + p / w->columns * w->y_row + p % w->columns,
+                               w->y_plane, NULL, sums + (p - first) * nr, nr);
+    }
+}
+
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
 ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
                                int inputs, float *gathered)
@@ -6486,7 +6669,8 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const bool gather = j->cut.gather; /* all pixels are one row */
     if (gather) columns *= rows, rows = 1;
     const int tiles = itp_div_up(columns, k->mr);
-    const float beta = c0 ? 1 : w->beta;
+    const bool onward = c0 && w->y_step == 1;
+    const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
@@ -6494,11 +6678,12 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
     t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
-    t.from = w->bias && !c0 ? start : NULL, t.from_rs = 0;
+    t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
-        for (int i = 0; t.from && i < k->nr; i++) start[i] = i < planes ? w->bias[k0 + i] : 0;
+        for (int i = 0; t.from == start && i < k->nr; i++)
+            start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
         t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
         t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
@@ -6513,6 +6698,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
                              : x + r * w->mul_y * j->cut.row + p;
+                if (onward)
+                    itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
+                                     sums);
                 k->tile(&t);
                 t.ahead += t.ahead_step * inputs * w->taps;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
@@ -6599,9 +6787,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < rows; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+        for (int r = 0; r < runs; r++) /* still in the cache */
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
                           y + k * w->y_plane + r * w->y_row);
 }
 
@@ -11452,6 +11641,7 @@ INTERP_API interp_status interp_array_read(interp_ctx *ctx, const char *spec, in
 
 #define ITP_MAX_INPUTS 64 /* of one node */
 #define ITP_NO_ENTRIES (-3)
+#define ITP_EVERY_NODE (-2)
 
 typedef enum itp_kind {
     ITP_INPUT,
@@ -11587,7 +11777,7 @@ struct interp_workspace {
     itp_rule_fn rule; /* what runs a node backward; NULL: its gradient */
     void *rule_user;
     itp_rule_fn after; /* what changes the numbers of a node that has just run */
-    int after_node;    /* -1: none */
+    int after_node;    /* -1: none; ITP_EVERY_NODE */
     void *after_user;
 };
 
@@ -12256,6 +12446,14 @@ ITP_FN interp_status itp_shape_reduce(itp_infer *s)
         const bool reduced = (axes ? axes : all) >> i & 1;
         if (!reduced || !s->node->attrs.drop) s->out->dim[s->out->rank++] = reduced ? 1 : x->dim[i];
     }
+    return INTERP_OK;
+}
+
+/* Boxes of images, the whole images and where the boxes lie give patches of the images. */
+ITP_FN interp_status itp_shape_patch(itp_infer *s)
+{
+    *s->out = *s->in[0];
+    s->out->dim[2] = s->node->attrs.shape.dim[0], s->out->dim[3] = s->node->attrs.shape.dim[1];
     return INTERP_OK;
 }
 
@@ -15092,6 +15290,61 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     if (!j.add) j.before = before, j.after = row - before - run;
     itp_move_run(w->ctx, &j);
 }
+
+/* ---- patches: boxes laid over an image, and what is around them cut out with them
+
+   x[N, C, h, w] lies in images[1, C, H, W] at places[n, start..], row and column; y[N, C, ..] is what a
+   window op reads there that makes a box at places[n, length..], or all of it with length -1. Outside
+   of the images everything is alpha. */
+typedef struct itp_patch_job {
+    const itp_attrs *attrs;
+    const float *x, *images, *places;
+    int channels, height, width, box_height, box_width, n_places;
+    float *y;
+} itp_patch_job;
+
+ITP_FN void itp_patch_task(void *arg, int image, int slot)
+{
+    const itp_patch_job *j = (const itp_patch_job *)arg;
+    const itp_attrs *a = j->attrs;
+    const float *at = j->places + (size_t)image * (size_t)j->n_places;
+    const int rows = a->shape.dim[0], columns = a->shape.dim[1];
+    const int y0 = a->length < 0 ? 0 : (int)at[a->length] * a->stride[0] - a->pad[0];
+    const int x0 = a->length < 0 ? 0 : (int)at[a->length + 1] * a->stride[1] - a->pad[1];
+    const int top = (int)at[a->start] - y0, left = (int)at[a->start + 1] - x0;
+    const int lo = itp_min(columns, itp_max(0, -x0)), hi = itp_min(columns, j->width - x0);
+    const int from = itp_max(0, left), to = itp_min(columns, left + j->box_width);
+    const size_t planes = (size_t)image * (size_t)j->channels;
+    (void)slot;
+    float *y = j->y + planes * (size_t)(rows * columns);
+    for (int c = 0; c < j->channels; c++)
+        for (int r = 0; r < rows; r++, y += columns) {
+            const bool inside = y0 + r >= 0 && y0 + r < j->height;
+            const int begin = inside ? lo : columns, end = inside ? itp_max(lo, hi) : columns;
+            const ptrdiff_t under = ((ptrdiff_t)c * j->height + y0 + r) * j->width + x0;
+            for (int i = 0; i < begin; i++) y[i] = a->alpha;
+            for (int i = begin; i < end; i++) y[i] = j->images[under + i];
+            for (int i = end; i < columns; i++) y[i] = a->alpha;
+            if (r < top || r >= top + j->box_height) continue;
+            const ptrdiff_t over =
+                (((ptrdiff_t)planes + c) * j->box_height + r - top) * j->box_width - left;
+            for (int i = from; i < to; i++) y[i] = j->x[over + i];
+        }
+}
+
+ITP_FN void itp_forward_patch(interp_workspace *w, int node)
+{
+    const interp_shape *x = itp_shape_in(w, node, 0), *images = itp_shape_in(w, node, 1);
+    itp_patch_job j;
+    j.attrs = &itp_at(w, node)->attrs;
+    j.x = itp_x(w, node, 0), j.images = itp_x(w, node, 1), j.places = itp_x(w, node, 2);
+    j.channels = x->dim[1], j.box_height = x->dim[2], j.box_width = x->dim[3];
+    j.height = images->dim[2], j.width = images->dim[3];
+    j.n_places = itp_shape_in(w, node, 2)->dim[1];
+    j.y = itp_y(w, node);
+    itp_parallel(w->ctx, x->dim[0], (double)itp_count(itp_shape_out(w, node)) * 2, itp_patch_task,
+                 &j);
+}
 /* >>net/op_index.c                                                                            */
 /* ---- net/op_index.c: numbers picked by lists of indices, or mixed along an axis -------------------- */
 
@@ -16058,7 +16311,8 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
       ITP_NO_GRAD | ITP_IP)                                                                        \
     X(INDEX, "Index", itp_shape_index, itp_forward_pick, itp_backward_pick, NULL, NULL, 0,         \
-      ITP_NO_GRAD_1)
+      ITP_NO_GRAD_1)                                                                               \
+    X(PATCH, "Patch", itp_shape_patch, itp_forward_patch, NULL, NULL, NULL, 0, ITP_NO_GRAD)
 
 /* What INTERP_NO_RARE_OPS leaves out. */
 #define ITP_RARE_OPS(X)                                                                            \
@@ -16385,10 +16639,10 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
         unsigned flags = itp_op_row(node->op)->flags;
         if (!w->runs_back[i]) continue;
+        const int back = w->desc.many_back ? end : end - 1 - i;
         if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
-        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
-            itp_use(p, node->in[k], end - 1 - i);
+        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, back);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++) itp_use(p, node->in[k], back);
     }
     for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
     itp_use(p, w->target, end);
@@ -16445,7 +16699,11 @@ ITP_FN void itp_plan_items(itp_plan *p)
         if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         if (need.save)
-            itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+            itp_plan_add(p, need.save, i,
+                         !w->runs_back[i]    ? i
+                         : w->desc.many_back ? end
+                                             : end - 1 - i,
+                         -1, i, false);
         if (need.packed) {
             itp_plan_add(p, need.packed, 0, end, -1, i, false);
             p->items[p->n_items - 1].packed = true;
@@ -16732,7 +16990,7 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
     for (int n = 0; n < net->n_nodes; n++) {
         if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
             itp_op_row(net->nodes[n].op)->forward(w, n);
-        if (n == w->after_node) w->after(w->after_user, w, n);
+        if (n == w->after_node || w->after_node == ITP_EVERY_NODE) w->after(w->after_user, w, n);
     }
     w->forward_done = true;
     return INTERP_OK;
@@ -16759,7 +17017,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
     if (!itp_wants_grads(w))
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
-    w->forward_done = false;
+    w->forward_done = w->desc.many_back;
     if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
     for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))
@@ -27241,6 +27499,7 @@ ITP_FN int itp_box_splits(const itp_box *b, int most)
 /* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
 
 typedef struct itp_attr itp_attr;
+typedef struct itp_cone itp_cone;
 
 /* A method: one row of the table in methods.c. */
 typedef struct itp_attr_row {
@@ -27254,24 +27513,32 @@ typedef struct itp_attr_row {
 } itp_attr_row;
 
 enum {
-    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
-    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
-    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
-    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
-    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
-    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
-    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
-    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+    ITP_ATTR_INPUT_GRAD = 1,      /* gradients of the input */
+    ITP_ATTR_LAYER = 2,           /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,      /* and their gradient */
+    ITP_ATTR_MAP = 8,             /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,         /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
+    ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
+    ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
+    ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
+    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
 struct itp_attr {
     interp_ctx *ctx;
     interp_net *net;
     const itp_attr_row *row;
+    unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
-    int n, points; /* samples, and passes for each besides those for its outputs */
-    size_t size;   /* numbers of one input */
+    int k;                 /* targets of each sample; more than 1: results are [n, k, ..] */
+    int n, points;         /* samples, and passes for each besides those for its outputs */
+    interp_shape in_shape; /* of what takes the place of the input */
+    size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
@@ -27279,41 +27546,77 @@ struct itp_attr {
     interp_workspace *w, *w0; /* w0: for the baselines */
     float *in, *seed;         /* [batch, size], [batch, outputs] */
     float *in0;               /* [batch0, size] */
+    /* scope of a layer: its numbers are put in place of what the network makes of x */
+    bool inside;
+    const float *given_x;  /* [n, given] */
+    size_t given;          /* numbers of one input of the network, in every scope */
+    float *inner, *inner0; /* [n, size], [n_baselines, size] */
+    float *real;           /* [batch, given] */
+    int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
-    float *result; /* [n, result_size] */
-    interp_attribution *report;
-    int filled;         /* slots of `in` in use */
-    double done, total; /* passes, for the progress hook */
+    float *result;              /* [n, k, result_size] */
+    interp_attribution *report; /* [n, k] */
+    int filled;                 /* slots of `in` in use */
+    double done, total;         /* passes, for the progress hook */
     /* gradient methods */
-    double *at, *weight;  /* [points] */
-    double *sum, *square; /* [result_size]: of the sample at hand */
-    int first;            /* number of the first point in `in`, counted over all samples */
-    int touched;          /* nodes that a rule changed */
-    void *user;           /* of a run that is no method */
-    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;        /* of the perturbation methods */
+    double *at, *weight;         /* [points] */
+    double *sum, *square;        /* [k, result_size]: of the sample at hand */
+    int first;                   /* number of the first point in `in`, counted over all samples */
+    float *copies;               /* [8, size]: noisy ones, for another method */
+    int base_batch, base_points; /* of that method */
+    int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
+    int n_open;
+    int touched;                  /* nodes that a rule changed */
+    void *user;                   /* of a run that is no method */
+    float *moved;                 /* [batch, size] of guided_ig: the step at hand */
+    float *bias;                  /* of full_grad: those of a batch norm */
+    bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;                /* of the perturbation methods */
+    itp_cone *cone;               /* that runs their copies; NULL: none */
+    size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
+    bool whole_passes;            /* there must be none */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
+
+ITP_FN void itp_cone_open(itp_attr *a);
+ITP_FN void itp_cone_close(itp_attr *a);
+ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes);
 
 /* ---- memory */
 
 ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
-    return (a->row->needs & what) != 0;
+    return (a->needs & what) != 0;
 }
+
+/* Whether the method is left to another one, on noisy copies of the samples. */
+ITP_FN bool itp_attr_averages(const itp_attr *a)
+{
+    return a->d.base != INTERP_SALIENCY && (a->row->needs & ITP_ATTR_AVERAGES);
+}
+
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
-    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    const size_t b = (size_t)a->batch, n = (size_t)a->n, results = itp_mul_size(n, (size_t)a->k);
     a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
     a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
     a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
     a->scratch = itp_arena_floats(m, a->scratch_floats);
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    a->result = itp_arena_floats(m, itp_mul_size(results, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(results, sizeof *a->report));
+    if (a->inside) {
+        a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
+        a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
+        a->real = itp_arena_floats(m, itp_mul_size(b, a->given));
+        a->owner = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *a->owner));
+    }
     if (a->row->layout) a->row->layout(m, a);
+    if (a->cone) itp_cone_layout(m, a);
 }
 
 ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
@@ -27325,6 +27628,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    d.many_back = a->k > 1;
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -27336,9 +27640,11 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     interp_workspace_desc d;
     itp_arena m = {NULL, 0};
     size_t more = 0;
+    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, constant_weights, &more));
+    if (a->cone) batch = 1, constant_weights = false;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
-                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
                     : 0;
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
@@ -27348,6 +27654,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
     *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    if (itp_attr_averages(a)) ITP_TRY(itp_smooth_bytes(a, &more));
+    if (itp_attr_averages(a)) *bytes = itp_add_size(*bytes, more);
     return INTERP_OK;
 }
 
@@ -27357,17 +27665,23 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
-    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    const int64_t all =
+        (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
     if (all < batch) batch = (int)all;
+    if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
         if (*bytes <= enough) break;
         if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
+        if (a->cone) { /* whole passes may take less */
+            itp_cone_close(a);
+            return itp_attr_fit(a, d, bytes);
+        }
         return itp_fail(a->ctx, INTERP_NO_MEMORY,
                         "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
                         left);
@@ -27376,8 +27690,9 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
     bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
     if (pack) *bytes = packed;
+    else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
     *d = itp_attr_work(a);
-    d->constant_weights = pack;
+    d->constant_weights = pack && !a->cone;
     return INTERP_OK;
 }
 
@@ -27411,20 +27726,50 @@ ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
     return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
 }
 
+/* Slot i, in which a point of a sample goes. */
+ITP_FN float *itp_attr_slot(const itp_attr *a, int i, int sample)
+{
+    if (a->inside) a->owner[i] = sample;
+    return a->in + (size_t)i * a->size;
+}
+
+/* Puts the layer's numbers from the slots over those that the network has made. */
+ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    memcpy(itp_y(w, node), w == a->w0 ? a->in0 : a->in, (size_t)a->batch * a->size * sizeof *a->in);
+}
+
+/* A pass of either workspace over its slots, all of which hold something. */
+ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
+{
+    const float *in = w == a->w0 ? a->in0 : a->in;
+    if (!a->inside) return interp_forward(w, &in);
+    for (int i = 0; i < a->batch; i++)
+        memcpy(a->real + (size_t)i * a->given,
+               a->given_x + (size_t)a->owner[i < a->filled ? i : 0] * a->given,
+               a->given * sizeof *a->real);
+    in = a->real;
+    w->after_node = a->net->values[a->layer].producer;
+    w->after = itp_attr_inject, w->after_user = a;
+    return interp_forward(w, &in);
+}
+
+ITP_FN interp_status itp_attr_check(const itp_attr *a, const float *y, int samples)
+{
+    if (itp_is_finite(y, (size_t)samples * (size_t)a->outputs)) return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: the network's output is NaN or infinite: look for such numbers "
+                    "in its weights");
+}
+
 /* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
-    const float *in = a->in;
     for (int i = a->filled; i < a->batch; i++)
         memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
-    ITP_TRY(interp_forward(a->w, &in));
-    const float *y = interp_workspace_target(a->w);
-    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(
-            a->ctx, INTERP_NOT_FINITE,
-            "attribution: the network's output is NaN or infinite: look for such numbers "
-            "in its weights");
-    return INTERP_OK;
+    ITP_TRY(itp_attr_pass(a, a->w));
+    return itp_attr_check(a, interp_workspace_target(a->w), a->filled);
 }
 
 /* Backward from the targets of the slots in use, whose first sample is sample_of(0).. */
@@ -27449,17 +27794,19 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
         for (int i = 0; i < a->filled; i++) {
-            float *to = a->in + (size_t)i * a->size;
+            float *to = itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
         ITP_TRY(itp_attr_forward(a));
         for (int i = 0; i < a->filled; i++) {
             const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            interp_attribution *r = &a->report[at + i];
-            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                r->target = interp_argmax(y, a->outputs);
-            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            for (int j = 0; j < a->k; j++) {
+                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
+                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                    r->target = interp_argmax(y, a->outputs);
+                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            }
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -27472,6 +27819,15 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
+    for (int i = 0; i < a->n * a->k && a->d.n_targets; i++) {
+        const int t = d->targets ? d->targets[i % a->k] : i % a->k;
+        if (t < 0 || t >= a->outputs)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of many, but there are outputs 0 to %d", t,
+                            a->outputs - 1);
+        a->report[i].target = t;
+    }
+    if (d->n_targets) return INTERP_OK;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: the labels to explain were not given: set targets");
@@ -27503,7 +27859,7 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
     a->layer = -1;
-    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH)) return INTERP_OK;
     if (a->d.layer) {
         a->layer = itp_find_numbers(net, a->d.layer);
         if (a->layer < 0)
@@ -27526,6 +27882,55 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
                         a->row->name, net->values[a->layer].name);
     return INTERP_OK;
+}
+
+/* What a scope asks for instead of the input's gradients. */
+ITP_FN interp_status itp_attr_scope(itp_attr *a)
+{
+    const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
+    a->needs = a->row->needs;
+    if (itp_attr_averages(a)) { /* here only outputs are looked at */
+        a->needs = a->d.scope == INTERP_SCOPE_NEURON ? ITP_ATTR_NEURON : 0;
+        return INTERP_OK;
+    }
+    if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
+    if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s has no other scope: it is of a layer or of a neuron itself",
+                        a->row->name);
+    if (a->d.scope == INTERP_SCOPE_NEURON) {
+        a->needs |= ITP_ATTR_NEURON;
+        return INTERP_OK;
+    }
+    a->inside = true;
+    if (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD)) a->needs |= ITP_ATTR_LAYER_GRAD;
+    a->needs = (a->needs | ITP_ATTR_LAYER) & ~(unsigned)ITP_ATTR_INPUT_GRAD;
+    return INTERP_OK;
+}
+
+/* A layer's numbers can be replaced only where no other value lies in the same memory and is read
+   afterwards: not in what is only another shape of them. */
+ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int made = net->values[a->layer].producer;
+    for (int v = a->layer, p = made;; p = net->values[v].producer) {
+        if (p < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "layer \"%s\" is the input itself: take the method of the input",
+                            net->values[a->layer].name);
+        const unsigned flags = itp_op_row(net->nodes[p].op)->flags;
+        if (!(flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL))) return INTERP_OK;
+        v = net->nodes[p].in[0];
+        for (int m = made + 1; m < net->n_nodes; m++)
+            for (int k = 0; k < net->nodes[m].n_in; k++)
+                if (net->nodes[m].in[k] == v)
+                    return itp_fail(
+                        a->ctx, INTERP_UNSUPPORTED,
+                        "layer \"%s\" is another shape of \"%s\", which is used as well: "
+                        "take that",
+                        net->values[a->layer].name, net->values[v].name);
+    }
 }
 
 /* row NULL: that of the method; else a run that is none, with what it needs. */
@@ -27551,30 +27956,39 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
                         "attribution: network \"%s\" has %d inputs, not one", net->name,
                         net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
-        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        d->n_samples < 0 || d->n_baselines < 1 || d->n_targets < 0 || !(d->noise_sd >= 0))
         return itp_fail(
             a->ctx, INTERP_BAD_ARGUMENT,
             "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    a->k = itp_max(1, d->n_targets);
+    ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
                         d->n_baselines, n);
     ITP_TRY(itp_attr_find_layer(a));
-    const interp_shape in = interp_net_input_shape(net, 0);
     interp_shape out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->result_shape = in;
+    a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
+    a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
         interp_shape s = net->values[a->layer].shape;
         for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
         s.rank = itp_max(0, s.rank - 1);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
-        else a->result_shape = s;
+        else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
+    if (a->inside) {
+        ITP_TRY(itp_attr_replaceable(a));
+        a->in_shape = a->result_shape;
+    }
+    a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
+    if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
+                        d->n_targets, a->outputs);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
@@ -27587,13 +28001,16 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
 
 /* ---- the calls */
 
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
+/* Bytes of a run, the cone's with it. */
+ITP_FN interp_status itp_attr_bytes(itp_attr *a, size_t *bytes)
 {
-    itp_attr a;
     interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_fit(&a, &w, bytes);
+    itp_cone_open(a);
+    const interp_status status = itp_attr_fit(a, &w, bytes);
+    if (!status && a->cone) *bytes = itp_add_size(*bytes, a->cone_bytes);
+    if (!status) *bytes = itp_max_size(*bytes, a->cone_peak);
+    itp_cone_close(a);
+    return status;
 }
 
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
@@ -27610,23 +28027,54 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
     return INTERP_OK;
 }
 
-/* Mean output over a distribution of baselines, for each sample's target. */
-ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+/* Mean output over a distribution of baselines, for the targets of samples first .. last. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
 {
     for (int at = 0; at < a->d.n_baselines; at += a->batch) {
         a->filled = itp_min(a->batch, a->d.n_baselines - at);
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
-                         a->in + (size_t)i * a->size);
+                         itp_attr_slot(a, i, first));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = 0; s < a->n; s++)
+            for (int s = first * a->k; s < (last + 1) * a->k; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
     a->filled = 0;
-    return itp_attr_tick(a, a->n);
+    return itp_attr_tick(a, last - first + 1);
+}
+
+/* The layer's numbers at the samples and at the baselines, which stand for them from here on. */
+ITP_FN interp_status itp_attr_enter(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    for (int which = 0; which < 2; which++) {
+        const float *x = which ? d->baseline : a->x;
+        float *to = which ? a->inner0 : a->inner;
+        const int n = which ? d->n_baselines : a->n;
+        for (int at = 0; at < n; at += a->batch) {
+            const int some = itp_min(a->batch, n - at);
+            const float *in = a->real;
+            for (int i = 0; i < a->batch; i++) {
+                float *row = a->real + (size_t)i * a->given;
+                const size_t from = (size_t)(at + itp_min(i, some - 1)) * a->given;
+                if (x) memcpy(row, x + from, a->given * sizeof *row);
+                else memset(row, 0, a->given * sizeof *row);
+            }
+            ITP_TRY(interp_forward(a->w, &in));
+            memcpy(to + (size_t)at * a->size, interp_workspace_kept(a->w),
+                   (size_t)some * a->size * sizeof *to);
+        }
+    }
+    a->given_x = a->x, a->x = a->inner, a->d.baseline = a->inner0;
+    if (itp_is_finite(a->x, (size_t)a->n * a->size) &&
+        itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: layer \"%s\" gives NaN or infinite numbers",
+                    a->net->values[a->layer].name);
 }
 
 ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
@@ -27637,26 +28085,24 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
+    if (a->inside) ITP_TRY(itp_attr_enter(a));
     ITP_TRY(itp_attr_outputs(a, 0));
-    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
-    else ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
+    for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
+        ITP_TRY(itp_attr_mean_output(a, i, i));
+    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
+    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
 
-/* Runs what was settled. out, report: NULL or where results go. */
-ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
-                                      interp_attribution *report)
+/* Runs what was settled and, where that is, the cone made for it. */
+ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
 {
     interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
     const size_t n = (size_t)a->n;
-    a->x = x;
-    if (!itp_is_finite(x, n * a->size) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size)))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
     itp_attr_layout(&arena, a);
     char *block = (char *)interp_alloc(a->ctx, arena.used);
@@ -27665,322 +28111,28 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, a);
     const interp_status status = itp_attr_run(a, &d);
-    if (!status && out) memcpy(out, a->result, n * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    const size_t results = n * (size_t)a->k;
+    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, results * sizeof *report);
     interp_workspace_free(a->w);
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
 }
 
-INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
-                                          const interp_attribute_desc *desc, float *out,
-                                          interp_attribution *report)
+/* out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
+                                      interp_attribution *report)
 {
-    itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_execute(&a, x, out, report);
-}
-/* >>attr/gradient.c                                                                           */
-/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
-
-enum {
-    ITP_G_SALIENCY,
-    ITP_G_PRODUCT,
-    ITP_G_PATH,
-    ITP_G_SMOOTH,
-    ITP_G_SQUARE,
-    ITP_G_VARIANCE,
-    ITP_G_EXPECTED,    /* between random baselines and the input, or a noisy copy of it */
-    ITP_G_BLUR,        /* from blurred to sharp */
-    ITP_G_GUIDED,      /* ReLU passes what is positive both ways */
-    ITP_G_DECONV,      /* ReLU passes what is positive on the way back */
-    ITP_G_GRADIENT,    /* of a neuron */
-    ITP_G_LAYER,       /* activation times gradient */
-    ITP_G_CONDUCTANCE, /* gradient times the change of the activation along the path */
-    ITP_G_INFLUENCE    /* mean gradient of the layer along the path */
-};
-
-ITP_FN bool itp_attr_on_path(const itp_attr *a)
-{
-    const int k = a->row->kind;
-    return k == ITP_G_PATH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
-}
-
-ITP_FN bool itp_attr_smooth(const itp_attr *a)
-{
-    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
-}
-
-ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
-{
-    const int kind = a->row->kind;
-    const interp_shape *s = &a->result_shape;
-    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
-    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
-    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
-    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
-    if (kind == ITP_G_BLUR && s->rank != 3)
-        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
-    return INTERP_OK;
-}
-
-ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
-{
-    a->at = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->weight = (double *)itp_arena_alloc(m, (size_t)a->points * sizeof(double));
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-    a->square = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
-}
-
-/* ---- points */
-
-/* Which baseline a random point starts from, and how far along it lies. */
-ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
-{
-    int k = 0;
-    if (a->d.n_baselines > 1)
-        k = a->d.draws ? a->d.draws[row]
-                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
-                               (float)a->d.n_baselines);
-    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
-    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
-                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
-    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
-}
-
-ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
-{
-    if (a->d.noise) return a->d.noise[at];
-    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
-                     : a->row->kind == ITP_G_EXPECTED ? 0
-                                                      : (float)a->report[sample].residual;
-    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
-}
-
-ITP_FN double itp_attr_max_blur(const itp_attr *a)
-{
-    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
-}
-
-/* A sample under a Gaussian blur of standard deviation sd. */
-ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
-{
-    const interp_shape s = interp_net_input_shape(a->net, 0);
-    if (sd > 0.05)
-        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
-    else memcpy(to, x, a->size * sizeof *to);
-}
-
-/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
-ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
-{
-    return itp_attr_max_blur(a) * (1 - point / a->points);
-}
-
-/* The point of a sample's path, or a noisy copy of it. */
-ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
-    double alpha = 1;
-    if (a->row->kind == ITP_G_BLUR) {
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
-        return;
-    }
-    memcpy(to, x, a->size * sizeof *to);
-    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
-        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
-    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
-    else if (itp_attr_on_path(a)) alpha = a->at[point];
-    else return;
-    for (size_t i = 0; i < a->size; i++) {
-        const double from = x0 ? (double)x0[i] : 0;
-        to[i] = (float)(from + alpha * ((double)to[i] - from));
-    }
-}
-
-/* ---- what becomes of gradients */
-
-/* Adds a point's gradient, multiplied by what the method wants. `activation`: the layer's numbers. */
-ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, const float *g,
-                         const float *activation)
-{
-    const float *x = a->x + (size_t)sample * a->size;
-    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
-    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
-    double alpha;
-    const float *x0;
-    switch (a->row->kind) {
-    case ITP_G_EXPECTED:
-        x0 = itp_attr_draw(a, row, &alpha);
-        for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
-                          (x0 ? (double)x0[i] : 0)) *
-                         (double)g[i];
-        break;
-    case ITP_G_BLUR: /* the change of the image on this part of the path */
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
-        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
-        for (size_t i = 0; i < n; i++)
-            a->sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
-        break;
-    case ITP_G_LAYER:
-        for (size_t i = 0; i < n; i++) a->sum[i] += (double)activation[i] * (double)g[i];
-        break;
-    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
-        for (size_t i = 0; i < n; i++) {
-            if (point) a->sum[i] += (double)a->scratch[i] * ((double)activation[i] - a->square[i]);
-            a->square[i] = (double)activation[i];
-        }
-        memcpy(a->scratch, g, n * sizeof *g);
-        break;
-    default:
-        for (size_t i = 0; i < n; i++) a->sum[i] += w * (double)g[i];
-    }
-    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
-        for (size_t i = 0; i < n; i++) a->square[i] += (double)g[i] * (double)g[i];
-}
-
-ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
-{
-    const interp_shape s = interp_net_input_shape(a->net, 0);
-    (void)batch;
-    if (a->row->kind == ITP_G_CONDUCTANCE) return interp_shape_size(&a->result_shape);
-    if (a->row->kind != ITP_G_BLUR) return 0;
-    return itp_add_size(
-        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
-}
-
-/* A sample whose points are all in: its attribution and residual. */
-ITP_FN void itp_attr_finish(itp_attr *a, int sample)
-{
-    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
-    float *out = a->result + (size_t)sample * a->result_size;
-    interp_attribution *r = &a->report[sample];
-    double total = 0;
-    for (size_t i = 0; i < a->result_size; i++) {
-        const double mean = a->sum[i] / a->points;
-        double v = a->sum[i];
-        switch (a->row->kind) {
-        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
-        case ITP_G_PRODUCT: v *= (double)x[i]; break;
-        case ITP_G_PATH:
-            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
-            break;
-        case ITP_G_SMOOTH:
-        case ITP_G_EXPECTED: v = mean; break;
-        case ITP_G_SQUARE: v = a->square[i] / a->points; break;
-        case ITP_G_VARIANCE: v = a->square[i] / a->points - mean * mean; break;
-        default: break;
-        }
-        out[i] = (float)v;
-        total += v;
-    }
-    r->residual = total - (r->output - r->baseline_output);
-    r->nodes = a->touched;
-}
-
-/* ---- rules of one line: how ReLU goes backward */
-
-ITP_FN void itp_guided_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_unary_job *j = (const itp_unary_job *)arg;
-    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    for (size_t i = at; i < end; i++) {
-        const float g = j->dy[i] > 0 && (!j->y || j->y[i] > 0) ? j->dy[i] : 0;
-        j->out[i] = j->add ? j->out[i] + g : g;
-    }
-}
-
-/* both: forward as well. */
-ITP_FN void itp_guided_rule_of(void *user, interp_workspace *w, int node, bool both)
-{
-    itp_unary_job j;
-    (void)user;
-    if (itp_at(w, node)->op != ITP_OP_RELU) {
-        itp_op_backward(w, node);
-        return;
-    }
-    memset(&j, 0, sizeof j);
-    j.n = itp_count(itp_shape_out(w, node));
-    j.y = both ? itp_y(w, node) : NULL;
-    j.dy = itp_dy(w, node), j.out = itp_dx(w, node, 0);
-    j.add = itp_beta(w, node, 0) != 0;
-    itp_unary_run(w->ctx, &j, itp_guided_task);
-}
-
-ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
-{
-    itp_guided_rule_of(user, w, node, ((const itp_attr *)user)->row->kind == ITP_G_GUIDED);
-}
-
-/* How many nodes the rules change. */
-ITP_FN int itp_guided_nodes(const itp_attr *a)
-{
-    int n = 0;
-    for (int i = 0; i < a->net->n_nodes; i++)
-        n += a->w->runs_back[i] && a->net->nodes[i].op == ITP_OP_RELU;
-    return n;
-}
-
-/* ---- the stream: points (sample, step) go through the network batch by batch */
-
-ITP_FN interp_status itp_attr_flush(itp_attr *a)
-{
-    if (!a->filled) return INTERP_OK;
-    ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    const float *grad = itp_attr_grad(a), *kept = interp_workspace_kept(a->w);
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const size_t at = (size_t)i * a->result_size;
-        if (point == 0) {
-            memset(a->sum, 0, a->result_size * sizeof *a->sum);
-            memset(a->square, 0, a->result_size * sizeof *a->square);
-        }
-        itp_attr_add(a, sample, point, grad + at, kept ? kept + at : NULL);
-        if (point == a->points - 1) itp_attr_finish(a, sample);
-    }
-    a->first += a->filled;
-    const int done = a->filled;
-    a->filled = 0;
-    return itp_attr_tick(a, done);
-}
-
-/* 0.15 of each sample's range, kept in its residual until it is done. */
-ITP_FN void itp_attr_ranges(itp_attr *a)
-{
-    for (int s = 0; s < a->n; s++) {
-        const float *x = a->x + (size_t)s * a->size;
-        float low = x[0], high = x[0];
-        for (size_t i = 1; i < a->size; i++) {
-            low = x[i] < low ? x[i] : low;
-            high = x[i] > high ? x[i] : high;
-        }
-        a->report[s].residual = 0.15 * ((double)high - (double)low);
-    }
-}
-
-ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
-{
-    if (itp_attr_on_path(a))
-        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
-    if (itp_attr_smooth(a)) itp_attr_ranges(a);
-    if (a->row->kind == ITP_G_GUIDED || a->row->kind == ITP_G_DECONV) {
-        a->w->rule = itp_guided_rule, a->w->rule_user = a;
-        a->touched = itp_guided_nodes(a);
-    }
-    for (int s = 0; s < a->n; s++)
-        for (int p = 0; p < a->points; p++) {
-            itp_attr_point(a, s, p, a->in + (size_t)a->filled++ * a->size);
-            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
-        }
-    return itp_attr_flush(a);
+    a->x = x;
+    if (!itp_is_finite(x, (size_t)a->n * a->given) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    itp_cone_open(a);
+    const interp_status status = itp_attr_go(a, out, report);
+    itp_cone_close(a);
+    return status;
 }
 /* >>attr/rules.c                                                                              */
 /* ---- attr/rules.c: a node run with other numbers than its own, for rules that go backward ---------- */
@@ -27998,6 +28150,13 @@ ITP_FN int itp_rule_count(const interp_workspace *w, int node)
     int n = 0;
     for (int i = 0; i < itp_at(w, node)->n_in; i++) n += itp_rule_moves(w, node, i);
     return n;
+}
+
+/* Numbers of a value at the baseline, which begin again after *n of them. */
+ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
+{
+    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
+    return a->w0->data[value];
 }
 
 /* What a node reads and writes, put elsewhere for a while. */
@@ -28125,6 +28284,749 @@ ITP_FN bool itp_op_is_linear(int op)
     default: return false;
     }
 }
+/* >>attr/guided.c                                                                             */
+/* ---- attr/guided.c: functions that go backward otherwise than by their gradient ------------------- */
+
+enum {
+    ITP_WAY_GUIDED, /* ReLU passes what is positive both ways */
+    ITP_WAY_BACK,   /* ReLU passes what is positive on the way back */
+    ITP_WAY_SMOOTH /* any activation passes a positive gradient times its derivative, if positive */
+};
+
+/* ReLU, and a clip from 0 up as ReLU6 is one. */
+ITP_FN bool itp_guided_is_relu(const itp_node *o)
+{
+    return o->op == ITP_OP_RELU ||
+           (o->op == ITP_OP_CLIP && o->attrs.alpha == 0 && o->attrs.beta > 0);
+}
+
+ITP_FN bool itp_guided_is(const itp_node *o, int way)
+{
+    if (itp_guided_is_relu(o)) return true;
+    if (way != ITP_WAY_SMOOTH) return false;
+    switch (o->op) {
+    case ITP_OP_LEAKY_RELU:
+    case ITP_OP_ELU:
+    case ITP_OP_SELU:
+    case ITP_OP_CELU:
+    case ITP_OP_SOFTPLUS:
+    case ITP_OP_SILU:
+    case ITP_OP_GELU:
+    case ITP_OP_GELU_TANH:
+    case ITP_OP_HARD_SWISH:
+    case ITP_OP_MISH: return true;
+    default: return false;
+    }
+}
+
+typedef struct itp_guided_job {
+    const float *dy, *x; /* x: what must lie between 0 and `most`; NULL: nothing */
+    float *dx;
+    float most;
+    bool add;
+    size_t n;
+} itp_guided_job;
+
+ITP_FN void itp_guided_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_guided_job *j = (const itp_guided_job *)arg;
+    const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
+    for (size_t i = at; i < end; i++) {
+        const bool on = j->dy[i] > 0 && (!j->x || (j->x[i] > 0 && j->x[i] < j->most));
+        const float g = on ? j->dy[i] : 0;
+        j->dx[i] = j->add ? j->dx[i] + g : g;
+    }
+}
+
+ITP_FN void itp_guided_run(interp_ctx *ctx, itp_guided_job *j)
+{
+    itp_parallel(ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n, itp_guided_task, j);
+}
+
+/* One node on the way back; scratch: two of its outputs, for ITP_WAY_SMOOTH. */
+ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scratch)
+{
+    const itp_node *o = itp_at(w, node);
+    itp_guided_job j;
+    if (!itp_guided_is(o, way)) {
+        itp_op_backward(w, node);
+        return;
+    }
+    memset(&j, 0, sizeof j);
+    j.n = itp_count(itp_shape_out(w, node));
+    j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.add = itp_beta(w, node, 0) != 0;
+    if (way == ITP_WAY_SMOOTH) {
+        const float *in[ITP_MAX_INPUTS];
+        float *to[ITP_MAX_INPUTS], *seed = itp_take(&scratch, j.n), *back = itp_take(&scratch, j.n);
+        itp_guided_job positive = j;
+        memset(in, 0, sizeof in), memset(to, 0, sizeof to);
+        positive.dx = seed, positive.add = false, to[0] = back;
+        itp_guided_run(w->ctx, &positive);
+        itp_node_backward(w, node, in, NULL, seed, to, false);
+        j.dy = back;
+    } else if (way == ITP_WAY_GUIDED) { /* what each keeps for its gradient: ReLU its output */
+        j.most = o->op == ITP_OP_RELU ? INFINITY : o->attrs.beta;
+        j.x = o->op == ITP_OP_RELU ? itp_y(w, node) : itp_x(w, node, 0);
+    }
+    itp_guided_run(w->ctx, &j);
+}
+
+/* How many nodes that changes. */
+ITP_FN int itp_guided_nodes(const itp_attr *a, int way)
+{
+    int n = 0;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        n += a->w->runs_back[i] && itp_guided_is(&a->net->nodes[i], way);
+    return n;
+}
+/* >>attr/gradient.c                                                                           */
+/* ---- attr/gradient.c: methods made of gradients at many points, streamed -------------------------- */
+
+enum {
+    ITP_G_SALIENCY,
+    ITP_G_PRODUCT,
+    ITP_G_PATH,
+    ITP_G_SMOOTH,
+    ITP_G_SQUARE,
+    ITP_G_VARIANCE,
+    ITP_G_EXPECTED,      /* between random baselines and the input, or a noisy copy of it */
+    ITP_G_BLUR,          /* from blurred to sharp */
+    ITP_G_GUIDED,        /* ReLU passes what is positive both ways */
+    ITP_G_GUIDED_SMOOTH, /* any activation passes positive gradients where it rises */
+    ITP_G_DECONV,        /* ReLU passes what is positive on the way back */
+    ITP_G_GRADIENT,      /* of a neuron */
+    ITP_G_LAYER,         /* activation times gradient */
+    ITP_G_CONDUCTANCE,   /* gradient times the change of the activation along the path */
+    ITP_G_THROUGH,       /* as the path, but only what goes through one neuron of the layer */
+    ITP_G_INFLUENCE      /* mean gradient of the layer along the path */
+};
+
+ITP_FN bool itp_attr_on_path(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_PATH || k == ITP_G_THROUGH || k == ITP_G_CONDUCTANCE || k == ITP_G_INFLUENCE;
+}
+
+ITP_FN bool itp_attr_smooth(const itp_attr *a)
+{
+    return a->row->kind >= ITP_G_SMOOTH && a->row->kind <= ITP_G_VARIANCE;
+}
+
+ITP_FN interp_status itp_smooth_settle(itp_attr *a); /* in smooth.c, which uses this file */
+ITP_FN interp_status itp_smooth_run(itp_attr *a);
+
+enum { ITP_SMOOTH_COPIES = 8 }; /* at once: always as many, so that draws do not depend on memory */
+
+/* Whether steps are doubled until the residual is small. */
+ITP_FN bool itp_attr_adapts(const itp_attr *a)
+{
+    return a->row->kind == ITP_G_PATH && a->d.tolerance > 0;
+}
+
+ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
+{
+    const int kind = a->row->kind;
+    const interp_shape *s = &a->result_shape;
+    if (!a->d.n_samples) a->d.n_samples = a->row->kind == ITP_G_EXPECTED ? 5 : 25;
+    if (itp_attr_on_path(a)) a->points = a->d.n_steps + (kind == ITP_G_CONDUCTANCE);
+    if (!a->d.max_steps) a->d.max_steps = a->d.n_steps > 31250 ? 1000000 : 32 * a->d.n_steps;
+    if (itp_attr_adapts(a) && (a->d.max_steps < a->d.n_steps || a->d.max_steps > 1000000 ||
+                               (int64_t)a->n * a->d.max_steps > INT_MAX || a->d.no_multiply))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "%s: at most %d of %d steps, or a residual of what is not multiplied by the "
+            "difference",
+            a->row->name, a->d.max_steps, a->d.n_steps);
+    if (itp_attr_smooth(a) || kind == ITP_G_EXPECTED) a->points = a->d.n_samples;
+    if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
+    if (itp_attr_averages(a)) return itp_smooth_settle(a);
+    if (kind == ITP_G_THROUGH) {
+        const interp_shape *layer = &a->net->values[a->layer].shape;
+        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        if (a->d.neuron < 0 || a->d.neuron >= neurons)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
+                            a->d.neuron, a->net->values[a->layer].name, neurons - 1);
+    }
+    if (kind == ITP_G_BLUR && s->rank != 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    return INTERP_OK;
+}
+
+ITP_FN void itp_attr_layout_gradient(itp_arena *m, itp_attr *a)
+{
+    const size_t points = (size_t)(itp_attr_adapts(a) ? a->d.max_steps : a->points);
+    a->at = (double *)itp_arena_alloc(m, points * sizeof(double));
+    a->weight = (double *)itp_arena_alloc(m, points * sizeof(double));
+    if (itp_attr_adapts(a)) a->open = (int *)itp_arena_alloc(m, (size_t)a->n * sizeof(int));
+    const size_t n = itp_mul_size((size_t)a->k, a->result_size);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    if (itp_attr_averages(a))
+        a->copies = itp_arena_floats(m, itp_mul_size(ITP_SMOOTH_COPIES, a->size));
+}
+
+/* ---- points */
+
+/* Which baseline a random point starts from, and how far along it lies. */
+ITP_FN const float *itp_attr_draw(const itp_attr *a, size_t row, double *alpha)
+{
+    int k = 0;
+    if (a->d.n_baselines > 1)
+        k = a->d.draws ? a->d.draws[row]
+                       : (int)(interp_random_uniform(a->d.seed, 0x3200000u, row) *
+                               (float)a->d.n_baselines);
+    k = itp_max(0, itp_min(k, a->d.n_baselines - 1));
+    *alpha = (double)(a->d.alphas ? a->d.alphas[row]
+                                  : interp_random_uniform(a->d.seed, 0x3400000u, row));
+    return a->d.baseline ? a->d.baseline + (size_t)k * a->size : NULL;
+}
+
+ITP_FN float itp_attr_noise(const itp_attr *a, int sample, size_t at)
+{
+    if (a->d.noise) return a->d.noise[at];
+    const float sd = a->d.noise_sd > 0                ? a->d.noise_sd
+                     : a->row->kind == ITP_G_EXPECTED ? 0
+                                                      : (float)a->report[sample * a->k].residual;
+    return sd == 0 ? 0 : sd * interp_random_normal(a->d.seed, 0x3000000u, at);
+}
+
+ITP_FN double itp_attr_max_blur(const itp_attr *a)
+{
+    return a->d.max_blur > 0 ? (double)a->d.max_blur : 50;
+}
+
+/* A sample under a Gaussian blur of standard deviation sd. */
+ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
+{
+    const interp_shape s = a->in_shape;
+    if (sd > 0.05)
+        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+    else memcpy(to, x, a->size * sizeof *to);
+}
+
+/* Blur of a point of blur_ig's path: from max_blur down to none, evenly. */
+ITP_FN double itp_attr_blur_of(const itp_attr *a, double point)
+{
+    return itp_attr_max_blur(a) * (1 - point / a->points);
+}
+
+/* The point of a sample's path, or a noisy copy of it. */
+ITP_FN void itp_attr_point(const itp_attr *a, int sample, int point, float *to)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, at = row * a->size;
+    double alpha = 1;
+    if (a->row->kind == ITP_G_BLUR) {
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 0.5), to);
+        return;
+    }
+    memcpy(to, x, a->size * sizeof *to);
+    if (itp_attr_smooth(a) || a->row->kind == ITP_G_EXPECTED)
+        for (size_t i = 0; i < a->size; i++) to[i] += itp_attr_noise(a, sample, at + i);
+    if (a->row->kind == ITP_G_EXPECTED) x0 = itp_attr_draw(a, row, &alpha);
+    else if (itp_attr_on_path(a)) alpha = a->at[point];
+    else return;
+    for (size_t i = 0; i < a->size; i++) {
+        const double from = x0 ? (double)x0[i] : 0;
+        to[i] = (float)(from + alpha * ((double)to[i] - from));
+    }
+}
+
+/* ---- what becomes of gradients */
+
+/* Adds a point's gradient of target j, multiplied by what the method wants. `activation`: the layer's
+   numbers. */
+ITP_FN void itp_attr_add(itp_attr *a, int sample, int point, int j, const float *g,
+                         const float *activation)
+{
+    const float *x = a->x + (size_t)sample * a->size;
+    const size_t row = (size_t)sample * (size_t)a->points + (size_t)point, n = a->result_size;
+    const double w = itp_attr_on_path(a) ? a->weight[point] : 1;
+    double alpha, *sum = a->sum + (size_t)j * n, *square = a->square + (size_t)j * n;
+    float *before = a->scratch + (size_t)j * n; /* of conductance */
+    const float *x0;
+    switch (a->row->kind) {
+    case ITP_G_EXPECTED:
+        x0 = itp_attr_draw(a, row, &alpha);
+        for (size_t i = 0; i < n; i++)
+            sum[i] += ((double)x[i] + (double)itp_attr_noise(a, sample, row * n + i) -
+                       (x0 ? (double)x0[i] : 0)) *
+                      (double)g[i];
+        break;
+    case ITP_G_BLUR: /* the change of the image on this part of the path */
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point), a->scratch);
+        itp_attr_blurred(a, x, itp_attr_blur_of(a, point + 1), a->scratch + n);
+        for (size_t i = 0; i < n; i++)
+            sum[i] += ((double)a->scratch[n + i] - (double)a->scratch[i]) * (double)g[i];
+        break;
+    case ITP_G_LAYER:
+        for (size_t i = 0; i < n; i++) sum[i] += (double)activation[i] * (double)g[i];
+        break;
+    case ITP_G_CONDUCTANCE: /* gradient of the point before times what the activation changed since */
+        for (size_t i = 0; i < n; i++) {
+            if (point) sum[i] += (double)before[i] * ((double)activation[i] - square[i]);
+            square[i] = (double)activation[i];
+        }
+        memcpy(before, g, n * sizeof *g);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) sum[i] += w * (double)g[i];
+    }
+    if (a->row->kind == ITP_G_SQUARE || a->row->kind == ITP_G_VARIANCE)
+        for (size_t i = 0; i < n; i++) square[i] += (double)g[i] * (double)g[i];
+}
+
+ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
+{
+    const interp_shape s = a->in_shape;
+    if (itp_attr_averages(a))
+        return itp_mul_size(ITP_SMOOTH_COPIES, interp_shape_size(&a->result_shape));
+    if (a->row->kind == ITP_G_GUIDED_SMOOTH) return itp_rule_most(a->net, batch, 0, 2);
+    if (a->row->kind == ITP_G_CONDUCTANCE)
+        return itp_mul_size((size_t)a->k, interp_shape_size(&a->result_shape));
+    if (a->row->kind != ITP_G_BLUR) return 0;
+    return itp_add_size(
+        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
+}
+
+/* A sample whose points are all in: its attribution for target j, and residual. */
+ITP_FN void itp_attr_finish(itp_attr *a, int sample, int j)
+{
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    const double *sum = a->sum + (size_t)j * a->result_size;
+    const double *square = a->square + (size_t)j * a->result_size;
+    float *out = a->result + row * a->result_size;
+    interp_attribution *r = &a->report[row];
+    double total = 0;
+    for (size_t i = 0; i < a->result_size; i++) {
+        const double mean = sum[i] / a->points;
+        double v = sum[i];
+        switch (a->row->kind) {
+        case ITP_G_SALIENCY: v = a->d.keep_sign ? v : fabs(v); break;
+        case ITP_G_PRODUCT: v *= (double)x[i]; break;
+        case ITP_G_THROUGH:
+        case ITP_G_PATH:
+            if (!a->d.no_multiply) v *= (double)x[i] - (x0 ? (double)x0[i] : 0);
+            break;
+        case ITP_G_SMOOTH:
+        case ITP_G_EXPECTED: v = mean; break;
+        case ITP_G_SQUARE: v = square[i] / a->points; break;
+        case ITP_G_VARIANCE: v = square[i] / a->points - mean * mean; break;
+        default: break;
+        }
+        out[i] = (float)v;
+        total += v;
+    }
+    r->residual = total - (r->output - r->baseline_output);
+    r->nodes = a->touched;
+    if (a->open) r->passes += a->points - (r->steps ? 0 : a->d.n_steps);
+    r->steps = itp_attr_on_path(a) || a->row->kind == ITP_G_BLUR ? a->points : 0;
+}
+
+ITP_FN int itp_guided_way(const itp_attr *a)
+{
+    const int k = a->row->kind;
+    return k == ITP_G_GUIDED ? ITP_WAY_GUIDED : k == ITP_G_DECONV ? ITP_WAY_BACK : ITP_WAY_SMOOTH;
+}
+
+ITP_FN void itp_guided_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    itp_guided_node(w, node, itp_guided_way(a), a->scratch);
+}
+
+/* ---- one neuron: what goes around it is cut off */
+
+/* Whether a node after this one has written the gradient of a value made before it. */
+ITP_FN bool itp_through_written(const interp_workspace *w, int node, int value)
+{
+    for (int m = node + 1; m < w->net->n_nodes; m++)
+        for (int k = 0; w->runs_back[m] && k < itp_at(w, m)->n_in; k++)
+            if (itp_at(w, m)->in[k] == value && itp_passes_grad(itp_at(w, m), k)) return true;
+    return false;
+}
+
+/* At the node that makes the layer all gradients but that of the neuron become 0: those of its other
+   numbers, and of what reaches the output without it. */
+ITP_FN void itp_through_rule(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    const interp_net *net = a->net;
+    if (node == net->values[a->layer].producer) {
+        for (int v = 0; v < net->n_values; v++)
+            if (v != a->layer && w->grad[v] && net->values[v].producer < node &&
+                itp_through_written(w, node, v))
+                memset(w->grad[v], 0, itp_count(&w->shape[v]) * sizeof(float));
+        const size_t size = itp_count(&w->shape[a->layer]) / (size_t)a->batch;
+        for (size_t i = 0; i < size * (size_t)a->batch; i++)
+            if (i % size != (size_t)a->d.neuron) w->grad[a->layer][i] = 0;
+    }
+    itp_op_backward(w, node);
+}
+
+/* The sample of point number `at` of the stream. */
+ITP_FN int itp_attr_sample(const itp_attr *a, int at)
+{
+    return a->open ? a->open[at / a->points] : at / a->points;
+}
+
+/* ---- the stream: points (sample, step) go through the network batch by batch */
+
+ITP_FN interp_status itp_attr_flush(itp_attr *a)
+{
+    if (!a->filled) return INTERP_OK;
+    ITP_TRY(itp_attr_forward(a));
+    const float *kept = interp_workspace_kept(a->w);
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[itp_attr_sample(a, a->first + i) * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        const float *grad = itp_attr_grad(a);
+        for (int i = 0; i < a->filled; i++) {
+            const int sample = itp_attr_sample(a, a->first + i);
+            const int point = (a->first + i) % a->points;
+            const size_t at = (size_t)i * a->result_size, sums = (size_t)j * a->result_size;
+            if (point == 0) {
+                memset(a->sum + sums, 0, a->result_size * sizeof *a->sum);
+                memset(a->square + sums, 0, a->result_size * sizeof *a->square);
+            }
+            itp_attr_add(a, sample, point, j, grad + at, kept ? kept + at : NULL);
+            if (point == a->points - 1) itp_attr_finish(a, sample, j);
+        }
+    }
+    a->first += a->filled;
+    const int done = a->filled;
+    a->filled = 0;
+    return itp_attr_tick(a, done);
+}
+
+/* 0.15 of each sample's range, kept in its residual until it is done. */
+ITP_FN void itp_attr_ranges(itp_attr *a)
+{
+    for (int s = 0; s < a->n; s++) {
+        const float *x = a->x + (size_t)s * a->size;
+        float low = x[0], high = x[0];
+        for (size_t i = 1; i < a->size; i++) {
+            low = x[i] < low ? x[i] : low;
+            high = x[i] > high ? x[i] : high;
+        }
+        a->report[s * a->k].residual = 0.15 * ((double)high - (double)low);
+    }
+}
+
+/* All points of the samples at hand. */
+ITP_FN interp_status itp_attr_stream(itp_attr *a)
+{
+    const int n = a->open ? a->n_open : a->n;
+    if (itp_attr_on_path(a))
+        ITP_TRY(interp_quadrature_rule(a->ctx, a->d.quadrature, a->points, a->at, a->weight));
+    for (int p = 0; p < a->points && a->d.captum; p++)
+        if (a->d.quadrature == INTERP_RIEMANN_TRAPEZOID)
+            a->weight[p] *= (a->points - 1.0) / a->points;
+    a->first = 0;
+    for (int s = 0; s < n; s++)
+        for (int p = 0; p < a->points; p++) {
+            const int sample = a->open ? a->open[s] : s;
+            itp_attr_point(a, sample, p, itp_attr_slot(a, a->filled++, sample));
+            if (a->filled == a->batch) ITP_TRY(itp_attr_flush(a));
+        }
+    return itp_attr_flush(a);
+}
+
+/* Drops the samples whose residuals are small enough; how many are left. */
+ITP_FN int itp_attr_close(itp_attr *a)
+{
+    int left = 0;
+    for (int s = 0; s < a->n_open; s++) {
+        bool small = true;
+        for (int j = 0; j < a->k; j++) {
+            const interp_attribution *r = &a->report[a->open[s] * a->k + j];
+            small = small && fabs(r->residual) <=
+                                 (double)a->d.tolerance * fabs(r->output - r->baseline_output);
+        }
+        if (!small) a->open[left++] = a->open[s];
+    }
+    return a->n_open = left;
+}
+
+ITP_FN interp_status itp_attr_run_gradient(itp_attr *a)
+{
+    if (itp_attr_smooth(a)) itp_attr_ranges(a);
+    if (itp_attr_averages(a)) return itp_smooth_run(a);
+    if (a->row->kind >= ITP_G_GUIDED && a->row->kind <= ITP_G_DECONV) {
+        a->w->rule = itp_guided_rule, a->w->rule_user = a;
+        a->touched = itp_guided_nodes(a, itp_guided_way(a));
+    }
+    if (a->row->kind == ITP_G_THROUGH) {
+        const int made = a->net->values[a->layer].producer;
+        if (made < 0 || !a->w->runs_back[made])
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: layer \"%s\" does not lie between input and output", a->row->name,
+                            a->net->values[a->layer].name);
+        a->w->rule = itp_through_rule, a->w->rule_user = a;
+    }
+    a->n_open = a->n;
+    for (int s = 0; a->open && s < a->n; s++) a->open[s] = s;
+    ITP_TRY(itp_attr_stream(a));
+    while (a->open && itp_attr_close(a) && a->points < a->d.max_steps) {
+        a->points = itp_min(a->d.max_steps, 2 * a->points);
+        a->total += (double)a->n_open * a->points;
+        ITP_TRY(itp_attr_stream(a));
+    }
+    return INTERP_OK;
+}
+/* >>attr/smooth.c                                                                             */
+/* ---- attr/smooth.c: averages over noisy copies of what another method says ------------------------ */
+
+/* The call for copies of sample s, whose targets are known. */
+ITP_FN interp_attribute_desc itp_smooth_desc(const itp_attr *a, int s, int32_t *targets)
+{
+    interp_attribute_desc d = a->d;
+    d.method = a->d.base, d.base = INTERP_SALIENCY;
+    d.keep_sign = true;
+    d.n_targets = 0;
+    d.batch = a->base_batch;
+    d.n_samples = 0, d.noise = NULL, d.alphas = NULL, d.draws = NULL;
+    d.permutations = d.coalitions = NULL;
+    const bool many = (itp_attr_row_of(d.method)->needs & ITP_ATTR_ANY_BASELINES) != 0;
+    if (d.baseline && d.n_baselines > 1 && !many)
+        d.baseline += (size_t)s * a->given, d.n_baselines = 1;
+    const int target = targets && a->report ? a->report[s].target : a->d.target;
+    for (int i = 0; targets && i < ITP_SMOOTH_COPIES; i++) targets[i] = target;
+    if (targets && target >= 0) d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+    else if (targets) d.target_kind = INTERP_TARGET_SUM;
+    return d;
+}
+
+ITP_FN interp_status itp_smooth_settle(itp_attr *a)
+{
+    itp_attr sub;
+    if ((unsigned)a->d.base >= INTERP_METHOD_COUNT ||
+        a->d.base == INTERP_FEATURE_PERMUTATION || /* of other samples */
+        (itp_attr_row_of(a->d.base)->needs & ITP_ATTR_AVERAGES))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: base is no method that can be averaged",
+                        a->row->name);
+    a->base_batch = a->d.batch;
+    a->d.batch = 1; /* of the outputs, which is all that is done here */
+    const interp_attribute_desc d = itp_smooth_desc(a, 0, NULL);
+    ITP_TRY(itp_attr_settle(&sub, a->net, ITP_SMOOTH_COPIES, &d, NULL, NULL));
+    a->result_shape = sub.result_shape;
+    a->base_points = sub.points;
+    return INTERP_OK;
+}
+
+/* What a run of the other method takes at most. */
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes)
+{
+    const interp_attribute_desc d = itp_smooth_desc(a, 0, NULL);
+    return interp_attribute_bytes(a->net, itp_min(ITP_SMOOTH_COPIES, a->points), &d, bytes);
+}
+
+ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
+                                       interp_attribution *report); /* in many.c */
+
+ITP_FN interp_status itp_smooth_run(itp_attr *a)
+{
+    const size_t n = a->result_size;
+    a->total = 2.0 * a->n + (double)a->n * a->points * (a->base_points + 2);
+    for (int s = 0; s < a->n; s++) {
+        memset(a->sum, 0, n * sizeof *a->sum);
+        memset(a->square, 0, n * sizeof *a->square);
+        for (int at = 0, some; at < a->points; at += some) {
+            int32_t targets[ITP_SMOOTH_COPIES];
+            const interp_attribute_desc d = itp_smooth_desc(a, s, targets);
+            itp_attr sub;
+            some = itp_min(ITP_SMOOTH_COPIES, a->points - at);
+            for (int i = 0; i < some; i++)
+                itp_attr_point(a, s, at + i, a->copies + (size_t)i * a->size);
+            ITP_TRY(itp_attr_settle(&sub, a->net, some, &d, NULL, NULL));
+            sub.done = a->done, sub.total = a->total;
+            ITP_TRY(itp_attr_dispatch(&sub, a->copies, a->scratch, NULL));
+            a->done = sub.done;
+            for (size_t k = 0; k < n * (size_t)some; k++) {
+                const double v = (double)a->scratch[k];
+                a->sum[k % n] += v, a->square[k % n] += v * v;
+            }
+        }
+        itp_attr_finish(a, s, 0);
+        a->report[s].passes = a->points * (a->base_points + 2) + 2;
+    }
+    return INTERP_OK;
+}
+/* >>attr/reveal.c                                                                             */
+/* ---- attr/reveal.c: DeepLIFT's RevealCancel -------------------------------------------------------
+
+   A function h of a dense layer's output: what reaches it splits into a positive part p and a negative
+   part n, sums of w d over inputs that differ by d. Each part's share of the change is its mean effect
+   before and after the other one (Shrikumar et al. 2017, section 3.5.3), so that parts which cancel
+   each other still count. */
+
+/* The node that alone reads a value, by any of its inputs; -1: none. */
+ITP_FN int itp_reveal_next(const interp_workspace *w, int value)
+{
+    const interp_net *net = w->net;
+    int reader = -1;
+    if (value == w->target || value == w->kept) return -1;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) {
+            if (net->nodes[n].in[i] != value) continue;
+            if (reader >= 0) return -1;
+            reader = n;
+        }
+    return reader;
+}
+
+ITP_FN bool itp_reveal_is_function(const interp_workspace *w, int node)
+{
+    const itp_op *row = itp_op_row(itp_at(w, node)->op);
+    return (row->forward == itp_forward_unary || row->forward == itp_forward_math) &&
+           itp_rule_moves(w, node, 0);
+}
+
+/* The function behind a dense layer with constant weights, and behind a bias added to it; -1: none. */
+ITP_FN int itp_reveal_function(const interp_workspace *w, int dense)
+{
+    const itp_node *o = itp_at(w, dense);
+    if ((o->op != ITP_OP_GEMM && o->op != ITP_OP_MATMUL) || itp_rule_count(w, dense) != 1 ||
+        !w->runs_back[dense])
+        return -1;
+    for (int at = itp_reveal_next(w, o->out); at >= 0;
+         at = itp_reveal_next(w, itp_at(w, at)->out)) {
+        if (itp_count(itp_shape_out(w, at)) != itp_count(itp_shape_out(w, dense))) return -1;
+        if (itp_reveal_is_function(w, at)) return w->runs_back[at] ? at : -1;
+        if (itp_at(w, at)->op != ITP_OP_ADD || itp_rule_count(w, at) != 1) return -1;
+    }
+    return -1;
+}
+
+/* The dense layer whose function a node is; -1: none. */
+ITP_FN int itp_reveal_dense(const interp_workspace *w, int node)
+{
+    for (int at = w->net->values[itp_at(w, node)->in[0]].producer; at >= 0;) {
+        if (itp_reveal_function(w, at) == node) return at;
+        if (itp_at(w, at)->op != ITP_OP_ADD || itp_rule_count(w, at) != 1) return -1;
+        at = w->net->values[itp_at(w, at)->in[itp_rule_moves(w, at, 0) ? 0 : 1]].producer;
+    }
+    return -1;
+}
+
+/* A dense layer whose inputs and weights are split by sign. */
+typedef struct itp_reveal {
+    interp_workspace *w;
+    int node, function, x_in; /* x_in: which input is not the weights */
+    size_t nx, nw, ny;
+    float *x[2], *weights[2]; /* differences and weights: positive, negative */
+    float *part[2];           /* [ny]: p and n, then their multipliers */
+    float *bias;              /* zeros */
+} itp_reveal;
+
+/* out = in x weights without bias; added to what is there. */
+ITP_FN void itp_reveal_forward(const itp_reveal *r, int x, int weights, float *product, float *out)
+{
+    const float *in[ITP_MAX_INPUTS];
+    memset(in, 0, sizeof in);
+    in[r->x_in] = r->x[x], in[1 - r->x_in] = r->weights[weights];
+    if (itp_at(r->w, r->node)->n_in > 2) in[2] = r->bias;
+    itp_node_forward(r->w, r->node, in, product);
+    for (size_t i = 0; i < r->ny; i++) out[i] += product[i];
+}
+
+ITP_FN void itp_reveal_backward(const itp_reveal *r, int weights, int part, float *dx)
+{
+    const float *in[ITP_MAX_INPUTS];
+    float *to[ITP_MAX_INPUTS];
+    memset(in, 0, sizeof in), memset(to, 0, sizeof to);
+    in[1 - r->x_in] = r->weights[weights], to[r->x_in] = dx;
+    itp_node_backward(r->w, r->node, in, NULL, r->part[part], to, true);
+}
+
+/* The multipliers of p and n in place of these. */
+ITP_FN void itp_reveal_multipliers(const itp_attr *a, const itp_reveal *r, float *scratch)
+{
+    const float *m = itp_dy(r->w, r->node), *in[ITP_MAX_INPUTS];
+    float *u = itp_take(&scratch, r->ny), *h[4]; /* h at x0, x0 + p, x0 + n, x0 + p + n */
+    size_t n0;
+    const float *x0 = itp_delta_base(a, itp_at(r->w, r->function)->in[0], &n0);
+    memset(in, 0, sizeof in);
+    in[0] = u;
+    for (int k = 0; k < 4; k++) {
+        h[k] = itp_take(&scratch, r->ny);
+        for (size_t i = 0; i < r->ny; i++)
+            u[i] = (float)((double)x0[i % n0] + (k & 1 ? (double)r->part[0][i] : 0) +
+                           (k & 2 ? (double)r->part[1][i] : 0));
+        itp_node_forward(r->w, r->function, in, h[k]);
+    }
+    for (size_t i = 0; i < r->ny; i++) {
+        const double none = (double)h[0][i], p = (double)h[1][i], n = (double)h[2][i],
+                     both = (double)h[3][i];
+        const double up = 0.5 * (p - none + both - n), down = 0.5 * (n - none + both - p);
+        const double dp = (double)r->part[0][i], dn = (double)r->part[1][i];
+        r->part[0][i] = dp != 0 ? (float)((double)m[i] * up / dp) : 0;
+        r->part[1][i] = dn != 0 ? (float)((double)m[i] * down / dn) : 0;
+    }
+}
+
+/* Numbers of scratch, in inputs and in outputs of a node. */
+enum { ITP_REVEAL_INPUTS = 5, ITP_REVEAL_OUTPUTS = 8 };
+
+ITP_FN void itp_reveal_layer(const itp_attr *a, interp_workspace *w, int node, int function)
+{
+    float *scratch = a->scratch, *back[2];
+    itp_reveal r;
+    memset(&r, 0, sizeof r);
+    r.w = w, r.node = node, r.function = function, r.x_in = itp_rule_moves(w, node, 0) ? 0 : 1;
+    r.nx = itp_count(itp_shape_in(w, node, r.x_in));
+    r.nw = itp_count(itp_shape_in(w, node, 1 - r.x_in));
+    r.ny = itp_count(itp_shape_out(w, node));
+    size_t n0;
+    const float *x = itp_x(w, node, r.x_in), *weights = itp_x(w, node, 1 - r.x_in),
+                *x0 = itp_delta_base(a, itp_at(w, node)->in[r.x_in], &n0);
+    for (int k = 0; k < 2; k++) {
+        r.x[k] = itp_take(&scratch, r.nx), back[k] = itp_take(&scratch, r.nx);
+        r.weights[k] = itp_take(&scratch, r.nw), r.part[k] = itp_take(&scratch, r.ny);
+        memset(back[k], 0, r.nx * sizeof *x), memset(r.part[k], 0, r.ny * sizeof *x);
+        for (size_t i = 0; i < r.nx; i++) {
+            const float d = (float)((double)x[i] - (double)x0[i % n0]);
+            r.x[k][i] = (d < 0) == k ? d : 0;
+        }
+        for (size_t i = 0; i < r.nw; i++) r.weights[k][i] = (weights[i] < 0) == k ? weights[i] : 0;
+    }
+    if (itp_at(w, node)->n_in > 2) {
+        const size_t nb = itp_count(itp_shape_in(w, node, 2));
+        r.bias = itp_take(&scratch, nb);
+        memset(r.bias, 0, nb * sizeof *r.bias);
+    }
+    for (int k = 0; k < 4; k++)
+        itp_reveal_forward(&r, k & 1, k >> 1, scratch, r.part[(k & 1) != k >> 1]);
+    itp_reveal_multipliers(a, &r, scratch);
+    /* a positive difference adds to p by positive weights and to n by negative ones; a negative one the
+       other way round; one of 0 counts as half of each */
+    for (int k = 0; k < 4; k++) itp_reveal_backward(&r, k >> 1, (k & 1) != k >> 1, back[k & 1]);
+    float *dx = itp_dx(w, node, r.x_in);
+    const bool add = itp_beta(w, node, r.x_in) != 0;
+    for (size_t i = 0; i < r.nx; i++) {
+        const float up = back[0][i], down = back[1][i];
+        const float m = r.x[0][i] > 0 ? up : r.x[1][i] < 0 ? down : 0.5f * (up + down);
+        dx[i] = add ? dx[i] + m : m;
+    }
+}
+
+/* Whether a node was done: a function hands its multipliers to its dense layer, which does both. */
+ITP_FN bool itp_reveal_rule(const itp_attr *a, interp_workspace *w, int node)
+{
+    const int function = itp_reveal_function(w, node);
+    if (function >= 0) itp_reveal_layer(a, w, node, function);
+    else if (itp_reveal_is_function(w, node) && itp_reveal_dense(w, node) >= 0)
+        itp_move(w->ctx, itp_dy(w, node), 0, itp_dx(w, node, 0), 0, 1,
+                 itp_count(itp_shape_out(w, node)), false);
+    else return false;
+    return true;
+}
 /* >>attr/deeplift.c                                                                           */
 /* ---- attr/deeplift.c: DeepLIFT, complete for every op ---------------------------------------------
 
@@ -28149,13 +29051,6 @@ typedef struct itp_delta {
     double epsilon;
     itp_plane plane;
 } itp_delta;
-
-/* Numbers of a value at the baseline, which begin again after *n of them. */
-ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
-{
-    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
-    return a->w0->data[value];
-}
 
 ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
 {
@@ -28467,6 +29362,7 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     const itp_node *o = itp_at(w, node);
     const itp_op *row = itp_op_row(o->op);
     const bool first = itp_rule_moves(w, node, 0) && itp_rule_count(w, node) == 1;
+    if (a->d.reveal_cancel && itp_reveal_rule(a, w, node)) return;
     itp_delta j = itp_delta_at(a, node);
     if (first && (row->forward == itp_forward_unary || row->forward == itp_forward_math)) {
         itp_delta_run(&j, (j.n + ITP_CHUNK - 1) / ITP_CHUNK, 12, itp_delta_unary_task);
@@ -28534,45 +29430,55 @@ ITP_FN interp_status itp_attr_settle_deeplift(itp_attr *a)
 
 ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 {
-    return itp_add_size(itp_rule_most(a->net, batch, 2, 2), 64);
+    const bool reveal = a->d.reveal_cancel;
+    return itp_add_size(itp_rule_most(a->net, batch, reveal ? ITP_REVEAL_INPUTS : 2,
+                                      reveal ? ITP_REVEAL_OUTPUTS : 2),
+                        256);
 }
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+}
+
+/* Multipliers of slot i for target j, times the difference. */
+ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
+{
+    const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+    const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+    const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    float *out = a->result + row * a->size;
+    double total = 0, *sum = a->sum ? a->sum + (size_t)j * a->size : NULL;
+    interp_attribution *r = &a->report[row];
+    for (size_t k = 0; k < a->size; k++) {
+        const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+        total += v;
+        if (a->points == 1) out[k] = (float)v;
+        else sum[k] = v + (point ? sum[k] : 0);
+    }
+    r->residual += total / a->points;
+    if (point < a->points - 1) return;
+    for (size_t k = 0; k < a->size && a->points > 1; k++) out[k] = (float)(sum[k] / a->points);
+    r->residual -= r->output - r->baseline_output;
 }
 
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
-    const float *in0 = a->in0;
     if (!a->filled) return INTERP_OK;
     for (int i = a->filled; i < a->batch0; i++)
         memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
-    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
-        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
-        float *out = a->result + (size_t)sample * a->size;
-        interp_attribution *r = &a->report[sample];
-        double total = 0;
-        for (size_t k = 0; k < a->size; k++) {
-            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
-            total += v;
-            if (a->points == 1) out[k] = (float)v;
-            else a->sum[k] = v + (point ? a->sum[k] : 0);
-        }
-        r->residual += total / a->points;
-        if (point < a->points - 1) continue;
-        for (size_t k = 0; k < a->size && a->points > 1; k++)
-            out[k] = (float)(a->sum[k] / a->points);
-        r->residual -= r->output - r->baseline_output;
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) itp_deeplift_take(a, i, j);
     }
     a->first += a->filled;
     const int done = a->filled;
@@ -28587,7 +29493,7 @@ ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
         for (int p = 0; p < a->points; p++) {
             const float *x0 = a->d.baseline;
             if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
-            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            itp_attr_put(a, a->x + (size_t)s * a->size, itp_attr_slot(a, a->filled, s));
             if (a->batch0 > 1 || !a->filled)
                 itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
             if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));
@@ -28650,17 +29556,60 @@ typedef struct itp_lrp_layer {
 ITP_FN interp_lrp_rule itp_lrp_rule_of(const itp_attr *a, bool dense, bool first)
 {
     switch (a->d.rule) {
+    case INTERP_LRP_PRESET_A:
     case INTERP_LRP_EPSILON_PLUS: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_PRESET_A_FLAT:
     case INTERP_LRP_EPSILON_PLUS_FLAT:
         return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_PRESET_B:
     case INTERP_LRP_EPSILON_ALPHA2_BETA1: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
+    case INTERP_LRP_PRESET_B_FLAT:
     case INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT:
         return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
     case INTERP_LRP_EPSILON_GAMMA_BOX:
         return first && !dense ? INTERP_LRP_Z_BOX : dense ? INTERP_LRP_EPSILON : INTERP_LRP_GAMMA;
     case INTERP_LRP_EXCITATION_BACKPROP: return INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_DEEP_TAYLOR: return first ? INTERP_LRP_Z_BOX : INTERP_LRP_Z_PLUS;
     default: return a->d.rule;
     }
+}
+
+ITP_FN bool itp_lrp_is_layer(const itp_node *o)
+{
+    return o->op == ITP_OP_CONV || o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL ||
+           o->op == ITP_OP_CONV_TRANSPOSE;
+}
+
+ITP_FN bool itp_lrp_is_named(const interp_net *net, const itp_node *o, const char *name)
+{
+    return !strcmp(o->name, name) || !strcmp(net->values[o->out].name, name);
+}
+
+/* The rule a layer was given by name, or the one of its kind. */
+ITP_FN interp_lrp_rule itp_lrp_rule_at(const itp_attr *a, const itp_node *o, bool first)
+{
+    for (int k = 0; k < a->d.n_layer_rules; k++)
+        if (itp_lrp_is_named(a->net, o, a->d.layer_rules[k].layer)) return a->d.layer_rules[k].rule;
+    return itp_lrp_rule_of(a, o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL, first);
+}
+
+ITP_FN interp_status itp_lrp_check_layers(const itp_attr *a)
+{
+    for (int k = 0; k < a->d.n_layer_rules; k++) {
+        const interp_lrp_layer *r = &a->d.layer_rules[k];
+        bool found = false;
+        for (int i = 0; r->layer && i < a->net->n_nodes && !found; i++)
+            found = itp_lrp_is_layer(&a->net->nodes[i]) &&
+                    itp_lrp_is_named(a->net, &a->net->nodes[i], r->layer);
+        if (!found)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lrp: no dense layer or convolution is named \"%s\"",
+                            r->layer ? r->layer : "");
+        if ((unsigned)r->rule > INTERP_LRP_Z_BOX)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lrp: the rule of layer \"%s\" is a composite, or none", r->layer);
+    }
+    return INTERP_OK;
 }
 
 /* The groups of a rule; how many. */
@@ -28854,6 +29803,7 @@ ITP_FN void itp_lrp_layer_rule(const itp_attr *a, interp_workspace *w, int node,
     l.z = itp_take(&scratch, l.ny), l.out = itp_take(&scratch, l.ny);
     l.seed = itp_take(&scratch, l.ny);
     itp_lrp_merge(&l);
+    if (a->d.rule == INTERP_LRP_DEEP_TAYLOR) memset(l.bias, 0, l.nb * sizeof *l.bias);
     const float *own = itp_y(w, node);
     if (n_groups > 1 && itp_lrp_norm(w, node) >= 0) { /* that of the batch norm may be gone */
         static const itp_lrp_part plain = {ITP_LRP_X, ITP_LRP_W, ITP_LRP_W};
@@ -28977,11 +29927,10 @@ ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_GEMM:
     case ITP_OP_MATMUL: {
         const int weights = itp_rule_moves(w, node, 0) ? 1 : 0;
-        const bool dense = o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL;
         if (moves > 1) itp_lrp_share(a, w, node, 0.5);
         else
             itp_lrp_layer_rule(a, w, node, weights,
-                               itp_lrp_rule_of(a, dense, !a->mark[o->in[1 - weights]]));
+                               itp_lrp_rule_at(a, o, !a->mark[o->in[1 - weights]]));
         return;
     }
     case ITP_OP_BATCH_NORM:
@@ -29014,10 +29963,12 @@ ITP_FN interp_status itp_attr_settle_lrp(itp_attr *a)
     if ((unsigned)d->rule >= INTERP_LRP_RULE_COUNT || (unsigned)d->gate > INTERP_LRP_HALF ||
         !(d->epsilon >= 0) || !(d->gamma >= 0) || !(d->alpha >= 0) || !(d->low <= d->high))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lrp: a rule or a constant of it is wrong");
-    if (d->epsilon == 0) d->epsilon = 1e-6f;
+    const bool preset =
+        d->rule >= INTERP_LRP_PRESET_A && d->rule <= INTERP_LRP_PRESET_B_FLAT; /* iNNvestigate's */
+    if (d->epsilon == 0) d->epsilon = preset ? 0.1f : 1e-6f;
     if (d->gamma == 0) d->gamma = 0.25f;
     if (d->alpha == 0) d->alpha = 2;
-    return INTERP_OK;
+    return itp_lrp_check_layers(a);
 }
 
 ITP_FN size_t itp_attr_scratch_lrp(const itp_attr *a, int batch)
@@ -29030,13 +29981,36 @@ ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
     a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
 }
 
+/* Relevance of target j of the samples in the slots. */
+ITP_FN interp_status itp_lrp_back(itp_attr *a, int first, int j)
+{
+    const size_t k = (size_t)a->k, n = (size_t)a->outputs;
+    memset(a->seed, 0, (size_t)a->batch * n * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) {
+        const int target = a->report[(size_t)(first + i) * k + (size_t)j].target;
+        const float *y = interp_workspace_target(a->w) + (size_t)i * n;
+        float *seed = a->seed + (size_t)i * n;
+        if (target >= 0) seed[target] = y[target];
+        else memcpy(seed, y, n * sizeof *y);
+    }
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const size_t row = (size_t)(first + i) * k + (size_t)j;
+        const float *r = itp_attr_grad(a) + (size_t)i * a->size;
+        double total = 0;
+        for (size_t m = 0; m < a->size; m++) total += (double)r[m];
+        memcpy(a->result + row * a->size, r, a->size * sizeof *r);
+        a->report[row].residual = total - a->report[row].output;
+    }
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
 {
     const interp_net *net = a->net;
     for (int i = 0; i < net->n_nodes; i++) { /* what lies behind a layer with weights */
         const itp_node *o = &net->nodes[i];
-        bool behind = o->op == ITP_OP_CONV || o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL ||
-                      o->op == ITP_OP_CONV_TRANSPOSE;
+        bool behind = itp_lrp_is_layer(o);
         for (int k = 0; k < o->n_in; k++) behind = behind || a->mark[o->in[k]];
         a->mark[o->out] = behind;
     }
@@ -29050,24 +30024,10 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
     a->w->rule = itp_lrp_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
-        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-        for (int i = 0; i < a->filled; i++) {
-            const interp_attribution *r = &a->report[at + i];
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-            if (r->target >= 0) seed[r->target] = y[r->target];
-            else memcpy(seed, y, (size_t)a->outputs * sizeof *y);
-        }
-        ITP_TRY(interp_backward(a->w, a->seed));
-        for (int i = 0; i < a->filled; i++) {
-            const float *r = itp_attr_grad(a) + (size_t)i * a->size;
-            double total = 0;
-            for (size_t k = 0; k < a->size; k++) total += (double)r[k];
-            memcpy(a->result + (size_t)(at + i) * a->size, r, a->size * sizeof *r);
-            a->report[at + i].residual = total - a->report[at + i].output;
-        }
+        for (int j = 0; j < a->k; j++) ITP_TRY(itp_lrp_back(a, at, j));
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
     return INTERP_OK;
@@ -29295,7 +30255,8 @@ ITP_FN interp_status itp_cam_backward(itp_attr *a, int first)
 
 ITP_FN void itp_cam_guided_rule(void *user, interp_workspace *w, int node)
 {
-    itp_guided_rule_of(user, w, node, true);
+    (void)user;
+    itp_guided_node(w, node, ITP_WAY_GUIDED, NULL);
 }
 
 /* The map times the guided gradient of the input, from a pass of its own. */
@@ -29310,7 +30271,7 @@ ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
     for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
     for (int i = 0; i < a->filled; i++) {
         a->report[first + i].residual = 0;
-        a->report[first + i].nodes = itp_guided_nodes(a);
+        a->report[first + i].nodes = itp_guided_nodes(a, ITP_WAY_GUIDED);
     }
     return INTERP_OK;
 }
@@ -29399,6 +30360,319 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
 ITP_FN interp_status itp_attr_run_cam(itp_attr *a)
 {
     return itp_cam_perturbs(a) ? itp_cam_by_output(a) : itp_cam_by_gradient(a);
+}
+/* >>attr/full_grad.c                                                                          */
+/* ---- attr/full_grad.c: what the input and every bias add to the output --------------------------
+
+   A net of pieces that are linear is f(x) = x . df/dx + sum over biases b of b . df/db (Srinivas and
+   Fleuret 2019, eq. 3). Biases are those of layers, numbers added, and what a batch norm adds:
+   beta - mean gamma / sigma. Those that lie over images become maps of the image. */
+
+typedef struct itp_full {
+    int planes, height, width; /* of one sample */
+} itp_full;
+
+/* The images a value holds for one sample; false when it holds none. */
+ITP_FN bool itp_full_images(const itp_attr *a, const interp_shape *s, itp_full *f)
+{
+    if (s->rank != 4 || s->dim[0] % a->batch) return false;
+    f->planes = s->dim[0] / a->batch * s->dim[1];
+    f->height = s->dim[2], f->width = s->dim[3];
+    return true;
+}
+
+/* Adds the planes |v| of a sample to its map, each scaled to 0..1 unless they are wanted raw. */
+ITP_FN void itp_full_add(itp_attr *a, int slot, const itp_full *f, const float *v)
+{
+    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1];
+    const size_t area = (size_t)f->height * (size_t)f->width;
+    float *plane = a->scratch, *all = plane + area, *big = all + area;
+    double *map = a->sum + (size_t)slot * a->result_size;
+    memset(all, 0, area * sizeof *all);
+    for (int p = 0; p < f->planes; p++, v += area) {
+        for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
+        if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
+        for (size_t i = 0; i < area; i++) all[i] += plane[i];
+    }
+    itp_cam_resize(all, f->height, f->width, big, height, width, false);
+    for (size_t i = 0; i < a->result_size; i++) map[i] += (double)big[i];
+}
+
+/* A bias, [channels] or of a shape that fits the output's from the end, times its gradient. */
+ITP_FN void itp_full_bias(itp_attr *a, interp_workspace *w, int node, const float *bias,
+                          const interp_shape *shape, double factor)
+{
+    const interp_shape *out = itp_shape_out(w, node);
+    const size_t size = itp_count(out) / (size_t)a->batch;
+    float *v = a->scratch + a->scratch_floats - size;
+    size_t inner = 1;
+    itp_full images;
+    const bool shown = itp_full_images(a, out, &images);
+    for (int d = 2; d < out->rank; d++) inner *= (size_t)out->dim[d];
+    for (int slot = 0; slot < a->filled; slot++) {
+        const float *g = itp_dy(w, node) + (size_t)slot * size;
+        double total = 0;
+        for (size_t i = 0; i < size; i++) {
+            const size_t k = (size_t)slot * size + i;
+            const size_t from =
+                shape ? itp_mask_place(shape, out, k) : k / inner % (size_t)out->dim[1];
+            v[i] = (float)(factor * (double)bias[from] * (double)g[i]);
+            total += (double)v[i];
+        }
+        a->square[slot] += total;
+        if (shown) itp_full_add(a, slot, &images, v);
+    }
+}
+
+ITP_FN void itp_full_grad_rule(void *user, interp_workspace *w, int node)
+{
+    itp_attr *a = (itp_attr *)user;
+    const itp_node *o = itp_at(w, node);
+    const bool third = o->n_in > 2 && !itp_rule_moves(w, node, 2);
+    switch (o->op) {
+    case ITP_OP_CONV:
+    case ITP_OP_CONV_TRANSPOSE:
+        if (third) itp_full_bias(a, w, node, itp_x(w, node, 2), NULL, 1);
+        break;
+    case ITP_OP_GEMM:
+        if (third)
+            itp_full_bias(a, w, node, itp_x(w, node, 2), itp_shape_in(w, node, 2),
+                          (double)o->attrs.beta);
+        break;
+    case ITP_OP_LAYER_NORM:
+        if (third) itp_full_bias(a, w, node, itp_x(w, node, 2), itp_shape_in(w, node, 2), 1);
+        break;
+    case ITP_OP_ADD:
+    case ITP_OP_SUB:
+        for (int k = 0; k < 2; k++)
+            if (!itp_rule_moves(w, node, k))
+                itp_full_bias(a, w, node, itp_x(w, node, k), itp_shape_in(w, node, k),
+                              k && o->op == ITP_OP_SUB ? -1 : 1);
+        break;
+    case ITP_OP_BATCH_NORM: {
+        const size_t channels = (size_t)itp_shape_out(w, node)->dim[1];
+        itp_bn_scales(w, node, a->bias, a->bias + channels);
+        itp_full_bias(a, w, node, a->bias + channels, NULL, 1);
+        break;
+    }
+    default: break;
+    }
+    itp_op_backward(w, node);
+}
+
+/* ---- the method */
+
+ITP_FN interp_status itp_attr_settle_full_grad(itp_attr *a)
+{
+    const interp_shape in = a->result_shape;
+    if (in.rank < 2)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
+    a->result_shape = itp_shape_none();
+    a->result_shape.rank = 2;
+    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    return INTERP_OK;
+}
+
+/* The most numbers that a node makes for a sample. */
+ITP_FN size_t itp_full_most(const itp_attr *a)
+{
+    size_t most = a->size;
+    for (int i = 0; i < a->net->n_nodes; i++)
+        most = itp_max_size(most, interp_shape_size(&a->net->values[a->net->nodes[i].out].shape));
+    return most;
+}
+
+ITP_FN size_t itp_attr_scratch_full_grad(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return itp_add_size(itp_mul_size(3, itp_full_most(a)), interp_shape_size(&a->result_shape));
+}
+
+ITP_FN void itp_attr_layout_full_grad(itp_arena *m, itp_attr *a)
+{
+    const size_t b = (size_t)a->batch;
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size(b, interp_shape_size(&a->result_shape)), sizeof(double)));
+    a->square = (double *)itp_arena_alloc(m, b * sizeof(double));
+    a->bias = itp_arena_floats(m, itp_mul_size(2, itp_full_most(a)));
+}
+
+ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
+{
+    itp_full image;
+    image.height = a->result_shape.dim[0], image.width = a->result_shape.dim[1];
+    image.planes = (int)(a->size / a->result_size);
+    a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
+        memset(a->sum, 0, (size_t)a->filled * a->result_size * sizeof *a->sum);
+        memset(a->square, 0, (size_t)a->filled * sizeof *a->square);
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[at + i].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) {
+            const float *g = itp_attr_grad(a) + (size_t)i * a->size;
+            float *out = a->result + (size_t)(at + i) * a->result_size;
+            float *v = a->scratch + a->scratch_floats - a->size;
+            double total = a->square[i];
+            for (size_t k = 0; k < a->size; k++) {
+                v[k] = a->in[(size_t)i * a->size + k] * g[k];
+                total += (double)v[k];
+            }
+            itp_full_add(a, i, &image, v);
+            for (size_t k = 0; k < a->result_size; k++)
+                out[k] = (float)a->sum[(size_t)i * a->result_size + k];
+            if (!a->d.raw) itp_cam_scale(out, a->result_size, 1e-7);
+            a->report[at + i].residual = total - a->report[at + i].output;
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+/* >>attr/guided_ig.c                                                                          */
+/* ---- attr/guided_ig.c: integrated gradients along a path of small gradients -----------------------
+
+   Each step goes the same part of the L1 distance to the input, and moves only those numbers whose
+   gradient is among the smallest: high gradients that lie off the way to the input are gone around
+   (Kapishnikov et al. 2021, algorithm 1, without anchors). A step counts by the mean of the gradients
+   at both its ends: as the path seeks places where gradients jump, that at its start alone, which it
+   was chosen by, says too little. */
+
+ITP_FN interp_status itp_attr_settle_guided_ig(itp_attr *a)
+{
+    if (!(a->d.fraction >= 0 && a->d.fraction <= 1))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "guided_ig: the fraction must be in 0 to 1");
+    if (a->d.fraction == 0) a->d.fraction = 0.25f;
+    a->points = a->d.n_steps + 1;
+    return INTERP_OK;
+}
+
+ITP_FN size_t itp_attr_scratch_guided_ig(const itp_attr *a, int batch)
+{
+    (void)batch;
+    return a->size;
+}
+
+ITP_FN void itp_attr_layout_guided_ig(itp_arena *m, itp_attr *a)
+{
+    const size_t n = itp_mul_size((size_t)a->batch, a->size);
+    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
+    a->moved = itp_arena_floats(m, n);
+}
+
+/* The number that would be at `place` if n numbers were sorted; moves them about. */
+ITP_FN float itp_around_nth(float *x, size_t n, size_t place)
+{
+    size_t low = 0, high = n - 1;
+    while (low < high) {
+        const float pivot = x[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (x[i] < pivot) i++;
+            while (x[j] > pivot) j--;
+            if (i >= j) break;
+            const float t = x[i];
+            x[i++] = x[j], x[j--] = t;
+        }
+        if (place <= j) high = j;
+        else low = j + 1;
+    }
+    return x[place];
+}
+
+ITP_FN double itp_around_left(const float *x, const float *at, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += fabs((double)x[i] - (double)at[i]);
+    return sum;
+}
+
+/* Moves `at` until no more than `target` is left of the distance to x. Of the numbers that have not
+   arrived, those with gradients up to the quantile go all the way, and the last ones a part of it. */
+ITP_FN void itp_around_step(const itp_attr *a, const float *x, const float *g, double target,
+                            float *at)
+{
+    const size_t n = a->size, place = (size_t)((double)(n - 1) * (double)a->d.fraction);
+    float *keys = a->scratch;
+    for (double left = itp_around_left(x, at, n); left > target;) {
+        double some = 0;
+        for (size_t i = 0; i < n; i++) keys[i] = at[i] == x[i] ? INFINITY : fabsf(g[i]);
+        const float most = itp_around_nth(keys, n, place);
+        for (size_t i = 0; i < n; i++)
+            if (at[i] != x[i] && fabsf(g[i]) <= most) some += fabs((double)x[i] - (double)at[i]);
+        if (some <= 0) return;
+        const double part = fmin(1, (left - target) / some);
+        for (size_t i = 0; i < n; i++) {
+            if (at[i] == x[i] || fabsf(g[i]) > most) continue;
+            const double from = (double)at[i];
+            at[i] = part >= 1 ? x[i] : (float)(from + part * ((double)x[i] - from));
+        }
+        if (part < 1) return;
+        left = itp_around_left(x, at, n);
+    }
+}
+
+/* Half of the gradient at either end of the step that was made. */
+ITP_FN void itp_around_count(const itp_attr *a, const float *g, const float *moved, double *sum)
+{
+    for (size_t k = 0; k < a->size; k++) sum[k] += 0.5 * (double)moved[k] * (double)g[k];
+}
+
+/* The next step of slot i. */
+ITP_FN void itp_around_move(const itp_attr *a, int i, int sample, int step, const float *g)
+{
+    const size_t k = (size_t)i * a->size;
+    const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    float *at = a->in + k, *moved = a->moved + k;
+    double all = 0;
+    for (size_t j = 0; j < a->size; j++) all += fabs((double)x[j] - (x0 ? (double)x0[j] : 0));
+    memcpy(moved, at, a->size * sizeof *at);
+    itp_around_step(a, x, g, all * (1 - (step + 1.0) / a->d.n_steps), at);
+    for (size_t j = 0; j < a->size; j++) moved[j] = at[j] - moved[j];
+}
+
+/* Samples at .. at + filled take all their steps side by side. */
+ITP_FN interp_status itp_around_paths(itp_attr *a, int at)
+{
+    for (int i = 0; i < a->filled; i++)
+        itp_attr_put(a, itp_attr_baseline(a, at + i), itp_attr_slot(a, i, at + i));
+    memset(a->sum, 0, (size_t)a->filled * a->size * sizeof *a->sum);
+    for (int step = 0; step <= a->d.n_steps; step++) {
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[at + i].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) {
+            const size_t k = (size_t)i * a->size;
+            const float *g = itp_attr_grad(a) + k;
+            if (step) itp_around_count(a, g, a->moved + k, a->sum + k);
+            if (step == a->d.n_steps) continue;
+            itp_around_move(a, i, at + i, step, g);
+            itp_around_count(a, g, a->moved + k, a->sum + k);
+        }
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_attr_run_guided_ig(itp_attr *a)
+{
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        ITP_TRY(itp_around_paths(a, at));
+        for (int i = 0; i < a->filled; i++) {
+            interp_attribution *r = &a->report[at + i];
+            float *out = a->result + (size_t)(at + i) * a->size;
+            const double *sum = a->sum + (size_t)i * a->size;
+            double total = 0;
+            for (size_t k = 0; k < a->size; k++) out[k] = (float)sum[k], total += sum[k];
+            r->residual = total - (r->output - r->baseline_output);
+        }
+    }
+    return INTERP_OK;
 }
 /* >>attr/coalition.c                                                                          */
 /* ---- attr/coalition.c: which features are present: every subset, permutations, random draws -------- */
@@ -29733,7 +31007,7 @@ ITP_FN interp_status itp_owen_look(itp_attr *a, int sample, int open)
             const itp_box b = itp_owen_box(a, &p->open[(at + i) / 2], true);
             itp_box_split(&b, half);
             itp_owen_fill(a, &half[(at + i) & 1]);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
@@ -29835,7 +31109,7 @@ ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, i
             for (int k = 0; k < p->count; k++)
                 p->on[k] = p->inside[k] || k == arm ||
                            (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
@@ -29991,9 +31265,11 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     const int grid = itp_perturb_grid(a);
+    const bool segments = a->d.segments && itp_attr_needs(a, ITP_ATTR_FEATURES);
+    const bool given = a->d.grid[0] || a->d.grid[1];
     if (a->size > INT_MAX)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
     p->count = (int)a->size;
@@ -30010,9 +31286,22 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
                             ITP_MASK_IDS - 1);
         p->count = 0;
         for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
-    } else if (in.rank >= 3 && grid) {
+    } else if (segments) {
+        if (in.rank < 2 || a->inside || a->d.coalitions || a->d.permutations || a->d.segments < 0)
+            return itp_fail(
+                a->ctx, INTERP_BAD_ARGUMENT,
+                "%s: segments are of images, which the input must be, and their number is "
+                "not known to draws that are given",
+                a->row->name);
+        p->count = itp_min(a->d.segments, in.dim[in.rank - 2] * in.dim[in.rank - 1]);
+    } else if ((in.rank >= 3 && grid) || given) {
+        if (given && (in.rank < 2 || a->d.grid[0] < 1 || a->d.grid[1] < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: a grid is of images, in at least one row and column",
+                            a->row->name);
         const int height = in.dim[in.rank - 2], width = in.dim[in.rank - 1];
-        p->tile_rows = itp_div_up(height, grid), p->tile_columns = itp_div_up(width, grid);
+        p->tile_rows = itp_div_up(height, given ? a->d.grid[0] : grid);
+        p->tile_columns = itp_div_up(width, given ? a->d.grid[1] : grid);
         p->grid = itp_div_up(width, p->tile_columns);
         p->count = p->grid * itp_div_up(height, p->tile_rows);
     }
@@ -30061,7 +31350,7 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
         break;
     case ITP_P_PARTITION: {
         const interp_shape *in = &a->result_shape;
-        const bool image = in->rank >= 3 && !a->d.mask;
+        const bool image = in->rank >= 3 && !a->d.mask && p->count == (int)a->size;
         memset(&p->root, 0, sizeof p->root);
         p->root.hi[1] = image ? in->dim[in->rank - 2] : 1;
         p->root.hi[2] = image ? in->dim[in->rank - 1] : p->count;
@@ -30108,7 +31397,7 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
         return;
     }
-    if (a->d.mask || p->tile_rows)
+    if (a->d.mask || p->tile_rows || a->d.segments)
         p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
     p->on = (uint8_t *)itp_arena_alloc(m, n);
     p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));
@@ -30370,7 +31659,7 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
 /* The feature of each number. */
 ITP_FN void itp_perturb_ids(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     p->order_of = -1;
     if (!p->id) return;
@@ -30384,6 +31673,8 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
                    (int32_t)(k % width) / p->tile_columns;
 }
 
+ITP_FN interp_status itp_cone_run(itp_attr *a);
+
 ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
 {
     const int all = a->n * a->points;
@@ -30391,6 +31682,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
     ITP_TRY(itp_perturb_check(a));
     itp_perturb_ids(a);
+    if (a->cone) return itp_cone_run(a);
     for (int i = 0; !stream && i < a->n; i++) {
         ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
         ITP_TRY(itp_perturb_finish(a, i));
@@ -30399,7 +31691,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
         a->filled = itp_min(a->batch, all - at);
         for (int i = 0; i < a->filled; i++)
             itp_perturb_make(a, (at + i) / a->points, (at + i) % a->points,
-                             a->in + (size_t)i * a->size);
+                             itp_attr_slot(a, i, (at + i) / a->points));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++) {
@@ -30414,6 +31706,644 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     }
     return INTERP_OK;
 }
+/* >>attr/cone.c                                                                               */
+/* ---- attr/cone.c: copies that differ from x within a box: only what it reaches is run anew -------
+
+   Where a value of the network is images, a box of the input reaches a box of it. A network of
+   boxes, of the original's nodes and weights, runs on these alone for as long as they are small:
+   before a node that reads around its pixels, a patch is cut out of the value's numbers at x and the
+   box is laid over it (op Patch). Sums run in the order of whole images, to the same bits. */
+
+#define ITP_CONE_LARGE  0.9 /* share of the image beyond which a box is not worth its patches */
+#define ITP_CONE_GAIN   0.8 /* share of the cost of whole passes beyond which they run */
+#define ITP_CONE_NUMBER 8   /* cost of moving a number, in products */
+
+/* Boxes are grouped by their distance from the edges, beyond which all is cut off: at most CLASSES
+   along an axis, and at least MEMBERS boxes in a group on average. */
+enum {
+    ITP_CONE_CLASSES = 3,
+    ITP_CONE_GROUPS = ITP_CONE_CLASSES * ITP_CONE_CLASSES,
+    ITP_CONE_MEMBERS = 32
+};
+
+/* How the boxes of a value follow from those of other places: what a window over `of` reaches or,
+   with >= 0, what lies around the boxes of both. Rows, then columns. */
+typedef struct itp_cone_place {
+    int of, with;
+    int stride[2], pad[2], reach[2]; /* of the window */
+    int size[2];                     /* of the images */
+    int most[2];                     /* of the group's largest box; all are given its size */
+    bool as_of, as_with;             /* every box of the group is that of the other place */
+} itp_cone_place;
+
+typedef struct itp_cone_group {
+    interp_net *net; /* of boxes and of where they lie; NULL: no members */
+    int (*most)[2];  /* [n_places] */
+    int members;     /* boxes of the input */
+} itp_cone_group;
+
+struct itp_cone {
+    bool *needed; /* [n_nodes] of the whole network, as all that follows: for output 0 */
+    bool *moves;  /* [n_values]: depends on the input */
+    int *traced;  /* [n_values]: place of its boxes; -1: none */
+    size_t *base; /* [n_values]: where in `numbers` it is at x; SIZE_MAX: nobody asks */
+    /* [n_values], while a group's net is made: as `traced`; in that net, as boxes and whole; -1 */
+    int *place, *made, *full;
+    itp_cone_place *places;
+    int n_places;
+    int (*lo)[2], (*hi)[2]; /* [n_places]: of one copy */
+    itp_box *boxes;         /* [features], NULL where boxes follow from their number */
+    int n_boxes, classes;
+    itp_cone_group group[ITP_CONE_GROUPS];
+    interp_workspace_desc work;
+    interp_workspace *w;
+    int open;                 /* the group it is of; -1: none */
+    float *in, *at, *numbers; /* boxes of the input; where all boxes lie; values at x */
+    size_t floats;            /* of `numbers` */
+    int *index;               /* [batch]: which copies */
+    double *output; /* [points]: windows overlap and are taken in their order; else NULL */
+};
+
+/* ---- boxes of the input */
+
+ITP_FN itp_box itp_cone_box(const itp_attr *a, int index)
+{
+    itp_box b;
+    if (a->cone->boxes) return a->cone->boxes[index];
+    for (int i = 2; i >= 0; i--) {
+        const int dim = a->result_shape.dim[i], window = a->p.window[i];
+        const bool windows = a->row->kind == ITP_P_OCCLUSION;
+        const int steps = windows ? a->p.steps[i] : dim, at = index % steps;
+        b.lo[i] = windows ? at * a->p.stride[i] : at;
+        b.hi[i] = windows ? itp_min(dim, b.lo[i] + window) : at + 1;
+        index /= steps;
+    }
+    return b;
+}
+
+ITP_FN int itp_cone_group_of(const itp_attr *a, int index)
+{
+    const int classes = a->cone->classes;
+    const itp_box b = itp_cone_box(a, index);
+    int group = 0;
+    for (int i = 1; i < 3; i++) {
+        const int dim = a->result_shape.dim[i], edge = itp_min(b.lo[i], dim - b.hi[i]);
+        group = group * classes + (int)((int64_t)edge * 2 * classes / (dim + 1));
+    }
+    return group;
+}
+
+/* Boxes around features. */
+ITP_FN interp_status itp_cone_bound(itp_attr *a)
+{
+    itp_box *boxes = a->cone->boxes;
+    const int height = a->result_shape.dim[1], width = a->result_shape.dim[2];
+    if (!boxes) return INTERP_OK;
+    a->p.id = (int32_t *)interp_alloc(a->ctx, itp_mul_size(a->size, sizeof *a->p.id));
+    if (!a->p.id) return INTERP_NO_MEMORY;
+    itp_perturb_ids(a);
+    for (int k = 0; k < (int)a->size; k++) {
+        itp_box *b = &boxes[a->p.id[k]];
+        const int at[3] = {k / width / height, k / width % height, k % width};
+        for (int i = 0; i < 3; i++) { /* a box without extent has not been met yet */
+            b->lo[i] = b->hi[i] ? itp_min(b->lo[i], at[i]) : at[i];
+            b->hi[i] = itp_max(b->hi[i], at[i] + 1);
+        }
+    }
+    interp_free(a->ctx, a->p.id);
+    a->p.id = NULL;
+    return INTERP_OK;
+}
+
+/* Where the boxes of all values lie for one of the input. */
+ITP_FN void itp_cone_lay(const itp_attr *a, int index)
+{
+    const itp_cone *c = a->cone;
+    const itp_box in = itp_cone_box(a, index);
+    for (int p = 0; p < c->n_places; p++)
+        for (int i = 0; i < 2; i++) {
+            const itp_cone_place *o = &c->places[p];
+            int lo = in.lo[i + 1], hi = in.hi[i + 1];
+            if (p && o->with >= 0) {
+                lo = itp_min(c->lo[o->of][i], c->lo[o->with][i]);
+                hi = itp_max(c->hi[o->of][i], c->hi[o->with][i]);
+            } else if (p) { /* nothing may be reached at all: then any pixel will do */
+                const int first = itp_max(0, c->lo[o->of][i] + o->pad[i] - o->reach[i]);
+                lo = itp_min(itp_div_up(first, o->stride[i]), o->size[i] - 1);
+                hi = (c->hi[o->of][i] - 1 + o->pad[i]) / o->stride[i] + 1;
+                hi = itp_max(lo + 1, itp_min(hi, o->size[i]));
+            }
+            c->lo[p][i] = lo, c->hi[p][i] = hi;
+        }
+}
+
+/* ---- which values are boxes, and where */
+
+ITP_FN int itp_cone_add(itp_cone *c, int of, int with, const interp_shape *images)
+{
+    itp_cone_place *p = &c->places[c->n_places];
+    memset(p, 0, sizeof *p);
+    p->of = of, p->with = with;
+    p->size[0] = images->dim[2], p->size[1] = images->dim[3];
+    return c->n_places++;
+}
+
+ITP_FN bool itp_same_sides(const interp_shape *a, const interp_shape *b)
+{
+    return a->rank == 4 && b->rank == 4 && a->dim[2] == b->dim[2] && a->dim[3] == b->dim[3];
+}
+
+/* Whether a node gives each pixel from the same pixels of its inputs, of which those that do not
+   move are the same for all pixels. */
+ITP_FN bool itp_cone_by_pixel(const interp_net *net, const itp_node *node, const bool *moves)
+{
+    const itp_op *row = itp_op_row(node->op);
+    const bool pairs = row->shape == itp_shape_binary || row->shape == itp_shape_onto;
+    const bool concat = node->op == ITP_OP_CONCAT && itp_axis(node->attrs.axis, 4) == 1;
+    for (int i = 0; i < node->n_in; i++) {
+        const interp_shape *x = &net->values[node->in[i]].shape;
+        if (moves[node->in[i]] ? !itp_same_sides(x, &net->values[node->out].shape) : concat)
+            return false;
+        for (int d = 1; d <= 2 && d <= x->rank && pairs && !moves[node->in[i]]; d++)
+            if (x->dim[x->rank - d] != 1) return false;
+    }
+    return pairs || concat || row->forward == itp_forward_unary ||
+           row->forward == itp_forward_math || node->op == ITP_OP_BATCH_NORM ||
+           node->op == ITP_OP_IDENTITY || node->op == ITP_OP_DROPOUT;
+}
+
+/* Whether it is a window whose results do not depend on where it lies. */
+ITP_FN bool itp_cone_window(const itp_node *node)
+{
+    const int *pad = node->attrs.pad;
+    const bool pads =
+        pad[0] || pad[1] || pad[2] || pad[3] || node->attrs.same || node->attrs.ceil_mode;
+    return node->op == ITP_OP_CONV || node->op == ITP_OP_MAX_POOL ||
+           (node->op == ITP_OP_AVERAGE_POOL && !pads);
+}
+
+/* The place of a node's output, -1 when it is none of boxes. */
+ITP_FN int itp_cone_reach(itp_cone *c, const interp_net *net, const itp_node *node)
+{
+    const interp_shape *y = &net->values[node->out].shape;
+    const bool window = itp_cone_window(node);
+    int at = -1;
+    if (y->rank != 4 || !(window || itp_cone_by_pixel(net, node, c->moves))) return -1;
+    for (int i = 0; i < node->n_in; i++) {
+        const int here = c->traced[node->in[i]];
+        if (!c->moves[node->in[i]]) continue;
+        if (here < 0 || (window && i)) return -1;
+        at = at < 0 || at == here ? here : itp_cone_add(c, at, here, y);
+    }
+    if (!window || at < 0) return at;
+    const itp_plane g = itp_plane_of(&node->attrs, &net->values[node->in[0]].shape);
+    at = itp_cone_add(c, at, -1, y);
+    itp_cone_place *p = &c->places[at];
+    p->stride[0] = g.stride_y, p->stride[1] = g.stride_x;
+    p->pad[0] = g.pad_y, p->pad[1] = g.pad_x;
+    p->reach[0] = (g.taps_y - 1) * g.dilation_y, p->reach[1] = (g.taps_x - 1) * g.dilation_x;
+    return at;
+}
+
+ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
+{
+    const int in = net->inputs[0];
+    bool *wanted = c->moves; /* used for values wanted first */
+    wanted[net->outputs[0]] = true;
+    for (int n = net->n_nodes - 1; n >= 0; n--) {
+        c->needed[n] = wanted[net->nodes[n].out];
+        for (int i = 0; c->needed[n] && i < net->nodes[n].n_in; i++)
+            wanted[net->nodes[n].in[i]] = true;
+    }
+    for (int v = 0; v < net->n_values; v++)
+        c->moves[v] = false, c->traced[v] = -1, c->base[v] = SIZE_MAX;
+    c->moves[in] = true;
+    c->traced[in] = itp_cone_add(c, -1, -1, &net->values[in].shape);
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        for (int i = 0; i < node->n_in; i++)
+            c->moves[node->out] = c->moves[node->out] || c->moves[node->in[i]];
+        if (c->needed[n]) c->traced[node->out] = itp_cone_reach(c, net, node);
+    }
+}
+
+/* The sizes of a group's boxes, and which places are the same for it. */
+ITP_FN void itp_cone_measure(const itp_attr *a, int group)
+{
+    const itp_cone *c = a->cone;
+    for (int p = 0; p < c->n_places; p++) {
+        itp_cone_place *o = &c->places[p];
+        o->most[0] = o->most[1] = 1;
+        o->as_of = o->as_with = o->with >= 0;
+    }
+    for (int k = 0; k < c->n_boxes; k++) {
+        if (itp_cone_group_of(a, k) != group) continue;
+        a->cone->group[group].members++;
+        itp_cone_lay(a, k);
+        for (int p = 0; p < c->n_places; p++)
+            for (int i = 0; i < 2; i++) {
+                itp_cone_place *o = &c->places[p];
+                o->most[i] = itp_max(o->most[i], c->hi[p][i] - c->lo[p][i]);
+                for (int other = 0; other < 2 && o->with >= 0; other++) {
+                    const int q = other ? o->with : o->of;
+                    if (c->lo[p][i] != c->lo[q][i] || c->hi[p][i] != c->hi[q][i])
+                        *(other ? &o->as_with : &o->as_of) = false;
+                }
+            }
+    }
+    for (int p = 0; p < c->n_places; p++)
+        memcpy(c->group[group].most[p], c->places[p].most, sizeof c->places[p].most);
+}
+
+/* Values that are better run whole lose their place. A node that only changes pixels stays with its
+   input, so that it can be fused with what came before. */
+ITP_FN void itp_cone_choose(itp_cone *c, const interp_net *net)
+{
+    for (int v = 0; v < net->n_values; v++) {
+        c->place[v] = c->traced[v];
+        c->made[v] = c->full[v] = -1;
+    }
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        int *at = &c->place[node->out], moving = 0;
+        bool boxes = true;
+        if (*at < 0) continue;
+        for (int i = 0; i < node->n_in; i++) {
+            moving += c->moves[node->in[i]];
+            boxes = boxes && (!c->moves[node->in[i]] || c->place[node->in[i]] >= 0);
+        }
+        while (c->places[*at].as_of || c->places[*at].as_with)
+            *at = c->places[*at].as_of ? c->places[*at].of : c->places[*at].with;
+        const itp_cone_place *p = &c->places[*at];
+        const double share = (double)p->most[0] / p->size[0] * ((double)p->most[1] / p->size[1]);
+        if (!boxes || (share > ITP_CONE_LARGE && (moving > 1 || itp_cone_window(node)))) *at = -1;
+    }
+}
+
+/* ---- the net of boxes; -1 with the net's error set when memory ran out */
+
+ITP_FN int itp_cone_constant(interp_net *to, const itp_value *from, itp_kind kind)
+{
+    const int v = itp_add_value(to, "", kind, &from->shape);
+    if (v < 0) return -1;
+    to->values[v].dtype = from->dtype;
+    to->values[v].data = kind == from->kind ? from->data : NULL;
+    to->values[v].borrowed = true;
+    return v;
+}
+
+/* What a node reads of a value: the patch for boxes at a place, or with place -1 all of it. window:
+   the node is the one that leads to the place. */
+ITP_FN int itp_cone_patch(itp_cone *c, interp_net *to, const interp_net *net, int value, int place,
+                          bool window, float outside)
+{
+    const itp_value *v = &net->values[value];
+    itp_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    attrs.start = 2 * c->place[value], attrs.length = place < 0 ? -1 : 2 * place;
+    attrs.alpha = outside;
+    for (int i = 0; i < 2; i++) {
+        const itp_cone_place *p = &c->places[itp_max(0, place)];
+        attrs.stride[i] = window ? p->stride[i] : 1, attrs.pad[i] = window ? p->pad[i] : 0;
+        attrs.shape.dim[i] = place < 0 ? v->shape.dim[2 + i]
+                             : window  ? (p->most[i] - 1) * p->stride[i] + p->reach[i] + 1
+                                       : p->most[i];
+    }
+    if (c->base[value] == SIZE_MAX) {
+        c->base[value] = c->floats;
+        c->floats += itp_round_up(itp_count(&v->shape), 16);
+    }
+    const int base = itp_cone_constant(to, v, ITP_BUFFER);
+    if (base < 0) return -1;
+    to->values[base].offset = c->base[value];
+    const int in[3] = {c->made[value], base, to->inputs[1]};
+    return itp_add_node(to, ITP_OP_PATCH, "patch", "", 3, in, &attrs) - 1;
+}
+
+/* A whole value, or one that does not move. */
+ITP_FN int itp_cone_whole(itp_cone *c, interp_net *to, const interp_net *net, int value)
+{
+    if (c->place[value] < 0) {
+        if (c->made[value] < 0)
+            c->made[value] = itp_cone_constant(to, &net->values[value], net->values[value].kind);
+        return c->made[value];
+    }
+    if (c->full[value] < 0) c->full[value] = itp_cone_patch(c, to, net, value, -1, false, 0);
+    return c->full[value];
+}
+
+ITP_FN void itp_cone_node(itp_cone *c, interp_net *to, const interp_net *net, const itp_node *node)
+{
+    const int place = c->place[node->out];
+    const bool window = place >= 0 && itp_cone_window(node);
+    const float outside = node->op == ITP_OP_MAX_POOL ? -(float)INFINITY : 0;
+    itp_attrs attrs = node->attrs;
+    int in[ITP_MAX_INPUTS];
+    for (int i = 0; i < node->n_in && !to->status; i++) {
+        const int v = node->in[i];
+        if (place < 0 || !c->moves[v]) in[i] = itp_cone_whole(c, to, net, v);
+        else if (c->place[v] == place && !window) in[i] = c->made[v];
+        else in[i] = itp_cone_patch(c, to, net, v, place, window, outside);
+    }
+    if (window) {
+        memset(attrs.pad, 0, sizeof attrs.pad);
+        attrs.same = attrs.ceil_mode = false;
+    }
+    c->made[node->out] = itp_add_node(to, node->op, node->name, "", node->n_in, in, &attrs) - 1;
+}
+
+ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net, interp_net **made)
+{
+    interp_shape box = net->values[net->inputs[0]].shape;
+    const interp_shape at = itp_shape_of(2, 1, 2 * c->n_places, 1, 1);
+    interp_net *to = *made = interp_net_new(net->ctx, net->name);
+    if (!to) return INTERP_NO_MEMORY;
+    for (int i = 0; i < 2; i++) box.dim[2 + i] = c->places[0].most[i];
+    to->n_inputs = 2;
+    to->inputs[0] = c->made[net->inputs[0]] = itp_add_value(to, "boxes", ITP_INPUT, &box);
+    to->inputs[1] = itp_add_value(to, "places", ITP_INPUT, &at);
+    for (int n = 0; n < net->n_nodes && !to->status; n++)
+        if (c->needed[n]) itp_cone_node(c, to, net, &net->nodes[n]);
+    if (!to->status) to->outputs[0] = itp_cone_whole(c, to, net, net->outputs[0]);
+    to->n_outputs = 1;
+    to->built = true;
+    return to->status;
+}
+
+/* In products; needed: NULL or the nodes that count. */
+ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
+{
+    double cost = 0;
+    for (int n = 0; n < net->n_nodes; n++) {
+        const itp_node *node = &net->nodes[n];
+        const itp_op *row = itp_op_row(node->op);
+        if (needed && !needed[n]) continue;
+        cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[node->out].shape);
+        if (row->macs) cost += row->macs(net, node);
+    }
+    return cost;
+}
+
+/* In products, of a sample: all copies, two whole passes, and packing the weights of each group. */
+ITP_FN double itp_cone_all(const itp_attr *a, double whole)
+{
+    const itp_cone *c = a->cone;
+    double cost = 2 * whole;
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
+        const interp_net *net = c->group[g].net;
+        if (!net) continue;
+        cost += itp_cone_cost(net, NULL) * c->group[g].members * (a->points / c->n_boxes);
+        for (int v = 0; v < net->n_values && c->classes > 1; v++)
+            if (net->values[v].kind == ITP_PARAM)
+                cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[v].shape);
+    }
+    return cost;
+}
+
+/* ---- its life */
+
+ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *net, int boxes)
+{
+    const size_t v = (size_t)net->n_values, n = (size_t)net->n_nodes;
+    size_t places = 1;
+    for (int i = 0; i < net->n_nodes; i++) places += (size_t)net->nodes[i].n_in;
+    itp_cone *placed = (itp_cone *)itp_arena_alloc(m, sizeof *c);
+    c->needed = (bool *)itp_arena_alloc(m, n * sizeof *c->needed);
+    c->moves = (bool *)itp_arena_alloc(m, v * sizeof *c->moves);
+    c->traced = (int *)itp_arena_alloc(m, v * sizeof *c->traced);
+    c->base = (size_t *)itp_arena_alloc(m, v * sizeof *c->base);
+    c->place = (int *)itp_arena_alloc(m, v * sizeof *c->place);
+    c->made = (int *)itp_arena_alloc(m, v * sizeof *c->made);
+    c->full = (int *)itp_arena_alloc(m, v * sizeof *c->full);
+    c->places = (itp_cone_place *)itp_arena_alloc(m, places * sizeof *c->places);
+    c->lo = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
+    c->hi = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->hi);
+    for (int g = 0; g < ITP_CONE_GROUPS; g++)
+        c->group[g].most = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
+    if (boxes) c->boxes = (itp_box *)itp_arena_alloc(m, (size_t)boxes * sizeof *c->boxes);
+    return placed;
+}
+
+ITP_FN void itp_cone_close(itp_attr *a)
+{
+    itp_cone *c = a->cone;
+    if (!c) return;
+    interp_workspace_free(c->w);
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) interp_net_free(c->group[g].net);
+    interp_free(a->ctx, c);
+    a->cone = NULL;
+}
+
+/* Makes a->cone. tiles: features whose boxes must be looked for. */
+ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
+{
+    itp_arena m = {NULL, 0};
+    itp_cone c;
+    memset(&c, 0, sizeof c);
+    c.n_boxes = boxes, c.open = -1;
+    for (c.classes = ITP_CONE_CLASSES; c.classes > 1; c.classes--)
+        if (boxes / (c.classes * c.classes) >= ITP_CONE_MEMBERS) break;
+    itp_cone_arrays(&m, &c, a->net, tiles);
+    m.base = (char *)itp_calloc(a->ctx, 1, m.used);
+    if (!m.base) return INTERP_NO_MEMORY;
+    m.used = 0;
+    a->cone = itp_cone_arrays(&m, &c, a->net, tiles);
+    *a->cone = c;
+    itp_cone_trace(a->cone, a->net);
+    ITP_TRY(itp_cone_bound(a));
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
+        itp_cone_measure(a, g);
+        if (!a->cone->group[g].members) continue; /* no box lies there */
+        itp_cone_choose(a->cone, a->net);
+        ITP_TRY(itp_cone_build(a->cone, a->net, &a->cone->group[g].net));
+    }
+    return INTERP_OK;
+}
+
+/* Makes a->cone where small boxes tell copies from x and it saves work. Where memory does not
+   suffice there is none: whole passes take less. */
+ITP_FN void itp_cone_open(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    interp_memory *memory = &a->ctx->memory;
+    const size_t used = memory->used, peak = memory->peak;
+    const bool windows = a->row->kind == ITP_P_OCCLUSION;
+    const bool features = a->row->kind == ITP_P_ABLATION || a->row->kind == ITP_P_PERMUTATION;
+    const int tiles = features && (a->d.mask || a->p.tile_rows) ? a->p.count : 0;
+    if (a->inside || a->whole_passes || a->row->run != itp_attr_run_perturb ||
+        !(windows || features) || net->whole || net->fixed_batch ||
+        net->values[net->inputs[0]].shape.rank != 4)
+        return;
+    memory->peak = used;
+    bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
+    if (gains) {
+        const double whole = itp_cone_cost(net, a->cone->needed);
+        gains = itp_cone_all(a, whole) <= ITP_CONE_GAIN * whole * a->points;
+    }
+    a->cone_bytes = memory->used - used, a->cone_peak = memory->peak - used;
+    memory->peak = itp_max_size(peak, memory->peak);
+    if (!gains) itp_cone_close(a);
+}
+
+ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a)
+{
+    itp_cone *c = a->cone;
+    const size_t b = (size_t)c->work.batch;
+    size_t most = 0;
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
+        const interp_net *net = c->group[g].net;
+        if (net) most = itp_max_size(most, itp_count(&net->values[net->inputs[0]].shape));
+    }
+    c->in = itp_arena_floats(m, itp_mul_size(b, most));
+    c->at = itp_arena_floats(m, itp_mul_size(b, 2 * (size_t)c->n_places));
+    c->numbers = itp_arena_floats(m, c->floats);
+    c->index = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *c->index));
+    if (a->row->kind == ITP_P_OCCLUSION)
+        c->output =
+            (double *)itp_arena_alloc(m, itp_mul_size((size_t)a->points, sizeof *c->output));
+}
+
+/* The workspace of a group: batches of nearly the same size. */
+ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
+{
+    const itp_cone *c = a->cone;
+    interp_workspace_desc d = c->work;
+    const int copies = c->group[group].members * (a->points / c->n_boxes);
+    d.batch = itp_div_up(copies, itp_div_up(copies, d.batch));
+    return d;
+}
+
+/* All it takes at a batch but for the arena: one workspace at a time. */
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes)
+{
+    itp_cone *c = a->cone;
+    c->work.batch = batch, c->work.constant_weights = pack;
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
+        size_t here;
+        if (!c->group[g].net) continue;
+        const interp_workspace_desc d = itp_cone_work(a, g);
+        ITP_TRY(interp_workspace_bytes(a->ctx, c->group[g].net, &d, &here));
+        *bytes = itp_max_size(*bytes, here);
+    }
+    return INTERP_OK;
+}
+
+/* ---- passes */
+
+/* The numbers of a value at x, where they are needed. */
+ITP_FN void itp_cone_keep(void *user, interp_workspace *w, int node)
+{
+    const itp_cone *c = (const itp_cone *)user;
+    const int out = w->net->nodes[node].out;
+    if (c->base[out] == SIZE_MAX) return;
+    memcpy(c->numbers + c->base[out], w->data[out], itp_count(&w->shape[out]) * sizeof(float));
+}
+
+/* All values at a sample. */
+ITP_FN interp_status itp_cone_start(itp_attr *a, int sample)
+{
+    const itp_cone *c = a->cone;
+    const size_t in = c->base[a->net->inputs[0]];
+    const float *x = a->x + (size_t)sample * a->size;
+    memcpy(a->in, x, a->size * sizeof *x);
+    if (in != SIZE_MAX) memcpy(c->numbers + in, x, a->size * sizeof *x);
+    a->w->after = itp_cone_keep, a->w->after_user = a->cone;
+    a->w->after_node = ITP_EVERY_NODE;
+    a->filled = 1;
+    const interp_status status = itp_attr_forward(a);
+    a->w->after_node = -1;
+    return status;
+}
+
+/* Copy `index` of a sample: its box of the input, and where its boxes lie. */
+ITP_FN void itp_cone_put(const itp_attr *a, int sample, int index, int slot)
+{
+    const itp_cone *c = a->cone;
+    const bool donors = a->row->kind == ITP_P_PERMUTATION;
+    const int feature = donors ? index / a->d.n_samples : index;
+    const itp_box box = itp_cone_box(a, feature);
+    const int(*most)[2] = (const int(*)[2])c->group[c->open].most;
+    const int height = a->result_shape.dim[1], width = a->result_shape.dim[2];
+    const int channels = a->result_shape.dim[0];
+    const float *x = a->x + (size_t)sample * a->size;
+    const float *from = donors ? itp_perturb_donor(a, sample, index) : itp_attr_baseline(a, sample);
+    float *at = c->at + (size_t)slot * 2 * (size_t)c->n_places;
+    float *to = c->in + (size_t)slot * (size_t)(channels * most[0][0] * most[0][1]);
+    itp_cone_lay(a, feature);
+    for (int p = 0; p < c->n_places; p++)
+        for (int i = 0; i < 2; i++)
+            at[2 * p + i] = (float)itp_min(c->lo[p][i], c->places[p].size[i] - most[p][i]);
+    const int top = (int)at[0], left = (int)at[1];
+    for (int plane = 0; plane < channels; plane++)
+        for (int r = top; r < top + most[0][0]; r++)
+            for (int q = left; q < left + most[0][1]; q++) {
+                const size_t k = (size_t)((plane * height + r) * width + q);
+                const bool changed = plane >= box.lo[0] && plane < box.hi[0] && r >= box.lo[1] &&
+                                     r < box.hi[1] && q >= box.lo[2] && q < box.hi[2] &&
+                                     (!a->p.id || a->p.id[k] == feature);
+                *to++ = !changed ? x[k] : from ? from[k] : 0;
+            }
+}
+
+/* Copies c->index[0..some] of a sample; a batch that has room is filled up with the last. */
+ITP_FN interp_status itp_cone_pass(itp_attr *a, int sample, int some)
+{
+    const itp_cone *c = a->cone;
+    const float *in[2] = {c->in, c->at};
+    for (int i = 0; i < c->w->desc.batch; i++)
+        itp_cone_put(a, sample, c->index[itp_min(i, some - 1)], i);
+    ITP_TRY(interp_forward(c->w, in));
+    const float *y = interp_workspace_target(c->w);
+    ITP_TRY(itp_attr_check(a, y, some));
+    for (int i = 0; i < some; i++, y += a->outputs) {
+        const double f = itp_attr_output(a, y, a->report[sample].target);
+        if (c->output) c->output[c->index[i]] = f;
+        else itp_perturb_take(a, sample, c->index[i], NULL, f);
+    }
+    return itp_attr_tick(a, some);
+}
+
+/* All copies of a sample whose boxes are in a group. */
+ITP_FN interp_status itp_cone_group_run(itp_attr *a, int sample, int group)
+{
+    itp_cone *c = a->cone;
+    interp_net *net = c->group[group].net;
+    const int each = a->points / c->n_boxes;
+    int some = 0, left = c->group[group].members * each;
+    if (c->open != group) {
+        const interp_workspace_desc d = itp_cone_work(a, group);
+        interp_workspace_free(c->w);
+        c->w = NULL;
+        for (int v = 0; v < net->n_values; v++)
+            if (net->values[v].kind == ITP_BUFFER && !net->values[v].data)
+                net->values[v].data = c->numbers + net->values[v].offset;
+        ITP_TRY(interp_workspace_new(a->ctx, net, &d, &c->w));
+        c->open = group;
+    }
+    for (int i = 0; left; i++) {
+        if (itp_cone_group_of(a, i / each) != group) continue;
+        c->index[some++] = i, left--;
+        if (some < c->w->desc.batch && left) continue;
+        ITP_TRY(itp_cone_pass(a, sample, some));
+        some = 0;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_cone_run(itp_attr *a)
+{
+    const itp_cone *c = a->cone;
+    for (int s = 0; s < a->n; s++) {
+        ITP_TRY(itp_cone_start(a, s));
+        itp_perturb_start(a);
+        for (int g = 0; g < ITP_CONE_GROUPS; g++)
+            if (c->group[g].net) ITP_TRY(itp_cone_group_run(a, s, g));
+        for (int i = 0; i < a->points && c->output; i++)
+            itp_perturb_take(a, s, i, NULL, c->output[i]);
+        ITP_TRY(itp_perturb_finish(a, s));
+    }
+    return INTERP_OK;
+}
 /* >>attr/methods.c                                                                            */
 /* ---- attr/methods.c: every method, one row each ------------------------------------------------- */
 
@@ -30421,37 +32351,41 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
 {
 #define ITP_GRADIENT(name, kind, needs)                                                            \
     {                                                                                              \
-        name, kind, needs, itp_attr_settle_gradient, itp_attr_layout_gradient,                     \
-            itp_attr_scratch_gradient, itp_attr_run_gradient                                       \
+        name, kind, (needs) | ITP_ATTR_MANY_TARGETS, itp_attr_settle_gradient,                     \
+            itp_attr_layout_gradient, itp_attr_scratch_gradient, itp_attr_run_gradient             \
     }
 #define ITP_CAM(name, kind, needs)                                                                 \
     {                                                                                              \
         name, kind, (needs) | ITP_ATTR_LAYER | ITP_ATTR_MAP, itp_attr_settle_cam,                  \
             itp_attr_layout_cam, itp_attr_scratch_cam, itp_attr_run_cam                            \
     }
-#define ITP_PERTURB(name, kind)                                                                    \
+#define ITP_PERTURB(name, kind, needs)                                                             \
     {                                                                                              \
-        name, kind, 0, itp_attr_settle_perturb, itp_attr_layout_perturb, itp_attr_scratch_perturb, \
-            itp_attr_run_perturb                                                                   \
+        name, kind, needs, itp_attr_settle_perturb, itp_attr_layout_perturb,                       \
+            itp_attr_scratch_perturb, itp_attr_run_perturb                                         \
     }
     enum {
         INPUT = ITP_ATTR_INPUT_GRAD,
+        AVERAGE = ITP_ATTR_INPUT_GRAD | ITP_ATTR_AVERAGES,
         LAYER = ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD,
         MANY = ITP_ATTR_INPUT_GRAD | ITP_ATTR_ANY_BASELINES,
-        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES
+        RULES = ITP_ATTR_INPUT_GRAD | ITP_ATTR_RULES | ITP_ATTR_MANY_TARGETS
     };
     static const itp_attr_row rows[INTERP_METHOD_COUNT] = {
         ITP_GRADIENT("saliency", ITP_G_SALIENCY, INPUT),
         ITP_GRADIENT("input_x_gradient", ITP_G_PRODUCT, INPUT),
         ITP_GRADIENT("integrated_gradients", ITP_G_PATH, INPUT),
-        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, INPUT),
-        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, INPUT),
-        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, INPUT),
+        ITP_GRADIENT("smooth_grad", ITP_G_SMOOTH, AVERAGE),
+        ITP_GRADIENT("smooth_grad_sq", ITP_G_SQUARE, AVERAGE),
+        ITP_GRADIENT("var_grad", ITP_G_VARIANCE, AVERAGE),
         ITP_GRADIENT("expected_gradients", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("gradient_shap", ITP_G_EXPECTED, MANY),
         ITP_GRADIENT("blur_ig", ITP_G_BLUR, INPUT),
+        {"guided_ig", 0, INPUT | ITP_ATTR_TOGETHER, itp_attr_settle_guided_ig,
+         itp_attr_layout_guided_ig, itp_attr_scratch_guided_ig, itp_attr_run_guided_ig},
         ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, INPUT),
         ITP_GRADIENT("deconvolution", ITP_G_DECONV, INPUT),
+        ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, INPUT),
         {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
          itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
@@ -30468,20 +32402,23 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_CAM("score_cam", ITP_CAM_SCORE, 0),
         ITP_CAM("ablation_cam", ITP_CAM_ABLATION, 0),
         ITP_CAM("guided_grad_cam", ITP_CAM_GUIDED, INPUT | ITP_ATTR_LAYER_GRAD),
+        {"full_grad", 0, INPUT, itp_attr_settle_full_grad, itp_attr_layout_full_grad,
+         itp_attr_scratch_full_grad, itp_attr_run_full_grad},
         ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
-        ITP_PERTURB("occlusion", ITP_P_OCCLUSION),
-        ITP_PERTURB("feature_ablation", ITP_P_ABLATION),
-        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION),
-        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT),
-        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING),
-        ITP_PERTURB("kernel_shap", ITP_P_KERNEL),
-        ITP_PERTURB("lime", ITP_P_LIME),
-        ITP_PERTURB("partition_shap", ITP_P_PARTITION),
-        ITP_PERTURB("rise", ITP_P_RISE),
-        ITP_PERTURB("anchors", ITP_P_ANCHORS)};
+        ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
+        ITP_PERTURB("occlusion", ITP_P_OCCLUSION, 0),
+        ITP_PERTURB("feature_ablation", ITP_P_ABLATION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION, 0),
+        ITP_PERTURB("shapley_value_exact", ITP_P_EXACT, ITP_ATTR_FEATURES),
+        ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING, ITP_ATTR_FEATURES),
+        ITP_PERTURB("kernel_shap", ITP_P_KERNEL, ITP_ATTR_FEATURES),
+        ITP_PERTURB("lime", ITP_P_LIME, ITP_ATTR_FEATURES),
+        ITP_PERTURB("partition_shap", ITP_P_PARTITION, ITP_ATTR_FEATURES),
+        ITP_PERTURB("rise", ITP_P_RISE, 0),
+        ITP_PERTURB("anchors", ITP_P_ANCHORS, ITP_ATTR_FEATURES)};
 #undef ITP_GRADIENT
 #undef ITP_CAM
 #undef ITP_PERTURB
@@ -30498,6 +32435,767 @@ INTERP_API interp_method interp_method_from_name(const char *name)
     int m = 0;
     while (m < INTERP_METHOD_COUNT && strcmp(interp_method_name((interp_method)m), name)) m++;
     return (interp_method)m;
+}
+/* >>attr/tcav.c                                                                               */
+/* ---- attr/tcav.c: whether an output grows along a concept ----------------------------------------
+
+   A concept's direction in a layer is the normal w of a ridge classifier of its examples against
+   random ones. As w is a sum of examples, w = sum beta_i a_i, all is done by their products: K = a_i . a_j
+   for the classifiers, g . a_i for the derivatives along all of them at once. */
+
+enum { ITP_MOST_EXAMPLES = 4096 };
+
+typedef struct itp_tcav {
+    interp_tcav_desc d; /* defaults filled in */
+    int m;              /* examples: the concept's, then the random ones */
+    size_t size;        /* numbers of the layer */
+    float *acts;        /* [m, size] */
+    double *gram;       /* [m, m] */
+    double *beta;       /* [2 splits, m]: a direction of the concept, then one of random examples */
+    double *matrix;     /* [m, m]: of the classifier at hand */
+    double *part;       /* [m]: g . a_i */
+    int *order;         /* [m] */
+    double *grows;      /* [2 splits]: samples whose output grows along it */
+    double *up, *all;   /* [2 splits]: sums of derivatives, the positive ones and all sizes */
+    double right, tried; /* held-out examples */
+    interp_tcav_result *out;
+    float *cav; /* NULL, or [size] */
+    const float *g;
+} itp_tcav;
+
+/* ---- Student's t */
+
+/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
+ITP_FN double itp_log_gamma(double z)
+{
+    double less = 0;
+    for (; z < 8; z++) less += log(z);
+    const double r = 1 / (z * z);
+    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
+           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
+}
+
+/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
+ITP_FN double itp_incomplete_beta(double a, double b, double x)
+{
+    if (x <= 0 || x >= 1) return x > 0;
+    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
+    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
+                             a * log(x) + b * log1p(-x)) /
+                         a;
+    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
+    for (int i = 1; i < 500; i++) {
+        double step = 1;
+        for (int odd = 0; odd < 2; odd++) {
+            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
+                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
+            d = 1 + t * d, c = 1 + t / c;
+            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
+            if (fabs(c) < 1e-300) c = 1e-300;
+            f *= step = c * d;
+        }
+        if (fabs(step - 1) < 1e-15) break;
+    }
+    return front * f;
+}
+
+/* Two-sided p of Welch's test that two samples of n each have one mean. */
+ITP_FN double itp_welch(double mean0, double var0, double mean1, double var1, int n)
+{
+    const double u = var0 / n, v = var1 / n, d = mean0 - mean1;
+    if (u + v <= 1e-30) return d == 0;
+    const double freedom = (u + v) * (u + v) / ((u * u + v * v) / (n - 1));
+    return itp_incomplete_beta(freedom / 2, 0.5, freedom / (freedom + d * d / (u + v)));
+}
+
+/* ---- classifiers */
+
+/* Examples order[0 .. n) of which the first `ones` are +1 and the others -1: beta of their direction;
+   the sum of beta is 0. */
+ITP_FN void itp_tcav_fit(itp_tcav *t, int n, int ones, double *beta)
+{
+    double *c = t->matrix, *rhs = t->part, trace = 0, sum = 0;
+    const size_t wide = (size_t)t->m;
+    for (int i = 0; i < n; i++) { /* means of rows, then the middle: K of centred examples */
+        rhs[i] = 0;
+        for (int j = 0; j < n; j++) {
+            const double k = t->gram[(size_t)t->order[i] * wide + (size_t)t->order[j]];
+            c[(size_t)i * wide + (size_t)j] = k;
+            rhs[i] += k / n;
+        }
+        sum += rhs[i] / n;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) c[(size_t)i * wide + (size_t)j] += sum - rhs[i] - rhs[j];
+    for (int i = 0; i < n; i++) trace += c[(size_t)i * (wide + 1)] / n;
+    const double ridge = fmax((double)t->d.penalty * trace, 1e-30), mean = (2.0 * ones - n) / n;
+    for (int i = 0; i < n; i++) { /* Cholesky, row by row */
+        c[(size_t)i * (wide + 1)] += ridge;
+        for (int j = 0; j <= i; j++) {
+            double *at = &c[(size_t)i * wide + (size_t)j];
+            for (int k = 0; k < j; k++)
+                *at -= c[(size_t)i * wide + (size_t)k] * c[(size_t)j * wide + (size_t)k];
+            *at = i == j ? sqrt(fmax(*at, 1e-300)) : *at / c[(size_t)j * (wide + 1)];
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        rhs[i] = (i < ones ? 1 : -1) - mean;
+        for (int k = 0; k < i; k++) rhs[i] -= c[(size_t)i * wide + (size_t)k] * rhs[k];
+        rhs[i] /= c[(size_t)i * (wide + 1)];
+    }
+    for (int i = n; i-- > 0;) {
+        for (int k = i + 1; k < n; k++) rhs[i] -= c[(size_t)k * wide + (size_t)i] * rhs[k];
+        rhs[i] /= c[(size_t)i * (wide + 1)];
+    }
+    sum = 0;
+    for (int i = 0; i < n; i++) sum += rhs[i] / n;
+    memset(beta, 0, wide * sizeof *beta);
+    for (int i = 0; i < n; i++) beta[t->order[i]] = rhs[i] - sum;
+}
+
+/* Counts how many of the examples that a direction has not seen lie on their own side of its middle. */
+ITP_FN void itp_tcav_hold_out(itp_tcav *t, const double *beta)
+{
+    double middle = 0, sides[2] = {0, 0};
+    for (int which = 0; which < 2; which++) {
+        const int from = which ? t->d.n_examples : 0, to = which ? t->m : t->d.n_examples;
+        double n = 0;
+        for (int i = from; i < to; i++)
+            for (int j = 0; j < t->m && beta[i] != 0; j++)
+                sides[which] += beta[j] * t->gram[(size_t)i * (size_t)t->m + (size_t)j];
+        for (int i = from; i < to; i++) n += beta[i] != 0;
+        middle += 0.5 * sides[which] / fmax(1, n);
+    }
+    for (int i = 0; i < t->m; i++) {
+        double at = 0;
+        if (beta[i] != 0) continue;
+        for (int j = 0; j < t->m; j++)
+            at += beta[j] * t->gram[(size_t)i * (size_t)t->m + (size_t)j];
+        t->right += (at > middle) == (i < t->d.n_examples);
+        t->tried++;
+    }
+}
+
+/* Directions of all splits: half of the concept against half of the random examples, and one half of
+   these against the other. */
+ITP_FN void itp_tcav_directions(itp_tcav *t)
+{
+    const int nc = t->d.n_examples, nr = t->d.n_random, half = nc / 2, some = nr / 2;
+    for (int s = 0; s < t->d.splits; s++) {
+        double *beta = t->beta + 2 * (size_t)s * (size_t)t->m;
+        int *order = t->order, *random = order + half;
+        for (int i = 0; i < nc; i++) order[i] = i;
+        itp_shuffle(order, nc, t->d.seed, 0x3800000u + 2 * (uint64_t)s);
+        for (int i = 0; i < nr; i++) random[i] = nc + i; /* over the concept's other half */
+        itp_shuffle(random, nr, t->d.seed, 0x3800001u + 2 * (uint64_t)s);
+        itp_tcav_fit(t, half + some, half, beta);
+        itp_tcav_hold_out(t, beta);
+        memmove(order, random, (size_t)nr * sizeof *order);
+        itp_tcav_fit(t, nr, some, beta + t->m);
+    }
+}
+
+/* The direction of the whole concept against all random examples, of length 1. */
+ITP_FN void itp_tcav_whole(itp_tcav *t)
+{
+    double size = 0, *beta = t->beta;
+    for (int i = 0; i < t->m; i++) t->order[i] = i;
+    itp_tcav_fit(t, t->m, t->d.n_examples, beta);
+    for (size_t k = 0; k < t->size; k++) {
+        double w = 0;
+        for (int i = 0; i < t->m; i++) w += beta[i] * (double)t->acts[(size_t)i * t->size + k];
+        t->cav[k] = (float)w;
+        size += w * w;
+    }
+    for (size_t k = 0; k < t->size && size > 0; k++)
+        t->cav[k] = (float)((double)t->cav[k] / sqrt(size));
+}
+
+/* ---- passes */
+
+ITP_FN void itp_tcav_gram_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_attr *a = (const itp_attr *)arg;
+    const itp_tcav *t = (const itp_tcav *)a->user;
+    const float *x = t->acts + (size_t)task * t->size;
+    for (int j = 0; j <= task; j++) {
+        const double k = a->ctx->k->dot(t->size, x, 0, t->acts + (size_t)j * t->size, 0);
+        t->gram[(size_t)task * (size_t)t->m + (size_t)j] = k;
+        t->gram[(size_t)j * (size_t)t->m + (size_t)task] = k;
+    }
+}
+
+ITP_FN void itp_tcav_part_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_attr *a = (const itp_attr *)arg;
+    const itp_tcav *t = (const itp_tcav *)a->user;
+    t->part[task] = a->ctx->k->dot(t->size, t->g, 0, t->acts + (size_t)task * t->size, 0);
+}
+
+/* The layer's numbers for all examples. */
+ITP_FN interp_status itp_tcav_activations(itp_attr *a, itp_tcav *t)
+{
+    for (int at = 0; at < t->m; at += a->batch) {
+        a->filled = itp_min(a->batch, t->m - at);
+        for (int i = 0; i < a->filled; i++) {
+            const int of = at + i - t->d.n_examples;
+            itp_attr_put(a,
+                         of < 0 ? t->d.examples + (size_t)(at + i) * a->size
+                                : t->d.random + (size_t)of * a->size,
+                         a->in + (size_t)i * a->size);
+        }
+        ITP_TRY(itp_attr_forward(a));
+        const size_t n = (size_t)a->filled * t->size;
+        memcpy(t->acts + (size_t)at * t->size, interp_workspace_kept(a->w), n * sizeof *t->acts);
+        if (!itp_is_finite(t->acts + (size_t)at * t->size, n))
+            return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                            "tcav: the layer gives NaN or infinite numbers for an example");
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    return INTERP_OK;
+}
+
+/* Derivatives of one sample along all directions. */
+ITP_FN void itp_tcav_sample(itp_attr *a, itp_tcav *t, const float *g)
+{
+    t->g = g;
+    itp_parallel(a->ctx, t->m, 2.0 * t->m * (double)t->size, itp_tcav_part_task, a);
+    for (int r = 0; r < 2 * t->d.splits; r++) {
+        const double *beta = t->beta + (size_t)r * (size_t)t->m;
+        double along = 0;
+        for (int i = 0; i < t->m; i++) along += beta[i] * t->part[i];
+        t->grows[r] += along > 0;
+        t->up[r] += fmax(0, along);
+        t->all[r] += fabs(along);
+    }
+}
+
+ITP_FN void itp_tcav_result_of(const itp_attr *a, const itp_tcav *t)
+{
+    interp_tcav_result r;
+    const int n = t->d.splits;
+    double mean[2] = {0, 0}, var[2] = {0, 0};
+    memset(&r, 0, sizeof r);
+    for (int s = 0; s < 2 * n; s++) mean[s % 2] += t->grows[s];
+    for (int k = 0; k < 2; k++) mean[k] /= (double)n * a->n;
+    for (int s = 0; s < 2 * n; s++) {
+        const double d = t->grows[s] / a->n - mean[s % 2];
+        var[s % 2] += d * d / (n - 1);
+        if (s % 2 == 0) r.magnitude += t->all[s] > 0 ? t->up[s] / t->all[s] : 0;
+    }
+    r.magnitude /= n;
+    r.score = mean[0], r.random_score = mean[1];
+    r.score_sd = sqrt(var[0]), r.random_sd = sqrt(var[1]);
+    r.accuracy = t->right / fmax(1, t->tried);
+    r.p = itp_welch(mean[0], var[0], mean[1], var[1], n);
+    *t->out = r;
+}
+
+ITP_FN interp_status itp_tcav_run(itp_attr *a)
+{
+    itp_tcav *t = (itp_tcav *)a->user;
+    a->total = 3.0 * a->n + t->m;
+    ITP_TRY(itp_tcav_activations(a, t));
+    itp_parallel(a->ctx, t->m, (double)t->m * t->m * (double)t->size, itp_tcav_gram_task, a);
+    itp_tcav_directions(t);
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        ITP_TRY(itp_attr_forward(a));
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++) itp_attr_seed(a, i, a->report[at + i].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++)
+            itp_tcav_sample(a, t, itp_attr_grad(a) + (size_t)i * t->size);
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    itp_tcav_result_of(a, t);
+    if (t->cav) itp_tcav_whole(t);
+    return INTERP_OK;
+}
+
+/* ---- the call */
+
+ITP_FN interp_status itp_tcav_settle(itp_attr *a)
+{
+    itp_tcav *t = (itp_tcav *)a->user;
+    interp_tcav_desc *d = &t->d;
+    if (!d->splits) d->splits = 20;
+    if (d->penalty == 0) d->penalty = 0.01f;
+    if (!d->examples || !d->random || d->n_examples < 2 || d->n_random < 4 || d->splits < 2 ||
+        d->splits > 10000 || !(d->penalty > 0) || d->n_examples > ITP_MOST_EXAMPLES ||
+        d->n_random > ITP_MOST_EXAMPLES)
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "tcav: needs 2 to %d examples of the concept, 4 to %d random ones, at least "
+            "2 splits and a positive penalty, but there are %d, %d and %d",
+            ITP_MOST_EXAMPLES, ITP_MOST_EXAMPLES, d->n_examples, d->n_random, d->splits);
+    if (!itp_is_finite(d->examples, (size_t)d->n_examples * a->size) ||
+        !itp_is_finite(d->random, (size_t)d->n_random * a->size))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "tcav: an example holds NaN or infinite numbers");
+    t->m = d->n_examples + d->n_random;
+    t->size = interp_shape_size(&a->result_shape);
+    a->result_shape = itp_shape_none();
+    return INTERP_OK;
+}
+
+ITP_FN void itp_tcav_layout(itp_arena *m, itp_attr *a)
+{
+    itp_tcav *t = (itp_tcav *)a->user;
+    const size_t n = (size_t)t->m, lines = 2 * (size_t)t->d.splits;
+    t->acts = itp_arena_floats(m, itp_mul_size(n, t->size));
+    t->gram = (double *)itp_arena_alloc(m, n * n * sizeof(double));
+    t->matrix = (double *)itp_arena_alloc(m, n * n * sizeof(double));
+    t->beta = (double *)itp_arena_alloc(m, itp_mul_size(lines, n * sizeof(double)));
+    t->part = (double *)itp_arena_alloc(m, n * sizeof(double));
+    t->order = (int *)itp_arena_alloc(m, n * sizeof(int));
+    t->grows = (double *)itp_arena_alloc(m, lines * sizeof(double));
+    t->up = (double *)itp_arena_alloc(m, lines * sizeof(double));
+    t->all = (double *)itp_arena_alloc(m, lines * sizeof(double));
+}
+
+INTERP_API interp_status interp_tcav(interp_net *net, const float *x, int n,
+                                     const interp_tcav_desc *desc, interp_tcav_result *out,
+                                     float *cav)
+{
+    static const itp_attr_row row = {
+        "tcav", 0,           ITP_ATTR_LAYER | ITP_ATTR_LAYER_GRAD, itp_tcav_settle, itp_tcav_layout,
+        NULL,   itp_tcav_run};
+    itp_attr a;
+    itp_tcav t;
+    interp_attribute_desc how;
+    memset(&t, 0, sizeof t);
+    memset(&how, 0, sizeof how);
+    if (desc) t.d = *desc;
+    t.out = out, t.cav = cav;
+    how.target_kind = t.d.target_kind, how.target = t.d.target, how.targets = t.d.targets;
+    how.layer = t.d.layer, how.batch = t.d.batch;
+    ITP_TRY(itp_attr_settle(&a, net, n, &how, &row, &t));
+    return itp_attr_execute(&a, x, NULL, NULL);
+}
+/* >>attr/slic.c                                                                               */
+/* ---- attr/slic.c: superpixels ------------------------------------------------------------------
+
+   k-means over colour and place, each centre looking no farther than twice its spacing (Achanta et al.
+   2012). Of every cluster the largest connected part stays, and what is left over goes to the parts
+   that it grows out of. */
+
+typedef struct itp_slic {
+    const float *x;
+    int planes, height, width, rows, columns; /* rows x columns of centres */
+    size_t area;
+    double scale, weight; /* of colours; of squared distances in pixels */
+    float *nearest;       /* [area] */
+    int *label, *part;    /* [area] */
+    int *queue;           /* [area] */
+    int *size;            /* [area]: pixels of each part */
+    int *kept;            /* [centres]: its largest part */
+    double *centre, *sum; /* [centres, planes + 2], [centres, planes + 3] */
+} itp_slic;
+
+ITP_FN size_t itp_slic_layout(itp_slic *s, char *block)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)s->rows * (size_t)s->columns, wide = (size_t)s->planes + 3;
+    s->nearest = itp_arena_floats(&m, s->area);
+    s->label = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->part = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->queue = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->size = (int *)itp_arena_alloc(&m, itp_mul_size(s->area, sizeof(int)));
+    s->kept = (int *)itp_arena_alloc(&m, itp_mul_size(n, sizeof(int)));
+    s->centre = (double *)itp_arena_alloc(&m, itp_mul_size(n * wide, sizeof(double)));
+    s->sum = (double *)itp_arena_alloc(&m, itp_mul_size(n * wide, sizeof(double)));
+    return m.used;
+}
+
+ITP_FN double itp_slic_colour(const itp_slic *s, int plane, int pixel)
+{
+    return s->scale * (double)s->x[(size_t)plane * s->area + (size_t)pixel];
+}
+
+ITP_FN double *itp_slic_at(const itp_slic *s, double *of, int c)
+{
+    return of + (size_t)c * ((size_t)s->planes + 3);
+}
+
+/* How much colours change around a pixel. */
+ITP_FN double itp_slic_edge(const itp_slic *s, int y, int x)
+{
+    const int l = itp_max(0, x - 1), r = itp_min(s->width - 1, x + 1);
+    const int u = itp_max(0, y - 1), d = itp_min(s->height - 1, y + 1);
+    double sum = 0;
+    for (int p = 0; p < s->planes; p++) {
+        const double h =
+            itp_slic_colour(s, p, y * s->width + r) - itp_slic_colour(s, p, y * s->width + l);
+        const double v =
+            itp_slic_colour(s, p, d * s->width + x) - itp_slic_colour(s, p, u * s->width + x);
+        sum += h * h + v * v;
+    }
+    return sum;
+}
+
+/* Centres on a grid, each at the calmest of nine pixels. */
+ITP_FN void itp_slic_start(itp_slic *s)
+{
+    for (int c = 0; c < s->rows * s->columns; c++) {
+        const int y = (2 * (c / s->columns) + 1) * s->height / (2 * s->rows);
+        const int x = (2 * (c % s->columns) + 1) * s->width / (2 * s->columns);
+        double *centre = itp_slic_at(s, s->centre, c), least = itp_slic_edge(s, y, x);
+        int best_y = y, best_x = x;
+        for (int k = 0; k < 9; k++) {
+            const int py = itp_min(itp_max(y + k / 3 - 1, 0), s->height - 1);
+            const int px = itp_min(itp_max(x + k % 3 - 1, 0), s->width - 1);
+            const double edge = itp_slic_edge(s, py, px);
+            if (edge < least) least = edge, best_y = py, best_x = px;
+        }
+        for (int p = 0; p < s->planes; p++)
+            centre[p] = itp_slic_colour(s, p, best_y * s->width + best_x);
+        centre[s->planes] = best_y, centre[s->planes + 1] = best_x;
+    }
+}
+
+/* Gives pixels to the nearest centre within reach; none is out of reach of its grid's cell. */
+ITP_FN void itp_slic_assign(itp_slic *s)
+{
+    const int reach_y = 2 * itp_div_up(s->height, s->rows);
+    const int reach_x = 2 * itp_div_up(s->width, s->columns);
+    for (size_t i = 0; i < s->area; i++) s->nearest[i] = INFINITY;
+    for (int c = 0; c < s->rows * s->columns; c++) {
+        const double *centre = itp_slic_at(s, s->centre, c);
+        const int cy = (int)centre[s->planes], cx = (int)centre[s->planes + 1];
+        for (int y = itp_max(0, cy - reach_y); y < itp_min(s->height, cy + reach_y + 1); y++)
+            for (int x = itp_max(0, cx - reach_x); x < itp_min(s->width, cx + reach_x + 1); x++) {
+                const int i = y * s->width + x;
+                const double dy = y - centre[s->planes], dx = x - centre[s->planes + 1];
+                double far = s->weight * (dy * dy + dx * dx);
+                for (int p = 0; p < s->planes; p++) {
+                    const double d = itp_slic_colour(s, p, i) - centre[p];
+                    far += d * d;
+                }
+                if ((float)far < s->nearest[i]) s->nearest[i] = (float)far, s->label[i] = c;
+            }
+    }
+}
+
+ITP_FN void itp_slic_update(itp_slic *s)
+{
+    const int n = s->rows * s->columns;
+    memset(s->sum, 0, (size_t)n * ((size_t)s->planes + 3) * sizeof *s->sum);
+    for (int i = 0; i < (int)s->area; i++) {
+        double *sum = itp_slic_at(s, s->sum, s->label[i]);
+        for (int p = 0; p < s->planes; p++) sum[p] += itp_slic_colour(s, p, i);
+        sum[s->planes] += i / s->width, sum[s->planes + 1] += i % s->width;
+        sum[s->planes + 2]++;
+    }
+    for (int c = 0; c < n; c++) {
+        const double *sum = itp_slic_at(s, s->sum, c), count = sum[s->planes + 2];
+        double *centre = itp_slic_at(s, s->centre, c);
+        for (int k = 0; k < s->planes + 2 && count > 0; k++) centre[k] = sum[k] / count;
+    }
+}
+
+/* The four neighbours of a pixel; how many. */
+ITP_FN int itp_slic_near(const itp_slic *s, int i, int near[4])
+{
+    int n = 0;
+    if (i >= s->width) near[n++] = i - s->width;
+    if (i % s->width) near[n++] = i - 1;
+    if (i % s->width < s->width - 1) near[n++] = i + 1;
+    if (i + s->width < (int)s->area) near[n++] = i + s->width;
+    return n;
+}
+
+/* Numbers the connected parts of equal labels; how many. */
+ITP_FN int itp_slic_parts(itp_slic *s)
+{
+    int parts = 0, near[4];
+    for (size_t i = 0; i < s->area; i++) s->part[i] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int head = 0, tail = 0;
+        if (s->part[i] >= 0) continue;
+        s->part[i] = parts, s->queue[tail++] = i;
+        while (head < tail) {
+            const int at = s->queue[head++], n = itp_slic_near(s, at, near);
+            for (int k = 0; k < n; k++)
+                if (s->part[near[k]] < 0 && s->label[near[k]] == s->label[i])
+                    s->part[near[k]] = parts, s->queue[tail++] = near[k];
+        }
+        s->size[parts++] = tail;
+    }
+    return parts;
+}
+
+/* Keeps the largest part of each cluster, lets these grow over the others, and numbers them in the order
+   of their first pixels; how many. */
+ITP_FN int itp_slic_connect(itp_slic *s, int32_t *ids)
+{
+    const int n = s->rows * s->columns;
+    int head = 0, tail = 0, count = 0, near[4];
+    itp_slic_parts(s);
+    for (int c = 0; c < n; c++) s->kept[c] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int *kept = &s->kept[s->label[i]];
+        if (*kept < 0 || s->size[s->part[i]] > s->size[*kept]) *kept = s->part[i];
+    }
+    for (int i = 0; i < (int)s->area; i++) {
+        if (s->part[i] == s->kept[s->label[i]]) s->queue[tail++] = i;
+        else s->label[i] = -1;
+    }
+    while (head < tail) {
+        const int at = s->queue[head++], some = itp_slic_near(s, at, near);
+        for (int k = 0; k < some; k++)
+            if (s->label[near[k]] < 0) s->label[near[k]] = s->label[at], s->queue[tail++] = near[k];
+    }
+    for (int c = 0; c < n; c++) s->kept[c] = -1;
+    for (int i = 0; i < (int)s->area; i++) {
+        int *number = &s->kept[s->label[i]];
+        if (*number < 0) *number = count++;
+        ids[i] = *number;
+    }
+    return count;
+}
+
+/* Checks the settings, and finds the grid and the scales. */
+ITP_FN interp_status itp_slic_settle(interp_ctx *ctx, const float *x, const interp_shape *shape,
+                                     const interp_slic_desc *desc, itp_slic *s, int *iterations)
+{
+    interp_slic_desc d;
+    memset(&d, 0, sizeof d);
+    memset(s, 0, sizeof *s);
+    if (desc) d = *desc;
+    if (!d.segments) d.segments = 64;
+    if (d.compactness == 0) d.compactness = 10;
+    *iterations = d.iterations ? d.iterations : 10;
+    const size_t size = interp_shape_size(shape);
+    if (shape->rank < 2 || size < 1 || size > INT_MAX || d.segments < 1 || *iterations < 1 ||
+        !(d.compactness > 0))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "slic: needs an image [..,H,W], at least one segment and a positive "
+                        "compactness");
+    s->x = x;
+    s->height = shape->dim[shape->rank - 2], s->width = shape->dim[shape->rank - 1];
+    s->area = (size_t)s->height * (size_t)s->width;
+    s->planes = (int)(size / s->area);
+    const double side = sqrt((double)d.segments * s->height / s->width);
+    s->rows = itp_max(1, itp_min(itp_min(s->height, d.segments), (int)side));
+    s->columns = itp_max(1, itp_min(s->width, d.segments / s->rows));
+    const double spacing = sqrt((double)s->area / (s->rows * s->columns));
+    s->weight = (double)d.compactness * (double)d.compactness / (spacing * spacing);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count)
+{
+    itp_slic s;
+    int iterations;
+    double range = 0;
+    ITP_TRY(itp_slic_settle(ctx, image, shape, desc, &s, &iterations));
+    if (!itp_is_finite(image, interp_shape_size(shape)))
+        return itp_fail(ctx, INTERP_NOT_FINITE, "slic: the image holds NaN or infinite numbers");
+    for (int p = 0; p < s.planes; p++) {
+        const float *x = image + (size_t)p * s.area;
+        double low = (double)x[0], high = low;
+        for (size_t i = 0; i < s.area; i++)
+            low = fmin(low, (double)x[i]), high = fmax(high, (double)x[i]);
+        range = fmax(range, high - low);
+    }
+    s.scale = range > 0 ? 100 / range : 0;
+    char *block = (char *)interp_alloc(ctx, itp_slic_layout(&s, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_slic_layout(&s, block);
+    itp_slic_start(&s);
+    for (size_t i = 0; i < s.area; i++) /* the grid's cell, for a pixel that no centre reaches */
+        s.label[i] = (int)(i / (size_t)s.width) * s.rows / s.height * s.columns +
+                     (int)(i % (size_t)s.width) * s.columns / s.width;
+    interp_status status = INTERP_OK;
+    for (int k = 0; k < iterations && !status; k++) {
+        itp_slic_assign(&s);
+        itp_slic_update(&s);
+        status = itp_progress(ctx, "slic", k + 1, iterations, (double)NAN);
+    }
+    if (!status) {
+        const int n = itp_slic_connect(&s, ids);
+        if (count) *count = n;
+    }
+    interp_free(ctx, block);
+    return status;
+}
+/* >>attr/many.c                                                                               */
+/* ---- attr/many.c: the call, and calls made of calls: for each target, for each sample ---------------- */
+
+/* ---- many targets of methods that take one */
+
+ITP_FN bool itp_attr_each_alone(const itp_attr *a)
+{
+    return a->k > 1 && (!itp_attr_needs(a, ITP_ATTR_MANY_TARGETS) || itp_attr_averages(a));
+}
+
+ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
+{
+    interp_attribute_desc d = a->d;
+    d.n_targets = 0;
+    d.target_kind = INTERP_TARGET_CLASS;
+    d.target = d.targets ? d.targets[j] : j;
+    return d;
+}
+
+/* Room for the results of all targets; its size. */
+ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n, all = itp_mul_size(n, (size_t)a->k);
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(all, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(all, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
+                                   interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, k = (size_t)a->k, size = a->result_size;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_each_layout(a, block, &one);
+    for (size_t j = 0; j < k && !status; j++) {
+        const interp_attribute_desc d = itp_attr_each_desc(a, (int)j);
+        itp_attr sub;
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        sub.done = (double)j * sub.total, sub.total *= (double)k;
+        interp_attribution *r = a->report + j * n; /* put in order below */
+        if (!status) status = itp_attr_dispatch(&sub, x, one, r);
+        for (size_t i = 0; i < n && !status; i++)
+            memcpy(a->result + (i * k + j) * size, one + i * size, size * sizeof *one);
+    }
+    if (!status) memcpy(out, a->result, n * k * size * sizeof *out);
+    for (size_t i = 0; i < n * k && !status && report; i++)
+        report[i] = a->report[i % k * n + i / k];
+    interp_free(a->ctx, block);
+    return status;
+}
+
+/* ---- features that are segments of each sample */
+
+ITP_FN bool itp_attr_by_segments(const itp_attr *a)
+{
+    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
+}
+
+/* The call for sample i alone, with a mask [H,W]. */
+ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
+{
+    interp_attribute_desc d = a->d;
+    d.segments = mask ? 0 : d.segments;
+    d.mask = mask;
+    d.mask_shape = itp_shape_none();
+    d.mask_shape.rank = 2;
+    d.mask_shape.dim[0] = a->in_shape.dim[a->in_shape.rank - 2];
+    d.mask_shape.dim[1] = a->in_shape.dim[a->in_shape.rank - 1];
+    if (d.targets) d.targets += i;
+    if (d.baseline && d.n_baselines > 1) d.baseline += (size_t)i * a->given, d.n_baselines = 1;
+    return d;
+}
+
+ITP_FN size_t itp_attr_segment_layout(itp_attr *a, char *block, int32_t **mask)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n;
+    int32_t *own = (int32_t *)itp_arena_alloc(&m, itp_mul_size(a->size, sizeof *own));
+    if (mask) *mask = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *a->report));
+    return m.used;
+}
+
+ITP_FN interp_slic_desc itp_attr_slic(const itp_attr *a)
+{
+    interp_slic_desc d;
+    memset(&d, 0, sizeof d);
+    d.segments = a->d.segments;
+    return d;
+}
+
+ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *out,
+                                          interp_attribution *report)
+{
+    int32_t *mask;
+    interp_status status = INTERP_OK;
+    const interp_slic_desc slic = itp_attr_slic(a);
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_segment_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_segment_layout(a, block, &mask);
+    for (int i = 0; i < a->n && !status; i++) {
+        const float *own = x + (size_t)i * a->given;
+        const interp_attribute_desc d = itp_attr_segment_desc(a, i, mask);
+        itp_attr sub;
+        status = interp_slic(a->ctx, own, &a->in_shape, &slic, mask, NULL);
+        if (!status) status = itp_attr_settle(&sub, a->net, 1, &d, NULL, NULL);
+        sub.whole_passes = true; /* what is foretold knows no segments */
+        sub.done = (double)i * a->total / a->n, sub.total = a->total;
+        if (!status)
+            status =
+                itp_attr_execute(&sub, own, a->result + (size_t)i * a->result_size, &a->report[i]);
+    }
+    const size_t n = (size_t)a->n;
+    if (!status) memcpy(out, a->result, n * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    interp_free(a->ctx, block);
+    return status;
+}
+
+/* ---- the calls */
+
+ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
+                                       interp_attribution *report)
+{
+    if (itp_attr_each_alone(a)) return itp_attr_each(a, x, out, report);
+    if (itp_attr_by_segments(a)) return itp_attr_each_sample(a, x, out, report);
+    return itp_attr_execute(a, x, out, report);
+}
+
+INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
+                                                const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    interp_workspace_desc w;
+    size_t block;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    if (itp_attr_each_alone(&a)) {
+        const interp_attribute_desc one = itp_attr_each_desc(&a, 0);
+        ITP_TRY(interp_attribute_bytes(net, n, &one, bytes));
+        block = itp_attr_each_layout(&a, NULL, NULL);
+    } else if (itp_attr_by_segments(&a)) {
+        itp_attr one;
+        itp_slic s;
+        int iterations;
+        const interp_slic_desc slic = itp_attr_slic(&a);
+        const interp_attribute_desc d = itp_attr_segment_desc(&a, 0, NULL);
+        ITP_TRY(itp_attr_settle(&one, net, 1, &d, NULL, NULL));
+        ITP_TRY(itp_attr_fit(&one, &w, bytes));
+        ITP_TRY(itp_slic_settle(a.ctx, NULL, &a.in_shape, &slic, &s, &iterations));
+        *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
+        block = itp_attr_segment_layout(&a, NULL, NULL);
+    } else {
+        return itp_attr_bytes(&a, bytes);
+    }
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
+                                          const interp_attribute_desc *desc, float *out,
+                                          interp_attribution *report)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    return itp_attr_dispatch(&a, x, out, report);
 }
 /* >>attr/evaluate.c                                                                           */
 /* ---- attr/evaluate.c: how good an attribution is ------------------------------------------------- */
@@ -31151,7 +33849,7 @@ ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
     ITP_TRY(interp_attribute_shape(a->net, e->d.method, &s, NULL));
     const size_t size = interp_shape_size(&s);
     e->map = size != a->size && size == e->pixels;
-    if (size != a->size && !e->map)
+    if ((size != a->size && !e->map) || e->d.method->scope != INTERP_SCOPE_INPUT)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE,
                         "evaluation: %s gives %zu numbers for the %zu of a sample: only what "
                         "attributes to the input can be measured",
@@ -31169,7 +33867,7 @@ ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e
     interp_net *net = a->net;
     interp_attribute_desc m = *e->d.method;
     for (int i = 0; i < a->n; i++) e->targets[i] = e->out[i].target;
-    m.target = 0;
+    m.target = 0, m.n_targets = 0;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
     m.targets = e->targets;
     ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));
@@ -36986,6 +39684,204 @@ INTERP_API interp_status interp_report_end(interp_report *report, const char *pa
         status = itp_fail(report->ctx, INTERP_BAD_ARGUMENT, "report: path is NULL");
     if (!status) status = itp_file_write(report->ctx, path, html, bytes);
     interp_report_free(report);
+    return status;
+}
+
+#endif
+/* >>view/gallery.c                                                                            */
+/* ---- view/gallery.c: many pictures as one HTML page that filters and enlarges them ------------ */
+
+struct interp_gallery {
+    interp_ctx *ctx;
+    itp_buf page;
+    int n_fields, n_items;
+};
+
+static const char itp_gallery_style[] =
+    "<style>\n"
+    ":root{color-scheme:light dark;--paper:#f6f7f9;--card:#fff;--ink:#1d2129;--soft:#5d6675;"
+    "--line:#cfd5de;--link:#0b5cad}\n"
+    "@media(prefers-color-scheme:dark){:root{--paper:#14171c;--card:#1d2128;--ink:#e7eaf0;"
+    "--soft:#9aa4b4;--line:#3a424f;--link:#7db8f7}}\n"
+    "*{box-sizing:border-box}\n"
+    "body{margin:0;background:var(--paper);color:var(--ink);"
+    "font:15px/1.45 system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\n"
+    "header{padding:24px 24px 4px}\n"
+    "h1{margin:0;font-size:1.6rem;line-height:1.2;overflow-wrap:anywhere}\n"
+    "header p{margin:.3rem 0 0;color:var(--soft);overflow-wrap:anywhere}\n"
+    "form{position:sticky;top:0;z-index:4;display:flex;flex-wrap:wrap;gap:10px 18px;"
+    "align-items:end;padding:12px 24px;background:var(--paper);"
+    "border-bottom:1px solid var(--line)}\n"
+    "label{display:grid;gap:2px;color:var(--soft);font-size:.85rem}\n"
+    "select,button{font:inherit;color:var(--ink);background:var(--card);"
+    "border:1px solid var(--line);border-radius:6px;padding:4px 8px;max-width:16rem}\n"
+    "output{color:var(--soft);margin-left:auto}\n"
+    "main{display:grid;gap:12px;padding:18px 24px;"
+    "grid-template-columns:repeat(auto-fill,minmax(var(--cell),1fr))}\n"
+    "figure{position:relative;margin:0;padding:6px;background:var(--card);"
+    "border:1px solid var(--line);border-radius:8px;cursor:zoom-in}\n"
+    "figure img{display:block;width:100%;height:auto;border-radius:4px;background:#fff;"
+    "image-rendering:pixelated;transition:transform .12s}\n"
+    "figure:hover,figure:focus-visible{z-index:3}\n"
+    "figure:hover img,figure:focus-visible img{transform:scale(1.7);"
+    "box-shadow:0 4px 18px rgba(0,0,0,.35)}\n"
+    "figure[hidden]{display:none}\n"
+    "figcaption{margin-top:4px;color:var(--soft);font-size:.8rem;overflow-wrap:anywhere}\n"
+    "dialog{max-width:94vw;border:1px solid var(--line);border-radius:10px;padding:16px;"
+    "background:var(--card);color:var(--ink)}\n"
+    "dialog::backdrop{background:rgba(0,0,0,.6)}\n"
+    "dialog img{display:block;max-width:86vw;max-height:70vh;min-width:min(60vw,420px);"
+    "object-fit:contain;image-rendering:pixelated;background:#fff}\n"
+    "dl{display:grid;grid-template-columns:auto 1fr;gap:2px 14px;margin:10px 0 0}\n"
+    "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\n"
+    "</style>\n";
+
+/* Fills the filters, shows what they leave, and opens one picture at a time. */
+static const char itp_gallery_script[] =
+    "<script>\n"
+    "const items=[...document.querySelectorAll('figure')],"
+    "filters=[...document.querySelectorAll('select')],count=document.querySelector('output'),"
+    "view=document.querySelector('dialog');let at=0;\n"
+    "const value=(f,k)=>f.getAttribute('data-'+k)||'';\n"
+    "const number=new Intl.Collator(undefined,{numeric:true});\n"
+    "filters.forEach((s,k)=>{[...new Set(items.map(f=>value(f,k)))].filter(v=>v!=='')"
+    ".sort(number.compare).forEach(v=>s.add(new Option(v,v)));s.onchange=show});\n"
+    "function show(){let n=0;items.forEach(f=>{f.hidden=filters.some((s,k)=>s.value!==''&&"
+    "value(f,k)!==s.value);n+=!f.hidden});count.textContent=n+' of '+items.length}\n"
+    "const seen=()=>items.filter(f=>!f.hidden);\n"
+    "function open_at(f){at=items.indexOf(f);const list=document.createElement('dl');"
+    "filters.forEach((s,k)=>{if(value(f,k)==='')return;"
+    "const t=document.createElement('dt'),d=document.createElement('dd');"
+    "t.textContent=s.getAttribute('aria-label');d.textContent=value(f,k);list.append(t,d)});\n"
+    "const c=f.querySelector('figcaption'),big=f.querySelector('img').cloneNode();"
+    "big.loading='eager';view.replaceChildren(big,list);if(c){const p=document.createElement('p');"
+    "p.textContent=c.textContent;view.append(p)}if(!view.open)view.showModal()}\n"
+    "function step(by){const s=seen(),i=s.indexOf(items[at]);"
+    "if(s.length)open_at(s[(i+by+s.length)%s.length])}\n"
+    "items.forEach(f=>{f.onclick=()=>open_at(f);"
+    "f.onkeydown=e=>{if(e.key==='Enter'||e.key===' '){e.preventDefault();open_at(f)}}});\n"
+    "view.onclick=()=>view.close();view.onclose=()=>items[at].focus();\n"
+    "view.onkeydown=e=>{if(e.key==='ArrowRight')step(1);if(e.key==='ArrowLeft')step(-1)};\n"
+    "document.querySelector('button').onclick=e=>{e.preventDefault();"
+    "filters.forEach(s=>s.value='');show()};\n"
+    "show();\n"
+    "</script>\n";
+
+INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gallery_desc *desc,
+                                              interp_gallery **out)
+{
+    if (!desc || !desc->title || desc->n_fields < 0 || desc->n_fields > INTERP_GALLERY_FIELDS ||
+        (desc->n_fields && !desc->fields))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "gallery: give a title and the names of at most %d fields",
+                        INTERP_GALLERY_FIELDS);
+    interp_gallery *g = (interp_gallery *)itp_calloc(ctx, 1, sizeof *g);
+    if (!g) return INTERP_NO_MEMORY;
+    g->ctx = ctx;
+    g->n_fields = desc->n_fields;
+    g->page = itp_buf_new(ctx);
+    itp_buf *b = &g->page;
+    itp_buf_str(b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+                   "img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
+                   "<title>");
+    itp_html_text(b, desc->title);
+    itp_buf_str(b, "</title>\n");
+    itp_buf_str(b, itp_gallery_style);
+    itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n<header>\n<h1>",
+                   desc->cell > 0 ? itp_min(desc->cell, 2000) : 150);
+    itp_html_text(b, desc->title);
+    itp_buf_str(b, "</h1>\n");
+    if (desc->subtitle) {
+        itp_buf_str(b, "<p>");
+        itp_html_text(b, desc->subtitle);
+        itp_buf_str(b, "</p>\n");
+    }
+    itp_buf_str(b, "</header>\n<form>\n");
+    for (int k = 0; k < desc->n_fields; k++) {
+        itp_buf_str(b, "<label>");
+        itp_html_text(b, desc->fields[k]);
+        itp_buf_str(b, "<select aria-label=\"");
+        itp_html_text(b, desc->fields[k]);
+        itp_buf_str(b, "\"><option value=\"\">all</option></select></label>\n");
+    }
+    itp_buf_str(b, "<button>Show all</button>\n<output></output>\n</form>\n<main>\n");
+    if (b->status) {
+        const interp_status status = b->status;
+        interp_gallery_free(g);
+        return status;
+    }
+    *out = g;
+    return INTERP_OK;
+}
+
+INTERP_API void interp_gallery_add(interp_gallery *gallery, const interp_image *image,
+                                   const char *caption, const char *const *values)
+{
+    itp_buf *b = &gallery->page;
+    uint8_t *png = NULL;
+    size_t n = 0;
+    if (b->status) return;
+    b->status = interp_image_png(gallery->ctx, image, &png, &n);
+    if (b->status) return;
+    itp_buf_str(b, "<figure tabindex=\"0\"");
+    for (int k = 0; k < gallery->n_fields; k++) {
+        if (!values || !values[k]) continue;
+        itp_buf_printf(b, " data-%d=\"", k);
+        itp_html_text(b, values[k]);
+        itp_buf_byte(b, '"');
+    }
+    itp_buf_printf(b, "><img loading=\"lazy\" width=\"%d\" height=\"%d\" alt=\"", image->width,
+                   image->height);
+    itp_html_text(b, caption);
+    itp_buf_str(b, "\" src=\"data:image/png;base64,");
+    itp_html_base64(b, png, n);
+    itp_buf_str(b, "\">");
+    if (caption) {
+        itp_buf_str(b, "<figcaption>");
+        itp_html_text(b, caption);
+        itp_buf_str(b, "</figcaption>");
+    }
+    itp_buf_str(b, "</figure>\n");
+    gallery->n_items++;
+    interp_free(gallery->ctx, png);
+}
+
+INTERP_API interp_status interp_gallery_html(interp_gallery *gallery, const char **html,
+                                             size_t *bytes)
+{
+    itp_buf *b = &gallery->page;
+    if (gallery->n_items >= 0) {
+        itp_buf_str(b, "</main>\n<dialog></dialog>\n");
+        itp_buf_str(b, itp_gallery_script);
+        itp_buf_str(b, "</body>\n</html>\n");
+        gallery->n_items = -1; /* finished */
+    }
+    if (b->status) return b->status;
+    *html = b->data;
+    *bytes = b->n;
+    return INTERP_OK;
+}
+
+INTERP_API void interp_gallery_free(interp_gallery *gallery)
+{
+    if (!gallery) return;
+    itp_buf_free(&gallery->page);
+    interp_free(gallery->ctx, gallery);
+}
+
+#ifndef INTERP_NO_STDIO
+
+INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char *path)
+{
+    const char *html = NULL;
+    size_t bytes = 0;
+    interp_status status = interp_gallery_html(gallery, &html, &bytes);
+    if (!status && !path)
+        status = itp_fail(gallery->ctx, INTERP_BAD_ARGUMENT, "gallery: path is NULL");
+    if (!status) status = itp_file_write(gallery->ctx, path, html, bytes);
+    interp_gallery_free(gallery);
     return status;
 }
 

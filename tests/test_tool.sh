@@ -291,6 +291,31 @@ a_place_that_cannot_be_written_is_found_before_the_work()
     done
 }
 
+methods_of_layers_neurons_and_concepts()
+{
+    attribute="attribute $dir/cnn/model.onnx --input $dir/x.csv --layer dense1 --quiet"
+    # shellcheck disable=SC2086
+    interp $attribute --method layer_integrated_gradients,layer_lrp --target all -o o
+    test "$(names o)" = 'layer_integrated_gradients.npy layer_lrp.npy summary.csv '
+    test "$(grep -c ',layer_lrp,9,' o/summary.csv)" -eq 8
+    table 5 64 >concept.csv
+    # shellcheck disable=SC2086
+    interp $attribute --method neuron_saliency,tcav --target 3 --set concept=concept.csv \
+        --set random="$dir/x.csv" -o p
+    test "$(wc -l <p/tcav.csv)" -eq 2
+    test -e p/neuron_saliency_0.png
+    # shellcheck disable=SC2086
+    refused 1 'samples of the size' $attribute --method tcav --set concept=concept.csv -o q
+    # shellcheck disable=SC2086
+    refused 2 'is not for tcav' $attribute --method neuron_saliency --target all -o q
+    # shellcheck disable=SC2086
+    refused 2 'no such method' $attribute --method layer_nonsense -o q
+    # shellcheck disable=SC2086
+    refused 2 'give NODE:RULE' $attribute --method lrp --set rule_of=dense1 -o q
+    interp attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method kernel_shap,lime,smooth_grad \
+        --set segments=9 --set base=input_x_gradient --quiet -o q
+}
+
 results_of_two_runs_do_not_mix()
 {
     table 3 64 >three.csv

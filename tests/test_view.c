@@ -625,6 +625,39 @@ static interp_status report_once(interp_ctx *ctx, const interp_image *picture)
     return end;
 }
 
+TEST(galleries_hold_every_picture_and_escape_text)
+{
+    interp_ctx *ctx = open_ctx();
+    interp_gallery *g = NULL;
+    interp_gallery_desc d;
+    interp_image m;
+    const char *const fields[2] = {"me<thod", "cl\"ass"}, *const values[2] = {"a<b>", NULL};
+    const char *html = NULL;
+    size_t n = 0;
+    int pictures = 0;
+    memset(&d, 0, sizeof d);
+    CHECK(interp_gallery_begin(ctx, &d, &g) == INTERP_BAD_ARGUMENT && !g);
+    d.title = "</title><script>alert(1)</script>", d.fields = fields, d.n_fields = 2;
+    REQUIRE_OK(ctx, interp_gallery_begin(ctx, &d, &g));
+    REQUIRE_OK(ctx, interp_image_new(ctx, 3, 2, 0x123456, &m));
+    for (int i = 0; i < 5; i++)
+        interp_gallery_add(g, &m, i ? "x'y<z" : NULL, i == 2 ? NULL : values);
+    REQUIRE_OK(ctx, interp_gallery_html(g, &html, &n));
+    REQUIRE_OK(ctx, interp_gallery_html(g, &html, &n)); /* and it stays the same */
+    CHECK(strlen(html) == n);
+    for (const char *at = html; (at = strstr(at, "<figure tabindex")) != NULL; at++) pictures++;
+    CHECK(pictures == 5);
+    CHECK(!strstr(html, "<b>") && !strstr(html, "alert(1)</script>") && !strstr(html, "y<z"));
+    CHECK(strstr(html, "data-0=\"a&lt;b&gt;\"") && !strstr(html, "data-1=\""));
+    CHECK(strstr(html, "aria-label=\"cl&quot;ass\""));
+    CHECK(strstr(html, "default-src 'none'") && !strstr(html, "http://") &&
+          !strstr(html, "https://"));
+    interp_gallery_free(g);
+    interp_gallery_free(NULL);
+    interp_image_free(ctx, &m);
+    interp_close(ctx);
+}
+
 TEST(every_allocation_may_fail)
 {
     interp_desc d;
@@ -1686,6 +1719,7 @@ int main(int argc, char **argv)
     RUN(nearest_and_area_scaling_keep_the_mean);
     RUN(png_decodes_to_the_same_pixels);
     RUN(absurd_inputs_draw_something);
+    RUN(galleries_hold_every_picture_and_escape_text);
     RUN(every_allocation_may_fail);
     RUN(bad_arguments_are_refused_with_a_sentence);
     RUN(normalisation_matches_captum);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Proves with nm what the compiled header brings into a program: no writable global, no exported
 # name but interp_*, and from outside only names on the list tools/allowed_symbols.txt; with
-# INTERP_NO_STDIO, _MALLOC, _THREADS none of the names those switch off. Writes what each
-# INTERP_NO_* switch saves to build/ci/sizes.txt, and limits the size of a program that loads and
-# infers. CC=gcc.
+# INTERP_NO_STDIO, _MALLOC, _THREADS none of the names those switch off; and limits the size of a
+# program that loads and infers. CC=gcc.
+# Usage: tools/check_symbols.sh [--sizes]   --sizes: only a table of what each INTERP_NO_* switch saves
 set -u
 export LC_ALL=C
 cc=${CC:-gcc}
@@ -86,6 +86,28 @@ switches()
         grep -oE 'INTERP_NO_[A-Z0-9_]+' | sort -u
 }
 
+# What each switch saves, two compilations at a time.
+sizes()
+{
+    local all='' name
+    for name in $(switches); do
+        all="$all -D$name"
+        compile "$name" -Os "-D$name" &
+        [ "$(jobs -r | wc -l)" -lt 2 ] || wait -n
+    done
+    # shellcheck disable=SC2086
+    compile all_of_them -Os $all &
+    compile small -Os
+    wait
+    printf '%-32s %9s %9s\n' 'code and constants at -Os, gcc' bytes saves
+    for name in small $(switches) all_of_them; do
+        [ -f "$work/$name.o" ] || bad=1
+        printf '%-32s %9d %9d\n' "${name/small/everything}" "$(bytes "$name")" \
+            $(($(bytes small) - $(bytes "$name")))
+    done
+}
+[ "${1:-}" != --sizes ] || { sizes; exit $bad; }
+
 compile full -O2 || exit 1
 check_globals full -O2
 check_exports full
@@ -113,29 +135,6 @@ check_small_program()
 }
 check_small_program
 
-# What each switch saves, two compilations at a time.
-sizes()
-{
-    local all='' name
-    for name in $(switches); do
-        all="$all -D$name"
-        compile "$name" -Os "-D$name" &
-        [ "$(jobs -r | wc -l)" -lt 2 ] || wait -n
-    done
-    # shellcheck disable=SC2086
-    compile all_of_them -Os $all &
-    compile small -Os
-    wait
-    printf '%-32s %9s %9s\n' 'code and constants at -Os, gcc' bytes saves
-    for name in small $(switches) all_of_them; do
-        [ -f "$work/$name.o" ] || bad=1
-        printf '%-32s %9d %9d\n' "${name/small/everything}" "$(bytes "$name")" \
-            $(($(bytes small) - $(bytes "$name")))
-    done
-}
-mkdir -p build/ci
-sizes >build/ci/sizes.txt
-
 [ $bad = 0 ] && echo "exports only interp_*, no writable globals, $(undefined full | wc -l) names" \
-    "from libc; $(bytes full) bytes at -O2, load and infer $small_program (table: build/ci/sizes.txt)"
+    "from libc; $(bytes full) bytes at -O2, load and infer $small_program"
 exit $bad

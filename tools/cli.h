@@ -240,26 +240,37 @@ int cli_training_open(cli *c, cli_training *t);
 
 enum { CLI_METHODS = 64 };
 
-/* Methods in the order of the command line, each once. */
+/* Methods in the order of the command line, each once. "layer_" and "neuron_" before the name of one
+   of the input make it one of a layer or a neuron. */
 typedef struct cli_methods {
     interp_method list[CLI_METHODS];
+    interp_scope scope[CLI_METHODS];
+    char names[CLI_METHODS][64]; /* as they were given */
     int n;
-    bool all; /* "all": those that a model does not allow are left out */
+    bool all;  /* "all": those that a model does not allow are left out */
+    bool tcav; /* and TCAV, whose results are no attributions */
 } cli_methods;
 
 /* Reads --method: names, "all", and "-NAME" for all but that. */
 int cli_methods_parse(const cli *c, cli_methods *m);
+/* One more; false when there is no such method or no room. */
+bool cli_methods_add(cli_methods *m, const char *name);
 
 /* Opens the model that is named first, --input, --target and --baseline; the last two into `d`. */
 int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_samples *in,
                          interp_attribute_desc *d);
 
-/* Random draws that --set gives from files instead of drawing them. */
+/* ---- cli_settings.c: the options of methods */
+
+enum { CLI_LRP_RULES = 256 };
+
+/* What --set gives besides numbers: random draws from files, concepts, rules of single layers. */
 typedef struct cli_draws {
-    interp_array noise, alphas, draws, perms, coalitions;
+    interp_array noise, alphas, draws, perms, coalitions, concept, random;
+    interp_lrp_layer rules[CLI_LRP_RULES];
 } cli_draws;
 
-/* Reads every --set; in cmd_attribute.c. */
+/* Reads every --set. `d` points into `j` afterwards. */
 int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j);
 
 /* ---- cli_scores.c: attributions are scored */
@@ -287,6 +298,7 @@ typedef struct cli_evaluation {
     int n;
     float *x;                   /* [n, size] */
     interp_attribute_desc desc; /* target, baselines and settings of all methods */
+    cli_draws given;            /* what they point to */
     interp_score_desc score;
     unsigned char *mask; /* [n, pixels]; NULL: none */
     cli_scored *of;      /* [count], after the evaluation the best first */

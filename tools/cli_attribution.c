@@ -17,12 +17,32 @@ static int unknown_method(const char *name)
 }
 
 /* Takes a method out of the list. */
-static void leave_out(cli_methods *m, interp_method method)
+static void leave_out(cli_methods *m, const char *name)
 {
     int kept = 0;
-    for (int i = 0; i < m->n; i++)
-        if (m->list[i] != method) m->list[kept++] = m->list[i];
+    for (int i = 0; i < m->n; i++) {
+        if (!strcmp(m->names[i], name)) continue;
+        m->list[kept] = m->list[i], m->scope[kept] = m->scope[i];
+        memmove(m->names[kept++], m->names[i], sizeof m->names[0]);
+    }
     m->n = kept;
+}
+
+bool cli_methods_add(cli_methods *m, const char *name)
+{
+    static const char *const before[] = {"", "layer_", "neuron_"};
+    for (int scope = INTERP_SCOPE_INPUT; scope <= INTERP_SCOPE_NEURON; scope++) {
+        const size_t n = strlen(before[scope]);
+        const interp_method method = strncmp(name, before[scope], n)
+                                         ? INTERP_METHOD_COUNT
+                                         : interp_method_from_name(name + n);
+        if (method == INTERP_METHOD_COUNT || m->n == CLI_METHODS) continue;
+        snprintf(m->names[m->n], sizeof m->names[0], "%s", name);
+        m->list[m->n] = method;
+        m->scope[m->n++] = (interp_scope)scope;
+        return true;
+    }
+    return false;
 }
 
 int cli_methods_parse(const cli *c, cli_methods *m)
@@ -35,19 +55,23 @@ int cli_methods_parse(const cli *c, cli_methods *m)
         const size_t n = strcspn(at, ",");
         const bool minus = *at == '-';
         snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60) - minus, at + minus);
-        const interp_method method = interp_method_from_name(name);
         at += n + (at[n] == ',');
         if (!strcmp(name, "all")) {
-            m->all = true;
-            for (m->n = 0; m->n < INTERP_METHOD_COUNT; m->n++) m->list[m->n] = (interp_method)m->n;
+            m->all = true, m->n = 0;
+            for (int k = 0; k < INTERP_METHOD_COUNT; k++)
+                cli_methods_add(m, interp_method_name((interp_method)k));
             continue;
         }
-        if (method == INTERP_METHOD_COUNT) return unknown_method(name);
-        if (minus || m->n < CLI_METHODS) leave_out(m, method); /* no method twice */
-        else return cli_usage("--method: these are too many");
-        if (!minus) m->list[m->n++] = method;
+        if (!strcmp(name, "tcav")) {
+            m->tcav = !minus;
+            continue;
+        }
+        leave_out(m, name); /* no method twice */
+        if (m->n == CLI_METHODS) return cli_usage("--method: these are too many");
+        if (!cli_methods_add(m, name)) return unknown_method(name);
+        if (minus) m->n--;
     }
-    return m->n ? CLI_DONE : cli_usage("--method: no method was named");
+    return m->n || m->tcav ? CLI_DONE : cli_usage("--method: no method was named");
 }
 
 /* ---- the output explained, and baselines */
@@ -60,6 +84,11 @@ static int parse_target(cli *c, const cli_model *model, int n, interp_attribute_
     if (!text || !strcmp(text, "pred")) return CLI_DONE;
     if (!strcmp(text, "sum")) {
         d->target_kind = INTERP_TARGET_SUM;
+        return CLI_DONE;
+    }
+    if (!strcmp(text, "all")) {
+        const interp_shape out = interp_net_output_shape(model->net, 0);
+        d->n_targets = (int)interp_shape_size(&out);
         return CLI_DONE;
     }
     d->target_kind = INTERP_TARGET_CLASS;

@@ -7,8 +7,10 @@
 
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
-    {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
-    {"--method", "M[,M..]", "methods, or all; all,-lime leaves one out"},
+    {"--target", "WHAT",
+     "pred (default), sum, all (results are [n, K, ..]), a class by number or name, or labels Y.npy"},
+    {"--method", "M[,M..]",
+     "methods, or all; all,-lime leaves one out; layer_M at --layer, neuron_M of its number --target"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM, layer and neuron methods; a node or a value"},
@@ -17,27 +19,39 @@ static const cli_option options[] = {
     {"  abs=0", NULL, "saliency keeps its sign"},
     {"  quadrature=RULE", NULL,
      "gausslegendre (default), riemann_left, _right, _middle, _trapezoid"},
+    {"  captum=1", NULL, "weights of the trapezoid sum to (n-1)/n, as captum's do"},
+    {"  tolerance=X", NULL, "doubles the steps until the residual is within X of the difference"},
+    {"  max_steps=N", NULL, "but takes no more than that (32 times --n-steps)"},
     {"  multiply_by_inputs=0", NULL, "integrated gradients without the factor x - baseline"},
     {"  samples=N", NULL, "noisy copies (25), random points of gradient_shap (5), permutations of"},
     {"", NULL, "Shapley sampling (25), coalitions of kernel_shap and lime (50),"},
     {"", NULL, "passes of partition_shap (500), rise (1000) and anchors (20000)"},
     {"  stdev=X", NULL, "sd of their noise (0.15 of each sample's range)"},
+    {"  base=METHOD", NULL, "what smooth_grad and its like average (the gradient)"},
     {"  noise=N.npy", NULL, "that noise, [n, samples, input], instead of drawing it"},
     {"  alphas=, draws=", NULL, "random points and baselines, [n, samples], instead of drawing"},
     {"  max_blur=X", NULL, "blur that blur_ig starts from, in pixels (50)"},
+    {"  fraction=X", NULL, "share of numbers that guided_ig moves at once (0.25)"},
+    {"  neuron=N", NULL, "number of the layer that neuron_conductance goes through, from 0"},
     {"  raw=1", NULL, "class activation maps as they are, not cut, scaled and enlarged"},
     {"  rule=RULE", NULL, "of lrp: epsilon (default), gamma, alpha_beta, z_plus, flat, w_square,"},
     {"", NULL, "z_box, epsilon_plus[_flat], epsilon_alpha2_beta1[_flat],"},
-    {"", NULL, "epsilon_gamma_box, excitation_backprop"},
+    {"", NULL, "epsilon_gamma_box, excitation_backprop, preset_a[_flat], preset_b[_flat],"},
+    {"", NULL, "deep_taylor"},
+    {"  rule_of=NODE:RULE", NULL, "another rule of lrp for one layer; may be repeated"},
+    {"  reveal_cancel=1", NULL, "deep_lift by RevealCancel behind dense layers, else Rescale"},
     {"  epsilon=, gamma=, alpha=", NULL, "constants of lrp (1e-6, 0.25, 2)"},
     {"  low=, high=", NULL, "range of the input for lrp's z_box (that of the samples)"},
     {"  gate=half", NULL, "lrp hands half of a product to its gate (default: signal)"},
     {"  window=N[,N..]", NULL, "size of occlusion's window along each dimension of the input"},
     {"  stride=N[,N..]", NULL, "and its step (1)"},
+    {"  segments=N", NULL, "features are about N superpixels of each image, instead of a mask"},
+    {"  grid=HxW", NULL, "or tiles in H rows of W"},
     {"  perms=P.npy", NULL, "orders of features [samples, M] for Shapley sampling"},
     {"  coalitions=Z.npy", NULL, "features present [n, samples, M], for kernel_shap and lime"},
     {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
     {"  threshold=X", NULL, "share of copies in which an anchor holds the prediction (0.95)"},
+    {"  concept=C.npy, random=R.npy", NULL, "examples of tcav, which writes tcav.csv"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -51,6 +65,9 @@ typedef struct job {
     interp_array mask;
     interp_attribute_desc desc;
     cli_methods methods;
+    interp_tcav_result concepts;
+    int32_t *predicted;              /* [n]; NULL: there are no classes */
+    interp_gallery *gallery;         /* NULL: the samples are no pictures */
     float *attribution[CLI_METHODS]; /* [n, shape] */
     interp_shape shape[CLI_METHODS]; /* of one sample's */
     const char *layer[CLI_METHODS];
@@ -59,135 +76,17 @@ typedef struct job {
     size_t peak[CLI_METHODS];
 } job;
 
-/* One option of the methods: a number, a choice, or an array from a file. */
-typedef struct setting {
-    const char *key;
-    float *number;
-    int *count, *choice;
-    bool *flag, when; /* *flag becomes true when the value is `when` */
-    const char *const *choices;
-    interp_array *array;
-    int *list;     /* [INTERP_MAX_RANK] */
-    bool positive; /* numbers below or at 0 are refused */
-} setting;
-
-static int set_array(cli *c, const char *text, const char *value, interp_array *to)
+/* Results of each method: one for each sample, or for each of its targets. */
+static int rows_of(const job *j)
 {
-    (void)text;
-    return cli_array(c, value, to) ? CLI_FAILED : CLI_DONE;
+    return j->in.n * (j->desc.n_targets ? j->desc.n_targets : 1);
 }
 
-/* Whole numbers with commas between. */
-static bool set_list(const char *value, int *to)
+/* What the call takes for method m. */
+static interp_attribute_desc *desc_of(job *j, int m)
 {
-    int n = 0;
-    for (char *end; n < INTERP_MAX_RANK; value = end + 1) {
-        const long v = strtol(value, &end, 10);
-        if (end == value || v < 1 || v > 1000000000) return false;
-        to[n++] = (int)v;
-        if (!*end) return true;
-        if (*end != ',') return false;
-    }
-    return false;
-}
-
-static int set_one(cli *c, const char *text, const char *value, const setting *s)
-{
-    double v = 0;
-    const bool number = cli_parse_double(value, &v);
-    if (s->array) return set_array(c, text, value, s->array);
-    if (s->list && set_list(value, s->list)) return CLI_DONE;
-    for (int k = 0; s->choices && s->choices[k]; k++)
-        if (!strcmp(s->choices[k], value)) {
-            *s->choice = k;
-            return CLI_DONE;
-        }
-    if (s->flag && number && (v == 0 || v == 1)) {
-        *s->flag = (v != 0) == s->when;
-        return CLI_DONE;
-    }
-    if (s->count && number && v == floor(v) && v >= 1 && v <= 1e6) {
-        *s->count = (int)v;
-        return CLI_DONE;
-    }
-    if (s->number && number && fabs(v) < 1e30 && (!s->positive || v > 0)) {
-        *s->number = (float)v;
-        return CLI_DONE;
-    }
-    cli_text list = {NULL, 0, 0, false};
-    for (int k = 0; s->choices && s->choices[k]; k++)
-        cli_add(&list, "%s%s", k ? ", " : "; one of ", s->choices[k]);
-    cli_usage("--set %s: the value is wrong%s", text, list.data ? list.data : "");
-    free(list.data);
-    return CLI_USAGE;
-}
-
-int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j)
-{
-    static const char *const quadratures[] = {"gausslegendre",     "riemann_left",
-                                              "riemann_right",     "riemann_middle",
-                                              "riemann_trapezoid", NULL};
-    static const char *const rules[] = {"epsilon",
-                                        "gamma",
-                                        "alpha_beta",
-                                        "z_plus",
-                                        "flat",
-                                        "w_square",
-                                        "z_box",
-                                        "epsilon_plus",
-                                        "epsilon_plus_flat",
-                                        "epsilon_alpha2_beta1",
-                                        "epsilon_alpha2_beta1_flat",
-                                        "epsilon_gamma_box",
-                                        "excitation_backprop",
-                                        NULL};
-    static const char *const gates[] = {"signal", "half", NULL};
-    int quadrature = 0, rule = 0, gate = 0;
-    const setting settings[] = {
-        {"abs", NULL, NULL, NULL, &d->keep_sign, false, NULL, NULL, NULL, false},
-        {"multiply_by_inputs", NULL, NULL, NULL, &d->no_multiply, false, NULL, NULL, NULL, false},
-        {"raw", NULL, NULL, NULL, &d->raw, true, NULL, NULL, NULL, false},
-        {"samples", NULL, &d->n_samples, NULL, NULL, false, NULL, NULL, NULL, false},
-        {"stdev", &d->noise_sd, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"max_blur", &d->max_blur, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"epsilon", &d->epsilon, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"gamma", &d->gamma, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"alpha", &d->alpha, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"low", &d->low, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
-        {"high", &d->high, NULL, NULL, NULL, false, NULL, NULL, NULL, false},
-        {"quadrature", NULL, NULL, &quadrature, NULL, false, quadratures, NULL, NULL, false},
-        {"rule", NULL, NULL, &rule, NULL, false, rules, NULL, NULL, false},
-        {"gate", NULL, NULL, &gate, NULL, false, gates, NULL, NULL, false},
-        {"noise", NULL, NULL, NULL, NULL, false, NULL, &j->noise, NULL, false},
-        {"alphas", NULL, NULL, NULL, NULL, false, NULL, &j->alphas, NULL, false},
-        {"draws", NULL, NULL, NULL, NULL, false, NULL, &j->draws, NULL, false},
-        {"kernel_width", &d->kernel_width, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"threshold", &d->threshold, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"penalty", &d->penalty, NULL, NULL, NULL, false, NULL, NULL, NULL, true},
-        {"window", NULL, NULL, NULL, NULL, false, NULL, NULL, d->window, false},
-        {"stride", NULL, NULL, NULL, NULL, false, NULL, NULL, d->stride, false},
-        {"perms", NULL, NULL, NULL, NULL, false, NULL, &j->perms, NULL, false},
-        {"coalitions", NULL, NULL, NULL, NULL, false, NULL, &j->coalitions, NULL, false},
-    };
-    const char *text;
-    for (int i = 0; (text = cli_get_nth(c, "--set", i)) != NULL; i++) {
-        const char *value = strchr(text, '=');
-        const size_t n = value ? (size_t)(value - text) : 0;
-        const setting *s = NULL;
-        if (!value) return cli_usage("--set %s: give KEY=VALUE", text);
-        for (size_t k = 0; k < sizeof settings / sizeof *settings; k++)
-            if (strlen(settings[k].key) == n && !strncmp(text, settings[k].key, n))
-                s = &settings[k];
-        if (!s) return cli_usage("--set %s: there is no such option", text);
-        const int code = set_one(c, text, value + 1, s);
-        if (code) return code;
-    }
-    d->quadrature = (interp_quadrature)quadrature;
-    d->rule = (interp_lrp_rule)rule;
-    d->gate = (interp_lrp_gate)gate;
-    d->noise = (const float *)j->noise.data;
-    d->alphas = (const float *)j->alphas.data;
-    return CLI_DONE;
+    j->desc.method = j->methods.list[m], j->desc.scope = j->methods.scope[m];
+    return &j->desc;
 }
 
 /* Random draws that were given instead of drawing them: as many as there are samples and copies. */
@@ -239,8 +138,7 @@ static int check_coalitions(cli *c, job *j)
         const interp_shape *s = &a->shape;
         int count;
         if (!(order || some) || !a->data) continue;
-        j->desc.method = j->methods.list[m];
-        if (interp_attribute_features(j->model.net, &j->desc, &count)) return cli_fail_ctx(c);
+        if (interp_attribute_features(j->model.net, desc_of(j, m), &count)) return cli_fail_ctx(c);
         if (s->rank != (order ? 2 : 3) || (!order && s->dim[0] != j->in.n) ||
             s->dim[s->rank - 1] != count)
             return cli_fail("--set %s: the shape of the array does not fit %d features%s",
@@ -256,6 +154,54 @@ static int check_coalitions(cli *c, job *j)
     return CLI_DONE;
 }
 
+/* TCAV of the layer; samples= is the number of splits. */
+static interp_status concepts(job *j)
+{
+    const size_t size = interp_shape_size(&j->sample);
+    interp_tcav_desc d;
+    memset(&d, 0, sizeof d);
+    d.layer = j->desc.layer, d.seed = j->desc.seed;
+    d.target_kind = j->desc.target_kind, d.target = j->desc.target, d.targets = j->desc.targets;
+    d.splits = j->desc.n_samples, d.penalty = j->desc.penalty;
+    d.examples = (const float *)j->given.concept.data,
+    d.random = (const float *)j->given.random.data;
+    d.n_examples = (int)(interp_shape_size(&j->given.concept.shape) / size);
+    d.n_random = (int)(interp_shape_size(&j->given.random.shape) / size);
+    return interp_tcav(j->model.net, (const float *)j->in.x.data, j->in.n, &d, &j->concepts, NULL);
+}
+
+static bool of_neurons(const job *j, int m)
+{
+    return j->methods.scope[m] == INTERP_SCOPE_NEURON ||
+           j->methods.list[m] == INTERP_NEURON_GRADIENT;
+}
+
+/* The examples of a concept must be samples. */
+static int check_concepts(const job *j)
+{
+    const interp_array *sets[2] = {&j->given.concept, &j->given.random};
+    bool neurons = false;
+    for (int m = 0; m < j->methods.n; m++) neurons = neurons || of_neurons(j, m);
+    if (j->desc.n_targets && (j->methods.tcav || (neurons && !j->methods.all)))
+        return cli_usage("--target all is not for tcav and methods of neurons");
+    for (int k = 0; j->methods.tcav && k < 2; k++)
+        if (!sets[k]->data || interp_shape_size(&sets[k]->shape) % interp_shape_size(&j->sample))
+            return cli_fail("tcav: --set %s=X.npy must give samples of the size the model takes",
+                            k ? "random" : "concept");
+    return CLI_DONE;
+}
+
+static int write_concepts(const job *j, const char *path)
+{
+    const interp_tcav_result *r = &j->concepts;
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "layer,samples,score,score_sd,random_score,random_sd,magnitude,accuracy,p\n");
+    cli_add_csv(&t, j->desc.layer);
+    cli_add(&t, ",%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n", j->in.n, r->score, r->score_sd,
+            r->random_score, r->random_sd, r->magnitude, r->accuracy, r->p);
+    return cli_text_write(&t, path);
+}
+
 /* The stage that memory limits: all methods, one after the other. When asked whether it fits, the
    methods are asked in turn, as each is cancelled at once. */
 static interp_status attribute(cli *c, void *user)
@@ -265,14 +211,14 @@ static interp_status attribute(cli *c, void *user)
     interp_status status = INTERP_OK;
     for (int m = 0; m < j->methods.n && (!status || status == INTERP_CANCELLED); m++) {
         const double start = cli_now();
-        j->desc.method = j->methods.list[m];
         const interp_status now =
-            interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, &j->desc,
+            interp_attribute(j->model.net, (const float *)j->in.x.data, j->in.n, desc_of(j, m),
                              j->attribution[m], j->report[m]);
         if (!now) status = interp_attribute_bytes(j->model.net, j->in.n, &j->desc, &j->peak[m]);
         else status = now;
         j->seconds[m] = cli_now() - start;
     }
+    if (j->methods.tcav && (!status || status == INTERP_CANCELLED)) status = concepts(j);
     return status;
 }
 
@@ -295,6 +241,79 @@ static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
     return code;
 }
 
+/* The class that each sample is taken for; its memory is no part of the work. */
+static int predict(cli *c, job *j)
+{
+    const interp_shape out = interp_net_output_shape(j->model.net, 0);
+    const int k = (int)interp_shape_size(&out);
+    const size_t limit = interp_memory_read(c->ctx).limit;
+    if (k < 2) return CLI_DONE;
+    interp_memory_set_limit(c->ctx, 0);
+    float *y = (float *)interp_alloc(c->ctx, (size_t)j->in.n * (size_t)k * sizeof *y);
+    j->predicted = (int32_t *)interp_alloc(c->ctx, (size_t)j->in.n * sizeof *j->predicted);
+    if (!y || !j->predicted ||
+        interp_predict(j->model.net, (const float *)j->in.x.data, j->in.n, y))
+        return cli_fail_ctx(c);
+    for (int i = 0; i < j->in.n; i++) j->predicted[i] = interp_argmax(y + (size_t)i * (size_t)k, k);
+    interp_free(c->ctx, y);
+    interp_memory_set_limit(c->ctx, limit);
+    return CLI_DONE;
+}
+
+enum { BY_METHOD, BY_SAMPLE, BY_PREDICTED, BY_TRUE, BY_CORRECT, GALLERY_FIELDS };
+
+static const char *class_text(const job *j, int k, char out[32])
+{
+    if (k >= 0 && k < j->model.n_classes && j->model.classes) return j->model.classes[k];
+    snprintf(out, 32, "%d", k);
+    return out;
+}
+
+/* A picture of sample i. */
+static void show(const job *j, int i, const char *method, const interp_image *image)
+{
+    char sample[32], predicted[32], truth[32], caption[CLI_PATH];
+    const char *values[GALLERY_FIELDS] = {method};
+    const bool labels = j->desc.target_kind == INTERP_TARGET_LABELS && j->predicted;
+    snprintf(sample, sizeof sample, "%d", i);
+    values[BY_SAMPLE] = j->in.files ? j->in.files[i] : sample;
+    if (j->predicted) values[BY_PREDICTED] = class_text(j, j->predicted[i], predicted);
+    if (labels) values[BY_TRUE] = class_text(j, j->desc.targets[i], truth);
+    if (labels) values[BY_CORRECT] = j->desc.targets[i] == j->predicted[i] ? "yes" : "no";
+    snprintf(caption, sizeof caption, "%.200s, sample %.200s%s%.200s", method, values[BY_SAMPLE],
+             j->predicted ? ", taken for " : "", j->predicted ? values[BY_PREDICTED] : "");
+    interp_gallery_add(j->gallery, image, caption, values);
+}
+
+/* The gallery, with the samples themselves as its first pictures. */
+static int open_gallery(cli *c, job *j)
+{
+    static const char *const fields[GALLERY_FIELDS] = {"method", "sample", "predicted", "true",
+                                                       "correct"};
+    char subtitle[CLI_PATH];
+    interp_gallery_desc g;
+    interp_attribution_draw_desc d;
+    const size_t size = interp_shape_size(&j->sample);
+    int code = predict(c, j);
+    if (code) return code;
+    memset(&g, 0, sizeof g);
+    memset(&d, 0, sizeof d);
+    snprintf(subtitle, sizeof subtitle, "%d samples explained by %d methods; model %.400s", j->in.n,
+             j->methods.n, j->model.path);
+    g.title = "Attributions", g.subtitle = subtitle;
+    g.fields = fields, g.n_fields = GALLERY_FIELDS;
+    if (interp_gallery_begin(c->ctx, &g, &j->gallery)) return cli_fail_ctx(c);
+    d.method = INTERP_DRAW_ORIGINAL;
+    d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
+    for (int i = 0; i < j->in.n && !code; i++) {
+        interp_image image;
+        d.image = (const float *)j->in.x.data + (size_t)i * size;
+        if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
+        else show(j, i, "input", &image), interp_image_free(c->ctx, &image);
+    }
+    return code;
+}
+
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
     char path[CLI_PATH], name[96];
@@ -310,13 +329,21 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         const size_t plane = interp_shape_size(&j->shape[m]);
         if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
-        snprintf(name, sizeof name, "%s_%d.png", interp_method_name(j->methods.list[m]), i);
-        code = interp_attribution_draw(c->ctx, &d, &image)                ? cli_fail_ctx(c)
-               : cli_write_image(c, &image, cli_path(path, folder, name)) ? CLI_FAILED
-                                                                          : CLI_DONE;
+        snprintf(name, sizeof name, "%s_%d.png", j->methods.names[m], i);
+        if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
+        else {
+            show(j, i, j->methods.names[m], &image);
+            code = cli_write_image(c, &image, cli_path(path, folder, name));
+        }
     }
     free(attr);
     return code;
+}
+
+/* The class a method explains, -1 for none: neurons have no names. */
+static int class_of(const job *j, int m, int target)
+{
+    return of_neurons(j, m) || target >= j->model.n_classes ? -1 : target;
 }
 
 static int write_summary(job *j, const char *path)
@@ -331,16 +358,18 @@ static int write_summary(job *j, const char *path)
         anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
         j->in.files ? ",file" : "");
     for (int m = 0; m < j->methods.n; m++)
-        for (int i = 0; i < j->in.n; i++) {
+        for (int i = 0; i < rows_of(j); i++) {
             const interp_attribution *r = &j->report[m][i];
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", i,
-                    interp_method_name(j->methods.list[m]), r->target, r->output,
-                    r->baseline_output, r->residual, r->passes, j->seconds[m] / j->in.n,
-                    j->peak[m]);
+            const int sample = i / (rows_of(j) / j->in.n);
+            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", sample, j->methods.names[m],
+                    r->target, r->output, r->baseline_output, r->residual, r->passes,
+                    j->seconds[m] / rows_of(j), j->peak[m]);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
-                cli_add(&t, ","), cli_add_csv(&t, r->target < 0 ? "" : j->model.classes[r->target]);
-            if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[i]);
+                cli_add(&t, ","),
+                    cli_add_csv(&t,
+                                class_of(j, m, r->target) < 0 ? "" : j->model.classes[r->target]);
+            if (j->in.files) cli_add(&t, ","), cli_add_csv(&t, j->in.files[sample]);
             cli_add(&t, "\n");
         }
     return cli_text_write(&t, path);
@@ -368,15 +397,20 @@ static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
     char path[CLI_PATH], name[96];
-    int code = CLI_DONE;
+    const bool pictures = cli_is_image(&j->sample) && !j->desc.n_targets;
+    int code = pictures ? open_gallery(c, j) : CLI_DONE;
     for (int m = 0; m < j->methods.n && !code; m++) {
-        snprintf(name, sizeof name, "%s.npy", interp_method_name(j->methods.list[m]));
-        const interp_shape whole = with_samples(&j->shape[m], j->in.n);
+        snprintf(name, sizeof name, "%s.npy", j->methods.names[m]);
+        interp_shape whole = j->shape[m];
+        if (j->desc.n_targets) whole = with_samples(&whole, j->desc.n_targets);
+        whole = with_samples(&whole, j->in.n);
         if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
             code = cli_fail_ctx(c);
-        if (!code && cli_is_image(&j->sample) && is_picture(j, m))
-            code = write_pictures(c, j, m, folder, *drawing);
+        if (!code && pictures && is_picture(j, m)) code = write_pictures(c, j, m, folder, *drawing);
     }
+    if (!code && pictures && interp_gallery_end(j->gallery, cli_path(path, folder, "gallery.html")))
+        code = cli_fail_ctx(c);
+    if (!code && j->methods.tcav) code = write_concepts(j, cli_path(path, folder, "tcav.csv"));
     return code ? code : write_summary(j, cli_path(path, folder, "summary.csv"));
 }
 
@@ -386,10 +420,10 @@ static int print_json(const job *j)
     cli_add(&t, "{\"samples\":%d,\"methods\":[", j->in.n);
     for (int m = 0; m < j->methods.n; m++) {
         double worst = 0;
-        for (int i = 0; i < j->in.n; i++) worst = fmax(worst, fabs(j->report[m][i].residual));
+        for (int i = 0; i < rows_of(j); i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
-                m ? "," : "", interp_method_name(j->methods.list[m]), j->seconds[m], j->peak[m]);
+                m ? "," : "", j->methods.names[m], j->seconds[m], j->peak[m]);
         cli_add_number(&t, worst, true);
         cli_add(&t, "}");
     }
@@ -403,18 +437,17 @@ static int choose_methods(cli *c, job *j)
 {
     int kept = 0;
     for (int m = 0; m < j->methods.n; m++) {
-        j->desc.method = j->methods.list[m];
-        if (j->methods.all && j->desc.method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
+        if (j->methods.all && desc_of(j, m)->method == INTERP_FEATURE_PERMUTATION && j->in.n < 2) {
             cli_say(c, "feature_permutation is left out: it needs at least two samples");
             continue;
         }
-        if (interp_attribute_shape(j->model.net, &j->desc, &j->shape[kept], &j->layer[kept])) {
+        if (interp_attribute_shape(j->model.net, desc_of(j, m), &j->shape[kept], &j->layer[kept])) {
             if (!j->methods.all) return cli_fail_ctx(c);
-            cli_say(c, "%s is left out: %s", interp_method_name(j->methods.list[m]),
-                    interp_error(c->ctx));
+            cli_say(c, "%s is left out: %s", j->methods.names[m], interp_error(c->ctx));
             continue;
         }
-        j->methods.list[kept++] = j->methods.list[m];
+        j->methods.list[kept] = j->methods.list[m], j->methods.scope[kept] = j->methods.scope[m];
+        memmove(j->methods.names[kept++], j->methods.names[m], sizeof j->methods.names[m]);
     }
     j->methods.n = kept;
     return CLI_DONE;
@@ -426,10 +459,11 @@ static int open_job(cli *c, job *j)
     int code = cli_attribution_open(c, &j->model, &j->sample, &j->in, &j->desc);
     if (!code) code = cli_settings(c, &j->desc, &j->given);
     if (code) return code;
-    const size_t n = (size_t)j->in.n;
+    const size_t n = (size_t)rows_of(j);
     code = check_draws(c, j);
     if (!code) code = parse_mask(c, j);
     if (!code) code = check_coalitions(c, j);
+    if (!code) code = check_concepts(j);
     if (!code) code = choose_methods(c, j);
     if (code) return code;
     for (int m = 0; m < j->methods.n; m++) {
@@ -475,20 +509,22 @@ static int run(cli *c)
     job j;
     interp_attribution_draw_desc drawing;
     char names[CLI_METHODS][64];
-    const char *stale[CLI_METHODS + 1];
+    const char *stale[CLI_METHODS + 2];
     int code = parse_job(c, &j, &drawing);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
     for (int m = 0; m < j.methods.n; m++) {
-        snprintf(names[m], sizeof names[m], "%s_#.png", interp_method_name(j.methods.list[m]));
+        snprintf(names[m], sizeof names[m], "%s_#.png", j.methods.names[m]);
         stale[m] = names[m];
     }
-    stale[j.methods.n] = NULL;
+    stale[j.methods.n] = "gallery.html";
+    stale[j.methods.n + 1] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
-    cli_say(c, "%d method%s on %d sample%s; written to %s", j.methods.n, j.methods.n > 1 ? "s" : "",
-            j.in.n, j.in.n > 1 ? "s" : "", c->folder);
+    const int methods = j.methods.n + j.methods.tcav;
+    cli_say(c, "%d method%s on %d sample%s; written to %s", methods, methods > 1 ? "s" : "", j.in.n,
+            j.in.n > 1 ? "s" : "", c->folder);
     return c->json ? print_json(&j) : CLI_DONE;
 }
 

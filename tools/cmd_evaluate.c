@@ -168,24 +168,25 @@ static int add_files(cli *c, cli_evaluation *e)
 
 static int add_methods(cli *c, cli_evaluation *e)
 {
-    cli_draws draws;
+    cli_draws *draws = &e->given;
     cli_methods methods;
     int code = CLI_DONE;
     if (!cli_has(c, "--method")) {
         if (cli_has(c, "--set")) return cli_usage("--set is an option of --method");
         return CLI_DONE;
     }
-    memset(&draws, 0, sizeof draws);
     e->desc.layer = cli_get(c, "--layer");
     e->desc.seed = c->seed;
     code = cli_methods_parse(c, &methods);
     if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &e->desc.n_steps);
-    if (!code) code = cli_settings(c, &e->desc, &draws);
-    if (!code && (draws.noise.data || draws.alphas.data || draws.draws.data || draws.perms.data ||
-                  draws.coalitions.data))
+    if (!code) code = cli_settings(c, &e->desc, draws);
+    if (!code && (draws->noise.data || draws->alphas.data || draws->draws.data ||
+                  draws->perms.data || draws->coalitions.data))
         return cli_usage("--set: draws are given to attribute; here they are drawn");
+    if (!code && (methods.tcav || e->desc.n_targets))
+        return cli_usage("tcav and --target all give nothing that could be scored here");
     for (int m = 0; m < methods.n && !code; m++) {
-        e->desc.method = methods.list[m];
+        e->desc.method = methods.list[m], e->desc.scope = methods.scope[m];
         code = cli_evaluation_method(c, e, &e->desc, methods.all);
     }
     return code;

@@ -145,13 +145,16 @@ static int add_methods(cli *c, cli_evaluation *e, const training *t)
                     {INTERP_PARTITION_SHAP, 256, false, small},
                     {INTERP_RISE, 500, false, NULL},
                     {INTERP_ANCHORS, 8000, false, large}};
-    cli_methods methods = {{(interp_method)0}, 0, true};
-    for (int m = 0; m < INTERP_METHOD_COUNT; m++) methods.list[methods.n++] = (interp_method)m;
+    cli_methods methods;
+    memset(&methods, 0, sizeof methods);
+    methods.all = true;
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+        cli_methods_add(&methods, interp_method_name((interp_method)m));
     int code = cli_int(c, "--n-steps", 1, 1000000, &e->desc.n_steps);
     if (!code && cli_has(c, "--method")) code = cli_methods_parse(c, &methods);
     for (int m = 0; m < methods.n && !code; m++) {
         interp_attribute_desc how = e->desc;
-        how.method = methods.list[m];
+        how.method = methods.list[m], how.scope = methods.scope[m];
         how.seed = c->seed;
         for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
             const struct setting *s = &settings[i];

@@ -52,7 +52,7 @@ ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, i
             for (int k = 0; k < p->count; k++)
                 p->on[k] = p->inside[k] || k == arm ||
                            (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);

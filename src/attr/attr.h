@@ -16,24 +16,29 @@ typedef enum interp_method {
     INTERP_EXPECTED_GRADIENTS,   /* integrated gradients over random baselines, Erion et al. 2019 */
     INTERP_GRADIENT_SHAP,        /* the same with noise, Lundberg and Lee 2017 */
     INTERP_BLUR_IG,              /* integrated from blurred to sharp, Xu et al. 2020 */
+    INTERP_GUIDED_IG,            /* along a path of small gradients, Kapishnikov et al. 2021 */
     INTERP_GUIDED_BACKPROP,      /* ReLU passes what is positive both ways, Springenberg 2014 */
     INTERP_DECONVOLUTION,        /* ReLU passes what is positive on the way back, Zeiler 2014 */
-    INTERP_DEEP_LIFT,            /* contributions of differences, Shrikumar et al. 2017 */
-    INTERP_DEEP_LIFT_SHAP,       /* their mean over many baselines, Lundberg and Lee 2017 */
-    INTERP_LRP,                  /* relevance handed down layer by layer, Bach et al. 2015 */
-    INTERP_GRAD_CAM,             /* channels by mean gradient, Selvaraju et al. 2017 */
-    INTERP_GRAD_CAM_PLUS_PLUS,   /* by weighted positive gradients, Chattopadhay et al. 2018 */
-    INTERP_XGRAD_CAM,            /* by gradients weighted with activation, Fu et al. 2020 */
-    INTERP_LAYER_CAM,            /* positive gradient at each pixel, Jiang et al. 2021 */
-    INTERP_HIRES_CAM,            /* gradient at each pixel, Draelos and Carin 2020 */
-    INTERP_EIGEN_CAM,            /* first principal component, Muhammad and Yeasin 2020 */
-    INTERP_SCORE_CAM,            /* channels by the output of what they show, Wang et al. 2020 */
-    INTERP_ABLATION_CAM,         /* by the loss without them, Desai and Ramaswamy 2020 */
-    INTERP_GUIDED_GRAD_CAM,      /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_GUIDED_BACKPROP_SMOOTH, /* the same for any activation: the positive gradient times its
+                                      derivative where that is positive; ours, for SiLU and GELU */
+    INTERP_DEEP_LIFT,              /* contributions of differences, Shrikumar et al. 2017 */
+    INTERP_DEEP_LIFT_SHAP,         /* their mean over many baselines, Lundberg and Lee 2017 */
+    INTERP_LRP,                    /* relevance handed down layer by layer, Bach et al. 2015 */
+    INTERP_GRAD_CAM,               /* channels by mean gradient, Selvaraju et al. 2017 */
+    INTERP_GRAD_CAM_PLUS_PLUS,     /* by weighted positive gradients, Chattopadhay et al. 2018 */
+    INTERP_XGRAD_CAM,              /* by gradients weighted with activation, Fu et al. 2020 */
+    INTERP_LAYER_CAM,              /* positive gradient at each pixel, Jiang et al. 2021 */
+    INTERP_HIRES_CAM,              /* gradient at each pixel, Draelos and Carin 2020 */
+    INTERP_EIGEN_CAM,              /* first principal component, Muhammad and Yeasin 2020 */
+    INTERP_SCORE_CAM,              /* channels by the output of what they show, Wang et al. 2020 */
+    INTERP_ABLATION_CAM,           /* by the loss without them, Desai and Ramaswamy 2020 */
+    INTERP_GUIDED_GRAD_CAM,        /* guided backprop where Grad-CAM is positive, Selvaraju 2017 */
+    INTERP_FULL_GRAD, /* |x df/dx| and |b df/db| of every bias, Srinivas and Fleuret 2019 */
     INTERP_LAYER_GRADIENT_X_ACTIVATION, /* of a layer */
     INTERP_LAYER_CONDUCTANCE,      /* flow through a layer along the path, Dhamdhere et al. 2018 */
     INTERP_INTERNAL_INFLUENCE,     /* mean gradient of a layer along the path, Leino et al. 2018 */
     INTERP_NEURON_GRADIENT,        /* of a neuron of a layer */
+    INTERP_NEURON_CONDUCTANCE,     /* flow through one neuron of a layer, the same */
     INTERP_OCCLUSION,              /* f(x) less f without a window, Zeiler and Fergus 2014 */
     INTERP_FEATURE_ABLATION,       /* f(x) less f without a feature, Suresh et al. 2017 */
     INTERP_FEATURE_PERMUTATION,    /* with the feature of another sample, Breiman 2001 */
@@ -61,6 +66,15 @@ typedef enum interp_target {
     INTERP_TARGET_SUM        /* the sum of all outputs */
 } interp_target;
 
+/* What is explained, and by what. */
+typedef enum interp_scope {
+    INTERP_SCOPE_INPUT, /* an output by the numbers of the input */
+    INTERP_SCOPE_LAYER, /* an output by the numbers of `layer`: the method takes them, at the input and
+                           at the baseline, for its input and its baseline; what goes around the layer
+                           stays as at the input */
+    INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
+} interp_scope;
+
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
    relevance on; sums and average pools share it by what each part adds. */
@@ -78,8 +92,20 @@ typedef enum interp_lrp_rule {
     INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT, /* and the first layer flat */
     INTERP_LRP_EPSILON_GAMMA_BOX,         /* convolutions gamma, dense epsilon, first layer z-box */
     INTERP_LRP_EXCITATION_BACKPROP,       /* z-plus everywhere, Zhang et al. 2016 */
+    INTERP_LRP_PRESET_A, /* epsilon_plus with an epsilon of 0.1; Lapuschkin et al. 2017 */
+    INTERP_LRP_PRESET_A_FLAT,
+    INTERP_LRP_PRESET_B, /* epsilon_alpha2_beta1 with an epsilon of 0.1 */
+    INTERP_LRP_PRESET_B_FLAT,
+    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias, which keeps all
+                               relevance; Montavon et al. 2017 */
     INTERP_LRP_RULE_COUNT
 } interp_lrp_rule;
+
+/* The rule of one layer. */
+typedef struct interp_lrp_layer {
+    const char *layer;    /* required: a dense layer's or a convolution's node, or its output */
+    interp_lrp_rule rule; /* 0: epsilon; any but a composite */
+} interp_lrp_layer;
 
 /* What a product with a gate, as in squeeze-excite blocks, hands down. */
 typedef enum interp_lrp_gate {
@@ -93,33 +119,56 @@ typedef struct interp_attribute_desc {
     interp_target target_kind; /* 0: the predicted class */
     int target;             /* 0: output 0 with INTERP_TARGET_CLASS; any other implies that kind */
     const int32_t *targets; /* NULL: none; [n] for INTERP_TARGET_LABELS */
-    const float *baseline;  /* NULL: zeros; [n_baselines, input] */
-    int n_baselines;        /* 0: 1, for all samples; else n, one for each; methods over a
+    int n_targets; /* 0: one for each sample; K: outputs targets[0 .. K) for every sample, or 0 to
+                               K - 1 when these are NULL: results are [n, K, ..], reports [n, K]. Methods of
+                               gradients and of rules then go forward once for all of them */
+    const float *baseline; /* NULL: zeros; [n_baselines, input], of the input in every scope */
+    int n_baselines;       /* 0: 1, for all samples; else n, one for each; methods over a
                                distribution of baselines take any number */
-    int n_steps;            /* 0: 50; points of the path of integrated gradients */
+    int n_steps;           /* 0: 50; points of the path of integrated gradients */
+    float
+        tolerance; /* 0: so many steps; else integrated gradients doubles them, sample by sample, until
+                        the residual is no more than this times |f(x) - f(x0)| */
+    int max_steps;                /* 0: 32 times n_steps; where doubling ends */
     interp_quadrature quadrature; /* 0: Gauss-Legendre */
+    bool
+        captum; /* false: weights sum to 1; true: those of the trapezoid to (n - 1) / n, as captum's do */
     bool no_multiply;     /* false: integrated gradients times (x - x0); true: the gradient */
     bool keep_sign;       /* false: saliency is absolute; true: the gradient itself */
     int n_samples;        /* 0: 25, or 5 of gradient_shap; noisy copies, random points, permutations
                              of Shapley sampling; 1 donor of feature_permutation; coalitions of lime
                              50, of kernel_shap 50 or two for each feature, at 2^M all of them;
                              passes of partition_shap 500, of rise 1000, of anchors at most 20000 */
+    interp_method base;   /* 0: the gradient; what smooth_grad and its like average, any method but
+                             they themselves, on copies with noise on the input */
     float noise_sd;       /* 0: 0.15 times the range of the sample, none for gradient_shap */
-    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead */
+    const float *noise;   /* NULL: drawn; [n, n_samples, input] to be added instead, or
+                             [n, n_samples, layer] in that scope */
     const float *alphas;  /* NULL: drawn; [n, n_samples] in 0..1, where random points lie */
     const int32_t *draws; /* NULL: drawn; [n, n_samples], which baseline they start from */
     uint64_t seed;        /* 0: seed 0; of what is drawn */
+    float fraction;       /* 0: 0.25; share of numbers that guided_ig moves at once */
     float max_blur;       /* 0: 50; blur that blur_ig starts from, in pixels */
+    interp_scope scope;   /* 0: outputs by the input; makes a method one of a layer or of neurons */
     const char *layer; /* NULL: none, or for CAMs the last images of 4x4 or more; a node or value */
-    bool raw;          /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input */
-    interp_lrp_rule rule;    /* 0: epsilon */
-    interp_lrp_gate gate;    /* 0: the signal takes all */
-    float epsilon;           /* 0: 1e-6; of LRP, also where another rule divides */
+    int neuron;        /* 0: the first; number of the layer that neuron_conductance goes through */
+    bool raw; /* false: CAMs are cut at 0, scaled to 0..1 and as large as the input; parts of
+                          full_grad and their sum are scaled so too */
+    bool reveal_cancel;   /* false: DeepLIFT by Rescale; true: functions behind dense layers by
+                                RevealCancel */
+    interp_lrp_rule rule; /* 0: epsilon */
+    interp_lrp_gate gate; /* 0: the signal takes all */
+    const interp_lrp_layer *layer_rules; /* NULL: none; [n_layer_rules], instead of `rule` there */
+    int n_layer_rules;                   /* 0: none */
+    float epsilon;           /* 0: 1e-6, of presets 0.1; of LRP, also where another rule divides */
     float gamma;             /* 0: 0.25; of LRP */
     float alpha;             /* 0: 2; of LRP, beta is alpha - 1 */
     float low, high;         /* both 0: range of the samples; of LRP's z-box */
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
+    int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
+                     unless a mask is given */
+    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
@@ -139,27 +188,34 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0) */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method */
+                        once; 0 for a complete method; of full_grad x . df/dx + b . df/db minus
+                        f(x), 0 for nets of pieces that are linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
                                    precision is below the threshold where passes ran out */
+    int steps;                  /* that integrated gradients took, 0 for methods without a path */
     int passes;                 /* forward and backward passes spent on it */
-    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU */
+    int nodes; /* that were changed by guided_backprop and deconvolution: none without ReLU or ReLU6 */
 } interp_attribution;
 
-/* Attributes an output of a network with one input to the numbers of that input.
-   x: [n, input]; out: [n, input]; report: NULL or [n]. Memory grows by 16 bytes with each step, by
-   48 with each pass of partition_shap, and not at all with other samples or perturbations. No softmax is added or taken away: the output is explained as it is.
+/* Attributes an output of a network with one input to the numbers of that input, or as `scope` says.
+   x: [n, input]; out: [n, input], or the shape of interp_attribute_shape; report: NULL or [n]. Memory
+   grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
+   a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
+   added or taken away: the output is explained as it is.
    Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
-   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions.
+   perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
+   images and features in small boxes run only what they reach, through convolutions and pools of the
+   early layers, where memory suffices; all else is kept from one pass.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
-   gradient_methods_match_the_references,
-   perturbations_match_the_references, anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
+   perturbations_match_the_references, random_nets_give_the_same_with_less_work,
+   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
@@ -178,10 +234,68 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
 
+/* Options of interp_slic. */
+typedef struct interp_slic_desc {
+    int segments; /* 0: 64; at most so many */
+    float
+        compactness; /* 0: 10; how much distances count against colours, whose largest range over the
+                          image is 100 */
+    int iterations;  /* 0: 10 */
+} interp_slic_desc;
+
+/* Superpixels of an image [C,H,W], or [..,H,W] with more planes: connected, by k-means over place and
+   numbers as they are (no conversion to CIELAB). ids: [H,W], 0 up in the order of their first pixels,
+   as masks are; count: NULL or how many. Deterministic. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY.
+   Cost: iterations times 16 visits of each pixel. Paper: Achanta et al. 2012. Test:
+   superpixels_are_connected_and_follow_edges. */
+INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const interp_shape *shape,
+                                     const interp_slic_desc *desc, int32_t *ids, int *count);
+
 /* Bytes interp_attribute takes from the context at most, for n samples.
    Test: attribution_bytes_are_a_bound_independent_of_steps. */
 INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
                                                 const interp_attribute_desc *desc, size_t *bytes);
+
+/* Options of interp_tcav. */
+typedef struct interp_tcav_desc {
+    const char *layer;         /* required: whose numbers the concept is sought in */
+    interp_target target_kind; /* 0: the predicted class */
+    int target;                /* 0: as in interp_attribute_desc */
+    const int32_t *targets;    /* NULL: none; [n] */
+    const float *examples;     /* required: [n_examples, input], of the concept */
+    int n_examples;            /* required: at least 2 */
+    const float *random;       /* required: [n_random, input], of anything else */
+    int n_random;              /* required: at least 4 */
+    int splits;                /* 0: 20; classifiers, each with another half of the examples */
+    float penalty; /* 0: 0.01; of the ridge classifier, in units of the examples' variance */
+    uint64_t seed; /* 0: seed 0 */
+    int batch;     /* 0: 32, or fewer under a memory limit */
+} interp_tcav_desc;
+
+/* Whether outputs grow along a concept; means over the splits. */
+typedef struct interp_tcav_result {
+    double score;        /* share of samples whose output grows along the concept */
+    double score_sd;     /* and its standard deviation */
+    double random_score; /* the same for one half of the random examples against the other */
+    double random_sd;
+    double magnitude; /* share of the size of derivatives that is of positive ones */
+    double
+        accuracy; /* of the classifiers on the halves they have not seen: a concept that the layer
+                         does not know is near chance, and its score means nothing */
+    double p;     /* two-sided Welch test that both scores have one mean */
+} interp_tcav_result;
+
+/* Tests whether the outputs of x[n, input] grow along a concept, given by examples: the share of samples
+   whose df/da . w is positive, a the numbers of a layer and w the normal of a ridge classifier of
+   concept against random examples.
+   cav: NULL or [layer], the direction from all examples, of length 1. Memory: the layer's numbers for
+   every example. Splits share examples, which makes p smaller than it would be with sets of their own.
+   Errors: as interp_attribute; BAD_ARGUMENT with too few examples. Guarantee: bit-identical for a seed at
+   any thread count and batch. Paper: Kim et al. 2018. Tests:
+   tcav_tells_a_concept_from_chance, tcav_p_is_that_of_welchs_test. */
+INTERP_API interp_status interp_tcav(interp_net *net, const float *x, int n,
+                                     const interp_tcav_desc *desc, interp_tcav_result *out,
+                                     float *cav);
 
 /* How good the attribution of a sample is. A pixel is a number of each channel of an image [C,H,W], and
    a single number of other inputs; its relevance is the sum. NAN: not asked for. */

@@ -1,6 +1,7 @@
 /* ---- attr/attribute.c: what all methods share: settings, memory, targets, passes ----------------- */
 
 typedef struct itp_attr itp_attr;
+typedef struct itp_cone itp_cone;
 
 /* A method: one row of the table in methods.c. */
 typedef struct itp_attr_row {
@@ -14,24 +15,32 @@ typedef struct itp_attr_row {
 } itp_attr_row;
 
 enum {
-    ITP_ATTR_INPUT_GRAD = 1,     /* gradients of the input */
-    ITP_ATTR_LAYER = 2,          /* numbers of a layer */
-    ITP_ATTR_LAYER_GRAD = 4,     /* and their gradient */
-    ITP_ATTR_MAP = 8,            /* that layer must be images; chosen when it is not named */
-    ITP_ATTR_NEURON = 16,        /* explains a neuron of the layer instead of an output */
-    ITP_ATTR_RULES = 32,         /* goes backward by rules of its own */
-    ITP_ATTR_BASELINES = 64,     /* runs baselines beside the samples */
-    ITP_ATTR_ANY_BASELINES = 128 /* takes any number of baselines, a distribution */
+    ITP_ATTR_INPUT_GRAD = 1,      /* gradients of the input */
+    ITP_ATTR_LAYER = 2,           /* numbers of a layer */
+    ITP_ATTR_LAYER_GRAD = 4,      /* and their gradient */
+    ITP_ATTR_MAP = 8,             /* that layer must be images; chosen when it is not named */
+    ITP_ATTR_NEURON = 16,         /* explains a neuron of the layer instead of an output */
+    ITP_ATTR_RULES = 32,          /* goes backward by rules of its own */
+    ITP_ATTR_BASELINES = 64,      /* runs baselines beside the samples */
+    ITP_ATTR_ANY_BASELINES = 128, /* takes any number of baselines, a distribution */
+    ITP_ATTR_TOGETHER = 256,      /* the points of a sample come one after the other */
+    ITP_ATTR_THROUGH = 512,       /* explains an output through a neuron of the layer */
+    ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
+    ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
+    ITP_ATTR_AVERAGES = 1024      /* takes the mean over noisy copies, of another method perhaps */
 };
 
 struct itp_attr {
     interp_ctx *ctx;
     interp_net *net;
     const itp_attr_row *row;
+    unsigned needs;          /* the row's, or what the scope makes of them */
     interp_attribute_desc d; /* defaults filled in */
     const float *x;
-    int n, points; /* samples, and passes for each besides those for its outputs */
-    size_t size;   /* numbers of one input */
+    int k;                 /* targets of each sample; more than 1: results are [n, k, ..] */
+    int n, points;         /* samples, and passes for each besides those for its outputs */
+    interp_shape in_shape; /* of what takes the place of the input */
+    size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
@@ -39,41 +48,77 @@ struct itp_attr {
     interp_workspace *w, *w0; /* w0: for the baselines */
     float *in, *seed;         /* [batch, size], [batch, outputs] */
     float *in0;               /* [batch0, size] */
+    /* scope of a layer: its numbers are put in place of what the network makes of x */
+    bool inside;
+    const float *given_x;  /* [n, given] */
+    size_t given;          /* numbers of one input of the network, in every scope */
+    float *inner, *inner0; /* [n, size], [n_baselines, size] */
+    float *real;           /* [batch, given] */
+    int *owner;            /* [batch]: sample of each slot */
     float *scratch;
     size_t scratch_floats;
-    float *result; /* [n, result_size] */
-    interp_attribution *report;
-    int filled;         /* slots of `in` in use */
-    double done, total; /* passes, for the progress hook */
+    float *result;              /* [n, k, result_size] */
+    interp_attribution *report; /* [n, k] */
+    int filled;                 /* slots of `in` in use */
+    double done, total;         /* passes, for the progress hook */
     /* gradient methods */
-    double *at, *weight;  /* [points] */
-    double *sum, *square; /* [result_size]: of the sample at hand */
-    int first;            /* number of the first point in `in`, counted over all samples */
-    int touched;          /* nodes that a rule changed */
-    void *user;           /* of a run that is no method */
-    bool *mark;           /* [n_values] of LRP: behind a layer with weights */
-    itp_perturb p;        /* of the perturbation methods */
+    double *at, *weight;         /* [points] */
+    double *sum, *square;        /* [k, result_size]: of the sample at hand */
+    int first;                   /* number of the first point in `in`, counted over all samples */
+    float *copies;               /* [8, size]: noisy ones, for another method */
+    int base_batch, base_points; /* of that method */
+    int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
+    int n_open;
+    int touched;                  /* nodes that a rule changed */
+    void *user;                   /* of a run that is no method */
+    float *moved;                 /* [batch, size] of guided_ig: the step at hand */
+    float *bias;                  /* of full_grad: those of a batch norm */
+    bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
+    itp_perturb p;                /* of the perturbation methods */
+    itp_cone *cone;               /* that runs their copies; NULL: none */
+    size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
+    bool whole_passes;            /* there must be none */
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
+
+ITP_FN void itp_cone_open(itp_attr *a);
+ITP_FN void itp_cone_close(itp_attr *a);
+ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes);
 
 /* ---- memory */
 
 ITP_FN bool itp_attr_needs(const itp_attr *a, unsigned what)
 {
-    return (a->row->needs & what) != 0;
+    return (a->needs & what) != 0;
 }
+
+/* Whether the method is left to another one, on noisy copies of the samples. */
+ITP_FN bool itp_attr_averages(const itp_attr *a)
+{
+    return a->d.base != INTERP_SALIENCY && (a->row->needs & ITP_ATTR_AVERAGES);
+}
+
+ITP_FN interp_status itp_smooth_bytes(const itp_attr *a, size_t *bytes);
 
 ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
 {
-    const size_t b = (size_t)a->batch, n = (size_t)a->n;
+    const size_t b = (size_t)a->batch, n = (size_t)a->n, results = itp_mul_size(n, (size_t)a->k);
     a->in = itp_arena_floats(m, itp_mul_size(b, a->size));
     a->seed = itp_arena_floats(m, itp_mul_size(b, (size_t)a->outputs));
     a->in0 = itp_arena_floats(m, itp_mul_size((size_t)a->batch0, a->size));
     a->scratch = itp_arena_floats(m, a->scratch_floats);
-    a->result = itp_arena_floats(m, itp_mul_size(n, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(n, sizeof *a->report));
+    a->result = itp_arena_floats(m, itp_mul_size(results, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(m, itp_mul_size(results, sizeof *a->report));
+    if (a->inside) {
+        a->inner = itp_arena_floats(m, itp_mul_size(n, a->size));
+        a->inner0 = itp_arena_floats(m, itp_mul_size((size_t)a->d.n_baselines, a->size));
+        a->real = itp_arena_floats(m, itp_mul_size(b, a->given));
+        a->owner = (int *)itp_arena_alloc(m, itp_mul_size(b, sizeof *a->owner));
+    }
     if (a->row->layout) a->row->layout(m, a);
+    if (a->cone) itp_cone_layout(m, a);
 }
 
 ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
@@ -85,6 +130,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.input_grads = itp_attr_needs(a, ITP_ATTR_INPUT_GRAD);
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
+    d.many_back = a->k > 1;
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -96,9 +142,11 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     interp_workspace_desc d;
     itp_arena m = {NULL, 0};
     size_t more = 0;
+    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, constant_weights, &more));
+    if (a->cone) batch = 1, constant_weights = false;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
-                    ? (a->d.n_baselines > 1 || a->net->fixed_batch ? batch : 1)
+                    ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
                     : 0;
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
@@ -108,6 +156,8 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
     *bytes = itp_add_size(itp_add_size(*bytes, more), itp_alloc_cost(m.used));
+    if (itp_attr_averages(a)) ITP_TRY(itp_smooth_bytes(a, &more));
+    if (itp_attr_averages(a)) *bytes = itp_add_size(*bytes, more);
     return INTERP_OK;
 }
 
@@ -117,17 +167,23 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
-    const int64_t all = (int64_t)a->n * itp_max(1, a->points);
+    const int64_t all =
+        (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
     if (all < batch) batch = (int)all;
+    if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
         if (*bytes <= enough) break;
         if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
+        if (a->cone) { /* whole passes may take less */
+            itp_cone_close(a);
+            return itp_attr_fit(a, d, bytes);
+        }
         return itp_fail(a->ctx, INTERP_NO_MEMORY,
                         "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
                         left);
@@ -136,8 +192,9 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
     bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
     if (pack) *bytes = packed;
+    else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
     *d = itp_attr_work(a);
-    d->constant_weights = pack;
+    d->constant_weights = pack && !a->cone;
     return INTERP_OK;
 }
 
@@ -171,20 +228,50 @@ ITP_FN interp_status itp_attr_tick(itp_attr *a, double passes)
     return itp_progress(a->ctx, a->row->name, a->done, a->total, (double)NAN);
 }
 
+/* Slot i, in which a point of a sample goes. */
+ITP_FN float *itp_attr_slot(const itp_attr *a, int i, int sample)
+{
+    if (a->inside) a->owner[i] = sample;
+    return a->in + (size_t)i * a->size;
+}
+
+/* Puts the layer's numbers from the slots over those that the network has made. */
+ITP_FN void itp_attr_inject(void *user, interp_workspace *w, int node)
+{
+    const itp_attr *a = (const itp_attr *)user;
+    memcpy(itp_y(w, node), w == a->w0 ? a->in0 : a->in, (size_t)a->batch * a->size * sizeof *a->in);
+}
+
+/* A pass of either workspace over its slots, all of which hold something. */
+ITP_FN interp_status itp_attr_pass(itp_attr *a, interp_workspace *w)
+{
+    const float *in = w == a->w0 ? a->in0 : a->in;
+    if (!a->inside) return interp_forward(w, &in);
+    for (int i = 0; i < a->batch; i++)
+        memcpy(a->real + (size_t)i * a->given,
+               a->given_x + (size_t)a->owner[i < a->filled ? i : 0] * a->given,
+               a->given * sizeof *a->real);
+    in = a->real;
+    w->after_node = a->net->values[a->layer].producer;
+    w->after = itp_attr_inject, w->after_user = a;
+    return interp_forward(w, &in);
+}
+
+ITP_FN interp_status itp_attr_check(const itp_attr *a, const float *y, int samples)
+{
+    if (itp_is_finite(y, (size_t)samples * (size_t)a->outputs)) return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: the network's output is NaN or infinite: look for such numbers "
+                    "in its weights");
+}
+
 /* Forward over the slots in use; a batch that must have its size is filled up with the first. */
 ITP_FN interp_status itp_attr_forward(itp_attr *a)
 {
-    const float *in = a->in;
     for (int i = a->filled; i < a->batch; i++)
         memcpy(a->in + (size_t)i * a->size, a->in, a->size * sizeof *a->in);
-    ITP_TRY(interp_forward(a->w, &in));
-    const float *y = interp_workspace_target(a->w);
-    if (!itp_is_finite(y, (size_t)a->filled * (size_t)a->outputs))
-        return itp_fail(
-            a->ctx, INTERP_NOT_FINITE,
-            "attribution: the network's output is NaN or infinite: look for such numbers "
-            "in its weights");
-    return INTERP_OK;
+    ITP_TRY(itp_attr_pass(a, a->w));
+    return itp_attr_check(a, interp_workspace_target(a->w), a->filled);
 }
 
 /* Backward from the targets of the slots in use, whose first sample is sample_of(0).. */
@@ -209,17 +296,19 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
         for (int i = 0; i < a->filled; i++) {
-            float *to = a->in + (size_t)i * a->size;
+            float *to = itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
         ITP_TRY(itp_attr_forward(a));
         for (int i = 0; i < a->filled; i++) {
             const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            interp_attribution *r = &a->report[at + i];
-            if (!which && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                r->target = interp_argmax(y, a->outputs);
-            *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            for (int j = 0; j < a->k; j++) {
+                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
+                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+                    r->target = interp_argmax(y, a->outputs);
+                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
+            }
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
@@ -232,6 +321,15 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 ITP_FN interp_status itp_attr_targets(itp_attr *a)
 {
     const interp_attribute_desc *d = &a->d;
+    for (int i = 0; i < a->n * a->k && a->d.n_targets; i++) {
+        const int t = d->targets ? d->targets[i % a->k] : i % a->k;
+        if (t < 0 || t >= a->outputs)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "attribution: target %d of many, but there are outputs 0 to %d", t,
+                            a->outputs - 1);
+        a->report[i].target = t;
+    }
+    if (d->n_targets) return INTERP_OK;
     if (d->target_kind == INTERP_TARGET_LABELS && !d->targets)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: the labels to explain were not given: set targets");
@@ -263,7 +361,7 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
 {
     const interp_net *net = a->net;
     a->layer = -1;
-    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON)) return INTERP_OK;
+    if (!itp_attr_needs(a, ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH)) return INTERP_OK;
     if (a->d.layer) {
         a->layer = itp_find_numbers(net, a->d.layer);
         if (a->layer < 0)
@@ -286,6 +384,55 @@ ITP_FN interp_status itp_attr_find_layer(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: layer \"%s\" does not give images [C,H,W]",
                         a->row->name, net->values[a->layer].name);
     return INTERP_OK;
+}
+
+/* What a scope asks for instead of the input's gradients. */
+ITP_FN interp_status itp_attr_scope(itp_attr *a)
+{
+    const unsigned own = ITP_ATTR_LAYER | ITP_ATTR_NEURON | ITP_ATTR_THROUGH;
+    a->needs = a->row->needs;
+    if (itp_attr_averages(a)) { /* here only outputs are looked at */
+        a->needs = a->d.scope == INTERP_SCOPE_NEURON ? ITP_ATTR_NEURON : 0;
+        return INTERP_OK;
+    }
+    if (a->d.scope == INTERP_SCOPE_INPUT) return INTERP_OK;
+    if ((unsigned)a->d.scope > INTERP_SCOPE_NEURON || itp_attr_needs(a, own))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s has no other scope: it is of a layer or of a neuron itself",
+                        a->row->name);
+    if (a->d.scope == INTERP_SCOPE_NEURON) {
+        a->needs |= ITP_ATTR_NEURON;
+        return INTERP_OK;
+    }
+    a->inside = true;
+    if (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD)) a->needs |= ITP_ATTR_LAYER_GRAD;
+    a->needs = (a->needs | ITP_ATTR_LAYER) & ~(unsigned)ITP_ATTR_INPUT_GRAD;
+    return INTERP_OK;
+}
+
+/* A layer's numbers can be replaced only where no other value lies in the same memory and is read
+   afterwards: not in what is only another shape of them. */
+ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int made = net->values[a->layer].producer;
+    for (int v = a->layer, p = made;; p = net->values[v].producer) {
+        if (p < 0)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "layer \"%s\" is the input itself: take the method of the input",
+                            net->values[a->layer].name);
+        const unsigned flags = itp_op_row(net->nodes[p].op)->flags;
+        if (!(flags & (ITP_ALIAS | ITP_ALIAS_IN_EVAL))) return INTERP_OK;
+        v = net->nodes[p].in[0];
+        for (int m = made + 1; m < net->n_nodes; m++)
+            for (int k = 0; k < net->nodes[m].n_in; k++)
+                if (net->nodes[m].in[k] == v)
+                    return itp_fail(
+                        a->ctx, INTERP_UNSUPPORTED,
+                        "layer \"%s\" is another shape of \"%s\", which is used as well: "
+                        "take that",
+                        net->values[a->layer].name, net->values[v].name);
+    }
 }
 
 /* row NULL: that of the method; else a run that is none, with what it needs. */
@@ -311,30 +458,39 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
                         "attribution: network \"%s\" has %d inputs, not one", net->name,
                         net->n_inputs);
     if ((unsigned)d->method >= INTERP_METHOD_COUNT || n < 1 || d->batch < 0 || d->n_steps < 1 ||
-        d->n_samples < 0 || d->n_baselines < 1 || !(d->noise_sd >= 0))
+        d->n_samples < 0 || d->n_baselines < 1 || d->n_targets < 0 || !(d->noise_sd >= 0))
         return itp_fail(
             a->ctx, INTERP_BAD_ARGUMENT,
             "attribution: a setting is out of range: method %d, %d samples, %d steps, %d copies",
             (int)d->method, n, d->n_steps, d->n_samples);
     a->row = row ? row : itp_attr_row_of(d->method);
     a->user = user;
+    a->k = itp_max(1, d->n_targets);
+    ITP_TRY(itp_attr_scope(a));
     if (d->n_baselines != 1 && d->n_baselines != n && !itp_attr_needs(a, ITP_ATTR_ANY_BASELINES))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "attribution: %d baselines for %d samples: give one, or one for each",
                         d->n_baselines, n);
     ITP_TRY(itp_attr_find_layer(a));
-    const interp_shape in = interp_net_input_shape(net, 0);
     interp_shape out = interp_net_output_shape(net, 0);
-    a->size = interp_shape_size(&in);
-    a->result_shape = in;
+    a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
+    a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
         interp_shape s = net->values[a->layer].shape;
         for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
         s.rank = itp_max(0, s.rank - 1);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
-        else a->result_shape = s;
+        else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
+    if (a->inside) {
+        ITP_TRY(itp_attr_replaceable(a));
+        a->in_shape = a->result_shape;
+    }
+    a->size = interp_shape_size(&a->in_shape);
     a->outputs = (int)interp_shape_size(&out);
+    if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
+                        d->n_targets, a->outputs);
     a->points = 1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
@@ -347,13 +503,16 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
 
 /* ---- the calls */
 
-INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
-                                                const interp_attribute_desc *desc, size_t *bytes)
+/* Bytes of a run, the cone's with it. */
+ITP_FN interp_status itp_attr_bytes(itp_attr *a, size_t *bytes)
 {
-    itp_attr a;
     interp_workspace_desc w;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_fit(&a, &w, bytes);
+    itp_cone_open(a);
+    const interp_status status = itp_attr_fit(a, &w, bytes);
+    if (!status && a->cone) *bytes = itp_add_size(*bytes, a->cone_bytes);
+    if (!status) *bytes = itp_max_size(*bytes, a->cone_peak);
+    itp_cone_close(a);
+    return status;
 }
 
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
@@ -370,23 +529,54 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
     return INTERP_OK;
 }
 
-/* Mean output over a distribution of baselines, for each sample's target. */
-ITP_FN interp_status itp_attr_mean_output(itp_attr *a)
+/* Mean output over a distribution of baselines, for the targets of samples first .. last. */
+ITP_FN interp_status itp_attr_mean_output(itp_attr *a, int first, int last)
 {
     for (int at = 0; at < a->d.n_baselines; at += a->batch) {
         a->filled = itp_min(a->batch, a->d.n_baselines - at);
         for (int i = 0; i < a->filled; i++)
             itp_attr_put(a, a->d.baseline ? a->d.baseline + (size_t)(at + i) * a->size : NULL,
-                         a->in + (size_t)i * a->size);
+                         itp_attr_slot(a, i, first));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++, y += a->outputs)
-            for (int s = 0; s < a->n; s++)
+            for (int s = first * a->k; s < (last + 1) * a->k; s++)
                 a->report[s].baseline_output +=
                     itp_attr_output(a, y, a->report[s].target) / a->d.n_baselines;
     }
     a->filled = 0;
-    return itp_attr_tick(a, a->n);
+    return itp_attr_tick(a, last - first + 1);
+}
+
+/* The layer's numbers at the samples and at the baselines, which stand for them from here on. */
+ITP_FN interp_status itp_attr_enter(itp_attr *a)
+{
+    const interp_attribute_desc *d = &a->d;
+    for (int which = 0; which < 2; which++) {
+        const float *x = which ? d->baseline : a->x;
+        float *to = which ? a->inner0 : a->inner;
+        const int n = which ? d->n_baselines : a->n;
+        for (int at = 0; at < n; at += a->batch) {
+            const int some = itp_min(a->batch, n - at);
+            const float *in = a->real;
+            for (int i = 0; i < a->batch; i++) {
+                float *row = a->real + (size_t)i * a->given;
+                const size_t from = (size_t)(at + itp_min(i, some - 1)) * a->given;
+                if (x) memcpy(row, x + from, a->given * sizeof *row);
+                else memset(row, 0, a->given * sizeof *row);
+            }
+            ITP_TRY(interp_forward(a->w, &in));
+            memcpy(to + (size_t)at * a->size, interp_workspace_kept(a->w),
+                   (size_t)some * a->size * sizeof *to);
+        }
+    }
+    a->given_x = a->x, a->x = a->inner, a->d.baseline = a->inner0;
+    if (itp_is_finite(a->x, (size_t)a->n * a->size) &&
+        itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: layer \"%s\" gives NaN or infinite numbers",
+                    a->net->values[a->layer].name);
 }
 
 ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
@@ -397,26 +587,24 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
+    if (a->inside) ITP_TRY(itp_attr_enter(a));
     ITP_TRY(itp_attr_outputs(a, 0));
-    if (itp_attr_needs(a, ITP_ATTR_ANY_BASELINES)) ITP_TRY(itp_attr_mean_output(a));
-    else ITP_TRY(itp_attr_outputs(a, 1));
-    for (int i = 0; i < a->n; i++) a->report[i].passes = a->points + 2;
+    const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
+    for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
+        ITP_TRY(itp_attr_mean_output(a, i, i));
+    if (!many) ITP_TRY(itp_attr_outputs(a, 1));
+    for (int i = 0; i < a->n * a->k; i++) a->report[i].passes = a->points + 2;
     return a->row->run(a);
 }
 
-/* Runs what was settled. out, report: NULL or where results go. */
-ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
-                                      interp_attribution *report)
+/* Runs what was settled and, where that is, the cone made for it. */
+ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
 {
     interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
     const size_t n = (size_t)a->n;
-    a->x = x;
-    if (!itp_is_finite(x, n * a->size) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->size)))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
     itp_attr_layout(&arena, a);
     char *block = (char *)interp_alloc(a->ctx, arena.used);
@@ -425,19 +613,26 @@ ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
     arena.base = block, arena.used = 0;
     itp_attr_layout(&arena, a);
     const interp_status status = itp_attr_run(a, &d);
-    if (!status && out) memcpy(out, a->result, n * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    const size_t results = n * (size_t)a->k;
+    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, results * sizeof *report);
     interp_workspace_free(a->w);
     interp_workspace_free(a->w0);
     interp_free(a->ctx, block);
     return status;
 }
 
-INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
-                                          const interp_attribute_desc *desc, float *out,
-                                          interp_attribution *report)
+/* out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
+                                      interp_attribution *report)
 {
-    itp_attr a;
-    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
-    return itp_attr_execute(&a, x, out, report);
+    a->x = x;
+    if (!itp_is_finite(x, (size_t)a->n * a->given) ||
+        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "attribution: the input or the baseline holds NaN or infinite numbers");
+    itp_cone_open(a);
+    const interp_status status = itp_attr_go(a, out, report);
+    itp_cone_close(a);
+    return status;
 }

@@ -220,7 +220,8 @@ ITP_FN interp_status itp_cam_backward(itp_attr *a, int first)
 
 ITP_FN void itp_cam_guided_rule(void *user, interp_workspace *w, int node)
 {
-    itp_guided_rule_of(user, w, node, true);
+    (void)user;
+    itp_guided_node(w, node, ITP_WAY_GUIDED, NULL);
 }
 
 /* The map times the guided gradient of the input, from a pass of its own. */
@@ -235,7 +236,7 @@ ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
     for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
     for (int i = 0; i < a->filled; i++) {
         a->report[first + i].residual = 0;
-        a->report[first + i].nodes = itp_guided_nodes(a);
+        a->report[first + i].nodes = itp_guided_nodes(a, ITP_WAY_GUIDED);
     }
     return INTERP_OK;
 }

@@ -22,13 +22,6 @@ typedef struct itp_delta {
     itp_plane plane;
 } itp_delta;
 
-/* Numbers of a value at the baseline, which begin again after *n of them. */
-ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
-{
-    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
-    return a->w0->data[value];
-}
-
 ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
 {
     interp_workspace *w = a->w;
@@ -339,6 +332,7 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     const itp_node *o = itp_at(w, node);
     const itp_op *row = itp_op_row(o->op);
     const bool first = itp_rule_moves(w, node, 0) && itp_rule_count(w, node) == 1;
+    if (a->d.reveal_cancel && itp_reveal_rule(a, w, node)) return;
     itp_delta j = itp_delta_at(a, node);
     if (first && (row->forward == itp_forward_unary || row->forward == itp_forward_math)) {
         itp_delta_run(&j, (j.n + ITP_CHUNK - 1) / ITP_CHUNK, 12, itp_delta_unary_task);
@@ -406,45 +400,55 @@ ITP_FN interp_status itp_attr_settle_deeplift(itp_attr *a)
 
 ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 {
-    return itp_add_size(itp_rule_most(a->net, batch, 2, 2), 64);
+    const bool reveal = a->d.reveal_cancel;
+    return itp_add_size(itp_rule_most(a->net, batch, reveal ? ITP_REVEAL_INPUTS : 2,
+                                      reveal ? ITP_REVEAL_OUTPUTS : 2),
+                        256);
 }
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(m, itp_mul_size(a->result_size, sizeof(double)));
+    a->sum = (double *)itp_arena_alloc(
+        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+}
+
+/* Multipliers of slot i for target j, times the difference. */
+ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
+{
+    const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
+    const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
+    const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
+    const size_t row = (size_t)sample * (size_t)a->k + (size_t)j;
+    float *out = a->result + row * a->size;
+    double total = 0, *sum = a->sum ? a->sum + (size_t)j * a->size : NULL;
+    interp_attribution *r = &a->report[row];
+    for (size_t k = 0; k < a->size; k++) {
+        const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
+        total += v;
+        if (a->points == 1) out[k] = (float)v;
+        else sum[k] = v + (point ? sum[k] : 0);
+    }
+    r->residual += total / a->points;
+    if (point < a->points - 1) return;
+    for (size_t k = 0; k < a->size && a->points > 1; k++) out[k] = (float)(sum[k] / a->points);
+    r->residual -= r->output - r->baseline_output;
 }
 
 /* The pairs of sample and baseline in the slots: forward both, back by the rule. */
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
-    const float *in0 = a->in0;
     if (!a->filled) return INTERP_OK;
     for (int i = a->filled; i < a->batch0; i++)
         memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
-    if (a->batch0 > 1 || a->net->fixed_batch || !a->first) ITP_TRY(interp_forward(a->w0, &in0));
+    const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
     ITP_TRY(itp_attr_forward(a));
-    memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-    for (int i = 0; i < a->filled; i++)
-        itp_attr_seed(a, i, a->report[(a->first + i) / a->points].target, 1);
-    ITP_TRY(interp_backward(a->w, a->seed));
-    for (int i = 0; i < a->filled; i++) {
-        const int sample = (a->first + i) / a->points, point = (a->first + i) % a->points;
-        const float *m = itp_attr_grad(a) + (size_t)i * a->size, *x = a->in + (size_t)i * a->size;
-        const float *x0 = a->in0 + (a->batch0 > 1 ? (size_t)i * a->size : 0);
-        float *out = a->result + (size_t)sample * a->size;
-        interp_attribution *r = &a->report[sample];
-        double total = 0;
-        for (size_t k = 0; k < a->size; k++) {
-            const double v = (double)m[k] * ((double)x[k] - (double)x0[k]);
-            total += v;
-            if (a->points == 1) out[k] = (float)v;
-            else a->sum[k] = v + (point ? a->sum[k] : 0);
-        }
-        r->residual += total / a->points;
-        if (point < a->points - 1) continue;
-        for (size_t k = 0; k < a->size && a->points > 1; k++)
-            out[k] = (float)(a->sum[k] / a->points);
-        r->residual -= r->output - r->baseline_output;
+    for (int j = 0; j < a->k; j++) {
+        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_seed(a, i, a->report[(a->first + i) / a->points * a->k + j].target, 1);
+        ITP_TRY(interp_backward(a->w, a->seed));
+        for (int i = 0; i < a->filled; i++) itp_deeplift_take(a, i, j);
     }
     a->first += a->filled;
     const int done = a->filled;
@@ -459,7 +463,7 @@ ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
         for (int p = 0; p < a->points; p++) {
             const float *x0 = a->d.baseline;
             if (x0 && a->d.n_baselines > 1) x0 += (size_t)(a->row->kind ? p : s) * a->size;
-            itp_attr_put(a, a->x + (size_t)s * a->size, a->in + (size_t)a->filled * a->size);
+            itp_attr_put(a, a->x + (size_t)s * a->size, itp_attr_slot(a, a->filled, s));
             if (a->batch0 > 1 || !a->filled)
                 itp_attr_put(a, x0, a->in0 + (a->batch0 > 1 ? (size_t)a->filled * a->size : 0));
             if (++a->filled == a->batch) ITP_TRY(itp_deeplift_flush(a));

@@ -649,7 +649,7 @@ ITP_FN interp_status itp_evaluate_room(const itp_attr *a, itp_evaluate *e)
     ITP_TRY(interp_attribute_shape(a->net, e->d.method, &s, NULL));
     const size_t size = interp_shape_size(&s);
     e->map = size != a->size && size == e->pixels;
-    if (size != a->size && !e->map)
+    if ((size != a->size && !e->map) || e->d.method->scope != INTERP_SCOPE_INPUT)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE,
                         "evaluation: %s gives %zu numbers for the %zu of a sample: only what "
                         "attributes to the input can be measured",
@@ -667,7 +667,7 @@ ITP_FN interp_status itp_evaluate_again(const itp_attr *a, const itp_evaluate *e
     interp_net *net = a->net;
     interp_attribute_desc m = *e->d.method;
     for (int i = 0; i < a->n; i++) e->targets[i] = e->out[i].target;
-    m.target = 0;
+    m.target = 0, m.n_targets = 0;
     m.target_kind = e->out[0].target < 0 ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
     m.targets = e->targets;
     ITP_TRY(itp_evaluate_sensitivity(net, a->x, a->n, a->size, e, &m, e->room, e->room + all));

@@ -53,17 +53,60 @@ typedef struct itp_lrp_layer {
 ITP_FN interp_lrp_rule itp_lrp_rule_of(const itp_attr *a, bool dense, bool first)
 {
     switch (a->d.rule) {
+    case INTERP_LRP_PRESET_A:
     case INTERP_LRP_EPSILON_PLUS: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_PRESET_A_FLAT:
     case INTERP_LRP_EPSILON_PLUS_FLAT:
         return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_PRESET_B:
     case INTERP_LRP_EPSILON_ALPHA2_BETA1: return dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
+    case INTERP_LRP_PRESET_B_FLAT:
     case INTERP_LRP_EPSILON_ALPHA2_BETA1_FLAT:
         return first ? INTERP_LRP_FLAT : dense ? INTERP_LRP_EPSILON : INTERP_LRP_ALPHA_BETA;
     case INTERP_LRP_EPSILON_GAMMA_BOX:
         return first && !dense ? INTERP_LRP_Z_BOX : dense ? INTERP_LRP_EPSILON : INTERP_LRP_GAMMA;
     case INTERP_LRP_EXCITATION_BACKPROP: return INTERP_LRP_Z_PLUS;
+    case INTERP_LRP_DEEP_TAYLOR: return first ? INTERP_LRP_Z_BOX : INTERP_LRP_Z_PLUS;
     default: return a->d.rule;
     }
+}
+
+ITP_FN bool itp_lrp_is_layer(const itp_node *o)
+{
+    return o->op == ITP_OP_CONV || o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL ||
+           o->op == ITP_OP_CONV_TRANSPOSE;
+}
+
+ITP_FN bool itp_lrp_is_named(const interp_net *net, const itp_node *o, const char *name)
+{
+    return !strcmp(o->name, name) || !strcmp(net->values[o->out].name, name);
+}
+
+/* The rule a layer was given by name, or the one of its kind. */
+ITP_FN interp_lrp_rule itp_lrp_rule_at(const itp_attr *a, const itp_node *o, bool first)
+{
+    for (int k = 0; k < a->d.n_layer_rules; k++)
+        if (itp_lrp_is_named(a->net, o, a->d.layer_rules[k].layer)) return a->d.layer_rules[k].rule;
+    return itp_lrp_rule_of(a, o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL, first);
+}
+
+ITP_FN interp_status itp_lrp_check_layers(const itp_attr *a)
+{
+    for (int k = 0; k < a->d.n_layer_rules; k++) {
+        const interp_lrp_layer *r = &a->d.layer_rules[k];
+        bool found = false;
+        for (int i = 0; r->layer && i < a->net->n_nodes && !found; i++)
+            found = itp_lrp_is_layer(&a->net->nodes[i]) &&
+                    itp_lrp_is_named(a->net, &a->net->nodes[i], r->layer);
+        if (!found)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lrp: no dense layer or convolution is named \"%s\"",
+                            r->layer ? r->layer : "");
+        if ((unsigned)r->rule > INTERP_LRP_Z_BOX)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lrp: the rule of layer \"%s\" is a composite, or none", r->layer);
+    }
+    return INTERP_OK;
 }
 
 /* The groups of a rule; how many. */
@@ -257,6 +300,7 @@ ITP_FN void itp_lrp_layer_rule(const itp_attr *a, interp_workspace *w, int node,
     l.z = itp_take(&scratch, l.ny), l.out = itp_take(&scratch, l.ny);
     l.seed = itp_take(&scratch, l.ny);
     itp_lrp_merge(&l);
+    if (a->d.rule == INTERP_LRP_DEEP_TAYLOR) memset(l.bias, 0, l.nb * sizeof *l.bias);
     const float *own = itp_y(w, node);
     if (n_groups > 1 && itp_lrp_norm(w, node) >= 0) { /* that of the batch norm may be gone */
         static const itp_lrp_part plain = {ITP_LRP_X, ITP_LRP_W, ITP_LRP_W};
@@ -380,11 +424,10 @@ ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_GEMM:
     case ITP_OP_MATMUL: {
         const int weights = itp_rule_moves(w, node, 0) ? 1 : 0;
-        const bool dense = o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL;
         if (moves > 1) itp_lrp_share(a, w, node, 0.5);
         else
             itp_lrp_layer_rule(a, w, node, weights,
-                               itp_lrp_rule_of(a, dense, !a->mark[o->in[1 - weights]]));
+                               itp_lrp_rule_at(a, o, !a->mark[o->in[1 - weights]]));
         return;
     }
     case ITP_OP_BATCH_NORM:
@@ -417,10 +460,12 @@ ITP_FN interp_status itp_attr_settle_lrp(itp_attr *a)
     if ((unsigned)d->rule >= INTERP_LRP_RULE_COUNT || (unsigned)d->gate > INTERP_LRP_HALF ||
         !(d->epsilon >= 0) || !(d->gamma >= 0) || !(d->alpha >= 0) || !(d->low <= d->high))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lrp: a rule or a constant of it is wrong");
-    if (d->epsilon == 0) d->epsilon = 1e-6f;
+    const bool preset =
+        d->rule >= INTERP_LRP_PRESET_A && d->rule <= INTERP_LRP_PRESET_B_FLAT; /* iNNvestigate's */
+    if (d->epsilon == 0) d->epsilon = preset ? 0.1f : 1e-6f;
     if (d->gamma == 0) d->gamma = 0.25f;
     if (d->alpha == 0) d->alpha = 2;
-    return INTERP_OK;
+    return itp_lrp_check_layers(a);
 }
 
 ITP_FN size_t itp_attr_scratch_lrp(const itp_attr *a, int batch)
@@ -433,13 +478,36 @@ ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
     a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
 }
 
+/* Relevance of target j of the samples in the slots. */
+ITP_FN interp_status itp_lrp_back(itp_attr *a, int first, int j)
+{
+    const size_t k = (size_t)a->k, n = (size_t)a->outputs;
+    memset(a->seed, 0, (size_t)a->batch * n * sizeof *a->seed);
+    for (int i = 0; i < a->filled; i++) {
+        const int target = a->report[(size_t)(first + i) * k + (size_t)j].target;
+        const float *y = interp_workspace_target(a->w) + (size_t)i * n;
+        float *seed = a->seed + (size_t)i * n;
+        if (target >= 0) seed[target] = y[target];
+        else memcpy(seed, y, n * sizeof *y);
+    }
+    ITP_TRY(interp_backward(a->w, a->seed));
+    for (int i = 0; i < a->filled; i++) {
+        const size_t row = (size_t)(first + i) * k + (size_t)j;
+        const float *r = itp_attr_grad(a) + (size_t)i * a->size;
+        double total = 0;
+        for (size_t m = 0; m < a->size; m++) total += (double)r[m];
+        memcpy(a->result + row * a->size, r, a->size * sizeof *r);
+        a->report[row].residual = total - a->report[row].output;
+    }
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
 {
     const interp_net *net = a->net;
     for (int i = 0; i < net->n_nodes; i++) { /* what lies behind a layer with weights */
         const itp_node *o = &net->nodes[i];
-        bool behind = o->op == ITP_OP_CONV || o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL ||
-                      o->op == ITP_OP_CONV_TRANSPOSE;
+        bool behind = itp_lrp_is_layer(o);
         for (int k = 0; k < o->n_in; k++) behind = behind || a->mark[o->in[k]];
         a->mark[o->out] = behind;
     }
@@ -453,24 +521,10 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
     a->w->rule = itp_lrp_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        memcpy(a->in, a->x + (size_t)at * a->size, (size_t)a->filled * a->size * sizeof *a->in);
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_put(a, a->x + (size_t)(at + i) * a->size, itp_attr_slot(a, i, at + i));
         ITP_TRY(itp_attr_forward(a));
-        memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
-        for (int i = 0; i < a->filled; i++) {
-            const interp_attribution *r = &a->report[at + i];
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
-            float *seed = a->seed + (size_t)i * (size_t)a->outputs;
-            if (r->target >= 0) seed[r->target] = y[r->target];
-            else memcpy(seed, y, (size_t)a->outputs * sizeof *y);
-        }
-        ITP_TRY(interp_backward(a->w, a->seed));
-        for (int i = 0; i < a->filled; i++) {
-            const float *r = itp_attr_grad(a) + (size_t)i * a->size;
-            double total = 0;
-            for (size_t k = 0; k < a->size; k++) total += (double)r[k];
-            memcpy(a->result + (size_t)(at + i) * a->size, r, a->size * sizeof *r);
-            a->report[at + i].residual = total - a->report[at + i].output;
-        }
+        for (int j = 0; j < a->k; j++) ITP_TRY(itp_lrp_back(a, at, j));
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
     return INTERP_OK;

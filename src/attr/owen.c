@@ -101,7 +101,7 @@ ITP_FN interp_status itp_owen_look(itp_attr *a, int sample, int open)
             const itp_box b = itp_owen_box(a, &p->open[(at + i) / 2], true);
             itp_box_split(&b, half);
             itp_owen_fill(a, &half[(at + i) & 1]);
-            itp_coalition_apply(a, sample, a->in + (size_t)i * a->size);
+            itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);

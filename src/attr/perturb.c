@@ -62,9 +62,11 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     const int grid = itp_perturb_grid(a);
+    const bool segments = a->d.segments && itp_attr_needs(a, ITP_ATTR_FEATURES);
+    const bool given = a->d.grid[0] || a->d.grid[1];
     if (a->size > INT_MAX)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
     p->count = (int)a->size;
@@ -81,9 +83,22 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
                             ITP_MASK_IDS - 1);
         p->count = 0;
         for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
-    } else if (in.rank >= 3 && grid) {
+    } else if (segments) {
+        if (in.rank < 2 || a->inside || a->d.coalitions || a->d.permutations || a->d.segments < 0)
+            return itp_fail(
+                a->ctx, INTERP_BAD_ARGUMENT,
+                "%s: segments are of images, which the input must be, and their number is "
+                "not known to draws that are given",
+                a->row->name);
+        p->count = itp_min(a->d.segments, in.dim[in.rank - 2] * in.dim[in.rank - 1]);
+    } else if ((in.rank >= 3 && grid) || given) {
+        if (given && (in.rank < 2 || a->d.grid[0] < 1 || a->d.grid[1] < 1))
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "%s: a grid is of images, in at least one row and column",
+                            a->row->name);
         const int height = in.dim[in.rank - 2], width = in.dim[in.rank - 1];
-        p->tile_rows = itp_div_up(height, grid), p->tile_columns = itp_div_up(width, grid);
+        p->tile_rows = itp_div_up(height, given ? a->d.grid[0] : grid);
+        p->tile_columns = itp_div_up(width, given ? a->d.grid[1] : grid);
         p->grid = itp_div_up(width, p->tile_columns);
         p->count = p->grid * itp_div_up(height, p->tile_rows);
     }
@@ -132,7 +147,7 @@ ITP_FN interp_status itp_perturb_passes(itp_attr *a)
         break;
     case ITP_P_PARTITION: {
         const interp_shape *in = &a->result_shape;
-        const bool image = in->rank >= 3 && !a->d.mask;
+        const bool image = in->rank >= 3 && !a->d.mask && p->count == (int)a->size;
         memset(&p->root, 0, sizeof p->root);
         p->root.hi[1] = image ? in->dim[in->rank - 2] : 1;
         p->root.hi[2] = image ? in->dim[in->rank - 1] : p->count;
@@ -179,7 +194,7 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
         return;
     }
-    if (a->d.mask || p->tile_rows)
+    if (a->d.mask || p->tile_rows || a->d.segments)
         p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
     p->on = (uint8_t *)itp_arena_alloc(m, n);
     p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));
@@ -441,7 +456,7 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
 /* The feature of each number. */
 ITP_FN void itp_perturb_ids(itp_attr *a)
 {
-    const interp_shape in = interp_net_input_shape(a->net, 0);
+    const interp_shape in = a->in_shape;
     itp_perturb *p = &a->p;
     p->order_of = -1;
     if (!p->id) return;
@@ -455,6 +470,8 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
                    (int32_t)(k % width) / p->tile_columns;
 }
 
+ITP_FN interp_status itp_cone_run(itp_attr *a);
+
 ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
 {
     const int all = a->n * a->points;
@@ -462,6 +479,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
     const bool stream = !owen && a->row->kind != ITP_P_ANCHORS;
     ITP_TRY(itp_perturb_check(a));
     itp_perturb_ids(a);
+    if (a->cone) return itp_cone_run(a);
     for (int i = 0; !stream && i < a->n; i++) {
         ITP_TRY(owen ? itp_owen_sample(a, i) : itp_anchor_sample(a, i));
         ITP_TRY(itp_perturb_finish(a, i));
@@ -470,7 +488,7 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
         a->filled = itp_min(a->batch, all - at);
         for (int i = 0; i < a->filled; i++)
             itp_perturb_make(a, (at + i) / a->points, (at + i) % a->points,
-                             a->in + (size_t)i * a->size);
+                             itp_attr_slot(a, i, (at + i) / a->points));
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
         for (int i = 0; i < a->filled; i++) {

@@ -15,6 +15,13 @@ ITP_FN int itp_rule_count(const interp_workspace *w, int node)
     return n;
 }
 
+/* Numbers of a value at the baseline, which begin again after *n of them. */
+ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
+{
+    *n = itp_max_size(1, itp_count(&a->w0->shape[value]));
+    return a->w0->data[value];
+}
+
 /* What a node reads and writes, put elsewhere for a while. */
 typedef struct itp_swap {
     const float *data[ITP_MAX_INPUTS], *y;

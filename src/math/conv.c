@@ -222,7 +222,6 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
-/* The planes taken at a time depend on the shape alone: they decide the order of the sums. */
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
@@ -313,6 +312,21 @@ ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes,
     }
 }
 
+/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
+   so that results do not depend on how a call is cut. */
+ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
+                             float *sums)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr;
+    if (planes < nr) memset(sums, 0, (size_t)(n * nr) * sizeof *sums);
+    for (int p = first, run; p < first + n; p += run) {
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        j->kernels->interleave(planes, run, y + p / w->columns * w->y_row + p % w->columns,
+                               w->y_plane, NULL, sums + (p - first) * nr, nr);
+    }
+}
+
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
 ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
                                int inputs, float *gathered)
@@ -342,7 +356,8 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const bool gather = j->cut.gather; /* all pixels are one row */
     if (gather) columns *= rows, rows = 1;
     const int tiles = itp_div_up(columns, k->mr);
-    const float beta = c0 ? 1 : w->beta;
+    const bool onward = c0 && w->y_step == 1;
+    const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = inputs, t.inner = w->taps;
@@ -350,11 +365,12 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
     t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
-    t.from = w->bias && !c0 ? start : NULL, t.from_rs = 0;
+    t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
-        for (int i = 0; t.from && i < k->nr; i++) start[i] = i < planes ? w->bias[k0 + i] : 0;
+        for (int i = 0; t.from == start && i < k->nr; i++)
+            start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
         t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
         t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
@@ -369,6 +385,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
                              : x + r * w->mul_y * j->cut.row + p;
+                if (onward)
+                    itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
+                                     sums);
                 k->tile(&t);
                 t.ahead += t.ahead_step * inputs * w->taps;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
@@ -455,9 +474,10 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
     for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < rows; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)columns,
+        for (int r = 0; r < runs; r++) /* still in the cache */
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
                           y + k * w->y_plane + r * w->y_row);
 }
 

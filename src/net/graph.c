@@ -2,6 +2,7 @@
 
 #define ITP_MAX_INPUTS 64 /* of one node */
 #define ITP_NO_ENTRIES (-3)
+#define ITP_EVERY_NODE (-2)
 
 typedef enum itp_kind {
     ITP_INPUT,
@@ -137,7 +138,7 @@ struct interp_workspace {
     itp_rule_fn rule; /* what runs a node backward; NULL: its gradient */
     void *rule_user;
     itp_rule_fn after; /* what changes the numbers of a node that has just run */
-    int after_node;    /* -1: none */
+    int after_node;    /* -1: none; ITP_EVERY_NODE */
     void *after_user;
 };
 

@@ -315,7 +315,10 @@ typedef struct interp_workspace_desc {
     bool
         keep_for_back; /* false: only what gradients are made of stays until the backward pass; true:
                            inputs and outputs of all nodes do, for other rules than gradients */
-    uint64_t seed;     /* 0: 0; of dropout, drawn anew by every pass */
+    bool
+        many_back; /* false: one backward pass after each forward pass; true: any number of them, which
+                       takes more memory */
+    uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
 } interp_workspace_desc;
@@ -346,8 +349,8 @@ INTERP_API void interp_workspace_free(interp_workspace *workspace);
 INTERP_API interp_status interp_forward(interp_workspace *workspace, const float *const *inputs);
 
 /* Runs backward from the differentiated value. seed: its gradient, [batch, output]. Once after each
-   interp_forward, whose numbers it overwrites. Allocates nothing. Errors: BAD_ARGUMENT without a
-   forward pass before it. Test: gradients_match_central_differences. */
+   interp_forward, whose numbers it overwrites, or as often as wanted with many_back. Allocates nothing.
+   Errors: BAD_ARGUMENT without a forward pass before it. Test: gradients_match_central_differences. */
 INTERP_API interp_status interp_backward(interp_workspace *workspace, const float *seed);
 
 /* Numbers of output i after a forward pass: [batch, output]. */

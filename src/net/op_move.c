@@ -223,3 +223,58 @@ ITP_FN void itp_backward_slice(interp_workspace *w, int node)
     if (!j.add) j.before = before, j.after = row - before - run;
     itp_move_run(w->ctx, &j);
 }
+
+/* ---- patches: boxes laid over an image, and what is around them cut out with them
+
+   x[N, C, h, w] lies in images[1, C, H, W] at places[n, start..], row and column; y[N, C, ..] is what a
+   window op reads there that makes a box at places[n, length..], or all of it with length -1. Outside
+   of the images everything is alpha. */
+typedef struct itp_patch_job {
+    const itp_attrs *attrs;
+    const float *x, *images, *places;
+    int channels, height, width, box_height, box_width, n_places;
+    float *y;
+} itp_patch_job;
+
+ITP_FN void itp_patch_task(void *arg, int image, int slot)
+{
+    const itp_patch_job *j = (const itp_patch_job *)arg;
+    const itp_attrs *a = j->attrs;
+    const float *at = j->places + (size_t)image * (size_t)j->n_places;
+    const int rows = a->shape.dim[0], columns = a->shape.dim[1];
+    const int y0 = a->length < 0 ? 0 : (int)at[a->length] * a->stride[0] - a->pad[0];
+    const int x0 = a->length < 0 ? 0 : (int)at[a->length + 1] * a->stride[1] - a->pad[1];
+    const int top = (int)at[a->start] - y0, left = (int)at[a->start + 1] - x0;
+    const int lo = itp_min(columns, itp_max(0, -x0)), hi = itp_min(columns, j->width - x0);
+    const int from = itp_max(0, left), to = itp_min(columns, left + j->box_width);
+    const size_t planes = (size_t)image * (size_t)j->channels;
+    (void)slot;
+    float *y = j->y + planes * (size_t)(rows * columns);
+    for (int c = 0; c < j->channels; c++)
+        for (int r = 0; r < rows; r++, y += columns) {
+            const bool inside = y0 + r >= 0 && y0 + r < j->height;
+            const int begin = inside ? lo : columns, end = inside ? itp_max(lo, hi) : columns;
+            const ptrdiff_t under = ((ptrdiff_t)c * j->height + y0 + r) * j->width + x0;
+            for (int i = 0; i < begin; i++) y[i] = a->alpha;
+            for (int i = begin; i < end; i++) y[i] = j->images[under + i];
+            for (int i = end; i < columns; i++) y[i] = a->alpha;
+            if (r < top || r >= top + j->box_height) continue;
+            const ptrdiff_t over =
+                (((ptrdiff_t)planes + c) * j->box_height + r - top) * j->box_width - left;
+            for (int i = from; i < to; i++) y[i] = j->x[over + i];
+        }
+}
+
+ITP_FN void itp_forward_patch(interp_workspace *w, int node)
+{
+    const interp_shape *x = itp_shape_in(w, node, 0), *images = itp_shape_in(w, node, 1);
+    itp_patch_job j;
+    j.attrs = &itp_at(w, node)->attrs;
+    j.x = itp_x(w, node, 0), j.images = itp_x(w, node, 1), j.places = itp_x(w, node, 2);
+    j.channels = x->dim[1], j.box_height = x->dim[2], j.box_width = x->dim[3];
+    j.height = images->dim[2], j.width = images->dim[3];
+    j.n_places = itp_shape_in(w, node, 2)->dim[1];
+    j.y = itp_y(w, node);
+    itp_parallel(w->ctx, x->dim[0], (double)itp_count(itp_shape_out(w, node)) * 2, itp_patch_task,
+                 &j);
+}

@@ -392,6 +392,14 @@ ITP_FN interp_status itp_shape_reduce(itp_infer *s)
     return INTERP_OK;
 }
 
+/* Boxes of images, the whole images and where the boxes lie give patches of the images. */
+ITP_FN interp_status itp_shape_patch(itp_infer *s)
+{
+    *s->out = *s->in[0];
+    s->out->dim[2] = s->node->attrs.shape.dim[0], s->out->dim[3] = s->node->attrs.shape.dim[1];
+    return INTERP_OK;
+}
+
 /* The second operand broadcasts to the first. */
 ITP_FN interp_status itp_shape_onto(itp_infer *s)
 {

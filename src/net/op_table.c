@@ -91,7 +91,8 @@
     X(FILL, "ConstantOfShape", itp_shape_same, itp_forward_fill, NULL, NULL, NULL, 0,              \
       ITP_NO_GRAD | ITP_IP)                                                                        \
     X(INDEX, "Index", itp_shape_index, itp_forward_pick, itp_backward_pick, NULL, NULL, 0,         \
-      ITP_NO_GRAD_1)
+      ITP_NO_GRAD_1)                                                                               \
+    X(PATCH, "Patch", itp_shape_patch, itp_forward_patch, NULL, NULL, NULL, 0, ITP_NO_GRAD)
 
 /* What INTERP_NO_RARE_OPS leaves out. */
 #define ITP_RARE_OPS(X)                                                                            \

@@ -180,10 +180,10 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         for (int k = 0; k < node->n_in; k++) itp_use(p, node->in[k], i);
         unsigned flags = itp_op_row(node->op)->flags;
         if (!w->runs_back[i]) continue;
+        const int back = w->desc.many_back ? end : end - 1 - i;
         if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
-        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, end - 1 - i);
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
-            itp_use(p, node->in[k], end - 1 - i);
+        if (flags & ITP_NEEDS_Y) itp_use(p, node->out, back);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++) itp_use(p, node->in[k], back);
     }
     for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
     itp_use(p, w->target, end);
@@ -240,7 +240,11 @@ ITP_FN void itp_plan_items(itp_plan *p)
         if (!w->runs[i] || w->fused[i] || !row->need) continue;
         const itp_need need = row->need(w, i);
         if (need.save)
-            itp_plan_add(p, need.save, i, w->runs_back[i] ? end - 1 - i : i, -1, i, false);
+            itp_plan_add(p, need.save, i,
+                         !w->runs_back[i]    ? i
+                         : w->desc.many_back ? end
+                                             : end - 1 - i,
+                         -1, i, false);
         if (need.packed) {
             itp_plan_add(p, need.packed, 0, end, -1, i, false);
             p->items[p->n_items - 1].packed = true;

@@ -18,7 +18,7 @@ INTERP_API interp_status interp_forward(interp_workspace *w, const float *const 
     for (int n = 0; n < net->n_nodes; n++) {
         if (w->runs[n] && !w->fused[n] && itp_count(itp_shape_out(w, n)))
             itp_op_row(net->nodes[n].op)->forward(w, n);
-        if (n == w->after_node) w->after(w->after_user, w, n);
+        if (n == w->after_node || w->after_node == ITP_EVERY_NODE) w->after(w->after_user, w, n);
     }
     w->forward_done = true;
     return INTERP_OK;
@@ -45,7 +45,7 @@ INTERP_API interp_status interp_backward(interp_workspace *w, const float *seed)
     if (!itp_wants_grads(w))
         return itp_fail(w->ctx, INTERP_BAD_ARGUMENT,
                         "the workspace was made without gradients: set input_grads or param_grads");
-    w->forward_done = false;
+    w->forward_done = w->desc.many_back;
     if (target) memcpy(target, seed, itp_count(&w->shape[w->target]) * sizeof *seed);
     for (int v = 0; v < net->n_values; v++) /* what the target does not depend on */
         if (w->grad[v] && w->unwritten[v] && !(w->accumulate && net->values[v].kind == ITP_PARAM))

@@ -455,6 +455,47 @@ INTERP_API void interp_report_free(interp_report *report);
 INTERP_API interp_status interp_report_end(interp_report *report, const char *path);
 #endif
 
+/* ---- galleries: one offline page of many pictures */
+
+/* A page of pictures that are chosen by what they are of; hovering enlarges one, a click or the Enter
+   key shows it in full with all that is known of it, arrow keys go on. It holds everything and asks
+   the network for nothing. */
+typedef struct interp_gallery interp_gallery;
+
+enum { INTERP_GALLERY_FIELDS = 16 };
+
+/* Options of interp_gallery_begin. */
+typedef struct interp_gallery_desc {
+    const char *title;         /* required */
+    const char *subtitle;      /* NULL: none */
+    const char *const *fields; /* [n_fields]: names of what pictures are chosen by, as "method" */
+    int n_fields;              /* 0: none; at most INTERP_GALLERY_FIELDS */
+    int cell;                  /* 0: 150; pixels across a small picture */
+} interp_gallery_desc;
+
+/* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
+INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gallery_desc *desc,
+                                              interp_gallery **out);
+
+/* Adds a picture. caption: NULL for none; values: NULL or [n_fields], what it is in each, NULL where
+   it is nothing. All text is escaped. Test: galleries_hold_every_picture_and_escape_text. */
+INTERP_API void interp_gallery_add(interp_gallery *gallery, const interp_image *image,
+                                   const char *caption, const char *const *values);
+
+/* Finishes the page; *html belongs to the gallery and ends with a 0 byte not counted in *bytes.
+   Nothing may be added afterwards. Errors: the first one met on the way. */
+INTERP_API interp_status interp_gallery_html(interp_gallery *gallery, const char **html,
+                                             size_t *bytes);
+
+/* Frees a gallery that is not to be written; NULL is allowed. */
+INTERP_API void interp_gallery_free(interp_gallery *gallery);
+
+#ifndef INTERP_NO_STDIO
+/* Finishes the page, writes it to `path` and frees the gallery, also on errors.
+   Errors: the first one met on the way, IO. Test: galleries_hold_every_picture_and_escape_text. */
+INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char *path);
+#endif
+
 #ifndef INTERP_NO_STDIO
 /* ---- TensorBoard: event files and folders for its embedding projector */
 
