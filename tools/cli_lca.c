@@ -478,7 +478,7 @@ static int draw_neurons(drawing *d)
         const interp_status status = interp_chart_matrix(d->c->ctx, &chart, &m, &image);
         free(v);
         if (status) return cli_fail_ctx(d->c);
-        snprintf(tag, sizeof tag, "%.60s/neurons", d->names[k]);
+        snprintf(tag, sizeof tag, "%.60s/neurons_by_step", d->names[k]);
         const int code = keep(d, &image, file_name(name, "neurons_", d->names[k], ".png"), tag);
         if (code) return code;
     }
@@ -535,7 +535,7 @@ static int draw_kernels(drawing *d)
         desc.title = title, desc.cells = cells, desc.rows = down, desc.cols = side;
         desc.cell_size = cols == 1 ? 72 : 40;
         if (interp_panel_draw(d->c->ctx, &desc, &image)) return cli_fail_ctx(d->c);
-        snprintf(tag, sizeof tag, "%.60s/kernels", p.name);
+        snprintf(tag, sizeof tag, "%.60s/kernels", d->names[d->r.layer_of[p.offset]]);
         const int code = keep(d, &image, file_name(name, "kernels_", p.name, ".png"), tag);
         if (code) return code;
     }
