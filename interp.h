@@ -19,6 +19,7 @@
      >>net/net.h
      >>onnx/onnx.h
      >>attr/attr.h
+     >>lca/lca.h
      >>view/view.h
      >>base/config.c
      >>base/ctx.c
@@ -30,6 +31,7 @@
      >>math/gemm.c
      >>math/conv.c
      >>math/linalg.c
+     >>math/quadrature.c
      >>data/array.c
      >>data/npy.c
      >>data/zip.c
@@ -74,7 +76,6 @@
      >>onnx/storage.c
      >>onnx/write.c
      >>onnx/write_ops.c
-     >>attr/quadrature.c
      >>attr/baseline.c
      >>attr/features.c
      >>attr/attribute.c
@@ -100,9 +101,13 @@
      >>attr/many.c
      >>attr/evaluate.c
      >>attr/canonical.c
+     >>lca/allocate.c
+     >>lca/groups.c
+     >>lca/analyse.c
      >>view/colour.c
      >>view/font.c
      >>view/image.c
+     >>view/gif.c
      >>view/chart.c
      >>view/panels.c
      >>view/graph.c
@@ -136,6 +141,9 @@
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
+   - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
+     loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
+     unevenly, and whether layers do so together.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
@@ -166,6 +174,7 @@
        INTERP_NO_TRAIN     no training, losses, evaluation, canonical inputs
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
+       INTERP_NO_LCA       no loss change allocation
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h
@@ -2514,6 +2523,22 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
 
+/* Rules of integration between baseline and input. All weights sum to 1. */
+typedef enum interp_quadrature {
+    INTERP_GAUSS_LEGENDRE,
+    INTERP_RIEMANN_LEFT,
+    INTERP_RIEMANN_RIGHT,
+    INTERP_RIEMANN_MIDDLE,
+    INTERP_RIEMANN_TRAPEZOID
+} interp_quadrature;
+
+/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
+   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   many_gauss_legendre_points_match_the_recurrence. */
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight);
+
 #ifdef __cplusplus
 }
 #endif
@@ -3281,6 +3306,9 @@ typedef struct interp_layer_rule {
     float momentum;      /* 0: the training's; negative: none */
     float weight_decay;  /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
+    int delay; /* 0: none; learns from the gradient of so many steps before, and not before
+                            there is one; takes as many arrays of its parameters' length, and
+                            goes with no checkpoint. Test: a_delayed_layer_learns_from_the_past */
 } interp_layer_rule;
 
 /* One line of a training's history. */
@@ -3321,7 +3349,12 @@ typedef struct interp_train_desc {
     interp_epoch *history; /* NULL: none; room for `epochs` lines */
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
-    void *user;             /* NULL: handed to on_epoch */
+    interp_status (*on_step)(interp_net *net, int64_t step,
+                             void *user); /* NULL: none; called before
+                                         the first step, with the steps made so far, and after each;
+                                         an error ends the training with it */
+    void *on_step_user;                   /* NULL: handed to on_step */
+    void *user;                           /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
                                FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
@@ -3587,15 +3620,6 @@ typedef enum interp_scope {
                            stays as at the input */
     INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
 } interp_scope;
-
-/* Rules of integration between baseline and input. All weights sum to 1. */
-typedef enum interp_quadrature {
-    INTERP_GAUSS_LEGENDRE,
-    INTERP_RIEMANN_LEFT,
-    INTERP_RIEMANN_RIGHT,
-    INTERP_RIEMANN_MIDDLE,
-    INTERP_RIEMANN_TRAPEZOID
-} interp_quadrature;
 
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
@@ -3913,13 +3937,6 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          int n, const interp_shape *sample, uint64_t seed,
                                          float *out);
 
-/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
-   number of operations for each point. Tests: quadrature_integrates_polynomials,
-   many_gauss_legendre_points_match_the_recurrence. */
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight);
-
 #if !defined(INTERP_NO_TRAIN)
 /* Options of interp_canonical. */
 typedef struct interp_canonical_desc {
@@ -3951,6 +3968,255 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
 }
 #endif
 #endif /* INTERP_NO_ATTR */
+/* >>lca/lca.h                                                                                 */
+/* ---- lca: which parameters lowered the loss, at every step of a training ------------------------ */
+
+#if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Loss change allocation (Lan et al. 2019, "LCA: Loss Change Allocation for Neural Network Training"):
+   the loss L of a whole data set changes along the straight path from the parameters before a step to
+   those after it by the sum over parameters i of
+
+     A[i] = (after[i] - before[i]) * the mean of dL/dp[i] along the path,
+
+   negative where a parameter helped. The mean is a quadrature of gradients over all samples. */
+
+/* Quadratures of the mean gradient along a step's path. */
+typedef enum interp_lca_rule {
+    INTERP_LCA_SIMPSON,   /* composite Simpson: splits doubled until the sum is the loss change */
+    INTERP_LCA_LEFT,      /* gradient before the step */
+    INTERP_LCA_RIGHT,     /* gradient after the step */
+    INTERP_LCA_TRAPEZOID, /* mean of both */
+    INTERP_LCA_GAUSS      /* Gauss-Legendre: points doubled until the sum is the loss change */
+} interp_lca_rule;
+
+/* One step. Arrays stay until the next call. Sums run in double. */
+typedef struct interp_lca_step_info {
+    int64_t step;                   /* from 1 */
+    double loss_before, loss_after; /* of all samples */
+    double allocated;               /* sum of the allocations */
+    double residual;                /* loss_after - loss_before - allocated */
+    double interval;                /* half the 95 % confidence interval of the loss change when the
+                                        loss is of a random part of the samples; else 0 */
+    int splits;                     /* of the path; with Gauss the points */
+    bool resolved; /* the residual is within the tolerance, or the rule has no choice */
+    double val_before, val_after, val_allocated, val_residual; /* NaN without validation data */
+    const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
+    const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
+    const float *moved;    /* [parameters]: after - before */
+    const double *classes; /* [n_classes, n_groups]: part of each class in each group's sum;
+                                        NULL unless groups were given */
+} interp_lca_step_info;
+
+/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
+typedef void (*interp_allreduce)(double *values, size_t n, void *user);
+
+/* Options of loss change allocation. */
+typedef struct interp_lca_desc {
+    interp_loss loss;     /* 0: cross-entropy */
+    interp_lca_rule rule; /* 0: Simpson */
+    double tolerance;     /* 0: 1e-3; residual of one step that is borne */
+    double relative;      /* 0: none; or this share of the loss change, where that is more */
+    int max_splits;       /* 0: 32; even; of Simpson, and points of Gauss */
+    const interp_dataset *validation; /* NULL: none; its loss is allocated too */
+    interp_mode mode;      /* 0: INTERP_EVAL; INTERP_BATCH_STATS: batch norm by each chunk */
+    int chunk;             /* 0: samples of one pass that fit 64 MB, at most 2048 */
+    int subsample;         /* 0: all; samples drawn anew for each step */
+    double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
+    float label_smoothing; /* 0: none */
+    const int32_t *groups; /* NULL: none; [parameters]: group of each, for `classes` */
+    int n_groups;          /* 0: none; ids are below it */
+    interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
+    void *user; /* NULL: handed to on_step */
+    interp_allreduce
+        allreduce;        /* NULL: one process; else `data` is this one's part of the samples */
+    void *allreduce_user; /* NULL: handed to allreduce */
+    uint64_t seed;        /* 0: seed 0; of subsamples */
+} interp_lca_desc;
+
+/* An allocation that follows a network's training. */
+typedef struct interp_lca interp_lca;
+
+/* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
+   one pass: six arrays of the parameters' length, three of them in double; three more of doubles with
+   validation data.
+   Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
+   Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
+INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
+                                        const interp_lca_desc *desc, interp_lca **lca);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_lca_free(interp_lca *lca);
+
+/* The path starts at the parameters as they are. Errors: NOT_FINITE, CANCELLED. */
+INTERP_API interp_status interp_lca_begin(interp_lca *lca);
+
+/* The parameters have moved: allocates the loss change from where the last step left them. The net
+   is not changed. info: NULL or filled. Errors: BAD_ARGUMENT before interp_lca_begin, NOT_FINITE,
+   CANCELLED, what on_step returns; then the path still starts where it did. Allocates nothing.
+   Bit-identical at any thread count. Tests: allocations_match_a_double_precision_path,
+   quadratic_losses_are_allocated_exactly, a_loop_of_ones_own_allocates_the_same. */
+INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *info);
+
+/* For interp_train_desc.on_step with the allocation as its user: begins, then allocates every step.
+   Test: a_loop_of_ones_own_allocates_the_same. */
+INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
+
+/* How parameters are grouped. */
+typedef enum interp_grouping {
+    INTERP_BY_VARIABLE, /* each parameter array */
+    INTERP_BY_LAYER,    /* arrays of one layer: what their names share before the last dot or slash;
+                           without one, the node that reads them */
+    INTERP_BY_KIND,     /* weights, biases, normalisation */
+    INTERP_BY_NEURON,   /* output unit or channel, with its bias */
+    INTERP_BY_INPUT     /* input number of a dense layer that reads the network's input; the others
+                           are in one more group */
+} interp_grouping;
+
+/* Groups of all parameters. ids: NULL or [parameters]; count: number of groups; of_variable: NULL or
+   [interp_net_parameter_count] where the first group of each array goes. Errors: BAD_ARGUMENT for a
+   network without such parameters. Test: groups_cover_every_parameter_once. */
+INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
+                                           int *count, int32_t *of_variable);
+
+/* Name of a group, cut to `size` bytes; "" when there is none. Test: groups_have_names. */
+INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
+                                      char *name, size_t size);
+
+/* ---- figures over a run */
+
+/* Options of interp_lca_analysis_new. */
+typedef struct interp_lca_analysis_desc {
+    int steps;       /* 0: not known; else room for so many is made at once */
+    bool validation; /* false; true: steps bring validation's allocations too */
+    bool inputs;     /* false; true: sums by input of the dense layers that read the network's */
+    bool movement;   /* false; true: a control: what parameters moved by, not what they allocated */
+    int n_classes;   /* 0: none; steps bring `classes`, by layers */
+    int sample;      /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
+    uint64_t seed;   /* 0: seed 0; of that sample */
+} interp_lca_analysis_desc;
+
+/* A run being looked at, step by step. */
+typedef struct interp_lca_analysis interp_lca_analysis;
+
+/* Makes one for a network's allocations. Memory: 35 bytes a parameter, 8 more with validation, and for
+   each step its sums by layer, neuron and input. desc: NULL takes every default. Errors:
+   BAD_ARGUMENT, NO_MEMORY. */
+INTERP_API interp_status interp_lca_analysis_new(const interp_net *net,
+                                                 const interp_lca_analysis_desc *desc,
+                                                 interp_lca_analysis **out);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_lca_analysis_free(interp_lca_analysis *analysis);
+
+/* Adds a step; for interp_lca_desc.on_step with the analysis as its user. One pass over the
+   parameters. Errors: BAD_ARGUMENT when arrays are missing, NO_MEMORY; the step then counts for nothing.
+   Tests: figures_of_a_run_are_those_of_its_array, an_analysis_survives_every_failing_allocation. */
+INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *step, void *analysis);
+
+/* Bins on each side of zero. */
+#define INTERP_LCA_BINS 2048
+
+/* What has been gathered. Arrays stay until the next step. */
+typedef struct interp_lca_run {
+    int steps, layers, neurons, inputs, n_classes;
+    size_t parameters;
+    const int32_t *layer_of, *neuron_of; /* [parameters] */
+    const interp_lca_step_info *step;    /* [steps]; without arrays */
+    const double *layer;                 /* [steps, layers]: sums */
+    const double *val_layer;             /* [steps, layers]; NULL without validation */
+    const double *help;                  /* [steps, layers]: sums of what is below zero */
+    const uint32_t *helped, *zero;       /* [steps, layers]: parameters below and at zero */
+    const double *class_layer;           /* [steps, n_classes, layers]; NULL without classes */
+    const float *neuron;                 /* [steps, neurons]: sums, biases with their unit */
+    const float *input;                  /* [steps, inputs]; NULL when not asked for */
+    const double *total, *val_total;     /* [parameters]; val_total NULL without validation */
+    const uint32_t *times_helped;        /* [parameters]: steps below zero */
+    const uint32_t *times_zero;          /* [parameters]: steps at zero */
+    const float *sample;                 /* [n_sample]: allocations at random, alike of all steps */
+    size_t n_sample;                     /* numbers of it */
+    const uint64_t *bins; /* [2 INTERP_LCA_BINS]: all allocations but zeros, counted */
+    double bin_width;     /* their middle edge is zero */
+} interp_lca_run;
+
+/* A view of what has been gathered. Test: figures_of_a_run_are_those_of_its_array. */
+INTERP_API interp_lca_run interp_lca_analysis_run(const interp_lca_analysis *analysis);
+
+/* Figures of a layer, or of all, over a run of allocations A[step, parameter]; what is below zero helps.
+   T[parameter] is the sum over steps. 0/0 is NaN. */
+typedef struct interp_lca_figures {
+    size_t parameters;
+    double total, val_total;   /* sum of A; of validation's, NaN without */
+    double overfit;            /* total - val_total: below zero where only training data gained */
+    double kind[3];            /* total of weights, biases, normalisation */
+    double helped, zero, hurt; /* shares of all A below, at and above zero */
+    double helped_of_moved;    /* helped / (helped + hurt) */
+    double helped_of_size;     /* sum |A| of what helped / sum |A| */
+    double most_helped;        /* largest share of parameters that helped in one step */
+    double hurting;            /* share of parameters with T > 0 */
+    double gini_help,
+        gini_hurt;    /* sum (2 k - n - 1) x[k] / (n sum x) of x = |T| sorted upwards, of the
+                                    n parameters that helped, and that hurt */
+    double top_share; /* part of all help done by the top 1 % (at least one) of those that helped */
+    double needed;    /* smallest share of those that helped that did 90 % of all help */
+    double gradient_flips; /* mean over parameters of the steps whose mean gradient along the path
+                              has the other sign than the step's before; exact zeros are no sign */
+    double weight_turns;   /* the same of the parameter's change: it turns round */
+    double lca_flips;      /* the same of A */
+    double lca_turns;      /* the same of A's change from step to step: local optima of A */
+} interp_lca_figures;
+
+/* Figures of layer `layer`, -1: of all. As Lan et al. 2019 and its code have them, but that flips of
+   gradients are those of A / change. Errors: BAD_ARGUMENT, NO_MEMORY. Tests:
+   figures_of_a_run_are_those_of_its_array, concentration_of_known_totals. */
+INTERP_API interp_status interp_lca_analysis_figures(const interp_lca_analysis *analysis, int layer,
+                                                     interp_lca_figures *figures);
+
+/* A heavy-tailed distribution on both sides of zero, the double Weibull:
+   density c / (2 s) (|x| / s)^(c - 1) exp(-(|x| / s)^c). */
+typedef struct interp_lca_tail {
+    double shape, scale; /* c and s; a shape of 1 is Laplace's, below it tails are heavier */
+    double distance;     /* of Kolmogorov and Smirnov, between |x| and the fit; 0: the same */
+    size_t n;            /* numbers that are finite and not zero */
+} interp_lca_tail;
+
+/* Fits it to values[n] by maximum likelihood: c solves
+   sum |x|^c log|x| / sum |x|^c - 1/c = mean log|x|, and s^c = mean |x|^c. Fewer than two values that
+   are not zero give NaN. Errors: NO_MEMORY. Test: tails_are_found_again. */
+INTERP_API interp_status interp_lca_tail_fit(interp_ctx *ctx, const float *values, size_t n,
+                                             interp_lca_tail *tail);
+
+/* Options of interp_lca_peaks. */
+typedef struct interp_lca_peaks_desc {
+    int top;       /* 0: 20; peaks of a series that count */
+    int shifts;    /* 0: 999; of the null test */
+    int reach;     /* 0: any; else shifts are of at most so many steps either way, which keeps what
+                      all series share on the whole, like a loss that falls most in the beginning */
+    uint64_t seed; /* 0: seed 0; of the shifts */
+} interp_lca_peaks_desc;
+
+/* Whether series peak together. */
+typedef struct interp_lca_synchrony {
+    int peaks;       /* of all series */
+    int coincident;  /* pairs of peaks of different series at one step */
+    double expected; /* mean of it when each series is shifted in time by a random number of steps,
+                        round the end */
+    double p_value;  /* (1 + shifts with as many or more) / (1 + shifts) */
+} interp_lca_synchrony;
+
+/* Moments at which series peak, and a test of whether they do so together. A peak is a step whose value
+   is below zero and below both its neighbours'; the lowest `top` of each count. series:
+   [steps, n_series]; peaks: NULL or [n_series, top], steps from 0 in time's order, -1 where there are
+   fewer. Errors: BAD_ARGUMENT, NO_MEMORY. Test: synchrony_is_told_from_chance. */
+INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series, int steps,
+                                          int n_series, const interp_lca_peaks_desc *desc,
+                                          int32_t *peaks, interp_lca_synchrony *synchrony);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
 /* >>view/view.h                                                                               */
 /* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
@@ -4066,6 +4332,13 @@ INTERP_API void interp_image_text(interp_image *image, int x, int y, int size, i
    our own. Errors: NO_MEMORY. Test: png_decodes_to_the_same_pixels. */
 INTERP_API interp_status interp_image_png(interp_ctx *ctx, const interp_image *image, uint8_t **png,
                                           size_t *bytes);
+
+/* Packs frames[n] of one size as an animated GIF that goes on for ever, each shown for delay_ms
+   (rounded to 10). Up to 256 colours in all frames together stay as they are; with more, the lower
+   bits of colours are left out until as many are left. `*gif` belongs to the context, free it with
+   interp_free. Errors: BAD_ARGUMENT, NO_MEMORY. Test: animations_decode_to_the_same_pixels. */
+INTERP_API interp_status interp_image_gif(interp_ctx *ctx, const interp_image *frames, int n,
+                                          int delay_ms, uint8_t **gif, size_t *bytes);
 
 #ifndef INTERP_NO_STDIO
 /* Writes a picture to a file that appears whole; the name ends in .png or .ppm.
@@ -4206,16 +4479,17 @@ INTERP_API interp_status interp_chart_bars(interp_ctx *ctx, const interp_chart *
 
 /* Options of interp_chart_histogram. */
 typedef struct interp_histogram {
-    const float *values; /* [n]; those that are not finite are left out */
-    size_t n;            /* 0: empty */
-    int bins;            /* 0: 40; at most 4096 */
-    bool align_zero;     /* false: bins over the range; true: 0 is an edge between two bins */
-    float percentile;    /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
-    bool mean_line;      /* false: none; true: a line at the mean, with its value in the legend */
-    uint32_t rgb;        /* 0: the first category colour */
+    const float *values;   /* [n]; those that are not finite are left out */
+    size_t n;              /* 0: empty */
+    int bins;              /* 0: 40; at most 4096 */
+    bool align_zero;       /* false: bins over the range; true: 0 is an edge between two bins */
+    float percentile;      /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
+    bool mean_line;        /* false: none; true: a line at the mean, with its value in the legend */
+    uint32_t rgb;          /* 0: the first category colour */
+    const double *weights; /* NULL: each value counts once; else [n], how often, from 0 */
 } interp_histogram;
 
-/* Counts values into the bins the chart of the same options shows.
+/* Counts values into the bins the chart of the same options shows; percentiles go without weights.
    edges: [bins+1]; counts: [bins]. Errors: BAD_ARGUMENT, NO_MEMORY.
    Test: histogram_counts_every_value_once. */
 INTERP_API interp_status interp_histogram_count(interp_ctx *ctx, const interp_histogram *histogram,
@@ -7311,6 +7585,102 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
     }
     interp_free(ctx, block);
     return status;
+}
+/* >>math/quadrature.c                                                                         */
+/* ---- math/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
+
+/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
+   that nothing is lost where cos t is almost 1. */
+ITP_FN double itp_legendre(int n, double t, double *slope)
+{
+    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
+    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
+    for (int k = 0; k < n; k++) {
+        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
+        p += step;
+    }
+    *slope = n * (step - u * p) / sin(t);
+    return p;
+}
+
+/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
+ITP_FN double itp_legendre_factor(int n)
+{
+    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
+    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
+                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
+    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
+    return 2 * shrink / sqrt(3.14159265358979323846 * b);
+}
+
+/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
+   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
+ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
+{
+    const double s = sin(t), cot = cos(t) / s;
+    double h = factor / sqrt(2 * s), p = 0, d = 0;
+    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
+        const double order = m + 0.5;
+        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
+        const double c = h * cos(phase);
+        p += c;
+        d -= (n + order) * h * sin(phase) + order * cot * c;
+        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
+    }
+    *slope = d;
+    return p;
+}
+
+enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
+
+/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
+   of operations each, but for those at the ends. */
+ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
+{
+    const int half = (n + 1) / 2;
+    const double factor = itp_legendre_factor(n), m = n;
+    for (int i = 0; i < half; i++) {
+        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
+        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
+        bool near = false; /* once a step was small, the next one ends below rounding */
+        for (int round = 0; round < 20; round++) {
+            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
+                                                   : itp_legendre_far(n, factor, t, &slope);
+            const double step = p / slope;
+            t -= step;
+            if (near) break;
+            near = m * fabs(step) < 1e-6;
+        }
+        const double low = sin(0.5 * t), high = cos(0.5 * t);
+        at[i] = low * low, at[n - 1 - i] = high * high;
+        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
+        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
+            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight)
+{
+    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
+                        n);
+    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
+    for (int i = 0; i < n; i++) {
+        weight[i] = 1.0 / n;
+        switch (rule) {
+        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
+        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
+        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
+        case INTERP_RIEMANN_TRAPEZOID:
+            at[i] = (double)i / (n - 1);
+            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
+            break;
+        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
+        }
+    }
+    return INTERP_OK;
 }
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
@@ -18367,6 +18737,8 @@ typedef struct itp_learn {
     size_t offset, n;
     float lr, momentum, weight_decay; /* lr before the schedule */
     int64_t freeze_from;
+    int delay;
+    float *ring; /* [delay, n]: gradients of the last steps; NULL without delay */
 } itp_learn;
 
 struct interp_trainer {
@@ -18436,12 +18808,12 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
                             "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
         const interp_layer_rule *rule = &d->rules[r]; /* negative: none */
         if (!(rule->lr >= 0 && rule->lr <= 1e6f) || !(rule->momentum < 1) ||
-            !(rule->weight_decay <= 1e6f))
+            !(rule->weight_decay <= 1e6f) || rule->delay < 0)
             return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
                             "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
-                            "weight decay %g",
+                            "weight decay %g, delay %d",
                             rule->layer, (double)rule->lr, (double)rule->momentum,
-                            (double)rule->weight_decay);
+                            (double)rule->weight_decay, rule->delay);
     }
     for (int i = 0; i < t->net->n_params; i++) {
         const interp_parameter_info p = interp_net_parameter(t->net, i);
@@ -18459,8 +18831,12 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
             if (rule->weight_decay != 0)
                 l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
             l->freeze_from = rule->freeze_from;
+            l->delay = rule->delay;
             break;
         }
+        if (!l->delay) continue;
+        l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
+        if (!l->ring) return INTERP_NO_MEMORY;
     }
     return INTERP_OK;
 }
@@ -18496,6 +18872,7 @@ INTERP_API void interp_trainer_free(interp_trainer *t)
     if (!t) return;
     interp_workspace_free(t->work[0]);
     interp_workspace_free(t->work[1]);
+    for (int i = 0; t->learn && i < t->net->n_params; i++) interp_free(t->ctx, t->learn[i].ring);
     interp_free(t->ctx, t->learn);
     interp_free(t->ctx, t->first);
     interp_free(t->ctx, t->second);
@@ -18614,7 +18991,23 @@ ITP_FN double itp_schedule(const interp_train_desc *d, int64_t step, int64_t tot
 
 ITP_FN bool itp_is_frozen(const interp_trainer *t, const itp_learn *l)
 {
-    return l->freeze_from && t->step + 1 >= l->freeze_from;
+    return (l->freeze_from && t->step + 1 >= l->freeze_from) || t->step < l->delay;
+}
+
+/* Exchanges the gradients of layers with a delay for those of that many steps before; done twice,
+   nothing has happened. */
+ITP_FN void itp_trainer_delay(interp_trainer *t)
+{
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        if (!l->delay) continue;
+        float *now = t->work[0]->param_grad + l->offset;
+        float *then = l->ring + (size_t)(t->step % l->delay) * l->n;
+        for (size_t k = 0; k < l->n; k++) {
+            const float g = now[k];
+            now[k] = then[k], then[k] = g;
+        }
+    }
 }
 
 /* One update of a piece of a parameter array. */
@@ -18730,18 +19123,21 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
                             "train: label %d but the network has %d outputs", (int)y[i],
                             t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
+    itp_trainer_delay(t);
     double square = 0; /* of what learns */
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         const float *g = t->work[0]->param_grad + l->offset;
         if (!itp_is_frozen(t, l)) square += ctx->k->dot(l->n, g, 0, g, 0);
     }
-    if (!(*loss - *loss == 0) || !(square - square == 0))
+    if (!(*loss - *loss == 0) || !(square - square == 0)) {
+        itp_trainer_delay(t);
         return itp_fail(
             ctx, INTERP_NOT_FINITE,
             "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
             "learning rate, or look for such numbers in the data",
             (long long)t->step + 1);
+    }
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
     itp_trainer_update(t, factor, clip ? (float)((double)t->desc.clip_norm / norm) : 1);
@@ -18925,6 +19321,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
         ITP_TRY(itp_trainer_step_at(t, r->x, r->y, NULL, some, factor, &loss, &hits));
         loss_sum += loss * some;
         right += hits;
+        if (d->on_step) ITP_TRY(d->on_step(t->net, t->step, d->on_step_user));
         ITP_TRY(itp_progress(ctx, "train", (double)t->step, (double)t->total_steps, loss));
     }
     interp_epoch *e = &r->last;
@@ -19142,6 +19539,13 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     const interp_train_desc *d = &r->t->desc;
     const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
     if (!d->checkpoint) return INTERP_OK;
+    for (int i = 0; i < d->n_rules; i++)
+        if (d->rules[i].delay)
+            return itp_fail(
+                r->t->ctx, INTERP_UNSUPPORTED,
+                "train: a checkpoint holds no delayed gradients, and layer \"%s\" has a "
+                "delay of %d",
+                d->rules[i].layer, d->rules[i].delay);
     itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
         r->t->ctx, 1, sizeof *c + figures + r->n_state * sizeof(float));
     if (!c) return INTERP_NO_MEMORY;
@@ -19207,6 +19611,7 @@ ITP_FN interp_status itp_train_run(itp_training *r)
         ITP_TRY(itp_checkpoint_read(r, c));
     }
 #endif
+    if (d->on_step) ITP_TRY(d->on_step(r->t->net, r->t->step, d->on_step_user));
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));
@@ -26846,102 +27251,6 @@ ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
 }
 #endif
 #ifndef INTERP_NO_ATTR
-/* >>attr/quadrature.c                                                                         */
-/* ---- attr/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
-
-/* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
-   that nothing is lost where cos t is almost 1. */
-ITP_FN double itp_legendre(int n, double t, double *slope)
-{
-    const double half = sin(0.5 * t), u = 2 * half * half; /* 1 - cos t */
-    double p = 1, step = 0;                                /* P_k and P_k - P_{k-1} */
-    for (int k = 0; k < n; k++) {
-        step = (k * step - (2 * k + 1) * u * p) / (k + 1);
-        p += step;
-    }
-    *slope = n * (step - u * p) / sin(t);
-    return p;
-}
-
-/* The factor 2 Gamma(n+1) / (sqrt(pi) Gamma(n+3/2)) of the expansion below, by Stirling's series. */
-ITP_FN double itp_legendre_factor(int n)
-{
-    const double a = n + 1.0, b = n + 1.5, a2 = a * a, b2 = b * b;
-    const double series = (1 / 12.0 - 1 / (360 * a2) + 1 / (1260 * a2 * a2)) / a -
-                          (1 / 12.0 - 1 / (360 * b2) + 1 / (1260 * b2 * b2)) / b;
-    const double shrink = exp(0.5 + series - (n + 0.5) * log1p(0.5 / a));
-    return 2 * shrink / sqrt(3.14159265358979323846 * b);
-}
-
-/* The same by Stieltjes' expansion in cos((n+m+1/2)t - (m+1/2)pi/2) / (2 sin t)^(m+1/2), which takes
-   about ten terms from the ITP_LEGENDRE_EDGE-th root on (Hale and Townsend 2013, eq. 3.3). */
-ITP_FN double itp_legendre_far(int n, double factor, double t, double *slope)
-{
-    const double s = sin(t), cot = cos(t) / s;
-    double h = factor / sqrt(2 * s), p = 0, d = 0;
-    for (int m = 0; m < 60 && h > 1e-18 * factor; m++) {
-        const double order = m + 0.5;
-        const double phase = (n + order) * t - order * (0.5 * 3.14159265358979323846);
-        const double c = h * cos(phase);
-        p += c;
-        d -= (n + order) * h * sin(phase) + order * cot * c;
-        h *= order * order / ((m + 1) * (n + order + 1) * 2 * s);
-    }
-    *slope = d;
-    return p;
-}
-
-enum { ITP_LEGENDRE_EDGE = 30 }; /* roots at each end that are found by the recurrence */
-
-/* Roots cos(t) of the Legendre polynomial by Newton's method from Tricomi's estimate: a fixed number
-   of operations each, but for those at the ends. */
-ITP_FN interp_status itp_gauss_legendre(interp_ctx *ctx, int n, double *at, double *weight)
-{
-    const int half = (n + 1) / 2;
-    const double factor = itp_legendre_factor(n), m = n;
-    for (int i = 0; i < half; i++) {
-        const double guess = 3.14159265358979323846 * (i + 0.75) / (m + 0.5);
-        double t = guess + (m - 1) / (8 * m * m * m) * cos(guess) / sin(guess), slope = 1;
-        bool near = false; /* once a step was small, the next one ends below rounding */
-        for (int round = 0; round < 20; round++) {
-            const double p = i < ITP_LEGENDRE_EDGE ? itp_legendre(n, t, &slope)
-                                                   : itp_legendre_far(n, factor, t, &slope);
-            const double step = p / slope;
-            t -= step;
-            if (near) break;
-            near = m * fabs(step) < 1e-6;
-        }
-        const double low = sin(0.5 * t), high = cos(0.5 * t);
-        at[i] = low * low, at[n - 1 - i] = high * high;
-        weight[i] = weight[n - 1 - i] = 1 / (slope * slope);
-        if (i < ITP_LEGENDRE_EDGE || i % 1024 == 0)
-            ITP_TRY(itp_progress(ctx, "quadrature", i, half, (double)NAN));
-    }
-    return INTERP_OK;
-}
-
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight)
-{
-    if (n < 1 || (rule == INTERP_RIEMANN_TRAPEZOID && n < 2) || n > 1000000)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "%d steps are too few or too many for the rule",
-                        n);
-    if (rule == INTERP_GAUSS_LEGENDRE) return itp_gauss_legendre(ctx, n, at, weight);
-    for (int i = 0; i < n; i++) {
-        weight[i] = 1.0 / n;
-        switch (rule) {
-        case INTERP_RIEMANN_LEFT: at[i] = (double)i / n; break;
-        case INTERP_RIEMANN_RIGHT: at[i] = (double)(i + 1) / n; break;
-        case INTERP_RIEMANN_MIDDLE: at[i] = (i + 0.5) / n; break;
-        case INTERP_RIEMANN_TRAPEZOID:
-            at[i] = (double)i / (n - 1);
-            weight[i] = (i == 0 || i == n - 1 ? 0.5 : 1.0) / (n - 1);
-            break;
-        default: return itp_fail(ctx, INTERP_BAD_ARGUMENT, "quadrature %d is not known", (int)rule);
-        }
-    }
-    return INTERP_OK;
-}
 /* >>attr/baseline.c                                                                           */
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
@@ -33888,6 +34197,1365 @@ INTERP_API interp_status interp_canonical(interp_net *net, const interp_canonica
 }
 #endif
 #endif
+#if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
+/* >>lca/allocate.c                                                                            */
+/* ---- lca/allocate.c: the loss change of a step, shared out among parameters ----------------------- */
+
+/* What is known of one data set. g: gradient where the path starts. coarse, fine: mean gradients with
+   half the splits and with all of them; coarse becomes the allocation. */
+typedef struct itp_lca_set {
+    const interp_dataset *data;
+    double *g;
+    double *coarse, *fine;
+    double count; /* samples of the loss, those of other processes included */
+    double before, after, allocated;
+} itp_lca_set;
+
+struct interp_lca {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_lca_desc d; /* defaults filled in */
+    int64_t step;
+    bool begun, g_known; /* g is that of `start` */
+    itp_lca_set set[2];  /* training, validation */
+    int n_sets, outputs, chunk;
+    interp_workspace *w;
+    float *start,
+        *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
+    float *x, *seed; /* [chunk, input], [chunk, outputs] */
+    int32_t *y;
+    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
+    double *sample; /* [2, subsample]: losses before and after; NULL: none */
+    double *per;    /* [chunk]: losses of a chunk; NULL: none */
+    double *pieces; /* sums of pieces of the parameters */
+    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
+    size_t n_class;                    /* classes times groups */
+    double passes, all_passes;         /* of this step, for the progress hook */
+};
+
+enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
+#define ITP_LCA_STREAM 0x5000000u
+
+/* ---- loops over all parameters */
+
+typedef struct itp_lca_loop itp_lca_loop;
+struct itp_lca_loop {
+    interp_lca *l;
+    itp_lca_set *s;
+    double a, b;
+    double (*run)(const itp_lca_loop *p, size_t from, size_t to);
+};
+
+ITP_FN void itp_lca_piece(void *arg, int task, int slot)
+{
+    const itp_lca_loop *p = (const itp_lca_loop *)arg;
+    const size_t from = (size_t)task * ITP_LCA_PIECE;
+    (void)slot;
+    p->l->pieces[task] = p->run(p, from, itp_min_size(from + ITP_LCA_PIECE, p->l->net->n_flat));
+}
+
+/* The sum of what the pieces give, in their order. */
+ITP_FN double itp_lca_over(interp_lca *l, itp_lca_set *s, double a, double b,
+                           double (*run)(const itp_lca_loop *, size_t, size_t))
+{
+    itp_lca_loop p = {l, s, a, b, run};
+    const int n = (int)((l->net->n_flat + ITP_LCA_PIECE - 1) / ITP_LCA_PIECE);
+    double total = 0;
+    itp_parallel(l->ctx, n, (double)l->net->n_flat * 4, itp_lca_piece, &p);
+    for (int i = 0; i < n; i++) total += l->pieces[i];
+    return total;
+}
+
+/* at = the point a of the path */
+ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    float *at = p->l->at;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++)
+        at[i] = (float)((double)start[i] + a * ((double)end[i] - (double)start[i]));
+    if (a == 1) memcpy(at + from, end + from, (to - from) * sizeof *at);
+    return 0;
+}
+
+/* fine += a gradient of the chunk */
+ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *g = p->l->w->param_grad;
+    double *fine = p->s->fine;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    return 0;
+}
+
+ITP_FN double itp_lca_zero(const itp_lca_loop *p, size_t from, size_t to)
+{
+    memset(p->s->fine + from, 0, (to - from) * sizeof *p->s->fine);
+    return 0;
+}
+
+/* fine += a coarse */
+ITP_FN double itp_lca_mix(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const double *coarse = p->s->coarse, a = p->a;
+    double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) fine[i] += a * coarse[i];
+    return 0;
+}
+
+/* coarse = a g + b fine, and g = fine: the gradient at the end of the path is the next one's start */
+ITP_FN double itp_lca_ends(const itp_lca_loop *p, size_t from, size_t to)
+{
+    double *g = p->s->g;
+    const double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) {
+        p->s->coarse[i] = p->a * g[i] + p->b * fine[i];
+        g[i] = fine[i];
+    }
+    return 0;
+}
+
+/* Sum over parameters of the change times a fine + b coarse. */
+ITP_FN double itp_lca_sum(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine, *coarse = p->s->coarse;
+    double sum = 0;
+    for (size_t i = from; i < to; i++)
+        sum += ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return sum;
+}
+
+/* coarse = that product */
+ITP_FN double itp_lca_settle(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine;
+    double *coarse = p->s->coarse;
+    for (size_t i = from; i < to; i++)
+        coarse[i] = ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return 0;
+}
+
+/* The step is over: at = the change, start = where it led. */
+ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
+{
+    float *start = p->l->start, *at = p->l->at;
+    const float *end = p->l->net->flat;
+    for (size_t i = from; i < to; i++) {
+        at[i] = end[i] - start[i];
+        start[i] = end[i];
+    }
+    return 0;
+}
+
+/* ---- one pass over the samples */
+
+/* Change times gradient, summed by class and group. */
+ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale, double *to)
+{
+    const float *g = l->w->param_grad, *end = l->net->flat;
+    double *row = to + (size_t)label * (size_t)l->d.n_groups;
+    for (size_t i = 0; i < l->net->n_flat; i++)
+        row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+}
+
+/* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
+ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
+                                   int some, int end)
+{
+    const interp_dataset *data = s->data;
+    const size_t row = interp_shape_size(&data->shape);
+    const int *order = s == l->set ? l->order : NULL;
+    if (!order && some == l->chunk) {
+        memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
+        return data->x + (size_t)first * row;
+    }
+    for (int i = 0; i < l->chunk; i++) {
+        const int at = i < some ? first + i : from + (first - from + i) % (end - from);
+        const int k = order ? order[at] : at;
+        memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
+        l->y[i] = data->y[k];
+    }
+    return l->x;
+}
+
+/* Samples that the loss of this process is of. */
+ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
+{
+    return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
+}
+
+/* Mean loss at the parameters in `at`. Unless only the loss is wanted: fine += scale gradient;
+   classes: NULL, or its sums by class += scale. samples: NULL or each sample's loss. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, bool loss_only,
+                                  double *classes, double *samples, double *loss)
+{
+    const int n = itp_lca_used(l, s), k = l->outputs;
+    const bool by_class = classes && s == l->set;
+    double total = 0;
+    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
+        for (end = by_class ? from + 1 : n; end < n; end++)
+            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
+        for (int first = from; first < end; first += l->chunk) {
+            const int some = itp_min(l->chunk, end - first);
+            const float *x = itp_lca_gather(l, s, from, first, some, end);
+            ITP_TRY(interp_forward(l->w, &x));
+            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
+                                             k, l->y, NULL, l->d.label_smoothing,
+                                             loss_only ? NULL : l->seed, l->per);
+            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
+            if (!loss_only) {
+                memset(l->seed + (size_t)some * (size_t)k, 0,
+                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
+                ITP_TRY(interp_backward(l->w, l->seed));
+                itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
+                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count, classes);
+            }
+            ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
+        }
+    }
+    *loss = total;
+    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
+    *loss /= s->count;
+    return INTERP_OK;
+}
+
+/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine. */
+ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
+                                    const double *weight, double *loss)
+{
+    double *classes = s == l->set ? l->class_fine : NULL;
+    itp_lca_over(l, s, 0, 0, itp_lca_zero);
+    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    for (int i = 0; i < n; i++) {
+        itp_lca_over(l, s, at[i], 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, weight[i], false, classes, NULL, loss));
+    }
+    if (l->d.allreduce) {
+        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
+    }
+    return INTERP_OK;
+}
+
+/* ---- a step */
+
+/* Sum of squares of what weight decay is about, times l2. */
+ITP_FN double itp_lca_penalty(const interp_lca *l, const float *p)
+{
+    double sum = 0;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t n = interp_shape_size(&v.shape);
+        for (size_t k = 0; k < n; k++) sum += (double)p[v.offset + k] * (double)p[v.offset + k];
+    }
+    return l->d.l2 * sum;
+}
+
+/* The penalty's change is its own exact allocation. */
+ITP_FN void itp_lca_penalise(interp_lca *l, double *lca)
+{
+    const float *start = l->start, *end = l->net->flat;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t last = v.offset + interp_shape_size(&v.shape);
+        for (size_t k = v.offset; k < last; k++)
+            lca[k] +=
+                l->d.l2 * ((double)end[k] - (double)start[k]) * ((double)end[k] + (double)start[k]);
+    }
+}
+
+/* Gradient and loss where the path starts. */
+ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
+{
+    const double zero = 0, one = 1;
+    double loss;
+    if (s == l->set && l->sample) {
+        double *const before = l->sample;
+        itp_lca_over(l, s, 0, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, 0, true, NULL, before, &loss));
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+    itp_lca_over(l, s, 0, 1, itp_lca_ends);
+    s->before = loss;
+    return INTERP_OK;
+}
+
+/* coarse = what both ends say by the rule; the gradient at the end becomes g. */
+ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
+{
+    static const double weights[][2] = {{0.5, 0.5}, {1, 0}, {0, 1}, {0.5, 0.5}, {0, 0}};
+    const double *weight = weights[l->d.rule], zero = 0, one = 1;
+    double loss;
+    const bool classes = s == l->set && l->class_fine;
+    if (classes) { /* those of g were of another change */
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+        for (size_t i = 0; i < l->n_class; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &one, &s->after));
+    for (size_t i = 0; classes && i < l->n_class; i++)
+        l->class_coarse[i] += weight[1] * l->class_fine[i];
+    itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
+    return INTERP_OK;
+}
+
+/* fine = the mean gradient by n splits, from coarse, that by half of them; or by n points of Gauss. */
+ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
+{
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
+    if (l->d.rule == INTERP_LCA_GAUSS) {
+        ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
+        return itp_lca_points(l, s, n, at, weight, &loss);
+    }
+    for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &loss));
+    itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
+    for (size_t i = 0; s == l->set && i < l->n_class; i++)
+        l->class_fine[i] += 0.5 * l->class_coarse[i];
+    return INTERP_OK;
+}
+
+/* How fine and coarse make the mean gradient: Simpson's rule is (4 T(n) - T(n/2)) / 3 of the trapezoid
+   rule T. */
+ITP_FN void itp_lca_weights(const interp_lca *l, double *fine, double *coarse)
+{
+    const bool simpson = l->d.rule == INTERP_LCA_SIMPSON, gauss = l->d.rule == INTERP_LCA_GAUSS;
+    *fine = simpson ? 4.0 / 3 : gauss ? 1 : 0;
+    *coarse = simpson ? -1.0 / 3 : gauss ? 0 : 1;
+}
+
+/* The loss change that is not allocated yet, with the means as they are; whether that is borne. */
+ITP_FN bool itp_lca_is_resolved(interp_lca *l)
+{
+    double fine, coarse;
+    bool all = true;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        const double change = s->after - s->before;
+        s->allocated = itp_lca_over(l, s, fine, coarse, itp_lca_sum);
+        all &= fabs(change - s->allocated) <= fmax(l->d.tolerance, l->d.relative * fabs(change));
+    }
+    return all;
+}
+
+/* Half the 95 % confidence interval of the mean change of the loss, of all samples. */
+ITP_FN double itp_lca_interval(const interp_lca *l)
+{
+    const double m = l->d.subsample, n = l->set[0].data->n;
+    const double *before = l->sample, *after = before + l->d.subsample;
+    double mean = 0, square = 0;
+    for (int i = 0; i < l->d.subsample; i++) mean += (after[i] - before[i]) / m;
+    for (int i = 0; i < l->d.subsample; i++)
+        square += (after[i] - before[i] - mean) * (after[i] - before[i] - mean) / (m - 1);
+    return 1.96 * sqrt(square / m * (1 - m / n));
+}
+
+/* Draws the samples of this step's loss. */
+ITP_FN void itp_lca_draw(interp_lca *l)
+{
+    for (int i = 0; i < l->set[0].data->n; i++) l->order[i] = i;
+    itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
+}
+
+/* Both ends, then splits doubled until the loss change is allocated. */
+ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
+{
+    const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
+    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
+    l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
+    if (l->d.subsample) itp_lca_draw(l);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
+    }
+    l->g_known = false; /* until the step is whole */
+    if (l->sample) {
+        double loss;
+        itp_lca_over(l, l->set, 1, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, l->set, 0, true, NULL, l->sample + l->d.subsample, &loss));
+    }
+    for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_ends_of(l, &l->set[i]));
+    *splits = 1;
+    for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
+        for (int i = 0; i < l->n_sets; i++) {
+            itp_lca_set *s = &l->set[i];
+            double *const fine = s->fine;
+            if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON) s->fine = s->coarse, s->coarse = fine;
+        }
+        if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON && l->class_fine) {
+            double *const fine = l->class_fine;
+            l->class_fine = l->class_coarse, l->class_coarse = fine;
+        }
+        l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
+        for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
+        *splits = n;
+        if (itp_lca_is_resolved(l)) break;
+    }
+    *resolved = !refines ? itp_lca_is_resolved(l), true : itp_lca_is_resolved(l);
+    return INTERP_OK;
+}
+
+/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+ITP_FN void itp_lca_close(interp_lca *l)
+{
+    double fine, coarse;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
+    for (size_t i = 0; i < l->n_class; i++)
+        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    itp_lca_penalise(l, l->set[0].coarse);
+    itp_lca_over(l, l->set, 0, 0, itp_lca_move);
+    l->g_known = true;
+    l->step++;
+}
+
+INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *info)
+{
+    interp_lca_step_info r;
+    itp_lca_set *s = l->set, *v = l->set + 1;
+    memset(&r, 0, sizeof r);
+    if (!l->begun)
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: interp_lca_begin was not called");
+    ITP_TRY(itp_lca_integrate(l, &r.splits, &r.resolved));
+    const double before = itp_lca_penalty(l, l->start), after = itp_lca_penalty(l, l->net->flat);
+    r.loss_before = s->before + before, r.loss_after = s->after + after;
+    r.allocated = s->allocated + after - before;
+    r.residual = r.loss_after - r.loss_before - r.allocated;
+    if (!(r.loss_after - r.loss_after == 0) || !(r.allocated - r.allocated == 0))
+        return itp_fail(l->ctx, INTERP_NOT_FINITE,
+                        "lca: the loss or its gradient is NaN or infinite at step %lld",
+                        (long long)l->step + 1);
+    r.val_before = r.val_after = r.val_allocated = r.val_residual = (double)NAN;
+    if (l->n_sets > 1) {
+        r.val_before = v->before, r.val_after = v->after, r.val_allocated = v->allocated;
+        r.val_residual = v->after - v->before - v->allocated;
+    }
+    if (l->sample) r.interval = itp_lca_interval(l);
+    itp_lca_close(l);
+    for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
+    r.step = l->step;
+    r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
+    r.moved = l->at, r.classes = l->class_coarse;
+    if (info) *info = r;
+    return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_begin(interp_lca *l)
+{
+    memcpy(l->start, l->net->flat, l->net->n_flat * sizeof *l->start);
+    l->begun = true, l->g_known = false;
+    l->step = 0;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
+{
+    interp_lca *l = (interp_lca *)user;
+    (void)step;
+    if (net != l->net)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
+    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+}
+
+/* ---- making one */
+
+ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
+                                      const interp_lca_desc *desc)
+{
+    interp_lca_desc *d = &l->d;
+    if (desc) *d = *desc;
+    if (d->tolerance == 0) d->tolerance = 1e-3;
+    if (!d->max_splits) d->max_splits = 32;
+    if (!(d->tolerance > 0) || !(d->relative >= 0) || d->max_splits < 2 ||
+        d->max_splits > ITP_LCA_SPLITS || d->chunk < 0 || d->subsample < 0 || d->subsample == 1 ||
+        d->subsample > data->n || (int)d->rule < 0 || d->rule > INTERP_LCA_GAUSS || !(d->l2 >= 0))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: an option is out of range: tolerance %g must be above 0, max_splits "
+                        "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
+                        d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: sums by class and several processes need all samples, and groups "
+                        "their number");
+    for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
+{
+    const size_t n = l->net->n_flat;
+    itp_lca_set *s = &l->set[l->n_sets++];
+    if (!data->y) return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: the data has no labels");
+    ITP_TRY(itp_data_fits(l->ctx, l->net, data, l->outputs));
+    s->data = data;
+    s->count = itp_lca_used(l, s);
+    if (l->d.allreduce) l->d.allreduce(&s->count, 1, l->d.allreduce_user);
+    s->g = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
+    s->coarse = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->coarse));
+    s->fine = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->fine));
+    return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+/* Samples sorted by class, each class in its order. */
+ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+{
+    int at = 0;
+    for (int c = 0; c < data->n_classes; c++)
+        for (int i = 0; i < data->n; i++)
+            if (data->y[i] == c) l->order[at++] = i;
+}
+
+/* Samples of one pass, and the workspace for them. */
+ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t row = interp_shape_size(&data->shape);
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work.param_grads = true;
+    fit.work.mode = l->d.mode;
+    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
+    fit.floats = row + (size_t)l->outputs + 4;
+    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
+    most = itp_min(most, itp_lca_used(l, l->set));
+    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+        size_t bytes;
+        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
+        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
+        if (bytes < fixed + ITP_LCA_ROOM) break;
+        most = itp_div_up(most, 2);
+    }
+    fit.n = fit.most = most;
+    l->chunk = itp_fit_most(ctx, l->net, &fit);
+    if (!l->chunk) return ctx->status;
+    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+        return itp_fail(ctx, INTERP_NO_MEMORY,
+                        "lca: chunks of %d samples do not fit, and with batch statistics the loss "
+                        "depends on them: chunks of up to %d do",
+                        most, l->chunk);
+    fit.work.batch = l->chunk;
+    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
+    const size_t n = (size_t)l->chunk;
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
+    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
+                                  const interp_lca_desc *desc)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t n = l->net->n_flat, m = (size_t)data->n;
+    const interp_shape out = itp_sample_shape(
+        l->net, itp_logits_value(l->net, desc ? desc->loss : INTERP_CROSS_ENTROPY));
+    l->outputs = (int)interp_shape_size(&out);
+    ITP_TRY(itp_lca_defaults(l, data, desc));
+    ITP_TRY(itp_lca_set_new(l, data));
+    if (l->d.validation) ITP_TRY(itp_lca_set_new(l, l->d.validation));
+    l->start = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->start));
+    l->at = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->at));
+    l->pieces = (double *)interp_alloc(ctx, (n / ITP_LCA_PIECE + 1) * sizeof *l->pieces);
+    if (!l->start || !l->at || !l->pieces) return INTERP_NO_MEMORY;
+    if (l->d.subsample || l->d.groups) {
+        l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
+        if (!l->order) return INTERP_NO_MEMORY;
+        if (l->d.groups) itp_lca_by_class(l, data);
+    }
+    if (l->d.groups) {
+        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
+        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
+    }
+    ITP_TRY(itp_lca_open(l, data));
+    if (l->d.subsample) {
+        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
+        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
+    }
+    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
+        const int v = l->net->params[i];
+        l->w->data[v] = l->at + l->net->values[v].offset;
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
+                                        const interp_lca_desc *desc, interp_lca **out)
+{
+    interp_ctx *ctx = net->ctx;
+    if (!net->built || net->n_inputs != 1 || !net->n_flat)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "lca: the network must be built, with one input and parameters");
+    ITP_TRY(itp_net_writable(ctx, net));
+    interp_lca *l = (interp_lca *)itp_calloc(ctx, 1, sizeof *l);
+    if (!l) return INTERP_NO_MEMORY;
+    l->ctx = ctx, l->net = net;
+    const interp_status status = itp_lca_make(l, data, desc);
+    if (status) interp_lca_free(l);
+    else *out = l;
+    return status;
+}
+
+INTERP_API void interp_lca_free(interp_lca *l)
+{
+    if (!l) return;
+    interp_ctx *ctx = l->ctx;
+    interp_workspace_free(l->w);
+    for (int i = 0; i < 2; i++) {
+        interp_free(ctx, l->set[i].g);
+        interp_free(ctx, l->set[i].coarse);
+        interp_free(ctx, l->set[i].fine);
+    }
+    interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
+    interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
+    interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
+    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    interp_free(ctx, l);
+}
+/* >>lca/groups.c                                                                              */
+/* ---- lca/groups.c: which layer, kind, unit or input a parameter belongs to ------------------------ */
+
+/* The first node that reads a value, and at which of its inputs; -1 for none. */
+ITP_FN int itp_reader_of(const interp_net *net, int value, int *place)
+{
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++)
+            if (net->nodes[i].in[k] == value) {
+                *place = k;
+                return i;
+            }
+    return -1;
+}
+
+/* The name of the layer a parameter belongs to, of *n bytes. */
+ITP_FN const char *itp_layer_of(const interp_net *net, int value, size_t *n)
+{
+    const char *name = net->values[value].name, *end = name + strlen(name);
+    int place;
+    while (end > name && *end != '.' && *end != '/') end--;
+    if (end > name) {
+        *n = (size_t)(end - name);
+        return name;
+    }
+    const int node = itp_reader_of(net, value, &place);
+    if (node >= 0) name = net->nodes[node].name;
+    *n = strlen(name);
+    return name;
+}
+
+/* 0: weights; 1: biases; 2: normalisation */
+ITP_FN int itp_kind_of(const interp_net *net, int value)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place);
+    const int op = node < 0 ? -1 : net->nodes[node].op;
+    if (op == ITP_OP_BATCH_NORM || op == ITP_OP_LAYER_NORM) return 2;
+    return net->values[value].shape.rank < 2;
+}
+
+/* Which dimension of a weight counts output units, and which its inputs. */
+ITP_FN void itp_unit_axes(const interp_net *net, int value, int *unit, int *input)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place), rank = net->values[value].shape.rank;
+    const itp_node *o = node < 0 ? NULL : &net->nodes[node];
+    const bool product = o && (o->op == ITP_OP_GEMM || o->op == ITP_OP_MATMUL);
+    const bool turned = (o && o->op == ITP_OP_CONV_TRANSPOSE) ||
+                        (product && !(o->op == ITP_OP_GEMM && o->attrs.trans_b));
+    *unit = turned && rank > 1 ? (product ? rank - 1 : 1) : 0;
+    *input = product && rank == 2 ? 1 - *unit : -1;
+}
+
+/* Whether a weight multiplies the network's input itself, or it seen under another shape. */
+ITP_FN bool itp_reads_input(const interp_net *net, int value)
+{
+    int place;
+    const int node = itp_reader_of(net, value, &place);
+    if (node < 0 || place != 1) return false;
+    int from = net->nodes[node].in[0];
+    while (from >= 0 && net->values[from].producer >= 0) {
+        const itp_node *o = &net->nodes[net->values[from].producer];
+        if (o->op != ITP_OP_FLATTEN && o->op != ITP_OP_RESHAPE && o->op != ITP_OP_IDENTITY)
+            return false;
+        from = o->in[0];
+    }
+    return from >= 0 && net->values[from].kind == ITP_INPUT;
+}
+
+/* Units of a parameter array: output units of a weight, all numbers of a vector. */
+ITP_FN int itp_units_of(const interp_net *net, int value)
+{
+    const interp_shape *s = &net->values[value].shape;
+    int unit, input;
+    itp_unit_axes(net, value, &unit, &input);
+    return s->rank < 2 ? (int)interp_shape_size(s) : s->dim[unit];
+}
+
+/* Index along one dimension of number k. */
+ITP_FN int itp_axis_index(const interp_shape *s, int axis, size_t k)
+{
+    for (int d = s->rank - 1; d > axis; d--) k /= (size_t)s->dim[d];
+    return (int)(k % (size_t)s->dim[axis]);
+}
+
+/* Groups that array i takes up. */
+ITP_FN int itp_groups_of(const interp_net *net, interp_grouping how, int i)
+{
+    return how == INTERP_BY_NEURON ? itp_units_of(net, net->params[i]) : 1;
+}
+
+/* The earlier array whose groups array i shares, -1 for none. */
+ITP_FN int itp_group_mate(const interp_net *net, interp_grouping how, int i)
+{
+    size_t n, m;
+    const char *layer = itp_layer_of(net, net->params[i], &n);
+    for (int k = 0; k < i && how != INTERP_BY_VARIABLE; k++) {
+        const char *other = itp_layer_of(net, net->params[k], &m);
+        if (m == n && !memcmp(layer, other, n) &&
+            itp_groups_of(net, how, i) == itp_groups_of(net, how, k))
+            return k;
+    }
+    return -1;
+}
+
+ITP_FN void itp_group_ids(const interp_net *net, interp_grouping how, int i, int first,
+                          int32_t *ids)
+{
+    const int value = net->params[i];
+    const itp_value *v = &net->values[value];
+    int unit, input;
+    itp_unit_axes(net, value, &unit, &input);
+    const int axis = how == INTERP_BY_NEURON ? (v->shape.rank < 2 ? 0 : unit)
+                     : how == INTERP_BY_INPUT && itp_reads_input(net, value) ? input
+                                                                             : -1;
+    for (size_t k = 0; k < interp_shape_size(&v->shape); k++)
+        ids[v->offset + k] = first + (axis < 0 ? 0 : itp_axis_index(&v->shape, axis, k));
+}
+
+/* Inputs of the dense layers that read the network's input; 0: there are none. */
+ITP_FN int itp_input_groups(const interp_net *net)
+{
+    int most = 0;
+    for (int i = 0; i < net->n_params; i++) {
+        int unit, input;
+        itp_unit_axes(net, net->params[i], &unit, &input);
+        if (input >= 0 && itp_reads_input(net, net->params[i]))
+            most = itp_max(most, net->values[net->params[i]].shape.dim[input]);
+    }
+    return most;
+}
+
+INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
+                                           int *count, int32_t *of_variable)
+{
+    interp_ctx *ctx = net->ctx;
+    int total = 0;
+    const int inputs = how == INTERP_BY_INPUT ? itp_input_groups(net) : 0;
+    if (!net->built || !net->n_params)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
+    if (how == INTERP_BY_INPUT && !inputs)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "groups: no dense layer reads the network's input");
+    int32_t *of = (int32_t *)interp_alloc(ctx, (size_t)net->n_params * sizeof *of);
+    if (!of) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_params; i++) {
+        const int value = net->params[i], mate = itp_group_mate(net, how, i);
+        of[i] = how == INTERP_BY_KIND    ? itp_kind_of(net, value)
+                : how == INTERP_BY_INPUT ? (itp_reads_input(net, value) ? 0 : inputs)
+                : mate >= 0              ? of[mate]
+                                         : total;
+        total = itp_max(total, of[i] + itp_groups_of(net, how, i));
+        if (ids) itp_group_ids(net, how, i, of[i], ids);
+    }
+    if (how == INTERP_BY_KIND) total = 3;
+    if (how == INTERP_BY_INPUT) total = inputs + 1;
+    if (of_variable) memcpy(of_variable, of, (size_t)net->n_params * sizeof *of);
+    *count = total;
+    interp_free(ctx, of);
+    return INTERP_OK;
+}
+
+INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
+                                      char *name, size_t size)
+{
+    static const char *const kinds[] = {"weights", "biases", "normalisation"};
+    int32_t first = 0;
+    if (!size) return;
+    name[0] = 0;
+    if (how == INTERP_BY_KIND && group >= 0 && group < 3) snprintf(name, size, "%s", kinds[group]);
+    if (how == INTERP_BY_INPUT) {
+        const int inputs = itp_input_groups(net);
+        if (group >= 0 && group < inputs) snprintf(name, size, "input %d", group);
+        else if (group == inputs) snprintf(name, size, "others");
+    }
+    if (how == INTERP_BY_KIND || how == INTERP_BY_INPUT) return;
+    for (int i = 0; i < net->n_params; i++) { /* groups are numbered as they come */
+        size_t n;
+        const char *layer = itp_layer_of(net, net->params[i], &n);
+        const int groups = itp_groups_of(net, how, i);
+        if (itp_group_mate(net, how, i) >= 0) continue;
+        if (group >= first && group < first + groups) {
+            if (how == INTERP_BY_VARIABLE)
+                snprintf(name, size, "%s", net->values[net->params[i]].name);
+            else if (how == INTERP_BY_LAYER) snprintf(name, size, "%.*s", (int)n, layer);
+            else snprintf(name, size, "%.*s %d", (int)n, layer, group - first);
+        }
+        first += groups;
+    }
+}
+/* >>lca/analyse.c                                                                             */
+/* ---- lca/analyse.c: figures over a run of allocations --------------------------------------------- */
+
+/* What is kept of every step, in the order of itp_lca_rows. */
+enum {
+    ITP_LCA_INFO,
+    ITP_LCA_LAYER,
+    ITP_LCA_VAL,
+    ITP_LCA_HELP,
+    ITP_LCA_HELPED,
+    ITP_LCA_ZERO,
+    ITP_LCA_CLASS,
+    ITP_LCA_NEURON,
+    ITP_LCA_INPUT,
+    ITP_LCA_SERIES
+};
+
+enum { ITP_LCA_TURNS = 4, ITP_LCA_DRAWS = 512 };
+#define ITP_LCA_SAMPLE_STREAM 0x5100000u
+#define ITP_LCA_SHIFT_STREAM  0x5200000u
+
+struct interp_lca_analysis {
+    interp_ctx *ctx;
+    const interp_net *net;
+    interp_lca_analysis_desc d;
+    interp_lca_run r; /* what callers see */
+    int32_t *layer_of, *neuron_of, *input_of;
+    double *total, *val_total, *last;
+    uint32_t *times_helped, *times_zero;
+    signed char *sign[3]; /* [P]: of the last change, of A's last change, of the last gradient */
+    uint64_t *turns;      /* [layers, TURNS]: gradient flips, weight turns, flips and turns of A */
+    uint64_t *bins;
+    float *sample;
+    int draws, room;              /* numbers sampled of a step; steps there is room for */
+    void *series[ITP_LCA_SERIES]; /* NULL: not kept */
+    size_t row[ITP_LCA_SERIES];   /* bytes of a step */
+    double *sums;                 /* [3, layers] and [neurons + inputs]: of this step */
+    uint32_t *counts;             /* [2, layers] */
+};
+
+/* ---- memory */
+
+ITP_FN interp_status itp_lca_reserve(interp_lca_analysis *a, int steps)
+{
+    void *bigger[ITP_LCA_SERIES];
+    bool all = true;
+    memset(bigger, 0, sizeof bigger);
+    for (int i = 0; i < ITP_LCA_SERIES && all; i++)
+        if (a->row[i]) {
+            bigger[i] = interp_alloc(a->ctx, itp_mul_size((size_t)steps, a->row[i]));
+            all = bigger[i] != NULL;
+        }
+    for (int i = 0; i < ITP_LCA_SERIES; i++) {
+        if (all && a->row[i] && a->r.steps)
+            memcpy(bigger[i], a->series[i], (size_t)a->r.steps * a->row[i]);
+        interp_free(a->ctx, all ? a->series[i] : bigger[i]);
+        if (all) a->series[i] = bigger[i];
+    }
+    if (all) a->room = steps;
+    return all ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_lca_arrays(interp_lca_analysis *a)
+{
+    interp_ctx *ctx = a->ctx;
+    const size_t n = a->r.parameters, layers = (size_t)a->r.layers;
+    const size_t units = (size_t)a->r.neurons + (size_t)a->r.inputs;
+    a->total = (double *)itp_calloc(ctx, n, sizeof(double));
+    a->last = (double *)itp_calloc(ctx, n, sizeof(double));
+    a->times_helped = (uint32_t *)itp_calloc(ctx, n, sizeof(uint32_t));
+    a->times_zero = (uint32_t *)itp_calloc(ctx, n, sizeof(uint32_t));
+    a->sign[0] = (signed char *)itp_calloc(ctx, n, 3);
+    a->turns = (uint64_t *)itp_calloc(ctx, layers, ITP_LCA_TURNS * sizeof(uint64_t));
+    a->bins = (uint64_t *)itp_calloc(ctx, 2 * INTERP_LCA_BINS, sizeof(uint64_t));
+    a->sample = (float *)interp_alloc(ctx, (size_t)a->d.sample * sizeof(float));
+    a->sums = (double *)interp_alloc(ctx, (3 * layers + units) * sizeof(double));
+    a->counts = (uint32_t *)interp_alloc(ctx, 2 * layers * sizeof(uint32_t));
+    if (!a->total || !a->last || !a->times_helped || !a->times_zero || !a->sign[0] || !a->turns ||
+        !a->bins || !a->sample || !a->sums || !a->counts)
+        return INTERP_NO_MEMORY;
+    a->sign[1] = a->sign[0] + n, a->sign[2] = a->sign[1] + n;
+    if (!a->d.validation) return INTERP_OK;
+    a->val_total = (double *)itp_calloc(ctx, n, sizeof(double));
+    return a->val_total ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_lca_grouped(interp_lca_analysis *a, interp_grouping how, int32_t **ids,
+                                     int *count)
+{
+    *ids = (int32_t *)interp_alloc(a->ctx, itp_mul_size(a->r.parameters, sizeof **ids));
+    if (!*ids) return INTERP_NO_MEMORY;
+    return interp_net_groups(a->net, how, *ids, count, NULL);
+}
+
+ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
+{
+    interp_lca_analysis_desc *d = &a->d;
+    if (!d->sample) d->sample = 65536;
+    if (d->steps < 0 || d->n_classes < 0 || d->sample < 64)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d steps, %d classes, a sample of %d: must be from 0, 0 and 64",
+                        d->steps, d->n_classes, d->sample);
+    a->r.parameters = a->net->n_flat, a->r.n_classes = d->n_classes;
+    ITP_TRY(itp_lca_grouped(a, INTERP_BY_LAYER, &a->layer_of, &a->r.layers));
+    ITP_TRY(itp_lca_grouped(a, INTERP_BY_NEURON, &a->neuron_of, &a->r.neurons));
+    if (d->inputs) ITP_TRY(itp_lca_grouped(a, INTERP_BY_INPUT, &a->input_of, &a->r.inputs));
+    ITP_TRY(itp_lca_arrays(a));
+    const size_t layers = (size_t)a->r.layers;
+    a->row[ITP_LCA_INFO] = sizeof(interp_lca_step_info);
+    a->row[ITP_LCA_LAYER] = a->row[ITP_LCA_HELP] = layers * sizeof(double);
+    a->row[ITP_LCA_VAL] = d->validation ? layers * sizeof(double) : 0;
+    a->row[ITP_LCA_HELPED] = a->row[ITP_LCA_ZERO] = layers * sizeof(uint32_t);
+    a->row[ITP_LCA_CLASS] = layers * (size_t)d->n_classes * sizeof(double);
+    a->row[ITP_LCA_NEURON] = (size_t)a->r.neurons * sizeof(float);
+    a->row[ITP_LCA_INPUT] = (size_t)a->r.inputs * sizeof(float);
+    a->draws = itp_min(ITP_LCA_DRAWS, d->sample / 4);
+    return itp_lca_reserve(a, d->steps ? d->steps : 64);
+}
+
+INTERP_API interp_status interp_lca_analysis_new(const interp_net *net,
+                                                 const interp_lca_analysis_desc *desc,
+                                                 interp_lca_analysis **out)
+{
+    interp_ctx *ctx = net->ctx;
+    if (!net->built || !net->n_flat)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "lca: the network has no parameters");
+    interp_lca_analysis *a = (interp_lca_analysis *)itp_calloc(ctx, 1, sizeof *a);
+    if (!a) return INTERP_NO_MEMORY;
+    a->ctx = ctx, a->net = net;
+    if (desc) a->d = *desc;
+    const interp_status status = itp_lca_analysis_make(a);
+    if (status) interp_lca_analysis_free(a);
+    else *out = a;
+    return status;
+}
+
+INTERP_API void interp_lca_analysis_free(interp_lca_analysis *a)
+{
+    if (!a) return;
+    interp_ctx *ctx = a->ctx;
+    interp_free(ctx, a->layer_of), interp_free(ctx, a->neuron_of), interp_free(ctx, a->input_of);
+    interp_free(ctx, a->total), interp_free(ctx, a->val_total), interp_free(ctx, a->last);
+    interp_free(ctx, a->times_helped), interp_free(ctx, a->times_zero);
+    interp_free(ctx, a->sign[0]), interp_free(ctx, a->turns), interp_free(ctx, a->bins);
+    interp_free(ctx, a->sample), interp_free(ctx, a->sums), interp_free(ctx, a->counts);
+    for (int i = 0; i < ITP_LCA_SERIES; i++) interp_free(ctx, a->series[i]);
+    interp_free(ctx, a);
+}
+
+/* ---- a step */
+
+ITP_FN int itp_lca_sign(double x)
+{
+    return (x > 0) - (x < 0);
+}
+
+ITP_FN double itp_lca_value(const interp_lca_analysis *a, const interp_lca_step_info *s, size_t i)
+{
+    return a->d.movement ? (double)s->moved[i] : s->lca[i];
+}
+
+/* Signs that are the other way round than a step before; they count for the parameter's layer. */
+ITP_FN void itp_lca_turn(interp_lca_analysis *a, const interp_lca_step_info *s, size_t i, double v)
+{
+    uint64_t *turns = a->turns + (size_t)a->layer_of[i] * ITP_LCA_TURNS;
+    const int moved = itp_lca_sign((double)s->moved[i]);
+    const int gradient = itp_lca_sign(s->lca[i]) * moved;
+    turns[0] += gradient * a->sign[2][i] < 0;
+    turns[1] += moved * a->sign[0][i] < 0;
+    a->sign[0][i] = (signed char)moved, a->sign[2][i] = (signed char)gradient;
+    if (a->r.steps) {
+        const int change = itp_lca_sign(v - a->last[i]);
+        turns[2] += itp_lca_sign(v) * itp_lca_sign(a->last[i]) < 0;
+        turns[3] += change * a->sign[1][i] < 0;
+        a->sign[1][i] = (signed char)change;
+    }
+    a->last[i] = v;
+}
+
+/* Bins as wide as the largest magnitude needs: doubled, two into one. */
+ITP_FN void itp_lca_widen(interp_lca_analysis *a, double most)
+{
+    uint64_t *up = a->bins + INTERP_LCA_BINS, *down = up - 1;
+    if (a->r.bin_width == 0) a->r.bin_width = most / (INTERP_LCA_BINS / 2);
+    while (most / a->r.bin_width >= INTERP_LCA_BINS) {
+        for (int i = 0; i < INTERP_LCA_BINS; i++) {
+            const int k = 2 * i;
+            up[i] = k < INTERP_LCA_BINS ? up[k] + up[k + 1] : 0;
+            down[-i] = k < INTERP_LCA_BINS ? down[-k] + down[-k - 1] : 0;
+        }
+        a->r.bin_width *= 2;
+    }
+}
+
+ITP_FN void itp_lca_bin(interp_lca_analysis *a, const interp_lca_step_info *s)
+{
+    double most = 0;
+    for (size_t i = 0; i < a->r.parameters; i++) most = fmax(most, fabs(itp_lca_value(a, s, i)));
+    if (most < DBL_MIN * INTERP_LCA_BINS) return; /* no width to speak of */
+    itp_lca_widen(a, most);
+    for (size_t i = 0; i < a->r.parameters; i++) {
+        const double v = itp_lca_value(a, s, i);
+        const int k = (int)(fabs(v) / a->r.bin_width);
+        if (v != 0) a->bins[v > 0 ? INTERP_LCA_BINS + k : INTERP_LCA_BINS - 1 - k]++;
+    }
+}
+
+/* As many of each step; half of all go when there is no room for more. */
+ITP_FN void itp_lca_sample(interp_lca_analysis *a, const interp_lca_step_info *s)
+{
+    const uint32_t n = (uint32_t)itp_min_size(a->r.parameters, UINT32_MAX);
+    if (a->r.n_sample + (size_t)a->draws > (size_t)a->d.sample) {
+        for (size_t i = 0; 2 * i < a->r.n_sample; i++) a->sample[i] = a->sample[2 * i];
+        a->r.n_sample = (a->r.n_sample + 1) / 2;
+        if (a->draws > 1) a->draws /= 2;
+    }
+    for (int i = 0; i < a->draws; i++) {
+        const uint64_t stream = ITP_LCA_SAMPLE_STREAM + (uint64_t)a->r.steps;
+        const uint32_t k = itp_random_below(a->d.seed, stream, (uint64_t)i, n);
+        a->sample[a->r.n_sample++] = (float)itp_lca_value(a, s, k);
+    }
+}
+
+/* The pass over the parameters: sums of this step, and what is kept of each. */
+ITP_FN void itp_lca_gather_step(interp_lca_analysis *a, const interp_lca_step_info *s)
+{
+    const size_t layers = (size_t)a->r.layers, units = (size_t)(a->r.neurons + a->r.inputs);
+    double *sum = a->sums, *help = sum + layers, *val = help + layers, *neuron = val + layers;
+    double *input = neuron + a->r.neurons;
+    uint32_t *helped = a->counts, *zero = helped + layers;
+    memset(a->sums, 0, (3 * layers + units) * sizeof *a->sums);
+    memset(a->counts, 0, 2 * layers * sizeof *a->counts);
+    for (size_t i = 0; i < a->r.parameters; i++) {
+        const double v = itp_lca_value(a, s, i);
+        const int32_t k = a->layer_of[i];
+        sum[k] += v, neuron[a->neuron_of[i]] += v, a->total[i] += v;
+        if (a->input_of) input[a->input_of[i]] += v;
+        if (v < 0) help[k] += v, helped[k]++, a->times_helped[i]++;
+        else if (v == 0) zero[k]++, a->times_zero[i]++;
+        if (a->val_total) val[k] += s->val_lca[i], a->val_total[i] += s->val_lca[i];
+        itp_lca_turn(a, s, i, v);
+    }
+}
+
+ITP_FN void *itp_lca_row(const interp_lca_analysis *a, int which)
+{
+    return (char *)a->series[which] + (size_t)a->r.steps * a->row[which];
+}
+
+INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s, void *analysis)
+{
+    interp_lca_analysis *a = (interp_lca_analysis *)analysis;
+    const size_t layers = (size_t)a->r.layers;
+    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_classes && !s->classes))
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lca: the step has no allocations%s%s",
+                        a->val_total ? ", of validation" : "", a->d.n_classes ? ", by class" : "");
+    if (a->r.steps == a->room) {
+        if (a->room > INT_MAX / 2) return itp_fail(a->ctx, INTERP_NO_MEMORY, "lca: too many steps");
+        ITP_TRY(itp_lca_reserve(a, 2 * a->room));
+    }
+    itp_lca_gather_step(a, s);
+    itp_lca_bin(a, s);
+    itp_lca_sample(a, s);
+    interp_lca_step_info *info = (interp_lca_step_info *)itp_lca_row(a, ITP_LCA_INFO);
+    *info = *s;
+    info->lca = info->val_lca = info->classes = NULL, info->moved = NULL;
+    memcpy(itp_lca_row(a, ITP_LCA_LAYER), a->sums, layers * sizeof(double));
+    memcpy(itp_lca_row(a, ITP_LCA_HELP), a->sums + layers, layers * sizeof(double));
+    if (a->val_total)
+        memcpy(itp_lca_row(a, ITP_LCA_VAL), a->sums + 2 * layers, layers * sizeof(double));
+    memcpy(itp_lca_row(a, ITP_LCA_HELPED), a->counts, layers * sizeof(uint32_t));
+    memcpy(itp_lca_row(a, ITP_LCA_ZERO), a->counts + layers, layers * sizeof(uint32_t));
+    if (a->d.n_classes) memcpy(itp_lca_row(a, ITP_LCA_CLASS), s->classes, a->row[ITP_LCA_CLASS]);
+    float *neuron = (float *)itp_lca_row(a, ITP_LCA_NEURON);
+    for (int i = 0; i < a->r.neurons; i++) neuron[i] = (float)a->sums[3 * layers + (size_t)i];
+    float *input = a->r.inputs ? (float *)itp_lca_row(a, ITP_LCA_INPUT) : NULL;
+    const double *inputs = a->sums + 3 * layers + a->r.neurons;
+    for (int i = 0; i < a->r.inputs; i++) input[i] = (float)inputs[i];
+    a->r.steps++;
+    return INTERP_OK;
+}
+
+INTERP_API interp_lca_run interp_lca_analysis_run(const interp_lca_analysis *a)
+{
+    interp_lca_run r = a->r;
+    r.layer_of = a->layer_of, r.neuron_of = a->neuron_of;
+    r.step = (const interp_lca_step_info *)a->series[ITP_LCA_INFO];
+    r.layer = (const double *)a->series[ITP_LCA_LAYER];
+    r.val_layer = (const double *)a->series[ITP_LCA_VAL];
+    r.help = (const double *)a->series[ITP_LCA_HELP];
+    r.helped = (const uint32_t *)a->series[ITP_LCA_HELPED];
+    r.zero = (const uint32_t *)a->series[ITP_LCA_ZERO];
+    r.class_layer = (const double *)a->series[ITP_LCA_CLASS];
+    r.neuron = (const float *)a->series[ITP_LCA_NEURON];
+    r.input = (const float *)a->series[ITP_LCA_INPUT];
+    r.total = a->total, r.val_total = a->val_total;
+    r.times_helped = a->times_helped, r.times_zero = a->times_zero;
+    r.sample = a->sample, r.bins = a->bins;
+    return r;
+}
+
+/* ---- figures */
+
+ITP_FN int itp_lca_compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Gini's coefficient of x[n], sorted upwards. */
+ITP_FN double itp_lca_gini(const double *x, size_t n)
+{
+    double sum = 0, weighted = 0;
+    for (size_t k = 0; k < n; k++) {
+        sum += x[k];
+        weighted += (2 * (double)k + 1 - (double)n) * x[k];
+    }
+    return weighted / ((double)n * sum);
+}
+
+/* The totals of a layer on one side of zero as magnitudes, sorted upwards. */
+ITP_FN size_t itp_lca_side(const interp_lca_analysis *a, int layer, double side, double *x)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->r.parameters; i++)
+        if ((layer < 0 || a->layer_of[i] == layer) && side * a->total[i] > 0)
+            x[n++] = side * a->total[i];
+    itp_sort(x, n, sizeof *x, itp_lca_compare);
+    return n;
+}
+
+ITP_FN void itp_lca_concentration(const interp_lca_analysis *a, int layer, double *x,
+                                  interp_lca_figures *f)
+{
+    size_t n = itp_lca_side(a, layer, 1, x);
+    f->hurting = (double)n / (double)f->parameters;
+    f->gini_hurt = itp_lca_gini(x, n);
+    n = itp_lca_side(a, layer, -1, x);
+    f->gini_help = itp_lca_gini(x, n);
+    double sum = 0, part = 0;
+    size_t top = (n + 99) / 100, needed = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    for (size_t i = 0; i < top; i++) part += x[n - 1 - i];
+    f->top_share = part / sum;
+    for (part = 0; needed < n && part < 0.9 * sum; needed++) part += x[n - 1 - needed];
+    f->needed = (double)needed / (double)n;
+}
+
+/* Shares over all steps, and turns. */
+ITP_FN void itp_lca_shares(const interp_lca_analysis *a, int layer, interp_lca_figures *f)
+{
+    const interp_lca_run r = interp_lca_analysis_run(a);
+    const double n = (double)f->parameters, all = n * r.steps;
+    double helped = 0, zero = 0, help = 0, sum = 0, turns[ITP_LCA_TURNS] = {0};
+    for (int t = 0; t < r.steps; t++) {
+        double here = 0;
+        for (int k = 0; k < r.layers; k++) {
+            const size_t at = (size_t)t * (size_t)r.layers + (size_t)k;
+            if (layer >= 0 && k != layer) continue;
+            here += r.helped[at], zero += r.zero[at], help -= r.help[at], sum += r.layer[at];
+        }
+        helped += here;
+        f->most_helped = fmax(f->most_helped, here / n);
+    }
+    for (int k = 0; k < r.layers; k++)
+        for (int i = 0; i < ITP_LCA_TURNS && (layer < 0 || k == layer); i++)
+            turns[i] += (double)a->turns[k * ITP_LCA_TURNS + i] / n;
+    f->helped = helped / all, f->zero = zero / all, f->hurt = (all - helped - zero) / all;
+    f->helped_of_moved = helped / (all - zero);
+    f->helped_of_size = help / (2 * help + sum); /* sum = hurt - help */
+    f->gradient_flips = turns[0], f->weight_turns = turns[1];
+    f->lca_flips = turns[2], f->lca_turns = turns[3];
+}
+
+INTERP_API interp_status interp_lca_analysis_figures(const interp_lca_analysis *a, int layer,
+                                                     interp_lca_figures *figures)
+{
+    interp_lca_figures f;
+    memset(&f, 0, sizeof f);
+    if (layer < -1 || layer >= a->r.layers)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lca: layer %d of %d", layer, a->r.layers);
+    double *x = (double *)interp_alloc(a->ctx, itp_mul_size(a->r.parameters, sizeof *x));
+    if (!x) return INTERP_NO_MEMORY;
+    for (int i = 0; i < a->net->n_params; i++) {
+        const interp_parameter_info p = interp_net_parameter(a->net, i);
+        const size_t n = interp_shape_size(&p.shape);
+        const int kind = itp_kind_of(a->net, a->net->params[i]);
+        if (layer >= 0 && a->layer_of[p.offset] != layer) continue;
+        f.parameters += n;
+        for (size_t k = p.offset; k < p.offset + n; k++) {
+            f.kind[kind] += a->total[k];
+            if (a->val_total) f.val_total += a->val_total[k];
+        }
+    }
+    f.total = f.kind[0] + f.kind[1] + f.kind[2];
+    if (!a->val_total) f.val_total = (double)NAN;
+    f.overfit = f.total - f.val_total;
+    itp_lca_concentration(a, layer, x, &f);
+    itp_lca_shares(a, layer, &f);
+    interp_free(a->ctx, x);
+    *figures = f;
+    return INTERP_OK;
+}
+
+/* ---- tails */
+
+/* sum |x|^c log|x| / sum |x|^c - 1/c - mean log|x|, which grows with c; log[n]: of |x| over its largest. */
+ITP_FN double itp_lca_score(const double *log_x, size_t n, double c, double *mean_power)
+{
+    double sum = 0, power = 0, weighted = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double p = exp(c * log_x[i]);
+        sum += log_x[i], power += p, weighted += p * log_x[i];
+    }
+    *mean_power = power / (double)n;
+    return weighted / power - 1 / c - sum / (double)n;
+}
+
+INTERP_API interp_status interp_lca_tail_fit(interp_ctx *ctx, const float *values, size_t n,
+                                             interp_lca_tail *tail)
+{
+    interp_lca_tail t;
+    double low = 1e-3, high = 100, power = 0, largest = 0;
+    memset(&t, 0, sizeof t);
+    t.shape = t.scale = t.distance = (double)NAN;
+    double *x = (double *)interp_alloc(ctx, itp_mul_size(n + 1, sizeof *x));
+    if (!x) return INTERP_NO_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        const double v = fabs((double)values[i]);
+        if (v > 0 && v - v == 0) x[t.n++] = log(v);
+    }
+    itp_sort(x, t.n, sizeof *x, itp_lca_compare);
+    if (t.n) largest = x[t.n - 1];
+    for (size_t i = 0; i < t.n; i++) x[i] -= largest;
+    if (t.n > 1) {
+        while (high / low > 1 + 1e-10) {
+            const double c = sqrt(low * high);
+            if (itp_lca_score(x, t.n, c, &power) < 0) low = c;
+            else high = c;
+        }
+        t.shape = sqrt(low * high);
+        itp_lca_score(x, t.n, t.shape, &power);
+        t.scale = exp(largest + log(power) / t.shape);
+        t.distance = 0;
+        for (size_t i = 0; i < t.n; i++) {
+            const double f = -expm1(-exp(t.shape * x[i]) / power), m = (double)t.n;
+            t.distance =
+                fmax(t.distance, fmax(fabs(f - (double)i / m), fabs((double)(i + 1) / m - f)));
+        }
+    }
+    interp_free(ctx, x);
+    *tail = t;
+    return INTERP_OK;
+}
+
+/* ---- peaks */
+
+/* The lowest `top` local minima below zero of one series, in time's order; -1 fills what is left. */
+ITP_FN int itp_lca_peaks_of(const double *series, int steps, int n_series, int top, int32_t *peaks)
+{
+    int n = 0;
+    for (int t = 1; t + 1 < steps; t++) {
+        const double v = series[(size_t)t * (size_t)n_series];
+        if (!(v < 0 && v < series[(size_t)(t - 1) * (size_t)n_series] &&
+              v < series[(size_t)(t + 1) * (size_t)n_series]))
+            continue;
+        int at = n; /* the place of the new one; a full list drops its highest */
+        if (n == top) {
+            int highest = 0;
+            for (int i = 1; i < top; i++)
+                if (series[(size_t)peaks[i] * (size_t)n_series] >
+                    series[(size_t)peaks[highest] * (size_t)n_series])
+                    highest = i;
+            if (!(v < series[(size_t)peaks[highest] * (size_t)n_series])) continue;
+            memmove(peaks + highest, peaks + highest + 1,
+                    (size_t)(top - 1 - highest) * sizeof *peaks);
+            at = --n;
+        }
+        peaks[at] = t, n++;
+    }
+    for (int i = n; i < top; i++) peaks[i] = -1;
+    return n;
+}
+
+/* Pairs of peaks at one step, each series shifted by shift[series]; count[steps] is zero before and
+   after. */
+ITP_FN int itp_lca_pairs(const int32_t *peaks, int n_series, int top, int steps, const int *shift,
+                         int *count)
+{
+    int pairs = 0;
+    for (int k = 0; k < n_series; k++)
+        for (int i = 0; i < top && peaks[k * top + i] >= 0; i++)
+            pairs += count[(peaks[k * top + i] + shift[k]) % steps]++;
+    for (int k = 0; k < n_series; k++)
+        for (int i = 0; i < top && peaks[k * top + i] >= 0; i++)
+            count[(peaks[k * top + i] + shift[k]) % steps] = 0;
+    return pairs;
+}
+
+INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series, int steps,
+                                          int n_series, const interp_lca_peaks_desc *desc,
+                                          int32_t *peaks, interp_lca_synchrony *synchrony)
+{
+    interp_lca_synchrony s;
+    const int top = desc && desc->top ? desc->top : 20;
+    const int shifts = desc && desc->shifts ? desc->shifts : 999;
+    const int reach = desc ? desc->reach : 0;
+    double sum = 0, as_many = 0;
+    memset(&s, 0, sizeof s);
+    if (steps < 1 || n_series < 1 || n_series > 100000 || top < 1 || top > 10000 || shifts < 1 ||
+        reach < 0 || 2 * reach >= steps)
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "lca peaks: %d steps of %d series, the top %d, %d shifts of up to %d (0: any)", steps,
+            n_series, top, shifts, reach);
+    const size_t m = (size_t)n_series * (size_t)top;
+    int32_t *of = (int32_t *)interp_alloc(ctx, m * sizeof *of);
+    int *shift = (int *)itp_calloc(ctx, (size_t)n_series, sizeof *shift);
+    int *count = (int *)itp_calloc(ctx, (size_t)steps, sizeof *count);
+    if (of && shift && count) {
+        for (int k = 0; k < n_series; k++)
+            s.peaks +=
+                itp_lca_peaks_of(series + k, steps, n_series, top, of + (size_t)k * (size_t)top);
+        s.coincident = itp_lca_pairs(of, n_series, top, steps, shift, count);
+        for (int i = 0; i < shifts; i++) {
+            for (int k = 0; k < n_series; k++) {
+                const int by =
+                    (int)itp_random_below(desc ? desc->seed : 0, ITP_LCA_SHIFT_STREAM + (uint64_t)i,
+                                          (uint64_t)k, (uint32_t)(reach ? 2 * reach + 1 : steps));
+                shift[k] = reach ? (by - reach + steps) % steps : by;
+            }
+            const int pairs = itp_lca_pairs(of, n_series, top, steps, shift, count);
+            sum += pairs, as_many += pairs >= s.coincident;
+        }
+        s.expected = sum / shifts, s.p_value = (1 + as_many) / (1.0 + shifts);
+        if (peaks) memcpy(peaks, of, m * sizeof *peaks);
+        *synchrony = s;
+    }
+    const bool done = of && shift && count;
+    interp_free(ctx, of), interp_free(ctx, shift), interp_free(ctx, count);
+    return done ? INTERP_OK : INTERP_NO_MEMORY;
+}
+#endif
 #ifndef INTERP_NO_VIEW
 /* >>view/colour.c                                                                             */
 /* ---- view/colour.c: colour maps -------------------------------------------------------------- */
@@ -34873,6 +36541,207 @@ INTERP_API interp_status interp_image_write(interp_ctx *ctx, const interp_image 
 }
 
 #endif
+/* >>view/gif.c                                                                                */
+/* ---- view/gif.c: animations ----------------------------------------------------------------------- */
+
+/* GIF89a with one palette of 256 colours for all frames. Codes of LZW have up to 12 bits. */
+enum { ITP_GIF_COLOURS = 256, ITP_GIF_CODES = 4096, ITP_GIF_BLOCK = 255 };
+
+typedef struct itp_gif {
+    itp_buf b;
+    int shift;                     /* colours are told apart by the bits above these */
+    uint32_t key[ITP_GIF_COLOURS]; /* of each colour, rising */
+    int colours;
+    int16_t child[ITP_GIF_CODES], next[ITP_GIF_CODES]; /* of the dictionary's tree; 0: none */
+    uint8_t symbol[ITP_GIF_CODES], block[ITP_GIF_BLOCK];
+    int filled, codes, width; /* bytes of the block; codes known; bits of a code */
+    uint32_t bits;            /* not written yet */
+    int n_bits;
+} itp_gif;
+
+ITP_FN uint32_t itp_gif_key(const uint8_t *rgb, int shift)
+{
+    const int bits = 8 - shift;
+    return (uint32_t)rgb[0] >> shift << 2 * bits | (uint32_t)rgb[1] >> shift << bits |
+           (uint32_t)rgb[2] >> shift;
+}
+
+/* Colours of all frames with `shift` bits less, up to one too many; seen: room for a bit each. */
+ITP_FN int itp_gif_count(itp_gif *g, const interp_image *frames, int n, int shift, uint8_t *seen)
+{
+    const size_t bytes = ((size_t)1 << 3 * (8 - shift)) / 8 + 1;
+    int colours = 0;
+    memset(seen, 0, bytes);
+    for (int f = 0; f < n; f++)
+        for (size_t i = 0; i < (size_t)frames[f].width * (size_t)frames[f].height; i++) {
+            const uint32_t k = itp_gif_key(frames[f].rgb + 3 * i, shift);
+            if (seen[k / 8] >> k % 8 & 1) continue;
+            if (colours == ITP_GIF_COLOURS) return colours + 1;
+            seen[k / 8] = (uint8_t)(seen[k / 8] | 1u << k % 8), colours++;
+        }
+    g->shift = shift, g->colours = 0;
+    for (uint32_t k = 0; k < bytes * 8 && g->colours < colours; k++)
+        if (seen[k / 8] >> k % 8 & 1) g->key[g->colours++] = k;
+    return colours;
+}
+
+ITP_FN int itp_gif_index(const itp_gif *g, const uint8_t *rgb)
+{
+    const uint32_t k = itp_gif_key(rgb, g->shift);
+    int low = 0, high = g->colours - 1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (g->key[middle] < k) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* The palette: the mean of the pixels of each colour. */
+ITP_FN void itp_gif_palette(itp_gif *g, const interp_image *frames, int n)
+{
+    uint64_t sum[ITP_GIF_COLOURS][4];
+    uint8_t palette[ITP_GIF_COLOURS * 3];
+    memset(sum, 0, sizeof sum);
+    memset(palette, 0, sizeof palette);
+    for (int f = 0; f < n; f++)
+        for (size_t i = 0; i < (size_t)frames[f].width * (size_t)frames[f].height; i++) {
+            const uint8_t *rgb = frames[f].rgb + 3 * i;
+            uint64_t *s = sum[itp_gif_index(g, rgb)];
+            s[0] += rgb[0], s[1] += rgb[1], s[2] += rgb[2], s[3]++;
+        }
+    for (int i = 0; i < g->colours; i++)
+        for (int c = 0; c < 3; c++)
+            palette[3 * i + c] = (uint8_t)((sum[i][c] + sum[i][3] / 2) / sum[i][3]);
+    itp_buf_add(&g->b, palette, sizeof palette);
+}
+
+ITP_FN void itp_gif_flush(itp_gif *g)
+{
+    const uint8_t n = (uint8_t)g->filled;
+    if (!n) return;
+    itp_buf_add(&g->b, &n, 1);
+    itp_buf_add(&g->b, g->block, n);
+    g->filled = 0;
+}
+
+ITP_FN void itp_gif_code(itp_gif *g, int code)
+{
+    g->bits |= (uint32_t)code << g->n_bits;
+    for (g->n_bits += g->width; g->n_bits >= 8; g->n_bits -= 8, g->bits >>= 8) {
+        g->block[g->filled++] = (uint8_t)g->bits;
+        if (g->filled == ITP_GIF_BLOCK) itp_gif_flush(g);
+    }
+}
+
+ITP_FN void itp_gif_clear(itp_gif *g)
+{
+    memset(g->child, 0, sizeof g->child);
+    g->codes = 258, g->width = 9; /* 256 clears, 257 ends */
+}
+
+/* One frame's pixels. */
+ITP_FN void itp_gif_pixels(itp_gif *g, const interp_image *m)
+{
+    const uint8_t start = 8, end = 0;
+    const size_t n = (size_t)m->width * (size_t)m->height;
+    int at = itp_gif_index(g, m->rgb);
+    itp_buf_add(&g->b, &start, 1);
+    g->width = 9, g->bits = 0, g->n_bits = 0;
+    itp_gif_code(g, 256);
+    itp_gif_clear(g);
+    for (size_t i = 1; i < n; i++) {
+        const int pixel = itp_gif_index(g, m->rgb + 3 * i);
+        int found = g->child[at];
+        while (found && g->symbol[found] != pixel) found = g->next[found];
+        if (found) {
+            at = found;
+            continue;
+        }
+        itp_gif_code(g, at);
+        if (g->codes < ITP_GIF_CODES) {
+            if (g->codes == 1 << g->width) g->width++;
+            g->symbol[g->codes] = (uint8_t)pixel, g->next[g->codes] = g->child[at];
+            g->child[at] = (int16_t)g->codes, g->child[g->codes] = 0;
+            g->codes++;
+        } else {
+            itp_gif_code(g, 256);
+            itp_gif_clear(g);
+        }
+        at = pixel;
+    }
+    itp_gif_code(g, at);
+    if (g->codes == 1 << g->width && g->width < 12) g->width++;
+    itp_gif_code(g, 257);
+    if (g->n_bits > 0) g->block[g->filled++] = (uint8_t)g->bits;
+    itp_gif_flush(g);
+    itp_buf_add(&g->b, &end, 1);
+}
+
+ITP_FN void itp_gif_pack(itp_gif *g, const interp_image *frames, int n, int delay_ms)
+{
+    static const uint8_t loop[] = {0x21, 0xff, 11,  'N', 'E', 'T', 'S', 'C', 'A', 'P',
+                                   'E',  '2',  '.', '0', 3,   1,   0,   0,   0};
+    const int w = frames[0].width, h = frames[0].height, delay = (delay_ms + 5) / 10;
+    const uint8_t screen[13] = {
+        'G',  'I', 'F', '8', '9', 'a', (uint8_t)w, (uint8_t)(w >> 8), (uint8_t)h, (uint8_t)(h >> 8),
+        0xf7, 0,   0};
+    itp_buf_add(&g->b, screen, sizeof screen);
+    itp_gif_palette(g, frames, n);
+    itp_buf_add(&g->b, loop, sizeof loop);
+    for (int f = 0; f < n; f++) {
+        const uint8_t head[18] = {0x21,
+                                  0xf9,
+                                  4,
+                                  4,
+                                  (uint8_t)delay,
+                                  (uint8_t)(delay >> 8),
+                                  0,
+                                  0,
+                                  0x2c,
+                                  0,
+                                  0,
+                                  0,
+                                  0,
+                                  (uint8_t)w,
+                                  (uint8_t)(w >> 8),
+                                  (uint8_t)h,
+                                  (uint8_t)(h >> 8),
+                                  0};
+        itp_buf_add(&g->b, head, sizeof head);
+        itp_gif_pixels(g, &frames[f]);
+    }
+    const uint8_t end = 0x3b;
+    itp_buf_add(&g->b, &end, 1);
+}
+
+INTERP_API interp_status interp_image_gif(interp_ctx *ctx, const interp_image *frames, int n,
+                                          int delay_ms, uint8_t **gif, size_t *bytes)
+{
+    if (n < 1 || delay_ms < 0 || delay_ms > 600000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "gif: %d frames, %d ms each", n, delay_ms);
+    for (int f = 0; f < n; f++) {
+        ITP_TRY(itp_image_check(ctx, &frames[f]));
+        if (frames[f].width != frames[0].width || frames[f].height != frames[0].height)
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT, "gif: frame %d is %dx%d, the first %dx%d", f,
+                            frames[f].width, frames[f].height, frames[0].width, frames[0].height);
+    }
+    itp_gif *g = (itp_gif *)itp_calloc(ctx, 1, sizeof *g);
+    uint8_t *seen = (uint8_t *)interp_alloc(ctx, ((size_t)1 << 24) / 8 + 1);
+    interp_status status = g && seen ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        int shift = 0;
+        while (itp_gif_count(g, frames, n, shift, seen) > ITP_GIF_COLOURS) shift++;
+        g->b = itp_buf_new(ctx);
+        itp_gif_pack(g, frames, n, delay_ms);
+        status = g->b.status;
+        if (status) itp_buf_free(&g->b);
+        else *gif = (uint8_t *)g->b.data, *bytes = g->b.n;
+    }
+    interp_free(ctx, seen);
+    interp_free(ctx, g);
+    return status;
+}
 /* >>view/chart.c                                                                              */
 /* ---- view/chart.c: axes, legends and the charts made of them --------------------------------- */
 
@@ -35759,7 +37628,9 @@ INTERP_API interp_status interp_histogram_count(interp_ctx *ctx, const interp_hi
     memset(counts, 0, (size_t)bins * sizeof *counts);
     for (size_t i = 0; i < h->n; i++) {
         const double v = (double)h->values[i];
-        if (v >= r.low && v <= r.high) counts[itp_min(bins - 1, (int)((v - low) / width))]++;
+        if (v >= r.low && v <= r.high)
+            counts[itp_min(bins - 1, (int)((v - low) / width))] +=
+                h->weights ? (size_t)h->weights[i] : 1;
     }
     return INTERP_OK;
 }
@@ -35780,7 +37651,10 @@ ITP_FN interp_status itp_histogram_plot(itp_plot *p, const interp_histogram *h, 
     itp_axis_fit(&p->y, r, .05, p->d.y_min, p->d.y_max);
     ITP_TRY(itp_plot_keys(p, 1));
     for (size_t i = 0; h->mean_line && i < h->n; i++)
-        if (fabs((double)h->values[i]) <= DBL_MAX) sum += (double)h->values[i], n++;
+        if (fabs((double)h->values[i]) <= DBL_MAX) {
+            const double weight = h->weights ? h->weights[i] : 1;
+            sum += weight * (double)h->values[i], n += weight;
+        }
     if (n > 0) {
         char text[ITP_TICK_TEXT];
         snprintf(mean_text, 64, "mean %s", itp_value_text(text, sum / n));

@@ -27,6 +27,7 @@
 #include "net/net.h"
 #include "onnx/onnx.h"
 #include "attr/attr.h"
+#include "lca/lca.h"
 #include "view/view.h"
 #endif /* INTERP_H */
 
@@ -46,6 +47,7 @@ extern "C" {
 #include "math/gemm.c"
 #include "math/conv.c"
 #include "math/linalg.c"
+#include "math/quadrature.c"
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
 #include "data/array.c"
@@ -105,7 +107,6 @@ extern "C" {
 #include "onnx/write_ops.c"
 #endif
 #ifndef INTERP_NO_ATTR
-#include "attr/quadrature.c"
 #include "attr/baseline.c"
 #include "attr/features.c"
 #include "attr/attribute.c"
@@ -134,10 +135,16 @@ extern "C" {
 #include "attr/canonical.c"
 #endif
 #endif
+#if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
+#include "lca/allocate.c"
+#include "lca/groups.c"
+#include "lca/analyse.c"
+#endif
 #ifndef INTERP_NO_VIEW
 #include "view/colour.c"
 #include "view/font.c"
 #include "view/image.c"
+#include "view/gif.c"
 #include "view/chart.c"
 #include "view/panels.c"
 #include "view/graph.c"

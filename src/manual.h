@@ -23,6 +23,9 @@
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
+   - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
+     loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
+     unevenly, and whether layers do so together.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
@@ -53,6 +56,7 @@
        INTERP_NO_TRAIN     no training, losses, evaluation, canonical inputs
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
+       INTERP_NO_LCA       no loss change allocation
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h

@@ -70,6 +70,78 @@ shared_models()
 
 # ---- what is measured
 
+lca_writes_everything_and_offline_it_is_the_same()
+{
+    set -- --data digits --store full --by class --validation 0.2 --quiet
+    interp lca "$@" --arch mlp:64-8-10 --optimizer momentum --lr 0.05 --epochs 1 --json -o o >o.json
+    for f in loss helped helped_histograms histogram layers overfitting helped_layers gini oscillation \
+        trajectories_layers peaks neurons_dense1 neurons_dense2 trajectories_neurons \
+        trajectories_parameters classes; do
+        head -c 8 o/$f.png | grep -q PNG
+    done
+    head -c 6 o/inputs.gif | grep -q GIF89a
+    grep -q '^all,' o/figures.csv
+    grep -q '"needed_for_90_percent"' o.json
+    grep -q '"inputs.gif"' o.json
+    [ -n "$(find o/tensorboard -name 'events.out.tfevents.*')" ]
+    # each step's sums by layer are those of its classes
+    awk -F, 'FNR > 1 { if (FILENAME == "o/classes.csv") c[$1 $3] += $4; else l[$1 $2] = $3 }
+        END { for (k in l) { d = l[k] - c[k]; if (d * d > 1e-12) exit 1; n++ } exit !n }' \
+        o/classes.csv o/lca_layers.csv
+    interp lca "$@" --model o/model.onnx --weights o/weights.npy --samples train -o p
+    cmp o/lca.npy p/lca.npy
+    cmp o/lca_layers.csv p/lca_layers.csv
+    [ ! -e p/weights.npy ]
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --no-pictures --quiet -o o
+    [ "$(names o)" = 'figures.csv histogram.csv lca_layers.csv model.onnx neurons.csv neurons.npy peaks.csv residual.csv tensorboard times_helped.csv ' ]
+}
+
+# As a library of others reads them: every frame, its time, and that they differ.
+lca_animations_are_read_by_others()
+{
+    python3 -c 'import PIL' 2>/dev/null || return 0
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet -o o
+    python3 -c '
+from PIL import Image
+m = Image.open("o/inputs.gif")
+frames = []
+for i in range(m.n_frames):
+    m.seek(i)
+    frames.append(m.convert("RGB").tobytes())
+    assert m.info["duration"] == 120, m.info
+assert m.n_frames > 20 and len(set(frames)) == m.n_frames and m.info["loop"] == 0'
+}
+
+lca_experiments_do_what_they_say()
+{
+    total()
+    {
+        name=$1
+        shift
+        interp lca --data digits --arch mlp:64-8-10 --optimizer momentum --lr 0.05 --epochs 1 --quiet \
+            --no-pictures "$@" -o "$name"
+        awk -F, '$1 == "dense2" { print $3 }' "$name/figures.csv" >"$name.total"
+        awk -F, 'NR == 2 { a = $2 } { b = $3 } END { print b - a }' "$name/residual.csv" >"$name.change"
+    }
+    total plain
+    total frozen --freeze dense2@0
+    total late --layer-delay dense2=3
+    total calm --layer-momentum dense2=0
+    total small --layer-l2 dense2=0.1
+    total straight --straight-path
+    total control --control
+    [ "$(cat frozen.total)" = 0 ]
+    for name in late calm small control straight; do
+        if cmp -s plain.total $name.total; then exit 1; fi
+    done
+    # another way to the same end changes the loss by as much
+    awk 'NR == FNR { a = $1; next } { d = a - $1; exit !(d * d < 1e-10) }' plain.change straight.change
+    refused 2 'give LAYER=STEPS' lca --data digits --layer-delay dense2=-1 -o o
+    refused 2 'needs all samples' lca --data digits --by class --subsample 10 -o o
+    refused 2 'give one of layer, class' lca --data digits --by neuron -o o
+    [ ! -e o ]
+}
+
 inspect_measures_what_training_never_saw()
 {
     interp train --data digits --arch linear --epochs 2 --seed 3 --quiet --json -o r >train.json

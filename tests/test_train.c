@@ -532,6 +532,34 @@ TEST(rules_give_layers_their_own_rate_momentum_and_decay)
     CHECK(used() == before);
 }
 
+/* Its gradients are those of another net that has its parameters, some steps late. */
+TEST(a_delayed_layer_learns_from_the_past)
+{
+    enum { STEPS = 6, DELAY = 2 };
+    interp_layer_rule rule;
+    double grad[STEPS][RULED];
+    ruled r, now;
+    memset(&rule, 0, sizeof rule);
+    rule.layer = "dense1", rule.delay = DELAY;
+    REQUIRE(ruled_open(&r, &rule, 1, 0) && ruled_open(&now, NULL, 0, 0));
+    for (int step = 0; step < STEPS; step++) {
+        memcpy(interp_net_parameters(now.net), interp_net_parameters(r.net), RULED * sizeof(float));
+        ruled_step(&now);
+        ruled_step(&r);
+        for (int i = 0; i < RULED; i++) {
+            grad[step][i] = ruled_grad(&now, i);
+            const int from = i < SECOND ? step - DELAY : step;
+            CHECK_NEAR(ruled_moved(&r, i), from < 0 ? 0 : 0.1 * grad[from][i], 1e-6);
+        }
+    }
+    CHECK(fabs(grad[3][0] - grad[1][0]) > 1e-4);
+    ruled_close(&r);
+    ruled_close(&now);
+    rule.delay = -1;
+    CHECK(!ruled_open(&r, &rule, 1, 0) && interp_last_status(ctx) == INTERP_BAD_ARGUMENT);
+    interp_net_free(r.net);
+}
+
 TEST(a_frozen_layer_learns_nothing_from_its_step_on)
 {
     for (int from = 1; from <= 3; from++) {
@@ -1452,6 +1480,7 @@ int main(int argc, char **argv)
     RUN(schedules_follow_their_formulas);
     RUN(rules_give_layers_their_own_rate_momentum_and_decay);
     RUN(a_frozen_layer_learns_nothing_from_its_step_on);
+    RUN(a_delayed_layer_learns_from_the_past);
     RUN(training_learns_xor);
     RUN(every_sample_is_seen_once_in_an_epoch);
     RUN(soft_labels_of_one_class_are_labels);

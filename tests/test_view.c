@@ -2,6 +2,7 @@
    `test_view --pictures DIR` writes one sample of each picture instead, to be looked at. */
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
+#define STBI_ONLY_GIF
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image.h>
 #include <stb_image_write.h>
@@ -1022,6 +1023,40 @@ TEST(bars_are_as_long_as_their_values)
     interp_close(ctx);
 }
 
+/* Few colours come back exactly; noise of all colours within what leaving out bits costs. */
+TEST(animations_decode_to_the_same_pixels)
+{
+    enum { FRAMES = 3, W = 150, H = 90 };
+    interp_ctx *ctx = open_ctx();
+    interp_image frames[FRAMES];
+    for (int noisy = 0; noisy < 2; noisy++) {
+        uint8_t *gif = NULL;
+        size_t bytes = 0;
+        int *delays = NULL, w = 0, h = 0, n = 0, channels = 0, off = 0;
+        for (int f = 0; f < FRAMES; f++) {
+            REQUIRE_OK(ctx, interp_image_new(ctx, W, H, 0xffffff, &frames[f]));
+            for (int i = 0; i < W * H * 3; i++) {
+                const uint32_t u = interp_random_u32(1, (uint64_t)f, (uint64_t)(noisy ? i : i / 3));
+                frames[f].rgb[i] = (uint8_t)(noisy ? u : u % 200 * (uint32_t)(i % 3 + 1) / 3);
+            }
+        }
+        REQUIRE_OK(ctx, interp_image_gif(ctx, frames, FRAMES, 250, &gif, &bytes));
+        stbi_uc *p = stbi_load_gif_from_memory(gif, (int)bytes, &delays, &w, &h, &n, &channels, 3);
+        REQUIRE(p && w == W && h == H && n == FRAMES && delays[1] == 250);
+        for (int f = 0; f < FRAMES; f++)
+            for (int i = 0; i < W * H * 3; i++) {
+                const int d = p[f * W * H * 3 + i] - frames[f].rgb[i];
+                off = d > off ? d : -d > off ? -d : off;
+            }
+        CHECK(noisy ? off < 64 : off == 0); /* two bits are left of each channel */
+        stbi_image_free(p);
+        free(delays);
+        interp_free(ctx, gif);
+        for (int f = 0; f < FRAMES; f++) interp_image_free(ctx, &frames[f]);
+    }
+    interp_close(ctx);
+}
+
 TEST(histogram_counts_every_value_once)
 {
     interp_ctx *ctx = open_ctx();
@@ -1050,6 +1085,14 @@ TEST(histogram_counts_every_value_once)
             CHECK(inside == counts[i]);
         }
     }
+    static double twice[1000];
+    for (int i = 0; i < 1000; i++) twice[i] = i % 2 ? 2 : 0;
+    h.weights = twice;
+    CHECK_OK(ctx, interp_histogram_count(ctx, &h, edges, counts));
+    sum = 0;
+    for (int i = 0; i < 40; i++) sum += counts[i] % 2 ? 5000 : counts[i];
+    CHECK(sum == 998); /* 500 odd places, one of them NaN */
+    h.weights = NULL;
     h.percentile = 90, h.align_zero = false;
     CHECK_OK(ctx, interp_histogram_count(ctx, &h, edges, counts));
     sum = 0;
@@ -1689,6 +1732,7 @@ int main(int argc, char **argv)
     RUN(line_charts_put_points_where_the_axes_say);
     RUN(stacked_areas_add_up);
     RUN(bars_are_as_long_as_their_values);
+    RUN(animations_decode_to_the_same_pixels);
     RUN(histogram_counts_every_value_once);
     RUN(matrix_cells_have_the_colour_of_their_value);
     RUN(panel_cells_are_right_way_up);

@@ -113,7 +113,8 @@ int cli_text_print(cli_text *t);
    that cannot be written is found at once. */
 int cli_begin(cli *c, const char *folder);
 /* Moves everything from c->out into the folder. stale: patterns, NULL-ended, of what an earlier run of
-   the command may have left and this one did not write ('#': a number), which is removed. */
+   the command may have left and this one did not write ('#': a number, '*': any text), which is
+   removed. */
 int cli_commit(cli *c, const char *const *stale);
 /* Removes c->out and all in it. */
 void cli_discard(cli *c);
@@ -179,6 +180,61 @@ int cli_count(const char *what, const interp_array *array, const interp_shape *s
 bool cli_is_image(const interp_shape *sample);
 /* "[1,8,8]" */
 const char *cli_shape(const interp_shape *s, char out[128]);
+
+/* ---- cli_training.c: what commands that train share */
+
+/* The lines of their help. */
+#define TRAINING_OPTIONS                                                                           \
+    {"--data", "DATA", "what to train on"},                                                        \
+        {"--arch", "ARCH",                                                                         \
+         "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "  \
+         "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; " \
+         "multiview:NAME or multiview-concat:NAME for samples of several views"},                  \
+        {"--model", "FILE.onnx", "start from this model instead of an architecture"},              \
+        {"--epochs", "N",                                                                          \
+         "passes over the data (10; below 5000 samples 25, without convolutions 60)"},             \
+        {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},                    \
+        {"--optimizer", "NAME", "adam (default), adamw, sgd, momentum, rmsprop"},                  \
+        {"--lr", "X",                                                                              \
+         "learning rate (sgd: 0.01; else 0.001, cnn 0.002, mlp on few samples 0.003)"},            \
+        {"--momentum", "X", "momentum of sgd and rmsprop (momentum: 0.9)"},                        \
+        {"--nesterov", NULL, "look-ahead momentum"},                                               \
+        {"--weight-decay", "X", "decay of weights, not of biases (0)"},                            \
+        {"--schedule", "NAME", "cosine (default), constant, linear, step"},                        \
+        {"--milestones", "E,E,..", "epochs after which step multiplies the rate by --decay"},      \
+        {"--decay", "X", "factor of schedule step (0.1)"},                                         \
+        {"--warmup", "N", "steps over which the rate rises (0)"},                                  \
+        {"--clip", "X", "largest norm of the gradient (none)"},                                    \
+        {"--label-smoothing", "X", "share of the label spread over all classes (0)"},              \
+        {"--loss", "NAME", "cross_entropy (default), mse, bce"},                                   \
+        {"--augment", "WHAT",                                                                      \
+         "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},               \
+        {"--freeze", "LAYER@STEP",                                                                 \
+         "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},      \
+        {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"}, \
+        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1; may be repeated"},          \
+        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss; may be repeated"},      \
+        {"--layer-delay", "LAYER=STEPS",                                                           \
+         "they learn from gradients of STEPS steps before; may be repeated"},                      \
+        {"--validation", "X", "share of the training data set aside for validation (0.1)"},        \
+    {                                                                                              \
+        "--patience", "N", "stop after N epochs without a better validation loss (never)"          \
+    }
+
+enum { CLI_MOST_RULES = 32 };
+
+/* A training as the options describe it. Its desc points into it. */
+typedef struct cli_training {
+    cli_model model;
+    interp_dataset train, validation, test;
+    interp_train_desc desc;
+    interp_augment_desc augment;
+    interp_layer_rule rules[CLI_MOST_RULES];
+    char names[CLI_MOST_RULES + 1][64];
+} cli_training;
+
+/* Opens data and network and reads the options; says what will be trained. */
+int cli_training_open(cli *c, cli_training *t);
 
 /* ---- cli_attribution.c: what the commands about attributions share */
 
@@ -270,10 +326,31 @@ int test_bed_open(cli *c, cli_evaluation *e, const char *folder);
 /* Its arrays and its picture, after the evaluation. */
 int test_bed_write(cli *c, const cli_evaluation *e, const char *folder);
 
+/* ---- cli_lca.c: pictures of a run of allocations */
+
+typedef struct cli_lca {
+    const interp_net *net;
+    interp_shape sample;
+    interp_lca_run run;
+    interp_lca_figures *figures;            /* [layers] */
+    interp_lca_synchrony synchrony, nearby; /* against any shifts, and against near ones */
+    int reach;                              /* of those */
+    int32_t *peaks;                         /* [layers, top] */
+    int top;
+    double relative_error;      /* of the sum of all allocations */
+    const float *stored;        /* [steps, parameters]; NULL: not kept */
+    char **names;               /* [layers] */
+    const char *const *classes; /* NULL: they have no names */
+    const char *unit;           /* what the numbers are */
+} cli_lca;
+
+/* Writes every picture into FOLDER, and all of it for TensorBoard into FOLDER/tensorboard. */
+int cli_lca_draw(cli *c, const cli_lca *l, const char *folder);
+
 /* ---- what commands share; their bodies write into a folder that is there */
 
-extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_inspect,
-    cmd_convert, cmd_evaluate;
+extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
+    cmd_inspect, cmd_convert, cmd_evaluate;
 
 /* What a training gave. */
 typedef struct train_outcome {
@@ -285,6 +362,15 @@ typedef struct train_outcome {
 
 /* The body of `train`, also called by `demo`. */
 int train_run(cli *c, const char *folder, train_outcome *outcome);
+
+/* What an allocation gave. */
+typedef struct lca_outcome {
+    double helped, helped_of_moved, relative_error, synchrony_p;
+    int steps;
+} lca_outcome;
+
+/* The body of `lca`, also called by `demo`. */
+int lca_run(cli *c, const char *folder, lca_outcome *outcome);
 
 /* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
 typedef struct confusion_figures {

@@ -163,10 +163,14 @@ static int move_in(const char *path, const char *inner, void *user)
     return CLI_DONE;
 }
 
-/* '#' in a pattern is one digit or more. */
+/* '#' in a pattern is one digit or more, '*' any text. */
 static bool matches(const char *pattern, const char *name)
 {
     for (; *pattern; pattern++) {
+        if (*pattern == '*') {
+            while (*name && !matches(pattern + 1, name)) name++;
+            return matches(pattern + 1, name);
+        }
         if (*pattern != '#') {
             if (*pattern != *name++) return false;
             continue;

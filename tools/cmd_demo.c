@@ -34,6 +34,7 @@ typedef struct tour {
     interp_dataset train, test;
     train_outcome cnn, mlp;
     cli_evaluation scored;
+    lca_outcome lca;
     double seconds;
 } tour;
 
@@ -188,6 +189,22 @@ static int inspect_model(cli *c, const tour *t)
     return code;
 }
 
+/* Who lowered the loss, in a short training of a small network. */
+static int allocate_loss(cli *c, tour *t)
+{
+    char folder[CLI_PATH];
+    cli s = sub_call(c, &cmd_lca);
+    add_option(&s, "--data", "digits");
+    add_option(&s, "--arch", "mlp:64-32-16-10");
+    add_option(&s, "--optimizer", "momentum");
+    add_option(&s, "--lr", "0.05");
+    add_option(&s, "--epochs", "3");
+    int code = cli_make_folder(cli_path(folder, t->folder, "lca"));
+    if (!code) code = lca_run(&s, folder, &t->lca);
+    if (!code) cli_say(c, "loss change of %d steps, shared out among the parameters", t->lca.steps);
+    return code;
+}
+
 /* ---- the report */
 
 static void report_training(interp_report *r, const tour *t)
@@ -248,6 +265,24 @@ static void report_scores(interp_report *r, const tour *t)
     interp_report_picture(r, "Deletion, insertion and ROAD", "scores/curves.png");
 }
 
+static void report_lca(interp_report *r, const tour *t)
+{
+    char text[640];
+    snprintf(
+        text, sizeof text,
+        "The loss change of each of the %d steps of a small network's training, shared out among "
+        "its parameters; the shares add up to it within %.2g %%. In a step %.1f %% of the "
+        "parameters help, %.1f %% of those that do anything.\n\nLayers do best at the same steps "
+        "more often than chance would have it: p = %.2g.",
+        t->lca.steps, 100 * fabs(t->lca.relative_error), 100 * t->lca.helped,
+        100 * t->lca.helped_of_moved, t->lca.synchrony_p);
+    interp_report_section(r, "Which parameters learn", text);
+    interp_report_picture(r, "Share that helped and hurt", "lca/helped.png");
+    interp_report_picture(r, "What each layer has done", "lca/trajectories_layers.png");
+    interp_report_picture(r, "Neurons of the first layer", "lca/neurons_dense1.png");
+    interp_report_picture(r, "Input pixels over time", "lca/inputs.gif");
+}
+
 static int write_report(cli *c, const tour *t)
 {
     char path[CLI_PATH], subtitle[160];
@@ -288,6 +323,7 @@ static int write_report(cli *c, const tour *t)
         "that the last layer reads.");
     interp_report_picture(r, "Filters", "inspect/features.png");
     interp_report_picture(r, "Embedding", "inspect/embedding.png");
+    report_lca(r, t);
     interp_report_section(r, "Files", NULL);
     static const char *const files[][2] = {
         {"cnn/model.onnx", "the network; any ONNX runtime loads it"},
@@ -298,6 +334,7 @@ static int write_report(cli *c, const tour *t)
          "outputs, completeness residuals, passes and time of every method"},
         {"attribution/integrated_gradients.npy", "one of the attribution arrays, [10,1,8,8]"},
         {"scores/ranking.csv", "how good each method is by every score, with standard errors"},
+        {"lca/figures.csv", "what each layer's parameters did: shares, Gini, turns"},
         {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
         {"inspect/embedding.npy", "the two principal components of every test digit"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -308,7 +345,8 @@ static int write_report(cli *c, const tour *t)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"cnn/tensorboard/events.out.tfevents.#.interp.#.#",
+    static const char *const stale[] = {"lca/tensorboard/events.out.tfevents.#.interp.#.#",
+                                        "cnn/tensorboard/events.out.tfevents.#.interp.#.#",
                                         "mlp/tensorboard/events.out.tfevents.#.interp.#.#", NULL};
     char folder[CLI_PATH];
     tour t;
@@ -323,6 +361,7 @@ static int run(cli *c)
     if (!code) code = attribute_samples(c, &t, cli_path(folder, t.folder, "attribution"));
     if (!code) code = draw_methods(c, folder);
     if (!code) code = score_attributions(c, &t, folder);
+    if (!code) code = allocate_loss(c, &t);
     t.seconds = cli_now() - start;
     if (!code) code = write_report(c, &t);
     if (!code) code = cli_commit(c, stale);

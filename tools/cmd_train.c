@@ -6,192 +6,11 @@
 #include <string.h>
 
 static const cli_option options[] = {
-    {"--data", "DATA", "what to train on"},
-    {"--arch", "ARCH",
-     "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "
-     "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; "
-     "multiview:NAME or multiview-concat:NAME for samples of several views"},
-    {"--model", "FILE.onnx", "start from this model instead of an architecture"},
-    {"--epochs", "N", "passes over the data (10; below 5000 samples 25, without convolutions 60)"},
-    {"--batch", "N", "samples of a step (32 below 5000 samples, else 64)"},
-    {"--optimizer", "NAME", "adam (default), adamw, sgd, momentum, rmsprop"},
-    {"--lr", "X", "learning rate (sgd: 0.01; else 0.001, cnn 0.002, mlp on few samples 0.003)"},
-    {"--momentum", "X", "momentum of sgd and rmsprop (momentum: 0.9)"},
-    {"--nesterov", NULL, "look-ahead momentum"},
-    {"--weight-decay", "X", "decay of weights, not of biases (0)"},
-    {"--schedule", "NAME", "cosine (default), constant, linear, step"},
-    {"--milestones", "E,E,..", "epochs after which step multiplies the rate by --decay"},
-    {"--decay", "X", "factor of schedule step (0.1)"},
-    {"--warmup", "N", "steps over which the rate rises (0)"},
-    {"--clip", "X", "largest norm of the gradient (none)"},
-    {"--label-smoothing", "X", "share of the label spread over all classes (0)"},
-    {"--loss", "NAME", "cross_entropy (default), mse, bce"},
-    {"--augment", "WHAT",
-     "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},
-    {"--freeze", "LAYER@STEP",
-     "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},
-    {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"},
-    {"--validation", "X", "share of the training data set aside for validation (0.1)"},
-    {"--patience", "N", "stop after N epochs without a better validation loss (never)"},
+    TRAINING_OPTIONS,
     NORMALIZE_OPTION,
     {"--resume", NULL,
      "keep RUN/checkpoint.safetensors, and go on from it and best.onnx when it is there"},
     {NULL, NULL, NULL}};
-
-/* ---- settings */
-
-enum { FEW_SAMPLES = 5000 }; /* below, more epochs of smaller batches */
-
-/* "a,b=1,c=2": the value of `key`, "" for one without; NULL when it is not there. */
-static const char *list_value(const char *list, const char *key, char out[64])
-{
-    const size_t n = strlen(key);
-    for (const char *at = list; *at;) {
-        size_t length = strcspn(at, ",");
-        if (!strncmp(at, key, n) && (at[n] == '=' || n == length)) {
-            const size_t skip = n + (at[n] == '=');
-            snprintf(out, 64, "%.*s", (int)(length - skip < 60 ? length - skip : 60), at + skip);
-            return out;
-        }
-        at += length + (at[length] == ',');
-    }
-    return NULL;
-}
-
-/* What a network sees in pictures, for the defaults. */
-typedef enum arch_kind { ARCH_LINEAR, ARCH_MLP, ARCH_CONVOLUTIONAL } arch_kind;
-
-static int parse_augment(const char *text, const interp_dataset *data, arch_kind kind,
-                         interp_augment_desc *a, bool *used)
-{
-    static const char *const keys[] = {"shift", "rotate", "scale", "crop", "flip", "vflip"};
-    char value[64];
-    memset(a, 0, sizeof *a);
-    *used = false;
-    if (!text || !strcmp(text, "auto")) { /* gentle moves; without convolutions, for few pictures */
-        const bool few = data->n < FEW_SAMPLES;
-        if (data->shape.rank != 3 || kind == ARCH_LINEAR || (kind == ARCH_MLP && !few))
-            return CLI_DONE;
-        a->shift = (float)data->shape.dim[1] / (kind == ARCH_MLP ? 24 : 16);
-        a->rotate_deg = kind == ARCH_MLP ? 6 : 8;
-        *used = true;
-        return CLI_DONE;
-    }
-    if (!strcmp(text, "none")) return CLI_DONE;
-    if (data->shape.rank != 3)
-        return cli_usage("--augment %s: the samples are no images; give none", text);
-    for (const char *at = text; *at;) { /* only words we know */
-        const size_t length = strcspn(at, ",");
-        bool known = false;
-        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-            known |= !strncmp(at, keys[i], strlen(keys[i])) &&
-                     (at[strlen(keys[i])] == '=' || strlen(keys[i]) == length);
-        if (!known) return cli_usage("--augment %s: %.*s is not known", text, (int)length, at);
-        at += length + (at[length] == ',');
-    }
-    double v[4] = {0};
-    for (int i = 0; i < 4; i++)
-        if (list_value(text, keys[i], value) && (!cli_parse_double(value, &v[i]) || v[i] < 0))
-            return cli_usage("--augment %s: %s needs a number from 0", text, keys[i]);
-    a->shift = (float)v[0], a->rotate_deg = (float)v[1], a->scale = (float)v[2];
-    a->crop_padding = (int)v[3];
-    a->flip_horizontal = list_value(text, "flip", value) != NULL;
-    a->flip_vertical = list_value(text, "vflip", value) != NULL;
-    *used = true;
-    return CLI_DONE;
-}
-
-/* --freeze LAYER@STEP and --layer-lr LAYER=LR as rules; `names` keeps the texts. */
-static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64], int most, int *n)
-{
-    for (int kind = 0; kind < 2; kind++) {
-        const char *option = kind ? "--layer-lr" : "--freeze";
-        const char *text;
-        for (int i = 0; (text = cli_get_nth(c, option, i)) != NULL; i++) {
-            const char *mark = strrchr(text, kind ? '=' : '@');
-            double v;
-            if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) ||
-                (kind ? v <= 0 : !(v >= 0 && v <= 1e15)))
-                return cli_usage("%s %s: give %s", option, text,
-                                 kind ? "LAYER=RATE" : "LAYER@STEP, a step from 0");
-            if (*n == most) return cli_usage("more than %d rules for layers", most);
-            snprintf(names[*n], 64, "%.*s", (int)(mark - text), text);
-            int at = 0; /* a rule of that layer, or a new one */
-            while (at < *n && strcmp(rules[at].layer, names[*n])) at++;
-            if (at == *n) {
-                memset(&rules[at], 0, sizeof rules[at]);
-                rules[at].layer = names[(*n)++];
-            }
-            if (kind) rules[at].lr = (float)v;
-            else rules[at].freeze_from = v < 1 ? 1 : (int64_t)v;
-        }
-    }
-    return CLI_DONE;
-}
-
-static int parse_optimizer(const cli *c, interp_train_desc *d)
-{
-    static const char *const names[] = {"adam", "adamw", "sgd", "rmsprop", "momentum"};
-    static const interp_optimizer kinds[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD, INTERP_RMSPROP,
-                                             INTERP_SGD};
-    int i = 0;
-    const int code = cli_choice(c, "--optimizer", names, 5, &i);
-    d->optimizer = kinds[i];
-    if (i == 4) d->momentum = 0.9f;
-    return code;
-}
-
-static int parse_milestones(const cli *c, interp_train_desc *d)
-{
-    const char *text = cli_get(c, "--milestones");
-    int n = 0;
-    long last = 0;
-    for (const char *at = text; at && *at;) {
-        char *end;
-        const long e = strtol(at, &end, 10);
-        if (end == at || e <= last || e > 1000000 || n == 8 || (*end && *end != ','))
-            return cli_usage("--milestones %s: give up to 8 rising epochs like 10,20", text);
-        last = e;
-        d->milestones[n++] = (int)e;
-        at = *end ? end + 1 : end;
-    }
-    return CLI_DONE;
-}
-
-/* Everything but the augmentation and the rules. */
-static int parse_settings(const cli *c, const interp_dataset *data, const char *arch,
-                          arch_kind kind, interp_train_desc *d)
-{
-    static const char *const schedules[] = {"constant", "step", "cosine", "linear"};
-    static const char *const losses[] = {"cross_entropy", "mse", "bce"};
-    int schedule = INTERP_COSINE, loss = 0, code = 0;
-    memset(d, 0, sizeof *d);
-    const bool few = data->n < FEW_SAMPLES;
-    d->epochs = !few ? 10 : kind == ARCH_CONVOLUTIONAL ? 25 : 60;
-    d->batch = few ? 32 : 64;
-    d->seed = c->seed;
-    d->nesterov = cli_has(c, "--nesterov");
-    if (cli_has(c, "--milestones") && !cli_has(c, "--schedule")) schedule = INTERP_STEP_DECAY;
-    if (!code) code = parse_optimizer(c, d);
-    if (d->optimizer != INTERP_SGD && !strcmp(arch, "cnn")) d->lr = 2e-3f;
-    if (d->optimizer != INTERP_SGD && few && kind != ARCH_CONVOLUTIONAL) d->lr = 3e-3f;
-    if (!code) code = cli_choice(c, "--schedule", schedules, 4, &schedule);
-    if (!code) code = cli_choice(c, "--loss", losses, 3, &loss);
-    if (!code) code = cli_int(c, "--epochs", 1, 1000000, &d->epochs);
-    if (!code) code = cli_int(c, "--batch", 1, 1000000, &d->batch);
-    if (!code) code = cli_float(c, "--lr", 1e-12, 1e6, &d->lr);
-    if (!code) code = cli_float(c, "--momentum", 0, 0.999999, &d->momentum);
-    if (!code) code = cli_float(c, "--weight-decay", 0, 1e6, &d->weight_decay);
-    if (!code) code = cli_float(c, "--decay", 1e-6, 1, &d->decay);
-    if (!code) code = cli_int(c, "--warmup", 0, 1 << 30, &d->warmup_steps);
-    if (!code) code = cli_float(c, "--clip", 1e-12, 1e12, &d->clip_norm);
-    if (!code) code = cli_float(c, "--label-smoothing", 0, 0.999, &d->label_smoothing);
-    if (!code) code = cli_int(c, "--patience", 1, 1000000, &d->patience);
-    if (!code) code = parse_milestones(c, d);
-    d->schedule = (interp_schedule)schedule;
-    d->loss = (interp_loss)loss;
-    return code;
-}
 
 /* ---- running */
 
@@ -199,9 +18,7 @@ static int parse_settings(const cli *c, const interp_dataset *data, const char *
 typedef struct run_state {
     cli *c;
     const char *folder;
-    cli_model model;
-    interp_dataset train, validation, test;
-    interp_train_desc desc;
+    cli_training t;
     interp_train_result result;
     interp_evaluation on_test, on_train;
     interp_epoch *history; /* [epochs] */
@@ -214,10 +31,10 @@ typedef struct run_state {
 static int save_best(run_state *s)
 {
     char path[CLI_PATH];
-    const bool resume = s->desc.checkpoint != NULL;
+    const bool resume = s->t.desc.checkpoint != NULL;
     const size_t limit = interp_memory_read(s->c->ctx).limit;
     interp_memory_set_limit(s->c->ctx, 0);
-    const int code = cli_model_save(s->c, s->model.net, s->model.classes, s->model.n_classes,
+    const int code = cli_model_save(s->c, s->t.model.net, s->t.model.classes, s->t.model.n_classes,
                                     cli_path(path, resume ? s->c->folder : s->folder, "best.onnx"));
     interp_memory_set_limit(s->c->ctx, limit);
     return code;
@@ -226,7 +43,7 @@ static int save_best(run_state *s)
 static int on_epoch(const interp_epoch *e, bool is_best, void *user)
 {
     run_state *s = (run_state *)user;
-    const int epochs = s->desc.epochs;
+    const int epochs = s->t.desc.epochs;
     s->done = e->epoch;
     if (is_best) s->saved = save_best(s);
     cli_say(s->c, "epoch %*d/%d  loss %.4f  accuracy %.2f %%  validation %.4f  %.2f %%  %.1f s%s",
@@ -361,7 +178,7 @@ static int write_tensorboard(cli *c, const char *folder, const interp_epoch *h, 
 static int write_run(cli *c, run_state *s)
 {
     char path[CLI_PATH];
-    int code = cli_model_save(c, s->model.net, s->model.classes, s->model.n_classes,
+    int code = cli_model_save(c, s->t.model.net, s->t.model.classes, s->t.model.n_classes,
                               cli_path(path, s->folder, "model.onnx"));
     if (!code) code = write_history(c, s->folder, s->history, s->done);
     if (!code) code = cli_make_folder(cli_path(path, s->folder, "tensorboard"));
@@ -372,7 +189,7 @@ static int write_run(cli *c, run_state *s)
 static interp_status stage_train(cli *c, void *user)
 {
     run_state *s = (run_state *)user;
-    const interp_status status = interp_train(s->model.net, &s->train, &s->desc, &s->result);
+    const interp_status status = interp_train(s->t.model.net, &s->t.train, &s->t.desc, &s->result);
     if (status == INTERP_OK && s->saved)
         return interp_fail(c->ctx, INTERP_IO, "best.onnx could not be written");
     return status;
@@ -382,24 +199,24 @@ static interp_status stage_test(cli *c, void *user)
 {
     run_state *s = (run_state *)user;
     (void)c;
-    return interp_evaluate(s->model.net, &s->test, s->desc.loss, &s->on_test);
+    return interp_evaluate(s->t.model.net, &s->t.test, s->t.desc.loss, &s->on_test);
 }
 
 static interp_status stage_check(cli *c, void *user)
 {
     run_state *s = (run_state *)user;
     (void)c;
-    return interp_evaluate(s->model.net, &s->train, s->desc.loss, &s->on_train);
+    return interp_evaluate(s->t.model.net, &s->t.train, s->t.desc.loss, &s->on_train);
 }
 
 static int train_and_write(cli *c, run_state *s, train_outcome *outcome)
 {
     static const cli_stage stages[] = {stage_train, stage_test, stage_check};
     char checkpoint[CLI_PATH];
-    interp_train_desc *d = &s->desc;
+    interp_train_desc *d = &s->t.desc;
     s->history = (interp_epoch *)interp_alloc(c->ctx, (size_t)d->epochs * sizeof *s->history);
     s->on_test.predicted =
-        (int32_t *)interp_alloc(c->ctx, (size_t)s->test.n * sizeof *s->on_test.predicted);
+        (int32_t *)interp_alloc(c->ctx, (size_t)s->t.test.n * sizeof *s->on_test.predicted);
     if (!s->history || !s->on_test.predicted) return cli_fail_ctx(c);
     d->history = s->history;
     d->on_epoch = on_epoch;
@@ -407,7 +224,7 @@ static int train_and_write(cli *c, run_state *s, train_outcome *outcome)
     if (cli_has(c, "--resume")) /* beside the results: it must outlive whatever ends this run */
         d->checkpoint = cli_path(checkpoint, c->folder, "checkpoint.safetensors");
     const interp_status status =
-        cli_work(c, stages, 3, s, s->desc.batch > 1 ? " or a smaller --batch" : "");
+        cli_work(c, stages, 3, s, s->t.desc.batch > 1 ? " or a smaller --batch" : "");
     if (s->saved) return CLI_FAILED; /* and has been said */
     outcome->cancelled = status == INTERP_CANCELLED;
     outcome->epochs = s->done;
@@ -421,80 +238,20 @@ static int train_and_write(cli *c, run_state *s, train_outcome *outcome)
     outcome->test_loss = s->on_test.loss;
     outcome->seconds = s->result.seconds;
     int code = write_run(c, s);
-    if (!code) code = write_confusion(c, &s->test, s->on_test.predicted, s->folder, NULL);
+    if (!code) code = write_confusion(c, &s->t.test, s->on_test.predicted, s->folder, NULL);
     interp_free(c->ctx, s->history);
     interp_free(c->ctx, s->on_test.predicted);
     return code;
 }
 
-/* The network, from a file or by name, and what its classes are called. */
-static int open_model(cli *c, run_state *s, const char *arch)
-{
-    const interp_dataset *d = &s->train;
-    if (cli_has(c, "--model")) {
-        const int code = cli_model_load(c, cli_get(c, "--model"), NULL, &s->model);
-        return code ? code : cli_data_fit(c, cli_get(c, "--data"), &s->model, &s->train, &s->test);
-    }
-    if (interp_net_arch(c->ctx, arch, &d->shape, d->n_classes, c->seed, &s->model.net))
-        return cli_fail_ctx(c);
-    s->model.path = arch;
-    s->model.classes = d->class_names;
-    s->model.n_classes = d->n_classes;
-    return CLI_DONE;
-}
-
-/* Sets the validation samples aside. */
-static int split_validation(cli *c, run_state *s)
-{
-    float share = 0.1f;
-    interp_dataset all = s->train;
-    const int code = cli_float(c, "--validation", 0, 0.9, &share);
-    if (code || !(share > 0) || all.n < 20) return code;
-    if (interp_dataset_split(c->ctx, &all, (double)share, 1, &s->train, &s->validation))
-        return cli_fail_ctx(c);
-    if (s->model.classes == all.class_names) s->model.classes = s->train.class_names;
-    interp_dataset_free(c->ctx, &all);
-    s->desc.validation = &s->validation;
-    return CLI_DONE;
-}
-
 int train_run(cli *c, const char *folder, train_outcome *outcome)
 {
-    enum { most_rules = 32 };
-    interp_augment_desc augment;
-    interp_layer_rule rules[most_rules];
-    char names[most_rules + 1][64];
     run_state s;
-    bool augmented = false;
-    const char *data = cli_get(c, "--data");
     memset(&s, 0, sizeof s);
     s.c = c;
     s.folder = folder;
-    int code = cli_data(c, data, &s.train, &s.test);
-    if (code) return code;
-    if (!s.train.y)
-        return cli_fail("%s: it has no labels to train on; those of npy are npy:X.npy,Y.npy", data);
-    const char *arch = cli_get(c, "--arch");
-    if (!arch) arch = s.train.shape.rank == 3 ? "cnn" : "mlp";
-    const arch_kind kind = cli_has(c, "--model")      ? ARCH_CONVOLUTIONAL
-                           : !strcmp(arch, "linear")  ? ARCH_LINEAR
-                           : !strncmp(arch, "mlp", 3) ? ARCH_MLP
-                                                      : ARCH_CONVOLUTIONAL;
-    code = parse_settings(c, &s.train, arch, kind, &s.desc);
-    if (!code) code = parse_augment(cli_get(c, "--augment"), &s.train, kind, &augment, &augmented);
-    if (!code) code = parse_rules(c, rules, names, most_rules, &s.desc.n_rules);
-    if (!code) code = open_model(c, &s, arch);
-    if (!code) code = split_validation(c, &s);
-    if (code) return code;
-    s.desc.rules = rules;
-    if (augmented) s.desc.augment = &augment;
-    cli_say(c,
-            "%s: %d samples to train on, %d to validate, %d to test; %s with %zu parameters; %s, "
-            "%d thread%s",
-            data, s.train.n, s.desc.validation ? s.validation.n : 0, s.test.n, s.model.path,
-            interp_net_describe(s.model.net).n_parameters, interp_isa(c->ctx),
-            interp_threads(c->ctx), interp_threads(c->ctx) > 1 ? "s" : "");
-    return train_and_write(c, &s, outcome);
+    const int code = cli_training_open(c, &s.t);
+    return code ? code : train_and_write(c, &s, outcome);
 }
 
 static int print_json(const train_outcome *o)

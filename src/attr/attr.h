@@ -75,15 +75,6 @@ typedef enum interp_scope {
     INTERP_SCOPE_NEURON /* number `target` of `layer`, instead of an output, by the input */
 } interp_scope;
 
-/* Rules of integration between baseline and input. All weights sum to 1. */
-typedef enum interp_quadrature {
-    INTERP_GAUSS_LEGENDRE,
-    INTERP_RIEMANN_LEFT,
-    INTERP_RIEMANN_RIGHT,
-    INTERP_RIEMANN_MIDDLE,
-    INTERP_RIEMANN_TRAPEZOID
-} interp_quadrature;
-
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
    relevance on; sums and average pools share it by what each part adds. */
@@ -399,13 +390,6 @@ typedef enum interp_baseline_kind {
 INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind kind, const float *x,
                                          int n, const interp_shape *sample, uint64_t seed,
                                          float *out);
-
-/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
-   number of operations for each point. Tests: quadrature_integrates_polynomials,
-   many_gauss_legendre_points_match_the_recurrence. */
-INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
-                                                double *at, double *weight);
 
 #if !defined(INTERP_NO_TRAIN)
 /* Options of interp_canonical. */

@@ -29,6 +29,22 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
 
+/* Rules of integration between baseline and input. All weights sum to 1. */
+typedef enum interp_quadrature {
+    INTERP_GAUSS_LEGENDRE,
+    INTERP_RIEMANN_LEFT,
+    INTERP_RIEMANN_RIGHT,
+    INTERP_RIEMANN_MIDDLE,
+    INTERP_RIEMANN_TRAPEZOID
+} interp_quadrature;
+
+/* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
+   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   many_gauss_legendre_points_match_the_recurrence. */
+INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
+                                                double *at, double *weight);
+
 #ifdef __cplusplus
 }
 #endif

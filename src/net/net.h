@@ -450,6 +450,9 @@ typedef struct interp_layer_rule {
     float momentum;      /* 0: the training's; negative: none */
     float weight_decay;  /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
+    int delay; /* 0: none; learns from the gradient of so many steps before, and not before
+                            there is one; takes as many arrays of its parameters' length, and
+                            goes with no checkpoint. Test: a_delayed_layer_learns_from_the_past */
 } interp_layer_rule;
 
 /* One line of a training's history. */
@@ -490,7 +493,12 @@ typedef struct interp_train_desc {
     interp_epoch *history; /* NULL: none; room for `epochs` lines */
     int (*on_epoch)(const interp_epoch *epoch, bool is_best, void *user); /* NULL: none; else
                                          non-zero ends the training after this epoch */
-    void *user;             /* NULL: handed to on_epoch */
+    interp_status (*on_step)(interp_net *net, int64_t step,
+                             void *user); /* NULL: none; called before
+                                         the first step, with the steps made so far, and after each;
+                                         an error ends the training with it */
+    void *on_step_user;                   /* NULL: handed to on_step */
+    void *user;                           /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
                                FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;

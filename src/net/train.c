@@ -5,6 +5,8 @@ typedef struct itp_learn {
     size_t offset, n;
     float lr, momentum, weight_decay; /* lr before the schedule */
     int64_t freeze_from;
+    int delay;
+    float *ring; /* [delay, n]: gradients of the last steps; NULL without delay */
 } itp_learn;
 
 struct interp_trainer {
@@ -74,12 +76,12 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
                             "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
         const interp_layer_rule *rule = &d->rules[r]; /* negative: none */
         if (!(rule->lr >= 0 && rule->lr <= 1e6f) || !(rule->momentum < 1) ||
-            !(rule->weight_decay <= 1e6f))
+            !(rule->weight_decay <= 1e6f) || rule->delay < 0)
             return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
                             "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
-                            "weight decay %g",
+                            "weight decay %g, delay %d",
                             rule->layer, (double)rule->lr, (double)rule->momentum,
-                            (double)rule->weight_decay);
+                            (double)rule->weight_decay, rule->delay);
     }
     for (int i = 0; i < t->net->n_params; i++) {
         const interp_parameter_info p = interp_net_parameter(t->net, i);
@@ -97,8 +99,12 @@ ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
             if (rule->weight_decay != 0)
                 l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
             l->freeze_from = rule->freeze_from;
+            l->delay = rule->delay;
             break;
         }
+        if (!l->delay) continue;
+        l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
+        if (!l->ring) return INTERP_NO_MEMORY;
     }
     return INTERP_OK;
 }
@@ -134,6 +140,7 @@ INTERP_API void interp_trainer_free(interp_trainer *t)
     if (!t) return;
     interp_workspace_free(t->work[0]);
     interp_workspace_free(t->work[1]);
+    for (int i = 0; t->learn && i < t->net->n_params; i++) interp_free(t->ctx, t->learn[i].ring);
     interp_free(t->ctx, t->learn);
     interp_free(t->ctx, t->first);
     interp_free(t->ctx, t->second);
@@ -252,7 +259,23 @@ ITP_FN double itp_schedule(const interp_train_desc *d, int64_t step, int64_t tot
 
 ITP_FN bool itp_is_frozen(const interp_trainer *t, const itp_learn *l)
 {
-    return l->freeze_from && t->step + 1 >= l->freeze_from;
+    return (l->freeze_from && t->step + 1 >= l->freeze_from) || t->step < l->delay;
+}
+
+/* Exchanges the gradients of layers with a delay for those of that many steps before; done twice,
+   nothing has happened. */
+ITP_FN void itp_trainer_delay(interp_trainer *t)
+{
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        if (!l->delay) continue;
+        float *now = t->work[0]->param_grad + l->offset;
+        float *then = l->ring + (size_t)(t->step % l->delay) * l->n;
+        for (size_t k = 0; k < l->n; k++) {
+            const float g = now[k];
+            now[k] = then[k], then[k] = g;
+        }
+    }
 }
 
 /* One update of a piece of a parameter array. */
@@ -368,18 +391,21 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
                             "train: label %d but the network has %d outputs", (int)y[i],
                             t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
+    itp_trainer_delay(t);
     double square = 0; /* of what learns */
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         const float *g = t->work[0]->param_grad + l->offset;
         if (!itp_is_frozen(t, l)) square += ctx->k->dot(l->n, g, 0, g, 0);
     }
-    if (!(*loss - *loss == 0) || !(square - square == 0))
+    if (!(*loss - *loss == 0) || !(square - square == 0)) {
+        itp_trainer_delay(t);
         return itp_fail(
             ctx, INTERP_NOT_FINITE,
             "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
             "learning rate, or look for such numbers in the data",
             (long long)t->step + 1);
+    }
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
     itp_trainer_update(t, factor, clip ? (float)((double)t->desc.clip_norm / norm) : 1);
@@ -563,6 +589,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
         ITP_TRY(itp_trainer_step_at(t, r->x, r->y, NULL, some, factor, &loss, &hits));
         loss_sum += loss * some;
         right += hits;
+        if (d->on_step) ITP_TRY(d->on_step(t->net, t->step, d->on_step_user));
         ITP_TRY(itp_progress(ctx, "train", (double)t->step, (double)t->total_steps, loss));
     }
     interp_epoch *e = &r->last;
@@ -780,6 +807,13 @@ ITP_FN interp_status itp_train_checkpoint(itp_training *r, size_t *reserve)
     const interp_train_desc *d = &r->t->desc;
     const size_t figures = (size_t)d->epochs * ITP_EPOCH_FIGURES * sizeof(double);
     if (!d->checkpoint) return INTERP_OK;
+    for (int i = 0; i < d->n_rules; i++)
+        if (d->rules[i].delay)
+            return itp_fail(
+                r->t->ctx, INTERP_UNSUPPORTED,
+                "train: a checkpoint holds no delayed gradients, and layer \"%s\" has a "
+                "delay of %d",
+                d->rules[i].layer, d->rules[i].delay);
     itp_checkpoint *c = (itp_checkpoint *)itp_calloc(
         r->t->ctx, 1, sizeof *c + figures + r->n_state * sizeof(float));
     if (!c) return INTERP_NO_MEMORY;
@@ -845,6 +879,7 @@ ITP_FN interp_status itp_train_run(itp_training *r)
         ITP_TRY(itp_checkpoint_read(r, c));
     }
 #endif
+    if (d->on_step) ITP_TRY(d->on_step(r->t->net, r->t->step, d->on_step_user));
     bool stop = d->patience > 0 && r->epoch - r->best_epoch >= d->patience;
     while (r->epoch < d->epochs && !stop) {
         ITP_TRY(itp_train_epoch(r));

@@ -883,7 +883,9 @@ INTERP_API interp_status interp_histogram_count(interp_ctx *ctx, const interp_hi
     memset(counts, 0, (size_t)bins * sizeof *counts);
     for (size_t i = 0; i < h->n; i++) {
         const double v = (double)h->values[i];
-        if (v >= r.low && v <= r.high) counts[itp_min(bins - 1, (int)((v - low) / width))]++;
+        if (v >= r.low && v <= r.high)
+            counts[itp_min(bins - 1, (int)((v - low) / width))] +=
+                h->weights ? (size_t)h->weights[i] : 1;
     }
     return INTERP_OK;
 }
@@ -904,7 +906,10 @@ ITP_FN interp_status itp_histogram_plot(itp_plot *p, const interp_histogram *h, 
     itp_axis_fit(&p->y, r, .05, p->d.y_min, p->d.y_max);
     ITP_TRY(itp_plot_keys(p, 1));
     for (size_t i = 0; h->mean_line && i < h->n; i++)
-        if (fabs((double)h->values[i]) <= DBL_MAX) sum += (double)h->values[i], n++;
+        if (fabs((double)h->values[i]) <= DBL_MAX) {
+            const double weight = h->weights ? h->weights[i] : 1;
+            sum += weight * (double)h->values[i], n += weight;
+        }
     if (n > 0) {
         char text[ITP_TICK_TEXT];
         snprintf(mean_text, 64, "mean %s", itp_value_text(text, sum / n));

@@ -113,6 +113,13 @@ INTERP_API void interp_image_text(interp_image *image, int x, int y, int size, i
 INTERP_API interp_status interp_image_png(interp_ctx *ctx, const interp_image *image, uint8_t **png,
                                           size_t *bytes);
 
+/* Packs frames[n] of one size as an animated GIF that goes on for ever, each shown for delay_ms
+   (rounded to 10). Up to 256 colours in all frames together stay as they are; with more, the lower
+   bits of colours are left out until as many are left. `*gif` belongs to the context, free it with
+   interp_free. Errors: BAD_ARGUMENT, NO_MEMORY. Test: animations_decode_to_the_same_pixels. */
+INTERP_API interp_status interp_image_gif(interp_ctx *ctx, const interp_image *frames, int n,
+                                          int delay_ms, uint8_t **gif, size_t *bytes);
+
 #ifndef INTERP_NO_STDIO
 /* Writes a picture to a file that appears whole; the name ends in .png or .ppm.
    Errors: BAD_ARGUMENT for another ending, IO, NO_MEMORY. Test: pictures_are_written_whole. */
@@ -252,16 +259,17 @@ INTERP_API interp_status interp_chart_bars(interp_ctx *ctx, const interp_chart *
 
 /* Options of interp_chart_histogram. */
 typedef struct interp_histogram {
-    const float *values; /* [n]; those that are not finite are left out */
-    size_t n;            /* 0: empty */
-    int bins;            /* 0: 40; at most 4096 */
-    bool align_zero;     /* false: bins over the range; true: 0 is an edge between two bins */
-    float percentile;    /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
-    bool mean_line;      /* false: none; true: a line at the mean, with its value in the legend */
-    uint32_t rgb;        /* 0: the first category colour */
+    const float *values;   /* [n]; those that are not finite are left out */
+    size_t n;              /* 0: empty */
+    int bins;              /* 0: 40; at most 4096 */
+    bool align_zero;       /* false: bins over the range; true: 0 is an edge between two bins */
+    float percentile;      /* 0: 100; 99 leaves the outer 0.5 % at each end out of the range */
+    bool mean_line;        /* false: none; true: a line at the mean, with its value in the legend */
+    uint32_t rgb;          /* 0: the first category colour */
+    const double *weights; /* NULL: each value counts once; else [n], how often, from 0 */
 } interp_histogram;
 
-/* Counts values into the bins the chart of the same options shows.
+/* Counts values into the bins the chart of the same options shows; percentiles go without weights.
    edges: [bins+1]; counts: [bins]. Errors: BAD_ARGUMENT, NO_MEMORY.
    Test: histogram_counts_every_value_once. */
 INTERP_API interp_status interp_histogram_count(interp_ctx *ctx, const interp_histogram *histogram,

@@ -1,4 +1,4 @@
-/* ---- attr/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
+/* ---- math/quadrature.c: points and weights of integrals over [0,1] ------------------------------- */
 
 /* P_n(cos t) and its derivative by t, from Bonnet's recurrence: n steps. It adds up differences, so
    that nothing is lost where cos t is almost 1. */

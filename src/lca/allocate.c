@@ -1,0 +1,623 @@
+/* ---- lca/allocate.c: the loss change of a step, shared out among parameters ----------------------- */
+
+/* What is known of one data set. g: gradient where the path starts. coarse, fine: mean gradients with
+   half the splits and with all of them; coarse becomes the allocation. */
+typedef struct itp_lca_set {
+    const interp_dataset *data;
+    double *g;
+    double *coarse, *fine;
+    double count; /* samples of the loss, those of other processes included */
+    double before, after, allocated;
+} itp_lca_set;
+
+struct interp_lca {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_lca_desc d; /* defaults filled in */
+    int64_t step;
+    bool begun, g_known; /* g is that of `start` */
+    itp_lca_set set[2];  /* training, validation */
+    int n_sets, outputs, chunk;
+    interp_workspace *w;
+    float *start,
+        *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
+    float *x, *seed; /* [chunk, input], [chunk, outputs] */
+    int32_t *y;
+    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
+    double *sample; /* [2, subsample]: losses before and after; NULL: none */
+    double *per;    /* [chunk]: losses of a chunk; NULL: none */
+    double *pieces; /* sums of pieces of the parameters */
+    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
+    size_t n_class;                    /* classes times groups */
+    double passes, all_passes;         /* of this step, for the progress hook */
+};
+
+enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
+#define ITP_LCA_STREAM 0x5000000u
+
+/* ---- loops over all parameters */
+
+typedef struct itp_lca_loop itp_lca_loop;
+struct itp_lca_loop {
+    interp_lca *l;
+    itp_lca_set *s;
+    double a, b;
+    double (*run)(const itp_lca_loop *p, size_t from, size_t to);
+};
+
+ITP_FN void itp_lca_piece(void *arg, int task, int slot)
+{
+    const itp_lca_loop *p = (const itp_lca_loop *)arg;
+    const size_t from = (size_t)task * ITP_LCA_PIECE;
+    (void)slot;
+    p->l->pieces[task] = p->run(p, from, itp_min_size(from + ITP_LCA_PIECE, p->l->net->n_flat));
+}
+
+/* The sum of what the pieces give, in their order. */
+ITP_FN double itp_lca_over(interp_lca *l, itp_lca_set *s, double a, double b,
+                           double (*run)(const itp_lca_loop *, size_t, size_t))
+{
+    itp_lca_loop p = {l, s, a, b, run};
+    const int n = (int)((l->net->n_flat + ITP_LCA_PIECE - 1) / ITP_LCA_PIECE);
+    double total = 0;
+    itp_parallel(l->ctx, n, (double)l->net->n_flat * 4, itp_lca_piece, &p);
+    for (int i = 0; i < n; i++) total += l->pieces[i];
+    return total;
+}
+
+/* at = the point a of the path */
+ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    float *at = p->l->at;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++)
+        at[i] = (float)((double)start[i] + a * ((double)end[i] - (double)start[i]));
+    if (a == 1) memcpy(at + from, end + from, (to - from) * sizeof *at);
+    return 0;
+}
+
+/* fine += a gradient of the chunk */
+ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *g = p->l->w->param_grad;
+    double *fine = p->s->fine;
+    const double a = p->a;
+    for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    return 0;
+}
+
+ITP_FN double itp_lca_zero(const itp_lca_loop *p, size_t from, size_t to)
+{
+    memset(p->s->fine + from, 0, (to - from) * sizeof *p->s->fine);
+    return 0;
+}
+
+/* fine += a coarse */
+ITP_FN double itp_lca_mix(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const double *coarse = p->s->coarse, a = p->a;
+    double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) fine[i] += a * coarse[i];
+    return 0;
+}
+
+/* coarse = a g + b fine, and g = fine: the gradient at the end of the path is the next one's start */
+ITP_FN double itp_lca_ends(const itp_lca_loop *p, size_t from, size_t to)
+{
+    double *g = p->s->g;
+    const double *fine = p->s->fine;
+    for (size_t i = from; i < to; i++) {
+        p->s->coarse[i] = p->a * g[i] + p->b * fine[i];
+        g[i] = fine[i];
+    }
+    return 0;
+}
+
+/* Sum over parameters of the change times a fine + b coarse. */
+ITP_FN double itp_lca_sum(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine, *coarse = p->s->coarse;
+    double sum = 0;
+    for (size_t i = from; i < to; i++)
+        sum += ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return sum;
+}
+
+/* coarse = that product */
+ITP_FN double itp_lca_settle(const itp_lca_loop *p, size_t from, size_t to)
+{
+    const float *start = p->l->start, *end = p->l->net->flat;
+    const double *fine = p->s->fine;
+    double *coarse = p->s->coarse;
+    for (size_t i = from; i < to; i++)
+        coarse[i] = ((double)end[i] - (double)start[i]) * (p->a * fine[i] + p->b * coarse[i]);
+    return 0;
+}
+
+/* The step is over: at = the change, start = where it led. */
+ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
+{
+    float *start = p->l->start, *at = p->l->at;
+    const float *end = p->l->net->flat;
+    for (size_t i = from; i < to; i++) {
+        at[i] = end[i] - start[i];
+        start[i] = end[i];
+    }
+    return 0;
+}
+
+/* ---- one pass over the samples */
+
+/* Change times gradient, summed by class and group. */
+ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale, double *to)
+{
+    const float *g = l->w->param_grad, *end = l->net->flat;
+    double *row = to + (size_t)label * (size_t)l->d.n_groups;
+    for (size_t i = 0; i < l->net->n_flat; i++)
+        row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+}
+
+/* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
+ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
+                                   int some, int end)
+{
+    const interp_dataset *data = s->data;
+    const size_t row = interp_shape_size(&data->shape);
+    const int *order = s == l->set ? l->order : NULL;
+    if (!order && some == l->chunk) {
+        memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
+        return data->x + (size_t)first * row;
+    }
+    for (int i = 0; i < l->chunk; i++) {
+        const int at = i < some ? first + i : from + (first - from + i) % (end - from);
+        const int k = order ? order[at] : at;
+        memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
+        l->y[i] = data->y[k];
+    }
+    return l->x;
+}
+
+/* Samples that the loss of this process is of. */
+ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
+{
+    return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
+}
+
+/* Mean loss at the parameters in `at`. Unless only the loss is wanted: fine += scale gradient;
+   classes: NULL, or its sums by class += scale. samples: NULL or each sample's loss. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, bool loss_only,
+                                  double *classes, double *samples, double *loss)
+{
+    const int n = itp_lca_used(l, s), k = l->outputs;
+    const bool by_class = classes && s == l->set;
+    double total = 0;
+    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
+        for (end = by_class ? from + 1 : n; end < n; end++)
+            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
+        for (int first = from; first < end; first += l->chunk) {
+            const int some = itp_min(l->chunk, end - first);
+            const float *x = itp_lca_gather(l, s, from, first, some, end);
+            ITP_TRY(interp_forward(l->w, &x));
+            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
+                                             k, l->y, NULL, l->d.label_smoothing,
+                                             loss_only ? NULL : l->seed, l->per);
+            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
+            if (!loss_only) {
+                memset(l->seed + (size_t)some * (size_t)k, 0,
+                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
+                ITP_TRY(interp_backward(l->w, l->seed));
+                itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
+                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count, classes);
+            }
+            ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
+        }
+    }
+    *loss = total;
+    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
+    *loss /= s->count;
+    return INTERP_OK;
+}
+
+/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine. */
+ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
+                                    const double *weight, double *loss)
+{
+    double *classes = s == l->set ? l->class_fine : NULL;
+    itp_lca_over(l, s, 0, 0, itp_lca_zero);
+    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    for (int i = 0; i < n; i++) {
+        itp_lca_over(l, s, at[i], 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, weight[i], false, classes, NULL, loss));
+    }
+    if (l->d.allreduce) {
+        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
+    }
+    return INTERP_OK;
+}
+
+/* ---- a step */
+
+/* Sum of squares of what weight decay is about, times l2. */
+ITP_FN double itp_lca_penalty(const interp_lca *l, const float *p)
+{
+    double sum = 0;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t n = interp_shape_size(&v.shape);
+        for (size_t k = 0; k < n; k++) sum += (double)p[v.offset + k] * (double)p[v.offset + k];
+    }
+    return l->d.l2 * sum;
+}
+
+/* The penalty's change is its own exact allocation. */
+ITP_FN void itp_lca_penalise(interp_lca *l, double *lca)
+{
+    const float *start = l->start, *end = l->net->flat;
+    for (int i = 0; l->d.l2 != 0 && i < interp_net_parameter_count(l->net); i++) {
+        const interp_parameter_info v = interp_net_parameter(l->net, i);
+        if (v.shape.rank < 2) continue;
+        const size_t last = v.offset + interp_shape_size(&v.shape);
+        for (size_t k = v.offset; k < last; k++)
+            lca[k] +=
+                l->d.l2 * ((double)end[k] - (double)start[k]) * ((double)end[k] + (double)start[k]);
+    }
+}
+
+/* Gradient and loss where the path starts. */
+ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
+{
+    const double zero = 0, one = 1;
+    double loss;
+    if (s == l->set && l->sample) {
+        double *const before = l->sample;
+        itp_lca_over(l, s, 0, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, s, 0, true, NULL, before, &loss));
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+    itp_lca_over(l, s, 0, 1, itp_lca_ends);
+    s->before = loss;
+    return INTERP_OK;
+}
+
+/* coarse = what both ends say by the rule; the gradient at the end becomes g. */
+ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
+{
+    static const double weights[][2] = {{0.5, 0.5}, {1, 0}, {0, 1}, {0.5, 0.5}, {0, 0}};
+    const double *weight = weights[l->d.rule], zero = 0, one = 1;
+    double loss;
+    const bool classes = s == l->set && l->class_fine;
+    if (classes) { /* those of g were of another change */
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+        for (size_t i = 0; i < l->n_class; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+    }
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &one, &s->after));
+    for (size_t i = 0; classes && i < l->n_class; i++)
+        l->class_coarse[i] += weight[1] * l->class_fine[i];
+    itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
+    return INTERP_OK;
+}
+
+/* fine = the mean gradient by n splits, from coarse, that by half of them; or by n points of Gauss. */
+ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
+{
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
+    if (l->d.rule == INTERP_LCA_GAUSS) {
+        ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
+        return itp_lca_points(l, s, n, at, weight, &loss);
+    }
+    for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &loss));
+    itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
+    for (size_t i = 0; s == l->set && i < l->n_class; i++)
+        l->class_fine[i] += 0.5 * l->class_coarse[i];
+    return INTERP_OK;
+}
+
+/* How fine and coarse make the mean gradient: Simpson's rule is (4 T(n) - T(n/2)) / 3 of the trapezoid
+   rule T. */
+ITP_FN void itp_lca_weights(const interp_lca *l, double *fine, double *coarse)
+{
+    const bool simpson = l->d.rule == INTERP_LCA_SIMPSON, gauss = l->d.rule == INTERP_LCA_GAUSS;
+    *fine = simpson ? 4.0 / 3 : gauss ? 1 : 0;
+    *coarse = simpson ? -1.0 / 3 : gauss ? 0 : 1;
+}
+
+/* The loss change that is not allocated yet, with the means as they are; whether that is borne. */
+ITP_FN bool itp_lca_is_resolved(interp_lca *l)
+{
+    double fine, coarse;
+    bool all = true;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        const double change = s->after - s->before;
+        s->allocated = itp_lca_over(l, s, fine, coarse, itp_lca_sum);
+        all &= fabs(change - s->allocated) <= fmax(l->d.tolerance, l->d.relative * fabs(change));
+    }
+    return all;
+}
+
+/* Half the 95 % confidence interval of the mean change of the loss, of all samples. */
+ITP_FN double itp_lca_interval(const interp_lca *l)
+{
+    const double m = l->d.subsample, n = l->set[0].data->n;
+    const double *before = l->sample, *after = before + l->d.subsample;
+    double mean = 0, square = 0;
+    for (int i = 0; i < l->d.subsample; i++) mean += (after[i] - before[i]) / m;
+    for (int i = 0; i < l->d.subsample; i++)
+        square += (after[i] - before[i] - mean) * (after[i] - before[i] - mean) / (m - 1);
+    return 1.96 * sqrt(square / m * (1 - m / n));
+}
+
+/* Draws the samples of this step's loss. */
+ITP_FN void itp_lca_draw(interp_lca *l)
+{
+    for (int i = 0; i < l->set[0].data->n; i++) l->order[i] = i;
+    itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
+}
+
+/* Both ends, then splits doubled until the loss change is allocated. */
+ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
+{
+    const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
+    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
+    l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
+    if (l->d.subsample) itp_lca_draw(l);
+    for (int i = 0; i < l->n_sets; i++) {
+        itp_lca_set *s = &l->set[i];
+        if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
+    }
+    l->g_known = false; /* until the step is whole */
+    if (l->sample) {
+        double loss;
+        itp_lca_over(l, l->set, 1, 0, itp_lca_go);
+        ITP_TRY(itp_lca_pass(l, l->set, 0, true, NULL, l->sample + l->d.subsample, &loss));
+    }
+    for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_ends_of(l, &l->set[i]));
+    *splits = 1;
+    for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
+        for (int i = 0; i < l->n_sets; i++) {
+            itp_lca_set *s = &l->set[i];
+            double *const fine = s->fine;
+            if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON) s->fine = s->coarse, s->coarse = fine;
+        }
+        if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON && l->class_fine) {
+            double *const fine = l->class_fine;
+            l->class_fine = l->class_coarse, l->class_coarse = fine;
+        }
+        l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
+        for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
+        *splits = n;
+        if (itp_lca_is_resolved(l)) break;
+    }
+    *resolved = !refines ? itp_lca_is_resolved(l), true : itp_lca_is_resolved(l);
+    return INTERP_OK;
+}
+
+/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+ITP_FN void itp_lca_close(interp_lca *l)
+{
+    double fine, coarse;
+    itp_lca_weights(l, &fine, &coarse);
+    for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
+    for (size_t i = 0; i < l->n_class; i++)
+        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    itp_lca_penalise(l, l->set[0].coarse);
+    itp_lca_over(l, l->set, 0, 0, itp_lca_move);
+    l->g_known = true;
+    l->step++;
+}
+
+INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *info)
+{
+    interp_lca_step_info r;
+    itp_lca_set *s = l->set, *v = l->set + 1;
+    memset(&r, 0, sizeof r);
+    if (!l->begun)
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: interp_lca_begin was not called");
+    ITP_TRY(itp_lca_integrate(l, &r.splits, &r.resolved));
+    const double before = itp_lca_penalty(l, l->start), after = itp_lca_penalty(l, l->net->flat);
+    r.loss_before = s->before + before, r.loss_after = s->after + after;
+    r.allocated = s->allocated + after - before;
+    r.residual = r.loss_after - r.loss_before - r.allocated;
+    if (!(r.loss_after - r.loss_after == 0) || !(r.allocated - r.allocated == 0))
+        return itp_fail(l->ctx, INTERP_NOT_FINITE,
+                        "lca: the loss or its gradient is NaN or infinite at step %lld",
+                        (long long)l->step + 1);
+    r.val_before = r.val_after = r.val_allocated = r.val_residual = (double)NAN;
+    if (l->n_sets > 1) {
+        r.val_before = v->before, r.val_after = v->after, r.val_allocated = v->allocated;
+        r.val_residual = v->after - v->before - v->allocated;
+    }
+    if (l->sample) r.interval = itp_lca_interval(l);
+    itp_lca_close(l);
+    for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
+    r.step = l->step;
+    r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
+    r.moved = l->at, r.classes = l->class_coarse;
+    if (info) *info = r;
+    return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_begin(interp_lca *l)
+{
+    memcpy(l->start, l->net->flat, l->net->n_flat * sizeof *l->start);
+    l->begun = true, l->g_known = false;
+    l->step = 0;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
+{
+    interp_lca *l = (interp_lca *)user;
+    (void)step;
+    if (net != l->net)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
+    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+}
+
+/* ---- making one */
+
+ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
+                                      const interp_lca_desc *desc)
+{
+    interp_lca_desc *d = &l->d;
+    if (desc) *d = *desc;
+    if (d->tolerance == 0) d->tolerance = 1e-3;
+    if (!d->max_splits) d->max_splits = 32;
+    if (!(d->tolerance > 0) || !(d->relative >= 0) || d->max_splits < 2 ||
+        d->max_splits > ITP_LCA_SPLITS || d->chunk < 0 || d->subsample < 0 || d->subsample == 1 ||
+        d->subsample > data->n || (int)d->rule < 0 || d->rule > INTERP_LCA_GAUSS || !(d->l2 >= 0))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: an option is out of range: tolerance %g must be above 0, max_splits "
+                        "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
+                        d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: sums by class and several processes need all samples, and groups "
+                        "their number");
+    for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
+{
+    const size_t n = l->net->n_flat;
+    itp_lca_set *s = &l->set[l->n_sets++];
+    if (!data->y) return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: the data has no labels");
+    ITP_TRY(itp_data_fits(l->ctx, l->net, data, l->outputs));
+    s->data = data;
+    s->count = itp_lca_used(l, s);
+    if (l->d.allreduce) l->d.allreduce(&s->count, 1, l->d.allreduce_user);
+    s->g = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->g));
+    s->coarse = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->coarse));
+    s->fine = (double *)interp_alloc(l->ctx, itp_mul_size(n, sizeof *s->fine));
+    return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+/* Samples sorted by class, each class in its order. */
+ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+{
+    int at = 0;
+    for (int c = 0; c < data->n_classes; c++)
+        for (int i = 0; i < data->n; i++)
+            if (data->y[i] == c) l->order[at++] = i;
+}
+
+/* Samples of one pass, and the workspace for them. */
+ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t row = interp_shape_size(&data->shape);
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    fit.work.param_grads = true;
+    fit.work.mode = l->d.mode;
+    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
+    fit.floats = row + (size_t)l->outputs + 4;
+    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
+    most = itp_min(most, itp_lca_used(l, l->set));
+    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+        size_t bytes;
+        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
+        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
+        if (bytes < fixed + ITP_LCA_ROOM) break;
+        most = itp_div_up(most, 2);
+    }
+    fit.n = fit.most = most;
+    l->chunk = itp_fit_most(ctx, l->net, &fit);
+    if (!l->chunk) return ctx->status;
+    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+        return itp_fail(ctx, INTERP_NO_MEMORY,
+                        "lca: chunks of %d samples do not fit, and with batch statistics the loss "
+                        "depends on them: chunks of up to %d do",
+                        most, l->chunk);
+    fit.work.batch = l->chunk;
+    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
+    const size_t n = (size_t)l->chunk;
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
+    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
+                                  const interp_lca_desc *desc)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t n = l->net->n_flat, m = (size_t)data->n;
+    const interp_shape out = itp_sample_shape(
+        l->net, itp_logits_value(l->net, desc ? desc->loss : INTERP_CROSS_ENTROPY));
+    l->outputs = (int)interp_shape_size(&out);
+    ITP_TRY(itp_lca_defaults(l, data, desc));
+    ITP_TRY(itp_lca_set_new(l, data));
+    if (l->d.validation) ITP_TRY(itp_lca_set_new(l, l->d.validation));
+    l->start = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->start));
+    l->at = (float *)interp_alloc(ctx, itp_mul_size(n, sizeof *l->at));
+    l->pieces = (double *)interp_alloc(ctx, (n / ITP_LCA_PIECE + 1) * sizeof *l->pieces);
+    if (!l->start || !l->at || !l->pieces) return INTERP_NO_MEMORY;
+    if (l->d.subsample || l->d.groups) {
+        l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
+        if (!l->order) return INTERP_NO_MEMORY;
+        if (l->d.groups) itp_lca_by_class(l, data);
+    }
+    if (l->d.groups) {
+        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
+        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
+        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
+    }
+    ITP_TRY(itp_lca_open(l, data));
+    if (l->d.subsample) {
+        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
+        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
+    }
+    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
+        const int v = l->net->params[i];
+        l->w->data[v] = l->at + l->net->values[v].offset;
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
+                                        const interp_lca_desc *desc, interp_lca **out)
+{
+    interp_ctx *ctx = net->ctx;
+    if (!net->built || net->n_inputs != 1 || !net->n_flat)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "lca: the network must be built, with one input and parameters");
+    ITP_TRY(itp_net_writable(ctx, net));
+    interp_lca *l = (interp_lca *)itp_calloc(ctx, 1, sizeof *l);
+    if (!l) return INTERP_NO_MEMORY;
+    l->ctx = ctx, l->net = net;
+    const interp_status status = itp_lca_make(l, data, desc);
+    if (status) interp_lca_free(l);
+    else *out = l;
+    return status;
+}
+
+INTERP_API void interp_lca_free(interp_lca *l)
+{
+    if (!l) return;
+    interp_ctx *ctx = l->ctx;
+    interp_workspace_free(l->w);
+    for (int i = 0; i < 2; i++) {
+        interp_free(ctx, l->set[i].g);
+        interp_free(ctx, l->set[i].coarse);
+        interp_free(ctx, l->set[i].fine);
+    }
+    interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
+    interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
+    interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
+    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    interp_free(ctx, l);
+}
