@@ -63,7 +63,7 @@ damage: $(BUILD)/damage ## read each model of those tests damaged in every byte,
 	$(BUILD)/damage $(wildcard $(CONFORMANCE)/node/*/model.onnx)
 
 check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
-	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_SKIP=test_tool \
+	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= FULL_MATRIX=1 \
 		.ci/run compile sizes clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
 bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, then whole networks
@@ -116,8 +116,9 @@ fuzzers: $(FUZZERS)
 example-programs: $(EXAMPLES)
 
 # RUNNER=, TEST_JOBS=, TEST_TIMEOUT= : see tools/run_tests.sh. ONLY= and SKIP= take names of programs.
-run-tests: tests
-	@tools/run_tests.sh $(filter-out $(SKIP:%=$(BUILD)/%),$(or $(ONLY:%=$(BUILD)/%),$(TESTS)))
+CHOSEN = $(filter-out $(SKIP:%=$(BUILD)/%),$(or $(ONLY:%=$(BUILD)/%),$(TESTS)))
+run-tests: $(CHOSEN)
+	@tools/run_tests.sh $(CHOSEN)
 
 $(BUILD)/interp: $(TOOL_OBJECTS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
