@@ -3734,8 +3734,9 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0); NAN for methods whose parts add up to nothing, as saliency */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method; NAN with f(x0); of full_grad x . df/dx + b . df/db minus
-                        f(x), 0 for nets of pieces that are linear */
+                        once; 0 for a complete method; NAN with f(x0). Of lrp the sum minus f(x); of
+                        full_grad x . df/dx + b . df/db minus f(x), 0 for nets of pieces that are
+                        linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;
@@ -27562,6 +27563,7 @@ struct itp_attr {
     interp_attribution *report; /* [n, k] */
     int filled;                 /* slots of `in` in use */
     bool held;                  /* the last pass of w was of all samples, and no backward since */
+    bool held0;                 /* that of w0 was of the baselines of the first slots of a run */
     double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
@@ -27798,19 +27800,37 @@ ITP_FN const float *itp_attr_grad(const itp_attr *a)
                                                   : interp_workspace_input_grad(a->w, 0);
 }
 
+/* A pass of w0 over its slots; what it finds there already is not run again. */
+ITP_FN interp_status itp_attr_beside(itp_attr *a)
+{
+    const bool held = a->held0;
+    a->held0 = false;
+    if (held) return INTERP_OK;
+    for (int i = itp_min(a->filled, a->batch0); i < a->batch0; i++)
+        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
+    ITP_TRY(itp_attr_pass(a, a->w0));
+    return itp_attr_check(a, interp_workspace_target(a->w0), itp_min(a->filled, a->batch0));
+}
+
 /* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
 ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 {
+    const bool beside =
+        which && a->w0 && !a->inside; /* the rules go on from what w0 makes of them */
+    const bool shared = beside && a->d.n_baselines == 1; /* one for all samples */
+    const interp_workspace *w = beside ? a->w0 : a->w;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        for (int i = 0; i < a->filled; i++) {
-            float *to = itp_attr_slot(a, i, at + i);
+        for (int i = 0; i < (beside ? itp_min(a->batch0, a->filled) : a->filled); i++) {
+            float *to = beside ? a->in0 + (size_t)i * a->size : itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
-        ITP_TRY(itp_attr_forward(a));
+        if (!beside) ITP_TRY(itp_attr_forward(a));
+        else if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
         for (int i = 0; i < a->filled; i++) {
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
+            const float *y = interp_workspace_target(w) +
+                             (size_t)(beside ? itp_min(a->batch0 - 1, i) : i) * (size_t)a->outputs;
             for (int j = 0; j < a->k; j++) {
                 interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
                 if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
@@ -27820,7 +27840,9 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
-    a->held = !which && a->n <= a->batch && !a->inside;
+    const bool all = (shared || a->n <= a->batch) && !a->inside;
+    if (beside) a->held0 = all;
+    else a->held = all && !which;
     a->filled = 0;
     return INTERP_OK;
 }
@@ -29484,10 +29506,8 @@ ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
     if (!a->filled) return INTERP_OK;
-    for (int i = a->filled; i < a->batch0; i++)
-        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
     const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
-    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_beside(a));
     ITP_TRY(itp_attr_forward(a));
     for (int j = 0; j < a->k; j++) {
         memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
@@ -32408,8 +32428,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
          itp_attr_settle_deeplift, itp_attr_layout_deeplift, itp_attr_scratch_deeplift,
          itp_attr_run_deeplift},
-        {"lrp", 0, RULES, itp_attr_settle_lrp, itp_attr_layout_lrp, itp_attr_scratch_lrp,
-         itp_attr_run_lrp},
+        {"lrp", 0, RULES | ITP_ATTR_ALONE, itp_attr_settle_lrp, itp_attr_layout_lrp,
+         itp_attr_scratch_lrp, itp_attr_run_lrp},
         ITP_CAM("grad_cam", ITP_CAM_MEAN, ITP_ATTR_LAYER_GRAD),
         ITP_CAM("grad_cam_plus_plus", ITP_CAM_PLUS_PLUS, ITP_ATTR_LAYER_GRAD),
         ITP_CAM("xgrad_cam", ITP_CAM_X, ITP_ATTR_LAYER_GRAD),
@@ -32419,7 +32439,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_CAM("score_cam", ITP_CAM_SCORE, 0),
         ITP_CAM("ablation_cam", ITP_CAM_ABLATION, 0),
         ITP_CAM("guided_grad_cam", ITP_CAM_GUIDED, INPUT | ITP_ATTR_LAYER_GRAD),
-        {"full_grad", 0, INPUT, itp_attr_settle_full_grad, itp_attr_layout_full_grad,
+        {"full_grad", 0, ALONE, itp_attr_settle_full_grad, itp_attr_layout_full_grad,
          itp_attr_scratch_full_grad, itp_attr_run_full_grad},
         ITP_GRADIENT("layer_gradient_x_activation", ITP_G_LAYER, LAYER),
         ITP_GRADIENT("layer_conductance", ITP_G_CONDUCTANCE, LAYER),

@@ -188,8 +188,9 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0); NAN for methods whose parts add up to nothing, as saliency */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method; NAN with f(x0); of full_grad x . df/dx + b . df/db minus
-                        f(x), 0 for nets of pieces that are linear */
+                        once; 0 for a complete method; NAN with f(x0). Of lrp the sum minus f(x); of
+                        full_grad x . df/dx + b . df/db minus f(x), 0 for nets of pieces that are
+                        linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
                                    share of random copies with it that keep the target largest, and
                                    of all random copies that contain it;

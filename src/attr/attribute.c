@@ -62,6 +62,7 @@ struct itp_attr {
     interp_attribution *report; /* [n, k] */
     int filled;                 /* slots of `in` in use */
     bool held;                  /* the last pass of w was of all samples, and no backward since */
+    bool held0;                 /* that of w0 was of the baselines of the first slots of a run */
     double done, total;         /* passes, for the progress hook */
     /* gradient methods */
     double *at, *weight;         /* [points] */
@@ -298,19 +299,37 @@ ITP_FN const float *itp_attr_grad(const itp_attr *a)
                                                   : interp_workspace_input_grad(a->w, 0);
 }
 
+/* A pass of w0 over its slots; what it finds there already is not run again. */
+ITP_FN interp_status itp_attr_beside(itp_attr *a)
+{
+    const bool held = a->held0;
+    a->held0 = false;
+    if (held) return INTERP_OK;
+    for (int i = itp_min(a->filled, a->batch0); i < a->batch0; i++)
+        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
+    ITP_TRY(itp_attr_pass(a, a->w0));
+    return itp_attr_check(a, interp_workspace_target(a->w0), itp_min(a->filled, a->batch0));
+}
+
 /* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
 ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
 {
+    const bool beside =
+        which && a->w0 && !a->inside; /* the rules go on from what w0 makes of them */
+    const bool shared = beside && a->d.n_baselines == 1; /* one for all samples */
+    const interp_workspace *w = beside ? a->w0 : a->w;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
-        for (int i = 0; i < a->filled; i++) {
-            float *to = itp_attr_slot(a, i, at + i);
+        for (int i = 0; i < (beside ? itp_min(a->batch0, a->filled) : a->filled); i++) {
+            float *to = beside ? a->in0 + (size_t)i * a->size : itp_attr_slot(a, i, at + i);
             if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
             else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
         }
-        ITP_TRY(itp_attr_forward(a));
+        if (!beside) ITP_TRY(itp_attr_forward(a));
+        else if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
         for (int i = 0; i < a->filled; i++) {
-            const float *y = interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs;
+            const float *y = interp_workspace_target(w) +
+                             (size_t)(beside ? itp_min(a->batch0 - 1, i) : i) * (size_t)a->outputs;
             for (int j = 0; j < a->k; j++) {
                 interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
                 if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
@@ -320,7 +339,9 @@ ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
         }
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
-    a->held = !which && a->n <= a->batch && !a->inside;
+    const bool all = (shared || a->n <= a->batch) && !a->inside;
+    if (beside) a->held0 = all;
+    else a->held = all && !which;
     a->filled = 0;
     return INTERP_OK;
 }

@@ -438,10 +438,8 @@ ITP_FN void itp_deeplift_take(itp_attr *a, int i, int j)
 ITP_FN interp_status itp_deeplift_flush(itp_attr *a)
 {
     if (!a->filled) return INTERP_OK;
-    for (int i = a->filled; i < a->batch0; i++)
-        memcpy(a->in0 + (size_t)i * a->size, a->in0, a->size * sizeof *a->in0);
     const bool shared = a->d.n_baselines == 1 && !a->inside; /* one pass serves all samples */
-    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_pass(a, a->w0));
+    if (!shared || a->net->fixed_batch || !a->first) ITP_TRY(itp_attr_beside(a));
     ITP_TRY(itp_attr_forward(a));
     for (int j = 0; j < a->k; j++) {
         memset(a->seed, 0, (size_t)a->batch * (size_t)a->outputs * sizeof *a->seed);
