@@ -1,28 +1,7 @@
 /* Attribution: axioms, quadrature, memory, and the stored results of independent software. */
-#include "interp.h"
+#include "attr_nets.h"
 #include "heap.h"
-#include "test.h"
 #include <time.h>
-
-#define REFS "../shared/refs/attribution/"
-
-/* Largest difference over the largest magnitude wanted: float32 gradients are good to about 2e-6. On
-   an instruction set that rounds otherwise, one of the 50 points of an integral may fall on the other
-   side of a kink (ReLU, max pool), which moves the integral by a part of 1/50: then the best
-   instruction set must still agree. */
-#define REFERENCE_TOLERANCE 1e-5
-#define KINK_TOLERANCE      5e-4
-
-static interp_ctx *ctx;
-
-static interp_ctx *open_with(int threads, const char *isa)
-{
-    interp_desc d;
-    memset(&d, 0, sizeof d);
-    d.threads = threads;
-    d.isa = isa;
-    return interp_open(&d);
-}
 
 /* A small net with smooth and kinked parts on [2,6,6] images. */
 static interp_net *small_net(interp_ctx *c, bool softmax)
@@ -40,11 +19,6 @@ static interp_net *small_net(interp_ctx *c, bool softmax)
     if (softmax) x = interp_softmax(net, x, 1);
     interp_output(net, x, "y");
     return interp_net_build(net, 5) ? NULL : net;
-}
-
-static void fill(float *x, size_t n, uint64_t stream)
-{
-    for (size_t i = 0; i < n; i++) x[i] = interp_random_normal(11, stream, i);
 }
 
 TEST(quadrature_integrates_polynomials)
@@ -478,27 +452,6 @@ TEST(attribution_can_be_cancelled)
     interp_close(c);
 }
 
-static bool read_array(interp_ctx *c, const char *model, const char *file, interp_array *a,
-                       bool floats)
-{
-    char path[256];
-    snprintf(path, sizeof path, REFS "%s/%s", model, file);
-    if (interp_npy_read(c, path, a)) return false;
-    return !floats || !interp_array_to_f32(c, a);
-}
-
-static double relative_error(const float *got, const interp_array *want, double factor)
-{
-    const size_t n = interp_shape_size(&want->shape);
-    double largest = 1e-30, worst = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double w = factor * (double)((const float *)want->data)[i];
-        largest = fmax(largest, fabs(w));
-        worst = fmax(worst, fabs((double)got[i] - w));
-    }
-    return worst / largest;
-}
-
 typedef struct reference {
     const char *file;
     interp_method method;
@@ -541,10 +494,10 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
     char path[256];
     snprintf(path, sizeof path, REFS "%s/model.onnx", model);
     REQUIRE_OK(c, interp_onnx_load(c, path, NULL, &net));
-    REQUIRE(read_array(c, model, "inputs.npy", &x, true));
-    REQUIRE(read_array(c, model, "baselines.npy", &base, true));
-    REQUIRE(read_array(c, model, "targets.npy", &labels, false));
-    const bool noisy = read_array(c, model, "nt_noise.f64.npy", &noise, true);
+    REQUIRE(read_ref(model, "inputs.npy", &x, true));
+    REQUIRE(read_ref(model, "baselines.npy", &base, true));
+    REQUIRE(read_ref(model, "targets.npy", &labels, false));
+    const bool noisy = read_ref(model, "nt_noise.f64.npy", &noise, true);
     REQUIRE_OK(c, interp_array_ints(c, &labels, targets));
     const int n = x.shape.dim[0];
     const size_t size = interp_shape_size(&x.shape);
@@ -553,7 +506,7 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
         interp_array want;
         interp_attribute_desc d;
         if (rows[r].noise && !noisy) continue; /* not stored for every model */
-        REQUIRE(read_array(c, model, rows[r].file, &want, true));
+        REQUIRE(read_ref(model, rows[r].file, &want, true));
         memset(&d, 0, sizeof d);
         d.method = rows[r].method;
         d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
@@ -564,29 +517,30 @@ static void check_model(interp_ctx *c, const char *model, double best[N_ROWS])
         if (rows[r].noise)
             d.noise = (const float *)noise.data, d.n_samples = noise.shape.dim[0] / n;
         CHECK_OK(c, interp_attribute(net, (const float *)x.data, n, &d, out, NULL));
-        const double error = relative_error(out, &want, rows[r].factor);
+        const double error = error_of(out, &want, rows[r].factor);
         const bool path = rows[r].method == INTERP_INTEGRATED_GRADIENTS;
         best[r] = fmin(best[r], error);
         if (!(error <= (path ? KINK_TOLERANCE : REFERENCE_TOLERANCE)))
             test_fail(__FILE__, __LINE__, "%s/%s: off by %.2g of the largest (%s)", model,
                       rows[r].file, error, interp_isa(c));
-        interp_array_free(c, &want);
+        interp_array_free(ctx, &want);
     }
     free(out);
+    interp_array_free(ctx, &x), interp_array_free(ctx, &base), interp_array_free(ctx, &labels);
+    if (noisy) interp_array_free(ctx, &noise);
 }
 
 TEST(gradient_methods_match_the_references)
 {
     static const char *const models[] = {"mlp", "mlp_acts", "lenet", "resnet_mini_pool2",
                                          "fish_effnet_mini"};
-    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
     FILE *f = fopen(REFS "README.md", "r");
     if (!f) SKIP("../shared is not there");
     fclose(f);
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         double best[N_ROWS];
         for (int r = 0; r < N_ROWS; r++) best[r] = 0;
-        for (int i = 0, first = 1; i < 4; i++) {
+        for (int i = 0, first = 1; i < N_ISAS; i++) {
             interp_ctx *c = open_with(2, isas[i]);
             if (!c) continue;
             for (int r = 0; r < N_ROWS && first; r++) best[r] = 1;

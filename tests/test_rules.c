@@ -7,14 +7,6 @@
 
 static interp_ctx *ctx;
 
-static interp_ctx *open_with(int threads)
-{
-    interp_desc d;
-    memset(&d, 0, sizeof d);
-    d.threads = threads;
-    return interp_open(&d);
-}
-
 static void fill(float *x, size_t n, uint64_t stream)
 {
     for (size_t i = 0; i < n; i++) x[i] = interp_random_normal(13, stream, i);
@@ -501,7 +493,7 @@ TEST(rules_do_not_depend_on_batch_or_threads)
     fill(x, n * size, 7);
     for (int m = 0; m <= INTERP_NEURON_GRADIENT; m++)
         for (int run = 0; run < 4; run++) {
-            interp_ctx *c = open_with(1 + run % 3);
+            interp_ctx *c = open_with(1 + run % 3, NULL);
             interp_net *net = image_net(c, false);
             interp_attribute_desc d;
             interp_shape s;

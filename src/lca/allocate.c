@@ -151,10 +151,10 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
 /* ---- one pass over the samples */
 
 /* Change times gradient, summed by class and group. */
-ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale, double *to)
+ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale)
 {
     const float *g = l->w->param_grad, *end = l->net->flat;
-    double *row = to + (size_t)label * (size_t)l->d.n_groups;
+    double *row = l->class_fine + (size_t)label * (size_t)l->d.n_groups;
     for (size_t i = 0; i < l->net->n_flat; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
 }
@@ -185,13 +185,13 @@ ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
     return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
 }
 
-/* Mean loss at the parameters in `at`. Unless only the loss is wanted: fine += scale gradient;
-   classes: NULL, or its sums by class += scale. samples: NULL or each sample's loss. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, bool loss_only,
-                                  double *classes, double *samples, double *loss)
+/* Mean loss at the parameters in `at`; fine += scale gradient, class_fine += scale times its sums by
+   class: with scale 0 there is only the loss. samples: NULL or each sample's loss. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, double *samples,
+                                  double *loss)
 {
     const int n = itp_lca_used(l, s), k = l->outputs;
-    const bool by_class = classes && s == l->set;
+    const bool by_class = s == l->set && l->class_fine;
     double total = 0;
     for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
         for (end = by_class ? from + 1 : n; end < n; end++)
@@ -202,14 +202,14 @@ ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, b
             ITP_TRY(interp_forward(l->w, &x));
             total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
                                              k, l->y, NULL, l->d.label_smoothing,
-                                             loss_only ? NULL : l->seed, l->per);
+                                             scale == 0 ? NULL : l->seed, l->per);
             if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
-            if (!loss_only) {
+            if (scale != 0) {
                 memset(l->seed + (size_t)some * (size_t)k, 0,
                        (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
                 ITP_TRY(interp_backward(l->w, l->seed));
                 itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
-                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count, classes);
+                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count);
             }
             ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
         }
@@ -220,18 +220,21 @@ ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, b
     return INTERP_OK;
 }
 
-/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine. */
+/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine; a weight
+   of 0 asks for the loss alone. samples, loss: of the last point. */
 ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
-                                    const double *weight, double *loss)
+                                    const double *weight, double *samples, double *loss)
 {
     double *classes = s == l->set ? l->class_fine : NULL;
+    bool any = false;
     itp_lca_over(l, s, 0, 0, itp_lca_zero);
     if (classes) memset(classes, 0, l->n_class * sizeof *classes);
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, s, weight[i], false, classes, NULL, loss));
+        ITP_TRY(itp_lca_pass(l, s, weight[i], samples, loss));
+        any = any || weight[i] != 0;
     }
-    if (l->d.allreduce) {
+    if (l->d.allreduce && any) {
         l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
         if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
     }
@@ -267,53 +270,60 @@ ITP_FN void itp_lca_penalise(interp_lca *l, double *lca)
     }
 }
 
-/* Gradient and loss where the path starts. */
+/* Shares of the gradients at both ends in the rule's first mean. */
+ITP_FN const double *itp_lca_end_weights(const interp_lca *l)
+{
+    static const double weights[][2] = {{0.5, 0.5}, {1, 0}, {0, 1}, {0.5, 0.5}, {0, 0}};
+    return weights[l->d.rule];
+}
+
+/* Loss and gradient, where the rule asks for it, at the start of the path. */
 ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 {
-    const double zero = 0, one = 1;
-    double loss;
-    if (s == l->set && l->sample) {
-        double *const before = l->sample;
-        itp_lca_over(l, s, 0, 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, s, 0, true, NULL, before, &loss));
-    }
-    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
+    const double zero = 0, one = itp_lca_end_weights(l)[0] != 0;
+    double *samples = s == l->set ? l->sample : NULL;
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, samples, &s->before));
     itp_lca_over(l, s, 0, 1, itp_lca_ends);
-    s->before = loss;
     return INTERP_OK;
 }
 
 /* coarse = what both ends say by the rule; the gradient at the end becomes g. */
 ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 {
-    static const double weights[][2] = {{0.5, 0.5}, {1, 0}, {0, 1}, {0.5, 0.5}, {0, 0}};
-    const double *weight = weights[l->d.rule], zero = 0, one = 1;
+    const double *weight = itp_lca_end_weights(l), zero = 0;
+    const double start = weight[0] != 0, end = l->d.rule != INTERP_LCA_GAUSS;
+    double *samples = s == l->set && l->sample ? l->sample + l->d.subsample : NULL;
+    const size_t n = s == l->set ? l->n_class : 0;
     double loss;
-    const bool classes = s == l->set && l->class_fine;
-    if (classes) { /* those of g were of another change */
-        ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &loss));
-        for (size_t i = 0; i < l->n_class; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+    if (n) { /* those of g were of another change */
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, NULL, &loss));
+        for (size_t i = 0; i < n; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
     }
-    ITP_TRY(itp_lca_points(l, s, 1, &one, &one, &s->after));
-    for (size_t i = 0; classes && i < l->n_class; i++)
-        l->class_coarse[i] += weight[1] * l->class_fine[i];
+    const double one = 1;
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, samples, &s->after));
+    for (size_t i = 0; i < n; i++) l->class_coarse[i] += weight[1] * l->class_fine[i];
     itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
     return INTERP_OK;
 }
 
-/* fine = the mean gradient by n splits, from coarse, that by half of them; or by n points of Gauss. */
+/* fine = the mean gradient by n splits, from that by half of them; or by n points of Gauss. */
 ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
 {
     double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
+    const size_t n_class = s == l->set ? l->n_class : 0;
     if (l->d.rule == INTERP_LCA_GAUSS) {
         ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
-        return itp_lca_points(l, s, n, at, weight, &loss);
+        return itp_lca_points(l, s, n, at, weight, NULL, &loss);
+    }
+    if (n > 2) { /* what was fine is coarse now */
+        double *const fine = s->fine, *const class_fine = l->class_fine;
+        s->fine = s->coarse, s->coarse = fine;
+        if (n_class) l->class_fine = l->class_coarse, l->class_coarse = class_fine;
     }
     for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
-    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &loss));
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, NULL, &loss));
     itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
-    for (size_t i = 0; s == l->set && i < l->n_class; i++)
-        l->class_fine[i] += 0.5 * l->class_coarse[i];
+    for (size_t i = 0; i < n_class; i++) l->class_fine[i] += 0.5 * l->class_coarse[i];
     return INTERP_OK;
 }
 
@@ -372,29 +382,15 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
         if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
     }
     l->g_known = false; /* until the step is whole */
-    if (l->sample) {
-        double loss;
-        itp_lca_over(l, l->set, 1, 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, l->set, 0, true, NULL, l->sample + l->d.subsample, &loss));
-    }
     for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_ends_of(l, &l->set[i]));
-    *splits = 1;
+    *splits = 1, *resolved = true;
+    if (!refines) itp_lca_is_resolved(l); /* for its sums: the rule has no choice */
     for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
-        for (int i = 0; i < l->n_sets; i++) {
-            itp_lca_set *s = &l->set[i];
-            double *const fine = s->fine;
-            if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON) s->fine = s->coarse, s->coarse = fine;
-        }
-        if (n > 2 && l->d.rule == INTERP_LCA_SIMPSON && l->class_fine) {
-            double *const fine = l->class_fine;
-            l->class_fine = l->class_coarse, l->class_coarse = fine;
-        }
         l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
         for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
-        *splits = n;
-        if (itp_lca_is_resolved(l)) break;
+        *splits = n, *resolved = itp_lca_is_resolved(l);
+        if (*resolved) break;
     }
-    *resolved = !refines ? itp_lca_is_resolved(l), true : itp_lca_is_resolved(l);
     return INTERP_OK;
 }
 

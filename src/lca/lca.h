@@ -70,8 +70,7 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: six arrays of the parameters' length, three of them in double; three more of doubles with
-   validation data.
+   one pass: 36 bytes a parameter, 24 more with validation data.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -84,7 +83,8 @@ INTERP_API interp_status interp_lca_begin(interp_lca *lca);
 
 /* The parameters have moved: allocates the loss change from where the last step left them. The net
    is not changed. info: NULL or filled. Errors: BAD_ARGUMENT before interp_lca_begin, NOT_FINITE,
-   CANCELLED, what on_step returns; then the path still starts where it did. Allocates nothing.
+   CANCELLED, after which the path still starts where it did; what on_step returns, the step being
+   allocated by then. Allocates nothing.
    Bit-identical at any thread count. Tests: allocations_match_a_double_precision_path,
    quadratic_losses_are_allocated_exactly, a_loop_of_ones_own_allocates_the_same. */
 INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *info);
