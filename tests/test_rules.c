@@ -1,21 +1,11 @@
 /* Attribution by rules and of layers: DeepLIFT, LRP, guided backprop, class activation maps: axioms,
    and the stored results of independent software (captum, zennit, pytorch-grad-cam). */
-#include "interp.h"
-#include "test.h"
-
-#define REFS "../shared/refs/attribution/"
-
-static interp_ctx *ctx;
-
-static void fill(float *x, size_t n, uint64_t stream)
-{
-    for (size_t i = 0; i < n; i++) x[i] = interp_random_normal(13, stream, i);
-}
+#include "attr_nets.h"
 
 /* ---- networks with something of everything */
 
 /* Images [3,8,8]: overlapping pools, a shared layer, a gate, batch norm, smooth functions. */
-static interp_net *image_net(interp_ctx *c, bool relu_only)
+static interp_net *mixed_net(interp_ctx *c, bool relu_only)
 {
     const interp_shape s = {3, {3, 8, 8, 1, 1, 1, 1, 1}};
     interp_net *net = interp_net_new(c, "image");
@@ -104,7 +94,7 @@ TEST(deep_lift_is_complete_on_every_kind_of_op)
             d.baseline = kind ? base : NULL, d.n_baselines = kind ? n : 1;
             for (int i = 0; i < n * size && kind == 2; i++)
                 base[i] = x[i] + (i % 3 ? 0 : 1e-4f * (float)(i % 7));
-            interp_net *net = image_net(ctx, false);
+            interp_net *net = mixed_net(ctx, false);
             const double residual = residual_of(net, &d, x, n);
             if (kind < 2) CHECK_NEAR(residual, 0, COMPLETE);
             else CHECK_NEAR(residual, 0, 2e-2); /* of a difference of rounding's size itself */
@@ -140,7 +130,7 @@ TEST(relevance_is_conserved_without_biases)
     enum { n = 3, size = 192 };
     static float x[n * size];
     fill(x, n * size, 4);
-    interp_net *net = image_net(ctx, false);
+    interp_net *net = mixed_net(ctx, false);
     for (int i = 0; i < interp_net_parameter_count(net); i++) {
         const interp_parameter_info v = interp_net_parameter(net, i);
         if (v.shape.rank == 1 && !strstr(v.name, "scale") && !strstr(v.name, "gamma"))
@@ -177,7 +167,7 @@ TEST(guided_backprop_counts_the_nodes_it_changes)
     d.target_kind = INTERP_TARGET_CLASS;
     d.keep_sign = true;
     for (int relu = 0; relu < 2; relu++) {
-        interp_net *net = relu ? image_net(ctx, true) : token_net(ctx, INTERP_SILU);
+        interp_net *net = relu ? mixed_net(ctx, true) : token_net(ctx, INTERP_SILU);
         const int used = relu ? 192 : 40;
         d.method = INTERP_SALIENCY;
         REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, plain, NULL));
@@ -193,7 +183,7 @@ TEST(guided_backprop_counts_the_nodes_it_changes)
 
 TEST(layers_are_chosen_and_named)
 {
-    interp_net *net = image_net(ctx, false);
+    interp_net *net = mixed_net(ctx, false);
     interp_attribute_desc d;
     interp_shape s;
     const char *layer = NULL;
@@ -232,7 +222,7 @@ TEST(conductance_of_a_layer_that_all_goes_through_is_complete)
     interp_attribution report[n];
     interp_attribute_desc d;
     fill(x, n * size, 6);
-    interp_net *net = image_net(ctx, true);
+    interp_net *net = mixed_net(ctx, true);
     memset(&d, 0, sizeof d);
     d.method = INTERP_LAYER_CONDUCTANCE, d.n_steps = 1000;
     d.layer = "dense1";
@@ -247,7 +237,7 @@ TEST(wrong_settings_of_rules_are_refused)
     enum { size = 192 };
     static float x[size], out[size];
     interp_attribute_desc d;
-    interp_net *net = image_net(ctx, false);
+    interp_net *net = mixed_net(ctx, false);
     memset(&d, 0, sizeof d);
     d.method = INTERP_LRP, d.rule = INTERP_LRP_RULE_COUNT;
     CHECK(interp_attribute(net, x, 1, &d, out, NULL) == INTERP_BAD_ARGUMENT);
@@ -284,27 +274,19 @@ static void check_reference(const reference *r)
     memset(&d, 0, sizeof d);
     snprintf(path, sizeof path, REFS "%s/%s", r->model, r->file ? r->file : "model.onnx");
     REQUIRE_OK(ctx, interp_onnx_load(ctx, path, NULL, &net));
-    snprintf(path, sizeof path, REFS "%s/inputs.npy", r->model);
-    REQUIRE_OK(ctx, interp_npy_read(ctx, path, &x));
-    REQUIRE_OK(ctx, interp_array_to_f32(ctx, &x));
-    snprintf(path, sizeof path, REFS "%s/%s.f64.npy", r->model, r->want);
-    REQUIRE_OK(ctx, interp_npy_read(ctx, path, &want));
-    REQUIRE_OK(ctx, interp_array_to_f32(ctx, &want));
-    snprintf(path, sizeof path, REFS "%s/targets.npy", r->model);
-    REQUIRE_OK(ctx, interp_npy_read(ctx, path, &labels));
+    REQUIRE(read_ref(r->model, "inputs.npy", &x, true));
+    snprintf(path, sizeof path, "%s.f64.npy", r->want);
+    REQUIRE(read_ref(r->model, path, &want, true));
+    REQUIRE(read_ref(r->model, "targets.npy", &labels, false));
     REQUIRE_OK(ctx, interp_array_ints(ctx, &labels, targets));
     if (r->baseline) {
-        snprintf(path, sizeof path, REFS "%s/%s.npy", r->model, r->baseline);
-        REQUIRE_OK(ctx, interp_npy_read(ctx, path, &base));
-        REQUIRE_OK(ctx, interp_array_to_f32(ctx, &base));
+        snprintf(path, sizeof path, "%s.npy", r->baseline);
+        REQUIRE(read_ref(r->model, path, &base, true));
         d.baseline = (const float *)base.data, d.n_baselines = base.shape.dim[0];
     }
     if (r->method == INTERP_GRADIENT_SHAP) {
-        snprintf(path, sizeof path, REFS "%s/gradient_shap.alpha.npy", r->model);
-        REQUIRE_OK(ctx, interp_npy_read(ctx, path, &alphas));
-        REQUIRE_OK(ctx, interp_array_to_f32(ctx, &alphas));
-        snprintf(path, sizeof path, REFS "%s/gradient_shap.baseline_idx.npy", r->model);
-        REQUIRE_OK(ctx, interp_npy_read(ctx, path, &draws));
+        REQUIRE(read_ref(r->model, "gradient_shap.alpha.npy", &alphas, true));
+        REQUIRE(read_ref(r->model, "gradient_shap.baseline_idx.npy", &draws, false));
         REQUIRE_OK(ctx, interp_array_ints(ctx, &draws, indices));
         d.alphas = (const float *)alphas.data, d.draws = indices;
         d.n_samples = (int)interp_shape_size(&alphas.shape) / x.shape.dim[0];
@@ -494,7 +476,7 @@ TEST(rules_do_not_depend_on_batch_or_threads)
     for (int m = 0; m <= INTERP_NEURON_GRADIENT; m++)
         for (int run = 0; run < 4; run++) {
             interp_ctx *c = open_with(1 + run % 3, NULL);
-            interp_net *net = image_net(c, false);
+            interp_net *net = mixed_net(c, false);
             interp_attribute_desc d;
             interp_shape s;
             memset(&d, 0, sizeof d);
@@ -517,7 +499,7 @@ TEST(every_method_keeps_to_the_bytes_it_says)
     static float x[n * size], out[n * 512];
     fill(x, n * size, 8);
     for (int m = 0; m <= INTERP_NEURON_GRADIENT; m++) {
-        interp_net *net = image_net(ctx, false);
+        interp_net *net = mixed_net(ctx, false);
         interp_attribute_desc d;
         size_t bytes;
         memset(&d, 0, sizeof d);
