@@ -10,6 +10,7 @@
      >>simd/kernels_map.h
      >>simd/kernels_reduce.h
      >>simd/kernels_gemm.h
+     >>simd/kernels_winograd.h
      >>simd/kernels_image.h
      >>simd/kernels_depthwise.h
      >>simd/kernels_end.h
@@ -29,6 +30,8 @@
      >>simd/dispatch.c
      >>base/open.c
      >>math/gemm.c
+     >>math/windows.c
+     >>math/winograd.c
      >>math/conv.c
      >>math/linalg.c
      >>math/quadrature.c
@@ -188,10 +191,12 @@
 
    6. KERNELS
    INTERP_ISA=scalar|avx2|avx512|neon in the environment, or interp_desc.isa, forces an instruction
-   set. Kernels are written once and compiled once for each.
+   set. Kernels are written once and compiled once for each. 3x3 convolutions of many planes go by
+   Winograd's F(4x4, 3x3), which rounds 2 to 3 times as much as plain sums; interp_desc.no_winograd
+   turns it off.
 
    7. NOT THERE
-   No GPU, no float16 arithmetic, no recurrent networks, no control flow in graphs. MSVC is written
+   No GPU, no float16 arithmetic, no control flow in graphs. MSVC is written
    for, but not tested.
 
    Licence: MIT-0 or Unlicense, at your choice; see the end of LICENSE. */
@@ -1704,6 +1709,156 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
+/* >>simd/kernels_winograd.h                                                                   */
+/* ---- 3x3 convolution by Winograd's F(4x4, 3x3), at the points 0, +-3/4, +-3/2 and infinity ------
+
+   Products of polynomials at six points: a 4x4 piece of a plane takes 36 products for each input
+   instead of 144. All constants of these points are exact, and sums lose about twice what those of
+   the plain order lose, a quarter of what the usual points 0, +-1, +-2 lose. Lanes are channels.
+   A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015; points: B. Barabasz et
+   al., Error Analysis and Improving the Accuracy of Winograd Convolution, 2018. */
+
+#define ITP_WINOGRAD_P  0.75f
+#define ITP_WINOGRAD_Q  1.5f
+#define ITP_WINOGRAD_P2 (ITP_WINOGRAD_P * ITP_WINOGRAD_P)
+#define ITP_WINOGRAD_Q2 (ITP_WINOGRAD_Q * ITP_WINOGRAD_Q)
+
+/* Six numbers of x, `step` apart, to their six points, in `to`. */
+ITP_INLINE void ITP_K(winograd_points)(const float *x, ptrdiff_t step, vf to[6])
+{
+    const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
+    const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf both = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2);
+    const vf sum = v_set(ITP_WINOGRAD_P2 + ITP_WINOGRAD_Q2);
+    const vf d1 = v_load(x + step), d2 = v_load(x + 2 * step), d3 = v_load(x + 3 * step);
+    const vf d4 = v_load(x + 4 * step);
+    const vf even_p = v_fnma(q2, d2, d4), odd_p = v_fnma(q2, d1, d3);
+    const vf even_q = v_fnma(p2, d2, d4), odd_q = v_fnma(p2, d1, d3);
+    to[0] = v_fma(both, v_load(x), v_fnma(sum, d2, d4));
+    to[1] = v_fma(p, odd_p, even_p);
+    to[2] = v_fnma(p, odd_p, even_p);
+    to[3] = v_fma(q, odd_q, even_q);
+    to[4] = v_fnma(q, odd_q, even_q);
+    to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
+}
+
+/* Sums at six points to four of the plane. */
+ITP_INLINE void ITP_K(winograd_plane)(const vf m[6], vf to[4])
+{
+    const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
+    const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf p3 = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_P);
+    const vf q3 = v_set(ITP_WINOGRAD_Q2 * ITP_WINOGRAD_Q);
+    const vf even_p = v_add(m[1], m[2]), odd_p = v_sub(m[1], m[2]);
+    const vf even_q = v_add(m[3], m[4]), odd_q = v_sub(m[3], m[4]);
+    to[0] = v_add(m[0], v_add(even_p, even_q));
+    to[1] = v_fma(p, odd_p, v_mul(q, odd_q));
+    to[2] = v_fma(p2, even_p, v_mul(q2, even_q));
+    to[3] = v_fma(p3, odd_p, v_fma(q3, odd_q, m[5]));
+}
+
+/* Three taps to their six points. */
+ITP_INLINE void ITP_K(winograd_taps)(vf g0, vf g1, vf g2, vf to[6])
+{
+    const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
+    const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
+    const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
+    const vf even_p = v_mul(at_p, v_fma(p2, g2, g0)), odd_p = v_mul(at_p, v_mul(p, g1));
+    const vf even_q = v_mul(at_q, v_fma(q2, g2, g0)), odd_q = v_mul(at_q, v_mul(q, g1));
+    to[0] = v_mul(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), g0);
+    to[1] = v_add(even_p, odd_p);
+    to[2] = v_sub(even_p, odd_p);
+    to[3] = v_add(even_q, odd_q);
+    to[4] = v_sub(even_q, odd_q);
+    to[5] = g2;
+}
+
+/* A row of 4x4 pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of
+   channel c at v[point * point_step + t * piece_step + c]. rows: 6 (4 pieces + 2) vectors of scratch. */
+static void ITP_K(winograd_data)(const itp_plane *g, int top, int pieces, int channels,
+                                 const float *x, ptrdiff_t plane, float *rows, float *v,
+                                 ptrdiff_t point_step, ptrdiff_t piece_step)
+{
+    const int pitch = 4 * pieces + 2, left = g->pad_x;
+    const int there = g->width < pitch - left ? g->width : pitch - left;
+    for (int r = 0; r < 6; r++) {
+        const int y = top - g->pad_y + r;
+        float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
+        const bool none = y < 0 || y >= g->height;
+        const size_t vector = V_WIDTH * sizeof *row;
+        memset(row, 0, (size_t)(none ? pitch : left) * vector);
+        if (none) continue;
+        ITP_K(interleave)
+        (channels, there, x + (ptrdiff_t)y * g->width, plane, NULL, row + left * V_WIDTH, V_WIDTH);
+        memset(row + (left + there) * V_WIDTH, 0, (size_t)(pitch - left - there) * vector);
+    }
+    for (int k = 0; k < pitch; k++) {
+        vf d[6];
+        ITP_K(winograd_points)(rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
+        for (int r = 0; r < 6; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
+    }
+    for (int r = 0; r < 6; r++)
+        for (int t = 0; t < pieces; t++) {
+            vf d[6];
+            float *to = v + 6 * r * point_step + t * piece_step;
+            ITP_K(winograd_points)(rows + ((ptrdiff_t)r * pitch + 4 * t) * V_WIDTH, V_WIDTH, d);
+            for (int k = 0; k < 6; k++) v_put(to + k * point_step, d[k], channels);
+        }
+}
+
+/* Sums at the points of a row of pieces, of two vectors of channels, to rows[4][4 pieces][channel]. */
+static void ITP_K(winograd_sums)(int pieces, const float *m, ptrdiff_t point_step,
+                                 ptrdiff_t piece_step, float *rows)
+{
+    for (int t = 0; t < pieces; t++, m += piece_step)
+        for (int h = 0; h < 2; h++) {
+            vf z[6][4];
+            for (int k = 0; k < 6; k++) {
+                vf d[6];
+                for (int r = 0; r < 6; r++)
+                    d[r] = v_load(m + (6 * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_plane)(d, z[k]);
+            }
+            for (int r = 0; r < 4; r++) {
+                vf d[6], y[4];
+                for (int k = 0; k < 6; k++) d[k] = z[k][r];
+                ITP_K(winograd_plane)(d, y);
+                for (int k = 0; k < 4; k++)
+                    v_store(rows + ((ptrdiff_t)r * pieces * 4 + 4 * t + k) * 2 * V_WIDTH +
+                                h * V_WIDTH,
+                            y[k]);
+            }
+        }
+}
+
+/* Taps w[n][9][channel], two vectors of channels, to u[point * point_step + i * 2 V_WIDTH + channel];
+   turned: the last tap first. */
+static void ITP_K(winograd_weights)(int n, const float *w, bool turned, float *u,
+                                    ptrdiff_t point_step)
+{
+    const ptrdiff_t tap = turned ? -2 * V_WIDTH : 2 * V_WIDTH;
+    if (turned) w += 8 * 2 * V_WIDTH;
+    for (int i = 0; i < n; i++, w += 9 * 2 * V_WIDTH, u += 2 * V_WIDTH)
+        for (int h = 0; h < 2; h++) {
+            vf z[3][6];
+            for (int k = 0; k < 3; k++) {
+                const float *g = w + h * V_WIDTH + k * tap;
+                ITP_K(winograd_taps)(v_load(g), v_load(g + 3 * tap), v_load(g + 6 * tap), z[k]);
+            }
+            for (int r = 0; r < 6; r++) {
+                vf d[6];
+                ITP_K(winograd_taps)(z[0][r], z[1][r], z[2][r], d);
+                for (int k = 0; k < 6; k++)
+                    v_store(u + (6 * r + k) * point_step + h * V_WIDTH, d[k]);
+            }
+        }
+}
+
+#undef ITP_WINOGRAD_P
+#undef ITP_WINOGRAD_Q
+#undef ITP_WINOGRAD_P2
+#undef ITP_WINOGRAD_Q2
 /* >>simd/kernels_image.h                                                                      */
 /* ---- one image plane at a time: pooling --------------------------------------------------------- */
 
@@ -2411,6 +2566,9 @@ typedef struct interp_desc {
     void *buffer;        /* NULL: none; else all memory comes from here, malloc is not called */
     size_t buffer_bytes; /* 0: none; size of `buffer` */
     size_t memory_limit; /* 0: none; bytes the context may hold at any time */
+    bool
+        no_winograd; /* false: 3x3 convolutions of 32 or more planes, 12 or more pixels wide and high,
+                         go by Winograd's F(4x4, 3x3), which rounds about twice as much; true: none */
     int (*progress)(const interp_progress *p, void *user); /* NULL: none; non-zero cancels */
     void (*log)(interp_status level, const char *text, void *user); /* NULL: none; warnings */
     void (*parallel_for)(void (*fn)(void *arg, int slot), int slots, void *arg,
@@ -3177,6 +3335,8 @@ typedef struct interp_workspace_desc {
     uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
+    bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
+                              the size of the image around it */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.
@@ -5901,6 +6061,13 @@ typedef struct itp_plane {
       (int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs, const ptrdiff_t *from, \
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
+    X(void, winograd_data,                                                                         \
+      (const itp_plane *g, int top, int pieces, int channels, const float *x, ptrdiff_t plane,     \
+       float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))                         \
+    X(void, winograd_sums,                                                                         \
+      (int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step, float *rows))       \
+    X(void, winograd_weights,                                                                      \
+      (int n, const float *w, bool turned, float *u, ptrdiff_t point_step))                        \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
     X(void, plane_pool,                                                                            \
@@ -6313,12 +6480,13 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
     itp_gemm_run(ctx, &g, scratch);
     return INTERP_OK;
 }
-/* >>math/conv.c                                                                               */
-/* ---- math/conv.c: convolution and its two gradients, straight from the images ------------------ */
+/* >>math/windows.c                                                                            */
+/* ---- math/windows.c: sums over windows of images, straight from where they lie ------------------ */
 
 /* Shape of a convolution; weights are [out_channels, in_channels / groups, taps_y, taps_x]. */
 typedef struct itp_conv {
     int batch, in_channels, out_channels, groups;
+    bool direct;     /* sums run in the plain order, whatever the image's size */
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
@@ -6374,76 +6542,6 @@ ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int chan
     if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
 }
 
-/* The part of a task list that is the same for all plane jobs. */
-typedef struct itp_plane_job {
-    const itp_kernels *kernels;
-    const itp_conv *c;
-    const float *x, *w, *bias, *dy;
-    const itp_after *after; /* NULL: none */
-    float *y, *dx, *dw;
-    float beta;
-} itp_plane_job;
-
-ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const int o = task % c->out_channels, image = task / c->out_channels;
-    const int i = o / (c->out_channels / c->groups);
-    const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)task * out;
-    j->kernels->plane_conv(
-        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
-    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
-}
-
-ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
-{
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const int i = task % c->in_channels, image = task / c->in_channels;
-    const int multiplier = c->out_channels / c->groups;
-    const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)task * in;
-    for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        itp_grads(j->kernels)
-            ->plane_conv_data(&c->plane,
-                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
-                                          itp_conv_out(c),
-                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
-                              j->beta != 0 || o > i * multiplier, dx);
-}
-
-ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
-{
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const size_t i = (size_t)(o / (c->out_channels / c->groups));
-    const int taps = itp_conv_taps(c);
-    double sum[ITP_DEPTHWISE_TAPS] = {0};
-    for (int b = 0; b < c->batch; b++)
-        itp_grads(j->kernels)
-            ->plane_conv_weights(
-                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
-    float *dw = j->dw + (size_t)o * (size_t)taps;
-    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
-}
-
-ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
-{
-    itp_plane_job j;
-    memset(&j, 0, sizeof j);
-    j.kernels = ctx->k;
-    j.c = c;
-    j.beta = beta;
-    return j;
-}
-
 ITP_FN double itp_conv_work(const itp_conv *c)
 {
     return (double)c->batch * c->out_channels * (double)itp_conv_out(c) * itp_conv_taps(c) *
@@ -6465,6 +6563,7 @@ typedef struct itp_tap_axis {
 
 typedef struct itp_windows {
     int batch, inputs, outputs; /* planes */
+    int all_outputs;            /* those of the other calls for the same x with them */
     int height, width;          /* of x */
     int rows, columns;          /* of y */
     int mul_y, mul_x;
@@ -6553,7 +6652,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
     c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
-               w->outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+               w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
     if (c.gather) {
         rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
         const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
@@ -6845,8 +6944,8 @@ ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
     const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
     double cycles[2];
     for (int pixels = 0; pixels < 2; pixels++) {
-        const int long_side = pixels ? w->columns : w->outputs; /* rows of tiles */
-        const int wide_side = pixels ? w->outputs : w->columns;
+        const int long_side = pixels ? w->columns : w->all_outputs; /* rows of tiles */
+        const int wide_side = pixels ? w->all_outputs : w->columns;
         const int tiles = itp_div_up(long_side, ctx->k->mr);
         const double rows = (double)long_side / tiles;
         const int vectors = itp_div_up(wide_side, ctx->k->width);
@@ -6865,55 +6964,62 @@ ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
 
 /* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
 
+/* Of runs that are read one after the other, so many are on their way. */
+#define ITP_FETCH_AHEAD 4
+
+ITP_FN void itp_fetch(const float *p, int n)
+{
+    for (int i = 0; i < n; i += 16) ITP_PREFETCH(p + i);
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
-    const itp_conv *c;
     const float *w;
     float *packed;
-    int inputs, outputs, panels;
-    bool transposed, pixels; /* outputs are the input channels of w */
+    int taps, inputs, outputs; /* of w */
+    int first, count, panels;  /* outputs that are packed */
+    bool transposed, pixels;   /* outputs are the input channels of w */
 } itp_pack_job;
-
-ITP_FN size_t itp_packed_floats(const interp_ctx *ctx, const itp_conv *c, int inputs, int outputs,
-                                bool pixels)
-{
-    const size_t k = (size_t)inputs * (size_t)itp_conv_taps(c);
-    const int width = pixels ? ctx->k->nr : ctx->k->mr;
-    return itp_mul_size(k, (size_t)itp_div_up(outputs, width) * (size_t)width);
-}
 
 ITP_FN void itp_pack_task(void *arg, int panel, int slot)
 {
     (void)slot;
     const itp_pack_job *j = (const itp_pack_job *)arg;
-    const int taps = itp_conv_taps(j->c), width = j->pixels ? j->kernels->nr : j->kernels->mr;
+    const int taps = j->taps, width = j->pixels ? j->kernels->nr : j->kernels->mr;
     const ptrdiff_t k = (ptrdiff_t)j->inputs * taps;
     float *out = j->packed + panel * k * width;
-    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->outputs * panel / j->panels);
-    const int k1 = j->pixels ? itp_min(k0 + width, j->outputs)
-                             : (int)((int64_t)j->outputs * (panel + 1) / j->panels);
+    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
+    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
+                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    const int first = j->first + k0;
     if (k1 - k0 < width) memset(out, 0, (size_t)(k * width) * sizeof *out);
     if (!j->transposed) {
-        j->kernels->interleave(k1 - k0, (int)k, j->w + k0 * k, k, NULL, out, width);
+        j->kernels->interleave(k1 - k0, (int)k, j->w + first * k, k, NULL, out, width);
         return;
     }
     for (int c = 0; c < j->inputs; c++, out += taps * width) {
-        const float *from = j->w + ((ptrdiff_t)c * j->outputs + k0) * taps;
+        const float *from = j->w + ((ptrdiff_t)c * j->outputs + first) * taps;
+        if (c + ITP_FETCH_AHEAD < j->inputs)
+            itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * j->outputs * taps, (k1 - k0) * taps);
         if (taps == 1) memcpy(out, from, (size_t)(k1 - k0) * sizeof *out);
         else j->kernels->interleave(k1 - k0, taps, from, taps, NULL, out, width);
     }
 }
 
-/* w[out][in][taps] of one group into `packed`; transposed: `outputs` is `in`. */
+/* Outputs first..first+count of w[out][in][taps] of one group into `packed`; transposed: the outputs
+   are `in`. */
 ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w, bool transposed,
-                             bool pixels, int inputs, int outputs, float *packed)
+                             bool pixels, int first, int count, float *packed)
 {
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     itp_pack_job j;
-    j.kernels = ctx->k, j.c = c, j.w = w, j.packed = packed;
-    j.inputs = inputs, j.outputs = outputs;
-    j.panels = itp_div_up(outputs, pixels ? ctx->k->nr : ctx->k->mr);
+    j.kernels = ctx->k, j.w = w, j.packed = packed;
+    j.taps = itp_conv_taps(c);
+    j.inputs = transposed ? out : in, j.outputs = transposed ? in : out;
+    j.first = first, j.count = count;
+    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
     j.transposed = transposed, j.pixels = pixels;
-    itp_parallel(ctx, j.panels, (double)inputs * outputs * itp_conv_taps(c), itp_pack_task, &j);
+    itp_parallel(ctx, j.panels, (double)j.inputs * count * j.taps, itp_pack_task, &j);
 }
 
 /* ---- the three convolutions as sums over windows */
@@ -6924,7 +7030,8 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     itp_windows w;
     memset(&w, 0, sizeof w);
     w.batch = c->batch;
-    w.inputs = c->in_channels / c->groups, w.outputs = c->out_channels / c->groups;
+    w.inputs = c->in_channels / c->groups;
+    w.outputs = w.all_outputs = c->out_channels / c->groups;
     w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
     w.mul_y = g->stride_y, w.mul_x = g->stride_x;
     w.taps = w.packed_taps = itp_conv_taps(c);
@@ -6965,7 +7072,8 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     itp_windows w;
     memset(&w, 0, sizeof w);
     w.batch = c->batch;
-    w.inputs = c->out_channels / c->groups, w.outputs = c->in_channels / c->groups;
+    w.inputs = c->out_channels / c->groups;
+    w.outputs = w.all_outputs = c->in_channels / c->groups;
     w.height = g->rows, w.width = g->columns;
     w.rows = itp_div_up(g->height - oy, g->stride_y);
     w.columns = itp_div_up(g->width - ox, g->stride_x);
@@ -7173,31 +7281,370 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
     k->interleave(step, planes, sums, nr, NULL, turned, step);
     k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
 }
+/* >>math/winograd.c                                                                           */
+/* ---- math/winograd.c: 3x3 convolutions of stride 1 and their data gradients by Winograd ---------
+
+   Pieces of 4x4 pixels become 36 points for each input plane; for each point one product of
+   [pieces, inputs] by [inputs, outputs]; the sums at 36 points become 4x4 pixels of each output.
+   Every sum runs over all inputs in one go: results depend neither on the batch nor on threads. */
+
+#define ITP_WINOGRAD_POINTS 36
+#define ITP_WINOGRAD_PLANES 32     /* fewer are not worth the way to the points and back */
+#define ITP_WINOGRAD_SIDE   12     /* smaller images: weights at the points outweigh the pixels */
+#define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
+#define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
+
+typedef struct itp_winograd {
+    int batch, inputs, outputs;
+    itp_plane plane; /* from x to y in this direction */
+    int across;      /* pieces in a row of them */
+    int rows, some;  /* rows of pieces of all images; of one task */
+    int panels;      /* of all outputs */
+    size_t in, out;  /* floats between the pieces of a point: inputs, outputs with their pads */
+    size_t buffer;   /* floats of a row of pieces on its way */
+} itp_winograd;
+
+ITP_FN bool itp_winograd_fits(const itp_conv *c)
+{
+    const itp_plane *p = &c->plane;
+    return !c->direct && c->groups == 1 && p->taps_y == 3 && p->taps_x == 3 && p->stride_y == 1 &&
+           p->stride_x == 1 && p->dilation_y == 1 && p->dilation_x == 1 && p->pad_y >= 0 &&
+           p->pad_y <= 2 && p->pad_x >= 0 && p->pad_x <= 2 &&
+           itp_min(c->in_channels, c->out_channels) >= ITP_WINOGRAD_PLANES &&
+           itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
+}
+
+ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    itp_winograd w;
+    itp_plane *p = &w.plane;
+    const size_t width = (size_t)ctx->k->width, nr = (size_t)ctx->k->nr;
+    w.batch = c->batch, w.plane = c->plane;
+    w.inputs = backward ? c->out_channels : c->in_channels;
+    w.outputs = backward ? c->in_channels : c->out_channels;
+    if (backward) {
+        p->height = c->plane.rows, p->width = c->plane.columns;
+        p->rows = c->plane.height, p->columns = c->plane.width;
+        p->pad_y = 2 - c->plane.pad_y, p->pad_x = 2 - c->plane.pad_x;
+    }
+    w.across = itp_div_up(p->columns, 4);
+    w.rows = w.batch * itp_div_up(p->rows, 4);
+    w.panels = itp_div_up(w.outputs, ctx->k->nr);
+    /* an odd number of cache lines, so that neighbours do not fall on each other in the cache */
+    w.in = itp_round_up((size_t)w.inputs, 16) | 16;
+    w.out = (size_t)w.panels * nr | 16;
+    const size_t pieces = itp_max_size(ITP_WINOGRAD_PIECES,
+                                       ITP_WINOGRAD_FLOATS / ITP_WINOGRAD_POINTS / (w.in + w.out));
+    w.some = itp_max(1, (int)pieces / w.across);
+    if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
+    w.some = itp_min(w.some, w.rows);
+    w.buffer = (size_t)w.across * 4 * itp_max_size(6 * width, 4 * nr) + 12 * width;
+    w.buffer = itp_round_up(w.buffer, 16);
+    return w;
+}
+
+/* Floats of a slot's scratch. */
+ITP_FN size_t itp_winograd_slot(const itp_winograd *w)
+{
+    const size_t pieces = (size_t)w->some * (size_t)w->across;
+    return w->buffer + ITP_WINOGRAD_POINTS * pieces * (w->in + w->out);
+}
+
+/* ---- weights: u[panel][point][input][nr] */
+
+/* Floats from point to point of a panel: an odd number of cache lines. */
+ITP_FN size_t itp_winograd_step(int inputs, int nr)
+{
+    return itp_round_up((size_t)inputs * (size_t)nr, 32) + 16;
+}
+
+typedef struct itp_winograd_job {
+    const itp_kernels *kernels;
+    const itp_winograd *w;
+    const float *from, *packed, *bias; /* weights, or images; bias: of all outputs */
+    const itp_after *after;
+    float *to, beta;
+    int first, count; /* outputs */
+    bool backward;
+    itp_scratch scratch;
+} itp_winograd_job;
+
+#define ITP_WINOGRAD_INPUTS 32 /* whose taps are turned at a time */
+
+ITP_FN void itp_winograd_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    float taps[ITP_WINOGRAD_INPUTS * 9 * ITP_MOST_NR];
+    const itp_winograd_job *j = (const itp_winograd_job *)arg;
+    const itp_winograd *w = j->w;
+    const itp_kernels *k = j->kernels;
+    const int o0 = j->first + panel * k->nr;
+    const int planes = itp_min(k->nr, j->first + j->count - o0);
+    const ptrdiff_t step = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
+    if (planes < k->nr) memset(taps, 0, sizeof taps);
+    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
+        const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i);
+        if (j->backward)
+            for (int t = 0; t < n; t++) {
+                const float *from = j->from + ((ptrdiff_t)(i + t) * w->outputs + o0) * 9;
+                if (i + t + ITP_FETCH_AHEAD < w->inputs)
+                    itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * w->outputs * 9, planes * 9);
+                k->interleave(planes, 9, from, 9, NULL, taps + t * 9 * k->nr, k->nr);
+            }
+        else
+            k->interleave(planes, n * 9, j->from + ((ptrdiff_t)o0 * w->inputs + i) * 9,
+                          (ptrdiff_t)w->inputs * 9, NULL, taps, k->nr);
+        k->winograd_weights(n, taps, j->backward,
+                            j->to + panel * ITP_WINOGRAD_POINTS * step + i * k->nr, step);
+    }
+}
+
+/* w[out][in][9], of the forward direction, to the points of this one, for some of its outputs. */
+ITP_FN void itp_winograd_pack(interp_ctx *ctx, const itp_conv *c, const float *weights,
+                              bool backward, int first, int count, float *packed)
+{
+    const itp_winograd w = itp_winograd_of(ctx, c, backward);
+    itp_winograd_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = ctx->k, j.w = &w, j.from = weights, j.to = packed, j.backward = backward;
+    j.first = first, j.count = count;
+    itp_parallel(ctx, itp_div_up(count, ctx->k->nr), ITP_WINOGRAD_POINTS * (double)w.inputs * count,
+                 itp_winograd_pack_task, &j);
+}
+
+/* ---- images */
+
+/* All products of `pieces` at the points: sums[point][piece][output]. */
+ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, const float *points,
+                                  float *sums)
+{
+    const itp_winograd *w = j->w;
+    const itp_kernels *k = j->kernels;
+    const int rows = itp_div_up(pieces, k->mr), panels = itp_div_up(j->count, k->nr);
+    const ptrdiff_t one = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.apart = true, t.inner = 1, t.outer = w->inputs;
+    t.a_rs = (ptrdiff_t)w->in, t.a_outer = 1, t.b_outer = k->nr;
+    t.to_rs = (ptrdiff_t)w->out;
+    for (int point = 0; point < ITP_WINOGRAD_POINTS; point++)
+        for (int q = 0; q < panels; q++) {
+            t.b = j->packed + (q * ITP_WINOGRAD_POINTS + point) * one;
+            t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
+            for (int p = 0; p < rows; p++) {
+                const int first = pieces * p / rows;
+                t.rows = pieces * (p + 1) / rows - first;
+                const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
+                t.a = points + row * t.a_rs;
+                t.to = sums + row * t.to_rs + q * k->nr;
+                k->tile(&t);
+            }
+        }
+}
+
+/* The sums of a row of pieces to the planes. */
+ITP_FN void itp_winograd_put(const itp_winograd_job *j, int row, const float *sums,
+                             ptrdiff_t point_step, float *buffer)
+{
+    const itp_winograd *w = j->w;
+    const itp_kernels *k = j->kernels;
+    const itp_plane *g = &w->plane;
+    const int down = itp_div_up(g->rows, 4), top = row % down * 4;
+    const int run = itp_min(4, g->rows - top) * g->columns, pitch = 4 * w->across;
+    const int step = pitch == g->columns ? run : g->columns; /* numbers of a plane at a time */
+    const ptrdiff_t plane = (ptrdiff_t)g->rows * g->columns;
+    for (int o = 0; o < j->count; o += k->nr) {
+        const int planes = itp_min(k->nr, j->count - o), channel = j->first + o;
+        float *y = j->to + ((ptrdiff_t)(row / down) * w->outputs + channel) * plane +
+                   (ptrdiff_t)top * g->columns;
+        k->winograd_sums(w->across, sums + o, point_step, (ptrdiff_t)w->out, buffer);
+        for (int p = 0; p < run; p += step)
+            k->spread(planes, step, buffer + (ptrdiff_t)(p / g->columns) * pitch * k->nr, y + p,
+                      plane, j->beta);
+        for (int i = 0; i < planes; i++, y += plane) {
+            if (j->bias) k->affine((size_t)run, 1, y, j->bias[channel + i], y);
+            if (j->after) itp_after_run(k, j->after, channel + i, (size_t)run, y);
+        }
+    }
+}
+
+ITP_FN void itp_winograd_task(void *arg, int task, int slot)
+{
+    const itp_winograd_job *j = (const itp_winograd_job *)arg;
+    const itp_winograd *w = j->w;
+    const itp_kernels *k = j->kernels;
+    const itp_plane *g = &w->plane;
+    const int first = task * w->some, n = itp_min(w->some, w->rows - first);
+    const int down = itp_div_up(g->rows, 4), pieces = n * w->across;
+    const ptrdiff_t plane = (ptrdiff_t)g->height * g->width;
+    const ptrdiff_t in = pieces * (ptrdiff_t)w->in, out = pieces * (ptrdiff_t)w->out;
+    float *buffer = itp_scratch_slot(&j->scratch, slot), *points = buffer + w->buffer;
+    float *sums = points + ITP_WINOGRAD_POINTS * in;
+    for (int u = 0; u < n; u++)
+        for (int c = 0; c < w->inputs; c += k->width)
+            k->winograd_data(g, (first + u) % down * 4, w->across, itp_min(k->width, w->inputs - c),
+                             j->from + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
+                             plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
+                             (ptrdiff_t)w->in);
+    itp_winograd_products(j, pieces, points, sums);
+    for (int u = 0; u < n; u++)
+        itp_winograd_put(j, first + u, sums + (size_t)(u * w->across) * w->out, out, buffer);
+}
+
+/* Outputs first..first+count of y = after(conv + bias) + beta y; bias, after: with beta 0 only. */
+ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, int first,
+                             int count, const float *x, const float *packed, const float *bias,
+                             const itp_after *after, float beta, float *y, itp_scratch scratch)
+{
+    const itp_winograd w = itp_winograd_of(ctx, c, backward);
+    itp_winograd_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = ctx->k, j.w = &w, j.from = x, j.packed = packed, j.bias = bias, j.after = after;
+    j.to = y, j.beta = beta, j.first = first, j.count = count, j.scratch = scratch;
+    itp_parallel(ctx, itp_div_up(w.rows, w.some),
+                 (double)w.rows * w.across * ITP_WINOGRAD_POINTS * w.inputs * count,
+                 itp_winograd_task, &j);
+}
+/* >>math/conv.c                                                                               */
+/* ---- math/conv.c: convolution and its two gradients, by whichever way suits the shape ------------ */
+
+/* ---- planes by themselves */
+
+/* The part of a task list that is the same for all plane jobs. */
+typedef struct itp_plane_job {
+    const itp_kernels *kernels;
+    const itp_conv *c;
+    const float *x, *w, *bias, *dy;
+    const itp_after *after; /* NULL: none */
+    float *y, *dx, *dw;
+    float beta;
+} itp_plane_job;
+
+ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_plane_job *j = (const itp_plane_job *)arg;
+    const itp_conv *c = j->c;
+    const int o = task % c->out_channels, image = task / c->out_channels;
+    const int i = o / (c->out_channels / c->groups);
+    const size_t out = itp_conv_out(c);
+    float *y = j->y + (size_t)task * out;
+    j->kernels->plane_conv(
+        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
+        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+}
+
+ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_plane_job *j = (const itp_plane_job *)arg;
+    const itp_conv *c = j->c;
+    const int i = task % c->in_channels, image = task / c->in_channels;
+    const int multiplier = c->out_channels / c->groups;
+    const size_t in = itp_conv_in(c);
+    float *dx = j->dx + (size_t)task * in;
+    for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
+        itp_grads(j->kernels)
+            ->plane_conv_data(&c->plane,
+                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
+                                          itp_conv_out(c),
+                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
+                              j->beta != 0 || o > i * multiplier, dx);
+}
+
+ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
+{
+    (void)slot;
+    const itp_plane_job *j = (const itp_plane_job *)arg;
+    const itp_conv *c = j->c;
+    const size_t i = (size_t)(o / (c->out_channels / c->groups));
+    const int taps = itp_conv_taps(c);
+    double sum[ITP_DEPTHWISE_TAPS] = {0};
+    for (int b = 0; b < c->batch; b++)
+        itp_grads(j->kernels)
+            ->plane_conv_weights(
+                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
+                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
+    float *dw = j->dw + (size_t)o * (size_t)taps;
+    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
+{
+    itp_plane_job j;
+    memset(&j, 0, sizeof j);
+    j.kernels = ctx->k;
+    j.c = c;
+    j.beta = beta;
+    return j;
+}
 
 /* ---- what the ops call */
 
-/* Packed weights of all groups, of the forward pass or of the gradient of x, in floats. */
+/* One direction of a convolution: the forward pass, or the gradient of x. */
+typedef struct itp_conv_way {
+    bool backward, winograd, pixels;
+    int inputs, outputs; /* planes of a group */
+    int unit;            /* outputs of a panel of packed weights */
+    size_t panel;        /* its floats */
+} itp_conv_way;
+
+ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    itp_conv_way v;
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    v.backward = backward;
+    v.inputs = backward ? out : in, v.outputs = backward ? in : out;
+    v.winograd = itp_winograd_fits(c);
+    v.pixels = backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
+    v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
+    if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
+    else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)itp_conv_taps(c));
+    return v;
+}
+
+/* Floats of the packed weights of some outputs of a group. */
+ITP_FN size_t itp_conv_way_floats(const itp_conv_way *v, int outputs)
+{
+    return itp_mul_size(v->panel, (size_t)itp_div_up(outputs, v->unit));
+}
+
+/* Floats of weights that are packed at a time where they are not kept: they stay in the cache, so that
+   memory is read once and not written. */
+#define ITP_PACKED_ONCE ((size_t)1 << 21)
+
+/* Outputs whose weights are packed at a time. */
+ITP_FN int itp_conv_way_share(const itp_conv_way *v)
+{
+    const size_t panels = itp_max_size(1, ITP_PACKED_ONCE / itp_max_size(1, v->panel));
+    return panels < (size_t)itp_div_up(v->outputs, v->unit) ? (int)panels * v->unit : v->outputs;
+}
+
+/* w[out][in][taps] of a group, for outputs first..first+count. */
+ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v,
+                              const float *w, int first, int count, float *packed)
+{
+    if (v->winograd) itp_winograd_pack(ctx, c, w, v->backward, first, count, packed);
+    else itp_pack_weights(ctx, c, w, v->backward, v->pixels, first, count, packed);
+}
+
+/* Packed weights of all groups in floats. */
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
-    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     if (itp_conv_depthwise(c)) return 0;
-    const size_t group =
-        backward ? itp_packed_floats(ctx, c, out, in, itp_backward_by_pixels(ctx, c))
-                 : itp_packed_floats(ctx, c, in, out, itp_windows_forward(ctx, c).pixels);
-    return itp_round_up((size_t)c->groups * group, 16);
+    const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
+    return itp_round_up(itp_mul_size((size_t)c->groups, itp_conv_way_floats(&v, v.outputs)), 16);
 }
 
 ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
                           float *packed)
 {
-    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    const int inputs = backward ? out : in, outputs = backward ? in : out;
-    const bool pixels =
-        backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
-    const size_t group = itp_packed_floats(ctx, c, inputs, outputs, pixels);
+    const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
+    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
     for (int g = 0; g < c->groups; g++)
-        itp_pack_weights(ctx, c, w + (ptrdiff_t)g * out * in * itp_conv_taps(c), backward, pixels,
-                         inputs, outputs, packed + (size_t)g * group);
+        itp_conv_way_pack(ctx, c, &v, w + g * group, 0, v.outputs,
+                          packed + (size_t)g * itp_conv_way_floats(&v, v.outputs));
 }
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
@@ -7211,29 +7658,45 @@ ITP_FN size_t itp_conv_offset_floats(size_t offsets)
     return itp_round_up(offsets * sizeof(ptrdiff_t) / sizeof(float) + 1, 16);
 }
 
+/* The windows of one phase: there are as many as strides, forward one. */
+ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c,
+                                        const itp_conv_way *v, int oy, int ox)
+{
+    itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
+    w.pixels = v->pixels;
+    return w;
+}
+
+ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
+{
+    size_t most = 0;
+    if (v->winograd) {
+        const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
+        return itp_winograd_slot(&w);
+    }
+    for (int oy = 0; oy < (v->backward ? itp_min(c->plane.stride_y, c->plane.height) : 1); oy++)
+        for (int ox = 0; ox < (v->backward ? itp_min(c->plane.stride_x, c->plane.width) : 1);
+             ox++) {
+            const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
+            const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+            most = itp_max_size(most, cut.slab + cut.gathered);
+        }
+    return most;
+}
+
 ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, bool forward,
                                       bool data, bool weights)
 {
     itp_conv_need need = {0, 0};
     if (itp_conv_depthwise(c)) return need;
     const size_t taps = (size_t)itp_conv_taps(c);
-    if (forward) {
-        const itp_windows w = itp_windows_forward(ctx, c);
-        const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-        need.slot = cut.slab + cut.gathered;
-        need.shared = itp_conv_offset_floats(3 * taps) + itp_conv_packed_floats(ctx, c, false);
-    }
-    if (data) {
-        const bool pixels = itp_backward_by_pixels(ctx, c);
-        for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
-            for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
-                itp_windows w = itp_windows_backward(c, oy, ox);
-                w.pixels = pixels;
-                const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-                need.slot = itp_max_size(need.slot, cut.slab + cut.gathered);
-            }
-        need.shared = itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
-                                                    itp_conv_packed_floats(ctx, c, true));
+    for (int backward = 0; backward < 2; backward++) {
+        if (!(backward ? data : forward)) continue;
+        const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
+        need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
+        need.shared =
+            itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
+                                          itp_conv_way_floats(&v, itp_conv_way_share(&v)));
     }
     if (weights) {
         const itp_sums s = itp_sums_of(ctx, c);
@@ -7246,32 +7709,66 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     return need;
 }
 
+/* Outputs first..first+count of all groups' g, from weights packed for them. */
+ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v, int g,
+                             int first, int count, const float *x, const float *packed,
+                             const float *bias, const itp_after *after, float beta, float *y,
+                             itp_scratch scratch, float *shared)
+{
+    const int channel = g * v->outputs + first;
+    if (v->winograd) {
+        itp_winograd_run(ctx, c, v->backward, first, count, x, packed, bias, after, beta, y,
+                         scratch);
+        return;
+    }
+    const int phases_y = v->backward ? itp_min(c->plane.stride_y, c->plane.height) : 1;
+    const int phases_x = v->backward ? itp_min(c->plane.stride_x, c->plane.width) : 1;
+    for (int oy = 0; oy < phases_y; oy++)
+        for (int ox = 0; ox < phases_x; ox++) {
+            itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
+            d.outputs = count;
+            d.packed = packed, d.after = after, d.beta = beta;
+            d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));
+            d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
+            d.channel = channel;
+            d.bias = bias ? bias + channel : NULL;
+            itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
+        }
+}
+
+/* y = after(way(x, w) + bias) + beta y */
+ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, const float *x,
+                            const float *w, const float *packed, const float *bias,
+                            const itp_after *after, float beta, float *y, itp_scratch scratch,
+                            float *shared)
+{
+    const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
+    const size_t whole = itp_conv_way_floats(&v, v.outputs);
+    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
+    float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+    const int share = packed ? v.outputs : itp_conv_way_share(&v);
+    for (int g = 0; g < c->groups; g++)
+        for (int first = 0; first < v.outputs; first += share) {
+            const int count = itp_min(share, v.outputs - first);
+            if (!packed) itp_conv_way_pack(ctx, c, &v, w + g * group, first, count, own);
+            itp_conv_way_run(ctx, c, &v, g, first, count, x,
+                             packed ? packed + (size_t)g * whole : own, bias, after, beta, y,
+                             scratch, shared);
+        }
+}
+
 /* y = after(conv(x, w) + bias). packed: by itp_conv_pack, NULL: done here; shared: see itp_conv_scratch. */
 ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
                              const float *packed, const float *bias, const itp_after *after,
                              float *y, itp_scratch scratch, float *shared)
 {
-    if (itp_conv_depthwise(c)) {
-        itp_plane_job j = itp_plane_job_new(ctx, c, 0);
-        j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-        itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
+    if (!itp_conv_depthwise(c)) {
+        itp_conv_images(ctx, c, false, x, w, packed, bias, after, 0, y, scratch, shared);
         return;
     }
-    itp_windows d = itp_windows_forward(ctx, c);
-    d.after = after;
-    if (!packed) {
-        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
-        itp_conv_pack(ctx, c, w, false, own);
-        packed = own;
-    }
-    for (int g = 0; g < c->groups; g++) {
-        d.packed = packed + (size_t)g * itp_packed_floats(ctx, c, d.inputs, d.outputs, d.pixels);
-        d.x = x + (size_t)(g * d.inputs) * itp_conv_in(c);
-        d.y = y + g * d.outputs * d.y_plane;
-        d.channel = g * d.outputs;
-        d.bias = bias ? bias + g * d.outputs : NULL;
-        itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
-    }
+    itp_plane_job j = itp_plane_job_new(ctx, c, 0);
+    j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
+    itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -7279,31 +7776,13 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
                           const float *packed, float beta, float *dx, itp_scratch scratch,
                           float *shared)
 {
-    if (itp_conv_depthwise(c)) {
-        itp_plane_job j = itp_plane_job_new(ctx, c, beta);
-        j.dy = dy, j.w = w, j.dx = dx;
-        itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
+    if (!itp_conv_depthwise(c)) {
+        itp_conv_images(ctx, c, true, dy, w, packed, NULL, NULL, beta, dx, scratch, shared);
         return;
     }
-    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    if (!packed) {
-        float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
-        itp_conv_pack(ctx, c, w, true, own);
-        packed = own;
-    }
-    const bool pixels = itp_backward_by_pixels(ctx, c);
-    const size_t group = itp_packed_floats(ctx, c, out, in, pixels);
-    for (int g = 0; g < c->groups; g++)
-        for (int oy = 0; oy < itp_min(c->plane.stride_y, c->plane.height); oy++)
-            for (int ox = 0; ox < itp_min(c->plane.stride_x, c->plane.width); ox++) {
-                itp_windows d = itp_windows_backward(c, oy, ox);
-                d.pixels = pixels;
-                d.packed = packed + (size_t)g * group;
-                d.x = dy + (size_t)(g * out) * itp_conv_out(c);
-                d.y = dx + g * in * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
-                d.beta = beta;
-                itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
-            }
+    itp_plane_job j = itp_plane_job_new(ctx, c, beta);
+    j.dy = dy, j.w = w, j.dx = dx;
+    itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -14373,6 +14852,7 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     c.in_channels = x->dim[1];
     c.out_channels = itp_shape_in(w, node, 1)->dim[0];
     c.groups = a->groups;
+    c.direct = w->desc.no_winograd;
     c.plane = itp_plane_of(a, x);
     return c;
 }
@@ -14490,6 +14970,7 @@ ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
     c.in_channels = y->dim[1];
     c.out_channels = x->dim[1];
     c.groups = a->groups;
+    c.direct = w->desc.no_winograd;
     c.plane = itp_plane_of(a, y);
     c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
     c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
@@ -16874,6 +17355,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->ctx = ctx;
     w->net = net;
     if (desc) w->desc = *desc;
+    w->desc.no_winograd = w->desc.no_winograd || ctx->desc.no_winograd;
     if (!net || !net->built)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
@@ -27529,7 +28011,9 @@ enum {
     ITP_ATTR_AVERAGES = 1024,     /* takes the mean over noisy copies, of another method perhaps */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
-    ITP_ATTR_ALONE = 8192         /* adds up to nothing: the output at the baseline is not asked */
+    ITP_ATTR_ALONE = 8192,        /* adds up to nothing: the output at the baseline is not asked */
+    ITP_ATTR_LOCAL = 16384 /* copies may differ from x in a small box, which may run by itself:
+                                     to the same bits, if sums have one order in images of any size */
 };
 
 struct itp_attr {
@@ -27635,6 +28119,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
+    d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -32203,12 +32688,10 @@ ITP_FN void itp_cone_open(itp_attr *a)
     const interp_net *net = a->net;
     interp_memory *memory = &a->ctx->memory;
     const size_t used = memory->used, peak = memory->peak;
-    const bool windows = a->row->kind == ITP_P_OCCLUSION;
-    const bool features = a->row->kind == ITP_P_ABLATION || a->row->kind == ITP_P_PERMUTATION;
+    const bool windows = a->row->kind == ITP_P_OCCLUSION, features = !windows;
     const int tiles = features && (a->d.mask || a->p.tile_rows) ? a->p.count : 0;
-    if (a->inside || a->whole_passes || a->row->run != itp_attr_run_perturb ||
-        !(windows || features) || net->whole || net->fixed_batch ||
-        net->values[net->inputs[0]].shape.rank != 4)
+    if (a->inside || a->whole_passes || !itp_attr_needs(a, ITP_ATTR_LOCAL) || net->whole ||
+        net->fixed_batch || net->values[net->inputs[0]].shape.rank != 4)
         return;
     memory->peak = used;
     bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
@@ -32244,6 +32727,7 @@ ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
 {
     const itp_cone *c = a->cone;
     interp_workspace_desc d = c->work;
+    d.no_winograd = true;
     const int copies = c->group[group].members * (a->points / c->n_boxes);
     d.batch = itp_div_up(copies, itp_div_up(copies, d.batch));
     return d;
@@ -32446,9 +32930,9 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("internal_influence", ITP_G_INFLUENCE, LAYER),
         ITP_GRADIENT("neuron_gradient", ITP_G_GRADIENT, INPUT | ITP_ATTR_NEURON),
         ITP_GRADIENT("neuron_conductance", ITP_G_THROUGH, INPUT | ITP_ATTR_THROUGH),
-        ITP_PERTURB("occlusion", ITP_P_OCCLUSION, 0),
-        ITP_PERTURB("feature_ablation", ITP_P_ABLATION, ITP_ATTR_FEATURES),
-        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION, 0),
+        ITP_PERTURB("occlusion", ITP_P_OCCLUSION, ITP_ATTR_LOCAL),
+        ITP_PERTURB("feature_ablation", ITP_P_ABLATION, ITP_ATTR_FEATURES | ITP_ATTR_LOCAL),
+        ITP_PERTURB("feature_permutation", ITP_P_PERMUTATION, ITP_ATTR_LOCAL),
         ITP_PERTURB("shapley_value_exact", ITP_P_EXACT, ITP_ATTR_FEATURES),
         ITP_PERTURB("shapley_value_sampling", ITP_P_SAMPLING, ITP_ATTR_FEATURES),
         ITP_PERTURB("kernel_shap", ITP_P_KERNEL, ITP_ATTR_FEATURES),

@@ -59,7 +59,6 @@ static size_t conv_result_count(const conv_data *d, direction way)
 typedef struct conv_interp {
     const conv_data *d;
     direction way;
-    bool winograd; /* whether it is allowed */
     itp_conv c;
     itp_scratch scratch;
     float *shared, *out;
@@ -112,9 +111,9 @@ static side conv_side_interp(const conv_data *d, direction way, bool winograd)
     const itp_plane plane = {l->size,   l->size,   d->out_size, d->out_size, l->kernel, l->kernel,
                              l->stride, l->stride, l->pad,      l->pad,      1,         1};
     memset(s, 0, sizeof *s);
-    s->d = d, s->way = way, s->winograd = winograd;
+    s->d = d, s->way = way;
     s->c.batch = l->batch, s->c.in_channels = l->in, s->c.out_channels = l->out;
-    s->c.groups = l->groups, s->c.plane = plane;
+    s->c.groups = l->groups, s->c.plane = plane, s->c.direct = !winograd;
     const itp_conv_need need = conv_call_interp(s, NULL);
     const size_t slots = (size_t)interp_threads(ctx);
     s->scratch.slot_floats = need.slot;

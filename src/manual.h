@@ -70,10 +70,12 @@
 
    6. KERNELS
    INTERP_ISA=scalar|avx2|avx512|neon in the environment, or interp_desc.isa, forces an instruction
-   set. Kernels are written once and compiled once for each.
+   set. Kernels are written once and compiled once for each. 3x3 convolutions of many planes go by
+   Winograd's F(4x4, 3x3), which rounds 2 to 3 times as much as plain sums; interp_desc.no_winograd
+   turns it off.
 
    7. NOT THERE
-   No GPU, no float16 arithmetic, no recurrent networks, no control flow in graphs. MSVC is written
+   No GPU, no float16 arithmetic, no control flow in graphs. MSVC is written
    for, but not tested.
 
    Licence: MIT-0 or Unlicense, at your choice; see the end of LICENSE. */

@@ -372,6 +372,7 @@ TEST(convolutions_match_their_definition)
         const int *v = cases[i];
         itp_conv c;
         c.batch = v[0], c.in_channels = v[1], c.out_channels = v[2], c.groups = v[3];
+        c.direct = false;
         itp_plane *p = &c.plane;
         p->height = v[4], p->width = v[5], p->taps_y = v[6], p->taps_x = v[7];
         p->stride_y = v[8], p->stride_x = v[9], p->pad_y = v[10], p->pad_x = v[11];
@@ -380,6 +381,80 @@ TEST(convolutions_match_their_definition)
         p->columns = (v[5] + v[11] + v[13] - v[15] * (v[7] - 1) - 1) / v[9] + 1;
         check_conv(ctx, &c);
     }
+}
+
+/* A convolution and its data gradient, packed beforehand or on the way. */
+static void run_conv(interp_ctx *ctx, const itp_conv *c, bool keep, const float *x, const float *w,
+                     const float *dy, float *y, float *dx)
+{
+    const itp_conv_need need = itp_conv_scratch(ctx, c, true, true, false);
+    itp_scratch s;
+    s.slot_floats = need.slot;
+    s.base = (float *)interp_alloc(ctx, need.slot * (size_t)ctx->slots * sizeof(float));
+    float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float)), *packed[2];
+    for (int back = 0; back < 2; back++) {
+        packed[back] =
+            (float *)interp_alloc(ctx, itp_conv_packed_floats(ctx, c, back) * sizeof(float));
+        itp_conv_pack(ctx, c, w, back, packed[back]);
+    }
+    itp_conv_forward(ctx, c, x, w, keep ? packed[0] : NULL, NULL, NULL, y, s, shared);
+    itp_conv_data(ctx, c, dy, w, keep ? packed[1] : NULL, 0, dx, s, shared);
+    interp_free(ctx, packed[0]), interp_free(ctx, packed[1]);
+    interp_free(ctx, s.base), interp_free(ctx, shared);
+}
+
+/* Root of the mean squared error over that of the numbers. */
+static double error_of(const float *got, const double *want, size_t n)
+{
+    double error = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        size += want[i] * want[i];
+    }
+    return sqrt(error / size);
+}
+
+/* Its points and constants cost a factor of 2 to 3 in numpy; 5 leaves room for other orders of sums. */
+TEST(winograd_rounds_little_more_than_the_plain_order)
+{
+    enum { batch = 3, in = 96, out = 70, height = 21, width = 18 };
+    const size_t pixels = height * width, nx = batch * in * pixels, ny = batch * out * pixels;
+    const size_t nw = out * in * 9;
+    float *x = (float *)malloc((4 * nx + 4 * ny + nw) * sizeof *x), *dy = x + nx, *w = dy + ny;
+    float *y = w + nw, *y2 = y + ny, *dx = y2 + ny, *dx2 = dx + nx;
+    naive o;
+    o.y = (double *)calloc(nx + ny + nw, sizeof(double));
+    o.dx = o.y + ny, o.dw = o.dx + nx;
+    fill(x, nx, 21), fill(dy, ny, 22), fill(w, nw, 23);
+    itp_conv c;
+    const itp_plane plane = {height, width, height, width, 3, 3, 1, 1, 1, 1, 1, 1};
+    c.batch = batch, c.in_channels = in, c.out_channels = out, c.groups = 1, c.plane = plane;
+    naive_conv(&c, x, w, dy, &o);
+    FOR_ISAS(ctx)
+    {
+        double error[2][2];
+        for (int way = 0; way < 2; way++) {
+            c.direct = !way;
+            CHECK(itp_winograd_fits(&c) == (way == 1));
+            run_conv(ctx, &c, true, x, w, dy, y, dx);
+            error[way][0] = error_of(y, o.y, ny);
+            error[way][1] = error_of(dx, o.dx, nx);
+        }
+        for (int d = 0; d < 2; d++) {
+            CHECK(error[1][d] <= 5 * error[0][d] && error[1][d] <= 2e-6);
+            CHECK(error[1][d] != error[0][d]); /* it is another order */
+        }
+        run_conv(ctx, &c, false, x, w, dy, y2, dx2); /* packed in parts */
+        CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
+        c.batch = 1; /* each image by itself */
+        for (int b = 0; b < batch; b++)
+            run_conv(ctx, &c, true, x + b * nx / batch, w, dy + b * ny / batch, y2 + b * ny / batch,
+                     dx2 + b * nx / batch);
+        CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
+        c.batch = batch;
+    }
+    free(x);
+    free(o.y);
 }
 
 TEST(a_nan_is_never_lost_by_a_maximum)
@@ -573,6 +648,7 @@ int main(int argc, char **argv)
     RUN(sgemm_reads_no_c_when_beta_is_zero);
     RUN(sgemm_is_bit_identical_at_any_thread_count);
     RUN(convolutions_match_their_definition);
+    RUN(winograd_rounds_little_more_than_the_plain_order);
     RUN(a_nan_is_never_lost_by_a_maximum);
     RUN(pools_match_their_definition);
     RUN(softmax_across_columns_matches_the_softmax_of_rows);

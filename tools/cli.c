@@ -134,6 +134,7 @@ static const cli_option common[] = {
     {"-o", "PATH", "where results go"},
     {"--threads", "N", "threads to use (0: all cores)"},
     {"--isa", "NAME", "auto, scalar, avx2, avx512 or neon"},
+    {"--no-winograd", NULL, "3x3 convolutions by plain sums: slower, half the rounding"},
     {"--seed", "N", "seed of every random choice (0)"},
     {"--memory", "SIZE", "most bytes of workspace, like 64M (no limit)"},
     {"--quiet", NULL, "say nothing but errors"},
@@ -297,6 +298,7 @@ static int open_context(cli *c, interp_desc *d)
     if (code) return code;
     d->seed = c->seed;
     d->isa = cli_get(c, "--isa");
+    d->no_winograd = cli_has(c, "--no-winograd");
     d->progress = on_progress;
     d->log = on_log;
     d->user = c;

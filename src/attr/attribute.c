@@ -28,7 +28,9 @@ enum {
     ITP_ATTR_AVERAGES = 1024,     /* takes the mean over noisy copies, of another method perhaps */
     ITP_ATTR_MANY_TARGETS = 2048, /* goes backward once for each target after one forward pass */
     ITP_ATTR_FEATURES = 4096,     /* perturbs features, which a mask may say */
-    ITP_ATTR_ALONE = 8192         /* adds up to nothing: the output at the baseline is not asked */
+    ITP_ATTR_ALONE = 8192,        /* adds up to nothing: the output at the baseline is not asked */
+    ITP_ATTR_LOCAL = 16384 /* copies may differ from x in a small box, which may run by itself:
+                                     to the same bits, if sums have one order in images of any size */
 };
 
 struct itp_attr {
@@ -134,6 +136,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
+    d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;

@@ -458,12 +458,10 @@ ITP_FN void itp_cone_open(itp_attr *a)
     const interp_net *net = a->net;
     interp_memory *memory = &a->ctx->memory;
     const size_t used = memory->used, peak = memory->peak;
-    const bool windows = a->row->kind == ITP_P_OCCLUSION;
-    const bool features = a->row->kind == ITP_P_ABLATION || a->row->kind == ITP_P_PERMUTATION;
+    const bool windows = a->row->kind == ITP_P_OCCLUSION, features = !windows;
     const int tiles = features && (a->d.mask || a->p.tile_rows) ? a->p.count : 0;
-    if (a->inside || a->whole_passes || a->row->run != itp_attr_run_perturb ||
-        !(windows || features) || net->whole || net->fixed_batch ||
-        net->values[net->inputs[0]].shape.rank != 4)
+    if (a->inside || a->whole_passes || !itp_attr_needs(a, ITP_ATTR_LOCAL) || net->whole ||
+        net->fixed_batch || net->values[net->inputs[0]].shape.rank != 4)
         return;
     memory->peak = used;
     bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
@@ -499,6 +497,7 @@ ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
 {
     const itp_cone *c = a->cone;
     interp_workspace_desc d = c->work;
+    d.no_winograd = true;
     const int copies = c->group[group].members * (a->points / c->n_boxes);
     d.batch = itp_div_up(copies, itp_div_up(copies, d.batch));
     return d;

@@ -321,6 +321,8 @@ typedef struct interp_workspace_desc {
     uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
+    bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
+                              the size of the image around it */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.

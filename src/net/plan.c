@@ -412,6 +412,7 @@ ITP_FN interp_status itp_workspace_check(interp_ctx *ctx, const interp_net *net,
     w->ctx = ctx;
     w->net = net;
     if (desc) w->desc = *desc;
+    w->desc.no_winograd = w->desc.no_winograd || ctx->desc.no_winograd;
     if (!net || !net->built)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");

@@ -1,0 +1,800 @@
+/* ---- math/windows.c: sums over windows of images, straight from where they lie ------------------ */
+
+/* Shape of a convolution; weights are [out_channels, in_channels / groups, taps_y, taps_x]. */
+typedef struct itp_conv {
+    int batch, in_channels, out_channels, groups;
+    bool direct;     /* sums run in the plain order, whatever the image's size */
+    itp_plane plane; /* input height and width, output rows and columns, window */
+} itp_conv;
+
+/* What is done to the numbers a convolution has just written, while they are in the cache. */
+typedef struct itp_after {
+    const float *scale, *shift; /* [out_channels]: y = scale y + shift; NULL: not */
+    bool unary;                 /* then y = kind(y) */
+    itp_unary kind;
+    float a, b;
+} itp_after;
+
+#define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
+#define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
+#define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
+#define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
+#define ITP_MOST_COLUMNS   4096  /* of them, columns */
+#define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
+#define ITP_GATHER_PIXELS  196   /* copied at a time */
+#define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
+
+ITP_FN size_t itp_conv_in(const itp_conv *c)
+{
+    return (size_t)c->plane.height * (size_t)c->plane.width;
+}
+
+ITP_FN size_t itp_conv_out(const itp_conv *c)
+{
+    return (size_t)c->plane.rows * (size_t)c->plane.columns;
+}
+
+ITP_FN int itp_conv_taps(const itp_conv *c)
+{
+    return c->plane.taps_y * c->plane.taps_x;
+}
+
+/* One input channel per group: planes by themselves, no product. */
+ITP_FN bool itp_conv_depthwise(const itp_conv *c)
+{
+    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_DEPTHWISE_TAPS;
+}
+
+ITP_FN bool itp_conv_pointwise(const itp_conv *c)
+{
+    const itp_plane *p = &c->plane;
+    return itp_conv_taps(c) == 1 && p->stride_y == 1 && p->stride_x == 1 && p->pad_y == 0 &&
+           p->pad_x == 0 && p->rows == p->height && p->columns == p->width;
+}
+
+ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, size_t n,
+                          float *y)
+{
+    if (after->scale) k->affine(n, after->scale[channel], y, after->shift[channel], y);
+    if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
+}
+
+ITP_FN double itp_conv_work(const itp_conv *c)
+{
+    return (double)c->batch * c->out_channels * (double)itp_conv_out(c) * itp_conv_taps(c) *
+           (c->in_channels / c->groups);
+}
+
+/* ---- sums over windows of planes
+
+   y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
+   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one.
+   A tile has pixels as rows and output planes as columns, or the other way round; either way it
+   reads one operand straight from the image (from a padded copy of a part of it, the slab, where
+   there is padding or a stride) and the other from packed weights. */
+typedef struct itp_tap_axis {
+    int count;        /* taps along an axis */
+    int offset, step; /* of the first tap, and from one to the next */
+    int tap, period;  /* which of the packed taps they are */
+} itp_tap_axis;
+
+typedef struct itp_windows {
+    int batch, inputs, outputs; /* planes */
+    int all_outputs;            /* those of the other calls for the same x with them */
+    int height, width;          /* of x */
+    int rows, columns;          /* of y */
+    int mul_y, mul_x;
+    itp_tap_axis tap_y, tap_x;
+    int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
+    const float *x, *packed, *bias;
+    const itp_after *after; /* NULL: none */
+    int channel;            /* of the net, that is plane 0 here */
+    ptrdiff_t x_image;
+    float *y, beta;
+    ptrdiff_t y_image, y_plane, y_row, y_step; /* strides of y */
+    bool pixels;                               /* pixels are the rows of tiles */
+} itp_windows;
+
+/* How a call is cut: `rows` x `columns` of y at a time, `inputs` planes of x at a time. */
+typedef struct itp_cut {
+    int rows, columns, inputs;
+    int min_y, min_x, span_y, span_x; /* of the taps */
+    int phases;                       /* columns of x are sorted by their rest modulo mul_x */
+    ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
+    bool in_place;                    /* the image is read where it lies */
+    bool gather;           /* rows of pixels are too short for a tile: several are copied */
+    size_t slab, gathered; /* floats */
+} itp_cut;
+
+typedef struct itp_windows_job {
+    const itp_kernels *kernels;
+    const itp_windows *w;
+    itp_cut cut;
+    itp_scratch scratch;
+    const ptrdiff_t *x_at, *w_at, *gather_at; /* [taps] */
+    int row_parts, column_parts, output_parts;
+} itp_windows_job;
+
+/* The extent of the taps, and whether the image can be read where it lies. */
+ITP_FN itp_cut itp_cut_taps(const itp_windows *w, int vector)
+{
+    itp_cut c;
+    memset(&c, 0, sizeof c);
+    const int end_y = w->tap_y.offset + (w->tap_y.count - 1) * w->tap_y.step;
+    const int end_x = w->tap_x.offset + (w->tap_x.count - 1) * w->tap_x.step;
+    const int max_y = itp_max(w->tap_y.offset, end_y), max_x = itp_max(w->tap_x.offset, end_x);
+    c.min_y = itp_min(w->tap_y.offset, end_y);
+    c.min_x = itp_min(w->tap_x.offset, end_x);
+    c.span_y = max_y - c.min_y + 1;
+    c.span_x = max_x - c.min_x + 1;
+    c.phases = itp_min(w->mul_x, c.span_x);
+    c.in_place = w->mul_x == 1 && c.min_y >= 0 && c.min_x >= 0 &&
+                 (w->rows - 1) * w->mul_y + max_y < w->height &&
+                 w->columns - 1 + max_x < w->width && w->columns % vector == 0;
+    return c;
+}
+
+/* Cuts into pieces of rows x columns of y and `inputs` planes of x. `slack`: floats past the slab's
+   end that may be read. */
+ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns, int inputs,
+                         int slack)
+{
+    c->rows = rows, c->columns = columns, c->inputs = inputs;
+    if (c->in_place) {
+        c->inputs = w->inputs;
+        c->row = w->width;
+        c->plane = (ptrdiff_t)w->height * w->width;
+        return;
+    }
+    c->pitch = columns + (c->span_x - 1) / w->mul_x;
+    if (c->pitch == columns) /* no shifts: rows start where vectors do */
+        c->pitch = (ptrdiff_t)itp_round_up((size_t)columns, 16);
+    c->row = c->phases * c->pitch;
+    c->plane = ((rows - 1) * w->mul_y + c->span_y) * c->row;
+    c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
+}
+
+ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
+{
+    const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
+    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
+    int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    if (w->rows == 1) { /* a long row: pieces of it */
+        columns = itp_min(columns, itp_div_up(itp_max(1, ITP_SLAB / w->inputs), unit) * unit);
+        if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
+    }
+    const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
+    int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
+    rows = itp_max(1, itp_min(rows, w->rows));
+    rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
+    c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
+               w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    if (c.gather) {
+        rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
+        const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
+        inputs = itp_div_up(w->inputs, itp_div_up(w->inputs, many));
+        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps *
+                                      (size_t)(itp_div_up(rows * columns, unit) * unit),
+                                  16);
+    } else if (slots > 1) {
+        rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
+        if (w->rows == 1)
+            columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
+    }
+    if (c.gather) c.in_place = false;
+    itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
+    return c;
+}
+
+/* Copies what rows y0.. and columns x0.. of the output read of planes c0..c0+n into the slab. */
+ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *image, int y0,
+                          int rows, int x0, int columns, int c0, int n, float *slab)
+{
+    const int rows_in = (rows - 1) * w->mul_y + c->span_y, step = w->mul_x;
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < rows_in; r++) {
+            const int sy = y0 * w->mul_y + c->min_y + r;
+            float *to = slab + i * c->plane + r * c->row;
+            if (sy < 0 || sy >= w->height) {
+                memset(to, 0, (size_t)c->row * sizeof *to);
+                continue;
+            }
+            const float *from = image + ((ptrdiff_t)(c0 + i) * w->height + sy) * w->width;
+            const int most = columns + (int)c->pitch - c->columns;
+            for (int p = 0; p < c->phases; p++, to += c->pitch) {
+                const int first = x0 * step + c->min_x + p; /* source column of to[0] */
+                int lo = first < 0 ? (-first + step - 1) / step : 0;
+                int hi = w->width > first ? (w->width - first + step - 1) / step : 0;
+                lo = itp_min(lo, most), hi = itp_max(lo, itp_min(hi, most));
+                for (int q = 0; q < lo; q++) to[q] = 0;
+                if (step == 1) memcpy(to + lo, from + first + lo, (size_t)(hi - lo) * sizeof *to);
+                else
+                    for (int q = lo; q < hi; q++) to[q] = from[first + q * step];
+                for (int q = hi; q < c->pitch; q++) to[q] = 0;
+            }
+        }
+}
+
+/* A tile of sums, planes x pixels in rows of `from_step`, into y at (k0, oy, ox). */
+ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
+                            const float *from, ptrdiff_t from_step, float beta)
+{
+    for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
+        for (int p = 0; p < pixels; p++)
+            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+}
+
+/* A tile of gathered pixels, which may lie in several rows. */
+ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes, int first, int n,
+                                 const float *sums, float beta)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float turned[ITP_MOST_TILE];
+    for (int p = first, run; p < first + n; p += run) {
+        float *to = y + p / w->columns * w->y_row + p % w->columns * w->y_step;
+        const float *from = sums + (p - first) * k->nr;
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        if (w->y_step == 1) k->spread(planes, run, from, to, w->y_plane, beta);
+        else {
+            k->spread(planes, run, from, turned, k->mr, 0);
+            itp_windows_put(w, to, planes, run, turned, k->mr, beta);
+        }
+    }
+}
+
+/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
+   so that results do not depend on how a call is cut. */
+ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
+                             float *sums)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr;
+    if (planes < nr) memset(sums, 0, (size_t)(n * nr) * sizeof *sums);
+    for (int p = first, run; p < first + n; p += run) {
+        run = itp_min(w->columns - p % w->columns, first + n - p);
+        j->kernels->interleave(planes, run, y + p / w->columns * w->y_row + p % w->columns,
+                               w->y_plane, NULL, sums + (p - first) * nr, nr);
+    }
+}
+
+/* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
+ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
+                               int inputs, float *gathered)
+{
+    const itp_windows *w = j->w;
+    const int mr = j->kernels->mr, n = rows * columns, tiles = itp_div_up(n, mr);
+    for (int q = 0; q < tiles; q++) {
+        const int first = n * q / tiles, end = n * (q + 1) / tiles;
+        ptrdiff_t from[ITP_MOST_MR];
+        int length[ITP_MOST_MR], runs = 0;
+        for (int p = first; p < end; p += length[runs++]) {
+            from[runs] = p / columns * w->mul_y * j->cut.row + p % columns;
+            length[runs] = itp_min(columns - p % columns, end - p);
+        }
+        j->kernels->gather(inputs, j->cut.plane, w->taps, j->x_at, runs, from, length, x,
+                           gathered + (ptrdiff_t)q * inputs * w->taps * mr);
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. */
+ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs, int k0, int k1)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
+    const bool gather = j->cut.gather; /* all pixels are one row */
+    if (gather) columns *= rows, rows = 1;
+    const int tiles = itp_div_up(columns, k->mr);
+    const bool onward = c0 && w->y_step == 1;
+    const float beta = onward ? 0 : c0 ? 1 : w->beta;
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = inputs, t.inner = w->taps;
+    t.a_outer = gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane,
+    t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
+    t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
+    t.to = sums, t.to_rs = k->nr;
+    for (; k0 < k1; k0 += k->nr) {
+        const int planes = itp_min(k->nr, k1 - k0);
+        for (int i = 0; t.from == start && i < k->nr; i++)
+            start[i] = i < planes ? w->bias[k0 + i] : 0;
+        t.columns = planes <= k->width ? k->width : k->nr;
+        t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
+        t.ahead_step = 0;
+        if (k0 + k->nr < k1) {
+            t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
+            t.ahead_step = itp_div_up(k->nr, rows * tiles);
+        }
+        for (int r = 0; r < rows; r++)
+            for (int q = 0; q < tiles; q++) {
+                const int p = (int)((int64_t)columns * q / tiles);
+                t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
+                t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
+                             : x + r * w->mul_y * j->cut.row + p;
+                if (onward)
+                    itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
+                                     sums);
+                k->tile(&t);
+                t.ahead += t.ahead_step * inputs * w->taps;
+                float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
+                if (gather) {
+                    itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
+                    continue;
+                }
+                if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
+                else {
+                    k->spread(planes, t.rows, sums, turned, k->mr, 0);
+                    itp_windows_put(w, to, planes, t.rows, turned, k->mr, beta);
+                }
+            }
+    }
+}
+
+/* Output planes as rows: for each row of pixels, all panels of output planes. */
+ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_TILE];
+    const int panels = itp_div_up(w->outputs, k->mr);
+    const float beta = c0 ? 1 : w->beta;
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = inputs, t.inner = w->taps;
+    t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
+    t.a_inner = j->w_at, t.b_inner = j->x_at;
+    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
+    t.ahead = x, t.ahead_step = 0;
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < panels; p++) {
+            const int k0 = (int)((int64_t)w->outputs * p / panels);
+            t.rows = (int)((int64_t)w->outputs * (p + 1) / panels) - k0;
+            t.a = w->packed + ((ptrdiff_t)p * w->inputs + c0) * w->packed_taps * k->mr;
+            const bool biased = w->bias && !c0;
+            for (int i = 0; biased && i < t.rows; i++)
+                for (int q = 0; q < k->nr; q++) start[i * k->nr + q] = w->bias[k0 + i];
+            for (int q = 0; q < columns; q += k->nr) {
+                float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
+                t.columns = itp_min(k->nr, columns - q);
+                t.b = x + r * w->mul_y * j->cut.row + q;
+                const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
+                t.from = biased ? start : NULL, t.from_rs = k->nr;
+                t.to = sums, t.to_rs = k->nr;
+                if (straight) {
+                    t.to = to, t.to_rs = w->y_plane;
+                    if (beta != 0) t.from = to, t.from_rs = w->y_plane;
+                }
+                k->tile(&t);
+                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, k->nr, beta);
+            }
+        }
+}
+
+ITP_FN void itp_windows_task(void *arg, int task, int slot)
+{
+    const itp_windows_job *j = (const itp_windows_job *)arg;
+    const itp_windows *w = j->w;
+    const itp_cut *c = &j->cut;
+    const int part = task % j->output_parts; /* of the output planes */
+    task /= j->output_parts;
+    const int x0 = task % j->column_parts * c->columns;
+    const int y0 = task / j->column_parts % j->row_parts * c->rows;
+    const int image = task / j->column_parts / j->row_parts;
+    const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const int panels = itp_div_up(w->outputs, j->kernels->nr);
+    const int k0 = panels * part / j->output_parts * j->kernels->nr;
+    const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
+    const float *from = w->x + image * w->x_image;
+    float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
+    float *slab = itp_scratch_slot(&j->scratch, slot);
+    for (int c0 = 0; c0 < w->inputs; c0 += c->inputs) {
+        const int n = itp_min(c->inputs, w->inputs - c0);
+        const float *x = slab;
+        if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+        else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
+        if (c->gather) {
+            itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
+            x = slab + c->slab;
+        }
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
+        else itp_windows_planes(j, x, y, rows, columns, c0, n);
+    }
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
+    for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
+        for (int r = 0; r < runs; r++) /* still in the cache */
+            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
+                          y + k * w->y_plane + r * w->y_row);
+}
+
+/* Where each tap of a window lies in the slab, or in the image. */
+ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_t *at)
+{
+    for (int i = 0; i < w->tap_y.count; i++)
+        for (int j = 0; j < w->tap_x.count; j++) {
+            const int y = w->tap_y.offset + i * w->tap_y.step;
+            const int x = w->tap_x.offset + j * w->tap_x.step, u = x - c->min_x;
+            *at++ = c->in_place ? (ptrdiff_t)y * w->width + x
+                                : (y - c->min_y) * c->row + u % w->mul_x * c->pitch + u / w->mul_x;
+        }
+}
+
+/* tables: 3 taps offsets. */
+ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
+                            ptrdiff_t *tables)
+{
+    itp_windows_job j;
+    j.kernels = ctx->k;
+    j.w = w;
+    j.cut = itp_cut_of(ctx, w, ctx->slots);
+    j.scratch = scratch;
+    itp_windows_offsets(w, &j.cut, tables);
+    for (int t = 0; t < w->taps; t++) {
+        const int ty = w->tap_y.tap + t / w->tap_x.count * w->tap_y.period;
+        const int tx = w->tap_x.tap + t % w->tap_x.count * w->tap_x.period;
+        tables[w->taps + t] =
+            (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
+    }
+    for (int t = 0; t < w->taps; t++) tables[2 * w->taps + t] = (ptrdiff_t)t * ctx->k->mr;
+    j.x_at = tables, j.w_at = tables + w->taps, j.gather_at = tables + 2 * w->taps;
+    j.row_parts = itp_div_up(w->rows, j.cut.rows);
+    j.column_parts = itp_div_up(w->columns, j.cut.columns);
+    const double work =
+        (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
+    const int tasks = w->batch * j.row_parts * j.column_parts;
+    j.output_parts = 1; /* few tasks are shared by output planes */
+    if (ctx->slots > 1 && w->pixels && tasks < 4 * ctx->slots)
+        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), 4 * ctx->slots / tasks);
+    itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
+}
+
+/* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
+   of a tile is bound by its products, its loads, or the products that must wait for each other. */
+ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+{
+    const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
+    double cycles[2];
+    for (int pixels = 0; pixels < 2; pixels++) {
+        const int long_side = pixels ? w->columns : w->all_outputs; /* rows of tiles */
+        const int wide_side = pixels ? w->all_outputs : w->columns;
+        const int tiles = itp_div_up(long_side, ctx->k->mr);
+        const double rows = (double)long_side / tiles;
+        const int vectors = itp_div_up(wide_side, ctx->k->width);
+        double sum = 0;
+        for (int left = vectors; left > 0; left -= 2) {
+            const double v = itp_min(2, left);
+            double step = rows * v / 2;
+            if (step < (rows + v) / 2) step = (rows + v) / 2;
+            if (step < 4) step = 4; /* latency of a product */
+            sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
+        }
+        cycles[pixels] = sum * tiles;
+    }
+    return cycles[1] < cycles[0];
+}
+
+/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
+
+/* Of runs that are read one after the other, so many are on their way. */
+#define ITP_FETCH_AHEAD 4
+
+ITP_FN void itp_fetch(const float *p, int n)
+{
+    for (int i = 0; i < n; i += 16) ITP_PREFETCH(p + i);
+}
+
+typedef struct itp_pack_job {
+    const itp_kernels *kernels;
+    const float *w;
+    float *packed;
+    int taps, inputs, outputs; /* of w */
+    int first, count, panels;  /* outputs that are packed */
+    bool transposed, pixels;   /* outputs are the input channels of w */
+} itp_pack_job;
+
+ITP_FN void itp_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_pack_job *j = (const itp_pack_job *)arg;
+    const int taps = j->taps, width = j->pixels ? j->kernels->nr : j->kernels->mr;
+    const ptrdiff_t k = (ptrdiff_t)j->inputs * taps;
+    float *out = j->packed + panel * k * width;
+    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
+    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
+                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    const int first = j->first + k0;
+    if (k1 - k0 < width) memset(out, 0, (size_t)(k * width) * sizeof *out);
+    if (!j->transposed) {
+        j->kernels->interleave(k1 - k0, (int)k, j->w + first * k, k, NULL, out, width);
+        return;
+    }
+    for (int c = 0; c < j->inputs; c++, out += taps * width) {
+        const float *from = j->w + ((ptrdiff_t)c * j->outputs + first) * taps;
+        if (c + ITP_FETCH_AHEAD < j->inputs)
+            itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * j->outputs * taps, (k1 - k0) * taps);
+        if (taps == 1) memcpy(out, from, (size_t)(k1 - k0) * sizeof *out);
+        else j->kernels->interleave(k1 - k0, taps, from, taps, NULL, out, width);
+    }
+}
+
+/* Outputs first..first+count of w[out][in][taps] of one group into `packed`; transposed: the outputs
+   are `in`. */
+ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w, bool transposed,
+                             bool pixels, int first, int count, float *packed)
+{
+    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
+    itp_pack_job j;
+    j.kernels = ctx->k, j.w = w, j.packed = packed;
+    j.taps = itp_conv_taps(c);
+    j.inputs = transposed ? out : in, j.outputs = transposed ? in : out;
+    j.first = first, j.count = count;
+    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
+    j.transposed = transposed, j.pixels = pixels;
+    itp_parallel(ctx, j.panels, (double)j.inputs * count * j.taps, itp_pack_task, &j);
+}
+
+/* ---- the three convolutions as sums over windows */
+
+ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
+{
+    const itp_plane *g = &c->plane;
+    itp_windows w;
+    memset(&w, 0, sizeof w);
+    w.batch = c->batch;
+    w.inputs = c->in_channels / c->groups;
+    w.outputs = w.all_outputs = c->out_channels / c->groups;
+    w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
+    w.mul_y = g->stride_y, w.mul_x = g->stride_x;
+    w.taps = w.packed_taps = itp_conv_taps(c);
+    w.packed_taps_x = g->taps_x;
+    const itp_tap_axis y = {g->taps_y, -g->pad_y, g->dilation_y, 0, 1};
+    const itp_tap_axis x = {g->taps_x, -g->pad_x, g->dilation_x, 0, 1};
+    w.tap_y = y, w.tap_x = x;
+    w.x_image = (ptrdiff_t)c->in_channels * (ptrdiff_t)itp_conv_in(c);
+    w.y_plane = (ptrdiff_t)itp_conv_out(c);
+    w.y_image = c->out_channels * w.y_plane;
+    w.y_row = g->columns, w.y_step = 1;
+    if (itp_conv_pointwise(c)) { /* one long row instead of many short ones */
+        w.width = w.columns = g->height * g->width;
+        w.height = w.rows = 1;
+    }
+    w.pixels = itp_windows_by_pixels(ctx, &w);
+    return w;
+}
+
+/* Taps that reach input pixels `at` modulo the stride, as offsets in the output. */
+ITP_FN itp_tap_axis itp_tap_axis_backward(int taps, int at, int stride, int pad, int dilation)
+{
+    itp_tap_axis a = {0, 0, 0, 0, 0};
+    for (int t = 0; t < taps; t++) {
+        if ((at + pad - t * dilation) % stride) continue;
+        const int offset = (at + pad - t * dilation) / stride;
+        if (!a.count) a.tap = t, a.offset = offset;
+        else if (a.count == 1) a.period = t - a.tap, a.step = offset - a.offset;
+        a.count++;
+    }
+    return a;
+}
+
+/* The part of the gradient whose pixels are (oy, ox) modulo the strides: x is dy, y is dx. */
+ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
+{
+    const itp_plane *g = &c->plane;
+    itp_windows w;
+    memset(&w, 0, sizeof w);
+    w.batch = c->batch;
+    w.inputs = c->out_channels / c->groups;
+    w.outputs = w.all_outputs = c->in_channels / c->groups;
+    w.height = g->rows, w.width = g->columns;
+    w.rows = itp_div_up(g->height - oy, g->stride_y);
+    w.columns = itp_div_up(g->width - ox, g->stride_x);
+    w.mul_y = w.mul_x = 1;
+    w.tap_y = itp_tap_axis_backward(g->taps_y, oy, g->stride_y, g->pad_y, g->dilation_y);
+    w.tap_x = itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
+    w.taps = w.tap_y.count * w.tap_x.count;
+    w.packed_taps = itp_conv_taps(c);
+    w.packed_taps_x = g->taps_x;
+    w.x_image = (ptrdiff_t)c->out_channels * (ptrdiff_t)itp_conv_out(c);
+    w.y_plane = (ptrdiff_t)itp_conv_in(c);
+    w.y_image = c->in_channels * w.y_plane;
+    w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
+    if (itp_conv_pointwise(c)) {
+        w.width = w.columns = g->height * g->width;
+        w.height = w.rows = 1;
+    }
+    return w;
+}
+
+/* Which side the pixels are on is one decision for all phases: they share the packed weights. */
+ITP_FN bool itp_backward_by_pixels(const interp_ctx *ctx, const itp_conv *c)
+{
+    const itp_windows w = itp_windows_backward(c, 0, 0);
+    return itp_windows_by_pixels(ctx, &w);
+}
+
+/* ---- gradient of the weights: sums over pixels
+
+   dw(o, i, tap) = sum over images and pixels of dy(o, pixel) x(i, pixel + tap). Steps of a tile are
+   pixels and its columns output planes; its rows are input planes for one tap at a time (shifted),
+   or, where input planes are few, planes and taps. Both operands are turned first, so that what
+   belongs to a pixel lies side by side. */
+typedef struct itp_sums {
+    itp_windows w; /* the forward convolution */
+    itp_cut cut;   /* one block: some rows and columns of one image */
+    bool shifted;
+    int rows, panels; /* of tiles: all rows, panels of them */
+    int column_blocks, row_blocks, blocks;
+    int parts;              /* that the blocks are summed in; each has sums of its own */
+    int out_panels, groups; /* panels of output planes; groups of them that are tasks */
+    size_t slab, turned_x, turned_dy, part; /* floats */
+} itp_sums;
+
+#define ITP_FEW_PLANES 8 /* fewer input planes go together with their taps */
+
+ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
+{
+    itp_sums s;
+    const int mr = ctx->k->mr, nr = ctx->k->nr;
+    s.w = itp_windows_forward(ctx, c);
+    const itp_windows *w = &s.w;
+    s.shifted = w->taps > 1 && w->inputs >= ITP_FEW_PLANES;
+    s.rows = w->inputs * (s.shifted ? 1 : w->taps);
+    s.panels = itp_div_up(s.rows, mr);
+    s.out_panels = itp_div_up(w->outputs, nr);
+    const double pixels = 2.0 * ITP_SLAB / (w->inputs + s.rows + w->outputs);
+    int columns = w->columns, rows = (int)(pixels / columns);
+    if (w->rows == 1) columns = itp_min(columns, itp_max(64, (int)pixels));
+    rows = itp_max(1, itp_min(rows, w->rows));
+    rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
+    s.cut = itp_cut_taps(w, 1);
+    itp_cut_size(&s.cut, w, rows, columns, w->inputs, 0);
+    s.column_blocks = itp_div_up(w->columns, columns);
+    s.row_blocks = itp_div_up(w->rows, rows);
+    s.blocks = w->batch * s.row_blocks * s.column_blocks;
+    s.part = (size_t)w->inputs * (size_t)w->taps * (size_t)(s.out_panels * nr);
+    s.parts = s.part > ITP_SPLIT_WEIGHTS || itp_conv_work(c) < 1e6
+                  ? 1
+                  : itp_min(s.blocks, ITP_SPLIT_PARTS);
+    s.groups = itp_min(s.out_panels, s.parts > 1 ? 1 : 2 * ctx->slots);
+    const size_t reach = (size_t)(((rows - 1) * w->mul_y + s.cut.span_y) * s.cut.row);
+    const size_t steps = s.shifted ? reach : (size_t)rows * (size_t)columns;
+    s.slab = s.cut.slab;
+    s.turned_x = itp_round_up(steps * (size_t)(s.panels * mr), 16);
+    s.turned_dy = (size_t)rows * (size_t)columns * (size_t)nr;
+    return s;
+}
+
+typedef struct itp_sums_job {
+    const itp_kernels *kernels;
+    const itp_sums *s;
+    itp_scratch scratch;
+    const ptrdiff_t *x_at;        /* [taps]: in the image or the slab */
+    const ptrdiff_t *row_at;      /* [rows]: where a row of tiles starts, not shifted */
+    const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
+    const float *dy;
+    ptrdiff_t dy_image;
+    float *sums; /* [parts][out_panels][inputs][taps][nr] */
+} itp_sums_job;
+
+/* One block into the sums at `sums`, for output panels p0..p1; `first`: there are none yet. */
+ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, bool first,
+                           float *sums, float *slab)
+{
+    const itp_sums *s = j->s;
+    const itp_windows *w = &s->w;
+    const itp_cut *c = &s->cut;
+    const itp_kernels *k = j->kernels;
+    const int x0 = block % s->column_blocks * c->columns;
+    const int y0 = block / s->column_blocks % s->row_blocks * c->rows;
+    const int image = block / s->column_blocks / s->row_blocks;
+    const int rows = itp_min(c->rows, w->rows - y0), columns = itp_min(c->columns, w->columns - x0);
+    const int taps = s->shifted ? w->taps : 1;
+    const float *x = w->x + image * w->x_image;
+    float *turned_x = slab + s->slab, *turned_dy = turned_x + s->turned_x;
+    if (c->in_place) x += (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+    else {
+        itp_slab_fill(w, c, x, y0, rows, x0, columns, 0, w->inputs, slab);
+        x = slab;
+    }
+    const int reach = (int)(((rows - 1) * w->mul_y + c->span_y) * c->row);
+    const ptrdiff_t steps = s->shifted ? reach : rows * columns;
+    for (int p = 0; p < s->panels; p++) {
+        const int r0 = (int)((int64_t)s->rows * p / s->panels);
+        const int m = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
+        float *out = turned_x + p * steps * k->mr;
+        if (s->shifted) /* an image that is read where it lies may end within the last row */
+            k->interleave(m, c->in_place ? reach - w->width + columns + c->span_x - 1 : reach,
+                          x + r0 * c->plane, c->plane, NULL, out, k->mr);
+        else
+            for (int r = 0; r < rows; r++)
+                k->interleave(m, columns, x + r * w->mul_y * c->row, 0, j->row_at + r0,
+                              out + (ptrdiff_t)r * columns * k->mr, k->mr);
+    }
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = rows, t.inner = columns;
+    t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
+    t.b_outer = (ptrdiff_t)columns * k->nr;
+    t.a_inner = j->a_at, t.b_inner = j->b_at;
+    t.b = turned_dy;
+    t.ahead = turned_dy, t.ahead_step = 0;
+    t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
+    for (int q = p0; q < p1; q++) {
+        const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
+        const float *dy = j->dy + image * j->dy_image + o0 * w->y_plane + y0 * w->y_row + x0;
+        t.columns = planes <= k->width ? k->width : k->nr;
+        if (planes < t.columns)
+            memset(turned_dy, 0, (size_t)(rows * columns * k->nr) * sizeof *turned_dy);
+        if (columns == w->y_row)
+            k->interleave(planes, rows * columns, dy, w->y_plane, NULL, turned_dy, k->nr);
+        else
+            for (int r = 0; r < rows; r++)
+                k->interleave(planes, columns, dy + r * w->y_row, w->y_plane, NULL,
+                              turned_dy + (ptrdiff_t)r * columns * k->nr, k->nr);
+        for (int p = 0; p < s->panels; p++) {
+            const int r0 = (int)((int64_t)s->rows * p / s->panels);
+            t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
+            for (int tap = 0; tap < taps; tap++) {
+                t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
+                t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
+                t.from = first ? NULL : t.to;
+                k->tile(&t);
+            }
+        }
+    }
+}
+
+ITP_FN void itp_sums_task(void *arg, int task, int slot)
+{
+    const itp_sums_job *j = (const itp_sums_job *)arg;
+    const itp_sums *s = j->s;
+    const int part = task / s->groups, group = task % s->groups;
+    const int first = (int)((int64_t)s->blocks * part / s->parts);
+    const int end = (int)((int64_t)s->blocks * (part + 1) / s->parts);
+    for (int b = first; b < end; b++)
+        itp_sums_block(j, b, (int)((int64_t)s->out_panels * group / s->groups),
+                       (int)((int64_t)s->out_panels * (group + 1) / s->groups), b == first,
+                       j->sums + (size_t)part * s->part, itp_scratch_slot(&j->scratch, slot));
+}
+
+typedef struct itp_turn_job {
+    const itp_kernels *kernels;
+    const itp_sums *s;
+    const float *sums;
+    itp_scratch scratch;
+    float *dw, beta;
+} itp_turn_job;
+
+/* The sums of one panel of output planes, all parts in order, into dw[out][in][taps]. */
+ITP_FN void itp_turn_task(void *arg, int panel, int slot)
+{
+    const itp_turn_job *j = (const itp_turn_job *)arg;
+    const itp_sums *s = j->s;
+    const itp_kernels *k = j->kernels;
+    const int taps = s->w.taps, inputs = s->w.inputs, nr = k->nr;
+    const int o0 = panel * nr, planes = itp_min(nr, s->w.outputs - o0);
+    const size_t count = (size_t)inputs * (size_t)taps * (size_t)nr;
+    float *total = itp_scratch_slot(&j->scratch, slot);
+    const float *sums = j->sums + (size_t)panel * count;
+    if (s->parts > 1) {
+        memcpy(total, sums, count * sizeof *total);
+        for (int p = 1; p < s->parts; p++)
+            k->scale_add(count, 1, sums + (size_t)p * s->part, 1, total);
+        sums = total;
+    }
+    const int step = inputs * taps;
+    float *to = j->dw + (ptrdiff_t)o0 * step;
+    if (j->beta == 0) {
+        k->interleave(step, planes, sums, nr, NULL, to, step);
+        return;
+    }
+    float *turned = total + (s->parts > 1 ? count : 0);
+    k->interleave(step, planes, sums, nr, NULL, turned, step);
+    k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
+}
