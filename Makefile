@@ -63,7 +63,7 @@ damage: $(BUILD)/damage ## read each model of those tests damaged in every byte,
 	$(BUILD)/damage $(wildcard $(CONFORMANCE)/node/*/model.onnx)
 
 check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
-	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= FULL_MATRIX=1 \
+	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= ISA_ONLY= FULL_MATRIX=1 \
 		.ci/run compile sizes clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
 bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, then whole networks
@@ -153,9 +153,15 @@ $(BUILD)/test_gradients_double: tests/test_gradients.c interp.h
 $(BUILD)/test_tool: tests/test_tool.sh $(BUILD)/interp
 	install -m 755 $< $@
 
+# Examples are whole programs, `cc example.c -lm`. Here most borrow the tool's copy of the code, which
+# spares compiling it for each; those that want it otherwise, or bring stb with them, hold their own.
+WHOLE_EXAMPLES = $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'INTERP_NO_|STB_\w*IMPLEMENTATION' examples/*.c))
+BORROWING      = $(filter-out $(WHOLE_EXAMPLES),$(EXAMPLES))
+$(BORROWING): $(BUILD)/tools/implementation.o
+$(BORROWING): private CPPFLAGS += -DITP_IMPLEMENTED
 $(BUILD)/examples/%: examples/%.c interp.h
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $< $(LDFLAGS) $(LDLIBS)
+	$(COMPILE) -o $@ $< $(filter %.o,$^) $(LDFLAGS) $(LDLIBS)
 
 # libxsmm comes as a static library only; the other rivals are loaded at run time.
 XSMM_FLAGS = $(shell pkg-config --exists libxsmmnoblas 2>/dev/null && echo -DBENCH_LIBXSMM)

@@ -29566,7 +29566,8 @@ typedef struct itp_delta {
     const itp_node *node;
     int kind;
     bool is_math, add;
-    size_t n, n0; /* numbers, and those after which the baseline's repeat */
+    bool kinks_at_0, kinks, grows; /* the derivative: jumps at 0 alone, elsewhere, has no bound */
+    size_t n, n0;                  /* numbers, and those after which the baseline's repeat */
     const float *x, *x0, *y, *y0, *dy;
     float *dx;
     size_t rows, row, inner; /* softmax, layer norm: rows of `row` numbers, `inner` apart */
@@ -29585,6 +29586,17 @@ ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
     j.node = o;
     j.kind = itp_op_row(o->op)->kind;
     j.is_math = itp_op_row(o->op)->forward == itp_forward_math;
+    if (j.is_math) {
+        j.kinks_at_0 = j.kind == ITP_F_CELU || j.kind == ITP_F_SOFTSIGN;
+        j.kinks = j.kind == ITP_F_THRESHOLDED_RELU || j.kind == ITP_F_SHRINK;
+        j.grows = j.kind == ITP_F_TAN || j.kind == ITP_F_ASIN || j.kind == ITP_F_ACOS ||
+                  j.kind == ITP_F_ACOSH || j.kind == ITP_F_ATANH;
+    } else {
+        j.kinks_at_0 = j.kind == ITP_RELU || j.kind == ITP_LEAKY_RELU || j.kind == ITP_ELU ||
+                       j.kind == ITP_SELU || j.kind == ITP_ABS;
+        j.kinks = j.kind == ITP_CLIP || j.kind == ITP_HARD_SIGMOID || j.kind == ITP_HARD_SWISH;
+        j.grows = j.kind == ITP_LOG || j.kind == ITP_SQRT || j.kind == ITP_RECIPROCAL;
+    }
     j.n = itp_count(itp_shape_in(w, node, 0));
     j.x = itp_x(w, node, 0), j.y = itp_y(w, node), j.dy = itp_dy(w, node);
     j.x0 = itp_delta_base(a, o->in[0], &j.n0);
@@ -29602,65 +29614,56 @@ ITP_FN void itp_delta_put(const itp_delta *j, size_t i, double number)
 
 /* ---- functions of one number */
 
-/* Where the derivative jumps at 0 alone, at other places, or grows without bound. */
-ITP_FN bool itp_delta_kinks_at_0(const itp_delta *j)
-{
-    if (j->is_math) return j->kind == ITP_F_CELU || j->kind == ITP_F_SOFTSIGN;
-    return j->kind == ITP_RELU || j->kind == ITP_LEAKY_RELU || j->kind == ITP_ELU ||
-           j->kind == ITP_SELU || j->kind == ITP_ABS;
-}
-
-ITP_FN bool itp_delta_kinks(const itp_delta *j)
-{
-    if (j->is_math) return j->kind == ITP_F_THRESHOLDED_RELU || j->kind == ITP_F_SHRINK;
-    return j->kind == ITP_CLIP || j->kind == ITP_HARD_SIGMOID || j->kind == ITP_HARD_SWISH;
-}
-
-ITP_FN bool itp_delta_grows(const itp_delta *j)
-{
-    if (j->is_math)
-        return j->kind == ITP_F_TAN || j->kind == ITP_F_ASIN || j->kind == ITP_F_ACOS ||
-               j->kind == ITP_F_ACOSH || j->kind == ITP_F_ATANH;
-    return j->kind == ITP_LOG || j->kind == ITP_SQRT || j->kind == ITP_RECIPROCAL;
-}
-
 /* Differences below this are taken for none: the derivative between both ends is then nearer than
    the quotient of two rounded differences. */
 ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
 {
-    const double size = fmax(fabs(x), fabs(x0));
-    if (itp_delta_kinks_at_0(j)) return (x > 0) == (x0 > 0) ? 0.01 : 0;
-    if (itp_delta_kinks(j)) return 1e-6 * size;
-    if (itp_delta_grows(j)) return 0.01 * fmin(fabs(x), fabs(x0));
+    const double a = fabs(x), b = fabs(x0);
+    if (j->kinks_at_0) return (x > 0) == (x0 > 0) ? 0.01 : 0;
+    if (j->kinks) return 1e-6 * (a > b ? a : b);
+    if (j->grows) return 0.01 * (a < b ? a : b);
     return 0.01;
 }
 
 #define ITP_DELTA_SOME 64
 
-/* Up to ITP_DELTA_SOME numbers from `at` on. */
-ITP_FN void itp_delta_some(const itp_delta *j, size_t at, size_t n)
+/* n numbers of each: dx (+)= dy times the quotient, which is 0 or 1 on one side of the kink. */
+ITP_FN void itp_delta_relu(const itp_delta *j, size_t n, const float *x, const float *x0,
+                           const float *y, const float *y0, const float *dy, float *dx)
 {
-    float middle[ITP_DELTA_SOME], y[ITP_DELTA_SOME], one[ITP_DELTA_SOME], slope[ITP_DELTA_SOME];
+    for (size_t i = 0; i < n; i++) {
+        const bool up = x[i] > 0, up0 = x0[i] > 0;
+        const float quotient = (y[i] - y0[i]) / (x[i] - x0[i]);
+        const float m = dy[i] * (up == up0 ? (float)up : quotient);
+        dx[i] = j->add ? dx[i] + m : m;
+    }
+}
+
+/* Up to ITP_DELTA_SOME numbers. */
+ITP_FN void itp_delta_some(const itp_delta *j, size_t n, const float *x, const float *x0,
+                           const float *y, const float *y0, const float *dy, float *dx)
+{
+    float middle[ITP_DELTA_SOME], f[ITP_DELTA_SOME], one[ITP_DELTA_SOME], slope[ITP_DELTA_SOME];
     const itp_kernels *k = j->ctx->k;
     const double a = (double)j->node->attrs.alpha, b = (double)j->node->attrs.beta;
-    bool any = false;
+    bool near[ITP_DELTA_SOME], any = false;
     for (size_t i = 0; i < n; i++) {
-        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
-        middle[i] = (float)(0.5 * (x + x0));
+        const double xi = (double)x[i], xi0 = (double)x0[i];
+        middle[i] = (float)(0.5 * (xi + xi0));
         one[i] = 1;
-        any = any || fabs(x - x0) <= itp_delta_least(j, x, x0);
+        near[i] = fabs(xi - xi0) <= itp_delta_least(j, xi, xi0);
+        any = any || near[i];
     }
     if (any && j->is_math) itp_math_unary_grad(j->kind, n, middle, one, a, b, false, slope);
     else if (any) {
-        k->unary((itp_unary)j->kind, n, middle, y, (float)a, (float)b);
-        itp_grads(k)->unary_grad((itp_unary)j->kind, n, middle, y, one, slope, (float)a, (float)b,
+        k->unary((itp_unary)j->kind, n, middle, f, (float)a, (float)b);
+        itp_grads(k)->unary_grad((itp_unary)j->kind, n, middle, f, one, slope, (float)a, (float)b,
                                  false);
     }
     for (size_t i = 0; i < n; i++) {
-        const double x = (double)j->x[at + i], x0 = (double)j->x0[(at + i) % j->n0];
-        const double d = x - x0, dy = (double)j->y[at + i] - (double)j->y0[(at + i) % j->n0];
-        const bool near = fabs(d) <= itp_delta_least(j, x, x0);
-        itp_delta_put(j, at + i, (double)j->dy[at + i] * (near ? (double)slope[i] : dy / d));
+        const double d = (double)x[i] - (double)x0[i], rise = (double)y[i] - (double)y0[i];
+        const double m = (double)dy[i] * (near[i] ? (double)slope[i] : rise / d);
+        dx[i] = (float)(m + (j->add ? (double)dx[i] : 0));
     }
 }
 
@@ -29669,8 +29672,17 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
     (void)slot;
     const itp_delta *j = (const itp_delta *)arg;
     const size_t end = itp_min_size(j->n, ((size_t)task + 1) * ITP_CHUNK);
-    for (size_t at = (size_t)task * ITP_CHUNK; at < end; at += ITP_DELTA_SOME)
-        itp_delta_some(j, at, itp_min_size(ITP_DELTA_SOME, end - at));
+    const bool relu = !j->is_math && j->kind == ITP_RELU;
+    for (size_t at = (size_t)task * ITP_CHUNK, run; at < end; at += run) {
+        const size_t at0 = at % j->n0;
+        const float *x = j->x + at, *x0 = j->x0 + at0, *y = j->y + at, *y0 = j->y0 + at0;
+        run = itp_min_size(end - at, j->n0 - at0);
+        if (relu) itp_delta_relu(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
+        else {
+            run = itp_min_size(run, ITP_DELTA_SOME);
+            itp_delta_some(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
+        }
+    }
 }
 
 /* ---- softmax: exp(x - top) times one over their sum */
@@ -29769,8 +29781,9 @@ ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
     if (!j->add) memset(dx, 0, in * sizeof *dx);
     for (int row = 0; row < p->rows; row++)
         for (int column = 0; column < p->columns; column++, dy++) {
+            if (*dy == 0) continue;
             const int i = itp_delta_max(p, x, row, column), k = itp_delta_max(p, x0, row, column);
-            if (i < 0 || *dy == 0) continue;
+            if (i < 0) continue;
             const double y = (double)x[i], y0 = (double)x0[k], top = fmax(y, y0);
             const double di = y - (double)x0[i], dk = (double)x[k] - y0;
             const bool same = i == k || (di == 0 && dk == 0);

@@ -10,6 +10,7 @@
      ...
        11       1.2219   4.3308     3.1090   -6.2e-05      32
      what hurt most in it is number 163 of dense2.weight: +0.5400 by moving +1.7628 */
+#include <math.h>
 #include <stdio.h>
 
 #define INTERP_IMPLEMENTATION
