@@ -4986,6 +4986,10 @@ INTERP_API interp_status interp_projector_write(interp_ctx *ctx, const char *dir
 #define ITP_HAS_POSIX 1
 #endif
 
+#if !defined(INTERP_NO_MALLOC) && defined(__linux__)
+#include <sys/mman.h> /* MADV_HUGEPAGE, where the compiler is not held to bare C */
+#endif
+
 #if !defined(INTERP_NO_THREADS)
 #if defined(_WIN32) && !defined(__MINGW32__)
 #define INTERP_NO_THREADS
@@ -5230,6 +5234,9 @@ ITP_FN interp_status itp_progress(interp_ctx *ctx, const char *stage, double don
 
 /* ---- raw memory: malloc, the user's allocator, or first fit in the user's buffer */
 
+#define ITP_HUGE_PAGE  ((size_t)2 << 20) /* of Linux on x86-64 and most ARM */
+#define ITP_HUGE_BLOCK (2 * ITP_HUGE_PAGE)
+
 ITP_FN void *itp_heap_alloc(size_t bytes, size_t align, void *user)
 {
     (void)user;
@@ -5239,6 +5246,16 @@ ITP_FN void *itp_heap_alloc(size_t bytes, size_t align, void *user)
 #elif defined(_WIN32)
     return _aligned_malloc(bytes, align);
 #else
+#if defined(MADV_HUGEPAGE)
+    if (bytes >= ITP_HUGE_BLOCK &&
+        bytes <=
+            SIZE_MAX -
+                ITP_HUGE_PAGE) { /* a fifth of a call's time may be the faults of small pages */
+        void *p = aligned_alloc(ITP_HUGE_PAGE, itp_round_up(bytes, ITP_HUGE_PAGE));
+        if (p) (void)madvise(p, bytes, MADV_HUGEPAGE);
+        if (p) return p;
+    }
+#endif
     return aligned_alloc(align, bytes); /* our sizes are multiples of the alignment */
 #endif
 }
@@ -28179,7 +28196,7 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     }
     size_t packed = 0;
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
-    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
+    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= enough;
     if (pack) *bytes = packed;
     else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
     *d = itp_attr_work(a);

@@ -196,7 +196,7 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     }
     size_t packed = 0;
     const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
-    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= left;
+    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= enough;
     if (pack) *bytes = packed;
     else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
     *d = itp_attr_work(a);

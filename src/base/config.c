@@ -18,6 +18,10 @@
 #define ITP_HAS_POSIX 1
 #endif
 
+#if !defined(INTERP_NO_MALLOC) && defined(__linux__)
+#include <sys/mman.h> /* MADV_HUGEPAGE, where the compiler is not held to bare C */
+#endif
+
 #if !defined(INTERP_NO_THREADS)
 #if defined(_WIN32) && !defined(__MINGW32__)
 #define INTERP_NO_THREADS

@@ -124,6 +124,9 @@ ITP_FN interp_status itp_progress(interp_ctx *ctx, const char *stage, double don
 
 /* ---- raw memory: malloc, the user's allocator, or first fit in the user's buffer */
 
+#define ITP_HUGE_PAGE  ((size_t)2 << 20) /* of Linux on x86-64 and most ARM */
+#define ITP_HUGE_BLOCK (2 * ITP_HUGE_PAGE)
+
 ITP_FN void *itp_heap_alloc(size_t bytes, size_t align, void *user)
 {
     (void)user;
@@ -133,6 +136,16 @@ ITP_FN void *itp_heap_alloc(size_t bytes, size_t align, void *user)
 #elif defined(_WIN32)
     return _aligned_malloc(bytes, align);
 #else
+#if defined(MADV_HUGEPAGE)
+    if (bytes >= ITP_HUGE_BLOCK &&
+        bytes <=
+            SIZE_MAX -
+                ITP_HUGE_PAGE) { /* a fifth of a call's time may be the faults of small pages */
+        void *p = aligned_alloc(ITP_HUGE_PAGE, itp_round_up(bytes, ITP_HUGE_PAGE));
+        if (p) (void)madvise(p, bytes, MADV_HUGEPAGE);
+        if (p) return p;
+    }
+#endif
     return aligned_alloc(align, bytes); /* our sizes are multiples of the alignment */
 #endif
 }
