@@ -26,6 +26,7 @@
      >>base/random.c
      >>base/threads.c
      >>base/buffer.c
+     >>base/pattern.c
      >>simd/dispatch.c
      >>base/open.c
      >>math/gemm.c
@@ -2488,6 +2489,14 @@ INTERP_API float interp_random_uniform(uint64_t seed, uint64_t stream, uint64_t 
 /* Standard normal by Box-Muller from two numbers of the stream. */
 INTERP_API float interp_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Looks for a regular expression in a text: the leftmost match, the longest of those that begin there;
+   found, from, n: whether, where and how long. Known are . [a-z] [^a-z] ( | ) * + ? ^ $, \d \w \s for
+   digits, characters of words, space, and \ before a character that stands for itself. Time grows with
+   pattern times text. Errors: BAD_ARGUMENT for what is no such expression.
+   Test: patterns_find_the_leftmost_longest_match. */
+INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *pattern, const char *text,
+                                             bool *found, size_t *from, size_t *n);
+
 #ifdef __cplusplus
 }
 #endif
@@ -3996,7 +4005,7 @@ typedef enum interp_lca_rule {
 
 /* One step. Arrays stay until the next call. Sums run in double. */
 typedef struct interp_lca_step_info {
-    int64_t step;                   /* from 1 */
+    int64_t step;                   /* from 1, or of the training that is resumed */
     double loss_before, loss_after; /* of all samples */
     double allocated;               /* sum of the allocations */
     double residual;                /* loss_after - loss_before - allocated */
@@ -4008,8 +4017,9 @@ typedef struct interp_lca_step_info {
     const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
     const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
     const float *moved;    /* [parameters]: after - before */
-    const double *classes; /* [n_classes, n_groups]: part of each class in each group's sum;
-                                        NULL unless groups were given */
+    const double *parts; /* [n_parts, n_groups]: what each part of the samples adds to each group's
+                                        sum; NULL unless groups were given */
+    const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
 /* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
@@ -4028,8 +4038,11 @@ typedef struct interp_lca_desc {
     int subsample;         /* 0: all; samples drawn anew for each step */
     double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
     float label_smoothing; /* 0: none */
-    const int32_t *groups; /* NULL: none; [parameters]: group of each, for `classes` */
+    const int32_t *groups; /* NULL: none; [parameters]: group of each, for sums by part */
     int n_groups;          /* 0: none; ids are below it */
+    const int32_t *parts;  /* NULL: the classes; [samples]: part of each, -1: of none; single samples
+                                        as parts are the allocations of each example */
+    int n_parts;           /* 0: the classes */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -4042,7 +4055,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: 36 bytes a parameter, 24 more with validation data.
+   one pass: 36 bytes a parameter, 24 more with validation data, and with parts of their own those of a
+   pass over the largest.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -4082,6 +4096,13 @@ typedef enum interp_grouping {
 INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
                                            int *count, int32_t *of_variable);
 
+/* Groups by name: arrays in whose names the same match of a pattern is found (see interp_pattern_find)
+   are one group, numbered as they come; those without a match are the last group, if there are any.
+   "conv|dense" makes groups of kinds of layers, "^block[0-9]+" of blocks. ids, count, of_variable: as
+   above. Errors: BAD_ARGUMENT. Test: groups_by_pattern_hold_what_matches_alike. */
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable);
+
 /* Name of a group, cut to `size` bytes; "" when there is none. Test: groups_have_names. */
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size);
@@ -4094,7 +4115,9 @@ typedef struct interp_lca_analysis_desc {
     bool validation; /* false; true: steps bring validation's allocations too */
     bool inputs;     /* false; true: sums by input of the dense layers that read the network's */
     bool movement;   /* false; true: a control: what parameters moved by, not what they allocated */
-    int n_classes;   /* 0: none; steps bring `classes`, by layers */
+    const int32_t *groups; /* NULL: the layers; [parameters]: what stands for layers, copied */
+    int n_groups;          /* 0: with the layers; ids are below it */
+    int n_parts;     /* 0: none; steps bring `parts`, by layers */
     int sample;      /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
     uint64_t seed;   /* 0: seed 0; of that sample */
 } interp_lca_analysis_desc;
@@ -4121,7 +4144,7 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *st
 
 /* What has been gathered. Arrays stay until the next step. */
 typedef struct interp_lca_run {
-    int steps, layers, neurons, inputs, n_classes;
+    int steps, layers, neurons, inputs, n_parts;
     size_t parameters;
     const int32_t *layer_of, *neuron_of; /* [parameters] */
     const interp_lca_step_info *step;    /* [steps]; without arrays */
@@ -4129,7 +4152,8 @@ typedef struct interp_lca_run {
     const double *val_layer;             /* [steps, layers]; NULL without validation */
     const double *help;                  /* [steps, layers]: sums of what is below zero */
     const uint32_t *helped, *zero;       /* [steps, layers]: parameters below and at zero */
-    const double *class_layer;           /* [steps, n_classes, layers]; NULL without classes */
+    const double *part_layer;            /* [steps, n_parts, layers]; NULL without parts */
+    const double *part_change;           /* [steps, n_parts]; NULL without parts */
     const float *neuron;                 /* [steps, neurons]: sums, biases with their unit */
     const float *input;                  /* [steps, inputs]; NULL when not asked for */
     const double *total, *val_total;     /* [parameters]; val_total NULL without validation */
@@ -5757,6 +5781,200 @@ ITP_FN interp_status itp_buf_write(itp_buf *b, const char *path)
 }
 
 #endif
+/* >>base/pattern.c                                                                            */
+/* ---- base/pattern.c: regular expressions --------------------------------------------------------- */
+
+/* A pattern becomes a small program whose states are followed all at once (Thompson 1968): the time
+   grows with pattern times text, whatever the pattern. Jumps count from where they stand. */
+enum { ITP_PATTERN_MOST = 400, ITP_PATTERN_DEPTH = 50 };
+
+typedef enum itp_pattern_kind {
+    ITP_PATTERN_ONE, /* x: where the character, class or [set] stands in the pattern */
+    ITP_PATTERN_BEGIN,
+    ITP_PATTERN_END,
+    ITP_PATTERN_FORK, /* to x and to y */
+    ITP_PATTERN_DONE
+} itp_pattern_kind;
+
+typedef struct itp_pattern_op {
+    itp_pattern_kind kind;
+    int x, y;
+} itp_pattern_op;
+
+typedef struct itp_pattern {
+    const char *text, *at;
+    int n, depth;
+    const char *wrong; /* what is; NULL: nothing */
+    itp_pattern_op op[ITP_PATTERN_MOST];
+} itp_pattern;
+
+/* States at one place of the text. */
+typedef struct itp_pattern_states {
+    int n;
+    int16_t at[ITP_PATTERN_MOST];
+    bool in[ITP_PATTERN_MOST];
+} itp_pattern_states;
+
+/* Makes room for an operation in front of those from `at` on, whose jumps all stay among them. */
+ITP_FN void itp_pattern_put(itp_pattern *p, int at, itp_pattern_kind kind, int x, int y)
+{
+    if (p->n == ITP_PATTERN_MOST) {
+        p->wrong = "it is too long";
+        return;
+    }
+    memmove(p->op + at + 1, p->op + at, (size_t)(p->n - at) * sizeof *p->op);
+    p->op[at].kind = kind, p->op[at].x = x, p->op[at].y = y;
+    p->n++;
+}
+
+ITP_FN void itp_pattern_choice(itp_pattern *p);
+
+/* The end of the set that begins at s, behind its bracket; NULL when it has none. */
+ITP_FN const char *itp_pattern_set_end(const char *s)
+{
+    s += s[1] == '^' ? 2 : 1;
+    for (bool first = true; *s && (first || *s != ']'); s++, first = false)
+        if (*s == '\\' && s[1]) s++;
+    return *s ? s + 1 : NULL;
+}
+
+ITP_FN void itp_pattern_atom(itp_pattern *p)
+{
+    const char *s = p->at;
+    if (*s == '(') {
+        p->at++;
+        if (++p->depth > ITP_PATTERN_DEPTH) p->wrong = "its brackets are too deep";
+        else itp_pattern_choice(p);
+        p->depth--;
+        if (*p->at == ')') p->at++;
+        else if (!p->wrong) p->wrong = "a ) is missing";
+        return;
+    }
+    if (*s == '^' || *s == '$') {
+        itp_pattern_put(p, p->n, *s == '^' ? ITP_PATTERN_BEGIN : ITP_PATTERN_END, 0, 0);
+        p->at++;
+        return;
+    }
+    if (strchr("*+?", *s)) p->wrong = "there is nothing to repeat";
+    if (*s == '\\' && !s[1]) p->wrong = "it ends with a backslash";
+    const char *end = *s == '[' ? itp_pattern_set_end(s) : s + (*s == '\\' ? 2 : 1);
+    if (!end) p->wrong = "a ] is missing";
+    if (p->wrong) return;
+    itp_pattern_put(p, p->n, ITP_PATTERN_ONE, (int)(s - p->text), 0);
+    p->at = end;
+}
+
+/* Atoms, each as often as is said behind it, up to | or ). */
+ITP_FN void itp_pattern_row(itp_pattern *p)
+{
+    while (*p->at && *p->at != '|' && *p->at != ')' && !p->wrong) {
+        const int from = p->n;
+        itp_pattern_atom(p);
+        for (; *p->at && strchr("*+?", *p->at) && !p->wrong; p->at++) {
+            const int n = p->n - from;
+            if (*p->at == '+') itp_pattern_put(p, p->n, ITP_PATTERN_FORK, -n, 1);
+            else itp_pattern_put(p, from, ITP_PATTERN_FORK, 1, n + 1 + (*p->at == '*'));
+            if (*p->at == '*') itp_pattern_put(p, p->n, ITP_PATTERN_FORK, -n - 1, -n - 1);
+        }
+    }
+}
+
+ITP_FN void itp_pattern_choice(itp_pattern *p)
+{
+    const int from = p->n;
+    itp_pattern_row(p);
+    while (*p->at == '|' && !p->wrong) {
+        p->at++;
+        itp_pattern_put(p, from, ITP_PATTERN_FORK, 1, p->n - from + 2);
+        const int over = p->n;
+        itp_pattern_put(p, over, ITP_PATTERN_FORK, 1, 1);
+        itp_pattern_row(p);
+        if (!p->wrong) p->op[over].x = p->op[over].y = p->n - over;
+    }
+}
+
+/* Whether a character is of the class \d, \w or \s, or is the one that is meant. */
+ITP_FN bool itp_pattern_is(char c, char name)
+{
+    const bool digit = c >= '0' && c <= '9';
+    if (name == 'd') return digit;
+    if (name == 's') return c == ' ' || (c >= '\t' && c <= '\r');
+    if (name == 'w') return digit || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return c == name;
+}
+
+ITP_FN bool itp_pattern_takes(const char *s, char c)
+{
+    if (*s == '\\') return itp_pattern_is(c, s[1]);
+    if (*s != '[') return *s == '.' || *s == c;
+    const char *end = itp_pattern_set_end(s) - 1;
+    const bool other = s[1] == '^';
+    bool in = false;
+    for (s += other ? 2 : 1; s < end; s++) {
+        if (*s == '\\' && s + 1 < end) in |= itp_pattern_is(c, *++s);
+        else if (s[1] == '-' && s + 2 < end) in |= c >= *s && c <= s[2], s += 2;
+        else in |= *s == c;
+    }
+    return in != other;
+}
+
+/* A state, and those it leads to without a character. */
+ITP_FN void itp_pattern_enter(const itp_pattern *p, itp_pattern_states *s, int at, bool begin,
+                              bool end)
+{
+    if (s->in[at]) return;
+    s->in[at] = true, s->at[s->n++] = (int16_t)at;
+    const itp_pattern_op *o = &p->op[at];
+    if (o->kind == ITP_PATTERN_FORK) {
+        itp_pattern_enter(p, s, at + o->x, begin, end);
+        itp_pattern_enter(p, s, at + o->y, begin, end);
+    } else if ((o->kind == ITP_PATTERN_BEGIN && begin) || (o->kind == ITP_PATTERN_END && end)) {
+        itp_pattern_enter(p, s, at + 1, begin, end);
+    }
+}
+
+/* The length of the longest match that begins at `from`; -1 for none. */
+ITP_FN int64_t itp_pattern_run(const itp_pattern *p, const char *text, size_t from)
+{
+    itp_pattern_states s[2];
+    int64_t longest = -1;
+    memset(s, 0, sizeof s);
+    itp_pattern_enter(p, &s[0], 0, from == 0, !text[from]);
+    for (size_t at = from, now = 0; s[now].n; at++, now = 1 - now) {
+        itp_pattern_states *next = &s[1 - now];
+        memset(next, 0, sizeof *next);
+        for (int i = 0; i < s[now].n; i++) {
+            const int k = s[now].at[i];
+            if (p->op[k].kind == ITP_PATTERN_DONE) longest = (int64_t)(at - from);
+            if (p->op[k].kind == ITP_PATTERN_ONE && text[at] &&
+                itp_pattern_takes(p->text + p->op[k].x, text[at]))
+                itp_pattern_enter(p, next, k + 1, false, !text[at + 1]);
+        }
+    }
+    return longest;
+}
+
+INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *pattern, const char *text,
+                                             bool *found, size_t *from, size_t *n)
+{
+    itp_pattern p;
+    memset(&p, 0, sizeof p);
+    p.text = p.at = pattern;
+    itp_pattern_choice(&p);
+    if (*p.at == ')' && !p.wrong) p.wrong = "a ( is missing";
+    itp_pattern_put(&p, p.n, ITP_PATTERN_DONE, 0, 0);
+    if (p.wrong)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "pattern \"%.200s\": %s", pattern, p.wrong);
+    *found = false;
+    for (size_t at = 0;; at++) {
+        const int64_t longest = itp_pattern_run(&p, text, at);
+        if (longest >= 0) {
+            *found = true, *from = at, *n = (size_t)longest;
+            return INTERP_OK;
+        }
+        if (!text[at]) return INTERP_OK;
+    }
+}
 /* >>simd/dispatch.c                                                                           */
 /* ---- simd/dispatch.c: one kernel table per instruction set, chosen at run time ---------------- */
 
@@ -34231,6 +34449,17 @@ typedef struct itp_lca_set {
     double before, after, allocated;
 } itp_lca_set;
 
+/* A workspace and the samples of one pass through it. */
+typedef struct itp_lca_work {
+    interp_workspace *w;
+    int chunk;
+} itp_lca_work;
+
+/* Losses at a point of the path: the mean; of each sample, and of each part of them, where asked for. */
+typedef struct itp_lca_losses {
+    double mean, *samples, *parts;
+} itp_lca_losses;
+
 struct interp_lca {
     interp_ctx *ctx;
     interp_net *net;
@@ -34238,19 +34467,21 @@ struct interp_lca {
     int64_t step;
     bool begun, g_known; /* g is that of `start` */
     itp_lca_set set[2];  /* training, validation */
-    int n_sets, outputs, chunk;
-    interp_workspace *w;
+    int n_sets, outputs;
+    itp_lca_work work[2]; /* for all samples; for parts that were given, NULL: none were */
+    const float *grad;    /* of the chunk */
     float *start,
         *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
     float *x, *seed; /* [chunk, input], [chunk, outputs] */
     int32_t *y;
-    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
+    int *order;     /* of the training samples: by part, or drawn; NULL: as they lie */
     double *sample; /* [2, subsample]: losses before and after; NULL: none */
     double *per;    /* [chunk]: losses of a chunk; NULL: none */
     double *pieces; /* sums of pieces of the parameters */
-    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
-    size_t n_class;                    /* classes times groups */
-    double passes, all_passes;         /* of this step, for the progress hook */
+    double *part_coarse, *part_fine; /* [parts, groups]; NULL: none */
+    double *part_loss;               /* [2, parts]: their share of the loss before and after */
+    size_t n_part;                   /* parts times groups */
+    double passes, all_passes;       /* of this step, for the progress hook */
 };
 
 enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
@@ -34301,7 +34532,7 @@ ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
 /* fine += a gradient of the chunk */
 ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
 {
-    const float *g = p->l->w->param_grad;
+    const float *g = p->l->grad;
     double *fine = p->s->fine;
     const double a = p->a;
     for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
@@ -34371,27 +34602,27 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
 
 /* ---- one pass over the samples */
 
-/* Change times gradient, summed by class and group. */
-ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale)
+/* Change times gradient, summed by group, for a part of the samples. */
+ITP_FN void itp_lca_part_sums(interp_lca *l, int part, double scale)
 {
-    const float *g = l->w->param_grad, *end = l->net->flat;
-    double *row = l->class_fine + (size_t)label * (size_t)l->d.n_groups;
+    const float *g = l->grad, *end = l->net->flat;
+    double *row = l->part_fine + (size_t)part * (size_t)l->d.n_groups;
     for (size_t i = 0; i < l->net->n_flat; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
 }
 
 /* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
-ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
-                                   int some, int end)
+ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int chunk, int from,
+                                   int first, int some, int end)
 {
     const interp_dataset *data = s->data;
     const size_t row = interp_shape_size(&data->shape);
     const int *order = s == l->set ? l->order : NULL;
-    if (!order && some == l->chunk) {
+    if (!order && some == chunk) {
         memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
         return data->x + (size_t)first * row;
     }
-    for (int i = 0; i < l->chunk; i++) {
+    for (int i = 0; i < chunk; i++) {
         const int at = i < some ? first + i : from + (first - from + i) % (end - from);
         const int k = order ? order[at] : at;
         memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
@@ -34406,59 +34637,93 @@ ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
     return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
 }
 
-/* Mean loss at the parameters in `at`; fine += scale gradient, class_fine += scale times its sums by
-   class: with scale 0 there is only the loss. samples: NULL or each sample's loss. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, double *samples,
-                                  double *loss)
+/* Where the samples of the order that are of one part with number `from` end; *part: -1 for none. */
+ITP_FN int itp_lca_run_end(const interp_lca *l, const itp_lca_set *s, int from, int *part)
 {
-    const int n = itp_lca_used(l, s), k = l->outputs;
-    const bool by_class = s == l->set && l->class_fine;
+    const int n = itp_lca_used(l, s);
+    const int32_t *of = l->d.parts ? l->d.parts : s->data->y;
+    *part = -1;
+    if (s != l->set || !l->part_fine) return n;
+    *part = of[l->order[from]];
+    while (from < n && of[l->order[from]] == *part) from++;
+    return from;
+}
+
+/* The workspace for a part's samples. */
+ITP_FN const itp_lca_work *itp_lca_work_for(const interp_lca *l, int part)
+{
+    return &l->work[part >= 0 && l->work[1].w];
+}
+
+/* Passes over all samples of a set. */
+ITP_FN double itp_lca_passes(const interp_lca *l, const itp_lca_set *s)
+{
+    double passes = 0;
+    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
+        end = itp_lca_run_end(l, s, from, &part);
+        passes += itp_div_up(end - from, itp_lca_work_for(l, part)->chunk);
+    }
+    return passes;
+}
+
+/* Losses at the parameters in `at`; fine += scale gradient, part_fine += scale times its sums by
+   part: with scale 0 there are only losses. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale,
+                                  itp_lca_losses *losses)
+{
+    const size_t k = (size_t)l->outputs;
     double total = 0;
-    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
-        for (end = by_class ? from + 1 : n; end < n; end++)
-            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
-        for (int first = from; first < end; first += l->chunk) {
-            const int some = itp_min(l->chunk, end - first);
-            const float *x = itp_lca_gather(l, s, from, first, some, end);
-            ITP_TRY(interp_forward(l->w, &x));
-            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
-                                             k, l->y, NULL, l->d.label_smoothing,
-                                             scale == 0 ? NULL : l->seed, l->per);
-            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
+    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
+        end = itp_lca_run_end(l, s, from, &part);
+        const itp_lca_work *work = itp_lca_work_for(l, part);
+        for (int first = from; first < end; first += work->chunk) {
+            const int some = itp_min(work->chunk, end - first);
+            const float *x = itp_lca_gather(l, s, work->chunk, from, first, some, end);
+            ITP_TRY(interp_forward(work->w, &x));
+            const double sum =
+                some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(work->w), some,
+                                        l->outputs, l->y, NULL, l->d.label_smoothing,
+                                        scale == 0 ? NULL : l->seed, l->per);
+            total += sum;
+            if (losses->samples)
+                memcpy(losses->samples + first, l->per, (size_t)some * sizeof *l->per);
+            if (losses->parts && part >= 0) losses->parts[part] += sum / s->count;
             if (scale != 0) {
-                memset(l->seed + (size_t)some * (size_t)k, 0,
-                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
-                ITP_TRY(interp_backward(l->w, l->seed));
+                memset(l->seed + (size_t)some * k, 0,
+                       (size_t)(work->chunk - some) * k * sizeof *l->seed);
+                ITP_TRY(interp_backward(work->w, l->seed));
+                l->grad = work->w->param_grad;
                 itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
-                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count);
+                if (part >= 0) itp_lca_part_sums(l, part, scale * some / s->count);
             }
             ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
         }
     }
-    *loss = total;
-    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
-    *loss /= s->count;
+    if (l->d.allreduce) l->d.allreduce(&total, 1, l->d.allreduce_user);
+    losses->mean = total / s->count;
     return INTERP_OK;
 }
 
-/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine; a weight
-   of 0 asks for the loss alone. samples, loss: of the last point. */
+/* fine = the sum over points of weight times gradient, the parts' sums of it in part_fine; a weight
+   of 0 asks for the losses alone. losses: of the last point. */
 ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
-                                    const double *weight, double *samples, double *loss)
+                                    const double *weight, itp_lca_losses *losses)
 {
-    double *classes = s == l->set ? l->class_fine : NULL;
+    double *parts = s == l->set ? l->part_fine : NULL;
+    const size_t n_parts = (size_t)l->d.n_parts;
     bool any = false;
     itp_lca_over(l, s, 0, 0, itp_lca_zero);
-    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    if (parts) memset(parts, 0, l->n_part * sizeof *parts);
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, s, weight[i], samples, loss));
+        if (losses->parts) memset(losses->parts, 0, n_parts * sizeof *losses->parts);
+        ITP_TRY(itp_lca_pass(l, s, weight[i], losses));
         any = any || weight[i] != 0;
     }
-    if (l->d.allreduce && any) {
-        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
-        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
-    }
+    if (!l->d.allreduce) return INTERP_OK;
+    if (losses->parts) l->d.allreduce(losses->parts, n_parts, l->d.allreduce_user);
+    if (any) l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+    if (any && parts) l->d.allreduce(parts, l->n_part, l->d.allreduce_user);
     return INTERP_OK;
 }
 
@@ -34498,12 +34763,22 @@ ITP_FN const double *itp_lca_end_weights(const interp_lca *l)
     return weights[l->d.rule];
 }
 
+/* The losses of the training set to be kept at the path's start, or at its end. */
+ITP_FN itp_lca_losses itp_lca_kept(const interp_lca *l, const itp_lca_set *s, bool end)
+{
+    itp_lca_losses k = {0, NULL, NULL};
+    if (s == l->set && l->sample) k.samples = l->sample + (end ? l->d.subsample : 0);
+    if (s == l->set && l->part_loss) k.parts = l->part_loss + (end ? l->d.n_parts : 0);
+    return k;
+}
+
 /* Loss and gradient, where the rule asks for it, at the start of the path. */
 ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 {
     const double zero = 0, one = itp_lca_end_weights(l)[0] != 0;
-    double *samples = s == l->set ? l->sample : NULL;
-    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, samples, &s->before));
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &losses));
+    s->before = losses.mean;
     itp_lca_over(l, s, 0, 1, itp_lca_ends);
     return INTERP_OK;
 }
@@ -34511,18 +34786,18 @@ ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 /* coarse = what both ends say by the rule; the gradient at the end becomes g. */
 ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 {
-    const double *weight = itp_lca_end_weights(l), zero = 0;
+    const double *weight = itp_lca_end_weights(l), zero = 0, one = 1;
     const double start = weight[0] != 0, end = l->d.rule != INTERP_LCA_GAUSS;
-    double *samples = s == l->set && l->sample ? l->sample + l->d.subsample : NULL;
-    const size_t n = s == l->set ? l->n_class : 0;
-    double loss;
+    const size_t n = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
     if (n) { /* those of g were of another change */
-        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, NULL, &loss));
-        for (size_t i = 0; i < n; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, &losses));
+        for (size_t i = 0; i < n; i++) l->part_coarse[i] = weight[0] * l->part_fine[i];
     }
-    const double one = 1;
-    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, samples, &s->after));
-    for (size_t i = 0; i < n; i++) l->class_coarse[i] += weight[1] * l->class_fine[i];
+    losses = itp_lca_kept(l, s, true);
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, &losses));
+    s->after = losses.mean;
+    for (size_t i = 0; i < n; i++) l->part_coarse[i] += weight[1] * l->part_fine[i];
     itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
     return INTERP_OK;
 }
@@ -34530,21 +34805,22 @@ ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 /* fine = the mean gradient by n splits, from that by half of them; or by n points of Gauss. */
 ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
 {
-    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
-    const size_t n_class = s == l->set ? l->n_class : 0;
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS];
+    const size_t n_part = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = {0, NULL, NULL};
     if (l->d.rule == INTERP_LCA_GAUSS) {
         ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
-        return itp_lca_points(l, s, n, at, weight, NULL, &loss);
+        return itp_lca_points(l, s, n, at, weight, &losses);
     }
     if (n > 2) { /* what was fine is coarse now */
-        double *const fine = s->fine, *const class_fine = l->class_fine;
+        double *const fine = s->fine, *const part_fine = l->part_fine;
         s->fine = s->coarse, s->coarse = fine;
-        if (n_class) l->class_fine = l->class_coarse, l->class_coarse = class_fine;
+        if (n_part) l->part_fine = l->part_coarse, l->part_coarse = part_fine;
     }
     for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
-    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, NULL, &loss));
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &losses));
     itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
-    for (size_t i = 0; i < n_class; i++) l->class_fine[i] += 0.5 * l->class_coarse[i];
+    for (size_t i = 0; i < n_part; i++) l->part_fine[i] += 0.5 * l->part_coarse[i];
     return INTERP_OK;
 }
 
@@ -34595,7 +34871,8 @@ ITP_FN void itp_lca_draw(interp_lca *l)
 ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
 {
     const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
-    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
+    double used = 0;
+    for (int i = 0; i < l->n_sets; i++) used += itp_lca_passes(l, &l->set[i]);
     l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
     for (int i = 0; i < l->n_sets; i++) {
@@ -34615,14 +34892,16 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     return INTERP_OK;
 }
 
-/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+/* coarse = the allocations, part_coarse = those of the parts, at = the change, start = the end. */
 ITP_FN void itp_lca_close(interp_lca *l)
 {
     double fine, coarse;
     itp_lca_weights(l, &fine, &coarse);
     for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
-    for (size_t i = 0; i < l->n_class; i++)
-        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    for (size_t i = 0; i < l->n_part; i++)
+        l->part_coarse[i] = fine * l->part_fine[i] + coarse * l->part_coarse[i];
+    for (int i = 0; l->part_loss && i < l->d.n_parts; i++)
+        l->part_loss[i] = l->part_loss[l->d.n_parts + i] - l->part_loss[i];
     itp_lca_penalise(l, l->set[0].coarse);
     itp_lca_over(l, l->set, 0, 0, itp_lca_move);
     l->g_known = true;
@@ -34655,7 +34934,7 @@ INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *in
     for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
     r.step = l->step;
     r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
-    r.moved = l->at, r.classes = l->class_coarse;
+    r.moved = l->at, r.parts = l->part_coarse, r.part_change = l->part_loss;
     if (info) *info = r;
     return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
 }
@@ -34671,10 +34950,12 @@ INTERP_API interp_status interp_lca_begin(interp_lca *l)
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
 {
     interp_lca *l = (interp_lca *)user;
-    (void)step;
     if (net != l->net)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
-    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+    if (l->begun) return interp_lca_step(l, NULL);
+    ITP_TRY(interp_lca_begin(l));
+    l->step = step; /* a training that is resumed */
+    return INTERP_OK;
 }
 
 /* ---- making one */
@@ -34693,10 +34974,20 @@ ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
                         "lca: an option is out of range: tolerance %g must be above 0, max_splits "
                         "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
                         d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if (!d->parts) d->n_parts = d->groups ? data->n_classes : 0;
     if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
         return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: sums by class and several processes need all samples, and groups "
+                        "lca: sums by part and several processes need all samples, and groups "
                         "their number");
+    if (d->parts && (!d->groups || d->n_parts < 1 || d->mode == INTERP_BATCH_STATS))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d parts of the samples need groups of the parameters, and "
+                        "normalisation that does not depend on the batch",
+                        d->n_parts);
+    for (int i = 0; d->parts && i < data->n; i++)
+        if (d->parts[i] < -1 || d->parts[i] >= d->n_parts)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: sample %d is of part %d, of %d", i,
+                            (int)d->parts[i], d->n_parts);
     for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
         if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
             return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
@@ -34720,50 +35011,66 @@ ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
     return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
-/* Samples sorted by class, each class in its order. */
-ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+/* Samples sorted by part, those of none first, each part in its order. */
+ITP_FN interp_status itp_lca_by_part(interp_lca *l, const interp_dataset *data, int *largest)
 {
-    int at = 0;
-    for (int c = 0; c < data->n_classes; c++)
-        for (int i = 0; i < data->n; i++)
-            if (data->y[i] == c) l->order[at++] = i;
+    const int32_t *part = l->d.parts ? l->d.parts : data->y;
+    int *at = (int *)itp_calloc(l->ctx, (size_t)l->d.n_parts + 2, sizeof *at);
+    if (!at) return INTERP_NO_MEMORY;
+    for (int i = 0; i < data->n; i++) at[part[i] + 2]++;
+    *largest = 1;
+    for (int k = 2; k < l->d.n_parts + 2; k++) *largest = itp_max(*largest, at[k]);
+    for (int k = 1; k < l->d.n_parts + 2; k++) at[k] += at[k - 1];
+    for (int i = 0; i < data->n; i++) l->order[at[part[i] + 1]++] = i;
+    interp_free(l->ctx, at);
+    return INTERP_OK;
 }
 
-/* Samples of one pass, and the workspace for them. */
-ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+/* A workspace for passes of up to `most` samples, with the parameters in `at`. */
+ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data, int most,
+                                  itp_lca_work *work)
 {
     interp_ctx *ctx = l->ctx;
-    const size_t row = interp_shape_size(&data->shape);
+    const interp_net *net = l->net;
     itp_fit fit;
     memset(&fit, 0, sizeof fit);
     fit.work.param_grads = true;
     fit.work.mode = l->d.mode;
-    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
-    fit.floats = row + (size_t)l->outputs + 4;
-    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
-    most = itp_min(most, itp_lca_used(l, l->set));
-    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+    fit.work.output = net->values[itp_logits_value(net, l->d.loss)].name;
+    fit.floats = interp_shape_size(&data->shape) + (size_t)l->outputs + 4;
+    while (!l->d.chunk && most > 1 && !net->fixed_batch) {
         size_t bytes;
-        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
-        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
-        if (bytes < fixed + ITP_LCA_ROOM) break;
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, most, &bytes));
+        if (bytes < itp_mul_size(net->n_flat, sizeof(float)) + ITP_LCA_ROOM) break;
         most = itp_div_up(most, 2);
     }
     fit.n = fit.most = most;
-    l->chunk = itp_fit_most(ctx, l->net, &fit);
-    if (!l->chunk) return ctx->status;
-    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+    work->chunk = itp_fit_most(ctx, net, &fit);
+    if (!work->chunk) return ctx->status;
+    if (l->d.mode == INTERP_BATCH_STATS && work->chunk < most)
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "lca: chunks of %d samples do not fit, and with batch statistics the loss "
                         "depends on them: chunks of up to %d do",
-                        most, l->chunk);
-    fit.work.batch = l->chunk;
-    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
-    const size_t n = (size_t)l->chunk;
-    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
-    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
-    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
-    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+                        most, work->chunk);
+    fit.work.batch = work->chunk;
+    ITP_TRY(interp_workspace_new(ctx, net, &fit.work, &work->w));
+    for (int i = 0; i < net->n_params; i++)
+        work->w->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
+    return INTERP_OK;
+}
+
+/* Groups of parameters, parts of samples. */
+ITP_FN interp_status itp_lca_open_parts(interp_lca *l, const interp_dataset *data)
+{
+    int largest;
+    ITP_TRY(itp_lca_by_part(l, data, &largest));
+    l->n_part = itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups);
+    l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
+    if (!l->part_coarse || !l->part_fine || !l->part_loss) return INTERP_NO_MEMORY;
+    if (!l->d.parts || l->net->fixed_batch || largest >= l->work[0].chunk) return INTERP_OK;
+    return itp_lca_open(l, data, largest, &l->work[1]);
 }
 
 ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
@@ -34784,25 +35091,19 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     if (l->d.subsample || l->d.groups) {
         l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
         if (!l->order) return INTERP_NO_MEMORY;
-        if (l->d.groups) itp_lca_by_class(l, data);
     }
-    if (l->d.groups) {
-        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
-        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
-    }
-    ITP_TRY(itp_lca_open(l, data));
-    if (l->d.subsample) {
-        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
-        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
-        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
-    }
-    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
-        const int v = l->net->params[i];
-        l->w->data[v] = l->at + l->net->values[v].offset;
-    }
-    return INTERP_OK;
+    const int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
+    ITP_TRY(itp_lca_open(l, data, itp_min(most, itp_lca_used(l, l->set)), &l->work[0]));
+    if (l->d.groups) ITP_TRY(itp_lca_open_parts(l, data));
+    const size_t chunk = (size_t)l->work[0].chunk, row = interp_shape_size(&data->shape);
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(chunk * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(chunk * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, chunk * sizeof *l->y);
+    if (!l->x || !l->seed || !l->y) return INTERP_NO_MEMORY;
+    if (!l->d.subsample) return INTERP_OK;
+    l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+    l->per = (double *)interp_alloc(ctx, chunk * sizeof *l->per);
+    return l->sample && l->per ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -34826,8 +35127,8 @@ INTERP_API void interp_lca_free(interp_lca *l)
 {
     if (!l) return;
     interp_ctx *ctx = l->ctx;
-    interp_workspace_free(l->w);
     for (int i = 0; i < 2; i++) {
+        interp_workspace_free(l->work[i].w);
         interp_free(ctx, l->set[i].g);
         interp_free(ctx, l->set[i].coarse);
         interp_free(ctx, l->set[i].fine);
@@ -34835,7 +35136,8 @@ INTERP_API void interp_lca_free(interp_lca *l)
     interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
     interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
     interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
-    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
+    interp_free(ctx, l->part_loss);
     interp_free(ctx, l);
 }
 /* >>lca/groups.c                                                                              */
@@ -35001,6 +35303,44 @@ INTERP_API interp_status interp_net_groups(const interp_net *net, interp_groupin
     return INTERP_OK;
 }
 
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable)
+{
+    typedef struct itp_match {
+        bool found;
+        size_t from, n;
+        int32_t group;
+    } itp_match;
+    interp_ctx *ctx = net->ctx;
+    int32_t total = 0;
+    bool others = false;
+    interp_status status = INTERP_OK;
+    if (!net->built || !net->n_params)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
+    itp_match *m = (itp_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
+    if (!m) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const char *name = net->values[net->params[i]].name;
+        status = interp_pattern_find(ctx, pattern, name, &m[i].found, &m[i].from, &m[i].n);
+        others |= !m[i].found;
+        m[i].group = total;
+        for (int k = 0; k < i && m[i].found; k++)
+            if (m[k].found && m[k].n == m[i].n &&
+                !memcmp(net->values[net->params[k]].name + m[k].from, name + m[i].from, m[i].n))
+                m[i].group = m[k].group;
+        total += m[i].found && m[i].group == total;
+    }
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const itp_value *v = &net->values[net->params[i]];
+        const int32_t group = m[i].found ? m[i].group : total;
+        if (of_variable) of_variable[i] = group;
+        for (size_t k = 0; ids && k < interp_shape_size(&v->shape); k++) ids[v->offset + k] = group;
+    }
+    if (!status) *count = total + others;
+    interp_free(ctx, m);
+    return status;
+}
+
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size)
 {
@@ -35040,7 +35380,8 @@ enum {
     ITP_LCA_HELP,
     ITP_LCA_HELPED,
     ITP_LCA_ZERO,
-    ITP_LCA_CLASS,
+    ITP_LCA_PART,
+    ITP_LCA_CHANGE,
     ITP_LCA_NEURON,
     ITP_LCA_INPUT,
     ITP_LCA_SERIES
@@ -35127,12 +35468,22 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
 {
     interp_lca_analysis_desc *d = &a->d;
     if (!d->sample) d->sample = 65536;
-    if (d->steps < 0 || d->n_classes < 0 || d->sample < 64)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: %d steps, %d classes, a sample of %d: must be from 0, 0 and 64",
-                        d->steps, d->n_classes, d->sample);
-    a->r.parameters = a->net->n_flat, a->r.n_classes = d->n_classes;
+    if (d->steps < 0 || d->n_parts < 0 || d->sample < 64 || (d->groups && d->n_groups < 1))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "lca: %d steps, %d parts, a sample of %d, %d groups: must be from 0, 0, 64 and 1",
+            d->steps, d->n_parts, d->sample, d->n_groups);
+    a->r.parameters = a->net->n_flat, a->r.n_parts = d->n_parts;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_LAYER, &a->layer_of, &a->r.layers));
+    for (size_t i = 0; d->groups && i < a->r.parameters; i++) {
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+        a->layer_of[i] = d->groups[i];
+    }
+    if (d->groups) a->r.layers = d->n_groups;
+    d->groups = NULL;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_NEURON, &a->neuron_of, &a->r.neurons));
     if (d->inputs) ITP_TRY(itp_lca_grouped(a, INTERP_BY_INPUT, &a->input_of, &a->r.inputs));
     ITP_TRY(itp_lca_arrays(a));
@@ -35141,7 +35492,8 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
     a->row[ITP_LCA_LAYER] = a->row[ITP_LCA_HELP] = layers * sizeof(double);
     a->row[ITP_LCA_VAL] = d->validation ? layers * sizeof(double) : 0;
     a->row[ITP_LCA_HELPED] = a->row[ITP_LCA_ZERO] = layers * sizeof(uint32_t);
-    a->row[ITP_LCA_CLASS] = layers * (size_t)d->n_classes * sizeof(double);
+    a->row[ITP_LCA_PART] = layers * (size_t)d->n_parts * sizeof(double);
+    a->row[ITP_LCA_CHANGE] = (size_t)d->n_parts * sizeof(double);
     a->row[ITP_LCA_NEURON] = (size_t)a->r.neurons * sizeof(float);
     a->row[ITP_LCA_INPUT] = (size_t)a->r.inputs * sizeof(float);
     a->draws = itp_min(ITP_LCA_DRAWS, d->sample / 4);
@@ -35282,9 +35634,9 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
 {
     interp_lca_analysis *a = (interp_lca_analysis *)analysis;
     const size_t layers = (size_t)a->r.layers;
-    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_classes && !s->classes))
+    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_parts && !s->parts))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lca: the step has no allocations%s%s",
-                        a->val_total ? ", of validation" : "", a->d.n_classes ? ", by class" : "");
+                        a->val_total ? ", of validation" : "", a->d.n_parts ? ", by part" : "");
     if (a->r.steps == a->room) {
         if (a->room > INT_MAX / 2) return itp_fail(a->ctx, INTERP_NO_MEMORY, "lca: too many steps");
         ITP_TRY(itp_lca_reserve(a, 2 * a->room));
@@ -35294,14 +35646,17 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
     itp_lca_sample(a, s);
     interp_lca_step_info *info = (interp_lca_step_info *)itp_lca_row(a, ITP_LCA_INFO);
     *info = *s;
-    info->lca = info->val_lca = info->classes = NULL, info->moved = NULL;
+    info->lca = info->val_lca = info->parts = info->part_change = NULL, info->moved = NULL;
     memcpy(itp_lca_row(a, ITP_LCA_LAYER), a->sums, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELP), a->sums + layers, layers * sizeof(double));
     if (a->val_total)
         memcpy(itp_lca_row(a, ITP_LCA_VAL), a->sums + 2 * layers, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELPED), a->counts, layers * sizeof(uint32_t));
     memcpy(itp_lca_row(a, ITP_LCA_ZERO), a->counts + layers, layers * sizeof(uint32_t));
-    if (a->d.n_classes) memcpy(itp_lca_row(a, ITP_LCA_CLASS), s->classes, a->row[ITP_LCA_CLASS]);
+    if (a->d.n_parts) {
+        memcpy(itp_lca_row(a, ITP_LCA_PART), s->parts, a->row[ITP_LCA_PART]);
+        memcpy(itp_lca_row(a, ITP_LCA_CHANGE), s->part_change, a->row[ITP_LCA_CHANGE]);
+    }
     float *neuron = (float *)itp_lca_row(a, ITP_LCA_NEURON);
     for (int i = 0; i < a->r.neurons; i++) neuron[i] = (float)a->sums[3 * layers + (size_t)i];
     float *input = a->r.inputs ? (float *)itp_lca_row(a, ITP_LCA_INPUT) : NULL;
@@ -35321,7 +35676,8 @@ INTERP_API interp_lca_run interp_lca_analysis_run(const interp_lca_analysis *a)
     r.help = (const double *)a->series[ITP_LCA_HELP];
     r.helped = (const uint32_t *)a->series[ITP_LCA_HELPED];
     r.zero = (const uint32_t *)a->series[ITP_LCA_ZERO];
-    r.class_layer = (const double *)a->series[ITP_LCA_CLASS];
+    r.part_layer = (const double *)a->series[ITP_LCA_PART];
+    r.part_change = (const double *)a->series[ITP_LCA_CHANGE];
     r.neuron = (const float *)a->series[ITP_LCA_NEURON];
     r.input = (const float *)a->series[ITP_LCA_INPUT];
     r.total = a->total, r.val_total = a->val_total;
@@ -35416,9 +35772,9 @@ INTERP_API interp_status interp_lca_analysis_figures(const interp_lca_analysis *
         const interp_parameter_info p = interp_net_parameter(a->net, i);
         const size_t n = interp_shape_size(&p.shape);
         const int kind = itp_kind_of(a->net, a->net->params[i]);
-        if (layer >= 0 && a->layer_of[p.offset] != layer) continue;
-        f.parameters += n;
         for (size_t k = p.offset; k < p.offset + n; k++) {
+            if (layer >= 0 && a->layer_of[k] != layer) continue;
+            f.parameters++;
             f.kind[kind] += a->total[k];
             if (a->val_total) f.val_total += a->val_total[k];
         }

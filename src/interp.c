@@ -42,6 +42,7 @@ extern "C" {
 #include "base/random.c"
 #include "base/threads.c"
 #include "base/buffer.c"
+#include "base/pattern.c"
 #include "simd/dispatch.c"
 #include "base/open.c"
 #include "math/gemm.c"

@@ -10,6 +10,17 @@ typedef struct itp_lca_set {
     double before, after, allocated;
 } itp_lca_set;
 
+/* A workspace and the samples of one pass through it. */
+typedef struct itp_lca_work {
+    interp_workspace *w;
+    int chunk;
+} itp_lca_work;
+
+/* Losses at a point of the path: the mean; of each sample, and of each part of them, where asked for. */
+typedef struct itp_lca_losses {
+    double mean, *samples, *parts;
+} itp_lca_losses;
+
 struct interp_lca {
     interp_ctx *ctx;
     interp_net *net;
@@ -17,19 +28,21 @@ struct interp_lca {
     int64_t step;
     bool begun, g_known; /* g is that of `start` */
     itp_lca_set set[2];  /* training, validation */
-    int n_sets, outputs, chunk;
-    interp_workspace *w;
+    int n_sets, outputs;
+    itp_lca_work work[2]; /* for all samples; for parts that were given, NULL: none were */
+    const float *grad;    /* of the chunk */
     float *start,
         *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
     float *x, *seed; /* [chunk, input], [chunk, outputs] */
     int32_t *y;
-    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
+    int *order;     /* of the training samples: by part, or drawn; NULL: as they lie */
     double *sample; /* [2, subsample]: losses before and after; NULL: none */
     double *per;    /* [chunk]: losses of a chunk; NULL: none */
     double *pieces; /* sums of pieces of the parameters */
-    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
-    size_t n_class;                    /* classes times groups */
-    double passes, all_passes;         /* of this step, for the progress hook */
+    double *part_coarse, *part_fine; /* [parts, groups]; NULL: none */
+    double *part_loss;               /* [2, parts]: their share of the loss before and after */
+    size_t n_part;                   /* parts times groups */
+    double passes, all_passes;       /* of this step, for the progress hook */
 };
 
 enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
@@ -80,7 +93,7 @@ ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
 /* fine += a gradient of the chunk */
 ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
 {
-    const float *g = p->l->w->param_grad;
+    const float *g = p->l->grad;
     double *fine = p->s->fine;
     const double a = p->a;
     for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
@@ -150,27 +163,27 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
 
 /* ---- one pass over the samples */
 
-/* Change times gradient, summed by class and group. */
-ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale)
+/* Change times gradient, summed by group, for a part of the samples. */
+ITP_FN void itp_lca_part_sums(interp_lca *l, int part, double scale)
 {
-    const float *g = l->w->param_grad, *end = l->net->flat;
-    double *row = l->class_fine + (size_t)label * (size_t)l->d.n_groups;
+    const float *g = l->grad, *end = l->net->flat;
+    double *row = l->part_fine + (size_t)part * (size_t)l->d.n_groups;
     for (size_t i = 0; i < l->net->n_flat; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
 }
 
 /* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
-ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
-                                   int some, int end)
+ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int chunk, int from,
+                                   int first, int some, int end)
 {
     const interp_dataset *data = s->data;
     const size_t row = interp_shape_size(&data->shape);
     const int *order = s == l->set ? l->order : NULL;
-    if (!order && some == l->chunk) {
+    if (!order && some == chunk) {
         memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
         return data->x + (size_t)first * row;
     }
-    for (int i = 0; i < l->chunk; i++) {
+    for (int i = 0; i < chunk; i++) {
         const int at = i < some ? first + i : from + (first - from + i) % (end - from);
         const int k = order ? order[at] : at;
         memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
@@ -185,59 +198,93 @@ ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
     return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
 }
 
-/* Mean loss at the parameters in `at`; fine += scale gradient, class_fine += scale times its sums by
-   class: with scale 0 there is only the loss. samples: NULL or each sample's loss. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, double *samples,
-                                  double *loss)
+/* Where the samples of the order that are of one part with number `from` end; *part: -1 for none. */
+ITP_FN int itp_lca_run_end(const interp_lca *l, const itp_lca_set *s, int from, int *part)
 {
-    const int n = itp_lca_used(l, s), k = l->outputs;
-    const bool by_class = s == l->set && l->class_fine;
+    const int n = itp_lca_used(l, s);
+    const int32_t *of = l->d.parts ? l->d.parts : s->data->y;
+    *part = -1;
+    if (s != l->set || !l->part_fine) return n;
+    *part = of[l->order[from]];
+    while (from < n && of[l->order[from]] == *part) from++;
+    return from;
+}
+
+/* The workspace for a part's samples. */
+ITP_FN const itp_lca_work *itp_lca_work_for(const interp_lca *l, int part)
+{
+    return &l->work[part >= 0 && l->work[1].w];
+}
+
+/* Passes over all samples of a set. */
+ITP_FN double itp_lca_passes(const interp_lca *l, const itp_lca_set *s)
+{
+    double passes = 0;
+    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
+        end = itp_lca_run_end(l, s, from, &part);
+        passes += itp_div_up(end - from, itp_lca_work_for(l, part)->chunk);
+    }
+    return passes;
+}
+
+/* Losses at the parameters in `at`; fine += scale gradient, part_fine += scale times its sums by
+   part: with scale 0 there are only losses. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale,
+                                  itp_lca_losses *losses)
+{
+    const size_t k = (size_t)l->outputs;
     double total = 0;
-    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
-        for (end = by_class ? from + 1 : n; end < n; end++)
-            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
-        for (int first = from; first < end; first += l->chunk) {
-            const int some = itp_min(l->chunk, end - first);
-            const float *x = itp_lca_gather(l, s, from, first, some, end);
-            ITP_TRY(interp_forward(l->w, &x));
-            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
-                                             k, l->y, NULL, l->d.label_smoothing,
-                                             scale == 0 ? NULL : l->seed, l->per);
-            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
+    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
+        end = itp_lca_run_end(l, s, from, &part);
+        const itp_lca_work *work = itp_lca_work_for(l, part);
+        for (int first = from; first < end; first += work->chunk) {
+            const int some = itp_min(work->chunk, end - first);
+            const float *x = itp_lca_gather(l, s, work->chunk, from, first, some, end);
+            ITP_TRY(interp_forward(work->w, &x));
+            const double sum =
+                some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(work->w), some,
+                                        l->outputs, l->y, NULL, l->d.label_smoothing,
+                                        scale == 0 ? NULL : l->seed, l->per);
+            total += sum;
+            if (losses->samples)
+                memcpy(losses->samples + first, l->per, (size_t)some * sizeof *l->per);
+            if (losses->parts && part >= 0) losses->parts[part] += sum / s->count;
             if (scale != 0) {
-                memset(l->seed + (size_t)some * (size_t)k, 0,
-                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
-                ITP_TRY(interp_backward(l->w, l->seed));
+                memset(l->seed + (size_t)some * k, 0,
+                       (size_t)(work->chunk - some) * k * sizeof *l->seed);
+                ITP_TRY(interp_backward(work->w, l->seed));
+                l->grad = work->w->param_grad;
                 itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
-                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count);
+                if (part >= 0) itp_lca_part_sums(l, part, scale * some / s->count);
             }
             ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
         }
     }
-    *loss = total;
-    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
-    *loss /= s->count;
+    if (l->d.allreduce) l->d.allreduce(&total, 1, l->d.allreduce_user);
+    losses->mean = total / s->count;
     return INTERP_OK;
 }
 
-/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine; a weight
-   of 0 asks for the loss alone. samples, loss: of the last point. */
+/* fine = the sum over points of weight times gradient, the parts' sums of it in part_fine; a weight
+   of 0 asks for the losses alone. losses: of the last point. */
 ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
-                                    const double *weight, double *samples, double *loss)
+                                    const double *weight, itp_lca_losses *losses)
 {
-    double *classes = s == l->set ? l->class_fine : NULL;
+    double *parts = s == l->set ? l->part_fine : NULL;
+    const size_t n_parts = (size_t)l->d.n_parts;
     bool any = false;
     itp_lca_over(l, s, 0, 0, itp_lca_zero);
-    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    if (parts) memset(parts, 0, l->n_part * sizeof *parts);
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, s, weight[i], samples, loss));
+        if (losses->parts) memset(losses->parts, 0, n_parts * sizeof *losses->parts);
+        ITP_TRY(itp_lca_pass(l, s, weight[i], losses));
         any = any || weight[i] != 0;
     }
-    if (l->d.allreduce && any) {
-        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
-        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
-    }
+    if (!l->d.allreduce) return INTERP_OK;
+    if (losses->parts) l->d.allreduce(losses->parts, n_parts, l->d.allreduce_user);
+    if (any) l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+    if (any && parts) l->d.allreduce(parts, l->n_part, l->d.allreduce_user);
     return INTERP_OK;
 }
 
@@ -277,12 +324,22 @@ ITP_FN const double *itp_lca_end_weights(const interp_lca *l)
     return weights[l->d.rule];
 }
 
+/* The losses of the training set to be kept at the path's start, or at its end. */
+ITP_FN itp_lca_losses itp_lca_kept(const interp_lca *l, const itp_lca_set *s, bool end)
+{
+    itp_lca_losses k = {0, NULL, NULL};
+    if (s == l->set && l->sample) k.samples = l->sample + (end ? l->d.subsample : 0);
+    if (s == l->set && l->part_loss) k.parts = l->part_loss + (end ? l->d.n_parts : 0);
+    return k;
+}
+
 /* Loss and gradient, where the rule asks for it, at the start of the path. */
 ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 {
     const double zero = 0, one = itp_lca_end_weights(l)[0] != 0;
-    double *samples = s == l->set ? l->sample : NULL;
-    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, samples, &s->before));
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &losses));
+    s->before = losses.mean;
     itp_lca_over(l, s, 0, 1, itp_lca_ends);
     return INTERP_OK;
 }
@@ -290,18 +347,18 @@ ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 /* coarse = what both ends say by the rule; the gradient at the end becomes g. */
 ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 {
-    const double *weight = itp_lca_end_weights(l), zero = 0;
+    const double *weight = itp_lca_end_weights(l), zero = 0, one = 1;
     const double start = weight[0] != 0, end = l->d.rule != INTERP_LCA_GAUSS;
-    double *samples = s == l->set && l->sample ? l->sample + l->d.subsample : NULL;
-    const size_t n = s == l->set ? l->n_class : 0;
-    double loss;
+    const size_t n = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
     if (n) { /* those of g were of another change */
-        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, NULL, &loss));
-        for (size_t i = 0; i < n; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, &losses));
+        for (size_t i = 0; i < n; i++) l->part_coarse[i] = weight[0] * l->part_fine[i];
     }
-    const double one = 1;
-    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, samples, &s->after));
-    for (size_t i = 0; i < n; i++) l->class_coarse[i] += weight[1] * l->class_fine[i];
+    losses = itp_lca_kept(l, s, true);
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, &losses));
+    s->after = losses.mean;
+    for (size_t i = 0; i < n; i++) l->part_coarse[i] += weight[1] * l->part_fine[i];
     itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
     return INTERP_OK;
 }
@@ -309,21 +366,22 @@ ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 /* fine = the mean gradient by n splits, from that by half of them; or by n points of Gauss. */
 ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
 {
-    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
-    const size_t n_class = s == l->set ? l->n_class : 0;
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS];
+    const size_t n_part = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = {0, NULL, NULL};
     if (l->d.rule == INTERP_LCA_GAUSS) {
         ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
-        return itp_lca_points(l, s, n, at, weight, NULL, &loss);
+        return itp_lca_points(l, s, n, at, weight, &losses);
     }
     if (n > 2) { /* what was fine is coarse now */
-        double *const fine = s->fine, *const class_fine = l->class_fine;
+        double *const fine = s->fine, *const part_fine = l->part_fine;
         s->fine = s->coarse, s->coarse = fine;
-        if (n_class) l->class_fine = l->class_coarse, l->class_coarse = class_fine;
+        if (n_part) l->part_fine = l->part_coarse, l->part_coarse = part_fine;
     }
     for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
-    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, NULL, &loss));
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &losses));
     itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
-    for (size_t i = 0; i < n_class; i++) l->class_fine[i] += 0.5 * l->class_coarse[i];
+    for (size_t i = 0; i < n_part; i++) l->part_fine[i] += 0.5 * l->part_coarse[i];
     return INTERP_OK;
 }
 
@@ -374,7 +432,8 @@ ITP_FN void itp_lca_draw(interp_lca *l)
 ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
 {
     const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
-    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
+    double used = 0;
+    for (int i = 0; i < l->n_sets; i++) used += itp_lca_passes(l, &l->set[i]);
     l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
     for (int i = 0; i < l->n_sets; i++) {
@@ -394,14 +453,16 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     return INTERP_OK;
 }
 
-/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+/* coarse = the allocations, part_coarse = those of the parts, at = the change, start = the end. */
 ITP_FN void itp_lca_close(interp_lca *l)
 {
     double fine, coarse;
     itp_lca_weights(l, &fine, &coarse);
     for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
-    for (size_t i = 0; i < l->n_class; i++)
-        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    for (size_t i = 0; i < l->n_part; i++)
+        l->part_coarse[i] = fine * l->part_fine[i] + coarse * l->part_coarse[i];
+    for (int i = 0; l->part_loss && i < l->d.n_parts; i++)
+        l->part_loss[i] = l->part_loss[l->d.n_parts + i] - l->part_loss[i];
     itp_lca_penalise(l, l->set[0].coarse);
     itp_lca_over(l, l->set, 0, 0, itp_lca_move);
     l->g_known = true;
@@ -434,7 +495,7 @@ INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *in
     for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
     r.step = l->step;
     r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
-    r.moved = l->at, r.classes = l->class_coarse;
+    r.moved = l->at, r.parts = l->part_coarse, r.part_change = l->part_loss;
     if (info) *info = r;
     return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
 }
@@ -450,10 +511,12 @@ INTERP_API interp_status interp_lca_begin(interp_lca *l)
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
 {
     interp_lca *l = (interp_lca *)user;
-    (void)step;
     if (net != l->net)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
-    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+    if (l->begun) return interp_lca_step(l, NULL);
+    ITP_TRY(interp_lca_begin(l));
+    l->step = step; /* a training that is resumed */
+    return INTERP_OK;
 }
 
 /* ---- making one */
@@ -472,10 +535,20 @@ ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
                         "lca: an option is out of range: tolerance %g must be above 0, max_splits "
                         "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
                         d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if (!d->parts) d->n_parts = d->groups ? data->n_classes : 0;
     if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
         return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: sums by class and several processes need all samples, and groups "
+                        "lca: sums by part and several processes need all samples, and groups "
                         "their number");
+    if (d->parts && (!d->groups || d->n_parts < 1 || d->mode == INTERP_BATCH_STATS))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d parts of the samples need groups of the parameters, and "
+                        "normalisation that does not depend on the batch",
+                        d->n_parts);
+    for (int i = 0; d->parts && i < data->n; i++)
+        if (d->parts[i] < -1 || d->parts[i] >= d->n_parts)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: sample %d is of part %d, of %d", i,
+                            (int)d->parts[i], d->n_parts);
     for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
         if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
             return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
@@ -499,50 +572,66 @@ ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
     return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
-/* Samples sorted by class, each class in its order. */
-ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+/* Samples sorted by part, those of none first, each part in its order. */
+ITP_FN interp_status itp_lca_by_part(interp_lca *l, const interp_dataset *data, int *largest)
 {
-    int at = 0;
-    for (int c = 0; c < data->n_classes; c++)
-        for (int i = 0; i < data->n; i++)
-            if (data->y[i] == c) l->order[at++] = i;
+    const int32_t *part = l->d.parts ? l->d.parts : data->y;
+    int *at = (int *)itp_calloc(l->ctx, (size_t)l->d.n_parts + 2, sizeof *at);
+    if (!at) return INTERP_NO_MEMORY;
+    for (int i = 0; i < data->n; i++) at[part[i] + 2]++;
+    *largest = 1;
+    for (int k = 2; k < l->d.n_parts + 2; k++) *largest = itp_max(*largest, at[k]);
+    for (int k = 1; k < l->d.n_parts + 2; k++) at[k] += at[k - 1];
+    for (int i = 0; i < data->n; i++) l->order[at[part[i] + 1]++] = i;
+    interp_free(l->ctx, at);
+    return INTERP_OK;
 }
 
-/* Samples of one pass, and the workspace for them. */
-ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+/* A workspace for passes of up to `most` samples, with the parameters in `at`. */
+ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data, int most,
+                                  itp_lca_work *work)
 {
     interp_ctx *ctx = l->ctx;
-    const size_t row = interp_shape_size(&data->shape);
+    const interp_net *net = l->net;
     itp_fit fit;
     memset(&fit, 0, sizeof fit);
     fit.work.param_grads = true;
     fit.work.mode = l->d.mode;
-    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
-    fit.floats = row + (size_t)l->outputs + 4;
-    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
-    most = itp_min(most, itp_lca_used(l, l->set));
-    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+    fit.work.output = net->values[itp_logits_value(net, l->d.loss)].name;
+    fit.floats = interp_shape_size(&data->shape) + (size_t)l->outputs + 4;
+    while (!l->d.chunk && most > 1 && !net->fixed_batch) {
         size_t bytes;
-        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
-        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
-        if (bytes < fixed + ITP_LCA_ROOM) break;
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, most, &bytes));
+        if (bytes < itp_mul_size(net->n_flat, sizeof(float)) + ITP_LCA_ROOM) break;
         most = itp_div_up(most, 2);
     }
     fit.n = fit.most = most;
-    l->chunk = itp_fit_most(ctx, l->net, &fit);
-    if (!l->chunk) return ctx->status;
-    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+    work->chunk = itp_fit_most(ctx, net, &fit);
+    if (!work->chunk) return ctx->status;
+    if (l->d.mode == INTERP_BATCH_STATS && work->chunk < most)
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "lca: chunks of %d samples do not fit, and with batch statistics the loss "
                         "depends on them: chunks of up to %d do",
-                        most, l->chunk);
-    fit.work.batch = l->chunk;
-    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
-    const size_t n = (size_t)l->chunk;
-    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
-    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
-    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
-    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+                        most, work->chunk);
+    fit.work.batch = work->chunk;
+    ITP_TRY(interp_workspace_new(ctx, net, &fit.work, &work->w));
+    for (int i = 0; i < net->n_params; i++)
+        work->w->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
+    return INTERP_OK;
+}
+
+/* Groups of parameters, parts of samples. */
+ITP_FN interp_status itp_lca_open_parts(interp_lca *l, const interp_dataset *data)
+{
+    int largest;
+    ITP_TRY(itp_lca_by_part(l, data, &largest));
+    l->n_part = itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups);
+    l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
+    if (!l->part_coarse || !l->part_fine || !l->part_loss) return INTERP_NO_MEMORY;
+    if (!l->d.parts || l->net->fixed_batch || largest >= l->work[0].chunk) return INTERP_OK;
+    return itp_lca_open(l, data, largest, &l->work[1]);
 }
 
 ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
@@ -563,25 +652,19 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     if (l->d.subsample || l->d.groups) {
         l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
         if (!l->order) return INTERP_NO_MEMORY;
-        if (l->d.groups) itp_lca_by_class(l, data);
     }
-    if (l->d.groups) {
-        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
-        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
-    }
-    ITP_TRY(itp_lca_open(l, data));
-    if (l->d.subsample) {
-        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
-        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
-        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
-    }
-    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
-        const int v = l->net->params[i];
-        l->w->data[v] = l->at + l->net->values[v].offset;
-    }
-    return INTERP_OK;
+    const int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
+    ITP_TRY(itp_lca_open(l, data, itp_min(most, itp_lca_used(l, l->set)), &l->work[0]));
+    if (l->d.groups) ITP_TRY(itp_lca_open_parts(l, data));
+    const size_t chunk = (size_t)l->work[0].chunk, row = interp_shape_size(&data->shape);
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(chunk * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(chunk * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, chunk * sizeof *l->y);
+    if (!l->x || !l->seed || !l->y) return INTERP_NO_MEMORY;
+    if (!l->d.subsample) return INTERP_OK;
+    l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+    l->per = (double *)interp_alloc(ctx, chunk * sizeof *l->per);
+    return l->sample && l->per ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -605,8 +688,8 @@ INTERP_API void interp_lca_free(interp_lca *l)
 {
     if (!l) return;
     interp_ctx *ctx = l->ctx;
-    interp_workspace_free(l->w);
     for (int i = 0; i < 2; i++) {
+        interp_workspace_free(l->work[i].w);
         interp_free(ctx, l->set[i].g);
         interp_free(ctx, l->set[i].coarse);
         interp_free(ctx, l->set[i].fine);
@@ -614,6 +697,7 @@ INTERP_API void interp_lca_free(interp_lca *l)
     interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
     interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
     interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
-    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
+    interp_free(ctx, l->part_loss);
     interp_free(ctx, l);
 }
