@@ -889,8 +889,7 @@ TEST(patterns_find_the_leftmost_longest_match)
     bool found = false;
     size_t from = 9, n = 9;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        CHECK_OK(ctx,
-                 interp_pattern_find(ctx, rows[i].pattern, rows[i].text, &found, &from, &n));
+        CHECK_OK(ctx, interp_pattern_find(ctx, rows[i].pattern, rows[i].text, &found, &from, &n));
         if (found != (rows[i].from >= 0) ||
             (found && ((int)from != rows[i].from || (int)n != rows[i].n)))
             test_fail(__FILE__, __LINE__, "%s in %s: %d, %zu, %zu", rows[i].pattern, rows[i].text,

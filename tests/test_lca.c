@@ -348,7 +348,8 @@ TEST(allocations_of_an_example_are_those_of_it_alone)
         interp_lca_desc d;
         interp_lca_step_info info, alone;
         memset(&d, 0, sizeof d);
-        d.max_splits = 2, d.groups = layer, d.n_groups = layers, d.parts = part, d.n_parts = n_parts;
+        d.max_splits = 2, d.groups = layer, d.n_groups = layers, d.parts = part,
+        d.n_parts = n_parts;
         for (int i = 0; i < N; i++) part[i] = i % jump ? -1 : i / jump;
         interp_lca *lca = stepped(net, &data, &d, 0.05f, 4, &info);
         double by_layer[2] = {0, 0}, sum[2] = {0, 0}, change = 0;
@@ -396,7 +397,8 @@ TEST(a_penalty_is_allocated_to_the_weights_it_is_about)
         memcpy(after, before, sizeof after);
         nudge(net, 0.2f, 4);
         for (size_t i = 0; i < n; i++) {
-            const double p = (double)before[i], square = p * p - (double)after[i] * (double)after[i];
+            const double p = (double)before[i],
+                         square = p * p - (double)after[i] * (double)after[i];
             if (!on) plain[i] = info.lca[i];
             else CHECK_NEAR(info.lca[i] - plain[i], i < D * K ? 0.5 * square : 0, 1e-12);
         }

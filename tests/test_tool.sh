@@ -5,6 +5,7 @@
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
+root=$(pwd)
 tool=${1:-$here/interp}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -79,7 +80,7 @@ lca_writes_everything_and_offline_it_is_the_same()
         trajectories_parameters classes; do
         head -c 8 o/$f.png | grep -q PNG
     done
-    head -c 6 o/inputs.gif | grep -q GIF89a
+    for f in inputs weights; do head -c 6 o/$f.gif | grep -q GIF89a; done
     grep -q '^all,' o/figures.csv
     grep -q '"needed_for_90_percent"' o.json
     grep -q '"inputs.gif"' o.json
@@ -112,6 +113,80 @@ for i in range(m.n_frames):
 assert m.n_frames > 20 and len(set(frames)) == m.n_frames and m.info["loop"] == 0'
 }
 
+# By Google's protobuf: each record, its checksums, what its plugin shows; one run, layer by layer, with
+# curves of every step and pictures of several.
+lca_events_are_what_tensorboard_reads()
+{
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet -o o
+    code=0
+    [ -x "$root/tools/check_tensorboard.py" ] || return 0
+    "$root/tools/check_tensorboard.py" o/tensorboard/* >events || code=$?
+    if [ $code -eq 77 ]; then return 0; fi
+    [ $code -eq 0 ]
+    steps=$(($(wc -l <o/residual.csv) - 1))
+    for tag in all/loss all/helped dense1/lca dense2/helped; do grep -q " $tag: $steps steps" events; done
+    for tag in dense1/allocations dense2/neurons; do
+        awk -v tag="$tag:" '$1 == tag { n = $2 } END { exit !(n > 10) }' events
+    done
+    for tag in dense1/neurons_by_step input/pixels; do
+        awk -v tag="$tag:" '$1 == tag { n = $2 } END { exit !(n > 3) }' events
+    done
+    printf x | dd of="$(echo o/tensorboard/*)" bs=1 seek=4000 conv=notrunc 2>/dev/null
+    if "$root/tools/check_tensorboard.py" o/tensorboard/* >events; then exit 1; fi
+}
+
+lca_events_are_there_while_the_training_goes()
+{
+    # shellcheck disable=SC2086
+    ${RUNNER:-} "$tool" lca --data digits --arch mlp:64-8-10 --epochs 10000 --quiet -o o 2>log &
+    pid=$!
+    until [ "$(cat o/.interp-*/tensorboard/* 2>/dev/null | wc -c)" -gt 10000 ]; do sleep 0.05; done
+    kill -INT $pid
+    code=0
+    wait $pid || code=$?
+    [ $code -eq 1 ]
+    [ ! -e o ]
+}
+
+lca_sums_are_by_whatever_is_asked_for()
+{
+    by()
+    {
+        interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet --no-pictures --by "$1" -o "$2"
+        awk -F, 'NR > 1 { n[$2]++; s += $3 } END { for (k in n) printf "%s ", k > "names"
+            printf "%.6f\n", s }' "$2/lca_layers.csv"
+        tr ' ' '\n' <names | sed '/^$/d' | sort | tr '\n' ' '
+        echo
+    }
+    by layer layer >layer.txt
+    sum=$(head -n 1 layer.txt)
+    [ "$(tail -n 1 layer.txt)" = 'dense1 dense2 ' ]
+    printf '# two of them\nfirst ^dense1\nends weight$\n' >groups.txt
+    for what in kind:'biases weights ' variable:'dense1.bias dense1.weight dense2.bias dense2.weight ' \
+        'regex=weight|bias:bias weight ' 'regex=t1,1:others ' 'groups.txt:ends first others '; do
+        by "$(echo "${what%%:*}" | sed 's/=/:/')" o >o.txt
+        [ "$(head -n 1 o.txt)" = "$sum" ]
+        [ "$(tail -n 1 o.txt)" = "${what#*:}" ]
+    done
+    by neuron o >o.txt
+    [ "$(head -n 1 o.txt)" = "$sum" ]
+    [ "$(tail -n 1 o.txt | wc -w)" -eq 36 ] # of "dense1 0" and so on
+    # each example: what its layers allocate is what its loss changes by, all of them the whole
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet --by example:2000,layer -o e
+    head -c 8 e/examples_extreme.png | grep -q PNG
+    [ "$(sed -n '2,$p' e/residual.csv | wc -l)" -gt 9 ]
+    awk -F, 'FNR == 1 { next } FILENAME == "e/residual.csv" { change += $3 - $2; next }
+        { own += $3; sum += $4; d = $4 - $5 - $6; if (d * d > 1e-12) exit 1 }
+        END { d = own - change; e = sum - change; exit !(d * d < 1e-10 && e * e < 1e-5) }' \
+        e/residual.csv e/examples.csv
+    refused 2 'give example:N' lca --data digits --by example:x -o r
+    refused 2 'exclude each other' lca --data digits --by class,example -o r
+    refused 2 'one thing at a time' lca --data digits --by kind,neuron -o r
+    refused 1 'a ) is missing' lca --quiet --data digits --by 'regex:(a' -o r
+    printf 'lonely\n' >groups.txt
+    refused 1 'lonely needs a pattern' lca --quiet --data digits --by groups.txt -o r
+}
+
 lca_experiments_do_what_they_say()
 {
     total()
@@ -137,8 +212,8 @@ lca_experiments_do_what_they_say()
     # another way to the same end changes the loss by as much
     awk 'NR == FNR { a = $1; next } { d = a - $1; exit !(d * d < 1e-10) }' plain.change straight.change
     refused 2 'give LAYER=STEPS' lca --data digits --layer-delay dense2=-1 -o o
-    refused 2 'needs all samples' lca --data digits --by class --subsample 10 -o o
-    refused 2 'give one of layer, class' lca --data digits --by neuron -o o
+    refused 2 'need all samples' lca --data digits --by class --subsample 10 -o o
+    refused 2 'give layer, variable' lca --data digits --by pixel -o o
     [ ! -e o ]
 }
 

@@ -59,9 +59,9 @@ typedef struct interp_lca_desc {
     float label_smoothing; /* 0: none */
     const int32_t *groups; /* NULL: none; [parameters]: group of each, for sums by part */
     int n_groups;          /* 0: none; ids are below it */
-    const int32_t *parts;  /* NULL: the classes; [samples]: part of each, -1: of none; single samples
+    const int32_t *parts; /* NULL: the classes; [samples]: part of each, -1: of none; single samples
                                         as parts are the allocations of each example */
-    int n_parts;           /* 0: the classes */
+    int n_parts;          /* 0: the classes */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -136,9 +136,9 @@ typedef struct interp_lca_analysis_desc {
     bool movement;   /* false; true: a control: what parameters moved by, not what they allocated */
     const int32_t *groups; /* NULL: the layers; [parameters]: what stands for layers, copied */
     int n_groups;          /* 0: with the layers; ids are below it */
-    int n_parts;     /* 0: none; steps bring `parts`, by layers */
-    int sample;      /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
-    uint64_t seed;   /* 0: seed 0; of that sample */
+    int n_parts;           /* 0: none; steps bring `parts`, by layers */
+    int sample;            /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
+    uint64_t seed;         /* 0: seed 0; of that sample */
 } interp_lca_analysis_desc;
 
 /* A run being looked at, step by step. */
