@@ -203,17 +203,20 @@ lca_experiments_do_what_they_say()
     total late --layer-delay dense2=3
     total calm --layer-momentum dense2=0
     total small --layer-l2 dense2=0.1
+    total other --layer-optimizer dense2=adam --layer-lr dense2=0.001
+    total steady --layer-schedule 'dense[2]=constant'
     total straight --straight-path
     total control --control
     [ "$(cat frozen.total)" = 0 ]
-    for name in late calm small control straight; do
+    for name in late calm small other steady control straight; do
         if cmp -s plain.total $name.total; then exit 1; fi
     done
     # another way to the same end changes the loss by as much
     awk 'NR == FNR { a = $1; next } { d = a - $1; exit !(d * d < 1e-10) }' plain.change straight.change
+    refused 2 'give LAYER=NAME, adam' lca --data digits --layer-optimizer dense2=lion -o o
     refused 2 'give LAYER=STEPS' lca --data digits --layer-delay dense2=-1 -o o
     refused 2 'need all samples' lca --data digits --by class --subsample 10 -o o
-    refused 2 'give layer, variable' lca --data digits --by pixel -o o
+    refused 2 'give layer, variable' lca --quiet --data digits --by pixel -o o
     [ ! -e o ]
 }
 

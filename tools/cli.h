@@ -210,12 +210,14 @@ const char *cli_shape(const interp_shape *s, char out[128]);
         {"--augment", "WHAT",                                                                      \
          "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},               \
         {"--freeze", "LAYER@STEP",                                                                 \
-         "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},      \
-        {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"}, \
-        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1; may be repeated"},          \
-        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss; may be repeated"},      \
-        {"--layer-delay", "LAYER=STEPS",                                                           \
-         "they learn from gradients of STEPS steps before; may be repeated"},                      \
+         "parameters whose names begin with LAYER, a pattern like dense1 or 'dense[12][.]', stop " \
+         "learning at STEP, 0: never learn; this and the following may be repeated"},              \
+        {"--layer-lr", "LAYER=LR", "their learning rate"},                                         \
+        {"--layer-schedule", "LAYER=constant", "their learning rate stays"},                       \
+        {"--layer-optimizer", "LAYER=NAME", "their optimizer"},                                    \
+        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1"},                           \
+        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss"},                       \
+        {"--layer-delay", "LAYER=STEPS", "they learn from gradients of STEPS steps before"},       \
         {"--validation", "X", "share of the training data set aside for validation (0.1)"},        \
     {                                                                                              \
         "--patience", "N", "stop after N epochs without a better validation loss (never)"          \

@@ -443,12 +443,15 @@ typedef enum interp_schedule {
     INTERP_LINEAR      /* straight down to 0 over all steps */
 } interp_schedule;
 
-/* Settings of its own for parameters whose name begins with `layer`. */
+/* Settings of its own for parameters whose name begins with a match of `layer`. The first rule that fits
+   counts. Tests: a_layer_learns_by_an_optimiser_of_its_own, rules_are_about_names_by_pattern. */
 typedef struct interp_layer_rule {
-    const char *layer;   /* start of the parameter names it is about */
-    float lr;            /* 0: the training's; times the same schedule */
-    float momentum;      /* 0: the training's; negative: none */
-    float weight_decay;  /* 0: the training's; negative: none */
+    const char *layer; /* needed; a pattern, see interp_pattern_find: "dense1[.]", "conv|bn" */
+    const interp_optimizer *optimizer; /* NULL: the training's; beta2 is then that one's default */
+    bool constant_lr;                  /* false; true: the schedule is not for it */
+    float lr;                          /* 0: the training's; times the schedule */
+    float momentum;                    /* 0: the training's; negative: none */
+    float weight_decay;                /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
     int delay; /* 0: none; learns from the gradient of so many steps before, and not before
                             there is one; takes as many arrays of its parameters' length, and
