@@ -189,6 +189,7 @@ const char *cli_shape(const interp_shape *s, char out[128]);
         {"--arch", "ARCH",                                                                         \
          "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "  \
          "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; " \
+         "lenet:W-W-W, allcnn:W-W-W, resnet20:W-.., vgg-half:W-.. with other widths; "             \
          "multiview:NAME or multiview-concat:NAME for samples of several views"},                  \
         {"--model", "FILE.onnx", "start from this model instead of an architecture"},              \
         {"--epochs", "N",                                                                          \
