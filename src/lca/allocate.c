@@ -10,10 +10,10 @@ typedef struct itp_lca_set {
     double before, after, allocated;
 } itp_lca_set;
 
-/* A workspace and the samples of one pass through it. */
+/* A workspace for `pass` samples; gradients of a chunk, several passes, add up in float32. */
 typedef struct itp_lca_work {
     interp_workspace *w;
-    int chunk;
+    int chunk, pass;
 } itp_lca_work;
 
 /* Losses at a point of the path: the mean; of each sample, and of each part of them, where asked for. */
@@ -46,6 +46,8 @@ struct interp_lca {
 };
 
 enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
+/* What a pass should take, that its numbers stay in the second-level cache; and its fewest samples. */
+enum { ITP_LCA_CACHE = 1 << 20, ITP_LCA_PASS = 64 };
 #define ITP_LCA_STREAM 0x5000000u
 
 /* ---- loops over all parameters */
@@ -222,42 +224,56 @@ ITP_FN double itp_lca_passes(const interp_lca *l, const itp_lca_set *s)
     double passes = 0;
     for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
         end = itp_lca_run_end(l, s, from, &part);
-        passes += itp_div_up(end - from, itp_lca_work_for(l, part)->chunk);
+        passes += itp_div_up(end - from, itp_lca_work_for(l, part)->pass);
     }
     return passes;
 }
 
+/* One pass over samples `first` and on, `some` of them, as a part of a chunk of `chunk`: returns the sum
+   of their losses; with a gradient, the workspace has that of the chunk's mean so far. */
+ITP_FN interp_status itp_lca_pass(interp_lca *l, const itp_lca_work *work, const float *x, int some,
+                                  int chunk, bool gradient, bool more, double *sum)
+{
+    const size_t k = (size_t)l->outputs, used = (size_t)some * k;
+    ITP_TRY(interp_forward(work->w, &x));
+    *sum = some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(work->w), some,
+                                   l->outputs, l->y, NULL, l->d.label_smoothing,
+                                   gradient ? l->seed : NULL, l->per);
+    if (gradient) {
+        if (some < chunk)
+            l->ctx->k->scale_add(used, (float)some / (float)chunk, l->seed, 0, l->seed);
+        memset(l->seed + used, 0, ((size_t)work->pass * k - used) * sizeof *l->seed);
+        work->w->accumulate = more;
+        ITP_TRY(interp_backward(work->w, l->seed));
+    }
+    return itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN);
+}
+
 /* Losses at the parameters in `at`; fine += scale gradient, part_fine += scale times its sums by
    part: with scale 0 there are only losses. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale,
-                                  itp_lca_losses *losses)
+ITP_FN interp_status itp_lca_sweep(interp_lca *l, itp_lca_set *s, double scale,
+                                   itp_lca_losses *losses)
 {
-    const size_t k = (size_t)l->outputs;
     double total = 0;
     for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
         end = itp_lca_run_end(l, s, from, &part);
         const itp_lca_work *work = itp_lca_work_for(l, part);
         for (int first = from; first < end; first += work->chunk) {
-            const int some = itp_min(work->chunk, end - first);
-            const float *x = itp_lca_gather(l, s, work->chunk, from, first, some, end);
-            ITP_TRY(interp_forward(work->w, &x));
-            const double sum =
-                some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(work->w), some,
-                                        l->outputs, l->y, NULL, l->d.label_smoothing,
-                                        scale == 0 ? NULL : l->seed, l->per);
-            total += sum;
-            if (losses->samples)
-                memcpy(losses->samples + first, l->per, (size_t)some * sizeof *l->per);
-            if (losses->parts && part >= 0) losses->parts[part] += sum / s->count;
-            if (scale != 0) {
-                memset(l->seed + (size_t)some * k, 0,
-                       (size_t)(work->chunk - some) * k * sizeof *l->seed);
-                ITP_TRY(interp_backward(work->w, l->seed));
-                l->grad = work->w->param_grad;
-                itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
-                if (part >= 0) itp_lca_part_sums(l, part, scale * some / s->count);
+            const int chunk = itp_min(work->chunk, end - first);
+            for (int at = 0; at < chunk; at += work->pass) {
+                const int some = itp_min(work->pass, chunk - at);
+                const float *x = itp_lca_gather(l, s, work->pass, from, first + at, some, end);
+                double sum;
+                ITP_TRY(itp_lca_pass(l, work, x, some, chunk, scale != 0, at > 0, &sum));
+                total += sum;
+                if (losses->samples)
+                    memcpy(losses->samples + first + at, l->per, (size_t)some * sizeof *l->per);
+                if (losses->parts && part >= 0) losses->parts[part] += sum / s->count;
             }
-            ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
+            if (scale == 0) continue;
+            l->grad = work->w->param_grad;
+            itp_lca_over(l, s, scale * chunk / s->count, 0, itp_lca_add);
+            if (part >= 0) itp_lca_part_sums(l, part, scale * chunk / s->count);
         }
     }
     if (l->d.allreduce) l->d.allreduce(&total, 1, l->d.allreduce_user);
@@ -278,7 +294,7 @@ ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const 
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
         if (losses->parts) memset(losses->parts, 0, n_parts * sizeof *losses->parts);
-        ITP_TRY(itp_lca_pass(l, s, weight[i], losses));
+        ITP_TRY(itp_lca_sweep(l, s, weight[i], losses));
         any = any || weight[i] != 0;
     }
     if (!l->d.allreduce) return INTERP_OK;
@@ -613,7 +629,14 @@ ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data, int
                         "lca: chunks of %d samples do not fit, and with batch statistics the loss "
                         "depends on them: chunks of up to %d do",
                         most, work->chunk);
-    fit.work.batch = work->chunk;
+    work->pass = work->chunk;
+    while (l->d.mode != INTERP_BATCH_STATS && !net->fixed_batch && work->pass > ITP_LCA_PASS) {
+        size_t bytes;
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, work->pass, &bytes));
+        if (bytes < itp_mul_size(net->n_flat, sizeof(float)) + ITP_LCA_CACHE) break;
+        work->pass = itp_div_up(work->pass, 2);
+    }
+    fit.work.batch = work->pass;
     ITP_TRY(interp_workspace_new(ctx, net, &fit.work, &work->w));
     for (int i = 0; i < net->n_params; i++)
         work->w->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
@@ -630,7 +653,7 @@ ITP_FN interp_status itp_lca_open_parts(interp_lca *l, const interp_dataset *dat
     l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
     if (!l->part_coarse || !l->part_fine || !l->part_loss) return INTERP_NO_MEMORY;
-    if (!l->d.parts || l->net->fixed_batch || largest >= l->work[0].chunk) return INTERP_OK;
+    if (!l->d.parts || l->net->fixed_batch || largest >= l->work[0].pass) return INTERP_OK;
     return itp_lca_open(l, data, largest, &l->work[1]);
 }
 
@@ -656,14 +679,14 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     const int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
     ITP_TRY(itp_lca_open(l, data, itp_min(most, itp_lca_used(l, l->set)), &l->work[0]));
     if (l->d.groups) ITP_TRY(itp_lca_open_parts(l, data));
-    const size_t chunk = (size_t)l->work[0].chunk, row = interp_shape_size(&data->shape);
-    l->x = (float *)interp_alloc(ctx, itp_mul_size(chunk * row, sizeof *l->x));
-    l->seed = (float *)interp_alloc(ctx, itp_mul_size(chunk * (size_t)l->outputs, sizeof *l->seed));
-    l->y = (int32_t *)interp_alloc(ctx, chunk * sizeof *l->y);
+    const size_t pass = (size_t)l->work[0].pass, row = interp_shape_size(&data->shape);
+    l->x = (float *)interp_alloc(ctx, itp_mul_size(pass * row, sizeof *l->x));
+    l->seed = (float *)interp_alloc(ctx, itp_mul_size(pass * (size_t)l->outputs, sizeof *l->seed));
+    l->y = (int32_t *)interp_alloc(ctx, pass * sizeof *l->y);
     if (!l->x || !l->seed || !l->y) return INTERP_NO_MEMORY;
     if (!l->d.subsample) return INTERP_OK;
     l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
-    l->per = (double *)interp_alloc(ctx, chunk * sizeof *l->per);
+    l->per = (double *)interp_alloc(ctx, pass * sizeof *l->per);
     return l->sample && l->per ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
