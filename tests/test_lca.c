@@ -202,18 +202,18 @@ TEST(splits_are_doubled_until_the_tolerance_holds)
     CHECK(splits >= 8);
 }
 
-/* Through the training's hook and through calls of one's own; at one thread and at three; offline from
-   what the parameters were. */
+/* Through the training's hook and through calls of one's own; at one thread and at three; in one chunk
+   and in nine, three at a time; offline from what the parameters were. */
 TEST(a_loop_of_ones_own_allocates_the_same)
 {
     const interp_dataset data = clouds();
     enum { STEPS = 6, P = D * 20 + 20 + 20 * 10 + 10 + 10 * K + K };
-    static double hooked[STEPS][P];
+    static double hooked[STEPS][P], in_chunks[STEPS][P];
     static float path[STEPS + 1][P];
-    for (int way = 0; way < 4; way++) { /* own loop, 1 and 3 threads; other chunks; offline */
+    for (int way = 0; way < 5; way++) { /* own loop, 1 and 3 threads; chunks, with both; offline */
         interp_desc open;
         memset(&open, 0, sizeof open);
-        open.threads = way == 1 ? 3 : 1;
+        open.threads = way == 1 || way == 3 ? 3 : 1;
         interp_ctx *c = interp_open(&open);
         interp_net *net = new_net(c, "mlp:6-20-10-3");
         interp_train_desc t;
@@ -223,7 +223,7 @@ TEST(a_loop_of_ones_own_allocates_the_same)
         interp_lca_step_info info;
         memset(&t, 0, sizeof t), memset(&d, 0, sizeof d);
         t.batch = 20, t.optimizer = INTERP_SGD, t.lr = 0.1f;
-        d.chunk = way == 2 ? 7 : 0;
+        d.chunk = way == 2 || way == 3 ? 7 : 0;
         REQUIRE(interp_net_describe(net).n_parameters == P);
         REQUIRE_OK(c, interp_trainer_new(net, &t, 0, &trainer));
         REQUIRE_OK(c, interp_lca_new(net, &data, &d, &lca));
@@ -232,7 +232,7 @@ TEST(a_loop_of_ones_own_allocates_the_same)
             const int at = s % 3 * 20;
             float *p = interp_net_parameters(net);
             if (way == 0) memcpy(path[s], p, sizeof path[s]);
-            if (way < 3)
+            if (way < 4)
                 REQUIRE_OK(c, interp_trainer_step(trainer, data.x + at * D, data.y + at, NULL, 20,
                                                   NULL, NULL));
             else memcpy(p, path[s + 1], sizeof path[0]);
@@ -246,12 +246,36 @@ TEST(a_loop_of_ones_own_allocates_the_same)
                 off = fmax(off, fabs(hooked[s][i] - info.lca[i]));
                 CHECK((double)info.moved[i] == (double)(path[s + 1][i] - path[s][i]));
             }
-            if (way != 2) CHECK(off == 0);
+            if (way != 2 && way != 3) CHECK(off == 0);
+            if (way == 2) memcpy(in_chunks[s], info.lca, sizeof in_chunks[s]);
+            if (way == 3) CHECK(!memcmp(in_chunks[s], info.lca, sizeof in_chunks[s]));
             CHECK(off <= SUM_TOLERANCE * most);
         }
         interp_lca_free(lca);
         interp_trainer_free(trainer);
         interp_net_free(net);
+        interp_close(c);
+    }
+}
+
+/* So wide that the samples of a chunk do not go through in one pass. */
+TEST(threads_do_not_change_how_samples_are_cut)
+{
+    const interp_dataset data = clouds();
+    static double first[6 * 6000 + 6000 + 6000 * K + K];
+    for (int threads = 1; threads < 5; threads++) {
+        interp_desc open;
+        interp_lca_step_info info;
+        memset(&open, 0, sizeof open);
+        open.threads = threads;
+        interp_ctx *c = interp_open(&open);
+        interp_net *net = new_net(c, "mlp:6-6000-3");
+        interp_lca *lca = stepped(net, &data, NULL, 0.01f, 4, &info);
+        REQUIRE(lca && interp_net_describe(net).n_parameters * sizeof *first == sizeof first);
+        if (threads == 1) memcpy(first, info.lca, sizeof first);
+        CHECK(!memcmp(first, info.lca, sizeof first));
+        CHECK(fabs(info.loss_after - info.loss_before) > 1e-4);
+        interp_lca_free(lca);
         interp_close(c);
     }
 }
@@ -343,7 +367,7 @@ TEST(allocations_of_an_example_are_those_of_it_alone)
     int32_t *layer = (int32_t *)malloc(n * sizeof *layer), part[N];
     int layers = 0;
     REQUIRE_OK(ctx, interp_net_groups(net, INTERP_BY_LAYER, layer, &layers, NULL));
-    for (int few = 0; few < 2; few++) {
+    for (int few = 0; few < 2; few++) { /* the context has two threads */
         const int n_parts = few ? 3 : N, jump = N / n_parts;
         interp_lca_desc d;
         interp_lca_step_info info, alone;
@@ -1040,6 +1064,7 @@ int main(int argc, char **argv)
     RUN(quadratic_losses_are_allocated_exactly);
     RUN(splits_are_doubled_until_the_tolerance_holds);
     RUN(a_loop_of_ones_own_allocates_the_same);
+    RUN(threads_do_not_change_how_samples_are_cut);
     RUN(classes_and_validation_have_sums_of_their_own);
     RUN(sums_by_class_are_those_of_its_samples_alone);
     RUN(allocations_of_an_example_are_those_of_it_alone);

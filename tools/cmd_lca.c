@@ -16,7 +16,9 @@ static const cli_option options[] = {
     {"--subsample", "N", "samples of the loss, drawn anew for each step (all)"},
     {"--batch-stats", NULL,
      "batch norm by each chunk of samples; else by running statistics, whose drift is residual"},
-    {"--chunk", "N", "samples of one pass (what fits 64 MB, at most 2048)"},
+    {"--chunk", "N",
+     "samples whose gradients add up in float32, chunks do in double (2048; with --batch-stats what "
+     "fits 64 MB)"},
     {"--by", "WHAT,...",
      "what sums are of: layer (default), variable, kind, neuron, input, regex:PATTERN (alike in the "
      "names of parameters), a file (.npy, or lines NAME PATTERN); and class, or example[:N], of N "

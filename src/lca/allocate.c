@@ -10,11 +10,18 @@ typedef struct itp_lca_set {
     double before, after, allocated;
 } itp_lca_set;
 
-/* A workspace for `pass` samples; gradients of a chunk, several passes, add up in float32. */
-typedef struct itp_lca_work {
-    interp_workspace *w;
-    int chunk, pass;
-} itp_lca_work;
+/* Samples whose gradients add up in float32, several passes. Chunks are computed at the same time, each
+   by one thread in a lane of its own, and added up in their order: that is the same with any threads. */
+typedef struct itp_lca_lane {
+    interp_workspace *w[2]; /* for all samples; for parts that were given, NULL: none were */
+    const float *grad;
+    float *x, *seed; /* [pass, input], [pass, outputs] */
+    int32_t *y;
+    double *per;                       /* [pass]: losses */
+    int first, count, part, from, end; /* the chunk, and the run of one part that it is of */
+    double sum;                        /* of its losses */
+    interp_status status;
+} itp_lca_lane;
 
 /* Losses at a point of the path: the mean; of each sample, and of each part of them, where asked for. */
 typedef struct itp_lca_losses {
@@ -29,25 +36,23 @@ struct interp_lca {
     bool begun, g_known; /* g is that of `start` */
     itp_lca_set set[2];  /* training, validation */
     int n_sets, outputs;
-    itp_lca_work work[2]; /* for all samples; for parts that were given, NULL: none were */
-    const float *grad;    /* of the chunk */
+    int chunk[2], pass[2]; /* of lanes' workspaces */
+    itp_lca_lane *lane;    /* [n_lanes] */
+    int n_lanes, n_busy;   /* those that have a chunk */
     float *start,
-        *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
-    float *x, *seed; /* [chunk, input], [chunk, outputs] */
-    int32_t *y;
-    int *order;     /* of the training samples: by part, or drawn; NULL: as they lie */
-    double *sample; /* [2, subsample]: losses before and after; NULL: none */
-    double *per;    /* [chunk]: losses of a chunk; NULL: none */
-    double *pieces; /* sums of pieces of the parameters */
+        *at;    /* [P]: parameters before the step; at a point of the path, in the end the change */
+    int *order; /* of the training samples: by part, or drawn; NULL: as they lie */
+    double *sample;                  /* [2, subsample]: losses before and after; NULL: none */
+    double *pieces;                  /* sums of pieces of the parameters */
     double *part_coarse, *part_fine; /* [parts, groups]; NULL: none */
     double *part_loss;               /* [2, parts]: their share of the loss before and after */
     size_t n_part;                   /* parts times groups */
-    double passes, all_passes;       /* of this step, for the progress hook */
+    double chunks, all_chunks;       /* of this step, for the progress hook */
 };
 
 enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
 /* What a pass should take, that its numbers stay in the second-level cache; and its fewest samples. */
-enum { ITP_LCA_CACHE = 1 << 20, ITP_LCA_PASS = 64 };
+enum { ITP_LCA_CACHE = 1 << 20, ITP_LCA_PASS = 64, ITP_LCA_LANES = 16 };
 #define ITP_LCA_STREAM 0x5000000u
 
 /* ---- loops over all parameters */
@@ -92,13 +97,16 @@ ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
     return 0;
 }
 
-/* fine += a gradient of the chunk */
+/* fine += a count gradient of each chunk */
 ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
 {
-    const float *g = p->l->grad;
     double *fine = p->s->fine;
-    const double a = p->a;
-    for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    for (int k = 0; k < p->l->n_busy; k++) {
+        const itp_lca_lane *lane = &p->l->lane[k];
+        const float *g = lane->grad;
+        const double a = p->a * lane->count;
+        for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    }
     return 0;
 }
 
@@ -163,35 +171,36 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
     return 0;
 }
 
-/* ---- one pass over the samples */
+/* ---- one sweep over the samples */
 
-/* Change times gradient, summed by group, for a part of the samples. */
-ITP_FN void itp_lca_part_sums(interp_lca *l, int part, double scale)
+/* Change times gradient of a chunk, summed by group, for the part of the samples that it is of. */
+ITP_FN void itp_lca_part_sums(interp_lca *l, const itp_lca_lane *lane, double scale)
 {
-    const float *g = l->grad, *end = l->net->flat;
-    double *row = l->part_fine + (size_t)part * (size_t)l->d.n_groups;
+    const float *g = lane->grad, *end = l->net->flat;
+    double *row = l->part_fine + (size_t)lane->part * (size_t)l->d.n_groups;
     for (size_t i = 0; i < l->net->n_flat; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
 }
 
-/* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
-ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int chunk, int from,
-                                   int first, int some, int end)
+/* Samples first..first+some of the order, filled up to a pass with others of the chunk's run. */
+ITP_FN const float *itp_lca_gather(const interp_lca *l, itp_lca_lane *lane, const itp_lca_set *s,
+                                   int pass, int first, int some)
 {
     const interp_dataset *data = s->data;
     const size_t row = interp_shape_size(&data->shape);
     const int *order = s == l->set ? l->order : NULL;
-    if (!order && some == chunk) {
-        memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
+    if (!order && some == pass) {
+        memcpy(lane->y, data->y + first, (size_t)some * sizeof *lane->y);
         return data->x + (size_t)first * row;
     }
-    for (int i = 0; i < chunk; i++) {
-        const int at = i < some ? first + i : from + (first - from + i) % (end - from);
+    for (int i = 0; i < pass; i++) {
+        const int at =
+            i < some ? first + i : lane->from + (first - lane->from + i) % (lane->end - lane->from);
         const int k = order ? order[at] : at;
-        memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
-        l->y[i] = data->y[k];
+        memcpy(lane->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *lane->x);
+        lane->y[i] = data->y[k];
     }
-    return l->x;
+    return lane->x;
 }
 
 /* Samples that the loss of this process is of. */
@@ -212,73 +221,105 @@ ITP_FN int itp_lca_run_end(const interp_lca *l, const itp_lca_set *s, int from, 
     return from;
 }
 
-/* The workspace for a part's samples. */
-ITP_FN const itp_lca_work *itp_lca_work_for(const interp_lca *l, int part)
+/* Which of a lane's workspaces is for samples of a part. */
+ITP_FN int itp_lca_which(const interp_lca *l, int part)
 {
-    return &l->work[part >= 0 && l->work[1].w];
+    return part >= 0 && l->lane[0].w[1];
 }
 
-/* Passes over all samples of a set. */
-ITP_FN double itp_lca_passes(const interp_lca *l, const itp_lca_set *s)
+/* Gives as many lanes as there are the next chunks from sample `at` on; returns where they end. */
+ITP_FN int itp_lca_deal(interp_lca *l, const itp_lca_set *s, int at)
 {
-    double passes = 0;
-    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
-        end = itp_lca_run_end(l, s, from, &part);
-        passes += itp_div_up(end - from, itp_lca_work_for(l, part)->pass);
+    const int used = itp_lca_used(l, s);
+    const itp_lca_lane *last = &l->lane[l->n_lanes - 1];
+    int from = at ? last->from : 0, end = at ? last->end : 0, part = at ? last->part : -1;
+    l->n_busy = 0;
+    while (l->n_busy < l->n_lanes && at < used) {
+        itp_lca_lane *lane = &l->lane[l->n_busy++];
+        if (at == end) from = at, end = itp_lca_run_end(l, s, at, &part);
+        lane->from = from, lane->end = end, lane->part = part, lane->first = at;
+        lane->count = itp_min(l->chunk[itp_lca_which(l, part)], end - at);
+        at += lane->count;
     }
-    return passes;
+    return at;
 }
 
-/* One pass over samples `first` and on, `some` of them, as a part of a chunk of `chunk`: returns the sum
-   of their losses; with a gradient, the workspace has that of the chunk's mean so far. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, const itp_lca_work *work, const float *x, int some,
-                                  int chunk, bool gradient, bool more, double *sum)
+/* What the lanes are to do. */
+typedef struct itp_lca_sweep {
+    interp_lca *l;
+    const itp_lca_set *s;
+    bool gradient;
+    double *samples; /* NULL, or where their losses go */
+} itp_lca_sweep;
+
+/* Losses of a lane's chunk and, in the workspace, the gradient of their mean. */
+ITP_FN interp_status itp_lca_chunk(const itp_lca_sweep *p, itp_lca_lane *lane)
 {
-    const size_t k = (size_t)l->outputs, used = (size_t)some * k;
-    ITP_TRY(interp_forward(work->w, &x));
-    *sum = some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(work->w), some,
-                                   l->outputs, l->y, NULL, l->d.label_smoothing,
-                                   gradient ? l->seed : NULL, l->per);
-    if (gradient) {
-        if (some < chunk)
-            l->ctx->k->scale_add(used, (float)some / (float)chunk, l->seed, 0, l->seed);
-        memset(l->seed + used, 0, ((size_t)work->pass * k - used) * sizeof *l->seed);
-        work->w->accumulate = more;
-        ITP_TRY(interp_backward(work->w, l->seed));
+    interp_lca *l = p->l;
+    const int which = itp_lca_which(l, lane->part), pass = l->pass[which];
+    interp_workspace *w = lane->w[which];
+    const size_t k = (size_t)l->outputs;
+    lane->sum = 0, lane->grad = w->param_grad;
+    for (int at = 0; at < lane->count; at += pass) {
+        const int some = itp_min(pass, lane->count - at);
+        const size_t used = (size_t)some * k;
+        const float *x = itp_lca_gather(l, lane, p->s, pass, lane->first + at, some);
+        ITP_TRY(interp_forward(w, &x));
+        lane->sum += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(w), some,
+                                             l->outputs, lane->y, NULL, l->d.label_smoothing,
+                                             p->gradient ? lane->seed : NULL, lane->per);
+        if (p->samples)
+            memcpy(p->samples + lane->first + at, lane->per, (size_t)some * sizeof *lane->per);
+        if (!p->gradient) continue;
+        if (some < lane->count)
+            l->ctx->k->scale_add(used, (float)some / (float)lane->count, lane->seed, 0, lane->seed);
+        memset(lane->seed + used, 0, ((size_t)pass * k - used) * sizeof *lane->seed);
+        w->accumulate = at > 0;
+        ITP_TRY(interp_backward(w, lane->seed));
     }
-    return itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN);
+    return INTERP_OK;
+}
+
+ITP_FN void itp_lca_task(void *arg, int task, int slot)
+{
+    const itp_lca_sweep *p = (const itp_lca_sweep *)arg;
+    (void)slot;
+    p->l->lane[task].status = itp_lca_chunk(p, &p->l->lane[task]);
 }
 
 /* Losses at the parameters in `at`; fine += scale gradient, part_fine += scale times its sums by
    part: with scale 0 there are only losses. */
-ITP_FN interp_status itp_lca_sweep(interp_lca *l, itp_lca_set *s, double scale,
-                                   itp_lca_losses *losses)
+ITP_FN interp_status itp_lca_over_samples(interp_lca *l, itp_lca_set *s, double scale,
+                                          itp_lca_losses *losses)
 {
+    itp_lca_sweep p = {l, s, scale != 0, losses->samples};
     double total = 0;
-    for (int from = 0, end, part; from < itp_lca_used(l, s); from = end) {
-        end = itp_lca_run_end(l, s, from, &part);
-        const itp_lca_work *work = itp_lca_work_for(l, part);
-        for (int first = from; first < end; first += work->chunk) {
-            const int chunk = itp_min(work->chunk, end - first);
-            for (int at = 0; at < chunk; at += work->pass) {
-                const int some = itp_min(work->pass, chunk - at);
-                const float *x = itp_lca_gather(l, s, work->pass, from, first + at, some, end);
-                double sum;
-                ITP_TRY(itp_lca_pass(l, work, x, some, chunk, scale != 0, at > 0, &sum));
-                total += sum;
-                if (losses->samples)
-                    memcpy(losses->samples + first + at, l->per, (size_t)some * sizeof *l->per);
-                if (losses->parts && part >= 0) losses->parts[part] += sum / s->count;
-            }
-            if (scale == 0) continue;
-            l->grad = work->w->param_grad;
-            itp_lca_over(l, s, scale * chunk / s->count, 0, itp_lca_add);
-            if (part >= 0) itp_lca_part_sums(l, part, scale * chunk / s->count);
+    for (int at = 0; at < itp_lca_used(l, s);) {
+        at = itp_lca_deal(l, s, at);
+        itp_parallel_alone(l->ctx, l->n_busy, itp_lca_task, &p);
+        for (int i = 0; i < l->n_busy; i++) {
+            const itp_lca_lane *lane = &l->lane[i];
+            ITP_TRY(lane->status);
+            total += lane->sum;
+            if (losses->parts && lane->part >= 0) losses->parts[lane->part] += lane->sum / s->count;
+            if (scale != 0 && lane->part >= 0)
+                itp_lca_part_sums(l, lane, scale * lane->count / s->count);
         }
+        if (scale != 0) itp_lca_over(l, s, scale / s->count, 0, itp_lca_add);
+        l->chunks += l->n_busy;
+        ITP_TRY(itp_progress(l->ctx, "lca", l->chunks, l->all_chunks, (double)NAN));
     }
     if (l->d.allreduce) l->d.allreduce(&total, 1, l->d.allreduce_user);
     losses->mean = total / s->count;
     return INTERP_OK;
+}
+
+/* Chunks of a set. */
+ITP_FN double itp_lca_chunks(interp_lca *l, const itp_lca_set *s)
+{
+    double chunks = 0;
+    for (int at = 0; at < itp_lca_used(l, s); chunks += l->n_busy) at = itp_lca_deal(l, s, at);
+    return chunks;
 }
 
 /* fine = the sum over points of weight times gradient, the parts' sums of it in part_fine; a weight
@@ -294,7 +335,7 @@ ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const 
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
         if (losses->parts) memset(losses->parts, 0, n_parts * sizeof *losses->parts);
-        ITP_TRY(itp_lca_sweep(l, s, weight[i], losses));
+        ITP_TRY(itp_lca_over_samples(l, s, weight[i], losses));
         any = any || weight[i] != 0;
     }
     if (!l->d.allreduce) return INTERP_OK;
@@ -449,8 +490,8 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
 {
     const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
     double used = 0;
-    for (int i = 0; i < l->n_sets; i++) used += itp_lca_passes(l, &l->set[i]);
-    l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
+    for (int i = 0; i < l->n_sets; i++) used += itp_lca_chunks(l, &l->set[i]);
+    l->chunks = 0, l->all_chunks = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
     for (int i = 0; i < l->n_sets; i++) {
         itp_lca_set *s = &l->set[i];
@@ -461,7 +502,7 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     *splits = 1, *resolved = true;
     if (!refines) itp_lca_is_resolved(l); /* for its sums: the rule has no choice */
     for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
-        l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
+        l->all_chunks = l->chunks + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
         for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
         *splits = n, *resolved = itp_lca_is_resolved(l);
         if (*resolved) break;
@@ -603,58 +644,120 @@ ITP_FN interp_status itp_lca_by_part(interp_lca *l, const interp_dataset *data, 
     return INTERP_OK;
 }
 
-/* A workspace for passes of up to `most` samples, with the parameters in `at`. */
-ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data, int most,
-                                  itp_lca_work *work)
+/* Bytes of a pass by one thread beside the gradient: how samples are cut does not depend on threads. */
+ITP_FN interp_status itp_lca_bytes(const interp_lca *l, itp_fit *fit, int n, size_t *bytes)
+{
+    interp_ctx *ctx = l->ctx;
+    const int slots = ctx->slots;
+    ctx->slots = 1;
+    const interp_status status = itp_fit_bytes(ctx, l->net, fit, n, bytes);
+    ctx->slots = slots;
+    if (!status) *bytes -= itp_min_size(*bytes, itp_mul_size(l->net->n_flat, sizeof(float)));
+    return status;
+}
+
+/* What a lane's workspace of number `which` is made by: for chunks of up to `most` samples. Statistics of
+   batches need a chunk in one pass. */
+ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int most, int which,
+                                 itp_fit *fit)
 {
     interp_ctx *ctx = l->ctx;
     const interp_net *net = l->net;
-    itp_fit fit;
-    memset(&fit, 0, sizeof fit);
-    fit.work.param_grads = true;
-    fit.work.mode = l->d.mode;
-    fit.work.output = net->values[itp_logits_value(net, l->d.loss)].name;
-    fit.floats = interp_shape_size(&data->shape) + (size_t)l->outputs + 4;
-    while (!l->d.chunk && most > 1 && !net->fixed_batch) {
+    const bool batch_stats = l->d.mode == INTERP_BATCH_STATS;
+    const bool whole = batch_stats || net->fixed_batch, given = whole && l->d.chunk;
+    int pass = net->fixed_batch ? net->fixed_batch : most;
+    memset(fit, 0, sizeof *fit);
+    fit->work.param_grads = true;
+    fit->work.mode = l->d.mode;
+    fit->work.output = net->values[itp_logits_value(net, l->d.loss)].name;
+    fit->floats = interp_shape_size(&data->shape) + (size_t)l->outputs + 4;
+    while (!net->fixed_batch && !given && pass > (whole ? 1 : ITP_LCA_PASS)) {
         size_t bytes;
-        ITP_TRY(itp_fit_bytes(ctx, net, &fit, most, &bytes));
-        if (bytes < itp_mul_size(net->n_flat, sizeof(float)) + ITP_LCA_ROOM) break;
-        most = itp_div_up(most, 2);
+        fit->n = pass;
+        ITP_TRY(itp_lca_bytes(l, fit, pass, &bytes));
+        if (bytes < (whole ? ITP_LCA_ROOM : ITP_LCA_CACHE)) break;
+        pass = itp_div_up(pass, 2);
     }
-    fit.n = fit.most = most;
-    work->chunk = itp_fit_most(ctx, net, &fit);
-    if (!work->chunk) return ctx->status;
-    if (l->d.mode == INTERP_BATCH_STATS && work->chunk < most)
+    fit->n = fit->most = pass;
+    const int fits = itp_fit_most(ctx, net, fit);
+    if (!fits) return ctx->status;
+    if (batch_stats && fits < pass)
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "lca: chunks of %d samples do not fit, and with batch statistics the loss "
                         "depends on them: chunks of up to %d do",
-                        most, work->chunk);
-    work->pass = work->chunk;
-    while (l->d.mode != INTERP_BATCH_STATS && !net->fixed_batch && work->pass > ITP_LCA_PASS) {
-        size_t bytes;
-        ITP_TRY(itp_fit_bytes(ctx, net, &fit, work->pass, &bytes));
-        if (bytes < itp_mul_size(net->n_flat, sizeof(float)) + ITP_LCA_CACHE) break;
-        work->pass = itp_div_up(work->pass, 2);
-    }
-    fit.work.batch = work->pass;
-    ITP_TRY(interp_workspace_new(ctx, net, &fit.work, &work->w));
-    for (int i = 0; i < net->n_params; i++)
-        work->w->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
+                        pass, fits);
+    l->pass[which] = fit->work.batch = fits;
+    l->chunk[which] = whole ? fits : most;
     return INTERP_OK;
 }
 
-/* Groups of parameters, parts of samples. */
-ITP_FN interp_status itp_lca_open_parts(interp_lca *l, const interp_dataset *data)
+/* A workspace with the parameters in `at`. */
+ITP_FN interp_status itp_lca_workspace(interp_lca *l, const itp_fit *fit, interp_workspace **w)
 {
-    int largest;
-    ITP_TRY(itp_lca_by_part(l, data, &largest));
+    const interp_net *net = l->net;
+    ITP_TRY(interp_workspace_new(l->ctx, net, &fit->work, w));
+    for (int i = 0; i < net->n_params; i++)
+        (*w)->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
+    return INTERP_OK;
+}
+
+/* One more lane. few: NULL, or what its second workspace is made by. */
+ITP_FN interp_status itp_lca_lane_new(interp_lca *l, const interp_dataset *data, const itp_fit *all,
+                                      const itp_fit *few)
+{
+    interp_ctx *ctx = l->ctx;
+    itp_lca_lane *lane = &l->lane[l->n_lanes++];
+    const size_t pass = (size_t)l->pass[0], row = interp_shape_size(&data->shape);
+    ITP_TRY(itp_lca_workspace(l, all, &lane->w[0]));
+    if (few) ITP_TRY(itp_lca_workspace(l, few, &lane->w[1]));
+    lane->x = (float *)interp_alloc(ctx, itp_mul_size(pass * row, sizeof *lane->x));
+    lane->seed =
+        (float *)interp_alloc(ctx, itp_mul_size(pass * (size_t)l->outputs, sizeof *lane->seed));
+    lane->y = (int32_t *)interp_alloc(ctx, pass * sizeof *lane->y);
+    lane->per = (double *)interp_alloc(ctx, pass * sizeof *lane->per);
+    return lane->x && lane->seed && lane->y && lane->per ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN void itp_lca_lane_free(interp_ctx *ctx, itp_lca_lane *lane)
+{
+    interp_workspace_free(lane->w[0]), interp_workspace_free(lane->w[1]);
+    interp_free(ctx, lane->x), interp_free(ctx, lane->seed), interp_free(ctx, lane->y);
+    interp_free(ctx, lane->per);
+    memset(lane, 0, sizeof *lane);
+}
+
+/* The lanes: one has to be there, and as many as threads and chunks can make use of if they fit. */
+ITP_FN interp_status itp_lca_lanes(interp_lca *l, const interp_dataset *data, int largest)
+{
+    interp_ctx *ctx = l->ctx;
+    const int used = itp_lca_used(l, l->set);
+    itp_fit all, few;
+    ITP_TRY(itp_lca_fit(l, data, itp_min(l->d.chunk ? l->d.chunk : ITP_LCA_MOST, used), 0, &all));
+    const bool parts = l->d.parts && !l->net->fixed_batch && largest < l->pass[0];
+    if (parts) ITP_TRY(itp_lca_fit(l, data, largest, 1, &few));
+    const int chunks = parts ? ITP_LCA_LANES : itp_div_up(used, l->chunk[0]);
+    const int lanes = itp_min(itp_min(ctx->slots, chunks), ITP_LCA_LANES);
+    l->lane = (itp_lca_lane *)itp_calloc(ctx, (size_t)lanes, sizeof *l->lane);
+    if (!l->lane) return INTERP_NO_MEMORY;
+    for (int i = 0; i < lanes; i++) {
+        const interp_status status = itp_lca_lane_new(l, data, &all, parts ? &few : NULL);
+        if (!status) continue;
+        if (!i || status != INTERP_NO_MEMORY) return status;
+        itp_lca_lane_free(ctx, &l->lane[--l->n_lanes]);
+        interp_clear_error(ctx);
+        break;
+    }
+    return INTERP_OK;
+}
+
+/* Sums by group and part. */
+ITP_FN interp_status itp_lca_open_parts(interp_lca *l)
+{
     l->n_part = itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups);
     l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
-    if (!l->part_coarse || !l->part_fine || !l->part_loss) return INTERP_NO_MEMORY;
-    if (!l->d.parts || l->net->fixed_batch || largest >= l->work[0].pass) return INTERP_OK;
-    return itp_lca_open(l, data, largest, &l->work[1]);
+    return l->part_coarse && l->part_fine && l->part_loss ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
@@ -664,6 +767,7 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     const size_t n = l->net->n_flat, m = (size_t)data->n;
     const interp_shape out = itp_sample_shape(
         l->net, itp_logits_value(l->net, desc ? desc->loss : INTERP_CROSS_ENTROPY));
+    int largest = 0;
     l->outputs = (int)interp_shape_size(&out);
     ITP_TRY(itp_lca_defaults(l, data, desc));
     ITP_TRY(itp_lca_set_new(l, data));
@@ -676,18 +780,13 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
         l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
         if (!l->order) return INTERP_NO_MEMORY;
     }
-    const int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
-    ITP_TRY(itp_lca_open(l, data, itp_min(most, itp_lca_used(l, l->set)), &l->work[0]));
-    if (l->d.groups) ITP_TRY(itp_lca_open_parts(l, data));
-    const size_t pass = (size_t)l->work[0].pass, row = interp_shape_size(&data->shape);
-    l->x = (float *)interp_alloc(ctx, itp_mul_size(pass * row, sizeof *l->x));
-    l->seed = (float *)interp_alloc(ctx, itp_mul_size(pass * (size_t)l->outputs, sizeof *l->seed));
-    l->y = (int32_t *)interp_alloc(ctx, pass * sizeof *l->y);
-    if (!l->x || !l->seed || !l->y) return INTERP_NO_MEMORY;
-    if (!l->d.subsample) return INTERP_OK;
-    l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
-    l->per = (double *)interp_alloc(ctx, pass * sizeof *l->per);
-    return l->sample && l->per ? INTERP_OK : INTERP_NO_MEMORY;
+    if (l->d.subsample) {
+        l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
+        if (!l->sample) return INTERP_NO_MEMORY;
+    }
+    if (l->d.groups) ITP_TRY(itp_lca_by_part(l, data, &largest));
+    if (l->d.groups) ITP_TRY(itp_lca_open_parts(l));
+    return itp_lca_lanes(l, data, largest);
 }
 
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -712,14 +811,14 @@ INTERP_API void interp_lca_free(interp_lca *l)
     if (!l) return;
     interp_ctx *ctx = l->ctx;
     for (int i = 0; i < 2; i++) {
-        interp_workspace_free(l->work[i].w);
         interp_free(ctx, l->set[i].g);
         interp_free(ctx, l->set[i].coarse);
         interp_free(ctx, l->set[i].fine);
     }
     interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
-    interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
-    interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
+    for (int i = 0; i < l->n_lanes; i++) itp_lca_lane_free(ctx, &l->lane[i]);
+    interp_free(ctx, l->lane);
+    interp_free(ctx, l->order), interp_free(ctx, l->sample);
     interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
     interp_free(ctx, l->part_loss);
     interp_free(ctx, l);

@@ -53,7 +53,8 @@ typedef struct interp_lca_desc {
     int max_splits;       /* 0: 32; even; of Simpson, and points of Gauss */
     const interp_dataset *validation; /* NULL: none; its loss is allocated too */
     interp_mode mode;      /* 0: INTERP_EVAL; INTERP_BATCH_STATS: batch norm by each chunk */
-    int chunk;             /* 0: samples of one pass that fit 64 MB, at most 2048 */
+    int chunk;             /* 0: 2048, with batch statistics those that fit 64 MB; samples whose
+                                        gradients add up in float32; chunks add up in double */
     int subsample;         /* 0: all; samples drawn anew for each step */
     double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
     float label_smoothing; /* 0: none */
@@ -74,8 +75,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: 36 bytes a parameter, 24 more with validation data, and with parts of their own those of a
-   pass over the largest.
+   one pass: 36 bytes a parameter, 24 more with validation data; for each further thread, up to 16 and
+   while they fit, and for parts that are given, 4 and another pass.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
