@@ -103,6 +103,7 @@
      >>attr/evaluate.c
      >>attr/canonical.c
      >>lca/allocate.c
+     >>lca/directions.c
      >>lca/groups.c
      >>lca/analyse.c
      >>view/colour.c
@@ -4023,8 +4024,11 @@ typedef struct interp_lca_step_info {
     const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
     const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
     const float *moved;    /* [parameters]: after - before */
-    const double *parts; /* [n_parts, n_groups]: what each part of the samples adds to each group's
-                                        sum; NULL unless groups were given */
+    const double *parts;   /* [n_parts, n_groups + n_directions]: share of each part of the samples
+                                        in each sum; NULL unless groups were given */
+    const double
+        *directions; /* [n_directions + 1]: allocated along each, the rest last; NULL without;
+                                        the penalty is not in it */
     const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
@@ -4050,6 +4054,8 @@ typedef struct interp_lca_desc {
     const int32_t *parts; /* NULL: the classes; [samples]: part of each, -1: of none; single samples
                                         as parts are the allocations of each example */
     int n_parts;          /* 0: the classes */
+    const float *directions; /* NULL: none; [n_directions, parameters]: orthonormal, borrowed */
+    int n_directions;        /* 0: none */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -4085,6 +4091,17 @@ INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *
 /* For interp_train_desc.on_step with the allocation as its user: begins, then allocates every step.
    Test: a_loop_of_ones_own_allocates_the_same. */
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
+
+/* The k orthonormal directions in which the loss is most curved at the net's parameters, at right angles
+   to basis [n_basis, parameters]: eigenvectors of the Hessian by Lanczos' steps, each two gradients.
+   iterations: 0: 2 k + 20; vectors: [k, parameters]; values: [k], falling. Allocations along them, by
+   example, are those of Kangaslahti et al. 2025, with the integral in place of their second-order term.
+   Uses the allocation's own memory and iterations + 3 arrays of the parameters' length in float32.
+   Errors: BAD_ARGUMENT, also when the loss is flat in all but fewer directions, NO_MEMORY, CANCELLED.
+   Tests: curvature_of_a_quadratic_loss_is_known, allocations_along_directions_add_up. */
+INTERP_API interp_status interp_lca_curvature(interp_lca *lca, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values);
 
 /* How parameters are grouped. */
 typedef enum interp_grouping {
@@ -34579,9 +34596,10 @@ struct interp_lca {
     int *order; /* of the training samples: by part, or drawn; NULL: as they lie */
     double *sample;                  /* [2, subsample]: losses before and after; NULL: none */
     double *pieces;                  /* sums of pieces of the parameters */
-    double *part_coarse, *part_fine; /* [parts, groups]; NULL: none */
+    double *part_coarse, *part_fine; /* [parts, groups + directions]; NULL: none */
     double *part_loss;               /* [2, parts]: their share of the loss before and after */
-    size_t n_part;                   /* parts times groups */
+    size_t n_part;                   /* parts times groups and directions */
+    double *along;                   /* [2, directions + 1]: moved, and allocated; NULL: none */
     double chunks, all_chunks;       /* of this step, for the progress hook */
 };
 
@@ -34712,9 +34730,16 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
 ITP_FN void itp_lca_part_sums(interp_lca *l, const itp_lca_lane *lane, double scale)
 {
     const float *g = lane->grad, *end = l->net->flat;
-    double *row = l->part_fine + (size_t)lane->part * (size_t)l->d.n_groups;
-    for (size_t i = 0; i < l->net->n_flat; i++)
+    const size_t n = l->net->n_flat, columns = (size_t)l->d.n_groups + (size_t)l->d.n_directions;
+    double *row = l->part_fine + (size_t)lane->part * columns;
+    for (size_t i = 0; i < n; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (double)g[i];
+        row[l->d.n_groups + k] += scale * sum * l->along[k];
+    }
 }
 
 /* Samples first..first+some of the order, filled up to a pass with others of the chunk's run. */
@@ -35020,6 +35045,34 @@ ITP_FN void itp_lca_draw(interp_lca *l)
     itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
 }
 
+/* How far the step goes along each direction. */
+ITP_FN void itp_lca_aim(interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        l->along[k] = 0;
+        for (size_t i = 0; i < n; i++)
+            l->along[k] += (double)v[i] * ((double)l->net->flat[i] - (double)l->start[i]);
+    }
+}
+
+/* Allocations along the directions, and the rest: of the mean gradient a fine + b coarse. */
+ITP_FN void itp_lca_directions(interp_lca *l, double a, double b)
+{
+    const size_t n = l->net->n_flat;
+    const itp_lca_set *s = l->set;
+    double *out = l->along + l->d.n_directions + 1, rest = s->allocated;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (a * s->fine[i] + b * s->coarse[i]);
+        out[k] = sum * l->along[k];
+        rest -= out[k];
+    }
+    out[l->d.n_directions] = rest;
+}
+
 /* Both ends, then splits doubled until the loss change is allocated. */
 ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
 {
@@ -35028,6 +35081,7 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     for (int i = 0; i < l->n_sets; i++) used += itp_lca_chunks(l, &l->set[i]);
     l->chunks = 0, l->all_chunks = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
+    itp_lca_aim(l);
     for (int i = 0; i < l->n_sets; i++) {
         itp_lca_set *s = &l->set[i];
         if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
@@ -35050,6 +35104,7 @@ ITP_FN void itp_lca_close(interp_lca *l)
 {
     double fine, coarse;
     itp_lca_weights(l, &fine, &coarse);
+    if (l->along) itp_lca_directions(l, fine, coarse);
     for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
     for (size_t i = 0; i < l->n_part; i++)
         l->part_coarse[i] = fine * l->part_fine[i] + coarse * l->part_coarse[i];
@@ -35088,6 +35143,7 @@ INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *in
     r.step = l->step;
     r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
     r.moved = l->at, r.parts = l->part_coarse, r.part_change = l->part_loss;
+    r.directions = l->along ? l->along + l->d.n_directions + 1 : NULL;
     if (info) *info = r;
     return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
 }
@@ -35146,6 +35202,27 @@ ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
             return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
                             "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
                             d->n_groups);
+    return INTERP_OK;
+}
+
+/* Directions have to be unit vectors at right angles. */
+ITP_FN interp_status itp_lca_check_directions(const interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    const interp_lca_desc *d = &l->d;
+    if (d->n_directions < 0 || (d->n_directions && !d->directions))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: %d directions", d->n_directions);
+    for (int j = 0; j < d->n_directions; j++)
+        for (int k = 0; k <= j; k++) {
+            double dot = j == k ? -1 : 0;
+            for (size_t i = 0; i < n; i++)
+                dot += (double)d->directions[(size_t)j * n + i] *
+                       (double)d->directions[(size_t)k * n + i];
+            if (!(fabs(dot) < 1e-3))
+                return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                                "lca: directions %d and %d are not orthonormal: off by %g", k, j,
+                                dot);
+        }
     return INTERP_OK;
 }
 
@@ -35288,7 +35365,8 @@ ITP_FN interp_status itp_lca_lanes(interp_lca *l, const interp_dataset *data, in
 /* Sums by group and part. */
 ITP_FN interp_status itp_lca_open_parts(interp_lca *l)
 {
-    l->n_part = itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups);
+    l->n_part =
+        itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups + (size_t)l->d.n_directions);
     l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
@@ -35318,6 +35396,11 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     if (l->d.subsample) {
         l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
         if (!l->sample) return INTERP_NO_MEMORY;
+    }
+    ITP_TRY(itp_lca_check_directions(l));
+    if (l->d.n_directions) {
+        l->along = (double *)itp_calloc(ctx, 2 * ((size_t)l->d.n_directions + 1), sizeof(double));
+        if (!l->along) return INTERP_NO_MEMORY;
     }
     if (l->d.groups) ITP_TRY(itp_lca_by_part(l, data, &largest));
     if (l->d.groups) ITP_TRY(itp_lca_open_parts(l));
@@ -35355,8 +35438,151 @@ INTERP_API void interp_lca_free(interp_lca *l)
     interp_free(ctx, l->lane);
     interp_free(ctx, l->order), interp_free(ctx, l->sample);
     interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
-    interp_free(ctx, l->part_loss);
+    interp_free(ctx, l->part_loss), interp_free(ctx, l->along);
     interp_free(ctx, l);
+}
+/* >>lca/directions.c                                                                          */
+/* ---- lca/directions.c: the directions in which a loss is most curved ------------------------------ */
+
+ITP_FN double itp_lca_dot(const float *a, const double *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* x without its part along each of n unit rows; twice, so that rounding leaves none of it. */
+ITP_FN void itp_lca_reject(const float *rows, int n, double *x, size_t size)
+{
+    for (int round = 0; round < 2; round++)
+        for (int k = 0; k < n; k++) {
+            const float *row = rows + (size_t)k * size;
+            const double along = itp_lca_dot(row, x, size);
+            for (size_t i = 0; i < size; i++) x[i] -= along * (double)row[i];
+        }
+}
+
+/* out = x over its norm, which is returned. */
+ITP_FN double itp_lca_unit(const double *x, float *out, size_t n)
+{
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += x[i] * x[i];
+    const double norm = sqrt(square);
+    for (size_t i = 0; i < n; i++) out[i] = (float)(x[i] / norm);
+    return norm;
+}
+
+/* Hessian at p times the unit vector v, as the difference of gradients at both sides: in fine of the
+   training set. */
+ITP_FN interp_status itp_lca_hessian(interp_lca *l, const float *p, double reach, const float *v)
+{
+    static const double at[2] = {0, 1};
+    const double weight[2] = {-0.5 / reach, 0.5 / reach};
+    itp_lca_losses losses = {0, NULL, NULL};
+    float *end = l->net->flat;
+    for (size_t i = 0; i < l->net->n_flat; i++) {
+        l->start[i] = (float)((double)p[i] - reach * (double)v[i]);
+        end[i] = (float)((double)p[i] + reach * (double)v[i]);
+    }
+    return itp_lca_points(l, l->set, 2, at, weight, &losses);
+}
+
+/* Lanczos' vectors q [most + 1, parameters] and the tridiagonal matrix a [most, most] of the Hessian
+   among them, both orthogonal to the basis; n: how many it took. */
+ITP_FN interp_status itp_lca_lanczos(interp_lca *l, const float *p, const float *basis, int n_basis,
+                                     int most, float *q, double *a, int *n)
+{
+    const size_t size = l->net->n_flat;
+    double *w = l->set[0].fine, square = 0, largest = 0;
+    for (size_t i = 0; i < size; i++) square += (double)p[i] * (double)p[i];
+    const double reach = 1e-3 * sqrt(square > 0 ? square : 1);
+    /* another beginning beside every basis: beside what one has found it would be flat there */
+    for (size_t i = 0; i < size; i++)
+        w[i] = (double)interp_random_normal(l->d.seed, ITP_LCA_STREAM - 1,
+                                            (uint64_t)n_basis * size + i);
+    itp_lca_reject(basis, n_basis, w, size);
+    itp_lca_unit(w, q, size);
+    for (*n = 0; *n < most;) {
+        const int j = *n;
+        ITP_TRY(itp_lca_hessian(l, p, reach, q + (size_t)j * size));
+        w = l->set[0].fine;
+        itp_lca_reject(basis, n_basis, w, size);
+        a[j * most + j] = itp_lca_dot(q + (size_t)j * size, w, size);
+        itp_lca_reject(q, j + 1, w, size);
+        ++*n;
+        const double off = itp_lca_unit(w, q + (size_t)*n * size, size);
+        largest = fmax(largest, fmax(off, fabs(a[j * most + j])));
+        if (!(off > 1e-5 * largest)) break; /* all there is, to the precision of gradients */
+        if (*n < most) a[j * most + *n] = a[*n * most + j] = off;
+    }
+    return INTERP_OK;
+}
+
+/* The k largest eigenvalues of the first n rows and columns of a, and their vectors made of q. */
+ITP_FN interp_status itp_lca_ritz(interp_lca *l, const double *a, int most, int n, const float *q,
+                                  int k, float *vectors, double *values)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t m = (size_t)n, size = l->net->n_flat;
+    double *t = (double *)interp_alloc(ctx, (m * m + 2 * m) * sizeof *t);
+    if (!t) return INTERP_NO_MEMORY;
+    double *d = t + m * m, *e = d + m, *sum = l->set[0].fine;
+    for (size_t i = 0; i < m * m; i++) t[i] = a[i / m * (size_t)most + i % m];
+    itp_tridiagonal(n, t, d, e);
+    interp_status status = INTERP_OK;
+    if (!itp_tridiagonal_ql(n, t, d, e))
+        status =
+            itp_fail(ctx, INTERP_NOT_FINITE, "lca: the curvature's eigenvalues did not converge");
+    for (int i = 0; i < k && !status; i++) {
+        int best = 0;
+        for (int j = 1; j < n; j++)
+            if (d[j] > d[best]) best = j;
+        memset(sum, 0, size * sizeof *sum);
+        for (int j = 0; j < n; j++) {
+            const double share = t[j * n + best];
+            for (size_t x = 0; x < size; x++) sum[x] += share * (double)q[(size_t)j * size + x];
+        }
+        itp_lca_unit(sum, vectors + (size_t)i * size, size);
+        values[i] = d[best];
+        d[best] = -HUGE_VAL;
+    }
+    interp_free(ctx, t);
+    return status;
+}
+
+INTERP_API interp_status interp_lca_curvature(interp_lca *l, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t size = l->net->n_flat, free_size = size - itp_min_size(size, (size_t)n_basis);
+    const int most =
+        (int)itp_min_size(iterations ? (size_t)iterations : (size_t)(2 * k + 20), free_size);
+    int n = 0;
+    if (k < 1 || n_basis < 0 || iterations < 0 || iterations > 10000 || k > most || k > 1000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d directions of curvature by %d steps, beside %d that are known", k,
+                        most, n_basis);
+    const size_t vector = itp_mul_size(size, sizeof(float));
+    float *p = (float *)interp_alloc(ctx, 2 * vector);
+    float *q = (float *)interp_alloc(ctx, itp_mul_size((size_t)most + 1, vector));
+    double *a = (double *)itp_calloc(ctx, (size_t)most * (size_t)most, sizeof *a);
+    double *parts = l->part_fine;
+    interp_status status = p && q && a ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        memcpy(p, l->net->flat, vector), memcpy(p + size, l->start, vector);
+        if (l->d.subsample) itp_lca_draw(l);
+        l->part_fine = NULL; /* of all samples */
+        status = itp_lca_lanczos(l, p, basis, n_basis, most, q, a, &n);
+        l->part_fine = parts;
+        memcpy(l->net->flat, p, vector), memcpy(l->start, p + size, vector);
+        if (!status && n < k)
+            status = itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                              "lca: the loss is curved in %d directions, not %d", n, k);
+        if (!status) status = itp_lca_ritz(l, a, most, n, q, k, vectors, values);
+    }
+    interp_free(ctx, p), interp_free(ctx, q), interp_free(ctx, a);
+    return status;
 }
 /* >>lca/groups.c                                                                              */
 /* ---- lca/groups.c: which layer, kind, unit or input a parameter belongs to ------------------------ */
@@ -35521,21 +35747,23 @@ INTERP_API interp_status interp_net_groups(const interp_net *net, interp_groupin
     return INTERP_OK;
 }
 
+/* What is found in the name of an array. */
+typedef struct itp_group_match {
+    bool found;
+    size_t from, n;
+    int32_t group;
+} itp_group_match;
+
 INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
                                                  int32_t *ids, int *count, int32_t *of_variable)
 {
-    typedef struct itp_match {
-        bool found;
-        size_t from, n;
-        int32_t group;
-    } itp_match;
     interp_ctx *ctx = net->ctx;
     int32_t total = 0;
     bool others = false;
     interp_status status = INTERP_OK;
     if (!net->built || !net->n_params)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
-    itp_match *m = (itp_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
+    itp_group_match *m = (itp_group_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
     if (!m) return INTERP_NO_MEMORY;
     for (int i = 0; i < net->n_params && !status; i++) {
         const char *name = net->values[net->params[i]].name;

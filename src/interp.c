@@ -138,6 +138,7 @@ extern "C" {
 #endif
 #if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
 #include "lca/allocate.c"
+#include "lca/directions.c"
 #include "lca/groups.c"
 #include "lca/analyse.c"
 #endif

@@ -529,6 +529,107 @@ TEST(parts_of_the_data_join_to_the_whole)
     free(m.values);
 }
 
+/* A linear net under squared error: the Hessian of each output's weights and bias is the same, that of
+   the second moments of the inputs and a one, times 2 / outputs. */
+TEST(curvature_of_a_quadratic_loss_is_known)
+{
+    enum { M = D + 1, P = D * K + K };
+    const interp_dataset data = clouds();
+    interp_net *net = new_net(ctx, "linear");
+    static float v[(K + 1) * P], more[P];
+    double h[M][M], values[K + 1], x[M], top = 0;
+    interp_lca_desc d;
+    memset(&d, 0, sizeof d), memset(h, 0, sizeof h);
+    d.loss = INTERP_MSE;
+    for (int i = 0; i < N; i++)
+        for (int a = 0; a < M; a++)
+            for (int b = 0; b < M; b++)
+                h[a][b] += 2.0 / K / N * (a < D ? (double)data.x[i * D + a] : 1) *
+                           (b < D ? (double)data.x[i * D + b] : 1);
+    for (int a = 0; a < M; a++) x[a] = 1;
+    for (int round = 0; round < 500; round++) { /* its largest eigenvalue by powers */
+        double y[M] = {0}, norm = 0;
+        for (int a = 0; a < M; a++)
+            for (int b = 0; b < M; b++) y[a] += h[a][b] * x[b];
+        for (int a = 0; a < M; a++) norm += y[a] * y[a];
+        for (int a = 0; a < M; a++) x[a] = y[a] / sqrt(norm);
+        top = sqrt(norm);
+    }
+    interp_lca *lca = begun(net, &data, &d);
+    float before[P];
+    memcpy(before, interp_net_parameters(net), sizeof before);
+    /* differences of float32 gradients over a thousandth of the norm are good to 1e-3 */
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, 2, 6, NULL, 0, v, values));
+    CHECK(!memcmp(before, interp_net_parameters(net), sizeof before));
+    CHECK_NEAR(values[0], top, 2e-3 * top);
+    CHECK(values[1] < values[0]);
+    double dot = 0, off = 0; /* the vector is the same combination of inputs in each output */
+    for (int i = 0; i < P; i++) dot += (double)v[i] * (double)v[P + i];
+    CHECK_NEAR(dot, 0, 1e-5);
+    for (int k = 0; k < K; k++) {
+        double along = 0, square = 0;
+        for (int a = 0; a < M; a++) {
+            const double e = (double)(a < D ? v[a * K + k] : v[D * K + k]);
+            along += e * x[a], square += e * e;
+        }
+        off += square - along * along;
+    }
+    CHECK_NEAR(off, 0, 1e-4);
+    /* what is found next beside it is as curved: another output's */
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, 1, 6, v, 1, more, values));
+    dot = 0;
+    for (int i = 0; i < P; i++) dot += (double)v[i] * (double)more[i];
+    CHECK_NEAR(dot, 0, 1e-5);
+    CHECK_NEAR(values[0], top, 2e-3 * top);
+    CHECK(interp_lca_curvature(lca, 0, 0, NULL, 0, v, values) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_lca_curvature(lca, 7, 6, NULL, 0, v, values) == INTERP_BAD_ARGUMENT);
+    interp_lca_free(lca);
+    interp_net_free(net);
+}
+
+/* Along all directions of a basis there is no rest; along single parameters they are what they were; and
+   those of examples add up to them. */
+TEST(allocations_along_directions_add_up)
+{
+    enum { P = D * K + K, FEW = 4 };
+    const interp_dataset data = clouds();
+    interp_net *net = new_net(ctx, "linear");
+    static float v[P * P], top[FEW * P];
+    static int32_t group[P], part[N];
+    double values[FEW];
+    interp_lca_desc d;
+    interp_lca_step_info info;
+    memset(&d, 0, sizeof d);
+    interp_lca *lca = begun(net, &data, &d);
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, FEW, 0, NULL, 0, top, values));
+    interp_lca_free(lca);
+    for (int i = 0; i < P; i++) v[i * P + P - 1 - i] = 1;
+    for (int i = 0; i < N; i++) part[i] = i;
+    for (int way = 0; way < 2; way++) { /* every parameter, the last first; the most curved four */
+        d.directions = way ? top : v, d.n_directions = way ? FEW : P;
+        d.groups = group, d.n_groups = 1, d.parts = part, d.n_parts = N;
+        lca = stepped(net, &data, &d, 0.1f, 4, &info);
+        REQUIRE(lca);
+        double sum = 0;
+        for (int k = 0; k <= d.n_directions; k++) sum += info.directions[k];
+        CHECK_NEAR(sum, info.allocated, 1e-12);
+        if (!way) CHECK_NEAR(info.directions[P], 0, 1e-12);
+        for (int i = 0; i < P && !way; i++)
+            CHECK_NEAR(info.directions[i], info.lca[P - 1 - i], 1e-12);
+        for (int k = 0; k < d.n_directions; k++) {
+            double of_all = 0;
+            for (int i = 0; i < N; i++) of_all += info.parts[i * (1 + d.n_directions) + 1 + k];
+            CHECK_NEAR(of_all, info.directions[k], SUM_TOLERANCE);
+        }
+        interp_lca_free(lca);
+    }
+    for (int i = 0; i < P; i++) top[i] *= 2;
+    lca = NULL;
+    CHECK(interp_lca_new(net, &data, &d, &lca) == INTERP_BAD_ARGUMENT && !lca);
+    CHECK(strstr(interp_error(ctx), "not orthonormal") != NULL);
+    interp_net_free(net);
+}
+
 TEST(groups_cover_every_parameter_once)
 {
     const interp_shape image = {3, {1, 8, 8, 1, 1, 1, 1, 1}};
@@ -1071,6 +1172,8 @@ int main(int argc, char **argv)
     RUN(a_penalty_is_allocated_to_the_weights_it_is_about);
     RUN(a_subsample_tells_how_sure_it_is);
     RUN(parts_of_the_data_join_to_the_whole);
+    RUN(curvature_of_a_quadratic_loss_is_known);
+    RUN(allocations_along_directions_add_up);
     RUN(groups_cover_every_parameter_once);
     RUN(groups_have_names);
     RUN(groups_by_pattern_hold_what_matches_alike);

@@ -44,9 +44,10 @@ struct interp_lca {
     int *order; /* of the training samples: by part, or drawn; NULL: as they lie */
     double *sample;                  /* [2, subsample]: losses before and after; NULL: none */
     double *pieces;                  /* sums of pieces of the parameters */
-    double *part_coarse, *part_fine; /* [parts, groups]; NULL: none */
+    double *part_coarse, *part_fine; /* [parts, groups + directions]; NULL: none */
     double *part_loss;               /* [2, parts]: their share of the loss before and after */
-    size_t n_part;                   /* parts times groups */
+    size_t n_part;                   /* parts times groups and directions */
+    double *along;                   /* [2, directions + 1]: moved, and allocated; NULL: none */
     double chunks, all_chunks;       /* of this step, for the progress hook */
 };
 
@@ -177,9 +178,16 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
 ITP_FN void itp_lca_part_sums(interp_lca *l, const itp_lca_lane *lane, double scale)
 {
     const float *g = lane->grad, *end = l->net->flat;
-    double *row = l->part_fine + (size_t)lane->part * (size_t)l->d.n_groups;
-    for (size_t i = 0; i < l->net->n_flat; i++)
+    const size_t n = l->net->n_flat, columns = (size_t)l->d.n_groups + (size_t)l->d.n_directions;
+    double *row = l->part_fine + (size_t)lane->part * columns;
+    for (size_t i = 0; i < n; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (double)g[i];
+        row[l->d.n_groups + k] += scale * sum * l->along[k];
+    }
 }
 
 /* Samples first..first+some of the order, filled up to a pass with others of the chunk's run. */
@@ -485,6 +493,34 @@ ITP_FN void itp_lca_draw(interp_lca *l)
     itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
 }
 
+/* How far the step goes along each direction. */
+ITP_FN void itp_lca_aim(interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        l->along[k] = 0;
+        for (size_t i = 0; i < n; i++)
+            l->along[k] += (double)v[i] * ((double)l->net->flat[i] - (double)l->start[i]);
+    }
+}
+
+/* Allocations along the directions, and the rest: of the mean gradient a fine + b coarse. */
+ITP_FN void itp_lca_directions(interp_lca *l, double a, double b)
+{
+    const size_t n = l->net->n_flat;
+    const itp_lca_set *s = l->set;
+    double *out = l->along + l->d.n_directions + 1, rest = s->allocated;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (a * s->fine[i] + b * s->coarse[i]);
+        out[k] = sum * l->along[k];
+        rest -= out[k];
+    }
+    out[l->d.n_directions] = rest;
+}
+
 /* Both ends, then splits doubled until the loss change is allocated. */
 ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
 {
@@ -493,6 +529,7 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     for (int i = 0; i < l->n_sets; i++) used += itp_lca_chunks(l, &l->set[i]);
     l->chunks = 0, l->all_chunks = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
+    itp_lca_aim(l);
     for (int i = 0; i < l->n_sets; i++) {
         itp_lca_set *s = &l->set[i];
         if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
@@ -515,6 +552,7 @@ ITP_FN void itp_lca_close(interp_lca *l)
 {
     double fine, coarse;
     itp_lca_weights(l, &fine, &coarse);
+    if (l->along) itp_lca_directions(l, fine, coarse);
     for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
     for (size_t i = 0; i < l->n_part; i++)
         l->part_coarse[i] = fine * l->part_fine[i] + coarse * l->part_coarse[i];
@@ -553,6 +591,7 @@ INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *in
     r.step = l->step;
     r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
     r.moved = l->at, r.parts = l->part_coarse, r.part_change = l->part_loss;
+    r.directions = l->along ? l->along + l->d.n_directions + 1 : NULL;
     if (info) *info = r;
     return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
 }
@@ -611,6 +650,27 @@ ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
             return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
                             "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
                             d->n_groups);
+    return INTERP_OK;
+}
+
+/* Directions have to be unit vectors at right angles. */
+ITP_FN interp_status itp_lca_check_directions(const interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    const interp_lca_desc *d = &l->d;
+    if (d->n_directions < 0 || (d->n_directions && !d->directions))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: %d directions", d->n_directions);
+    for (int j = 0; j < d->n_directions; j++)
+        for (int k = 0; k <= j; k++) {
+            double dot = j == k ? -1 : 0;
+            for (size_t i = 0; i < n; i++)
+                dot += (double)d->directions[(size_t)j * n + i] *
+                       (double)d->directions[(size_t)k * n + i];
+            if (!(fabs(dot) < 1e-3))
+                return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                                "lca: directions %d and %d are not orthonormal: off by %g", k, j,
+                                dot);
+        }
     return INTERP_OK;
 }
 
@@ -753,7 +813,8 @@ ITP_FN interp_status itp_lca_lanes(interp_lca *l, const interp_dataset *data, in
 /* Sums by group and part. */
 ITP_FN interp_status itp_lca_open_parts(interp_lca *l)
 {
-    l->n_part = itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups);
+    l->n_part =
+        itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups + (size_t)l->d.n_directions);
     l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
     l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
@@ -783,6 +844,11 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     if (l->d.subsample) {
         l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
         if (!l->sample) return INTERP_NO_MEMORY;
+    }
+    ITP_TRY(itp_lca_check_directions(l));
+    if (l->d.n_directions) {
+        l->along = (double *)itp_calloc(ctx, 2 * ((size_t)l->d.n_directions + 1), sizeof(double));
+        if (!l->along) return INTERP_NO_MEMORY;
     }
     if (l->d.groups) ITP_TRY(itp_lca_by_part(l, data, &largest));
     if (l->d.groups) ITP_TRY(itp_lca_open_parts(l));
@@ -820,6 +886,6 @@ INTERP_API void interp_lca_free(interp_lca *l)
     interp_free(ctx, l->lane);
     interp_free(ctx, l->order), interp_free(ctx, l->sample);
     interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
-    interp_free(ctx, l->part_loss);
+    interp_free(ctx, l->part_loss), interp_free(ctx, l->along);
     interp_free(ctx, l);
 }

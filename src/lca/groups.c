@@ -160,21 +160,23 @@ INTERP_API interp_status interp_net_groups(const interp_net *net, interp_groupin
     return INTERP_OK;
 }
 
+/* What is found in the name of an array. */
+typedef struct itp_group_match {
+    bool found;
+    size_t from, n;
+    int32_t group;
+} itp_group_match;
+
 INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
                                                  int32_t *ids, int *count, int32_t *of_variable)
 {
-    typedef struct itp_match {
-        bool found;
-        size_t from, n;
-        int32_t group;
-    } itp_match;
     interp_ctx *ctx = net->ctx;
     int32_t total = 0;
     bool others = false;
     interp_status status = INTERP_OK;
     if (!net->built || !net->n_params)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
-    itp_match *m = (itp_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
+    itp_group_match *m = (itp_group_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
     if (!m) return INTERP_NO_MEMORY;
     for (int i = 0; i < net->n_params && !status; i++) {
         const char *name = net->values[net->params[i]].name;

@@ -36,8 +36,11 @@ typedef struct interp_lca_step_info {
     const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
     const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
     const float *moved;    /* [parameters]: after - before */
-    const double *parts; /* [n_parts, n_groups]: what each part of the samples adds to each group's
-                                        sum; NULL unless groups were given */
+    const double *parts;   /* [n_parts, n_groups + n_directions]: share of each part of the samples
+                                        in each sum; NULL unless groups were given */
+    const double
+        *directions; /* [n_directions + 1]: allocated along each, the rest last; NULL without;
+                                        the penalty is not in it */
     const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
@@ -63,6 +66,8 @@ typedef struct interp_lca_desc {
     const int32_t *parts; /* NULL: the classes; [samples]: part of each, -1: of none; single samples
                                         as parts are the allocations of each example */
     int n_parts;          /* 0: the classes */
+    const float *directions; /* NULL: none; [n_directions, parameters]: orthonormal, borrowed */
+    int n_directions;        /* 0: none */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -98,6 +103,17 @@ INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *
 /* For interp_train_desc.on_step with the allocation as its user: begins, then allocates every step.
    Test: a_loop_of_ones_own_allocates_the_same. */
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
+
+/* The k orthonormal directions in which the loss is most curved at the net's parameters, at right angles
+   to basis [n_basis, parameters]: eigenvectors of the Hessian by Lanczos' steps, each two gradients.
+   iterations: 0: 2 k + 20; vectors: [k, parameters]; values: [k], falling. Allocations along them, by
+   example, are those of Kangaslahti et al. 2025, with the integral in place of their second-order term.
+   Uses the allocation's own memory and iterations + 3 arrays of the parameters' length in float32.
+   Errors: BAD_ARGUMENT, also when the loss is flat in all but fewer directions, NO_MEMORY, CANCELLED.
+   Tests: curvature_of_a_quadratic_loss_is_known, allocations_along_directions_add_up. */
+INTERP_API interp_status interp_lca_curvature(interp_lca *lca, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values);
 
 /* How parameters are grouped. */
 typedef enum interp_grouping {
