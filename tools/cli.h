@@ -357,7 +357,9 @@ typedef struct cli_lca {
     int top;
     double relative_error; /* of the sum of all allocations */
     const float *stored;   /* [steps, parameters]; NULL: not kept */
-    const float *first;    /* [parameters] before the first step */
+    const float *along;    /* [steps, n_along]: along directions, the rest last; NULL: none */
+    int n_along;
+    const float *first; /* [parameters] before the first step */
     const int32_t
         *example;     /* [run.n_parts]: the samples that are the parts; NULL: those are classes */
     const char *unit; /* what the numbers are */

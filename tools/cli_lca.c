@@ -761,6 +761,33 @@ static int draw_extremes(drawing *d)
     return keep(d, &image, "examples_extreme.png", "comparison/examples_extreme");
 }
 
+/* Cumulative sums along the directions; the rest goes far beyond them. */
+static int draw_directions(drawing *d)
+{
+    const int n = d->l->n_along, steps = d->r.steps;
+    if (!d->l->along || n > MOST_GROUPS) return CLI_DONE;
+    float *y = take_floats(d, (size_t)n * (size_t)steps);
+    interp_series *s = (interp_series *)take(d, (size_t)n, sizeof *s);
+    char(*names)[24] = (char(*)[24])take(d, (size_t)n, sizeof *names);
+    char title[120];
+    interp_chart chart = chart_of(title, "step", d->l->unit);
+    static const float zero = 0;
+    interp_image image;
+    if (!y || !s || !names) return no_memory();
+    for (int k = 0; k < n; k++) {
+        double sum = 0;
+        for (int t = 0; t < steps; t++)
+            y[k * steps + t] = (float)(sum += (double)d->l->along[t * n + k]);
+        snprintf(names[k], sizeof names[k], "direction %d", k);
+        s[k] = line_of(d, names[k], y + k * steps);
+    }
+    snprintf(title, sizeof title, "Along %d directions of most curvature; along the rest %.3g",
+             n - 1, (double)y[n * steps - 1]);
+    chart.h_lines = &zero, chart.n_h_lines = 1;
+    if (interp_chart_lines(d->c->ctx, &chart, s, n - 1, &image)) return cli_fail_ctx(d->c);
+    return keep(d, &image, "directions.png", "comparison/directions");
+}
+
 static int draw_parts(drawing *d)
 {
     if (!d->r.n_parts) return CLI_DONE;
@@ -857,6 +884,7 @@ static int draw_all(drawing *d)
                          "trajectories_parameters.png", "comparison/trajectories_parameters");
     if (!code) code = draw_kernels(d);
     if (!code) code = draw_parts(d);
+    if (!code) code = draw_directions(d);
     if (!code) code = draw_inputs_now(d);
     return code ? code : draw_inputs(d);
 }

@@ -26,6 +26,8 @@ static const cli_option options[] = {
     {"--straight-path", NULL,
      "along the straight line from first to last parameters, as many steps"},
     {"--control", NULL, "look at how far parameters moved instead of what they allocated"},
+    {"--directions", "K",
+     "offline: along the K most curved directions at the start and at each quarter of the run, too"},
     {"--store", "WHAT",
      "layers (default), or full: lca.npy, [T, P], weights.npy, and pictures of single parameters"},
     {"--no-pictures", NULL, "tables and arrays only: no pictures, nothing for TensorBoard"},
@@ -52,6 +54,12 @@ typedef struct job {
     char by[CLI_PATH];          /* what parameters are summed by */
     int examples;               /* looked at by themselves */
     int32_t *part_of, *example; /* [samples]: see interp_lca_desc.parts; [examples]: samples */
+    int curved;                 /* directions of each checkpoint */
+    float *basis;               /* [n_directions, parameters] */
+    double *curvature;          /* [n_directions]: eigenvalues */
+    float *along;               /* [rows, n_directions + 1] */
+    float *polca;               /* [rows, examples, n_directions] */
+    double *parts;              /* [n_parts, groups]: of a step, without the directions */
     bool full, straight, by_class, part, failed; /* failed: a message is out already */
 } job;
 
@@ -105,6 +113,9 @@ static int parse(const cli *c, job *j)
     if (!code) code = cli_int(c, "--max-splits", 2, 1024, &d->max_splits);
     if (!code) code = cli_int(c, "--subsample", 2, 1 << 30, &d->subsample);
     if (!code) code = cli_int(c, "--chunk", 1, 1 << 30, &d->chunk);
+    if (!code) code = cli_int(c, "--directions", 1, 100, &j->curved);
+    if (!code && j->curved && !cli_has(c, "--weights"))
+        code = cli_usage("--directions needs the --weights of a run that is over");
     d->rule = (interp_lca_rule)rule;
     d->tolerance = (double)tolerance;
     d->mode = cli_has(c, "--batch-stats") ? INTERP_BATCH_STATS : INTERP_EVAL;
@@ -119,9 +130,28 @@ static int parse(const cli *c, job *j)
 
 /* ---- a step */
 
-static interp_status on_step(const interp_lca_step_info *info, void *user)
+/* Keeps what is along the directions, and takes it out of the parts. */
+static void keep_directions(job *j, interp_lca_step_info *info)
+{
+    const size_t n = (size_t)j->desc.n_directions, groups = (size_t)j->view.groups.n;
+    const size_t row = (size_t)j->view.run.steps, parts = (size_t)j->desc.n_parts;
+    if (row >= (size_t)j->rows) return;
+    for (size_t k = 0; k <= n; k++) j->along[row * (n + 1) + k] = (float)info->directions[k];
+    for (size_t i = 0; i < parts; i++) {
+        const double *from = info->parts + i * (groups + n);
+        memcpy(j->parts + i * groups, from, groups * sizeof *from);
+        for (size_t k = 0; k < n; k++)
+            j->polca[(row * parts + i) * n + k] = (float)from[groups + k];
+    }
+    if (parts) info->parts = j->parts;
+}
+
+static interp_status on_step(const interp_lca_step_info *of_step, void *user)
 {
     job *j = (job *)user;
+    interp_lca_step_info copy = *of_step;
+    const interp_lca_step_info *info = &copy;
+    if (j->curved) keep_directions(j, &copy);
     const interp_status status = interp_lca_analysis_step(info, j->analysis);
     if (status) return status;
     j->view.run = interp_lca_analysis_run(j->analysis);
@@ -200,6 +230,31 @@ static interp_status straight_path(cli *c, job *j)
     return status;
 }
 
+enum { CHECKPOINTS = 4 };
+
+/* The directions, found one after the other beside those that are known. */
+static interp_status find_directions(cli *c, job *j)
+{
+    const float *all = (const float *)j->weights.data;
+    interp_lca_desc plain = j->desc;
+    plain.groups = NULL, plain.parts = NULL, plain.n_groups = plain.n_parts = 0;
+    plain.validation = NULL;
+    plain.directions = NULL, plain.n_directions = 0;
+    interp_lca *lca = NULL;
+    interp_status status = interp_lca_new(j->t.model.net, &j->t.train, &plain, &lca);
+    for (int i = 0; i < CHECKPOINTS && !status; i++) {
+        const int row = (int)((int64_t)i * (j->weights.shape.dim[0] - 1) / CHECKPOINTS);
+        const int n = i * j->curved;
+        memcpy(interp_net_parameters(j->t.model.net), all + (size_t)row * j->n, j->n * sizeof *all);
+        status = cli_progress(c, "curvature", i, CHECKPOINTS);
+        if (!status)
+            status = interp_lca_curvature(lca, j->curved, 0, j->basis, n,
+                                          j->basis + (size_t)n * j->n, j->curvature + n);
+    }
+    interp_lca_free(lca);
+    return status;
+}
+
 /* The trajectory that was stored, row by row. */
 static interp_status stage_offline(cli *c, void *user)
 {
@@ -207,6 +262,11 @@ static interp_status stage_offline(cli *c, void *user)
     const int rows = j->weights.shape.dim[0];
     const float *all = (const float *)j->weights.data;
     memcpy(j->first, all, j->n * sizeof *all);
+    if (j->curved) {
+        const interp_status found = find_directions(c, j);
+        if (found) return found;
+        j->desc.directions = j->basis, j->desc.n_directions = CHECKPOINTS * j->curved;
+    }
     if (j->straight) {
         j->steps = rows - 1;
         memcpy(interp_net_parameters(j->t.model.net), all + (size_t)j->steps * j->n,
@@ -266,7 +326,7 @@ static int look_at_run(cli *c, job *j)
     cli_lca *v = &j->view;
     const int groups = v->groups.n;
     v->run = interp_lca_analysis_run(j->analysis);
-    v->stored = j->stored;
+    v->stored = j->stored, v->along = j->along, v->n_along = j->desc.n_directions + 1;
     if (!v->run.steps) return cli_fail("the training made no step");
     v->figures = (interp_lca_figures *)interp_alloc(c->ctx, (size_t)groups * sizeof *v->figures);
     v->peaks = (int32_t *)interp_alloc(c->ctx, (size_t)(groups * v->top) * sizeof *v->peaks);
@@ -491,6 +551,34 @@ static int write_examples(cli *c, const job *j, const char *folder)
     return status ? cli_fail_ctx(c) : CLI_DONE;
 }
 
+/* Each direction's sum over the run, by step in directions.npy; of examples in polca.npy. */
+static int write_directions(cli *c, const job *j, const char *folder)
+{
+    char path[CLI_PATH];
+    const interp_lca_run *r = &j->view.run;
+    const int n = j->desc.n_directions;
+    const interp_shape shape = {2, {r->steps, n + 1, 1, 1, 1, 1, 1, 1}};
+    const interp_shape of_parts = {3, {r->steps, j->desc.n_parts, n, 1, 1, 1, 1, 1}};
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "direction,step,eigenvalue,lca\n");
+    for (int k = 0; k <= n; k++) {
+        double sum = 0;
+        for (int s = 0; s < r->steps; s++) sum += (double)j->along[s * (n + 1) + k];
+        if (k == n) cli_add(&t, "rest,,,%.9g\n", sum);
+        else
+            cli_add(&t, "%d,%d,%.9g,%.9g\n", k,
+                    (int)((int64_t)(k / j->curved) * (j->weights.shape.dim[0] - 1) / CHECKPOINTS),
+                    j->curvature[k], sum);
+    }
+    const int code = cli_text_write(&t, cli_path(path, folder, "directions.csv"));
+    if (code) return code;
+    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "directions.npy"), j->along, &shape) ||
+        (j->desc.n_parts &&
+         interp_npy_write_f32(c->ctx, cli_path(path, folder, "polca.npy"), j->polca, &of_parts)))
+        return cli_fail_ctx(c);
+    return CLI_DONE;
+}
+
 static int write_arrays(cli *c, const job *j, const char *folder)
 {
     char path[CLI_PATH];
@@ -519,6 +607,7 @@ static int write_all(cli *c, job *j, const char *folder)
     if (!code) code = write_counts(j, folder);
     if (!code && j->by_class) code = write_classes(j, folder);
     if (!code && j->examples) code = write_examples(c, j, folder);
+    if (!code && j->curved) code = write_directions(c, j, folder);
     if (!code) code = write_arrays(c, j, folder);
     return code ? code : cli_lca_draw(c, &j->view, folder);
 }
@@ -594,6 +683,22 @@ static int open_groups(cli *c, job *j)
     return CLI_DONE;
 }
 
+/* Room for the directions and what is along them. */
+static int open_directions(cli *c, job *j)
+{
+    const size_t n = CHECKPOINTS * (size_t)j->curved, rows = (size_t)j->rows;
+    if (!j->curved) return CLI_DONE;
+    if (j->by_class) j->desc.parts = j->t.train.y, j->desc.n_parts = j->t.train.n_classes;
+    const size_t parts = (size_t)j->desc.n_parts;
+    j->basis = (float *)interp_alloc(c->ctx, n * j->n * sizeof *j->basis);
+    j->curvature = (double *)interp_alloc(c->ctx, n * sizeof *j->curvature);
+    j->along = (float *)interp_alloc(c->ctx, rows * (n + 1) * sizeof *j->along);
+    j->polca = (float *)interp_alloc(c->ctx, rows * parts * n * sizeof *j->polca);
+    j->parts = (double *)interp_alloc(c->ctx, parts * (size_t)j->view.groups.n * sizeof *j->parts);
+    return j->basis && j->curvature && j->along && j->polca && j->parts ? CLI_DONE
+                                                                        : cli_fail_ctx(c);
+}
+
 /* The object that looks at the steps, and room for all of them. */
 static int open_analysis(cli *c, job *j)
 {
@@ -607,6 +712,8 @@ static int open_analysis(cli *c, job *j)
                              : (double)j->t.desc.epochs * ((j->t.train.n + batch - 1) / batch);
     if (steps > 1e8) return cli_fail("%.0f steps are too many", steps);
     j->rows = j->look.steps = (int)steps;
+    code = open_directions(c, j);
+    if (code) return code;
     int inputs = 0;
     j->look.inputs = !interp_net_groups(net, INTERP_BY_INPUT, NULL, &inputs, NULL);
     interp_clear_error(c->ctx);
@@ -667,6 +774,8 @@ static int run(cli *c)
     static const char *const stale[] = {"weights.npy", /* unless it may be what was read */
                                         "lca.npy",
                                         "classes.csv",
+                                        "directions.*",
+                                        "polca.npy",
                                         "examples.csv",
                                         "examples.npy",
                                         "inputs.gif",
