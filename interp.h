@@ -35278,6 +35278,7 @@ ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int 
     const interp_net *net = l->net;
     const bool batch_stats = l->d.mode == INTERP_BATCH_STATS;
     const bool whole = batch_stats || net->fixed_batch, given = whole && l->d.chunk;
+    const size_t room = (size_t)(whole ? (int)ITP_LCA_ROOM : (int)ITP_LCA_CACHE);
     int pass = net->fixed_batch ? net->fixed_batch : most;
     memset(fit, 0, sizeof *fit);
     fit->work.param_grads = true;
@@ -35288,7 +35289,7 @@ ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int 
         size_t bytes;
         fit->n = pass;
         ITP_TRY(itp_lca_bytes(l, fit, pass, &bytes));
-        if (bytes < (whole ? ITP_LCA_ROOM : ITP_LCA_CACHE)) break;
+        if (bytes < room) break;
         pass = itp_div_up(pass, 2);
     }
     fit->n = fit->most = pass;
