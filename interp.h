@@ -27,6 +27,7 @@
      >>base/random.c
      >>base/threads.c
      >>base/buffer.c
+     >>base/pattern.c
      >>simd/dispatch.c
      >>base/open.c
      >>math/gemm.c
@@ -105,6 +106,7 @@
      >>attr/evaluate.c
      >>attr/canonical.c
      >>lca/allocate.c
+     >>lca/directions.c
      >>lca/groups.c
      >>lca/analyse.c
      >>view/colour.c
@@ -145,7 +147,9 @@
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
    - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
-     loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
+     loop of one's own, of all samples, of classes or of single examples; interp_net_groups() and
+     interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
+     the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
@@ -2646,6 +2650,14 @@ INTERP_API float interp_random_uniform(uint64_t seed, uint64_t stream, uint64_t 
 /* Standard normal by Box-Muller from two numbers of the stream. */
 INTERP_API float interp_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Looks for a regular expression in a text: the leftmost match, the longest of those that begin there;
+   found, from, n: whether, where and how long. Known are . [a-z] [^a-z] ( | ) * + ? ^ $, \d \w \s for
+   digits, characters of words, space, and \ before a character that stands for itself. Time grows with
+   pattern times text. Errors: BAD_ARGUMENT for what is no such expression.
+   Test: patterns_find_the_leftmost_longest_match. */
+INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *pattern, const char *text,
+                                             bool *found, size_t *from, size_t *n);
+
 #ifdef __cplusplus
 }
 #endif
@@ -3210,14 +3222,16 @@ INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
 /* A ready network by name: "linear"; "mlp" (one hidden layer of 64), "mlp:784-100-50-10" (any widths;
    first and last must fit); "cnn", "lenet", "allcnn", "vgg-half"; "resnet20", "resnet18", "resnet50";
-   "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
+   "lenet:20-40-400", "allcnn:96-192-192", "vgg-half:32-64-128-128-256-256-512-512" and
+   "resnet20:16-32-64-16-32-64" (stages, then between the convolutions of their blocks) with other
+   widths in these places; "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
    smaller images). "multiview:resnet18" (any of these names) is one backbone called on each view of
    samples [V,C,H,W], its last layer with a ReLU the head of every view, then a classifier of their
    mean; "multiview-concat:NAME" one of all side by side. sample: shape of one input; n_classes:
    outputs (logits). Sizes follow the data. Errors: BAD_ARGUMENT for an unknown name or widths that
    do not fit, BAD_SHAPE for inputs too small.
    Tests: every_architecture_builds_runs_and_differentiates, architectures_have_the_published_sizes,
-   architectures_learn_and_survive_the_round_trip. */
+   architectures_take_other_widths, architectures_learn_and_survive_the_round_trip. */
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
                                          const interp_shape *sample, int n_classes, uint64_t seed,
                                          interp_net **net);
@@ -3459,12 +3473,15 @@ typedef enum interp_schedule {
     INTERP_LINEAR      /* straight down to 0 over all steps */
 } interp_schedule;
 
-/* Settings of its own for parameters whose name begins with `layer`. */
+/* Settings of its own for parameters whose name begins with a match of `layer`. The first rule that fits
+   counts. Tests: a_layer_learns_by_an_optimiser_of_its_own, rules_are_about_names_by_pattern. */
 typedef struct interp_layer_rule {
-    const char *layer;   /* start of the parameter names it is about */
-    float lr;            /* 0: the training's; times the same schedule */
-    float momentum;      /* 0: the training's; negative: none */
-    float weight_decay;  /* 0: the training's; negative: none */
+    const char *layer; /* needed; a pattern, see interp_pattern_find: "dense1[.]", "conv|bn" */
+    const interp_optimizer *optimizer; /* NULL: the training's; beta2 is then that one's default */
+    bool constant_lr;                  /* false; true: the schedule is not for it */
+    float lr;                          /* 0: the training's; times the schedule */
+    float momentum;                    /* 0: the training's; negative: none */
+    float weight_decay;                /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
     int delay; /* 0: none; learns from the gradient of so many steps before, and not before
                             there is one; takes as many arrays of its parameters' length, and
@@ -4156,7 +4173,7 @@ typedef enum interp_lca_rule {
 
 /* One step. Arrays stay until the next call. Sums run in double. */
 typedef struct interp_lca_step_info {
-    int64_t step;                   /* from 1 */
+    int64_t step;                   /* from 1, or of the training that is resumed */
     double loss_before, loss_after; /* of all samples */
     double allocated;               /* sum of the allocations */
     double residual;                /* loss_after - loss_before - allocated */
@@ -4168,8 +4185,12 @@ typedef struct interp_lca_step_info {
     const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
     const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
     const float *moved;    /* [parameters]: after - before */
-    const double *classes; /* [n_classes, n_groups]: part of each class in each group's sum;
-                                        NULL unless groups were given */
+    const double *parts;   /* [n_parts, n_groups + n_directions]: share of each part of the samples
+                                        in each sum; NULL unless groups were given */
+    const double
+        *directions; /* [n_directions + 1]: allocated along each, the rest last; NULL without;
+                                        the penalty is not in it */
+    const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
 /* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
@@ -4184,12 +4205,18 @@ typedef struct interp_lca_desc {
     int max_splits;       /* 0: 32; even; of Simpson, and points of Gauss */
     const interp_dataset *validation; /* NULL: none; its loss is allocated too */
     interp_mode mode;      /* 0: INTERP_EVAL; INTERP_BATCH_STATS: batch norm by each chunk */
-    int chunk;             /* 0: samples of one pass that fit 64 MB, at most 2048 */
+    int chunk;             /* 0: 2048, with batch statistics those that fit 64 MB; samples whose
+                                        gradients add up in float32; chunks add up in double */
     int subsample;         /* 0: all; samples drawn anew for each step */
     double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
     float label_smoothing; /* 0: none */
-    const int32_t *groups; /* NULL: none; [parameters]: group of each, for `classes` */
+    const int32_t *groups; /* NULL: none; [parameters]: group of each, for sums by part */
     int n_groups;          /* 0: none; ids are below it */
+    const int32_t *parts; /* NULL: the classes; [samples]: part of each, -1: of none; single samples
+                                        as parts are the allocations of each example */
+    int n_parts;          /* 0: the classes */
+    const float *directions; /* NULL: none; [n_directions, parameters]: orthonormal, borrowed */
+    int n_directions;        /* 0: none */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -4202,7 +4229,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: 36 bytes a parameter, 24 more with validation data.
+   one pass: 36 bytes a parameter, 24 more with validation data; for each further thread, up to 16 and
+   while they fit, and for parts that are given, 4 and another pass.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -4225,6 +4253,17 @@ INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *
    Test: a_loop_of_ones_own_allocates_the_same. */
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
 
+/* The k orthonormal directions in which the loss is most curved at the net's parameters, at right angles
+   to basis [n_basis, parameters]: eigenvectors of the Hessian by Lanczos' steps, each two gradients.
+   iterations: 0: 2 k + 20; vectors: [k, parameters]; values: [k], falling. Allocations along them, by
+   example, are those of Kangaslahti et al. 2025, with the integral in place of their second-order term.
+   Uses the allocation's own memory and iterations + 3 arrays of the parameters' length in float32.
+   Errors: BAD_ARGUMENT, also when the loss is flat in all but fewer directions, NO_MEMORY, CANCELLED.
+   Tests: curvature_of_a_quadratic_loss_is_known, allocations_along_directions_add_up. */
+INTERP_API interp_status interp_lca_curvature(interp_lca *lca, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values);
+
 /* How parameters are grouped. */
 typedef enum interp_grouping {
     INTERP_BY_VARIABLE, /* each parameter array */
@@ -4242,6 +4281,13 @@ typedef enum interp_grouping {
 INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
                                            int *count, int32_t *of_variable);
 
+/* Groups by name: arrays in whose names the same match of a pattern is found (see interp_pattern_find)
+   are one group, numbered as they come; those without a match are the last group, if there are any.
+   "conv|dense" makes groups of kinds of layers, "^block[0-9]+" of blocks. ids, count, of_variable: as
+   above. Errors: BAD_ARGUMENT. Test: groups_by_pattern_hold_what_matches_alike. */
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable);
+
 /* Name of a group, cut to `size` bytes; "" when there is none. Test: groups_have_names. */
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size);
@@ -4254,9 +4300,11 @@ typedef struct interp_lca_analysis_desc {
     bool validation; /* false; true: steps bring validation's allocations too */
     bool inputs;     /* false; true: sums by input of the dense layers that read the network's */
     bool movement;   /* false; true: a control: what parameters moved by, not what they allocated */
-    int n_classes;   /* 0: none; steps bring `classes`, by layers */
-    int sample;      /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
-    uint64_t seed;   /* 0: seed 0; of that sample */
+    const int32_t *groups; /* NULL: the layers; [parameters]: what stands for layers, copied */
+    int n_groups;          /* 0: with the layers; ids are below it */
+    int n_parts;           /* 0: none; steps bring `parts`, by layers */
+    int sample;            /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
+    uint64_t seed;         /* 0: seed 0; of that sample */
 } interp_lca_analysis_desc;
 
 /* A run being looked at, step by step. */
@@ -4281,7 +4329,7 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *st
 
 /* What has been gathered. Arrays stay until the next step. */
 typedef struct interp_lca_run {
-    int steps, layers, neurons, inputs, n_classes;
+    int steps, layers, neurons, inputs, n_parts;
     size_t parameters;
     const int32_t *layer_of, *neuron_of; /* [parameters] */
     const interp_lca_step_info *step;    /* [steps]; without arrays */
@@ -4289,7 +4337,8 @@ typedef struct interp_lca_run {
     const double *val_layer;             /* [steps, layers]; NULL without validation */
     const double *help;                  /* [steps, layers]: sums of what is below zero */
     const uint32_t *helped, *zero;       /* [steps, layers]: parameters below and at zero */
-    const double *class_layer;           /* [steps, n_classes, layers]; NULL without classes */
+    const double *part_layer;            /* [steps, n_parts, layers]; NULL without parts */
+    const double *part_change;           /* [steps, n_parts]; NULL without parts */
     const float *neuron;                 /* [steps, neurons]: sums, biases with their unit */
     const float *input;                  /* [steps, inputs]; NULL when not asked for */
     const double *total, *val_total;     /* [parameters]; val_total NULL without validation */
@@ -5766,6 +5815,31 @@ ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, vo
 #endif
     }
 }
+
+/* Runs tasks 0..n-1, large ones that are best left alone: jobs that they start themselves run on their
+   own thread. A single one is not, its jobs run on all threads. */
+ITP_FN void itp_parallel_alone(interp_ctx *ctx, int n, itp_task_fn fn, void *arg)
+{
+    const int slots = ctx->slots;
+    itp_job job;
+    job.fn = fn;
+    job.arg = arg;
+    job.n = n;
+    job.next = 0;
+    if (n < 2 || slots < 2) {
+        itp_job_run(&job, 0);
+        return;
+    }
+    ctx->slots = 1;
+    if (ctx->desc.parallel_for) {
+        ctx->desc.parallel_for(itp_job_run, itp_min(n, slots), &job, ctx->desc.user);
+    } else {
+#if !defined(INTERP_NO_THREADS)
+        itp_pool_execute(ctx->pool, fn, arg, n);
+#endif
+    }
+    ctx->slots = slots;
+}
 /* >>base/buffer.c                                                                             */
 /* ---- base/buffer.c: growing byte buffers, whole files in and out ----------------------------- */
 
@@ -5934,6 +6008,200 @@ ITP_FN interp_status itp_buf_write(itp_buf *b, const char *path)
 }
 
 #endif
+/* >>base/pattern.c                                                                            */
+/* ---- base/pattern.c: regular expressions --------------------------------------------------------- */
+
+/* A pattern becomes a small program whose states are followed all at once (Thompson 1968): the time
+   grows with pattern times text, whatever the pattern. Jumps count from where they stand. */
+enum { ITP_PATTERN_MOST = 400, ITP_PATTERN_DEPTH = 50 };
+
+typedef enum itp_pattern_kind {
+    ITP_PATTERN_ONE, /* x: where the character, class or [set] stands in the pattern */
+    ITP_PATTERN_BEGIN,
+    ITP_PATTERN_END,
+    ITP_PATTERN_FORK, /* to x and to y */
+    ITP_PATTERN_DONE
+} itp_pattern_kind;
+
+typedef struct itp_pattern_op {
+    itp_pattern_kind kind;
+    int x, y;
+} itp_pattern_op;
+
+typedef struct itp_pattern {
+    const char *text, *at;
+    int n, depth;
+    const char *wrong; /* what is; NULL: nothing */
+    itp_pattern_op op[ITP_PATTERN_MOST];
+} itp_pattern;
+
+/* States at one place of the text. */
+typedef struct itp_pattern_states {
+    int n;
+    int16_t at[ITP_PATTERN_MOST];
+    bool in[ITP_PATTERN_MOST];
+} itp_pattern_states;
+
+/* Makes room for an operation in front of those from `at` on, whose jumps all stay among them. */
+ITP_FN void itp_pattern_put(itp_pattern *p, int at, itp_pattern_kind kind, int x, int y)
+{
+    if (p->n == ITP_PATTERN_MOST) {
+        p->wrong = "it is too long";
+        return;
+    }
+    memmove(p->op + at + 1, p->op + at, (size_t)(p->n - at) * sizeof *p->op);
+    p->op[at].kind = kind, p->op[at].x = x, p->op[at].y = y;
+    p->n++;
+}
+
+ITP_FN void itp_pattern_choice(itp_pattern *p);
+
+/* The end of the set that begins at s, behind its bracket; NULL when it has none. */
+ITP_FN const char *itp_pattern_set_end(const char *s)
+{
+    s += s[1] == '^' ? 2 : 1;
+    for (bool first = true; *s && (first || *s != ']'); s++, first = false)
+        if (*s == '\\' && s[1]) s++;
+    return *s ? s + 1 : NULL;
+}
+
+ITP_FN void itp_pattern_atom(itp_pattern *p)
+{
+    const char *s = p->at;
+    if (*s == '(') {
+        p->at++;
+        if (++p->depth > ITP_PATTERN_DEPTH) p->wrong = "its brackets are too deep";
+        else itp_pattern_choice(p);
+        p->depth--;
+        if (*p->at == ')') p->at++;
+        else if (!p->wrong) p->wrong = "a ) is missing";
+        return;
+    }
+    if (*s == '^' || *s == '$') {
+        itp_pattern_put(p, p->n, *s == '^' ? ITP_PATTERN_BEGIN : ITP_PATTERN_END, 0, 0);
+        p->at++;
+        return;
+    }
+    if (strchr("*+?", *s)) p->wrong = "there is nothing to repeat";
+    if (*s == '\\' && !s[1]) p->wrong = "it ends with a backslash";
+    const char *end = *s == '[' ? itp_pattern_set_end(s) : s + (*s == '\\' ? 2 : 1);
+    if (!end) p->wrong = "a ] is missing";
+    if (p->wrong) return;
+    itp_pattern_put(p, p->n, ITP_PATTERN_ONE, (int)(s - p->text), 0);
+    p->at = end;
+}
+
+/* Atoms, each as often as is said behind it, up to | or ). */
+ITP_FN void itp_pattern_row(itp_pattern *p)
+{
+    while (*p->at && *p->at != '|' && *p->at != ')' && !p->wrong) {
+        const int from = p->n;
+        itp_pattern_atom(p);
+        for (; *p->at && strchr("*+?", *p->at) && !p->wrong; p->at++) {
+            const int n = p->n - from;
+            if (*p->at == '+') itp_pattern_put(p, p->n, ITP_PATTERN_FORK, -n, 1);
+            else itp_pattern_put(p, from, ITP_PATTERN_FORK, 1, n + 1 + (*p->at == '*'));
+            if (*p->at == '*') itp_pattern_put(p, p->n, ITP_PATTERN_FORK, -n - 1, -n - 1);
+        }
+    }
+}
+
+ITP_FN void itp_pattern_choice(itp_pattern *p)
+{
+    const int from = p->n;
+    itp_pattern_row(p);
+    while (*p->at == '|' && !p->wrong) {
+        p->at++;
+        itp_pattern_put(p, from, ITP_PATTERN_FORK, 1, p->n - from + 2);
+        const int over = p->n;
+        itp_pattern_put(p, over, ITP_PATTERN_FORK, 1, 1);
+        itp_pattern_row(p);
+        if (!p->wrong) p->op[over].x = p->op[over].y = p->n - over;
+    }
+}
+
+/* Whether a character is of the class \d, \w or \s, or is the one that is meant. */
+ITP_FN bool itp_pattern_is(char c, char name)
+{
+    const bool digit = c >= '0' && c <= '9';
+    if (name == 'd') return digit;
+    if (name == 's') return c == ' ' || (c >= '\t' && c <= '\r');
+    if (name == 'w') return digit || c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return c == name;
+}
+
+ITP_FN bool itp_pattern_takes(const char *s, char c)
+{
+    if (*s == '\\') return itp_pattern_is(c, s[1]);
+    if (*s != '[') return *s == '.' || *s == c;
+    const char *end = itp_pattern_set_end(s) - 1;
+    const bool other = s[1] == '^';
+    bool in = false;
+    for (s += other ? 2 : 1; s < end; s++) {
+        if (*s == '\\' && s + 1 < end) in |= itp_pattern_is(c, *++s);
+        else if (s[1] == '-' && s + 2 < end) in |= c >= *s && c <= s[2], s += 2;
+        else in |= *s == c;
+    }
+    return in != other;
+}
+
+/* A state, and those it leads to without a character. */
+ITP_FN void itp_pattern_enter(const itp_pattern *p, itp_pattern_states *s, int at, bool begin,
+                              bool end)
+{
+    if (s->in[at]) return;
+    s->in[at] = true, s->at[s->n++] = (int16_t)at;
+    const itp_pattern_op *o = &p->op[at];
+    if (o->kind == ITP_PATTERN_FORK) {
+        itp_pattern_enter(p, s, at + o->x, begin, end);
+        itp_pattern_enter(p, s, at + o->y, begin, end);
+    } else if ((o->kind == ITP_PATTERN_BEGIN && begin) || (o->kind == ITP_PATTERN_END && end)) {
+        itp_pattern_enter(p, s, at + 1, begin, end);
+    }
+}
+
+/* The length of the longest match that begins at `from`; -1 for none. */
+ITP_FN int64_t itp_pattern_run(const itp_pattern *p, const char *text, size_t from)
+{
+    itp_pattern_states s[2];
+    int64_t longest = -1;
+    memset(s, 0, sizeof s);
+    itp_pattern_enter(p, &s[0], 0, from == 0, !text[from]);
+    for (size_t at = from, now = 0; s[now].n; at++, now = 1 - now) {
+        itp_pattern_states *next = &s[1 - now];
+        memset(next, 0, sizeof *next);
+        for (int i = 0; i < s[now].n; i++) {
+            const int k = s[now].at[i];
+            if (p->op[k].kind == ITP_PATTERN_DONE) longest = (int64_t)(at - from);
+            if (p->op[k].kind == ITP_PATTERN_ONE && text[at] &&
+                itp_pattern_takes(p->text + p->op[k].x, text[at]))
+                itp_pattern_enter(p, next, k + 1, false, !text[at + 1]);
+        }
+    }
+    return longest;
+}
+
+INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *pattern, const char *text,
+                                             bool *found, size_t *from, size_t *n)
+{
+    itp_pattern p;
+    memset(&p, 0, sizeof p);
+    p.text = p.at = pattern;
+    itp_pattern_choice(&p);
+    if (*p.at == ')' && !p.wrong) p.wrong = "a ( is missing";
+    itp_pattern_put(&p, p.n, ITP_PATTERN_DONE, 0, 0);
+    if (p.wrong)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "pattern \"%.200s\": %s", pattern, p.wrong);
+    *found = false;
+    for (size_t at = 0;; at++) {
+        const int64_t longest = itp_pattern_run(&p, text, at);
+        if (longest >= 0) {
+            *found = true, *from = at, *n = (size_t)longest;
+            return INTERP_OK;
+        }
+        if (!text[at]) return INTERP_OK;
+    }
+}
 /* >>simd/dispatch.c                                                                           */
 /* ---- simd/dispatch.c: one kernel table per instruction set, chosen at run time ---------------- */
 
@@ -18581,24 +18849,31 @@ ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classe
     return itp_last_dense(net, x, n_classes);
 }
 
-/* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
-                                     const char *widths)
+enum { ITP_ARCH_WIDTHS = 32 };
+
+/* "784-100-50-10" as numbers; how many, 0 when they are none. */
+ITP_FN int itp_arch_numbers(const char *c, int width[ITP_ARCH_WIDTHS])
 {
-    enum { most = 32 };
-    int width[most], n = 0;
-    const char *c = widths;
-    for (;;) {
+    for (int n = 0; n < ITP_ARCH_WIDTHS;) {
         long w = 0;
         int digits = 0;
         for (; *c >= '0' && *c <= '9' && digits < 9; c++, digits++) w = w * 10 + (*c - '0');
-        if (!digits || w < 1 || w > 1 << 24 || n == most || (*c && *c != '-')) {
-            itp_net_fail(net, INTERP_BAD_ARGUMENT,
-                         "mlp:%.60s: give up to %d widths like 784-100-50-10", widths, most);
-            return 0;
-        }
+        if (!digits || w < 1 || w > 1 << 24 || (*c && *c != '-')) return 0;
         width[n++] = (int)w;
-        if (!*c++) break;
+        if (!*c++) return n;
+    }
+    return 0;
+}
+
+ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
+                                     const char *widths)
+{
+    int width[ITP_ARCH_WIDTHS];
+    const int n = itp_arch_numbers(widths, width);
+    if (!n) {
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "mlp:%.60s: give up to %d widths like 784-100-50-10",
+                     widths, ITP_ARCH_WIDTHS);
+        return 0;
     }
     x = interp_flatten(net, x);
     const int in = x ? itp_tensor_shape(net, x)->dim[1] : 0;
@@ -18629,42 +18904,44 @@ ITP_FN interp_tensor itp_arch_cnn(interp_net *net, interp_tensor x, int n_classe
     return itp_last_dense(net, x, n_classes);
 }
 
-/* As in Lan et al. 2019: 20 and 40 filters of 5x5, 400 units. */
-ITP_FN interp_tensor itp_arch_lenet(interp_net *net, interp_tensor x, int n_classes)
+/* As in Lan et al. 2019: filters of 5x5, and units. */
+ITP_FN interp_tensor itp_arch_lenet(interp_net *net, interp_tensor x, int n_classes, const int *w)
 {
-    x = interp_relu(net, itp_arch_conv(net, x, 20, 5, 1, 2, 1, true));
+    x = interp_relu(net, itp_arch_conv(net, x, w[0], 5, 1, 2, 1, true));
     x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
-    x = interp_relu(net, itp_arch_conv(net, x, 40, 5, 1, 2, 1, true));
+    x = interp_relu(net, itp_arch_conv(net, x, w[1], 5, 1, 2, 1, true));
     x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
     x = interp_dropout(net, interp_flatten(net, x), 0.25f);
-    x = interp_relu(net, interp_dense(net, x, 400, NULL));
+    x = interp_relu(net, interp_dense(net, x, w[2], NULL));
     return itp_last_dense(net, interp_dropout(net, x, 0.5f), n_classes);
 }
 
 /* Springenberg et al. 2015, as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_allcnn(interp_net *net, interp_tensor x, int n_classes)
+ITP_FN interp_tensor itp_arch_allcnn(interp_net *net, interp_tensor x, int n_classes, const int *w)
 {
     for (int block = 0; block < 2; block++) {
-        const int channels = block ? 192 : 96;
+        const int channels = w[block];
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, true));
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, true));
         x = interp_dropout(net, itp_arch_conv(net, x, channels, 3, 2, -1, 1, true), 0.5f);
     }
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 192, 3, 1, -1, 1, true));
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 192, 1, 1, 0, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[2], 3, 1, -1, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[2], 1, 1, 0, 1, true));
     x = itp_arch_conv(net, x, n_classes, 1, 1, 0, 1, true);
     return interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
 }
 
-/* He et al. 2016 for small images: 3 stages of 3 blocks; shortcuts as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_classes)
+/* He et al. 2016 for small images: 3 stages of 3 blocks; shortcuts as in Lan et al. 2019. w: channels of
+   the stages, and between the two convolutions of each stage's blocks. */
+ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_classes,
+                                       const int *w)
 {
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 16, 3, 1, -1, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[0], 3, 1, -1, 1, true));
     for (int stage = 0; stage < 3; stage++)
         for (int block = 0; block < 3; block++) {
-            const int channels = 16 << stage, stride = stage && !block ? 2 : 1;
+            const int channels = w[stage], stride = stage && !block ? 2 : 1;
             interp_tensor y =
-                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
+                itp_bn_relu(net, itp_arch_conv(net, x, w[3 + stage], 3, stride, -1, 1, true));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, -1, 1, true), NULL);
             if (stride > 1) x = itp_arch_conv(net, x, channels, 1, stride, -1, 1, true);
             x = interp_relu(net, interp_add(net, x, y));
@@ -18734,15 +19011,16 @@ ITP_FN interp_tensor itp_arch_resnet50(interp_net *net, interp_tensor x, int n_c
 }
 
 /* Half the channels of VGG-11, as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_vgg_half(interp_net *net, interp_tensor x, int n_classes)
+ITP_FN interp_tensor itp_arch_vgg_half(interp_net *net, interp_tensor x, int n_classes,
+                                       const int *w)
 {
-    static const int channels[] = {32, 0, 64, 0, 128, 128, 0, 256, 256, 0}; /* 0: pool */
-    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
-        x = channels[i] ? interp_relu(net, itp_arch_conv(net, x, channels[i], 3, 1, -1, 1, true))
-                        : itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+    for (int i = 0; i < 6; i++) {
+        x = interp_relu(net, itp_arch_conv(net, x, w[i], 3, 1, -1, 1, true));
+        if (i != 2 && i != 4) x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+    }
     x = interp_flatten(net, x);
-    for (int i = 0; i < 2; i++)
-        x = interp_dropout(net, interp_relu(net, interp_dense(net, x, 512, NULL)), 0.5f);
+    for (int i = 6; i < 8; i++)
+        x = interp_dropout(net, interp_relu(net, interp_dense(net, x, w[i], NULL)), 0.5f);
     return itp_last_dense(net, x, n_classes);
 }
 
@@ -18926,28 +19204,46 @@ typedef struct itp_arch {
     const char *name;
     interp_tensor (*build)(interp_net *net, interp_tensor x, int n_classes);
     bool image; /* needs [C,H,W] */
+    interp_tensor (*scaled)(interp_net *net, interp_tensor x, int n_classes,
+                            const int *w); /* in place of `build`, for those that take widths */
+    int n;                                 /* widths */
+    int widths[ITP_ARCH_WIDTHS];           /* those without ":W-...-W" */
 } itp_arch;
 
-ITP_FN const itp_arch *itp_arch_find(const char *name)
+/* The row of "NAME" or "NAME:W-...-W" with its widths; false for none. */
+ITP_FN bool itp_arch_find(const char *name, itp_arch *row)
 {
-    static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
-                                    {"mlp", itp_arch_mlp, false},
-                                    {"cnn", itp_arch_cnn, true},
-                                    {"lenet", itp_arch_lenet, true},
-                                    {"allcnn", itp_arch_allcnn, true},
-                                    {"resnet20", itp_arch_resnet20, true},
-                                    {"resnet18", itp_arch_resnet18, true},
-                                    {"resnet50", itp_arch_resnet50, true},
-                                    {"vgg-half", itp_arch_vgg_half, true},
-                                    {"mobilenet-v2", itp_arch_mobilenet, true},
-                                    {"efficientnet-b0", itp_arch_efficientnet_b0, true},
-                                    {"efficientnet-b1", itp_arch_efficientnet_b1, true},
-                                    {"efficientnet-b2", itp_arch_efficientnet_b2, true},
-                                    {"efficientnet-b3", itp_arch_efficientnet_b3, true},
-                                    {"vit-tiny", itp_arch_vit_tiny, true}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!strcmp(rows[i].name, name)) return &rows[i];
-    return NULL;
+    static const itp_arch rows[] = {
+        {"linear", itp_arch_linear, false, NULL, 0, {0}},
+        {"mlp", itp_arch_mlp, false, NULL, 0, {0}},
+        {"cnn", itp_arch_cnn, true, NULL, 0, {0}},
+        {"lenet", NULL, true, itp_arch_lenet, 3, {20, 40, 400}},
+        {"allcnn", NULL, true, itp_arch_allcnn, 3, {96, 192, 192}},
+        {"resnet20", NULL, true, itp_arch_resnet20, 6, {16, 32, 64, 16, 32, 64}},
+        {"resnet18", itp_arch_resnet18, true, NULL, 0, {0}},
+        {"resnet50", itp_arch_resnet50, true, NULL, 0, {0}},
+        {"vgg-half", NULL, true, itp_arch_vgg_half, 8, {32, 64, 128, 128, 256, 256, 512, 512}},
+        {"mobilenet-v2", itp_arch_mobilenet, true, NULL, 0, {0}},
+        {"efficientnet-b0", itp_arch_efficientnet_b0, true, NULL, 0, {0}},
+        {"efficientnet-b1", itp_arch_efficientnet_b1, true, NULL, 0, {0}},
+        {"efficientnet-b2", itp_arch_efficientnet_b2, true, NULL, 0, {0}},
+        {"efficientnet-b3", itp_arch_efficientnet_b3, true, NULL, 0, {0}},
+        {"vit-tiny", itp_arch_vit_tiny, true, NULL, 0, {0}}};
+    const char *colon = strchr(name, ':');
+    const size_t n = colon ? (size_t)(colon - name) : strlen(name);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strlen(rows[i].name) != n || strncmp(rows[i].name, name, n) != 0) continue;
+        *row = rows[i];
+        return !colon || (row->n && itp_arch_numbers(colon + 1, row->widths) == row->n);
+    }
+    return false;
+}
+
+ITP_FN interp_tensor itp_arch_build(const itp_arch *row, interp_net *net, interp_tensor x,
+                                    int n_classes)
+{
+    return row->scaled ? row->scaled(net, x, n_classes, row->widths)
+                       : row->build(net, x, n_classes);
 }
 
 /* One network for every view x[N,V,...]: its last layer is the head of the view, a ReLU follows, and
@@ -18967,7 +19263,7 @@ ITP_FN interp_tensor itp_arch_views(interp_net *net, interp_tensor x, int n_clas
         const interp_tensor view = interp_slice(net, x, 1, i, 1, true);
         if (!i) first = view;
         y[i] = i ? interp_reuse(net, first, y[0], view)
-                 : interp_relu(net, backbone->build(net, view, head));
+                 : interp_relu(net, itp_arch_build(backbone, net, view, head));
     }
     if (!first) return 0;
     if (concat) return itp_last_dense(net, interp_concat(net, views, y, 1), n_classes);
@@ -18978,13 +19274,13 @@ ITP_FN interp_tensor itp_arch_views(interp_net *net, interp_tensor x, int n_clas
     return itp_last_dense(net, interp_mul(net, sum, interp_constant(net, &one, &share)), n_classes);
 }
 
-/* The row of a name and whether it is called for views; NULL for none. */
-ITP_FN const itp_arch *itp_arch_parse(const char *name, bool *views, bool *concat)
+/* The row of a name and whether it is called for views; false for none. */
+ITP_FN bool itp_arch_parse(const char *name, bool *views, bool *concat, itp_arch *row)
 {
     static const char mean_of[] = "multiview:", all_of[] = "multiview-concat:";
     *concat = !strncmp(name, all_of, sizeof all_of - 1);
     *views = *concat || !strncmp(name, mean_of, sizeof mean_of - 1);
-    return itp_arch_find(*views ? strchr(name, ':') + 1 : name);
+    return itp_arch_find(*views ? strchr(name, ':') + 1 : name, row);
 }
 
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
@@ -18993,20 +19289,22 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
 {
     const bool mlp = !strncmp(arch, "mlp:", 4);
     bool views, concat;
-    const itp_arch *row = itp_arch_parse(arch, &views, &concat);
-    if (!mlp && !row)
+    itp_arch row;
+    memset(&row, 0, sizeof row);
+    if (!itp_arch_parse(arch, &views, &concat, &row) && !mlp)
         return itp_fail(
             ctx, INTERP_BAD_ARGUMENT,
             "architecture \"%.60s\" is not known: linear, mlp, mlp:WIDTH-...-WIDTH, cnn, lenet, "
             "allcnn, resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, "
-            "vit-tiny, multiview:NAME, multiview-concat:NAME",
+            "vit-tiny, multiview:NAME, multiview-concat:NAME; with widths lenet:20-40-400, "
+            "allcnn:96-192-192, resnet20:16-32-64-16-32-64, vgg-half:32-64-128-128-256-256-512-512",
             arch);
     if (n_classes < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "%s: a network for %d classes: the data has no labels, or say how many",
                         arch, n_classes);
     char text[96];
-    if (row && row->image && sample->rank != (views ? 4 : 3))
+    if (!mlp && row.image && sample->rank != (views ? 4 : 3))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "%s needs images [%sC,H,W] but samples are %s%s",
                         arch, views ? "V," : "", itp_shape_text(sample, text, sizeof text),
                         views ? "" : ": use linear or mlp:...");
@@ -19017,8 +19315,8 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     if (!net) return INTERP_NO_MEMORY;
     interp_tensor x = interp_input(net, NULL, sample);
     if (mlp) x = itp_arch_widths(net, x, n_classes, arch + 4);
-    else if (views) x = itp_arch_views(net, x, n_classes, row, concat);
-    else x = row->build(net, x, n_classes);
+    else if (views) x = itp_arch_views(net, x, n_classes, &row, concat);
+    else x = itp_arch_build(&row, net, x, n_classes);
     interp_output(net, x, "logits");
     const interp_status status = interp_net_build(net, seed);
     if (status) interp_net_free(net);
@@ -19050,6 +19348,12 @@ ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, cons
         for (int at = 0; at < k; at += 256)
             norm += kernels->exp_sum((size_t)itp_min(256, k - at), x + at, top, g ? g + at : part);
         const double lse = (double)top + log(norm);
+        if (!soft && !(smoothing > 0)) { /* the most common case: one target */
+            const double of_norm = 1 / norm, right = g ? (double)g[y[i]] : 0;
+            for (int j = 0; g && j < k; j++) g[j] = (float)((double)g[j] * of_norm);
+            if (g) g[y[i]] = (float)(right * of_norm - 1); /* not rounded before */
+            return lse - (double)x[y[i]];
+        }
         for (int j = 0; j < k; j++) {
             const double t = itp_loss_target(y, soft, smoothing, i, j, k);
             total += t;
@@ -19235,7 +19539,9 @@ INTERP_API interp_status interp_confusion_write_csv(interp_ctx *ctx, const char 
 /* How one parameter array learns. */
 typedef struct itp_learn {
     size_t offset, n;
-    float lr, momentum, weight_decay; /* lr before the schedule */
+    interp_optimizer optimizer;
+    float lr, momentum, weight_decay, beta2; /* lr before the schedule */
+    bool constant_lr;
     int64_t freeze_from;
     int delay;
     float *ring; /* [delay, n]: gradients of the last steps; NULL without delay */
@@ -19266,6 +19572,11 @@ ITP_FN int itp_logits_value(const interp_net *net, interp_loss loss)
     return out;
 }
 
+ITP_FN float itp_beta2_of(interp_optimizer optimizer)
+{
+    return optimizer == INTERP_RMSPROP ? 0.99f : 0.999f;
+}
+
 ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc *desc,
                                         interp_train_desc *d)
 {
@@ -19275,7 +19586,7 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
     if (!d->batch) d->batch = 64;
     if (d->lr == 0) d->lr = d->optimizer == INTERP_SGD ? 1e-2f : 1e-3f;
     if (d->beta1 == 0) d->beta1 = 0.9f;
-    if (d->beta2 == 0) d->beta2 = d->optimizer == INTERP_RMSPROP ? 0.99f : 0.999f;
+    if (d->beta2 == 0) d->beta2 = itp_beta2_of(d->optimizer);
     if (d->epsilon == 0) d->epsilon = 1e-8f;
     if (d->decay == 0) d->decay = 0.1f;
     if (d->epochs < 0 || d->batch < 1)
@@ -19294,58 +19605,81 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
     return INTERP_OK;
 }
 
-/* What each parameter array learns by: the training's settings, or the first rule that fits. */
-ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
+/* The first rule that fits the name of an array; NULL for none. */
+ITP_FN interp_status itp_trainer_rule_of(const interp_trainer *t, const char *name, bool *used,
+                                         const interp_layer_rule **rule)
 {
-    const interp_train_desc *d = &t->desc;
-    for (int r = 0; r < d->n_rules; r++) {
-        bool used = false;
-        for (int i = 0; i < t->net->n_params && !used; i++)
-            used = !strncmp(interp_net_parameter(t->net, i).name, d->rules[r].layer,
-                            strlen(d->rules[r].layer));
-        if (!used)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
-                            "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
-        const interp_layer_rule *rule = &d->rules[r]; /* negative: none */
-        if (!(rule->lr >= 0 && rule->lr <= 1e6f) || !(rule->momentum < 1) ||
-            !(rule->weight_decay <= 1e6f) || rule->delay < 0)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
-                            "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
-                            "weight decay %g, delay %d",
-                            rule->layer, (double)rule->lr, (double)rule->momentum,
-                            (double)rule->weight_decay, rule->delay);
-    }
-    for (int i = 0; i < t->net->n_params; i++) {
-        const interp_parameter_info p = interp_net_parameter(t->net, i);
-        itp_learn *l = &t->learn[i];
-        l->offset = p.offset;
-        l->n = interp_shape_size(&p.shape);
-        l->lr = d->lr;
-        l->momentum = d->momentum;
-        l->weight_decay = p.shape.rank > 1 || d->decay_all ? d->weight_decay : 0;
-        for (int r = 0; r < d->n_rules; r++) {
-            const interp_layer_rule *rule = &d->rules[r];
-            if (strncmp(p.name, rule->layer, strlen(rule->layer))) continue;
-            if (rule->lr != 0) l->lr = rule->lr;
-            if (rule->momentum != 0) l->momentum = rule->momentum < 0 ? 0 : rule->momentum;
-            if (rule->weight_decay != 0)
-                l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
-            l->freeze_from = rule->freeze_from;
-            l->delay = rule->delay;
-            break;
-        }
-        if (!l->delay) continue;
-        l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
-        if (!l->ring) return INTERP_NO_MEMORY;
+    *rule = NULL;
+    for (int r = 0; r < t->desc.n_rules; r++) {
+        bool found;
+        size_t from = 0, n = 0;
+        ITP_TRY(interp_pattern_find(t->ctx, t->desc.rules[r].layer, name, &found, &from, &n));
+        if (!found || from) continue;
+        used[r] = true;
+        if (!*rule) *rule = &t->desc.rules[r];
     }
     return INTERP_OK;
 }
 
-ITP_FN bool itp_uses_momentum(const interp_train_desc *d)
+ITP_FN interp_status itp_trainer_rule_check(interp_ctx *ctx, const interp_layer_rule *rule)
 {
-    bool any = d->momentum > 0;
-    for (int i = 0; i < d->n_rules; i++) any |= d->rules[i].momentum > 0;
-    return any;
+    if (rule->lr >= 0 && rule->lr <= 1e6f && rule->momentum < 1 && rule->weight_decay <= 1e6f &&
+        rule->delay >= 0) /* negative momentum and decay: none */
+        return INTERP_OK;
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                    "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
+                    "weight decay %g, delay %d",
+                    rule->layer, (double)rule->lr, (double)rule->momentum,
+                    (double)rule->weight_decay, rule->delay);
+}
+
+/* What an array learns by: the training's settings, or the rule's. */
+ITP_FN interp_status itp_trainer_learn(interp_trainer *t, itp_learn *l, const char *name,
+                                       bool decays, bool *used)
+{
+    const interp_train_desc *d = &t->desc;
+    const interp_layer_rule *rule;
+    l->optimizer = d->optimizer;
+    l->lr = d->lr, l->momentum = d->momentum, l->beta2 = d->beta2;
+    l->weight_decay = decays ? d->weight_decay : 0;
+    ITP_TRY(itp_trainer_rule_of(t, name, used, &rule));
+    if (!rule) return INTERP_OK;
+    if (rule->optimizer && *rule->optimizer != d->optimizer)
+        l->optimizer = *rule->optimizer, l->beta2 = itp_beta2_of(l->optimizer);
+    if (rule->lr != 0) l->lr = rule->lr;
+    if (rule->momentum != 0) l->momentum = rule->momentum < 0 ? 0 : rule->momentum;
+    if (rule->weight_decay != 0) l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
+    l->constant_lr = rule->constant_lr;
+    l->freeze_from = rule->freeze_from;
+    l->delay = rule->delay;
+    if (!l->delay) return INTERP_OK;
+    l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
+    return l->ring ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
+{
+    const interp_train_desc *d = &t->desc;
+    bool *used = (bool *)itp_calloc(t->ctx, (size_t)d->n_rules + 1, sizeof *used);
+    interp_status status = used ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int r = 0; r < d->n_rules && !status; r++)
+        status = itp_trainer_rule_check(t->ctx, &d->rules[r]);
+    for (int i = 0; i < t->net->n_params && !status; i++) {
+        const interp_parameter_info p = interp_net_parameter(t->net, i);
+        t->learn[i].offset = p.offset, t->learn[i].n = interp_shape_size(&p.shape);
+        status = itp_trainer_learn(t, &t->learn[i], p.name, p.shape.rank > 1 || d->decay_all, used);
+    }
+    for (int r = 0; r < d->n_rules && !status; r++)
+        if (!used[r])
+            status = itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
+                              "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
+    interp_free(t->ctx, used);
+    return status;
+}
+
+ITP_FN bool itp_is_adam(interp_optimizer optimizer)
+{
+    return optimizer == INTERP_ADAM || optimizer == INTERP_ADAMW;
 }
 
 ITP_FN interp_workspace_desc itp_trainer_work(const interp_trainer *t, int batch)
@@ -19383,21 +19717,19 @@ INTERP_API void interp_trainer_free(interp_trainer *t)
 ITP_FN interp_status itp_trainer_memory(interp_trainer *t)
 {
     interp_ctx *ctx = t->ctx;
-    const interp_train_desc *d = &t->desc;
     const size_t n = t->net->n_flat;
-    const bool moments = d->optimizer == INTERP_ADAM || d->optimizer == INTERP_ADAMW;
-    const bool velocity = !moments && itp_uses_momentum(d);
+    bool first = false, second = false;
     t->learn = (itp_learn *)itp_calloc(ctx, (size_t)t->net->n_params, sizeof *t->learn);
     if (!t->learn) return INTERP_NO_MEMORY;
-    if (moments || velocity) {
-        t->first = (float *)itp_calloc(ctx, n, sizeof(float));
-        if (!t->first) return INTERP_NO_MEMORY;
+    ITP_TRY(itp_trainer_rules(t));
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        first |= itp_is_adam(l->optimizer) || l->momentum > 0;
+        second |= itp_is_adam(l->optimizer) || l->optimizer == INTERP_RMSPROP;
     }
-    if (moments || d->optimizer == INTERP_RMSPROP) {
-        t->second = (float *)itp_calloc(ctx, n, sizeof(float));
-        if (!t->second) return INTERP_NO_MEMORY;
-    }
-    return itp_trainer_rules(t);
+    if (first) t->first = (float *)itp_calloc(ctx, n, sizeof(float));
+    if (second) t->second = (float *)itp_calloc(ctx, n, sizeof(float));
+    return (first && !t->first) || (second && !t->second) ? INTERP_NO_MEMORY : INTERP_OK;
 }
 
 /* The workspaces, in pieces of a batch if whole ones do not fit. n: samples of an epoch, 0 when not
@@ -19525,7 +19857,7 @@ ITP_FN void itp_update_task(void *arg, int task, int slot)
     const itp_update_job *j = (const itp_update_job *)arg;
     const interp_trainer *t = j->t;
     const itp_grad_kernels *k = itp_grads(t->ctx->k);
-    const interp_optimizer optimizer = t->desc.optimizer;
+    const interp_optimizer optimizer = j->l->optimizer;
     const size_t from = (size_t)task * ITP_UPDATE_CHUNK, at = j->l->offset + from;
     const size_t n = itp_min_size(ITP_UPDATE_CHUNK, j->l->n - from);
     float *p = t->net->flat + at;
@@ -19546,15 +19878,15 @@ ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scal
         const itp_learn *l = &t->learn[i];
         if (itp_is_frozen(t, l)) continue;
         itp_update u;
-        u.lr = (float)((double)l->lr * factor);
+        u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
         u.weight_decay = l->weight_decay;
         u.momentum = l->momentum;
-        u.beta1 = d->beta1, u.beta2 = d->beta2, u.epsilon = d->epsilon;
+        u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
         u.correction1 = (float)(1 - pow((double)d->beta1, count));
-        u.correction2 = (float)(1 - pow((double)d->beta2, count));
+        u.correction2 = (float)(1 - pow((double)l->beta2, count));
         u.grad_scale = grad_scale;
         u.nesterov = d->nesterov;
-        u.decoupled = d->optimizer == INTERP_ADAMW;
+        u.decoupled = l->optimizer == INTERP_ADAMW;
         itp_update_job job = {t, l, &u};
         itp_parallel(t->ctx, (int)((l->n + ITP_UPDATE_CHUNK - 1) / ITP_UPDATE_CHUNK),
                      (double)l->n * 4, itp_update_task, &job);
@@ -34745,6 +35077,24 @@ typedef struct itp_lca_set {
     double before, after, allocated;
 } itp_lca_set;
 
+/* Samples whose gradients add up in float32, several passes. Chunks are computed at the same time, each
+   by one thread in a lane of its own, and added up in their order: that is the same with any threads. */
+typedef struct itp_lca_lane {
+    interp_workspace *w[2]; /* for all samples; for parts that were given, NULL: none were */
+    const float *grad;
+    float *x, *seed; /* [pass, input], [pass, outputs] */
+    int32_t *y;
+    double *per;                       /* [pass]: losses */
+    int first, count, part, from, end; /* the chunk, and the run of one part that it is of */
+    double sum;                        /* of its losses */
+    interp_status status;
+} itp_lca_lane;
+
+/* Losses at a point of the path: the mean; of each sample, and of each part of them, where asked for. */
+typedef struct itp_lca_losses {
+    double mean, *samples, *parts;
+} itp_lca_losses;
+
 struct interp_lca {
     interp_ctx *ctx;
     interp_net *net;
@@ -34752,22 +35102,25 @@ struct interp_lca {
     int64_t step;
     bool begun, g_known; /* g is that of `start` */
     itp_lca_set set[2];  /* training, validation */
-    int n_sets, outputs, chunk;
-    interp_workspace *w;
+    int n_sets, outputs;
+    int chunk[2], pass[2]; /* of lanes' workspaces */
+    itp_lca_lane *lane;    /* [n_lanes] */
+    int n_lanes, n_busy;   /* those that have a chunk */
     float *start,
-        *at; /* [P]: parameters before the step; at a point of the path, in the end the change */
-    float *x, *seed; /* [chunk, input], [chunk, outputs] */
-    int32_t *y;
-    int *order;     /* of the training samples: by class, or drawn; NULL: as they lie */
-    double *sample; /* [2, subsample]: losses before and after; NULL: none */
-    double *per;    /* [chunk]: losses of a chunk; NULL: none */
-    double *pieces; /* sums of pieces of the parameters */
-    double *class_coarse, *class_fine; /* [classes, groups]; NULL: none */
-    size_t n_class;                    /* classes times groups */
-    double passes, all_passes;         /* of this step, for the progress hook */
+        *at;    /* [P]: parameters before the step; at a point of the path, in the end the change */
+    int *order; /* of the training samples: by part, or drawn; NULL: as they lie */
+    double *sample;                  /* [2, subsample]: losses before and after; NULL: none */
+    double *pieces;                  /* sums of pieces of the parameters */
+    double *part_coarse, *part_fine; /* [parts, groups + directions]; NULL: none */
+    double *part_loss;               /* [2, parts]: their share of the loss before and after */
+    size_t n_part;                   /* parts times groups and directions */
+    double *along;                   /* [2, directions + 1]: moved, and allocated; NULL: none */
+    double chunks, all_chunks;       /* of this step, for the progress hook */
 };
 
 enum { ITP_LCA_PIECE = 8192, ITP_LCA_ROOM = 64 << 20, ITP_LCA_MOST = 2048, ITP_LCA_SPLITS = 1024 };
+/* What a pass should take, that its numbers stay in the second-level cache; and its fewest samples. */
+enum { ITP_LCA_CACHE = 1 << 20, ITP_LCA_PASS = 64, ITP_LCA_LANES = 16 };
 #define ITP_LCA_STREAM 0x5000000u
 
 /* ---- loops over all parameters */
@@ -34812,13 +35165,16 @@ ITP_FN double itp_lca_go(const itp_lca_loop *p, size_t from, size_t to)
     return 0;
 }
 
-/* fine += a gradient of the chunk */
+/* fine += a count gradient of each chunk */
 ITP_FN double itp_lca_add(const itp_lca_loop *p, size_t from, size_t to)
 {
-    const float *g = p->l->w->param_grad;
     double *fine = p->s->fine;
-    const double a = p->a;
-    for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    for (int k = 0; k < p->l->n_busy; k++) {
+        const itp_lca_lane *lane = &p->l->lane[k];
+        const float *g = lane->grad;
+        const double a = p->a * lane->count;
+        for (size_t i = from; i < to; i++) fine[i] += a * (double)g[i];
+    }
     return 0;
 }
 
@@ -34883,35 +35239,43 @@ ITP_FN double itp_lca_move(const itp_lca_loop *p, size_t from, size_t to)
     return 0;
 }
 
-/* ---- one pass over the samples */
+/* ---- one sweep over the samples */
 
-/* Change times gradient, summed by class and group. */
-ITP_FN void itp_lca_classes(interp_lca *l, int label, double scale)
+/* Change times gradient of a chunk, summed by group, for the part of the samples that it is of. */
+ITP_FN void itp_lca_part_sums(interp_lca *l, const itp_lca_lane *lane, double scale)
 {
-    const float *g = l->w->param_grad, *end = l->net->flat;
-    double *row = l->class_fine + (size_t)label * (size_t)l->d.n_groups;
-    for (size_t i = 0; i < l->net->n_flat; i++)
+    const float *g = lane->grad, *end = l->net->flat;
+    const size_t n = l->net->n_flat, columns = (size_t)l->d.n_groups + (size_t)l->d.n_directions;
+    double *row = l->part_fine + (size_t)lane->part * columns;
+    for (size_t i = 0; i < n; i++)
         row[l->d.groups[i]] += scale * (double)g[i] * ((double)end[i] - (double)l->start[i]);
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (double)g[i];
+        row[l->d.n_groups + k] += scale * sum * l->along[k];
+    }
 }
 
-/* Samples first..first+some of the order, filled up to a chunk with those from `from` on. */
-ITP_FN const float *itp_lca_gather(interp_lca *l, const itp_lca_set *s, int from, int first,
-                                   int some, int end)
+/* Samples first..first+some of the order, filled up to a pass with others of the chunk's run. */
+ITP_FN const float *itp_lca_gather(const interp_lca *l, itp_lca_lane *lane, const itp_lca_set *s,
+                                   int pass, int first, int some)
 {
     const interp_dataset *data = s->data;
     const size_t row = interp_shape_size(&data->shape);
     const int *order = s == l->set ? l->order : NULL;
-    if (!order && some == l->chunk) {
-        memcpy(l->y, data->y + first, (size_t)some * sizeof *l->y);
+    if (!order && some == pass) {
+        memcpy(lane->y, data->y + first, (size_t)some * sizeof *lane->y);
         return data->x + (size_t)first * row;
     }
-    for (int i = 0; i < l->chunk; i++) {
-        const int at = i < some ? first + i : from + (first - from + i) % (end - from);
+    for (int i = 0; i < pass; i++) {
+        const int at =
+            i < some ? first + i : lane->from + (first - lane->from + i) % (lane->end - lane->from);
         const int k = order ? order[at] : at;
-        memcpy(l->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *l->x);
-        l->y[i] = data->y[k];
+        memcpy(lane->x + (size_t)i * row, data->x + (size_t)k * row, row * sizeof *lane->x);
+        lane->y[i] = data->y[k];
     }
-    return l->x;
+    return lane->x;
 }
 
 /* Samples that the loss of this process is of. */
@@ -34920,59 +35284,139 @@ ITP_FN int itp_lca_used(const interp_lca *l, const itp_lca_set *s)
     return s == l->set && l->d.subsample ? l->d.subsample : s->data->n;
 }
 
-/* Mean loss at the parameters in `at`; fine += scale gradient, class_fine += scale times its sums by
-   class: with scale 0 there is only the loss. samples: NULL or each sample's loss. */
-ITP_FN interp_status itp_lca_pass(interp_lca *l, itp_lca_set *s, double scale, double *samples,
-                                  double *loss)
+/* Where the samples of the order that are of one part with number `from` end; *part: -1 for none. */
+ITP_FN int itp_lca_run_end(const interp_lca *l, const itp_lca_set *s, int from, int *part)
 {
-    const int n = itp_lca_used(l, s), k = l->outputs;
-    const bool by_class = s == l->set && l->class_fine;
-    double total = 0;
-    for (int from = 0, end; from < n; from = end) { /* all of one class, or all */
-        for (end = by_class ? from + 1 : n; end < n; end++)
-            if (s->data->y[l->order[end]] != s->data->y[l->order[from]]) break;
-        for (int first = from; first < end; first += l->chunk) {
-            const int some = itp_min(l->chunk, end - first);
-            const float *x = itp_lca_gather(l, s, from, first, some, end);
-            ITP_TRY(interp_forward(l->w, &x));
-            total += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(l->w), some,
-                                             k, l->y, NULL, l->d.label_smoothing,
-                                             scale == 0 ? NULL : l->seed, l->per);
-            if (samples) memcpy(samples + first, l->per, (size_t)some * sizeof *samples);
-            if (scale != 0) {
-                memset(l->seed + (size_t)some * (size_t)k, 0,
-                       (size_t)(l->chunk - some) * (size_t)k * sizeof *l->seed);
-                ITP_TRY(interp_backward(l->w, l->seed));
-                itp_lca_over(l, s, scale * some / s->count, 0, itp_lca_add);
-                if (by_class) itp_lca_classes(l, l->y[0], scale * some / s->count);
-            }
-            ITP_TRY(itp_progress(l->ctx, "lca", ++l->passes, l->all_passes, (double)NAN));
-        }
+    const int n = itp_lca_used(l, s);
+    const int32_t *of = l->d.parts ? l->d.parts : s->data->y;
+    *part = -1;
+    if (s != l->set || !l->part_fine) return n;
+    *part = of[l->order[from]];
+    while (from < n && of[l->order[from]] == *part) from++;
+    return from;
+}
+
+/* Which of a lane's workspaces is for samples of a part. */
+ITP_FN int itp_lca_which(const interp_lca *l, int part)
+{
+    return part >= 0 && l->lane[0].w[1];
+}
+
+/* Gives as many lanes as there are the next chunks from sample `at` on; returns where they end. */
+ITP_FN int itp_lca_deal(interp_lca *l, const itp_lca_set *s, int at)
+{
+    const int used = itp_lca_used(l, s);
+    const itp_lca_lane *last = &l->lane[l->n_lanes - 1];
+    int from = at ? last->from : 0, end = at ? last->end : 0, part = at ? last->part : -1;
+    l->n_busy = 0;
+    while (l->n_busy < l->n_lanes && at < used) {
+        itp_lca_lane *lane = &l->lane[l->n_busy++];
+        if (at == end) from = at, end = itp_lca_run_end(l, s, at, &part);
+        lane->from = from, lane->end = end, lane->part = part, lane->first = at;
+        lane->count = itp_min(l->chunk[itp_lca_which(l, part)], end - at);
+        at += lane->count;
     }
-    *loss = total;
-    if (l->d.allreduce) l->d.allreduce(loss, 1, l->d.allreduce_user);
-    *loss /= s->count;
+    return at;
+}
+
+/* What the lanes are to do. */
+typedef struct itp_lca_sweep {
+    interp_lca *l;
+    const itp_lca_set *s;
+    bool gradient;
+    double *samples; /* NULL, or where their losses go */
+} itp_lca_sweep;
+
+/* Losses of a lane's chunk and, in the workspace, the gradient of their mean. */
+ITP_FN interp_status itp_lca_chunk(const itp_lca_sweep *p, itp_lca_lane *lane)
+{
+    interp_lca *l = p->l;
+    const int which = itp_lca_which(l, lane->part), pass = l->pass[which];
+    interp_workspace *w = lane->w[which];
+    const size_t k = (size_t)l->outputs;
+    lane->sum = 0, lane->grad = w->param_grad;
+    for (int at = 0; at < lane->count; at += pass) {
+        const int some = itp_min(pass, lane->count - at);
+        const size_t used = (size_t)some * k;
+        const float *x = itp_lca_gather(l, lane, p->s, pass, lane->first + at, some);
+        ITP_TRY(interp_forward(w, &x));
+        lane->sum += some * interp_loss_grad(l->ctx, l->d.loss, interp_workspace_target(w), some,
+                                             l->outputs, lane->y, NULL, l->d.label_smoothing,
+                                             p->gradient ? lane->seed : NULL, lane->per);
+        if (p->samples)
+            memcpy(p->samples + lane->first + at, lane->per, (size_t)some * sizeof *lane->per);
+        if (!p->gradient) continue;
+        if (some < lane->count)
+            l->ctx->k->scale_add(used, (float)some / (float)lane->count, lane->seed, 0, lane->seed);
+        memset(lane->seed + used, 0, ((size_t)pass * k - used) * sizeof *lane->seed);
+        w->accumulate = at > 0;
+        ITP_TRY(interp_backward(w, lane->seed));
+    }
     return INTERP_OK;
 }
 
-/* fine = the sum over points of weight times gradient, the classes' sums of it in class_fine; a weight
-   of 0 asks for the loss alone. samples, loss: of the last point. */
-ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
-                                    const double *weight, double *samples, double *loss)
+ITP_FN void itp_lca_task(void *arg, int task, int slot)
 {
-    double *classes = s == l->set ? l->class_fine : NULL;
+    const itp_lca_sweep *p = (const itp_lca_sweep *)arg;
+    (void)slot;
+    p->l->lane[task].status = itp_lca_chunk(p, &p->l->lane[task]);
+}
+
+/* Losses at the parameters in `at`; fine += scale gradient, part_fine += scale times its sums by
+   part: with scale 0 there are only losses. */
+ITP_FN interp_status itp_lca_over_samples(interp_lca *l, itp_lca_set *s, double scale,
+                                          itp_lca_losses *losses)
+{
+    itp_lca_sweep p = {l, s, scale != 0, losses->samples};
+    double total = 0;
+    for (int at = 0; at < itp_lca_used(l, s);) {
+        at = itp_lca_deal(l, s, at);
+        itp_parallel_alone(l->ctx, l->n_busy, itp_lca_task, &p);
+        for (int i = 0; i < l->n_busy; i++) {
+            const itp_lca_lane *lane = &l->lane[i];
+            ITP_TRY(lane->status);
+            total += lane->sum;
+            if (losses->parts && lane->part >= 0) losses->parts[lane->part] += lane->sum / s->count;
+            if (scale != 0 && lane->part >= 0)
+                itp_lca_part_sums(l, lane, scale * lane->count / s->count);
+        }
+        if (scale != 0) itp_lca_over(l, s, scale / s->count, 0, itp_lca_add);
+        l->chunks += l->n_busy;
+        ITP_TRY(itp_progress(l->ctx, "lca", l->chunks, l->all_chunks, (double)NAN));
+    }
+    if (l->d.allreduce) l->d.allreduce(&total, 1, l->d.allreduce_user);
+    losses->mean = total / s->count;
+    return INTERP_OK;
+}
+
+/* Chunks of a set. */
+ITP_FN double itp_lca_chunks(interp_lca *l, const itp_lca_set *s)
+{
+    double chunks = 0;
+    for (int at = 0; at < itp_lca_used(l, s); chunks += l->n_busy) at = itp_lca_deal(l, s, at);
+    return chunks;
+}
+
+/* fine = the sum over points of weight times gradient, the parts' sums of it in part_fine; a weight
+   of 0 asks for the losses alone. losses: of the last point. */
+ITP_FN interp_status itp_lca_points(interp_lca *l, itp_lca_set *s, int n, const double *at,
+                                    const double *weight, itp_lca_losses *losses)
+{
+    double *parts = s == l->set ? l->part_fine : NULL;
+    const size_t n_parts = (size_t)l->d.n_parts;
     bool any = false;
     itp_lca_over(l, s, 0, 0, itp_lca_zero);
-    if (classes) memset(classes, 0, l->n_class * sizeof *classes);
+    if (parts) memset(parts, 0, l->n_part * sizeof *parts);
     for (int i = 0; i < n; i++) {
         itp_lca_over(l, s, at[i], 0, itp_lca_go);
-        ITP_TRY(itp_lca_pass(l, s, weight[i], samples, loss));
+        if (losses->parts) memset(losses->parts, 0, n_parts * sizeof *losses->parts);
+        ITP_TRY(itp_lca_over_samples(l, s, weight[i], losses));
         any = any || weight[i] != 0;
     }
-    if (l->d.allreduce && any) {
-        l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
-        if (classes) l->d.allreduce(classes, l->n_class, l->d.allreduce_user);
-    }
+    if (!l->d.allreduce) return INTERP_OK;
+    if (losses->parts) l->d.allreduce(losses->parts, n_parts, l->d.allreduce_user);
+    if (any) l->d.allreduce(s->fine, l->net->n_flat, l->d.allreduce_user);
+    if (any && parts) l->d.allreduce(parts, l->n_part, l->d.allreduce_user);
     return INTERP_OK;
 }
 
@@ -35012,12 +35456,22 @@ ITP_FN const double *itp_lca_end_weights(const interp_lca *l)
     return weights[l->d.rule];
 }
 
+/* The losses of the training set to be kept at the path's start, or at its end. */
+ITP_FN itp_lca_losses itp_lca_kept(const interp_lca *l, const itp_lca_set *s, bool end)
+{
+    itp_lca_losses k = {0, NULL, NULL};
+    if (s == l->set && l->sample) k.samples = l->sample + (end ? l->d.subsample : 0);
+    if (s == l->set && l->part_loss) k.parts = l->part_loss + (end ? l->d.n_parts : 0);
+    return k;
+}
+
 /* Loss and gradient, where the rule asks for it, at the start of the path. */
 ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 {
     const double zero = 0, one = itp_lca_end_weights(l)[0] != 0;
-    double *samples = s == l->set ? l->sample : NULL;
-    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, samples, &s->before));
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
+    ITP_TRY(itp_lca_points(l, s, 1, &zero, &one, &losses));
+    s->before = losses.mean;
     itp_lca_over(l, s, 0, 1, itp_lca_ends);
     return INTERP_OK;
 }
@@ -35025,18 +35479,18 @@ ITP_FN interp_status itp_lca_start(interp_lca *l, itp_lca_set *s)
 /* coarse = what both ends say by the rule; the gradient at the end becomes g. */
 ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 {
-    const double *weight = itp_lca_end_weights(l), zero = 0;
+    const double *weight = itp_lca_end_weights(l), zero = 0, one = 1;
     const double start = weight[0] != 0, end = l->d.rule != INTERP_LCA_GAUSS;
-    double *samples = s == l->set && l->sample ? l->sample + l->d.subsample : NULL;
-    const size_t n = s == l->set ? l->n_class : 0;
-    double loss;
+    const size_t n = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = itp_lca_kept(l, s, false);
     if (n) { /* those of g were of another change */
-        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, NULL, &loss));
-        for (size_t i = 0; i < n; i++) l->class_coarse[i] = weight[0] * l->class_fine[i];
+        ITP_TRY(itp_lca_points(l, s, 1, &zero, &start, &losses));
+        for (size_t i = 0; i < n; i++) l->part_coarse[i] = weight[0] * l->part_fine[i];
     }
-    const double one = 1;
-    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, samples, &s->after));
-    for (size_t i = 0; i < n; i++) l->class_coarse[i] += weight[1] * l->class_fine[i];
+    losses = itp_lca_kept(l, s, true);
+    ITP_TRY(itp_lca_points(l, s, 1, &one, &end, &losses));
+    s->after = losses.mean;
+    for (size_t i = 0; i < n; i++) l->part_coarse[i] += weight[1] * l->part_fine[i];
     itp_lca_over(l, s, weight[0], weight[1], itp_lca_ends);
     return INTERP_OK;
 }
@@ -35044,21 +35498,22 @@ ITP_FN interp_status itp_lca_ends_of(interp_lca *l, itp_lca_set *s)
 /* fine = the mean gradient by n splits, from that by half of them; or by n points of Gauss. */
 ITP_FN interp_status itp_lca_refine(interp_lca *l, itp_lca_set *s, int n)
 {
-    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS], loss;
-    const size_t n_class = s == l->set ? l->n_class : 0;
+    double at[ITP_LCA_SPLITS], weight[ITP_LCA_SPLITS];
+    const size_t n_part = s == l->set ? l->n_part : 0;
+    itp_lca_losses losses = {0, NULL, NULL};
     if (l->d.rule == INTERP_LCA_GAUSS) {
         ITP_TRY(interp_quadrature_rule(l->ctx, INTERP_GAUSS_LEGENDRE, n, at, weight));
-        return itp_lca_points(l, s, n, at, weight, NULL, &loss);
+        return itp_lca_points(l, s, n, at, weight, &losses);
     }
     if (n > 2) { /* what was fine is coarse now */
-        double *const fine = s->fine, *const class_fine = l->class_fine;
+        double *const fine = s->fine, *const part_fine = l->part_fine;
         s->fine = s->coarse, s->coarse = fine;
-        if (n_class) l->class_fine = l->class_coarse, l->class_coarse = class_fine;
+        if (n_part) l->part_fine = l->part_coarse, l->part_coarse = part_fine;
     }
     for (int i = 0; i < n / 2; i++) at[i] = (2 * i + 1.0) / n, weight[i] = 1.0 / n;
-    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, NULL, &loss));
+    ITP_TRY(itp_lca_points(l, s, n / 2, at, weight, &losses));
     itp_lca_over(l, s, 0.5, 0, itp_lca_mix);
-    for (size_t i = 0; i < n_class; i++) l->class_fine[i] += 0.5 * l->class_coarse[i];
+    for (size_t i = 0; i < n_part; i++) l->part_fine[i] += 0.5 * l->part_coarse[i];
     return INTERP_OK;
 }
 
@@ -35105,13 +35560,43 @@ ITP_FN void itp_lca_draw(interp_lca *l)
     itp_shuffle(l->order, l->set[0].data->n, l->d.seed, ITP_LCA_STREAM + (uint64_t)l->step);
 }
 
+/* How far the step goes along each direction. */
+ITP_FN void itp_lca_aim(interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        l->along[k] = 0;
+        for (size_t i = 0; i < n; i++)
+            l->along[k] += (double)v[i] * ((double)l->net->flat[i] - (double)l->start[i]);
+    }
+}
+
+/* Allocations along the directions, and the rest: of the mean gradient a fine + b coarse. */
+ITP_FN void itp_lca_directions(interp_lca *l, double a, double b)
+{
+    const size_t n = l->net->n_flat;
+    const itp_lca_set *s = l->set;
+    double *out = l->along + l->d.n_directions + 1, rest = s->allocated;
+    for (int k = 0; k < l->d.n_directions; k++) {
+        const float *v = l->d.directions + (size_t)k * n;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i] * (a * s->fine[i] + b * s->coarse[i]);
+        out[k] = sum * l->along[k];
+        rest -= out[k];
+    }
+    out[l->d.n_directions] = rest;
+}
+
 /* Both ends, then splits doubled until the loss change is allocated. */
 ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolved)
 {
     const bool refines = l->d.rule == INTERP_LCA_SIMPSON || l->d.rule == INTERP_LCA_GAUSS;
-    const double used = itp_div_up(itp_lca_used(l, l->set), l->chunk);
-    l->passes = 0, l->all_passes = used * (refines ? 2 : 1);
+    double used = 0;
+    for (int i = 0; i < l->n_sets; i++) used += itp_lca_chunks(l, &l->set[i]);
+    l->chunks = 0, l->all_chunks = used * (refines ? 2 : 1);
     if (l->d.subsample) itp_lca_draw(l);
+    itp_lca_aim(l);
     for (int i = 0; i < l->n_sets; i++) {
         itp_lca_set *s = &l->set[i];
         if (!l->g_known || (i == 0 && l->d.subsample)) ITP_TRY(itp_lca_start(l, s));
@@ -35121,7 +35606,7 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     *splits = 1, *resolved = true;
     if (!refines) itp_lca_is_resolved(l); /* for its sums: the rule has no choice */
     for (int n = 2; refines && n <= l->d.max_splits; n *= 2) {
-        l->all_passes = l->passes + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
+        l->all_chunks = l->chunks + used * (l->d.rule == INTERP_LCA_GAUSS ? n : n / 2);
         for (int i = 0; i < l->n_sets; i++) ITP_TRY(itp_lca_refine(l, &l->set[i], n));
         *splits = n, *resolved = itp_lca_is_resolved(l);
         if (*resolved) break;
@@ -35129,14 +35614,17 @@ ITP_FN interp_status itp_lca_integrate(interp_lca *l, int *splits, bool *resolve
     return INTERP_OK;
 }
 
-/* coarse = the allocations, class_coarse = those of the classes, at = the change, start = the end. */
+/* coarse = the allocations, part_coarse = those of the parts, at = the change, start = the end. */
 ITP_FN void itp_lca_close(interp_lca *l)
 {
     double fine, coarse;
     itp_lca_weights(l, &fine, &coarse);
+    if (l->along) itp_lca_directions(l, fine, coarse);
     for (int i = 0; i < l->n_sets; i++) itp_lca_over(l, &l->set[i], fine, coarse, itp_lca_settle);
-    for (size_t i = 0; i < l->n_class; i++)
-        l->class_coarse[i] = fine * l->class_fine[i] + coarse * l->class_coarse[i];
+    for (size_t i = 0; i < l->n_part; i++)
+        l->part_coarse[i] = fine * l->part_fine[i] + coarse * l->part_coarse[i];
+    for (int i = 0; l->part_loss && i < l->d.n_parts; i++)
+        l->part_loss[i] = l->part_loss[l->d.n_parts + i] - l->part_loss[i];
     itp_lca_penalise(l, l->set[0].coarse);
     itp_lca_over(l, l->set, 0, 0, itp_lca_move);
     l->g_known = true;
@@ -35169,7 +35657,8 @@ INTERP_API interp_status interp_lca_step(interp_lca *l, interp_lca_step_info *in
     for (int i = 0; i < l->n_sets; i++) l->set[i].before = l->set[i].after;
     r.step = l->step;
     r.lca = s->coarse, r.val_lca = l->n_sets > 1 ? v->coarse : NULL;
-    r.moved = l->at, r.classes = l->class_coarse;
+    r.moved = l->at, r.parts = l->part_coarse, r.part_change = l->part_loss;
+    r.directions = l->along ? l->along + l->d.n_directions + 1 : NULL;
     if (info) *info = r;
     return l->d.on_step ? l->d.on_step(&r, l->d.user) : INTERP_OK;
 }
@@ -35185,10 +35674,12 @@ INTERP_API interp_status interp_lca_begin(interp_lca *l)
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *user)
 {
     interp_lca *l = (interp_lca *)user;
-    (void)step;
     if (net != l->net)
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "lca: it was made for another network");
-    return l->begun ? interp_lca_step(l, NULL) : interp_lca_begin(l);
+    if (l->begun) return interp_lca_step(l, NULL);
+    ITP_TRY(interp_lca_begin(l));
+    l->step = step; /* a training that is resumed */
+    return INTERP_OK;
 }
 
 /* ---- making one */
@@ -35207,15 +35698,46 @@ ITP_FN interp_status itp_lca_defaults(interp_lca *l, const interp_dataset *data,
                         "lca: an option is out of range: tolerance %g must be above 0, max_splits "
                         "%d within 2 to %d, subsample %d not 1 nor more than the %d samples",
                         d->tolerance, d->max_splits, ITP_LCA_SPLITS, d->subsample, data->n);
+    if (!d->parts) d->n_parts = d->groups ? data->n_classes : 0;
     if ((d->subsample && (d->allreduce || d->groups)) || (d->groups && d->n_groups < 1))
         return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: sums by class and several processes need all samples, and groups "
+                        "lca: sums by part and several processes need all samples, and groups "
                         "their number");
+    if (d->parts && (!d->groups || d->n_parts < 1 || d->mode == INTERP_BATCH_STATS))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d parts of the samples need groups of the parameters, and "
+                        "normalisation that does not depend on the batch",
+                        d->n_parts);
+    for (int i = 0; d->parts && i < data->n; i++)
+        if (d->parts[i] < -1 || d->parts[i] >= d->n_parts)
+            return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: sample %d is of part %d, of %d", i,
+                            (int)d->parts[i], d->n_parts);
     for (size_t i = 0; d->groups && i < l->net->n_flat; i++)
         if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
             return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
                             "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
                             d->n_groups);
+    return INTERP_OK;
+}
+
+/* Directions have to be unit vectors at right angles. */
+ITP_FN interp_status itp_lca_check_directions(const interp_lca *l)
+{
+    const size_t n = l->net->n_flat;
+    const interp_lca_desc *d = &l->d;
+    if (d->n_directions < 0 || (d->n_directions && !d->directions))
+        return itp_fail(l->ctx, INTERP_BAD_ARGUMENT, "lca: %d directions", d->n_directions);
+    for (int j = 0; j < d->n_directions; j++)
+        for (int k = 0; k <= j; k++) {
+            double dot = j == k ? -1 : 0;
+            for (size_t i = 0; i < n; i++)
+                dot += (double)d->directions[(size_t)j * n + i] *
+                       (double)d->directions[(size_t)k * n + i];
+            if (!(fabs(dot) < 1e-3))
+                return itp_fail(l->ctx, INTERP_BAD_ARGUMENT,
+                                "lca: directions %d and %d are not orthonormal: off by %g", k, j,
+                                dot);
+        }
     return INTERP_OK;
 }
 
@@ -35234,50 +35756,137 @@ ITP_FN interp_status itp_lca_set_new(interp_lca *l, const interp_dataset *data)
     return s->g && s->coarse && s->fine ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
-/* Samples sorted by class, each class in its order. */
-ITP_FN void itp_lca_by_class(interp_lca *l, const interp_dataset *data)
+/* Samples sorted by part, those of none first, each part in its order. */
+ITP_FN interp_status itp_lca_by_part(interp_lca *l, const interp_dataset *data, int *largest)
 {
-    int at = 0;
-    for (int c = 0; c < data->n_classes; c++)
-        for (int i = 0; i < data->n; i++)
-            if (data->y[i] == c) l->order[at++] = i;
+    const int32_t *part = l->d.parts ? l->d.parts : data->y;
+    int *at = (int *)itp_calloc(l->ctx, (size_t)l->d.n_parts + 2, sizeof *at);
+    if (!at) return INTERP_NO_MEMORY;
+    for (int i = 0; i < data->n; i++) at[part[i] + 2]++;
+    *largest = 1;
+    for (int k = 2; k < l->d.n_parts + 2; k++) *largest = itp_max(*largest, at[k]);
+    for (int k = 1; k < l->d.n_parts + 2; k++) at[k] += at[k - 1];
+    for (int i = 0; i < data->n; i++) l->order[at[part[i] + 1]++] = i;
+    interp_free(l->ctx, at);
+    return INTERP_OK;
 }
 
-/* Samples of one pass, and the workspace for them. */
-ITP_FN interp_status itp_lca_open(interp_lca *l, const interp_dataset *data)
+/* Bytes of a pass by one thread beside the gradient: how samples are cut does not depend on threads. */
+ITP_FN interp_status itp_lca_bytes(const interp_lca *l, itp_fit *fit, int n, size_t *bytes)
 {
     interp_ctx *ctx = l->ctx;
-    const size_t row = interp_shape_size(&data->shape);
-    itp_fit fit;
-    memset(&fit, 0, sizeof fit);
-    fit.work.param_grads = true;
-    fit.work.mode = l->d.mode;
-    fit.work.output = l->net->values[itp_logits_value(l->net, l->d.loss)].name;
-    fit.floats = row + (size_t)l->outputs + 4;
-    int most = l->d.chunk ? l->d.chunk : ITP_LCA_MOST;
-    most = itp_min(most, itp_lca_used(l, l->set));
-    while (!l->d.chunk && most > 1 && !l->net->fixed_batch) {
+    const int slots = ctx->slots;
+    ctx->slots = 1;
+    const interp_status status = itp_fit_bytes(ctx, l->net, fit, n, bytes);
+    ctx->slots = slots;
+    if (!status) *bytes -= itp_min_size(*bytes, itp_mul_size(l->net->n_flat, sizeof(float)));
+    return status;
+}
+
+/* What a lane's workspace of number `which` is made by: for chunks of up to `most` samples. Statistics of
+   batches need a chunk in one pass. */
+ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int most, int which,
+                                 itp_fit *fit)
+{
+    interp_ctx *ctx = l->ctx;
+    const interp_net *net = l->net;
+    const bool batch_stats = l->d.mode == INTERP_BATCH_STATS;
+    const bool whole = batch_stats || net->fixed_batch, given = whole && l->d.chunk;
+    const size_t room = (size_t)(whole ? (int)ITP_LCA_ROOM : (int)ITP_LCA_CACHE);
+    int pass = net->fixed_batch ? net->fixed_batch : most;
+    memset(fit, 0, sizeof *fit);
+    fit->work.param_grads = true;
+    fit->work.mode = l->d.mode;
+    fit->work.output = net->values[itp_logits_value(net, l->d.loss)].name;
+    fit->floats = interp_shape_size(&data->shape) + (size_t)l->outputs + 4;
+    while (!net->fixed_batch && !given && pass > (whole ? 1 : ITP_LCA_PASS)) {
         size_t bytes;
-        ITP_TRY(itp_fit_bytes(ctx, l->net, &fit, most, &bytes));
-        const size_t fixed = itp_mul_size(l->net->n_flat, sizeof(float));
-        if (bytes < fixed + ITP_LCA_ROOM) break;
-        most = itp_div_up(most, 2);
+        fit->n = pass;
+        ITP_TRY(itp_lca_bytes(l, fit, pass, &bytes));
+        if (bytes < room) break;
+        pass = itp_div_up(pass, 2);
     }
-    fit.n = fit.most = most;
-    l->chunk = itp_fit_most(ctx, l->net, &fit);
-    if (!l->chunk) return ctx->status;
-    if (l->d.mode == INTERP_BATCH_STATS && l->chunk < most)
+    fit->n = fit->most = pass;
+    const int fits = itp_fit_most(ctx, net, fit);
+    if (!fits) return ctx->status;
+    if (batch_stats && fits < pass)
         return itp_fail(ctx, INTERP_NO_MEMORY,
                         "lca: chunks of %d samples do not fit, and with batch statistics the loss "
                         "depends on them: chunks of up to %d do",
-                        most, l->chunk);
-    fit.work.batch = l->chunk;
-    ITP_TRY(interp_workspace_new(ctx, l->net, &fit.work, &l->w));
-    const size_t n = (size_t)l->chunk;
-    l->x = (float *)interp_alloc(ctx, itp_mul_size(n * row, sizeof *l->x));
-    l->seed = (float *)interp_alloc(ctx, itp_mul_size(n * (size_t)l->outputs, sizeof *l->seed));
-    l->y = (int32_t *)interp_alloc(ctx, n * sizeof *l->y);
-    return l->x && l->seed && l->y ? INTERP_OK : INTERP_NO_MEMORY;
+                        pass, fits);
+    l->pass[which] = fit->work.batch = fits;
+    l->chunk[which] = whole ? fits : most;
+    return INTERP_OK;
+}
+
+/* A workspace with the parameters in `at`. */
+ITP_FN interp_status itp_lca_workspace(interp_lca *l, const itp_fit *fit, interp_workspace **w)
+{
+    const interp_net *net = l->net;
+    ITP_TRY(interp_workspace_new(l->ctx, net, &fit->work, w));
+    for (int i = 0; i < net->n_params; i++)
+        (*w)->data[net->params[i]] = l->at + net->values[net->params[i]].offset;
+    return INTERP_OK;
+}
+
+/* One more lane. few: NULL, or what its second workspace is made by. */
+ITP_FN interp_status itp_lca_lane_new(interp_lca *l, const interp_dataset *data, const itp_fit *all,
+                                      const itp_fit *few)
+{
+    interp_ctx *ctx = l->ctx;
+    itp_lca_lane *lane = &l->lane[l->n_lanes++];
+    const size_t pass = (size_t)l->pass[0], row = interp_shape_size(&data->shape);
+    ITP_TRY(itp_lca_workspace(l, all, &lane->w[0]));
+    if (few) ITP_TRY(itp_lca_workspace(l, few, &lane->w[1]));
+    lane->x = (float *)interp_alloc(ctx, itp_mul_size(pass * row, sizeof *lane->x));
+    lane->seed =
+        (float *)interp_alloc(ctx, itp_mul_size(pass * (size_t)l->outputs, sizeof *lane->seed));
+    lane->y = (int32_t *)interp_alloc(ctx, pass * sizeof *lane->y);
+    lane->per = (double *)interp_alloc(ctx, pass * sizeof *lane->per);
+    return lane->x && lane->seed && lane->y && lane->per ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN void itp_lca_lane_free(interp_ctx *ctx, itp_lca_lane *lane)
+{
+    interp_workspace_free(lane->w[0]), interp_workspace_free(lane->w[1]);
+    interp_free(ctx, lane->x), interp_free(ctx, lane->seed), interp_free(ctx, lane->y);
+    interp_free(ctx, lane->per);
+    memset(lane, 0, sizeof *lane);
+}
+
+/* The lanes: one has to be there, and as many as threads and chunks can make use of if they fit. */
+ITP_FN interp_status itp_lca_lanes(interp_lca *l, const interp_dataset *data, int largest)
+{
+    interp_ctx *ctx = l->ctx;
+    const int used = itp_lca_used(l, l->set);
+    itp_fit all, few;
+    ITP_TRY(itp_lca_fit(l, data, itp_min(l->d.chunk ? l->d.chunk : ITP_LCA_MOST, used), 0, &all));
+    const bool parts = l->d.parts && !l->net->fixed_batch && largest < l->pass[0];
+    if (parts) ITP_TRY(itp_lca_fit(l, data, largest, 1, &few));
+    const int chunks = parts ? ITP_LCA_LANES : itp_div_up(used, l->chunk[0]);
+    const int lanes = itp_min(itp_min(ctx->slots, chunks), ITP_LCA_LANES);
+    l->lane = (itp_lca_lane *)itp_calloc(ctx, (size_t)lanes, sizeof *l->lane);
+    if (!l->lane) return INTERP_NO_MEMORY;
+    for (int i = 0; i < lanes; i++) {
+        const interp_status status = itp_lca_lane_new(l, data, &all, parts ? &few : NULL);
+        if (!status) continue;
+        if (!i || status != INTERP_NO_MEMORY) return status;
+        itp_lca_lane_free(ctx, &l->lane[--l->n_lanes]);
+        interp_clear_error(ctx);
+        break;
+    }
+    return INTERP_OK;
+}
+
+/* Sums by group and part. */
+ITP_FN interp_status itp_lca_open_parts(interp_lca *l)
+{
+    l->n_part =
+        itp_mul_size((size_t)l->d.n_parts, (size_t)l->d.n_groups + (size_t)l->d.n_directions);
+    l->part_coarse = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_fine = (double *)itp_calloc(l->ctx, l->n_part, sizeof(double));
+    l->part_loss = (double *)itp_calloc(l->ctx, 2 * (size_t)l->d.n_parts, sizeof(double));
+    return l->part_coarse && l->part_fine && l->part_loss ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
@@ -35287,6 +35896,7 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     const size_t n = l->net->n_flat, m = (size_t)data->n;
     const interp_shape out = itp_sample_shape(
         l->net, itp_logits_value(l->net, desc ? desc->loss : INTERP_CROSS_ENTROPY));
+    int largest = 0;
     l->outputs = (int)interp_shape_size(&out);
     ITP_TRY(itp_lca_defaults(l, data, desc));
     ITP_TRY(itp_lca_set_new(l, data));
@@ -35298,25 +35908,19 @@ ITP_FN interp_status itp_lca_make(interp_lca *l, const interp_dataset *data,
     if (l->d.subsample || l->d.groups) {
         l->order = (int *)interp_alloc(ctx, m * sizeof *l->order);
         if (!l->order) return INTERP_NO_MEMORY;
-        if (l->d.groups) itp_lca_by_class(l, data);
     }
-    if (l->d.groups) {
-        l->n_class = itp_mul_size((size_t)data->n_classes, (size_t)l->d.n_groups);
-        l->class_coarse = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        l->class_fine = (double *)itp_calloc(ctx, l->n_class, sizeof(double));
-        if (!l->class_coarse || !l->class_fine) return INTERP_NO_MEMORY;
-    }
-    ITP_TRY(itp_lca_open(l, data));
     if (l->d.subsample) {
         l->sample = (double *)interp_alloc(ctx, 2 * (size_t)l->d.subsample * sizeof *l->sample);
-        l->per = (double *)interp_alloc(ctx, (size_t)l->chunk * sizeof *l->per);
-        if (!l->sample || !l->per) return INTERP_NO_MEMORY;
+        if (!l->sample) return INTERP_NO_MEMORY;
     }
-    for (int i = 0; i < l->net->n_params; i++) { /* passes are made with the parameters in `at` */
-        const int v = l->net->params[i];
-        l->w->data[v] = l->at + l->net->values[v].offset;
+    ITP_TRY(itp_lca_check_directions(l));
+    if (l->d.n_directions) {
+        l->along = (double *)itp_calloc(ctx, 2 * ((size_t)l->d.n_directions + 1), sizeof(double));
+        if (!l->along) return INTERP_NO_MEMORY;
     }
-    return INTERP_OK;
+    if (l->d.groups) ITP_TRY(itp_lca_by_part(l, data, &largest));
+    if (l->d.groups) ITP_TRY(itp_lca_open_parts(l));
+    return itp_lca_lanes(l, data, largest);
 }
 
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -35340,17 +35944,161 @@ INTERP_API void interp_lca_free(interp_lca *l)
 {
     if (!l) return;
     interp_ctx *ctx = l->ctx;
-    interp_workspace_free(l->w);
     for (int i = 0; i < 2; i++) {
         interp_free(ctx, l->set[i].g);
         interp_free(ctx, l->set[i].coarse);
         interp_free(ctx, l->set[i].fine);
     }
     interp_free(ctx, l->start), interp_free(ctx, l->at), interp_free(ctx, l->pieces);
-    interp_free(ctx, l->x), interp_free(ctx, l->seed), interp_free(ctx, l->y);
-    interp_free(ctx, l->order), interp_free(ctx, l->sample), interp_free(ctx, l->per);
-    interp_free(ctx, l->class_coarse), interp_free(ctx, l->class_fine);
+    for (int i = 0; i < l->n_lanes; i++) itp_lca_lane_free(ctx, &l->lane[i]);
+    interp_free(ctx, l->lane);
+    interp_free(ctx, l->order), interp_free(ctx, l->sample);
+    interp_free(ctx, l->part_coarse), interp_free(ctx, l->part_fine);
+    interp_free(ctx, l->part_loss), interp_free(ctx, l->along);
     interp_free(ctx, l);
+}
+/* >>lca/directions.c                                                                          */
+/* ---- lca/directions.c: the directions in which a loss is most curved ------------------------------ */
+
+ITP_FN double itp_lca_dot(const float *a, const double *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* x without its part along each of n unit rows; twice, so that rounding leaves none of it. */
+ITP_FN void itp_lca_reject(const float *rows, int n, double *x, size_t size)
+{
+    for (int round = 0; round < 2; round++)
+        for (int k = 0; k < n; k++) {
+            const float *row = rows + (size_t)k * size;
+            const double along = itp_lca_dot(row, x, size);
+            for (size_t i = 0; i < size; i++) x[i] -= along * (double)row[i];
+        }
+}
+
+/* out = x over its norm, which is returned. */
+ITP_FN double itp_lca_unit(const double *x, float *out, size_t n)
+{
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += x[i] * x[i];
+    const double norm = sqrt(square);
+    for (size_t i = 0; i < n; i++) out[i] = (float)(x[i] / norm);
+    return norm;
+}
+
+/* Hessian at p times the unit vector v, as the difference of gradients at both sides: in fine of the
+   training set. */
+ITP_FN interp_status itp_lca_hessian(interp_lca *l, const float *p, double reach, const float *v)
+{
+    static const double at[2] = {0, 1};
+    const double weight[2] = {-0.5 / reach, 0.5 / reach};
+    itp_lca_losses losses = {0, NULL, NULL};
+    float *end = l->net->flat;
+    for (size_t i = 0; i < l->net->n_flat; i++) {
+        l->start[i] = (float)((double)p[i] - reach * (double)v[i]);
+        end[i] = (float)((double)p[i] + reach * (double)v[i]);
+    }
+    return itp_lca_points(l, l->set, 2, at, weight, &losses);
+}
+
+/* Lanczos' vectors q [most + 1, parameters] and the tridiagonal matrix a [most, most] of the Hessian
+   among them, both orthogonal to the basis; n: how many it took. */
+ITP_FN interp_status itp_lca_lanczos(interp_lca *l, const float *p, const float *basis, int n_basis,
+                                     int most, float *q, double *a, int *n)
+{
+    const size_t size = l->net->n_flat;
+    double *w = l->set[0].fine, square = 0, largest = 0;
+    for (size_t i = 0; i < size; i++) square += (double)p[i] * (double)p[i];
+    const double reach = 1e-3 * sqrt(square > 0 ? square : 1);
+    /* another beginning beside every basis: beside what one has found it would be flat there */
+    for (size_t i = 0; i < size; i++)
+        w[i] = (double)interp_random_normal(l->d.seed, ITP_LCA_STREAM - 1,
+                                            (uint64_t)n_basis * size + i);
+    itp_lca_reject(basis, n_basis, w, size);
+    itp_lca_unit(w, q, size);
+    for (*n = 0; *n < most;) {
+        const int j = *n;
+        ITP_TRY(itp_lca_hessian(l, p, reach, q + (size_t)j * size));
+        w = l->set[0].fine;
+        itp_lca_reject(basis, n_basis, w, size);
+        a[j * most + j] = itp_lca_dot(q + (size_t)j * size, w, size);
+        itp_lca_reject(q, j + 1, w, size);
+        ++*n;
+        const double off = itp_lca_unit(w, q + (size_t)*n * size, size);
+        largest = fmax(largest, fmax(off, fabs(a[j * most + j])));
+        if (!(off > 1e-5 * largest)) break; /* all there is, to the precision of gradients */
+        if (*n < most) a[j * most + *n] = a[*n * most + j] = off;
+    }
+    return INTERP_OK;
+}
+
+/* The k largest eigenvalues of the first n rows and columns of a, and their vectors made of q. */
+ITP_FN interp_status itp_lca_ritz(interp_lca *l, const double *a, int most, int n, const float *q,
+                                  int k, float *vectors, double *values)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t m = (size_t)n, size = l->net->n_flat;
+    double *t = (double *)interp_alloc(ctx, (m * m + 2 * m) * sizeof *t);
+    if (!t) return INTERP_NO_MEMORY;
+    double *d = t + m * m, *e = d + m, *sum = l->set[0].fine;
+    for (size_t i = 0; i < m * m; i++) t[i] = a[i / m * (size_t)most + i % m];
+    itp_tridiagonal(n, t, d, e);
+    interp_status status = INTERP_OK;
+    if (!itp_tridiagonal_ql(n, t, d, e))
+        status =
+            itp_fail(ctx, INTERP_NOT_FINITE, "lca: the curvature's eigenvalues did not converge");
+    for (int i = 0; i < k && !status; i++) {
+        int best = 0;
+        for (int j = 1; j < n; j++)
+            if (d[j] > d[best]) best = j;
+        memset(sum, 0, size * sizeof *sum);
+        for (int j = 0; j < n; j++) {
+            const double share = t[j * n + best];
+            for (size_t x = 0; x < size; x++) sum[x] += share * (double)q[(size_t)j * size + x];
+        }
+        itp_lca_unit(sum, vectors + (size_t)i * size, size);
+        values[i] = d[best];
+        d[best] = -HUGE_VAL;
+    }
+    interp_free(ctx, t);
+    return status;
+}
+
+INTERP_API interp_status interp_lca_curvature(interp_lca *l, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values)
+{
+    interp_ctx *ctx = l->ctx;
+    const size_t size = l->net->n_flat, free_size = size - itp_min_size(size, (size_t)n_basis);
+    const int most =
+        (int)itp_min_size(iterations ? (size_t)iterations : (size_t)(2 * k + 20), free_size);
+    int n = 0;
+    if (k < 1 || n_basis < 0 || iterations < 0 || iterations > 10000 || k > most || k > 1000)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "lca: %d directions of curvature by %d steps, beside %d that are known", k,
+                        most, n_basis);
+    const size_t vector = itp_mul_size(size, sizeof(float));
+    float *p = (float *)interp_alloc(ctx, 2 * vector);
+    float *q = (float *)interp_alloc(ctx, itp_mul_size((size_t)most + 1, vector));
+    double *a = (double *)itp_calloc(ctx, (size_t)most * (size_t)most, sizeof *a);
+    double *parts = l->part_fine;
+    interp_status status = p && q && a ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        memcpy(p, l->net->flat, vector), memcpy(p + size, l->start, vector);
+        if (l->d.subsample) itp_lca_draw(l);
+        l->part_fine = NULL; /* of all samples */
+        status = itp_lca_lanczos(l, p, basis, n_basis, most, q, a, &n);
+        l->part_fine = parts;
+        memcpy(l->net->flat, p, vector), memcpy(l->start, p + size, vector);
+        if (!status && n < k)
+            status = itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                              "lca: the loss is curved in %d directions, not %d", n, k);
+        if (!status) status = itp_lca_ritz(l, a, most, n, q, k, vectors, values);
+    }
+    interp_free(ctx, p), interp_free(ctx, q), interp_free(ctx, a);
+    return status;
 }
 /* >>lca/groups.c                                                                              */
 /* ---- lca/groups.c: which layer, kind, unit or input a parameter belongs to ------------------------ */
@@ -35515,6 +36263,46 @@ INTERP_API interp_status interp_net_groups(const interp_net *net, interp_groupin
     return INTERP_OK;
 }
 
+/* What is found in the name of an array. */
+typedef struct itp_group_match {
+    bool found;
+    size_t from, n;
+    int32_t group;
+} itp_group_match;
+
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable)
+{
+    interp_ctx *ctx = net->ctx;
+    int32_t total = 0;
+    bool others = false;
+    interp_status status = INTERP_OK;
+    if (!net->built || !net->n_params)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
+    itp_group_match *m = (itp_group_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
+    if (!m) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const char *name = net->values[net->params[i]].name;
+        status = interp_pattern_find(ctx, pattern, name, &m[i].found, &m[i].from, &m[i].n);
+        others |= !m[i].found;
+        m[i].group = total;
+        for (int k = 0; k < i && m[i].found; k++)
+            if (m[k].found && m[k].n == m[i].n &&
+                !memcmp(net->values[net->params[k]].name + m[k].from, name + m[i].from, m[i].n))
+                m[i].group = m[k].group;
+        total += m[i].found && m[i].group == total;
+    }
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const itp_value *v = &net->values[net->params[i]];
+        const int32_t group = m[i].found ? m[i].group : total;
+        if (of_variable) of_variable[i] = group;
+        for (size_t k = 0; ids && k < interp_shape_size(&v->shape); k++) ids[v->offset + k] = group;
+    }
+    if (!status) *count = total + others;
+    interp_free(ctx, m);
+    return status;
+}
+
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size)
 {
@@ -35554,7 +36342,8 @@ enum {
     ITP_LCA_HELP,
     ITP_LCA_HELPED,
     ITP_LCA_ZERO,
-    ITP_LCA_CLASS,
+    ITP_LCA_PART,
+    ITP_LCA_CHANGE,
     ITP_LCA_NEURON,
     ITP_LCA_INPUT,
     ITP_LCA_SERIES
@@ -35641,12 +36430,22 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
 {
     interp_lca_analysis_desc *d = &a->d;
     if (!d->sample) d->sample = 65536;
-    if (d->steps < 0 || d->n_classes < 0 || d->sample < 64)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: %d steps, %d classes, a sample of %d: must be from 0, 0 and 64",
-                        d->steps, d->n_classes, d->sample);
-    a->r.parameters = a->net->n_flat, a->r.n_classes = d->n_classes;
+    if (d->steps < 0 || d->n_parts < 0 || d->sample < 64 || (d->groups && d->n_groups < 1))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "lca: %d steps, %d parts, a sample of %d, %d groups: must be from 0, 0, 64 and 1",
+            d->steps, d->n_parts, d->sample, d->n_groups);
+    a->r.parameters = a->net->n_flat, a->r.n_parts = d->n_parts;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_LAYER, &a->layer_of, &a->r.layers));
+    for (size_t i = 0; d->groups && i < a->r.parameters; i++) {
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+        a->layer_of[i] = d->groups[i];
+    }
+    if (d->groups) a->r.layers = d->n_groups;
+    d->groups = NULL;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_NEURON, &a->neuron_of, &a->r.neurons));
     if (d->inputs) ITP_TRY(itp_lca_grouped(a, INTERP_BY_INPUT, &a->input_of, &a->r.inputs));
     ITP_TRY(itp_lca_arrays(a));
@@ -35655,7 +36454,8 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
     a->row[ITP_LCA_LAYER] = a->row[ITP_LCA_HELP] = layers * sizeof(double);
     a->row[ITP_LCA_VAL] = d->validation ? layers * sizeof(double) : 0;
     a->row[ITP_LCA_HELPED] = a->row[ITP_LCA_ZERO] = layers * sizeof(uint32_t);
-    a->row[ITP_LCA_CLASS] = layers * (size_t)d->n_classes * sizeof(double);
+    a->row[ITP_LCA_PART] = layers * (size_t)d->n_parts * sizeof(double);
+    a->row[ITP_LCA_CHANGE] = (size_t)d->n_parts * sizeof(double);
     a->row[ITP_LCA_NEURON] = (size_t)a->r.neurons * sizeof(float);
     a->row[ITP_LCA_INPUT] = (size_t)a->r.inputs * sizeof(float);
     a->draws = itp_min(ITP_LCA_DRAWS, d->sample / 4);
@@ -35796,9 +36596,9 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
 {
     interp_lca_analysis *a = (interp_lca_analysis *)analysis;
     const size_t layers = (size_t)a->r.layers;
-    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_classes && !s->classes))
+    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_parts && !s->parts))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lca: the step has no allocations%s%s",
-                        a->val_total ? ", of validation" : "", a->d.n_classes ? ", by class" : "");
+                        a->val_total ? ", of validation" : "", a->d.n_parts ? ", by part" : "");
     if (a->r.steps == a->room) {
         if (a->room > INT_MAX / 2) return itp_fail(a->ctx, INTERP_NO_MEMORY, "lca: too many steps");
         ITP_TRY(itp_lca_reserve(a, 2 * a->room));
@@ -35808,14 +36608,17 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
     itp_lca_sample(a, s);
     interp_lca_step_info *info = (interp_lca_step_info *)itp_lca_row(a, ITP_LCA_INFO);
     *info = *s;
-    info->lca = info->val_lca = info->classes = NULL, info->moved = NULL;
+    info->lca = info->val_lca = info->parts = info->part_change = NULL, info->moved = NULL;
     memcpy(itp_lca_row(a, ITP_LCA_LAYER), a->sums, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELP), a->sums + layers, layers * sizeof(double));
     if (a->val_total)
         memcpy(itp_lca_row(a, ITP_LCA_VAL), a->sums + 2 * layers, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELPED), a->counts, layers * sizeof(uint32_t));
     memcpy(itp_lca_row(a, ITP_LCA_ZERO), a->counts + layers, layers * sizeof(uint32_t));
-    if (a->d.n_classes) memcpy(itp_lca_row(a, ITP_LCA_CLASS), s->classes, a->row[ITP_LCA_CLASS]);
+    if (a->d.n_parts) {
+        memcpy(itp_lca_row(a, ITP_LCA_PART), s->parts, a->row[ITP_LCA_PART]);
+        memcpy(itp_lca_row(a, ITP_LCA_CHANGE), s->part_change, a->row[ITP_LCA_CHANGE]);
+    }
     float *neuron = (float *)itp_lca_row(a, ITP_LCA_NEURON);
     for (int i = 0; i < a->r.neurons; i++) neuron[i] = (float)a->sums[3 * layers + (size_t)i];
     float *input = a->r.inputs ? (float *)itp_lca_row(a, ITP_LCA_INPUT) : NULL;
@@ -35835,7 +36638,8 @@ INTERP_API interp_lca_run interp_lca_analysis_run(const interp_lca_analysis *a)
     r.help = (const double *)a->series[ITP_LCA_HELP];
     r.helped = (const uint32_t *)a->series[ITP_LCA_HELPED];
     r.zero = (const uint32_t *)a->series[ITP_LCA_ZERO];
-    r.class_layer = (const double *)a->series[ITP_LCA_CLASS];
+    r.part_layer = (const double *)a->series[ITP_LCA_PART];
+    r.part_change = (const double *)a->series[ITP_LCA_CHANGE];
     r.neuron = (const float *)a->series[ITP_LCA_NEURON];
     r.input = (const float *)a->series[ITP_LCA_INPUT];
     r.total = a->total, r.val_total = a->val_total;
@@ -35930,9 +36734,9 @@ INTERP_API interp_status interp_lca_analysis_figures(const interp_lca_analysis *
         const interp_parameter_info p = interp_net_parameter(a->net, i);
         const size_t n = interp_shape_size(&p.shape);
         const int kind = itp_kind_of(a->net, a->net->params[i]);
-        if (layer >= 0 && a->layer_of[p.offset] != layer) continue;
-        f.parameters += n;
         for (size_t k = p.offset; k < p.offset + n; k++) {
+            if (layer >= 0 && a->layer_of[k] != layer) continue;
+            f.parameters++;
             f.kind[kind] += a->total[k];
             if (a->val_total) f.val_total += a->val_total[k];
         }

@@ -3,10 +3,12 @@
 
      prepare NET TASK BATCH   "ok" and a few results, to compare; or "error" and a sentence
      run                      seconds of one step, from one sample of steps
+     share                    of the machine's multiply-adds a second, in that sample; 0: not known
      onnx FILE, weights FILE  writes the network that is prepared; "ok"
 
    NET: lenet5, or a name of interp_net_arch. TASK: forward; saliency (forward and backward to the
-   input); train (forward, backward, SGD update); attr.METHOD (interp_attribute, all of a call).
+   input); train (forward, backward, SGD update); attr.METHOD (interp_attribute, all of a call); lca (loss
+   change allocation of one step, by Simpson's rule: two gradients of all of BATCH samples).
 
      build/bench_nets [--threads N] [--isa NAME] [--by-hand]
 
@@ -23,7 +25,7 @@ enum { SHOWN = 5, TARGET_CLASS = 3 };
 /* Pixels: of occlusion, and of the tiles that are features; points of integrals; rows of kernel_shap. */
 enum { WINDOW = 15, STRIDE = 8, TILE = 16, STEPS = 50, COALITIONS = 200 };
 
-typedef enum task { FORWARD, SALIENCY, TRAIN, ATTRIBUTE } task;
+typedef enum task { FORWARD, SALIENCY, TRAIN, ATTRIBUTE, ALLOCATE } task;
 
 /* What is prepared. */
 typedef struct job {
@@ -40,8 +42,15 @@ typedef struct job {
     float *attribution;
     int32_t *mask;
     struct by_hand *hand; /* NULL: ours */
+    interp_lca *lca;
+    interp_dataset data;
+    interp_lca_step_info info;
+    float *moves; /* [parameters] of a step of lca, forth and back */
     long repeats;
+    double seconds; /* of a step, in the last sample */
 } job;
+
+#define LCA_MOVE 1e-3f
 
 /* ---- the loop by hand */
 
@@ -194,9 +203,43 @@ static interp_status attribute_start(job *j)
     return INTERP_OK;
 }
 
+static interp_status allocate_start(job *j)
+{
+    interp_lca_desc how;
+    const size_t n = interp_net_describe(j->net).n_parameters;
+    memset(&j->data, 0, sizeof j->data), memset(&how, 0, sizeof how);
+    j->data.x = j->x, j->data.y = j->y, j->data.n = j->batch, j->data.n_classes = j->classes;
+    j->data.shape = interp_net_input_shape(j->net, 0);
+    how.max_splits = 2;
+    j->moves = (float *)bench_need(j->ctx, interp_alloc(j->ctx, n * sizeof *j->moves));
+    for (size_t i = 0; i < n; i++)
+        j->moves[i] = LCA_MOVE * ((float)(i * 7919 % 1009) / 1009 - 0.5f);
+    ITP_TRY(interp_lca_new(j->net, &j->data, &how, &j->lca));
+    return interp_lca_begin(j->lca);
+}
+
+static interp_status allocate_step(job *j)
+{
+    float *p = interp_net_parameters(j->net);
+    const size_t n = interp_net_describe(j->net).n_parameters;
+    for (size_t i = 0; i < n; i++) p[i] += j->moves[i], j->moves[i] = -j->moves[i];
+    return interp_lca_step(j->lca, &j->info);
+}
+
+/* Operations of a step: products with the weights forward, with what goes into a layer, and, but for
+   the first, with what comes out of it, of two points. 0: not counted. */
+static double job_flops(const job *j)
+{
+    if (!j->lca) return 0;
+    const interp_net_info d = interp_net_describe(j->net);
+    const interp_parameter_info first = interp_net_parameter(j->net, 0);
+    return 2.0 * 2 * j->batch * (3 * d.macs - (double)interp_shape_size(&first.shape));
+}
+
 static interp_status job_start(job *j)
 {
     if (j->hand) return INTERP_OK;
+    if (j->task == ALLOCATE) return allocate_start(j);
     if (j->task == TRAIN) {
         interp_train_desc how;
         memset(&how, 0, sizeof how);
@@ -225,6 +268,7 @@ static interp_status job_step(job *j)
         return interp_trainer_step(j->trainer, j->x, j->y, NULL, j->batch, &j->loss, NULL);
     if (j->task == ATTRIBUTE)
         return interp_attribute(j->net, j->x, j->batch, &j->how, j->attribution, NULL);
+    if (j->task == ALLOCATE) return allocate_step(j);
     const float *const inputs[] = {j->x};
     ITP_TRY(interp_forward(j->workspace, inputs));
     return j->task == SALIENCY ? interp_backward(j->workspace, j->seed) : INTERP_OK;
@@ -232,6 +276,7 @@ static interp_status job_step(job *j)
 
 static void job_end(job *j)
 {
+    interp_lca_free(j->lca);
     interp_trainer_free(j->trainer);
     interp_workspace_free(j->workspace);
     interp_net_free(j->net);
@@ -240,8 +285,9 @@ static void job_end(job *j)
     interp_free(j->ctx, j->seed);
     interp_free(j->ctx, j->attribution);
     interp_free(j->ctx, j->mask);
+    interp_free(j->ctx, j->moves);
     memset(&j->how, 0, sizeof j->how);
-    j->attribution = NULL, j->mask = NULL;
+    j->attribution = NULL, j->mask = NULL, j->lca = NULL, j->moves = NULL;
     j->trainer = NULL, j->workspace = NULL, j->net = NULL;
     j->x = j->seed = NULL, j->y = NULL;
 }
@@ -253,7 +299,8 @@ static double job_sample(job *j)
     const double start = bench_seconds(threads);
     for (long i = 0; i < j->repeats; i++)
         if (job_step(j)) return -1;
-    return (bench_seconds(threads) - start) / (double)j->repeats;
+    j->seconds = (bench_seconds(threads) - start) / (double)j->repeats;
+    return j->seconds;
 }
 
 /* ---- questions and answers */
@@ -262,6 +309,7 @@ static interp_status prepare(job *j, const char *name, const char *task)
 {
     j->task = !strcmp(task, "forward")     ? FORWARD
               : !strcmp(task, "saliency")  ? SALIENCY
+              : !strcmp(task, "lca")       ? ALLOCATE
               : !strncmp(task, "attr.", 5) ? ATTRIBUTE
                                            : TRAIN;
     if (j->task == ATTRIBUTE) {
@@ -278,6 +326,11 @@ static interp_status prepare(job *j, const char *name, const char *task)
     printf("ok");
     if (j->task == TRAIN) {
         printf(" %.9g", j->loss);
+    } else if (j->task == ALLOCATE) { /* of the first and the last parameters, too */
+        const size_t n = interp_net_describe(j->net).n_parameters;
+        printf(" %.9g", j->info.allocated);
+        for (size_t i = 0; i < SHOWN; i++)
+            printf(" %.9g %.9g", j->info.lca[i], j->info.lca[n - 1 - i]);
     } else {
         const float *v = j->task == FORWARD    ? interp_workspace_output(j->workspace, 0)
                          : j->task == SALIENCY ? interp_workspace_input_grad(j->workspace, 0)
@@ -303,6 +356,11 @@ static void answer(job *j, char *line)
         const double seconds = job_sample(j);
         if (seconds >= 0) printf("%.9g\n", seconds);
         else status = interp_last_status(j->ctx);
+    } else if (!strcmp(command, "share") &&
+               j->x) { /* the peak right after, with the clock as it is */
+        const peak p = peak_find(interp_isa(j->ctx));
+        const double most = peak_gflops(j->ctx, &p);
+        printf("%.4f\n", most > 0 ? job_flops(j) / j->seconds * 1e-9 / most : 0.0);
     } else if (j->net && (!strcmp(command, "onnx") || !strcmp(command, "weights"))) {
         status = command[0] == 'o' ? interp_onnx_save(j->net, a) : interp_weights_save(j->net, a);
         if (!status) printf("ok\n");

@@ -3,8 +3,11 @@
 
     bench_nets.py [--quick] [--only TEXT] [--threads N] [--isa NAME] [--csv FILE] [--worker PROGRAM]
 
-Rows attr.METHOD are attributions, those of PyTorch by captum. Each side is a process that stays; they take turns, a sample each, and the medians are compared. All
-begin from the weights interp.h drew, and their first results are compared before anything is timed.
+Rows attr.METHOD are attributions, those of PyTorch by captum; rows lca the allocation of a step's loss
+change, two gradients of all samples. Each side is a process that stays; they take turns, a sample each, and
+the medians are compared. All begin from the weights interp.h drew, and their first results are compared
+before anything is timed. Where the operations of a step are counted, ours are given as a share of
+what multiply-adds in registers reach.
 How to install the rivals: bench/README.md.
 """
 import argparse
@@ -20,7 +23,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = [(net, task, batch)
         for net in ('resnet18', 'efficientnet-b0')
         for task, batch in (('forward', 1), ('saliency', 1), ('train', 8))]
-ROWS += [('lenet5', 'train', 64), ('mlp:784-100-50-10', 'train', 64)]
+ROWS += [('lenet5', 'train', 64), ('mlp:784-100-50-10', 'train', 64),
+         ('mlp:784-100-50-10', 'lca', 60000)]
 ROWS += [('resnet18', 'attr.' + method, 1)
          for method in ('saliency', 'integrated_gradients', 'deep_lift', 'guided_backprop',
                         'occlusion', 'feature_ablation', 'shapley_value_sampling', 'kernel_shap')]
@@ -82,7 +86,7 @@ def agree(ours, theirs):
 
 
 def measure(row, present, rounds, folder):
-    """Median seconds and spread of each side that can do this row."""
+    """Seconds of each side that can do this row, and our share of the peak."""
     net, task, batch = row
     question = 'prepare %s %s %d' % row
     files = {'PyTorch': 'weights ' + os.path.join(folder, 'w.safetensors'),
@@ -99,12 +103,13 @@ def measure(row, present, rounds, folder):
         able.append(side)
         if side.name != 'by hand' and row[:2] not in RANDOM and not agree(first, reply):
             print('DIFFERS: %s says %s, interp.h %s' % (side.name, reply[1:], first[1:]))
-    seconds = {side.name: [] for side in able}
+    seconds, shares = {side.name: [] for side in able}, []
     for r in range(rounds):
         for i in range(len(able)):
             side = able[(i + r) % len(able)]
             seconds[side.name].append(float(side.ask('run')[0]))
-    return seconds
+            if side is ours: shares.append(float(ours.ask('share')[0]))
+    return seconds, statistics.median(shares)
 
 
 def main():
@@ -129,7 +134,7 @@ def main():
         for row in ROWS:
             name = '%s %s b%d' % row
             if options.only not in name: continue
-            seconds = measure(row, present, 3 if options.quick else 7, folder)
+            seconds, share = measure(row, present, 3 if options.quick else 7, folder)
             ours = seconds['interp.h']
             line = '%-30s %10.3f ' % (name, 1e3 * statistics.median(ours))
             for side in all_sides[1:]:
@@ -143,7 +148,7 @@ def main():
                                                     50 * (max(ratios) - min(ratios)) / ratio)
                 table.append((name, options.threads, side.name, statistics.median(ours),
                               statistics.median(times), ratio))
-            print(line, flush=True)
+            print(line + (' %15.2f of the peak' % share if share > 0 else ''), flush=True)
     if options.csv:
         with open(options.csv, 'w', newline='') as f:
             out = csv.writer(f)

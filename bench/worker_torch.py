@@ -26,6 +26,8 @@ SAMPLE_SECONDS = 0.03
 LEARNING_RATE = 1e-3
 TARGET_CLASS = 3
 SHOWN = 5
+LCA_MOVE = 1e-3
+LCA_CHUNK = 4096  # samples of a pass
 WINDOW, STRIDE, TILE = 15, 8, 16  # pixels: of occlusion, and of the tiles that are features
 STEPS, COALITIONS = 50, 200
 
@@ -164,6 +166,47 @@ def attribution(net, method, x):
     raise ValueError('no method ' + method)
 
 
+class Allocation:
+    """Loss change allocation of a step by Simpson's rule, the gradient at its start being known."""
+
+    def __init__(self, net, x, y):
+        self.net, self.x, self.y, self.p = net, x, y, list(net.parameters())
+        flat = torch.arange(sum(p.numel() for p in self.p))
+        move = LCA_MOVE * ((flat * 7919 % 1009).float() / 1009 - 0.5)
+        self.move, at = [], 0
+        for p in self.p:  # flat as interp.h has them: weights [in, out]
+            part = move[at:at + p.numel()]
+            self.move.append(part.reshape(p.shape[::-1]).t() if p.dim() > 1 else part)
+            at += p.numel()
+        self.start = self.gradient()
+
+    def gradient(self):
+        sums = [torch.zeros(p.shape, dtype=torch.float64) for p in self.p]
+        for i in range(0, len(self.y), LCA_CHUNK):
+            loss = nn.functional.cross_entropy(self.net(self.x[i:i + LCA_CHUNK]),
+                                               self.y[i:i + LCA_CHUNK], reduction='sum')
+            for s, g in zip(sums, torch.autograd.grad(loss / len(self.y), self.p)): s += g
+        return sums
+
+    def go(self, by):
+        with torch.no_grad():
+            for p, m in zip(self.p, self.move): p += by * m
+
+    def step(self):
+        self.go(0.5)
+        middle = self.gradient()
+        self.go(0.5)
+        end = self.gradient()
+        lca = [m * (a + 4 * b + c) / 6 for m, a, b, c in zip(self.move, self.start, middle, end)]
+        self.start, self.move = end, [-m for m in self.move]
+        return lca
+
+    def shown(self, lca):
+        flat = torch.cat([(v.t() if v.dim() > 1 else v).reshape(-1) for v in lca])
+        ends = torch.stack([flat[:SHOWN], flat.flip(0)[:SHOWN]], 1).reshape(-1)
+        return torch.cat([flat.sum().reshape(1), ends])
+
+
 class Job:
     def __init__(self, name, task, batch, weights):
         self.net, self.task, self.repeats = NETS[name](), task, 1
@@ -173,6 +216,9 @@ class Job:
         i = torch.arange(shape[0] * shape[1] * shape[2] * shape[3])
         self.x = ((i * 7919 % 1009).float() / 1009 - 0.5).reshape(shape)
         self.y = torch.arange(batch) % 10
+        self.explain = None
+        self.lca = Allocation(self.net, self.x, self.y) if task == 'lca' else None
+        if self.lca: return
         if task == 'train':
             self.loss = nn.CrossEntropyLoss()
             self.optimizer = torch.optim.SGD(self.net.parameters(), lr=LEARNING_RATE)
@@ -183,6 +229,7 @@ class Job:
 
     def step(self):
         """One step; returns results, to compare the first of them."""
+        if self.lca: return self.lca.step()
         if self.explain: return self.explain()
         if self.task == 'forward':
             with torch.no_grad(): return self.net(self.x)
@@ -213,7 +260,9 @@ def main():
                 reply = 'ok'
             elif words[0] == 'prepare':
                 job = Job(words[1], words[2], int(words[3]), weights)
-                reply = 'ok ' + ' '.join('%.9g' % v for v in job.step().flatten()[:SHOWN].tolist())
+                first = job.step()
+                first = job.lca.shown(first) if job.lca else first.flatten()[:SHOWN]
+                reply = 'ok ' + ' '.join('%.9g' % v for v in first.tolist())
                 job.repeats = 1 + int(SAMPLE_SECONDS / job.sample(clock))
             else:
                 reply = '%.9g' % job.sample(clock)

@@ -43,6 +43,7 @@ extern "C" {
 #include "base/random.c"
 #include "base/threads.c"
 #include "base/buffer.c"
+#include "base/pattern.c"
 #include "simd/dispatch.c"
 #include "base/open.c"
 #include "math/gemm.c"
@@ -140,6 +141,7 @@ extern "C" {
 #endif
 #if !defined(INTERP_NO_LCA) && !defined(INTERP_NO_TRAIN)
 #include "lca/allocate.c"
+#include "lca/directions.c"
 #include "lca/groups.c"
 #include "lca/analyse.c"
 #endif

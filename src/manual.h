@@ -24,7 +24,9 @@
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
    - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
-     loop of one's own; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
+     loop of one's own, of all samples, of classes or of single examples; interp_net_groups() and
+     interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
+     the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.

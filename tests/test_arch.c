@@ -45,6 +45,41 @@ TEST(architectures_have_the_published_sizes)
     }
 }
 
+/* The networks of Lan et al. 2019 by their code, as they are and with other widths. */
+TEST(architectures_take_other_widths)
+{
+    static const struct {
+        const char *name;
+        int channels, side;
+        size_t parameters;
+    } rows[] = {
+        {"lenet", 1, 28, 808970},
+        {"lenet:20-40-400", 1, 28, 808970},
+        {"lenet:10-20-200", 1, 28,
+         10 * 25 + 10 + 20 * 10 * 25 + 20 + 20 * 49 * 200 + 200 + 200 * 10 + 10},
+        {"allcnn", 3, 32, 1371658},
+        {"resnet20", 3, 32, 273066},
+        /* twice as wide in the middle of the last three blocks: two of 64 to 64, one of 32 to 64 */
+        {"resnet20:16-32-64-16-32-128", 3, 32, 273066 + 9 * 64 * (32 + 5 * 64) + 3 * 3 * 64},
+        {"vgg-half", 3, 32, 1918666}};
+    static const char *const wrong[] = {
+        "lenet:20-40",   "lenet:20-40-400-1",         "lenet:",    "cnn:32-64",
+        "vgg-half:32-x", "resnet20:16-32-64-16-32-0", "resnet20-1"};
+    interp_net *net = NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const interp_shape s = shape_of(3, rows[i].channels, rows[i].side, rows[i].side, 1);
+        REQUIRE_OK(ctx, interp_net_arch(ctx, rows[i].name, &s, 10, 1, &net));
+        const size_t n = interp_net_describe(net).n_parameters;
+        if (n != rows[i].parameters)
+            test_fail(__FILE__, __LINE__, "%s: %zu parameters, want %zu", rows[i].name, n,
+                      rows[i].parameters);
+        interp_net_free(net);
+    }
+    const interp_shape s = shape_of(3, 1, 28, 28, 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK(interp_net_arch(ctx, wrong[i], &s, 10, 1, &net) == INTERP_BAD_ARGUMENT);
+}
+
 /* Sums over nodes, and sources that are the tensors the nodes were made of. */
 TEST(nodes_add_up_to_the_network)
 {
@@ -333,6 +368,7 @@ int main(int argc, char **argv)
     ctx = interp_open(NULL);
     if (!ctx) return 1;
     RUN(architectures_have_the_published_sizes);
+    RUN(architectures_take_other_widths);
     RUN(nodes_add_up_to_the_network);
     RUN(architectures_learn_and_survive_the_round_trip);
     RUN(views_learn_and_survive_the_round_trip);

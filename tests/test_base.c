@@ -861,6 +861,52 @@ TEST(finiteness_is_found_wherever_it_ends)
     }
 }
 
+/* Matches as POSIX has them. */
+TEST(patterns_find_the_leftmost_longest_match)
+{
+    static const struct {
+        const char *pattern, *text;
+        int from, n; /* from -1: none */
+    } rows[] = {{"dense", "dense10.weight", 0, 5},
+                {"dense1", "dense10.weight", 0, 6},
+                {"dense1\\.", "dense10.weight", -1, 0},
+                {"dense[0-9]+", "x/dense10.bias", 2, 7},
+                {"[.](weight|bias)$", "bias.weight.bias", 11, 5},
+                {"a|ab|abc", "xabcd", 1, 3},
+                {"(ab|a)(bc)?", "abc", 0, 3},
+                {"(a*)*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaac", -1, 0},
+                {"(a|b)*c", "ababc", 0, 5},
+                {"^b", "ab", -1, 0},
+                {"x*", "aaa", 0, 0},
+                {"[^a-c]\\d", "b1-2", 2, 2},
+                {"[]x-]+", "a]-x", 1, 3},
+                {"\\w+\\s", "+ab_9 c", 1, 5},
+                {"a.c", "abac\n", -1, 0},
+                {"a.c$", "zabc", 1, 3},
+                {"", "", 0, 0}};
+    static const char *const wrong[] = {"(a", "a)", "[a", "*a", "a|*", "a\\", "[^]"};
+    interp_ctx *ctx = open_threads(1);
+    bool found = false;
+    size_t from = 9, n = 9;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CHECK_OK(ctx, interp_pattern_find(ctx, rows[i].pattern, rows[i].text, &found, &from, &n));
+        if (found != (rows[i].from >= 0) ||
+            (found && ((int)from != rows[i].from || (int)n != rows[i].n)))
+            test_fail(__FILE__, __LINE__, "%s in %s: %d, %zu, %zu", rows[i].pattern, rows[i].text,
+                      found, from, n);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        CHECK(interp_pattern_find(ctx, wrong[i], "a", &found, &from, &n) == INTERP_BAD_ARGUMENT);
+        CHECK(strstr(interp_error(ctx), wrong[i]) != NULL);
+    }
+    char many[2000];
+    memset(many, '(', sizeof many), many[sizeof many - 1] = 0;
+    CHECK(interp_pattern_find(ctx, many, "a", &found, &from, &n) == INTERP_BAD_ARGUMENT);
+    memset(many, 'a', sizeof many - 1);
+    CHECK(interp_pattern_find(ctx, many, "a", &found, &from, &n) == INTERP_BAD_ARGUMENT);
+    interp_close(ctx);
+}
+
 int main(int argc, char **argv)
 {
     const char *tmp = getenv("TMPDIR");
@@ -903,6 +949,7 @@ int main(int argc, char **argv)
     RUN(sizes_saturate_instead_of_wrapping_round);
     RUN(shapes_are_written_as_lists);
     RUN(finiteness_is_found_wherever_it_ends);
+    RUN(patterns_find_the_leftmost_longest_match);
 #if defined(ITP_HAS_POSIX)
     rmdir(folder);
 #endif

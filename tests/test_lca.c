@@ -61,6 +61,31 @@ static void nudge(interp_net *net, float by, uint64_t seed)
     for (size_t i = 0; i < n; i++) p[i] += by * interp_random_normal(seed, 1, i);
 }
 
+/* An allocation that has begun; NULL after an error, which is shown. */
+static interp_lca *begun(interp_net *net, const interp_dataset *data, const interp_lca_desc *d)
+{
+    interp_lca *lca = NULL;
+    CHECK_OK(ctx, interp_lca_new(net, data, d, &lca));
+    if (lca) CHECK_OK(ctx, interp_lca_begin(lca));
+    return lca;
+}
+
+/* One that has allocated a step, the parameters having been nudged and put back. */
+static interp_lca *stepped(interp_net *net, const interp_dataset *data, const interp_lca_desc *d,
+                           float by, uint64_t seed, interp_lca_step_info *info)
+{
+    interp_lca *lca = begun(net, data, d);
+    const size_t n = interp_net_describe(net).n_parameters;
+    float *kept = (float *)malloc(n * sizeof *kept);
+    memset(info, 0, sizeof *info);
+    memcpy(kept, interp_net_parameters(net), n * sizeof *kept);
+    nudge(net, by, seed);
+    if (lca) CHECK_OK(ctx, interp_lca_step(lca, info));
+    memcpy(interp_net_parameters(net), kept, n * sizeof *kept);
+    free(kept);
+    return lca;
+}
+
 static double loss_of(interp_net *net, const interp_dataset *data, interp_loss loss)
 {
     interp_evaluation e;
@@ -133,14 +158,10 @@ TEST(quadratic_losses_are_allocated_exactly)
     for (int rule = 0; rule < 5; rule++) {
         interp_net *net = new_net(ctx, "linear");
         interp_lca_desc d;
-        interp_lca *lca = NULL;
         interp_lca_step_info info;
         memset(&d, 0, sizeof d);
         d.loss = INTERP_MSE, d.rule = (interp_lca_rule)rule;
-        REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &lca));
-        REQUIRE_OK(ctx, interp_lca_begin(lca));
-        nudge(net, 0.3f, 9);
-        REQUIRE_OK(ctx, interp_lca_step(lca, &info));
+        interp_lca *lca = stepped(net, &data, &d, 0.3f, 9, &info);
         residual[rule] = info.residual;
         CHECK(fabs(info.loss_after - info.loss_before) > 0.1);
         CHECK(info.splits == (rule == INTERP_LCA_SIMPSON || rule == INTERP_LCA_GAUSS ? 2 : 1));
@@ -163,24 +184,16 @@ TEST(splits_are_doubled_until_the_tolerance_holds)
     for (double tolerance = 1e-2; tolerance > 5e-7; tolerance /= 10) {
         interp_net *net = smooth_net(ctx);
         interp_lca_desc d;
-        interp_lca *lca = NULL;
         interp_lca_step_info info;
         memset(&d, 0, sizeof d);
         d.tolerance = tolerance, d.max_splits = 1024;
-        REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &lca));
-        REQUIRE_OK(ctx, interp_lca_begin(lca));
-        nudge(net, 0.5f, 2);
-        REQUIRE_OK(ctx, interp_lca_step(lca, &info));
+        interp_lca *lca = stepped(net, &data, &d, 0.5f, 2, &info);
         CHECK(info.resolved && fabs(info.residual) <= tolerance);
         CHECK(info.splits >= splits && fabs(info.residual) <= before);
         splits = info.splits, before = fabs(info.residual);
         d.max_splits = 2; /* too few are said to be */
         interp_lca_free(lca);
-        nudge(net, -0.5f, 2);
-        REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &lca));
-        REQUIRE_OK(ctx, interp_lca_begin(lca));
-        nudge(net, 0.5f, 2);
-        REQUIRE_OK(ctx, interp_lca_step(lca, &info));
+        lca = stepped(net, &data, &d, 0.5f, 2, &info);
         CHECK(info.splits == 2 && info.resolved == (fabs(info.residual) <= tolerance));
         if (tolerance < 1e-5) CHECK(!info.resolved);
         interp_lca_free(lca);
@@ -189,18 +202,18 @@ TEST(splits_are_doubled_until_the_tolerance_holds)
     CHECK(splits >= 8);
 }
 
-/* Through the training's hook and through calls of one's own; at one thread and at three; offline from
-   what the parameters were. */
+/* Through the training's hook and through calls of one's own; at one thread and at three; in one chunk
+   and in nine, three at a time; offline from what the parameters were. */
 TEST(a_loop_of_ones_own_allocates_the_same)
 {
     const interp_dataset data = clouds();
     enum { STEPS = 6, P = D * 20 + 20 + 20 * 10 + 10 + 10 * K + K };
-    static double hooked[STEPS][P];
+    static double hooked[STEPS][P], in_chunks[STEPS][P];
     static float path[STEPS + 1][P];
-    for (int way = 0; way < 4; way++) { /* own loop, 1 and 3 threads; other chunks; offline */
+    for (int way = 0; way < 5; way++) { /* own loop, 1 and 3 threads; chunks, with both; offline */
         interp_desc open;
         memset(&open, 0, sizeof open);
-        open.threads = way == 1 ? 3 : 1;
+        open.threads = way == 1 || way == 3 ? 3 : 1;
         interp_ctx *c = interp_open(&open);
         interp_net *net = new_net(c, "mlp:6-20-10-3");
         interp_train_desc t;
@@ -210,7 +223,7 @@ TEST(a_loop_of_ones_own_allocates_the_same)
         interp_lca_step_info info;
         memset(&t, 0, sizeof t), memset(&d, 0, sizeof d);
         t.batch = 20, t.optimizer = INTERP_SGD, t.lr = 0.1f;
-        d.chunk = way == 2 ? 7 : 0;
+        d.chunk = way == 2 || way == 3 ? 7 : 0;
         REQUIRE(interp_net_describe(net).n_parameters == P);
         REQUIRE_OK(c, interp_trainer_new(net, &t, 0, &trainer));
         REQUIRE_OK(c, interp_lca_new(net, &data, &d, &lca));
@@ -219,7 +232,7 @@ TEST(a_loop_of_ones_own_allocates_the_same)
             const int at = s % 3 * 20;
             float *p = interp_net_parameters(net);
             if (way == 0) memcpy(path[s], p, sizeof path[s]);
-            if (way < 3)
+            if (way < 4)
                 REQUIRE_OK(c, interp_trainer_step(trainer, data.x + at * D, data.y + at, NULL, 20,
                                                   NULL, NULL));
             else memcpy(p, path[s + 1], sizeof path[0]);
@@ -233,12 +246,36 @@ TEST(a_loop_of_ones_own_allocates_the_same)
                 off = fmax(off, fabs(hooked[s][i] - info.lca[i]));
                 CHECK((double)info.moved[i] == (double)(path[s + 1][i] - path[s][i]));
             }
-            if (way != 2) CHECK(off == 0);
+            if (way != 2 && way != 3) CHECK(off == 0);
+            if (way == 2) memcpy(in_chunks[s], info.lca, sizeof in_chunks[s]);
+            if (way == 3) CHECK(!memcmp(in_chunks[s], info.lca, sizeof in_chunks[s]));
             CHECK(off <= SUM_TOLERANCE * most);
         }
         interp_lca_free(lca);
         interp_trainer_free(trainer);
         interp_net_free(net);
+        interp_close(c);
+    }
+}
+
+/* So wide that the samples of a chunk do not go through in one pass. */
+TEST(threads_do_not_change_how_samples_are_cut)
+{
+    const interp_dataset data = clouds();
+    static double first[6 * 6000 + 6000 + 6000 * K + K];
+    for (int threads = 1; threads < 5; threads++) {
+        interp_desc open;
+        interp_lca_step_info info;
+        memset(&open, 0, sizeof open);
+        open.threads = threads;
+        interp_ctx *c = interp_open(&open);
+        interp_net *net = new_net(c, "mlp:6-6000-3");
+        interp_lca *lca = stepped(net, &data, NULL, 0.01f, 4, &info);
+        REQUIRE(lca && interp_net_describe(net).n_parameters * sizeof *first == sizeof first);
+        if (threads == 1) memcpy(first, info.lca, sizeof first);
+        CHECK(!memcmp(first, info.lca, sizeof first));
+        CHECK(fabs(info.loss_after - info.loss_before) > 1e-4);
+        interp_lca_free(lca);
         interp_close(c);
     }
 }
@@ -266,8 +303,8 @@ TEST(classes_and_validation_have_sums_of_their_own)
         for (size_t i = 0; i < n; i++) by_layer[layer[i]] += info.lca[i];
         for (int c = 0; c < K; c++)
             for (int k = 0; k < layers; k++) {
-                parts[k] += info.classes[c * layers + k];
-                most = fmax(most, fabs(info.classes[c * layers + k]));
+                parts[k] += info.parts[c * layers + k];
+                most = fmax(most, fabs(info.parts[c * layers + k]));
             }
         CHECK(most > 1e-3);
         CHECK_NEAR(parts[0], by_layer[0], SUM_TOLERANCE);
@@ -282,43 +319,89 @@ TEST(classes_and_validation_have_sums_of_their_own)
     free(layer);
 }
 
+/* The samples of a class, or only number `only` where that is not negative. */
+static interp_dataset some_of(const interp_dataset *data, int label, int only)
+{
+    static float x[N * D];
+    static int32_t y[N];
+    interp_dataset some = *data;
+    some.n = 0, some.x = x, some.y = y;
+    for (int i = 0; i < data->n; i++)
+        if (only < 0 ? data->y[i] == label : i == only) {
+            memcpy(x + some.n * D, data->x + i * D, D * sizeof *x);
+            y[some.n++] = data->y[i];
+        }
+    return some;
+}
+
 /* The loss of each class by itself, from data that has no others. */
 TEST(sums_by_class_are_those_of_its_samples_alone)
 {
     const interp_dataset data = clouds();
     interp_net *net = new_net(ctx, "mlp");
+    int32_t *all = (int32_t *)calloc(interp_net_describe(net).n_parameters, sizeof *all);
+    interp_lca_desc d;
+    interp_lca_step_info info, alone;
+    memset(&d, 0, sizeof d);
+    d.rule = INTERP_LCA_TRAPEZOID, d.groups = all, d.n_groups = 1;
+    interp_lca *lca = stepped(net, &data, &d, 0.2f, 4, &info);
+    d.groups = NULL, d.n_groups = 0;
+    for (int c = 0; c < K && lca; c++) {
+        const interp_dataset some = some_of(&data, c, -1);
+        interp_lca_free(stepped(net, &some, &d, 0.2f, 4, &alone));
+        CHECK_NEAR(info.parts[c], alone.allocated * some.n / N, SUM_TOLERANCE);
+        CHECK_NEAR(info.part_change[c], (alone.loss_after - alone.loss_before) * some.n / N,
+                   SUM_TOLERANCE);
+    }
+    interp_lca_free(lca);
+    interp_net_free(net);
+    free(all);
+}
+
+/* Each example by itself, of all examples and of some of them; by two layers. */
+TEST(allocations_of_an_example_are_those_of_it_alone)
+{
+    const interp_dataset data = clouds();
+    interp_net *net = new_net(ctx, "mlp");
     const size_t n = interp_net_describe(net).n_parameters;
-    int32_t *all = (int32_t *)calloc(n, sizeof *all);
-    double of_class[K];
-    for (int c = -1; c < K; c++) {
-        static float x[N * D];
-        static int32_t y[N];
-        interp_dataset some = data;
+    int32_t *layer = (int32_t *)malloc(n * sizeof *layer), part[N];
+    int layers = 0;
+    REQUIRE_OK(ctx, interp_net_groups(net, INTERP_BY_LAYER, layer, &layers, NULL));
+    for (int few = 0; few < 2; few++) { /* the context has two threads */
+        const int n_parts = few ? 3 : N, jump = N / n_parts;
         interp_lca_desc d;
-        interp_lca *lca = NULL;
-        interp_lca_step_info info;
+        interp_lca_step_info info, alone;
         memset(&d, 0, sizeof d);
-        d.rule = INTERP_LCA_TRAPEZOID;
-        if (c < 0) d.groups = all, d.n_groups = 1;
-        else {
-            some.n = 0, some.x = x, some.y = y;
-            for (int i = 0; i < N; i++)
-                if (data.y[i] == c) {
-                    memcpy(x + some.n * D, data.x + i * D, D * sizeof *x);
-                    y[some.n++] = c;
-                }
+        d.max_splits = 2, d.groups = layer, d.n_groups = layers, d.parts = part,
+        d.n_parts = n_parts;
+        for (int i = 0; i < N; i++) part[i] = i % jump ? -1 : i / jump;
+        interp_lca *lca = stepped(net, &data, &d, 0.05f, 4, &info);
+        double by_layer[2] = {0, 0}, sum[2] = {0, 0}, change = 0;
+        REQUIRE(lca && layers == 2);
+        for (size_t i = 0; i < n; i++) by_layer[layer[i]] += info.lca[i];
+        for (int k = 0; k < n_parts; k++) {
+            double own[2] = {0, 0};
+            const interp_dataset one = some_of(&data, 0, k * jump);
+            sum[0] += info.parts[2 * k], sum[1] += info.parts[2 * k + 1];
+            change += info.part_change[k];
+            if (k % 7) continue;
+            interp_lca_desc plain;
+            memset(&plain, 0, sizeof plain);
+            plain.max_splits = 2;
+            interp_lca *other = stepped(net, &one, &plain, 0.05f, 4, &alone);
+            for (size_t i = 0; i < n; i++) own[layer[i]] += alone.lca[i] / N;
+            CHECK_NEAR(info.parts[2 * k], own[0], SUM_TOLERANCE / N);
+            CHECK_NEAR(info.parts[2 * k + 1], own[1], SUM_TOLERANCE / N);
+            CHECK_NEAR(info.part_change[k], (alone.loss_after - alone.loss_before) / N,
+                       SUM_TOLERANCE / N);
+            interp_lca_free(other);
         }
-        REQUIRE_OK(ctx, interp_lca_new(net, &some, &d, &lca));
-        REQUIRE_OK(ctx, interp_lca_begin(lca));
-        nudge(net, 0.2f, 4);
-        REQUIRE_OK(ctx, interp_lca_step(lca, &info));
-        nudge(net, -0.2f, 4);
-        if (c < 0) memcpy(of_class, info.classes, sizeof of_class);
-        else CHECK_NEAR(of_class[c], info.allocated * some.n / N, SUM_TOLERANCE);
+        for (int k = 0; k < 2 && !few; k++) CHECK_NEAR(sum[k], by_layer[k], SUM_TOLERANCE);
+        if (!few) CHECK_NEAR(change, info.loss_after - info.loss_before, SUM_TOLERANCE);
         interp_lca_free(lca);
     }
     interp_net_free(net);
-    free(all);
+    free(layer);
 }
 
 TEST(a_penalty_is_allocated_to_the_weights_it_is_about)
@@ -329,24 +412,21 @@ TEST(a_penalty_is_allocated_to_the_weights_it_is_about)
     double *plain = (double *)malloc(n * sizeof *plain);
     for (int on = 0; on < 2; on++) {
         interp_lca_desc d;
-        interp_lca *lca = NULL;
         interp_lca_step_info info;
         memset(&d, 0, sizeof d);
         d.rule = INTERP_LCA_TRAPEZOID, d.l2 = on ? 0.5 : 0;
-        REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &lca));
-        float before[D * K + K];
-        memcpy(before, interp_net_parameters(net), sizeof before);
-        REQUIRE_OK(ctx, interp_lca_begin(lca));
+        interp_lca *lca = stepped(net, &data, &d, 0.2f, 4, &info);
+        const float *before = interp_net_parameters(net);
+        float after[D * K + K];
+        memcpy(after, before, sizeof after);
         nudge(net, 0.2f, 4);
-        REQUIRE_OK(ctx, interp_lca_step(lca, &info));
-        const float *p = interp_net_parameters(net);
         for (size_t i = 0; i < n; i++) {
-            const double square =
-                (double)p[i] * (double)p[i] - (double)before[i] * (double)before[i];
+            const double p = (double)before[i],
+                         square = p * p - (double)after[i] * (double)after[i];
             if (!on) plain[i] = info.lca[i];
             else CHECK_NEAR(info.lca[i] - plain[i], i < D * K ? 0.5 * square : 0, 1e-12);
         }
-        memcpy(interp_net_parameters(net), before, sizeof before);
+        memcpy(interp_net_parameters(net), after, sizeof after);
         interp_lca_free(lca);
     }
     interp_net_free(net);
@@ -361,15 +441,12 @@ TEST(a_subsample_tells_how_sure_it_is)
     int inside = 0;
     enum { TRIES = 200 };
     interp_lca_desc d;
-    interp_lca *part = NULL, *whole = NULL;
     interp_lca_step_info a, b;
     memset(&d, 0, sizeof d);
     d.rule = INTERP_LCA_LEFT;
-    REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &whole));
+    interp_lca *whole = begun(net, &data, &d);
     d.subsample = N / 2;
-    REQUIRE_OK(ctx, interp_lca_new(net, &data, &d, &part));
-    REQUIRE_OK(ctx, interp_lca_begin(part));
-    REQUIRE_OK(ctx, interp_lca_begin(whole));
+    interp_lca *part = begun(net, &data, &d);
     for (int i = 0; i < TRIES; i++) {
         nudge(net, 0.02f, (uint64_t)i);
         REQUIRE_OK(ctx, interp_lca_step(part, &a));
@@ -452,6 +529,107 @@ TEST(parts_of_the_data_join_to_the_whole)
     free(m.values);
 }
 
+/* A linear net under squared error: the Hessian of each output's weights and bias is the same, that of
+   the second moments of the inputs and a one, times 2 / outputs. */
+TEST(curvature_of_a_quadratic_loss_is_known)
+{
+    enum { M = D + 1, P = D * K + K };
+    const interp_dataset data = clouds();
+    interp_net *net = new_net(ctx, "linear");
+    static float v[(K + 1) * P], more[P];
+    double h[M][M], values[K + 1], x[M], top = 0;
+    interp_lca_desc d;
+    memset(&d, 0, sizeof d), memset(h, 0, sizeof h);
+    d.loss = INTERP_MSE;
+    for (int i = 0; i < N; i++)
+        for (int a = 0; a < M; a++)
+            for (int b = 0; b < M; b++)
+                h[a][b] += 2.0 / K / N * (a < D ? (double)data.x[i * D + a] : 1) *
+                           (b < D ? (double)data.x[i * D + b] : 1);
+    for (int a = 0; a < M; a++) x[a] = 1;
+    for (int round = 0; round < 500; round++) { /* its largest eigenvalue by powers */
+        double y[M] = {0}, norm = 0;
+        for (int a = 0; a < M; a++)
+            for (int b = 0; b < M; b++) y[a] += h[a][b] * x[b];
+        for (int a = 0; a < M; a++) norm += y[a] * y[a];
+        for (int a = 0; a < M; a++) x[a] = y[a] / sqrt(norm);
+        top = sqrt(norm);
+    }
+    interp_lca *lca = begun(net, &data, &d);
+    float before[P];
+    memcpy(before, interp_net_parameters(net), sizeof before);
+    /* differences of float32 gradients over a thousandth of the norm are good to 1e-3 */
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, 2, 6, NULL, 0, v, values));
+    CHECK(!memcmp(before, interp_net_parameters(net), sizeof before));
+    CHECK_NEAR(values[0], top, 2e-3 * top);
+    CHECK(values[1] < values[0]);
+    double dot = 0, off = 0; /* the vector is the same combination of inputs in each output */
+    for (int i = 0; i < P; i++) dot += (double)v[i] * (double)v[P + i];
+    CHECK_NEAR(dot, 0, 1e-5);
+    for (int k = 0; k < K; k++) {
+        double along = 0, square = 0;
+        for (int a = 0; a < M; a++) {
+            const double e = (double)(a < D ? v[a * K + k] : v[D * K + k]);
+            along += e * x[a], square += e * e;
+        }
+        off += square - along * along;
+    }
+    CHECK_NEAR(off, 0, 1e-4);
+    /* what is found next beside it is as curved: another output's */
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, 1, 6, v, 1, more, values));
+    dot = 0;
+    for (int i = 0; i < P; i++) dot += (double)v[i] * (double)more[i];
+    CHECK_NEAR(dot, 0, 1e-5);
+    CHECK_NEAR(values[0], top, 2e-3 * top);
+    CHECK(interp_lca_curvature(lca, 0, 0, NULL, 0, v, values) == INTERP_BAD_ARGUMENT);
+    CHECK(interp_lca_curvature(lca, 7, 6, NULL, 0, v, values) == INTERP_BAD_ARGUMENT);
+    interp_lca_free(lca);
+    interp_net_free(net);
+}
+
+/* Along all directions of a basis there is no rest; along single parameters they are what they were; and
+   those of examples add up to them. */
+TEST(allocations_along_directions_add_up)
+{
+    enum { P = D * K + K, FEW = 4 };
+    const interp_dataset data = clouds();
+    interp_net *net = new_net(ctx, "linear");
+    static float v[P * P], top[FEW * P];
+    static int32_t group[P], part[N];
+    double values[FEW];
+    interp_lca_desc d;
+    interp_lca_step_info info;
+    memset(&d, 0, sizeof d);
+    interp_lca *lca = begun(net, &data, &d);
+    REQUIRE_OK(ctx, interp_lca_curvature(lca, FEW, 0, NULL, 0, top, values));
+    interp_lca_free(lca);
+    for (int i = 0; i < P; i++) v[i * P + P - 1 - i] = 1;
+    for (int i = 0; i < N; i++) part[i] = i;
+    for (int way = 0; way < 2; way++) { /* every parameter, the last first; the most curved four */
+        d.directions = way ? top : v, d.n_directions = way ? FEW : P;
+        d.groups = group, d.n_groups = 1, d.parts = part, d.n_parts = N;
+        lca = stepped(net, &data, &d, 0.1f, 4, &info);
+        REQUIRE(lca);
+        double sum = 0;
+        for (int k = 0; k <= d.n_directions; k++) sum += info.directions[k];
+        CHECK_NEAR(sum, info.allocated, 1e-12);
+        if (!way) CHECK_NEAR(info.directions[P], 0, 1e-12);
+        for (int i = 0; i < P && !way; i++)
+            CHECK_NEAR(info.directions[i], info.lca[P - 1 - i], 1e-12);
+        for (int k = 0; k < d.n_directions; k++) {
+            double of_all = 0;
+            for (int i = 0; i < N; i++) of_all += info.parts[i * (1 + d.n_directions) + 1 + k];
+            CHECK_NEAR(of_all, info.directions[k], SUM_TOLERANCE);
+        }
+        interp_lca_free(lca);
+    }
+    for (int i = 0; i < P; i++) top[i] *= 2;
+    lca = NULL;
+    CHECK(interp_lca_new(net, &data, &d, &lca) == INTERP_BAD_ARGUMENT && !lca);
+    CHECK(strstr(interp_error(ctx), "not orthonormal") != NULL);
+    interp_net_free(net);
+}
+
 TEST(groups_cover_every_parameter_once)
 {
     const interp_shape image = {3, {1, 8, 8, 1, 1, 1, 1, 1}};
@@ -504,6 +682,23 @@ TEST(groups_have_names)
     interp_net_free(net);
 }
 
+TEST(groups_by_pattern_hold_what_matches_alike)
+{
+    interp_net *net = new_net(ctx, "mlp:6-20-10-3");
+    int32_t id[D * 20 + 20 + 20 * 10 + 10 + 10 * K + K], of[6];
+    int count = 0;
+    REQUIRE_OK(ctx, interp_net_groups_match(net, "weight|bias", id, &count, of));
+    CHECK(count == 2 && id[0] == 0 && id[D * 20] == 1 && id[D * 20 + 20] == 0);
+    for (int i = 0; i < 6; i++) CHECK(of[i] == i % 2);
+    REQUIRE_OK(ctx, interp_net_groups_match(net, "dense[13]", id, &count, of)); /* and the others */
+    CHECK(count == 3 && id[0] == 0 && id[D * 20 + 20] == 2 && id[380] == 1);
+    CHECK(of[0] == 0 && of[1] == 0 && of[2] == 2 && of[5] == 1);
+    REQUIRE_OK(ctx, interp_net_groups_match(net, "^conv", NULL, &count, NULL));
+    CHECK(count == 1);
+    CHECK(interp_net_groups_match(net, "conv[", NULL, &count, NULL) == INTERP_BAD_ARGUMENT);
+    interp_net_free(net);
+}
+
 TEST(bad_options_are_refused_with_a_sentence)
 {
     interp_dataset data = clouds(), none = data;
@@ -512,8 +707,8 @@ TEST(bad_options_are_refused_with_a_sentence)
     interp_lca *lca = NULL;
     none.y = NULL, none.n_classes = 0;
     CHECK(interp_lca_new(net, &none, NULL, &lca) == INTERP_BAD_ARGUMENT);
-    for (int i = 0; i < 6; i++) {
-        static const int32_t wrong[D * K + K] = {5};
+    for (int i = 0; i < 9; i++) {
+        static const int32_t wrong[D * K + K] = {5}, part[N] = {-1, 2};
         memset(&d, 0, sizeof d);
         if (i == 0) d.tolerance = -1;
         if (i == 1) d.max_splits = 1;
@@ -521,6 +716,9 @@ TEST(bad_options_are_refused_with_a_sentence)
         if (i == 3) d.groups = wrong, d.n_groups = 5;
         if (i == 4) d.rule = (interp_lca_rule)9;
         if (i == 5) d.subsample = 10, d.groups = wrong, d.n_groups = 6;
+        if (i == 6) d.parts = part, d.n_parts = 3;
+        if (i > 6) d.parts = part, d.n_parts = 2, d.groups = wrong, d.n_groups = 6;
+        if (i == 8) d.n_parts = 3, d.mode = INTERP_BATCH_STATS;
         CHECK(interp_lca_new(net, &data, &d, &lca) == INTERP_BAD_ARGUMENT && !lca);
         CHECK(strncmp(interp_error(ctx), "lca: ", 5) == 0);
     }
@@ -554,10 +752,13 @@ TEST(allocation_survives_every_failing_allocation)
         interp_net *net = new_net(c, "linear");
         const size_t held = heap.held;
         static const int32_t groups[D * K + K];
+        int32_t part[N];
         interp_lca_desc d;
         interp_lca *lca = NULL;
         memset(&d, 0, sizeof d);
-        d.validation = &data, d.groups = groups, d.n_groups = 1;
+        d.validation = &data, d.groups = groups, d.n_groups = 1, d.chunk = 20;
+        d.parts = part, d.n_parts = 2; /* and a workspace of their own */
+        for (int k = 0; k < N; k++) part[k] = k < 10 ? k % 2 : -1;
         heap_fail_after(i);
         interp_status s = interp_lca_new(net, &data, &d, &lca);
         CHECK(s == INTERP_OK || (s == INTERP_NO_MEMORY && !lca));
@@ -675,7 +876,7 @@ TEST(figures_of_a_run_are_those_of_its_array)
     REQUIRE(a && interp_net_describe(net).n_parameters == RUN_P);
     const interp_lca_run r = interp_lca_analysis_run(a);
     CHECK(r.steps == RUN_STEPS && r.layers == RUN_LAYERS && r.neurons == 33 && r.inputs == 7);
-    CHECK(r.step[3].step == 4 && r.step[3].lca == NULL && !r.class_layer);
+    CHECK(r.step[3].step == 4 && r.step[3].lca == NULL && !r.part_layer);
     size_t counted = 0, not_zero = 0;
     for (int layer = -1; layer < RUN_LAYERS; layer++) {
         interp_lca_figures f;
@@ -750,6 +951,39 @@ TEST(figures_of_a_run_are_those_of_its_array)
     for (size_t i = 0; i < r.n_sample; i++) mean += (double)r.sample[i] / (double)r.n_sample;
     CHECK_NEAR(mean, -0.08, 4 * 0.9 / sqrt((double)r.n_sample));
     interp_lca_analysis_free(a);
+    interp_net_free(net);
+}
+
+/* Groups of one's own stand where layers do. */
+TEST(an_analysis_is_by_any_groups)
+{
+    interp_net *net = new_net(ctx, "mlp:6-20-10-3");
+    interp_lca_analysis_desc d;
+    interp_lca_figures f;
+    int32_t id[RUN_P];
+    memset(&d, 0, sizeof d);
+    REQUIRE_OK(ctx, interp_net_groups(net, INTERP_BY_NEURON, id, &d.n_groups, NULL));
+    d.groups = id;
+    interp_lca_analysis *a = random_run(net, &d);
+    REQUIRE(a);
+    memset(id, 0, sizeof id); /* they were copied */
+    const interp_lca_run r = interp_lca_analysis_run(a);
+    CHECK(r.layers == 33 && r.layers == r.neurons);
+    REQUIRE_OK(ctx, interp_lca_analysis_figures(a, 21, &f));
+    double total = 0, bias = 0;
+    for (int t = 0; t < RUN_STEPS; t++) {
+        double sum = 0;
+        for (int i = 0; i < RUN_P; i++) sum += r.neuron_of[i] == 21 ? run_lca[t][i] : 0;
+        CHECK_NEAR(r.layer[t * r.layers + 21], sum, 1e-12);
+        total += sum, bias += run_lca[t][D * 20 + 20 + 20 * 10 + 1];
+    }
+    CHECK(f.parameters == 21);
+    CHECK_NEAR(f.total, total, 1e-9);
+    CHECK_NEAR(f.kind[1], bias, 1e-9);
+    interp_lca_analysis_free(a);
+    a = NULL;
+    id[5] = 33;
+    CHECK(interp_lca_analysis_new(net, &d, &a) == INTERP_BAD_ARGUMENT && !a);
     interp_net_free(net);
 }
 
@@ -931,17 +1165,23 @@ int main(int argc, char **argv)
     RUN(quadratic_losses_are_allocated_exactly);
     RUN(splits_are_doubled_until_the_tolerance_holds);
     RUN(a_loop_of_ones_own_allocates_the_same);
+    RUN(threads_do_not_change_how_samples_are_cut);
     RUN(classes_and_validation_have_sums_of_their_own);
     RUN(sums_by_class_are_those_of_its_samples_alone);
+    RUN(allocations_of_an_example_are_those_of_it_alone);
     RUN(a_penalty_is_allocated_to_the_weights_it_is_about);
     RUN(a_subsample_tells_how_sure_it_is);
     RUN(parts_of_the_data_join_to_the_whole);
+    RUN(curvature_of_a_quadratic_loss_is_known);
+    RUN(allocations_along_directions_add_up);
     RUN(groups_cover_every_parameter_once);
     RUN(groups_have_names);
+    RUN(groups_by_pattern_hold_what_matches_alike);
     RUN(bad_options_are_refused_with_a_sentence);
     RUN(allocation_survives_every_failing_allocation);
     RUN(allocations_match_a_double_precision_path);
     RUN(figures_of_a_run_are_those_of_its_array);
+    RUN(an_analysis_is_by_any_groups);
     RUN(movement_is_analysed_as_a_control);
     RUN(concentration_of_known_totals);
     RUN(tails_are_found_again);

@@ -5,6 +5,7 @@
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
+root=$(pwd)
 tool=${1:-$here/interp}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -17,11 +18,17 @@ interp()
     ${RUNNER:-} "$tool" "$@"
 }
 
-# Runs a claim in a folder of its own, which goes away unless it failed.
+# Runs a claim in a folder of its own. Not as a condition: in one the shell forgets set -e.
 claim()
 {
     mkdir "$dir/$1"
-    if (cd "$dir/$1" && set -e && "$1") >"$dir/log" 2>&1; then
+    (
+        cd "$dir/$1" || exit
+        set -e
+        "$1"
+    ) >"$dir/log" 2>&1
+    code=$?
+    if [ $code -eq 0 ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
@@ -79,7 +86,7 @@ lca_writes_everything_and_offline_it_is_the_same()
         trajectories_parameters classes; do
         head -c 8 o/$f.png | grep -q PNG
     done
-    head -c 6 o/inputs.gif | grep -q GIF89a
+    for f in inputs weights; do head -c 6 o/$f.gif | grep -q GIF89a; done
     grep -q '^all,' o/figures.csv
     grep -q '"needed_for_90_percent"' o.json
     grep -q '"inputs.gif"' o.json
@@ -112,6 +119,94 @@ for i in range(m.n_frames):
 assert m.n_frames > 20 and len(set(frames)) == m.n_frames and m.info["loop"] == 0'
 }
 
+# By Google's protobuf: each record, its checksums, what its plugin shows; one run, layer by layer, with
+# curves of every step and pictures of several.
+lca_events_are_what_tensorboard_reads()
+{
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet -o o
+    code=0
+    [ -x "$root/tools/check_tensorboard.py" ] || return 0
+    "$root/tools/check_tensorboard.py" o/tensorboard/* >events || code=$?
+    if [ $code -eq 77 ]; then return 0; fi
+    [ $code -eq 0 ]
+    steps=$(($(wc -l <o/residual.csv) - 1))
+    for tag in all/loss all/helped dense1/lca dense2/helped; do grep -q " $tag: $steps steps" events; done
+    for tag in dense1/allocations dense2/neurons; do
+        awk -v tag="$tag:" '$1 == tag { n = $2 } END { exit !(n > 10) }' events
+    done
+    for tag in dense1/neurons_by_step input/pixels; do
+        awk -v tag="$tag:" '$1 == tag { n = $2 } END { exit !(n > 3) }' events
+    done
+    printf x | dd of="$(echo o/tensorboard/*)" bs=1 seek=4000 conv=notrunc 2>/dev/null
+    if "$root/tools/check_tensorboard.py" o/tensorboard/* >events; then exit 1; fi
+}
+
+lca_events_are_there_while_the_training_goes()
+{
+    # shellcheck disable=SC2086
+    ${RUNNER:-} "$tool" lca --data digits --arch mlp:64-8-10 --epochs 10000 --quiet -o o 2>log &
+    pid=$!
+    until [ "$(cat o/.interp-*/tensorboard/* 2>/dev/null | wc -c)" -gt 10000 ]; do sleep 0.05; done
+    kill -INT $pid
+    code=0
+    wait $pid || code=$?
+    [ $code -eq 1 ]
+    [ ! -e o ]
+}
+
+lca_sums_are_by_whatever_is_asked_for()
+{
+    by()
+    {
+        interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet --no-pictures --by "$1" -o "$2"
+        awk -F, 'NR > 1 { n[$2]++; s += $3 } END { for (k in n) printf "%s ", k > "names"
+            printf "%.6f\n", s }' "$2/lca_layers.csv"
+        tr ' ' '\n' <names | sed '/^$/d' | sort | tr '\n' ' '
+        echo
+    }
+    by layer layer >layer.txt
+    sum=$(head -n 1 layer.txt)
+    [ "$(tail -n 1 layer.txt)" = 'dense1 dense2 ' ]
+    printf '# two of them\nfirst ^dense1\nends weight$\n' >groups.txt
+    for what in kind:'biases weights ' variable:'dense1.bias dense1.weight dense2.bias dense2.weight ' \
+        'regex=weight|bias:bias weight ' 'regex=t1,1:others ' 'groups.txt:ends first others '; do
+        by "$(echo "${what%%:*}" | sed 's/=/:/')" o >o.txt
+        [ "$(head -n 1 o.txt)" = "$sum" ]
+        [ "$(tail -n 1 o.txt)" = "${what#*:}" ]
+    done
+    by neuron o >o.txt
+    [ "$(head -n 1 o.txt)" = "$sum" ]
+    [ "$(tail -n 1 o.txt | wc -w)" -eq 36 ] # of "dense1 0" and so on
+    # each example: what its layers allocate is what its loss changes by, all of them the whole
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet --by example:2000,layer -o e
+    head -c 8 e/examples_extreme.png | grep -q PNG
+    [ "$(sed -n '2,$p' e/residual.csv | wc -l)" -gt 9 ]
+    awk -F, 'FNR == 1 { next } FILENAME == "e/residual.csv" { change += $3 - $2; next }
+        { own += $3; sum += $4; d = $4 - $5 - $6; if (d * d > 1e-12) exit 1 }
+        END { d = own - change; e = sum - change; exit !(d * d < 1e-10 && e * e < 1e-5) }' \
+        e/residual.csv e/examples.csv
+    refused 2 'give example:N' lca --data digits --by example:x -o r
+    refused 2 'exclude each other' lca --data digits --by class,example -o r
+    refused 2 'one thing at a time' lca --data digits --by kind,neuron -o r
+    refused 1 'a ) is missing' lca --quiet --data digits --by 'regex:(a' -o r
+    printf 'lonely\n' >groups.txt
+    refused 1 'lonely needs a pattern' lca --quiet --data digits --by groups.txt -o r
+}
+
+# The most curved directions at four moments, of all samples and of five: they and the rest are the whole.
+lca_goes_along_directions()
+{
+    interp lca --data digits --arch mlp:64-8-10 --epochs 1 --quiet --store full --no-pictures -o o
+    interp lca --data digits --model o/model.onnx --weights o/weights.npy --samples train --quiet \
+        --directions 2 --by example:5 -o p
+    [ "$(wc -l <p/directions.csv)" -eq 10 ]
+    awk -F, 'FNR == 1 { next } FILENAME == "p/residual.csv" { want += $4; next } { sum += $4 }
+        $3 != "" && $3 <= 0 { exit 1 }
+        END { d = want - sum; exit !(d * d < 1e-10) }' p/residual.csv p/directions.csv
+    [ "$(wc -c <p/polca.npy)" -eq $((128 + $(sed 1d p/residual.csv | wc -l) * 5 * 8 * 4)) ]
+    refused 2 'needs the --weights' lca --data digits --directions 2 -o r
+}
+
 lca_experiments_do_what_they_say()
 {
     total()
@@ -128,17 +223,20 @@ lca_experiments_do_what_they_say()
     total late --layer-delay dense2=3
     total calm --layer-momentum dense2=0
     total small --layer-l2 dense2=0.1
+    total other --layer-optimizer dense2=adam --layer-lr dense2=0.001
+    total steady --layer-schedule 'dense[2]=constant'
     total straight --straight-path
     total control --control
     [ "$(cat frozen.total)" = 0 ]
-    for name in late calm small control straight; do
+    for name in late calm small other steady control straight; do
         if cmp -s plain.total $name.total; then exit 1; fi
     done
     # another way to the same end changes the loss by as much
     awk 'NR == FNR { a = $1; next } { d = a - $1; exit !(d * d < 1e-10) }' plain.change straight.change
+    refused 2 'give LAYER=NAME, adam' lca --data digits --layer-optimizer dense2=lion -o o
     refused 2 'give LAYER=STEPS' lca --data digits --layer-delay dense2=-1 -o o
-    refused 2 'needs all samples' lca --data digits --by class --subsample 10 -o o
-    refused 2 'give one of layer, class' lca --data digits --by neuron -o o
+    refused 2 'need all samples' lca --data digits --by class --subsample 10 -o o
+    refused 2 'give layer, variable' lca --quiet --data digits --by pixel -o o
     [ ! -e o ]
 }
 
@@ -147,7 +245,7 @@ inspect_measures_what_training_never_saw()
     interp train --data digits --arch linear --epochs 2 --seed 3 --quiet --json -o r >train.json
     interp inspect r/model.onnx --data digits --seed 5 --canonical-steps 2 --quiet --json -o i >i.json
     want=$(sed 's/.*"test_accuracy":\([0-9.]*\).*/\1/' train.json)
-    grep -q "\"samples\":360,\"accuracy\":$want," i.json
+    grep -q "\"samples\":359,\"accuracy\":$want," i.json
     cmp r/confusion.csv i/confusion.csv
     grep -q '"macro":{"precision":0.*"weighted":{.*"canonical":\[{"class":0,.*"projector/tensors.tsv"' \
         i.json

@@ -454,13 +454,18 @@ typedef struct ruled {
 
 enum { RULED = 2 * 3 + 3 + 3 * 2 + 2, SECOND = 9 }; /* parameters, and where dense2 begins */
 
+static bool ruled_open_as(ruled *r, const interp_train_desc *d)
+{
+    r->t = NULL;
+    r->net = arch(ctx, "mlp:2-3-2", 0, 2);
+    return r->net && !interp_trainer_new(r->net, d, 0, &r->t);
+}
+
 static bool ruled_open(ruled *r, const interp_layer_rule *rules, int n_rules, float momentum)
 {
     interp_train_desc d = train_desc(0, 2, INTERP_SGD, 0.1f);
     d.rules = rules, d.n_rules = n_rules, d.momentum = momentum;
-    r->t = NULL;
-    r->net = arch(ctx, "mlp:2-3-2", 0, 2);
-    return r->net && !interp_trainer_new(r->net, &d, 0, &r->t);
+    return ruled_open_as(r, &d);
 }
 
 static void ruled_step(ruled *r)
@@ -530,6 +535,62 @@ TEST(rules_give_layers_their_own_rate_momentum_and_decay)
     CHECK_STR(interp_error(ctx), "train: no parameter's name begins with \"dense9\"");
     interp_net_free(r.net);
     CHECK(used() == before);
+}
+
+TEST(rules_are_about_names_by_pattern)
+{
+    interp_layer_rule rule;
+    ruled r;
+    memset(&rule, 0, sizeof rule);
+    rule.layer = "dense[13][.](w|x)", rule.freeze_from = 1;
+    REQUIRE(ruled_open(&r, &rule, 1, 0));
+    ruled_step(&r);
+    bool frozen = false, moved = false; /* six weights of dense1, all else */
+    for (int i = 0; i < RULED; i++) *(i < 6 ? &frozen : &moved) |= ruled_moved(&r, i) != 0;
+    CHECK(!frozen && moved);
+    ruled_close(&r);
+    rule.layer = "bias"; /* names hold it, but none begins with it */
+    CHECK(!ruled_open(&r, &rule, 1, 0) && interp_last_status(ctx) == INTERP_BAD_ARGUMENT);
+    interp_net_free(r.net);
+    rule.layer = "dense[";
+    CHECK(!ruled_open(&r, &rule, 1, 0) && interp_last_status(ctx) == INTERP_BAD_ARGUMENT);
+    CHECK_STR(interp_error(ctx), "pattern \"dense[\": a ] is missing");
+    interp_net_free(r.net);
+}
+
+/* Two steps of each optimiser by its formula: dense1 by one, dense2 by the other; the rate of dense1
+   does not rise as the training's does. */
+TEST(a_layer_learns_by_an_optimiser_of_its_own)
+{
+    static const interp_optimizer own[] = {INTERP_ADAM, INTERP_SGD, INTERP_RMSPROP, INTERP_SGD};
+    static const interp_optimizer all[] = {INTERP_SGD, INTERP_ADAM, INTERP_SGD, INTERP_RMSPROP};
+    for (int way = 0; way < 4; way++) {
+        interp_train_desc d = train_desc(0, 2, all[way], 0.1f);
+        interp_layer_rule rule;
+        ruled r;
+        double m[RULED] = {0}, v[RULED] = {0};
+        memset(&rule, 0, sizeof rule);
+        rule.layer = "dense1", rule.optimizer = &own[way], rule.lr = 0.02f;
+        rule.constant_lr = true, d.warmup_steps = 4;
+        d.rules = &rule, d.n_rules = 1;
+        REQUIRE(ruled_open_as(&r, &d));
+        for (int step = 1; step <= 2; step++) {
+            ruled_step(&r);
+            for (int i = 0; i < RULED; i++) {
+                const interp_optimizer o = i < SECOND ? own[way] : all[way];
+                const double lr = i < SECOND ? 0.02 : 0.1 * step / 4, g = ruled_grad(&r, i);
+                const double beta2 = o == INTERP_ADAM ? 0.999 : 0.99;
+                double want = lr * g;
+                m[i] = 0.9 * m[i] + 0.1 * g, v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+                if (o == INTERP_ADAM)
+                    want = lr * m[i] / (1 - pow(0.9, step)) /
+                           (sqrt(v[i] / (1 - pow(beta2, step))) + 1e-8);
+                if (o == INTERP_RMSPROP) want = lr * g / (sqrt(v[i]) + 1e-8);
+                CHECK_NEAR(ruled_moved(&r, i), want, 1e-6);
+            }
+        }
+        ruled_close(&r);
+    }
 }
 
 /* Its gradients are those of another net that has its parameters, some steps late. */
@@ -1480,6 +1541,8 @@ int main(int argc, char **argv)
     RUN(schedules_follow_their_formulas);
     RUN(rules_give_layers_their_own_rate_momentum_and_decay);
     RUN(a_frozen_layer_learns_nothing_from_its_step_on);
+    RUN(rules_are_about_names_by_pattern);
+    RUN(a_layer_learns_by_an_optimiser_of_its_own);
     RUN(a_delayed_layer_learns_from_the_past);
     RUN(training_learns_xor);
     RUN(every_sample_is_seen_once_in_an_epoch);

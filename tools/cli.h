@@ -189,6 +189,7 @@ const char *cli_shape(const interp_shape *s, char out[128]);
         {"--arch", "ARCH",                                                                         \
          "cnn (default for images), mlp (default otherwise), mlp:W-..-W, linear, lenet, allcnn, "  \
          "resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, vit-tiny; " \
+         "lenet:W-W-W, allcnn:W-W-W, resnet20:W-.., vgg-half:W-.. with other widths; "             \
          "multiview:NAME or multiview-concat:NAME for samples of several views"},                  \
         {"--model", "FILE.onnx", "start from this model instead of an architecture"},              \
         {"--epochs", "N",                                                                          \
@@ -210,12 +211,14 @@ const char *cli_shape(const interp_shape *s, char out[128]);
         {"--augment", "WHAT",                                                                      \
          "auto (default), none, or shift=PX,rotate=DEG,scale=X,crop=PX,flip,vflip"},               \
         {"--freeze", "LAYER@STEP",                                                                 \
-         "parameters named LAYER... stop learning at STEP, 0: never learn; may be repeated"},      \
-        {"--layer-lr", "LAYER=LR", "learning rate of parameters named LAYER...; may be repeated"}, \
-        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1; may be repeated"},          \
-        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss; may be repeated"},      \
-        {"--layer-delay", "LAYER=STEPS",                                                           \
-         "they learn from gradients of STEPS steps before; may be repeated"},                      \
+         "parameters whose names begin with LAYER, a pattern like dense1 or 'dense[12][.]', stop " \
+         "learning at STEP, 0: never learn; this and the following may be repeated"},              \
+        {"--layer-lr", "LAYER=LR", "their learning rate"},                                         \
+        {"--layer-schedule", "LAYER=constant", "their learning rate stays"},                       \
+        {"--layer-optimizer", "LAYER=NAME", "their optimizer"},                                    \
+        {"--layer-momentum", "LAYER=M", "their momentum, 0 to below 1"},                           \
+        {"--layer-l2", "LAYER=L", "adds L times their squares to the loss"},                       \
+        {"--layer-delay", "LAYER=STEPS", "they learn from gradients of STEPS steps before"},       \
         {"--validation", "X", "share of the training data set aside for validation (0.1)"},        \
     {                                                                                              \
         "--patience", "N", "stop after N epochs without a better validation loss (never)"          \
@@ -326,26 +329,53 @@ int test_bed_open(cli *c, cli_evaluation *e, const char *folder);
 /* Its arrays and its picture, after the evaluation. */
 int test_bed_write(cli *c, const cli_evaluation *e, const char *folder);
 
-/* ---- cli_lca.c: pictures of a run of allocations */
+/* ---- cli_groups.c: what parameters are summed by */
+
+typedef struct cli_groups {
+    int32_t *of;  /* [parameters] */
+    char **names; /* [n] */
+    size_t *size; /* [n]: parameters of each */
+    int n;
+    size_t parameters;
+} cli_groups;
+
+/* Opens "variable", "layer", "kind", "neuron", "input", "regex:PATTERN" (groups of what matches alike)
+   or a file: .npy with the number of each parameter's group, or lines "NAME PATTERN". */
+int cli_groups_open(cli *c, const interp_net *net, const char *what, cli_groups *g);
+
+/* ---- cli_lca.c: pictures of a run of allocations, and the same for TensorBoard */
 
 typedef struct cli_lca {
     const interp_net *net;
-    interp_shape sample;
-    interp_lca_run run;
-    interp_lca_figures *figures;            /* [layers] */
+    const interp_dataset *data; /* whose loss it is */
+    interp_lca_run run;         /* its layers are the groups */
+    cli_groups groups, layers, inputs;
+    interp_lca_figures *figures;            /* [groups] */
     interp_lca_synchrony synchrony, nearby; /* against any shifts, and against near ones */
     int reach;                              /* of those */
-    int32_t *peaks;                         /* [layers, top] */
+    int32_t *peaks;                         /* [groups, top] */
     int top;
-    double relative_error;      /* of the sum of all allocations */
-    const float *stored;        /* [steps, parameters]; NULL: not kept */
-    char **names;               /* [layers] */
-    const char *const *classes; /* NULL: they have no names */
-    const char *unit;           /* what the numbers are */
+    double relative_error; /* of the sum of all allocations */
+    const float *stored;   /* [steps, parameters]; NULL: not kept */
+    const float *along;    /* [steps, n_along]: along directions, the rest last; NULL: none */
+    int n_along;
+    const float *first; /* [parameters] before the first step */
+    const int32_t
+        *example;     /* [run.n_parts]: the samples that are the parts; NULL: those are classes */
+    const char *unit; /* what the numbers are */
+    int steps;        /* as many are expected */
+    interp_tensorboard *tb; /* NULL: no pictures */
+    float *weights;         /* [CLI_FRAMES, run.inputs]: how far those of an input have moved */
 } cli_lca;
 
-/* Writes every picture into FOLDER, and all of it for TensorBoard into FOLDER/tensorboard. */
-int cli_lca_draw(cli *c, const cli_lca *l, const char *folder);
+enum { CLI_FRAMES = 48 }; /* most, of an animation */
+
+/* Before the first step: begins the events in FOLDER/tensorboard. */
+int cli_lca_open(cli *c, cli_lca *l, const char *folder);
+/* After each step, which l->run holds already: writes what TensorBoard shows of it. step: with arrays. */
+int cli_lca_step(cli *c, cli_lca *l, const interp_lca_step_info *step);
+/* At the end: writes every picture into FOLDER too. */
+int cli_lca_draw(cli *c, cli_lca *l, const char *folder);
 
 /* ---- what commands share; their bodies write into a folder that is there */
 

@@ -3,24 +3,26 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CURVES = 50, FRAMES = 48, SMOOTH = 5 };
+/* Curves of single parameters; steps of a mean; groups that fit into a picture; while training,
+   histograms and moments with pictures. */
+enum { CURVES = 50, SMOOTH = 5, MOST_GROUPS = 64, HISTOGRAMS = 50, MOMENTS = 8 };
 
 #define HELPS 0x2a8c3cu
-#define HURTS 0xd43a2fu
 
 /* What is drawn, and the numbers it takes, which are freed together. */
 typedef struct drawing {
     cli *c;
     const cli_lca *l;
     interp_lca_run r;
-    const char *folder;
-    interp_tensorboard *tb;
-    char **names; /* [layers] */
-    float *steps; /* [steps]: 1, 2, ... */
-    void *blocks; /* each begins with the one before */
+    const char *folder; /* NULL: for TensorBoard alone, the run is not over */
+    char **names;       /* [groups] */
+    float *steps;       /* [steps]: 1, 2, ... */
+    int *layer;         /* [neurons]: layer of each */
+    void *blocks;       /* each begins with the one before */
 } drawing;
 
 /* Zeroed room that lives as long as the drawing; NULL when there is none. */
@@ -69,12 +71,15 @@ static const char *file_name(char out[96], const char *before, const char *name,
     return out;
 }
 
-/* Writes a picture, to TensorBoard too, and frees it. */
+/* Writes a picture to TensorBoard, at the end as a file too, and frees it. */
 static int keep(drawing *d, interp_image *image, const char *name, const char *tag)
 {
     char path[CLI_PATH];
-    if (interp_tensorboard_image(d->tb, tag, d->r.steps, image, 1)) return cli_fail_ctx(d->c);
-    return cli_write_image(d->c, image, cli_path(path, d->folder, name));
+    if (interp_tensorboard_image(d->l->tb, tag, d->r.step[d->r.steps - 1].step, image, 1))
+        return cli_fail_ctx(d->c);
+    if (d->folder) return cli_write_image(d->c, image, cli_path(path, d->folder, name));
+    interp_image_free(d->c->ctx, image);
+    return CLI_DONE;
 }
 
 /* Two pictures beside each other, in place of the first. */
@@ -270,37 +275,29 @@ static int draw_layer_bars(drawing *d)
     static const char *const turns[] = {"sign of the gradient", "direction of the weight",
                                         "sign of the allocation", "turns of the allocation"};
     const int n = d->r.layers;
+#define AT(field) offsetof(interp_lca_figures, field)
+    static const size_t shown[] = {
+        AT(kind[0]),        AT(total),        AT(total),           AT(val_total),
+        AT(overfit),        AT(helped),       AT(helped_of_moved), AT(helped_of_size),
+        AT(gini_help),      AT(gini_hurt),    AT(top_share),       AT(needed),
+        AT(gradient_flips), AT(weight_turns), AT(lca_flips),       AT(lca_turns)};
+#undef AT
     float *v = take_floats(d, 16 * (size_t)n);
     if (!v) return no_memory();
-    for (int k = 0; k < n; k++) {
-        const interp_lca_figures *f = &d->l->figures[k];
-        const double row[] = {f->kind[0],
-                              f->total,
-                              f->total,
-                              f->val_total,
-                              f->overfit,
-                              100 * f->helped,
-                              100 * f->helped_of_moved,
-                              100 * f->helped_of_size,
-                              f->gini_help,
-                              f->gini_hurt,
-                              f->top_share,
-                              f->needed,
-                              f->gradient_flips,
-                              f->weight_turns,
-                              f->lca_flips,
-                              f->lca_turns};
-        for (int i = 0; i < 16; i++)
-            v[i * n + k] = (float)(i < 12 ? row[i] : 100 * row[i] / d->r.steps);
-    }
-    int code = draw_bars(d, "Sum over the run by layer; below zero it helped", d->l->unit, v,
-                         totals, NULL, 2, "layers.png");
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < 16; i++) { /* shares as percentages; turns as those of all steps */
+            const char *f = (const char *)&d->l->figures[k];
+            const double scale = i >= 12 ? 100.0 / d->r.steps : i >= 5 && i < 8 ? 100 : 1;
+            v[i * n + k] = (float)(scale * *(const double *)(const void *)(f + shown[i]));
+        }
+    int code = draw_bars(d, "Sum over the run; below zero it helped", d->l->unit, v, totals, NULL,
+                         2, "layers.png");
     if (!code && d->r.val_layer)
         code = draw_bars(d, "Training and validation; the difference is overfitting", d->l->unit,
                          v + 2 * n, parts, NULL, 3, "overfitting.png");
     if (!code)
-        code = draw_bars(d, "How much of each layer helped, mean of all steps", "%", v + 5 * n,
-                         shares, NULL, 3, "helped_layers.png");
+        code = draw_bars(d, "How much of each helped, mean of all steps", "%", v + 5 * n, shares,
+                         NULL, 3, "helped_layers.png");
     if (!code)
         code = draw_bars(d, "How few parameters do how much", "share", v + 8 * n, ginis, NULL, 4,
                          "gini.png");
@@ -316,11 +313,11 @@ static int draw_layer_curves(drawing *d)
     const int n = d->r.steps, layers = d->r.layers, sets = d->r.val_layer ? 2 : 1;
     float *y = take_floats(d, (size_t)(sets * layers) * (size_t)n);
     interp_series *s = (interp_series *)take(d, (size_t)(sets * layers), sizeof *s);
-    interp_chart chart = chart_of("What each layer has done so far", "step", d->l->unit);
+    interp_chart chart = chart_of("What each has done so far", "step", d->l->unit);
     static const float zero = 0;
     interp_image image;
     if (!y || !s) return no_memory();
-    if (sets == 2) chart.title = "What each layer has done so far (dotted: validation)";
+    if (sets == 2) chart.title = "What each has done so far (dotted: validation)";
     for (int v = 0; v < sets; v++)
         for (int k = 0; k < layers; k++) {
             float *to = y + (size_t)(v * layers + k) * (size_t)n;
@@ -359,7 +356,7 @@ static int draw_peaks(drawing *d)
             curve[(size_t)k * (size_t)n + (size_t)t] /= (float)-lowest;
         s[k] = line_of(d, d->names[k], curve + (size_t)k * (size_t)n);
     }
-    chart.title = "Layers over time, mean of 5 steps, the lowest at -1";
+    chart.title = "Sums over time, mean of 5 steps, the lowest at -1";
     chart.width = 1200, chart.height = 420;
     if (interp_chart_lines(d->c->ctx, &chart, s, layers, &a)) return cli_fail_ctx(d->c);
     for (int k = 0; k < layers; k++) {
@@ -373,13 +370,12 @@ static int draw_peaks(drawing *d)
         s[k].name = d->names[k], s[k].x = x + k * top, s[k].y = y + k * top, s[k].n = m;
         s[k].style = INTERP_SERIES_POINTS, s[k].line_width = 5;
     }
-    chart = chart_of(title, "step", "number of the layer");
-    snprintf(
-        title, sizeof title,
-        "The %d peaks of each layer: %d pairs at one step; by chance %.1f (p = %.3g), within %d "
-        "steps %.1f (p = %.3g)",
-        top, d->l->synchrony.coincident, d->l->synchrony.expected, d->l->synchrony.p_value,
-        d->l->reach, d->l->nearby.expected, d->l->nearby.p_value);
+    chart = chart_of(title, "step", "number of the curve");
+    snprintf(title, sizeof title,
+             "The %d peaks of each: %d pairs at one step; by chance %.1f (p = %.3g), within %d "
+             "steps %.1f (p = %.3g)",
+             top, d->l->synchrony.coincident, d->l->synchrony.expected, d->l->synchrony.p_value,
+             d->l->reach, d->l->nearby.expected, d->l->nearby.p_value);
     chart.width = 1200, chart.height = 200 + 24 * layers;
     chart.x_min = 0, chart.x_max = (float)n, chart.y_min = 0.4f, chart.y_max = (float)layers + 0.6f;
     if (interp_chart_lines(d->c->ctx, &chart, s, layers, &b)) return cli_fail_ctx(d->c);
@@ -448,27 +444,24 @@ static int draw_best(drawing *d, const char *what, const float *x, size_t n, int
 static int draw_neurons(drawing *d)
 {
     const int n = d->r.steps, neurons = d->r.neurons;
-    int *layer = (int *)take(d, (size_t)neurons, sizeof *layer);
-    if (!layer) return no_memory();
-    for (size_t i = 0; i < d->r.parameters; i++) layer[d->r.neuron_of[i]] = d->r.layer_of[i];
-    for (int k = 0; k < d->r.layers; k++) {
+    for (int k = 0; k < d->l->layers.n; k++) {
+        const char *layer = d->l->layers.names[k];
         int count = 0;
-        for (int i = 0; i < neurons; i++) count += layer[i] == k;
+        for (int i = 0; i < neurons; i++) count += d->layer[i] == k;
         float *v = (float *)malloc((size_t)count * (size_t)n * sizeof *v);
         interp_matrix m;
         interp_image image;
         char title[160], name[96], tag[96];
         if (!v) return no_memory();
         for (int i = 0, row = 0; i < neurons; i++) {
-            if (layer[i] != k) continue;
+            if (d->layer[i] != k) continue;
             for (int t = 0; t < n; t++)
                 v[(size_t)row * (size_t)n + (size_t)t] =
                     -d->r.neuron[(size_t)t * (size_t)neurons + (size_t)i];
             row++;
         }
         interp_chart chart = chart_of(title, "step", "neuron");
-        snprintf(title, sizeof title, "%.60s: neurons that help (green) and hurt (red)",
-                 d->names[k]);
+        snprintf(title, sizeof title, "%.60s: neurons that help (green) and hurt (red)", layer);
         memset(&m, 0, sizeof m);
         m.values = v, m.rows = count, m.cols = n, m.symmetric = true, m.percentile = 99;
         m.colormap = INTERP_COLORMAP_RD_WH_GN, m.bar_label = "- allocation of the step";
@@ -478,8 +471,8 @@ static int draw_neurons(drawing *d)
         const interp_status status = interp_chart_matrix(d->c->ctx, &chart, &m, &image);
         free(v);
         if (status) return cli_fail_ctx(d->c);
-        snprintf(tag, sizeof tag, "%.60s/neurons_by_step", d->names[k]);
-        const int code = keep(d, &image, file_name(name, "neurons_", d->names[k], ".png"), tag);
+        snprintf(tag, sizeof tag, "%.60s/neurons_by_step", layer);
+        const int code = keep(d, &image, file_name(name, "neurons_", layer, ".png"), tag);
         if (code) return code;
     }
     return CLI_DONE;
@@ -535,141 +528,353 @@ static int draw_kernels(drawing *d)
         desc.title = title, desc.cells = cells, desc.rows = down, desc.cols = side;
         desc.cell_size = cols == 1 ? 72 : 40;
         if (interp_panel_draw(d->c->ctx, &desc, &image)) return cli_fail_ctx(d->c);
-        snprintf(tag, sizeof tag, "%.60s/kernels", d->names[d->r.layer_of[p.offset]]);
+        snprintf(tag, sizeof tag, "%.60s/kernels", d->l->layers.names[d->l->layers.of[p.offset]]);
         const int code = keep(d, &image, file_name(name, "kernels_", p.name, ".png"), tag);
         if (code) return code;
     }
     return CLI_DONE;
 }
 
-/* What the weights of each input pixel did, as time goes by. */
-static int draw_inputs(drawing *d)
+/* ---- of input pixels */
+
+/* Whether the inputs that a dense layer reads are the pixels of a picture. */
+static bool reads_pixels(const cli_lca *l)
 {
-    const interp_shape *in = &d->l->sample;
-    const int frames = d->r.steps < FRAMES ? d->r.steps : FRAMES;
-    const int channels = in->dim[0], pixels = in->dim[1] * in->dim[2];
-    if (!d->r.input || !cli_is_image(in) || channels * pixels != d->r.inputs - 1) return CLI_DONE;
-    float *v = take_floats(d, (size_t)frames * (size_t)pixels);
-    interp_image image[FRAMES];
+    const interp_shape *in = &l->data->shape;
+    return l->run.inputs > 0 && cli_is_image(in) && l->run.inputs - 1 == (int)interp_shape_size(in);
+}
+
+/* Sums over the channels of a picture: in [channels, pixels] of every `stride` numbers. */
+static void add_channels(const interp_shape *s, const float *in, float sign, float *out)
+{
+    const int pixels = s->dim[1] * s->dim[2];
+    for (int i = 0; i < s->dim[0] * pixels; i++) out[i % pixels] += sign * in[i];
+}
+
+static double largest(const float *v, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)v[i]));
+    return most;
+}
+
+/* Values of pixels over `most` as a heat map: from -1 to 1 for signed ones, else from 0. */
+static interp_status draw_pixels(drawing *d, float *v, double most, bool is_signed,
+                                 const char *title, const char *label, interp_image *image)
+{
+    const interp_shape *s = &d->l->data->shape;
+    const int pixels = s->dim[1] * s->dim[2];
+    interp_matrix m;
+    interp_chart chart = chart_of(title, NULL, NULL);
+    for (int i = 0; i < pixels && most > 0; i++) v[i] /= (float)most;
+    memset(&m, 0, sizeof m);
+    m.values = v, m.rows = s->dim[1], m.cols = s->dim[2], m.bar_label = label;
+    m.colormap = is_signed ? INTERP_COLORMAP_RD_WH_GN : INTERP_COLORMAP_VIRIDIS;
+    m.min = is_signed ? -1.0f : 0, m.max = 1;
+    chart.width = 460, chart.height = 400;
+    return interp_chart_matrix(d->c->ctx, &chart, &m, image);
+}
+
+/* Frames v [frames, pixels] as an animation; signed ones scaled each by itself. */
+static int animate(drawing *d, float *v, int frames, bool is_signed, const char *what,
+                   const char *label, const char *name)
+{
+    const size_t pixels = (size_t)d->l->data->shape.dim[1] * (size_t)d->l->data->shape.dim[2];
+    interp_image image[CLI_FRAMES];
     char path[CLI_PATH], title[96];
     uint8_t *gif = NULL;
     size_t bytes = 0;
     interp_status status = INTERP_OK;
-    if (!v) return no_memory();
+    const double most = largest(v, (size_t)frames * pixels);
     memset(image, 0, sizeof image);
-    for (int t = 0; t < d->r.steps; t++)
-        for (int i = 0; i < channels * pixels; i++)
-            v[(size_t)((int64_t)t * frames / d->r.steps) * (size_t)pixels + (size_t)(i % pixels)] -=
-                d->r.input[(size_t)t * (size_t)d->r.inputs + (size_t)i];
     for (int f = 0; f < frames && !status; f++) {
-        double most = 0;
-        interp_matrix m;
-        interp_chart chart = chart_of(title, NULL, NULL);
-        snprintf(title, sizeof title, "%s%d-%d", "Input pixels, steps ",
-                 (int)(((int64_t)f * d->r.steps + frames - 1) / frames) + 1,
-                 (int)(((int64_t)(f + 1) * d->r.steps + frames - 1) / frames));
-        memset(&m, 0, sizeof m);
-        m.values = v + (size_t)f * (size_t)pixels, m.rows = in->dim[1], m.cols = in->dim[2];
-        m.colormap = INTERP_COLORMAP_RD_WH_GN, m.min = -1, m.max = 1;
-        m.bar_label = "- allocation / the frame's largest";
-        for (int i = 0; i < pixels; i++) most = fmax(most, fabs((double)m.values[i]));
-        for (int i = 0; i < pixels && most > 0; i++) v[f * pixels + i] /= (float)most;
-        chart.width = 460, chart.height = 400;
-        status = interp_chart_matrix(d->c->ctx, &chart, &m, &image[f]);
+        const int first = (int)(((int64_t)f * d->r.steps + frames - 1) / frames) + 1;
+        const int last = (int)(((int64_t)(f + 1) * d->r.steps + frames - 1) / frames);
+        if (is_signed) snprintf(title, sizeof title, "%s, steps %d-%d", what, first, last);
+        else snprintf(title, sizeof title, "%s, step %d", what, last);
+        float *at = v + (size_t)f * pixels;
+        status = draw_pixels(d, at, is_signed ? largest(at, pixels) : most, is_signed, title, label,
+                             &image[f]);
     }
     if (!status) status = interp_image_gif(d->c->ctx, image, frames, 120, &gif, &bytes);
     for (int f = 0; f < frames; f++) interp_image_free(d->c->ctx, &image[f]);
     if (status) return cli_fail_ctx(d->c);
-    const int code = cli_write(cli_path(path, d->folder, "inputs.gif"), gif, bytes);
+    const int code = cli_write(cli_path(path, d->folder, name), gif, bytes);
     interp_free(d->c->ctx, gif);
     return code;
 }
 
-/* Sums by class and layer. */
-static int draw_classes(drawing *d)
+/* What the weights of each input pixel did, and how far they moved, as time goes by. */
+static int draw_inputs(drawing *d)
 {
-    const int classes = d->r.n_classes, layers = d->r.layers;
-    float *v = take_floats(d, (size_t)(classes * layers));
-    interp_matrix m;
+    const interp_shape *in = &d->l->data->shape;
+    const int frames = d->r.steps < CLI_FRAMES ? d->r.steps : CLI_FRAMES;
+    if (!reads_pixels(d->l)) return CLI_DONE;
+    const size_t pixels = (size_t)in->dim[1] * (size_t)in->dim[2], inputs = (size_t)d->r.inputs;
+    float *v = take_floats(d, (size_t)frames * pixels), *w = take_floats(d, CLI_FRAMES * pixels);
+    if (!v || !w) return no_memory();
+    for (int t = 0; t < d->r.steps; t++)
+        add_channels(in, d->r.input + (size_t)t * inputs, -1,
+                     v + (size_t)((int64_t)t * frames / d->r.steps) * pixels);
+    const int code = animate(d, v, frames, true, "Input pixels",
+                             "- allocation / the frame's largest", "inputs.gif");
+    const int moved = d->r.steps < d->l->steps ? 0 : frames; /* a training that stopped early */
+    for (int f = 0; f < moved; f++)
+        add_channels(in, d->l->weights + (size_t)f * inputs, 1, w + (size_t)f * pixels);
+    if (code || !moved) return code;
+    return animate(d, w, moved, false, "Weights by pixel", "distance moved / the largest",
+                   "weights.gif");
+}
+
+/* The sums so far, for TensorBoard. */
+static int draw_inputs_now(drawing *d)
+{
+    const interp_shape *in = &d->l->data->shape;
     interp_image image;
-    interp_chart chart = chart_of("Sum over the run by class and layer (green helped)", NULL, NULL);
-    if (!classes) return CLI_DONE;
+    if (!reads_pixels(d->l)) return CLI_DONE;
+    float *v = take_floats(d, (size_t)in->dim[1] * (size_t)in->dim[2]);
     if (!v) return no_memory();
     for (int t = 0; t < d->r.steps; t++)
-        for (int i = 0; i < classes * layers; i++)
-            v[i] -= (float)d->r.class_layer[t * classes * layers + i];
+        add_channels(in, d->r.input + (size_t)t * (size_t)d->r.inputs, -1, v);
+    const double most = largest(v, (size_t)in->dim[1] * (size_t)in->dim[2]);
+    if (draw_pixels(d, v, most, true, "Input pixels so far", "- allocation / the largest", &image))
+        return cli_fail_ctx(d->c);
+    return keep(d, &image, "inputs.png", "input/pixels");
+}
+
+/* ---- of parts of the samples */
+
+/* Sums by class and group. */
+static int draw_classes(drawing *d)
+{
+    const int classes = d->r.n_parts, groups = d->r.layers;
+    float *v = take_floats(d, (size_t)(classes * groups));
+    interp_matrix m;
+    interp_image image;
+    interp_chart chart = chart_of("Sum over the run by class (green helped)", NULL, NULL);
+    if (!v) return no_memory();
+    for (int t = 0; t < d->r.steps; t++)
+        for (int i = 0; i < classes * groups; i++)
+            v[i] -= (float)d->r.part_layer[(size_t)t * (size_t)(classes * groups) + (size_t)i];
     memset(&m, 0, sizeof m);
-    m.values = v, m.rows = classes, m.cols = layers, m.symmetric = true, m.show_values = true;
-    m.row_names = d->l->classes, m.col_names = (const char *const *)d->names;
+    m.values = v, m.rows = classes, m.cols = groups, m.symmetric = true, m.show_values = true;
+    m.row_names = (const char *const *)d->l->data->class_names;
+    m.col_names = (const char *const *)d->names;
     m.bar_label = "- allocation";
     if (interp_chart_matrix(d->c->ctx, &chart, &m, &image)) return cli_fail_ctx(d->c);
     return keep(d, &image, "classes.png", "comparison/classes");
 }
 
-/* ---- TensorBoard */
-
-static interp_status scalar(drawing *d, const char *layer, const char *what, int step, double x)
+/* What the loss of part i changed by in a step. */
+static float part_change(const drawing *d, int t, int i)
 {
-    char tag[128];
-    snprintf(tag, sizeof tag, "%.90s/%s", layer, what);
-    return interp_tensorboard_scalar(d->tb, tag, step, (float)x);
+    return (float)d->r.part_change[(size_t)t * (size_t)d->r.n_parts + (size_t)i];
 }
 
-/* Curves of every layer for every step; distributions of its neurons, at most 50 of them. */
-static int write_events(drawing *d)
+typedef struct ranked_example {
+    int label, at;
+    float total;
+} ranked_example;
+
+static int compare_examples(const void *a, const void *b)
 {
-    const int layers = d->r.layers, every = (d->r.steps + 49) / 50;
+    const ranked_example *x = (const ranked_example *)a, *y = (const ranked_example *)b;
+    if (x->label != y->label) return (x->label > y->label) - (x->label < y->label);
+    return (x->total > y->total) - (x->total < y->total);
+}
+
+/* The loss of each example over time, by class, and in it by what it gained. */
+static int draw_examples(drawing *d)
+{
+    const int n = d->r.n_parts, steps = d->r.steps;
+    ranked_example *order = (ranked_example *)take(d, (size_t)n, sizeof *order);
+    float *v = take_floats(d, (size_t)n * (size_t)steps);
+    const char **names = (const char **)take(d, (size_t)n, sizeof *names + 16);
+    interp_matrix m;
+    interp_image image;
+    interp_chart chart =
+        chart_of("Loss of single examples: falls (green), rises (red)", "step", "example by class");
+    if (!order || !v || !names) return no_memory();
+    for (int i = 0; i < n; i++) {
+        order[i].at = i, order[i].label = d->l->data->y[d->l->example[i]];
+        for (int t = 0; t < steps; t++) order[i].total += part_change(d, t, i);
+    }
+    qsort(order, (size_t)n, sizeof *order, compare_examples);
+    for (int i = 0; i < n; i++) {
+        char *name = (char *)(names + n) + 16 * i;
+        if (!d->l->data->class_names) snprintf(name, 16, "%d", order[i].label);
+        else snprintf(name, 16, "%.15s", d->l->data->class_names[order[i].label]);
+        names[i] = name;
+        for (int t = 0; t < steps; t++)
+            v[(size_t)i * (size_t)steps + (size_t)t] = -part_change(d, t, order[i].at);
+    }
+    memset(&m, 0, sizeof m);
+    m.values = v, m.rows = n, m.cols = steps, m.symmetric = true, m.percentile = 98;
+    m.row_names = names, m.colormap = INTERP_COLORMAP_RD_WH_GN;
+    m.bar_label = "- share of the loss change";
+    chart.width = 1200, chart.height = 200 + 6 * n;
+    if (chart.height > 1200) chart.height = 1200;
+    chart.x_min = 1, chart.x_max = (float)steps;
+    if (interp_chart_matrix(d->c->ctx, &chart, &m, &image)) return cli_fail_ctx(d->c);
+    return keep(d, &image, "examples.png", "comparison/examples");
+}
+
+static int compare_totals(const void *a, const void *b)
+{
+    const ranked_example *x = (const ranked_example *)a, *y = (const ranked_example *)b;
+    return x->total != y->total ? (x->total > y->total) - (x->total < y->total)
+                                : (x->at > y->at) - (x->at < y->at);
+}
+
+/* The pictures whose loss fell most, and those it fell least for, or rose. */
+static int draw_extremes(drawing *d)
+{
+    enum { cols = 10 };
+    static const char *const rows[] = {"gained most", "gained least"};
+    const interp_shape *s = &d->l->data->shape;
+    const int n = d->r.n_parts;
+    interp_panel_cell cells[2 * cols];
+    char captions[2 * cols][32];
+    interp_panel_desc desc;
+    interp_image image;
+    ranked_example *order = (ranked_example *)take(d, (size_t)n, sizeof *order);
+    if (!order) return no_memory();
+    if (!cli_is_image(s) || n < 2 * cols) return CLI_DONE;
+    for (int i = 0; i < n; i++) {
+        order[i].at = d->l->example[i], order[i].label = d->l->data->y[order[i].at];
+        for (int t = 0; t < d->r.steps; t++) order[i].total += part_change(d, t, i);
+    }
+    qsort(order, (size_t)n, sizeof *order, compare_totals);
+    memset(cells, 0, sizeof cells);
+    memset(&desc, 0, sizeof desc);
+    for (int i = 0; i < 2 * cols; i++) {
+        const ranked_example *e = &order[i < cols ? i : n - 1 - (i - cols)];
+        snprintf(captions[i], sizeof captions[i], "%d: %.2g", e->label,
+                 (double)e->total * d->l->data->n);
+        cells[i].values = d->l->data->x + (size_t)e->at * interp_shape_size(s);
+        cells[i].channels = s->dim[0], cells[i].height = s->dim[1], cells[i].width = s->dim[2];
+        cells[i].caption = captions[i];
+    }
+    desc.title = "Class and change of the loss of single examples over the run";
+    desc.cells = cells, desc.rows = 2, desc.cols = cols, desc.row_labels = rows;
+    if (interp_panel_draw(d->c->ctx, &desc, &image)) return cli_fail_ctx(d->c);
+    return keep(d, &image, "examples_extreme.png", "comparison/examples_extreme");
+}
+
+/* Cumulative sums along the directions; the rest goes far beyond them. */
+static int draw_directions(drawing *d)
+{
+    const int n = d->l->n_along, steps = d->r.steps;
+    if (!d->l->along || n > MOST_GROUPS) return CLI_DONE;
+    float *y = take_floats(d, (size_t)n * (size_t)steps);
+    interp_series *s = (interp_series *)take(d, (size_t)n, sizeof *s);
+    char(*names)[24] = (char(*)[24])take(d, (size_t)n, sizeof *names);
+    char title[120];
+    interp_chart chart = chart_of(title, "step", d->l->unit);
+    static const float zero = 0;
+    interp_image image;
+    if (!y || !s || !names) return no_memory();
+    for (int k = 0; k < n; k++) {
+        double sum = 0;
+        for (int t = 0; t < steps; t++)
+            y[k * steps + t] = (float)(sum += (double)d->l->along[t * n + k]);
+        snprintf(names[k], sizeof names[k], "direction %d", k);
+        s[k] = line_of(d, names[k], y + k * steps);
+    }
+    snprintf(title, sizeof title, "Along %d directions of most curvature; along the rest %.3g",
+             n - 1, (double)y[n * steps - 1]);
+    chart.h_lines = &zero, chart.n_h_lines = 1;
+    if (interp_chart_lines(d->c->ctx, &chart, s, n - 1, &image)) return cli_fail_ctx(d->c);
+    return keep(d, &image, "directions.png", "comparison/directions");
+}
+
+static int draw_parts(drawing *d)
+{
+    if (!d->r.n_parts) return CLI_DONE;
+    if (!d->l->example) return d->r.layers > MOST_GROUPS ? CLI_DONE : draw_classes(d);
+    const int code = draw_examples(d);
+    return code ? code : draw_extremes(d);
+}
+
+/* ---- TensorBoard */
+
+static interp_status scalar(const cli_lca *l, const char *group, const char *what, int64_t step,
+                            double x)
+{
+    char tag[128];
+    snprintf(tag, sizeof tag, "%.90s/%s", group, what);
+    return interp_tensorboard_scalar(l->tb, tag, step, (float)x);
+}
+
+/* Curves of every group. */
+static interp_status write_scalars(const cli_lca *l, const interp_lca_step_info *info)
+{
+    const interp_lca_run *r = &l->run;
+    const int64_t t = info->step;
+    double helped = 0;
+    interp_status s = scalar(l, "all", "loss", t, info->loss_after);
+    if (!s) s = scalar(l, "all", "residual", t, info->residual);
+    if (!s) s = scalar(l, "all", "splits", t, info->splits);
+    if (!s && r->val_layer) s = scalar(l, "all", "validation_loss", t, info->val_after);
+    for (int k = 0; k < r->layers; k++) {
+        const int at = (r->steps - 1) * r->layers + k;
+        helped += r->helped[at];
+        if (s || r->layers > MOST_GROUPS) continue;
+        s = scalar(l, l->groups.names[k], "lca", t, r->layer[at]);
+        if (!s && r->val_layer)
+            s = scalar(l, l->groups.names[k], "validation_lca", t, r->val_layer[at]);
+        if (!s)
+            s = scalar(l, l->groups.names[k], "helped", t,
+                       (double)r->helped[at] / (double)l->groups.size[k]);
+    }
+    return s ? s : scalar(l, "all", "helped", t, helped / (double)r->parameters);
+}
+
+/* Distributions of every layer: of the step's allocations, and of its neurons'; at the end of what
+   each parameter did in all. step: NULL at the end. */
+static int write_histograms(drawing *d, const interp_lca_step_info *step)
+{
+    const cli_groups *layers = &d->l->layers;
+    const int64_t t = d->r.step[d->r.steps - 1].step;
+    const float *neuron = d->r.neuron + (size_t)(d->r.steps - 1) * (size_t)d->r.neurons;
     float *v = take_floats(d, d->r.parameters + (size_t)d->r.neurons);
-    int *layer = (int *)take(d, (size_t)d->r.neurons, sizeof *layer);
-    size_t *size = (size_t *)take(d, (size_t)layers, sizeof *size);
     interp_status s = INTERP_OK;
     char tag[128];
-    if (!v || !layer || !size) return no_memory();
-    for (size_t i = 0; i < d->r.parameters; i++) {
-        layer[d->r.neuron_of[i]] = d->r.layer_of[i];
-        size[d->r.layer_of[i]]++;
-    }
-    for (int t = 0; t < d->r.steps && !s; t++) {
-        const interp_lca_step_info *info = &d->r.step[t];
-        s = scalar(d, "all", "loss", t + 1, info->loss_after);
-        if (!s) s = scalar(d, "all", "residual", t + 1, info->residual);
-        if (!s && d->r.val_layer) s = scalar(d, "all", "validation_loss", t + 1, info->val_after);
-        for (int k = 0; k < layers && !s; k++) {
-            const int at = t * layers + k;
-            s = scalar(d, d->names[k], "lca", t + 1, d->r.layer[at]);
-            if (!s && d->r.val_layer)
-                s = scalar(d, d->names[k], "validation_lca", t + 1, d->r.val_layer[at]);
-            if (!s)
-                s = scalar(d, d->names[k], "helped", t + 1,
-                           (double)d->r.helped[at] / (double)size[k]);
-            size_t n = 0;
-            for (int i = 0; i < d->r.neurons && t % every == 0; i++)
-                if (layer[i] == k)
-                    v[n++] = d->r.neuron[(size_t)t * (size_t)d->r.neurons + (size_t)i];
-            snprintf(tag, sizeof tag, "%.90s/neurons", d->names[k]);
-            if (n && !s) s = interp_tensorboard_histogram(d->tb, tag, t + 1, v, n, 0);
-        }
-    }
-    for (int k = 0; k < layers && !s; k++) {
+    if (!v) return no_memory();
+    for (int k = 0; k < layers->n && !s; k++) {
         size_t n = 0;
         for (size_t i = 0; i < d->r.parameters; i++)
-            if (d->r.layer_of[i] == k) v[n++] = (float)d->r.total[i];
-        snprintf(tag, sizeof tag, "%.90s/parameters", d->names[k]);
-        s = interp_tensorboard_histogram(d->tb, tag, d->r.steps, v, n, 60);
+            if (layers->of[i] == k) v[n++] = (float)(!step ? d->r.total[i] : step->lca[i]);
+        snprintf(tag, sizeof tag, "%.90s/%s", layers->names[k],
+                 step ? "allocations" : "parameters");
+        s = interp_tensorboard_histogram(d->l->tb, tag, t, v, n, 60);
+        n = 0;
+        for (int i = 0; i < d->r.neurons; i++)
+            if (d->layer[i] == k) v[n++] = neuron[i];
+        snprintf(tag, sizeof tag, "%.90s/neurons", layers->names[k]);
+        if (n && !s && step) s = interp_tensorboard_histogram(d->l->tb, tag, t, v, n, 0);
     }
     return s ? cli_fail_ctx(d->c) : CLI_DONE;
 }
 
+/* ---- the whole */
+
+static int draw_layers(drawing *d)
+{
+    if (d->r.layers > MOST_GROUPS) return CLI_DONE;
+    int code = draw_layer_bars(d);
+    if (!code) code = draw_layer_curves(d);
+    return code ? code : draw_peaks(d);
+}
+
 static int draw_all(drawing *d)
 {
-    int code = write_events(d);
+    int code = write_histograms(d, NULL);
     if (!code) code = draw_loss(d);
     if (!code) code = draw_helped(d);
     if (!code) code = draw_helped_histograms(d);
     if (!code) code = draw_histogram(d);
-    if (!code) code = draw_layer_bars(d);
-    if (!code) code = draw_layer_curves(d);
-    if (!code) code = draw_peaks(d);
+    if (!code) code = draw_layers(d);
     if (!code) code = draw_neurons(d);
     if (!code)
         code = draw_best(d, "neurons", d->r.neuron, (size_t)d->r.neurons, 20,
@@ -678,28 +883,97 @@ static int draw_all(drawing *d)
         code = draw_best(d, "parameters", d->l->stored, d->r.parameters, CURVES,
                          "trajectories_parameters.png", "comparison/trajectories_parameters");
     if (!code) code = draw_kernels(d);
-    if (!code) code = draw_classes(d);
-    if (!code) code = draw_inputs(d);
+    if (!code) code = draw_parts(d);
+    if (!code) code = draw_directions(d);
+    if (!code) code = draw_inputs_now(d);
+    return code ? code : draw_inputs(d);
+}
+
+/* What is worth a look before the end. */
+static int draw_now(drawing *d)
+{
+    int code = d->r.layers > MOST_GROUPS ? CLI_DONE : draw_layer_curves(d);
+    if (!code) code = draw_neurons(d);
+    if (!code) code = draw_kernels(d);
+    return code ? code : draw_inputs_now(d);
+}
+
+static int begin(drawing *d, cli *c, const cli_lca *l, const char *folder)
+{
+    memset(d, 0, sizeof *d);
+    d->c = c, d->l = l, d->r = l->run, d->folder = folder, d->names = l->groups.names;
+    d->steps = take_floats(d, (size_t)d->r.steps);
+    d->layer = (int *)take(d, (size_t)d->r.neurons, sizeof *d->layer);
+    if (!d->steps || !d->layer) return no_memory();
+    for (int t = 0; t < d->r.steps; t++) d->steps[t] = (float)(t + 1);
+    for (size_t i = 0; i < d->r.parameters; i++) d->layer[d->r.neuron_of[i]] = l->layers.of[i];
+    return CLI_DONE;
+}
+
+static void end(drawing *d)
+{
+    while (d->blocks) {
+        void *before = *(void **)d->blocks;
+        free(d->blocks);
+        d->blocks = before;
+    }
+}
+
+int cli_lca_open(cli *c, cli_lca *l, const char *folder)
+{
+    char path[CLI_PATH];
+    const size_t inputs = (size_t)l->run.inputs;
+    const int code = cli_make_folder(cli_path(path, folder, "tensorboard"));
+    if (code) return code;
+    if (interp_tensorboard_open(c->ctx, path, NULL, &l->tb)) return cli_fail_ctx(c);
+    if (!reads_pixels(l)) return CLI_DONE;
+    l->weights = (float *)interp_alloc(c->ctx, CLI_FRAMES * inputs * sizeof *l->weights);
+    return l->weights ? cli_groups_open(c, l->net, "input", &l->inputs) : cli_fail_ctx(c);
+}
+
+/* Distance that the weights of each input have moved, at the last step of each frame. */
+static void keep_weights(const cli_lca *l, int t)
+{
+    const int frames = l->steps < CLI_FRAMES ? l->steps : CLI_FRAMES;
+    const int f = (int)((int64_t)(t - 1) * frames / l->steps);
+    if (!l->weights || t > l->steps || (int64_t)t * frames / l->steps == f) return;
+    const float *p = interp_net_parameters((interp_net *)(uintptr_t)l->net);
+    float *w = l->weights + (size_t)f * (size_t)l->run.inputs;
+    memset(w, 0, (size_t)l->run.inputs * sizeof *w);
+    for (size_t i = 0; i < l->run.parameters; i++)
+        w[l->inputs.of[i]] += (p[i] - l->first[i]) * (p[i] - l->first[i]);
+    for (int i = 0; i < l->run.inputs; i++) w[i] = (float)sqrt((double)w[i]);
+}
+
+int cli_lca_step(cli *c, cli_lca *l, const interp_lca_step_info *step)
+{
+    const int t = l->run.steps;
+    const bool histograms = (t - 1) % ((l->steps + HISTOGRAMS - 1) / HISTOGRAMS) == 0;
+    const bool pictures = t < l->steps && t % ((l->steps + MOMENTS - 1) / MOMENTS) == 0;
+    drawing d;
+    if (!l->tb) return CLI_DONE;
+    const size_t limit = interp_memory_read(c->ctx).limit; /* of the work, not of what is drawn */
+    interp_memory_set_limit(c->ctx, 0);
+    keep_weights(l, t);
+    int code = write_scalars(l, step) ? cli_fail_ctx(c) : CLI_DONE;
+    if (!code && (histograms || pictures)) {
+        code = begin(&d, c, l, NULL);
+        if (!code && histograms) code = write_histograms(&d, step);
+        if (!code && pictures) code = draw_now(&d);
+        end(&d);
+    }
+    interp_memory_set_limit(c->ctx, limit);
     return code;
 }
 
-int cli_lca_draw(cli *c, const cli_lca *l, const char *folder)
+int cli_lca_draw(cli *c, cli_lca *l, const char *folder)
 {
-    char path[CLI_PATH];
     drawing d;
-    memset(&d, 0, sizeof d);
-    d.c = c, d.l = l, d.r = l->run, d.folder = folder, d.names = l->names;
-    d.steps = take_floats(&d, (size_t)d.r.steps);
-    if (!d.steps) return no_memory();
-    for (int t = 0; t < d.r.steps; t++) d.steps[t] = (float)(t + 1);
-    int code = cli_make_folder(cli_path(path, folder, "tensorboard"));
-    if (!code && interp_tensorboard_open(c->ctx, path, NULL, &d.tb)) code = cli_fail_ctx(c);
+    if (!l->tb) return CLI_DONE;
+    int code = begin(&d, c, l, folder);
     if (!code) code = draw_all(&d);
-    interp_tensorboard_close(d.tb);
-    while (d.blocks) {
-        void *before = *(void **)d.blocks;
-        free(d.blocks);
-        d.blocks = before;
-    }
+    end(&d);
+    interp_tensorboard_close(l->tb);
+    l->tb = NULL;
     return code;
 }

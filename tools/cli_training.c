@@ -66,15 +66,31 @@ static int parse_augment(const char *text, const interp_dataset *data, arch_kind
     return CLI_DONE;
 }
 
-/* An option that gives a layer its own setting. */
+static const char *const optimizer_names[] = {"adam", "adamw", "sgd", "rmsprop", "momentum"};
+static const interp_optimizer optimizers[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD, INTERP_RMSPROP,
+                                              INTERP_SGD};
+
+enum { OPTIMIZERS = sizeof optimizers / sizeof *optimizers, NAMED_MOMENTUM = OPTIMIZERS - 1 };
+
+/* An option that gives a layer its own setting: a number, or one of `words`. */
 typedef struct rule_option {
     const char *name;
-    char mark; /* between layer and number */
+    char mark; /* between layer and value */
     double low, high;
     const char *give;
+    const char *const *words; /* NULL: a number */
 } rule_option;
 
-enum { RULE_FREEZE, RULE_LR, RULE_MOMENTUM, RULE_L2, RULE_DELAY, RULE_OPTIONS };
+enum {
+    RULE_FREEZE,
+    RULE_LR,
+    RULE_MOMENTUM,
+    RULE_L2,
+    RULE_DELAY,
+    RULE_OPTIMIZER,
+    RULE_SCHEDULE,
+    RULE_OPTIONS
+};
 
 static void set_rule(interp_layer_rule *rule, int kind, double v)
 {
@@ -84,25 +100,44 @@ static void set_rule(interp_layer_rule *rule, int kind, double v)
     if (kind == RULE_L2)
         rule->weight_decay = v > 0 ? (float)(2 * v) : -1; /* the gradient of L p^2 */
     if (kind == RULE_DELAY) rule->delay = (int)v;
+    if (kind == RULE_OPTIMIZER) rule->optimizer = &optimizers[(int)v];
+    if (kind == RULE_OPTIMIZER && (int)v == NAMED_MOMENTUM && rule->momentum == 0)
+        rule->momentum = 0.9f;
+    if (kind == RULE_SCHEDULE) rule->constant_lr = v > 0;
+}
+
+/* The number behind the mark, or which of the words it is. */
+static bool parse_rule_value(const rule_option *o, const char *text, double *v)
+{
+    if (!o->words) return cli_parse_double(text, v) && *v >= o->low && *v <= o->high;
+    for (int i = 0; i <= (int)o->high; i++)
+        if (!strcmp(o->words[i], text)) {
+            *v = i;
+            return true;
+        }
+    return false;
 }
 
 /* Options about layers as rules; `names` keeps the texts. */
 static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64], int most, int *n)
 {
+    static const char *const schedules[] = {"training", "constant"};
     static const rule_option of[RULE_OPTIONS] = {
-        {"--freeze", '@', 0, 1e15, "LAYER@STEP, a step from 0"},
-        {"--layer-lr", '=', 1e-30, 1e30, "LAYER=RATE"},
-        {"--layer-momentum", '=', 0, 0.999999, "LAYER=M, from 0 to below 1"},
-        {"--layer-l2", '=', 0, 4e5, "LAYER=L, from 0"},
-        {"--layer-delay", '=', 0, 1000000, "LAYER=STEPS, from 0"}};
+        {"--freeze", '@', 0, 1e15, "LAYER@STEP, a step from 0", NULL},
+        {"--layer-lr", '=', 1e-30, 1e30, "LAYER=RATE", NULL},
+        {"--layer-momentum", '=', 0, 0.999999, "LAYER=M, from 0 to below 1", NULL},
+        {"--layer-l2", '=', 0, 4e5, "LAYER=L, from 0", NULL},
+        {"--layer-delay", '=', 0, 1000000, "LAYER=STEPS, from 0", NULL},
+        {"--layer-optimizer", '=', 0, OPTIMIZERS - 1,
+         "LAYER=NAME, adam, adamw, sgd, rmsprop or momentum", optimizer_names},
+        {"--layer-schedule", '=', 0, 1, "LAYER=constant or LAYER=training", schedules}};
     for (int kind = 0; kind < RULE_OPTIONS; kind++) {
         const rule_option *o = &of[kind];
         const char *text;
         for (int i = 0; (text = cli_get_nth(c, o->name, i)) != NULL; i++) {
             const char *mark = strrchr(text, o->mark);
             double v;
-            if (!mark || mark == text || mark - text > 60 || !cli_parse_double(mark + 1, &v) ||
-                !(v >= o->low && v <= o->high))
+            if (!mark || mark == text || mark - text > 60 || !parse_rule_value(o, mark + 1, &v))
                 return cli_usage("%s %s: give %s", o->name, text, o->give);
             if (*n == most) return cli_usage("more than %d rules for layers", most);
             snprintf(names[*n], 64, "%.*s", (int)(mark - text), text);
@@ -120,13 +155,10 @@ static int parse_rules(const cli *c, interp_layer_rule *rules, char names[][64],
 
 static int parse_optimizer(const cli *c, interp_train_desc *d)
 {
-    static const char *const names[] = {"adam", "adamw", "sgd", "rmsprop", "momentum"};
-    static const interp_optimizer kinds[] = {INTERP_ADAM, INTERP_ADAMW, INTERP_SGD, INTERP_RMSPROP,
-                                             INTERP_SGD};
     int i = 0;
-    const int code = cli_choice(c, "--optimizer", names, 5, &i);
-    d->optimizer = kinds[i];
-    if (i == 4) d->momentum = 0.9f;
+    const int code = cli_choice(c, "--optimizer", optimizer_names, OPTIMIZERS, &i);
+    d->optimizer = optimizers[i];
+    if (i == NAMED_MOMENTUM) d->momentum = 0.9f;
     return code;
 }
 

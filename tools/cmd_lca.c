@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +16,18 @@ static const cli_option options[] = {
     {"--subsample", "N", "samples of the loss, drawn anew for each step (all)"},
     {"--batch-stats", NULL,
      "batch norm by each chunk of samples; else by running statistics, whose drift is residual"},
-    {"--chunk", "N", "samples of one pass (what fits 64 MB, at most 2048)"},
-    {"--by", "WHAT", "layer (default), or class: sums by class and layer too"},
+    {"--chunk", "N",
+     "samples whose gradients add up in float32, chunks do in double (2048; with --batch-stats what "
+     "fits 64 MB)"},
+    {"--by", "WHAT,...",
+     "what sums are of: layer (default), variable, kind, neuron, input, regex:PATTERN (alike in the "
+     "names of parameters), a file (.npy, or lines NAME PATTERN); and class, or example[:N], of N "
+     "samples by themselves (100)"},
     {"--straight-path", NULL,
      "along the straight line from first to last parameters, as many steps"},
     {"--control", NULL, "look at how far parameters moved instead of what they allocated"},
+    {"--directions", "K",
+     "offline: along the K most curved directions at the start and at each quarter of the run, too"},
     {"--store", "WHAT",
      "layers (default), or full: lca.npy, [T, P], weights.npy, and pictures of single parameters"},
     {"--no-pictures", NULL, "tables and arrays only: no pictures, nothing for TensorBoard"},
@@ -27,6 +35,7 @@ static const cli_option options[] = {
 
 typedef struct job {
     cli *c;
+    const char *folder;
     cli_training t;
     interp_array weights; /* offline; else none */
     interp_lca_desc desc;
@@ -36,55 +45,120 @@ typedef struct job {
     cli_lca view;
     interp_lca_figures all;
     interp_lca_tail tail;
-    size_t n;         /* parameters */
-    float *stored;    /* [rows, parameters] with --store full */
-    int rows, n_rows; /* there is room for, and stored */
-    float *path;      /* [rows + 1, parameters]: of a training, with --store full */
-    float *first;     /* [parameters]: where a straight path begins */
-    int steps;        /* of the training it replaces */
-    bool full, straight, by_class, part;
+    size_t n;                   /* parameters */
+    float *stored;              /* [rows, parameters] with --store full */
+    int rows, n_rows;           /* there is room for, and stored */
+    float *path;                /* [rows + 1, parameters]: of a training, with --store full */
+    float *first;               /* [parameters]: where the path begins */
+    int steps;                  /* of the training that a straight path replaces */
+    char by[CLI_PATH];          /* what parameters are summed by */
+    int examples;               /* looked at by themselves */
+    int32_t *part_of, *example; /* [samples]: see interp_lca_desc.parts; [examples]: samples */
+    int curved;                 /* directions of each checkpoint */
+    float *basis;               /* [n_directions, parameters] */
+    double *curvature;          /* [n_directions]: eigenvalues */
+    float *along;               /* [rows, n_directions + 1] */
+    float *polca;               /* [rows, examples, n_directions] */
+    double *parts;              /* [n_parts, groups]: of a step, without the directions */
+    bool full, straight, by_class, part, failed; /* failed: a message is out already */
 } job;
 
 /* ---- settings */
+
+/* "class", "example", "example:N" and what parameters are summed by, with commas; what has a colon or
+   is a file goes to the end. */
+static int parse_by(const cli *c, job *j)
+{
+    const char *text = cli_get(c, "--by");
+    snprintf(j->by, sizeof j->by, "layer");
+    for (bool named = false; text && *text;) {
+        const bool rest = !strncmp(text, "regex:", 6) || cli_is_file(text);
+        const size_t n = rest ? strlen(text) : strcspn(text, ",");
+        double examples = 100;
+        if (n == 5 && !strncmp(text, "class", n)) j->by_class = true;
+        else if (!strncmp(text, "example", 7) && (n == 7 || text[7] == ':')) {
+            char number[16];
+            snprintf(number, sizeof number, "%.*s", n > 8 && n < 22 ? (int)n - 8 : 0, text + 8);
+            if (n > 7 &&
+                (!cli_parse_double(number, &examples) || !(examples >= 1) || !(examples <= 100000)))
+                return cli_usage("--by %s: give example:N, N from 1 to 100000", text);
+            j->examples = (int)examples;
+        } else {
+            if (named || n >= sizeof j->by)
+                return cli_usage("--by: sums are of one thing at a time; %.*s is one more",
+                                 (int)(n < 60 ? n : 60), text);
+            snprintf(j->by, sizeof j->by, "%.*s", (int)n, text);
+            named = true;
+        }
+        text += n + (text[n] == ',');
+    }
+    if (j->by_class && j->examples) return cli_usage("--by: class and example exclude each other");
+    if ((j->by_class || j->examples) && j->desc.subsample)
+        return cli_usage("--by class and example need all samples: no --subsample");
+    return CLI_DONE;
+}
 
 static int parse(const cli *c, job *j)
 {
     static const char *const rules[] = {"simpson", "left", "right", "trapezoid", "gauss"};
     static const char *const stores[] = {"layers", "full"};
     interp_lca_desc *d = &j->desc;
-    static const char *const groups[] = {"layer", "class"};
     static const char *const parts[] = {"all", "train"};
-    int rule = 0, store = 0, by = 0, part = 0;
+    int rule = 0, store = 0, part = 0;
     float tolerance = 0;
     int code = cli_choice(c, "--rule", rules, 5, &rule);
     if (!code) code = cli_choice(c, "--store", stores, 2, &store);
-    if (!code) code = cli_choice(c, "--by", groups, 2, &by);
     if (!code) code = cli_choice(c, "--samples", parts, 2, &part);
     if (!code) code = cli_float(c, "--tolerance", 1e-12, 1e6, &tolerance);
     if (!code) code = cli_int(c, "--max-splits", 2, 1024, &d->max_splits);
     if (!code) code = cli_int(c, "--subsample", 2, 1 << 30, &d->subsample);
     if (!code) code = cli_int(c, "--chunk", 1, 1 << 30, &d->chunk);
+    if (!code) code = cli_int(c, "--directions", 1, 100, &j->curved);
+    if (!code && j->curved && !cli_has(c, "--weights"))
+        code = cli_usage("--directions needs the --weights of a run that is over");
     d->rule = (interp_lca_rule)rule;
     d->tolerance = (double)tolerance;
     d->mode = cli_has(c, "--batch-stats") ? INTERP_BATCH_STATS : INTERP_EVAL;
     d->seed = c->seed;
-    j->full = store == 1, j->by_class = by == 1;
+    j->full = store == 1;
     j->straight = cli_has(c, "--straight-path");
     j->look.movement = cli_has(c, "--control");
     j->look.seed = c->seed;
     j->part = part == 1;
-    if (!code && by && d->subsample)
-        code = cli_usage("--by class needs all samples: no --subsample");
-    return code;
+    return code ? code : parse_by(c, j);
 }
 
 /* ---- a step */
 
-static interp_status on_step(const interp_lca_step_info *info, void *user)
+/* Keeps what is along the directions, and takes it out of the parts. */
+static void keep_directions(job *j, interp_lca_step_info *info)
+{
+    const size_t n = (size_t)j->desc.n_directions, groups = (size_t)j->view.groups.n;
+    const size_t row = (size_t)j->view.run.steps, parts = (size_t)j->desc.n_parts;
+    if (row >= (size_t)j->rows) return;
+    for (size_t k = 0; k <= n; k++) j->along[row * (n + 1) + k] = (float)info->directions[k];
+    for (size_t i = 0; i < parts; i++) {
+        const double *from = info->parts + i * (groups + n);
+        memcpy(j->parts + i * groups, from, groups * sizeof *from);
+        for (size_t k = 0; k < n; k++)
+            j->polca[(row * parts + i) * n + k] = (float)from[groups + k];
+    }
+    if (parts) info->parts = j->parts;
+}
+
+static interp_status on_step(const interp_lca_step_info *of_step, void *user)
 {
     job *j = (job *)user;
+    interp_lca_step_info copy = *of_step;
+    const interp_lca_step_info *info = &copy;
+    if (j->curved) keep_directions(j, &copy);
     const interp_status status = interp_lca_analysis_step(info, j->analysis);
-    if (status || !j->full) return status;
+    if (status) return status;
+    j->view.run = interp_lca_analysis_run(j->analysis);
+    j->failed = cli_lca_step(j->c, &j->view, info) != CLI_DONE;
+    if (j->failed)
+        return interp_last_status(j->c->ctx) ? interp_last_status(j->c->ctx) : INTERP_NO_MEMORY;
+    if (!j->full) return INTERP_OK;
     if (j->n_rows == j->rows)
         return interp_fail(j->c->ctx, INTERP_NO_MEMORY, "more than %d steps", j->rows);
     float *row = j->stored + (size_t)j->n_rows++ * j->n;
@@ -156,15 +230,45 @@ static interp_status straight_path(cli *c, job *j)
     return status;
 }
 
+enum { CHECKPOINTS = 4 };
+
+/* The directions, found one after the other beside those that are known. */
+static interp_status find_directions(cli *c, job *j)
+{
+    const float *all = (const float *)j->weights.data;
+    interp_lca_desc plain = j->desc;
+    plain.groups = NULL, plain.parts = NULL, plain.n_groups = plain.n_parts = 0;
+    plain.validation = NULL;
+    plain.directions = NULL, plain.n_directions = 0;
+    interp_lca *lca = NULL;
+    interp_status status = interp_lca_new(j->t.model.net, &j->t.train, &plain, &lca);
+    for (int i = 0; i < CHECKPOINTS && !status; i++) {
+        const int row = (int)((int64_t)i * (j->weights.shape.dim[0] - 1) / CHECKPOINTS);
+        const int n = i * j->curved;
+        memcpy(interp_net_parameters(j->t.model.net), all + (size_t)row * j->n, j->n * sizeof *all);
+        status = cli_progress(c, "curvature", i, CHECKPOINTS);
+        if (!status)
+            status = interp_lca_curvature(lca, j->curved, 0, j->basis, n,
+                                          j->basis + (size_t)n * j->n, j->curvature + n);
+    }
+    interp_lca_free(lca);
+    return status;
+}
+
 /* The trajectory that was stored, row by row. */
 static interp_status stage_offline(cli *c, void *user)
 {
     job *j = (job *)user;
     const int rows = j->weights.shape.dim[0];
     const float *all = (const float *)j->weights.data;
+    memcpy(j->first, all, j->n * sizeof *all);
+    if (j->curved) {
+        const interp_status found = find_directions(c, j);
+        if (found) return found;
+        j->desc.directions = j->basis, j->desc.n_directions = CHECKPOINTS * j->curved;
+    }
     if (j->straight) {
         j->steps = rows - 1;
-        memcpy(j->first, all, j->n * sizeof *all);
         memcpy(interp_net_parameters(j->t.model.net), all + (size_t)j->steps * j->n,
                j->n * sizeof *all);
         return straight_path(c, j);
@@ -192,6 +296,7 @@ static interp_status count_step(interp_net *net, int64_t step, void *user)
 static interp_status train_step(interp_net *net, int64_t step, void *user)
 {
     job *j = (job *)user;
+    if (!step) memcpy(j->first, interp_net_parameters(net), j->n * sizeof *j->first);
     if (j->path && step <= j->rows)
         memcpy(j->path + (size_t)step * j->n, interp_net_parameters(net), j->n * sizeof *j->path);
     return interp_lca_on_step(net, step, j->lca);
@@ -219,30 +324,23 @@ static interp_status stage_online(cli *c, void *user)
 static int look_at_run(cli *c, job *j)
 {
     cli_lca *v = &j->view;
-    const interp_net *net = j->t.model.net;
+    const int groups = v->groups.n;
     v->run = interp_lca_analysis_run(j->analysis);
-    const int layers = v->run.layers;
-    v->net = net, v->sample = j->t.train.shape, v->top = 20, v->stored = j->stored;
-    v->unit = j->look.movement ? "movement" : "allocation";
-    v->classes = (const char *const *)(j->t.train.class_names);
+    v->stored = j->stored, v->along = j->along, v->n_along = j->desc.n_directions + 1;
     if (!v->run.steps) return cli_fail("the training made no step");
-    v->figures = (interp_lca_figures *)interp_alloc(c->ctx, (size_t)layers * sizeof *v->figures);
-    v->peaks = (int32_t *)interp_alloc(c->ctx, (size_t)(layers * v->top) * sizeof *v->peaks);
-    v->names = (char **)interp_alloc(c->ctx, (size_t)layers * (sizeof *v->names + 64));
-    if (!v->figures || !v->peaks || !v->names) return cli_fail_ctx(c);
-    for (int k = 0; k < layers; k++) {
-        v->names[k] = (char *)(v->names + layers) + 64 * k;
-        interp_net_group_name(net, INTERP_BY_LAYER, k, v->names[k], 64);
+    v->figures = (interp_lca_figures *)interp_alloc(c->ctx, (size_t)groups * sizeof *v->figures);
+    v->peaks = (int32_t *)interp_alloc(c->ctx, (size_t)(groups * v->top) * sizeof *v->peaks);
+    if (!v->figures || !v->peaks) return cli_fail_ctx(c);
+    for (int k = 0; k < groups; k++)
         if (interp_lca_analysis_figures(j->analysis, k, &v->figures[k])) return cli_fail_ctx(c);
-    }
     interp_lca_peaks_desc peaks = {v->top, 0, 0, c->seed};
     if (interp_lca_analysis_figures(j->analysis, -1, &j->all) ||
         interp_lca_tail_fit(c->ctx, v->run.sample, v->run.n_sample, &j->tail) ||
-        interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, layers, &peaks, v->peaks,
+        interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, groups, &peaks, v->peaks,
                          &v->synchrony))
         return cli_fail_ctx(c);
     v->reach = peaks.reach = v->run.steps > 20 ? 10 : (v->run.steps - 1) / 2;
-    if (interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, layers, &peaks, NULL, &v->nearby))
+    if (interp_lca_peaks(c->ctx, v->run.layer, v->run.steps, groups, &peaks, NULL, &v->nearby))
         return cli_fail_ctx(c);
     const interp_lca_step_info *s = v->run.step;
     double residual = 0;
@@ -251,44 +349,52 @@ static int look_at_run(cli *c, job *j)
     return CLI_DONE;
 }
 
-/* The columns of figures.csv, and the keys of the summary. */
-enum { FIGURES = 22 };
+/* The columns of figures.csv behind the number of parameters, and the keys of the summary. */
+static const struct {
+    const char *name;
+    size_t at; /* in interp_lca_figures */
+} figures[] = {
+#define FIGURE(name, field)                                                                        \
+    {                                                                                              \
+        name, offsetof(interp_lca_figures, field)                                                  \
+    }
+    FIGURE("total", total),
+    FIGURE("validation_total", val_total),
+    FIGURE("overfitting", overfit),
+    FIGURE("weights", kind[0]),
+    FIGURE("biases", kind[1]),
+    FIGURE("normalisation", kind[2]),
+    FIGURE("helped", helped),
+    FIGURE("zero", zero),
+    FIGURE("hurt", hurt),
+    FIGURE("helped_of_moved", helped_of_moved),
+    FIGURE("helped_of_size", helped_of_size),
+    FIGURE("most_helped", most_helped),
+    FIGURE("hurting", hurting),
+    FIGURE("gini_help", gini_help),
+    FIGURE("gini_hurt", gini_hurt),
+    FIGURE("top_1_percent", top_share),
+    FIGURE("needed_for_90_percent", needed),
+    FIGURE("gradient_flips", gradient_flips),
+    FIGURE("weight_turns", weight_turns),
+    FIGURE("lca_flips", lca_flips),
+    FIGURE("lca_turns", lca_turns)
+#undef FIGURE
+};
 
-static const char *const figure_names[FIGURES] = {
-    "parameters",     "total",           "validation_total",
-    "overfitting",    "weights",         "biases",
-    "normalisation",  "helped",          "zero",
-    "hurt",           "helped_of_moved", "helped_of_size",
-    "most_helped",    "hurting",         "gini_help",
-    "gini_hurt",      "top_1_percent",   "needed_for_90_percent",
-    "gradient_flips", "weight_turns",    "lca_flips",
-    "lca_turns"};
+enum { FIGURES = sizeof figures / sizeof *figures };
 
-static void figure_row(const interp_lca_figures *f, double out[FIGURES])
+/* Those of group k, behind the last one those of all, and its name. */
+static const interp_lca_figures *figures_of(const job *j, int k, const char **name)
 {
-    const double row[FIGURES] = {(double)f->parameters,
-                                 f->total,
-                                 f->val_total,
-                                 f->overfit,
-                                 f->kind[0],
-                                 f->kind[1],
-                                 f->kind[2],
-                                 f->helped,
-                                 f->zero,
-                                 f->hurt,
-                                 f->helped_of_moved,
-                                 f->helped_of_size,
-                                 f->most_helped,
-                                 f->hurting,
-                                 f->gini_help,
-                                 f->gini_hurt,
-                                 f->top_share,
-                                 f->needed,
-                                 f->gradient_flips,
-                                 f->weight_turns,
-                                 f->lca_flips,
-                                 f->lca_turns};
-    memcpy(out, row, sizeof row);
+    const bool all = k == j->view.groups.n;
+    *name = all ? "all" : j->view.groups.names[k];
+    return all ? &j->all : &j->view.figures[k];
+}
+
+static double figure(const interp_lca_figures *f, int i)
+{
+    return *(const double *)(const void *)((const char *)f + figures[i].at);
 }
 
 /* ---- files */
@@ -307,7 +413,7 @@ static int write_steps(const job *j, const char *folder)
         const interp_lca_step_info *s = &r->step[t];
         for (int k = 0; k < r->layers; k++) {
             const int at = t * r->layers + k;
-            cli_add(&layers, "%d,", (int)s->step), cli_add_csv(&layers, j->view.names[k]);
+            cli_add(&layers, "%d,", (int)s->step), cli_add_csv(&layers, j->view.groups.names[k]);
             cli_add(&layers, ",%.9g,%zu,%zu,%zu", r->layer[at], (size_t)r->helped[at],
                     (size_t)r->zero[at],
                     j->view.figures[k].parameters - r->helped[at] - r->zero[at]);
@@ -330,25 +436,25 @@ static int write_steps(const job *j, const char *folder)
 static int write_figures(const job *j, const char *folder)
 {
     char path[CLI_PATH];
-    double row[FIGURES];
-    cli_text figures = {NULL, 0, 0, false}, peaks = {NULL, 0, 0, false};
+    cli_text table = {NULL, 0, 0, false}, peaks = {NULL, 0, 0, false};
     const cli_lca *v = &j->view;
-    cli_add(&figures, "layer"), cli_add(&peaks, "layer,step,lca\n");
-    for (int i = 0; i < FIGURES; i++) cli_add(&figures, ",%s", figure_names[i]);
-    for (int k = 0; k <= v->run.layers; k++) {
-        figure_row(k < v->run.layers ? &v->figures[k] : &j->all, row);
-        cli_add(&figures, "\n"), cli_add_csv(&figures, k < v->run.layers ? v->names[k] : "all");
+    cli_add(&table, "layer,parameters"), cli_add(&peaks, "layer,step,lca\n");
+    for (int i = 0; i < FIGURES; i++) cli_add(&table, ",%s", figures[i].name);
+    for (int k = 0; k <= v->groups.n; k++) {
+        const char *name;
+        const interp_lca_figures *f = figures_of(j, k, &name);
+        cli_add(&table, "\n"), cli_add_csv(&table, name), cli_add(&table, ",%zu", f->parameters);
         for (int i = 0; i < FIGURES; i++)
-            cli_add(&figures, ","), cli_add_number(&figures, row[i], false);
-        for (int i = 0; k < v->run.layers && i < v->top; i++) {
+            cli_add(&table, ","), cli_add_number(&table, figure(f, i), false);
+        for (int i = 0; k < v->groups.n && i < v->top; i++) {
             const int at = v->peaks[k * v->top + i];
             if (at < 0) break;
-            cli_add_csv(&peaks, v->names[k]);
-            cli_add(&peaks, ",%d,%.9g\n", at + 1, v->run.layer[at * v->run.layers + k]);
+            cli_add_csv(&peaks, name);
+            cli_add(&peaks, ",%d,%.9g\n", at + 1, v->run.layer[at * v->groups.n + k]);
         }
     }
-    cli_add(&figures, "\n");
-    const int code = cli_text_write(&figures, cli_path(path, folder, "figures.csv"));
+    cli_add(&table, "\n");
+    const int code = cli_text_write(&table, cli_path(path, folder, "figures.csv"));
     const int other = cli_text_write(&peaks, cli_path(path, folder, "peaks.csv"));
     return code ? code : other;
 }
@@ -393,16 +499,84 @@ static int write_classes(const job *j, const char *folder)
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "step,class,layer,lca\n");
     for (int s = 0; s < r->steps; s++)
-        for (int i = 0; i < r->n_classes * r->layers; i++) {
+        for (int i = 0; i < r->n_parts * r->layers; i++) {
             const int k = i / r->layers;
-            cli_add(&t, "%d,", s + 1);
-            if (j->view.classes) cli_add_csv(&t, j->view.classes[k]);
+            cli_add(&t, "%d,", (int)r->step[s].step);
+            if (j->t.train.class_names) cli_add_csv(&t, j->t.train.class_names[k]);
             else cli_add(&t, "%d", k);
-            cli_add(&t, ","), cli_add_csv(&t, j->view.names[i % r->layers]);
+            cli_add(&t, ","), cli_add_csv(&t, j->view.groups.names[i % r->layers]);
             cli_add(&t, ",%.9g\n",
-                    r->class_layer[(size_t)s * (size_t)(r->n_classes * r->layers) + (size_t)i]);
+                    r->part_layer[(size_t)s * (size_t)(r->n_parts * r->layers) + (size_t)i]);
         }
     return cli_text_write(&t, cli_path(path, folder, "classes.csv"));
+}
+
+/* What each example's loss changed by and who did it, over the run; and by step in examples.npy. */
+static int write_examples(cli *c, const job *j, const char *folder)
+{
+    char path[CLI_PATH];
+    const interp_lca_run *r = &j->view.run;
+    const size_t n = (size_t)r->n_parts, groups = (size_t)r->layers;
+    const interp_shape shape = {3, {r->steps, r->n_parts, r->layers, 1, 1, 1, 1, 1}};
+    float *all = (float *)malloc((size_t)r->steps * n * groups * sizeof *all);
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "sample,class,loss_change,allocated");
+    for (int k = 0; k < r->layers; k++) cli_add(&t, ","), cli_add_csv(&t, j->view.groups.names[k]);
+    for (size_t i = 0; i < n; i++) {
+        double change = 0, sum = 0;
+        for (int s = 0; s < r->steps; s++) {
+            change += r->part_change[(size_t)s * n + i];
+            for (size_t k = 0; k < groups; k++)
+                sum += r->part_layer[((size_t)s * n + i) * groups + k];
+        }
+        cli_add(&t, "\n%d,%d,%.9g,%.9g", (int)j->example[i], (int)j->t.train.y[j->example[i]],
+                change, sum);
+        for (size_t k = 0; k < groups; k++) {
+            double own = 0;
+            for (int s = 0; s < r->steps; s++)
+                own += r->part_layer[((size_t)s * n + i) * groups + k];
+            cli_add(&t, ",%.9g", own);
+        }
+    }
+    cli_add(&t, "\n");
+    const int code = cli_text_write(&t, cli_path(path, folder, "examples.csv"));
+    if (code || !all) {
+        free(all);
+        return code ? code : cli_fail("out of memory");
+    }
+    for (size_t i = 0; i < (size_t)r->steps * n * groups; i++) all[i] = (float)r->part_layer[i];
+    const interp_status status =
+        interp_npy_write_f32(c->ctx, cli_path(path, folder, "examples.npy"), all, &shape);
+    free(all);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
+
+/* Each direction's sum over the run, by step in directions.npy; of examples in polca.npy. */
+static int write_directions(cli *c, const job *j, const char *folder)
+{
+    char path[CLI_PATH];
+    const interp_lca_run *r = &j->view.run;
+    const int n = j->desc.n_directions;
+    const interp_shape shape = {2, {r->steps, n + 1, 1, 1, 1, 1, 1, 1}};
+    const interp_shape of_parts = {3, {r->steps, j->desc.n_parts, n, 1, 1, 1, 1, 1}};
+    cli_text t = {NULL, 0, 0, false};
+    cli_add(&t, "direction,step,eigenvalue,lca\n");
+    for (int k = 0; k <= n; k++) {
+        double sum = 0;
+        for (int s = 0; s < r->steps; s++) sum += (double)j->along[s * (n + 1) + k];
+        if (k == n) cli_add(&t, "rest,,,%.9g\n", sum);
+        else
+            cli_add(&t, "%d,%d,%.9g,%.9g\n", k,
+                    (int)((int64_t)(k / j->curved) * (j->weights.shape.dim[0] - 1) / CHECKPOINTS),
+                    j->curvature[k], sum);
+    }
+    const int code = cli_text_write(&t, cli_path(path, folder, "directions.csv"));
+    if (code) return code;
+    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "directions.npy"), j->along, &shape) ||
+        (j->desc.n_parts &&
+         interp_npy_write_f32(c->ctx, cli_path(path, folder, "polca.npy"), j->polca, &of_parts)))
+        return cli_fail_ctx(c);
+    return CLI_DONE;
 }
 
 static int write_arrays(cli *c, const job *j, const char *folder)
@@ -432,9 +606,10 @@ static int write_all(cli *c, job *j, const char *folder)
     if (!code) code = write_figures(j, folder);
     if (!code) code = write_counts(j, folder);
     if (!code && j->by_class) code = write_classes(j, folder);
+    if (!code && j->examples) code = write_examples(c, j, folder);
+    if (!code && j->curved) code = write_directions(c, j, folder);
     if (!code) code = write_arrays(c, j, folder);
-    if (!code && !cli_has(c, "--no-pictures")) code = cli_lca_draw(c, &j->view, folder);
-    return code;
+    return code ? code : cli_lca_draw(c, &j->view, folder);
 }
 
 /* The summary: figures of the run and of each layer. */
@@ -444,13 +619,12 @@ static int print_json(const job *j, const cli_text *files)
     const interp_lca_step_info *s = v->run.step;
     const int last = v->run.steps - 1;
     int unresolved = 0;
-    double row[FIGURES];
     cli_text t = {NULL, 0, 0, false};
     for (int i = 0; i <= last; i++) unresolved += !s[i].resolved;
-    const double figures[] = {s[0].loss_before,      s[last].loss_after,   v->relative_error,
-                              j->tail.shape,         j->tail.scale,        j->tail.distance,
-                              v->synchrony.expected, v->synchrony.p_value, v->nearby.expected,
-                              v->nearby.p_value};
+    const double values[] = {s[0].loss_before,      s[last].loss_after,   v->relative_error,
+                             j->tail.shape,         j->tail.scale,        j->tail.distance,
+                             v->synchrony.expected, v->synchrony.p_value, v->nearby.expected,
+                             v->nearby.p_value};
     static const char *const keys[] = {
         "loss_before",          "loss_after",  "relative_error",
         "tail_shape",           "tail_scale",  "tail_distance",
@@ -460,15 +634,17 @@ static int print_json(const job *j, const cli_text *files)
     cli_add(&t, "{\"steps\":%d,\"unresolved\":%d,\"coincident_peaks\":%d", v->run.steps, unresolved,
             v->synchrony.coincident);
     for (int i = 0; i < 10; i++)
-        cli_add(&t, ",\"%s\":", keys[i]), cli_add_number(&t, figures[i], true);
+        cli_add(&t, ",\"%s\":", keys[i]), cli_add_number(&t, values[i], true);
     cli_add(&t, ",\"layers\":[");
-    for (int k = 0; k <= v->run.layers; k++) {
-        figure_row(k < v->run.layers ? &v->figures[k] : &j->all, row);
+    for (int k = 0; k <= v->groups.n; k++) {
+        const char *name;
+        const interp_lca_figures *f = figures_of(j, k, &name);
         cli_add(&t, "%s{\"layer\":", k ? "," : "");
-        cli_add_json(&t, k < v->run.layers ? v->names[k] : "all");
+        cli_add_json(&t, name);
+        cli_add(&t, ",\"parameters\":%zu", f->parameters);
         for (int i = 0; i < FIGURES; i++) {
-            cli_add(&t, ",\"%s\":", figure_names[i]);
-            cli_add_number(&t, row[i], true);
+            cli_add(&t, ",\"%s\":", figures[i].name);
+            cli_add_number(&t, figure(f, i), true);
         }
         cli_add(&t, "}");
     }
@@ -476,24 +652,68 @@ static int print_json(const job *j, const cli_text *files)
     return cli_text_print(&t);
 }
 
+/* What sums are of: groups of parameters, parts of the samples. */
+static int open_groups(cli *c, job *j)
+{
+    const interp_net *net = j->t.model.net;
+    cli_lca *v = &j->view;
+    interp_lca_desc *d = &j->desc;
+    const int samples = j->t.train.n;
+    int code = cli_groups_open(c, net, j->by, &v->groups);
+    if (!code) code = cli_groups_open(c, net, "layer", &v->layers);
+    if (code) return code;
+    j->look.groups = v->groups.of, j->look.n_groups = v->groups.n;
+    if (!j->by_class && !j->examples) return CLI_DONE;
+    d->groups = v->groups.of, d->n_groups = v->groups.n;
+    j->look.n_parts = j->t.train.n_classes;
+    if (j->by_class) return CLI_DONE;
+    if (j->examples > samples) j->examples = samples;
+    j->part_of = (int32_t *)interp_alloc(c->ctx, (size_t)samples * sizeof *j->part_of);
+    j->example = (int32_t *)interp_alloc(c->ctx, (size_t)j->examples * sizeof *j->example);
+    if (!j->part_of || !j->example) return cli_fail_ctx(c);
+    int left = j->examples; /* each as likely as any other, in their order */
+    for (int i = 0; i < samples; i++) {
+        const double u = (double)interp_random_u32(c->seed, 0x5400000, (uint64_t)i) / 4294967296.0;
+        const bool chosen = u * (samples - i) < left;
+        j->part_of[i] = chosen ? j->examples - left : -1;
+        if (chosen) j->example[j->examples - left--] = i;
+    }
+    d->parts = j->part_of, d->n_parts = j->look.n_parts = j->examples;
+    v->example = j->example;
+    return CLI_DONE;
+}
+
+/* Room for the directions and what is along them. */
+static int open_directions(cli *c, job *j)
+{
+    const size_t n = CHECKPOINTS * (size_t)j->curved, rows = (size_t)j->rows;
+    if (!j->curved) return CLI_DONE;
+    if (j->by_class) j->desc.parts = j->t.train.y, j->desc.n_parts = j->t.train.n_classes;
+    const size_t parts = (size_t)j->desc.n_parts;
+    j->basis = (float *)interp_alloc(c->ctx, n * j->n * sizeof *j->basis);
+    j->curvature = (double *)interp_alloc(c->ctx, n * sizeof *j->curvature);
+    j->along = (float *)interp_alloc(c->ctx, rows * (n + 1) * sizeof *j->along);
+    j->polca = (float *)interp_alloc(c->ctx, rows * parts * n * sizeof *j->polca);
+    j->parts = (double *)interp_alloc(c->ctx, parts * (size_t)j->view.groups.n * sizeof *j->parts);
+    return j->basis && j->curvature && j->along && j->polca && j->parts ? CLI_DONE
+                                                                        : cli_fail_ctx(c);
+}
+
 /* The object that looks at the steps, and room for all of them. */
 static int open_analysis(cli *c, job *j)
 {
     const interp_net *net = j->t.model.net;
     const int batch = j->t.desc.batch < j->t.train.n ? j->t.desc.batch : j->t.train.n;
-    int layers = 0;
-    int32_t *layer_of = (int32_t *)interp_alloc(c->ctx, j->n * sizeof *layer_of);
-    if (!layer_of || interp_net_groups(net, INTERP_BY_LAYER, layer_of, &layers, NULL))
-        return cli_fail_ctx(c);
+    cli_lca *v = &j->view;
+    int code = open_groups(c, j);
+    if (code) return code;
     const double steps = j->weights.data
                              ? j->weights.shape.dim[0] - 1
                              : (double)j->t.desc.epochs * ((j->t.train.n + batch - 1) / batch);
     if (steps > 1e8) return cli_fail("%.0f steps are too many", steps);
     j->rows = j->look.steps = (int)steps;
-    if (j->by_class) {
-        j->desc.groups = layer_of, j->desc.n_groups = layers;
-        j->look.n_classes = j->t.train.n_classes;
-    }
+    code = open_directions(c, j);
+    if (code) return code;
     int inputs = 0;
     j->look.inputs = !interp_net_groups(net, INTERP_BY_INPUT, NULL, &inputs, NULL);
     interp_clear_error(c->ctx);
@@ -507,7 +727,11 @@ static int open_analysis(cli *c, job *j)
         (j->full && !j->weights.data && !j->straight && !j->path) ||
         interp_lca_analysis_new(net, &j->look, &j->analysis))
         return cli_fail_ctx(c);
-    return CLI_DONE;
+    v->net = net, v->data = &j->t.train, v->top = 20, v->steps = j->rows, v->first = j->first;
+    v->unit = j->look.movement ? "movement" : "allocation";
+    v->run = interp_lca_analysis_run(j->analysis);
+    if (!cli_has(c, "--no-pictures")) code = cli_lca_open(c, v, j->folder);
+    return code;
 }
 
 /* The body of the command; `outcome` keeps what the summary needs. */
@@ -515,7 +739,7 @@ static int allocate(cli *c, job *j, const char *folder)
 {
     static const cli_stage online[] = {stage_online}, offline[] = {stage_offline};
     memset(j, 0, sizeof *j);
-    j->c = c;
+    j->c = c, j->folder = folder;
     const bool stored = cli_has(c, "--weights");
     int code = parse(c, j);
     if (!code) code = stored ? open_offline(c, j) : cli_training_open(c, &j->t);
@@ -527,7 +751,7 @@ static int allocate(cli *c, job *j, const char *folder)
     code = open_analysis(c, j);
     if (code) return code;
     if (cli_work(c, stored ? offline : online, 1, j, " or a smaller --chunk"))
-        return cli_fail_model(c, &j->t.model);
+        return j->failed ? CLI_FAILED : cli_fail_model(c, &j->t.model);
     code = look_at_run(c, j);
     return code ? code : write_all(c, j, folder);
 }
@@ -550,7 +774,14 @@ static int run(cli *c)
     static const char *const stale[] = {"weights.npy", /* unless it may be what was read */
                                         "lca.npy",
                                         "classes.csv",
+                                        "directions.*",
+                                        "polca.npy",
+                                        "examples.csv",
+                                        "examples.npy",
                                         "inputs.gif",
+                                        "weights.gif",
+                                        "inputs.png",
+                                        "examples*.png",
                                         "loss.png",
                                         "helped*.png",
                                         "histogram.png",

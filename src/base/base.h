@@ -193,6 +193,14 @@ INTERP_API float interp_random_uniform(uint64_t seed, uint64_t stream, uint64_t 
 /* Standard normal by Box-Muller from two numbers of the stream. */
 INTERP_API float interp_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Looks for a regular expression in a text: the leftmost match, the longest of those that begin there;
+   found, from, n: whether, where and how long. Known are . [a-z] [^a-z] ( | ) * + ? ^ $, \d \w \s for
+   digits, characters of words, space, and \ before a character that stands for itself. Time grows with
+   pattern times text. Errors: BAD_ARGUMENT for what is no such expression.
+   Test: patterns_find_the_leftmost_longest_match. */
+INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *pattern, const char *text,
+                                             bool *found, size_t *from, size_t *n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -228,3 +228,28 @@ ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, vo
 #endif
     }
 }
+
+/* Runs tasks 0..n-1, large ones that are best left alone: jobs that they start themselves run on their
+   own thread. A single one is not, its jobs run on all threads. */
+ITP_FN void itp_parallel_alone(interp_ctx *ctx, int n, itp_task_fn fn, void *arg)
+{
+    const int slots = ctx->slots;
+    itp_job job;
+    job.fn = fn;
+    job.arg = arg;
+    job.n = n;
+    job.next = 0;
+    if (n < 2 || slots < 2) {
+        itp_job_run(&job, 0);
+        return;
+    }
+    ctx->slots = 1;
+    if (ctx->desc.parallel_for) {
+        ctx->desc.parallel_for(itp_job_run, itp_min(n, slots), &job, ctx->desc.user);
+    } else {
+#if !defined(INTERP_NO_THREADS)
+        itp_pool_execute(ctx->pool, fn, arg, n);
+#endif
+    }
+    ctx->slots = slots;
+}

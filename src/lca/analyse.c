@@ -8,7 +8,8 @@ enum {
     ITP_LCA_HELP,
     ITP_LCA_HELPED,
     ITP_LCA_ZERO,
-    ITP_LCA_CLASS,
+    ITP_LCA_PART,
+    ITP_LCA_CHANGE,
     ITP_LCA_NEURON,
     ITP_LCA_INPUT,
     ITP_LCA_SERIES
@@ -95,12 +96,22 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
 {
     interp_lca_analysis_desc *d = &a->d;
     if (!d->sample) d->sample = 65536;
-    if (d->steps < 0 || d->n_classes < 0 || d->sample < 64)
-        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
-                        "lca: %d steps, %d classes, a sample of %d: must be from 0, 0 and 64",
-                        d->steps, d->n_classes, d->sample);
-    a->r.parameters = a->net->n_flat, a->r.n_classes = d->n_classes;
+    if (d->steps < 0 || d->n_parts < 0 || d->sample < 64 || (d->groups && d->n_groups < 1))
+        return itp_fail(
+            a->ctx, INTERP_BAD_ARGUMENT,
+            "lca: %d steps, %d parts, a sample of %d, %d groups: must be from 0, 0, 64 and 1",
+            d->steps, d->n_parts, d->sample, d->n_groups);
+    a->r.parameters = a->net->n_flat, a->r.n_parts = d->n_parts;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_LAYER, &a->layer_of, &a->r.layers));
+    for (size_t i = 0; d->groups && i < a->r.parameters; i++) {
+        if (d->groups[i] < 0 || d->groups[i] >= d->n_groups)
+            return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                            "lca: parameter %zu is of group %d, of %d groups", i, (int)d->groups[i],
+                            d->n_groups);
+        a->layer_of[i] = d->groups[i];
+    }
+    if (d->groups) a->r.layers = d->n_groups;
+    d->groups = NULL;
     ITP_TRY(itp_lca_grouped(a, INTERP_BY_NEURON, &a->neuron_of, &a->r.neurons));
     if (d->inputs) ITP_TRY(itp_lca_grouped(a, INTERP_BY_INPUT, &a->input_of, &a->r.inputs));
     ITP_TRY(itp_lca_arrays(a));
@@ -109,7 +120,8 @@ ITP_FN interp_status itp_lca_analysis_make(interp_lca_analysis *a)
     a->row[ITP_LCA_LAYER] = a->row[ITP_LCA_HELP] = layers * sizeof(double);
     a->row[ITP_LCA_VAL] = d->validation ? layers * sizeof(double) : 0;
     a->row[ITP_LCA_HELPED] = a->row[ITP_LCA_ZERO] = layers * sizeof(uint32_t);
-    a->row[ITP_LCA_CLASS] = layers * (size_t)d->n_classes * sizeof(double);
+    a->row[ITP_LCA_PART] = layers * (size_t)d->n_parts * sizeof(double);
+    a->row[ITP_LCA_CHANGE] = (size_t)d->n_parts * sizeof(double);
     a->row[ITP_LCA_NEURON] = (size_t)a->r.neurons * sizeof(float);
     a->row[ITP_LCA_INPUT] = (size_t)a->r.inputs * sizeof(float);
     a->draws = itp_min(ITP_LCA_DRAWS, d->sample / 4);
@@ -250,9 +262,9 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
 {
     interp_lca_analysis *a = (interp_lca_analysis *)analysis;
     const size_t layers = (size_t)a->r.layers;
-    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_classes && !s->classes))
+    if (!s->lca || !s->moved || (a->val_total && !s->val_lca) || (a->d.n_parts && !s->parts))
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "lca: the step has no allocations%s%s",
-                        a->val_total ? ", of validation" : "", a->d.n_classes ? ", by class" : "");
+                        a->val_total ? ", of validation" : "", a->d.n_parts ? ", by part" : "");
     if (a->r.steps == a->room) {
         if (a->room > INT_MAX / 2) return itp_fail(a->ctx, INTERP_NO_MEMORY, "lca: too many steps");
         ITP_TRY(itp_lca_reserve(a, 2 * a->room));
@@ -262,14 +274,17 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *s,
     itp_lca_sample(a, s);
     interp_lca_step_info *info = (interp_lca_step_info *)itp_lca_row(a, ITP_LCA_INFO);
     *info = *s;
-    info->lca = info->val_lca = info->classes = NULL, info->moved = NULL;
+    info->lca = info->val_lca = info->parts = info->part_change = NULL, info->moved = NULL;
     memcpy(itp_lca_row(a, ITP_LCA_LAYER), a->sums, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELP), a->sums + layers, layers * sizeof(double));
     if (a->val_total)
         memcpy(itp_lca_row(a, ITP_LCA_VAL), a->sums + 2 * layers, layers * sizeof(double));
     memcpy(itp_lca_row(a, ITP_LCA_HELPED), a->counts, layers * sizeof(uint32_t));
     memcpy(itp_lca_row(a, ITP_LCA_ZERO), a->counts + layers, layers * sizeof(uint32_t));
-    if (a->d.n_classes) memcpy(itp_lca_row(a, ITP_LCA_CLASS), s->classes, a->row[ITP_LCA_CLASS]);
+    if (a->d.n_parts) {
+        memcpy(itp_lca_row(a, ITP_LCA_PART), s->parts, a->row[ITP_LCA_PART]);
+        memcpy(itp_lca_row(a, ITP_LCA_CHANGE), s->part_change, a->row[ITP_LCA_CHANGE]);
+    }
     float *neuron = (float *)itp_lca_row(a, ITP_LCA_NEURON);
     for (int i = 0; i < a->r.neurons; i++) neuron[i] = (float)a->sums[3 * layers + (size_t)i];
     float *input = a->r.inputs ? (float *)itp_lca_row(a, ITP_LCA_INPUT) : NULL;
@@ -289,7 +304,8 @@ INTERP_API interp_lca_run interp_lca_analysis_run(const interp_lca_analysis *a)
     r.help = (const double *)a->series[ITP_LCA_HELP];
     r.helped = (const uint32_t *)a->series[ITP_LCA_HELPED];
     r.zero = (const uint32_t *)a->series[ITP_LCA_ZERO];
-    r.class_layer = (const double *)a->series[ITP_LCA_CLASS];
+    r.part_layer = (const double *)a->series[ITP_LCA_PART];
+    r.part_change = (const double *)a->series[ITP_LCA_CHANGE];
     r.neuron = (const float *)a->series[ITP_LCA_NEURON];
     r.input = (const float *)a->series[ITP_LCA_INPUT];
     r.total = a->total, r.val_total = a->val_total;
@@ -384,9 +400,9 @@ INTERP_API interp_status interp_lca_analysis_figures(const interp_lca_analysis *
         const interp_parameter_info p = interp_net_parameter(a->net, i);
         const size_t n = interp_shape_size(&p.shape);
         const int kind = itp_kind_of(a->net, a->net->params[i]);
-        if (layer >= 0 && a->layer_of[p.offset] != layer) continue;
-        f.parameters += n;
         for (size_t k = p.offset; k < p.offset + n; k++) {
+            if (layer >= 0 && a->layer_of[k] != layer) continue;
+            f.parameters++;
             f.kind[kind] += a->total[k];
             if (a->val_total) f.val_total += a->val_total[k];
         }

@@ -160,6 +160,46 @@ INTERP_API interp_status interp_net_groups(const interp_net *net, interp_groupin
     return INTERP_OK;
 }
 
+/* What is found in the name of an array. */
+typedef struct itp_group_match {
+    bool found;
+    size_t from, n;
+    int32_t group;
+} itp_group_match;
+
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable)
+{
+    interp_ctx *ctx = net->ctx;
+    int32_t total = 0;
+    bool others = false;
+    interp_status status = INTERP_OK;
+    if (!net->built || !net->n_params)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "groups: the network has no parameters");
+    itp_group_match *m = (itp_group_match *)itp_calloc(ctx, (size_t)net->n_params, sizeof *m);
+    if (!m) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const char *name = net->values[net->params[i]].name;
+        status = interp_pattern_find(ctx, pattern, name, &m[i].found, &m[i].from, &m[i].n);
+        others |= !m[i].found;
+        m[i].group = total;
+        for (int k = 0; k < i && m[i].found; k++)
+            if (m[k].found && m[k].n == m[i].n &&
+                !memcmp(net->values[net->params[k]].name + m[k].from, name + m[i].from, m[i].n))
+                m[i].group = m[k].group;
+        total += m[i].found && m[i].group == total;
+    }
+    for (int i = 0; i < net->n_params && !status; i++) {
+        const itp_value *v = &net->values[net->params[i]];
+        const int32_t group = m[i].found ? m[i].group : total;
+        if (of_variable) of_variable[i] = group;
+        for (size_t k = 0; ids && k < interp_shape_size(&v->shape); k++) ids[v->offset + k] = group;
+    }
+    if (!status) *count = total + others;
+    interp_free(ctx, m);
+    return status;
+}
+
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size)
 {

@@ -24,7 +24,7 @@ typedef enum interp_lca_rule {
 
 /* One step. Arrays stay until the next call. Sums run in double. */
 typedef struct interp_lca_step_info {
-    int64_t step;                   /* from 1 */
+    int64_t step;                   /* from 1, or of the training that is resumed */
     double loss_before, loss_after; /* of all samples */
     double allocated;               /* sum of the allocations */
     double residual;                /* loss_after - loss_before - allocated */
@@ -36,8 +36,12 @@ typedef struct interp_lca_step_info {
     const double *lca;     /* [parameters]: the allocation, as interp_net_parameters */
     const double *val_lca; /* [parameters]: that of the validation loss; NULL without */
     const float *moved;    /* [parameters]: after - before */
-    const double *classes; /* [n_classes, n_groups]: part of each class in each group's sum;
-                                        NULL unless groups were given */
+    const double *parts;   /* [n_parts, n_groups + n_directions]: share of each part of the samples
+                                        in each sum; NULL unless groups were given */
+    const double
+        *directions; /* [n_directions + 1]: allocated along each, the rest last; NULL without;
+                                        the penalty is not in it */
+    const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
 /* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
@@ -52,12 +56,18 @@ typedef struct interp_lca_desc {
     int max_splits;       /* 0: 32; even; of Simpson, and points of Gauss */
     const interp_dataset *validation; /* NULL: none; its loss is allocated too */
     interp_mode mode;      /* 0: INTERP_EVAL; INTERP_BATCH_STATS: batch norm by each chunk */
-    int chunk;             /* 0: samples of one pass that fit 64 MB, at most 2048 */
+    int chunk;             /* 0: 2048, with batch statistics those that fit 64 MB; samples whose
+                                        gradients add up in float32; chunks add up in double */
     int subsample;         /* 0: all; samples drawn anew for each step */
     double l2;             /* 0: none; adds l2 * sum of squares of weights that are not vectors */
     float label_smoothing; /* 0: none */
-    const int32_t *groups; /* NULL: none; [parameters]: group of each, for `classes` */
+    const int32_t *groups; /* NULL: none; [parameters]: group of each, for sums by part */
     int n_groups;          /* 0: none; ids are below it */
+    const int32_t *parts; /* NULL: the classes; [samples]: part of each, -1: of none; single samples
+                                        as parts are the allocations of each example */
+    int n_parts;          /* 0: the classes */
+    const float *directions; /* NULL: none; [n_directions, parameters]: orthonormal, borrowed */
+    int n_directions;        /* 0: none */
     interp_status (*on_step)(const interp_lca_step_info *step, void *user); /* NULL: none */
     void *user; /* NULL: handed to on_step */
     interp_allreduce
@@ -70,7 +80,8 @@ typedef struct interp_lca_desc {
 typedef struct interp_lca interp_lca;
 
 /* Makes one. data: the samples whose loss is allocated, borrowed until it is freed. Memory besides
-   one pass: 36 bytes a parameter, 24 more with validation data.
+   one pass: 36 bytes a parameter, 24 more with validation data; for each further thread, up to 16 and
+   while they fit, and for parts that are given, 4 and another pass.
    Errors: BAD_ARGUMENT, BAD_SHAPE when net and data do not fit, UNSUPPORTED, NO_MEMORY.
    Tests: allocations_add_up_to_the_loss_change, allocation_survives_every_failing_allocation. */
 INTERP_API interp_status interp_lca_new(interp_net *net, const interp_dataset *data,
@@ -93,6 +104,17 @@ INTERP_API interp_status interp_lca_step(interp_lca *lca, interp_lca_step_info *
    Test: a_loop_of_ones_own_allocates_the_same. */
 INTERP_API interp_status interp_lca_on_step(interp_net *net, int64_t step, void *lca);
 
+/* The k orthonormal directions in which the loss is most curved at the net's parameters, at right angles
+   to basis [n_basis, parameters]: eigenvectors of the Hessian by Lanczos' steps, each two gradients.
+   iterations: 0: 2 k + 20; vectors: [k, parameters]; values: [k], falling. Allocations along them, by
+   example, are those of Kangaslahti et al. 2025, with the integral in place of their second-order term.
+   Uses the allocation's own memory and iterations + 3 arrays of the parameters' length in float32.
+   Errors: BAD_ARGUMENT, also when the loss is flat in all but fewer directions, NO_MEMORY, CANCELLED.
+   Tests: curvature_of_a_quadratic_loss_is_known, allocations_along_directions_add_up. */
+INTERP_API interp_status interp_lca_curvature(interp_lca *lca, int k, int iterations,
+                                              const float *basis, int n_basis, float *vectors,
+                                              double *values);
+
 /* How parameters are grouped. */
 typedef enum interp_grouping {
     INTERP_BY_VARIABLE, /* each parameter array */
@@ -110,6 +132,13 @@ typedef enum interp_grouping {
 INTERP_API interp_status interp_net_groups(const interp_net *net, interp_grouping how, int32_t *ids,
                                            int *count, int32_t *of_variable);
 
+/* Groups by name: arrays in whose names the same match of a pattern is found (see interp_pattern_find)
+   are one group, numbered as they come; those without a match are the last group, if there are any.
+   "conv|dense" makes groups of kinds of layers, "^block[0-9]+" of blocks. ids, count, of_variable: as
+   above. Errors: BAD_ARGUMENT. Test: groups_by_pattern_hold_what_matches_alike. */
+INTERP_API interp_status interp_net_groups_match(const interp_net *net, const char *pattern,
+                                                 int32_t *ids, int *count, int32_t *of_variable);
+
 /* Name of a group, cut to `size` bytes; "" when there is none. Test: groups_have_names. */
 INTERP_API void interp_net_group_name(const interp_net *net, interp_grouping how, int group,
                                       char *name, size_t size);
@@ -122,9 +151,11 @@ typedef struct interp_lca_analysis_desc {
     bool validation; /* false; true: steps bring validation's allocations too */
     bool inputs;     /* false; true: sums by input of the dense layers that read the network's */
     bool movement;   /* false; true: a control: what parameters moved by, not what they allocated */
-    int n_classes;   /* 0: none; steps bring `classes`, by layers */
-    int sample;      /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
-    uint64_t seed;   /* 0: seed 0; of that sample */
+    const int32_t *groups; /* NULL: the layers; [parameters]: what stands for layers, copied */
+    int n_groups;          /* 0: with the layers; ids are below it */
+    int n_parts;           /* 0: none; steps bring `parts`, by layers */
+    int sample;            /* 0: 65536; at least 64; allocations kept for interp_lca_tail_fit */
+    uint64_t seed;         /* 0: seed 0; of that sample */
 } interp_lca_analysis_desc;
 
 /* A run being looked at, step by step. */
@@ -149,7 +180,7 @@ INTERP_API interp_status interp_lca_analysis_step(const interp_lca_step_info *st
 
 /* What has been gathered. Arrays stay until the next step. */
 typedef struct interp_lca_run {
-    int steps, layers, neurons, inputs, n_classes;
+    int steps, layers, neurons, inputs, n_parts;
     size_t parameters;
     const int32_t *layer_of, *neuron_of; /* [parameters] */
     const interp_lca_step_info *step;    /* [steps]; without arrays */
@@ -157,7 +188,8 @@ typedef struct interp_lca_run {
     const double *val_layer;             /* [steps, layers]; NULL without validation */
     const double *help;                  /* [steps, layers]: sums of what is below zero */
     const uint32_t *helped, *zero;       /* [steps, layers]: parameters below and at zero */
-    const double *class_layer;           /* [steps, n_classes, layers]; NULL without classes */
+    const double *part_layer;            /* [steps, n_parts, layers]; NULL without parts */
+    const double *part_change;           /* [steps, n_parts]; NULL without parts */
     const float *neuron;                 /* [steps, neurons]: sums, biases with their unit */
     const float *input;                  /* [steps, inputs]; NULL when not asked for */
     const double *total, *val_total;     /* [parameters]; val_total NULL without validation */

@@ -56,24 +56,31 @@ ITP_FN interp_tensor itp_arch_mlp(interp_net *net, interp_tensor x, int n_classe
     return itp_last_dense(net, x, n_classes);
 }
 
-/* "784-100-50-10" */
-ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
-                                     const char *widths)
+enum { ITP_ARCH_WIDTHS = 32 };
+
+/* "784-100-50-10" as numbers; how many, 0 when they are none. */
+ITP_FN int itp_arch_numbers(const char *c, int width[ITP_ARCH_WIDTHS])
 {
-    enum { most = 32 };
-    int width[most], n = 0;
-    const char *c = widths;
-    for (;;) {
+    for (int n = 0; n < ITP_ARCH_WIDTHS;) {
         long w = 0;
         int digits = 0;
         for (; *c >= '0' && *c <= '9' && digits < 9; c++, digits++) w = w * 10 + (*c - '0');
-        if (!digits || w < 1 || w > 1 << 24 || n == most || (*c && *c != '-')) {
-            itp_net_fail(net, INTERP_BAD_ARGUMENT,
-                         "mlp:%.60s: give up to %d widths like 784-100-50-10", widths, most);
-            return 0;
-        }
+        if (!digits || w < 1 || w > 1 << 24 || (*c && *c != '-')) return 0;
         width[n++] = (int)w;
-        if (!*c++) break;
+        if (!*c++) return n;
+    }
+    return 0;
+}
+
+ITP_FN interp_tensor itp_arch_widths(interp_net *net, interp_tensor x, int n_classes,
+                                     const char *widths)
+{
+    int width[ITP_ARCH_WIDTHS];
+    const int n = itp_arch_numbers(widths, width);
+    if (!n) {
+        itp_net_fail(net, INTERP_BAD_ARGUMENT, "mlp:%.60s: give up to %d widths like 784-100-50-10",
+                     widths, ITP_ARCH_WIDTHS);
+        return 0;
     }
     x = interp_flatten(net, x);
     const int in = x ? itp_tensor_shape(net, x)->dim[1] : 0;
@@ -104,42 +111,44 @@ ITP_FN interp_tensor itp_arch_cnn(interp_net *net, interp_tensor x, int n_classe
     return itp_last_dense(net, x, n_classes);
 }
 
-/* As in Lan et al. 2019: 20 and 40 filters of 5x5, 400 units. */
-ITP_FN interp_tensor itp_arch_lenet(interp_net *net, interp_tensor x, int n_classes)
+/* As in Lan et al. 2019: filters of 5x5, and units. */
+ITP_FN interp_tensor itp_arch_lenet(interp_net *net, interp_tensor x, int n_classes, const int *w)
 {
-    x = interp_relu(net, itp_arch_conv(net, x, 20, 5, 1, 2, 1, true));
+    x = interp_relu(net, itp_arch_conv(net, x, w[0], 5, 1, 2, 1, true));
     x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
-    x = interp_relu(net, itp_arch_conv(net, x, 40, 5, 1, 2, 1, true));
+    x = interp_relu(net, itp_arch_conv(net, x, w[1], 5, 1, 2, 1, true));
     x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
     x = interp_dropout(net, interp_flatten(net, x), 0.25f);
-    x = interp_relu(net, interp_dense(net, x, 400, NULL));
+    x = interp_relu(net, interp_dense(net, x, w[2], NULL));
     return itp_last_dense(net, interp_dropout(net, x, 0.5f), n_classes);
 }
 
 /* Springenberg et al. 2015, as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_allcnn(interp_net *net, interp_tensor x, int n_classes)
+ITP_FN interp_tensor itp_arch_allcnn(interp_net *net, interp_tensor x, int n_classes, const int *w)
 {
     for (int block = 0; block < 2; block++) {
-        const int channels = block ? 192 : 96;
+        const int channels = w[block];
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, true));
         x = itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, 1, -1, 1, true));
         x = interp_dropout(net, itp_arch_conv(net, x, channels, 3, 2, -1, 1, true), 0.5f);
     }
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 192, 3, 1, -1, 1, true));
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 192, 1, 1, 0, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[2], 3, 1, -1, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[2], 1, 1, 0, 1, true));
     x = itp_arch_conv(net, x, n_classes, 1, 1, 0, 1, true);
     return interp_flatten(net, itp_arch_pool(net, x, INTERP_POOL_GLOBAL_AVERAGE, 0, 0, 0));
 }
 
-/* He et al. 2016 for small images: 3 stages of 3 blocks; shortcuts as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_classes)
+/* He et al. 2016 for small images: 3 stages of 3 blocks; shortcuts as in Lan et al. 2019. w: channels of
+   the stages, and between the two convolutions of each stage's blocks. */
+ITP_FN interp_tensor itp_arch_resnet20(interp_net *net, interp_tensor x, int n_classes,
+                                       const int *w)
 {
-    x = itp_bn_relu(net, itp_arch_conv(net, x, 16, 3, 1, -1, 1, true));
+    x = itp_bn_relu(net, itp_arch_conv(net, x, w[0], 3, 1, -1, 1, true));
     for (int stage = 0; stage < 3; stage++)
         for (int block = 0; block < 3; block++) {
-            const int channels = 16 << stage, stride = stage && !block ? 2 : 1;
+            const int channels = w[stage], stride = stage && !block ? 2 : 1;
             interp_tensor y =
-                itp_bn_relu(net, itp_arch_conv(net, x, channels, 3, stride, -1, 1, true));
+                itp_bn_relu(net, itp_arch_conv(net, x, w[3 + stage], 3, stride, -1, 1, true));
             y = interp_batch_norm(net, itp_arch_conv(net, y, channels, 3, 1, -1, 1, true), NULL);
             if (stride > 1) x = itp_arch_conv(net, x, channels, 1, stride, -1, 1, true);
             x = interp_relu(net, interp_add(net, x, y));
@@ -209,15 +218,16 @@ ITP_FN interp_tensor itp_arch_resnet50(interp_net *net, interp_tensor x, int n_c
 }
 
 /* Half the channels of VGG-11, as in Lan et al. 2019. */
-ITP_FN interp_tensor itp_arch_vgg_half(interp_net *net, interp_tensor x, int n_classes)
+ITP_FN interp_tensor itp_arch_vgg_half(interp_net *net, interp_tensor x, int n_classes,
+                                       const int *w)
 {
-    static const int channels[] = {32, 0, 64, 0, 128, 128, 0, 256, 256, 0}; /* 0: pool */
-    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
-        x = channels[i] ? interp_relu(net, itp_arch_conv(net, x, channels[i], 3, 1, -1, 1, true))
-                        : itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+    for (int i = 0; i < 6; i++) {
+        x = interp_relu(net, itp_arch_conv(net, x, w[i], 3, 1, -1, 1, true));
+        if (i != 2 && i != 4) x = itp_arch_pool(net, x, INTERP_POOL_MAX, 2, 2, 0);
+    }
     x = interp_flatten(net, x);
-    for (int i = 0; i < 2; i++)
-        x = interp_dropout(net, interp_relu(net, interp_dense(net, x, 512, NULL)), 0.5f);
+    for (int i = 6; i < 8; i++)
+        x = interp_dropout(net, interp_relu(net, interp_dense(net, x, w[i], NULL)), 0.5f);
     return itp_last_dense(net, x, n_classes);
 }
 
@@ -401,28 +411,46 @@ typedef struct itp_arch {
     const char *name;
     interp_tensor (*build)(interp_net *net, interp_tensor x, int n_classes);
     bool image; /* needs [C,H,W] */
+    interp_tensor (*scaled)(interp_net *net, interp_tensor x, int n_classes,
+                            const int *w); /* in place of `build`, for those that take widths */
+    int n;                                 /* widths */
+    int widths[ITP_ARCH_WIDTHS];           /* those without ":W-...-W" */
 } itp_arch;
 
-ITP_FN const itp_arch *itp_arch_find(const char *name)
+/* The row of "NAME" or "NAME:W-...-W" with its widths; false for none. */
+ITP_FN bool itp_arch_find(const char *name, itp_arch *row)
 {
-    static const itp_arch rows[] = {{"linear", itp_arch_linear, false},
-                                    {"mlp", itp_arch_mlp, false},
-                                    {"cnn", itp_arch_cnn, true},
-                                    {"lenet", itp_arch_lenet, true},
-                                    {"allcnn", itp_arch_allcnn, true},
-                                    {"resnet20", itp_arch_resnet20, true},
-                                    {"resnet18", itp_arch_resnet18, true},
-                                    {"resnet50", itp_arch_resnet50, true},
-                                    {"vgg-half", itp_arch_vgg_half, true},
-                                    {"mobilenet-v2", itp_arch_mobilenet, true},
-                                    {"efficientnet-b0", itp_arch_efficientnet_b0, true},
-                                    {"efficientnet-b1", itp_arch_efficientnet_b1, true},
-                                    {"efficientnet-b2", itp_arch_efficientnet_b2, true},
-                                    {"efficientnet-b3", itp_arch_efficientnet_b3, true},
-                                    {"vit-tiny", itp_arch_vit_tiny, true}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!strcmp(rows[i].name, name)) return &rows[i];
-    return NULL;
+    static const itp_arch rows[] = {
+        {"linear", itp_arch_linear, false, NULL, 0, {0}},
+        {"mlp", itp_arch_mlp, false, NULL, 0, {0}},
+        {"cnn", itp_arch_cnn, true, NULL, 0, {0}},
+        {"lenet", NULL, true, itp_arch_lenet, 3, {20, 40, 400}},
+        {"allcnn", NULL, true, itp_arch_allcnn, 3, {96, 192, 192}},
+        {"resnet20", NULL, true, itp_arch_resnet20, 6, {16, 32, 64, 16, 32, 64}},
+        {"resnet18", itp_arch_resnet18, true, NULL, 0, {0}},
+        {"resnet50", itp_arch_resnet50, true, NULL, 0, {0}},
+        {"vgg-half", NULL, true, itp_arch_vgg_half, 8, {32, 64, 128, 128, 256, 256, 512, 512}},
+        {"mobilenet-v2", itp_arch_mobilenet, true, NULL, 0, {0}},
+        {"efficientnet-b0", itp_arch_efficientnet_b0, true, NULL, 0, {0}},
+        {"efficientnet-b1", itp_arch_efficientnet_b1, true, NULL, 0, {0}},
+        {"efficientnet-b2", itp_arch_efficientnet_b2, true, NULL, 0, {0}},
+        {"efficientnet-b3", itp_arch_efficientnet_b3, true, NULL, 0, {0}},
+        {"vit-tiny", itp_arch_vit_tiny, true, NULL, 0, {0}}};
+    const char *colon = strchr(name, ':');
+    const size_t n = colon ? (size_t)(colon - name) : strlen(name);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strlen(rows[i].name) != n || strncmp(rows[i].name, name, n) != 0) continue;
+        *row = rows[i];
+        return !colon || (row->n && itp_arch_numbers(colon + 1, row->widths) == row->n);
+    }
+    return false;
+}
+
+ITP_FN interp_tensor itp_arch_build(const itp_arch *row, interp_net *net, interp_tensor x,
+                                    int n_classes)
+{
+    return row->scaled ? row->scaled(net, x, n_classes, row->widths)
+                       : row->build(net, x, n_classes);
 }
 
 /* One network for every view x[N,V,...]: its last layer is the head of the view, a ReLU follows, and
@@ -442,7 +470,7 @@ ITP_FN interp_tensor itp_arch_views(interp_net *net, interp_tensor x, int n_clas
         const interp_tensor view = interp_slice(net, x, 1, i, 1, true);
         if (!i) first = view;
         y[i] = i ? interp_reuse(net, first, y[0], view)
-                 : interp_relu(net, backbone->build(net, view, head));
+                 : interp_relu(net, itp_arch_build(backbone, net, view, head));
     }
     if (!first) return 0;
     if (concat) return itp_last_dense(net, interp_concat(net, views, y, 1), n_classes);
@@ -453,13 +481,13 @@ ITP_FN interp_tensor itp_arch_views(interp_net *net, interp_tensor x, int n_clas
     return itp_last_dense(net, interp_mul(net, sum, interp_constant(net, &one, &share)), n_classes);
 }
 
-/* The row of a name and whether it is called for views; NULL for none. */
-ITP_FN const itp_arch *itp_arch_parse(const char *name, bool *views, bool *concat)
+/* The row of a name and whether it is called for views; false for none. */
+ITP_FN bool itp_arch_parse(const char *name, bool *views, bool *concat, itp_arch *row)
 {
     static const char mean_of[] = "multiview:", all_of[] = "multiview-concat:";
     *concat = !strncmp(name, all_of, sizeof all_of - 1);
     *views = *concat || !strncmp(name, mean_of, sizeof mean_of - 1);
-    return itp_arch_find(*views ? strchr(name, ':') + 1 : name);
+    return itp_arch_find(*views ? strchr(name, ':') + 1 : name, row);
 }
 
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
@@ -468,20 +496,22 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
 {
     const bool mlp = !strncmp(arch, "mlp:", 4);
     bool views, concat;
-    const itp_arch *row = itp_arch_parse(arch, &views, &concat);
-    if (!mlp && !row)
+    itp_arch row;
+    memset(&row, 0, sizeof row);
+    if (!itp_arch_parse(arch, &views, &concat, &row) && !mlp)
         return itp_fail(
             ctx, INTERP_BAD_ARGUMENT,
             "architecture \"%.60s\" is not known: linear, mlp, mlp:WIDTH-...-WIDTH, cnn, lenet, "
             "allcnn, resnet20, resnet18, resnet50, vgg-half, mobilenet-v2, efficientnet-b0 .. b3, "
-            "vit-tiny, multiview:NAME, multiview-concat:NAME",
+            "vit-tiny, multiview:NAME, multiview-concat:NAME; with widths lenet:20-40-400, "
+            "allcnn:96-192-192, resnet20:16-32-64-16-32-64, vgg-half:32-64-128-128-256-256-512-512",
             arch);
     if (n_classes < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "%s: a network for %d classes: the data has no labels, or say how many",
                         arch, n_classes);
     char text[96];
-    if (row && row->image && sample->rank != (views ? 4 : 3))
+    if (!mlp && row.image && sample->rank != (views ? 4 : 3))
         return itp_fail(ctx, INTERP_BAD_SHAPE, "%s needs images [%sC,H,W] but samples are %s%s",
                         arch, views ? "V," : "", itp_shape_text(sample, text, sizeof text),
                         views ? "" : ": use linear or mlp:...");
@@ -492,8 +522,8 @@ INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
     if (!net) return INTERP_NO_MEMORY;
     interp_tensor x = interp_input(net, NULL, sample);
     if (mlp) x = itp_arch_widths(net, x, n_classes, arch + 4);
-    else if (views) x = itp_arch_views(net, x, n_classes, row, concat);
-    else x = row->build(net, x, n_classes);
+    else if (views) x = itp_arch_views(net, x, n_classes, &row, concat);
+    else x = itp_arch_build(&row, net, x, n_classes);
     interp_output(net, x, "logits");
     const interp_status status = interp_net_build(net, seed);
     if (status) interp_net_free(net);

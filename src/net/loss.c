@@ -22,6 +22,12 @@ ITP_FN double itp_loss_sample(const itp_kernels *kernels, interp_loss loss, cons
         for (int at = 0; at < k; at += 256)
             norm += kernels->exp_sum((size_t)itp_min(256, k - at), x + at, top, g ? g + at : part);
         const double lse = (double)top + log(norm);
+        if (!soft && !(smoothing > 0)) { /* the most common case: one target */
+            const double of_norm = 1 / norm, right = g ? (double)g[y[i]] : 0;
+            for (int j = 0; g && j < k; j++) g[j] = (float)((double)g[j] * of_norm);
+            if (g) g[y[i]] = (float)(right * of_norm - 1); /* not rounded before */
+            return lse - (double)x[y[i]];
+        }
         for (int j = 0; j < k; j++) {
             const double t = itp_loss_target(y, soft, smoothing, i, j, k);
             total += t;

@@ -196,14 +196,16 @@ INTERP_API interp_status interp_net_build(interp_net *net, uint64_t seed);
 
 /* A ready network by name: "linear"; "mlp" (one hidden layer of 64), "mlp:784-100-50-10" (any widths;
    first and last must fit); "cnn", "lenet", "allcnn", "vgg-half"; "resnet20", "resnet18", "resnet50";
-   "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
+   "lenet:20-40-400", "allcnn:96-192-192", "vgg-half:32-64-128-128-256-256-512-512" and
+   "resnet20:16-32-64-16-32-64" (stages, then between the convolutions of their blocks) with other
+   widths in these places; "mobilenet-v2"; "efficientnet-b0" to "-b3"; "vit-tiny" (patches of 16 at 224 pixels, smaller for
    smaller images). "multiview:resnet18" (any of these names) is one backbone called on each view of
    samples [V,C,H,W], its last layer with a ReLU the head of every view, then a classifier of their
    mean; "multiview-concat:NAME" one of all side by side. sample: shape of one input; n_classes:
    outputs (logits). Sizes follow the data. Errors: BAD_ARGUMENT for an unknown name or widths that
    do not fit, BAD_SHAPE for inputs too small.
    Tests: every_architecture_builds_runs_and_differentiates, architectures_have_the_published_sizes,
-   architectures_learn_and_survive_the_round_trip. */
+   architectures_take_other_widths, architectures_learn_and_survive_the_round_trip. */
 INTERP_API interp_status interp_net_arch(interp_ctx *ctx, const char *arch,
                                          const interp_shape *sample, int n_classes, uint64_t seed,
                                          interp_net **net);
@@ -445,12 +447,15 @@ typedef enum interp_schedule {
     INTERP_LINEAR      /* straight down to 0 over all steps */
 } interp_schedule;
 
-/* Settings of its own for parameters whose name begins with `layer`. */
+/* Settings of its own for parameters whose name begins with a match of `layer`. The first rule that fits
+   counts. Tests: a_layer_learns_by_an_optimiser_of_its_own, rules_are_about_names_by_pattern. */
 typedef struct interp_layer_rule {
-    const char *layer;   /* start of the parameter names it is about */
-    float lr;            /* 0: the training's; times the same schedule */
-    float momentum;      /* 0: the training's; negative: none */
-    float weight_decay;  /* 0: the training's; negative: none */
+    const char *layer; /* needed; a pattern, see interp_pattern_find: "dense1[.]", "conv|bn" */
+    const interp_optimizer *optimizer; /* NULL: the training's; beta2 is then that one's default */
+    bool constant_lr;                  /* false; true: the schedule is not for it */
+    float lr;                          /* 0: the training's; times the schedule */
+    float momentum;                    /* 0: the training's; negative: none */
+    float weight_decay;                /* 0: the training's; negative: none */
     int64_t freeze_from; /* 0: never; else the first step (from 1) at which it no longer learns */
     int delay; /* 0: none; learns from the gradient of so many steps before, and not before
                             there is one; takes as many arrays of its parameters' length, and

@@ -3,7 +3,9 @@
 /* How one parameter array learns. */
 typedef struct itp_learn {
     size_t offset, n;
-    float lr, momentum, weight_decay; /* lr before the schedule */
+    interp_optimizer optimizer;
+    float lr, momentum, weight_decay, beta2; /* lr before the schedule */
+    bool constant_lr;
     int64_t freeze_from;
     int delay;
     float *ring; /* [delay, n]: gradients of the last steps; NULL without delay */
@@ -34,6 +36,11 @@ ITP_FN int itp_logits_value(const interp_net *net, interp_loss loss)
     return out;
 }
 
+ITP_FN float itp_beta2_of(interp_optimizer optimizer)
+{
+    return optimizer == INTERP_RMSPROP ? 0.99f : 0.999f;
+}
+
 ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc *desc,
                                         interp_train_desc *d)
 {
@@ -43,7 +50,7 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
     if (!d->batch) d->batch = 64;
     if (d->lr == 0) d->lr = d->optimizer == INTERP_SGD ? 1e-2f : 1e-3f;
     if (d->beta1 == 0) d->beta1 = 0.9f;
-    if (d->beta2 == 0) d->beta2 = d->optimizer == INTERP_RMSPROP ? 0.99f : 0.999f;
+    if (d->beta2 == 0) d->beta2 = itp_beta2_of(d->optimizer);
     if (d->epsilon == 0) d->epsilon = 1e-8f;
     if (d->decay == 0) d->decay = 0.1f;
     if (d->epochs < 0 || d->batch < 1)
@@ -62,58 +69,81 @@ ITP_FN interp_status itp_train_defaults(interp_ctx *ctx, const interp_train_desc
     return INTERP_OK;
 }
 
-/* What each parameter array learns by: the training's settings, or the first rule that fits. */
-ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
+/* The first rule that fits the name of an array; NULL for none. */
+ITP_FN interp_status itp_trainer_rule_of(const interp_trainer *t, const char *name, bool *used,
+                                         const interp_layer_rule **rule)
 {
-    const interp_train_desc *d = &t->desc;
-    for (int r = 0; r < d->n_rules; r++) {
-        bool used = false;
-        for (int i = 0; i < t->net->n_params && !used; i++)
-            used = !strncmp(interp_net_parameter(t->net, i).name, d->rules[r].layer,
-                            strlen(d->rules[r].layer));
-        if (!used)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
-                            "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
-        const interp_layer_rule *rule = &d->rules[r]; /* negative: none */
-        if (!(rule->lr >= 0 && rule->lr <= 1e6f) || !(rule->momentum < 1) ||
-            !(rule->weight_decay <= 1e6f) || rule->delay < 0)
-            return itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
-                            "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
-                            "weight decay %g, delay %d",
-                            rule->layer, (double)rule->lr, (double)rule->momentum,
-                            (double)rule->weight_decay, rule->delay);
-    }
-    for (int i = 0; i < t->net->n_params; i++) {
-        const interp_parameter_info p = interp_net_parameter(t->net, i);
-        itp_learn *l = &t->learn[i];
-        l->offset = p.offset;
-        l->n = interp_shape_size(&p.shape);
-        l->lr = d->lr;
-        l->momentum = d->momentum;
-        l->weight_decay = p.shape.rank > 1 || d->decay_all ? d->weight_decay : 0;
-        for (int r = 0; r < d->n_rules; r++) {
-            const interp_layer_rule *rule = &d->rules[r];
-            if (strncmp(p.name, rule->layer, strlen(rule->layer))) continue;
-            if (rule->lr != 0) l->lr = rule->lr;
-            if (rule->momentum != 0) l->momentum = rule->momentum < 0 ? 0 : rule->momentum;
-            if (rule->weight_decay != 0)
-                l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
-            l->freeze_from = rule->freeze_from;
-            l->delay = rule->delay;
-            break;
-        }
-        if (!l->delay) continue;
-        l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
-        if (!l->ring) return INTERP_NO_MEMORY;
+    *rule = NULL;
+    for (int r = 0; r < t->desc.n_rules; r++) {
+        bool found;
+        size_t from = 0, n = 0;
+        ITP_TRY(interp_pattern_find(t->ctx, t->desc.rules[r].layer, name, &found, &from, &n));
+        if (!found || from) continue;
+        used[r] = true;
+        if (!*rule) *rule = &t->desc.rules[r];
     }
     return INTERP_OK;
 }
 
-ITP_FN bool itp_uses_momentum(const interp_train_desc *d)
+ITP_FN interp_status itp_trainer_rule_check(interp_ctx *ctx, const interp_layer_rule *rule)
 {
-    bool any = d->momentum > 0;
-    for (int i = 0; i < d->n_rules; i++) any |= d->rules[i].momentum > 0;
-    return any;
+    if (rule->lr >= 0 && rule->lr <= 1e6f && rule->momentum < 1 && rule->weight_decay <= 1e6f &&
+        rule->delay >= 0) /* negative momentum and decay: none */
+        return INTERP_OK;
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                    "train: a setting of layer \"%s\" is out of range: lr %g, momentum %g, "
+                    "weight decay %g, delay %d",
+                    rule->layer, (double)rule->lr, (double)rule->momentum,
+                    (double)rule->weight_decay, rule->delay);
+}
+
+/* What an array learns by: the training's settings, or the rule's. */
+ITP_FN interp_status itp_trainer_learn(interp_trainer *t, itp_learn *l, const char *name,
+                                       bool decays, bool *used)
+{
+    const interp_train_desc *d = &t->desc;
+    const interp_layer_rule *rule;
+    l->optimizer = d->optimizer;
+    l->lr = d->lr, l->momentum = d->momentum, l->beta2 = d->beta2;
+    l->weight_decay = decays ? d->weight_decay : 0;
+    ITP_TRY(itp_trainer_rule_of(t, name, used, &rule));
+    if (!rule) return INTERP_OK;
+    if (rule->optimizer && *rule->optimizer != d->optimizer)
+        l->optimizer = *rule->optimizer, l->beta2 = itp_beta2_of(l->optimizer);
+    if (rule->lr != 0) l->lr = rule->lr;
+    if (rule->momentum != 0) l->momentum = rule->momentum < 0 ? 0 : rule->momentum;
+    if (rule->weight_decay != 0) l->weight_decay = rule->weight_decay < 0 ? 0 : rule->weight_decay;
+    l->constant_lr = rule->constant_lr;
+    l->freeze_from = rule->freeze_from;
+    l->delay = rule->delay;
+    if (!l->delay) return INTERP_OK;
+    l->ring = (float *)itp_calloc(t->ctx, itp_mul_size(l->n, (size_t)l->delay), sizeof(float));
+    return l->ring ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+ITP_FN interp_status itp_trainer_rules(interp_trainer *t)
+{
+    const interp_train_desc *d = &t->desc;
+    bool *used = (bool *)itp_calloc(t->ctx, (size_t)d->n_rules + 1, sizeof *used);
+    interp_status status = used ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int r = 0; r < d->n_rules && !status; r++)
+        status = itp_trainer_rule_check(t->ctx, &d->rules[r]);
+    for (int i = 0; i < t->net->n_params && !status; i++) {
+        const interp_parameter_info p = interp_net_parameter(t->net, i);
+        t->learn[i].offset = p.offset, t->learn[i].n = interp_shape_size(&p.shape);
+        status = itp_trainer_learn(t, &t->learn[i], p.name, p.shape.rank > 1 || d->decay_all, used);
+    }
+    for (int r = 0; r < d->n_rules && !status; r++)
+        if (!used[r])
+            status = itp_fail(t->ctx, INTERP_BAD_ARGUMENT,
+                              "train: no parameter's name begins with \"%s\"", d->rules[r].layer);
+    interp_free(t->ctx, used);
+    return status;
+}
+
+ITP_FN bool itp_is_adam(interp_optimizer optimizer)
+{
+    return optimizer == INTERP_ADAM || optimizer == INTERP_ADAMW;
 }
 
 ITP_FN interp_workspace_desc itp_trainer_work(const interp_trainer *t, int batch)
@@ -151,21 +181,19 @@ INTERP_API void interp_trainer_free(interp_trainer *t)
 ITP_FN interp_status itp_trainer_memory(interp_trainer *t)
 {
     interp_ctx *ctx = t->ctx;
-    const interp_train_desc *d = &t->desc;
     const size_t n = t->net->n_flat;
-    const bool moments = d->optimizer == INTERP_ADAM || d->optimizer == INTERP_ADAMW;
-    const bool velocity = !moments && itp_uses_momentum(d);
+    bool first = false, second = false;
     t->learn = (itp_learn *)itp_calloc(ctx, (size_t)t->net->n_params, sizeof *t->learn);
     if (!t->learn) return INTERP_NO_MEMORY;
-    if (moments || velocity) {
-        t->first = (float *)itp_calloc(ctx, n, sizeof(float));
-        if (!t->first) return INTERP_NO_MEMORY;
+    ITP_TRY(itp_trainer_rules(t));
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        first |= itp_is_adam(l->optimizer) || l->momentum > 0;
+        second |= itp_is_adam(l->optimizer) || l->optimizer == INTERP_RMSPROP;
     }
-    if (moments || d->optimizer == INTERP_RMSPROP) {
-        t->second = (float *)itp_calloc(ctx, n, sizeof(float));
-        if (!t->second) return INTERP_NO_MEMORY;
-    }
-    return itp_trainer_rules(t);
+    if (first) t->first = (float *)itp_calloc(ctx, n, sizeof(float));
+    if (second) t->second = (float *)itp_calloc(ctx, n, sizeof(float));
+    return (first && !t->first) || (second && !t->second) ? INTERP_NO_MEMORY : INTERP_OK;
 }
 
 /* The workspaces, in pieces of a batch if whole ones do not fit. n: samples of an epoch, 0 when not
@@ -293,7 +321,7 @@ ITP_FN void itp_update_task(void *arg, int task, int slot)
     const itp_update_job *j = (const itp_update_job *)arg;
     const interp_trainer *t = j->t;
     const itp_grad_kernels *k = itp_grads(t->ctx->k);
-    const interp_optimizer optimizer = t->desc.optimizer;
+    const interp_optimizer optimizer = j->l->optimizer;
     const size_t from = (size_t)task * ITP_UPDATE_CHUNK, at = j->l->offset + from;
     const size_t n = itp_min_size(ITP_UPDATE_CHUNK, j->l->n - from);
     float *p = t->net->flat + at;
@@ -314,15 +342,15 @@ ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scal
         const itp_learn *l = &t->learn[i];
         if (itp_is_frozen(t, l)) continue;
         itp_update u;
-        u.lr = (float)((double)l->lr * factor);
+        u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
         u.weight_decay = l->weight_decay;
         u.momentum = l->momentum;
-        u.beta1 = d->beta1, u.beta2 = d->beta2, u.epsilon = d->epsilon;
+        u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
         u.correction1 = (float)(1 - pow((double)d->beta1, count));
-        u.correction2 = (float)(1 - pow((double)d->beta2, count));
+        u.correction2 = (float)(1 - pow((double)l->beta2, count));
         u.grad_scale = grad_scale;
         u.nesterov = d->nesterov;
-        u.decoupled = d->optimizer == INTERP_ADAMW;
+        u.decoupled = l->optimizer == INTERP_ADAMW;
         itp_update_job job = {t, l, &u};
         itp_parallel(t->ctx, (int)((l->n + ITP_UPDATE_CHUNK - 1) / ITP_UPDATE_CHUNK),
                      (double)l->n * 4, itp_update_task, &job);
