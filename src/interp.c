@@ -166,6 +166,7 @@ extern "C" {
 #include "view/graph.c"
 #include "view/html.c"
 #include "view/gallery.c"
+#include "view/points.c"
 #include "view/tensorboard.c"
 #endif
 #ifdef __cplusplus
