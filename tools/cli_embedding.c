@@ -63,7 +63,6 @@ const char *cli_embedding_name(const cli_embedding *e)
 int cli_embedding_room(cli *c, cli_embedding *e)
 {
     const size_t n = (size_t)e->n;
-    float warm[4] = {1, 0, 0, 1};
     if (e->n < 2) return cli_fail("there are %d rows, too few to lay out", e->n);
     if (e->method == 2 && e->dims > e->d)
         return cli_usage("--n-components %d: rows have %d numbers only", e->dims, e->d);
@@ -72,14 +71,14 @@ int cli_embedding_room(cli *c, cli_embedding *e)
     memset(e->y, 0, n * (size_t)e->dims * sizeof *e->y);
     /* matrix products have scratch that the context keeps: it must not come and go with a limit */
     if (c->memory) {
-        float *a = (float *)interp_alloc(c->ctx, 512 * 256 * sizeof *a);
+        enum { side = 512, deep = 256 };
+        float *a = (float *)interp_alloc(c->ctx, (side + deep) * side * sizeof *a);
         if (!a) return cli_fail_ctx(c);
-        memset(a, 0, 512 * 256 * sizeof *a);
-        const interp_status status =
-            interp_sgemm(c->ctx, true, false, 512, 512, 256, 1, a, 512, a, 512, 0, a, 512);
+        memset(a, 0, (side + deep) * side * sizeof *a);
+        const interp_status status = interp_sgemm(c->ctx, true, false, side, side, deep, 1, a, side,
+                                                  a, side, 0, a + deep * side, side);
         interp_free(c->ctx, a);
-        if (status || interp_sgemm(c->ctx, false, false, 2, 2, 2, 1, warm, 2, warm, 2, 0, warm, 2))
-            return cli_fail_ctx(c);
+        if (status) return cli_fail_ctx(c);
     }
     return CLI_DONE;
 }
