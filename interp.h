@@ -36,6 +36,7 @@
      >>math/pca.c
      >>math/quadrature.c
      >>math/neighbours.c
+     >>math/vptree.c
      >>math/knn.c
      >>embed/affinity.c
      >>embed/grid.c
@@ -3352,12 +3353,12 @@ typedef enum interp_metric {
 /* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
 INTERP_API const char *interp_metric_name(interp_metric metric);
 
-/* How neighbours are found. */
+/* How neighbours are found; always exactly. */
 typedef enum interp_knn_method {
-    INTERP_KNN_AUTO,   /* exact; above 60 000 points of 1 to 3 numbers, by the tree */
-    INTERP_KNN_EXACT,  /* all distances: blocks of a matrix product where the metric allows */
-    INTERP_KNN_TREE,   /* vantage-point tree, exact: for few dimensions; true metrics only */
-    INTERP_KNN_DESCENT /* NN-descent from random-projection trees: approximate */
+    INTERP_KNN_AUTO,  /* all; above 20 000 points of 1 to 3 numbers, the tree */
+    INTERP_KNN_EXACT, /* all distances: blocks of a matrix product where the metric allows */
+    INTERP_KNN_TREE   /* vantage-point tree: for few dimensions, and metrics with the triangle
+                         inequality */
 } interp_knn_method;
 
 /* Options of interp_knn. */
@@ -3367,27 +3368,19 @@ typedef struct interp_knn_desc {
     interp_knn_method method; /* 0: auto */
     const float *queries; /* NULL: x itself, no row being its own neighbour; else [n_queries, d] */
     int n_queries;        /* 0: none; needed with queries */
-    uint64_t seed;        /* 0: seed 0; of trees and NN-descent */
-    bool measure_recall; /* false; true: NN-descent is compared with exact neighbours of 500 rows */
 } interp_knn_desc;
 
-/* What interp_knn found out. */
-typedef struct interp_knn_info {
-    interp_knn_method method; /* the one taken */
-    double recall;            /* share of true neighbours among those found; 1 when exact, NaN when
-                                 it was not measured */
-} interp_knn_info;
-
 /* The k nearest of x[n,d] to each row. index: [rows, k], nearest first, equals by index; distance:
-   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. info: NULL or
-   filled. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries), NOT_FINITE, also for numbers
-   beyond 1e15, UNSUPPORTED for queries by NN-descent, NO_MEMORY, CANCELLED. Cost of exact: 2 n^2 d;
-   scratch interp_knn_bytes. Bit-identical at any thread count. Papers: Yianilos 1993, Dong et al. 2011;
-   matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
-   metrics_are_their_definitions, approximate_neighbours_are_mostly_right. */
+   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method: NULL,
+   or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
+   NOT_FINITE, also for numbers beyond 1e15, UNSUPPORTED for a tree of a metric that is none,
+   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log n)
+   where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
+   1993; matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
+   metrics_are_their_definitions, the_tree_finds_the_same_neighbours. */
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_info *info);
+                                    interp_knn_method *method);
 
 /* Bytes that interp_knn allocates, exactly. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
@@ -9621,6 +9614,207 @@ ITP_FN interp_status itp_near_exact(interp_ctx *ctx, const itp_near *s, int k, b
     interp_free(ctx, job.scratch);
     return status;
 }
+/* >>math/vptree.c                                                                             */
+/* ---- math/vptree.c: exact neighbours in few dimensions ----------------------------------------- */
+
+/* A vantage-point tree (Yianilos 1993): points are ordered so that those of a node stand side by side,
+   its vantage point first, then the half that is nearer to it, then the other. radius: of the nearer
+   half. Runs of ITP_VANTAGE_LEAF points are looked through one by one. */
+typedef struct itp_vantage {
+    const itp_near *s;
+    const interp_ctx *ctx;
+    int32_t *order; /* [n] */
+    float *radius;  /* [n] */
+    uint64_t *keys; /* [n]: scratch of the building */
+    float *value;   /* [n]: likewise */
+} itp_vantage;
+
+enum { ITP_VANTAGE_LEAF = 16, ITP_VANTAGE_DEPTH = 128 };
+
+ITP_FN void itp_vantage_layout(itp_arena *arena, itp_vantage *t, int n)
+{
+    const size_t m = (size_t)n;
+    t->order = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    t->radius = itp_arena_floats(arena, m);
+    t->keys = (uint64_t *)itp_arena_alloc(arena, m * sizeof(uint64_t));
+    t->value = itp_arena_floats(arena, m);
+}
+
+/* Which metrics keep the triangle inequality, in the form their rows are made ready. */
+ITP_FN bool itp_vantage_suits(interp_metric m)
+{
+    return m == INTERP_METRIC_EUCLIDEAN || m == INTERP_METRIC_SQEUCLIDEAN ||
+           m == INTERP_METRIC_MANHATTAN || m == INTERP_METRIC_CHEBYSHEV ||
+           m == INTERP_METRIC_MINKOWSKI || m == INTERP_METRIC_HELLINGER ||
+           m == INTERP_METRIC_EARTH_MOVER || m == INTERP_METRIC_CANBERRA ||
+           m == INTERP_METRIC_HAMMING;
+}
+
+/* What is compared, as a distance in which the inequality holds. */
+ITP_INLINE float itp_vantage_length(const itp_near *s, float v)
+{
+    if (s->how == ITP_COMPARE_L2) return sqrtf(v);
+    if (s->how == ITP_COMPARE_LP) return (float)pow((double)v, 1 / (double)s->p);
+    return v;
+}
+
+ITP_FN void itp_vantage_compare(const itp_vantage *t, const float *row, const int32_t *at, int m,
+                                float *out)
+{
+    const itp_near *s = t->s;
+    itp_embeds(t->ctx->k)->compare(s->how, s->p, s->width, row, s->rows, (size_t)s->width, at, m,
+                                   out);
+}
+
+/* Orders first..end. The vantage point is the one farthest from the first: at the border, where spheres
+   part best. */
+ITP_FN void itp_vantage_build(itp_vantage *t, int first, int end)
+{
+    while (end - first > ITP_VANTAGE_LEAF) {
+        int32_t *order = t->order + first;
+        const int n = end - first, near = (n - 1) / 2;
+        const size_t width = (size_t)t->s->width;
+        itp_vantage_compare(t, t->s->rows + (size_t)order[0] * width, order, n, t->value);
+        int far = 0;
+        for (int i = 1; i < n; i++)
+            if (t->value[i] > t->value[far]) far = i;
+        const int32_t top = order[far];
+        order[far] = order[0];
+        order[0] = top;
+        itp_vantage_compare(t, t->s->rows + (size_t)top * width, order + 1, n - 1, t->value);
+        for (int i = 0; i < n - 1; i++) t->keys[i] = itp_key(t->value[i], order[1 + i]);
+        itp_keys_select(t->keys, n - 1, near);
+        uint64_t most = 0;
+        for (int i = 0; i < near; i++) most = t->keys[i] > most ? t->keys[i] : most;
+        for (int i = 0; i < n - 1; i++) order[1 + i] = itp_key_index(t->keys[i]);
+        t->radius[first] = itp_vantage_length(t->s, itp_key_value(most));
+        itp_vantage_build(t, first + 1, first + 1 + near);
+        first += 1 + near;
+    }
+}
+
+/* A search under way: the k best so far, sorted. */
+typedef struct itp_vantage_search {
+    const float *row;
+    int self, k, found;
+    uint64_t *best; /* [k + 1] */
+} itp_vantage_search;
+
+ITP_FN void itp_vantage_offer(itp_vantage_search *q, float value, int32_t index)
+{
+    if (index == q->self) return;
+    const uint64_t key = itp_key(value, index);
+    if (q->found == q->k && key >= q->best[q->k - 1]) return;
+    int at = q->found < q->k ? q->found++ : q->k - 1;
+    for (; at > 0 && q->best[at - 1] > key; at--) q->best[at] = q->best[at - 1];
+    q->best[at] = key;
+}
+
+/* Nodes wait with the least distance anything in them can have. Rounding may make it a little too large:
+   a millionth is taken off. */
+ITP_FN void itp_vantage_find(const itp_vantage *t, itp_vantage_search *q)
+{
+    struct {
+        int first, end;
+        float least;
+    } wait[ITP_VANTAGE_DEPTH];
+    int waiting = 1;
+    wait[0].first = 0, wait[0].end = t->s->n, wait[0].least = 0;
+    while (waiting) {
+        const int first = wait[--waiting].first, end = wait[waiting].end;
+        float value[ITP_VANTAGE_LEAF];
+        if (q->found == q->k) {
+            const float worst = itp_vantage_length(t->s, itp_key_value(q->best[q->k - 1]));
+            if (wait[waiting].least > worst) continue;
+        }
+        const bool leaf = end - first <= ITP_VANTAGE_LEAF;
+        const int many = leaf ? end - first : 1;
+        itp_vantage_compare(t, q->row, t->order + first, many, value);
+        for (int i = 0; i < many; i++) itp_vantage_offer(q, value[i], t->order[first + i]);
+        if (leaf) continue;
+        const float d = itp_vantage_length(t->s, value[0]), r = t->radius[first];
+        const float slack = 1e-6f * (d + r);
+        const int middle = first + 1 + (end - first - 1) / 2;
+        const bool inside = d < r;
+        for (int turn = 0; turn < 2; turn++) { /* the nearer half is looked at first, so put last */
+            const bool near = (turn == 0) != inside;
+            const float least = (near ? d - r : r - d) - slack;
+            wait[waiting].first = near ? first + 1 : middle;
+            wait[waiting].end = near ? middle : end;
+            wait[waiting++].least = least > 0 ? least : 0;
+        }
+    }
+}
+
+typedef struct itp_vantage_job {
+    const itp_vantage *t;
+    int k, first;
+    bool self;
+    uint64_t *best; /* [slots][k + 1] */
+    int32_t *index;
+    float *distance;
+} itp_vantage_job;
+
+enum { ITP_VANTAGE_ROWS = 256 };
+
+ITP_FN void itp_vantage_task(void *arg, int task, int slot)
+{
+    const itp_vantage_job *job = (const itp_vantage_job *)arg;
+    const itp_near *s = job->t->s;
+    const size_t k = (size_t)job->k;
+    task += job->first;
+    const int end = itp_min(s->queries, (task + 1) * ITP_VANTAGE_ROWS);
+    for (int i = task * ITP_VANTAGE_ROWS; i < end; i++) {
+        itp_vantage_search q;
+        q.row = s->asked + (size_t)i * (size_t)s->width;
+        q.self = job->self ? i : -1;
+        q.k = job->k;
+        q.found = 0;
+        q.best = job->best + (size_t)slot * (k + 1);
+        itp_vantage_find(job->t, &q);
+        for (size_t j = 0; j < k; j++) {
+            job->index[(size_t)i * k + j] = itp_key_index(q.best[j]);
+            if (job->distance)
+                job->distance[(size_t)i * k + j] = itp_near_distance(s, itp_key_value(q.best[j]));
+        }
+    }
+}
+
+ITP_FN void itp_vantage_job_layout(itp_arena *arena, itp_vantage *t, itp_vantage_job *job,
+                                   const interp_ctx *ctx, int n, int k)
+{
+    itp_vantage_layout(arena, t, n);
+    job->best =
+        (uint64_t *)itp_arena_alloc(arena, (size_t)ctx->slots * ((size_t)k + 1) * sizeof(uint64_t));
+}
+
+ITP_FN interp_status itp_near_tree(interp_ctx *ctx, const itp_near *s, int k, bool self,
+                                   int32_t *index, float *distance)
+{
+    itp_vantage t;
+    itp_vantage_job job;
+    itp_arena arena = {NULL, 0};
+    itp_vantage_job_layout(&arena, &t, &job, ctx, s->n, k);
+    char *block = (char *)interp_alloc(ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    arena.base = block;
+    arena.used = 0;
+    itp_vantage_job_layout(&arena, &t, &job, ctx, s->n, k);
+    t.s = s;
+    t.ctx = ctx;
+    for (int i = 0; i < s->n; i++) t.order[i] = i;
+    itp_vantage_build(&t, 0, s->n);
+    job.t = &t;
+    job.k = k;
+    job.self = self;
+    job.index = index;
+    job.distance = distance;
+    const interp_status status = itp_parallel_lots(
+        ctx, "neighbours", itp_div_up(s->queries, ITP_VANTAGE_ROWS), itp_max(8, 4 * ctx->slots),
+        ITP_VANTAGE_ROWS * 5000.0, itp_vantage_task, &job, &job.first);
+    interp_free(ctx, block);
+    return status;
+}
 /* >>math/knn.c                                                                                */
 /* ---- math/knn.c: nearest neighbours, by whichever way ------------------------------------------ */
 
@@ -9647,27 +9841,44 @@ ITP_FN interp_status itp_knn_check(interp_ctx *ctx, int n, int d, int k,
     if (desc && desc->p != 0 && !(desc->p >= 1))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "neighbours: p of minkowski is %g, below 1",
                         (double)desc->p);
+    if (desc && desc->method == INTERP_KNN_TREE && !itp_vantage_suits(metric))
+        return itp_fail(
+            ctx, INTERP_UNSUPPORTED,
+            "neighbours: %s does not keep the triangle inequality, which the tree needs",
+            interp_metric_name(metric));
     return INTERP_OK;
+}
+
+/* The method that AUTO stands for. */
+ITP_FN interp_knn_method itp_knn_method(const itp_near *s, const interp_knn_desc *desc)
+{
+    if (desc && desc->method != INTERP_KNN_AUTO) return desc->method;
+    const bool tree = s->n > 20000 && s->d <= 3 && itp_vantage_suits(s->metric);
+    return tree ? INTERP_KNN_TREE : INTERP_KNN_EXACT;
 }
 
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_info *info)
+                                    interp_knn_method *method)
 {
     ITP_TRY(itp_knn_check(ctx, n, d, k, desc));
     itp_near s;
     itp_near_plan(&s, n, d, desc);
     itp_arena arena = {NULL, 0};
-    itp_near_layout(&arena, &s, true);
+    const interp_knn_method way = itp_knn_method(&s, desc);
+    const bool self = !(desc && desc->queries);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
     char *block = (char *)interp_alloc(ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block;
     arena.used = 0;
-    itp_near_layout(&arena, &s, true);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
     interp_status status = itp_near_fill(ctx, &s, x, desc ? desc->queries : NULL);
-    if (!status) status = itp_near_exact(ctx, &s, k, !(desc && desc->queries), index, distance);
+    if (!status)
+        status = way == INTERP_KNN_TREE ? itp_near_tree(ctx, &s, k, self, index, distance)
+                                        : itp_near_exact(ctx, &s, k, self, index, distance);
     interp_free(ctx, block);
-    if (info && !status) info->method = INTERP_KNN_EXACT, info->recall = 1;
+    if (method && !status) *method = way;
     return status;
 }
 
@@ -9679,10 +9890,20 @@ INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
     itp_arena arena = {NULL, 0};
     if (n < 1 || d < 1) return 0;
     itp_near_plan(&s, n, d, desc);
-    itp_near_layout(&arena, &s, true);
-    itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
+    const bool tree = itp_knn_method(&s, desc) == INTERP_KNN_TREE;
+    itp_near_layout(&arena, &s, !tree);
     const size_t mean = itp_alloc_cost((size_t)d * sizeof(double));
-    const size_t scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    size_t scan = 0;
+    if (tree) {
+        itp_vantage t;
+        itp_vantage_job find;
+        itp_arena more = {NULL, 0};
+        itp_vantage_job_layout(&more, &t, &find, ctx, n, k);
+        scan = itp_alloc_cost(more.used);
+    } else {
+        itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
+        scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    }
     return itp_add_size(itp_alloc_cost(arena.used), itp_max_size(mean, scan));
 }
 /* >>embed/affinity.c                                                                          */
@@ -10530,7 +10751,6 @@ ITP_FN interp_knn_desc itp_tsne_knn(const itp_tsne *t)
     memset(&d, 0, sizeof d);
     d.metric = t->desc.metric;
     d.p = t->desc.metric_p;
-    d.seed = t->desc.seed;
     return d;
 }
 
@@ -11966,7 +12186,6 @@ ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
     d.metric = u->desc.metric;
     d.p = u->desc.metric_p;
     d.method = u->desc.knn;
-    d.seed = u->desc.seed;
     return d;
 }
 

@@ -55,6 +55,7 @@ extern "C" {
 #include "math/quadrature.c"
 #ifndef INTERP_NO_EMBED
 #include "math/neighbours.c"
+#include "math/vptree.c"
 #include "math/knn.c"
 #include "embed/affinity.c"
 #include "embed/grid.c"

@@ -142,6 +142,35 @@ TEST(metrics_are_their_definitions)
     interp_close(ctx);
 }
 
+TEST(the_tree_finds_the_same_neighbours)
+{
+    enum { n = 3000, d = 3, k = 9 };
+    static float x[n * d], far[2][n * k];
+    static int32_t index[2][n * k];
+    interp_ctx *ctx = open_with(2);
+    for (int m = 0; m < INTERP_METRIC_PRECOMPUTED; m++) {
+        interp_knn_desc desc;
+        interp_knn_method taken = INTERP_KNN_AUTO;
+        memset(&desc, 0, sizeof desc);
+        desc.metric = (interp_metric)m;
+        desc.method = INTERP_KNN_TREE;
+        for (int i = 0; i < n * d; i++) /* with equal points */
+            x[i] = (float)(int)(40 * interp_random_uniform(11, 1, (uint64_t)i)) + 1;
+        const interp_status s = interp_knn(ctx, x, n, d, k, &desc, index[0], far[0], &taken);
+        if (s == INTERP_UNSUPPORTED) continue;
+        CHECK_OK(ctx, s);
+        CHECK(taken == INTERP_KNN_TREE);
+        desc.method = INTERP_KNN_EXACT;
+        CHECK_OK(ctx, interp_knn(ctx, x, n, d, k, &desc, index[1], far[1], NULL));
+        int wrong = 0; /* equal distances may come in another order */
+        for (int i = 0; i < n * k; i++)
+            wrong += fabs((double)far[0][i] - (double)far[1][i]) >
+                     DISTANCE_TOLERANCE * (1 + (double)far[1][i]);
+        CHECK(wrong == 0);
+    }
+    interp_close(ctx);
+}
+
 TEST(queries_find_their_own_rows_first)
 {
     enum { n = 400, d = 9, q = 70, k = 3 };
@@ -678,6 +707,7 @@ int main(int argc, char **argv)
 {
     RUN(neighbours_are_those_of_a_double_loop);
     RUN(metrics_are_their_definitions);
+    RUN(the_tree_finds_the_same_neighbours);
     RUN(queries_find_their_own_rows_first);
     RUN(bad_points_are_named);
     RUN(randomised_components_are_the_exact_ones);

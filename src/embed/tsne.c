@@ -128,7 +128,6 @@ ITP_FN interp_knn_desc itp_tsne_knn(const itp_tsne *t)
     memset(&d, 0, sizeof d);
     d.metric = t->desc.metric;
     d.p = t->desc.metric_p;
-    d.seed = t->desc.seed;
     return d;
 }
 

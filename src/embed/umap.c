@@ -624,7 +624,6 @@ ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
     d.metric = u->desc.metric;
     d.p = u->desc.metric_p;
     d.method = u->desc.knn;
-    d.seed = u->desc.seed;
     return d;
 }
 

@@ -23,27 +23,44 @@ ITP_FN interp_status itp_knn_check(interp_ctx *ctx, int n, int d, int k,
     if (desc && desc->p != 0 && !(desc->p >= 1))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "neighbours: p of minkowski is %g, below 1",
                         (double)desc->p);
+    if (desc && desc->method == INTERP_KNN_TREE && !itp_vantage_suits(metric))
+        return itp_fail(
+            ctx, INTERP_UNSUPPORTED,
+            "neighbours: %s does not keep the triangle inequality, which the tree needs",
+            interp_metric_name(metric));
     return INTERP_OK;
+}
+
+/* The method that AUTO stands for. */
+ITP_FN interp_knn_method itp_knn_method(const itp_near *s, const interp_knn_desc *desc)
+{
+    if (desc && desc->method != INTERP_KNN_AUTO) return desc->method;
+    const bool tree = s->n > 20000 && s->d <= 3 && itp_vantage_suits(s->metric);
+    return tree ? INTERP_KNN_TREE : INTERP_KNN_EXACT;
 }
 
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_info *info)
+                                    interp_knn_method *method)
 {
     ITP_TRY(itp_knn_check(ctx, n, d, k, desc));
     itp_near s;
     itp_near_plan(&s, n, d, desc);
     itp_arena arena = {NULL, 0};
-    itp_near_layout(&arena, &s, true);
+    const interp_knn_method way = itp_knn_method(&s, desc);
+    const bool self = !(desc && desc->queries);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
     char *block = (char *)interp_alloc(ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block;
     arena.used = 0;
-    itp_near_layout(&arena, &s, true);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
     interp_status status = itp_near_fill(ctx, &s, x, desc ? desc->queries : NULL);
-    if (!status) status = itp_near_exact(ctx, &s, k, !(desc && desc->queries), index, distance);
+    if (!status)
+        status = way == INTERP_KNN_TREE ? itp_near_tree(ctx, &s, k, self, index, distance)
+                                        : itp_near_exact(ctx, &s, k, self, index, distance);
     interp_free(ctx, block);
-    if (info && !status) info->method = INTERP_KNN_EXACT, info->recall = 1;
+    if (method && !status) *method = way;
     return status;
 }
 
@@ -55,9 +72,19 @@ INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
     itp_arena arena = {NULL, 0};
     if (n < 1 || d < 1) return 0;
     itp_near_plan(&s, n, d, desc);
-    itp_near_layout(&arena, &s, true);
-    itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
+    const bool tree = itp_knn_method(&s, desc) == INTERP_KNN_TREE;
+    itp_near_layout(&arena, &s, !tree);
     const size_t mean = itp_alloc_cost((size_t)d * sizeof(double));
-    const size_t scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    size_t scan = 0;
+    if (tree) {
+        itp_vantage t;
+        itp_vantage_job find;
+        itp_arena more = {NULL, 0};
+        itp_vantage_job_layout(&more, &t, &find, ctx, n, k);
+        scan = itp_alloc_cost(more.used);
+    } else {
+        itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
+        scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    }
     return itp_add_size(itp_alloc_cost(arena.used), itp_max_size(mean, scan));
 }
