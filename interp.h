@@ -2321,10 +2321,12 @@ ITP_INLINE void ITP_K(compare_term)(itp_compare how, vf p, vf a, vf b, vf *s, vf
         *t = v_add(*t, v_abs(v_add(a, b)));
         break;
     case ITP_COMPARE_HAMMING: *s = v_add(*s, v_select(v_gt(gap, zero), one, zero)); break;
-    case ITP_COMPARE_JACCARD: /* of what is not zero */
-        *s = v_add(*s, v_select(v_both(v_gt(v_abs(a), zero), v_gt(v_abs(b), zero)), one, zero));
+    case ITP_COMPARE_JACCARD: { /* of what is not zero */
+        const vm left = v_gt(v_abs(a), zero), right = v_gt(v_abs(b), zero);
+        *s = v_add(*s, v_select(v_both(left, right), one, zero));
         *t = v_add(*t, v_select(v_gt(size, zero), one, zero));
         break;
+    }
     case ITP_COMPARE_L2: *s = v_fma(gap, gap, *s); break;
     }
 }
@@ -2917,7 +2919,7 @@ ITP_INLINE void ITP_K(attract_of)(const itp_attraction *s, int dims, bool dense,
             ITP_MOVE(factor, from);
             if (dense) {
                 const vf more = ITP_K(density)(s, own, neighbour, d2, pb, weight);
-                const vm real = v_both(v_gt(d2, zero), v_gt(weight, zero));
+                const vm apart = v_gt(d2, zero), on = v_gt(weight, zero), real = v_both(apart, on);
                 const vf right = v_select(real, more, zero);
                 ITP_MOVE(right, from);
             }
@@ -9811,7 +9813,7 @@ ITP_FN interp_status itp_near_tree(interp_ctx *ctx, const itp_near *s, int k, bo
     job.distance = distance;
     const interp_status status = itp_parallel_lots(
         ctx, "neighbours", itp_div_up(s->queries, ITP_VANTAGE_ROWS), itp_max(8, 4 * ctx->slots),
-        ITP_VANTAGE_ROWS * 5000.0, itp_vantage_task, &job, &job.first);
+        5000.0 * (int)ITP_VANTAGE_ROWS, itp_vantage_task, &job, &job.first);
     interp_free(ctx, block);
     return status;
 }
@@ -10161,7 +10163,9 @@ ITP_FN void itp_perplexity_task(void *arg, int task, int slot)
    k by a Fourier transform of twice the size, and read back by the same splines, which interpolate once
    their transform is divided out twice (Essmann et al. 1995, Hockney and Eastwood 1988). */
 
-enum { ITP_MESH_LEAST = 32, ITP_MESH_MOST = 2048, ITP_MESH_EDGE = 8, ITP_MESH_SIZES = 256 };
+#define ITP_MESH_LEAST 32   /* points along a side */
+#define ITP_MESH_MOST  2048 /* likewise */
+#define ITP_MESH_EDGE  8    /* of them beyond the outermost points */
 
 typedef struct itp_mesh {
     int most;          /* points along a side at most */

@@ -6,7 +6,9 @@
    k by a Fourier transform of twice the size, and read back by the same splines, which interpolate once
    their transform is divided out twice (Essmann et al. 1995, Hockney and Eastwood 1988). */
 
-enum { ITP_MESH_LEAST = 32, ITP_MESH_MOST = 2048, ITP_MESH_EDGE = 8, ITP_MESH_SIZES = 256 };
+#define ITP_MESH_LEAST 32   /* points along a side */
+#define ITP_MESH_MOST  2048 /* likewise */
+#define ITP_MESH_EDGE  8    /* of them beyond the outermost points */
 
 typedef struct itp_mesh {
     int most;          /* points along a side at most */

@@ -194,7 +194,7 @@ ITP_FN interp_status itp_near_tree(interp_ctx *ctx, const itp_near *s, int k, bo
     job.distance = distance;
     const interp_status status = itp_parallel_lots(
         ctx, "neighbours", itp_div_up(s->queries, ITP_VANTAGE_ROWS), itp_max(8, 4 * ctx->slots),
-        ITP_VANTAGE_ROWS * 5000.0, itp_vantage_task, &job, &job.first);
+        5000.0 * (int)ITP_VANTAGE_ROWS, itp_vantage_task, &job, &job.first);
     interp_free(ctx, block);
     return status;
 }

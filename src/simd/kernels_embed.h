@@ -56,10 +56,12 @@ ITP_INLINE void ITP_K(compare_term)(itp_compare how, vf p, vf a, vf b, vf *s, vf
         *t = v_add(*t, v_abs(v_add(a, b)));
         break;
     case ITP_COMPARE_HAMMING: *s = v_add(*s, v_select(v_gt(gap, zero), one, zero)); break;
-    case ITP_COMPARE_JACCARD: /* of what is not zero */
-        *s = v_add(*s, v_select(v_both(v_gt(v_abs(a), zero), v_gt(v_abs(b), zero)), one, zero));
+    case ITP_COMPARE_JACCARD: { /* of what is not zero */
+        const vm left = v_gt(v_abs(a), zero), right = v_gt(v_abs(b), zero);
+        *s = v_add(*s, v_select(v_both(left, right), one, zero));
         *t = v_add(*t, v_select(v_gt(size, zero), one, zero));
         break;
+    }
     case ITP_COMPARE_L2: *s = v_fma(gap, gap, *s); break;
     }
 }
@@ -652,7 +654,7 @@ ITP_INLINE void ITP_K(attract_of)(const itp_attraction *s, int dims, bool dense,
             ITP_MOVE(factor, from);
             if (dense) {
                 const vf more = ITP_K(density)(s, own, neighbour, d2, pb, weight);
-                const vm real = v_both(v_gt(d2, zero), v_gt(weight, zero));
+                const vm apart = v_gt(d2, zero), on = v_gt(weight, zero), real = v_both(apart, on);
                 const vf right = v_select(real, more, zero);
                 ITP_MOVE(right, from);
             }
