@@ -118,7 +118,7 @@ example-programs: $(EXAMPLES)
 # RUNNER=, TEST_JOBS=, TEST_TIMEOUT= : see tools/run_tests.sh. ONLY= and SKIP= take names of programs.
 CHOSEN = $(filter-out $(SKIP:%=$(BUILD)/%),$(or $(ONLY:%=$(BUILD)/%),$(TESTS)))
 run-tests: $(CHOSEN)
-	@tools/run_tests.sh $(CHOSEN)
+	@PAGE_PROBE='$(CURDIR)/tests/points_probe.js' tools/run_tests.sh $(CHOSEN)
 
 $(BUILD)/interp: $(TOOL_OBJECTS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

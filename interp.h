@@ -13,6 +13,7 @@
      >>simd/kernels_winograd.h
      >>simd/kernels_image.h
      >>simd/kernels_depthwise.h
+     >>simd/kernels_embed.h
      >>simd/kernels_end.h
      >>base/base.h
      >>math/math.h
@@ -21,6 +22,7 @@
      >>onnx/onnx.h
      >>attr/attr.h
      >>lca/lca.h
+     >>embed/embed.h
      >>view/view.h
      >>base/config.c
      >>base/ctx.c
@@ -35,7 +37,18 @@
      >>math/winograd.c
      >>math/conv.c
      >>math/linalg.c
+     >>math/pca.c
      >>math/quadrature.c
+     >>math/neighbours.c
+     >>math/vptree.c
+     >>math/knn.c
+     >>embed/affinity.c
+     >>embed/grid.c
+     >>embed/tree.c
+     >>embed/tsne.c
+     >>embed/spectral.c
+     >>embed/umap.c
+     >>embed/quality.c
      >>data/array.c
      >>data/npy.c
      >>data/zip.c
@@ -118,6 +131,7 @@
      >>view/graph.c
      >>view/html.c
      >>view/gallery.c
+     >>view/points.c
      >>view/tensorboard.c
 */
 /* >>manual.h                                                                                  */
@@ -151,6 +165,8 @@
      interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
      the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
+   - interp_pca(), interp_tsne() and interp_umap() lay points of many numbers out in the plane,
+     interp_embed_quality() says how faithfully; interp_knn() finds nearest neighbours.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
@@ -171,7 +187,7 @@
    Everything comes from the context's allocator (interp_desc.allocator), or from one buffer of yours
    (interp_desc.buffer), and counts towards interp_desc.memory_limit; batches are cut to keep the
    limit where that does not change results. Sizes are known beforehand, exactly, because the query
-   runs the layout itself: interp_workspace_bytes(), interp_attribute_bytes(). Forward, backward and
+   runs the layout itself: interp_workspace_bytes(), interp_attribute_bytes(), interp_tsne_bytes() ... Forward, backward and
    training steps allocate nothing.
 
    5. BUILD OPTIONS, defined before the include
@@ -182,6 +198,7 @@
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
+       INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h
@@ -221,6 +238,8 @@
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
+   v_gather(p, at)  lanes p[at[0]], p[at[1]] ... of V_WIDTH int32
+   v_bits(m)     the lanes of a mask as bits of an unsigned, lane 0 the lowest
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
@@ -242,6 +261,8 @@
 #define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
 #define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
 #define v_loads(p, s)     (*(p))
+#define v_gather(p, at)   ((p)[*(at)])
+#define v_bits(m)         ((unsigned)((m) != 0))
 #define v_add(a, b)       ((a) + (b))
 #define v_sub(a, b)       ((a) - (b))
 #define v_mul(a, b)       ((a) * (b))
@@ -361,6 +382,8 @@ static inline float itp_scalar_mantissa(float x)
 #define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
 #define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
 #define v_loads(p, s)     itp_avx2_loads(p, s)
+#define v_gather(p, at)   itp_avx2_gather(p, at)
+#define v_bits(m)         ((unsigned)_mm256_movemask_ps(m))
 #define v_add(a, b)       _mm256_add_ps(a, b)
 #define v_sub(a, b)       _mm256_sub_ps(a, b)
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
@@ -416,6 +439,11 @@ static inline __m256 itp_avx2_loads(const float *p, int s)
 {
     const __m256i at = _mm256_setr_epi32(0, s, 2 * s, 3 * s, 4 * s, 5 * s, 6 * s, 7 * s);
     return _mm256_i32gather_ps(p, at, 4);
+}
+
+static inline __m256 itp_avx2_gather(const float *p, const int32_t *at)
+{
+    return _mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)at), 4);
 }
 
 static inline __m256 itp_avx2_pow2(__m256 n)
@@ -503,6 +531,8 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
 #define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
 #define v_loads(p, s)     itp_avx512_loads(p, s)
+#define v_gather(p, at)   _mm512_i32gather_ps(_mm512_loadu_si512(at), p, 4)
+#define v_bits(m)         ((unsigned)(m))
 #define v_add(a, b)       _mm512_add_ps(a, b)
 #define v_sub(a, b)       _mm512_sub_ps(a, b)
 #define v_mul(a, b)       _mm512_mul_ps(a, b)
@@ -669,6 +699,8 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define v_loadn(p, n)     itp_neon_loadn(p, n)
 #define v_storen(p, v, n) itp_neon_storen(p, v, n)
 #define v_loads(p, s)     itp_neon_loads(p, s)
+#define v_gather(p, at)   itp_neon_gather(p, at)
+#define v_bits(m)         itp_neon_bits(m)
 #define v_add(a, b)       vaddq_f32(a, b)
 #define v_sub(a, b)       vsubq_f32(a, b)
 #define v_mul(a, b)       vmulq_f32(a, b)
@@ -739,6 +771,18 @@ static inline float32x4_t itp_neon_loads(const float *p, int s)
 {
     const float t[4] = {p[0], p[s], p[2 * s], p[3 * s]};
     return vld1q_f32(t);
+}
+
+static inline float32x4_t itp_neon_gather(const float *p, const int32_t *at)
+{
+    const float t[4] = {p[at[0]], p[at[1]], p[at[2]], p[at[3]]};
+    return vld1q_f32(t);
+}
+
+static inline unsigned itp_neon_bits(uint32x4_t m)
+{
+    const uint32_t lane[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(lane)));
 }
 
 static inline float32x4_t itp_neon_pow2(float32x4_t n)
@@ -2376,6 +2420,725 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_OUT
 #undef ITP_DW_IN
 #undef ITP_FOR_TAPS
+#ifndef INTERP_NO_EMBED
+/* >>simd/kernels_embed.h                                                                      */
+/* ---- kernels of neighbours and embeddings ----------------------------------------------------- */
+
+static const float ITP_K(iota)[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/* Lanes below w. */
+#define v_first(w) v_lt(v_load(ITP_K(iota)), v_set((float)(w)))
+
+/* Writes the places of numbers up to `limit`, in order; `at` has room for n. */
+static int ITP_K(below)(int n, const float *x, float limit, int32_t *at)
+{
+    const vf most = v_set(limit);
+    int found = 0;
+    int i = 0;
+    for (; i + 64 <= n; i += 64) { /* few branches: those taken cannot be foreseen */
+        uint64_t bits = 0;
+        for (int v = 0; v < 64; v += V_WIDTH)
+            bits |= (uint64_t)v_bits(v_le(v_load(x + i + v), most)) << v;
+        for (; bits; bits &= bits - 1) at[found++] = i + ITP_LOWEST_BIT(bits);
+    }
+    for (; i < n; i++)
+        if (x[i] <= limit) at[found++] = i;
+    return found;
+}
+
+/* How many numbers come before (limit, index) in the order of value, then place. */
+static int ITP_K(count_before)(int n, const float *x, float limit, int index)
+{
+    const vf value = v_set(limit), one = v_set(1), zero = v_zero();
+    vf before = zero;
+    int i = 0, found = 0;
+    for (; i + V_WIDTH <= index; i += V_WIDTH)
+        before = v_add(before, v_select(v_le(v_load(x + i), value), one, zero));
+    for (; i < index; i++) found += x[i] <= limit;
+    for (; i + V_WIDTH <= n; i += V_WIDTH)
+        before = v_add(before, v_select(v_lt(v_load(x + i), value), one, zero));
+    for (; i < n; i++) found += x[i] < limit;
+    return found + (int)v_sum(before);
+}
+
+/* One term of a comparison into the sums s and t. */
+ITP_INLINE void ITP_K(compare_term)(itp_compare how, vf p, vf a, vf b, vf *s, vf *t)
+{
+    const vf zero = v_zero(), one = v_set(1), gap = v_abs(v_sub(a, b));
+    const vf size = v_add(v_abs(a), v_abs(b));
+    switch (how) {
+    case ITP_COMPARE_L1: *s = v_add(*s, gap); break;
+    case ITP_COMPARE_MAX: *s = v_max(*s, gap); break;
+    case ITP_COMPARE_LP:
+        *s = v_add(*s, v_select(v_gt(gap, zero), ITP_K(exp)(v_mul(p, ITP_K(log)(gap))), zero));
+        break;
+    case ITP_COMPARE_CANBERRA:
+        *s = v_add(*s, v_select(v_gt(size, zero), v_div(gap, size), zero));
+        break;
+    case ITP_COMPARE_BRAY_CURTIS:
+        *s = v_add(*s, gap);
+        *t = v_add(*t, v_abs(v_add(a, b)));
+        break;
+    case ITP_COMPARE_HAMMING: *s = v_add(*s, v_select(v_gt(gap, zero), one, zero)); break;
+    case ITP_COMPARE_JACCARD: { /* of what is not zero */
+        const vm left = v_gt(v_abs(a), zero), right = v_gt(v_abs(b), zero);
+        *s = v_add(*s, v_select(v_both(left, right), one, zero));
+        *t = v_add(*t, v_select(v_gt(size, zero), one, zero));
+        break;
+    }
+    case ITP_COMPARE_L2: *s = v_fma(gap, gap, *s); break;
+    }
+}
+
+/* Always inlined with a constant `how`. */
+ITP_INLINE void ITP_K(compare_by)(itp_compare how, float p, int d, const float *x, const float *y,
+                                  size_t ld, const int32_t *at, int m, float *out)
+{
+    const vf vp = v_set(p);
+    for (int r = 0; r < m; r++) {
+        const float *row = y + (size_t)(at ? at[r] : r) * ld;
+        vf s = v_zero(), t = v_zero();
+        int i = 0;
+        for (; i + V_WIDTH <= d; i += V_WIDTH)
+            ITP_K(compare_term)(how, vp, v_load(x + i), v_load(row + i), &s, &t);
+        if (i < d) /* zeros on both sides count for nothing in any of them */
+            ITP_K(compare_term)(how, vp, v_loadn(x + i, d - i), v_loadn(row + i, d - i), &s, &t);
+        const float sum = how == ITP_COMPARE_MAX ? v_hmax(s) : v_sum(s), of = v_sum(t);
+        if (how == ITP_COMPARE_BRAY_CURTIS) out[r] = of > 0 ? sum / of : 0;
+        else if (how == ITP_COMPARE_JACCARD) out[r] = of > 0 ? 1 - sum / of : 0;
+        else if (how == ITP_COMPARE_HAMMING) out[r] = sum / (float)d;
+        else out[r] = sum;
+    }
+}
+
+/* out[r]: x compared with row at[r] of y, or row r. */
+static void ITP_K(compare)(itp_compare how, float p, int d, const float *x, const float *y,
+                           size_t ld, const int32_t *at, int m, float *out)
+{
+#define ITP_HOW(name)                                                                              \
+    case name: ITP_K(compare_by)(name, p, d, x, y, ld, at, m, out); break;
+    switch (how) {
+        ITP_HOW(ITP_COMPARE_L1)
+        ITP_HOW(ITP_COMPARE_MAX)
+        ITP_HOW(ITP_COMPARE_LP)
+        ITP_HOW(ITP_COMPARE_CANBERRA)
+        ITP_HOW(ITP_COMPARE_BRAY_CURTIS)
+        ITP_HOW(ITP_COMPARE_HAMMING)
+        ITP_HOW(ITP_COMPARE_JACCARD)
+        ITP_HOW(ITP_COMPARE_L2)
+    }
+#undef ITP_HOW
+}
+
+/* ---- Fourier transforms of V_WIDTH signals side by side: number i of signal l is at i V_WIDTH + l */
+
+/* (re, im) times the twiddle (c, s) */
+#define ITP_TURN(re, im, c, s)                                                                     \
+    do {                                                                                           \
+        const vf turned = v_fnma(im, s, v_mul(re, c));                                             \
+        im = v_fma(im, c, v_mul(re, s));                                                           \
+        re = turned;                                                                               \
+    } while (0)
+
+/* The transform of `radix` numbers in place. Always inlined with a constant radix. */
+ITP_INLINE void ITP_K(butterfly)(int radix, vf *r, vf *i)
+{
+    if (radix == 2) {
+        const vf r1 = r[1], i1 = i[1];
+        r[1] = v_sub(r[0], r1), i[1] = v_sub(i[0], i1);
+        r[0] = v_add(r[0], r1), i[0] = v_add(i[0], i1);
+    } else if (radix == 3) {
+        const vf half = v_set(0.5f), root = v_set(0.866025403784438647f);
+        const vf sr = v_add(r[1], r[2]), si = v_add(i[1], i[2]);
+        const vf dr = v_mul(root, v_sub(r[1], r[2])), di = v_mul(root, v_sub(i[1], i[2]));
+        const vf mr = v_fnma(half, sr, r[0]), mi = v_fnma(half, si, i[0]);
+        r[0] = v_add(r[0], sr), i[0] = v_add(i[0], si);
+        r[1] = v_add(mr, di), i[1] = v_sub(mi, dr);
+        r[2] = v_sub(mr, di), i[2] = v_add(mi, dr);
+    } else if (radix == 4) {
+        const vf ar = v_add(r[0], r[2]), ai = v_add(i[0], i[2]);
+        const vf br = v_sub(r[0], r[2]), bi = v_sub(i[0], i[2]);
+        const vf cr = v_add(r[1], r[3]), ci = v_add(i[1], i[3]);
+        const vf dr = v_sub(r[1], r[3]), di = v_sub(i[1], i[3]);
+        r[0] = v_add(ar, cr), i[0] = v_add(ai, ci);
+        r[1] = v_add(br, di), i[1] = v_sub(bi, dr);
+        r[2] = v_sub(ar, cr), i[2] = v_sub(ai, ci);
+        r[3] = v_sub(br, di), i[3] = v_add(bi, dr);
+    } else { /* 5: cosines and sines of 72 and 144 degrees */
+        const vf c1 = v_set(0.309016994374947424f), c2 = v_set(-0.809016994374947424f);
+        const vf s1 = v_set(0.951056516295153572f), s2 = v_set(0.587785252292473129f);
+        const vf ar = v_add(r[1], r[4]), ai = v_add(i[1], i[4]);
+        const vf br = v_add(r[2], r[3]), bi = v_add(i[2], i[3]);
+        const vf cr = v_sub(r[1], r[4]), ci = v_sub(i[1], i[4]);
+        const vf dr = v_sub(r[2], r[3]), di = v_sub(i[2], i[3]);
+        const vf er = v_fma(c2, br, v_fma(c1, ar, r[0])), ei = v_fma(c2, bi, v_fma(c1, ai, i[0]));
+        const vf fr = v_fma(c1, br, v_fma(c2, ar, r[0])), fi = v_fma(c1, bi, v_fma(c2, ai, i[0]));
+        const vf gr = v_fma(s2, dr, v_mul(s1, cr)), gi = v_fma(s2, di, v_mul(s1, ci));
+        const vf hr = v_fnma(s1, dr, v_mul(s2, cr)), hi = v_fnma(s1, di, v_mul(s2, ci));
+        r[0] = v_add(r[0], v_add(ar, br)), i[0] = v_add(i[0], v_add(ai, bi));
+        r[1] = v_add(er, gi), i[1] = v_sub(ei, gr);
+        r[4] = v_sub(er, gi), i[4] = v_add(ei, gr);
+        r[2] = v_add(fr, hi), i[2] = v_sub(fi, hr);
+        r[3] = v_sub(fr, hi), i[3] = v_add(fi, hr);
+    }
+}
+
+/* All butterflies of one stage: blocks of radix * m numbers. Forward, results are turned after the
+   butterfly and stand p * m apart; backward, exactly undone in the opposite order. */
+ITP_INLINE void ITP_K(stage)(int radix, int m, int blocks, const float *w, float *re, float *im,
+                             bool inverse)
+{
+#define ITP_GET(q)   (r[q] = v_load(a + (q)*step), i[q] = v_load(b + (q)*step))
+#define ITP_PUT(q)   (v_store(a + (q)*step, r[q]), v_store(b + (q)*step, i[q]))
+#define ITP_TWIST(q) ITP_TURN(r[q], i[q], c[q], s[q])
+    const size_t step = (size_t)m * V_WIDTH;
+    vf c[5], s[5];
+    for (int j = 0; j < m; j++, w += 2 * (radix - 1)) {
+        c[1] = v_set(w[0]), s[1] = v_set(w[1]);
+        if (radix > 2) c[2] = v_set(w[2]), s[2] = v_set(w[3]);
+        if (radix > 3) c[3] = v_set(w[4]), s[3] = v_set(w[5]);
+        if (radix > 4) c[4] = v_set(w[6]), s[4] = v_set(w[7]);
+        for (int k = 0; k < blocks; k++) {
+            const size_t at = ((size_t)k * (size_t)(radix * m) + (size_t)j) * V_WIDTH;
+            float *a = re + at, *b = im + at;
+            vf r[5], i[5];
+            ITP_GET(0), ITP_GET(1);
+            if (radix > 2) ITP_GET(2);
+            if (radix > 3) ITP_GET(3);
+            if (radix > 4) ITP_GET(4);
+            if (!inverse) ITP_K(butterfly)(radix, r, i);
+            ITP_TWIST(1);
+            if (radix > 2) ITP_TWIST(2);
+            if (radix > 3) ITP_TWIST(3);
+            if (radix > 4) ITP_TWIST(4);
+            if (inverse) ITP_K(butterfly)(radix, r, i);
+            ITP_PUT(0), ITP_PUT(1);
+            if (radix > 2) ITP_PUT(2);
+            if (radix > 3) ITP_PUT(3);
+            if (radix > 4) ITP_PUT(4);
+        }
+    }
+#undef ITP_GET
+#undef ITP_PUT
+#undef ITP_TWIST
+}
+
+#define ITP_STAGE(radix, inverse)                                                                  \
+    case radix: ITP_K(stage)(radix, m, f->n / (radix * m), w, re, im, inverse); break;
+
+/* Forward leaves frequency k at itp_grid.place[k]; backward takes it from there, times n. Backward
+   works on the parts exchanged: i conj(z) in, i conj(z) out. */
+static void ITP_K(fft)(const itp_fft *f, float *re, float *im, bool inverse)
+{
+    const float *w = f->twiddle;
+    int m = f->n;
+    if (!inverse) {
+        for (int t = 0; t < f->stages; t++) {
+            m /= f->factor[t];
+            switch (f->factor[t]) {
+                ITP_STAGE(2, false)
+                ITP_STAGE(3, false)
+                ITP_STAGE(4, false)
+                ITP_STAGE(5, false)
+            }
+            w += 2 * (f->factor[t] - 1) * m;
+        }
+        return;
+    }
+    float *swap = re;
+    re = im, im = swap;
+    m = 1;
+    for (int t = 0, n = f->n; t < f->stages; t++) {
+        n /= f->factor[t];
+        w += 2 * (f->factor[t] - 1) * n;
+    }
+    for (int t = f->stages - 1; t >= 0; t--) {
+        w -= 2 * (f->factor[t] - 1) * m;
+        switch (f->factor[t]) {
+            ITP_STAGE(2, true)
+            ITP_STAGE(3, true)
+            ITP_STAGE(4, true)
+            ITP_STAGE(5, true)
+        }
+        m *= f->factor[t];
+    }
+}
+
+#undef ITP_STAGE
+#undef ITP_TURN
+
+/* ---- convolution of a grid with a kernel. Columns j and j + width/2 of the grid go through one
+   complex transform; the spectrum's rows are frequencies, its columns still those of the grid. */
+
+/* Down V_WIDTH pairs of columns: grid to spectrum, or back. scratch: 2 n V_WIDTH floats. */
+static void ITP_K(grid_along)(const itp_grid *g, int block, bool inverse, float *scratch)
+{
+    const int n = g->fft->n, half = g->width / 2, at = block * V_WIDTH;
+    const size_t ld = (size_t)g->width;
+    float *re = scratch, *im = scratch + (size_t)n * V_WIDTH;
+    const vf two = v_set(0.5f);
+    if (!inverse) {
+        for (int x = 0; x < n; x++) {
+            const int row = g->mirror && x > g->m ? n - x : x;
+            const bool there = g->mirror ? row <= g->m : row < g->m;
+            const float *from = g->grid + (size_t)(there ? row : 0) * ld + at;
+            v_store(re + (size_t)x * V_WIDTH, there ? v_load(from) : v_zero());
+            v_store(im + (size_t)x * V_WIDTH, there ? v_load(from + half) : v_zero());
+        }
+        ITP_K(fft)(g->fft, re, im, false);
+    }
+    for (int k = 0; k <= n / 2; k++) {
+        const size_t p = (size_t)g->place[k] * V_WIDTH,
+                     q = (size_t)g->place[k ? n - k : 0] * V_WIDTH;
+        float *sr = g->re + (size_t)k * ld + at, *si = g->im + (size_t)k * ld + at;
+        if (!inverse) {
+            const vf ar = v_load(re + p), ai = v_load(im + p);
+            const vf br = v_load(re + q), bi = v_load(im + q);
+            v_store(sr, v_mul(two, v_add(ar, br)));
+            v_store(si, v_mul(two, v_sub(ai, bi)));
+            v_store(sr + half, v_mul(two, v_add(ai, bi)));
+            v_store(si + half, v_mul(two, v_sub(br, ar)));
+        } else {
+            const vf ar = v_load(sr), ai = v_load(si), br = v_load(sr + half),
+                     bi = v_load(si + half);
+            v_store(re + q, v_add(ar, bi));
+            v_store(im + q, v_sub(br, ai));
+            v_store(re + p, v_sub(ar, bi));
+            v_store(im + p, v_add(ai, br));
+        }
+    }
+    if (inverse) {
+        ITP_K(fft)(g->fft, re, im, true);
+        for (int x = 0; x < g->m; x++) {
+            v_store(g->grid + (size_t)x * ld + at, v_load(re + (size_t)x * V_WIDTH));
+            v_store(g->grid + (size_t)x * ld + at + half, v_load(im + (size_t)x * V_WIDTH));
+        }
+    }
+}
+
+/* V_WIDTH rows of the spectrum to numbers side by side, or back. */
+ITP_INLINE void ITP_K(turn_rows)(float *rows, size_t ld, int columns, float *out, bool back)
+{
+    for (int c = 0; c < columns; c += V_WIDTH) {
+        vf t[V_WIDTH];
+        float *from = back ? out + (size_t)c * V_WIDTH : rows + c;
+        float *to = back ? rows + c : out + (size_t)c * V_WIDTH;
+        const size_t from_ld = back ? V_WIDTH : ld, to_ld = back ? ld : V_WIDTH;
+#define ITP_LOAD(i) t[i] = v_load(from + (size_t)(i)*from_ld);
+        V_LANES(ITP_LOAD)
+#undef ITP_LOAD
+        v_transpose(t);
+#define ITP_STORE(i) v_store(to + (size_t)(i)*to_ld, t[i]);
+        V_LANES(ITP_STORE)
+#undef ITP_STORE
+    }
+}
+
+/* Along V_WIDTH rows of the spectrum: transform, product with the kernel, and back; of a kernel:
+   transform, and its real part is kept. scratch: 2 n V_WIDTH floats. */
+static void ITP_K(grid_across)(const itp_grid *g, int block, float *scratch)
+{
+    const int n = g->fft->n;
+    const size_t ld = (size_t)g->width, size = (size_t)n * V_WIDTH;
+    float *re = scratch, *im = scratch + size, *kernel = g->kernel + (size_t)block * size;
+    float *from_re = g->re + (size_t)block * V_WIDTH * ld;
+    float *from_im = g->im + (size_t)block * V_WIDTH * ld;
+    const size_t filled = ld * V_WIDTH;
+    ITP_K(turn_rows)(from_re, ld, g->width, re, false);
+    if (g->mirror) {
+        memset(im, 0, size * sizeof *im);
+        for (int y = g->m + 1; y < n; y++)
+            v_store(re + (size_t)y * V_WIDTH, v_load(re + (size_t)(n - y) * V_WIDTH));
+        ITP_K(fft)(g->fft, re, im, false);
+        memcpy(kernel, re, size * sizeof *re);
+        return;
+    }
+    ITP_K(turn_rows)(from_im, ld, g->width, im, false);
+    memset(re + filled, 0, (size - filled) * sizeof *re);
+    memset(im + filled, 0, (size - filled) * sizeof *im);
+    ITP_K(fft)(g->fft, re, im, false);
+    for (size_t i = 0; i < size; i += V_WIDTH) {
+        const vf k = v_load(kernel + i);
+        v_store(re + i, v_mul(k, v_load(re + i)));
+        v_store(im + i, v_mul(k, v_load(im + i)));
+    }
+    ITP_K(fft)(g->fft, re, im, true);
+    ITP_K(turn_rows)(from_re, ld, g->width, re, true);
+    ITP_K(turn_rows)(from_im, ld, g->width, im, true);
+}
+
+/* ---- t-SNE */
+
+/* Attraction along weighted edges. Always inlined with constant dims and cost: the force, or the sum
+   of weight * log(1 + stretch d^2). */
+ITP_INLINE double ITP_K(springs_of)(const itp_springs *s, int dims, int from, int to, bool cost)
+{
+    const vf one = v_set(1), stretch = v_set(s->stretch);
+    const float *X = s->y[0], *Y = s->y[1], *Z = s->y[2];
+    double total = 0;
+    for (int i = from; i < to; i++) {
+        const size_t end = s->start[i + 1];
+        const vf x = v_set(X[i]), y = dims > 1 ? v_set(Y[i]) : one,
+                 z = dims > 2 ? v_set(Z[i]) : one;
+        vf fx = v_zero(), fy = fx, fz = fx;
+        for (size_t e = s->start[i]; e < end; e += V_WIDTH) {
+            const int32_t *at = s->index + e;
+            const int w = end - e < V_WIDTH ? (int)(end - e) : V_WIDTH;
+            const vf p = v_get(s->weight + e, w);
+            const vf dx = v_sub(x, v_gather(X, at));
+            vf dy = one, dz = one, d2 = v_mul(dx, dx);
+            if (dims > 1) dy = v_sub(y, v_gather(Y, at)), d2 = v_fma(dy, dy, d2);
+            if (dims > 2) dz = v_sub(z, v_gather(Z, at)), d2 = v_fma(dz, dz, d2);
+            const vf t = v_fma(stretch, d2, one);
+            if (cost) {
+                fx = v_fma(p, ITP_K(log)(t), fx);
+            } else {
+                const vf q = v_div(p, t);
+                fx = v_fma(q, dx, fx);
+                if (dims > 1) fy = v_fma(q, dy, fy);
+                if (dims > 2) fz = v_fma(q, dz, fz);
+            }
+        }
+        if (cost) {
+            total += (double)v_sum(fx);
+        } else {
+            s->force[0][i] = v_sum(fx);
+            if (dims > 1) s->force[1][i] = v_sum(fy);
+            if (dims > 2) s->force[2][i] = v_sum(fz);
+        }
+    }
+    return total;
+}
+
+static void ITP_K(springs)(const itp_springs *s, int dims, int from, int to)
+{
+    if (dims == 2) ITP_K(springs_of)(s, 2, from, to, false);
+    else if (dims == 3) ITP_K(springs_of)(s, 3, from, to, false);
+    else ITP_K(springs_of)(s, 1, from, to, false);
+}
+
+static double ITP_K(springs_cost)(const itp_springs *s, int dims, int from, int to)
+{
+    if (dims == 2) return ITP_K(springs_of)(s, 2, from, to, true);
+    if (dims == 3) return ITP_K(springs_of)(s, 3, from, to, true);
+    return ITP_K(springs_of)(s, 1, from, to, true);
+}
+
+/* Repulsion of points from..to by all n: force = sum of w q (y_i - y_j), q = 1 / (1 + stretch d^2),
+   w = q^power. Returns the sum of w, each point's own 1 among them. */
+ITP_INLINE double ITP_K(repel_of)(const itp_springs *s, int dims, float power, int n, int from,
+                                  int to)
+{
+    const vf one = v_set(1), stretch = v_set(s->stretch), vp = v_set(power);
+    const float *X = s->y[0], *Y = s->y[1], *Z = s->y[2];
+    double total = 0;
+    for (int i = from; i < to; i++) {
+        const vf x = v_set(X[i]), y = dims > 1 ? v_set(Y[i]) : one,
+                 z = dims > 2 ? v_set(Z[i]) : one;
+        vf fx = v_zero(), fy = fx, fz = fx, sum = fx;
+        for (int j = 0; j < n; j += V_WIDTH) {
+            const int w = n - j < V_WIDTH ? n - j : V_WIDTH;
+            const vf dx = v_sub(x, v_get(X + j, w));
+            vf dy = one, dz = one, d2 = v_mul(dx, dx);
+            if (dims > 1) dy = v_sub(y, v_get(Y + j, w)), d2 = v_fma(dy, dy, d2);
+            if (dims > 2) dz = v_sub(z, v_get(Z + j, w)), d2 = v_fma(dz, dz, d2);
+            const vf q = v_div(one, v_fma(stretch, d2, one));
+            vf weight = power == 1 ? q : ITP_K(exp)(v_mul(vp, ITP_K(log)(q)));
+            if (w < V_WIDTH) weight = v_select(v_first(w), weight, v_zero());
+            sum = v_add(sum, weight);
+            weight = v_mul(weight, q);
+            fx = v_fma(weight, dx, fx);
+            if (dims > 1) fy = v_fma(weight, dy, fy);
+            if (dims > 2) fz = v_fma(weight, dz, fz);
+        }
+        total += (double)v_sum(sum);
+        s->force[0][i] = v_sum(fx);
+        if (dims > 1) s->force[1][i] = v_sum(fy);
+        if (dims > 2) s->force[2][i] = v_sum(fz);
+    }
+    return total;
+}
+
+static double ITP_K(repel)(const itp_springs *s, int dims, float power, int n, int from, int to)
+{
+    if (dims == 2) return ITP_K(repel_of)(s, 2, power, n, from, to);
+    if (dims == 3) return ITP_K(repel_of)(s, 3, power, n, from, to);
+    return ITP_K(repel_of)(s, 1, power, n, from, to);
+}
+
+/* Jacobs 1988's gains: they grow by 0.2 while a velocity runs against its gradient, else shrink by
+   0.8 down to 0.01. */
+static void ITP_K(descend)(const itp_descent *g, int dims, int from, int to)
+{
+    const vf pull = v_set(g->pull_scale), push = v_set(g->push_scale), rate = v_set(g->rate);
+    const vf momentum = v_set(g->momentum), most = v_set(g->most), zero = v_zero();
+    for (int i = from; i < to; i += V_WIDTH) {
+        const int w = to - i < V_WIDTH ? to - i : V_WIDTH;
+        vf step[3], length = zero;
+        for (int k = 0; k < dims; k++) {
+            const vf d =
+                v_fnma(push, v_get(g->push[k] + i, w), v_mul(pull, v_get(g->pull[k] + i, w)));
+            const vf v = v_get(g->velocity[k] + i, w), old = v_get(g->gain[k] + i, w);
+            const vf shrunk = v_max(v_set(0.01f), v_mul(v_set(0.8f), old));
+            const vf gain = v_select(v_gt(v_mul(v, d), zero), shrunk, v_add(old, v_set(0.2f)));
+            v_put(g->gain[k] + i, gain, w);
+            step[k] = v_fnma(v_mul(rate, gain), d, v_mul(momentum, v));
+            length = v_fma(step[k], step[k], length);
+        }
+        length = v_sqrt(length);
+        const vf cut = v_select(v_gt(length, most), v_div(most, length), v_set(1));
+        for (int k = 0; k < dims; k++) {
+            step[k] = v_mul(cut, step[k]);
+            v_put(g->velocity[k] + i, step[k], w);
+            v_put(g->y[k] + i, v_add(v_get(g->y[k] + i, w), step[k]), w);
+        }
+    }
+}
+
+/* The six quintic B-splines over a cell at t in [0,1], times 120, and their slopes. */
+ITP_INLINE void ITP_K(splines)(vf t, vf *w, vf *slope)
+{
+    const vf u = v_sub(v_set(1), t);
+    for (int side = 0; side < 2; side++) { /* the later three are the others seen from behind */
+        const vf x = side ? u : t, y = side ? t : u, x2 = v_mul(x, x), y2 = v_mul(y, y);
+        const int a = side ? 5 : 0, b = side ? 4 : 1, c = side ? 3 : 2;
+        const vf turn = v_set(side ? -1 : 1);
+        w[a] = v_mul(v_mul(y2, y2), y);
+        slope[a] = v_mul(v_mul(turn, v_set(-5)), v_mul(y2, y2));
+        vf p = v_fma(v_set(5), x, v_set(-20)), q = v_fma(v_set(25), x, v_set(-80));
+        p = v_fma(p, x, v_set(20)), q = v_fma(q, x, v_set(60));
+        p = v_fma(p, x, v_set(20)), q = v_fma(q, x, v_set(40));
+        p = v_fma(p, x, v_set(-50)), q = v_fma(q, x, v_set(-50));
+        w[b] = v_fma(p, x, v_set(26));
+        slope[b] = v_mul(turn, q);
+        w[c] = v_fma(v_fma(v_fma(v_set(-10), x, v_set(30)), x2, v_set(-60)), x2, v_set(66));
+        slope[c] = v_mul(turn, v_mul(x, v_fma(v_fma(v_set(-50), x, v_set(120)), x2, v_set(-120))));
+    }
+}
+
+/* The spline over `grid` at points from..to, into `values` if that is not NULL, and its slope, times
+   `scale`, as forces. Returns the sum of the values. */
+static double ITP_K(mesh_read)(int from, int to, const float *x, const float *y,
+                               const float *origin, float per_cell, const float *grid, int width,
+                               float scale, float *values, float *fx, float *fy)
+{
+    const vf step = v_set(per_cell), half = v_set(0.5f), ld = v_set((float)width);
+    const vf ox = v_set(origin[0]), oy = v_set(origin[1]),
+             slope_scale = v_set(scale * per_cell / 14400);
+    double total = 0;
+    for (int i = from; i < to; i += V_WIDTH) {
+        const int w = to - i < V_WIDTH ? to - i : V_WIDTH;
+        float cell[V_WIDTH];
+        int32_t at[V_WIDTH];
+        vf wx[6], wy[6], sx[6], sy[6];
+        const vf there = w == V_WIDTH ? v_load(x + i) : v_select(v_first(w), v_loadn(x + i, w), ox);
+        const vf here = w == V_WIDTH ? v_load(y + i) : v_select(v_first(w), v_loadn(y + i, w), oy);
+        const vf u = v_max(v_set(2), v_mul(step, v_sub(there, ox)));
+        const vf v = v_max(v_set(2), v_mul(step, v_sub(here, oy)));
+        const vf row = v_round(v_sub(u, half)), column = v_round(v_sub(v, half));
+        v_store(cell, v_fma(ld, row, column));
+        for (int l = 0; l < V_WIDTH; l++) at[l] = (int32_t)cell[l];
+        ITP_K(splines)(v_sub(u, row), wx, sx);
+        ITP_K(splines)(v_sub(v, column), wy, sy);
+        vf value = v_zero(), dx = value, dy = value;
+        for (int r = 0; r < 6; r++) {
+            const float *base = grid + (ptrdiff_t)(r - 2) * width - 2;
+            vf along = v_zero(), rise = along;
+#define ITP_TAP(c)                                                                                 \
+    {                                                                                              \
+        const vf here_ = v_gather(base + c, at);                                                   \
+        along = v_fma(here_, wy[c], along);                                                        \
+        rise = v_fma(here_, sy[c], rise);                                                          \
+    }
+            ITP_TAP(0)
+            ITP_TAP(1)
+            ITP_TAP(2)
+            ITP_TAP(3)
+            ITP_TAP(4)
+            ITP_TAP(5)
+#undef ITP_TAP
+            value = v_fma(wx[r], along, value);
+            dx = v_fma(sx[r], along, dx);
+            dy = v_fma(wx[r], rise, dy);
+        }
+        value = v_mul(v_set(1.0f / 14400), value);
+        if (values) v_put(values + i, value, w);
+        v_put(fx + i, v_mul(slope_scale, dx), w);
+        v_put(fy + i, v_mul(slope_scale, dy), w);
+        if (w < V_WIDTH) value = v_select(v_first(w), value, v_zero());
+        total += (double)v_sum(value);
+    }
+    return total;
+}
+
+/* ---- UMAP */
+
+/* Statements for each dimension k: the first three unrolled, so that their vectors stay in registers. */
+#define ITP_EACH_DIM(...)                                                                          \
+    do {                                                                                           \
+        if (dims > 0) {                                                                            \
+            enum { k = 0 };                                                                        \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (dims > 1) {                                                                            \
+            enum { k = 1 };                                                                        \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (dims > 2) {                                                                            \
+            enum { k = 2 };                                                                        \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        for (int k = 3; k < dims; k++) { __VA_ARGS__ }                                             \
+    } while (0)
+
+/* (d^2)^b to 1e-5 for d^2 in 1e-30 .. 1e30, next to 0 at 0: 2^(b log2 d^2), polynomials of our own. */
+ITP_INLINE vf ITP_K(power_of)(vf d2, vf b)
+{
+#if defined(INTERP_TEST_DOUBLE)
+    return pow(d2, b);
+#else
+    const vf m = v_mantissa(d2);
+    vf l = v_set(-0.0256904f);
+    l = v_fma(l, m, v_set(0.27514259f));
+    l = v_fma(l, m, v_set(-1.26689544f));
+    l = v_fma(l, m, v_set(3.28648435f));
+    l = v_fma(l, m, v_set(-5.34194113f));
+    l = v_fma(l, m, v_set(6.11293572f));
+    l = v_fma(l, m, v_set(-3.04003384f));
+    vf t = v_mul(b, v_add(l, v_exponent(d2)));
+    t = v_max(v_set(-126), v_min(v_set(126), t));
+    const vf n = v_round(t), f = v_sub(t, n);
+    vf p = v_set(0.0096857f);
+    p = v_fma(p, f, v_set(0.05592203f));
+    p = v_fma(p, f, v_set(0.24021866f));
+    p = v_fma(p, f, v_set(0.69312104f));
+    p = v_fma(p, f, v_set(1.00000015f));
+    return v_mul(p, v_pow2(n));
+#endif
+}
+
+/* Moves at[] by rate * clip(factor * (from - other)). */
+#define ITP_MOVE(factor, from)                                                                     \
+    ITP_EACH_DIM({                                                                                 \
+        const vf go = v_mul(factor, v_sub(from[k], other[k]));                                     \
+        at[k] = v_fma(rate, v_min(four, v_max(low, go)), at[k]);                                   \
+    })
+
+/* What densMAP adds to the attraction of an edge (Narayan et al. 2021): both ends' local radii follow
+   the original ones. */
+ITP_INLINE vf ITP_K(density)(const itp_attraction *s, const int32_t *own, const int32_t *other,
+                             vf d2, vf pb, vf weight)
+{
+    const float *per_sum = s->density, *per_radius = per_sum + s->stride;
+    const float *want = per_radius + s->stride;
+    const vf one = v_set(1), a = v_set(s->a), b = v_set(s->b);
+    const vf phi = v_div(one, v_fma(a, pb, one));
+    const vf slope = v_mul(v_mul(v_mul(a, b), v_div(pb, d2)), phi);
+    const vf near = v_fnma(b, v_sub(one, phi), one);
+    vf sum = v_zero();
+    for (int end = 0; end < 2; end++) {
+        const int32_t *v = end ? other : own;
+        const vf grow =
+            v_mul(v_mul(phi, v_gather(per_sum, v)), v_fma(near, v_gather(per_radius, v), slope));
+        sum = v_fma(v_gather(want, v), grow, sum);
+    }
+    return v_div(v_mul(v_set(2 * s->density_scale), sum), weight);
+}
+
+/* One epoch of V_WIDTH vertices: each lane goes through its own edges, one after the other; edges that
+   are not due have the weight 0. Negatives are runs of the shuffled others from random places on.
+   Always inlined with constant dims. */
+ITP_INLINE void ITP_K(attract_of)(const itp_attraction *s, int dims, bool dense, int steps,
+                                  const int32_t *own, const int32_t *neighbour, const float *due,
+                                  uint32_t *state, float *y)
+{
+    const vf zero = v_zero(), one = v_set(1), four = v_set(4), low = v_set(-4);
+    const vf a = v_set(s->a), b = v_set(s->b), full = v_set(s->rate), near = v_set(0.001f);
+    const vf pull = v_set(-2 * s->a * s->b), push = v_set(2 * s->repulsion * s->b);
+    vf at[ITP_UMAP_DIMS] = {zero}, other[ITP_UMAP_DIMS] = {zero}, from[ITP_UMAP_DIMS] = {zero};
+    float name[V_WIDTH];
+    for (int l = 0; l < V_WIDTH; l++) name[l] = (float)own[l];
+    const vf self = v_load(name);
+    uint32_t random = *state;
+    ITP_EACH_DIM({ at[k] = v_load(y + k * V_WIDTH); });
+    for (int t = 0; t < steps; t++, neighbour += V_WIDTH, due += V_WIDTH) {
+        const vf weight = v_load(due);
+        const vf rate = v_select(v_gt(weight, zero), full, zero);
+        ITP_EACH_DIM({ other[k] = v_gather(s->at + (size_t)k * s->stride, neighbour); });
+        for (int twin = 0; twin < s->both; twin++) {
+            vf d2 = zero;
+            ITP_EACH_DIM({
+                from[k] = at[k];
+                const vf gap = v_sub(at[k], other[k]);
+                d2 = v_fma(gap, gap, d2);
+            });
+            const vf pb = ITP_K(power_of)(d2, b);
+            vf factor = v_div(v_mul(pull, pb), v_mul(d2, v_fma(a, pb, one)));
+            factor = v_select(v_gt(d2, zero), factor, zero);
+            ITP_MOVE(factor, from);
+            if (dense) {
+                const vf more = ITP_K(density)(s, own, neighbour, d2, pb, weight);
+                const vm apart = v_gt(d2, zero), on = v_gt(weight, zero), real = v_both(apart, on);
+                const vf right = v_select(real, more, zero);
+                ITP_MOVE(right, from);
+            }
+        }
+        for (int r = 0; r < s->negatives; r++) {
+            random ^= random << 13; /* xorshift, Marsaglia 2003 */
+            random ^= random >> 17;
+            random ^= random << 5;
+            const size_t run = (size_t)(((uint64_t)random * (uint32_t)s->others) >> 32);
+            vf d2 = zero;
+            ITP_EACH_DIM({
+                other[k] = v_load(s->shuffled + (size_t)(k + 1) * s->shuffled_stride + run);
+                const vf gap = v_sub(at[k], other[k]);
+                d2 = v_fma(gap, gap, d2);
+            });
+            const vf pb = ITP_K(power_of)(d2, b);
+            vf factor = v_div(push, v_mul(v_add(near, d2), v_fma(a, pb, one)));
+            factor = v_select(v_eq(v_load(s->shuffled + run), self), zero, factor);
+            ITP_MOVE(factor, at);
+        }
+    }
+    *state = random;
+    ITP_EACH_DIM({ v_store(y + k * V_WIDTH, at[k]); });
+}
+
+#undef ITP_MOVE
+#undef ITP_EACH_DIM
+
+static void ITP_K(attract)(const itp_attraction *s, int steps, const int32_t *own,
+                           const int32_t *neighbour, const float *due, uint32_t *state, float *y)
+{
+    const int dims = s->dims;
+    if (s->density) ITP_K(attract_of)(s, dims, true, steps, own, neighbour, due, state, y);
+    else if (dims == 2) ITP_K(attract_of)(s, 2, false, steps, own, neighbour, due, state, y);
+    else if (dims == 3) ITP_K(attract_of)(s, 3, false, steps, own, neighbour, due, state, y);
+    else ITP_K(attract_of)(s, dims, false, steps, own, neighbour, due, state, y);
+}
+
+/* out[i] = a sum over neighbours of weight * x[neighbour] + b old[i], rows of `columns` numbers. */
+static void ITP_K(spread_rows)(int from, int to, const size_t *start, const int32_t *index,
+                               const float *weight, const float *x, int columns, float a,
+                               const float *old, float b, float *out)
+{
+    const vf va = v_set(a), vb = v_set(b);
+    for (int i = from; i < to; i++)
+        for (int c = 0; c < columns; c += V_WIDTH) {
+            const int w = columns - c < V_WIDTH ? columns - c : V_WIDTH;
+            const size_t at = (size_t)i * (size_t)columns + (size_t)c;
+            vf s = v_zero();
+            for (size_t e = start[i]; e < start[i + 1]; e++)
+                s = v_fma(v_set(weight[e]), v_get(x + (size_t)index[e] * (size_t)columns + c, w),
+                          s);
+            s = v_mul(va, s);
+            if (b != 0) s = v_fma(vb, v_get(old + at, w), s);
+            v_put(out + at, s, w);
+        }
+}
+
+#undef v_first
+#endif
 /* >>simd/kernels_end.h                                                                        */
 /* ---- the table of this instruction set ------------------------------------------------------- */
 
@@ -2390,6 +3153,14 @@ static const itp_grad_kernels ITP_K(grad_kernels) = {
     ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 };
+
+#ifndef INTERP_NO_EMBED
+static const itp_embed_kernels ITP_K(embed_kernels) = {
+#define ITP_KERNEL(type, name, arguments) ITP_K(name),
+    ITP_EMBED_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+};
+#endif
 
 ITP_TARGET_END
 
@@ -2409,6 +3180,8 @@ ITP_TARGET_END
 #undef v_loadn
 #undef v_storen
 #undef v_loads
+#undef v_gather
+#undef v_bits
 #undef v_add
 #undef v_sub
 #undef v_mul
@@ -2662,7 +3435,7 @@ INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *patter
 }
 #endif
 /* >>math/math.h                                                                               */
-/* ---- math: matrix product, linear algebra ---------------------------------------------------- */
+/* ---- math: matrix product, linear algebra, neighbours ---------------------------------------------------- */
 
 #ifdef __cplusplus
 extern "C" {
@@ -2678,20 +3451,119 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
                                       int k, float alpha, const float *a, int lda, const float *b,
                                       int ldb, float beta, float *c, int ldc);
 
+/* How interp_pca finds the components. */
+typedef enum interp_pca_solver {
+    INTERP_PCA_AUTO,  /* exact up to 256 columns, else randomised when a tenth of them is enough */
+    INTERP_PCA_EXACT, /* all eigenvectors of the covariance matrix */
+    INTERP_PCA_RANDOMIZED /* the leading ones, by subspace iteration from random vectors */
+} interp_pca_solver;
+
 /* Options of interp_pca. */
 typedef struct interp_pca_desc {
-    int n_components; /* 0: 2 */
-    bool whiten;      /* false: scores keep their variance; true: unit variance each */
+    int n_components;         /* 0: 2 */
+    bool whiten;              /* false: scores keep their variance; true: unit variance each */
+    interp_pca_solver solver; /* 0: auto */
+    int n_iter;               /* 0: 8; rounds of the randomised solver */
+    int n_oversamples;        /* 0: 10; vectors it carries besides those asked for */
+    uint64_t seed;            /* 0: seed 0; of its random vectors */
+    float *mean;              /* NULL: not wanted; [d], filled: what is taken off each column */
+    float *variance; /* NULL: not wanted; [n_components], filled: of the scores, unwhitened */
 } interp_pca_desc;
 
 /* Principal components of x[n,d], centred, by eigenvectors of the covariance matrix.
-   scores: [n, n_components]; components: NULL or [n_components, d], unit rows whose largest entry is
-   positive; explained: NULL or [n_components], share of the total variance. Errors: BAD_ARGUMENT (n
-   below 2, more components than d), NOT_FINITE, NO_MEMORY. Cost: O(n d^2 + d^3), scratch O(d^2).
-   Paper: Pearson 1901; matches scikit-learn's PCA. Test: pca_finds_the_axes_of_a_rotated_cloud. */
+   scores: NULL or [n, n_components]; components: NULL or [n_components, d], unit rows whose largest
+   entry is positive; explained: NULL or [n_components], share of the total variance. Columns that are
+   constant do no harm. Errors: BAD_ARGUMENT (n below 2, more components than d), NOT_FINITE,
+   NO_MEMORY, CANCELLED. Cost: O(n d^2), and O(d^3) or O(d^2 n_components); scratch
+   interp_pca_bytes. Bit-identical at any thread count. Paper: Pearson 1901, Halko et al. 2011;
+   matches scikit-learn's PCA. Tests: pca_finds_the_axes_of_a_rotated_cloud,
+   randomised_components_are_the_exact_ones. */
 INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int d,
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
+
+/* Bytes that interp_pca allocates, exactly, besides scratch of matrix products that the context keeps.
+   Test: memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_pca_bytes(int n, int d, const interp_pca_desc *desc);
+
+/* Scores of other samples: x[n,d] less mean[d], times components[n_components, d], each divided by the
+   root of variance[n_components] when that is not NULL. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
+   randomised_components_are_the_exact_ones. */
+INTERP_API interp_status interp_pca_transform(interp_ctx *ctx, const float *x, int n, int d,
+                                              const float *mean, const float *components,
+                                              int n_components, const float *variance,
+                                              float *scores);
+
+#if !defined(INTERP_NO_EMBED)
+/* ---- nearest neighbours */
+
+/* Distances between rows a and b of d numbers. Sums run in float32, those of products in blocks. */
+#define INTERP_METRIC_LIST(X)                                                                      \
+    X(EUCLIDEAN, "euclidean")     /* sqrt(sum (a-b)^2) */                                          \
+    X(SQEUCLIDEAN, "sqeuclidean") /* sum (a-b)^2 */                                                \
+    X(COSINE, "cosine") /* 1 - a.b / (|a| |b|); a row of zeros is 1 from all but zeros */          \
+    X(CORRELATION, "correlation") /* cosine of rows less their means */                            \
+    X(MANHATTAN, "manhattan")     /* sum |a-b| */                                                  \
+    X(CHEBYSHEV, "chebyshev")     /* max |a-b| */                                                  \
+    X(MINKOWSKI, "minkowski")     /* (sum |a-b|^p)^(1/p) */                                        \
+    X(CANBERRA, "canberra")       /* sum |a-b| / (|a|+|b|) */                                      \
+    X(BRAY_CURTIS, "braycurtis")  /* sum |a-b| / sum |a+b| */                                      \
+    X(HAMMING, "hamming")         /* share of numbers that differ */                               \
+    X(JACCARD, "jaccard")         /* 1 - both / either, of numbers that are not zero */            \
+    X(HELLINGER, "hellinger")     /* sqrt(1 - sum sqrt(a b)) of rows divided by their sums */      \
+    X(EARTH_MOVER, "earthmover") /* in one dimension: sum |cumulated a - cumulated b|, likewise */ \
+    X(PRECOMPUTED, "precomputed") /* x is [n,n]: the distances themselves */
+
+/* Names of metrics, from INTERP_METRIC_LIST. */
+typedef enum interp_metric {
+#define INTERP_METRIC_ENUM(name, text) INTERP_METRIC_##name,
+    INTERP_METRIC_LIST(INTERP_METRIC_ENUM)
+#undef INTERP_METRIC_ENUM
+        INTERP_METRIC_COUNT
+} interp_metric;
+
+/* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
+INTERP_API const char *interp_metric_name(interp_metric metric);
+
+/* How neighbours are found; always exactly. */
+typedef enum interp_knn_method {
+    INTERP_KNN_AUTO,  /* all; above 20 000 points of 1 to 3 numbers, the tree */
+    INTERP_KNN_EXACT, /* all distances: blocks of a matrix product where the metric allows */
+    INTERP_KNN_TREE   /* vantage-point tree: for few dimensions, and metrics with the triangle
+                         inequality */
+} interp_knn_method;
+
+/* Options of interp_knn. */
+typedef struct interp_knn_desc {
+    interp_metric metric;     /* 0: euclidean */
+    float p;                  /* 0: 3; of minkowski, from 1 */
+    interp_knn_method method; /* 0: auto */
+    const float *queries; /* NULL: x itself, no row being its own neighbour; else [n_queries, d] */
+    int n_queries;        /* 0: none; needed with queries */
+} interp_knn_desc;
+
+/* The k nearest of x[n,d] to each row. index: [rows, k], nearest first, equals by index; distance:
+   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method: NULL,
+   or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
+   NOT_FINITE, also for numbers beyond 1e15, UNSUPPORTED for a tree of a metric that is none,
+   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log n)
+   where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
+   1993; matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
+   metrics_are_their_definitions, the_tree_finds_the_same_neighbours. */
+INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
+                                    const interp_knn_desc *desc, int32_t *index, float *distance,
+                                    interp_knn_method *method);
+
+/* Bytes that interp_knn allocates, exactly. Test: memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
+                                   const interp_knn_desc *desc);
+
+/* The distance of two rows of d numbers; NaN for INTERP_METRIC_PRECOMPUTED. Test:
+   metrics_are_their_definitions. */
+INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
+                                  float p);
+
+#endif
 
 /* Rules of integration between baseline and input. All weights sum to 1. */
 typedef enum interp_quadrature {
@@ -4427,6 +5299,199 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
 }
 #endif
 #endif
+/* >>embed/embed.h                                                                             */
+/* ---- embed: t-SNE, UMAP, and how good an embedding is ------------------------------------------ */
+
+#if !defined(INTERP_NO_EMBED)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where an embedding starts. */
+typedef enum interp_embed_init {
+    INTERP_EMBED_DEFAULT,  /* t-SNE: pca; UMAP: spectral */
+    INTERP_EMBED_PCA,      /* the first principal components */
+    INTERP_EMBED_RANDOM,   /* t-SNE: normal; UMAP: uniform */
+    INTERP_EMBED_SPECTRAL, /* eigenvectors of the graph's Laplacian, component by component */
+    INTERP_EMBED_GIVEN     /* desc.init_y; t-SNE centres it, UMAP scales it */
+} interp_embed_init;
+
+/* How t-SNE sums the repulsion of all pairs. */
+typedef enum interp_tsne_method {
+    INTERP_TSNE_AUTO,       /* in the plane: grid; else exact below 3000 points and tree above */
+    INTERP_TSNE_EXACT,      /* all pairs */
+    INTERP_TSNE_BARNES_HUT, /* a tree, cells seen below an angle as one point */
+    INTERP_TSNE_FFT /* a potential on a grid by a Fourier transform: O(n), in the plane only */
+} interp_tsne_method;
+
+/* Options of interp_tsne. */
+typedef struct interp_tsne_desc {
+    int n_components;            /* 0: 2; 1 to 3 */
+    float perplexity;            /* 0: 30; cut to a third of what n allows */
+    const float *perplexities;   /* NULL: the one above; else several scales, averaged */
+    int n_perplexities;          /* 0: none; needed with perplexities */
+    float early_exaggeration;    /* 0: 12; factor of the attraction in the first iterations */
+    int early_exaggeration_iter; /* 0: 250; -1: none */
+    float exaggeration;          /* 0: 1; of the others */
+    int n_iter;                  /* 0: 500; those after the early ones */
+    float learning_rate;         /* 0: n / exaggeration of the phase */
+    float momentum;              /* 0: 0.8 */
+    float degrees_of_freedom;    /* 0: 1; of the t-distribution, lower spreads clusters more */
+    float angle;                 /* 0: 0.5; of Barnes-Hut */
+    float grid_step;             /* 0: 0.5; of the Fourier grid, in units of the embedding */
+    interp_tsne_method method;   /* 0: auto */
+    interp_metric metric;        /* 0: euclidean; of the neighbours */
+    float metric_p;              /* 0: 3; of minkowski */
+    const int32_t *knn_index;  /* NULL: looked for; else [n,k], nearest first, without the point */
+    const float *knn_distance; /* NULL: none; needed with knn_index: [n,k] */
+    int knn_k;                 /* 0: none; needed with knn_index: k, three perplexities or more */
+    interp_embed_init init;    /* 0: pca, scaled to a standard deviation of 1e-4 */
+    const float *init_y;       /* NULL: none; needed with INTERP_EMBED_GIVEN: [n, n_components] */
+    uint64_t seed;             /* 0: seed 0; of random beginnings */
+    int report_every;          /* 0: 50; iterations from call to call of on_iter */
+    interp_status (*on_iter)(int iter, double kl, const float *y, void *user); /* NULL: none; y
+                                    is [n, n_components] until it returns; its error ends the work */
+    void *user; /* NULL: handed to on_iter as it is */
+} interp_tsne_desc;
+
+/* What became of a t-SNE. */
+typedef struct interp_tsne_info {
+    double kl;                 /* divergence of the embedding in nats, without exaggeration */
+    int iterations;            /* done */
+    interp_tsne_method method; /* taken */
+    float perplexity;          /* taken; the largest of several */
+} interp_tsne_info;
+
+/* t-SNE of x[n,d] to y[n, n_components], centred at 0. info: NULL or filled. Fewer than 4 points, all
+   equal ones too, give a result without meaning but no error. Bit-identical at any thread count.
+   Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY, CANCELLED. Cost: neighbours, then O(n) an
+   iteration; scratch interp_tsne_bytes. Papers: van der Maaten and Hinton 2008, van der Maaten
+   2014, Linderman et al. 2019 (ours: one potential in cubic B-splines instead of three interpolated
+   kernels, its slope is the force); defaults are openTSNE's. Tests: tsne_of_digits_keeps_neighbours,
+   tsne_is_the_same_at_any_thread_count, repulsion_is_that_of_all_pairs. */
+INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int d,
+                                     const interp_tsne_desc *desc, float *y,
+                                     interp_tsne_info *info);
+
+/* Bytes that interp_tsne allocates at most at one time, besides scratch of matrix products that the
+   context keeps. Test: memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
+                                    const interp_tsne_desc *desc);
+
+/* Places new points x_new[n_new, d] among those of an embedding y[n, n_components] of x[n,d], which
+   stay: each starts at the median of its 25 nearest and descends 250 iterations against its own
+   neighbours (perplexity 5, exaggeration 1.5, rate 0.1; desc's values where they are not 0). Errors as
+   interp_tsne's. As openTSNE's transform. Test: new_points_land_among_their_kind. */
+INTERP_API interp_status interp_tsne_transform(interp_ctx *ctx, const float *x, const float *y,
+                                               int n, int d, const float *x_new, int n_new,
+                                               const interp_tsne_desc *desc, float *y_new);
+
+/* Options of interp_umap. */
+typedef struct interp_umap_desc {
+    int n_components;             /* 0: 2; up to 16 */
+    int n_neighbors;              /* 0: 15; the point itself counts as one; from 2, cut to n */
+    float min_dist;               /* 0: 0.1; negative: 0 */
+    float spread;                 /* 0: 1 */
+    float a, b;                   /* 0: fitted to min_dist and spread */
+    int n_epochs;                 /* 0: 500 up to 10 000 points, 200 above; a transform's third */
+    float learning_rate;          /* 0: 1 */
+    int negative_sample_rate;     /* 0: 5 */
+    float repulsion_strength;     /* 0: 1 */
+    float set_op_mix_ratio;       /* 0: 1, the fuzzy union; 1e-6 or less: the intersection */
+    int local_connectivity;       /* 0: 1 */
+    float disconnection_distance; /* 0: none; neighbours from there on are none */
+    interp_metric metric;         /* 0: euclidean; of the neighbours */
+    float metric_p;               /* 0: 3; of minkowski */
+    interp_knn_method knn;        /* 0: auto */
+    const int32_t *knn_index;  /* NULL: looked for; else [n,k], nearest first, without the point */
+    const float *knn_distance; /* NULL: none; needed with knn_index: [n,k] */
+    int knn_k;                 /* 0: none; needed with knn_index: k, n_neighbors - 1 or more */
+    interp_embed_init init;    /* 0: spectral */
+    const float *init_y;       /* NULL: none; needed with INTERP_EMBED_GIVEN: [n, n_components] */
+    const int32_t *y_class;    /* NULL: unsupervised; else [n]: classes, -1 where not known */
+    float target_weight;       /* 0: 0.5; how much classes count, up to 1 */
+    bool densmap;              /* false; true: local densities are kept as well */
+    float dens_lambda;         /* 0: 2; weight of densities */
+    float dens_frac;           /* 0: 0.3; share of the last epochs that follow them */
+    float dens_var_shift;      /* 0: 0.1 */
+    uint64_t seed;             /* 0: seed 0 */
+    int report_every;          /* 0: none; epochs from call to call of on_epoch */
+    interp_status (*on_epoch)(int epoch, const float *y, void *user); /* NULL: none; y is
+                                    [n, n_components] until it returns; its error ends the work */
+    void *user; /* NULL: handed to on_epoch as it is */
+} interp_umap_desc;
+
+/* What became of a UMAP. */
+typedef struct interp_umap_info {
+    float a, b;     /* of the curve 1 / (1 + a d^2b) */
+    int epochs;     /* done */
+    int components; /* pieces the graph falls into */
+    int isolated;   /* points without neighbours (disconnection_distance); their y is NaN */
+    size_t edges;   /* of the graph, each once */
+} interp_umap_info;
+
+/* UMAP of x[n,d] to y[n, n_components]. info: NULL or filled. Every vertex has one owner, which goes
+   through its edges one by one against the others' places of the last round: no locks, and
+   bit-identical at any thread count. Errors: BAD_ARGUMENT (also n below 2), NOT_FINITE, NO_MEMORY,
+   CANCELLED. Cost: neighbours, then O(n k) an epoch; scratch interp_umap_bytes. Papers: McInnes et al.
+   2018, Narayan et al. 2021; defaults are umap-learn's. Tests: umap_of_digits_keeps_neighbours,
+   umap_is_the_same_at_any_thread_count, pieces_of_a_graph_stay_apart. */
+INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int d,
+                                     const interp_umap_desc *desc, float *y,
+                                     interp_umap_info *info);
+
+/* Bytes that interp_umap allocates at most at one time. Test:
+   memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
+                                    const interp_umap_desc *desc);
+
+/* Places new points x_new[n_new, d] among those of an embedding y[n, n_components] of x[n,d], which
+   stay. desc: as given to interp_umap. Errors as interp_umap's. Test:
+   new_points_land_among_their_kind. */
+INTERP_API interp_status interp_umap_transform(interp_ctx *ctx, const float *x, const float *y,
+                                               int n, int d, const float *x_new, int n_new,
+                                               const interp_umap_desc *desc, float *y_new);
+
+/* The curve 1 / (1 + a d^2b) nearest to 1 up to min_dist and exp((min_dist - d) / spread) beyond, by
+   least squares on 300 points. BAD_ARGUMENT unless spread > 0 and 0 <= min_dist <= spread. Test:
+   curves_are_those_of_umap_learn. */
+INTERP_API interp_status interp_umap_curve(interp_ctx *ctx, double spread, double min_dist,
+                                           double *a, double *b);
+
+/* Options of interp_embed_quality. */
+typedef struct interp_quality_desc {
+    int k_trust;            /* 0: 12; neighbours of trustworthiness and continuity */
+    int k_preserved;        /* 0: 10; of neighbourhood preservation */
+    int samples;            /* 0: 10 000; points that are judged, all when there are fewer */
+    int pairs;              /* 0: 100 000; random pairs of Spearman's correlation */
+    interp_metric metric;   /* 0: euclidean; of x */
+    float metric_p;         /* 0: 3; of minkowski */
+    const int32_t *classes; /* NULL: none; [n]: for knn_accuracy */
+    int k_accuracy;         /* 0: 1; neighbours that vote, ties to the nearest */
+    uint64_t seed;          /* 0: seed 0; of samples and pairs */
+} interp_quality_desc;
+
+/* How good an embedding is; 1 is best. Those that n is too small for are NaN. */
+typedef struct interp_quality {
+    double trustworthiness; /* Venna and Kaski 2001: few neighbours that were far */
+    double continuity;      /* few neighbours lost */
+    double preservation;    /* share of the k nearest that stay among them */
+    double spearman;        /* rank correlation of distances of random pairs */
+    double knn_accuracy;    /* of each point by its nearest others; NaN without classes */
+} interp_quality;
+
+/* Compares y[n,m] with x[n,d]. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY, CANCELLED. Cost:
+   2 n samples (d + m), O(n) memory. trustworthiness matches scikit-learn's. Tests:
+   quality_of_known_arrangements, trustworthiness_counts_ranks. */
+INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, int n, int d,
+                                              const float *y, int m,
+                                              const interp_quality_desc *desc,
+                                              interp_quality *quality);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
 /* >>view/view.h                                                                               */
 /* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
@@ -4928,6 +5993,51 @@ INTERP_API void interp_gallery_free(interp_gallery *gallery);
 INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char *path);
 #endif
 
+/* ---- points to explore: one offline page */
+
+/* What is known of every point: one column of metadata, from the first array that is given. */
+typedef struct interp_projector_column {
+    const char *name;               /* needed when there are several columns */
+    const char *const *texts;       /* [n]; NULL: `classes` */
+    const int32_t *classes;         /* [n]; NULL: `values` */
+    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
+    const float *values;            /* [n] */
+} interp_projector_column;
+
+/* Options of interp_points_html. */
+typedef struct interp_points_desc {
+    const char *title;    /* required */
+    const char *subtitle; /* NULL: none */
+    const float *xy;      /* required; [n,dims]: the first two numbers are drawn; what is not finite
+                             is left out */
+    int n, dims;          /* required, from 1; n up to 2 000 000 */
+    const interp_projector_column *columns; /* NULL: none; each with a name */
+    int n_columns;                          /* 0: none */
+    int colour;                  /* 0: the first; column that gives the colours at first */
+    const uint8_t *marked;       /* NULL: none; [n]: points that get a ring where it is not 0 */
+    const char *marked_name;     /* NULL: "misclassified"; what these are */
+    const float *images;         /* NULL: none; [n,channels,height,width], shown for the points */
+    int channels, height, width; /* 0: 1; of an image; 3 channels are colour */
+    interp_colormap colormap;    /* 0: gray; for images without colour */
+    float image_min, image_max;  /* equal: 0..1 or 0..255 when all lie so, else their range */
+    bool plain;                  /* false; true: without WebGL */
+} interp_points_desc;
+
+/* One page that holds everything and asks the network for nothing: pointing at a point shows its
+   picture and columns; it zooms, moves, colours by any column, hides classes, searches, selects by box
+   and lasso into a table, exports CSV and PNG, and works by keyboard. Places are kept to 1/65534 of
+   the larger side. Drawn by WebGL, or a plain canvas where there is none. *html is freed with
+   interp_free and ends with a 0 byte not counted in *bytes. Errors: BAD_ARGUMENT, NO_MEMORY. Tests:
+   points_page_holds_what_was_given, points_page_survives_every_failing_allocation. */
+INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points_desc *desc,
+                                            char **html, size_t *bytes);
+
+#ifndef INTERP_NO_STDIO
+/* The same in a file that appears whole. Errors: also IO. */
+INTERP_API interp_status interp_points_write(interp_ctx *ctx, const interp_points_desc *desc,
+                                             const char *path);
+#endif
+
 #ifndef INTERP_NO_STDIO
 /* ---- TensorBoard: event files and folders for its embedding projector */
 
@@ -4975,15 +6085,6 @@ INTERP_API interp_status interp_tensorboard_text(interp_tensorboard *tb, const c
 
 /* Frees a run; every record is in the file already. NULL is allowed. */
 INTERP_API void interp_tensorboard_close(interp_tensorboard *tb);
-
-/* What is known of every point: one column of metadata, from the first array that is given. */
-typedef struct interp_projector_column {
-    const char *name;               /* needed when there are several columns */
-    const char *const *texts;       /* [n]; NULL: `classes` */
-    const int32_t *classes;         /* [n]; NULL: `values` */
-    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
-    const float *values;            /* [n] */
-} interp_projector_column;
 
 /* Options of interp_projector_write. */
 typedef struct interp_projector_desc {
@@ -6278,9 +7379,17 @@ typedef struct itp_tile {
 #define ITP_MOST_MR   14
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ITP_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
-#define ITP_PREFETCH(p) ((void)(p))
+#define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
+ITP_FN int itp_lowest_bit(uint64_t bits)
+{
+    int n = 0;
+    for (; !(bits & 1); bits >>= 1) n++;
+    return n;
+}
 #endif
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
@@ -6376,6 +7485,102 @@ typedef struct itp_plane {
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
        bool add))
 
+#ifndef INTERP_NO_EMBED
+/* How two rows are compared, beyond what a product of matrices can do. */
+typedef enum itp_compare {
+    ITP_COMPARE_L1,
+    ITP_COMPARE_MAX,
+    ITP_COMPARE_LP, /* sum of |x - y|^p, p in `p` */
+    ITP_COMPARE_CANBERRA,
+    ITP_COMPARE_BRAY_CURTIS,
+    ITP_COMPARE_HAMMING,
+    ITP_COMPARE_JACCARD,
+    ITP_COMPARE_L2 /* squared */
+} itp_compare;
+
+/* A transform of length n, the product of its factors. */
+typedef struct itp_fft {
+    int n, stages;
+    int factor[32];
+    const float *twiddle; /* stage by stage, j by j, p by p: cos and -sin of 2 pi j p / length */
+} itp_fft;
+
+/* A convolution of the real [m+1, width] grid with an even kernel, wrapped at 2m = fft->n. */
+typedef struct itp_grid {
+    const itp_fft *fft;
+    const int *place; /* [n]: where frequency k is after a forward transform */
+    int m, width;     /* width is a multiple of 32, above m; numbers from column m on are 0 */
+    int rows;         /* of the spectrum: n/2 + 1 rounded up to whole vectors */
+    bool mirror;      /* the grid is a kernel: what lies beyond m is what lies before it */
+    float *grid;      /* [m+1, width] */
+    float *re, *im;   /* [rows, width] */
+    float *kernel;    /* [rows / lanes, n, lanes] */
+} itp_grid;
+
+/* Weighted neighbours of points in the plane or in space. */
+typedef struct itp_springs {
+    const size_t *start;  /* [n+1] */
+    const int32_t *index; /* and V_WIDTH more that may be read */
+    const float *weight;  /* alike */
+    const float *y[3];    /* [n] each; NULL beyond the dimensions */
+    float *force[3];      /* [n] each */
+    float stretch;        /* 1 / degrees of freedom */
+} itp_springs;
+
+/* One step of gradient descent with momentum and gains. */
+typedef struct itp_descent {
+    float *y[3], *velocity[3], *gain[3];
+    const float *pull[3], *push[3];
+    float pull_scale, push_scale; /* gradient = pull_scale pull - push_scale push */
+    float rate, momentum, most;   /* most: the longest step */
+} itp_descent;
+
+/* What all vertices of an UMAP epoch share. */
+typedef struct itp_attraction {
+    int dims;
+    float a, b, rate, repulsion;
+    int negatives;   /* for each edge that is due */
+    int both;        /* attractions of such an edge: 2, its own and its twin's; 1 in a transform */
+    const float *at; /* [dims][stride]: where the others are */
+    size_t stride;
+    int others; /* their number */
+    const float
+        *shuffled; /* [1 + dims][shuffled_stride]: their numbers and places in a random order,
+                              whole vectors from any of them on */
+    size_t shuffled_stride;
+    const float *density; /* NULL: no; [4][stride]: see umap.c */
+    float density_scale;
+} itp_attraction;
+
+/* The most dimensions a UMAP embedding can have. */
+#define ITP_UMAP_DIMS  16
+#define ITP_MOST_LANES 16
+
+/* Those of neighbours and embeddings, apart for the same reason. */
+#define ITP_EMBED_KERNEL_LIST(X)                                                                   \
+    X(int, below, (int n, const float *x, float limit, int32_t *at))                               \
+    X(int, count_before, (int n, const float *x, float limit, int index))                          \
+    X(void, compare,                                                                               \
+      (itp_compare how, float p, int d, const float *x, const float *y, size_t ld,                 \
+       const int32_t *at, int m, float *out))                                                      \
+    X(void, fft, (const itp_fft *f, float *re, float *im, bool inverse))                           \
+    X(void, grid_along, (const itp_grid *g, int block, bool inverse, float *scratch))              \
+    X(void, grid_across, (const itp_grid *g, int block, float *scratch))                           \
+    X(void, springs, (const itp_springs *s, int dims, int from, int to))                           \
+    X(double, springs_cost, (const itp_springs *s, int dims, int from, int to))                    \
+    X(double, repel, (const itp_springs *s, int dims, float power, int n, int from, int to))       \
+    X(void, descend, (const itp_descent *g, int dims, int from, int to))                           \
+    X(double, mesh_read,                                                                           \
+      (int from, int to, const float *x, const float *y, const float *origin, float per_cell,      \
+       const float *grid, int width, float scale, float *values, float *fx, float *fy))            \
+    X(void, attract,                                                                               \
+      (const itp_attraction *s, int steps, const int32_t *own, const int32_t *neighbour,           \
+       const float *due, uint32_t *state, float *y))                                               \
+    X(void, spread_rows,                                                                           \
+      (int from, int to, const size_t *start, const int32_t *index, const float *weight,           \
+       const float *x, int columns, float a, const float *old, float b, float *out))
+#endif
+
 struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
@@ -6389,6 +7594,14 @@ typedef struct itp_grad_kernels {
     ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 } itp_grad_kernels;
+
+#ifndef INTERP_NO_EMBED
+typedef struct itp_embed_kernels {
+#define ITP_KERNEL(type, name, arguments) type(*name) arguments;
+    ITP_EMBED_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+} itp_embed_kernels;
+#endif
 
 #if !defined(INTERP_NO_SIMD) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64)) &&   \
     (defined(__GNUC__) || defined(__clang__) || defined(_MSC_VER))
@@ -6554,6 +7767,21 @@ ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
     (void)k;
     return &itp_grad_kernels_scalar;
 }
+
+#ifndef INTERP_NO_EMBED
+/* Those of embeddings. */
+ITP_FN const itp_embed_kernels *itp_embeds(const itp_kernels *k)
+{
+#if defined(ITP_X86)
+    if (k == &itp_kernels_avx512) return &itp_embed_kernels_avx512;
+    if (k == &itp_kernels_avx2) return &itp_embed_kernels_avx2;
+#elif defined(ITP_NEON)
+    if (k == &itp_kernels_neon) return &itp_embed_kernels_neon;
+#endif
+    (void)k;
+    return &itp_embed_kernels_scalar;
+}
+#endif
 
 INTERP_API const char *interp_isa(const interp_ctx *ctx)
 {
@@ -8135,7 +9363,7 @@ ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, f
                  itp_conv_bias_task, &j);
 }
 /* >>math/linalg.c                                                                             */
-/* ---- math/linalg.c: symmetric eigenvectors, principal components ------------------------------ */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases ---------------------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -8240,115 +9468,256 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* The scratch of a principal component analysis. */
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
+   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
+   others become 0. dot: [q+1] of scratch. */
+ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
+{
+    double whole = 0;
+    for (int i = 0; against && i < n; i++) whole += (double)against[i] * (double)against[i];
+    for (int c = 0; c < q; c++) {
+        double size = 0, start = 0;
+        for (int twice = 0; twice < 2; twice++) {
+            for (int o = 0; o <= q; o++) dot[o] = 0;
+            for (int i = 0; i < n; i++) {
+                const float *row = x + (size_t)i * (size_t)q;
+                const double v = (double)row[c];
+                for (int o = 0; o < c; o++) dot[o] += (double)row[o] * v;
+                if (against) dot[q] += (double)against[i] * v;
+                if (!twice) start += v * v;
+            }
+            if (whole > 0) dot[q] /= whole;
+            size = 0;
+            for (int i = 0; i < n; i++) {
+                float *row = x + (size_t)i * (size_t)q;
+                double v = (double)row[c] - (against ? dot[q] * (double)against[i] : 0);
+                for (int o = 0; o < c; o++) v -= dot[o] * (double)row[o];
+                row[c] = (float)v;
+                size += v * v;
+            }
+        }
+        const float scale = (float)(size > 1e-12 * start && size > 0 ? 1 / sqrt(size) : 0);
+        for (int i = 0; i < n; i++) x[(size_t)i * (size_t)q + (size_t)c] *= scale;
+    }
+}
+/* >>math/pca.c                                                                                */
+/* ---- math/pca.c: principal components ---------------------------------------------------------- */
+
+/* Scratch of an analysis: of all eigenvectors of the covariance, or of `q` vectors only. */
 typedef struct itp_pca {
-    double *covariance, *values, *off, *mean;
-    int *order;
-    float *centred;
+    int n, d, k, q;          /* q 0: exact */
+    float *centred;          /* [n,d] */
+    double *mean, *variance; /* [d], of all columns' sums: [d or q] */
+    double *matrix, *off;    /* [m,m] and [m], m = d or q */
+    int *order;              /* [m] */
+    float *block;            /* exact: [d,d] */
+    float *basis, *image;    /* randomised: [d,q], [n,q] */
+    float *components;       /* [k,d] */
 } itp_pca;
 
-ITP_FN void itp_pca_layout(itp_arena *arena, itp_pca *p, int n, int d)
+ITP_FN void itp_pca_plan(itp_pca *p, int n, int d, const interp_pca_desc *desc)
 {
-    const size_t s = (size_t)d;
-    p->covariance = (double *)itp_arena_alloc(arena, s * s * sizeof(double));
-    p->values = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->off = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->mean = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->order = (int *)itp_arena_alloc(arena, s * sizeof(int));
-    p->centred = itp_arena_floats(arena, itp_mul_size((size_t)n, s) + s * s);
+    const interp_pca_solver solver = desc ? desc->solver : INTERP_PCA_AUTO;
+    const int spare = desc && desc->n_oversamples > 0 ? desc->n_oversamples : 10;
+    memset(p, 0, sizeof *p);
+    p->n = n;
+    p->d = d;
+    p->k = desc && desc->n_components ? desc->n_components : 2;
+    const bool few = p->k <= d / 10 && d > 256;
+    if (solver == INTERP_PCA_RANDOMIZED || (solver == INTERP_PCA_AUTO && few))
+        p->q = itp_min(p->k + spare, itp_min(n, d));
+    if (p->q < p->k) p->q = 0;
 }
 
-/* Covariance of the centred rows, in blocks of rows so that sums over many rows stay exact. */
-ITP_FN interp_status itp_pca_covariance(interp_ctx *ctx, itp_pca *p, int n, int d)
+ITP_FN void itp_pca_layout(itp_arena *arena, itp_pca *p)
 {
-    float *block = p->centred + (size_t)n * (size_t)d;
-    memset(p->covariance, 0, (size_t)d * (size_t)d * sizeof(double));
-    for (int at = 0; at < n; at += 1024) {
-        const int rows = itp_min(1024, n - at);
-        const float *x = p->centred + (size_t)at * (size_t)d;
-        ITP_TRY(interp_sgemm(ctx, true, false, d, d, rows, 1, x, d, x, d, 0, block, d));
-        for (size_t i = 0; i < (size_t)d * (size_t)d; i++) p->covariance[i] += (double)block[i];
+    const size_t n = (size_t)p->n, d = (size_t)p->d, q = (size_t)p->q, m = q ? q : d;
+    p->centred = itp_arena_floats(arena, itp_mul_size(n, d));
+    p->mean = (double *)itp_arena_alloc(arena, d * sizeof(double));
+    p->variance = (double *)itp_arena_alloc(arena, (m + 1) * sizeof(double));
+    p->matrix = (double *)itp_arena_alloc(arena, itp_mul_size(m * sizeof(double), m));
+    p->off = (double *)itp_arena_alloc(arena, (m + 1) * sizeof(double));
+    p->order = (int *)itp_arena_alloc(arena, m * sizeof(int));
+    p->block = itp_arena_floats(arena, q ? q * q : itp_mul_size(d, d));
+    p->basis = itp_arena_floats(arena, itp_mul_size(d, q));
+    p->image = itp_arena_floats(arena, itp_mul_size(n, q));
+    p->components = itp_arena_floats(arena, itp_mul_size((size_t)p->k, d));
+}
+
+INTERP_API size_t interp_pca_bytes(int n, int d, const interp_pca_desc *desc)
+{
+    itp_pca p;
+    itp_arena arena = {NULL, 0};
+    itp_pca_plan(&p, n, d, desc);
+    itp_pca_layout(&arena, &p);
+    return itp_alloc_cost(arena.used);
+}
+
+/* Takes the means off; returns the total variance. */
+ITP_FN double itp_pca_centre(itp_pca *p, const float *x)
+{
+    const size_t d = (size_t)p->d;
+    double total = 0;
+    memset(p->mean, 0, d * sizeof *p->mean);
+    for (size_t r = 0; r < (size_t)p->n; r++)
+        for (size_t i = 0; i < d; i++) p->mean[i] += (double)x[r * d + i];
+    for (size_t i = 0; i < d; i++) p->mean[i] /= p->n;
+    for (size_t at = 0; at < (size_t)p->n * d; at++) {
+        const double v = (double)x[at] - p->mean[at % d];
+        p->centred[at] = (float)v;
+        total += v * v;
     }
-    for (size_t i = 0; i < (size_t)d * (size_t)d; i++) p->covariance[i] /= n - 1;
+    return total / (p->n - 1);
+}
+
+/* matrix = a' a / (n - 1) of a[n,m], in blocks of rows so that sums over many rows stay exact. */
+ITP_FN interp_status itp_pca_gram(interp_ctx *ctx, itp_pca *p, const float *a, int m)
+{
+    const size_t all = (size_t)m * (size_t)m;
+    memset(p->matrix, 0, all * sizeof *p->matrix);
+    for (int at = 0; at < p->n; at += 1024) {
+        const int rows = itp_min(1024, p->n - at);
+        const float *x = a + (size_t)at * (size_t)m;
+        ITP_TRY(interp_sgemm(ctx, true, false, m, m, rows, 1, x, m, x, m, 0, p->block, m));
+        for (size_t i = 0; i < all; i++) p->matrix[i] += (double)p->block[i];
+    }
+    for (size_t i = 0; i < all; i++) p->matrix[i] /= p->n - 1;
     return INTERP_OK;
 }
 
-ITP_FN void itp_pca_scores(const itp_pca *p, int n, int d, int k, bool whiten, float *scores,
-                           float *components, float *explained)
+/* Eigenvectors of the matrix, in its columns, their order by falling value. */
+ITP_FN interp_status itp_pca_eigen(interp_ctx *ctx, itp_pca *p, int m)
 {
-    double total = 0;
-    for (int i = 0; i < d; i++) total += p->values[i] > 0 ? p->values[i] : 0;
-    for (int c = 0; c < k; c++) {
-        const int column = p->order[c];
-        const double value = p->values[column] > 0 ? p->values[column] : 0;
+    itp_tridiagonal(m, p->matrix, p->variance, p->off);
+    if (!itp_tridiagonal_ql(m, p->matrix, p->variance, p->off))
+        return itp_fail(ctx, INTERP_NOT_FINITE, "pca: the eigenvalues did not converge");
+    for (int i = 0; i < m; i++) {
+        int j = i;
+        for (; j > 0 && p->variance[p->order[j - 1]] < p->variance[i]; j--)
+            p->order[j] = p->order[j - 1];
+        p->order[j] = i;
+    }
+    return INTERP_OK;
+}
+
+/* The basis of the leading vectors: X' X applied to random ones, made orthonormal each time. */
+ITP_FN interp_status itp_pca_iterate(interp_ctx *ctx, itp_pca *p, int rounds, uint64_t seed)
+{
+    const int n = p->n, d = p->d, q = p->q;
+    for (size_t i = 0; i < (size_t)d * (size_t)q; i++)
+        p->basis[i] = interp_random_normal(seed, 0x9CA, i);
+    for (int round = 0; round < rounds; round++) {
+        ITP_TRY(itp_progress(ctx, "pca", round, rounds, (double)NAN));
+        ITP_TRY(interp_sgemm(ctx, false, false, n, q, d, 1, p->centred, d, p->basis, q, 0, p->image,
+                             q));
+        ITP_TRY(
+            interp_sgemm(ctx, true, false, d, q, n, 1, p->centred, d, p->image, q, 0, p->basis, q));
+        itp_orthonormal(p->basis, d, q, NULL, p->off);
+    }
+    ITP_TRY(
+        interp_sgemm(ctx, false, false, n, q, d, 1, p->centred, d, p->basis, q, 0, p->image, q));
+    ITP_TRY(itp_pca_gram(ctx, p, p->image, q));
+    return itp_pca_eigen(ctx, p, q);
+}
+
+/* Components as unit rows whose largest entry is positive. */
+ITP_FN void itp_pca_components(itp_pca *p)
+{
+    const size_t d = (size_t)p->d, q = (size_t)p->q, m = q ? q : d;
+    for (int c = 0; c < p->k; c++) {
+        float *row = p->components + (size_t)c * d;
+        const size_t column = (size_t)p->order[c];
         double largest = 0;
-        for (int i = 0; i < d; i++) {
-            const double v = p->covariance[(size_t)i * (size_t)d + (size_t)column];
+        for (size_t i = 0; i < d; i++) {
+            double v = q ? 0 : p->matrix[i * m + column];
+            for (size_t j = 0; j < q; j++)
+                v += (double)p->basis[i * q + j] * p->matrix[j * m + column];
+            row[i] = (float)v;
             if (fabs(v) > fabs(largest)) largest = v;
         }
-        const double sign = largest < 0 ? -1 : 1;
-        const double scale = whiten ? (value > 0 ? sign / sqrt(value) : 0) : sign;
-        for (int r = 0; r < n; r++) {
-            double s = 0;
-            for (int i = 0; i < d; i++)
-                s += (double)p->centred[(size_t)r * (size_t)d + (size_t)i] *
-                     p->covariance[(size_t)i * (size_t)d + (size_t)column];
-            scores[(size_t)r * (size_t)k + (size_t)c] = (float)(scale * s);
-        }
-        for (int i = 0; i < d && components; i++)
-            components[(size_t)c * (size_t)d + (size_t)i] =
-                (float)(sign * p->covariance[(size_t)i * (size_t)d + (size_t)column]);
-        if (explained) explained[c] = (float)(total > 0 ? value / total : 0);
+        for (size_t i = 0; i < d && largest < 0; i++) row[i] = -row[i];
     }
+}
+
+/* Writes what the caller asked for. */
+ITP_FN interp_status itp_pca_write(interp_ctx *ctx, itp_pca *p, const interp_pca_desc *desc,
+                                   double total, float *scores, float *components, float *explained)
+{
+    const int n = p->n, d = p->d, k = p->k;
+    itp_pca_components(p);
+    if (scores)
+        ITP_TRY(interp_sgemm(ctx, false, true, n, k, d, 1, p->centred, d, p->components, d, 0,
+                             scores, k));
+    for (int c = 0; c < k; c++) {
+        const double found = p->variance[p->order[c]], value = found > 0 ? found : 0;
+        if (explained) explained[c] = (float)(total > 0 ? value / total : 0);
+        if (desc && desc->variance) desc->variance[c] = (float)value;
+        if (!scores || !desc || !desc->whiten) continue;
+        /* what is left of a constant column is rounding */
+        const float scale = value > 1e-12 * total ? (float)(1 / sqrt(value)) : 0;
+        for (int r = 0; r < n; r++) scores[(size_t)r * (size_t)k + (size_t)c] *= scale;
+    }
+    if (components) memcpy(components, p->components, (size_t)k * (size_t)d * sizeof *components);
+    for (int i = 0; i < d && desc && desc->mean; i++) desc->mean[i] = (float)p->mean[i];
+    return INTERP_OK;
 }
 
 INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int d,
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained)
 {
-    const int k = desc && desc->n_components ? desc->n_components : 2;
-    if (n < 2 || d < 1 || k < 1 || k > d)
+    itp_pca p;
+    itp_pca_plan(&p, n, d, desc);
+    if (n < 2 || d < 1 || p.k < 1 || p.k > d)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "pca: %d components of %d samples with %d columns cannot be found", k, n,
+                        "pca: %d components of %d samples with %d columns cannot be found", p.k, n,
                         d);
     if (!itp_is_finite(x, (size_t)n * (size_t)d))
         return itp_fail(ctx, INTERP_NOT_FINITE, "pca: the samples hold NaN or infinite numbers");
-    itp_pca p;
     itp_arena arena = {NULL, 0};
-    itp_pca_layout(&arena, &p, n, d);
+    itp_pca_layout(&arena, &p);
     char *block = (char *)interp_alloc(ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block;
     arena.used = 0;
-    itp_pca_layout(&arena, &p, n, d);
-    for (int i = 0; i < d; i++) {
-        double s = 0;
-        for (int r = 0; r < n; r++) s += (double)x[(size_t)r * (size_t)d + (size_t)i];
-        p.mean[i] = s / n;
+    itp_pca_layout(&arena, &p);
+    const double total = itp_pca_centre(&p, x);
+    interp_status status = INTERP_OK;
+    if (p.q) {
+        status = itp_pca_iterate(ctx, &p, desc && desc->n_iter > 0 ? desc->n_iter : 8,
+                                 desc ? desc->seed : 0);
+    } else {
+        status = itp_pca_gram(ctx, &p, p.centred, d);
+        if (!status) status = itp_pca_eigen(ctx, &p, d);
     }
-    for (int r = 0; r < n; r++)
-        for (int i = 0; i < d; i++) {
-            const size_t at = (size_t)r * (size_t)d + (size_t)i;
-            p.centred[at] = (float)((double)x[at] - p.mean[i]);
-        }
-    interp_status status = itp_pca_covariance(ctx, &p, n, d);
-    if (!status) {
-        itp_tridiagonal(d, p.covariance, p.values, p.off);
-        if (!itp_tridiagonal_ql(d, p.covariance, p.values, p.off))
-            status = itp_fail(ctx, INTERP_NOT_FINITE, "pca: the eigenvalues did not converge");
-    }
-    if (!status) {
-        for (int i = 0; i < d; i++) p.order[i] = i;
-        for (int i = 1; i < d; i++) { /* by falling eigenvalue */
-            const int t = p.order[i];
-            int j = i;
-            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--)
-                p.order[j] = p.order[j - 1];
-            p.order[j] = t;
-        }
-        itp_pca_scores(&p, n, d, k, desc && desc->whiten, scores, components, explained);
-    }
+    if (!status) status = itp_pca_write(ctx, &p, desc, total, scores, components, explained);
     interp_free(ctx, block);
+    return status;
+}
+
+INTERP_API interp_status interp_pca_transform(interp_ctx *ctx, const float *x, int n, int d,
+                                              const float *mean, const float *components,
+                                              int n_components, const float *variance,
+                                              float *scores)
+{
+    const int k = n_components;
+    if (n < 0 || d < 1 || k < 1 || k > d || !mean || !components)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "pca: %d samples with %d columns cannot get scores of %d components", n, d,
+                        k);
+    float *shift = (float *)interp_alloc(ctx, (size_t)k * sizeof *shift);
+    if (!shift) return INTERP_NO_MEMORY;
+    for (int c = 0; c < k; c++)
+        shift[c] = (float)ctx->k->dot((size_t)d, mean, 0, components + (size_t)c * (size_t)d, 0);
+    const interp_status status =
+        interp_sgemm(ctx, false, true, n, k, d, 1, x, d, components, d, 0, scores, k);
+    for (int r = 0; r < n && !status; r++)
+        for (int c = 0; c < k; c++) {
+            float *v = scores + (size_t)r * (size_t)k + (size_t)c;
+            *v -= shift[c];
+            if (variance) *v = variance[c] > 0 ? *v / sqrtf(variance[c]) : 0;
+        }
+    interp_free(ctx, shift);
     return status;
 }
 /* >>math/quadrature.c                                                                         */
@@ -8447,6 +9816,3589 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     }
     return INTERP_OK;
 }
+#ifndef INTERP_NO_EMBED
+/* >>math/neighbours.c                                                                         */
+/* ---- math/neighbours.c: distances and exact nearest neighbours --------------------------------- */
+
+INTERP_API const char *interp_metric_name(interp_metric metric)
+{
+    static const char *const names[] = {
+#define ITP_METRIC_NAME(name, text) text,
+        INTERP_METRIC_LIST(ITP_METRIC_NAME)
+#undef ITP_METRIC_NAME
+    };
+    return (unsigned)metric < INTERP_METRIC_COUNT ? names[metric] : NULL;
+}
+
+/* ---- single distances, in double: what the kernels are held to */
+
+ITP_FN double itp_row_sum(const float *a, int d, double mean, int power)
+{
+    double s = 0;
+    for (int i = 0; i < d; i++) {
+        const double v = (double)a[i] - mean;
+        s += power == 2 ? v * v : v;
+    }
+    return s;
+}
+
+/* 1 - cosine of rows less the given means. */
+ITP_FN double itp_cosine_distance(const float *a, const float *b, int d, double ma, double mb)
+{
+    const double na = itp_row_sum(a, d, ma, 2), nb = itp_row_sum(b, d, mb, 2);
+    double dot = 0;
+    if (na <= 0 || nb <= 0) return na <= 0 && nb <= 0 ? 0 : 1;
+    for (int i = 0; i < d; i++) dot += ((double)a[i] - ma) * ((double)b[i] - mb);
+    return 1 - dot / sqrt(na * nb);
+}
+
+ITP_FN double itp_mass_distance(const float *a, const float *b, int d, bool mover)
+{
+    const double sa = itp_row_sum(a, d, 0, 1), sb = itp_row_sum(b, d, 0, 1);
+    double s = 0, run = 0;
+    for (int i = 0; i < d; i++) {
+        const double u = sa > 0 ? (double)a[i] / sa : 0, v = sb > 0 ? (double)b[i] / sb : 0;
+        run += u - v;
+        s += mover ? fabs(run) : u > 0 && v > 0 ? sqrt(u * v) : 0;
+    }
+    if (mover) return s;
+    if (sa <= 0 || sb <= 0) return sa <= 0 && sb <= 0 ? 0 : 1;
+    return s < 1 ? sqrt(1 - s) : 0;
+}
+
+INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
+                                  float p)
+{
+    double s = 0, t = 0;
+    const double power = p > 0 ? (double)p : 3;
+    for (int i = 0; i < d; i++) {
+        const double u = (double)a[i], v = (double)b[i], gap = fabs(u - v);
+        switch (metric) {
+        case INTERP_METRIC_EUCLIDEAN:
+        case INTERP_METRIC_SQEUCLIDEAN: s += gap * gap; break;
+        case INTERP_METRIC_MANHATTAN: s += gap; break;
+        case INTERP_METRIC_CHEBYSHEV: s = gap > s ? gap : s; break;
+        case INTERP_METRIC_MINKOWSKI: s += pow(gap, power); break;
+        case INTERP_METRIC_CANBERRA: s += gap > 0 ? gap / (fabs(u) + fabs(v)) : 0; break;
+        case INTERP_METRIC_BRAY_CURTIS: s += gap, t += fabs(u + v); break;
+        case INTERP_METRIC_HAMMING: s += gap > 0; break;
+        case INTERP_METRIC_JACCARD: s += u != 0 && v != 0, t += u != 0 || v != 0; break;
+        default: break;
+        }
+    }
+    switch (metric) {
+    case INTERP_METRIC_EUCLIDEAN: return sqrt(s);
+    case INTERP_METRIC_COSINE: return itp_cosine_distance(a, b, d, 0, 0);
+    case INTERP_METRIC_CORRELATION:
+        return itp_cosine_distance(a, b, d, itp_row_sum(a, d, 0, 1) / d,
+                                   itp_row_sum(b, d, 0, 1) / d);
+    case INTERP_METRIC_MINKOWSKI: return pow(s, 1 / power);
+    case INTERP_METRIC_BRAY_CURTIS: return t > 0 ? s / t : 0;
+    case INTERP_METRIC_HAMMING: return s / d;
+    case INTERP_METRIC_JACCARD: return t > 0 ? 1 - s / t : 0;
+    case INTERP_METRIC_HELLINGER: return itp_mass_distance(a, b, d, false);
+    case INTERP_METRIC_EARTH_MOVER: return itp_mass_distance(a, b, d, true);
+    case INTERP_METRIC_PRECOMPUTED:
+    case INTERP_METRIC_COUNT: return (double)NAN;
+    default: return s;
+    }
+}
+
+/* ---- rows made ready: every metric becomes squared Euclidean distance, or a comparison kernel */
+
+/* Points among which neighbours are looked for. What is compared increases with the distance. */
+typedef struct itp_near {
+    interp_metric metric;
+    itp_compare how;
+    bool product; /* squared distances by matrix products */
+    float p;
+    int n, queries, d, width; /* width of a row made ready */
+    int chunk;                /* columns of a panel */
+    float *rows;              /* [n, width] */
+    float *asked;             /* [queries, width]; rows when a point is not asked about itself */
+    float *panels;            /* [n / chunk][width][chunk]: rows transposed */
+    float *norm, *asked_norm; /* squared */
+    const float *given;       /* precomputed [queries, n] */
+} itp_near;
+
+enum { ITP_NEAR_ROWS = 112, ITP_NEAR_SPARE = 8 };
+
+ITP_FN bool itp_near_masses(interp_metric m)
+{
+    return m == INTERP_METRIC_HELLINGER || m == INTERP_METRIC_EARTH_MOVER;
+}
+
+/* Everything that follows from shapes; layout carves the arrays. */
+ITP_FN void itp_near_plan(itp_near *s, int n, int d, const interp_knn_desc *desc)
+{
+    memset(s, 0, sizeof *s);
+    s->metric = desc ? desc->metric : INTERP_METRIC_EUCLIDEAN;
+    s->p = desc && desc->p > 0 ? desc->p : 3;
+    s->n = n;
+    s->queries = desc && desc->queries ? desc->n_queries : n;
+    s->d = s->width = d;
+    s->how = ITP_COMPARE_L2;
+    switch (s->metric) {
+    case INTERP_METRIC_COSINE:
+    case INTERP_METRIC_CORRELATION:
+    case INTERP_METRIC_HELLINGER:
+        s->width++;
+        s->product = true;
+        break;
+    case INTERP_METRIC_MANHATTAN:
+    case INTERP_METRIC_EARTH_MOVER: s->how = ITP_COMPARE_L1; break;
+    case INTERP_METRIC_CHEBYSHEV: s->how = ITP_COMPARE_MAX; break;
+    case INTERP_METRIC_MINKOWSKI: s->how = ITP_COMPARE_LP; break;
+    case INTERP_METRIC_CANBERRA: s->how = ITP_COMPARE_CANBERRA; break;
+    case INTERP_METRIC_BRAY_CURTIS: s->how = ITP_COMPARE_BRAY_CURTIS; break;
+    case INTERP_METRIC_HAMMING: s->how = ITP_COMPARE_HAMMING; break;
+    case INTERP_METRIC_JACCARD: s->how = ITP_COMPARE_JACCARD; break;
+    case INTERP_METRIC_PRECOMPUTED: break;
+    default: s->product = true;
+    }
+    /* a panel is read in place by the product, which wants it to lie in few pages */
+    s->chunk = ITP_GEMM_DIRECT_FLOATS / itp_max(1, s->width) / 32 * 32;
+    s->chunk = itp_max(128, itp_min(s->chunk, 1024));
+    if (s->product) s->chunk = itp_min(s->chunk, (int)itp_round_up((size_t)n, 32));
+}
+
+ITP_FN void itp_near_layout(itp_arena *arena, itp_near *s, bool panels)
+{
+    const size_t width = (size_t)s->width, n = (size_t)s->n, q = (size_t)s->queries;
+    if (s->metric == INTERP_METRIC_PRECOMPUTED) return;
+    s->rows = itp_arena_floats(arena, itp_mul_size(n, width));
+    s->asked = s->queries == s->n ? s->rows : NULL;
+    if (!s->asked) s->asked = itp_arena_floats(arena, itp_mul_size(q, width));
+    if (!s->product) return;
+    s->norm = itp_arena_floats(arena, n);
+    s->asked_norm = itp_arena_floats(arena, q);
+    if (panels)
+        s->panels = itp_arena_floats(arena, itp_mul_size(width, itp_round_up(n, (size_t)s->chunk)));
+}
+
+/* One row: cosine and its kin as unit vectors, with a last number that keeps rows without direction
+   at distance 1 from all others; masses as shares, cumulated or their roots. */
+ITP_FN void itp_near_row(const itp_near *s, const float *x, const double *mean, float *out)
+{
+    const int d = s->d;
+    if (itp_near_masses(s->metric)) {
+        const double sum = itp_row_sum(x, d, 0, 1), scale = sum > 0 ? 1 / sum : 0;
+        double run = 0;
+        for (int i = 0; i < d; i++) {
+            run += (double)x[i] * scale;
+            if (s->metric == INTERP_METRIC_EARTH_MOVER) out[i] = (float)run;
+            else out[i] = (float)sqrt((double)x[i] * scale);
+        }
+        if (s->width > d) out[d] = sum > 0 ? 0.0f : 1.0f;
+    } else if (s->width > d) {
+        const double m = s->metric == INTERP_METRIC_CORRELATION ? itp_row_sum(x, d, 0, 1) / d : 0;
+        const double size = itp_row_sum(x, d, m, 2), scale = size > 0 ? 1 / sqrt(size) : 0;
+        for (int i = 0; i < d; i++) out[i] = (float)(((double)x[i] - m) * scale);
+        out[d] = size > 0 ? 0.0f : 1.0f;
+    } else {
+        for (int i = 0; i < d; i++) out[i] = (float)((double)x[i] - mean[i]);
+    }
+}
+
+ITP_FN void itp_near_rows(const interp_ctx *ctx, itp_near *s, const float *x, int n,
+                          const double *mean, float *rows, float *norm)
+{
+    for (int r = 0; r < n; r++) {
+        float *row = rows + (size_t)r * (size_t)s->width;
+        itp_near_row(s, x + (size_t)r * (size_t)s->d, mean, row);
+        if (norm) norm[r] = (float)ctx->k->dot((size_t)s->width, row, 0, row, 0);
+    }
+}
+
+ITP_FN interp_status itp_near_check(interp_ctx *ctx, const itp_near *s, const float *x, int n,
+                                    const char *what)
+{
+    for (int r = 0; r < n; r++)
+        for (int i = 0; i < s->d; i++) {
+            const float v = x[(size_t)r * (size_t)s->d + (size_t)i];
+            if (!(v <= 1e15f && v >= -1e15f))
+                return itp_fail(ctx, INTERP_NOT_FINITE,
+                                "neighbours: %s %d has %s in column %d; remove or scale it", what,
+                                r, v != v ? "NaN" : "a number beyond 1e15", i);
+            if (v < 0 && (itp_near_masses(s->metric) || s->metric == INTERP_METRIC_PRECOMPUTED))
+                return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                                "neighbours: %s takes no negative numbers, but %s %d has one in "
+                                "column %d",
+                                interp_metric_name(s->metric), what, r, i);
+        }
+    return INTERP_OK;
+}
+
+/* Fills the arrays. Euclidean rows are centred first: products then lose fewer digits. */
+ITP_FN interp_status itp_near_fill(interp_ctx *ctx, itp_near *s, const float *x,
+                                   const float *queries)
+{
+    ITP_TRY(itp_near_check(ctx, s, x, s->n, "row"));
+    if (queries) ITP_TRY(itp_near_check(ctx, s, queries, s->queries, "query"));
+    if (s->metric == INTERP_METRIC_PRECOMPUTED) {
+        s->given = queries ? queries : x;
+        return INTERP_OK;
+    }
+    double *mean = (double *)itp_calloc(ctx, (size_t)s->d, sizeof *mean);
+    if (!mean) return INTERP_NO_MEMORY;
+    if (s->product && s->width == s->d) {
+        for (int r = 0; r < s->n; r++)
+            for (int i = 0; i < s->d; i++)
+                mean[i] += (double)x[(size_t)r * (size_t)s->d + (size_t)i];
+        for (int i = 0; i < s->d; i++) mean[i] /= s->n;
+    }
+    itp_near_rows(ctx, s, x, s->n, mean, s->rows, s->norm);
+    if (queries) itp_near_rows(ctx, s, queries, s->queries, mean, s->asked, s->asked_norm);
+    else if (s->norm) memcpy(s->asked_norm, s->norm, (size_t)s->n * sizeof *s->norm);
+    interp_free(ctx, mean);
+    if (!s->panels) return INTERP_OK;
+    const size_t width = (size_t)s->width, chunk = (size_t)s->chunk;
+    for (size_t at = 0; at < (size_t)s->n; at += chunk)
+        for (size_t i = 0; i < width; i++) {
+            float *to = s->panels + at * width + i * chunk;
+            for (size_t j = 0; j < chunk; j++)
+                to[j] = at + j < (size_t)s->n ? s->rows[(at + j) * width + i] : 0;
+        }
+    return INTERP_OK;
+}
+
+/* What is compared as the distance it stands for. */
+ITP_FN float itp_near_distance(const itp_near *s, float v)
+{
+    switch (s->metric) {
+    case INTERP_METRIC_EUCLIDEAN: return sqrtf(v);
+    case INTERP_METRIC_COSINE:
+    case INTERP_METRIC_CORRELATION: return 0.5f * v;
+    case INTERP_METRIC_HELLINGER: return sqrtf(0.5f * v);
+    case INTERP_METRIC_MINKOWSKI: return (float)pow((double)v, 1 / (double)s->p);
+    default: return v;
+    }
+}
+
+/* Compares row `row` of those asked about with rows `at` (NULL: 0..m-1), without products. */
+ITP_FN void itp_near_compare(const interp_ctx *ctx, const itp_near *s, int row, const int32_t *at,
+                             int first, int m, float *out)
+{
+    if (s->given) {
+        const float *from = s->given + (size_t)row * (size_t)s->n;
+        for (int i = 0; i < m; i++) out[i] = from[at ? at[i] : first + i];
+        return;
+    }
+    const size_t width = (size_t)s->width;
+    itp_embeds(ctx->k)->compare(s->how, s->p, s->width, s->asked + (size_t)row * width,
+                                s->rows + (at ? 0 : (size_t)first * width), width, at, m, out);
+}
+
+/* out[rows, chunk]: rows from `row` on, compared with the points of one panel, approximately. */
+ITP_FN void itp_near_block(const interp_ctx *ctx, const itp_near *s, int row, int rows, int panel,
+                           float *out, float *scratch)
+{
+    const int first = panel * s->chunk, m = itp_min(s->chunk, s->n - first);
+    if (!s->product) {
+        for (int r = 0; r < rows; r++)
+            itp_near_compare(ctx, s, row + r, NULL, first, m, out + (size_t)r * (size_t)s->chunk);
+        return;
+    }
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = rows, g.n = m, g.k = s->width;
+    g.alpha = -2;
+    g.a = s->asked + (size_t)row * (size_t)s->width, g.a_rs = s->width, g.a_cs = 1;
+    g.b = s->panels + (size_t)first * (size_t)s->width, g.b_rs = s->chunk, g.b_cs = 1;
+    g.c = out, g.c_rs = s->chunk;
+    g.bias_row = s->asked_norm + row;
+    g.bias_column = s->norm + first;
+    ctx->k->gemm_block(&g, 0, rows, 0, m, scratch);
+}
+
+/* ---- the k smallest */
+
+/* Orders by value, then index: the bits of floats from 0 on are ordered as they are. */
+ITP_INLINE uint64_t itp_key(float value, int32_t index)
+{
+    uint32_t bits;
+    if (!(value > 0)) value = 0;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint64_t)bits << 32 | (uint32_t)index;
+}
+
+ITP_INLINE float itp_key_value(uint64_t key)
+{
+    const uint32_t bits = (uint32_t)(key >> 32);
+    float value = 0;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+ITP_INLINE int32_t itp_key_index(uint64_t key)
+{
+    return (int32_t)(uint32_t)key;
+}
+
+ITP_FN void itp_keys_insert(uint64_t *keys, int n)
+{
+    for (int i = 1; i < n; i++) {
+        const uint64_t t = keys[i];
+        int j = i;
+        for (; j > 0 && keys[j - 1] > t; j--) keys[j] = keys[j - 1];
+        keys[j] = t;
+    }
+}
+
+/* Parts keys[n], all different, at the middle of three: returns where that one is now, those before it
+   being smaller. No branch depends on a comparison. */
+ITP_FN int itp_keys_part(uint64_t *keys, int n)
+{
+    const int m = n / 2;
+    const uint64_t a = keys[0], b = keys[m], c = keys[n - 1];
+    const int at = a < b ? (b < c ? m : a < c ? n - 1 : 0) : (a < c ? 0 : b < c ? n - 1 : m);
+    const uint64_t pivot = keys[at];
+    int s = 0;
+    keys[at] = c;
+    for (int i = 0; i < n - 1; i++) {
+        const uint64_t t = keys[i];
+        keys[i] = keys[s];
+        keys[s] = t;
+        s += t < pivot;
+    }
+    keys[n - 1] = keys[s];
+    keys[s] = pivot;
+    return s;
+}
+
+/* The k smallest come first, in any order. */
+ITP_FN void itp_keys_select(uint64_t *keys, int n, int k)
+{
+    while (n > 16 && k > 0 && k < n) {
+        const int at = itp_keys_part(keys, n);
+        if (k <= at) n = at;
+        else keys += at + 1, n -= at + 1, k -= at + 1;
+    }
+    if (n <= 16) itp_keys_insert(keys, n);
+}
+
+ITP_FN void itp_keys_sort(uint64_t *keys, int n)
+{
+    while (n > 16) { /* the longer part stays in the loop */
+        const int at = itp_keys_part(keys, n);
+        if (at < n - at) {
+            itp_keys_sort(keys, at);
+            keys += at + 1, n -= at + 1;
+        } else {
+            itp_keys_sort(keys + at + 1, n - at - 1);
+            n = at;
+        }
+    }
+    itp_keys_insert(keys, n);
+}
+
+/* ---- exact neighbours: blocks of rows against all panels */
+
+/* Scratch of one thread. */
+typedef struct itp_near_slot {
+    float *block;   /* [ITP_NEAR_ROWS, chunk] */
+    uint64_t *keys; /* [ITP_NEAR_ROWS, room]: the best so far */
+    int *count;     /* [ITP_NEAR_ROWS] */
+    float *limit;   /* [ITP_NEAR_ROWS]: what is above is not among them */
+    int32_t *at;    /* [chunk] or [room] */
+    float *value;   /* likewise */
+    float *gemm;
+} itp_near_slot;
+
+typedef struct itp_near_job {
+    const interp_ctx *ctx;
+    const itp_near *s;
+    int k, keep, room, rows; /* keep: more than k, to be compared exactly */
+    bool self;               /* a point is not its own neighbour */
+    int first;               /* task */
+    char *scratch;
+    size_t slot_bytes;
+    int32_t *index;
+    float *distance;
+} itp_near_job;
+
+ITP_FN void itp_near_slot_layout(itp_arena *arena, itp_near_slot *w, const interp_ctx *ctx,
+                                 const itp_near *s, int rows, int room)
+{
+    const size_t most = (size_t)itp_max(s->chunk, room);
+    w->block = itp_arena_floats(arena, itp_mul_size((size_t)rows, (size_t)s->chunk));
+    w->keys = (uint64_t *)itp_arena_alloc(
+        arena, itp_mul_size((size_t)rows * sizeof(uint64_t), (size_t)room));
+    w->count = (int *)itp_arena_alloc(arena, (size_t)rows * sizeof(int));
+    w->limit = itp_arena_floats(arena, (size_t)rows);
+    w->at = (int32_t *)itp_arena_alloc(arena, most * sizeof(int32_t));
+    w->value = itp_arena_floats(arena, 2 * most); /* or as many keys */
+    w->gemm = itp_arena_floats(
+        arena, s->product ? itp_gemm_floats(s->width, rows, s->chunk, ctx->k->nr) : 0);
+}
+
+ITP_FN float itp_keys_largest(const uint64_t *keys, int n)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < n; i++) most = keys[i] > most ? keys[i] : most;
+    return itp_key_value(most);
+}
+
+/* A limit that most likely leaves more than `keep` of all n numbers, and few more: from the first m of
+   them, of which the lowest are told by 64. */
+ITP_FN float itp_near_guess(const itp_near_job *job, itp_near_slot *w, const float *x, int m)
+{
+    const int n = job->s->n, want = (int)(1.7 * job->keep * m / n) + 16;
+    const int at = want * 64 * 2 / m + 3;
+    uint64_t some[64], *keys = (uint64_t *)(void *)w->value;
+    if (m < 256 || at > 63 || 2 * want > m) return INFINITY;
+    for (int i = 0; i < 64; i++) some[i] = itp_key(x[(size_t)i * (size_t)m / 64], i);
+    itp_keys_select(some, 64, at + 1);
+    const int found = itp_embeds(job->ctx->k)->below(m, x, itp_keys_largest(some, at + 1), w->at);
+    if (found < want) return INFINITY;
+    for (int i = 0; i < found; i++) keys[i] = itp_key(x[w->at[i]], w->at[i]);
+    itp_keys_select(keys, found, want);
+    return itp_keys_largest(keys, want);
+}
+
+/* Takes the numbers of a block's row that may be among the smallest. */
+ITP_FN void itp_near_take(const itp_near_job *job, itp_near_slot *w, int r, int row, int first,
+                          int m)
+{
+    const float *x = w->block + (size_t)r * (size_t)job->s->chunk;
+    uint64_t *keys = w->keys + (size_t)r * (size_t)job->room;
+    int n = w->count[r];
+    float limit = w->limit[r];
+    const int found = itp_embeds(job->ctx->k)->below(m, x, limit, w->at);
+    for (int i = 0; i < found; i++) {
+        const float value = x[w->at[i]];
+        const int32_t index = first + w->at[i];
+        if (value > limit || (job->self && index == row)) continue;
+        keys[n++] = itp_key(value, index);
+        if (n == job->room) {
+            itp_keys_select(keys, n, job->keep);
+            n = job->keep;
+            limit = itp_keys_largest(keys, n);
+        }
+    }
+    w->count[r] = n;
+    w->limit[r] = limit;
+}
+
+/* Compares what is left exactly and writes the k nearest. */
+ITP_FN void itp_near_finish(const itp_near_job *job, itp_near_slot *w, int r, int row)
+{
+    uint64_t *keys = w->keys + (size_t)r * (size_t)job->room;
+    int n = w->count[r];
+    if (n < job->keep) return;
+    if (n > job->keep) itp_keys_select(keys, n, job->keep), n = job->keep;
+    if (job->s->product) {
+        for (int i = 0; i < n; i++) w->at[i] = itp_key_index(keys[i]);
+        itp_near_compare(job->ctx, job->s, row, w->at, 0, n, w->value);
+        for (int i = 0; i < n; i++) keys[i] = itp_key(w->value[i], w->at[i]);
+    }
+    itp_keys_sort(keys, n);
+    for (int i = 0; i < job->k; i++) {
+        const size_t to = (size_t)row * (size_t)job->k + (size_t)i;
+        job->index[to] = itp_key_index(keys[i]);
+        if (job->distance) job->distance[to] = itp_near_distance(job->s, itp_key_value(keys[i]));
+    }
+}
+
+/* Rows of those asked about, against all panels. */
+ITP_FN void itp_near_scan(const itp_near_job *job, itp_near_slot *w, int row, int rows, bool guess)
+{
+    const itp_near *s = job->s;
+    for (int r = 0; r < rows; r++) w->count[r] = 0, w->limit[r] = INFINITY;
+    for (int panel = 0; panel * s->chunk < s->n; panel++) {
+        const int first = panel * s->chunk, m = itp_min(s->chunk, s->n - first);
+        itp_near_block(job->ctx, s, row, rows, panel, w->block, w->gemm);
+        for (int r = 0; r < rows; r++) {
+            if (guess && panel == 0)
+                w->limit[r] = itp_near_guess(job, w, w->block + (size_t)r * (size_t)s->chunk, m);
+            itp_near_take(job, w, r, row + r, first, m);
+        }
+    }
+}
+
+ITP_FN void itp_near_task(void *arg, int task, int slot)
+{
+    const itp_near_job *job = (const itp_near_job *)arg;
+    const itp_near *s = job->s;
+    itp_near_slot w;
+    itp_arena arena = {job->scratch + job->slot_bytes * (size_t)slot, 0};
+    itp_near_slot_layout(&arena, &w, job->ctx, s, job->rows, job->room);
+    const int row = (job->first + task) * job->rows, rows = itp_min(job->rows, s->queries - row);
+    itp_near_scan(job, &w, row, rows, true);
+    for (int r = 0; r < rows; r++) itp_near_finish(job, &w, r, row + r);
+    for (int r = 0; r < rows; r++) {
+        if (w.count[r] >= job->keep) continue; /* the guess was too low */
+        itp_near_scan(job, &w, row + r, 1, false);
+        itp_near_finish(job, &w, 0, row + r);
+        w.count[0] = job->keep;
+    }
+}
+
+ITP_FN void itp_near_job_plan(itp_near_job *job, const interp_ctx *ctx, const itp_near *s, int k,
+                              bool self)
+{
+    itp_near_slot w;
+    itp_arena arena = {NULL, 0};
+    memset(job, 0, sizeof *job);
+    job->ctx = ctx;
+    job->s = s;
+    job->k = k;
+    job->self = self;
+    job->keep = itp_min(k + (s->product ? ITP_NEAR_SPARE : 0), s->n - (self ? 1 : 0));
+    job->room = 4 * job->keep + 32;
+    job->rows = s->product ? ITP_NEAR_ROWS : 16;
+    itp_near_slot_layout(&arena, &w, ctx, s, job->rows, job->room);
+    job->slot_bytes = arena.used;
+}
+
+/* Runs tasks in lots, so that progress is told and may cancel. */
+ITP_FN interp_status itp_parallel_lots(interp_ctx *ctx, const char *stage, int tasks, int lot,
+                                       double work, itp_task_fn fn, void *arg, int *first)
+{
+    for (int at = 0; at < tasks; at += lot) {
+        const int some = itp_min(lot, tasks - at);
+        ITP_TRY(itp_progress(ctx, stage, at, tasks, (double)NAN));
+        *first = at;
+        itp_parallel(ctx, some, work * some, fn, arg);
+    }
+    return itp_progress(ctx, stage, tasks, tasks, (double)NAN);
+}
+
+ITP_FN interp_status itp_near_exact(interp_ctx *ctx, const itp_near *s, int k, bool self,
+                                    int32_t *index, float *distance)
+{
+    itp_near_job job;
+    itp_near_job_plan(&job, ctx, s, k, self);
+    job.index = index;
+    job.distance = distance;
+    job.scratch = (char *)interp_alloc(ctx, itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    if (!job.scratch) return INTERP_NO_MEMORY;
+    const int tasks = itp_div_up(s->queries, job.rows);
+    const interp_status status =
+        itp_parallel_lots(ctx, "neighbours", tasks, itp_max(8, 4 * ctx->slots),
+                          (double)job.rows * s->n * s->width, itp_near_task, &job, &job.first);
+    interp_free(ctx, job.scratch);
+    return status;
+}
+/* >>math/vptree.c                                                                             */
+/* ---- math/vptree.c: exact neighbours in few dimensions ----------------------------------------- */
+
+/* A vantage-point tree (Yianilos 1993): points are ordered so that those of a node stand side by side,
+   its vantage point first, then the half that is nearer to it, then the other. radius: of the nearer
+   half. Runs of ITP_VANTAGE_LEAF points are looked through one by one. */
+typedef struct itp_vantage {
+    const itp_near *s;
+    const interp_ctx *ctx;
+    int32_t *order; /* [n] */
+    float *radius;  /* [n] */
+    uint64_t *keys; /* [n]: scratch of the building */
+    float *value;   /* [n]: likewise */
+} itp_vantage;
+
+enum { ITP_VANTAGE_LEAF = 16, ITP_VANTAGE_DEPTH = 128 };
+
+ITP_FN void itp_vantage_layout(itp_arena *arena, itp_vantage *t, int n)
+{
+    const size_t m = (size_t)n;
+    t->order = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    t->radius = itp_arena_floats(arena, m);
+    t->keys = (uint64_t *)itp_arena_alloc(arena, m * sizeof(uint64_t));
+    t->value = itp_arena_floats(arena, m);
+}
+
+/* Which metrics keep the triangle inequality, in the form their rows are made ready. */
+ITP_FN bool itp_vantage_suits(interp_metric m)
+{
+    return m == INTERP_METRIC_EUCLIDEAN || m == INTERP_METRIC_SQEUCLIDEAN ||
+           m == INTERP_METRIC_MANHATTAN || m == INTERP_METRIC_CHEBYSHEV ||
+           m == INTERP_METRIC_MINKOWSKI || m == INTERP_METRIC_HELLINGER ||
+           m == INTERP_METRIC_EARTH_MOVER || m == INTERP_METRIC_CANBERRA ||
+           m == INTERP_METRIC_HAMMING;
+}
+
+/* What is compared, as a distance in which the inequality holds. */
+ITP_INLINE float itp_vantage_length(const itp_near *s, float v)
+{
+    if (s->how == ITP_COMPARE_L2) return sqrtf(v);
+    if (s->how == ITP_COMPARE_LP) return (float)pow((double)v, 1 / (double)s->p);
+    return v;
+}
+
+ITP_FN void itp_vantage_compare(const itp_vantage *t, const float *row, const int32_t *at, int m,
+                                float *out)
+{
+    const itp_near *s = t->s;
+    itp_embeds(t->ctx->k)->compare(s->how, s->p, s->width, row, s->rows, (size_t)s->width, at, m,
+                                   out);
+}
+
+/* Orders first..end. The vantage point is the one farthest from the first: at the border, where spheres
+   part best. */
+ITP_FN void itp_vantage_build(itp_vantage *t, int first, int end)
+{
+    while (end - first > ITP_VANTAGE_LEAF) {
+        int32_t *order = t->order + first;
+        const int n = end - first, near = (n - 1) / 2;
+        const size_t width = (size_t)t->s->width;
+        itp_vantage_compare(t, t->s->rows + (size_t)order[0] * width, order, n, t->value);
+        int far = 0;
+        for (int i = 1; i < n; i++)
+            if (t->value[i] > t->value[far]) far = i;
+        const int32_t top = order[far];
+        order[far] = order[0];
+        order[0] = top;
+        itp_vantage_compare(t, t->s->rows + (size_t)top * width, order + 1, n - 1, t->value);
+        for (int i = 0; i < n - 1; i++) t->keys[i] = itp_key(t->value[i], order[1 + i]);
+        itp_keys_select(t->keys, n - 1, near);
+        uint64_t most = 0;
+        for (int i = 0; i < near; i++) most = t->keys[i] > most ? t->keys[i] : most;
+        for (int i = 0; i < n - 1; i++) order[1 + i] = itp_key_index(t->keys[i]);
+        t->radius[first] = itp_vantage_length(t->s, itp_key_value(most));
+        itp_vantage_build(t, first + 1, first + 1 + near);
+        first += 1 + near;
+    }
+}
+
+/* A search under way: the k best so far, sorted. */
+typedef struct itp_vantage_search {
+    const float *row;
+    int self, k, found;
+    uint64_t *best; /* [k + 1] */
+} itp_vantage_search;
+
+ITP_FN void itp_vantage_offer(itp_vantage_search *q, float value, int32_t index)
+{
+    if (index == q->self) return;
+    const uint64_t key = itp_key(value, index);
+    if (q->found == q->k && key >= q->best[q->k - 1]) return;
+    int at = q->found < q->k ? q->found++ : q->k - 1;
+    for (; at > 0 && q->best[at - 1] > key; at--) q->best[at] = q->best[at - 1];
+    q->best[at] = key;
+}
+
+/* Nodes wait with the least distance anything in them can have. Rounding may make it a little too large:
+   a millionth is taken off. */
+ITP_FN void itp_vantage_find(const itp_vantage *t, itp_vantage_search *q)
+{
+    struct {
+        int first, end;
+        float least;
+    } wait[ITP_VANTAGE_DEPTH];
+    int waiting = 1;
+    wait[0].first = 0, wait[0].end = t->s->n, wait[0].least = 0;
+    while (waiting) {
+        const int first = wait[--waiting].first, end = wait[waiting].end;
+        float value[ITP_VANTAGE_LEAF];
+        if (q->found == q->k) {
+            const float worst = itp_vantage_length(t->s, itp_key_value(q->best[q->k - 1]));
+            if (wait[waiting].least > worst) continue;
+        }
+        const bool leaf = end - first <= ITP_VANTAGE_LEAF;
+        const int many = leaf ? end - first : 1;
+        itp_vantage_compare(t, q->row, t->order + first, many, value);
+        for (int i = 0; i < many; i++) itp_vantage_offer(q, value[i], t->order[first + i]);
+        if (leaf) continue;
+        const float d = itp_vantage_length(t->s, value[0]), r = t->radius[first];
+        const float slack = 1e-6f * (d + r);
+        const int middle = first + 1 + (end - first - 1) / 2;
+        const bool inside = d < r;
+        for (int turn = 0; turn < 2; turn++) { /* the nearer half is looked at first, so put last */
+            const bool near = (turn == 0) != inside;
+            const float least = (near ? d - r : r - d) - slack;
+            wait[waiting].first = near ? first + 1 : middle;
+            wait[waiting].end = near ? middle : end;
+            wait[waiting++].least = least > 0 ? least : 0;
+        }
+    }
+}
+
+typedef struct itp_vantage_job {
+    const itp_vantage *t;
+    int k, first;
+    bool self;
+    uint64_t *best; /* [slots][k + 1] */
+    int32_t *index;
+    float *distance;
+} itp_vantage_job;
+
+enum { ITP_VANTAGE_ROWS = 256 };
+
+ITP_FN void itp_vantage_task(void *arg, int task, int slot)
+{
+    const itp_vantage_job *job = (const itp_vantage_job *)arg;
+    const itp_near *s = job->t->s;
+    const size_t k = (size_t)job->k;
+    task += job->first;
+    const int end = itp_min(s->queries, (task + 1) * ITP_VANTAGE_ROWS);
+    for (int i = task * ITP_VANTAGE_ROWS; i < end; i++) {
+        itp_vantage_search q;
+        q.row = s->asked + (size_t)i * (size_t)s->width;
+        q.self = job->self ? i : -1;
+        q.k = job->k;
+        q.found = 0;
+        q.best = job->best + (size_t)slot * (k + 1);
+        itp_vantage_find(job->t, &q);
+        for (size_t j = 0; j < k; j++) {
+            job->index[(size_t)i * k + j] = itp_key_index(q.best[j]);
+            if (job->distance)
+                job->distance[(size_t)i * k + j] = itp_near_distance(s, itp_key_value(q.best[j]));
+        }
+    }
+}
+
+ITP_FN void itp_vantage_job_layout(itp_arena *arena, itp_vantage *t, itp_vantage_job *job,
+                                   const interp_ctx *ctx, int n, int k)
+{
+    itp_vantage_layout(arena, t, n);
+    job->best =
+        (uint64_t *)itp_arena_alloc(arena, (size_t)ctx->slots * ((size_t)k + 1) * sizeof(uint64_t));
+}
+
+ITP_FN interp_status itp_near_tree(interp_ctx *ctx, const itp_near *s, int k, bool self,
+                                   int32_t *index, float *distance)
+{
+    itp_vantage t;
+    itp_vantage_job job;
+    itp_arena arena = {NULL, 0};
+    itp_vantage_job_layout(&arena, &t, &job, ctx, s->n, k);
+    char *block = (char *)interp_alloc(ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    arena.base = block;
+    arena.used = 0;
+    itp_vantage_job_layout(&arena, &t, &job, ctx, s->n, k);
+    t.s = s;
+    t.ctx = ctx;
+    for (int i = 0; i < s->n; i++) t.order[i] = i;
+    itp_vantage_build(&t, 0, s->n);
+    job.t = &t;
+    job.k = k;
+    job.self = self;
+    job.index = index;
+    job.distance = distance;
+    const interp_status status = itp_parallel_lots(
+        ctx, "neighbours", itp_div_up(s->queries, ITP_VANTAGE_ROWS), itp_max(8, 4 * ctx->slots),
+        5000.0 * (int)ITP_VANTAGE_ROWS, itp_vantage_task, &job, &job.first);
+    interp_free(ctx, block);
+    return status;
+}
+/* >>math/knn.c                                                                                */
+/* ---- math/knn.c: nearest neighbours, by whichever way ------------------------------------------ */
+
+ITP_FN interp_status itp_knn_check(interp_ctx *ctx, int n, int d, int k,
+                                   const interp_knn_desc *desc)
+{
+    const interp_metric metric = desc ? desc->metric : INTERP_METRIC_EUCLIDEAN;
+    const bool queries = desc && desc->queries;
+    if ((unsigned)metric >= INTERP_METRIC_COUNT || n < 1 || d < 1 ||
+        (queries && desc->n_queries < 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "neighbours: %d rows of %d numbers and %d queries by metric %d cannot be "
+                        "compared",
+                        n, d, queries ? desc->n_queries : n, (int)metric);
+    if (k < 1 || k > n - (queries ? 0 : 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "neighbours: each row has %d others, so k may be 1 to that, but it is %d",
+                        n - (queries ? 0 : 1), k);
+    if (metric == INTERP_METRIC_PRECOMPUTED && d != n)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "neighbours: precomputed distances are [n,n] or [queries,n], but rows have "
+                        "%d numbers for %d points",
+                        d, n);
+    if (desc && desc->p != 0 && !(desc->p >= 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "neighbours: p of minkowski is %g, below 1",
+                        (double)desc->p);
+    if (desc && desc->method == INTERP_KNN_TREE && !itp_vantage_suits(metric))
+        return itp_fail(
+            ctx, INTERP_UNSUPPORTED,
+            "neighbours: %s does not keep the triangle inequality, which the tree needs",
+            interp_metric_name(metric));
+    return INTERP_OK;
+}
+
+/* The method that AUTO stands for. */
+ITP_FN interp_knn_method itp_knn_method(const itp_near *s, const interp_knn_desc *desc)
+{
+    if (desc && desc->method != INTERP_KNN_AUTO) return desc->method;
+    const bool tree = s->n > 20000 && s->d <= 3 && itp_vantage_suits(s->metric);
+    return tree ? INTERP_KNN_TREE : INTERP_KNN_EXACT;
+}
+
+INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
+                                    const interp_knn_desc *desc, int32_t *index, float *distance,
+                                    interp_knn_method *method)
+{
+    ITP_TRY(itp_knn_check(ctx, n, d, k, desc));
+    itp_near s;
+    itp_near_plan(&s, n, d, desc);
+    itp_arena arena = {NULL, 0};
+    const interp_knn_method way = itp_knn_method(&s, desc);
+    const bool self = !(desc && desc->queries);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
+    char *block = (char *)interp_alloc(ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    arena.base = block;
+    arena.used = 0;
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
+    interp_status status = itp_near_fill(ctx, &s, x, desc ? desc->queries : NULL);
+    if (!status)
+        status = way == INTERP_KNN_TREE ? itp_near_tree(ctx, &s, k, self, index, distance)
+                                        : itp_near_exact(ctx, &s, k, self, index, distance);
+    interp_free(ctx, block);
+    if (method && !status) *method = way;
+    return status;
+}
+
+INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
+                                   const interp_knn_desc *desc)
+{
+    itp_near s;
+    itp_near_job job;
+    itp_arena arena = {NULL, 0};
+    if (n < 1 || d < 1) return 0;
+    itp_near_plan(&s, n, d, desc);
+    const bool tree = itp_knn_method(&s, desc) == INTERP_KNN_TREE;
+    itp_near_layout(&arena, &s, !tree);
+    const size_t mean = itp_alloc_cost((size_t)d * sizeof(double));
+    size_t scan = 0;
+    if (tree) {
+        itp_vantage t;
+        itp_vantage_job find;
+        itp_arena more = {NULL, 0};
+        itp_vantage_job_layout(&more, &t, &find, ctx, n, k);
+        scan = itp_alloc_cost(more.used);
+    } else {
+        itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
+        scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+    }
+    return itp_add_size(itp_alloc_cost(arena.used), itp_max_size(mean, scan));
+}
+/* >>embed/affinity.c                                                                          */
+/* ---- embed/affinity.c: neighbours as probabilities ---------------------------------------------- */
+
+/* Points that a task of a loop over all points takes. Sums run over these blocks in order. */
+enum { ITP_POINTS = 512 };
+
+ITP_FN int itp_point_blocks(int n)
+{
+    return itp_div_up(n, ITP_POINTS);
+}
+
+/* A graph: row i's edges are start[i] .. start[i+1]. */
+typedef struct itp_graph {
+    int n;
+    size_t *start;  /* [n+1] */
+    int32_t *index; /* room for `most` and as many more as a vector reads */
+    float *weight;  /* alike */
+    size_t most;
+} itp_graph;
+
+ITP_FN void itp_graph_layout(itp_arena *arena, itp_graph *g, int n, size_t most)
+{
+    g->n = n;
+    g->most = most;
+    g->start = (size_t *)itp_arena_alloc(arena, ((size_t)n + 1) * sizeof(size_t));
+    g->index = (int32_t *)itp_arena_alloc(
+        arena, itp_mul_size(itp_add_size(most, ITP_MOST_LANES), sizeof(int32_t)));
+    g->weight = itp_arena_floats(arena, itp_add_size(most, ITP_MOST_LANES));
+}
+
+/* Neighbours of n points, and room to turn their graph round. */
+typedef struct itp_near_lists {
+    int n, k;
+    int32_t *index; /* [n,k]; later by index in each row */
+    float *value;   /* [n,k]: distances, then weights */
+    size_t *start;  /* [n+1]: the graph turned round */
+    int32_t *from;  /* [n k] */
+    float *weight;  /* [n k] */
+    size_t *count;  /* [n] */
+} itp_near_lists;
+
+ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, int n, int k)
+{
+    const size_t all = itp_mul_size((size_t)n, (size_t)k);
+    l->n = n;
+    l->k = k;
+    l->index = (int32_t *)itp_arena_alloc(arena, itp_mul_size(all, sizeof(int32_t)));
+    l->value = itp_arena_floats(arena, all);
+    l->start = (size_t *)itp_arena_alloc(arena, ((size_t)n + 1) * sizeof(size_t));
+    l->from = (int32_t *)itp_arena_alloc(arena, itp_mul_size(all, sizeof(int32_t)));
+    l->weight = itp_arena_floats(arena, all);
+    l->count = (size_t *)itp_arena_alloc(arena, (size_t)n * sizeof(size_t));
+}
+
+/* Neighbours looked for, or those given, cut to k. */
+ITP_FN interp_status itp_lists_fill(interp_ctx *ctx, itp_near_lists *l, const float *x, int d,
+                                    const interp_knn_desc *how, const int32_t *index,
+                                    const float *distance, int given)
+{
+    if (!index) return interp_knn(ctx, x, l->n, d, l->k, how, l->index, l->value, NULL);
+    if (!distance || given < l->k)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "embedding: %d neighbours of each point are needed with their distances, "
+                        "but knn_k is %d",
+                        l->k, distance ? given : 0);
+    for (int i = 0; i < l->n; i++)
+        for (int j = 0; j < l->k; j++) {
+            const size_t from = (size_t)i * (size_t)given + (size_t)j;
+            const size_t to = (size_t)i * (size_t)l->k + (size_t)j;
+            const float v = distance[from];
+            if (index[from] < 0 || index[from] >= l->n || index[from] == i ||
+                !(v >= 0 && v <= 1e30f))
+                return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                                "embedding: neighbour %d of point %d is point %d at distance %g", j,
+                                i, (int)index[from], (double)v);
+            l->index[to] = index[from];
+            l->value[to] = v;
+        }
+    return INTERP_OK;
+}
+
+/* ---- rows by index, and the graph turned round */
+
+typedef struct itp_lists_job {
+    const interp_ctx *ctx;
+    itp_near_lists *l;
+    itp_graph *g;
+    const float *perplexities;
+    int n_perplexities;
+    float mix, scale;
+    uint64_t *keys; /* [slots][k] */
+    float *row;     /* [slots][4 k] */
+} itp_lists_job;
+
+ITP_FN void itp_lists_sort_task(void *arg, int task, int slot)
+{
+    const itp_lists_job *job = (const itp_lists_job *)arg;
+    itp_near_lists *l = job->l;
+    const size_t k = (size_t)l->k;
+    uint64_t *keys = job->keys + (size_t)slot * k;
+    float *row = job->row + (size_t)slot * 4 * k;
+    const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
+    for (int i = task * ITP_POINTS; i < end; i++) {
+        int32_t *index = l->index + (size_t)i * k;
+        float *value = l->value + (size_t)i * k;
+        memcpy(row, value, k * sizeof *row);
+        for (size_t j = 0; j < k; j++) keys[j] = (uint64_t)(uint32_t)index[j] << 32 | j;
+        itp_keys_sort(keys, l->k);
+        for (size_t j = 0; j < k; j++) {
+            index[j] = (int32_t)(keys[j] >> 32);
+            value[j] = row[(uint32_t)keys[j]];
+        }
+    }
+}
+
+/* Who has each point among its neighbours, in order. Edges of weight 0 are none. */
+ITP_FN void itp_lists_turn(itp_near_lists *l)
+{
+    const size_t n = (size_t)l->n, k = (size_t)l->k;
+    memset(l->start, 0, (n + 1) * sizeof *l->start);
+    for (size_t e = 0; e < n * k; e++)
+        if (l->value[e] > 0) l->start[l->index[e] + 1]++;
+    for (size_t i = 0; i < n; i++) l->start[i + 1] += l->start[i];
+    memcpy(l->count, l->start, n * sizeof *l->count);
+    for (size_t i = 0; i < n; i++)
+        for (size_t e = i * k; e < (i + 1) * k; e++) {
+            if (!(l->value[e] > 0)) continue;
+            const size_t at = l->count[l->index[e]]++;
+            l->from[at] = (int32_t)i;
+            l->weight[at] = l->value[e];
+        }
+}
+
+/* The weight of an edge with weights a one way and b the other. mix below 0: their mean times scale;
+   else between the intersection and the union of fuzzy sets. */
+ITP_INLINE float itp_edge_weight(const itp_lists_job *job, float a, float b)
+{
+    if (job->mix < 0) return job->scale * (a + b);
+    return job->mix * (a + b - a * b) + (1 - job->mix) * a * b;
+}
+
+/* Row i of the graph both ways, by index; returns how many edges. Writes them unless only counted. */
+ITP_FN size_t itp_lists_merge(const itp_lists_job *job, int i, int32_t *index, float *weight)
+{
+    const itp_near_lists *l = job->l;
+    size_t a = (size_t)i * (size_t)l->k, b = l->start[i], n = 0;
+    const size_t a_end = a + (size_t)l->k, b_end = l->start[i + 1];
+    for (;;) {
+        while (a < a_end && !(l->value[a] > 0)) a++;
+        if (a == a_end && b == b_end) return n;
+        const int32_t u = a < a_end ? l->index[a] : INT32_MAX;
+        const int32_t v = b < b_end ? l->from[b] : INT32_MAX;
+        const float p = u <= v ? l->value[a++] : 0, q = v <= u ? l->weight[b++] : 0;
+        const float w = itp_edge_weight(job, p, q);
+        if (!(w > 0)) continue;
+        if (index) index[n] = u < v ? u : v, weight[n] = w;
+        n++;
+    }
+}
+
+ITP_FN void itp_lists_count_task(void *arg, int task, int slot)
+{
+    const itp_lists_job *job = (const itp_lists_job *)arg;
+    const int end = itp_min(job->l->n, (task + 1) * ITP_POINTS);
+    (void)slot;
+    for (int i = task * ITP_POINTS; i < end; i++)
+        job->l->count[i] = itp_lists_merge(job, i, NULL, NULL);
+}
+
+ITP_FN void itp_lists_write_task(void *arg, int task, int slot)
+{
+    const itp_lists_job *job = (const itp_lists_job *)arg;
+    const itp_graph *g = job->g;
+    const int end = itp_min(job->l->n, (task + 1) * ITP_POINTS);
+    (void)slot;
+    for (int i = task * ITP_POINTS; i < end; i++)
+        itp_lists_merge(job, i, g->index + g->start[i], g->weight + g->start[i]);
+}
+
+/* The symmetric graph of the lists, whose values are weights by now. */
+ITP_FN void itp_lists_symmetric(interp_ctx *ctx, itp_lists_job *job)
+{
+    const int blocks = itp_point_blocks(job->l->n);
+    const double work = 20.0 * job->l->n * job->l->k;
+    itp_graph *g = job->g;
+    itp_parallel(ctx, blocks, work, itp_lists_sort_task, job);
+    itp_lists_turn(job->l);
+    itp_parallel(ctx, blocks, work, itp_lists_count_task, job);
+    g->start[0] = 0;
+    for (int i = 0; i < g->n; i++) g->start[i + 1] = g->start[i] + job->l->count[i];
+    itp_parallel(ctx, blocks, work, itp_lists_write_task, job);
+    const size_t edges = g->start[g->n];
+    memset(g->index + edges, 0, ITP_MOST_LANES * sizeof *g->index);
+    memset(g->weight + edges, 0, ITP_MOST_LANES * sizeof *g->weight);
+}
+
+/* ---- perplexity: how wide each point's Gaussian is */
+
+/* Adds exp(-beta d^2) / sum to p[k], beta such that its entropy is log(perplexity). row: [3k] of
+   scratch, whose first k are squared distances less the smallest. Newton's method on log beta, kept
+   between bounds: dH / dbeta = -beta var(d^2). */
+ITP_FN void itp_perplexity_row(const itp_kernels *kernels, float *row, int k, double perplexity,
+                               double share, float *p)
+{
+    const size_t n = (size_t)k;
+    float *e = row + k, *square = row + 2 * k;
+    const double want = log(perplexity);
+    double mean = 0, low = 0, high = (double)INFINITY, sum = 1, beta;
+    for (int j = 0; j < k; j++) mean += (double)row[j] / k, square[j] = row[j] * row[j];
+    beta = mean > 0 ? 1 / mean : 1;
+    for (int round = 0; round < 100; round++) {
+        kernels->affine(n, (float)-beta, row, 0, e);
+        sum = kernels->exp_sum(n, e, 0, e);
+        const double m = kernels->dot(n, row, 0, e, 0) / sum;
+        const double v = kernels->dot(n, square, 0, e, 0) / sum - m * m;
+        const double off = log(sum) + beta * m - want;
+        if (fabs(off) < 1e-5 || beta > 1e30 || beta < 1e-30) break;
+        if (off > 0) low = beta;
+        else high = beta;
+        const double step = beta * beta * v > 0 ? off / (beta * beta * v) : off > 0 ? 1 : -1;
+        double next = beta * exp(step > 2 ? 2 : step < -2 ? -2 : step);
+        if (!(next > low && next < high))
+            next = high < (double)INFINITY ? (low + high) / 2 : beta * 2;
+        if (next == beta) break;
+        beta = next;
+    }
+    for (int j = 0; j < k; j++) p[j] += (float)(share * (double)e[j] / sum);
+}
+
+ITP_FN void itp_perplexity_task(void *arg, int task, int slot)
+{
+    const itp_lists_job *job = (const itp_lists_job *)arg;
+    const itp_near_lists *l = job->l;
+    const size_t k = (size_t)l->k;
+    float *row = job->row + (size_t)slot * 4 * k, *sums = row + 3 * k;
+    const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
+    for (int i = task * ITP_POINTS; i < end; i++) {
+        float *value = l->value + (size_t)i * k;
+        const float least = value[0] * value[0];
+        for (size_t j = 0; j < k; j++) row[j] = value[j] * value[j] - least, sums[j] = 0;
+        for (int s = 0; s < job->n_perplexities; s++)
+            itp_perplexity_row(job->ctx->k, row, l->k, (double)job->perplexities[s],
+                               1.0 / job->n_perplexities, sums);
+        memcpy(value, sums, k * sizeof *sums);
+    }
+}
+/* >>embed/grid.c                                                                              */
+/* ---- embed/grid.c: the repulsion of all pairs in the plane as a potential on a grid ------------- */
+
+/* With phi(y) = sum over j of k(|y - y_j|), k(d) = (1 + d^2 / dof)^(-(dof+1)/2), t-SNE's normalisation
+   is the sum of phi over the points, less each one's own 1, and its repulsion -dof / (dof+1) times the
+   slope of phi. phi is a convolution: points are spread onto a grid by quintic B-splines, convolved with
+   k by a Fourier transform of twice the size, and read back by the same splines, which interpolate once
+   their transform is divided out twice (Essmann et al. 1995, Hockney and Eastwood 1988). */
+
+#define ITP_MESH_LEAST 32   /* points along a side */
+#define ITP_MESH_MOST  2048 /* likewise */
+#define ITP_MESH_EDGE  8    /* of them beyond the outermost points */
+
+typedef struct itp_mesh {
+    int most;          /* points along a side at most */
+    float step, taken; /* asked for; of the kernel at hand */
+    float origin[2];
+    double dof;
+    itp_fft fft;
+    itp_grid grid;
+    int *place, *frequency; /* [2 most] */
+    float *twiddle, *scratch;
+    size_t slot_floats;
+    bool ready;
+} itp_mesh;
+
+/* The smallest product of 2s, 3s and 5s from n on. */
+ITP_FN int itp_smooth(int n)
+{
+    for (;; n++) {
+        int m = n;
+        while (m % 2 == 0) m /= 2;
+        while (m % 3 == 0) m /= 3;
+        while (m % 5 == 0) m /= 5;
+        if (m == 1) return n;
+    }
+}
+
+ITP_FN int itp_mesh_width(int m)
+{
+    return (int)itp_round_up((size_t)m + 1, 32);
+}
+
+/* A side's largest number of grid points grows with the root of n, so that memory is linear. */
+ITP_FN void itp_mesh_layout(itp_arena *arena, itp_mesh *mesh, const interp_ctx *ctx, int n,
+                            float step, double dof)
+{
+    const double side = 10 * sqrt((double)n);
+    memset(mesh, 0, sizeof *mesh);
+    mesh->most = itp_smooth(side < 400 ? 400 : side > ITP_MESH_MOST ? ITP_MESH_MOST : (int)side);
+    mesh->step = step;
+    mesh->dof = dof;
+    const size_t m = (size_t)mesh->most, width = (size_t)itp_mesh_width(mesh->most);
+    const size_t rows = itp_round_up(m + 1, ITP_MOST_LANES), lanes = (size_t)ctx->k->width;
+    mesh->place = (int *)itp_arena_alloc(arena, 2 * m * sizeof(int));
+    mesh->frequency = (int *)itp_arena_alloc(arena, 2 * m * sizeof(int));
+    mesh->twiddle = itp_arena_floats(arena, 2 * 2 * m * 2);
+    mesh->grid.grid = itp_arena_floats(arena, (m + 1) * width + ITP_MOST_LANES);
+    mesh->grid.re = itp_arena_floats(arena, rows * width);
+    mesh->grid.im = itp_arena_floats(arena, rows * width);
+    mesh->grid.kernel = itp_arena_floats(arena, rows * 2 * m);
+    mesh->slot_floats = 2 * 2 * m * lanes;
+    mesh->scratch = itp_arena_floats(arena, mesh->slot_floats * (size_t)ctx->slots);
+}
+
+/* Factors, twiddles and where frequencies end up, for the length 2m. */
+ITP_FN void itp_mesh_transform(itp_mesh *mesh, int m)
+{
+    const int n = 2 * m;
+    itp_fft *f = &mesh->fft;
+    int rest = n;
+    f->n = n;
+    f->stages = 0;
+    for (int p = 5; p > 1; p--)
+        while (rest % p == 0 && !(p == 2 && rest % 4 == 0)) f->factor[f->stages++] = p, rest /= p;
+    float *w = mesh->twiddle;
+    for (int t = 0, length = n; t < f->stages; t++) {
+        const int part = length / f->factor[t];
+        for (int j = 0; j < part; j++)
+            for (int p = 1; p < f->factor[t]; p++) {
+                const double angle = 6.283185307179586 * ((double)j * p / length);
+                *w++ = (float)cos(angle);
+                *w++ = (float)-sin(angle);
+            }
+        length = part;
+    }
+    f->twiddle = mesh->twiddle;
+    for (int k = 0; k < n; k++) {
+        int at = 0, left = k, length = n;
+        for (int t = 0; t < f->stages; t++) {
+            length /= f->factor[t];
+            at += left % f->factor[t] * length;
+            left /= f->factor[t];
+        }
+        mesh->place[k] = at;
+        mesh->frequency[at] = k;
+    }
+}
+
+typedef struct itp_mesh_job {
+    const interp_ctx *ctx;
+    itp_mesh *mesh;
+    bool inverse;
+    int n, bands;
+    const float *x, *y;
+    float *values; /* NULL: not wanted; [n] */
+    float *fx, *fy;
+    double *sums; /* [blocks] */
+} itp_mesh_job;
+
+ITP_FN void itp_mesh_along_task(void *arg, int task, int slot)
+{
+    const itp_mesh_job *job = (const itp_mesh_job *)arg;
+    const itp_mesh *mesh = job->mesh;
+    itp_embeds(job->ctx->k)
+        ->grid_along(&mesh->grid, task, job->inverse,
+                     mesh->scratch + mesh->slot_floats * (size_t)slot);
+}
+
+ITP_FN void itp_mesh_across_task(void *arg, int task, int slot)
+{
+    const itp_mesh_job *job = (const itp_mesh_job *)arg;
+    const itp_mesh *mesh = job->mesh;
+    itp_embeds(job->ctx->k)
+        ->grid_across(&mesh->grid, task, mesh->scratch + mesh->slot_floats * (size_t)slot);
+}
+
+ITP_FN void itp_mesh_convolve(interp_ctx *ctx, itp_mesh_job *job)
+{
+    const itp_grid *g = &job->mesh->grid;
+    const int lanes = ctx->k->width;
+    const double work = 10.0 * g->m * g->m;
+    job->inverse = false;
+    itp_parallel(ctx, g->width / 2 / lanes, work, itp_mesh_along_task, job);
+    itp_parallel(ctx, g->rows / lanes, work, itp_mesh_across_task, job);
+    if (g->mirror) return;
+    job->inverse = true;
+    itp_parallel(ctx, g->width / 2 / lanes, work, itp_mesh_along_task, job);
+}
+
+/* The transform of a spline at whole numbers, at frequency k of 2m. */
+ITP_FN double itp_mesh_spline(int k, int m)
+{
+    const double angle = 3.141592653589793 * k / m;
+    return (66 + 52 * cos(angle) + 2 * cos(2 * angle)) / 120;
+}
+
+/* The six splines over a cell at t. */
+ITP_FN void itp_mesh_weights(float t, float *w)
+{
+    for (int side = 0; side < 2; side++) {
+        const float x = side ? 1 - t : t, y = 1 - x, x2 = x * x;
+        w[side ? 5 : 0] = y * y * y * y * y / 120;
+        w[side ? 4 : 1] = (26 + x * (-50 + x * (20 + x * (20 + x * (-20 + x * 5))))) / 120;
+        w[side ? 3 : 2] = (66 + x2 * (-60 + x2 * (30 - 10 * x))) / 120;
+    }
+}
+
+/* The transform of k on the grid, the splines divided out twice. */
+ITP_FN void itp_mesh_kernel(interp_ctx *ctx, itp_mesh *mesh, int m, float step)
+{
+    itp_grid *g = &mesh->grid;
+    itp_mesh_job job;
+    const int lanes = ctx->k->width;
+    memset(&job, 0, sizeof job);
+    job.ctx = ctx;
+    job.mesh = mesh;
+    itp_mesh_transform(mesh, m);
+    g->fft = &mesh->fft;
+    g->place = mesh->place;
+    g->m = m;
+    g->width = itp_mesh_width(m);
+    g->rows = (int)itp_round_up((size_t)m + 1, (size_t)lanes);
+    mesh->taken = step;
+    memset(g->re, 0, (size_t)g->rows * (size_t)g->width * sizeof(float));
+    memset(g->im, 0, (size_t)g->rows * (size_t)g->width * sizeof(float));
+    for (int i = 0; i <= m; i++)
+        for (int j = 0; j < g->width; j++) {
+            const double h = (double)step, d2 = h * h * ((double)i * i + (double)j * j);
+            const double q = 1 / (1 + d2 / mesh->dof);
+            g->grid[(size_t)i * (size_t)g->width + (size_t)j] =
+                (float)(j > m            ? 0
+                        : mesh->dof == 1 ? q
+                                         : pow(q, (mesh->dof + 1) / 2));
+        }
+    g->mirror = true;
+    itp_mesh_convolve(ctx, &job);
+    g->mirror = false;
+    for (int block = 0; block < g->rows / lanes; block++)
+        for (int at = 0; at < 2 * m; at++)
+            for (int l = 0; l < lanes; l++) {
+                const int kx = block * lanes + l, ky = mesh->frequency[at];
+                const double bx = itp_mesh_spline(kx, m), by = itp_mesh_spline(ky, m);
+                float *to =
+                    g->kernel + ((size_t)block * 2 * (size_t)m + (size_t)at) * (size_t)lanes + l;
+                *to = kx > m ? 0 : (float)((double)*to / (bx * bx * by * by * 4.0 * m * m));
+            }
+    mesh->ready = true;
+}
+
+/* Makes the grid hold what lies between low and high. It is changed only when it has to be. */
+ITP_FN void itp_mesh_fit(interp_ctx *ctx, itp_mesh *mesh, const float *low, const float *high)
+{
+    const double span = fmax((double)high[0] - (double)low[0], (double)high[1] - (double)low[1]);
+    const double room = span / (double)mesh->step + ITP_MESH_EDGE;
+    if (room <= mesh->most) {
+        const bool fits = mesh->ready && mesh->taken == mesh->step && room <= mesh->grid.m &&
+                          (room > 0.7 * mesh->grid.m || mesh->grid.m == ITP_MESH_LEAST);
+        if (!fits) {
+            const int want = (int)itp_min_double(room * 1.06 + 1, mesh->most);
+            itp_mesh_kernel(ctx, mesh, itp_smooth(itp_max(ITP_MESH_LEAST, want)), mesh->step);
+        }
+    } else { /* as fine as memory allows */
+        const double least = span / (mesh->most - ITP_MESH_EDGE);
+        if (!mesh->ready || mesh->grid.m != mesh->most || (double)mesh->taken < least ||
+            (double)mesh->taken > 1.1 * least)
+            itp_mesh_kernel(ctx, mesh, mesh->most, (float)(1.04 * least));
+    }
+    for (int k = 0; k < 2; k++) { /* the middle of the grid over the middle of the points */
+        const double middle = ((double)high[k] + (double)low[k]) / 2;
+        mesh->origin[k] = (float)(middle - (double)mesh->taken * (mesh->grid.m - 2) / 2);
+    }
+}
+
+/* Spreads all points onto the rows of one band; each number gets its points in their order, however
+   many bands there are. */
+ITP_FN void itp_mesh_spread_task(void *arg, int task, int slot)
+{
+    const itp_mesh_job *job = (const itp_mesh_job *)arg;
+    const itp_mesh *mesh = job->mesh;
+    const int m = mesh->grid.m, width = mesh->grid.width;
+    const int first = (int)((int64_t)m * task / job->bands);
+    const int end = (int)((int64_t)m * (task + 1) / job->bands);
+    const float per_cell = 1 / mesh->taken;
+    (void)slot;
+    memset(mesh->grid.grid + (size_t)first * (size_t)width, 0,
+           (size_t)(end - first) * (size_t)width * sizeof(float));
+    for (int i = 0; i < job->n; i++) {
+        const float u = per_cell * (job->x[i] - mesh->origin[0]);
+        const int row = u > 2 ? (int)u : 2;
+        if (row + 3 < first || row - 2 >= end) continue;
+        const float v = per_cell * (job->y[i] - mesh->origin[1]);
+        const int column = v > 2 ? (int)v : 2;
+        float wx[6], wy[6];
+        itp_mesh_weights(u - (float)row, wx);
+        itp_mesh_weights(v - (float)column, wy);
+        for (int r = 0; r < 6; r++) {
+            if (row - 2 + r < first || row - 2 + r >= end) continue;
+            float *to = mesh->grid.grid + (size_t)(row - 2 + r) * (size_t)width + column - 2;
+            for (int c = 0; c < 6; c++) to[c] += wx[r] * wy[c];
+        }
+    }
+}
+
+ITP_FN void itp_mesh_read_task(void *arg, int task, int slot)
+{
+    const itp_mesh_job *job = (const itp_mesh_job *)arg;
+    const itp_mesh *mesh = job->mesh;
+    const double dof = mesh->dof;
+    const int from = task * ITP_POINTS, to = itp_min(job->n, from + ITP_POINTS);
+    (void)slot;
+    job->sums[task] =
+        itp_embeds(job->ctx->k)
+            ->mesh_read(from, to, job->x, job->y, mesh->origin, 1 / mesh->taken, mesh->grid.grid,
+                        mesh->grid.width, (float)(-dof / (dof + 1)), job->values, job->fx, job->fy);
+}
+
+/* Makes the grid phi of n points within low..high. */
+ITP_FN void itp_mesh_potential(interp_ctx *ctx, itp_mesh_job *job, const float *low,
+                               const float *high)
+{
+    itp_mesh_fit(ctx, job->mesh, low, high);
+    job->bands = ctx->slots < 2 ? 1 : itp_min(2 * ctx->slots, job->mesh->grid.m / 16);
+    itp_parallel(ctx, job->bands, 50.0 * job->n, itp_mesh_spread_task, job);
+    itp_mesh_convolve(ctx, job);
+}
+
+/* Forces on n points within low..high; returns the sum of k over all pairs of different points. */
+ITP_FN double itp_mesh_repel(interp_ctx *ctx, itp_mesh *mesh, int n, const float *x, const float *y,
+                             const float *low, const float *high, float *fx, float *fy,
+                             double *sums)
+{
+    itp_mesh_job job;
+    memset(&job, 0, sizeof job);
+    job.ctx = ctx;
+    job.mesh = mesh;
+    job.n = n;
+    job.x = x, job.y = y;
+    job.fx = fx, job.fy = fy;
+    job.sums = sums;
+    itp_mesh_potential(ctx, &job, low, high);
+    itp_parallel(ctx, itp_point_blocks(n), 100.0 * n, itp_mesh_read_task, &job);
+    double total = -n;
+    for (int b = 0; b < itp_point_blocks(n); b++) total += sums[b];
+    return total;
+}
+/* >>embed/tree.c                                                                              */
+/* ---- embed/tree.c: the repulsion of all pairs by a tree (Barnes and Hut 1986) ------------------- */
+
+/* Points are sorted along a Morton curve; a node is a run of them, its children the runs that share
+   more of the code. Nodes stand in the order of a walk: the next one is inside, `next` is behind. */
+typedef struct itp_tree_node {
+    float centre[3];
+    float size2; /* square of the cell's side */
+    int first, end, next;
+} itp_tree_node;
+
+typedef struct itp_tree {
+    int dims, bits; /* of each coordinate's code */
+    float angle2, stretch, power;
+    int n, nodes;
+    itp_tree_node *node; /* [2n] */
+    uint64_t *keys;      /* [n]: code << 32 | point */
+    float *at[3];        /* [n]: coordinates in that order */
+    float side;
+} itp_tree;
+
+enum { ITP_TREE_LEAF = 8 };
+
+ITP_FN void itp_tree_layout(itp_arena *arena, itp_tree *t, int n, int dims)
+{
+    memset(t, 0, sizeof *t);
+    t->dims = dims;
+    t->bits = dims == 3 ? 10 : 16;
+    t->n = n;
+    t->node =
+        (itp_tree_node *)itp_arena_alloc(arena, itp_mul_size(2 * (size_t)n, sizeof(itp_tree_node)));
+    t->keys = (uint64_t *)itp_arena_alloc(arena, (size_t)n * sizeof(uint64_t));
+    for (int k = 0; k < dims; k++) t->at[k] = itp_arena_floats(arena, (size_t)n);
+}
+
+ITP_FN uint32_t itp_tree_code(const itp_tree *t, float *const *y, const float *low, int i)
+{
+    const double cells = (double)((1 << t->bits) - 1);
+    uint32_t code = 0, place[3] = {0, 0, 0};
+    for (int k = 0; k < t->dims; k++) {
+        const double u = ((double)y[k][i] - (double)low[k]) / (double)t->side * cells;
+        place[k] = (uint32_t)(u > 0 ? u < cells ? u : cells : 0);
+    }
+    for (int b = t->bits - 1; b >= 0; b--)
+        for (int k = 0; k < t->dims; k++) code = code << 1 | (place[k] >> b & 1);
+    return code;
+}
+
+/* The node of points first..end, whose codes agree above `level` (in coordinates' bits), and all in
+   it. */
+ITP_FN void itp_tree_build(itp_tree *t, int first, int end, int level)
+{
+    itp_tree_node *node = &t->node[t->nodes++];
+    const int self = t->nodes - 1;
+    const uint32_t low = (uint32_t)(t->keys[first] >> 32),
+                   high = (uint32_t)(t->keys[end - 1] >> 32);
+    while (level > 0 && low >> ((level - 1) * t->dims) == high >> ((level - 1) * t->dims)) level--;
+    const float side = t->side * (float)(1 << level) / (float)(1 << t->bits);
+    node->size2 = side * side;
+    node->first = first;
+    node->end = end;
+    for (int k = 0; k < t->dims; k++) {
+        double s = 0;
+        for (int i = first; i < end; i++) s += (double)t->at[k][i];
+        node->centre[k] = (float)(s / (end - first));
+    }
+    if (end - first > ITP_TREE_LEAF && level > 0) {
+        const int shift = 32 + (level - 1) * t->dims;
+        for (int from = first; from < end;) { /* a child for each value of the next bits */
+            const uint64_t child = t->keys[from] >> shift;
+            int to = from + 1, reach = 1;
+            while (to + reach < end && t->keys[to + reach] >> shift == child)
+                to += reach, reach *= 2;
+            for (; reach; reach /= 2)
+                if (to + reach <= end && t->keys[to + reach - 1] >> shift == child) to += reach;
+            itp_tree_build(t, from, to, level - 1);
+            from = to;
+        }
+    }
+    t->node[self].next = t->nodes;
+}
+
+ITP_FN void itp_tree_make(itp_tree *t, float *const *y, const float *low, const float *high)
+{
+    t->side = 1e-30f;
+    for (int k = 0; k < t->dims; k++)
+        if (high[k] - low[k] > t->side) t->side = high[k] - low[k];
+    for (int i = 0; i < t->n; i++)
+        t->keys[i] = (uint64_t)itp_tree_code(t, y, low, i) << 32 | (uint32_t)i;
+    itp_keys_sort(t->keys, t->n);
+    for (int i = 0; i < t->n; i++)
+        for (int k = 0; k < t->dims; k++) t->at[k][i] = y[k][(uint32_t)t->keys[i]];
+    t->nodes = 0;
+    itp_tree_build(t, 0, t->n, t->bits);
+}
+
+/* Adds to force what `many` points at distance vector gap do; returns the sum of their kernels. */
+ITP_INLINE double itp_tree_push(const itp_tree *t, const float *gap, float d2, int many,
+                                float *force)
+{
+    const float q = 1 / (1 + t->stretch * d2);
+    const float w = (float)many * (t->power == 1 ? q : powf(q, t->power));
+    for (int k = 0; k < t->dims; k++) force[k] += w * q * gap[k];
+    return (double)w;
+}
+
+typedef struct itp_tree_job {
+    const itp_tree *t;
+    float *const *force;
+    double *sums; /* [blocks] */
+} itp_tree_job;
+
+/* The force on the point at `rank` of the order, its own 1 not among the sum. */
+ITP_FN double itp_tree_walk(const itp_tree *t, int rank, float *force)
+{
+    double sum = 0;
+    for (int at = 0; at < t->nodes;) {
+        const itp_tree_node *node = &t->node[at];
+        const bool inside = rank >= node->first && rank < node->end;
+        const bool leaf = node->next == at + 1;
+        float gap[3], d2 = 0;
+        for (int k = 0; k < t->dims; k++) {
+            gap[k] = t->at[k][rank] - node->centre[k];
+            d2 += gap[k] * gap[k];
+        }
+        if (!inside && (node->size2 < t->angle2 * d2)) {
+            sum += itp_tree_push(t, gap, d2, node->end - node->first, force);
+            at = node->next;
+        } else if (leaf) {
+            for (int j = node->first; j < node->end; j++) {
+                if (j == rank) continue;
+                d2 = 0;
+                for (int k = 0; k < t->dims; k++) {
+                    gap[k] = t->at[k][rank] - t->at[k][j];
+                    d2 += gap[k] * gap[k];
+                }
+                sum += itp_tree_push(t, gap, d2, 1, force);
+            }
+            at = node->next;
+        } else {
+            at++;
+        }
+    }
+    return sum;
+}
+
+ITP_FN void itp_tree_task(void *arg, int task, int slot)
+{
+    const itp_tree_job *job = (const itp_tree_job *)arg;
+    const itp_tree *t = job->t;
+    const int end = itp_min(t->n, (task + 1) * ITP_POINTS);
+    double sum = 0;
+    (void)slot;
+    for (int rank = task * ITP_POINTS; rank < end; rank++) {
+        float force[3] = {0, 0, 0};
+        sum += itp_tree_walk(t, rank, force);
+        for (int k = 0; k < t->dims; k++) job->force[k][(uint32_t)t->keys[rank]] = force[k];
+    }
+    job->sums[task] = sum;
+}
+
+ITP_FN double itp_tree_repel(interp_ctx *ctx, itp_tree *t, float *const *y, const float *low,
+                             const float *high, float *const *force, double *sums)
+{
+    itp_tree_job job;
+    itp_tree_make(t, y, low, high);
+    job.t = t;
+    job.force = force;
+    job.sums = sums;
+    itp_parallel(ctx, itp_point_blocks(t->n), 2000.0 * t->n, itp_tree_task, &job);
+    double total = 0;
+    for (int b = 0; b < itp_point_blocks(t->n); b++) total += sums[b];
+    return total;
+}
+/* >>embed/tsne.c                                                                              */
+/* ---- embed/tsne.c: t-SNE ------------------------------------------------------------------------ */
+
+/* A desc with its defaults filled in, and what follows from it. */
+typedef struct itp_tsne {
+    interp_ctx *ctx;
+    interp_tsne_desc desc;
+    int n, d, dims, k, padded;
+    float perplexity; /* when there is one */
+    double dof;
+    itp_graph graph;
+    float *y[3], *velocity[3], *gain[3], *pull[3], *push[3];
+    float *flat;   /* [n, dims], for callers */
+    double *sums;  /* [blocks, 4] */
+    float *bounds; /* [blocks, 6] */
+    float low[3], high[3];
+    itp_mesh mesh;
+    itp_tree tree;
+    double plogp, z;
+    float rate, momentum, pull_scale;
+} itp_tsne;
+
+ITP_FN float itp_or(float value, float otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+ITP_FN void itp_tsne_plan(itp_tsne *t, const interp_ctx *ctx, int n, int d,
+                          const interp_tsne_desc *desc)
+{
+    memset(t, 0, sizeof *t);
+    if (desc) t->desc = *desc;
+    interp_tsne_desc *o = &t->desc;
+    t->n = n;
+    t->d = d;
+    t->padded = (int)itp_round_up((size_t)n, ITP_MOST_LANES);
+    if (!o->n_components) o->n_components = 2;
+    t->dims = o->n_components;
+    o->early_exaggeration = itp_or(o->early_exaggeration, 12);
+    if (!o->early_exaggeration_iter) o->early_exaggeration_iter = 250;
+    if (o->early_exaggeration_iter < 0) o->early_exaggeration_iter = 0;
+    o->exaggeration = itp_or(o->exaggeration, 1);
+    if (!o->n_iter) o->n_iter = 500;
+    o->momentum = itp_or(o->momentum, 0.8f);
+    o->angle = itp_or(o->angle, 0.5f);
+    o->grid_step = itp_or(o->grid_step, 0.4f);
+    if (!o->report_every) o->report_every = 50;
+    t->dof = (double)itp_or(o->degrees_of_freedom, 1);
+    float most = itp_or(o->perplexity, 30);
+    for (int i = 0; o->perplexities && i < o->n_perplexities; i++)
+        most = i == 0 || o->perplexities[i] > most ? o->perplexities[i] : most;
+    t->k = itp_max(1, itp_min(n - 1, (int)ceil(3 * (double)most)));
+    t->perplexity = (float)itp_min_double((double)most, t->k / 3.0);
+    if (t->perplexity < 1) t->perplexity = 1;
+    if (o->method == INTERP_TSNE_AUTO)
+        o->method = t->dims == 2 ? INTERP_TSNE_FFT
+                    : n < 3000   ? INTERP_TSNE_EXACT
+                                 : INTERP_TSNE_BARNES_HUT;
+    (void)ctx;
+}
+
+ITP_FN interp_status itp_tsne_check(interp_ctx *ctx, const itp_tsne *t)
+{
+    const interp_tsne_desc *o = &t->desc;
+    if (t->n < 2 || t->d < 1 || t->dims < 1 || t->dims > 3)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "t-sne: %d points of %d numbers cannot become points of %d (1 to 3)", t->n,
+                        t->d, t->dims);
+    if ((double)t->n * t->k * 2 > 4e18 / 16 || t->n > INT_MAX / 4)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "t-sne: %d points are too many", t->n);
+    if (o->method == INTERP_TSNE_FFT && t->dims != 2)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "t-sne: the Fourier grid is for 2 dimensions, not %d", t->dims);
+    if (!(o->momentum >= 0 && o->momentum < 1) || !(t->dof > 0) || !(o->early_exaggeration > 0) ||
+        !(o->exaggeration > 0) || !(o->learning_rate >= 0) || o->n_iter < 0 ||
+        !(o->grid_step > 0 && o->grid_step <= 2) || !(o->angle > 0))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "t-sne: momentum is in [0,1), the grid's step up to 2, all else positive");
+    if (!(itp_or(o->perplexity, 30) >= 1) || (o->perplexities && o->n_perplexities < 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "t-sne: a perplexity is below 1");
+    for (int i = 0; o->perplexities && i < o->n_perplexities; i++)
+        if (!(o->perplexities[i] >= 1))
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT, "t-sne: a perplexity is below 1");
+    if (o->init == INTERP_EMBED_GIVEN && !o->init_y)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "t-sne: init_y is NULL");
+    return INTERP_OK;
+}
+
+ITP_FN void itp_tsne_layout(itp_arena *arena, itp_tsne *t, const interp_ctx *ctx)
+{
+    const size_t n = (size_t)t->padded, blocks = (size_t)itp_point_blocks(t->n);
+    itp_graph_layout(arena, &t->graph, t->n, 2 * itp_mul_size((size_t)t->n, (size_t)t->k));
+    for (int k = 0; k < t->dims; k++) {
+        t->y[k] = itp_arena_floats(arena, n);
+        t->velocity[k] = itp_arena_floats(arena, n);
+        t->gain[k] = itp_arena_floats(arena, n);
+        t->pull[k] = itp_arena_floats(arena, n);
+        t->push[k] = itp_arena_floats(arena, n);
+    }
+    t->flat = itp_arena_floats(arena, n * (size_t)t->dims);
+    t->sums = (double *)itp_arena_alloc(arena, 4 * blocks * sizeof(double));
+    t->bounds = itp_arena_floats(arena, 6 * blocks);
+    if (t->desc.method == INTERP_TSNE_FFT)
+        itp_mesh_layout(arena, &t->mesh, ctx, t->n, t->desc.grid_step, t->dof);
+    if (t->desc.method == INTERP_TSNE_BARNES_HUT) itp_tree_layout(arena, &t->tree, t->n, t->dims);
+}
+
+/* ---- attraction: neighbours and perplexity */
+
+/* Arrays needed until the graph is made. */
+typedef struct itp_tsne_lists {
+    itp_near_lists lists;
+    uint64_t *keys;
+    float *row;
+} itp_tsne_lists;
+
+ITP_FN void itp_tsne_lists_layout(itp_arena *arena, itp_tsne_lists *l, const interp_ctx *ctx, int n,
+                                  int k)
+{
+    const size_t slots = (size_t)ctx->slots;
+    itp_lists_layout(arena, &l->lists, n, k);
+    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
+    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
+}
+
+ITP_FN interp_knn_desc itp_tsne_knn(const itp_tsne *t)
+{
+    interp_knn_desc d;
+    memset(&d, 0, sizeof d);
+    d.metric = t->desc.metric;
+    d.p = t->desc.metric_p;
+    return d;
+}
+
+/* Weights of all edges, which sum to 1. Rows whose distances differ by less than float32 can tell are
+   uniform. */
+ITP_FN interp_status itp_tsne_graph(itp_tsne *t, const float *x, itp_tsne_lists *l)
+{
+    interp_ctx *ctx = t->ctx;
+    const interp_knn_desc how = itp_tsne_knn(t);
+    float few[16];
+    itp_lists_job job;
+    ITP_TRY(itp_lists_fill(ctx, &l->lists, x, t->d, &how, t->desc.knn_index, t->desc.knn_distance,
+                           t->desc.knn_k));
+    memset(&job, 0, sizeof job);
+    job.ctx = ctx;
+    job.l = &l->lists;
+    job.g = &t->graph;
+    job.keys = l->keys;
+    job.row = l->row;
+    job.perplexities = few;
+    job.n_perplexities = t->desc.perplexities ? itp_min(16, t->desc.n_perplexities) : 1;
+    for (int i = 0; i < job.n_perplexities; i++) {
+        few[i] = t->desc.perplexities ? t->desc.perplexities[i] : t->perplexity;
+        if (few[i] > t->perplexity) few[i] = t->perplexity;
+    }
+    itp_parallel(ctx, itp_point_blocks(t->n), 300.0 * t->n * t->k, itp_perplexity_task, &job);
+    job.mix = -1;
+    job.scale = 0.5f / (float)t->n;
+    itp_lists_symmetric(ctx, &job);
+    const size_t edges = t->graph.start[t->n];
+    double sum = 0;
+    for (size_t e = 0; e < edges; e++) sum += (double)t->graph.weight[e];
+    ctx->k->scale_add(edges, (float)(1 / sum), t->graph.weight, 0, t->graph.weight);
+    t->plogp = 0;
+    for (size_t e = 0; e < edges; e++) {
+        const double p = (double)t->graph.weight[e];
+        if (p > 0) t->plogp += p * log(p);
+    }
+    return INTERP_OK;
+}
+
+/* ---- one iteration */
+
+ITP_FN itp_springs itp_tsne_springs(const itp_tsne *t, bool push)
+{
+    itp_springs s;
+    memset(&s, 0, sizeof s);
+    s.start = t->graph.start;
+    s.index = t->graph.index;
+    s.weight = t->graph.weight;
+    s.stretch = (float)(1 / t->dof);
+    for (int k = 0; k < t->dims; k++) {
+        s.y[k] = t->y[k];
+        s.force[k] = push ? t->push[k] : t->pull[k];
+    }
+    return s;
+}
+
+ITP_FN void itp_tsne_pull_task(void *arg, int task, int slot)
+{
+    const itp_tsne *t = (const itp_tsne *)arg;
+    const itp_springs s = itp_tsne_springs(t, false);
+    (void)slot;
+    itp_embeds(t->ctx->k)->springs(&s, t->dims, task * ITP_POINTS,
+                                   itp_min(t->n, (task + 1) * ITP_POINTS));
+}
+
+ITP_FN void itp_tsne_cost_task(void *arg, int task, int slot)
+{
+    const itp_tsne *t = (const itp_tsne *)arg;
+    const itp_springs s = itp_tsne_springs(t, false);
+    (void)slot;
+    t->sums[task] = itp_embeds(t->ctx->k)->springs_cost(&s, t->dims, task * ITP_POINTS,
+                                                        itp_min(t->n, (task + 1) * ITP_POINTS));
+}
+
+ITP_FN void itp_tsne_exact_task(void *arg, int task, int slot)
+{
+    const itp_tsne *t = (const itp_tsne *)arg;
+    const itp_springs s = itp_tsne_springs(t, true);
+    (void)slot;
+    t->sums[task] =
+        itp_embeds(t->ctx->k)->repel(&s, t->dims, (float)((t->dof + 1) / 2), t->n,
+                                     task * ITP_POINTS, itp_min(t->n, (task + 1) * ITP_POINTS));
+}
+
+/* Repulsion and its normalisation. */
+ITP_FN void itp_tsne_push(itp_tsne *t)
+{
+    interp_ctx *ctx = t->ctx;
+    const int blocks = itp_point_blocks(t->n);
+    if (t->desc.method == INTERP_TSNE_FFT) {
+        t->z = itp_mesh_repel(ctx, &t->mesh, t->n, t->y[0], t->y[1], t->low, t->high, t->push[0],
+                              t->push[1], t->sums);
+    } else if (t->desc.method == INTERP_TSNE_BARNES_HUT) {
+        t->tree.angle2 = t->desc.angle * t->desc.angle;
+        t->tree.stretch = (float)(1 / t->dof);
+        t->tree.power = (float)((t->dof + 1) / 2);
+        t->z = itp_tree_repel(ctx, &t->tree, t->y, t->low, t->high, t->push, t->sums);
+    } else {
+        itp_parallel(ctx, blocks, 5.0 * t->n * t->n, itp_tsne_exact_task, t);
+        t->z = -t->n;
+        for (int b = 0; b < blocks; b++) t->z += t->sums[b];
+    }
+    if (!(t->z > 1e-30)) t->z = 1e-30;
+}
+
+/* Divergence of the places for which z is known. */
+ITP_FN double itp_tsne_kl(itp_tsne *t)
+{
+    const int blocks = itp_point_blocks(t->n);
+    double s = 0;
+    itp_parallel(t->ctx, blocks, 100.0 * t->n * t->k, itp_tsne_cost_task, t);
+    for (int b = 0; b < blocks; b++) s += t->sums[b];
+    return t->plogp + (t->dof + 1) / 2 * s + log(t->z);
+}
+
+ITP_FN void itp_tsne_move_task(void *arg, int task, int slot)
+{
+    const itp_tsne *t = (const itp_tsne *)arg;
+    const int from = task * ITP_POINTS, to = itp_min(t->n, from + ITP_POINTS);
+    const double scale = 2 * (t->dof + 1) / t->dof;
+    itp_descent g;
+    memset(&g, 0, sizeof g);
+    for (int k = 0; k < t->dims; k++) {
+        g.y[k] = t->y[k], g.velocity[k] = t->velocity[k], g.gain[k] = t->gain[k];
+        g.pull[k] = t->pull[k], g.push[k] = t->push[k];
+    }
+    g.pull_scale = (float)(scale * (double)t->pull_scale);
+    g.push_scale = (float)(scale / t->z);
+    g.rate = t->rate;
+    g.momentum = t->momentum;
+    g.most = 5; /* openTSNE's max_step_norm */
+    (void)slot;
+    itp_embeds(t->ctx->k)->descend(&g, t->dims, from, to);
+    for (int k = 0; k < t->dims; k++)
+        t->sums[4 * task + k] = t->ctx->k->sum((size_t)(to - from), t->y[k] + from);
+}
+
+/* Takes the mean off, and finds the bounds. */
+ITP_FN void itp_tsne_centre_task(void *arg, int task, int slot)
+{
+    const itp_tsne *t = (const itp_tsne *)arg;
+    const int from = task * ITP_POINTS, to = itp_min(t->n, from + ITP_POINTS);
+    (void)slot;
+    for (int k = 0; k < t->dims; k++) {
+        const float mean = t->low[k];
+        float low = INFINITY, high = -INFINITY;
+        for (int i = from; i < to; i++) {
+            const float v = t->y[k][i] - mean;
+            t->y[k][i] = v;
+            if (v < low) low = v;
+            if (v > high) high = v;
+        }
+        t->bounds[6 * task + 2 * k] = low;
+        t->bounds[6 * task + 2 * k + 1] = high;
+    }
+}
+
+/* `low` holds the means to be taken off; then it and `high` are the bounds. */
+ITP_FN void itp_tsne_centre(itp_tsne *t)
+{
+    const int blocks = itp_point_blocks(t->n);
+    itp_parallel(t->ctx, blocks, 5.0 * t->n, itp_tsne_centre_task, t);
+    for (int k = 0; k < t->dims; k++) {
+        t->low[k] = INFINITY, t->high[k] = -INFINITY;
+        for (int b = 0; b < blocks; b++) {
+            const float *of = t->bounds + 6 * b + 2 * k;
+            if (of[0] < t->low[k]) t->low[k] = of[0];
+            if (of[1] > t->high[k]) t->high[k] = of[1];
+        }
+    }
+}
+
+ITP_FN void itp_tsne_move(itp_tsne *t)
+{
+    const int blocks = itp_point_blocks(t->n);
+    itp_parallel(t->ctx, blocks, 20.0 * t->n, itp_tsne_move_task, t);
+    for (int k = 0; k < t->dims; k++) {
+        double s = 0;
+        for (int b = 0; b < blocks; b++) s += t->sums[4 * b + k];
+        t->low[k] = (float)(s / t->n);
+    }
+    itp_tsne_centre(t);
+}
+
+ITP_FN void itp_tsne_flatten(const itp_tsne *t, float *y)
+{
+    for (int i = 0; i < t->n; i++)
+        for (int k = 0; k < t->dims; k++) y[(size_t)i * (size_t)t->dims + (size_t)k] = t->y[k][i];
+}
+
+ITP_FN interp_status itp_tsne_report(itp_tsne *t, int iter, int total)
+{
+    const bool due = iter % t->desc.report_every == 0 && (t->ctx->desc.progress || t->desc.on_iter);
+    const double kl = due ? itp_tsne_kl(t) : (double)NAN;
+    if (due && t->desc.on_iter) {
+        itp_tsne_flatten(t, t->flat);
+        ITP_TRY(t->desc.on_iter(iter, kl, t->flat, t->desc.user));
+    }
+    return due || iter % 10 == 0 ? itp_progress(t->ctx, "t-sne", iter, total, kl) : INTERP_OK;
+}
+
+/* Both phases. Afterwards z belongs to the places. */
+ITP_FN interp_status itp_tsne_descend(itp_tsne *t)
+{
+    const interp_tsne_desc *o = &t->desc;
+    const int early = o->early_exaggeration_iter, total = early + o->n_iter;
+    const int blocks = itp_point_blocks(t->n);
+    for (int iter = 0; iter < total; iter++) {
+        const float exaggeration = iter < early ? o->early_exaggeration : o->exaggeration;
+        if (iter == 0 || iter == early)
+            for (int k = 0; k < t->dims; k++)
+                for (int i = 0; i < t->padded; i++) t->gain[k][i] = 1, t->velocity[k][i] = 0;
+        t->momentum = o->momentum;
+        t->pull_scale = exaggeration;
+        t->rate = o->learning_rate > 0 ? o->learning_rate : (float)t->n / exaggeration;
+        itp_parallel(t->ctx, blocks, 10.0 * t->n * t->k, itp_tsne_pull_task, t);
+        itp_tsne_push(t);
+        ITP_TRY(itp_tsne_report(t, iter, total));
+        itp_tsne_move(t);
+    }
+    itp_tsne_push(t);
+    return itp_progress(t->ctx, "t-sne", total, total, (double)NAN);
+}
+
+/* ---- where it starts */
+
+ITP_FN interp_status itp_tsne_begin(itp_tsne *t, const float *x)
+{
+    const interp_tsne_desc *o = &t->desc;
+    const size_t dims = (size_t)t->dims;
+    const bool pca = (o->init == INTERP_EMBED_DEFAULT || o->init == INTERP_EMBED_PCA) &&
+                     t->d >= t->dims && o->metric != INTERP_METRIC_PRECOMPUTED;
+    if (pca) {
+        interp_pca_desc d;
+        memset(&d, 0, sizeof d);
+        d.n_components = t->dims;
+        d.seed = o->seed;
+        ITP_TRY(interp_pca(t->ctx, x, t->n, t->d, &d, t->flat, NULL, NULL));
+    }
+    for (int k = 0; k < t->dims; k++) {
+        double mean = 0, square = 0;
+        for (int i = 0; i < t->n; i++) {
+            const size_t at = (size_t)i * dims + (size_t)k;
+            t->y[k][i] = pca                             ? t->flat[at]
+                         : o->init == INTERP_EMBED_GIVEN ? o->init_y[at]
+                                                         : interp_random_normal(o->seed, 0x75E, at);
+            mean += (double)t->y[k][i] / t->n;
+        }
+        for (int i = 0; i < t->n; i++) {
+            const double off = (double)t->y[k][i] - mean;
+            square += off * off / t->n;
+        }
+        if (k == 0) t->rate = square > 0 ? (float)(1e-4 / sqrt(square)) : 0;
+        if (o->init == INTERP_EMBED_GIVEN) t->rate = 1;
+        for (int i = 0; i < t->n; i++) t->y[k][i] = (float)((double)t->y[k][i] - mean) * t->rate;
+        for (int i = 0; i < t->n && o->init != INTERP_EMBED_GIVEN; i++) /* parts equal points */
+            t->y[k][i] +=
+                1e-7f * interp_random_normal(o->seed, 0x75F, (uint64_t)i * dims + (uint64_t)k);
+        if (!itp_is_finite(t->y[k], (size_t)t->n))
+            return itp_fail(t->ctx, INTERP_NOT_FINITE, "t-sne: init_y holds NaN or infinity");
+        t->low[k] = 0;
+    }
+    itp_tsne_centre(t);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_tsne_run(itp_tsne *t, const float *x, itp_tsne_lists *l)
+{
+    ITP_TRY(itp_tsne_graph(t, x, l));
+    interp_free(t->ctx, l->lists.index);
+    l->lists.index = NULL;
+    ITP_TRY(itp_tsne_begin(t, x));
+    return itp_tsne_descend(t);
+}
+
+INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int d,
+                                     const interp_tsne_desc *desc, float *y, interp_tsne_info *info)
+{
+    itp_tsne t;
+    itp_tsne_lists l;
+    itp_tsne_plan(&t, ctx, n, d, desc);
+    t.ctx = ctx;
+    ITP_TRY(itp_tsne_check(ctx, &t));
+    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
+    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
+    lists.base = (char *)interp_alloc(ctx, lists.used);
+    if (!lists.base) return INTERP_NO_MEMORY;
+    lists.used = 0;
+    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
+    itp_tsne_layout(&rest, &t, ctx);
+    rest.base = (char *)interp_alloc(ctx, rest.used);
+    interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        const size_t bytes = rest.used;
+        rest.used = 0;
+        itp_tsne_layout(&rest, &t, ctx);
+        memset(rest.base, 0, bytes);
+        status = itp_tsne_run(&t, x, &l);
+    }
+    if (!status) {
+        itp_tsne_flatten(&t, y);
+        if (info) {
+            info->kl = itp_tsne_kl(&t);
+            info->iterations = t.desc.early_exaggeration_iter + t.desc.n_iter;
+            info->method = t.desc.method;
+            info->perplexity = t.perplexity;
+        }
+    }
+    interp_free(ctx, rest.base);
+    interp_free(ctx, l.lists.index); /* the first array of its block */
+    return status;
+}
+
+INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
+                                    const interp_tsne_desc *desc)
+{
+    itp_tsne t;
+    itp_tsne_lists l;
+    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
+    interp_pca_desc pca;
+    if (n < 2 || d < 1) return 0;
+    itp_tsne_plan(&t, ctx, n, d, desc);
+    const interp_knn_desc how = itp_tsne_knn(&t);
+    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
+    itp_tsne_layout(&rest, &t, ctx);
+    size_t more = itp_alloc_cost(lists.used);
+    if (!t.desc.knn_index) more += interp_knn_bytes(ctx, n, d, t.k, &how);
+    memset(&pca, 0, sizeof pca);
+    pca.n_components = t.dims;
+    if (t.desc.init != INTERP_EMBED_RANDOM && t.desc.init != INTERP_EMBED_GIVEN && d >= t.dims &&
+        t.desc.metric != INTERP_METRIC_PRECOMPUTED)
+        more = itp_max_size(more, interp_pca_bytes(n, d, &pca));
+    return itp_add_size(itp_alloc_cost(rest.used), more);
+}
+
+/* ---- new points */
+
+/* New points, of which each has its own distribution over those that stay (openTSNE's transform). */
+typedef struct itp_arrival {
+    int n, n_new, dims, k;
+    const float *y;       /* [n, dims] */
+    itp_near_lists lists; /* [n_new, k]: of the new points among those that stay */
+    int32_t *start_near;  /* [n_new, 25] */
+    float *at[3], *velocity[3], *gain[3], *push[3], *sum; /* [n_new] */
+    float *stay[3];                                       /* [n] */
+    float *row;                                           /* [slots][4 k] */
+    itp_mesh mesh;
+    double dof;
+    float exaggeration, rate, momentum;
+} itp_arrival;
+
+enum { ITP_ARRIVAL_NEAR = 25 };
+
+ITP_FN void itp_arrival_layout(itp_arena *arena, itp_arrival *a, const interp_ctx *ctx,
+                               float grid_step)
+{
+    const size_t m = itp_round_up((size_t)a->n_new, ITP_MOST_LANES);
+    const size_t n = itp_round_up((size_t)a->n, ITP_MOST_LANES);
+    itp_lists_layout(arena, &a->lists, a->n_new, a->k);
+    a->start_near =
+        (int32_t *)itp_arena_alloc(arena, itp_mul_size(ITP_ARRIVAL_NEAR * sizeof(int32_t), m));
+    for (int k = 0; k < a->dims; k++) {
+        a->at[k] = itp_arena_floats(arena, m);
+        a->velocity[k] = itp_arena_floats(arena, m);
+        a->gain[k] = itp_arena_floats(arena, m);
+        a->push[k] = itp_arena_floats(arena, m);
+        a->stay[k] = itp_arena_floats(arena, n);
+    }
+    a->sum = itp_arena_floats(arena, m);
+    a->row = itp_arena_floats(arena, 4 * (size_t)a->k * (size_t)ctx->slots);
+    if (a->dims == 2) itp_mesh_layout(arena, &a->mesh, ctx, a->n, grid_step, a->dof);
+}
+
+/* The median of the places of the nearest points, in each dimension. */
+ITP_FN void itp_arrival_begin(itp_arrival *a, int near)
+{
+    for (int i = 0; i < a->n_new; i++)
+        for (int k = 0; k < a->dims; k++) {
+            float v[ITP_ARRIVAL_NEAR];
+            for (int j = 0; j < near; j++) {
+                const int32_t of = a->start_near[(size_t)i * (size_t)near + (size_t)j];
+                const float w = a->y[(size_t)of * (size_t)a->dims + (size_t)k];
+                int at = j;
+                for (; at > 0 && v[at - 1] > w; at--) v[at] = v[at - 1];
+                v[at] = w;
+            }
+            a->at[k][i] = 0.5f * (v[near / 2] + v[(near - 1) / 2]);
+            a->gain[k][i] = 1;
+            a->velocity[k][i] = 0;
+        }
+}
+
+/* Repulsion by those that stay: of their grid, kept; or one by one. */
+ITP_FN void itp_arrival_push(interp_ctx *ctx, itp_arrival *a)
+{
+    if (a->dims == 2) {
+        const float edge = 3 * a->mesh.taken, reach = a->mesh.taken * (float)(a->mesh.grid.m - 5);
+        for (int k = 0; k < 2; k++) /* what leaves the grid stays at its border */
+            for (int i = 0; i < a->n_new; i++) {
+                const float low = a->mesh.origin[k] + edge, high = a->mesh.origin[k] + reach;
+                if (a->at[k][i] < low) a->at[k][i] = low;
+                if (a->at[k][i] > high) a->at[k][i] = high;
+            }
+        itp_embeds(ctx->k)->mesh_read(
+            0, a->n_new, a->at[0], a->at[1], a->mesh.origin, 1 / a->mesh.taken, a->mesh.grid.grid,
+            a->mesh.grid.width, (float)(-a->dof / (a->dof + 1)), a->sum, a->push[0], a->push[1]);
+        return;
+    }
+    for (int i = 0; i < a->n_new; i++) {
+        double sum = 0, force[3] = {0, 0, 0};
+        for (int j = 0; j < a->n; j++) {
+            double gap[3], d2 = 0;
+            for (int k = 0; k < a->dims; k++) {
+                gap[k] = (double)a->at[k][i] - (double)a->stay[k][j];
+                d2 += gap[k] * gap[k];
+            }
+            const double q = 1 / (1 + d2 / a->dof), w = pow(q, (a->dof + 1) / 2);
+            sum += w;
+            for (int k = 0; k < a->dims; k++) force[k] += w * q * gap[k];
+        }
+        a->sum[i] = (float)sum;
+        for (int k = 0; k < a->dims; k++) a->push[k][i] = (float)force[k];
+    }
+}
+
+ITP_FN void itp_arrival_step(itp_arrival *a, int i)
+{
+    const double scale = 2 * (a->dof + 1) / a->dof;
+    double g[3] = {0, 0, 0}, norm = 0;
+    for (int j = 0; j < a->k; j++) {
+        const size_t e = (size_t)i * (size_t)a->k + (size_t)j;
+        const float *y = a->y + (size_t)a->lists.index[e] * (size_t)a->dims;
+        double gap[3], d2 = 0;
+        for (int k = 0; k < a->dims; k++) {
+            gap[k] = (double)a->at[k][i] - (double)y[k];
+            d2 += gap[k] * gap[k];
+        }
+        const double p = (double)a->exaggeration * (double)a->lists.value[e] / (1 + d2 / a->dof);
+        for (int k = 0; k < a->dims; k++) g[k] += p * gap[k];
+    }
+    for (int k = 0; k < a->dims; k++) {
+        const double z = (double)a->sum[i] > 1e-30 ? (double)a->sum[i] : 1e-30;
+        g[k] = scale * (g[k] - (double)a->push[k][i] / z);
+        norm += g[k] * g[k];
+    }
+    const double cut = norm > 0.0625 ? 0.25 / sqrt(norm) : 1; /* openTSNE's max_grad_norm */
+    for (int k = 0; k < a->dims; k++) {
+        const float d = (float)(cut * g[k]), v = a->velocity[k][i];
+        float *gain = &a->gain[k][i];
+        *gain = v * d > 0 ? 0.8f * *gain : *gain + 0.2f;
+        if (*gain < 0.01f) *gain = 0.01f;
+        a->velocity[k][i] = a->momentum * v - a->rate * *gain * d;
+        a->at[k][i] += a->velocity[k][i];
+    }
+}
+
+ITP_FN interp_status itp_arrival_run(interp_ctx *ctx, itp_arrival *a, const float *x, int d,
+                                     const float *x_new, const itp_tsne *t, float perplexity)
+{
+    interp_knn_desc how = itp_tsne_knn(t);
+    itp_lists_job job;
+    const int near = itp_min(ITP_ARRIVAL_NEAR, a->n), iterations = t->desc.n_iter;
+    float low[3], high[3];
+    how.queries = x_new;
+    how.n_queries = a->n_new;
+    ITP_TRY(interp_knn(ctx, x, a->n, d, near, &how, a->start_near, NULL, NULL));
+    ITP_TRY(interp_knn(ctx, x, a->n, d, a->k, &how, a->lists.index, a->lists.value, NULL));
+    memset(&job, 0, sizeof job);
+    job.ctx = ctx;
+    job.l = &a->lists;
+    job.row = a->row;
+    job.perplexities = &perplexity;
+    job.n_perplexities = 1;
+    itp_parallel(ctx, itp_point_blocks(a->n_new), 1000.0 * a->n_new * a->k, itp_perplexity_task,
+                 &job);
+    for (int k = 0; k < a->dims; k++) {
+        low[k] = INFINITY, high[k] = -INFINITY;
+        for (int j = 0; j < a->n; j++) {
+            const float v = a->y[(size_t)j * (size_t)a->dims + (size_t)k];
+            a->stay[k][j] = v;
+            if (!(fabsf(v) < 1e15f))
+                return itp_fail(ctx, INTERP_NOT_FINITE,
+                                "t-sne: place %d of the embedding is not finite", j);
+            if (v < low[k]) low[k] = v;
+            if (v > high[k]) high[k] = v;
+        }
+    }
+    if (a->dims == 2) {
+        itp_mesh_job mesh;
+        memset(&mesh, 0, sizeof mesh);
+        mesh.ctx = ctx;
+        mesh.mesh = &a->mesh;
+        mesh.n = a->n;
+        mesh.x = a->stay[0], mesh.y = a->stay[1];
+        for (int k = 0; k < 2; k++) low[k] -= 5, high[k] += 5; /* room to move */
+        itp_mesh_potential(ctx, &mesh, low, high);
+    }
+    itp_arrival_begin(a, near);
+    for (int iter = 0; iter < iterations; iter++) {
+        if (iter % 10 == 0) ITP_TRY(itp_progress(ctx, "t-sne", iter, iterations, (double)NAN));
+        itp_arrival_push(ctx, a);
+        for (int i = 0; i < a->n_new; i++) itp_arrival_step(a, i);
+    }
+    return itp_progress(ctx, "t-sne", iterations, iterations, (double)NAN);
+}
+
+INTERP_API interp_status interp_tsne_transform(interp_ctx *ctx, const float *x, const float *y,
+                                               int n, int d, const float *x_new, int n_new,
+                                               const interp_tsne_desc *desc, float *y_new)
+{
+    itp_tsne t;
+    itp_arrival a;
+    itp_tsne_plan(&t, ctx, n, d, desc);
+    t.ctx = ctx;
+    ITP_TRY(itp_tsne_check(ctx, &t));
+    if (n_new < 1 || !x_new)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "t-sne: there are %d new points", n_new);
+    memset(&a, 0, sizeof a);
+    const float asked = desc && desc->perplexity > 0 ? desc->perplexity : 5;
+    if (!desc || !desc->n_iter) t.desc.n_iter = 250;
+    a.n = n, a.n_new = n_new, a.dims = t.dims;
+    a.k = itp_max(1, itp_min(n, (int)ceil(3 * (double)asked)));
+    a.y = y;
+    a.dof = t.dof;
+    a.exaggeration = desc ? itp_or(desc->exaggeration, 1.5f) : 1.5f;
+    a.rate = desc ? itp_or(desc->learning_rate, 0.1f) : 0.1f;
+    a.momentum = t.desc.momentum;
+    itp_arena arena = {NULL, 0};
+    itp_arrival_layout(&arena, &a, ctx, t.desc.grid_step);
+    char *block = (char *)interp_alloc(ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    memset(block, 0, arena.used);
+    arena.base = block;
+    arena.used = 0;
+    itp_arrival_layout(&arena, &a, ctx, t.desc.grid_step);
+    const float perplexity = (float)itp_min_double((double)asked, a.k / 3.0);
+    const interp_status status =
+        itp_arrival_run(ctx, &a, x, d, x_new, &t, perplexity < 1 ? 1 : perplexity);
+    for (int i = 0; i < n_new && !status; i++)
+        for (int k = 0; k < a.dims; k++) y_new[(size_t)i * (size_t)a.dims + (size_t)k] = a.at[k][i];
+    interp_free(ctx, block);
+    return status;
+}
+/* >>embed/spectral.c                                                                          */
+/* ---- embed/spectral.c: where UMAP starts -------------------------------------------------------- */
+
+/* Eigenvectors of the normalised adjacency D^-1/2 W D^-1/2 with the largest eigenvalues below the
+   trivial one, separately in each piece of the graph: subspace iteration, each round a Chebyshev
+   polynomial that is small up to the lowest value wanted (Zhou et al. 2006). Vertices are renumbered
+   piece by piece. */
+typedef struct itp_spectral {
+    const interp_ctx *ctx;
+    int n, dims, columns; /* vectors carried */
+    int pieces;
+    int32_t *place;   /* [n]: new number of a vertex */
+    int32_t *order;   /* [n]: the other way */
+    int *first;       /* [n + 1]: of each piece */
+    size_t *start;    /* [n + 1] */
+    int32_t *index;   /* [edges] */
+    float *weight;    /* [edges]: normalised */
+    float *root;      /* [n]: sqrt of degrees */
+    float *x, *t, *u; /* [n, columns] */
+    double *gram;     /* a small matrix, its values, its off-diagonal */
+} itp_spectral;
+
+enum {
+    ITP_SPECTRAL_DENSE = 64,
+    ITP_FILTER_ROUNDS = 5,
+    ITP_FILTER_DEGREE = 24,
+    ITP_SPECTRAL_COLUMNS = 32
+};
+
+ITP_FN void itp_spectral_layout(itp_arena *arena, itp_spectral *s, int n, size_t edges, int dims)
+{
+    const size_t m = (size_t)n;
+    memset(s, 0, sizeof *s);
+    s->n = n;
+    s->dims = dims;
+    s->columns = dims <= 8 ? 16 : ITP_SPECTRAL_COLUMNS;
+    const size_t block = itp_mul_size(m, (size_t)s->columns);
+    s->place = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    s->order = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    s->first = (int *)itp_arena_alloc(arena, (m + 1) * sizeof(int));
+    s->start = (size_t *)itp_arena_alloc(arena, (m + 1) * sizeof(size_t));
+    s->index = (int32_t *)itp_arena_alloc(arena, itp_mul_size(edges, sizeof(int32_t)));
+    s->weight = itp_arena_floats(arena, edges);
+    s->root = itp_arena_floats(arena, m);
+    s->x = itp_arena_floats(arena, block);
+    s->t = itp_arena_floats(arena, block);
+    s->u = itp_arena_floats(arena, block);
+    s->gram = (double *)itp_arena_alloc(
+        arena, (ITP_SPECTRAL_DENSE * ITP_SPECTRAL_DENSE + 2 * ITP_SPECTRAL_DENSE) * sizeof(double));
+}
+
+/* Finds the pieces, numbered by their lowest vertex, and the matrix. */
+ITP_FN void itp_spectral_matrix(itp_spectral *s, const itp_graph *g)
+{
+    int at = 0;
+    s->pieces = 0;
+    for (int i = 0; i < g->n; i++) s->place[i] = -1;
+    for (int i = 0; i < g->n; i++) {
+        if (s->place[i] >= 0) continue;
+        s->first[s->pieces++] = at;
+        s->place[i] = at;
+        s->order[at] = i;
+        for (int done = at++; done < at; done++) {
+            const int v = s->order[done];
+            for (size_t e = g->start[v]; e < g->start[v + 1]; e++) {
+                const int32_t w = g->index[e];
+                if (s->place[w] >= 0) continue;
+                s->place[w] = at;
+                s->order[at++] = w;
+            }
+        }
+    }
+    s->first[s->pieces] = at;
+    s->start[0] = 0;
+    for (int i = 0; i < g->n; i++) {
+        const int v = s->order[i];
+        double degree = 0;
+        for (size_t e = g->start[v]; e < g->start[v + 1]; e++) degree += (double)g->weight[e];
+        s->root[i] = (float)sqrt(degree);
+        s->start[i + 1] = s->start[i] + (g->start[v + 1] - g->start[v]);
+    }
+    for (int i = 0; i < g->n; i++) {
+        const size_t from = g->start[s->order[i]];
+        for (size_t e = s->start[i]; e < s->start[i + 1]; e++) {
+            const int32_t j = s->place[g->index[from + e - s->start[i]]];
+            s->index[e] = j;
+            s->weight[e] = g->weight[from + e - s->start[i]] / (s->root[i] * s->root[j]);
+        }
+    }
+}
+
+typedef struct itp_spread_job {
+    const itp_spectral *s;
+    const float *from, *old;
+    float *to;
+    float a, b;
+} itp_spread_job;
+
+ITP_FN void itp_spread_task(void *arg, int task, int slot)
+{
+    const itp_spread_job *job = (const itp_spread_job *)arg;
+    const itp_spectral *s = job->s;
+    (void)slot;
+    itp_embeds(s->ctx->k)->spread_rows(task * ITP_POINTS, itp_min(s->n, (task + 1) * ITP_POINTS),
+                                       s->start, s->index, s->weight, job->from, s->columns, job->a,
+                                       job->old, job->b, job->to);
+}
+
+/* to = a W from + b from + c old */
+ITP_FN void itp_spectral_spread(interp_ctx *ctx, const itp_spectral *s, const float *from, float a,
+                                float b, const float *old, float c, float *to)
+{
+    itp_spread_job job;
+    job.s = s;
+    job.from = from;
+    job.old = old;
+    job.to = to;
+    job.a = a;
+    job.b = c;
+    itp_parallel(ctx, itp_point_blocks(s->n), (double)s->start[s->n] * s->columns, itp_spread_task,
+                 &job);
+    if (b != 0) ctx->k->scale_add((size_t)s->n * (size_t)s->columns, b, from, 1, to);
+}
+
+/* x becomes T_degree of the adjacency, its interval [-1, cut] mapped to [-1, 1], times x. */
+ITP_FN void itp_spectral_filter(interp_ctx *ctx, itp_spectral *s, double cut)
+{
+    const double half = (cut + 1) / 2, middle = (cut - 1) / 2;
+    float *last = s->x, *now = s->t, *next = s->u;
+    itp_spectral_spread(ctx, s, last, (float)(1 / half), (float)(-middle / half), last, 0, now);
+    for (int k = 1; k < ITP_FILTER_DEGREE; k++) {
+        itp_spectral_spread(ctx, s, now, (float)(2 / half), (float)(-2 * middle / half), last, -1,
+                            next);
+        float *swap = last;
+        last = now, now = next, next = swap;
+    }
+    s->x = now, s->t = last, s->u = next;
+}
+
+/* Eigenvectors of the symmetric gram[m,m] by falling value; order: [m]. */
+ITP_FN bool itp_spectral_eigen(itp_spectral *s, int m, int *order)
+{
+    double *values = s->gram + ITP_SPECTRAL_DENSE * ITP_SPECTRAL_DENSE,
+           *off = values + ITP_SPECTRAL_DENSE;
+    itp_tridiagonal(m, s->gram, values, off);
+    if (!itp_tridiagonal_ql(m, s->gram, values, off)) return false;
+    for (int i = 0; i < m; i++) {
+        int j = i;
+        for (; j > 0 && values[order[j - 1]] < values[i]; j--) order[j] = order[j - 1];
+        order[j] = i;
+    }
+    return true;
+}
+
+/* Rotates orthonormal x[n, columns], of which `image` is W x, to Ritz vectors, the largest value first;
+   *lowest: the least of their values. */
+ITP_FN interp_status itp_spectral_ritz(interp_ctx *ctx, itp_spectral *s, int n, float *x,
+                                       const float *image, double *lowest)
+{
+    const int q = s->columns;
+    float turn[ITP_SPECTRAL_COLUMNS * ITP_SPECTRAL_COLUMNS], row[ITP_SPECTRAL_COLUMNS];
+    int order[ITP_SPECTRAL_COLUMNS];
+    ITP_TRY(interp_sgemm(ctx, true, false, q, q, n, 1, x, q, image, q, 0, turn, q));
+    for (int i = 0; i < q; i++)
+        for (int j = 0; j < q; j++)
+            s->gram[i * q + j] = 0.5 * ((double)turn[i * q + j] + (double)turn[j * q + i]);
+    if (!itp_spectral_eigen(s, q, order)) return INTERP_OK; /* as good as they are */
+    for (int i = 0; i < q; i++)
+        for (int j = 0; j < q; j++) turn[i * q + j] = (float)s->gram[i * q + order[j]];
+    for (int i = 0; i < n; i++) {
+        float *of = x + (size_t)i * (size_t)q;
+        memset(row, 0, sizeof row);
+        for (int k = 0; k < q; k++)
+            for (int j = 0; j < q; j++) row[j] += of[k] * turn[k * q + j];
+        memcpy(of, row, (size_t)q * sizeof *row);
+    }
+    *lowest =
+        itp_min_double(*lowest, s->gram[ITP_SPECTRAL_DENSE * ITP_SPECTRAL_DENSE + order[q - 1]]);
+    return INTERP_OK;
+}
+
+/* A small piece at once: all eigenvectors of its matrix, of which the first is trivial. */
+ITP_FN void itp_spectral_dense(itp_spectral *s, int first, int n)
+{
+    const int q = s->columns;
+    int order[ITP_SPECTRAL_DENSE];
+    memset(s->gram, 0, (size_t)n * (size_t)n * sizeof *s->gram);
+    for (int i = 0; i < n; i++)
+        for (size_t e = s->start[first + i]; e < s->start[first + i + 1]; e++)
+            s->gram[i * n + s->index[e] - first] = (double)s->weight[e];
+    if (!itp_spectral_eigen(s, n, order)) return;
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < q; c++)
+            s->x[(size_t)(first + i) * (size_t)q + (size_t)c] =
+                c + 1 < n ? (float)s->gram[i * n + order[c + 1]] : 0;
+}
+
+/* x: Ritz vectors of every piece. */
+ITP_FN interp_status itp_spectral_solve(interp_ctx *ctx, itp_spectral *s, uint64_t seed)
+{
+    const size_t q = (size_t)s->columns;
+    double cut = 0.8; /* neighbours' graphs have many values near 1 */
+    s->ctx = ctx;
+    for (size_t i = 0; i < (size_t)s->n; i++)
+        for (size_t c = 0; c < q; c++)
+            s->x[i * q + c] = interp_random_uniform(seed, 0x5EC, i * q + c) - 0.5f;
+    for (int round = 0; round < ITP_FILTER_ROUNDS; round++) {
+        double lowest = 1;
+        ITP_TRY(itp_progress(ctx, "spectral layout", round, ITP_FILTER_ROUNDS, (double)NAN));
+        itp_spectral_filter(ctx, s, cut);
+        for (int p = 0; p < s->pieces; p++) {
+            const int n = s->first[p + 1] - s->first[p];
+            if (n > ITP_SPECTRAL_DENSE)
+                itp_orthonormal(s->x + (size_t)s->first[p] * q, n, s->columns,
+                                s->root + s->first[p], s->gram);
+        }
+        itp_spectral_spread(ctx, s, s->x, 1, 0, s->x, 0, s->u);
+        for (int p = 0; p < s->pieces; p++) {
+            const int n = s->first[p + 1] - s->first[p];
+            const size_t at = (size_t)s->first[p] * q;
+            if (n > ITP_SPECTRAL_DENSE)
+                ITP_TRY(itp_spectral_ritz(ctx, s, n, s->x + at, s->u + at, &lowest));
+        }
+        cut = lowest < 0 ? 0 : lowest > 0.9999 ? 0.9999 : lowest;
+    }
+    for (int p = 0; p < s->pieces; p++) {
+        const int n = s->first[p + 1] - s->first[p];
+        if (n <= ITP_SPECTRAL_DENSE) itp_spectral_dense(s, s->first[p], n);
+    }
+    return INTERP_OK;
+}
+
+/* Where the pieces lie: a spiral whose turns leave each the area of its points. radius: what a piece
+   takes of it. */
+ITP_FN void itp_spectral_centre(const itp_spectral *s, int piece, double *centre, double *radius)
+{
+    const double share = (double)(s->first[piece + 1] - s->first[piece]) / s->n;
+    const double before = (double)s->first[piece] / s->n + share / 2;
+    const double angle = 2.399963229728653 * piece; /* the golden angle */
+    for (int k = 0; k < s->dims; k++) centre[k] = 0;
+    *radius = s->pieces > 1 ? 0.4 * sqrt(share) : 1;
+    if (s->pieces < 2) return;
+    centre[0] = 1.5 * sqrt(before) * cos(angle);
+    if (s->dims > 1) centre[1] = 1.5 * sqrt(before) * sin(angle);
+}
+
+/* y[n, dims]: each piece's leading vectors, scaled into its place. */
+ITP_FN void itp_spectral_place(const itp_spectral *s, float *y)
+{
+    const size_t q = (size_t)s->columns, dims = (size_t)s->dims;
+    for (int p = 0; p < s->pieces; p++) {
+        double centre[ITP_UMAP_DIMS], radius, most = 0;
+        itp_spectral_centre(s, p, centre, &radius);
+        for (int i = s->first[p]; i < s->first[p + 1]; i++)
+            for (size_t k = 0; k < dims; k++)
+                most = fmax(most, fabs((double)s->x[(size_t)i * q + k]));
+        for (int i = s->first[p]; i < s->first[p + 1]; i++)
+            for (size_t k = 0; k < dims; k++)
+                y[(size_t)s->order[i] * dims + k] =
+                    (float)(centre[k] +
+                            (most > 0 ? radius / most * (double)s->x[(size_t)i * q + k] : 0));
+    }
+}
+/* >>embed/umap.c                                                                              */
+/* ---- embed/umap.c: UMAP ------------------------------------------------------------------------- */
+
+/* ---- the curve */
+
+/* Half the gradient and the Gauss-Newton matrix of the squared error at (a, b); returns the error. */
+ITP_FN double itp_curve_error(double a, double b, double spread, double min_dist, double *g,
+                              double *h)
+{
+    enum { points = 300 };
+    double error = 0;
+    g[0] = g[1] = h[0] = h[1] = h[2] = 0;
+    for (int i = 0; i < points; i++) {
+        const double x = 3 * spread * i / (points - 1);
+        const double want = x < min_dist ? 1 : exp(-(x - min_dist) / spread);
+        const double power = x > 0 ? pow(x, 2 * b) : 0, f = 1 / (1 + a * power), off = f - want;
+        const double da = -f * f * power, db = x > 0 ? 2 * a * da * log(x) : 0;
+        error += off * off;
+        g[0] += da * off, g[1] += db * off;
+        h[0] += da * da, h[1] += da * db, h[2] += db * db;
+    }
+    return error;
+}
+
+/* Levenberg and Marquardt's method from (1, 1). */
+INTERP_API interp_status interp_umap_curve(interp_ctx *ctx, double spread, double min_dist,
+                                           double *a, double *b)
+{
+    double u = 1, v = 1, damping = 1e-3, g[2], h[3];
+    if (!(spread > 0) || !(min_dist >= 0) || min_dist > spread)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "umap: min_dist is %g and spread %g, but 0 <= min_dist <= spread is needed",
+                        min_dist, spread);
+    double error = itp_curve_error(u, v, spread, min_dist, g, h);
+    for (int round = 0; round < 200 && damping < 1e12; round++) {
+        const double p = h[0] * (1 + damping), r = h[2] * (1 + damping);
+        const double det = p * r - h[1] * h[1];
+        const double du = (r * g[0] - h[1] * g[1]) / det, dv = (p * g[1] - h[1] * g[0]) / det;
+        double next_g[2], next_h[3], next = (double)INFINITY;
+        if (det > 0 && u > du && v > dv)
+            next = itp_curve_error(u - du, v - dv, spread, min_dist, next_g, next_h);
+        if (next < error) {
+            u -= du, v -= dv, error = next, damping *= 0.3;
+            memcpy(g, next_g, sizeof g);
+            memcpy(h, next_h, sizeof h);
+        } else {
+            damping *= 4;
+        }
+    }
+    *a = u;
+    *b = v;
+    return INTERP_OK;
+}
+
+/* ---- plan */
+
+/* A desc with its defaults filled in, and what follows from it. */
+typedef struct itp_umap {
+    interp_ctx *ctx;
+    interp_umap_desc desc;
+    int n, d, dims, k, epochs, lanes;
+    double a, b;
+    itp_graph graph;
+    float *y, *next; /* [dims][stride] */
+    size_t stride;
+    float *flat;     /* [n, dims] */
+    int32_t *order;  /* [n]: vertices by their number of edges */
+    int32_t *random; /* [others]: a random order of those that push */
+    float *shuffled; /* [1 + dims][shuffled_stride]: their numbers and places in it */
+    size_t shuffled_stride;
+    int others;
+    uint64_t *keys;     /* [n] */
+    int packs;          /* of V_WIDTH vertices */
+    int32_t *neighbour; /* [slots][ITP_UMAP_STEPS][lanes]: those due */
+    float *due;         /* likewise */
+    float *density;     /* [4][stride], the last is the radius wanted; NULL: no */
+    float weight_max;
+    int isolated;
+} itp_umap;
+
+/* Vertices move in so many groups, one after the other; those of a group see each other where they
+   were. */
+enum { ITP_UMAP_GROUPS = 4, ITP_UMAP_STEPS = 64 };
+
+ITP_FN void itp_umap_others(itp_umap *u, int n)
+{
+    u->others = n;
+    u->shuffled_stride = itp_round_up((size_t)n + ITP_MOST_LANES, ITP_MOST_LANES);
+}
+
+ITP_FN void itp_umap_plan(itp_umap *u, const interp_ctx *ctx, int n, int d,
+                          const interp_umap_desc *desc)
+{
+    memset(u, 0, sizeof *u);
+    if (desc) u->desc = *desc;
+    interp_umap_desc *o = &u->desc;
+    u->n = n;
+    u->d = d;
+    if (!o->n_components) o->n_components = 2;
+    if (!o->n_neighbors) o->n_neighbors = 15;
+    u->dims = o->n_components;
+    u->k = itp_min(o->n_neighbors, n) - 1;
+    o->min_dist = o->min_dist < 0 ? 0 : itp_or(o->min_dist, 0.1f);
+    o->spread = itp_or(o->spread, 1);
+    u->epochs = o->n_epochs ? o->n_epochs : n <= 10000 ? 500 : 200;
+    o->learning_rate = itp_or(o->learning_rate, 1);
+    if (!o->negative_sample_rate) o->negative_sample_rate = 5;
+    o->repulsion_strength = itp_or(o->repulsion_strength, 1);
+    o->set_op_mix_ratio = itp_or(o->set_op_mix_ratio, 1);
+    if (!o->local_connectivity) o->local_connectivity = 1;
+    o->target_weight = itp_or(o->target_weight, 0.5f);
+    o->dens_lambda = itp_or(o->dens_lambda, 2);
+    o->dens_frac = itp_or(o->dens_frac, 0.3f);
+    o->dens_var_shift = itp_or(o->dens_var_shift, 0.1f);
+    u->lanes = ctx->k->width;
+    u->stride = itp_round_up((size_t)n, ITP_MOST_LANES);
+    u->packs = itp_div_up(n, u->lanes);
+    itp_umap_others(u, n);
+    u->a = (double)o->a;
+    u->b = (double)o->b;
+}
+
+ITP_FN interp_status itp_umap_check(interp_ctx *ctx, itp_umap *u)
+{
+    const interp_umap_desc *o = &u->desc;
+    if (u->n < 2 || u->d < 1 || u->dims < 1 || u->dims > ITP_UMAP_DIMS || o->n_neighbors < 2)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "umap: %d points of %d numbers with %d neighbours cannot become points of "
+                        "%d (1 to %d)",
+                        u->n, u->d, o->n_neighbors, u->dims, ITP_UMAP_DIMS);
+    if (u->epochs < 1 || !(o->learning_rate > 0) || o->negative_sample_rate < 0 ||
+        !(o->repulsion_strength >= 0) || !(o->set_op_mix_ratio >= 0 && o->set_op_mix_ratio <= 1) ||
+        o->local_connectivity < 1 || !(o->disconnection_distance >= 0) ||
+        !(o->target_weight >= 0 && o->target_weight <= 1) || !(o->dens_frac <= 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "umap: epochs, rates and connectivity are positive, ratios and weights up "
+                        "to 1");
+    if (o->init == INTERP_EMBED_GIVEN && !o->init_y)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "umap: init_y is NULL");
+    if (u->a > 0 && u->b > 0) return INTERP_OK;
+    return interp_umap_curve(ctx, (double)o->spread, (double)o->min_dist, &u->a, &u->b);
+}
+
+ITP_FN void itp_umap_layout(itp_arena *arena, itp_umap *u, const interp_ctx *ctx, size_t edges)
+{
+    const size_t n = (size_t)u->n, dims = (size_t)u->dims;
+    const size_t due = (size_t)ctx->slots * (size_t)u->lanes * ITP_UMAP_STEPS;
+    itp_graph_layout(arena, &u->graph, u->n, edges);
+    u->keys = (uint64_t *)itp_arena_alloc(arena, n * sizeof(uint64_t));
+    u->y = itp_arena_floats(arena, itp_mul_size(dims, u->stride));
+    u->next = itp_arena_floats(arena, itp_mul_size(dims, u->stride));
+    u->flat = itp_arena_floats(arena, itp_mul_size(dims, n));
+    u->order = (int32_t *)itp_arena_alloc(arena, n * sizeof(int32_t));
+    u->random = (int32_t *)itp_arena_alloc(arena, (size_t)u->others * sizeof(int32_t));
+    u->shuffled = itp_arena_floats(arena, itp_mul_size(dims + 1, u->shuffled_stride));
+    u->neighbour = (int32_t *)itp_arena_alloc(arena, itp_mul_size(due, sizeof(int32_t)));
+    u->due = itp_arena_floats(arena, due);
+    if (u->desc.densmap) u->density = itp_arena_floats(arena, 4 * u->stride);
+}
+
+/* ---- the fuzzy graph */
+
+typedef struct itp_fuzzy_job {
+    itp_near_lists *l;
+    float connectivity; /* local */
+    float disconnection;
+    double mean; /* of all distances */
+    int neighbours;
+} itp_fuzzy_job;
+
+/* Distances of one point, nearest first, become memberships: 1 up to rho, the local_connectivity-th
+   distance above 0, then falling by sigma so that they sum to log2 of the number of neighbours. */
+ITP_FN void itp_fuzzy_row(const itp_fuzzy_job *job, float *value, int k)
+{
+    double low = 0, high = (double)INFINITY, sigma = 1, rho = 0, mean = 0;
+    const double want = log((double)job->neighbours) / 0.69314718055994531;
+    int positive = 0;
+    for (int j = 0; j < k; j++) {
+        mean += (double)value[j] / (k + 1); /* the point itself is one of them */
+        if (!(value[j] > 0)) continue;
+        positive++;
+        if (positive <= (int)job->connectivity || rho == 0) rho = (double)value[j];
+    }
+    if (job->connectivity < 1) rho = 0;
+    for (int round = 0; round < 64; round++) {
+        double sum = 0;
+        for (int j = 0; j < k; j++) {
+            const double gap = (double)value[j] - rho;
+            sum += gap > 0 ? exp(-gap / sigma) : 1;
+        }
+        if (fabs(sum - want) < 1e-5) break;
+        if (sum > want) high = sigma;
+        else low = sigma;
+        sigma = high < (double)INFINITY ? (low + high) / 2 : sigma * 2;
+    }
+    const double least = 1e-3 * (rho > 0 ? mean : job->mean);
+    if (sigma < least) sigma = least;
+    for (int j = 0; j < k; j++) {
+        const double gap = (double)value[j] - rho;
+        if (job->disconnection > 0 && value[j] >= job->disconnection) value[j] = 0;
+        else value[j] = gap <= 0 || sigma <= 0 ? 1.0f : (float)exp(-gap / sigma);
+    }
+}
+
+ITP_FN void itp_fuzzy_task(void *arg, int task, int slot)
+{
+    const itp_fuzzy_job *job = (const itp_fuzzy_job *)arg;
+    const int end = itp_min(job->l->n, (task + 1) * ITP_POINTS), k = job->l->k;
+    (void)slot;
+    for (int i = task * ITP_POINTS; i < end; i++)
+        itp_fuzzy_row(job, job->l->value + (size_t)i * (size_t)k, k);
+}
+
+ITP_FN void itp_fuzzy(interp_ctx *ctx, const interp_umap_desc *o, itp_near_lists *l,
+                      float connectivity, int neighbours)
+{
+    const size_t all = (size_t)l->n * (size_t)l->k;
+    itp_fuzzy_job job;
+    job.l = l;
+    job.connectivity = connectivity;
+    job.disconnection = o->disconnection_distance;
+    job.neighbours = neighbours;
+    job.mean = all ? ctx->k->sum(all, l->value) / ((double)l->n * (l->k + 1)) : 0;
+    itp_parallel(ctx, itp_point_blocks(l->n), 1000.0 * l->n * l->k, itp_fuzzy_task, &job);
+}
+
+/* Edges between classes lose weight; then each vertex is tied to its nearest again. `scale`: [n]. */
+ITP_FN void itp_umap_supervise(itp_umap *u, float *scale)
+{
+    const itp_graph *g = &u->graph;
+    const double tw = (double)u->desc.target_weight;
+    const float far = (float)exp(-(tw < 1 ? 2.5 / (1 - tw) : 1e12)), unknown = (float)exp(-1.0);
+    const int32_t *y = u->desc.y_class;
+    for (int i = 0; i < g->n; i++) {
+        scale[i] = 0;
+        for (size_t e = g->start[i]; e < g->start[i + 1]; e++) {
+            const int32_t p = y[i], q = y[g->index[e]];
+            if (p < 0 || q < 0) g->weight[e] *= unknown;
+            else if (p != q) g->weight[e] *= far;
+            if (g->weight[e] > scale[i]) scale[i] = g->weight[e];
+        }
+    }
+    for (int i = 0; i < g->n; i++)
+        for (size_t e = g->start[i]; e < g->start[i + 1]; e++) {
+            const float w = g->weight[e], q = scale[g->index[e]];
+            const float a = scale[i] > 0 ? w / scale[i] : 0, b = q > 0 ? w / q : 0;
+            g->weight[e] = a + b - a * b;
+        }
+}
+
+/* Drops edges that would not be due once, finds the heaviest, and counts. */
+ITP_FN void itp_umap_prune(itp_umap *u)
+{
+    itp_graph *g = &u->graph;
+    size_t to = 0;
+    u->weight_max = 0;
+    u->isolated = 0;
+    for (size_t e = 0; e < g->start[g->n]; e++)
+        if (g->weight[e] > u->weight_max) u->weight_max = g->weight[e];
+    const float least = u->weight_max / (float)u->epochs;
+    for (int i = 0; i < g->n; i++) {
+        const size_t from = g->start[i], end = g->start[i + 1];
+        g->start[i] = to;
+        for (size_t e = from; e < end; e++) {
+            if (g->weight[e] < least) continue;
+            g->index[to] = g->index[e];
+            g->weight[to++] = g->weight[e];
+        }
+        u->isolated += to == g->start[i];
+    }
+    g->start[g->n] = to;
+}
+
+/* Vertices by falling number of edges, so that those of a pack take equally long. */
+ITP_FN void itp_umap_order(itp_umap *u)
+{
+    const itp_graph *g = &u->graph;
+    for (int i = 0; i < g->n; i++)
+        u->keys[i] = (uint64_t)(UINT32_MAX - (g->start[i + 1] - g->start[i])) << 32 | (uint32_t)i;
+    itp_keys_sort(u->keys, g->n);
+    for (int i = 0; i < g->n; i++) u->order[i] = (int32_t)(uint32_t)u->keys[i];
+}
+
+/* ---- epochs */
+
+typedef struct itp_epoch_job {
+    const interp_ctx *ctx;
+    const itp_umap *u;
+    itp_attraction s;
+    int epoch, group, groups;
+    bool self; /* the others are the vertices themselves */
+} itp_epoch_job;
+
+ITP_FN uint32_t itp_umap_state(uint64_t seed, int epoch, int vertex)
+{
+    uint64_t z =
+        seed + 0x9E3779B97F4A7C15u * (((uint64_t)(uint32_t)epoch << 32) + (uint32_t)vertex + 1);
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u; /* splitmix64, Steele et al. 2014 */
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return (uint32_t)z | 1u;
+}
+
+/* The next edges of a pack that are due, lane by lane, each from where `at` says; returns how many the
+   longest lane has, at most ITP_UMAP_STEPS. */
+ITP_FN int itp_epoch_due(const itp_epoch_job *job, const int32_t *own, int count, size_t *at,
+                         int32_t *neighbour, float *due)
+{
+    const itp_umap *u = job->u;
+    const itp_graph *g = &u->graph;
+    const int lanes = u->lanes;
+    const float now = (float)(job->epoch + 1) / u->weight_max;
+    const float before = (float)job->epoch / u->weight_max;
+    int steps = 0, length[ITP_MOST_LANES];
+    for (int l = 0; l < count; l++) {
+        const size_t end = g->start[own[l] + 1];
+        int n = 0;
+        size_t e = at[l];
+        for (; e < end && n < ITP_UMAP_STEPS; e++) {
+            const float w = g->weight[e];
+            neighbour[n * lanes + l] = g->index[e]; /* stays if it is due */
+            due[n * lanes + l] = w;
+            n += (int)(w * now) != (int)(w * before);
+        }
+        at[l] = e;
+        length[l] = n;
+        if (n > steps) steps = n;
+    }
+    for (int l = 0; l < lanes; l++)
+        for (int n = l < count ? length[l] : 0; n < steps; n++) {
+            neighbour[n * lanes + l] = 0;
+            due[n * lanes + l] = 0;
+        }
+    return steps;
+}
+
+ITP_FN void itp_epoch_task(void *arg, int task, int slot)
+{
+    const itp_epoch_job *job = (const itp_epoch_job *)arg;
+    const itp_umap *u = job->u;
+    const int lanes = u->lanes, first = (task * job->groups + job->group) * lanes;
+    const int count = itp_min(lanes, u->n - first);
+    const size_t room = (size_t)slot * ITP_UMAP_STEPS * (size_t)lanes;
+    int32_t *neighbour = u->neighbour + room;
+    float *due = u->due + room, at[ITP_UMAP_DIMS * ITP_MOST_LANES];
+    int32_t own[ITP_MOST_LANES], self[ITP_MOST_LANES];
+    uint32_t state = itp_umap_state(u->desc.seed, job->epoch, first);
+    size_t edge[ITP_MOST_LANES];
+    for (int l = 0; l < lanes; l++) {
+        const int32_t v = u->order[first + (l < count ? l : 0)];
+        own[l] = v;
+        self[l] = job->self ? v : -1; /* nobody's number */
+        edge[l] = u->graph.start[v];
+        for (int k = 0; k < u->dims; k++)
+            at[k * lanes + l] = u->y[(size_t)k * u->stride + (size_t)v];
+    }
+    for (;;) {
+        const int steps = itp_epoch_due(job, own, count, edge, neighbour, due);
+        if (!steps) break;
+        itp_embeds(job->ctx->k)->attract(&job->s, steps, self, neighbour, due, &state, at);
+    }
+    for (int l = 0; l < count; l++)
+        for (int k = 0; k < u->dims; k++)
+            u->next[(size_t)k * u->stride + (size_t)own[l]] = at[k * lanes + l];
+}
+
+/* The group's vertices take the places found for them. */
+ITP_FN void itp_epoch_commit(const itp_epoch_job *job)
+{
+    const itp_umap *u = job->u;
+    for (int pack = job->group; pack < u->packs; pack += job->groups) {
+        const int first = pack * u->lanes, end = itp_min(u->n, first + u->lanes);
+        for (int k = 0; k < u->dims; k++) {
+            float *y = u->y + (size_t)k * u->stride;
+            const float *next = u->next + (size_t)k * u->stride;
+            for (int i = first; i < end; i++) y[u->order[i]] = next[u->order[i]];
+        }
+    }
+}
+
+typedef struct itp_shuffle_job {
+    const itp_umap *u;
+    const float *at;
+    size_t stride;
+} itp_shuffle_job;
+
+/* Those that push, where they are now, in their random order; round the end it begins again. */
+ITP_FN void itp_shuffle_task(void *arg, int task, int slot)
+{
+    const itp_shuffle_job *job = (const itp_shuffle_job *)arg;
+    const itp_umap *u = job->u;
+    const int last = u->others + ITP_MOST_LANES, end = itp_min(last, (task + 1) * 4096);
+    (void)slot;
+    for (int i = task * 4096; i < end; i++) {
+        const int32_t v = u->random[i % u->others];
+        u->shuffled[i] = (float)v;
+        for (int k = 0; k < u->dims; k++)
+            u->shuffled[(size_t)(k + 1) * u->shuffled_stride + (size_t)i] =
+                job->at[(size_t)k * job->stride + (size_t)v];
+    }
+}
+
+/* ---- densMAP */
+
+/* Sums over the edges of each vertex. */
+ITP_FN void itp_density_task(void *arg, int task, int slot)
+{
+    const itp_umap *u = (const itp_umap *)arg;
+    const itp_graph *g = &u->graph;
+    const int end = itp_min(u->n, (task + 1) * ITP_POINTS);
+    (void)slot;
+    for (int i = task * ITP_POINTS; i < end; i++) {
+        double radius = 0, sum = 0;
+        for (size_t e = g->start[i]; e < g->start[i + 1]; e++) {
+            double d2 = 0;
+            for (int k = 0; k < u->dims; k++) {
+                const float *y = u->y + (size_t)k * u->stride;
+                const double gap = (double)y[i] - (double)y[g->index[e]];
+                d2 += gap * gap;
+            }
+            const double phi = 1 / (1 + u->a * pow(d2, u->b));
+            radius += phi * d2;
+            sum += phi;
+        }
+        u->density[i] = sum > 0 ? (float)(1 / (2 * sum)) : 0; /* every edge counts at both ends */
+        u->density[u->stride + (size_t)i] = (float)log(1e-8 + (sum > 0 ? radius / sum : 0));
+    }
+}
+
+/* What the kernel needs of every vertex this epoch. */
+ITP_FN float itp_umap_density(itp_umap *u, interp_ctx *ctx)
+{
+    const size_t n = (size_t)u->n;
+    float *radius = u->density + u->stride, *want = radius + u->stride;
+    const float *original = want + u->stride;
+    const double work = 100.0 * (double)u->graph.start[u->n];
+    itp_parallel(ctx, itp_point_blocks(u->n), work, itp_density_task, u);
+    double mean = 0, variance = 0, covariance = 0, total = 0;
+    for (size_t i = 0; i < n; i++) mean += (double)radius[i] / u->n;
+    for (size_t i = 0; i < n; i++) {
+        const double off = (double)radius[i] - mean;
+        variance += off * off / u->n;
+        covariance += (double)radius[i] * (double)original[i] / (u->n - 1);
+    }
+    variance += (double)u->desc.dens_var_shift;
+    for (size_t i = 0; i < n; i++) {
+        want[i] = (float)((double)original[i] - covariance * ((double)radius[i] - mean) / variance);
+        radius[i] = (float)exp(-(double)radius[i]);
+    }
+    for (size_t e = 0; e < u->graph.start[n]; e++) total += (double)u->graph.weight[e];
+    return (float)((double)u->desc.dens_lambda * total / 2 / (sqrt(variance) * u->n));
+}
+
+/* Logarithms of the local radii of the original points, standardised. `x` are rows made ready. */
+ITP_FN void itp_umap_radii(itp_umap *u, const float *x)
+{
+    const itp_graph *g = &u->graph;
+    float *original = u->density + 3 * u->stride;
+    double mean = 0, variance = 0;
+    for (int i = 0; i < u->n; i++) {
+        double sum = 0, radius = 0;
+        for (size_t e = g->start[i]; e < g->start[i + 1]; e++) {
+            const double d = interp_distance(x + (size_t)i * (size_t)u->d,
+                                             x + (size_t)g->index[e] * (size_t)u->d, u->d,
+                                             u->desc.metric, u->desc.metric_p);
+            sum += (double)g->weight[e];
+            radius += (double)g->weight[e] * d * d;
+        }
+        original[i] = (float)log(1e-8 + (sum > 0 ? radius / sum : 0));
+        mean += (double)original[i] / u->n;
+    }
+    for (int i = 0; i < u->n; i++) {
+        const double off = (double)original[i] - mean;
+        variance += off * off / u->n;
+    }
+    const double scale = variance > 0 ? 1 / sqrt(variance) : 0;
+    for (int i = 0; i < u->n; i++) original[i] = (float)(scale * ((double)original[i] - mean));
+}
+
+/* ---- optimisation */
+
+ITP_FN void itp_umap_flatten(const itp_umap *u, float *y)
+{
+    for (int i = 0; i < u->n; i++)
+        for (int k = 0; k < u->dims; k++)
+            y[(size_t)i * (size_t)u->dims + (size_t)k] = u->y[(size_t)k * u->stride + (size_t)i];
+}
+
+/* others: planes of points that stay, [dims][others_stride]; NULL: the vertices themselves. */
+ITP_FN interp_status itp_umap_epochs(itp_umap *u, const float *others, size_t others_stride,
+                                     float rate)
+{
+    interp_ctx *ctx = u->ctx;
+    itp_epoch_job job;
+    memset(&job, 0, sizeof job);
+    job.ctx = ctx;
+    job.u = u;
+    job.self = !others;
+    job.groups = others ? 1 : itp_min(ITP_UMAP_GROUPS, u->packs);
+    job.s.dims = u->dims;
+    job.s.a = (float)u->a, job.s.b = (float)u->b;
+    job.s.repulsion = u->desc.repulsion_strength;
+    job.s.negatives = u->others < 3 ? 0 : u->desc.negative_sample_rate;
+    job.s.both = others ? 1 : 2;
+    job.s.at = others ? others : u->y;
+    job.s.stride = others ? others_stride : u->stride;
+    job.s.others = u->others;
+    job.s.shuffled = u->shuffled;
+    job.s.shuffled_stride = u->shuffled_stride;
+    itp_shuffle_job shuffle;
+    shuffle.u = u;
+    shuffle.at = job.s.at;
+    shuffle.stride = job.s.stride;
+    const int runs = itp_div_up(u->others + ITP_MOST_LANES, 4096);
+    for (int i = 0; i < u->others; i++) u->random[i] = i;
+    itp_shuffle(u->random, u->others, u->desc.seed, 0x0B1);
+    const double work = 300.0 * (double)u->graph.start[u->n] / job.groups;
+    for (int epoch = 0; epoch < u->epochs; epoch++) {
+        if (epoch % 10 == 0) ITP_TRY(itp_progress(ctx, "umap", epoch, u->epochs, (double)NAN));
+        job.epoch = epoch;
+        job.s.rate = rate * (1 - (float)epoch / (float)u->epochs);
+        const bool dense = u->density && job.self &&
+                           (float)(epoch + 1) > (1 - u->desc.dens_frac) * (float)u->epochs;
+        if (dense) job.s.density_scale = itp_umap_density(u, ctx);
+        job.s.density = dense ? u->density : NULL;
+        if (job.self || epoch == 0)
+            itp_parallel(ctx, runs, 4.0 * u->others * u->dims, itp_shuffle_task, &shuffle);
+        for (job.group = 0; job.group < job.groups; job.group++) {
+            const int tasks = (u->packs - job.group + job.groups - 1) / job.groups;
+            itp_parallel(ctx, tasks, work, itp_epoch_task, &job);
+            itp_epoch_commit(&job);
+        }
+        if (u->desc.on_epoch && u->desc.report_every && (epoch + 1) % u->desc.report_every == 0) {
+            itp_umap_flatten(u, u->flat);
+            ITP_TRY(u->desc.on_epoch(epoch + 1, u->flat, u->desc.user));
+        }
+    }
+    return itp_progress(ctx, "umap", u->epochs, u->epochs, (double)NAN);
+}
+
+/* Into [0,10] in every dimension, a little noise parting equal points. */
+ITP_FN interp_status itp_umap_scale(itp_umap *u)
+{
+    for (int k = 0; k < u->dims; k++) {
+        float *y = u->y + (size_t)k * u->stride;
+        double low = (double)INFINITY, high = -(double)INFINITY, most = 0;
+        for (int i = 0; i < u->n; i++)
+            most = fmax(most, fabs((double)u->flat[(size_t)i * (size_t)u->dims + (size_t)k]));
+        if (!(most < (double)INFINITY))
+            return itp_fail(u->ctx, INTERP_NOT_FINITE, "umap: init_y holds NaN or infinity");
+        for (int i = 0; i < u->n; i++) {
+            const size_t at = (size_t)i * (size_t)u->dims + (size_t)k;
+            const double v = most > 0 ? 10 * (double)u->flat[at] / most : 0;
+            y[i] = (float)(v + 1e-4 * (double)interp_random_normal(u->desc.seed, 0x0AF, at));
+            low = itp_min_double(low, (double)y[i]);
+            high = fmax(high, (double)y[i]);
+        }
+        for (int i = 0; i < u->n; i++)
+            y[i] = (float)(high > low ? 10 * ((double)y[i] - low) / (high - low) : 5);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_umap_begin(itp_umap *u, const float *x, int *pieces)
+{
+    const interp_umap_desc *o = &u->desc;
+    interp_ctx *ctx = u->ctx;
+    const size_t all = (size_t)u->n * (size_t)u->dims;
+    itp_spectral s;
+    itp_arena arena = {NULL, 0};
+    itp_spectral_layout(&arena, &s, u->n, u->graph.start[u->n], u->dims);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
+    arena.used = 0;
+    itp_spectral_layout(&arena, &s, u->n, u->graph.start[u->n], u->dims);
+    itp_spectral_matrix(&s, &u->graph);
+    *pieces = s.pieces;
+    interp_status status = INTERP_OK;
+    const bool spectral = o->init == INTERP_EMBED_DEFAULT || o->init == INTERP_EMBED_SPECTRAL;
+    if (spectral) {
+        status = itp_spectral_solve(ctx, &s, o->seed);
+        if (!status) itp_spectral_place(&s, u->flat);
+    }
+    interp_free(ctx, arena.base);
+    if (status) return status;
+    if (o->init == INTERP_EMBED_GIVEN) {
+        memcpy(u->flat, o->init_y, all * sizeof *u->flat);
+    } else if (o->init == INTERP_EMBED_PCA && u->d >= u->dims &&
+               o->metric != INTERP_METRIC_PRECOMPUTED) {
+        interp_pca_desc d;
+        memset(&d, 0, sizeof d);
+        d.n_components = u->dims;
+        d.seed = o->seed;
+        ITP_TRY(interp_pca(ctx, x, u->n, u->d, &d, u->flat, NULL, NULL));
+    } else if (!spectral) {
+        for (size_t i = 0; i < all; i++)
+            u->flat[i] = 2 * interp_random_uniform(o->seed, 0x0B0, i) - 1;
+    }
+    return itp_umap_scale(u);
+}
+
+/* ---- all of it */
+
+/* Arrays needed until the graph is made. */
+typedef struct itp_umap_lists {
+    itp_near_lists lists;
+    uint64_t *keys;
+    float *row, *scale;
+} itp_umap_lists;
+
+ITP_FN void itp_umap_lists_layout(itp_arena *arena, itp_umap_lists *l, const interp_ctx *ctx, int n,
+                                  int k)
+{
+    const size_t slots = (size_t)ctx->slots;
+    itp_lists_layout(arena, &l->lists, n, k);
+    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
+    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
+    l->scale = itp_arena_floats(arena, (size_t)n);
+}
+
+ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
+{
+    interp_knn_desc d;
+    memset(&d, 0, sizeof d);
+    d.metric = u->desc.metric;
+    d.p = u->desc.metric_p;
+    d.method = u->desc.knn;
+    return d;
+}
+
+/* The weighted graph from the lists' distances. */
+ITP_FN void itp_umap_graph(itp_umap *u, itp_umap_lists *l)
+{
+    itp_lists_job job;
+    memset(&job, 0, sizeof job);
+    job.ctx = u->ctx;
+    job.l = &l->lists;
+    job.g = &u->graph;
+    job.keys = l->keys;
+    job.row = l->row;
+    job.mix = u->desc.set_op_mix_ratio;
+    itp_fuzzy(u->ctx, &u->desc, &l->lists, (float)u->desc.local_connectivity, u->k + 1);
+    itp_lists_symmetric(u->ctx, &job);
+    if (u->desc.y_class) itp_umap_supervise(u, l->scale);
+    itp_umap_prune(u);
+}
+
+ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_umap_lists *l,
+                                  interp_umap_info *info)
+{
+    const interp_umap_desc *o = &u->desc;
+    const interp_knn_desc how = itp_umap_knn(u);
+    int pieces = 0;
+    ITP_TRY(
+        itp_lists_fill(u->ctx, &l->lists, x, u->d, &how, o->knn_index, o->knn_distance, o->knn_k));
+    itp_umap_graph(u, l);
+    interp_free(u->ctx, l->lists.index);
+    l->lists.index = NULL;
+    ITP_TRY(itp_umap_begin(u, x, &pieces));
+    itp_umap_order(u);
+    if (u->density) itp_umap_radii(u, x);
+    ITP_TRY(itp_umap_epochs(u, NULL, 0, o->learning_rate));
+    if (info) {
+        info->a = (float)u->a, info->b = (float)u->b;
+        info->epochs = u->epochs;
+        info->components = pieces - u->isolated;
+        info->isolated = u->isolated;
+        info->edges = u->graph.start[u->n] / 2;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN void itp_umap_write(const itp_umap *u, float *y)
+{
+    itp_umap_flatten(u, y);
+    for (int i = 0; i < u->n; i++)
+        for (int k = 0; k < u->dims && u->graph.start[i] == u->graph.start[i + 1]; k++)
+            y[(size_t)i * (size_t)u->dims + (size_t)k] = NAN;
+}
+
+INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int d,
+                                     const interp_umap_desc *desc, float *y, interp_umap_info *info)
+{
+    itp_umap u;
+    itp_umap_lists l;
+    itp_umap_plan(&u, ctx, n, d, desc);
+    u.ctx = ctx;
+    ITP_TRY(itp_umap_check(ctx, &u));
+    const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
+    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
+    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
+    lists.base = (char *)interp_alloc(ctx, lists.used);
+    if (!lists.base) return INTERP_NO_MEMORY;
+    lists.used = 0;
+    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
+    itp_umap_layout(&rest, &u, ctx, edges);
+    rest.base = (char *)interp_alloc(ctx, rest.used);
+    interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        const size_t bytes = rest.used;
+        rest.used = 0;
+        itp_umap_layout(&rest, &u, ctx, edges);
+        memset(rest.base, 0, bytes);
+        status = itp_umap_run(&u, x, &l, info);
+    }
+    if (!status) itp_umap_write(&u, y);
+    interp_free(ctx, rest.base);
+    interp_free(ctx, l.lists.index); /* the first array of its block */
+    return status;
+}
+
+INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
+                                    const interp_umap_desc *desc)
+{
+    itp_umap u;
+    itp_umap_lists l;
+    itp_spectral s;
+    itp_arena lists = {NULL, 0}, rest = {NULL, 0}, begin = {NULL, 0};
+    if (n < 2 || d < 1) return 0;
+    itp_umap_plan(&u, ctx, n, d, desc);
+    const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
+    const interp_knn_desc how = itp_umap_knn(&u);
+    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
+    itp_umap_layout(&rest, &u, ctx, edges);
+    itp_spectral_layout(&begin, &s, n, edges, u.dims);
+    size_t more = itp_alloc_cost(begin.used);
+    if (u.desc.init == INTERP_EMBED_PCA) {
+        interp_pca_desc pca;
+        memset(&pca, 0, sizeof pca);
+        pca.n_components = u.dims;
+        more = itp_max_size(more, interp_pca_bytes(n, d, &pca));
+    }
+    if (!u.desc.knn_index)
+        more =
+            itp_max_size(more, itp_alloc_cost(lists.used) + interp_knn_bytes(ctx, n, d, u.k, &how));
+    else more = itp_max_size(more, itp_alloc_cost(lists.used));
+    return itp_add_size(itp_alloc_cost(rest.used), more);
+}
+
+/* ---- new points */
+
+/* Their edges to the points that stay, and where these pull them to at once. */
+ITP_FN void itp_umap_arrive(itp_umap *u, const itp_near_lists *l, const float *y)
+{
+    itp_graph *g = &u->graph;
+    const size_t k = (size_t)l->k, dims = (size_t)u->dims;
+    for (int i = 0; i < u->n; i++) {
+        double sum = 0, at[ITP_UMAP_DIMS] = {0};
+        g->start[i] = (size_t)i * k;
+        for (size_t e = (size_t)i * k; e < (size_t)(i + 1) * k; e++) {
+            const float w = l->value[e];
+            g->index[e] = l->index[e];
+            g->weight[e] = w;
+            sum += (double)w;
+            for (size_t c = 0; c < dims; c++)
+                at[c] += (double)w * (double)y[(size_t)l->index[e] * dims + c];
+        }
+        for (size_t c = 0; c < dims; c++)
+            u->y[c * u->stride + (size_t)i] = (float)(sum > 0 ? at[c] / sum : 0);
+    }
+    g->start[u->n] = (size_t)u->n * k;
+    memset(g->index + g->start[u->n], 0, ITP_MOST_LANES * sizeof *g->index);
+    memset(g->weight + g->start[u->n], 0, ITP_MOST_LANES * sizeof *g->weight);
+    itp_umap_prune(u);
+}
+
+INTERP_API interp_status interp_umap_transform(interp_ctx *ctx, const float *x, const float *y,
+                                               int n, int d, const float *x_new, int n_new,
+                                               const interp_umap_desc *desc, float *y_new)
+{
+    itp_umap u;
+    itp_near_lists l;
+    if (n < 2 || n_new < 1 || !x_new)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "umap: %d new points beside %d", n_new, n);
+    itp_umap_plan(&u, ctx, n_new, d, desc);
+    u.ctx = ctx;
+    u.desc.densmap = false;
+    u.k = itp_min(u.desc.n_neighbors, n);
+    u.epochs = u.desc.n_epochs ? itp_max(1, u.desc.n_epochs / 3) : n_new <= 10000 ? 100 : 30;
+    itp_umap_others(&u, n);
+    u.n = itp_max(2, n_new);
+    ITP_TRY(itp_umap_check(ctx, &u));
+    u.n = n_new;
+    const size_t dims = (size_t)u.dims, stride = itp_round_up((size_t)n, ITP_MOST_LANES);
+    const size_t edges = itp_mul_size((size_t)n_new, (size_t)u.k);
+    for (size_t i = 0; i < (size_t)n * dims; i++)
+        if (!(fabs((double)y[i]) < 1e15))
+            return itp_fail(ctx, INTERP_NOT_FINITE,
+                            "umap: place %zu of the embedding is not finite", i / dims);
+    float *others = NULL;
+    itp_arena arena = {NULL, 0};
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass) arena.base = (char *)interp_alloc(ctx, arena.used);
+        if (pass && !arena.base) return INTERP_NO_MEMORY;
+        if (pass) memset(arena.base, 0, arena.used);
+        arena.used = 0;
+        itp_lists_layout(&arena, &l, n_new, u.k);
+        itp_umap_layout(&arena, &u, ctx, edges);
+        others = itp_arena_floats(&arena, dims * stride);
+    }
+    for (size_t i = 0; i < (size_t)n; i++)
+        for (size_t c = 0; c < dims; c++) others[c * stride + i] = y[i * dims + c];
+    interp_knn_desc how = itp_umap_knn(&u);
+    how.method = INTERP_KNN_AUTO;
+    how.queries = x_new;
+    how.n_queries = n_new;
+    interp_status status = interp_knn(ctx, x, n, d, u.k, &how, l.index, l.value, NULL);
+    if (!status) {
+        const float less = (float)(u.desc.local_connectivity - 1);
+        itp_fuzzy(ctx, &u.desc, &l, less, u.k);
+        itp_umap_arrive(&u, &l, y);
+        itp_umap_order(&u);
+        status = itp_umap_epochs(&u, others, stride, u.desc.learning_rate / 4);
+    }
+    if (!status) itp_umap_write(&u, y_new);
+    interp_free(ctx, arena.base);
+    return status;
+}
+/* >>embed/quality.c                                                                           */
+/* ---- embed/quality.c: how good an embedding is -------------------------------------------------- */
+
+/* Neighbours of the points that are judged in both spaces, and where each space has the other's. */
+typedef struct itp_quality_job {
+    const interp_ctx *ctx;
+    const itp_near *space[2]; /* x and y */
+    int n, m, k, keep;        /* m points are judged */
+    const int32_t *judged;    /* [m] */
+    const int32_t *near[2];   /* [m, k] */
+    float *row;               /* [slots][2][n] */
+    double *sums;             /* [blocks][4] */
+    int trust, preserved, vote;
+    const int32_t *classes;
+    int first;
+} itp_quality_job;
+
+enum { ITP_JUDGED = 32 };
+
+/* How many points are nearer to a than b is, a not among them: b's rank from 0. */
+ITP_FN int itp_rank(const itp_quality_job *job, const float *row, int a, int b)
+{
+    const int before = itp_embeds(job->ctx->k)->count_before(job->n, row, row[b], b);
+    return before - (row[a] < row[b] || (row[a] == row[b] && a < b) ? 1 : 0);
+}
+
+ITP_FN bool itp_among(const int32_t *list, int k, int32_t i)
+{
+    for (int j = 0; j < k; j++)
+        if (list[j] == i) return true;
+    return false;
+}
+
+/* The class most of k neighbours have; the nearest decides between equals. */
+ITP_FN int32_t itp_vote(const int32_t *near, const int32_t *classes, int k)
+{
+    int32_t best = classes[near[0]];
+    int most = 0;
+    for (int j = 0; j < k; j++) {
+        int votes = 0;
+        for (int o = 0; o < k; o++) votes += classes[near[o]] == classes[near[j]];
+        if (votes > most) most = votes, best = classes[near[j]];
+    }
+    return best;
+}
+
+ITP_FN void itp_quality_task(void *arg, int task, int slot)
+{
+    const itp_quality_job *job = (const itp_quality_job *)arg;
+    const size_t n = (size_t)job->n, k = (size_t)job->k;
+    float *rows[2];
+    rows[0] = job->row + (size_t)slot * 2 * n;
+    rows[1] = rows[0] + n;
+    task += job->first;
+    double *sums = job->sums + 4 * (size_t)task;
+    const int end = itp_min(job->m, (task + 1) * ITP_JUDGED);
+    for (int t = 0; t < 4; t++) sums[t] = 0;
+    for (int p = task * ITP_JUDGED; p < end; p++) {
+        const int i = job->judged[p];
+        const int32_t *near[2];
+        for (int s = 0; s < 2; s++) {
+            near[s] = job->near[s] + (size_t)p * k;
+            itp_near_compare(job->ctx, job->space[s], i, NULL, 0, job->n, rows[s]);
+        }
+        for (int s = 0; s < 2; s++) /* intruders: near in one space, far in the other */
+            for (int j = 0; j < job->trust; j++)
+                if (!itp_among(near[1 - s], job->trust, near[s][j]))
+                    sums[s] += itp_rank(job, rows[1 - s], i, near[s][j]) + 1 - job->trust;
+        for (int j = 0; j < job->preserved; j++)
+            sums[2] += itp_among(near[0], job->preserved, near[1][j]);
+        if (job->classes) sums[3] += itp_vote(near[1], job->classes, job->vote) == job->classes[i];
+    }
+}
+
+/* Ranks from 0 of m numbers, ties sharing the mean of theirs. keys: [m] of scratch. */
+ITP_FN void itp_ranks(const float *x, int m, uint64_t *keys, double *rank)
+{
+    for (int i = 0; i < m; i++) keys[i] = itp_key(x[i], i);
+    itp_keys_sort(keys, m);
+    for (int i = 0; i < m;) {
+        int j = i;
+        while (j < m && keys[j] >> 32 == keys[i] >> 32) j++;
+        for (int t = i; t < j; t++) rank[itp_key_index(keys[t])] = (i + j - 1) / 2.0;
+        i = j;
+    }
+}
+
+ITP_FN double itp_correlation(const double *a, const double *b, int m)
+{
+    double ma = 0, mb = 0, aa = 0, bb = 0, ab = 0;
+    for (int i = 0; i < m; i++) ma += a[i] / m, mb += b[i] / m;
+    for (int i = 0; i < m; i++) {
+        aa += (a[i] - ma) * (a[i] - ma);
+        bb += (b[i] - mb) * (b[i] - mb);
+        ab += (a[i] - ma) * (b[i] - mb);
+    }
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : (double)NAN;
+}
+
+/* Everything a judgement holds besides the rows made ready. */
+typedef struct itp_quality_space {
+    itp_near x, y;
+    int32_t *judged, *near_x, *near_y;
+    float *row, *distances; /* [slots][2 n]; [pairs] */
+    double *sums, *rank_x, *rank_y;
+    uint64_t *keys;
+} itp_quality_space;
+
+ITP_FN void itp_quality_layout(itp_arena *arena, itp_quality_space *q, const interp_ctx *ctx, int m,
+                               int k, int pairs)
+{
+    const size_t lists = (size_t)m * (size_t)k * sizeof(int32_t), p = (size_t)pairs;
+    itp_near_layout(arena, &q->x, false);
+    itp_near_layout(arena, &q->y, false);
+    q->judged = (int32_t *)itp_arena_alloc(arena, (size_t)m * sizeof(int32_t));
+    q->near_x = (int32_t *)itp_arena_alloc(arena, lists);
+    q->near_y = (int32_t *)itp_arena_alloc(arena, lists);
+    q->row = itp_arena_floats(arena, 2 * (size_t)q->x.n * (size_t)ctx->slots);
+    q->sums =
+        (double *)itp_arena_alloc(arena, 4 * (size_t)itp_div_up(m, ITP_JUDGED) * sizeof(double));
+    q->distances = itp_arena_floats(arena, p);
+    q->rank_x = (double *)itp_arena_alloc(arena, p * sizeof(double));
+    q->rank_y = (double *)itp_arena_alloc(arena, p * sizeof(double));
+    q->keys = (uint64_t *)itp_arena_alloc(arena, p * sizeof(uint64_t));
+}
+
+ITP_FN double itp_quality_spearman(interp_ctx *ctx, itp_quality_space *q, int pairs, uint64_t seed)
+{
+    const uint32_t n = (uint32_t)q->x.n;
+    for (int s = 0; s < 2; s++) {
+        const itp_near *space = s ? &q->y : &q->x;
+        for (int p = 0; p < pairs; p++) {
+            const int32_t a = (int32_t)itp_random_below(seed, 0x9A1, (uint64_t)p, n);
+            int32_t b = (int32_t)itp_random_below(seed, 0x9A2, (uint64_t)p, n - 1);
+            b += b >= a;
+            itp_near_compare(ctx, space, a, &b, 0, 1, q->distances + p);
+        }
+        itp_ranks(q->distances, pairs, q->keys, s ? q->rank_y : q->rank_x);
+    }
+    return itp_correlation(q->rank_x, q->rank_y, pairs);
+}
+
+/* The neighbours of the points judged: exact, looked for among all. */
+ITP_FN interp_status itp_quality_near(interp_ctx *ctx, const float *x, int n, int d,
+                                      const interp_knn_desc *how, const int32_t *judged, int m,
+                                      int k, int32_t *near)
+{
+    if (m == n) return interp_knn(ctx, x, n, d, k, how, near, NULL, NULL);
+    interp_knn_desc h = *how;
+    float *rows = (float *)interp_alloc(ctx, (size_t)m * (size_t)d * sizeof *rows);
+    int32_t *more = (int32_t *)interp_alloc(ctx, (size_t)m * (size_t)(k + 1) * sizeof *more);
+    interp_status status = rows && more ? INTERP_OK : INTERP_NO_MEMORY;
+    for (int p = 0; p < m && !status; p++)
+        memcpy(rows + (size_t)p * (size_t)d, x + (size_t)judged[p] * (size_t)d,
+               (size_t)d * sizeof *rows);
+    h.queries = rows;
+    h.n_queries = m;
+    if (!status) status = interp_knn(ctx, x, n, d, k + 1, &h, more, NULL, NULL);
+    for (int p = 0; p < m && !status; p++) /* without the point itself, wherever it is */
+        for (int j = 0, to = 0; j < k + 1 && to < k; j++)
+            if (more[(size_t)p * (size_t)(k + 1) + (size_t)j] != judged[p])
+                near[(size_t)p * (size_t)k + (size_t)to++] =
+                    more[(size_t)p * (size_t)(k + 1) + (size_t)j];
+    interp_free(ctx, rows);
+    interp_free(ctx, more);
+    return status;
+}
+
+ITP_FN interp_status itp_quality_judge(interp_ctx *ctx, itp_quality_space *q, itp_quality_job *job,
+                                       interp_quality *out)
+{
+    const int m = job->m, blocks = itp_div_up(m, ITP_JUDGED);
+    const double n = job->n, t = job->trust;
+    ITP_TRY(itp_parallel_lots(ctx, "quality", blocks, itp_max(4, 2 * ctx->slots),
+                              (double)ITP_JUDGED * n * (q->x.width + 20), itp_quality_task, job,
+                              &job->first));
+    double sums[4] = {0, 0, 0, 0};
+    for (int b = 0; b < blocks; b++)
+        for (int s = 0; s < 4; s++) sums[s] += job->sums[4 * b + s];
+    /* the sum over all points and neighbours at its worst, Venna and Kaski 2001 */
+    const double worst = m * t * (2 * n - 3 * t - 1) / 2;
+    const bool fits = job->trust > 0 && worst > 0 && 2 * job->trust < job->n;
+    out->trustworthiness = fits ? 1 - sums[1] / worst : (double)NAN;
+    out->continuity = fits ? 1 - sums[0] / worst : (double)NAN;
+    out->preservation = job->preserved > 0 ? sums[2] / ((double)m * job->preserved) : (double)NAN;
+    out->knn_accuracy = job->classes ? sums[3] / m : (double)NAN;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, int n, int d,
+                                              const float *y, int dims,
+                                              const interp_quality_desc *desc,
+                                              interp_quality *quality)
+{
+    interp_quality_desc o;
+    interp_knn_desc how, plain;
+    itp_quality_space q;
+    itp_quality_job job;
+    memset(&o, 0, sizeof o);
+    if (desc) o = *desc;
+    memset(&how, 0, sizeof how);
+    memset(&plain, 0, sizeof plain);
+    memset(&job, 0, sizeof job);
+    if (n < 2 || d < 1 || dims < 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "quality: %d points of %d and %d numbers cannot be compared", n, d, dims);
+    how.metric = o.metric, how.p = o.metric_p;
+    how.method = plain.method = INTERP_KNN_AUTO;
+    const int pairs = o.pairs > 0 ? o.pairs : 100000;
+    job.m = itp_min(n, o.samples > 0 ? o.samples : 10000);
+    job.trust = itp_min(n - 1, o.k_trust > 0 ? o.k_trust : 12);
+    job.preserved = itp_min(n - 1, o.k_preserved > 0 ? o.k_preserved : 10);
+    job.vote = itp_min(n - 1, o.k_accuracy > 0 ? o.k_accuracy : 1);
+    job.k = itp_max(job.trust, itp_max(job.preserved, job.vote));
+    itp_near_plan(&q.x, n, d, &how);
+    itp_near_plan(&q.y, n, dims, &plain);
+    itp_arena arena = {NULL, 0};
+    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
+    char *block = (char *)interp_alloc(ctx, arena.used);
+    if (!block) return INTERP_NO_MEMORY;
+    arena.base = block;
+    arena.used = 0;
+    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
+    interp_status status = itp_near_fill(ctx, &q.x, x, NULL);
+    if (!status) status = itp_near_fill(ctx, &q.y, y, NULL);
+    int *all = (int *)interp_alloc(ctx, (size_t)n * sizeof *all);
+    if (!status && !all) status = INTERP_NO_MEMORY;
+    if (!status) {
+        for (int i = 0; i < n; i++) all[i] = i;
+        if (job.m < n) itp_shuffle(all, n, o.seed, 0x9A0);
+        for (int i = 0; i < job.m; i++) q.judged[i] = all[i];
+    }
+    interp_free(ctx, all);
+    if (!status) status = itp_quality_near(ctx, x, n, d, &how, q.judged, job.m, job.k, q.near_x);
+    if (!status)
+        status = itp_quality_near(ctx, y, n, dims, &plain, q.judged, job.m, job.k, q.near_y);
+    job.ctx = ctx;
+    job.space[0] = &q.x, job.space[1] = &q.y;
+    job.n = n;
+    job.judged = q.judged;
+    job.near[0] = q.near_x, job.near[1] = q.near_y;
+    job.row = q.row, job.sums = q.sums;
+    job.classes = o.classes;
+    interp_quality found;
+    memset(&found, 0, sizeof found);
+    if (!status) status = itp_quality_judge(ctx, &q, &job, &found);
+    if (!status) {
+        found.spearman = n > 2 ? itp_quality_spearman(ctx, &q, pairs, o.seed) : (double)NAN;
+        *quality = found;
+    }
+    interp_free(ctx, block);
+    return status;
+}
+#endif
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
 /* >>data/array.c                                                                              */
@@ -39972,6 +44924,36 @@ INTERP_API interp_status interp_confusion_draw(interp_ctx *ctx,
     if (!status) *out = image;
     return status;
 }
+
+/* ---- sprites */
+
+/* A square mosaic of n pictures images[n,channels,height,width], `columns` a row, each shrunk to
+   wide x high. */
+ITP_FN interp_status itp_sprite_draw(interp_ctx *ctx, const float *images, int n, int channels,
+                                     int height, int width, interp_colormap colormap, float min,
+                                     float max, int columns, int wide, int high, interp_image *out)
+{
+    interp_panel_cell cell;
+    memset(&cell, 0, sizeof cell);
+    cell.channels = channels, cell.height = height, cell.width = width;
+    cell.colormap = colormap;
+    const size_t size = (size_t)itp_cell_channels(&cell) * (size_t)height * (size_t)width;
+    const itp_view_range range = itp_picture_range(images, (size_t)n * size, min, max);
+    ITP_TRY(interp_image_new(ctx, columns * wide, columns * high, 0xffffff, out));
+    for (int i = 0; i < n; i++) {
+        interp_image one;
+        cell.values = images + (size_t)i * size;
+        const interp_status status = itp_cell_image(ctx, &cell, &range, &one);
+        if (status) {
+            interp_image_free(ctx, out);
+            return status;
+        }
+        interp_image_blit(out, i % columns * wide, i / columns * high, wide, high, &one,
+                          INTERP_RESAMPLE_PIXELS);
+        interp_image_free(ctx, &one);
+    }
+    return INTERP_OK;
+}
 /* >>view/graph.c                                                                              */
 /* ---- view/graph.c: graphs drawn in layers ------------------------------------------------------- */
 
@@ -41237,6 +46219,610 @@ INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char 
 }
 
 #endif
+/* >>view/points.c                                                                             */
+/* ---- view/points.c: points in the plane as one HTML page to explore ---------------------------- */
+
+static const char *const itp_points_style[] = {
+    "<style>\n"
+    ":root{color-scheme:light dark;--paper:#f6f7f9;--card:#fff;--ink:#1d2129;--soft:#5d6675;\n"
+    "--line:#cfd5de;--link:#0b5cad;--plot:#fff}\n"
+    "@media(prefers-color-scheme:dark){:root{--paper:#14171c;--card:#1d2128;--ink:#e7eaf0;\n"
+    "--soft:#9aa4b4;--line:#3a424f;--link:#7db8f7;--plot:#181c22}}\n"
+    "*{box-sizing:border-box}\n"
+    "[hidden]{display:none!important}\n"
+    "html,body{height:100%}\n"
+    "body{margin:0;display:flex;flex-direction:column;background:var(--paper);color:var(--ink);\n"
+    "font:15px/1.45 system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\n"
+    "header{padding:14px 20px 2px}\n"
+    "h1{margin:0;font-size:1.4rem;line-height:1.2;overflow-wrap:anywhere}\n"
+    "header p{margin:.2rem 0 0;color:var(--soft);overflow-wrap:anywhere}\n"
+    "form{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:end;padding:10px 20px;\n"
+    "border-bottom:1px solid var(--line)}\n"
+    "label{display:grid;gap:2px;color:var(--soft);font-size:.82rem}\n"
+    "label.tick{display:flex;align-items:center;gap:5px;padding-bottom:5px}\n"
+    "select,button,input[type=search]{font:inherit;font-size:.92rem;color:var(--ink);\n"
+    "background:var(--card);border:1px solid var(--line);border-radius:6px;padding:3px 8px;\n"
+    "max-width:13rem}\n"
+    "button{cursor:pointer}\n"
+    ".modes [aria-pressed=true]{background:var(--link);border-color:var(--link);color:var(--card)}\n"
+    ".modes{display:flex;gap:4px}\n"
+    "input[type=range]{width:90px}\n"
+    "main{flex:1;min-height:280px;display:grid;grid-template-columns:1fr auto}\n"
+    "#plot{position:relative;min-height:280px;background:var(--plot);overflow:hidden}\n"
+    "#plot canvas{position:absolute;inset:0;width:100%;height:100%}\n"
+    "#over{touch-action:none;cursor:grab}\n"
+    "#over:focus-visible{outline:3px solid var(--link);outline-offset:-3px}\n"
+    "#side{width:15rem;max-height:100%;overflow:auto;padding:10px 14px;\n"
+    "border-left:1px solid var(--line)}\n"
+    "#side h2{margin:0 0 6px;font-size:.95rem}\n"
+    "#legend button{display:flex;width:100%;max-width:none;gap:8px;align-items:center;border:0;\n"
+    "background:none;padding:2px 4px;text-align:left;overflow-wrap:anywhere}\n"
+    "#legend button[aria-pressed=false]{opacity:.4;text-decoration:line-through}\n"
+    "#legend i{flex:none;width:12px;height:12px;border-radius:6px}\n"
+    "#legend small{margin-left:auto;color:var(--soft)}\n"
+    "#legend canvas{width:100%;height:14px;border-radius:3px}\n"
+    "#legend div{display:flex;justify-content:space-between;color:var(--soft)}\n"
+    "#tip{position:absolute;z-index:3;pointer-events:none;max-width:18rem;padding:8px 10px;\n"
+    "background:var(--card);border:1px solid var(--line);border-radius:8px;\n"
+    "box-shadow:0 3px 14px rgba(0,0,0,.25);font-size:.85rem}\n"
+    "#tip[hidden]{display:none}\n"
+    "dl{display:grid;grid-template-columns:auto 1fr;gap:0 10px;margin:4px 0 0}\n"
+    "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\n"
+    ".thumb{background-repeat:no-repeat;image-rendering:pixelated;border-radius:4px}\n"
+    "footer{display:flex;flex-wrap:wrap;gap:6px 18px;padding:6px 20px;color:var(--soft);\n"
+    "font-size:.85rem;border-top:1px solid var(--line)}\n"
+    "#picked{max-height:34vh;overflow:auto;padding:6px 20px 12px;border-top:1px solid var(--line)}\n"
+    "#picked[hidden]{display:none}\n"
+    "#picked p{display:flex;gap:10px;align-items:center;margin:2px 0 8px}\n"
+    "table{border-collapse:collapse;font-size:.85rem}\n"
+    "th,td{padding:2px 12px 2px 0;text-align:left;border-bottom:1px solid var(--line)}\n"
+    "th{color:var(--soft);font-weight:600}\n"
+    "@media(max-width:700px){main{grid-template-columns:1fr;grid-template-rows:1fr auto}\n",
+    "#side{width:auto;max-height:9rem;border-left:0;border-top:1px solid var(--line)}}\n"
+    "</style>\n"};
+
+/* Draws by WebGL or a plain canvas, finds the point under the pointer by a grid of buckets, and keeps
+   tables of what is chosen. No name in it leaves the page: it asks the network for nothing. */
+static const char *const itp_points_script[] = {
+    "<script>\n"
+    "'use strict';\n"
+    "const $=id=>document.getElementById(id),D=JSON.parse($('data').textContent),n=D.n;\n"
+    "const raw=s=>{const b=atob(s),a=new Uint8Array(b.length);\n"
+    "for(let i=0;i<a.length;i++)a[i]=b.charCodeAt(i);return a.buffer};\n"
+    "const quantised=new Uint16Array(raw(D.xy)),X=new Float32Array(n),Y=new Float32Array(n);\n"
+    "for(let i=0;i<n;i++){const x=quantised[2*i],y=quantised[2*i+1];\n"
+    "X[i]=x===65535?NaN:x/65534-.5;Y[i]=x===65535?NaN:y/65534-.5}\n"
+    "D.columns.forEach(c=>{if(c.kind==='class')c.of=new Uint16Array(raw(c.data));\n"
+    "if(c.kind==='value'){c.of=new Float32Array(raw(c.data));c.low=Infinity;c.high=-Infinity;\n"
+    "for(const v of c.of)if(isFinite(v)){c.low=Math.min(c.low,v);c.high=Math.max(c.high,v)}}});\n"
+    "const marked=D.marked?new Uint8Array(raw(D.marked)):new Uint8Array(n);\n"
+    "const short=v=>isFinite(v)?String(+v.toPrecision(5)):'';\n"
+    "const text=(c,i)=>c.kind==='class'?(c.of[i]===65535?'':c.names[c.of[i]]):\n"
+    "c.kind==='value'?short(c.of[i]):c.texts[i];\n"
+    "const over=$('over'),plot=$('plot'),tip=$('tip'),say=$('say');\n"
+    "let W=1,H=1,ratio=1,zoom=1,cx=0,cy=0,hover=-1,colour=D.colour,mode='pan',drag=null,dirty=true;\n"
+    "let hidden=new Set(),query='',only=false,matches=n;\n"
+    "const shown=new Uint8Array(n),picked=new Uint8Array(n),rgba=new Uint8Array(4*n);\n"
+    "const flags=new Uint8Array(4*n);\n"
+    "const scale=()=>Math.min(W,H)*.92*zoom;\n"
+    "const px=i=>W/2+(X[i]-cx)*scale(),py=i=>H/2-(Y[i]-cy)*scale();\n"
+    "// a grid of buckets finds the point under the pointer\n"
+    "const G=Math.max(8,Math.min(512,Math.ceil(Math.sqrt(n/2)))),first=new Uint32Array(G*G+1);\n"
+    "const order=new Uint32Array(n),cell=v=>Math.max(0,Math.min(G-1,Math.floor((v+.5)*G)));\n"
+    "(()=>{const at=new Int32Array(n);for(let i=0;i<n;i++){at[i]=isNaN(X[i])?-1:\n"
+    "cell(Y[i])*G+cell(X[i]);if(at[i]>=0)first[at[i]+1]++}\n"
+    "for(let k=0;k<G*G;k++)first[k+1]+=first[k];const next=first.slice();\n"
+    "for(let i=0;i<n;i++)if(at[i]>=0)order[next[at[i]]++]=i})();\n"
+    "function nearest(x,y){const r=14,s=scale(),u=(x-W/2)/s+cx,v=(H/2-y)/s+cy,d=r/s;\n"
+    "let best=-1,least=r*r;\n"
+    "for(let b=cell(v-d);b<=cell(v+d);b++)for(let a=cell(u-d);a<=cell(u+d);a++){\n"
+    "const k=b*G+a;for(let j=first[k];j<first[k+1];j++){const i=order[j];if(!shown[i])continue;\n"
+    "const q=(px(i)-x)**2+(py(i)-y)**2;if(q<least){least=q;best=i}}}return best}\n"
+    "// colours\n"
+    "const css=c=>'rgb('+c.join()+')';\n"
+    "const hex=s=>[1,3,5].map(k=>parseInt(s.slice(k,k+2),16));\n"
+    "const palette=D.palette.map(hex),ramp=D.ramp.map(hex),grey=[150,150,150];\n"
+    "function shade(c,i){if(!c)return palette[0];\n"
+    "if(c.kind==='class')return c.of[i]===65535?grey:palette[c.of[i]%palette.length];\n"
+    "if(c.kind==='value'){const v=c.of[i];if(!isFinite(v))return grey;\n"
+    "const t=(c.high>c.low?(v-c.low)/(c.high-c.low):0)*(ramp.length-1),k=Math.min(ramp.length-2,\n"
+    "Math.floor(t));return ramp[k].map((a,j)=>Math.round(a+(ramp[k+1][j]-a)*(t-k)))}\n"
+    "return palette[0]}\n"
+    "function restyle(){const c=D.columns[colour],q=query.toLowerCase(),alpha=255*$('alpha').value;\n"
+    "matches=0;let seen=0;\n"
+    "for(let i=0;i<n;i++){const off=isNaN(X[i])||(only&&!marked[i])||\n"
+    "(c&&c.kind==='class'&&hidden.has(c.of[i]));shown[i]=off?0:1;\n"
+    "const hit=!off&&(!q||('#'+i)===q||D.columns.some(k=>text(k,i).toLowerCase().includes(q)));\n"
+    "matches+=hit;seen+=!off;const s=shade(c,i);\n"
+    "rgba.set([s[0],s[1],s[2],off?0:hit?alpha:Math.min(alpha,24)],4*i);\n"
+    "flags[4*i]=marked[i]&&$('rings').checked?255:0;flags[4*i+1]=picked[i]?255:0}\n",
+    "say.textContent=(q?matches+' found, ':'')+seen+' of '+n+' points shown';\n"
+    "view.update();draw()}\n"
+    "// drawing: WebGL, or a plain canvas where there is none\n"
+    "const view=(()=>{const canvas=$('points'),gl=D.plain?null:\n"
+    "canvas.getContext('webgl',{antialias:false,premultipliedAlpha:true}),\n"
+    "flat=c=>{const g=c.getContext('2d');return{name:'canvas',"
+    "update(){},\n"
+    "draw(){g.setTransform(ratio,0,0,ratio,0,0);g.clearRect(0,0,W,H);paint(g)}}};\n"
+    "if(!gl)return flat(canvas);\n"
+    "const make=(kind,code)=>{const s=gl.createShader(kind);gl.shaderSource(s,code);\n"
+    "gl.compileShader(s);gl.attachShader(program,s)},program=gl.createProgram();\n"
+    "make(gl.VERTEX_SHADER,'attribute vec2 at;attribute vec4 tint,flag;uniform vec4 view;'+\n"
+    "'uniform mediump float size;varying mediump vec4 c,f;void main(){c=tint;f=flag;'+\n"
+    "'gl_Position=tint.a>0.?vec4((at-view.xy)*view.zw,0,1):vec4(2,2,2,1);'+\n"
+    "'gl_PointSize=size*(flag.x+flag.y>0.?1.7:1.);}');\n"
+    "make(gl.FRAGMENT_SHADER,'precision mediump float;varying vec4 c,f;'+'uniform float size;'+\n"
+    "'void main(){float d=2.*length(gl_PointCoord-.5);'+\n"
+    "'float a=c.a*(1.-smoothstep(1.-2./size,1.,d));vec3 t=c.rgb;'+\n"
+    "'if(f.x>0.&&d>.6)t=vec3(.85,.05,.1);if(f.y>0.&&d>.72)t=vec3(0.);'+\n"
+    "'if(a<=0.)discard;gl_FragColor=vec4(t*a,a);}');\n"
+    "gl.linkProgram(program);if(!gl.getProgramParameter(program,gl.LINK_STATUS)){\n"
+    "const c=canvas.cloneNode();canvas.replaceWith(c);return flat(c)}\n"
+    "gl.useProgram(program);const buffers={};\n"
+    "const bind=(name,k,type,norm)=>{const b=gl.createBuffer(),l=gl.getAttribLocation(program,name);\n"
+    "gl.bindBuffer(gl.ARRAY_BUFFER,b);gl.enableVertexAttribArray(l);\n"
+    "gl.vertexAttribPointer(l,k,type,norm,0,0);buffers[name]=b};\n"
+    "const xy=new Float32Array(2*n);for(let i=0;i<n;i++){xy[2*i]=X[i]||0;xy[2*i+1]=Y[i]||0}\n"
+    "bind('at',2,gl.FLOAT,false);gl.bufferData(gl.ARRAY_BUFFER,xy,gl.STATIC_DRAW);\n"
+    "bind('tint',4,gl.UNSIGNED_BYTE,true);bind('flag',4,gl.UNSIGNED_BYTE,true);\n"
+    "gl.enable(gl.BLEND);gl.blendFunc(gl.ONE,gl.ONE_MINUS_SRC_ALPHA);\n"
+    "const put=(name,data)=>{gl.bindBuffer(gl.ARRAY_BUFFER,buffers[name]);\n"
+    "gl.bufferData(gl.ARRAY_BUFFER,data,gl.DYNAMIC_DRAW)};\n"
+    "const uniform=name=>gl.getUniformLocation(program,name);\n"
+    "return{name:'webgl',update(){put('tint',rgba);put('flag',flags)},\n"
+    "draw(){gl.viewport(0,0,canvas.width,canvas.height);gl.clearColor(0,0,0,0);\n"
+    "gl.clear(gl.COLOR_BUFFER_BIT);const s=scale();\n"
+    "gl.uniform4f(uniform('view'),cx,cy,2*s/W,2*s/H);\n"
+    "gl.uniform1f(uniform('size'),2*radius()*ratio);gl.drawArrays(gl.POINTS,0,n)}}})();\n"
+    "const radius=()=>$('size').value/2;\n"
+    "// all points on a plain canvas, for that and for pictures\n"
+    "function paint(g){const r=radius(),many=n>30000;for(let i=0;i<n;i++){const a=rgba[4*i+3];\n"
+    "if(!a)continue;const x=px(i),y=py(i);if(x<-9||y<-9||x>W+9||y>H+9)continue;\n"
+    "g.globalAlpha=a/255;g.fillStyle=css([rgba[4*i],rgba[4*i+1],rgba[4*i+2]]);\n"
+    "if(many)g.fillRect(x-r,y-r,2*r,2*r);else{g.beginPath();g.arc(x,y,r,0,7);g.fill()}\n"
+    "if(flags[4*i]||flags[4*i+1]){g.strokeStyle=flags[4*i+1]?'#000':'#d90d1a';g.lineWidth=1.5;\n"
+    "g.beginPath();g.arc(x,y,r+1.5,0,7);g.stroke()}}g.globalAlpha=1}\n"
+    "function draw(){dirty=true;requestAnimationFrame(()=>{if(!dirty)return;dirty=false;\n"
+    "view.draw();const g=over.getContext('2d');g.setTransform(ratio,0,0,ratio,0,0);\n"
+    "g.clearRect(0,0,W,H);g.strokeStyle=getComputedStyle(plot).color;g.lineWidth=2;\n"
+    "if(hover>=0){g.beginPath();g.arc(px(hover),py(hover),radius()+4,0,7);g.stroke()}\n"
+    "if(drag&&drag.path){g.setLineDash([5,4]);g.lineWidth=1.5;g.beginPath();\n",
+    "if(mode==='box'){const[a,b]=[drag.path[0],drag.path[drag.path.length-1]];\n"
+    "g.rect(a[0],a[1],b[0]-a[0],b[1]-a[1])}else drag.path.forEach((p,k)=>\n"
+    "k?g.lineTo(p[0],p[1]):g.moveTo(p[0],p[1]));g.stroke();g.setLineDash([])}})}\n"
+    "function resize(){const r=plot.getBoundingClientRect();W=Math.max(1,r.width);\n"
+    "H=Math.max(1,r.height);ratio=window.devicePixelRatio||1;\n"
+    "for(const c of[$('points'),over]){c.width=Math.round(W*ratio);c.height=Math.round(H*ratio)}\n"
+    "draw()}\n"
+    "// what is known of a point\n"
+    "function thumb(i,most){const t=D.thumb;if(!t)return null;const e=document.createElement('div');\n"
+    "const k=Math.max(1,Math.floor(most/Math.max(t.width,t.height)));e.className='thumb';\n"
+    "e.style.cssText='width:'+t.width*k+'px;height:'+t.height*k+'px;background-image:url('+\n"
+    "$('sprite').src+');background-size:'+t.width*k*t.columns+'px auto;background-position:-'+\n"
+    "(i%t.columns)*t.width*k+'px -'+Math.floor(i/t.columns)*t.height*k+'px';return e}\n"
+    "function describe(i){const list=document.createElement('dl');\n"
+    "const add=(a,b)=>{const t=document.createElement('dt'),d=document.createElement('dd');\n"
+    "t.textContent=a;d.textContent=b;list.append(t,d)};add('index',i);\n"
+    "D.columns.forEach(c=>add(c.name,text(c,i)));if(marked[i])add('',D.marked_name);return list}\n"
+    "function show(i,speak){if(i===hover&&!speak)return;hover=i;draw();tip.hidden=i<0;if(i<0)return;\n"
+    "const t=thumb(i,112);tip.replaceChildren(...(t?[t]:[]),describe(i));\n"
+    "const x=px(i)+16,y=py(i)+12,b=tip.getBoundingClientRect();\n"
+    "tip.style.left=Math.max(2,x+b.width>W?px(i)-16-b.width:x)+'px';\n"
+    "tip.style.top=Math.max(2,Math.min(y,H-b.height-4))+'px';\n"
+    "if(speak)say.textContent='Point '+i+': '+D.columns.map(c=>c.name+' '+text(c,i)).join(', ')}\n"
+    "// selection: a table and CSV\n"
+    "function pick(inside,add){let count=0;for(let i=0;i<n;i++){\n"
+    "if(!add)picked[i]=0;if(shown[i]&&inside(i))picked[i]=1;count+=picked[i]}\n"
+    "$('picked').hidden=!count;$('count').textContent=count+' selected';\n"
+    "const body=$('rows');body.replaceChildren();const head=document.createElement('tr');\n"
+    "['','index',...D.columns.map(c=>c.name)].forEach((t,k)=>{if(!k&&!D.thumb)return;\n"
+    "const h=document.createElement('th');h.textContent=t;head.append(h)});body.append(head);\n"
+    "for(let i=0,rows=0;i<n&&rows<100;i++){if(!picked[i])continue;rows++;\n"
+    "const r=document.createElement('tr');if(D.thumb){const d=document.createElement('td');\n"
+    "d.append(thumb(i,28));r.append(d)}\n"
+    "[i,...D.columns.map(c=>text(c,i))].forEach(t=>{const d=document.createElement('td');\n"
+    "d.textContent=t;r.append(d)});body.append(r)}\n"
+    "if(count>100){const r=document.createElement('tr'),d=document.createElement('td');\n"
+    "d.colSpan=9;d.textContent='and '+(count-100)+' more: export them all as CSV';\n"
+    "r.append(d);body.append(r)}restyle();resize()}\n"
+    "function csv(){const q=s=>/[\",\\n]/.test(s)?'\"'+s.replace(/\"/g,'\"\"')+'\"':s;\n"
+    "const lines=[['index','x','y',...D.columns.map(c=>c.name)].map(q).join()];\n"
+    "for(let i=0;i<n;i++)if(picked[i])lines.push([i,short(D.low[0]+(X[i]+.5)*D.span),\n"
+    "short(D.low[1]+(Y[i]+.5)*D.span),...D.columns.map(c=>q(text(c,i)))].join());\n"
+    "return lines.join('\\n')+'\\n'}\n"
+    "function save(name,blob){const a=document.createElement('a');a.href=URL.createObjectURL(blob);\n"
+    "a.download=name;a.click();setTimeout(()=>URL.revokeObjectURL(a.href),9000)}\n"
+    "function picture(){const c=document.createElement('canvas'),k=2,c0=D.columns[colour];\n",
+    "const wide=c0&&c0.kind==='class'?190:0;c.width=(W+wide)*k;c.height=(H+44)*k;\n"
+    "const g=c.getContext('2d');g.scale(k,k);g.fillStyle='#fff';g.fillRect(0,0,W+wide,H+44);\n"
+    "g.fillStyle='#1d2129';g.font='600 17px system-ui,sans-serif';g.fillText(D.title,14,28);\n"
+    "g.save();g.translate(0,44);g.beginPath();g.rect(0,0,W,H);g.clip();paint(g);g.restore();\n"
+    "if(wide){g.font='13px system-ui,sans-serif';c0.names.slice(0,Math.floor(H/20)).forEach(\n"
+    "(t,j)=>{g.fillStyle=css(palette[j%palette.length]);g.beginPath();\n"
+    "g.arc(W+12,58+20*j,5,0,7);g.fill();g.fillStyle='#1d2129';g.fillText(t,W+24,62+20*j,160)})}\n"
+    "return c}\n"
+    "// the legend\n"
+    "function legend(){const c=D.columns[colour],box=$('legend');box.replaceChildren();\n"
+    "$('named').textContent=c?c.name:'';if(!c)return;\n"
+    "if(c.kind==='class'){const count=new Map();for(const v of c.of)count.set(v,(count.get(v)||0)+1);\n"
+    "[...count.keys()].sort((a,b)=>a-b).forEach(v=>{const b=document.createElement('button'),\n"
+    "i=document.createElement('i'),t=document.createElement('span'),\n"
+    "s=document.createElement('small');b.type='button';\n"
+    "b.setAttribute('aria-pressed',!hidden.has(v));b.title='hide or show; with Shift: only this';\n"
+    "i.style.background=css(v===65535?grey:palette[v%palette.length]);\n"
+    "t.textContent=v===65535?'unknown':c.names[v];s.textContent=count.get(v);b.append(i,t,s);\n"
+    "b.onclick=e=>{const others=[...count.keys()].filter(k=>k!==v);\n"
+    "if(e.shiftKey)hidden=others.every(k=>hidden.has(k))?new Set():new Set(others);\n"
+    "else if(!hidden.delete(v))hidden.add(v);legend();restyle()};box.append(b)})}\n"
+    "else if(c.kind==='value'){const bar=document.createElement('canvas'),\n"
+    "ends=document.createElement('div');bar.width=256;bar.height=1;const g=bar.getContext('2d');\n"
+    "for(let k=0;k<256;k++){g.fillStyle=css(shade({kind:'value',of:[k],low:0,high:255},0));\n"
+    "g.fillRect(k,0,1,1)}ends.innerHTML='<span></span><span></span>';\n"
+    "ends.firstChild.textContent=short(c.low);ends.lastChild.textContent=short(c.high);\n"
+    "box.append(bar,ends)}else box.textContent='texts have no colours; they can be searched'}\n"
+    "// pointer, wheel, keys\n"
+    "const where=e=>{const r=over.getBoundingClientRect();return[e.clientX-r.left,e.clientY-r.top]};\n"
+    "function zoom_at(x,y,f){const s=scale(),u=(x-W/2)/s+cx,v=(H/2-y)/s+cy;\n"
+    "zoom=Math.max(.2,Math.min(4000,zoom*f));cx=u-(x-W/2)/scale();cy=v-(H/2-y)/scale();\n"
+    "tip.hidden=true;hover=-1;draw()}\n"
+    "function reset(){zoom=1;cx=cy=0;draw()}\n"
+    "over.onwheel=e=>{e.preventDefault();const[x,y]=where(e);zoom_at(x,y,Math.exp(-e.deltaY*.0015))};\n"
+    "over.onpointerdown=e=>{try{over.setPointerCapture(e.pointerId)}catch(x){}\n"
+    "const p=where(e);drag={from:p,cx,cy,path:mode==='pan'?null:[p],add:e.shiftKey};show(-1)};\n"
+    "over.onpointermove=e=>{const p=where(e);if(!drag){show(nearest(p[0],p[1]));return}\n"
+    "if(drag.path)drag.path.push(p);else{cx=drag.cx-(p[0]-drag.from[0])/scale();\n"
+    "cy=drag.cy+(p[1]-drag.from[1])/scale()}draw()};\n"
+    "over.onpointerup=e=>{const d=drag,p=where(e);drag=null;if(!d)return;\n"
+    "if(!d.path){if(Math.hypot(p[0]-d.from[0],p[1]-d.from[1])<4){const i=nearest(p[0],p[1]);\n"
+    "if(i>=0)pick(k=>k===i,d.add);show(i)}return}\n"
+    "const a=d.path[0],b=p,x0=Math.min(a[0],b[0]),x1=Math.max(a[0],b[0]);\n"
+    "const y0=Math.min(a[1],b[1]),y1=Math.max(a[1],b[1]);\n"
+    "const box=i=>{const x=px(i),y=py(i);return x>=x0&&x<=x1&&y>=y0&&y<=y1};\n"
+    "const loop=i=>{const x=px(i),y=py(i);let odd=false;for(let k=0,j=d.path.length-1;\n",
+    "k<d.path.length;j=k++){const[u,v]=d.path[k],[s,t]=d.path[j];\n"
+    "if((v>y)!==(t>y)&&x<(s-u)*(y-v)/(t-v)+u)odd=!odd}return odd};\n"
+    "pick(mode==='box'?box:loop,d.add)};\n"
+    "over.onpointerleave=()=>show(-1);over.ondblclick=reset;\n"
+    "over.onkeydown=e=>{const step=40/scale(),k=e.key;let used=true;\n"
+    "if(k==='ArrowLeft')cx-=step;else if(k==='ArrowRight')cx+=step;\n"
+    "else if(k==='ArrowUp')cy+=step;else if(k==='ArrowDown')cy-=step;\n"
+    "else if(k==='+'||k==='=')zoom_at(W/2,H/2,1.25);else if(k==='-')zoom_at(W/2,H/2,.8);\n"
+    "else if(k==='0')reset();else if(k==='Escape'){pick(()=>false,false);show(-1)}\n"
+    "else if(k==='n'||k==='p'){let i=hover,by=k==='n'?1:n-1,tries=0;\n"
+    "do i=(Math.max(i,by>1?0:-1)+by)%n;while(!shown[i]&&++tries<n);if(shown[i]){cx=X[i];cy=Y[i];\n"
+    "draw();show(i,true)}}\n"
+    "else if(k==='Enter'&&hover>=0){const i=hover;pick(k=>k===i,true);show(i,true)}\n"
+    "else used=false;if(used){e.preventDefault();draw()}};\n"
+    "// controls\n"
+    "D.columns.forEach((c,k)=>$('by').add(new Option(c.name,k)));$('by').value=colour;\n"
+    "$('by').onchange=()=>{colour=+$('by').value;hidden=new Set();legend();restyle()};\n"
+    "$('find').oninput=()=>{query=$('find').value;restyle()};\n"
+    "$('size').oninput=draw;$('alpha').oninput=restyle;$('rings').onchange=restyle;\n"
+    "$('only').onchange=()=>{only=$('only').checked;restyle()};\n"
+    "document.querySelectorAll('.modes button').forEach(b=>b.onclick=()=>{mode=b.value;\n"
+    "over.style.cursor=mode==='pan'?'grab':'crosshair';\n"
+    "document.querySelectorAll('.modes button').forEach(o=>\n"
+    "o.setAttribute('aria-pressed',o===b))});\n"
+    "$('reset').onclick=reset;$('clear').onclick=()=>pick(()=>false,false);\n"
+    "$('csv').onclick=()=>save('selection.csv',new Blob([csv()],{type:'text/csv'}));\n"
+    "$('png').onclick=()=>picture().toBlob(b=>save('points.png',b));\n"
+    "document.querySelector('form').onsubmit=e=>e.preventDefault();\n"
+    "document.querySelectorAll('.marks').forEach(e=>e.hidden=!D.marked);\n"
+    "if(D.marked)document.querySelectorAll('.marks span').forEach(e=>\n"
+    "e.textContent=e.textContent.replace('%',D.marked_name));\n"
+    "$('size').value=n>20000?3:n>5000?4:n>1000?6:8;\n"
+    "window.addEventListener('resize',resize);\n"
+    "legend();restyle();resize();\n"
+    "window.points={at:i=>[px(i),py(i)],csv,picture,view:view.name,\n"
+    "state:()=>({zoom,cx,cy,hover,matches,picked:picked.reduce((a,b)=>a+b,0),\n"
+    "shown:shown.reduce((a,b)=>a+b,0)})};\n"
+    "</script>\n"};
+
+#define ITP_POINTS_SPRITE                                                                          \
+    4096 /* pixels a side: textures and data URIs of that size open everywhere */
+#define ITP_POINTS_MOST 2000000
+
+/* A string in JSON that cannot end the script element it stands in. */
+ITP_FN void itp_points_string(itp_buf *b, const char *text)
+{
+    itp_buf_byte(b, '"');
+    for (const char *s = text ? text : ""; *s; s++) {
+        const unsigned char c = (unsigned char)*s;
+        if (c < 32 || c == '<' || c == '>' || c == '&') itp_buf_printf(b, "\\u%04x", (unsigned)c);
+        else if (c == '"' || c == '\\') itp_buf_printf(b, "\\%c", *s);
+        else itp_buf_byte(b, *s);
+    }
+    itp_buf_byte(b, '"');
+}
+
+/* 16-bit numbers, low byte first, as base64. get: number i. */
+ITP_FN interp_status itp_points_words(interp_ctx *ctx, itp_buf *b, const uint16_t *v, size_t n)
+{
+    uint8_t *bytes = (uint8_t *)interp_alloc(ctx, 2 * n);
+    if (!bytes) return INTERP_NO_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        bytes[2 * i] = (uint8_t)v[i], bytes[2 * i + 1] = (uint8_t)(v[i] >> 8);
+    itp_buf_byte(b, '"');
+    itp_html_base64(b, bytes, 2 * n);
+    itp_buf_byte(b, '"');
+    interp_free(ctx, bytes);
+    return INTERP_OK;
+}
+
+/* Places in a square, 65535 for what is not finite. */
+ITP_FN interp_status itp_points_places(interp_ctx *ctx, itp_buf *b, const interp_points_desc *d)
+{
+    const size_t n = (size_t)d->n, ld = (size_t)d->dims;
+    double low[2] = {0, 0}, high[2] = {0, 0}, middle[2], span = 0;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        const float *at = d->xy + i * ld;
+        if (!itp_is_finite(at, ld)) continue;
+        for (size_t k = 0; k < 2; k++) {
+            const double v = k < ld ? (double)at[k] : 0;
+            if (!any || v < low[k]) low[k] = v;
+            if (!any || v > high[k]) high[k] = v;
+        }
+        any = true;
+    }
+    for (int k = 0; k < 2; k++) {
+        middle[k] = (low[k] + high[k]) / 2;
+        span = high[k] - low[k] > span ? high[k] - low[k] : span;
+    }
+    if (!(span > 0)) span = 1;
+    uint16_t *at = (uint16_t *)interp_alloc(ctx, 2 * n * sizeof *at);
+    if (!at) return INTERP_NO_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < 2; k++) {
+            const float *from = d->xy + i * ld;
+            const double v = k < ld ? (double)from[k] : 0;
+            at[2 * i + k] = itp_is_finite(from, ld)
+                                ? (uint16_t)(65534 * ((v - middle[k]) / span + 0.5) + 0.5)
+                                : (uint16_t)65535;
+        }
+    itp_buf_printf(b, "\"low\":[%.9g,%.9g],\"span\":%.9g,\"xy\":", middle[0] - span / 2,
+                   middle[1] - span / 2, span);
+    const interp_status status = itp_points_words(ctx, b, at, 2 * n);
+    interp_free(ctx, at);
+    return status;
+}
+
+/* Classes with their names; those below 0 are not known. */
+ITP_FN interp_status itp_points_classes(interp_ctx *ctx, itp_buf *b,
+                                        const interp_projector_column *c, int n)
+{
+    int most = -1;
+    uint16_t *of = (uint16_t *)interp_alloc(ctx, (size_t)n * sizeof *of);
+    if (!of) return INTERP_NO_MEMORY;
+    for (int i = 0; i < n; i++) {
+        const int v = itp_min(c->classes[i], 65534);
+        of[i] = (uint16_t)(v < 0 ? 65535 : v);
+        most = itp_max(most, v);
+    }
+    itp_buf_str(b, "\"kind\":\"class\",\"names\":[");
+    for (int k = 0; k <= most; k++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", k);
+        if (k) itp_buf_byte(b, ',');
+        itp_points_string(b, c->class_names && c->class_names[k] ? c->class_names[k] : number);
+    }
+    itp_buf_str(b, "],\"data\":");
+    const interp_status status = itp_points_words(ctx, b, of, (size_t)n);
+    interp_free(ctx, of);
+    return status;
+}
+
+ITP_FN interp_status itp_points_values(interp_ctx *ctx, itp_buf *b, const float *values, int n)
+{
+    uint8_t *bytes = (uint8_t *)interp_alloc(ctx, 4 * (size_t)n);
+    if (!bytes) return INTERP_NO_MEMORY;
+    for (int i = 0; i < n; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &values[i], sizeof bits);
+        for (int k = 0; k < 4; k++) bytes[4 * i + k] = (uint8_t)(bits >> (8 * k));
+    }
+    itp_buf_str(b, "\"kind\":\"value\",\"data\":\"");
+    itp_html_base64(b, bytes, 4 * (size_t)n);
+    itp_buf_byte(b, '"');
+    interp_free(ctx, bytes);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_points_columns(interp_ctx *ctx, itp_buf *b, const interp_points_desc *d)
+{
+    itp_buf_str(b, ",\"columns\":[");
+    for (int k = 0; k < d->n_columns; k++) {
+        const interp_projector_column *c = &d->columns[k];
+        itp_buf_str(b, k ? ",{\"name\":" : "{\"name\":");
+        itp_points_string(b, c->name);
+        itp_buf_byte(b, ',');
+        if (c->texts) {
+            itp_buf_str(b, "\"kind\":\"text\",\"texts\":[");
+            for (int i = 0; i < d->n; i++) {
+                if (i) itp_buf_byte(b, ',');
+                itp_points_string(b, c->texts[i]);
+            }
+            itp_buf_byte(b, ']');
+        } else if (c->classes) {
+            ITP_TRY(itp_points_classes(ctx, b, c, d->n));
+        } else {
+            ITP_TRY(itp_points_values(ctx, b, c->values, d->n));
+        }
+        itp_buf_byte(b, '}');
+    }
+    itp_buf_str(b, "]");
+    return b->status;
+}
+
+/* Size of a thumbnail, such that all fit the sprite. */
+ITP_FN void itp_points_thumb(const interp_points_desc *d, int *columns, int *width, int *height)
+{
+    const int larger = itp_max(d->width, d->height);
+    *columns = (int)ceil(sqrt((double)d->n));
+    const int room = itp_max(1, itp_min(ITP_POINTS_SPRITE / *columns, 64));
+    *width = larger > room ? itp_max(1, d->width * room / larger) : d->width;
+    *height = larger > room ? itp_max(1, d->height * room / larger) : d->height;
+}
+
+ITP_FN interp_status itp_points_sprite(interp_ctx *ctx, itp_buf *b, const interp_points_desc *d)
+{
+    int columns, width, height;
+    interp_image sprite;
+    uint8_t *png = NULL;
+    size_t bytes = 0;
+    itp_points_thumb(d, &columns, &width, &height);
+    ITP_TRY(itp_sprite_draw(ctx, d->images, d->n, d->channels, d->height, d->width, d->colormap,
+                            d->image_min, d->image_max, columns, width, height, &sprite));
+    const interp_status status = interp_image_png(ctx, &sprite, &png, &bytes);
+    interp_image_free(ctx, &sprite);
+    if (status) return status;
+    itp_buf_str(b, "<img id=\"sprite\" hidden alt=\"\" src=\"data:image/png;base64,");
+    itp_html_base64(b, png, bytes);
+    itp_buf_str(b, "\">\n");
+    interp_free(ctx, png);
+    return b->status;
+}
+
+/* Everything the script reads. */
+ITP_FN interp_status itp_points_data(interp_ctx *ctx, itp_buf *b, const interp_points_desc *d)
+{
+    itp_buf_printf(b,
+                   "<script type=\"application/json\" id=\"data\">{\"n\":%d,\"colour\":%d,"
+                   "\"plain\":%s,\"title\":",
+                   d->n, d->colour, d->plain ? "true" : "false");
+    itp_points_string(b, d->title);
+    itp_buf_byte(b, ',');
+    ITP_TRY(itp_points_places(ctx, b, d));
+    ITP_TRY(itp_points_columns(ctx, b, d));
+    itp_buf_str(b, ",\"palette\":[");
+    for (int k = 0; k < 12; k++)
+        itp_buf_printf(b, "%s\"#%06x\"", k ? "," : "", (unsigned)interp_category_rgb(k));
+    itp_buf_str(b, "],\"ramp\":[");
+    for (int k = 0; k < 17; k++) {
+        uint8_t rgb[3];
+        interp_colormap_rgb(INTERP_COLORMAP_VIRIDIS, k / 16.0, rgb);
+        itp_buf_printf(b, "%s\"#%02x%02x%02x\"", k ? "," : "", (unsigned)rgb[0], (unsigned)rgb[1],
+                       (unsigned)rgb[2]);
+    }
+    itp_buf_byte(b, ']');
+    if (d->images) {
+        int columns, width, height;
+        itp_points_thumb(d, &columns, &width, &height);
+        itp_buf_printf(b, ",\"thumb\":{\"columns\":%d,\"width\":%d,\"height\":%d}", columns, width,
+                       height);
+    }
+    if (d->marked) {
+        itp_buf_str(b, ",\"marked_name\":");
+        itp_points_string(b, d->marked_name ? d->marked_name : "misclassified");
+        itp_buf_str(b, ",\"marked\":\"");
+        itp_html_base64(b, d->marked, (size_t)d->n);
+        itp_buf_byte(b, '"');
+    }
+    itp_buf_str(b, "}</script>\n");
+    return b->status;
+}
+
+static const char itp_points_body[] =
+    "<form aria-label=\"view\">\n"
+    "<label>Colour by<select id=\"by\"></select></label>\n"
+    "<label>Search<input type=\"search\" id=\"find\" placeholder=\"text or #index\"></label>\n"
+    "<div class=\"modes\" role=\"group\" aria-label=\"what dragging does\">\n"
+    "<button type=\"button\" value=\"pan\" aria-pressed=\"true\">Move</button>\n"
+    "<button type=\"button\" value=\"box\" aria-pressed=\"false\">Box</button>\n"
+    "<button type=\"button\" value=\"lasso\" aria-pressed=\"false\">Lasso</button></div>\n"
+    "<label>Size<input type=\"range\" id=\"size\" min=\"1\" max=\"20\" step=\"0.5\"></label>\n"
+    "<label>Opacity<input type=\"range\" id=\"alpha\" min=\"0.1\" max=\"1\" step=\"0.05\" "
+    "value=\"0.85\"></label>\n"
+    "<label class=\"tick marks\"><input type=\"checkbox\" id=\"rings\" checked>"
+    "<span>ring if %</span></label>\n"
+    "<label class=\"tick marks\"><input type=\"checkbox\" id=\"only\"><span>only %</span></label>\n"
+    "<button type=\"button\" id=\"reset\">Reset view</button>\n"
+    "<button type=\"button\" id=\"png\">Save PNG</button>\n"
+    "</form>\n"
+    "<main>\n<div id=\"plot\"><canvas id=\"points\"></canvas><canvas id=\"over\" tabindex=\"0\" "
+    "role=\"application\" aria-label=\"points: arrow keys move, plus and minus zoom, 0 resets, n and p "
+    "go from point to point, Enter selects, Escape clears\"></canvas>"
+    "<div id=\"tip\" hidden></div></div>\n"
+    "<aside id=\"side\"><h2 id=\"named\"></h2><div id=\"legend\"></div></aside>\n</main>\n"
+    "<section id=\"picked\" hidden aria-label=\"selection\"><p><strong id=\"count\"></strong>"
+    "<button type=\"button\" id=\"csv\">Export CSV</button>"
+    "<button type=\"button\" id=\"clear\">Clear</button></p><table id=\"rows\"></table></section>\n"
+    "<footer><output id=\"say\" aria-live=\"polite\"></output><span>wheel zooms, dragging moves, "
+    "double click resets; Box and Lasso select, Shift adds</span></footer>\n";
+
+ITP_FN interp_status itp_points_check(interp_ctx *ctx, const interp_points_desc *d)
+{
+    if (!d || !d->title || !d->xy || d->n < 1 || d->n > ITP_POINTS_MOST || d->dims < 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "points: give a title and xy of 1 to %d points",
+                        ITP_POINTS_MOST);
+    for (int k = 0; k < d->n_columns; k++) {
+        const interp_projector_column *c = d->columns ? &d->columns[k] : NULL;
+        if (!c || !c->name || (!c->texts && !c->classes && !c->values))
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "points: column %d of %d needs a name and texts, classes or values", k,
+                            d->n_columns);
+    }
+    if (d->images && (d->channels < 0 || d->height < 1 || d->width < 1))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "points: images are [%d,%d,%d,%d]; give their sizes", d->n, d->channels,
+                        d->height, d->width);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points_desc *desc,
+                                            char **html, size_t *bytes)
+{
+    ITP_TRY(itp_points_check(ctx, desc));
+    itp_buf page = itp_buf_new(ctx), *b = &page;
+    itp_buf_str(b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+                   "img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
+                   "<title>");
+    itp_html_text(b, desc->title);
+    itp_buf_str(b, "</title>\n");
+    for (size_t i = 0; i < sizeof itp_points_style / sizeof *itp_points_style; i++)
+        itp_buf_str(b, itp_points_style[i]);
+    itp_buf_str(b, "</head>\n<body>\n<header>\n<h1>");
+    itp_html_text(b, desc->title);
+    itp_buf_str(b, "</h1>\n");
+    if (desc->subtitle) {
+        itp_buf_str(b, "<p>");
+        itp_html_text(b, desc->subtitle);
+        itp_buf_str(b, "</p>\n");
+    }
+    itp_buf_str(b, "</header>\n");
+    itp_buf_str(b, itp_points_body);
+    interp_status status = desc->images ? itp_points_sprite(ctx, b, desc) : INTERP_OK;
+    if (!status) status = itp_points_data(ctx, b, desc);
+    for (size_t i = 0; i < sizeof itp_points_script / sizeof *itp_points_script; i++)
+        itp_buf_str(b, itp_points_script[i]);
+    itp_buf_str(b, "</body>\n</html>\n");
+    if (!status) status = b->status;
+    if (status) {
+        itp_buf_free(b);
+        return status;
+    }
+    *html = b->data;
+    *bytes = b->n;
+    return INTERP_OK;
+}
+
+#ifndef INTERP_NO_STDIO
+
+INTERP_API interp_status interp_points_write(interp_ctx *ctx, const interp_points_desc *desc,
+                                             const char *path)
+{
+    char *html = NULL;
+    size_t bytes = 0;
+    if (!path) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "points: path is NULL");
+    ITP_TRY(interp_points_html(ctx, desc, &html, &bytes));
+    const interp_status status = itp_file_write(ctx, path, html, bytes);
+    interp_free(ctx, html);
+    return status;
+}
+
+#endif
 /* >>view/tensorboard.c                                                                        */
 /* ---- view/tensorboard.c: TensorBoard event files, folders for its projector ------------------ */
 
@@ -41651,37 +47237,21 @@ ITP_FN interp_status itp_projector_metadata(interp_ctx *ctx, const char *dir,
     return itp_projector_file(&b, dir, "metadata.tsv");
 }
 
-/* Draws the mosaic; *width and *height become the size of one thumbnail. */
+/* Draws and writes the mosaic; *width and *height become the size of one thumbnail. */
 ITP_FN interp_status itp_projector_sprite(interp_ctx *ctx, const char *dir,
                                           const interp_projector_desc *d, int *width, int *height)
 {
     const int side = (int)ceil(sqrt((double)d->n));
     const int room = itp_max(1, ITP_SPRITE_SIDE / side), larger = itp_max(d->width, d->height);
-    interp_panel_cell cell;
-    memset(&cell, 0, sizeof cell);
-    cell.channels = d->channels, cell.height = d->height, cell.width = d->width;
-    cell.colormap = d->colormap;
-    const size_t size = (size_t)itp_cell_channels(&cell) * (size_t)d->height * (size_t)d->width;
-    const itp_view_range range =
-        itp_picture_range(d->images, (size_t)d->n * size, d->image_min, d->image_max);
+    interp_image sprite;
     if (larger > room) {
         *width = itp_max(1, (int)((double)d->width * room / larger));
         *height = itp_max(1, (int)((double)d->height * room / larger));
     }
-    interp_image sprite, one;
-    ITP_TRY(interp_image_new(ctx, side * *width, side * *height, 0xffffff, &sprite));
-    interp_status status = INTERP_OK;
-    for (int i = 0; i < d->n && !status; i++) {
-        cell.values = d->images + (size_t)i * size;
-        status = itp_cell_image(ctx, &cell, &range, &one);
-        if (status) break;
-        interp_image_blit(&sprite, i % side * *width, i / side * *height, *width, *height, &one,
-                          INTERP_RESAMPLE_PIXELS);
-        interp_image_free(ctx, &one);
-    }
+    ITP_TRY(itp_sprite_draw(ctx, d->images, d->n, d->channels, d->height, d->width, d->colormap,
+                            d->image_min, d->image_max, side, *width, *height, &sprite));
     itp_buf b = itp_buf_new(ctx);
-    if (!status) itp_png_pack(&b, &sprite);
-    else b.status = status;
+    itp_png_pack(&b, &sprite);
     interp_image_free(ctx, &sprite);
     return itp_projector_file(&b, dir, "sprite.png");
 }

@@ -16,6 +16,9 @@
 #include "simd/kernels_winograd.h"
 #include "simd/kernels_image.h"
 #include "simd/kernels_depthwise.h"
+#ifndef INTERP_NO_EMBED
+#include "simd/kernels_embed.h"
+#endif
 #include "simd/kernels_end.h"
 #else
 
@@ -29,6 +32,7 @@
 #include "onnx/onnx.h"
 #include "attr/attr.h"
 #include "lca/lca.h"
+#include "embed/embed.h"
 #include "view/view.h"
 #endif /* INTERP_H */
 
@@ -51,7 +55,20 @@ extern "C" {
 #include "math/winograd.c"
 #include "math/conv.c"
 #include "math/linalg.c"
+#include "math/pca.c"
 #include "math/quadrature.c"
+#ifndef INTERP_NO_EMBED
+#include "math/neighbours.c"
+#include "math/vptree.c"
+#include "math/knn.c"
+#include "embed/affinity.c"
+#include "embed/grid.c"
+#include "embed/tree.c"
+#include "embed/tsne.c"
+#include "embed/spectral.c"
+#include "embed/umap.c"
+#include "embed/quality.c"
+#endif
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
 #include "data/array.c"
@@ -155,6 +172,7 @@ extern "C" {
 #include "view/graph.c"
 #include "view/html.c"
 #include "view/gallery.c"
+#include "view/points.c"
 #include "view/tensorboard.c"
 #endif
 #ifdef __cplusplus

@@ -28,6 +28,8 @@
      interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
      the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
+   - interp_pca(), interp_tsne() and interp_umap() lay points of many numbers out in the plane,
+     interp_embed_quality() says how faithfully; interp_knn() finds nearest neighbours.
    - interp_onnx_save() and interp_weights_save() write what was trained;
      interp_onnx_serialize_as() with weights in half or a quarter of the bytes, or laid out for flash.
    - The view functions draw plain arrays: charts, panels, graphs, confusion matrices, an HTML report.
@@ -48,7 +50,7 @@
    Everything comes from the context's allocator (interp_desc.allocator), or from one buffer of yours
    (interp_desc.buffer), and counts towards interp_desc.memory_limit; batches are cut to keep the
    limit where that does not change results. Sizes are known beforehand, exactly, because the query
-   runs the layout itself: interp_workspace_bytes(), interp_attribute_bytes(). Forward, backward and
+   runs the layout itself: interp_workspace_bytes(), interp_attribute_bytes(), interp_tsne_bytes() ... Forward, backward and
    training steps allocate nothing.
 
    5. BUILD OPTIONS, defined before the include
@@ -59,6 +61,7 @@
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
+       INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h

@@ -6,6 +6,7 @@
 #define INTERP_NO_VIEW
 #define INTERP_NO_ONNX
 #define INTERP_NO_TRAIN
+#define INTERP_NO_EMBED
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "heap.h"

@@ -1,6 +1,7 @@
 /* Windows of images: what they do not reach is not run again, and nobody can tell from the results. */
 #define INTERP_NO_VIEW
 #define INTERP_NO_ONNX
+#define INTERP_NO_EMBED
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "heap.h"

@@ -3,6 +3,7 @@
 #define INTERP_NO_ATTR
 #define INTERP_NO_VIEW
 #define INTERP_NO_TRAIN
+#define INTERP_NO_EMBED
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "heap.h"

@@ -1,6 +1,7 @@
 /* Models in other forms: weights in fewer bytes, numbers at multiples of 64 bytes, NPZ. */
 #define INTERP_NO_ATTR
 #define INTERP_NO_VIEW
+#define INTERP_NO_EMBED
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

@@ -252,6 +252,9 @@ inspect_measures_what_training_never_saw()
     for f in tensors.tsv metadata.tsv sprite.png projector_config.pbtxt; do
         test -s i/projector/$f
     done
+    test -s i/embedding.html
+    interp inspect r/model.onnx --data digits --canonical-steps 2 --quiet --method umap --n-epochs 20 \
+        --layer input -o u 2>err || grep -q 'has no such layer' err
 }
 
 confusion_tables_have_means_and_shares()
@@ -264,6 +267,67 @@ confusion_tables_have_means_and_shares()
     test ! -e i/confusion_normalized.csv
     refused 2 'give one of none, true, pred, all' inspect "$dir/iris/model.onnx" --data iris \
         --normalize rows -o i
+}
+
+embed_lays_rows_out()
+{
+    interp embed digits --quiet --json -o e >e.json
+    test "$(names e)" = 'embedding.html embedding.npy projector projector/metadata.tsv projector/projector_config.pbtxt projector/sprite.png projector/tensors.tsv quality.csv scatter.png '
+    awk -F, 'NR == 1 && $0 != "measure,value" { exit 1 }
+        $1 == "trustworthiness" { t = $2 } $1 == "knn_preservation" { p = $2 } $1 == "kl" { kl = $2 }
+        END { exit !(t > 0.9867 && p > 0.578 && kl < 0.769) }' e/quality.csv
+    grep -q '"method":"t-SNE","n":1797,"d":64,"n_components":2,"seconds":[0-9.e-]*,"trustworthiness":0.99' e.json
+    grep -qE 'https?://' e/embedding.html && return 1
+    table 60 5 >x.csv
+    awk 'BEGIN { for (i = 0; i < 60; i++) print i % 3 }' >y.csv
+    for m in umap pca; do
+        interp embed x.csv --method $m --labels y.csv --predictions y.csv --n-epochs 30 --quiet -o $m
+        test -s $m/embedding.html
+    done
+    grep -q '^explained_variance_2,0' pca/quality.csv
+    grep -q '^knn_accuracy,' umap/quality.csv
+    interp embed x.csv --method umap --threads 1 --seed 3 --quiet -o a
+    interp embed x.csv --method umap --threads 3 --seed 3 --quiet -o b
+    cmp a/embedding.npy b/embedding.npy
+    interp embed digits --model "$dir/cnn/model.onnx" --pca 20 --standardize --quiet -o layer
+    head -1 layer/projector/metadata.tsv | grep -q '^[0-9]'
+    { table 5 3; echo 1,nan,2; table 5 3; } >bad.csv
+    refused 1 'row 5 has NaN in column 1' embed bad.csv -o c
+}
+
+embed_refuses_what_it_cannot_do()
+{
+    table 20 4 >x.csv
+    printf '1\n2\n' >y.csv
+    refused 1 'it holds 2 numbers for 20 rows' embed x.csv --labels y.csv -o e
+    refused 2 'give one of tsne, umap, pca' embed x.csv --method som -o e
+    refused 2 't-SNE makes 1 to 3' embed x.csv --n-components 4 -o e
+    refused 2 'rows have 4 numbers' embed x.csv --image-size 3x3 -o e
+    refused 2 'needs --labels' embed x.csv --method umap --supervised -o e
+    refused 1 'has no layer "nowhere"' embed digits --model "$dir/cnn/model.onnx" --layer nowhere -o e
+    refused 1 'nothing.csv' embed nothing.csv -o e
+    test ! -e e
+}
+
+# The page in a browser, where there is one: the events of a user, and what comes of them.
+a_browser_shows_points_and_asks_the_network_for_nothing()
+{
+    [ -n "${RUNNER:-}" ] && return 0
+    [ -z "${PAGE_PROBE:-}" ] && return 0
+    browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || return 0
+    interp embed digits --method pca --quiet -o e
+    {
+        sed '/<\/body>/,$d' e/embedding.html
+        echo '<script>'
+        cat "$PAGE_PROBE"
+        echo '</script></body></html>'
+    } >probe.html
+    timeout 100 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
+        --user-data-dir="$PWD/profile" --virtual-time-budget=8000 --window-size=1300,850 \
+        --dump-dom "file://$PWD/probe.html" >dom.html 2>browser.log || return 0 # it does not start here
+    grep -q 'id="probe"' dom.html || return 0
+    sed -n '/id="probe"/,/<\/pre>/p' dom.html
+    grep -q 'all 11 claims hold' dom.html
 }
 
 # column NAME FILE: its numbers, one a line.
@@ -381,7 +445,7 @@ a_place_that_cannot_be_written_is_found_before_the_work()
     : >file
     for command in "train --data digits --epochs 100000" "run $dir/cnn/model.onnx --input $dir/x.csv" \
         "attribute $dir/cnn/model.onnx --input $dir/x.csv --method all" \
-        "inspect $dir/cnn/model.onnx --data digits" demo; do
+        "inspect $dir/cnn/model.onnx --data digits" "embed digits" demo; do
         # shellcheck disable=SC2086
         refused 1 'file/o: the folder could not be made' $command -o file/o
         # shellcheck disable=SC2086
@@ -468,6 +532,8 @@ every_command_names_the_least_memory_that_does()
     least attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency,smooth_grad
     least inspect "$dir/cnn/model.onnx" --data digits --canonical-steps 2
     least evaluate-attribution "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency
+    least embed digits --no-quality --n-iter 10
+    least embed digits --no-quality --method umap --n-epochs 10
 }
 
 # ---- data and models

@@ -9,6 +9,7 @@
 
 #define INTERP_NO_ONNX
 #define INTERP_NO_TRAIN
+#define INTERP_NO_EMBED
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "heap.h"
@@ -655,6 +656,83 @@ TEST(galleries_hold_every_picture_and_escape_text)
     interp_gallery_free(g);
     interp_gallery_free(NULL);
     interp_image_free(ctx, &m);
+    interp_close(ctx);
+}
+
+/* A page of three points, one of them nowhere. */
+static interp_status points_once(interp_ctx *ctx, char **html, size_t *n)
+{
+    static const float xy[6] = {0, 1, NAN, 2, 3, -4}, values[3] = {1, NAN, 2.5f};
+    static const float images[3 * 6] = {0, 1, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 1, 0};
+    static const int32_t classes[3] = {0, -1, 2};
+    static const char *const names[3] = {"o<ne", "two", "th\"ree"};
+    static const char *const texts[3] = {"</script><b>", "y", "z"};
+    static const uint8_t marked[3] = {0, 1, 0};
+    interp_projector_column columns[3];
+    interp_points_desc d;
+    memset(columns, 0, sizeof columns);
+    memset(&d, 0, sizeof d);
+    columns[0].name = "cl", columns[0].classes = classes, columns[0].class_names = names;
+    columns[1].name = "val", columns[1].values = values;
+    columns[2].name = "text", columns[2].texts = texts;
+    d.title = "</title><script>alert(1)</script>";
+    d.xy = xy, d.n = 3, d.dims = 2;
+    d.columns = columns, d.n_columns = 3;
+    d.images = images, d.height = 2, d.width = 3;
+    d.marked = marked;
+    return interp_points_html(ctx, &d, html, n);
+}
+
+TEST(points_page_holds_what_was_given)
+{
+    interp_ctx *ctx = open_ctx();
+    interp_points_desc d;
+    char *html = NULL;
+    size_t n = 0;
+    int ends = 0;
+    memset(&d, 0, sizeof d);
+    CHECK(interp_points_html(ctx, &d, &html, &n) == INTERP_BAD_ARGUMENT && !html);
+    REQUIRE_OK(ctx, points_once(ctx, &html, &n));
+    CHECK(strlen(html) == n && n < 60000);
+    /* 0,1 and 3,-4 in a square of side 5 around 1.5,-1.5: 13107,65534 and 52427,0 */
+    CHECK(strstr(html, "\"span\":5,\"xy\":\"MzP+///////LzAAA\""));
+    CHECK(strstr(html, "\"names\":[\"o\\u003cne\",\"two\",\"th\\\"ree\"],\"data\":\"AAD//wIA\""));
+    CHECK(strstr(html, "\"marked\":\"AAEA\"") && strstr(html, "misclassified"));
+    CHECK(strstr(html, "\"thumb\":{\"columns\":2,\"width\":3,\"height\":2}"));
+    CHECK(!strstr(html, "<b>") && !strstr(html, "alert(1)</script>"));
+    for (const char *at = html; (at = strstr(at, "</script>")) != NULL; at++) ends++;
+    CHECK(ends == 2);
+    CHECK(strstr(html, "default-src 'none'") && !strstr(html, "http://") &&
+          !strstr(html, "https://"));
+    interp_free(ctx, html);
+    interp_close(ctx);
+}
+
+TEST(points_page_survives_every_failing_allocation)
+{
+    interp_desc d;
+    memset(&d, 0, sizeof d);
+    d.threads = 1;
+    d.allocator.alloc = heap_alloc, d.allocator.free = heap_free;
+    interp_ctx *ctx = interp_open(&d);
+    REQUIRE(ctx != NULL);
+    const size_t before = interp_memory_read(ctx).used;
+    for (int left = 0;; left++) {
+        char *html = NULL;
+        size_t n = 0;
+        heap_fail_after(left);
+        const interp_status s = points_once(ctx, &html, &n);
+        heap.fail_at = 0;
+        if (s == INTERP_OK) {
+            interp_free(ctx, html);
+            CHECK(left > 5);
+            break;
+        }
+        CHECK(s == INTERP_NO_MEMORY && !html);
+        CHECK(interp_memory_read(ctx).used == before);
+        REQUIRE(left < 200);
+    }
+    CHECK(interp_memory_read(ctx).used == before);
     interp_close(ctx);
 }
 
@@ -1720,6 +1798,8 @@ int main(int argc, char **argv)
     RUN(png_decodes_to_the_same_pixels);
     RUN(absurd_inputs_draw_something);
     RUN(galleries_hold_every_picture_and_escape_text);
+    RUN(points_page_holds_what_was_given);
+    RUN(points_page_survives_every_failing_allocation);
     RUN(every_allocation_may_fail);
     RUN(bad_arguments_are_refused_with_a_sentence);
     RUN(normalisation_matches_captum);

@@ -181,6 +181,76 @@ bool cli_is_image(const interp_shape *sample);
 /* "[1,8,8]" */
 const char *cli_shape(const interp_shape *s, char out[128]);
 
+/* ---- cli_layers.c: what layers make of samples */
+
+/* The node of that name, -1 when there is none; the one whose output the last layer with weights reads,
+   -1 when there is none. */
+int cli_layer_find(const interp_net *net, const char *name);
+int cli_layer_last(const interp_net *net);
+/* The output of a node for n samples, in batches that fit. */
+interp_status cli_layer_run(cli *c, const interp_net *net, int node, const float *x, int n,
+                            float *out);
+
+/* ---- cli_embedding.c: rows of numbers as points */
+
+/* The lines of their help. */
+#define EMBEDDING_OPTIONS                                                                          \
+    {"--method", "NAME", "tsne (default), umap or pca"},                                           \
+        {"--n-components", "N", "dimensions of the points (2)"},                                   \
+        {"--metric", "NAME",                                                                       \
+         "euclidean (default), cosine, correlation, manhattan, ... precomputed"},                  \
+        {"--init", "NAME",                                                                         \
+         "where points start: pca, random, spectral (tsne: pca, umap: spectral)"},                 \
+        {"--perplexity", "X", "tsne: neighbours that count for each point (30)"},                  \
+        {"--early-exaggeration", "X", "tsne: of the first 250 iterations (12)"},                   \
+        {"--exaggeration", "X", "tsne: of the others (1)"},                                        \
+        {"--degrees-of-freedom", "X", "tsne: of the t-distribution (1)"},                          \
+        {"--n-iter", "N", "tsne: iterations after the first 250 (500)"},                           \
+        {"--learning-rate", "X", "tsne: (n / exaggeration); umap: (1)"},                           \
+        {"--n-neighbors", "N", "umap: neighbours of each point, itself among them (15)"},          \
+        {"--min-dist", "X", "umap: how near points may come (0.1)"},                               \
+        {"--spread", "X", "umap: scale of the embedding (1)"},                                     \
+        {"--n-epochs", "N", "umap: rounds (500, above 10 000 points 200)"},                        \
+    {                                                                                              \
+        "--densmap", NULL, "umap: keep local densities as well"                                    \
+    }
+
+/* Rows, how they are laid out, and what is known of them. */
+typedef struct cli_embedding {
+    const float *x; /* [n,d] */
+    int n, d, dims;
+    int method; /* 0 t-SNE, 1 UMAP, 2 PCA */
+    interp_tsne_desc tsne;
+    interp_umap_desc umap;
+    interp_pca_desc pca;
+    interp_metric metric;
+    char title[160];
+    const int32_t *classes, *predicted;                /* [n] each; NULL: not known */
+    const char *const *names, *const *predicted_names; /* of classes; NULL: numbers */
+    int n_names;
+    const float *values; /* [n]; NULL: none; colours where there are no classes */
+    char **files;        /* [n]; NULL: none */
+    const float *images; /* [n, channels, height, width]; NULL: none */
+    int channels, height, width;
+    float *y; /* [n, dims] */
+    double kl, seconds;
+    float explained[16];
+    interp_quality quality;
+    bool judged;
+} cli_embedding;
+
+/* Clears it and reads the options; rows and title are the caller's. */
+int cli_embedding_options(const cli *c, cli_embedding *e);
+/* "t-SNE" ... */
+const char *cli_embedding_name(const cli_embedding *e);
+/* Room for the result; then the stage for cli_work, with the embedding as its job. */
+int cli_embedding_room(cli *c, cli_embedding *e);
+interp_status cli_embedding_stage(cli *c, void *embedding);
+/* How good it is; left out where points are isolated. */
+int cli_embedding_judge(cli *c, cli_embedding *e);
+/* Writes embedding.npy, a table of measures, STEM.png, embedding.html and projector/. */
+int cli_embedding_write(cli *c, const cli_embedding *e, const char *folder, const char *stem);
+
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */
@@ -380,7 +450,7 @@ int cli_lca_draw(cli *c, cli_lca *l, const char *folder);
 /* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
-    cmd_inspect, cmd_convert, cmd_evaluate;
+    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed;
 
 /* What a training gave. */
 typedef struct train_outcome {

@@ -320,7 +320,8 @@ static int write_report(cli *c, const tour *t)
     interp_report_section(
         r, "What it has learned",
         "The filters of the first layer, and where the test digits lie in the numbers "
-        "that the last layer reads.");
+        "that the last layer reads, laid out by t-SNE. inspect/embedding.html shows each digit "
+        "under the pointer, finds and selects them.");
     interp_report_picture(r, "Filters", "inspect/features.png");
     interp_report_picture(r, "Embedding", "inspect/embedding.png");
     report_lca(r, t);
@@ -336,7 +337,8 @@ static int write_report(cli *c, const tour *t)
         {"scores/ranking.csv", "how good each method is by every score, with standard errors"},
         {"lca/figures.csv", "what each layer's parameters did: shares, Gini, turns"},
         {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
-        {"inspect/embedding.npy", "the two principal components of every test digit"}};
+        {"inspect/embedding.html", "the embedding to explore: hover, search, select, export"},
+        {"inspect/embedding.npy", "its points, [n,2]"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         interp_report_file(r, files[i][0], files[i][1]);
     if (interp_report_end(r, cli_path(path, t->folder, "report.html"))) return cli_fail_ctx(c);

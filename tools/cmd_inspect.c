@@ -12,6 +12,8 @@ static const cli_option options[] = {
     {"--baseline", "B", "zero (default), mean, min, max, blur or noise"},
     {"--canonical-steps", "N", "steps of the canonical inputs (256)"},
     NORMALIZE_OPTION,
+    {"--layer", "NODE", "layer whose output is embedded (what the last one with weights reads)"},
+    EMBEDDING_OPTIONS,
     {NULL, NULL, NULL}};
 
 /* ---- what is found out, all of it before anything is drawn */
@@ -37,9 +39,9 @@ typedef struct findings {
     interp_canonical_desc canonical;
     int classes;
     float *inputs, *probability; /* [classes, input], [classes]: canonical */
-    int node, width;             /* what is embedded, -1 for nothing, and its numbers */
-    float *activations, *scores; /* [n, width], [n, 2] */
-    float explained[2];
+    int node;                    /* what is embedded, -1 for nothing */
+    float *activations;
+    cli_embedding embedding;
 } findings;
 
 /* ---- saliency panel: source, baseline, saliency, delta, overlay */
@@ -281,57 +283,40 @@ static int write_features(cli *c, interp_net *net, const char *folder)
 
 /* ---- embedding: what goes into the last layer, and its principal components */
 
-/* Node whose output the last layer with weights reads; -1 when there is none. */
-static int embedding_node(const interp_net *net)
-{
-    for (int i = interp_net_describe(net).n_nodes - 1; i > 0; i--)
-        if (!strcmp(interp_net_node_op(net, i), "Gemm") ||
-            !strcmp(interp_net_node_op(net, i), "MatMul"))
-            return i - 1;
-    return -1;
-}
-
+/* Which layer is embedded, and room for it. */
 static int embedding_open(cli *c, findings *f)
 {
-    f->node = f->test->n < 3 ? -1 : embedding_node(f->net);
-    if (f->node < 0) return CLI_DONE;
+    const char *name = cli_get(c, "--layer");
+    cli_embedding *e = &f->embedding;
+    int code = cli_embedding_options(c, e);
+    if (code) return code;
+    f->node = name ? cli_layer_find(f->net, name) : cli_layer_last(f->net);
+    if (name && f->node < 0)
+        return cli_usage("--layer %s: %s has no such layer; interp info lists them", name,
+                         f->model->path);
+    if (f->node < 0 || f->test->n < 3) return f->node = -1, CLI_DONE;
     const interp_shape s = interp_net_node_shape(f->net, f->node);
     const size_t width = interp_shape_size(&s), n = (size_t)f->test->n;
-    if (width < 2 || width > 2048) {
-        f->node = -1;
-        return CLI_DONE;
-    }
-    f->width = (int)width;
+    if (!name && (width < 2 || width > 2048)) return f->node = -1, CLI_DONE;
     f->activations = (float *)interp_alloc(c->ctx, n * width * sizeof(float));
-    f->scores = (float *)interp_alloc(c->ctx, 2 * n * sizeof(float));
-    if (!f->activations || !f->scores) return cli_fail_ctx(c);
+    if (!f->activations) return cli_fail_ctx(c);
     memset(f->activations, 0, n * width * sizeof(float));
-    /* matrix products have scratch that the context keeps: it must not come and go with a limit */
-    if (c->memory && interp_pca(c->ctx, f->activations, f->test->n, f->width, NULL, f->scores, NULL,
-                                f->explained))
-        return cli_fail_ctx(c);
-    return CLI_DONE;
-}
-
-/* Batches of samples through a workspace; x: room for one of them. */
-static interp_status activations(cli *c, findings *f, interp_workspace *w, int batch, float *x)
-{
-    const interp_dataset *data = f->test;
-    const size_t size = interp_shape_size(&data->shape), width = (size_t)f->width;
-    const float *from = x;
-    interp_status status = INTERP_OK;
-    memset(x, 0, (size_t)batch * size * sizeof *x);
-    for (int i = 0; i < data->n && !status; i += batch) {
-        const int some = data->n - i < batch ? data->n - i : batch;
-        status = cli_progress(c, "embedding", i, data->n);
-        if (status) break;
-        memcpy(x, data->x + (size_t)i * size, (size_t)some * size * sizeof *x);
-        status = interp_forward(w, &from);
-        if (!status)
-            memcpy(f->activations + (size_t)i * width, interp_workspace_kept(w),
-                   (size_t)some * width * sizeof *x);
+    e->x = f->activations;
+    e->n = f->test->n, e->d = (int)width;
+    if (e->method == 2 && e->dims > e->d) e->dims = e->pca.n_components = e->d;
+    e->classes = f->test->y;
+    e->names = (const char *const *)f->test->class_names;
+    e->n_names = f->test->n_classes;
+    e->predicted = f->evaluation.predicted;
+    e->predicted_names = f->classes <= f->test->n_classes ? e->names : NULL;
+    if (cli_is_image(&f->test->shape)) {
+        e->images = f->test->x;
+        e->channels = f->test->shape.dim[0];
+        e->height = f->test->shape.dim[1], e->width = f->test->shape.dim[2];
     }
-    return status;
+    snprintf(e->title, sizeof e->title, "%s of layer \"%.60s\"", cli_embedding_name(e),
+             interp_net_node_name(f->net, f->node));
+    return cli_embedding_room(c, e);
 }
 
 /* ---- the stages that memory limits */
@@ -367,115 +352,22 @@ static interp_status stage_canonical(cli *c, void *user)
 static interp_status stage_embedding(cli *c, void *user)
 {
     findings *f = (findings *)user;
-    const size_t size = interp_shape_size(&f->test->shape);
-    interp_workspace_desc d;
-    interp_workspace *w = NULL;
-    interp_status status = INTERP_NO_MEMORY;
     if (f->node < 0) return INTERP_OK;
-    memset(&d, 0, sizeof d);
-    d.keep = interp_net_node_name(f->net, f->node);
-    for (int most = f->test->n < 64 ? f->test->n : 64; most && status == INTERP_NO_MEMORY;
-         most = d.batch / 2) {
-        d.batch = interp_workspace_fit(c->ctx, f->net, &d, most);
-        if (!d.batch) return interp_last_status(c->ctx);
-        float *x = (float *)interp_alloc(c->ctx, (size_t)d.batch * size * sizeof *x);
-        status = x ? interp_workspace_new(c->ctx, f->net, &d, &w) : INTERP_NO_MEMORY;
-        if (!status) {
-            status = activations(c, f, w, d.batch, x);
-            interp_workspace_free(w);
-        }
-        interp_free(c->ctx, x);
-        if (interp_net_fixed_batch(f->net)) break;
-    }
-    return status;
+    return cli_layer_run(c, f->net, f->node, f->test->x, f->test->n, f->activations);
 }
 
-/* interp_pca tells of no progress: what it takes at most is asked for first. */
-static interp_status stage_pca(cli *c, void *user)
+static interp_status stage_points(cli *c, void *user)
 {
     findings *f = (findings *)user;
-    const size_t n = (size_t)f->test->n, d = (size_t)f->width;
-    if (f->node < 0) return INTERP_OK;
-    void *most = interp_alloc(c->ctx, 12 * d * d + 4 * n * d + 32 * d + 512);
-    interp_free(c->ctx, most);
-    interp_status status = most ? cli_progress(c, "embedding", 1, 1) : INTERP_NO_MEMORY;
-    if (!status)
-        status = interp_pca(c->ctx, f->activations, f->test->n, f->width, NULL, f->scores, NULL,
-                            f->explained);
-    return status;
+    return f->node < 0 ? INTERP_OK : cli_embedding_stage(c, &f->embedding);
 }
 
 /* ---- all of it */
 
-static int write_embedding(cli *c, const findings *f, const char *folder)
-{
-    char path[CLI_PATH], title[160], x_label[64], y_label[64];
-    interp_scatter scatter;
-    interp_chart chart;
-    interp_image image;
-    const interp_dataset *test = f->test;
-    if (f->node < 0) return CLI_DONE;
-    const interp_shape s = {2, {test->n, 2, 1, 1, 1, 1, 1, 1}};
-    if (interp_npy_write_f32(c->ctx, cli_path(path, folder, "embedding.npy"), f->scores, &s))
-        return cli_fail_ctx(c);
-    memset(&scatter, 0, sizeof scatter);
-    memset(&chart, 0, sizeof chart);
-    snprintf(title, sizeof title, "Principal components of \"%.60s\" (%d numbers), by true class",
-             interp_net_node_name(f->net, f->node), f->width);
-    snprintf(x_label, sizeof x_label, "component 1 (%.1f %% of the variance)",
-             100 * (double)f->explained[0]);
-    snprintf(y_label, sizeof y_label, "component 2 (%.1f %%)", 100 * (double)f->explained[1]);
-    chart.title = title, chart.x_label = x_label, chart.y_label = y_label;
-    scatter.points = f->scores;
-    scatter.n = test->n;
-    scatter.classes = test->y;
-    scatter.n_classes = test->n_classes;
-    scatter.class_names = (const char *const *)test->class_names;
-    if (interp_chart_scatter(c->ctx, &chart, &scatter, &image)) return cli_fail_ctx(c);
-    return cli_write_image(c, &image, cli_path(path, folder, "embedding.png"));
-}
-
-/* For TensorBoard: what the last layer reads, with truth, prediction and the pictures. */
-static int write_projector(cli *c, const findings *f, const char *folder)
-{
-    static const char *const verdicts[] = {"wrong", "right"};
-    char path[CLI_PATH];
-    interp_projector_column columns[3];
-    interp_projector_desc d;
-    const interp_dataset *test = f->test;
-    const char *const *names = (const char *const *)test->class_names;
-    if (f->node < 0) return CLI_DONE;
-    int32_t *right = (int32_t *)interp_alloc(c->ctx, (size_t)test->n * sizeof *right);
-    if (!right) return cli_fail_ctx(c);
-    for (int i = 0; i < test->n; i++)
-        right[i] = test->y && test->y[i] == f->evaluation.predicted[i];
-    memset(columns, 0, sizeof columns);
-    memset(&d, 0, sizeof d);
-    columns[0].name = "prediction", columns[0].classes = f->evaluation.predicted;
-    columns[1].name = "truth", columns[1].classes = test->y;
-    columns[2].name = "verdict", columns[2].classes = right, columns[2].class_names = verdicts;
-    if (f->classes <= test->n_classes) columns[0].class_names = names;
-    columns[1].class_names = names;
-    d.name = interp_net_node_name(f->net, f->node);
-    d.x = f->activations;
-    d.n = test->n, d.d = f->width;
-    d.columns = columns;
-    d.n_columns = test->y ? 3 : 1;
-    if (cli_is_image(&test->shape)) {
-        d.images = test->x;
-        d.channels = test->shape.dim[0];
-        d.height = test->shape.dim[1], d.width = test->shape.dim[2];
-    }
-    const interp_status status =
-        interp_projector_write(c->ctx, cli_path(path, folder, "projector"), &d);
-    interp_free(c->ctx, right);
-    return status ? cli_fail_ctx(c) : CLI_DONE;
-}
-
 static int inspect_into(cli *c, findings *f, const char *folder)
 {
     static const cli_stage stages[] = {stage_evaluate, stage_panel, stage_canonical,
-                                       stage_embedding, stage_pca};
+                                       stage_embedding, stage_points};
     char path[CLI_PATH];
     const size_t bytes = (size_t)f->test->n * sizeof *f->evaluation.predicted;
     f->net = f->model->net;
@@ -492,8 +384,8 @@ static int inspect_into(cli *c, findings *f, const char *folder)
         code = panel_draw(c, &f->test->shape, &f->panel, cli_path(path, folder, "saliency.png"));
     if (!code) code = write_canonical(c, f, folder);
     if (!code) code = write_features(c, f->net, folder);
-    if (!code) code = write_embedding(c, f, folder);
-    if (!code) code = write_projector(c, f, folder);
+    if (!code && f->node >= 0) code = cli_embedding_judge(c, &f->embedding);
+    if (!code && f->node >= 0) code = cli_embedding_write(c, &f->embedding, folder, "embedding");
     return code;
 }
 
@@ -548,6 +440,8 @@ static int run(cli *c)
                                         "canonical.png",
                                         "features.png",
                                         "embedding.npy",
+                                        "embedding.html",
+                                        "embedding_quality.csv",
                                         "embedding.png",
                                         "projector/metadata.tsv",
                                         "projector/tensors.tsv",

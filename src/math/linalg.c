@@ -1,4 +1,4 @@
-/* ---- math/linalg.c: symmetric eigenvectors, principal components ------------------------------ */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases ---------------------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -103,114 +103,35 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* The scratch of a principal component analysis. */
-typedef struct itp_pca {
-    double *covariance, *values, *off, *mean;
-    int *order;
-    float *centred;
-} itp_pca;
-
-ITP_FN void itp_pca_layout(itp_arena *arena, itp_pca *p, int n, int d)
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
+   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
+   others become 0. dot: [q+1] of scratch. */
+ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
 {
-    const size_t s = (size_t)d;
-    p->covariance = (double *)itp_arena_alloc(arena, s * s * sizeof(double));
-    p->values = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->off = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->mean = (double *)itp_arena_alloc(arena, s * sizeof(double));
-    p->order = (int *)itp_arena_alloc(arena, s * sizeof(int));
-    p->centred = itp_arena_floats(arena, itp_mul_size((size_t)n, s) + s * s);
-}
-
-/* Covariance of the centred rows, in blocks of rows so that sums over many rows stay exact. */
-ITP_FN interp_status itp_pca_covariance(interp_ctx *ctx, itp_pca *p, int n, int d)
-{
-    float *block = p->centred + (size_t)n * (size_t)d;
-    memset(p->covariance, 0, (size_t)d * (size_t)d * sizeof(double));
-    for (int at = 0; at < n; at += 1024) {
-        const int rows = itp_min(1024, n - at);
-        const float *x = p->centred + (size_t)at * (size_t)d;
-        ITP_TRY(interp_sgemm(ctx, true, false, d, d, rows, 1, x, d, x, d, 0, block, d));
-        for (size_t i = 0; i < (size_t)d * (size_t)d; i++) p->covariance[i] += (double)block[i];
-    }
-    for (size_t i = 0; i < (size_t)d * (size_t)d; i++) p->covariance[i] /= n - 1;
-    return INTERP_OK;
-}
-
-ITP_FN void itp_pca_scores(const itp_pca *p, int n, int d, int k, bool whiten, float *scores,
-                           float *components, float *explained)
-{
-    double total = 0;
-    for (int i = 0; i < d; i++) total += p->values[i] > 0 ? p->values[i] : 0;
-    for (int c = 0; c < k; c++) {
-        const int column = p->order[c];
-        const double value = p->values[column] > 0 ? p->values[column] : 0;
-        double largest = 0;
-        for (int i = 0; i < d; i++) {
-            const double v = p->covariance[(size_t)i * (size_t)d + (size_t)column];
-            if (fabs(v) > fabs(largest)) largest = v;
+    double whole = 0;
+    for (int i = 0; against && i < n; i++) whole += (double)against[i] * (double)against[i];
+    for (int c = 0; c < q; c++) {
+        double size = 0, start = 0;
+        for (int twice = 0; twice < 2; twice++) {
+            for (int o = 0; o <= q; o++) dot[o] = 0;
+            for (int i = 0; i < n; i++) {
+                const float *row = x + (size_t)i * (size_t)q;
+                const double v = (double)row[c];
+                for (int o = 0; o < c; o++) dot[o] += (double)row[o] * v;
+                if (against) dot[q] += (double)against[i] * v;
+                if (!twice) start += v * v;
+            }
+            if (whole > 0) dot[q] /= whole;
+            size = 0;
+            for (int i = 0; i < n; i++) {
+                float *row = x + (size_t)i * (size_t)q;
+                double v = (double)row[c] - (against ? dot[q] * (double)against[i] : 0);
+                for (int o = 0; o < c; o++) v -= dot[o] * (double)row[o];
+                row[c] = (float)v;
+                size += v * v;
+            }
         }
-        const double sign = largest < 0 ? -1 : 1;
-        const double scale = whiten ? (value > 0 ? sign / sqrt(value) : 0) : sign;
-        for (int r = 0; r < n; r++) {
-            double s = 0;
-            for (int i = 0; i < d; i++)
-                s += (double)p->centred[(size_t)r * (size_t)d + (size_t)i] *
-                     p->covariance[(size_t)i * (size_t)d + (size_t)column];
-            scores[(size_t)r * (size_t)k + (size_t)c] = (float)(scale * s);
-        }
-        for (int i = 0; i < d && components; i++)
-            components[(size_t)c * (size_t)d + (size_t)i] =
-                (float)(sign * p->covariance[(size_t)i * (size_t)d + (size_t)column]);
-        if (explained) explained[c] = (float)(total > 0 ? value / total : 0);
+        const float scale = (float)(size > 1e-12 * start && size > 0 ? 1 / sqrt(size) : 0);
+        for (int i = 0; i < n; i++) x[(size_t)i * (size_t)q + (size_t)c] *= scale;
     }
-}
-
-INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int d,
-                                    const interp_pca_desc *desc, float *scores, float *components,
-                                    float *explained)
-{
-    const int k = desc && desc->n_components ? desc->n_components : 2;
-    if (n < 2 || d < 1 || k < 1 || k > d)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "pca: %d components of %d samples with %d columns cannot be found", k, n,
-                        d);
-    if (!itp_is_finite(x, (size_t)n * (size_t)d))
-        return itp_fail(ctx, INTERP_NOT_FINITE, "pca: the samples hold NaN or infinite numbers");
-    itp_pca p;
-    itp_arena arena = {NULL, 0};
-    itp_pca_layout(&arena, &p, n, d);
-    char *block = (char *)interp_alloc(ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    arena.base = block;
-    arena.used = 0;
-    itp_pca_layout(&arena, &p, n, d);
-    for (int i = 0; i < d; i++) {
-        double s = 0;
-        for (int r = 0; r < n; r++) s += (double)x[(size_t)r * (size_t)d + (size_t)i];
-        p.mean[i] = s / n;
-    }
-    for (int r = 0; r < n; r++)
-        for (int i = 0; i < d; i++) {
-            const size_t at = (size_t)r * (size_t)d + (size_t)i;
-            p.centred[at] = (float)((double)x[at] - p.mean[i]);
-        }
-    interp_status status = itp_pca_covariance(ctx, &p, n, d);
-    if (!status) {
-        itp_tridiagonal(d, p.covariance, p.values, p.off);
-        if (!itp_tridiagonal_ql(d, p.covariance, p.values, p.off))
-            status = itp_fail(ctx, INTERP_NOT_FINITE, "pca: the eigenvalues did not converge");
-    }
-    if (!status) {
-        for (int i = 0; i < d; i++) p.order[i] = i;
-        for (int i = 1; i < d; i++) { /* by falling eigenvalue */
-            const int t = p.order[i];
-            int j = i;
-            for (; j > 0 && p.values[p.order[j - 1]] < p.values[t]; j--)
-                p.order[j] = p.order[j - 1];
-            p.order[j] = t;
-        }
-        itp_pca_scores(&p, n, d, k, desc && desc->whiten, scores, components, explained);
-    }
-    interp_free(ctx, block);
-    return status;
 }

@@ -73,9 +73,17 @@ typedef struct itp_tile {
 #define ITP_MOST_MR   14
 
 #if defined(__GNUC__) || defined(__clang__)
-#define ITP_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
-#define ITP_PREFETCH(p) ((void)(p))
+#define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
+ITP_FN int itp_lowest_bit(uint64_t bits)
+{
+    int n = 0;
+    for (; !(bits & 1); bits >>= 1) n++;
+    return n;
+}
 #endif
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
@@ -171,6 +179,102 @@ typedef struct itp_plane {
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
        bool add))
 
+#ifndef INTERP_NO_EMBED
+/* How two rows are compared, beyond what a product of matrices can do. */
+typedef enum itp_compare {
+    ITP_COMPARE_L1,
+    ITP_COMPARE_MAX,
+    ITP_COMPARE_LP, /* sum of |x - y|^p, p in `p` */
+    ITP_COMPARE_CANBERRA,
+    ITP_COMPARE_BRAY_CURTIS,
+    ITP_COMPARE_HAMMING,
+    ITP_COMPARE_JACCARD,
+    ITP_COMPARE_L2 /* squared */
+} itp_compare;
+
+/* A transform of length n, the product of its factors. */
+typedef struct itp_fft {
+    int n, stages;
+    int factor[32];
+    const float *twiddle; /* stage by stage, j by j, p by p: cos and -sin of 2 pi j p / length */
+} itp_fft;
+
+/* A convolution of the real [m+1, width] grid with an even kernel, wrapped at 2m = fft->n. */
+typedef struct itp_grid {
+    const itp_fft *fft;
+    const int *place; /* [n]: where frequency k is after a forward transform */
+    int m, width;     /* width is a multiple of 32, above m; numbers from column m on are 0 */
+    int rows;         /* of the spectrum: n/2 + 1 rounded up to whole vectors */
+    bool mirror;      /* the grid is a kernel: what lies beyond m is what lies before it */
+    float *grid;      /* [m+1, width] */
+    float *re, *im;   /* [rows, width] */
+    float *kernel;    /* [rows / lanes, n, lanes] */
+} itp_grid;
+
+/* Weighted neighbours of points in the plane or in space. */
+typedef struct itp_springs {
+    const size_t *start;  /* [n+1] */
+    const int32_t *index; /* and V_WIDTH more that may be read */
+    const float *weight;  /* alike */
+    const float *y[3];    /* [n] each; NULL beyond the dimensions */
+    float *force[3];      /* [n] each */
+    float stretch;        /* 1 / degrees of freedom */
+} itp_springs;
+
+/* One step of gradient descent with momentum and gains. */
+typedef struct itp_descent {
+    float *y[3], *velocity[3], *gain[3];
+    const float *pull[3], *push[3];
+    float pull_scale, push_scale; /* gradient = pull_scale pull - push_scale push */
+    float rate, momentum, most;   /* most: the longest step */
+} itp_descent;
+
+/* What all vertices of an UMAP epoch share. */
+typedef struct itp_attraction {
+    int dims;
+    float a, b, rate, repulsion;
+    int negatives;   /* for each edge that is due */
+    int both;        /* attractions of such an edge: 2, its own and its twin's; 1 in a transform */
+    const float *at; /* [dims][stride]: where the others are */
+    size_t stride;
+    int others; /* their number */
+    const float
+        *shuffled; /* [1 + dims][shuffled_stride]: their numbers and places in a random order,
+                              whole vectors from any of them on */
+    size_t shuffled_stride;
+    const float *density; /* NULL: no; [4][stride]: see umap.c */
+    float density_scale;
+} itp_attraction;
+
+/* The most dimensions a UMAP embedding can have. */
+#define ITP_UMAP_DIMS  16
+#define ITP_MOST_LANES 16
+
+/* Those of neighbours and embeddings, apart for the same reason. */
+#define ITP_EMBED_KERNEL_LIST(X)                                                                   \
+    X(int, below, (int n, const float *x, float limit, int32_t *at))                               \
+    X(int, count_before, (int n, const float *x, float limit, int index))                          \
+    X(void, compare,                                                                               \
+      (itp_compare how, float p, int d, const float *x, const float *y, size_t ld,                 \
+       const int32_t *at, int m, float *out))                                                      \
+    X(void, fft, (const itp_fft *f, float *re, float *im, bool inverse))                           \
+    X(void, grid_along, (const itp_grid *g, int block, bool inverse, float *scratch))              \
+    X(void, grid_across, (const itp_grid *g, int block, float *scratch))                           \
+    X(void, springs, (const itp_springs *s, int dims, int from, int to))                           \
+    X(double, springs_cost, (const itp_springs *s, int dims, int from, int to))                    \
+    X(double, repel, (const itp_springs *s, int dims, float power, int n, int from, int to))       \
+    X(void, descend, (const itp_descent *g, int dims, int from, int to))                           \
+    X(double, mesh_read,                                                                           \
+      (int from, int to, const float *x, const float *y, const float *origin, float per_cell,      \
+       const float *grid, int width, float scale, float *values, float *fx, float *fy))            \
+    X(void, attract,                                                                               \
+      (const itp_attraction *s, int steps, const int32_t *own, const int32_t *neighbour,           \
+       const float *due, uint32_t *state, float *y))                                               \
+    X(void, spread_rows,                                                                           \
+      (int from, int to, const size_t *start, const int32_t *index, const float *weight,           \
+       const float *x, int columns, float a, const float *old, float b, float *out))
+#endif
+
 struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
@@ -184,6 +288,14 @@ typedef struct itp_grad_kernels {
     ITP_GRAD_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
 } itp_grad_kernels;
+
+#ifndef INTERP_NO_EMBED
+typedef struct itp_embed_kernels {
+#define ITP_KERNEL(type, name, arguments) type(*name) arguments;
+    ITP_EMBED_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+} itp_embed_kernels;
+#endif
 
 #if !defined(INTERP_NO_SIMD) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64)) &&   \
     (defined(__GNUC__) || defined(__clang__) || defined(_MSC_VER))
@@ -349,6 +461,21 @@ ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
     (void)k;
     return &itp_grad_kernels_scalar;
 }
+
+#ifndef INTERP_NO_EMBED
+/* Those of embeddings. */
+ITP_FN const itp_embed_kernels *itp_embeds(const itp_kernels *k)
+{
+#if defined(ITP_X86)
+    if (k == &itp_kernels_avx512) return &itp_embed_kernels_avx512;
+    if (k == &itp_kernels_avx2) return &itp_embed_kernels_avx2;
+#elif defined(ITP_NEON)
+    if (k == &itp_kernels_neon) return &itp_embed_kernels_neon;
+#endif
+    (void)k;
+    return &itp_embed_kernels_scalar;
+}
+#endif
 
 INTERP_API const char *interp_isa(const interp_ctx *ctx)
 {

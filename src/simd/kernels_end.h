@@ -12,6 +12,14 @@ static const itp_grad_kernels ITP_K(grad_kernels) = {
 #undef ITP_KERNEL
 };
 
+#ifndef INTERP_NO_EMBED
+static const itp_embed_kernels ITP_K(embed_kernels) = {
+#define ITP_KERNEL(type, name, arguments) ITP_K(name),
+    ITP_EMBED_KERNEL_LIST(ITP_KERNEL)
+#undef ITP_KERNEL
+};
+#endif
+
 ITP_TARGET_END
 
 #undef ITP_K
@@ -30,6 +38,8 @@ ITP_TARGET_END
 #undef v_loadn
 #undef v_storen
 #undef v_loads
+#undef v_gather
+#undef v_bits
 #undef v_add
 #undef v_sub
 #undef v_mul

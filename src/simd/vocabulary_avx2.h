@@ -17,6 +17,8 @@
 #define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
 #define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
 #define v_loads(p, s)     itp_avx2_loads(p, s)
+#define v_gather(p, at)   itp_avx2_gather(p, at)
+#define v_bits(m)         ((unsigned)_mm256_movemask_ps(m))
 #define v_add(a, b)       _mm256_add_ps(a, b)
 #define v_sub(a, b)       _mm256_sub_ps(a, b)
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
@@ -72,6 +74,11 @@ static inline __m256 itp_avx2_loads(const float *p, int s)
 {
     const __m256i at = _mm256_setr_epi32(0, s, 2 * s, 3 * s, 4 * s, 5 * s, 6 * s, 7 * s);
     return _mm256_i32gather_ps(p, at, 4);
+}
+
+static inline __m256 itp_avx2_gather(const float *p, const int32_t *at)
+{
+    return _mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)at), 4);
 }
 
 static inline __m256 itp_avx2_pow2(__m256 n)

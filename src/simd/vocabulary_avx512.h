@@ -17,6 +17,8 @@
 #define v_loadn(p, n)     _mm512_maskz_loadu_ps(itp_avx512_mask(n), p)
 #define v_storen(p, v, n) _mm512_mask_storeu_ps(p, itp_avx512_mask(n), v)
 #define v_loads(p, s)     itp_avx512_loads(p, s)
+#define v_gather(p, at)   _mm512_i32gather_ps(_mm512_loadu_si512(at), p, 4)
+#define v_bits(m)         ((unsigned)(m))
 #define v_add(a, b)       _mm512_add_ps(a, b)
 #define v_sub(a, b)       _mm512_sub_ps(a, b)
 #define v_mul(a, b)       _mm512_mul_ps(a, b)

@@ -16,6 +16,8 @@
 #define v_loadn(p, n)     itp_neon_loadn(p, n)
 #define v_storen(p, v, n) itp_neon_storen(p, v, n)
 #define v_loads(p, s)     itp_neon_loads(p, s)
+#define v_gather(p, at)   itp_neon_gather(p, at)
+#define v_bits(m)         itp_neon_bits(m)
 #define v_add(a, b)       vaddq_f32(a, b)
 #define v_sub(a, b)       vsubq_f32(a, b)
 #define v_mul(a, b)       vmulq_f32(a, b)
@@ -86,6 +88,18 @@ static inline float32x4_t itp_neon_loads(const float *p, int s)
 {
     const float t[4] = {p[0], p[s], p[2 * s], p[3 * s]};
     return vld1q_f32(t);
+}
+
+static inline float32x4_t itp_neon_gather(const float *p, const int32_t *at)
+{
+    const float t[4] = {p[at[0]], p[at[1]], p[at[2]], p[at[3]]};
+    return vld1q_f32(t);
+}
+
+static inline unsigned itp_neon_bits(uint32x4_t m)
+{
+    const uint32_t lane[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(lane)));
 }
 
 static inline float32x4_t itp_neon_pow2(float32x4_t n)

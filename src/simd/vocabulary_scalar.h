@@ -11,6 +11,8 @@
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
+   v_gather(p, at)  lanes p[at[0]], p[at[1]] ... of V_WIDTH int32
+   v_bits(m)     the lanes of a mask as bits of an unsigned, lane 0 the lowest
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
@@ -32,6 +34,8 @@
 #define v_loadn(p, n)     ((n) > 0 ? *(p) : (float)0)
 #define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
 #define v_loads(p, s)     (*(p))
+#define v_gather(p, at)   ((p)[*(at)])
+#define v_bits(m)         ((unsigned)((m) != 0))
 #define v_add(a, b)       ((a) + (b))
 #define v_sub(a, b)       ((a) - (b))
 #define v_mul(a, b)       ((a) * (b))

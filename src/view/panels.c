@@ -763,3 +763,33 @@ INTERP_API interp_status interp_confusion_draw(interp_ctx *ctx,
     if (!status) *out = image;
     return status;
 }
+
+/* ---- sprites */
+
+/* A square mosaic of n pictures images[n,channels,height,width], `columns` a row, each shrunk to
+   wide x high. */
+ITP_FN interp_status itp_sprite_draw(interp_ctx *ctx, const float *images, int n, int channels,
+                                     int height, int width, interp_colormap colormap, float min,
+                                     float max, int columns, int wide, int high, interp_image *out)
+{
+    interp_panel_cell cell;
+    memset(&cell, 0, sizeof cell);
+    cell.channels = channels, cell.height = height, cell.width = width;
+    cell.colormap = colormap;
+    const size_t size = (size_t)itp_cell_channels(&cell) * (size_t)height * (size_t)width;
+    const itp_view_range range = itp_picture_range(images, (size_t)n * size, min, max);
+    ITP_TRY(interp_image_new(ctx, columns * wide, columns * high, 0xffffff, out));
+    for (int i = 0; i < n; i++) {
+        interp_image one;
+        cell.values = images + (size_t)i * size;
+        const interp_status status = itp_cell_image(ctx, &cell, &range, &one);
+        if (status) {
+            interp_image_free(ctx, out);
+            return status;
+        }
+        interp_image_blit(out, i % columns * wide, i / columns * high, wide, high, &one,
+                          INTERP_RESAMPLE_PIXELS);
+        interp_image_free(ctx, &one);
+    }
+    return INTERP_OK;
+}

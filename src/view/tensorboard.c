@@ -411,37 +411,21 @@ ITP_FN interp_status itp_projector_metadata(interp_ctx *ctx, const char *dir,
     return itp_projector_file(&b, dir, "metadata.tsv");
 }
 
-/* Draws the mosaic; *width and *height become the size of one thumbnail. */
+/* Draws and writes the mosaic; *width and *height become the size of one thumbnail. */
 ITP_FN interp_status itp_projector_sprite(interp_ctx *ctx, const char *dir,
                                           const interp_projector_desc *d, int *width, int *height)
 {
     const int side = (int)ceil(sqrt((double)d->n));
     const int room = itp_max(1, ITP_SPRITE_SIDE / side), larger = itp_max(d->width, d->height);
-    interp_panel_cell cell;
-    memset(&cell, 0, sizeof cell);
-    cell.channels = d->channels, cell.height = d->height, cell.width = d->width;
-    cell.colormap = d->colormap;
-    const size_t size = (size_t)itp_cell_channels(&cell) * (size_t)d->height * (size_t)d->width;
-    const itp_view_range range =
-        itp_picture_range(d->images, (size_t)d->n * size, d->image_min, d->image_max);
+    interp_image sprite;
     if (larger > room) {
         *width = itp_max(1, (int)((double)d->width * room / larger));
         *height = itp_max(1, (int)((double)d->height * room / larger));
     }
-    interp_image sprite, one;
-    ITP_TRY(interp_image_new(ctx, side * *width, side * *height, 0xffffff, &sprite));
-    interp_status status = INTERP_OK;
-    for (int i = 0; i < d->n && !status; i++) {
-        cell.values = d->images + (size_t)i * size;
-        status = itp_cell_image(ctx, &cell, &range, &one);
-        if (status) break;
-        interp_image_blit(&sprite, i % side * *width, i / side * *height, *width, *height, &one,
-                          INTERP_RESAMPLE_PIXELS);
-        interp_image_free(ctx, &one);
-    }
+    ITP_TRY(itp_sprite_draw(ctx, d->images, d->n, d->channels, d->height, d->width, d->colormap,
+                            d->image_min, d->image_max, side, *width, *height, &sprite));
     itp_buf b = itp_buf_new(ctx);
-    if (!status) itp_png_pack(&b, &sprite);
-    else b.status = status;
+    itp_png_pack(&b, &sprite);
     interp_image_free(ctx, &sprite);
     return itp_projector_file(&b, dir, "sprite.png");
 }

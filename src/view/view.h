@@ -498,6 +498,51 @@ INTERP_API void interp_gallery_free(interp_gallery *gallery);
 INTERP_API interp_status interp_gallery_end(interp_gallery *gallery, const char *path);
 #endif
 
+/* ---- points to explore: one offline page */
+
+/* What is known of every point: one column of metadata, from the first array that is given. */
+typedef struct interp_projector_column {
+    const char *name;               /* needed when there are several columns */
+    const char *const *texts;       /* [n]; NULL: `classes` */
+    const int32_t *classes;         /* [n]; NULL: `values` */
+    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
+    const float *values;            /* [n] */
+} interp_projector_column;
+
+/* Options of interp_points_html. */
+typedef struct interp_points_desc {
+    const char *title;    /* required */
+    const char *subtitle; /* NULL: none */
+    const float *xy;      /* required; [n,dims]: the first two numbers are drawn; what is not finite
+                             is left out */
+    int n, dims;          /* required, from 1; n up to 2 000 000 */
+    const interp_projector_column *columns; /* NULL: none; each with a name */
+    int n_columns;                          /* 0: none */
+    int colour;                  /* 0: the first; column that gives the colours at first */
+    const uint8_t *marked;       /* NULL: none; [n]: points that get a ring where it is not 0 */
+    const char *marked_name;     /* NULL: "misclassified"; what these are */
+    const float *images;         /* NULL: none; [n,channels,height,width], shown for the points */
+    int channels, height, width; /* 0: 1; of an image; 3 channels are colour */
+    interp_colormap colormap;    /* 0: gray; for images without colour */
+    float image_min, image_max;  /* equal: 0..1 or 0..255 when all lie so, else their range */
+    bool plain;                  /* false; true: without WebGL */
+} interp_points_desc;
+
+/* One page that holds everything and asks the network for nothing: pointing at a point shows its
+   picture and columns; it zooms, moves, colours by any column, hides classes, searches, selects by box
+   and lasso into a table, exports CSV and PNG, and works by keyboard. Places are kept to 1/65534 of
+   the larger side. Drawn by WebGL, or a plain canvas where there is none. *html is freed with
+   interp_free and ends with a 0 byte not counted in *bytes. Errors: BAD_ARGUMENT, NO_MEMORY. Tests:
+   points_page_holds_what_was_given, points_page_survives_every_failing_allocation. */
+INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points_desc *desc,
+                                            char **html, size_t *bytes);
+
+#ifndef INTERP_NO_STDIO
+/* The same in a file that appears whole. Errors: also IO. */
+INTERP_API interp_status interp_points_write(interp_ctx *ctx, const interp_points_desc *desc,
+                                             const char *path);
+#endif
+
 #ifndef INTERP_NO_STDIO
 /* ---- TensorBoard: event files and folders for its embedding projector */
 
@@ -545,15 +590,6 @@ INTERP_API interp_status interp_tensorboard_text(interp_tensorboard *tb, const c
 
 /* Frees a run; every record is in the file already. NULL is allowed. */
 INTERP_API void interp_tensorboard_close(interp_tensorboard *tb);
-
-/* What is known of every point: one column of metadata, from the first array that is given. */
-typedef struct interp_projector_column {
-    const char *name;               /* needed when there are several columns */
-    const char *const *texts;       /* [n]; NULL: `classes` */
-    const int32_t *classes;         /* [n]; NULL: `values` */
-    const char *const *class_names; /* [largest of classes + 1]; NULL: numbers */
-    const float *values;            /* [n] */
-} interp_projector_column;
 
 /* Options of interp_projector_write. */
 typedef struct interp_projector_desc {
