@@ -399,10 +399,11 @@ TEST(every_op_survives_the_round_trip)
 static interp_net *quick_arch(const char *name, const interp_shape *sample)
 {
     interp_net *net = NULL;
-    const itp_arch *row = itp_arch_find(name);
-    if (!row) return interp_net_arch(ctx, name, sample, 5, 1, &net) == INTERP_OK ? net : NULL;
+    itp_arch row;
+    if (!itp_arch_find(name, &row))
+        return interp_net_arch(ctx, name, sample, 5, 1, &net) == INTERP_OK ? net : NULL;
     net = interp_net_new(ctx, name);
-    interp_output(net, row->build(net, interp_input(net, NULL, sample), 5), "logits");
+    interp_output(net, itp_arch_build(&row, net, interp_input(net, NULL, sample), 5), "logits");
     if (itp_net_finish(net)) return NULL;
     uint32_t state = 1;
     for (size_t i = 0; i < net->n_flat; i++) {
