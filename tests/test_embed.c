@@ -16,8 +16,9 @@
 #define TSNE_ACCURACY (0.989 - 0.005)
 #define TSNE_KL       (0.7543 * 1.02)
 #define UMAP_TRUST    (0.9877 - 0.005)
-#define UMAP_KEPT     (0.490 - 0.015) /* one seed in five is below .485 */
-#define UMAP_ACCURACY (0.987 - 0.010) /* likewise */
+#define UMAP_KEPT     (0.490 - 0.005) /* of the mean over five seeds: single ones are 0.006 about it */
+/* Short of the gate: eight seeds have a mean of .981 to .983, held out umap-learn has .987. */
+#define UMAP_ACCURACY 0.980
 
 enum { N_DIGITS = 1797, D_DIGITS = 64 };
 
@@ -435,18 +436,24 @@ TEST(umap_of_digits_keeps_neighbours)
     interp_ctx *ctx = open_with(0);
     interp_dataset data = digits_of(ctx);
     if (!slow_here()) {
+        enum { SEEDS = 5 };
         interp_umap_info info;
-        CHECK_OK(ctx, interp_umap(ctx, data.x, data.n, D_DIGITS, NULL, y, &info));
-        const interp_quality q = judge(ctx, &data, y);
-        CHECK(q.trustworthiness >= UMAP_TRUST);
-        CHECK(q.preservation >= UMAP_KEPT);
-        CHECK(q.knn_accuracy >= UMAP_ACCURACY);
-        CHECK(info.epochs == 500 && info.isolated == 0 && info.edges > 17000);
-        interp_umap_desc d; /* classes known: they come apart */
+        interp_umap_desc d;
+        double kept = 0, accuracy = 0;
         memset(&d, 0, sizeof d);
-        d.y_class = data.y;
+        for (int s = 0; s < SEEDS; s++) {
+            d.seed = (uint64_t)s;
+            CHECK_OK(ctx, interp_umap(ctx, data.x, data.n, D_DIGITS, &d, y, &info));
+            const interp_quality q = judge(ctx, &data, y);
+            CHECK(q.trustworthiness >= UMAP_TRUST);
+            kept += q.preservation / SEEDS, accuracy += q.knn_accuracy / SEEDS;
+            CHECK(info.epochs == 500 && info.isolated == 0 && info.edges > 17000);
+        }
+        CHECK(kept >= UMAP_KEPT);
+        CHECK(accuracy >= UMAP_ACCURACY);
+        d.y_class = data.y; /* classes known: they come apart */
         CHECK_OK(ctx, interp_umap(ctx, data.x, data.n, D_DIGITS, &d, y, NULL));
-        CHECK(judge(ctx, &data, y).knn_accuracy > q.knn_accuracy);
+        CHECK(judge(ctx, &data, y).knn_accuracy > accuracy);
     }
     interp_dataset_free(ctx, &data);
     interp_close(ctx);
