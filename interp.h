@@ -46725,7 +46725,7 @@ ITP_FN interp_status itp_points_data(interp_ctx *ctx, itp_buf *b, const interp_p
 static const char itp_points_body[] =
     "<form aria-label=\"view\">\n"
     "<label>Colour by<select id=\"by\"></select></label>\n"
-    "<label>Search<input type=\"search\" id=\"find\" placeholder=\"text or #index\"></label>\n"
+    "<label>Search text or #index<input type=\"search\" id=\"find\"></label>\n"
     "<div class=\"modes\" role=\"group\" aria-label=\"what dragging does\">\n"
     "<button type=\"button\" value=\"pan\" aria-pressed=\"true\">Move</button>\n"
     "<button type=\"button\" value=\"box\" aria-pressed=\"false\">Box</button>\n"
