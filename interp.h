@@ -45774,6 +45774,20 @@ ITP_FN void itp_html_text(itp_buf *b, const char *text)
     }
 }
 
+/* The head of a page; subtitle: NULL for none. */
+ITP_FN void itp_html_header(itp_buf *b, const char *title, const char *subtitle)
+{
+    itp_buf_str(b, "<header>\n<h1>");
+    itp_html_text(b, title);
+    itp_buf_str(b, "</h1>\n");
+    if (subtitle) {
+        itp_buf_str(b, "<p>");
+        itp_html_text(b, subtitle);
+        itp_buf_str(b, "</p>\n");
+    }
+    itp_buf_str(b, "</header>\n");
+}
+
 /* A relative path as a URL: everything but letters, digits and -._~/ as %XX, so that no path can
    name another scheme, leave its attribute or carry a query. */
 ITP_FN void itp_html_path(itp_buf *b, const char *path)
@@ -46122,16 +46136,10 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
     itp_html_text(b, desc->title);
     itp_buf_str(b, "</title>\n");
     itp_buf_str(b, itp_gallery_style);
-    itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n<header>\n<h1>",
+    itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n",
                    desc->cell > 0 ? itp_min(desc->cell, 2000) : 150);
-    itp_html_text(b, desc->title);
-    itp_buf_str(b, "</h1>\n");
-    if (desc->subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, desc->subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n<form>\n");
+    itp_html_header(b, desc->title, desc->subtitle);
+    itp_buf_str(b, "<form>\n");
     for (int k = 0; k < desc->n_fields; k++) {
         itp_buf_str(b, "<label>");
         itp_html_text(b, desc->fields[k]);
@@ -46783,15 +46791,8 @@ INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points
     itp_buf_str(b, "</title>\n");
     for (size_t i = 0; i < sizeof itp_points_style / sizeof *itp_points_style; i++)
         itp_buf_str(b, itp_points_style[i]);
-    itp_buf_str(b, "</head>\n<body>\n<header>\n<h1>");
-    itp_html_text(b, desc->title);
-    itp_buf_str(b, "</h1>\n");
-    if (desc->subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, desc->subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n");
+    itp_buf_str(b, "</head>\n<body>\n");
+    itp_html_header(b, desc->title, desc->subtitle);
     itp_buf_str(b, itp_points_body);
     interp_status status = desc->images ? itp_points_sprite(ctx, b, desc) : INTERP_OK;
     if (!status) status = itp_points_data(ctx, b, desc);

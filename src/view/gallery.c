@@ -98,16 +98,10 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
     itp_html_text(b, desc->title);
     itp_buf_str(b, "</title>\n");
     itp_buf_str(b, itp_gallery_style);
-    itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n<header>\n<h1>",
+    itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n",
                    desc->cell > 0 ? itp_min(desc->cell, 2000) : 150);
-    itp_html_text(b, desc->title);
-    itp_buf_str(b, "</h1>\n");
-    if (desc->subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, desc->subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n<form>\n");
+    itp_html_header(b, desc->title, desc->subtitle);
+    itp_buf_str(b, "<form>\n");
     for (int k = 0; k < desc->n_fields; k++) {
         itp_buf_str(b, "<label>");
         itp_html_text(b, desc->fields[k]);

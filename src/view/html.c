@@ -63,6 +63,20 @@ ITP_FN void itp_html_text(itp_buf *b, const char *text)
     }
 }
 
+/* The head of a page; subtitle: NULL for none. */
+ITP_FN void itp_html_header(itp_buf *b, const char *title, const char *subtitle)
+{
+    itp_buf_str(b, "<header>\n<h1>");
+    itp_html_text(b, title);
+    itp_buf_str(b, "</h1>\n");
+    if (subtitle) {
+        itp_buf_str(b, "<p>");
+        itp_html_text(b, subtitle);
+        itp_buf_str(b, "</p>\n");
+    }
+    itp_buf_str(b, "</header>\n");
+}
+
 /* A relative path as a URL: everything but letters, digits and -._~/ as %XX, so that no path can
    name another scheme, leave its attribute or carry a query. */
 ITP_FN void itp_html_path(itp_buf *b, const char *path)

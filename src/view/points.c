@@ -561,15 +561,8 @@ INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points
     itp_buf_str(b, "</title>\n");
     for (size_t i = 0; i < sizeof itp_points_style / sizeof *itp_points_style; i++)
         itp_buf_str(b, itp_points_style[i]);
-    itp_buf_str(b, "</head>\n<body>\n<header>\n<h1>");
-    itp_html_text(b, desc->title);
-    itp_buf_str(b, "</h1>\n");
-    if (desc->subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, desc->subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n");
+    itp_buf_str(b, "</head>\n<body>\n");
+    itp_html_header(b, desc->title, desc->subtitle);
     itp_buf_str(b, itp_points_body);
     interp_status status = desc->images ? itp_points_sprite(ctx, b, desc) : INTERP_OK;
     if (!status) status = itp_points_data(ctx, b, desc);
