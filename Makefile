@@ -66,9 +66,10 @@ check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile m
 	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= ISA_ONLY= FULL_MATRIX=1 \
 		.ci/run compile sizes clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
-bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, then whole networks
+bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, networks, embeddings
 	$(BUILD)/bench_kernels
 	bench/bench_nets.py --worker $(BUILD)/bench_nets
+	bench/bench_embed.py
 
 examples: deps ## build and run every example; results under out/
 	@$(MAKE) $(PARALLEL) example-programs
@@ -118,7 +119,7 @@ example-programs: $(EXAMPLES)
 # RUNNER=, TEST_JOBS=, TEST_TIMEOUT= : see tools/run_tests.sh. ONLY= and SKIP= take names of programs.
 CHOSEN = $(filter-out $(SKIP:%=$(BUILD)/%),$(or $(ONLY:%=$(BUILD)/%),$(TESTS)))
 run-tests: $(CHOSEN)
-	@PAGE_PROBE='$(CURDIR)/tests/points_probe.js' tools/run_tests.sh $(CHOSEN)
+	@tools/run_tests.sh $(CHOSEN)
 
 $(BUILD)/interp: $(TOOL_OBJECTS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -170,6 +171,11 @@ XSMM_LIBS  = $(shell pkg-config --exists libxsmmnoblas 2>/dev/null && \
 $(BUILD)/bench_%: bench/bench_%.c interp.h $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(COMPILE) $(XSMM_FLAGS) -o $@ $< $(LDFLAGS) $(LDLIBS) -ldl $(XSMM_LIBS)
+
+# UMAPPP= where its headers and those it needs are: bench/README.md.
+$(BUILD)/rival_umappp: bench/rival_umappp.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O3 -march=native $(UMAPPP:%=-I%) -o $@ $< -pthread
 
 FUZZ_CC     ?= clang
 FUZZ_CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \

@@ -41,6 +41,7 @@
      >>math/quadrature.c
      >>math/neighbours.c
      >>math/vptree.c
+     >>math/nndescent.c
      >>math/knn.c
      >>embed/affinity.c
      >>embed/grid.c
@@ -3525,12 +3526,14 @@ typedef enum interp_metric {
 /* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
 INTERP_API const char *interp_metric_name(interp_metric metric);
 
-/* How neighbours are found; always exactly. */
+/* How neighbours are found; all but INTERP_KNN_DESCENT exactly. */
 typedef enum interp_knn_method {
-    INTERP_KNN_AUTO,  /* all; above 20 000 points of 1 to 3 numbers, the tree */
+    INTERP_KNN_AUTO,  /* exact; above 20 000 points of 1 to 3 numbers the tree, and of more above
+                          100 000 points and 2500 k the descent */
     INTERP_KNN_EXACT, /* all distances: blocks of a matrix product where the metric allows */
-    INTERP_KNN_TREE   /* vantage-point tree: for few dimensions, and metrics with the triangle
-                         inequality */
+    INTERP_KNN_TREE,  /* vantage-point tree: for few dimensions, and metrics with the triangle
+                          inequality */
+    INTERP_KNN_DESCENT /* nearest neighbour descent from random projection trees: nearly all */
 } interp_knn_method;
 
 /* Options of interp_knn. */
@@ -3540,19 +3543,31 @@ typedef struct interp_knn_desc {
     interp_knn_method method; /* 0: auto */
     const float *queries; /* NULL: x itself, no row being its own neighbour; else [n_queries, d] */
     int n_queries;        /* 0: none; needed with queries */
+    int max_candidates; /* 0: k, from 10 to 60; those that a point of the descent passes on of each
+                             kind: more find more */
+    uint64_t seed;      /* 0: seed 0; of the descent */
 } interp_knn_desc;
 
+/* What became of a search for neighbours. */
+typedef struct interp_knn_info {
+    interp_knn_method method; /* taken */
+    double recall; /* share of the neighbours found; of the descent, as 100 points tell */
+    int rounds;    /* of the descent; else 0 */
+} interp_knn_info;
+
 /* The k nearest of x[n,d] to each row. index: [rows, k], nearest first, equals by index; distance:
-   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method: NULL,
-   or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
-   NOT_FINITE, also for numbers beyond 1e15, UNSUPPORTED for a tree of a metric that is none,
-   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log n)
-   where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
-   1993; matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
-   metrics_are_their_definitions, the_tree_finds_the_same_neighbours. */
+   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. info: NULL or
+   filled. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries), NOT_FINITE, also for numbers
+   beyond 1e15, UNSUPPORTED for a tree of a metric that is none and a descent of queries or of
+   precomputed distances, NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d,
+   by the tree O(n log n) where d is small, by the descent about n k^2 d; scratch interp_knn_bytes.
+   Bit-identical at any thread count. Papers: Yianilos 1993; Dong, Charikar and Li 2011; matches
+   scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
+   metrics_are_their_definitions, the_tree_finds_the_same_neighbours,
+   the_descent_finds_nearly_all_neighbours. */
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_method *method);
+                                    interp_knn_info *info);
 
 /* Bytes that interp_knn allocates, exactly. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
@@ -5338,10 +5353,11 @@ typedef struct interp_tsne_desc {
     float momentum;              /* 0: 0.8 */
     float degrees_of_freedom;    /* 0: 1; of the t-distribution, lower spreads clusters more */
     float angle;                 /* 0: 0.5; of Barnes-Hut */
-    float grid_step;             /* 0: 0.5; of the Fourier grid, in units of the embedding */
+    float grid_step;             /* 0: 0.4; of the Fourier grid, in units of the embedding */
     interp_tsne_method method;   /* 0: auto */
     interp_metric metric;        /* 0: euclidean; of the neighbours */
     float metric_p;              /* 0: 3; of minkowski */
+    interp_knn_method knn;       /* 0: auto */
     const int32_t *knn_index;  /* NULL: looked for; else [n,k], nearest first, without the point */
     const float *knn_distance; /* NULL: none; needed with knn_index: [n,k] */
     int knn_k;                 /* 0: none; needed with knn_index: k, three perplexities or more */
@@ -5360,6 +5376,8 @@ typedef struct interp_tsne_info {
     int iterations;            /* done */
     interp_tsne_method method; /* taken */
     float perplexity;          /* taken; the largest of several */
+    double knn_recall;         /* share of the neighbours found, as interp_knn_info tells; 1 of
+                                  those given */
 } interp_tsne_info;
 
 /* t-SNE of x[n,d] to y[n, n_components], centred at 0. info: NULL or filled. Fewer than 4 points, all
@@ -5428,6 +5446,8 @@ typedef struct interp_umap_info {
     int components; /* pieces the graph falls into */
     int isolated;   /* points without neighbours (disconnection_distance); their y is NaN */
     size_t edges;   /* of the graph, each once */
+    double
+        knn_recall; /* share of the neighbours found, as interp_knn_info tells; 1 of those given */
 } interp_umap_info;
 
 /* UMAP of x[n,d] to y[n, n_components]. info: NULL or filled. Every vertex has one owner, which goes
@@ -5487,6 +5507,11 @@ INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, i
                                               const float *y, int m,
                                               const interp_quality_desc *desc,
                                               interp_quality *quality);
+
+/* Bytes that interp_embed_quality of x[n,d] and y[n,m] allocates at most at one time, besides scratch of
+   matrix products. Test: memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_quality_bytes(const interp_ctx *ctx, int n, int d, int m,
+                                       const interp_quality_desc *desc);
 
 #ifdef __cplusplus
 }
@@ -5967,7 +5992,10 @@ typedef struct interp_gallery_desc {
     const char *const
         *fields;  /* NULL: none; [n_fields]: what pictures are chosen by, as "method" */
     int n_fields; /* 0: none; at most INTERP_GALLERY_FIELDS */
-    int cell;     /* 0: 150; pixels across a small picture */
+    const char *const
+        *links;  /* NULL: none; [n_links, 2]: texts and relative paths of other pages */
+    int n_links; /* 0: none */
+    int cell;    /* 0: 150; pixels across a small picture */
 } interp_gallery_desc;
 
 /* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
@@ -6028,7 +6056,7 @@ typedef struct interp_points_desc {
    and lasso into a table, exports CSV and PNG, and works by keyboard. Places are kept to 1/65534 of
    the larger side. Drawn by WebGL, or a plain canvas where there is none. *html is freed with
    interp_free and ends with a 0 byte not counted in *bytes. Errors: BAD_ARGUMENT, NO_MEMORY. Tests:
-   points_page_holds_what_was_given, points_page_survives_every_failing_allocation. */
+   points_page_holds_what_was_given, every_allocation_may_fail. */
 INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points_desc *desc,
                                             char **html, size_t *bytes);
 
@@ -8537,6 +8565,13 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w,
 
 /* ---- the three convolutions as sums over windows */
 
+/* One long row instead of many short ones. */
+ITP_FN void itp_windows_unroll(itp_windows *w, const itp_plane *g)
+{
+    w->width = w->columns = g->height * g->width;
+    w->height = w->rows = 1;
+}
+
 ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *g = &c->plane;
@@ -8556,10 +8591,7 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     w.y_plane = (ptrdiff_t)itp_conv_out(c);
     w.y_image = c->out_channels * w.y_plane;
     w.y_row = g->columns, w.y_step = 1;
-    if (itp_conv_pointwise(c)) { /* one long row instead of many short ones */
-        w.width = w.columns = g->height * g->width;
-        w.height = w.rows = 1;
-    }
+    if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     w.pixels = itp_windows_by_pixels(ctx, &w);
     return w;
 }
@@ -8600,10 +8632,7 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.y_plane = (ptrdiff_t)itp_conv_in(c);
     w.y_image = c->in_channels * w.y_plane;
     w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
-    if (itp_conv_pointwise(c)) {
-        w.width = w.columns = g->height * g->width;
-        w.height = w.rows = 1;
-    }
+    if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     return w;
 }
 
@@ -10581,6 +10610,396 @@ ITP_FN interp_status itp_near_tree(interp_ctx *ctx, const itp_near *s, int k, bo
     interp_free(ctx, block);
     return status;
 }
+/* >>math/nndescent.c                                                                          */
+/* ---- math/nndescent.c: neighbours of very many points, nearly all of them ----------------------- */
+
+/* Nearest neighbour descent (Dong, Charikar and Li 2011) from lists that random projection trees begin
+   (Dasgupta and Freund 2008): a neighbour of a neighbour is likely one. Each round, points offer those on
+   their lists and those on whose lists they are; then each compares itself with what is offered by what
+   it is offered, where one of the two is new. Offers are a copy and a list is changed by its owner only,
+   so that the result is the same at any number of threads. */
+typedef struct itp_nnd {
+    const interp_ctx *ctx;
+    const itp_near *s;
+    uint64_t seed;
+    int n, keep, offers, leaf, leaves, trees, lot, first;
+    uint64_t *list;   /* [n, keep]: sorted keys of 2 index + (1: not offered yet) */
+    int32_t *offer;   /* [n][ITP_OFFER_KINDS][offers], -1 after the last of a kind */
+    int32_t *count;   /* [2][n]: backward offers, new and old, those there was no room for too */
+    int32_t *bound;   /* [leaves + 1]: of the leaves, in every tree the same */
+    int32_t *order;   /* [lot][n]: points, those of a leaf side by side */
+    uint64_t *keys;   /* [lot][n] */
+    float *direction; /* [lot][width] */
+    int32_t *seen;    /* [slots][n]: the last point that was compared with this one, and 1 */
+    int64_t *changes; /* [blocks] */
+    int *found;       /* [samples] */
+    uint64_t *far;    /* [slots][n]: of samples */
+    float *value;     /* likewise */
+} itp_nnd;
+
+/* Kinds of offers; those of something new come first. */
+enum { ITP_OFFER_NEW, ITP_OFFER_NEW_BACK, ITP_OFFER_OLD, ITP_OFFER_OLD_BACK, ITP_OFFER_KINDS };
+
+enum {
+    ITP_NND_LEAF = 60,
+    ITP_NND_BLOCK = 256,  /* points of a task, and comparisons made at once */
+    ITP_NND_BANDS = 16,   /* tasks of backward offers, each of which reads all forward ones */
+    ITP_NND_SAMPLES = 100 /* points whose neighbours are looked for exactly, for the recall */
+};
+
+/* Leaves of first..end, halved until none holds more than `most`; bound: NULL to count only. */
+ITP_FN int itp_nnd_halve(int first, int end, int most, int32_t *bound)
+{
+    if (end - first <= most) {
+        if (bound) bound[0] = first, bound[1] = end;
+        return 1;
+    }
+    const int middle = first + (end - first) / 2;
+    const int left = itp_nnd_halve(first, middle, most, bound);
+    return left + itp_nnd_halve(middle, end, most, bound ? bound + left : NULL);
+}
+
+ITP_FN void itp_nnd_plan(itp_nnd *d, const interp_ctx *ctx, const itp_near *s, int k,
+                         const interp_knn_desc *desc)
+{
+    memset(d, 0, sizeof *d);
+    d->ctx = ctx;
+    d->s = s;
+    d->seed = desc ? desc->seed : 0;
+    d->n = s->n;
+    d->keep = itp_min(itp_max(k, 10), s->n - 1);
+    d->offers = desc && desc->max_candidates ? desc->max_candidates : itp_min(d->keep, 60);
+    d->leaf = itp_max(ITP_NND_LEAF, 2 * d->keep + 2); /* half of which fills a list */
+    d->leaves = itp_nnd_halve(0, d->n, d->leaf, NULL);
+    /* as many as umap-learn's, fewer where a leaf compares more */
+    const double trees = (5 + sqrt((double)d->n) / 20) * ITP_NND_LEAF / d->leaf;
+    d->trees = itp_max(3, itp_min(64, (int)(trees + 0.5)));
+    d->lot = itp_min(d->trees, ctx->slots);
+}
+
+ITP_FN void itp_nnd_layout(itp_arena *arena, itp_nnd *d)
+{
+    const size_t n = (size_t)d->n, lot = (size_t)d->lot, offers = (size_t)d->offers;
+    d->list =
+        (uint64_t *)itp_arena_alloc(arena, itp_mul_size(n * sizeof(uint64_t), (size_t)d->keep));
+    d->offer = (int32_t *)itp_arena_alloc(
+        arena, itp_mul_size(n * ITP_OFFER_KINDS * sizeof(int32_t), offers));
+    d->count = (int32_t *)itp_arena_alloc(arena, 2 * n * sizeof(int32_t));
+    d->bound = (int32_t *)itp_arena_alloc(arena, ((size_t)d->leaves + 1) * sizeof(int32_t));
+    d->order = (int32_t *)itp_arena_alloc(arena, itp_mul_size(lot, n * sizeof(int32_t)));
+    d->keys = (uint64_t *)itp_arena_alloc(arena, itp_mul_size(lot, n * sizeof(uint64_t)));
+    d->direction = itp_arena_floats(arena, itp_mul_size(lot, (size_t)d->s->width));
+    d->seen =
+        (int32_t *)itp_arena_alloc(arena, itp_mul_size((size_t)d->ctx->slots, n * sizeof(int32_t)));
+    d->changes = (int64_t *)itp_arena_alloc(arena, (size_t)itp_div_up(d->n, ITP_NND_BLOCK) *
+                                                       sizeof(int64_t));
+    d->found = (int *)itp_arena_alloc(arena, ITP_NND_SAMPLES * sizeof(int));
+    d->far = (uint64_t *)itp_arena_alloc(arena,
+                                         itp_mul_size((size_t)d->ctx->slots, n * sizeof(uint64_t)));
+    d->value = itp_arena_floats(arena, itp_mul_size((size_t)d->ctx->slots, n));
+}
+
+/* ---- lists */
+
+/* Puts a point on a list, unless it is there or others are nearer. */
+ITP_INLINE bool itp_nnd_insert(uint64_t *list, int keep, float value, int32_t index)
+{
+    const uint64_t key = itp_key(value, 2 * index + 1);
+    int at = keep - 1;
+    if (key >= list[at]) return false;
+    while (at > 0 && list[at - 1] > key) at--;
+    if (at > 0 && (list[at - 1] ^ key) <= 1) return false;
+    memmove(list + at + 1, list + at, (size_t)(keep - 1 - at) * sizeof *list);
+    list[at] = key;
+    return true;
+}
+
+ITP_INLINE int32_t itp_nnd_index(uint64_t key)
+{
+    return (int32_t)((uint32_t)key >> 1);
+}
+
+ITP_FN int itp_nnd_compare(const itp_nnd *d, int u, const int32_t *at, int m)
+{
+    uint64_t *list = d->list + (size_t)u * (size_t)d->keep;
+    float value[ITP_NND_BLOCK];
+    int changes = 0;
+    itp_near_compare(d->ctx, d->s, u, at, 0, m, value);
+    for (int i = 0; i < m; i++) changes += itp_nnd_insert(list, d->keep, value[i], at[i]);
+    return changes;
+}
+
+/* ---- trees */
+
+/* Orders like the float, whatever its sign. */
+ITP_INLINE uint64_t itp_signed_key(float value, int32_t index)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | (uint32_t)index;
+}
+
+/* Halves first..end across the line through two random points, and the halves. */
+ITP_FN void itp_nnd_part(const itp_nnd *d, int tree, int level, int first, int end, int32_t *order,
+                         uint64_t *keys, float *direction)
+{
+    const size_t width = (size_t)d->s->width;
+    for (; end - first > d->leaf; level++) {
+        const int n = end - first, middle = n / 2;
+        const uint64_t node = (uint64_t)level << 33 | (uint64_t)(unsigned)first << 1;
+        const uint64_t stream = 0x7EE00u + (uint64_t)(unsigned)tree;
+        const uint32_t a = itp_random_below(d->seed, stream, node, (uint32_t)n);
+        const uint32_t b = itp_random_below(d->seed, stream, node + 1, (uint32_t)n);
+        const float *from = d->s->rows + (size_t)order[first + (int)a] * width;
+        const float *to = d->s->rows + (size_t)order[first + (int)b] * width;
+        for (size_t i = 0; i < width; i++) direction[i] = to[i] - from[i];
+        for (int i = 0; i < n; i++) {
+            const int32_t index = order[first + i];
+            keys[i] = itp_signed_key(
+                (float)d->ctx->k->dot(width, d->s->rows + (size_t)index * width, 0, direction, 0),
+                index);
+        }
+        itp_keys_select(keys, n, middle);
+        for (int i = 0; i < n; i++) order[first + i] = itp_key_index(keys[i]);
+        itp_nnd_part(d, tree, level + 1, first, first + middle, order, keys, direction);
+        first += middle;
+    }
+}
+
+ITP_FN void itp_nnd_tree_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const size_t n = (size_t)d->n, at = (size_t)task;
+    int32_t *order = d->order + at * n;
+    (void)slot;
+    for (int i = 0; i < d->n; i++) order[i] = i;
+    itp_nnd_part(d, d->first + task, 0, 0, d->n, order, d->keys + at * n,
+                 d->direction + at * (size_t)d->s->width);
+}
+
+/* Compares the points of some leaves with one another. */
+ITP_FN void itp_nnd_leaf_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const int32_t *order = d->order + (size_t)d->first * (size_t)d->n;
+    float value[ITP_NND_BLOCK];
+    (void)slot;
+    for (int leaf = 4 * task; leaf < itp_min(4 * task + 4, d->leaves); leaf++)
+        for (int i = d->bound[leaf]; i < d->bound[leaf + 1]; i++)
+            for (int j = i + 1, m = 0; j < d->bound[leaf + 1]; j += m) {
+                m = itp_min(ITP_NND_BLOCK, d->bound[leaf + 1] - j);
+                itp_near_compare(d->ctx, d->s, order[i], order + j, 0, m, value);
+                for (int o = 0; o < m; o++) {
+                    itp_nnd_insert(d->list + (size_t)order[i] * (size_t)d->keep, d->keep, value[o],
+                                   order[j + o]);
+                    itp_nnd_insert(d->list + (size_t)order[j + o] * (size_t)d->keep, d->keep,
+                                   value[o], order[i]);
+                }
+            }
+}
+
+/* ---- rounds */
+
+ITP_FN void itp_nnd_offer_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const size_t keep = (size_t)d->keep, offers = (size_t)d->offers;
+    const int end = itp_min(d->n, (task + 1) * ITP_NND_BLOCK);
+    (void)slot;
+    for (int u = task * ITP_NND_BLOCK; u < end; u++) {
+        uint64_t *list = d->list + (size_t)u * keep;
+        int32_t *offer = d->offer + (size_t)u * ITP_OFFER_KINDS * offers;
+        size_t many[2] = {0, 0};
+        memset(offer, -1, ITP_OFFER_KINDS * offers * sizeof *offer);
+        for (size_t i = 0; i < keep; i++) {
+            const size_t old = list[i] & 1 ? 0 : 1;
+            if (many[old] == offers) continue;
+            const size_t kind = old ? ITP_OFFER_OLD : ITP_OFFER_NEW;
+            offer[kind * offers + many[old]++] = itp_nnd_index(list[i]);
+            list[i] &= ~(uint64_t)1;
+        }
+    }
+}
+
+/* Backward offers to the points of a band: all, or where there are too many a random choice. */
+ITP_FN void itp_nnd_back_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const size_t offers = (size_t)d->offers, n = (size_t)d->n;
+    const int32_t low = (int32_t)((int64_t)d->n * task / ITP_NND_BANDS);
+    const int32_t high = (int32_t)((int64_t)d->n * (task + 1) / ITP_NND_BANDS);
+    const uint64_t stream = 0xBAC0u + (uint64_t)(unsigned)d->first;
+    (void)slot;
+    for (int v = 0; v < d->n; v++)
+        for (size_t old = 0; old < 2; old++) {
+            const size_t kind = old ? ITP_OFFER_OLD : ITP_OFFER_NEW;
+            const int32_t *from = d->offer + ((size_t)v * ITP_OFFER_KINDS + kind) * offers;
+            for (size_t i = 0; i < offers && from[i] >= 0; i++) {
+                const int32_t w = from[i];
+                if (w < low || w >= high) continue;
+                int32_t *to = d->offer + ((size_t)w * ITP_OFFER_KINDS + kind + 1) * offers;
+                const int32_t at = d->count[old * n + (size_t)w]++;
+                if (at < d->offers) {
+                    to[at] = v;
+                } else {
+                    const uint64_t draw = ((uint64_t)(unsigned)v << 32 | (uint32_t)w) * 2 + old;
+                    const uint32_t other =
+                        itp_random_below(d->seed, stream, draw, (uint32_t)at + 1);
+                    if (other < (uint32_t)d->offers) to[other] = v;
+                }
+            }
+        }
+}
+
+/* Compares u with what the offers to it offer. */
+ITP_FN int itp_nnd_join(const itp_nnd *d, int u, int32_t *seen)
+{
+    const size_t offers = (size_t)d->offers, all = ITP_OFFER_KINDS * offers;
+    const int32_t *mine = d->offer + (size_t)u * all;
+    int32_t at[ITP_NND_BLOCK];
+    int m = 0, changes = 0;
+    seen[u] = u + 1;
+    for (size_t i = 0; i < all; i++) {
+        const int32_t w = mine[i];
+        if (w < 0) {
+            i += offers - 1 - i % offers;
+            continue;
+        }
+        /* what was offered to it before, by someone who was, has been compared */
+        const size_t kinds = i / offers < ITP_OFFER_OLD ? ITP_OFFER_KINDS : ITP_OFFER_OLD;
+        const int32_t *theirs = d->offer + (size_t)w * all;
+        if (seen[w] != u + 1) seen[w] = u + 1, at[m++] = w;
+        for (size_t j = 0; j < kinds * offers; j++) {
+            const int32_t c = theirs[j];
+            if (c < 0) {
+                j += offers - 1 - j % offers;
+                continue;
+            }
+            if (m == ITP_NND_BLOCK) changes += itp_nnd_compare(d, u, at, m), m = 0;
+            if (seen[c] != u + 1) seen[c] = u + 1, at[m++] = c;
+        }
+        if (m == ITP_NND_BLOCK) changes += itp_nnd_compare(d, u, at, m), m = 0;
+    }
+    return changes + itp_nnd_compare(d, u, at, m);
+}
+
+ITP_FN void itp_nnd_join_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const int block = d->first + task, end = itp_min(d->n, (block + 1) * ITP_NND_BLOCK);
+    int64_t changes = 0;
+    for (int u = block * ITP_NND_BLOCK; u < end; u++)
+        changes += itp_nnd_join(d, u, d->seen + (size_t)slot * (size_t)d->n);
+    d->changes[block] = changes;
+}
+
+ITP_FN interp_status itp_nnd_begin(interp_ctx *ctx, itp_nnd *d)
+{
+    const int n = d->n;
+    const double work = (double)n * d->s->width;
+    memset(d->list, -1, (size_t)n * (size_t)d->keep * sizeof *d->list);
+    itp_nnd_halve(0, n, d->leaf, d->bound);
+    for (int tree = 0; tree < d->trees; tree += d->lot) {
+        const int some = itp_min(d->lot, d->trees - tree);
+        ITP_TRY(itp_progress(ctx, "trees of neighbours", tree, d->trees, (double)NAN));
+        d->first = tree;
+        itp_parallel(ctx, some, 12 * work * some, itp_nnd_tree_task, d);
+        for (d->first = 0; d->first < some; d->first++)
+            itp_parallel(ctx, itp_div_up(d->leaves, 4), work * d->leaf, itp_nnd_leaf_task, d);
+    }
+    return INTERP_OK;
+}
+
+/* Rounds until less than a thousandth of the lists changes. */
+ITP_FN interp_status itp_nnd_run(interp_ctx *ctx, itp_nnd *d, int *rounds)
+{
+    const int n = d->n, blocks = itp_div_up(n, ITP_NND_BLOCK);
+    const int most = itp_max(5, (int)(log2((double)n) + 0.5)); /* as umap-learn */
+    const double work = (double)n * d->offers;
+    ITP_TRY(itp_nnd_begin(ctx, d));
+    for (*rounds = 0; *rounds < most; ++*rounds) {
+        int64_t changes = 0;
+        memset(d->count, 0, 2 * (size_t)n * sizeof *d->count);
+        memset(d->seen, 0, (size_t)ctx->slots * (size_t)n * sizeof *d->seen);
+        d->first = *rounds;
+        itp_parallel(ctx, blocks, work, itp_nnd_offer_task, d);
+        itp_parallel(ctx, ITP_NND_BANDS, work * ITP_NND_BANDS, itp_nnd_back_task, d);
+        ITP_TRY(
+            itp_parallel_lots(ctx, "neighbours", blocks, itp_max(64, 4 * ctx->slots),
+                              (double)d->offers * d->offers * 4 * d->s->width * (int)ITP_NND_BLOCK,
+                              itp_nnd_join_task, d, &d->first));
+        for (int i = 0; i < blocks; i++) changes += d->changes[i];
+        if ((double)changes <= 1e-3 * (double)n * d->keep) break;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN void itp_nnd_write(const itp_nnd *d, int k, int32_t *index, float *distance)
+{
+    for (int u = 0; u < d->n; u++)
+        for (int i = 0; i < k; i++) {
+            const uint64_t key = d->list[(size_t)u * (size_t)d->keep + (size_t)i];
+            const size_t to = (size_t)u * (size_t)k + (size_t)i;
+            index[to] = itp_nnd_index(key);
+            if (distance) distance[to] = itp_near_distance(d->s, itp_key_value(key));
+        }
+}
+
+/* ---- how many were found */
+
+ITP_FN int itp_nnd_samples(const itp_nnd *d)
+{
+    return itp_min(d->n, ITP_NND_SAMPLES);
+}
+
+/* Of one sample: neighbours found that are no farther than the last of all. first: how many. */
+ITP_FN void itp_nnd_recall_task(void *arg, int task, int slot)
+{
+    const itp_nnd *d = (const itp_nnd *)arg;
+    const int k = d->first, u = (int)((int64_t)task * d->n / itp_nnd_samples(d));
+    const uint64_t *list = d->list + (size_t)u * (size_t)d->keep;
+    uint64_t *far = d->far + (size_t)slot * (size_t)d->n;
+    float *value = d->value + (size_t)slot * (size_t)d->n;
+    itp_near_compare(d->ctx, d->s, u, NULL, 0, d->n, value);
+    value[u] = INFINITY;
+    for (int i = 0; i < d->n; i++) far[i] = itp_key(value[i], i);
+    itp_keys_select(far, d->n, k);
+    const float last = itp_keys_largest(far, k);
+    d->found[task] = 0;
+    for (int i = 0; i < k; i++) d->found[task] += itp_key_value(list[i]) <= last;
+}
+
+ITP_FN double itp_nnd_recall(interp_ctx *ctx, itp_nnd *d, int k)
+{
+    const int samples = itp_nnd_samples(d);
+    double found = 0;
+    d->first = k;
+    itp_parallel(ctx, samples, (double)samples * d->n * d->s->width, itp_nnd_recall_task, d);
+    for (int i = 0; i < samples; i++) found += d->found[i];
+    return found / ((double)samples * k);
+}
+
+ITP_FN interp_status itp_near_descent(interp_ctx *ctx, const itp_near *s, int k,
+                                      const interp_knn_desc *desc, int32_t *index, float *distance,
+                                      interp_knn_info *info)
+{
+    itp_nnd d;
+    itp_arena arena = {NULL, 0};
+    itp_nnd_plan(&d, ctx, s, k, desc);
+    itp_nnd_layout(&arena, &d);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
+    arena.used = 0;
+    itp_nnd_layout(&arena, &d);
+    const interp_status status = itp_nnd_run(ctx, &d, &info->rounds);
+    if (!status) {
+        itp_nnd_write(&d, k, index, distance);
+        info->recall = itp_nnd_recall(ctx, &d, k);
+    }
+    interp_free(ctx, arena.base);
+    return status;
+}
 /* >>math/knn.c                                                                                */
 /* ---- math/knn.c: nearest neighbours, by whichever way ------------------------------------------ */
 
@@ -10612,39 +11031,57 @@ ITP_FN interp_status itp_knn_check(interp_ctx *ctx, int n, int d, int k,
             ctx, INTERP_UNSUPPORTED,
             "neighbours: %s does not keep the triangle inequality, which the tree needs",
             interp_metric_name(metric));
+    if (desc && desc->method == INTERP_KNN_DESCENT &&
+        (queries || metric == INTERP_METRIC_PRECOMPUTED))
+        return itp_fail(ctx, INTERP_UNSUPPORTED,
+                        "neighbours: the descent looks among the rows themselves, not for %s",
+                        queries ? "queries" : "precomputed distances");
+    if (desc && desc->max_candidates < 0)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "neighbours: max_candidates is %d",
+                        desc->max_candidates);
     return INTERP_OK;
 }
 
+/* Points above which AUTO is content with nearly all neighbours, and of each neighbour that is wanted:
+   there the descent begins to be faster. */
+enum { ITP_KNN_ALL = 100000, ITP_KNN_ALL_OF_K = 2500 };
+
 /* The method that AUTO stands for. */
-ITP_FN interp_knn_method itp_knn_method(const itp_near *s, const interp_knn_desc *desc)
+ITP_FN interp_knn_method itp_knn_method(const itp_near *s, int k, const interp_knn_desc *desc)
 {
     if (desc && desc->method != INTERP_KNN_AUTO) return desc->method;
-    const bool tree = s->n > 20000 && s->d <= 3 && itp_vantage_suits(s->metric);
-    return tree ? INTERP_KNN_TREE : INTERP_KNN_EXACT;
+    if (s->n > 20000 && s->d <= 3 && itp_vantage_suits(s->metric)) return INTERP_KNN_TREE;
+    const bool among = !(desc && desc->queries) && s->metric != INTERP_METRIC_PRECOMPUTED;
+    const bool many = s->n > ITP_KNN_ALL && s->n / ITP_KNN_ALL_OF_K > k;
+    return many && among ? INTERP_KNN_DESCENT : INTERP_KNN_EXACT;
 }
 
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_method *method)
+                                    interp_knn_info *info)
 {
     ITP_TRY(itp_knn_check(ctx, n, d, k, desc));
     itp_near s;
     itp_near_plan(&s, n, d, desc);
     itp_arena arena = {NULL, 0};
-    const interp_knn_method way = itp_knn_method(&s, desc);
-    const bool self = !(desc && desc->queries);
-    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
+    interp_knn_info done;
+    memset(&done, 0, sizeof done);
+    done.method = itp_knn_method(&s, k, desc);
+    done.recall = 1;
+    const bool self = !(desc && desc->queries), exact = done.method == INTERP_KNN_EXACT;
+    itp_near_layout(&arena, &s, exact);
     char *block = (char *)interp_alloc(ctx, arena.used);
     if (!block) return INTERP_NO_MEMORY;
     arena.base = block;
     arena.used = 0;
-    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
+    itp_near_layout(&arena, &s, exact);
     interp_status status = itp_near_fill(ctx, &s, x, desc ? desc->queries : NULL);
-    if (!status)
-        status = way == INTERP_KNN_TREE ? itp_near_tree(ctx, &s, k, self, index, distance)
-                                        : itp_near_exact(ctx, &s, k, self, index, distance);
+    if (!status && exact) status = itp_near_exact(ctx, &s, k, self, index, distance);
+    else if (!status && done.method == INTERP_KNN_TREE)
+        status = itp_near_tree(ctx, &s, k, self, index, distance);
+    else if (!status) status = itp_near_descent(ctx, &s, k, desc, index, distance, &done);
     interp_free(ctx, block);
-    if (method && !status) *method = way;
+    if (info && !status) *info = done;
     return status;
 }
 
@@ -10652,25 +11089,26 @@ INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
                                    const interp_knn_desc *desc)
 {
     itp_near s;
-    itp_near_job job;
-    itp_arena arena = {NULL, 0};
+    itp_arena arena = {NULL, 0}, more = {NULL, 0};
     if (n < 1 || d < 1) return 0;
     itp_near_plan(&s, n, d, desc);
-    const bool tree = itp_knn_method(&s, desc) == INTERP_KNN_TREE;
-    itp_near_layout(&arena, &s, !tree);
-    const size_t mean = itp_alloc_cost((size_t)d * sizeof(double));
-    size_t scan = 0;
-    if (tree) {
+    const interp_knn_method way = itp_knn_method(&s, k, desc);
+    itp_near_layout(&arena, &s, way == INTERP_KNN_EXACT);
+    if (way == INTERP_KNN_TREE) {
         itp_vantage t;
         itp_vantage_job find;
-        itp_arena more = {NULL, 0};
         itp_vantage_job_layout(&more, &t, &find, ctx, n, k);
-        scan = itp_alloc_cost(more.used);
+    } else if (way == INTERP_KNN_DESCENT) {
+        itp_nnd find;
+        itp_nnd_plan(&find, ctx, &s, k, desc);
+        itp_nnd_layout(&more, &find);
     } else {
+        itp_near_job job;
         itp_near_job_plan(&job, ctx, &s, k, !(desc && desc->queries));
-        scan = itp_alloc_cost(itp_mul_size(job.slot_bytes, (size_t)ctx->slots));
+        more.used = itp_mul_size(job.slot_bytes, (size_t)ctx->slots);
     }
-    return itp_add_size(itp_alloc_cost(arena.used), itp_max_size(mean, scan));
+    const size_t mean = itp_alloc_cost((size_t)d * sizeof(double));
+    return itp_add_size(itp_alloc_cost(arena.used), itp_max_size(mean, itp_alloc_cost(more.used)));
 }
 /* >>embed/affinity.c                                                                          */
 /* ---- embed/affinity.c: neighbours as probabilities ---------------------------------------------- */
@@ -10711,10 +11149,14 @@ typedef struct itp_near_lists {
     int32_t *from;  /* [n k] */
     float *weight;  /* [n k] */
     size_t *count;  /* [n] */
+    uint64_t *keys; /* [slots][k] */
+    float *row;     /* [slots][4 k] */
 } itp_near_lists;
 
-ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, int n, int k)
+ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, const interp_ctx *ctx, int n,
+                             int k)
 {
+    const size_t slots = (size_t)ctx->slots;
     const size_t all = itp_mul_size((size_t)n, (size_t)k);
     l->n = n;
     l->k = k;
@@ -10724,14 +11166,51 @@ ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, int n, int k)
     l->from = (int32_t *)itp_arena_alloc(arena, itp_mul_size(all, sizeof(int32_t)));
     l->weight = itp_arena_floats(arena, all);
     l->count = (size_t *)itp_arena_alloc(arena, (size_t)n * sizeof(size_t));
+    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
+    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
 }
 
-/* Neighbours looked for, or those given, cut to k. */
+ITP_FN interp_status itp_lists_open(interp_ctx *ctx, itp_near_lists *l, int n, int k)
+{
+    itp_arena arena = {NULL, 0};
+    itp_lists_layout(&arena, l, ctx, n, k);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
+    arena.used = 0;
+    itp_lists_layout(&arena, l, ctx, n, k);
+    return INTERP_OK;
+}
+
+/* Those of itp_lists_open; again does nothing. */
+ITP_FN void itp_lists_close(interp_ctx *ctx, itp_near_lists *l)
+{
+    interp_free(ctx, l->index); /* the first array of its block */
+    l->index = NULL;
+}
+
+/* What opening and filling them allocates at most. */
+ITP_FN size_t itp_lists_bytes(const interp_ctx *ctx, int n, int d, int k,
+                              const interp_knn_desc *how, bool given)
+{
+    itp_near_lists l;
+    itp_arena arena = {NULL, 0};
+    itp_lists_layout(&arena, &l, ctx, n, k);
+    return itp_add_size(itp_alloc_cost(arena.used),
+                        given ? 0 : interp_knn_bytes(ctx, n, d, k, how));
+}
+
+/* Neighbours looked for, or those given, cut to k. recall: of those looked for. */
 ITP_FN interp_status itp_lists_fill(interp_ctx *ctx, itp_near_lists *l, const float *x, int d,
                                     const interp_knn_desc *how, const int32_t *index,
-                                    const float *distance, int given)
+                                    const float *distance, int given, double *recall)
 {
-    if (!index) return interp_knn(ctx, x, l->n, d, l->k, how, l->index, l->value, NULL);
+    *recall = 1;
+    if (!index) {
+        interp_knn_info found;
+        ITP_TRY(interp_knn(ctx, x, l->n, d, l->k, how, l->index, l->value, &found));
+        *recall = found.recall;
+        return INTERP_OK;
+    }
     if (!distance || given < l->k)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "embedding: %d neighbours of each point are needed with their distances, "
@@ -10762,8 +11241,6 @@ typedef struct itp_lists_job {
     const float *perplexities;
     int n_perplexities;
     float mix, scale;
-    uint64_t *keys; /* [slots][k] */
-    float *row;     /* [slots][4 k] */
 } itp_lists_job;
 
 ITP_FN void itp_lists_sort_task(void *arg, int task, int slot)
@@ -10771,8 +11248,8 @@ ITP_FN void itp_lists_sort_task(void *arg, int task, int slot)
     const itp_lists_job *job = (const itp_lists_job *)arg;
     itp_near_lists *l = job->l;
     const size_t k = (size_t)l->k;
-    uint64_t *keys = job->keys + (size_t)slot * k;
-    float *row = job->row + (size_t)slot * 4 * k;
+    uint64_t *keys = l->keys + (size_t)slot * k;
+    float *row = l->row + (size_t)slot * 4 * k;
     const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
     for (int i = task * ITP_POINTS; i < end; i++) {
         int32_t *index = l->index + (size_t)i * k;
@@ -10906,7 +11383,7 @@ ITP_FN void itp_perplexity_task(void *arg, int task, int slot)
     const itp_lists_job *job = (const itp_lists_job *)arg;
     const itp_near_lists *l = job->l;
     const size_t k = (size_t)l->k;
-    float *row = job->row + (size_t)slot * 4 * k, *sums = row + 3 * k;
+    float *row = l->row + (size_t)slot * 4 * k, *sums = row + 3 * k;
     const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
     for (int i = task * ITP_POINTS; i < end; i++) {
         float *value = l->value + (size_t)i * k;
@@ -11408,6 +11885,7 @@ typedef struct itp_tsne {
     itp_tree tree;
     double plogp, z;
     float rate, momentum, pull_scale;
+    double recall; /* of the neighbours looked for */
 } itp_tsne;
 
 ITP_FN float itp_or(float value, float otherwise)
@@ -11497,47 +11975,31 @@ ITP_FN void itp_tsne_layout(itp_arena *arena, itp_tsne *t, const interp_ctx *ctx
 
 /* ---- attraction: neighbours and perplexity */
 
-/* Arrays needed until the graph is made. */
-typedef struct itp_tsne_lists {
-    itp_near_lists lists;
-    uint64_t *keys;
-    float *row;
-} itp_tsne_lists;
-
-ITP_FN void itp_tsne_lists_layout(itp_arena *arena, itp_tsne_lists *l, const interp_ctx *ctx, int n,
-                                  int k)
-{
-    const size_t slots = (size_t)ctx->slots;
-    itp_lists_layout(arena, &l->lists, n, k);
-    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
-    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
-}
-
 ITP_FN interp_knn_desc itp_tsne_knn(const itp_tsne *t)
 {
     interp_knn_desc d;
     memset(&d, 0, sizeof d);
     d.metric = t->desc.metric;
     d.p = t->desc.metric_p;
+    d.method = t->desc.knn;
+    d.seed = t->desc.seed;
     return d;
 }
 
 /* Weights of all edges, which sum to 1. Rows whose distances differ by less than float32 can tell are
    uniform. */
-ITP_FN interp_status itp_tsne_graph(itp_tsne *t, const float *x, itp_tsne_lists *l)
+ITP_FN interp_status itp_tsne_graph(itp_tsne *t, const float *x, itp_near_lists *l)
 {
     interp_ctx *ctx = t->ctx;
     const interp_knn_desc how = itp_tsne_knn(t);
     float few[16];
     itp_lists_job job;
-    ITP_TRY(itp_lists_fill(ctx, &l->lists, x, t->d, &how, t->desc.knn_index, t->desc.knn_distance,
-                           t->desc.knn_k));
+    ITP_TRY(itp_lists_fill(ctx, l, x, t->d, &how, t->desc.knn_index, t->desc.knn_distance,
+                           t->desc.knn_k, &t->recall));
     memset(&job, 0, sizeof job);
     job.ctx = ctx;
-    job.l = &l->lists;
+    job.l = l;
     job.g = &t->graph;
-    job.keys = l->keys;
-    job.row = l->row;
     job.perplexities = few;
     job.n_perplexities = t->desc.perplexities ? itp_min(16, t->desc.n_perplexities) : 1;
     for (int i = 0; i < job.n_perplexities; i++) {
@@ -11787,11 +12249,10 @@ ITP_FN interp_status itp_tsne_begin(itp_tsne *t, const float *x)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_tsne_run(itp_tsne *t, const float *x, itp_tsne_lists *l)
+ITP_FN interp_status itp_tsne_run(itp_tsne *t, const float *x, itp_near_lists *l)
 {
     ITP_TRY(itp_tsne_graph(t, x, l));
-    interp_free(t->ctx, l->lists.index);
-    l->lists.index = NULL;
+    itp_lists_close(t->ctx, l);
     ITP_TRY(itp_tsne_begin(t, x));
     return itp_tsne_descend(t);
 }
@@ -11800,16 +12261,12 @@ INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int
                                      const interp_tsne_desc *desc, float *y, interp_tsne_info *info)
 {
     itp_tsne t;
-    itp_tsne_lists l;
+    itp_near_lists l;
     itp_tsne_plan(&t, ctx, n, d, desc);
     t.ctx = ctx;
     ITP_TRY(itp_tsne_check(ctx, &t));
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
-    lists.base = (char *)interp_alloc(ctx, lists.used);
-    if (!lists.base) return INTERP_NO_MEMORY;
-    lists.used = 0;
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
+    ITP_TRY(itp_lists_open(ctx, &l, n, t.k));
+    itp_arena rest = {NULL, 0};
     itp_tsne_layout(&rest, &t, ctx);
     rest.base = (char *)interp_alloc(ctx, rest.used);
     interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
@@ -11827,10 +12284,11 @@ INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int
             info->iterations = t.desc.early_exaggeration_iter + t.desc.n_iter;
             info->method = t.desc.method;
             info->perplexity = t.perplexity;
+            info->knn_recall = t.recall;
         }
     }
     interp_free(ctx, rest.base);
-    interp_free(ctx, l.lists.index); /* the first array of its block */
+    itp_lists_close(ctx, &l);
     return status;
 }
 
@@ -11838,16 +12296,13 @@ INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
                                     const interp_tsne_desc *desc)
 {
     itp_tsne t;
-    itp_tsne_lists l;
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
+    itp_arena rest = {NULL, 0};
     interp_pca_desc pca;
     if (n < 2 || d < 1) return 0;
     itp_tsne_plan(&t, ctx, n, d, desc);
     const interp_knn_desc how = itp_tsne_knn(&t);
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
     itp_tsne_layout(&rest, &t, ctx);
-    size_t more = itp_alloc_cost(lists.used);
-    if (!t.desc.knn_index) more += interp_knn_bytes(ctx, n, d, t.k, &how);
+    size_t more = itp_lists_bytes(ctx, n, d, t.k, &how, t.desc.knn_index != NULL);
     memset(&pca, 0, sizeof pca);
     pca.n_components = t.dims;
     if (t.desc.init != INTERP_EMBED_RANDOM && t.desc.init != INTERP_EMBED_GIVEN && d >= t.dims &&
@@ -11860,13 +12315,14 @@ INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
 
 /* New points, of which each has its own distribution over those that stay (openTSNE's transform). */
 typedef struct itp_arrival {
-    int n, n_new, dims, k;
+    const interp_ctx *ctx;
+    int n, n_new, dims, k, near;
     const float *y;       /* [n, dims] */
     itp_near_lists lists; /* [n_new, k]: of the new points among those that stay */
-    int32_t *start_near;  /* [n_new, 25] */
+    int32_t *near_index;  /* [n_new, near]: of whom the first k are those of the lists */
+    float *near_distance; /* likewise */
     float *at[3], *velocity[3], *gain[3], *push[3], *sum; /* [n_new] */
     float *stay[3];                                       /* [n] */
-    float *row;                                           /* [slots][4 k] */
     itp_mesh mesh;
     double dof;
     float exaggeration, rate, momentum;
@@ -11879,9 +12335,10 @@ ITP_FN void itp_arrival_layout(itp_arena *arena, itp_arrival *a, const interp_ct
 {
     const size_t m = itp_round_up((size_t)a->n_new, ITP_MOST_LANES);
     const size_t n = itp_round_up((size_t)a->n, ITP_MOST_LANES);
-    itp_lists_layout(arena, &a->lists, a->n_new, a->k);
-    a->start_near =
-        (int32_t *)itp_arena_alloc(arena, itp_mul_size(ITP_ARRIVAL_NEAR * sizeof(int32_t), m));
+    itp_lists_layout(arena, &a->lists, ctx, a->n_new, a->k);
+    const size_t near = itp_mul_size((size_t)a->near, m);
+    a->near_index = (int32_t *)itp_arena_alloc(arena, itp_mul_size(sizeof(int32_t), near));
+    a->near_distance = itp_arena_floats(arena, near);
     for (int k = 0; k < a->dims; k++) {
         a->at[k] = itp_arena_floats(arena, m);
         a->velocity[k] = itp_arena_floats(arena, m);
@@ -11890,18 +12347,18 @@ ITP_FN void itp_arrival_layout(itp_arena *arena, itp_arrival *a, const interp_ct
         a->stay[k] = itp_arena_floats(arena, n);
     }
     a->sum = itp_arena_floats(arena, m);
-    a->row = itp_arena_floats(arena, 4 * (size_t)a->k * (size_t)ctx->slots);
     if (a->dims == 2) itp_mesh_layout(arena, &a->mesh, ctx, a->n, grid_step, a->dof);
 }
 
 /* The median of the places of the nearest points, in each dimension. */
-ITP_FN void itp_arrival_begin(itp_arrival *a, int near)
+ITP_FN void itp_arrival_begin(itp_arrival *a)
 {
+    const int near = itp_min(ITP_ARRIVAL_NEAR, a->near);
     for (int i = 0; i < a->n_new; i++)
         for (int k = 0; k < a->dims; k++) {
             float v[ITP_ARRIVAL_NEAR];
             for (int j = 0; j < near; j++) {
-                const int32_t of = a->start_near[(size_t)i * (size_t)near + (size_t)j];
+                const int32_t of = a->near_index[(size_t)i * (size_t)a->near + (size_t)j];
                 const float w = a->y[(size_t)of * (size_t)a->dims + (size_t)k];
                 int at = j;
                 for (; at > 0 && v[at - 1] > w; at--) v[at] = v[at - 1];
@@ -11913,23 +12370,23 @@ ITP_FN void itp_arrival_begin(itp_arrival *a, int near)
         }
 }
 
-/* Repulsion by those that stay: of their grid, kept; or one by one. */
-ITP_FN void itp_arrival_push(interp_ctx *ctx, itp_arrival *a)
+/* Repulsion of from..to by those that stay: of their grid, kept; or one by one. */
+ITP_FN void itp_arrival_push(const itp_arrival *a, int from, int to)
 {
     if (a->dims == 2) {
         const float edge = 3 * a->mesh.taken, reach = a->mesh.taken * (float)(a->mesh.grid.m - 5);
         for (int k = 0; k < 2; k++) /* what leaves the grid stays at its border */
-            for (int i = 0; i < a->n_new; i++) {
+            for (int i = from; i < to; i++) {
                 const float low = a->mesh.origin[k] + edge, high = a->mesh.origin[k] + reach;
                 if (a->at[k][i] < low) a->at[k][i] = low;
                 if (a->at[k][i] > high) a->at[k][i] = high;
             }
-        itp_embeds(ctx->k)->mesh_read(
-            0, a->n_new, a->at[0], a->at[1], a->mesh.origin, 1 / a->mesh.taken, a->mesh.grid.grid,
+        itp_embeds(a->ctx->k)->mesh_read(
+            from, to, a->at[0], a->at[1], a->mesh.origin, 1 / a->mesh.taken, a->mesh.grid.grid,
             a->mesh.grid.width, (float)(-a->dof / (a->dof + 1)), a->sum, a->push[0], a->push[1]);
         return;
     }
-    for (int i = 0; i < a->n_new; i++) {
+    for (int i = from; i < to; i++) {
         double sum = 0, force[3] = {0, 0, 0};
         for (int j = 0; j < a->n; j++) {
             double gap[3], d2 = 0;
@@ -11946,7 +12403,7 @@ ITP_FN void itp_arrival_push(interp_ctx *ctx, itp_arrival *a)
     }
 }
 
-ITP_FN void itp_arrival_step(itp_arrival *a, int i)
+ITP_FN void itp_arrival_step(const itp_arrival *a, int i)
 {
     const double scale = 2 * (a->dof + 1) / a->dof;
     double g[3] = {0, 0, 0}, norm = 0;
@@ -11977,21 +12434,35 @@ ITP_FN void itp_arrival_step(itp_arrival *a, int i)
     }
 }
 
+ITP_FN void itp_arrival_task(void *arg, int task, int slot)
+{
+    const itp_arrival *a = (const itp_arrival *)arg;
+    const int from = task * ITP_POINTS, to = itp_min(a->n_new, from + ITP_POINTS);
+    (void)slot;
+    itp_arrival_push(a, from, to);
+    for (int i = from; i < to; i++) itp_arrival_step(a, i);
+}
+
 ITP_FN interp_status itp_arrival_run(interp_ctx *ctx, itp_arrival *a, const float *x, int d,
                                      const float *x_new, const itp_tsne *t, float perplexity)
 {
     interp_knn_desc how = itp_tsne_knn(t);
     itp_lists_job job;
-    const int near = itp_min(ITP_ARRIVAL_NEAR, a->n), iterations = t->desc.n_iter;
+    const int iterations = t->desc.n_iter;
+    const double work = a->dims == 2 ? 1000 : 20.0 * a->n;
     float low[3], high[3];
+    how.method = INTERP_KNN_AUTO;
     how.queries = x_new;
     how.n_queries = a->n_new;
-    ITP_TRY(interp_knn(ctx, x, a->n, d, near, &how, a->start_near, NULL, NULL));
-    ITP_TRY(interp_knn(ctx, x, a->n, d, a->k, &how, a->lists.index, a->lists.value, NULL));
+    ITP_TRY(interp_knn(ctx, x, a->n, d, a->near, &how, a->near_index, a->near_distance, NULL));
+    for (size_t i = 0, k = (size_t)a->k; i < (size_t)a->n_new; i++) {
+        const size_t from = i * (size_t)a->near;
+        memcpy(a->lists.index + i * k, a->near_index + from, k * sizeof(int32_t));
+        memcpy(a->lists.value + i * k, a->near_distance + from, k * sizeof(float));
+    }
     memset(&job, 0, sizeof job);
     job.ctx = ctx;
     job.l = &a->lists;
-    job.row = a->row;
     job.perplexities = &perplexity;
     job.n_perplexities = 1;
     itp_parallel(ctx, itp_point_blocks(a->n_new), 1000.0 * a->n_new * a->k, itp_perplexity_task,
@@ -12018,11 +12489,10 @@ ITP_FN interp_status itp_arrival_run(interp_ctx *ctx, itp_arrival *a, const floa
         for (int k = 0; k < 2; k++) low[k] -= 5, high[k] += 5; /* room to move */
         itp_mesh_potential(ctx, &mesh, low, high);
     }
-    itp_arrival_begin(a, near);
+    itp_arrival_begin(a);
     for (int iter = 0; iter < iterations; iter++) {
         if (iter % 10 == 0) ITP_TRY(itp_progress(ctx, "t-sne", iter, iterations, (double)NAN));
-        itp_arrival_push(ctx, a);
-        for (int i = 0; i < a->n_new; i++) itp_arrival_step(a, i);
+        itp_parallel(ctx, itp_point_blocks(a->n_new), work * a->n_new, itp_arrival_task, a);
     }
     return itp_progress(ctx, "t-sne", iterations, iterations, (double)NAN);
 }
@@ -12041,8 +12511,10 @@ INTERP_API interp_status interp_tsne_transform(interp_ctx *ctx, const float *x, 
     memset(&a, 0, sizeof a);
     const float asked = desc && desc->perplexity > 0 ? desc->perplexity : 5;
     if (!desc || !desc->n_iter) t.desc.n_iter = 250;
+    a.ctx = ctx;
     a.n = n, a.n_new = n_new, a.dims = t.dims;
     a.k = itp_max(1, itp_min(n, (int)ceil(3 * (double)asked)));
+    a.near = itp_max(a.k, itp_min(n, ITP_ARRIVAL_NEAR));
     a.y = y;
     a.dof = t.dof;
     a.exaggeration = desc ? itp_or(desc->exaggeration, 1.5f) : 1.5f;
@@ -12553,7 +13025,7 @@ ITP_FN void itp_fuzzy(interp_ctx *ctx, const interp_umap_desc *o, itp_near_lists
     itp_parallel(ctx, itp_point_blocks(l->n), 1000.0 * l->n * l->k, itp_fuzzy_task, &job);
 }
 
-/* Edges between classes lose weight; then each vertex is tied to its nearest again. `scale`: [n]. */
+/* Edges between classes lose weight; then each vertex is tied to its nearest again. scale: [n]. */
 ITP_FN void itp_umap_supervise(itp_umap *u, float *scale)
 {
     const itp_graph *g = &u->graph;
@@ -12930,23 +13402,6 @@ ITP_FN interp_status itp_umap_begin(itp_umap *u, const float *x, int *pieces)
 
 /* ---- all of it */
 
-/* Arrays needed until the graph is made. */
-typedef struct itp_umap_lists {
-    itp_near_lists lists;
-    uint64_t *keys;
-    float *row, *scale;
-} itp_umap_lists;
-
-ITP_FN void itp_umap_lists_layout(itp_arena *arena, itp_umap_lists *l, const interp_ctx *ctx, int n,
-                                  int k)
-{
-    const size_t slots = (size_t)ctx->slots;
-    itp_lists_layout(arena, &l->lists, n, k);
-    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
-    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
-    l->scale = itp_arena_floats(arena, (size_t)n);
-}
-
 ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
 {
     interp_knn_desc d;
@@ -12954,37 +13409,36 @@ ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
     d.metric = u->desc.metric;
     d.p = u->desc.metric_p;
     d.method = u->desc.knn;
+    d.seed = u->desc.seed;
     return d;
 }
 
 /* The weighted graph from the lists' distances. */
-ITP_FN void itp_umap_graph(itp_umap *u, itp_umap_lists *l)
+ITP_FN void itp_umap_graph(itp_umap *u, itp_near_lists *l)
 {
     itp_lists_job job;
     memset(&job, 0, sizeof job);
     job.ctx = u->ctx;
-    job.l = &l->lists;
+    job.l = l;
     job.g = &u->graph;
-    job.keys = l->keys;
-    job.row = l->row;
     job.mix = u->desc.set_op_mix_ratio;
-    itp_fuzzy(u->ctx, &u->desc, &l->lists, (float)u->desc.local_connectivity, u->k + 1);
+    itp_fuzzy(u->ctx, &u->desc, l, (float)u->desc.local_connectivity, u->k + 1);
     itp_lists_symmetric(u->ctx, &job);
-    if (u->desc.y_class) itp_umap_supervise(u, l->scale);
+    if (u->desc.y_class) itp_umap_supervise(u, l->weight); /* which is free by now */
     itp_umap_prune(u);
 }
 
-ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_umap_lists *l,
+ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_near_lists *l,
                                   interp_umap_info *info)
 {
     const interp_umap_desc *o = &u->desc;
     const interp_knn_desc how = itp_umap_knn(u);
     int pieces = 0;
+    double recall;
     ITP_TRY(
-        itp_lists_fill(u->ctx, &l->lists, x, u->d, &how, o->knn_index, o->knn_distance, o->knn_k));
+        itp_lists_fill(u->ctx, l, x, u->d, &how, o->knn_index, o->knn_distance, o->knn_k, &recall));
     itp_umap_graph(u, l);
-    interp_free(u->ctx, l->lists.index);
-    l->lists.index = NULL;
+    itp_lists_close(u->ctx, l);
     ITP_TRY(itp_umap_begin(u, x, &pieces));
     itp_umap_order(u);
     if (u->density) itp_umap_radii(u, x);
@@ -12995,6 +13449,7 @@ ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_umap_lists *l
         info->components = pieces - u->isolated;
         info->isolated = u->isolated;
         info->edges = u->graph.start[u->n] / 2;
+        info->knn_recall = recall;
     }
     return INTERP_OK;
 }
@@ -13011,17 +13466,13 @@ INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int
                                      const interp_umap_desc *desc, float *y, interp_umap_info *info)
 {
     itp_umap u;
-    itp_umap_lists l;
+    itp_near_lists l;
     itp_umap_plan(&u, ctx, n, d, desc);
     u.ctx = ctx;
     ITP_TRY(itp_umap_check(ctx, &u));
+    ITP_TRY(itp_lists_open(ctx, &l, n, u.k));
     const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
-    lists.base = (char *)interp_alloc(ctx, lists.used);
-    if (!lists.base) return INTERP_NO_MEMORY;
-    lists.used = 0;
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
+    itp_arena rest = {NULL, 0};
     itp_umap_layout(&rest, &u, ctx, edges);
     rest.base = (char *)interp_alloc(ctx, rest.used);
     interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
@@ -13034,7 +13485,7 @@ INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int
     }
     if (!status) itp_umap_write(&u, y);
     interp_free(ctx, rest.base);
-    interp_free(ctx, l.lists.index); /* the first array of its block */
+    itp_lists_close(ctx, &l);
     return status;
 }
 
@@ -13042,14 +13493,12 @@ INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
                                     const interp_umap_desc *desc)
 {
     itp_umap u;
-    itp_umap_lists l;
     itp_spectral s;
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0}, begin = {NULL, 0};
+    itp_arena rest = {NULL, 0}, begin = {NULL, 0};
     if (n < 2 || d < 1) return 0;
     itp_umap_plan(&u, ctx, n, d, desc);
     const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
     const interp_knn_desc how = itp_umap_knn(&u);
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
     itp_umap_layout(&rest, &u, ctx, edges);
     itp_spectral_layout(&begin, &s, n, edges, u.dims);
     size_t more = itp_alloc_cost(begin.used);
@@ -13059,10 +13508,7 @@ INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
         pca.n_components = u.dims;
         more = itp_max_size(more, interp_pca_bytes(n, d, &pca));
     }
-    if (!u.desc.knn_index)
-        more =
-            itp_max_size(more, itp_alloc_cost(lists.used) + interp_knn_bytes(ctx, n, d, u.k, &how));
-    else more = itp_max_size(more, itp_alloc_cost(lists.used));
+    more = itp_max_size(more, itp_lists_bytes(ctx, n, d, u.k, &how, u.desc.knn_index != NULL));
     return itp_add_size(itp_alloc_cost(rest.used), more);
 }
 
@@ -13123,7 +13569,7 @@ INTERP_API interp_status interp_umap_transform(interp_ctx *ctx, const float *x, 
         if (pass && !arena.base) return INTERP_NO_MEMORY;
         if (pass) memset(arena.base, 0, arena.used);
         arena.used = 0;
-        itp_lists_layout(&arena, &l, n_new, u.k);
+        itp_lists_layout(&arena, &l, ctx, n_new, u.k);
         itp_umap_layout(&arena, &u, ctx, edges);
         others = itp_arena_floats(&arena, dims * stride);
     }
@@ -13152,7 +13598,7 @@ INTERP_API interp_status interp_umap_transform(interp_ctx *ctx, const float *x, 
 typedef struct itp_quality_job {
     const interp_ctx *ctx;
     const itp_near *space[2]; /* x and y */
-    int n, m, k, keep;        /* m points are judged */
+    int n, m, k;              /* m points are judged */
     const int32_t *judged;    /* [m] */
     const int32_t *near[2];   /* [m, k] */
     float *row;               /* [slots][2][n] */
@@ -13246,45 +13692,48 @@ ITP_FN double itp_correlation(const double *a, const double *b, int m)
 
 /* Everything a judgement holds besides the rows made ready. */
 typedef struct itp_quality_space {
-    itp_near x, y;
-    int32_t *judged, *near_x, *near_y;
+    interp_quality_desc desc;
+    interp_knn_desc how[2]; /* of x, of y */
+    itp_near space[2];
+    int pairs;
+    int32_t *judged, *near[2];
     float *row, *distances; /* [slots][2 n]; [pairs] */
     double *sums, *rank_x, *rank_y;
     uint64_t *keys;
 } itp_quality_space;
 
-ITP_FN void itp_quality_layout(itp_arena *arena, itp_quality_space *q, const interp_ctx *ctx, int m,
-                               int k, int pairs)
+ITP_FN void itp_quality_layout(itp_arena *arena, itp_quality_space *q, const interp_ctx *ctx,
+                               const itp_quality_job *job)
 {
-    const size_t lists = (size_t)m * (size_t)k * sizeof(int32_t), p = (size_t)pairs;
-    itp_near_layout(arena, &q->x, false);
-    itp_near_layout(arena, &q->y, false);
-    q->judged = (int32_t *)itp_arena_alloc(arena, (size_t)m * sizeof(int32_t));
-    q->near_x = (int32_t *)itp_arena_alloc(arena, lists);
-    q->near_y = (int32_t *)itp_arena_alloc(arena, lists);
-    q->row = itp_arena_floats(arena, 2 * (size_t)q->x.n * (size_t)ctx->slots);
-    q->sums =
-        (double *)itp_arena_alloc(arena, 4 * (size_t)itp_div_up(m, ITP_JUDGED) * sizeof(double));
+    const size_t m = (size_t)job->m, p = (size_t)q->pairs;
+    const size_t blocks = (size_t)itp_div_up(job->m, ITP_JUDGED);
+    q->judged = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    for (int s = 0; s < 2; s++) {
+        itp_near_layout(arena, &q->space[s], false);
+        q->near[s] = (int32_t *)itp_arena_alloc(arena, m * (size_t)job->k * sizeof(int32_t));
+    }
+    q->row = itp_arena_floats(arena, 2 * (size_t)job->n * (size_t)ctx->slots);
+    q->sums = (double *)itp_arena_alloc(arena, 4 * blocks * sizeof(double));
     q->distances = itp_arena_floats(arena, p);
     q->rank_x = (double *)itp_arena_alloc(arena, p * sizeof(double));
     q->rank_y = (double *)itp_arena_alloc(arena, p * sizeof(double));
     q->keys = (uint64_t *)itp_arena_alloc(arena, p * sizeof(uint64_t));
 }
 
-ITP_FN double itp_quality_spearman(interp_ctx *ctx, itp_quality_space *q, int pairs, uint64_t seed)
+ITP_FN double itp_quality_spearman(interp_ctx *ctx, itp_quality_space *q)
 {
-    const uint32_t n = (uint32_t)q->x.n;
+    const uint32_t n = (uint32_t)q->space[0].n;
+    const uint64_t seed = q->desc.seed;
     for (int s = 0; s < 2; s++) {
-        const itp_near *space = s ? &q->y : &q->x;
-        for (int p = 0; p < pairs; p++) {
+        for (int p = 0; p < q->pairs; p++) {
             const int32_t a = (int32_t)itp_random_below(seed, 0x9A1, (uint64_t)p, n);
             int32_t b = (int32_t)itp_random_below(seed, 0x9A2, (uint64_t)p, n - 1);
             b += b >= a;
-            itp_near_compare(ctx, space, a, &b, 0, 1, q->distances + p);
+            itp_near_compare(ctx, &q->space[s], a, &b, 0, 1, q->distances + p);
         }
-        itp_ranks(q->distances, pairs, q->keys, s ? q->rank_y : q->rank_x);
+        itp_ranks(q->distances, q->pairs, q->keys, s ? q->rank_y : q->rank_x);
     }
-    return itp_correlation(q->rank_x, q->rank_y, pairs);
+    return itp_correlation(q->rank_x, q->rank_y, q->pairs);
 }
 
 /* The neighbours of the points judged: exact, looked for among all. */
@@ -13319,8 +13768,8 @@ ITP_FN interp_status itp_quality_judge(interp_ctx *ctx, itp_quality_space *q, it
     const int m = job->m, blocks = itp_div_up(m, ITP_JUDGED);
     const double n = job->n, t = job->trust;
     ITP_TRY(itp_parallel_lots(ctx, "quality", blocks, itp_max(4, 2 * ctx->slots),
-                              (double)ITP_JUDGED * n * (q->x.width + 20), itp_quality_task, job,
-                              &job->first));
+                              (double)ITP_JUDGED * n * (q->space[0].width + 20), itp_quality_task,
+                              job, &job->first));
     double sums[4] = {0, 0, 0, 0};
     for (int b = 0; b < blocks; b++)
         for (int s = 0; s < 4; s++) sums[s] += job->sums[4 * b + s];
@@ -13334,68 +13783,111 @@ ITP_FN interp_status itp_quality_judge(interp_ctx *ctx, itp_quality_space *q, it
     return INTERP_OK;
 }
 
+/* What follows from shapes and options. */
+ITP_FN void itp_quality_plan(itp_quality_space *q, itp_quality_job *job, int n, int d, int dims,
+                             const interp_quality_desc *desc)
+{
+    memset(q, 0, sizeof *q);
+    memset(job, 0, sizeof *job);
+    if (desc) q->desc = *desc;
+    const interp_quality_desc *o = &q->desc;
+    q->how[0].metric = o->metric, q->how[0].p = o->metric_p;
+    q->pairs = o->pairs > 0 ? o->pairs : 100000;
+    job->n = n;
+    job->m = itp_min(n, o->samples > 0 ? o->samples : 10000);
+    job->trust = itp_min(n - 1, o->k_trust > 0 ? o->k_trust : 12);
+    job->preserved = itp_min(n - 1, o->k_preserved > 0 ? o->k_preserved : 10);
+    job->vote = itp_min(n - 1, o->k_accuracy > 0 ? o->k_accuracy : 1);
+    job->k = itp_max(job->trust, itp_max(job->preserved, job->vote));
+    job->classes = o->classes;
+    for (int s = 0; s < 2; s++) {
+        itp_near_plan(&q->space[s], n, s ? dims : d, &q->how[s]);
+        if (itp_knn_method(&q->space[s], job->k, &q->how[s]) == INTERP_KNN_DESCENT)
+            q->how[s].method = INTERP_KNN_EXACT; /* a measure guesses nothing */
+        job->space[s] = &q->space[s];
+    }
+}
+
+INTERP_API size_t interp_quality_bytes(const interp_ctx *ctx, int n, int d, int dims,
+                                       const interp_quality_desc *desc)
+{
+    itp_quality_space q;
+    itp_quality_job job;
+    itp_arena arena = {NULL, 0};
+    const float some = 0; /* queries are only counted */
+    if (n < 2 || d < 1 || dims < 1) return 0;
+    itp_quality_plan(&q, &job, n, d, dims, desc);
+    itp_quality_layout(&arena, &q, ctx, &job);
+    size_t more = itp_max_size(itp_alloc_cost((size_t)n * sizeof(int)),
+                               itp_alloc_cost((size_t)itp_max(d, dims) * sizeof(double)));
+    for (int s = 0; s < 2; s++) {
+        const size_t m = (size_t)job.m, width = (size_t)(s ? dims : d);
+        interp_knn_desc how = q.how[s];
+        size_t search = 0;
+        if (job.m < n) {
+            how.queries = &some, how.n_queries = job.m;
+            search = itp_alloc_cost(itp_mul_size(m, width * sizeof(float))) +
+                     itp_alloc_cost(m * (size_t)(job.k + 1) * sizeof(int32_t));
+        }
+        search += interp_knn_bytes(ctx, n, (int)width, job.m < n ? job.k + 1 : job.k, &how);
+        more = itp_max_size(more, search);
+    }
+    return itp_add_size(itp_alloc_cost(arena.used), more);
+}
+
+/* The points that are judged: all, or some at random. */
+ITP_FN interp_status itp_quality_draw(interp_ctx *ctx, const itp_quality_space *q,
+                                      const itp_quality_job *job)
+{
+    int *all = (int *)interp_alloc(ctx, (size_t)job->n * sizeof *all);
+    if (!all) return INTERP_NO_MEMORY;
+    for (int i = 0; i < job->n; i++) all[i] = i;
+    if (job->m < job->n) itp_shuffle(all, job->n, q->desc.seed, 0x9A0);
+    for (int i = 0; i < job->m; i++) q->judged[i] = all[i];
+    interp_free(ctx, all);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_quality_run(interp_ctx *ctx, itp_quality_space *q, itp_quality_job *job,
+                                     const float *const x[2], interp_quality *out)
+{
+    for (int s = 0; s < 2; s++) ITP_TRY(itp_near_fill(ctx, &q->space[s], x[s], NULL));
+    ITP_TRY(itp_quality_draw(ctx, q, job));
+    for (int s = 0; s < 2; s++)
+        ITP_TRY(itp_quality_near(ctx, x[s], job->n, q->space[s].d, &q->how[s], q->judged, job->m,
+                                 job->k, q->near[s]));
+    job->ctx = ctx;
+    job->judged = q->judged;
+    job->near[0] = q->near[0], job->near[1] = q->near[1];
+    job->row = q->row, job->sums = q->sums;
+    ITP_TRY(itp_quality_judge(ctx, q, job, out));
+    out->spearman = job->n > 2 ? itp_quality_spearman(ctx, q) : (double)NAN;
+    return INTERP_OK;
+}
+
 INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, int n, int d,
                                               const float *y, int dims,
                                               const interp_quality_desc *desc,
                                               interp_quality *quality)
 {
-    interp_quality_desc o;
-    interp_knn_desc how, plain;
     itp_quality_space q;
     itp_quality_job job;
-    memset(&o, 0, sizeof o);
-    if (desc) o = *desc;
-    memset(&how, 0, sizeof how);
-    memset(&plain, 0, sizeof plain);
-    memset(&job, 0, sizeof job);
+    itp_arena arena = {NULL, 0};
+    const float *const spaces[2] = {x, y};
+    interp_quality found;
     if (n < 2 || d < 1 || dims < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "quality: %d points of %d and %d numbers cannot be compared", n, d, dims);
-    how.metric = o.metric, how.p = o.metric_p;
-    how.method = plain.method = INTERP_KNN_AUTO;
-    const int pairs = o.pairs > 0 ? o.pairs : 100000;
-    job.m = itp_min(n, o.samples > 0 ? o.samples : 10000);
-    job.trust = itp_min(n - 1, o.k_trust > 0 ? o.k_trust : 12);
-    job.preserved = itp_min(n - 1, o.k_preserved > 0 ? o.k_preserved : 10);
-    job.vote = itp_min(n - 1, o.k_accuracy > 0 ? o.k_accuracy : 1);
-    job.k = itp_max(job.trust, itp_max(job.preserved, job.vote));
-    itp_near_plan(&q.x, n, d, &how);
-    itp_near_plan(&q.y, n, dims, &plain);
-    itp_arena arena = {NULL, 0};
-    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
-    char *block = (char *)interp_alloc(ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    arena.base = block;
+    itp_quality_plan(&q, &job, n, d, dims, desc);
+    itp_quality_layout(&arena, &q, ctx, &job);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
     arena.used = 0;
-    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
-    interp_status status = itp_near_fill(ctx, &q.x, x, NULL);
-    if (!status) status = itp_near_fill(ctx, &q.y, y, NULL);
-    int *all = (int *)interp_alloc(ctx, (size_t)n * sizeof *all);
-    if (!status && !all) status = INTERP_NO_MEMORY;
-    if (!status) {
-        for (int i = 0; i < n; i++) all[i] = i;
-        if (job.m < n) itp_shuffle(all, n, o.seed, 0x9A0);
-        for (int i = 0; i < job.m; i++) q.judged[i] = all[i];
-    }
-    interp_free(ctx, all);
-    if (!status) status = itp_quality_near(ctx, x, n, d, &how, q.judged, job.m, job.k, q.near_x);
-    if (!status)
-        status = itp_quality_near(ctx, y, n, dims, &plain, q.judged, job.m, job.k, q.near_y);
-    job.ctx = ctx;
-    job.space[0] = &q.x, job.space[1] = &q.y;
-    job.n = n;
-    job.judged = q.judged;
-    job.near[0] = q.near_x, job.near[1] = q.near_y;
-    job.row = q.row, job.sums = q.sums;
-    job.classes = o.classes;
-    interp_quality found;
+    itp_quality_layout(&arena, &q, ctx, &job);
     memset(&found, 0, sizeof found);
-    if (!status) status = itp_quality_judge(ctx, &q, &job, &found);
-    if (!status) {
-        found.spearman = n > 2 ? itp_quality_spearman(ctx, &q, pairs, o.seed) : (double)NAN;
-        *quality = found;
-    }
-    interp_free(ctx, block);
+    const interp_status status = itp_quality_run(ctx, &q, &job, spaces, &found);
+    if (!status) *quality = found;
+    interp_free(ctx, arena.base);
     return status;
 }
 #endif
@@ -45844,15 +46336,9 @@ INTERP_API interp_status interp_report_begin(interp_ctx *ctx, const char *title,
     itp_html_text(b, title);
     itp_buf_str(b, "</title>\n");
     itp_buf_str(b, itp_report_style);
-    itp_buf_str(b, "</head>\n<body>\n<header>\n<h1>");
-    itp_html_text(b, title);
-    itp_buf_str(b, "</h1>\n");
-    if (subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n<main>\n");
+    itp_buf_str(b, "</head>\n<body>\n");
+    itp_html_header(b, title, subtitle);
+    itp_buf_str(b, "<main>\n");
     if (b->status) {
         const interp_status status = b->status;
         interp_report_free(r);
@@ -46056,6 +46542,7 @@ static const char itp_gallery_style[] =
     "header{padding:24px 24px 4px}\n"
     "h1{margin:0;font-size:1.6rem;line-height:1.2;overflow-wrap:anywhere}\n"
     "header p{margin:.3rem 0 0;color:var(--soft);overflow-wrap:anywhere}\n"
+    "nav{display:flex;flex-wrap:wrap;gap:4px 16px;padding:4px 24px}nav a{color:var(--link)}\n"
     "form{position:sticky;top:0;z-index:4;display:flex;flex-wrap:wrap;gap:10px 18px;"
     "align-items:end;padding:12px 24px;background:var(--paper);"
     "border-bottom:1px solid var(--line)}\n"
@@ -46118,9 +46605,9 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
                                               interp_gallery **out)
 {
     if (!desc || !desc->title || desc->n_fields < 0 || desc->n_fields > INTERP_GALLERY_FIELDS ||
-        (desc->n_fields && !desc->fields))
+        (desc->n_fields && !desc->fields) || desc->n_links < 0 || (desc->n_links && !desc->links))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "gallery: give a title and the names of at most %d fields",
+                        "gallery: give a title, the names of at most %d fields, and links",
                         INTERP_GALLERY_FIELDS);
     interp_gallery *g = (interp_gallery *)itp_calloc(ctx, 1, sizeof *g);
     if (!g) return INTERP_NO_MEMORY;
@@ -46139,6 +46626,15 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
     itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n",
                    desc->cell > 0 ? itp_min(desc->cell, 2000) : 150);
     itp_html_header(b, desc->title, desc->subtitle);
+    if (desc->n_links) itp_buf_str(b, "<nav>\n");
+    for (int k = 0; k < desc->n_links; k++) {
+        itp_buf_str(b, "<a href=\"");
+        itp_html_path(b, desc->links[2 * k + 1]);
+        itp_buf_str(b, "\">");
+        itp_html_text(b, desc->links[2 * k]);
+        itp_buf_str(b, "</a>\n");
+    }
+    if (desc->n_links) itp_buf_str(b, "</nav>\n");
     itp_buf_str(b, "<form>\n");
     for (int k = 0; k < desc->n_fields; k++) {
         itp_buf_str(b, "<label>");

@@ -60,6 +60,7 @@ extern "C" {
 #ifndef INTERP_NO_EMBED
 #include "math/neighbours.c"
 #include "math/vptree.c"
+#include "math/nndescent.c"
 #include "math/knn.c"
 #include "embed/affinity.c"
 #include "embed/grid.c"

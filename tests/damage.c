@@ -6,6 +6,11 @@
 
    Prints how many readings there were and how long the slowest took. --every: only each N-th byte is
    changed, for models that take long to read. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_LCA
+#define INTERP_NO_EMBED
+#define INTERP_NO_VIEW
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 

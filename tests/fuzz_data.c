@@ -9,6 +9,12 @@
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #include <stb_image.h>
+#define INTERP_NO_ATTR
+#define INTERP_NO_LCA
+#define INTERP_NO_EMBED
+#define INTERP_NO_VIEW
+#define INTERP_NO_ONNX
+#define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 

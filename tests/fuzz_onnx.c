@@ -7,6 +7,10 @@
    An input that begins with 8, as ONNX files do, is a model. Any other is a list of changes to one
    of the models below, so that no corpus is needed to get past the outermost messages. A run that
    ends without a report is good: no crash, no leak, no byte left allocated. */
+#define INTERP_NO_ATTR
+#define INTERP_NO_LCA
+#define INTERP_NO_EMBED
+#define INTERP_NO_VIEW
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 

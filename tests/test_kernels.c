@@ -638,6 +638,464 @@ TEST(pca_finds_the_axes_of_a_rotated_cloud)
     interp_close(ctx);
 }
 
+/* ---- neighbours and embeddings */
+
+/* Sums of some hundred products in float32. */
+#define SUM_TOLERANCE 2e-5
+/* The power of UMAP's curve is a polynomial good to 1e-5, its gradients to a few of that. */
+#define POWER_TOLERANCE 1e-4
+/* A transform of some hundred numbers near 1, in float32. */
+#define FOURIER_TOLERANCE 3e-5
+/* The interpolated potential at a step of 0.4 beside the sum over all pairs, and its slopes, which are
+   right to 1 or 2 % of their root mean square. */
+#define MESH_TOLERANCE  1e-3
+#define SLOPE_TOLERANCE 0.02
+
+static void scatter(float *x, size_t n, uint64_t stream, float scale)
+{
+    for (size_t i = 0; i < n; i++) x[i] = scale * interp_random_normal(4, stream, i);
+}
+
+static bool near(double got, double want, double tolerance)
+{
+    return fabs(got - want) <= tolerance * (1 + fabs(want));
+}
+
+/* ---- selection and distances */
+
+TEST(numbers_below_a_limit_are_found_in_order)
+{
+    float x[230];
+    int32_t at[230];
+    scatter(x, 230, 1, 1);
+    x[40] = NAN, x[70] = INFINITY, x[100] = -INFINITY;
+    FOR_ISAS(ctx)
+    {
+        const itp_embed_kernels *k = itp_embeds(ctx->k);
+        for (int n = 0; n <= 220; n++) {
+            const float *row = x + n % 5, limit = row[n / 2];
+            const int found = k->below(n, row, limit, at);
+            int want = 0, wrong = 0;
+            for (int i = 0; i < n; i++)
+                if (row[i] <= limit) wrong += want >= found || at[want] != i, want++;
+            CHECK(found == want && wrong == 0);
+        }
+    }
+}
+
+TEST(places_in_an_order_are_counted)
+{
+    float x[200];
+    for (int i = 0; i < 200; i++) x[i] = (float)(i * 7 % 13);
+    FOR_ISAS(ctx)
+    {
+        const itp_embed_kernels *k = itp_embeds(ctx->k);
+        for (int n = 1; n <= 190; n++) {
+            const float *row = x + n % 3;
+            const int at = n * 5 % n;
+            int want = 0;
+            for (int i = 0; i < n; i++) want += row[i] < row[at] || (row[i] <= row[at] && i < at);
+            CHECK(k->count_before(n, row, row[at], at) == want);
+        }
+    }
+}
+
+TEST(comparisons_are_their_definitions)
+{
+    static const interp_metric metric[] = {INTERP_METRIC_MANHATTAN,   INTERP_METRIC_CHEBYSHEV,
+                                           INTERP_METRIC_MINKOWSKI,   INTERP_METRIC_CANBERRA,
+                                           INTERP_METRIC_BRAY_CURTIS, INTERP_METRIC_HAMMING,
+                                           INTERP_METRIC_JACCARD,     INTERP_METRIC_SQEUCLIDEAN};
+    float x[80], y[5 * 83];
+    const int32_t at[4] = {3, 0, 4, 3};
+    scatter(x, 80, 2, 1);
+    scatter(y, 5 * 83, 3, 1);
+    for (int i = 0; i < 80; i += 3) x[i] = y[i] = y[83 + i] = 0;
+    for (int i = 1; i < 80; i += 6) x[i] = y[3 * 83 + i];
+    FOR_ISAS(ctx)
+    {
+        for (int how = 0; how < 8; how++)
+            for (int d = 1; d <= 77; d++) {
+                float got[4];
+                const float *from = x + d % 3;
+                itp_embeds(ctx->k)->compare((itp_compare)how, 2.5f, d, from, y + 1, 83, at, 4, got);
+                for (int r = 0; r < 4; r++) {
+                    double want = interp_distance(from, y + 1 + 83 * at[r], d, metric[how], 2.5f);
+                    if (how == ITP_COMPARE_LP) want = pow(want, 2.5);
+                    CHECK_NEAR(got[r], want, SUM_TOLERANCE * (1 + want));
+                }
+            }
+    }
+}
+
+/* ---- transforms and the grid */
+
+TEST(transforms_are_sums_of_waves)
+{
+    static const int halves[] = {1, 2, 3, 5, 15, 32, 36, 50, 64};
+    static float twiddle[1024], re[128 * ITP_MOST_LANES], im[128 * ITP_MOST_LANES];
+    static float before[2][128 * ITP_MOST_LANES];
+    int place[128], frequency[128];
+    FOR_ISAS(ctx)
+    {
+        const size_t lanes = (size_t)ctx->k->width;
+        for (size_t h = 0; h < sizeof halves / sizeof *halves; h++) {
+            const int n = 2 * halves[h];
+            itp_mesh mesh;
+            memset(&mesh, 0, sizeof mesh);
+            mesh.place = place, mesh.frequency = frequency, mesh.twiddle = twiddle;
+            itp_mesh_transform(&mesh, halves[h]);
+            scatter(re, (size_t)n * lanes, 5, 1);
+            scatter(im, (size_t)n * lanes, 6, 1);
+            memcpy(before[0], re, sizeof re);
+            memcpy(before[1], im, sizeof im);
+            itp_embeds(ctx->k)->fft(&mesh.fft, re, im, false);
+            for (int k = 0; k < n; k++)
+                for (size_t l = 0; l < lanes; l += lanes - 1 + (lanes == 1)) {
+                    double sr = 0, si = 0;
+                    for (int i = 0; i < n; i++) {
+                        const double angle = -6.283185307179586 * ((double)i * k / n);
+                        const double a = (double)before[0][(size_t)i * lanes + l];
+                        const double b = (double)before[1][(size_t)i * lanes + l];
+                        sr += a * cos(angle) - b * sin(angle);
+                        si += a * sin(angle) + b * cos(angle);
+                    }
+                    const size_t at = (size_t)place[k] * lanes + l;
+                    CHECK_NEAR(re[at], sr, FOURIER_TOLERANCE * sqrt((double)n));
+                    CHECK_NEAR(im[at], si, FOURIER_TOLERANCE * sqrt((double)n));
+                }
+            itp_embeds(ctx->k)->fft(&mesh.fft, re, im, true);
+            for (size_t i = 0; i < (size_t)n * lanes; i++) {
+                CHECK_NEAR((double)re[i] / n, (double)before[0][i], FOURIER_TOLERANCE);
+                CHECK_NEAR((double)im[i] / n, (double)before[1][i], FOURIER_TOLERANCE);
+            }
+        }
+    }
+}
+
+/* Splines reproduce what is linear: values and slopes of a plane are exact wherever they are read. */
+TEST(splines_read_planes_exactly)
+{
+    enum { m = 24, width = 32, n = 45 };
+    static float grid[(m + 1) * width];
+    const float origin[2] = {-3, 1};
+    float x[n], y[n], value[n], fx[n], fy[n];
+    for (int i = 0; i <= m; i++)
+        for (int j = 0; j < width; j++)
+            grid[i * width + j] = 2 + 0.5f * (float)i - 0.25f * (float)j;
+    for (int i = 0; i < n; i++) {
+        x[i] = origin[0] + 0.5f * (2 + 18 * interp_random_uniform(1, 7, (uint64_t)i));
+        y[i] = origin[1] + 0.5f * (2 + 18 * interp_random_uniform(1, 8, (uint64_t)i));
+    }
+    FOR_ISAS(ctx)
+    {
+        for (int from = 0; from < 3; from++)
+            for (int to = from; to <= n; to++) {
+                double sum = 0;
+                const double total = itp_embeds(ctx->k)->mesh_read(from, to, x, y, origin, 2, grid,
+                                                                   width, -0.5f, value, fx, fy);
+                for (int i = from; i < to; i++) {
+                    const double u = 2 * ((double)x[i] - (double)origin[0]);
+                    const double v = 2 * ((double)y[i] - (double)origin[1]);
+                    sum += 2 + 0.5 * u - 0.25 * v;
+                    CHECK_NEAR(value[i], 2 + 0.5 * u - 0.25 * v, SUM_TOLERANCE * 10);
+                    CHECK_NEAR(fx[i], -0.5 * 2 * 0.5, SUM_TOLERANCE * 10);
+                    CHECK_NEAR(fy[i], -0.5 * 2 * -0.25, SUM_TOLERANCE * 10);
+                }
+                CHECK_NEAR(total, sum, SUM_TOLERANCE * (1 + fabs(sum)));
+            }
+    }
+}
+
+/* Spreading, transforms along and across, and reading, together. */
+TEST(the_grid_sums_all_pairs)
+{
+    enum { n = 150 };
+    float x[n], y[n], fx[n], fy[n];
+    double sums[1];
+    scatter(x, n, 9, 6);
+    scatter(y, n, 10, 3);
+    FOR_ISAS(ctx)
+    {
+        const float low[2] = {-40, -40}, high[2] = {40, 40};
+        itp_mesh mesh;
+        itp_arena arena = {NULL, 0};
+        itp_mesh_layout(&arena, &mesh, ctx, n, 0.4f, 1);
+        arena.base = (char *)interp_alloc(ctx, arena.used);
+        CHECK(arena.base != NULL);
+        if (!arena.base) continue;
+        arena.used = 0;
+        itp_mesh_layout(&arena, &mesh, ctx, n, 0.4f, 1);
+        const double total = itp_mesh_repel(ctx, &mesh, n, x, y, low, high, fx, fy, sums);
+        double want = 0, off = 0, all = 0;
+        for (int i = 0; i < n; i++) {
+            double force[2] = {0, 0};
+            for (int j = 0; j < n; j++) {
+                const double gx = (double)x[i] - (double)x[j], gy = (double)y[i] - (double)y[j];
+                const double q = 1 / (1 + gx * gx + gy * gy);
+                want += i == j ? 0 : q;
+                force[0] += q * q * gx;
+                force[1] += q * q * gy;
+            }
+            const double gap[2] = {(double)fx[i] - force[0], (double)fy[i] - force[1]};
+            off += gap[0] * gap[0] + gap[1] * gap[1];
+            all += force[0] * force[0] + force[1] * force[1];
+        }
+        CHECK_NEAR(sqrt(off / all), 0, SLOPE_TOLERANCE);
+        CHECK_NEAR(total, want, MESH_TOLERANCE * want);
+        interp_free(ctx, arena.base);
+    }
+}
+
+/* ---- t-SNE */
+
+enum { POINTS = 37, EDGES = 400 };
+
+/* A graph whose rows have 0 to 20 edges. */
+typedef struct graph {
+    size_t start[POINTS + 1];
+    int32_t index[EDGES + ITP_MOST_LANES];
+    float weight[EDGES + ITP_MOST_LANES];
+    float y[3][POINTS], force[3][POINTS];
+    itp_springs s;
+} graph;
+
+static void make_graph(graph *g, int dims)
+{
+    size_t at = 0;
+    memset(g, 0, sizeof *g);
+    for (int i = 0; i < POINTS; i++) {
+        g->start[i] = at;
+        for (int e = 0; e < i * 4 % 21; e++, at++) {
+            g->index[at] = (i + 1 + 5 * e) % POINTS;
+            g->weight[at] = 0.1f + interp_random_uniform(2, 11, at);
+        }
+    }
+    g->start[POINTS] = at;
+    g->s.start = g->start, g->s.index = g->index, g->s.weight = g->weight;
+    g->s.stretch = 0.8f;
+    for (int k = 0; k < dims; k++) {
+        scatter(g->y[k], POINTS, 12 + (uint64_t)k, 2);
+        g->s.y[k] = g->y[k];
+        g->s.force[k] = g->force[k];
+    }
+}
+
+static double gap_of(const graph *g, int dims, int i, int j, double *gap)
+{
+    double d2 = 0;
+    for (int k = 0; k < dims; k++) {
+        gap[k] = (double)g->y[k][i] - (double)g->y[k][j];
+        d2 += gap[k] * gap[k];
+    }
+    return d2;
+}
+
+TEST(attraction_is_the_sum_over_edges)
+{
+    static graph g;
+    FOR_ISAS(ctx)
+    {
+        for (int dims = 1; dims <= 3; dims++) {
+            double cost = 0, gap[3];
+            make_graph(&g, dims);
+            itp_embeds(ctx->k)->springs(&g.s, dims, 3, POINTS);
+            for (int i = 3; i < POINTS; i++) {
+                double want[3] = {0, 0, 0};
+                for (size_t e = g.start[i]; e < g.start[i + 1]; e++) {
+                    const double t = 1 + 0.8 * gap_of(&g, dims, i, g.index[e], gap);
+                    cost += (double)g.weight[e] * log(t);
+                    for (int k = 0; k < dims; k++) want[k] += (double)g.weight[e] / t * gap[k];
+                }
+                for (int k = 0; k < dims; k++) CHECK_NEAR(g.force[k][i], want[k], SUM_TOLERANCE);
+            }
+            for (int k = 0; k < dims; k++) CHECK(g.force[k][2] == 0);
+            CHECK_NEAR(itp_embeds(ctx->k)->springs_cost(&g.s, dims, 3, POINTS), cost,
+                       SUM_TOLERANCE * cost);
+        }
+    }
+}
+
+TEST(repulsion_is_the_sum_over_points)
+{
+    static graph g;
+    FOR_ISAS(ctx)
+    {
+        for (int dims = 1; dims <= 3; dims++)
+            for (int power = 0; power < 2; power++) {
+                const double p = power ? 1 : 1.125;
+                double sum = 0, gap[3];
+                make_graph(&g, dims);
+                const double got =
+                    itp_embeds(ctx->k)->repel(&g.s, dims, (float)p, POINTS, 2, POINTS - 1);
+                for (int i = 2; i < POINTS - 1; i++) {
+                    double want[3] = {0, 0, 0};
+                    for (int j = 0; j < POINTS; j++) {
+                        const double q = 1 / (1 + 0.8 * gap_of(&g, dims, i, j, gap));
+                        sum += pow(q, p);
+                        for (int k = 0; k < dims; k++) want[k] += pow(q, p + 1) * gap[k];
+                    }
+                    for (int k = 0; k < dims; k++)
+                        CHECK_NEAR(g.force[k][i], want[k], SUM_TOLERANCE);
+                }
+                CHECK_NEAR(got, sum, SUM_TOLERANCE * sum);
+            }
+    }
+}
+
+TEST(steps_follow_gradients_momentum_and_gains)
+{
+    enum { n = 41 };
+    float at[5][3][n], want[3][3][n];
+    FOR_ISAS(ctx)
+    {
+        for (int dims = 1; dims <= 3; dims++) {
+            itp_descent g;
+            memset(&g, 0, sizeof g);
+            g.pull_scale = 4, g.push_scale = 3, g.rate = 0.2f, g.momentum = 0.8f, g.most = 1;
+            for (int k = 0; k < dims; k++) {
+                for (int a = 0; a < 5; a++) scatter(at[a][k], n, 20 + (uint64_t)(5 * k + a), 0.5f);
+                for (int i = 0; i < n; i++) at[2][k][i] = fabsf(at[2][k][i]) + 0.005f;
+                g.y[k] = at[0][k], g.velocity[k] = at[1][k], g.gain[k] = at[2][k];
+                g.pull[k] = at[3][k], g.push[k] = at[4][k];
+            }
+            for (int i = 0; i < n; i++) {
+                double step[3], length = 0;
+                for (int k = 0; k < dims; k++) {
+                    const double d = 4 * (double)at[3][k][i] - 3 * (double)at[4][k][i];
+                    const double v = (double)at[1][k][i], old = (double)at[2][k][i];
+                    const double gain = v * d > 0 ? fmax(0.01, 0.8 * old) : old + 0.2;
+                    want[2][k][i] = (float)gain;
+                    step[k] = 0.8 * v - 0.2 * gain * d;
+                    length += step[k] * step[k];
+                }
+                const double cut = length > 1 ? 1 / sqrt(length) : 1;
+                for (int k = 0; k < dims; k++) {
+                    want[1][k][i] = (float)(cut * step[k]);
+                    want[0][k][i] = (float)((double)at[0][k][i] + cut * step[k]);
+                }
+            }
+            itp_embeds(ctx->k)->descend(&g, dims, 0, n);
+            int wrong = 0;
+            for (int a = 0; a < 3; a++)
+                for (int k = 0; k < dims; k++)
+                    for (int i = 0; i < n; i++)
+                        wrong += !near((double)at[a][k][i], (double)want[a][k][i], SUM_TOLERANCE);
+            CHECK(wrong == 0);
+        }
+    }
+}
+
+/* ---- UMAP */
+
+/* An epoch of one lane in double: edges in turn, each pulled once; then, for each edge, runs of the
+   shuffled others push. */
+static void move_lane(const itp_attraction *s, int steps, int lanes, int lane, const int32_t *own,
+                      const int32_t *neighbour, const float *due, uint32_t random, double *at)
+{
+    const double a = (double)s->a, b = (double)s->b;
+    for (int t = 0; t < steps; t++) {
+        const double rate = due[t * lanes + lane] > 0 ? (double)s->rate : 0;
+        for (int what = -s->both; what < s->negatives; what++) {
+            double gap[ITP_UMAP_DIMS], d2 = 0, factor = 0;
+            size_t run = 0;
+            if (what >= 0) {
+                random ^= random << 13, random ^= random >> 17, random ^= random << 5;
+                run = (size_t)(((uint64_t)random * (uint32_t)s->others) >> 32) + (size_t)lane;
+            }
+            const size_t other =
+                what < 0 ? (size_t)neighbour[t * lanes + lane] : (size_t)s->shuffled[run];
+            for (int k = 0; k < s->dims; k++) {
+                gap[k] = at[k] - (double)s->at[(size_t)k * s->stride + other];
+                d2 += gap[k] * gap[k];
+            }
+            const double power = pow(d2, b);
+            if (what < 0) factor = d2 > 0 ? -2 * a * b * power / d2 / (1 + a * power) : 0;
+            else if (other != (size_t)own[lane])
+                factor = 2 * (double)s->repulsion * b / ((0.001 + d2) * (1 + a * power));
+            for (int k = 0; k < s->dims; k++) {
+                const double go = factor * gap[k];
+                at[k] += rate * (go > 4 ? 4 : go < -4 ? -4 : go);
+            }
+        }
+    }
+}
+
+TEST(vertices_move_along_their_edges_and_away_from_others)
+{
+    enum { n = 64, steps = 5, room = n + ITP_MOST_LANES };
+    static float at[4 * n], shuffled[5 * room], due[steps * ITP_MOST_LANES];
+    static float y[4 * ITP_MOST_LANES];
+    int32_t own[ITP_MOST_LANES], neighbour[steps * ITP_MOST_LANES];
+    scatter(at, 4 * n, 40, 3);
+    FOR_ISAS(ctx)
+    {
+        const int lanes = ctx->k->width;
+        for (int dims = 1; dims <= 4; dims++) {
+            itp_attraction s;
+            memset(&s, 0, sizeof s);
+            s.dims = dims;
+            s.a = 1.5769435f, s.b = 0.8950609f, s.rate = 0.4f, s.repulsion = 1.2f;
+            s.negatives = 3, s.both = 2;
+            s.at = at, s.stride = n, s.others = n;
+            for (int i = 0; i < room; i++) {
+                const int of = i % n * 37 % n;
+                shuffled[i] = (float)of;
+                for (int k = 0; k < dims; k++) shuffled[(k + 1) * room + i] = at[k * n + of];
+            }
+            s.shuffled = shuffled, s.shuffled_stride = room;
+            for (int l = 0; l < lanes; l++) {
+                own[l] = 3 * l;
+                for (int k = 0; k < dims; k++) y[k * lanes + l] = at[k * n + own[l]];
+                for (int t = 0; t < steps; t++) {
+                    neighbour[t * lanes + l] = (own[l] + 1 + 7 * t) % n;
+                    due[t * lanes + l] = t > l % 5 ? 0.0f : 0.7f;
+                }
+            }
+            double want[ITP_MOST_LANES][4];
+            for (int l = 0; l < lanes; l++) {
+                for (int k = 0; k < dims; k++) want[l][k] = (double)y[k * lanes + l];
+                move_lane(&s, steps, lanes, l, own, neighbour, due, 12345, want[l]);
+            }
+            uint32_t state = 12345;
+            itp_embeds(ctx->k)->attract(&s, steps, own, neighbour, due, &state, y);
+            CHECK(state != 12345);
+            for (int l = 0; l < lanes; l++)
+                for (int k = 0; k < dims; k++)
+                    CHECK_NEAR(y[k * lanes + l], want[l][k],
+                               POWER_TOLERANCE * 10 * (1 + fabs(want[l][k])));
+        }
+    }
+}
+
+TEST(rows_spread_along_a_graph)
+{
+    static graph g;
+    static float x[POINTS * 19], old[POINTS * 19], out[POINTS * 19];
+    make_graph(&g, 1);
+    scatter(x, POINTS * 19, 50, 1);
+    scatter(old, POINTS * 19, 51, 1);
+    FOR_ISAS(ctx)
+    {
+        for (int columns = 1; columns <= 19; columns++)
+            for (int with = 0; with < 2; with++) {
+                const float b = with ? -0.5f : 0;
+                int wrong = 0;
+                itp_embeds(ctx->k)->spread_rows(1, POINTS, g.start, g.index, g.weight, x, columns,
+                                                2, old, b, out);
+                for (int i = 1; i < POINTS; i++)
+                    for (int c = 0; c < columns; c++) {
+                        double want = (double)b * (double)old[i * columns + c];
+                        for (size_t e = g.start[i]; e < g.start[i + 1]; e++)
+                            want +=
+                                2 * (double)g.weight[e] * (double)x[(int)g.index[e] * columns + c];
+                        wrong += !near((double)out[i * columns + c], want, SUM_TOLERANCE);
+                    }
+                CHECK(wrong == 0);
+            }
+    }
+}
+
 int main(int argc, char **argv)
 {
     RUN(elementary_functions_keep_their_stated_ulp);
@@ -656,5 +1114,16 @@ int main(int argc, char **argv)
     RUN(draws_of_many_follow_the_same_stream);
     RUN(normal_numbers_have_mean_zero_and_variance_one);
     RUN(pca_finds_the_axes_of_a_rotated_cloud);
+    RUN(numbers_below_a_limit_are_found_in_order);
+    RUN(places_in_an_order_are_counted);
+    RUN(comparisons_are_their_definitions);
+    RUN(transforms_are_sums_of_waves);
+    RUN(splines_read_planes_exactly);
+    RUN(the_grid_sums_all_pairs);
+    RUN(attraction_is_the_sum_over_edges);
+    RUN(repulsion_is_the_sum_over_points);
+    RUN(steps_follow_gradients_momentum_and_gains);
+    RUN(vertices_move_along_their_edges_and_away_from_others);
+    RUN(rows_spread_along_a_graph);
     return test_end(argc, argv);
 }

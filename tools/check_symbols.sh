@@ -108,32 +108,34 @@ sizes()
 }
 [ "${1:-}" != --sizes ] || { sizes; exit $bad; }
 
-compile full -O2 || exit 1
-check_globals full -O2
-check_exports full
-check_undefined full
-compile plain -O0 && check_globals plain -O0
-
-compile embedded -O2 -DINTERP_NO_STDIO -DINTERP_NO_MALLOC -DINTERP_NO_THREADS && {
-    check_globals embedded embedded
-    check_absent embedded INTERP_NO_STDIO \
-        'f?printf|puts|putchar|f(open|close|read|write|seek|tell|gets|puts|putc|getc|flush)64?|fseeko(64)?|ftello(64)?|rename|remove|unlink|stat(64)?|opendir|readdir(64)?|mkdir|std(in|out|err)'
-    check_absent embedded INTERP_NO_MALLOC 'malloc|calloc|realloc|free|aligned_alloc|posix_memalign'
-    check_absent embedded INTERP_NO_THREADS 'pthread_.*|sched_yield|sem_.*'
-}
-
 # A program that loads a network of the usual ops and uses it, and nothing else, stays small.
-check_small_program()
+compile_small_program()
 {
     "$cc" -Os -I. -DINTERP_STATIC -DINTERP_NO_RARE_OPS tests/compile/infer.c \
-        -o "$work/small_program" -lm -pthread 2>"$work/small_program.log" ||
-        fail "the program that loads and infers does not compile"
-    strip "$work/small_program"
-    small_program=$(stat -c %s "$work/small_program")
-    [ "$small_program" -lt $SMALL_PROGRAM_LIMIT ] ||
-        fail "a program that loads and infers has $small_program bytes: limit $SMALL_PROGRAM_LIMIT"
+        -o "$work/small_program" -lm -pthread 2>"$work/small_program.log" &&
+        strip "$work/small_program"
 }
-check_small_program
+
+compile full -O2 &
+{ compile plain -O0 && compile_small_program; } &
+wait -n
+compile embedded -O2 -DINTERP_NO_STDIO -DINTERP_NO_MALLOC -DINTERP_NO_THREADS
+wait
+for name in full plain embedded; do
+    [ -f "$work/$name.o" ] || exit 1
+    check_globals $name $name
+done
+check_exports full
+check_undefined full
+check_absent embedded INTERP_NO_STDIO \
+    'f?printf|puts|putchar|f(open|close|read|write|seek|tell|gets|puts|putc|getc|flush)64?|fseeko(64)?|ftello(64)?|rename|remove|unlink|stat(64)?|opendir|readdir(64)?|mkdir|std(in|out|err)'
+check_absent embedded INTERP_NO_MALLOC 'malloc|calloc|realloc|free|aligned_alloc|posix_memalign'
+check_absent embedded INTERP_NO_THREADS 'pthread_.*|sched_yield|sem_.*'
+
+[ -x "$work/small_program" ] || { fail "the program that loads and infers does not compile"; exit 1; }
+small_program=$(stat -c %s "$work/small_program")
+[ "$small_program" -lt $SMALL_PROGRAM_LIMIT ] ||
+    fail "a program that loads and infers has $small_program bytes: limit $SMALL_PROGRAM_LIMIT"
 
 [ $bad = 0 ] && echo "exports only interp_*, no writable globals, $(undefined full | wc -l) names" \
     "from libc; $(bytes full) bytes at -O2, load and infer $small_program"

@@ -1,17 +1,22 @@
 #!/usr/bin/python3
-"""Reads TensorBoard event files by their schema, with Google's protobuf and checksums of its own.
+"""Reads what TensorBoard reads, by its schema, with Google's protobuf and checksums of its own.
 
-    tools/check_tensorboard.py FILE...      prints how many values of which plugin, and the tags
+    tools/check_tensorboard.py FILE...
 
-The schema is built here from field numbers of event.proto, summary.proto, tensor.proto and
-tensor_shape.proto. Exit 1 when a record is damaged, does not parse, holds fields that the schema does
-not know, or a value that its plugin could not show; 77 when python3-protobuf is not installed.
+FILE is an event file: prints how many values of which plugin, and the tags; or a projector_config.pbtxt:
+prints the points and dimensions of each embedding. The schema is built here from field numbers of
+event.proto, summary.proto, tensor.proto, tensor_shape.proto and projector_config.proto. Exit 1 when a
+record is damaged, does not parse, holds fields that the schema does not know, or a value that its plugin
+could not show, or the files of an embedding do not fit together; 77 when python3-protobuf is not
+installed.
 """
+import math
+import os
 import struct
 import sys
 
 try:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 except ImportError:
     print('python3-protobuf is not installed')
     sys.exit(77)
@@ -34,11 +39,17 @@ SCHEMA = {
                     ('int_val', 7, 'int32', 1), ('string_val', 8, 'bytes', 1)],
     'TensorShapeProto': [('dim', 2, 'Dim', 1), ('unknown_rank', 3, 'bool', 0)],
     'Dim': [('size', 1, 'int64', 0), ('name', 2, 'string', 0)],
+    'ProjectorConfig': [('model_checkpoint_path', 1, 'string', 0), ('embeddings', 2, 'Embedding', 1),
+                        ('model_checkpoint_dir', 3, 'string', 0)],
+    'Embedding': [('tensor_name', 1, 'string', 0), ('metadata_path', 2, 'string', 0),
+                  ('bookmarks_path', 3, 'string', 0), ('tensor_shape', 4, 'uint32', 1),
+                  ('sprite', 5, 'Sprite', 0), ('tensor_path', 6, 'string', 0)],
+    'Sprite': [('image_path', 1, 'string', 0), ('single_image_dim', 2, 'uint32', 1)],
 }
 FLOAT, DOUBLE, STRING = 1, 2, 7
 
 
-def event_class():
+def message_classes(*names):
     file = descriptor_pb2.FileDescriptorProto(name='event.proto', package='tb', syntax='proto3')
     for name, fields in SCHEMA.items():
         message = file.message_type.add(name=name)
@@ -51,9 +62,9 @@ def event_class():
                 f.type = getattr(F, 'TYPE_' + kind.upper())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    descriptor = pool.FindMessageTypeByName('tb.Event')
-    if hasattr(message_factory, 'GetMessageClass'): return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    make = getattr(message_factory, 'GetMessageClass', None)
+    make = make or message_factory.MessageFactory(pool).GetPrototype
+    return [make(pool.FindMessageTypeByName('tb.' + name)) for name in names]
 
 
 TABLE = []
@@ -126,10 +137,42 @@ def check(path, event):
     return plugins, tags
 
 
+def check_embedding(folder, e):
+    """Points and dimensions of an embedding whose files fit together."""
+    def read(name): return open(os.path.join(folder, name), 'rb').read()
+    def lines(name): return read(name).decode().rstrip('\n').split('\n')
+    rows = [[float(v) for v in line.split('\t')] for line in lines(e.tensor_path)]
+    if any(len(r) != len(rows[0]) or not all(map(math.isfinite, r)) for r in rows):
+        raise ValueError(e.tensor_path + ': rows are not finite numbers, as many in each')
+    if e.tensor_shape and list(e.tensor_shape) != [len(rows), len(rows[0])]:
+        raise ValueError('%s is not %s' % (e.tensor_path, list(e.tensor_shape)))
+    if e.metadata_path:
+        labels = [line.split('\t') for line in lines(e.metadata_path)]
+        head = len(labels[0]) > 1  # one column has no header
+        if len(labels) != len(rows) + head or any(len(row) != len(labels[0]) for row in labels):
+            raise ValueError('%s: %d lines for %d points' % (e.metadata_path, len(labels), len(rows)))
+    if e.HasField('sprite'):
+        width, height = struct.unpack('>II', read(e.sprite.image_path)[16:24])
+        w, h = e.sprite.single_image_dim
+        if width % w or height % h or (width // w) * (height // h) < len(rows):
+            raise ValueError('%s: %dx%d is no room for %d pictures of %dx%d' %
+                             (e.sprite.image_path, width, height, len(rows), w, h))
+    return '%s: %d points of %d numbers' % (e.tensor_name, len(rows), len(rows[0]))
+
+
+def check_projector(path, config):
+    parsed = text_format.Parse(open(path).read(), config())
+    if not parsed.embeddings: raise ValueError('no embedding')
+    return [check_embedding(os.path.dirname(path), e) for e in parsed.embeddings]
+
+
 def main():
-    event, code = event_class(), 0
+    (event, config), code = message_classes('Event', 'ProjectorConfig'), 0
     for path in sys.argv[1:]:
         try:
+            if path.endswith('.pbtxt'):
+                print(path + ':\n  ' + '\n  '.join(check_projector(path, config)))
+                continue
             plugins, tags = check(path, event)
         except Exception as error:  # whatever is wrong with the file
             print('%s: %s' % (path, error))

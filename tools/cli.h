@@ -199,6 +199,8 @@ interp_status cli_layer_run(cli *c, const interp_net *net, int node, const float
         {"--n-components", "N", "dimensions of the points (2)"},                                   \
         {"--metric", "NAME",                                                                       \
          "euclidean (default), cosine, correlation, manhattan, ... precomputed"},                  \
+        {"--knn", "NAME",                                                                          \
+         "how neighbours are found: auto, exact, tree or descent (above 100 000 rows)"},           \
         {"--init", "NAME",                                                                         \
          "where points start: pca, random, spectral (tsne: pca, umap: spectral)"},                 \
         {"--perplexity", "X", "tsne: neighbours that count for each point (30)"},                  \
@@ -232,21 +234,21 @@ typedef struct cli_embedding {
     char **files;        /* [n]; NULL: none */
     const float *images; /* [n, channels, height, width]; NULL: none */
     int channels, height, width;
-    float *y; /* [n, dims] */
-    double kl, seconds;
+    float *y;                   /* [n, dims] */
+    double kl, recall, seconds; /* recall: of the neighbours it was made from */
     float explained[16];
     interp_quality quality;
-    bool judged;
+    bool judge, judged; /* wanted; done */
 } cli_embedding;
 
-/* Clears it and reads the options; rows and title are the caller's. */
-int cli_embedding_options(const cli *c, cli_embedding *e);
+/* Clears it and reads the options, the method from `option`; rows and title are the caller's. */
+int cli_embedding_options(const cli *c, const char *option, cli_embedding *e);
 /* "t-SNE" ... */
 const char *cli_embedding_name(const cli_embedding *e);
 /* Room for the result; then the stage for cli_work, with the embedding as its job. */
 int cli_embedding_room(cli *c, cli_embedding *e);
 interp_status cli_embedding_stage(cli *c, void *embedding);
-/* How good it is; left out where points are isolated. */
+/* How good it is; left out where points are isolated, or it is not wanted. */
 int cli_embedding_judge(cli *c, cli_embedding *e);
 /* Writes embedding.npy, a table of measures, STEM.png, embedding.html and projector/. */
 int cli_embedding_write(cli *c, const cli_embedding *e, const char *folder, const char *stem);

@@ -30,18 +30,20 @@ static int read_numbers(const cli *c, cli_embedding *e)
     return code;
 }
 
-int cli_embedding_options(const cli *c, cli_embedding *e)
+int cli_embedding_options(const cli *c, const char *option, cli_embedding *e)
 {
     static const char *const inits[] = {"default", "pca", "random", "spectral"};
+    static const char *const ways[] = {"auto", "exact", "tree", "descent"};
     const char *metrics[INTERP_METRIC_COUNT];
-    int init = 0, metric = 0;
+    int init = 0, metric = 0, way = 0;
     for (int m = 0; m < INTERP_METRIC_COUNT; m++) metrics[m] = interp_metric_name((interp_metric)m);
     memset(e, 0, sizeof *e);
     e->dims = 2;
-    int code = cli_choice(c, "--method", method_names, 3, &e->method);
+    int code = cli_choice(c, option, method_names, 3, &e->method);
     if (!code) code = cli_int(c, "--n-components", 1, 16, &e->dims);
     if (!code) code = cli_choice(c, "--init", inits, 4, &init);
     if (!code) code = cli_choice(c, "--metric", metrics, INTERP_METRIC_COUNT, &metric);
+    if (!code) code = cli_choice(c, "--knn", ways, 4, &way);
     if (!code) code = read_numbers(c, e);
     if (code) return code;
     if (e->method == 0 && e->dims > 3)
@@ -49,7 +51,9 @@ int cli_embedding_options(const cli *c, cli_embedding *e)
     e->tsne.n_components = e->umap.n_components = e->pca.n_components = e->dims;
     e->tsne.init = e->umap.init = (interp_embed_init)init;
     e->metric = e->tsne.metric = e->umap.metric = (interp_metric)metric;
+    e->tsne.knn = e->umap.knn = (interp_knn_method)way;
     e->umap.densmap = cli_has(c, "--densmap");
+    e->judge = e->metric != INTERP_METRIC_PRECOMPUTED && !cli_has(c, "--no-quality");
     e->tsne.seed = e->umap.seed = e->pca.seed = c->seed;
     return CLI_DONE;
 }
@@ -83,24 +87,39 @@ int cli_embedding_room(cli *c, cli_embedding *e)
     return CLI_DONE;
 }
 
+static interp_quality_desc quality_of(const cli *c, const cli_embedding *e)
+{
+    interp_quality_desc d;
+    memset(&d, 0, sizeof d);
+    d.metric = e->metric;
+    d.classes = e->classes;
+    d.seed = c->seed;
+    return d;
+}
+
 interp_status cli_embedding_stage(cli *c, void *user)
 {
     cli_embedding *e = (cli_embedding *)user;
+    const interp_quality_desc d = quality_of(c, e);
+    const size_t judging = interp_quality_bytes(c->ctx, e->n, e->d, e->dims, &d);
     const size_t bytes = e->method == 0   ? interp_tsne_bytes(c->ctx, e->n, e->d, &e->tsne)
                          : e->method == 1 ? interp_umap_bytes(c->ctx, e->n, e->d, &e->umap)
                                           : interp_pca_bytes(e->n, e->d, &e->pca);
-    void *most = interp_alloc(c->ctx, bytes); /* known beforehand, and asked for first */
+    /* known beforehand, and asked for first */
+    void *most = interp_alloc(c->ctx, e->judge && judging > bytes ? judging : bytes);
     interp_free(c->ctx, most);
-    interp_tsne_info info;
+    interp_tsne_info tsne;
+    interp_umap_info umap;
     interp_status status = most ? cli_progress(c, "embedding", 0, 1) : INTERP_NO_MEMORY;
     if (status) return status;
     const double begin = cli_now();
-    e->kl = (double)NAN;
+    e->kl = e->recall = (double)NAN;
     if (e->method == 0) {
-        status = interp_tsne(c->ctx, e->x, e->n, e->d, &e->tsne, e->y, &info);
-        if (!status) e->kl = info.kl;
+        status = interp_tsne(c->ctx, e->x, e->n, e->d, &e->tsne, e->y, &tsne);
+        if (!status) e->kl = tsne.kl, e->recall = tsne.knn_recall;
     } else if (e->method == 1) {
-        status = interp_umap(c->ctx, e->x, e->n, e->d, &e->umap, e->y, NULL);
+        status = interp_umap(c->ctx, e->x, e->n, e->d, &e->umap, e->y, &umap);
+        if (!status) e->recall = umap.knn_recall;
     } else {
         status = interp_pca(c->ctx, e->x, e->n, e->d, &e->pca, e->y, NULL, e->explained);
     }
@@ -110,14 +129,10 @@ interp_status cli_embedding_stage(cli *c, void *user)
 
 int cli_embedding_judge(cli *c, cli_embedding *e)
 {
-    interp_quality_desc d;
-    memset(&d, 0, sizeof d);
-    d.metric = e->metric;
-    d.classes = e->classes;
-    d.seed = c->seed;
+    const interp_quality_desc d = quality_of(c, e);
+    if (!e->judge) return CLI_DONE;
     for (int i = 0; i < e->n * e->dims; i++)
         if (!isfinite(e->y[i])) return CLI_DONE; /* isolated points: there is nothing to compare */
-    if (e->metric == INTERP_METRIC_PRECOMPUTED) return CLI_DONE;
     if (interp_embed_quality(c->ctx, e->x, e->n, e->d, e->y, e->dims, &d, &e->quality))
         return cli_fail_ctx(c);
     e->judged = true;
@@ -133,22 +148,20 @@ static int write_quality(cli *c, const cli_embedding *e, const char *path)
     const struct {
         const char *name;
         double value;
-    } rows[] = {{"trustworthiness", q->trustworthiness},
-                {"continuity", q->continuity},
-                {"knn_preservation", q->preservation},
-                {"spearman", q->spearman},
-                {"knn_accuracy", q->knn_accuracy}};
+        bool known;
+    } rows[] = {{"trustworthiness", q->trustworthiness, e->judged},
+                {"continuity", q->continuity, e->judged},
+                {"knn_preservation", q->preservation, e->judged},
+                {"spearman", q->spearman, e->judged},
+                {"knn_accuracy", q->knn_accuracy, e->judged},
+                {"kl", e->kl, true},
+                {"knn_recall", e->recall, true}};
     (void)c;
     cli_add(&t, "measure,value\n");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && e->judged; i++) {
-        if (!isfinite(rows[i].value)) continue;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!rows[i].known || !isfinite(rows[i].value)) continue;
         cli_add(&t, "%s,", rows[i].name);
         cli_add_number(&t, rows[i].value, false);
-        cli_add(&t, "\n");
-    }
-    if (e->method == 0) {
-        cli_add(&t, "kl,");
-        cli_add_number(&t, e->kl, false);
         cli_add(&t, "\n");
     }
     for (int k = 0; e->method == 2 && k < e->dims; k++) {

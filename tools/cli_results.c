@@ -184,7 +184,7 @@ static bool matches(const char *pattern, const char *name)
 /* Removes the files of a pattern that are not among the new ones. */
 static void remove_stale(const moving *m, const char *pattern)
 {
-    char inner[64], folder[CLI_PATH], path[CLI_PATH], line[CLI_PATH];
+    char inner[128], folder[CLI_PATH], path[CLI_PATH], line[CLI_PATH];
     struct dirent **entries;
     const char *slash = strrchr(pattern, '/');
     const int length = slash ? (int)(slash - pattern) + 1 : 0;

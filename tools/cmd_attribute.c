@@ -52,6 +52,8 @@ static const cli_option options[] = {
     {"  kernel_width=, penalty=", NULL, "of lime (1, 0.01)"},
     {"  threshold=X", NULL, "share of copies in which an anchor holds the prediction (0.95)"},
     {"  concept=C.npy, random=R.npy", NULL, "examples of tcav, which writes tcav.csv"},
+    {"--embed", "HOW",
+     "umap, tsne or pca: each method's attributions as points, with the samples' pictures on hover"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
@@ -285,6 +287,12 @@ static void show(const job *j, int i, const char *method, const interp_image *im
     interp_gallery_add(j->gallery, image, caption, values);
 }
 
+/* Whether a method's results are laid out as points too. */
+static bool is_embedded(const cli *c, const job *j, int m)
+{
+    return cli_has(c, "--embed") && interp_shape_size(&j->shape[m]) >= 2;
+}
+
 /* The gallery, with the samples themselves as its first pictures. */
 static int open_gallery(cli *c, job *j)
 {
@@ -293,10 +301,18 @@ static int open_gallery(cli *c, job *j)
     char subtitle[CLI_PATH];
     interp_gallery_desc g;
     interp_attribution_draw_desc d;
+    char text[CLI_METHODS][128], path[CLI_METHODS][128];
+    const char *links[2 * CLI_METHODS];
     const size_t size = interp_shape_size(&j->sample);
-    int code = predict(c, j);
-    if (code) return code;
+    int code = CLI_DONE;
     memset(&g, 0, sizeof g);
+    for (int m = 0; m < j->methods.n; m++) {
+        if (!is_embedded(c, j, m)) continue;
+        snprintf(text[m], sizeof text[m], "%.79s as points", j->methods.names[m]);
+        snprintf(path[m], sizeof path[m], "%.79s_points/embedding.html", j->methods.names[m]);
+        links[2 * g.n_links] = text[m], links[2 * g.n_links++ + 1] = path[m];
+    }
+    g.links = links;
     memset(&d, 0, sizeof d);
     snprintf(subtitle, sizeof subtitle, "%d samples explained by %d methods; model %.400s", j->in.n,
              j->methods.n, j->model.path);
@@ -461,6 +477,37 @@ static int write_classes(cli *c, job *j, int m, int i, const char *folder,
     return code;
 }
 
+/* Attributions of a method as points, in a folder of their own. */
+static int write_points(cli *c, job *j, int m, const char *folder)
+{
+    static const cli_stage stages[] = {cli_embedding_stage};
+    char path[CLI_PATH], name[96];
+    cli_embedding e;
+    int code = cli_embedding_options(c, "--embed", &e);
+    const bool labels = j->desc.target_kind == INTERP_TARGET_LABELS;
+    e.x = j->attribution[m];
+    e.n = j->in.n, e.d = (int)interp_shape_size(&j->shape[m]);
+    e.classes = labels ? j->desc.targets : j->predicted;
+    e.predicted = labels ? j->predicted : NULL;
+    e.names = e.predicted_names = (const char *const *)j->model.classes;
+    e.n_names = j->model.n_classes;
+    e.files = j->in.files;
+    if (cli_is_image(&j->sample)) {
+        e.images = (const float *)j->in.x.data;
+        e.channels = j->sample.dim[0], e.height = j->sample.dim[1], e.width = j->sample.dim[2];
+    }
+    snprintf(e.title, sizeof e.title, "%s of %.80s", cli_embedding_name(&e), j->methods.names[m]);
+    snprintf(name, sizeof name, "%.80s_points", j->methods.names[m]);
+    cli_path(path, folder, name);
+    if (!code) code = cli_embedding_room(c, &e);
+    if (!code && cli_work(c, stages, 1, &e, "")) code = cli_fail_ctx(c);
+    if (!code) code = cli_embedding_judge(c, &e);
+    if (!code) code = cli_make_folder(path);
+    if (!code) code = cli_embedding_write(c, &e, path, "scatter");
+    interp_free(c->ctx, e.y);
+    return code;
+}
+
 static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
@@ -468,7 +515,9 @@ static int write_results(cli *c, job *j, const char *folder,
     const bool pictures = cli_is_image(&j->sample) && !j->desc.n_targets;
     const bool by_class = j->desc.n_targets > 0 && j->desc.n_targets <= MOST_COLUMNS &&
                           views_of(j) > 0 && views_of(j) <= 64;
-    int code = pictures ? open_gallery(c, j) : by_class ? predict(c, j) : CLI_DONE;
+    const bool points = cli_has(c, "--embed");
+    int code = pictures || by_class || points ? predict(c, j) : CLI_DONE;
+    if (!code && pictures) code = open_gallery(c, j);
     for (int m = 0; m < j->methods.n && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", j->methods.names[m]);
         interp_shape whole = j->shape[m];
@@ -479,6 +528,7 @@ static int write_results(cli *c, job *j, const char *folder,
         if (!code && pictures && is_picture(j, m)) code = write_pictures(c, j, m, folder, *drawing);
         for (int i = 0; i < j->in.n && !code && by_class && of_input(j, m); i++)
             code = write_classes(c, j, m, i, folder, *drawing);
+        if (!code && is_embedded(c, j, m)) code = write_points(c, j, m, folder);
     }
     if (!code && pictures && interp_gallery_end(j->gallery, cli_path(path, folder, "gallery.html")))
         code = cli_fail_ctx(c);
@@ -537,6 +587,8 @@ static int open_job(cli *c, job *j)
     if (!code) code = check_coalitions(c, j);
     if (!code) code = check_concepts(j);
     if (!code) code = choose_methods(c, j);
+    if (!code && cli_has(c, "--embed") && (j->in.n < 3 || j->desc.n_targets))
+        code = cli_usage("--embed: three samples or more with one target each are needed");
     if (code) return code;
     for (int m = 0; m < j->methods.n; m++) {
         const size_t size = interp_shape_size(&j->shape[m]);
@@ -550,7 +602,9 @@ static int open_job(cli *c, job *j)
 static int parse_job(cli *c, job *j, interp_attribution_draw_desc *drawing)
 {
     memset(j, 0, sizeof *j);
+    cli_embedding e;
     if (!cli_has(c, "--input")) return cli_usage("attribute: --input X is missing");
+    if (cli_has(c, "--embed") && cli_embedding_options(c, "--embed", &e)) return CLI_USAGE;
     int code = cli_methods_parse(c, &j->methods);
     if (!code) code = parse_drawing(c, drawing);
     if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &j->desc.n_steps);
@@ -580,19 +634,23 @@ static int run(cli *c)
 {
     job j;
     interp_attribution_draw_desc drawing;
-    char names[2 * CLI_METHODS][80];
-    const char *stale[2 * CLI_METHODS + 2];
+    static const char *const kinds[] = {"%s_#.png", "%s_classes_#.png", "%s_points/*",
+                                        "%s_points/projector/*"};
+    enum { KINDS = 4 };
+    char names[KINDS * CLI_METHODS][96];
+    const char *stale[KINDS * CLI_METHODS + 2];
+    int n = 0;
     int code = parse_job(c, &j, &drawing);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     if (!code) code = attribute_into(c, &j, c->out, &drawing);
     if (code) return code;
-    for (int m = 0; m < j.methods.n; m++) {
-        snprintf(names[m], sizeof names[m], "%s_#.png", j.methods.names[m]);
-        snprintf(names[CLI_METHODS + m], sizeof names[m], "%s_classes_#.png", j.methods.names[m]);
-        stale[2 * m] = names[m], stale[2 * m + 1] = names[CLI_METHODS + m];
-    }
-    stale[2 * j.methods.n] = "gallery.html";
-    stale[2 * j.methods.n + 1] = NULL;
+    for (int m = 0; m < j.methods.n; m++)
+        for (int k = 0; k < KINDS; k++, n++) {
+            snprintf(names[n], sizeof names[n], kinds[k], j.methods.names[m]);
+            stale[n] = names[n];
+        }
+    stale[n] = "gallery.html";
+    stale[n + 1] = NULL;
     code = cli_commit(c, stale);
     if (code) return code;
     const int methods = j.methods.n + j.methods.tcav;

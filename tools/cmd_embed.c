@@ -236,6 +236,8 @@ static void add_json(cli_text *t, const cli *c, const cli_embedding *e)
     cli_add_number(t, e->judged ? q->knn_accuracy : (double)NAN, true);
     cli_add(t, ",\"kl\":");
     cli_add_number(t, e->kl, true);
+    cli_add(t, ",\"knn_recall\":");
+    cli_add_number(t, e->recall, true);
     cli_add(t, ",\"peak_bytes\":%zu,\"files\":", interp_memory_read(c->ctx).peak);
     cli_add_files(t, c);
     cli_add(t, "}\n");
@@ -256,7 +258,7 @@ static int run(cli *c)
     run_embed r;
     int components = 0;
     memset(&r, 0, sizeof r);
-    int code = cli_embedding_options(c, &r.e);
+    int code = cli_embedding_options(c, "--method", &r.e);
     if (!code) code = cli_int(c, "--pca", 1, 100000, &components);
     if (!code) code = cli_begin(c, cli_get(c, "-o"));
     snprintf(r.e.title, sizeof r.e.title, "%s of %.60s", cli_embedding_name(&r.e), spec);
@@ -269,7 +271,7 @@ static int run(cli *c)
     if (!code && components) code = reduce(c, &r, components);
     if (!code) code = cli_embedding_room(c, &r.e);
     if (!code && cli_work(c, stages, 1, &r.e, "")) code = cli_fail_ctx(c);
-    if (!code && !cli_has(c, "--no-quality")) code = cli_embedding_judge(c, &r.e);
+    if (!code) code = cli_embedding_judge(c, &r.e);
     if (!code) code = cli_embedding_write(c, &r.e, c->out, "scatter");
     if (!code && c->json) add_json(&summary, c, &r.e);
     if (!code) code = cli_commit(c, stale);

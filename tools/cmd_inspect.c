@@ -288,7 +288,7 @@ static int embedding_open(cli *c, findings *f)
 {
     const char *name = cli_get(c, "--layer");
     cli_embedding *e = &f->embedding;
-    int code = cli_embedding_options(c, e);
+    int code = cli_embedding_options(c, "--method", e);
     if (code) return code;
     f->node = name ? cli_layer_find(f->net, name) : cli_layer_last(f->net);
     if (name && f->node < 0)

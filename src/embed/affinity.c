@@ -36,10 +36,14 @@ typedef struct itp_near_lists {
     int32_t *from;  /* [n k] */
     float *weight;  /* [n k] */
     size_t *count;  /* [n] */
+    uint64_t *keys; /* [slots][k] */
+    float *row;     /* [slots][4 k] */
 } itp_near_lists;
 
-ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, int n, int k)
+ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, const interp_ctx *ctx, int n,
+                             int k)
 {
+    const size_t slots = (size_t)ctx->slots;
     const size_t all = itp_mul_size((size_t)n, (size_t)k);
     l->n = n;
     l->k = k;
@@ -49,14 +53,51 @@ ITP_FN void itp_lists_layout(itp_arena *arena, itp_near_lists *l, int n, int k)
     l->from = (int32_t *)itp_arena_alloc(arena, itp_mul_size(all, sizeof(int32_t)));
     l->weight = itp_arena_floats(arena, all);
     l->count = (size_t *)itp_arena_alloc(arena, (size_t)n * sizeof(size_t));
+    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
+    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
 }
 
-/* Neighbours looked for, or those given, cut to k. */
+ITP_FN interp_status itp_lists_open(interp_ctx *ctx, itp_near_lists *l, int n, int k)
+{
+    itp_arena arena = {NULL, 0};
+    itp_lists_layout(&arena, l, ctx, n, k);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
+    arena.used = 0;
+    itp_lists_layout(&arena, l, ctx, n, k);
+    return INTERP_OK;
+}
+
+/* Those of itp_lists_open; again does nothing. */
+ITP_FN void itp_lists_close(interp_ctx *ctx, itp_near_lists *l)
+{
+    interp_free(ctx, l->index); /* the first array of its block */
+    l->index = NULL;
+}
+
+/* What opening and filling them allocates at most. */
+ITP_FN size_t itp_lists_bytes(const interp_ctx *ctx, int n, int d, int k,
+                              const interp_knn_desc *how, bool given)
+{
+    itp_near_lists l;
+    itp_arena arena = {NULL, 0};
+    itp_lists_layout(&arena, &l, ctx, n, k);
+    return itp_add_size(itp_alloc_cost(arena.used),
+                        given ? 0 : interp_knn_bytes(ctx, n, d, k, how));
+}
+
+/* Neighbours looked for, or those given, cut to k. recall: of those looked for. */
 ITP_FN interp_status itp_lists_fill(interp_ctx *ctx, itp_near_lists *l, const float *x, int d,
                                     const interp_knn_desc *how, const int32_t *index,
-                                    const float *distance, int given)
+                                    const float *distance, int given, double *recall)
 {
-    if (!index) return interp_knn(ctx, x, l->n, d, l->k, how, l->index, l->value, NULL);
+    *recall = 1;
+    if (!index) {
+        interp_knn_info found;
+        ITP_TRY(interp_knn(ctx, x, l->n, d, l->k, how, l->index, l->value, &found));
+        *recall = found.recall;
+        return INTERP_OK;
+    }
     if (!distance || given < l->k)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "embedding: %d neighbours of each point are needed with their distances, "
@@ -87,8 +128,6 @@ typedef struct itp_lists_job {
     const float *perplexities;
     int n_perplexities;
     float mix, scale;
-    uint64_t *keys; /* [slots][k] */
-    float *row;     /* [slots][4 k] */
 } itp_lists_job;
 
 ITP_FN void itp_lists_sort_task(void *arg, int task, int slot)
@@ -96,8 +135,8 @@ ITP_FN void itp_lists_sort_task(void *arg, int task, int slot)
     const itp_lists_job *job = (const itp_lists_job *)arg;
     itp_near_lists *l = job->l;
     const size_t k = (size_t)l->k;
-    uint64_t *keys = job->keys + (size_t)slot * k;
-    float *row = job->row + (size_t)slot * 4 * k;
+    uint64_t *keys = l->keys + (size_t)slot * k;
+    float *row = l->row + (size_t)slot * 4 * k;
     const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
     for (int i = task * ITP_POINTS; i < end; i++) {
         int32_t *index = l->index + (size_t)i * k;
@@ -231,7 +270,7 @@ ITP_FN void itp_perplexity_task(void *arg, int task, int slot)
     const itp_lists_job *job = (const itp_lists_job *)arg;
     const itp_near_lists *l = job->l;
     const size_t k = (size_t)l->k;
-    float *row = job->row + (size_t)slot * 4 * k, *sums = row + 3 * k;
+    float *row = l->row + (size_t)slot * 4 * k, *sums = row + 3 * k;
     const int end = itp_min(l->n, (task + 1) * ITP_POINTS);
     for (int i = task * ITP_POINTS; i < end; i++) {
         float *value = l->value + (size_t)i * k;

@@ -36,10 +36,11 @@ typedef struct interp_tsne_desc {
     float momentum;              /* 0: 0.8 */
     float degrees_of_freedom;    /* 0: 1; of the t-distribution, lower spreads clusters more */
     float angle;                 /* 0: 0.5; of Barnes-Hut */
-    float grid_step;             /* 0: 0.5; of the Fourier grid, in units of the embedding */
+    float grid_step;             /* 0: 0.4; of the Fourier grid, in units of the embedding */
     interp_tsne_method method;   /* 0: auto */
     interp_metric metric;        /* 0: euclidean; of the neighbours */
     float metric_p;              /* 0: 3; of minkowski */
+    interp_knn_method knn;       /* 0: auto */
     const int32_t *knn_index;  /* NULL: looked for; else [n,k], nearest first, without the point */
     const float *knn_distance; /* NULL: none; needed with knn_index: [n,k] */
     int knn_k;                 /* 0: none; needed with knn_index: k, three perplexities or more */
@@ -58,6 +59,8 @@ typedef struct interp_tsne_info {
     int iterations;            /* done */
     interp_tsne_method method; /* taken */
     float perplexity;          /* taken; the largest of several */
+    double knn_recall;         /* share of the neighbours found, as interp_knn_info tells; 1 of
+                                  those given */
 } interp_tsne_info;
 
 /* t-SNE of x[n,d] to y[n, n_components], centred at 0. info: NULL or filled. Fewer than 4 points, all
@@ -126,6 +129,8 @@ typedef struct interp_umap_info {
     int components; /* pieces the graph falls into */
     int isolated;   /* points without neighbours (disconnection_distance); their y is NaN */
     size_t edges;   /* of the graph, each once */
+    double
+        knn_recall; /* share of the neighbours found, as interp_knn_info tells; 1 of those given */
 } interp_umap_info;
 
 /* UMAP of x[n,d] to y[n, n_components]. info: NULL or filled. Every vertex has one owner, which goes
@@ -185,6 +190,11 @@ INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, i
                                               const float *y, int m,
                                               const interp_quality_desc *desc,
                                               interp_quality *quality);
+
+/* Bytes that interp_embed_quality of x[n,d] and y[n,m] allocates at most at one time, besides scratch of
+   matrix products. Test: memory_of_embeddings_is_known_beforehand. */
+INTERP_API size_t interp_quality_bytes(const interp_ctx *ctx, int n, int d, int m,
+                                       const interp_quality_desc *desc);
 
 #ifdef __cplusplus
 }

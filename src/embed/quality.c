@@ -4,7 +4,7 @@
 typedef struct itp_quality_job {
     const interp_ctx *ctx;
     const itp_near *space[2]; /* x and y */
-    int n, m, k, keep;        /* m points are judged */
+    int n, m, k;              /* m points are judged */
     const int32_t *judged;    /* [m] */
     const int32_t *near[2];   /* [m, k] */
     float *row;               /* [slots][2][n] */
@@ -98,45 +98,48 @@ ITP_FN double itp_correlation(const double *a, const double *b, int m)
 
 /* Everything a judgement holds besides the rows made ready. */
 typedef struct itp_quality_space {
-    itp_near x, y;
-    int32_t *judged, *near_x, *near_y;
+    interp_quality_desc desc;
+    interp_knn_desc how[2]; /* of x, of y */
+    itp_near space[2];
+    int pairs;
+    int32_t *judged, *near[2];
     float *row, *distances; /* [slots][2 n]; [pairs] */
     double *sums, *rank_x, *rank_y;
     uint64_t *keys;
 } itp_quality_space;
 
-ITP_FN void itp_quality_layout(itp_arena *arena, itp_quality_space *q, const interp_ctx *ctx, int m,
-                               int k, int pairs)
+ITP_FN void itp_quality_layout(itp_arena *arena, itp_quality_space *q, const interp_ctx *ctx,
+                               const itp_quality_job *job)
 {
-    const size_t lists = (size_t)m * (size_t)k * sizeof(int32_t), p = (size_t)pairs;
-    itp_near_layout(arena, &q->x, false);
-    itp_near_layout(arena, &q->y, false);
-    q->judged = (int32_t *)itp_arena_alloc(arena, (size_t)m * sizeof(int32_t));
-    q->near_x = (int32_t *)itp_arena_alloc(arena, lists);
-    q->near_y = (int32_t *)itp_arena_alloc(arena, lists);
-    q->row = itp_arena_floats(arena, 2 * (size_t)q->x.n * (size_t)ctx->slots);
-    q->sums =
-        (double *)itp_arena_alloc(arena, 4 * (size_t)itp_div_up(m, ITP_JUDGED) * sizeof(double));
+    const size_t m = (size_t)job->m, p = (size_t)q->pairs;
+    const size_t blocks = (size_t)itp_div_up(job->m, ITP_JUDGED);
+    q->judged = (int32_t *)itp_arena_alloc(arena, m * sizeof(int32_t));
+    for (int s = 0; s < 2; s++) {
+        itp_near_layout(arena, &q->space[s], false);
+        q->near[s] = (int32_t *)itp_arena_alloc(arena, m * (size_t)job->k * sizeof(int32_t));
+    }
+    q->row = itp_arena_floats(arena, 2 * (size_t)job->n * (size_t)ctx->slots);
+    q->sums = (double *)itp_arena_alloc(arena, 4 * blocks * sizeof(double));
     q->distances = itp_arena_floats(arena, p);
     q->rank_x = (double *)itp_arena_alloc(arena, p * sizeof(double));
     q->rank_y = (double *)itp_arena_alloc(arena, p * sizeof(double));
     q->keys = (uint64_t *)itp_arena_alloc(arena, p * sizeof(uint64_t));
 }
 
-ITP_FN double itp_quality_spearman(interp_ctx *ctx, itp_quality_space *q, int pairs, uint64_t seed)
+ITP_FN double itp_quality_spearman(interp_ctx *ctx, itp_quality_space *q)
 {
-    const uint32_t n = (uint32_t)q->x.n;
+    const uint32_t n = (uint32_t)q->space[0].n;
+    const uint64_t seed = q->desc.seed;
     for (int s = 0; s < 2; s++) {
-        const itp_near *space = s ? &q->y : &q->x;
-        for (int p = 0; p < pairs; p++) {
+        for (int p = 0; p < q->pairs; p++) {
             const int32_t a = (int32_t)itp_random_below(seed, 0x9A1, (uint64_t)p, n);
             int32_t b = (int32_t)itp_random_below(seed, 0x9A2, (uint64_t)p, n - 1);
             b += b >= a;
-            itp_near_compare(ctx, space, a, &b, 0, 1, q->distances + p);
+            itp_near_compare(ctx, &q->space[s], a, &b, 0, 1, q->distances + p);
         }
-        itp_ranks(q->distances, pairs, q->keys, s ? q->rank_y : q->rank_x);
+        itp_ranks(q->distances, q->pairs, q->keys, s ? q->rank_y : q->rank_x);
     }
-    return itp_correlation(q->rank_x, q->rank_y, pairs);
+    return itp_correlation(q->rank_x, q->rank_y, q->pairs);
 }
 
 /* The neighbours of the points judged: exact, looked for among all. */
@@ -171,8 +174,8 @@ ITP_FN interp_status itp_quality_judge(interp_ctx *ctx, itp_quality_space *q, it
     const int m = job->m, blocks = itp_div_up(m, ITP_JUDGED);
     const double n = job->n, t = job->trust;
     ITP_TRY(itp_parallel_lots(ctx, "quality", blocks, itp_max(4, 2 * ctx->slots),
-                              (double)ITP_JUDGED * n * (q->x.width + 20), itp_quality_task, job,
-                              &job->first));
+                              (double)ITP_JUDGED * n * (q->space[0].width + 20), itp_quality_task,
+                              job, &job->first));
     double sums[4] = {0, 0, 0, 0};
     for (int b = 0; b < blocks; b++)
         for (int s = 0; s < 4; s++) sums[s] += job->sums[4 * b + s];
@@ -186,67 +189,110 @@ ITP_FN interp_status itp_quality_judge(interp_ctx *ctx, itp_quality_space *q, it
     return INTERP_OK;
 }
 
+/* What follows from shapes and options. */
+ITP_FN void itp_quality_plan(itp_quality_space *q, itp_quality_job *job, int n, int d, int dims,
+                             const interp_quality_desc *desc)
+{
+    memset(q, 0, sizeof *q);
+    memset(job, 0, sizeof *job);
+    if (desc) q->desc = *desc;
+    const interp_quality_desc *o = &q->desc;
+    q->how[0].metric = o->metric, q->how[0].p = o->metric_p;
+    q->pairs = o->pairs > 0 ? o->pairs : 100000;
+    job->n = n;
+    job->m = itp_min(n, o->samples > 0 ? o->samples : 10000);
+    job->trust = itp_min(n - 1, o->k_trust > 0 ? o->k_trust : 12);
+    job->preserved = itp_min(n - 1, o->k_preserved > 0 ? o->k_preserved : 10);
+    job->vote = itp_min(n - 1, o->k_accuracy > 0 ? o->k_accuracy : 1);
+    job->k = itp_max(job->trust, itp_max(job->preserved, job->vote));
+    job->classes = o->classes;
+    for (int s = 0; s < 2; s++) {
+        itp_near_plan(&q->space[s], n, s ? dims : d, &q->how[s]);
+        if (itp_knn_method(&q->space[s], job->k, &q->how[s]) == INTERP_KNN_DESCENT)
+            q->how[s].method = INTERP_KNN_EXACT; /* a measure guesses nothing */
+        job->space[s] = &q->space[s];
+    }
+}
+
+INTERP_API size_t interp_quality_bytes(const interp_ctx *ctx, int n, int d, int dims,
+                                       const interp_quality_desc *desc)
+{
+    itp_quality_space q;
+    itp_quality_job job;
+    itp_arena arena = {NULL, 0};
+    const float some = 0; /* queries are only counted */
+    if (n < 2 || d < 1 || dims < 1) return 0;
+    itp_quality_plan(&q, &job, n, d, dims, desc);
+    itp_quality_layout(&arena, &q, ctx, &job);
+    size_t more = itp_max_size(itp_alloc_cost((size_t)n * sizeof(int)),
+                               itp_alloc_cost((size_t)itp_max(d, dims) * sizeof(double)));
+    for (int s = 0; s < 2; s++) {
+        const size_t m = (size_t)job.m, width = (size_t)(s ? dims : d);
+        interp_knn_desc how = q.how[s];
+        size_t search = 0;
+        if (job.m < n) {
+            how.queries = &some, how.n_queries = job.m;
+            search = itp_alloc_cost(itp_mul_size(m, width * sizeof(float))) +
+                     itp_alloc_cost(m * (size_t)(job.k + 1) * sizeof(int32_t));
+        }
+        search += interp_knn_bytes(ctx, n, (int)width, job.m < n ? job.k + 1 : job.k, &how);
+        more = itp_max_size(more, search);
+    }
+    return itp_add_size(itp_alloc_cost(arena.used), more);
+}
+
+/* The points that are judged: all, or some at random. */
+ITP_FN interp_status itp_quality_draw(interp_ctx *ctx, const itp_quality_space *q,
+                                      const itp_quality_job *job)
+{
+    int *all = (int *)interp_alloc(ctx, (size_t)job->n * sizeof *all);
+    if (!all) return INTERP_NO_MEMORY;
+    for (int i = 0; i < job->n; i++) all[i] = i;
+    if (job->m < job->n) itp_shuffle(all, job->n, q->desc.seed, 0x9A0);
+    for (int i = 0; i < job->m; i++) q->judged[i] = all[i];
+    interp_free(ctx, all);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_quality_run(interp_ctx *ctx, itp_quality_space *q, itp_quality_job *job,
+                                     const float *const x[2], interp_quality *out)
+{
+    for (int s = 0; s < 2; s++) ITP_TRY(itp_near_fill(ctx, &q->space[s], x[s], NULL));
+    ITP_TRY(itp_quality_draw(ctx, q, job));
+    for (int s = 0; s < 2; s++)
+        ITP_TRY(itp_quality_near(ctx, x[s], job->n, q->space[s].d, &q->how[s], q->judged, job->m,
+                                 job->k, q->near[s]));
+    job->ctx = ctx;
+    job->judged = q->judged;
+    job->near[0] = q->near[0], job->near[1] = q->near[1];
+    job->row = q->row, job->sums = q->sums;
+    ITP_TRY(itp_quality_judge(ctx, q, job, out));
+    out->spearman = job->n > 2 ? itp_quality_spearman(ctx, q) : (double)NAN;
+    return INTERP_OK;
+}
+
 INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, int n, int d,
                                               const float *y, int dims,
                                               const interp_quality_desc *desc,
                                               interp_quality *quality)
 {
-    interp_quality_desc o;
-    interp_knn_desc how, plain;
     itp_quality_space q;
     itp_quality_job job;
-    memset(&o, 0, sizeof o);
-    if (desc) o = *desc;
-    memset(&how, 0, sizeof how);
-    memset(&plain, 0, sizeof plain);
-    memset(&job, 0, sizeof job);
+    itp_arena arena = {NULL, 0};
+    const float *const spaces[2] = {x, y};
+    interp_quality found;
     if (n < 2 || d < 1 || dims < 1)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
                         "quality: %d points of %d and %d numbers cannot be compared", n, d, dims);
-    how.metric = o.metric, how.p = o.metric_p;
-    how.method = plain.method = INTERP_KNN_AUTO;
-    const int pairs = o.pairs > 0 ? o.pairs : 100000;
-    job.m = itp_min(n, o.samples > 0 ? o.samples : 10000);
-    job.trust = itp_min(n - 1, o.k_trust > 0 ? o.k_trust : 12);
-    job.preserved = itp_min(n - 1, o.k_preserved > 0 ? o.k_preserved : 10);
-    job.vote = itp_min(n - 1, o.k_accuracy > 0 ? o.k_accuracy : 1);
-    job.k = itp_max(job.trust, itp_max(job.preserved, job.vote));
-    itp_near_plan(&q.x, n, d, &how);
-    itp_near_plan(&q.y, n, dims, &plain);
-    itp_arena arena = {NULL, 0};
-    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
-    char *block = (char *)interp_alloc(ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    arena.base = block;
+    itp_quality_plan(&q, &job, n, d, dims, desc);
+    itp_quality_layout(&arena, &q, ctx, &job);
+    arena.base = (char *)interp_alloc(ctx, arena.used);
+    if (!arena.base) return INTERP_NO_MEMORY;
     arena.used = 0;
-    itp_quality_layout(&arena, &q, ctx, job.m, job.k, pairs);
-    interp_status status = itp_near_fill(ctx, &q.x, x, NULL);
-    if (!status) status = itp_near_fill(ctx, &q.y, y, NULL);
-    int *all = (int *)interp_alloc(ctx, (size_t)n * sizeof *all);
-    if (!status && !all) status = INTERP_NO_MEMORY;
-    if (!status) {
-        for (int i = 0; i < n; i++) all[i] = i;
-        if (job.m < n) itp_shuffle(all, n, o.seed, 0x9A0);
-        for (int i = 0; i < job.m; i++) q.judged[i] = all[i];
-    }
-    interp_free(ctx, all);
-    if (!status) status = itp_quality_near(ctx, x, n, d, &how, q.judged, job.m, job.k, q.near_x);
-    if (!status)
-        status = itp_quality_near(ctx, y, n, dims, &plain, q.judged, job.m, job.k, q.near_y);
-    job.ctx = ctx;
-    job.space[0] = &q.x, job.space[1] = &q.y;
-    job.n = n;
-    job.judged = q.judged;
-    job.near[0] = q.near_x, job.near[1] = q.near_y;
-    job.row = q.row, job.sums = q.sums;
-    job.classes = o.classes;
-    interp_quality found;
+    itp_quality_layout(&arena, &q, ctx, &job);
     memset(&found, 0, sizeof found);
-    if (!status) status = itp_quality_judge(ctx, &q, &job, &found);
-    if (!status) {
-        found.spearman = n > 2 ? itp_quality_spearman(ctx, &q, pairs, o.seed) : (double)NAN;
-        *quality = found;
-    }
-    interp_free(ctx, block);
+    const interp_status status = itp_quality_run(ctx, &q, &job, spaces, &found);
+    if (!status) *quality = found;
+    interp_free(ctx, arena.base);
     return status;
 }

@@ -17,6 +17,7 @@ typedef struct itp_tsne {
     itp_tree tree;
     double plogp, z;
     float rate, momentum, pull_scale;
+    double recall; /* of the neighbours looked for */
 } itp_tsne;
 
 ITP_FN float itp_or(float value, float otherwise)
@@ -106,47 +107,31 @@ ITP_FN void itp_tsne_layout(itp_arena *arena, itp_tsne *t, const interp_ctx *ctx
 
 /* ---- attraction: neighbours and perplexity */
 
-/* Arrays needed until the graph is made. */
-typedef struct itp_tsne_lists {
-    itp_near_lists lists;
-    uint64_t *keys;
-    float *row;
-} itp_tsne_lists;
-
-ITP_FN void itp_tsne_lists_layout(itp_arena *arena, itp_tsne_lists *l, const interp_ctx *ctx, int n,
-                                  int k)
-{
-    const size_t slots = (size_t)ctx->slots;
-    itp_lists_layout(arena, &l->lists, n, k);
-    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
-    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
-}
-
 ITP_FN interp_knn_desc itp_tsne_knn(const itp_tsne *t)
 {
     interp_knn_desc d;
     memset(&d, 0, sizeof d);
     d.metric = t->desc.metric;
     d.p = t->desc.metric_p;
+    d.method = t->desc.knn;
+    d.seed = t->desc.seed;
     return d;
 }
 
 /* Weights of all edges, which sum to 1. Rows whose distances differ by less than float32 can tell are
    uniform. */
-ITP_FN interp_status itp_tsne_graph(itp_tsne *t, const float *x, itp_tsne_lists *l)
+ITP_FN interp_status itp_tsne_graph(itp_tsne *t, const float *x, itp_near_lists *l)
 {
     interp_ctx *ctx = t->ctx;
     const interp_knn_desc how = itp_tsne_knn(t);
     float few[16];
     itp_lists_job job;
-    ITP_TRY(itp_lists_fill(ctx, &l->lists, x, t->d, &how, t->desc.knn_index, t->desc.knn_distance,
-                           t->desc.knn_k));
+    ITP_TRY(itp_lists_fill(ctx, l, x, t->d, &how, t->desc.knn_index, t->desc.knn_distance,
+                           t->desc.knn_k, &t->recall));
     memset(&job, 0, sizeof job);
     job.ctx = ctx;
-    job.l = &l->lists;
+    job.l = l;
     job.g = &t->graph;
-    job.keys = l->keys;
-    job.row = l->row;
     job.perplexities = few;
     job.n_perplexities = t->desc.perplexities ? itp_min(16, t->desc.n_perplexities) : 1;
     for (int i = 0; i < job.n_perplexities; i++) {
@@ -396,11 +381,10 @@ ITP_FN interp_status itp_tsne_begin(itp_tsne *t, const float *x)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_tsne_run(itp_tsne *t, const float *x, itp_tsne_lists *l)
+ITP_FN interp_status itp_tsne_run(itp_tsne *t, const float *x, itp_near_lists *l)
 {
     ITP_TRY(itp_tsne_graph(t, x, l));
-    interp_free(t->ctx, l->lists.index);
-    l->lists.index = NULL;
+    itp_lists_close(t->ctx, l);
     ITP_TRY(itp_tsne_begin(t, x));
     return itp_tsne_descend(t);
 }
@@ -409,16 +393,12 @@ INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int
                                      const interp_tsne_desc *desc, float *y, interp_tsne_info *info)
 {
     itp_tsne t;
-    itp_tsne_lists l;
+    itp_near_lists l;
     itp_tsne_plan(&t, ctx, n, d, desc);
     t.ctx = ctx;
     ITP_TRY(itp_tsne_check(ctx, &t));
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
-    lists.base = (char *)interp_alloc(ctx, lists.used);
-    if (!lists.base) return INTERP_NO_MEMORY;
-    lists.used = 0;
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
+    ITP_TRY(itp_lists_open(ctx, &l, n, t.k));
+    itp_arena rest = {NULL, 0};
     itp_tsne_layout(&rest, &t, ctx);
     rest.base = (char *)interp_alloc(ctx, rest.used);
     interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
@@ -436,10 +416,11 @@ INTERP_API interp_status interp_tsne(interp_ctx *ctx, const float *x, int n, int
             info->iterations = t.desc.early_exaggeration_iter + t.desc.n_iter;
             info->method = t.desc.method;
             info->perplexity = t.perplexity;
+            info->knn_recall = t.recall;
         }
     }
     interp_free(ctx, rest.base);
-    interp_free(ctx, l.lists.index); /* the first array of its block */
+    itp_lists_close(ctx, &l);
     return status;
 }
 
@@ -447,16 +428,13 @@ INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
                                     const interp_tsne_desc *desc)
 {
     itp_tsne t;
-    itp_tsne_lists l;
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
+    itp_arena rest = {NULL, 0};
     interp_pca_desc pca;
     if (n < 2 || d < 1) return 0;
     itp_tsne_plan(&t, ctx, n, d, desc);
     const interp_knn_desc how = itp_tsne_knn(&t);
-    itp_tsne_lists_layout(&lists, &l, ctx, n, t.k);
     itp_tsne_layout(&rest, &t, ctx);
-    size_t more = itp_alloc_cost(lists.used);
-    if (!t.desc.knn_index) more += interp_knn_bytes(ctx, n, d, t.k, &how);
+    size_t more = itp_lists_bytes(ctx, n, d, t.k, &how, t.desc.knn_index != NULL);
     memset(&pca, 0, sizeof pca);
     pca.n_components = t.dims;
     if (t.desc.init != INTERP_EMBED_RANDOM && t.desc.init != INTERP_EMBED_GIVEN && d >= t.dims &&
@@ -469,13 +447,14 @@ INTERP_API size_t interp_tsne_bytes(const interp_ctx *ctx, int n, int d,
 
 /* New points, of which each has its own distribution over those that stay (openTSNE's transform). */
 typedef struct itp_arrival {
-    int n, n_new, dims, k;
+    const interp_ctx *ctx;
+    int n, n_new, dims, k, near;
     const float *y;       /* [n, dims] */
     itp_near_lists lists; /* [n_new, k]: of the new points among those that stay */
-    int32_t *start_near;  /* [n_new, 25] */
+    int32_t *near_index;  /* [n_new, near]: of whom the first k are those of the lists */
+    float *near_distance; /* likewise */
     float *at[3], *velocity[3], *gain[3], *push[3], *sum; /* [n_new] */
     float *stay[3];                                       /* [n] */
-    float *row;                                           /* [slots][4 k] */
     itp_mesh mesh;
     double dof;
     float exaggeration, rate, momentum;
@@ -488,9 +467,10 @@ ITP_FN void itp_arrival_layout(itp_arena *arena, itp_arrival *a, const interp_ct
 {
     const size_t m = itp_round_up((size_t)a->n_new, ITP_MOST_LANES);
     const size_t n = itp_round_up((size_t)a->n, ITP_MOST_LANES);
-    itp_lists_layout(arena, &a->lists, a->n_new, a->k);
-    a->start_near =
-        (int32_t *)itp_arena_alloc(arena, itp_mul_size(ITP_ARRIVAL_NEAR * sizeof(int32_t), m));
+    itp_lists_layout(arena, &a->lists, ctx, a->n_new, a->k);
+    const size_t near = itp_mul_size((size_t)a->near, m);
+    a->near_index = (int32_t *)itp_arena_alloc(arena, itp_mul_size(sizeof(int32_t), near));
+    a->near_distance = itp_arena_floats(arena, near);
     for (int k = 0; k < a->dims; k++) {
         a->at[k] = itp_arena_floats(arena, m);
         a->velocity[k] = itp_arena_floats(arena, m);
@@ -499,18 +479,18 @@ ITP_FN void itp_arrival_layout(itp_arena *arena, itp_arrival *a, const interp_ct
         a->stay[k] = itp_arena_floats(arena, n);
     }
     a->sum = itp_arena_floats(arena, m);
-    a->row = itp_arena_floats(arena, 4 * (size_t)a->k * (size_t)ctx->slots);
     if (a->dims == 2) itp_mesh_layout(arena, &a->mesh, ctx, a->n, grid_step, a->dof);
 }
 
 /* The median of the places of the nearest points, in each dimension. */
-ITP_FN void itp_arrival_begin(itp_arrival *a, int near)
+ITP_FN void itp_arrival_begin(itp_arrival *a)
 {
+    const int near = itp_min(ITP_ARRIVAL_NEAR, a->near);
     for (int i = 0; i < a->n_new; i++)
         for (int k = 0; k < a->dims; k++) {
             float v[ITP_ARRIVAL_NEAR];
             for (int j = 0; j < near; j++) {
-                const int32_t of = a->start_near[(size_t)i * (size_t)near + (size_t)j];
+                const int32_t of = a->near_index[(size_t)i * (size_t)a->near + (size_t)j];
                 const float w = a->y[(size_t)of * (size_t)a->dims + (size_t)k];
                 int at = j;
                 for (; at > 0 && v[at - 1] > w; at--) v[at] = v[at - 1];
@@ -522,23 +502,23 @@ ITP_FN void itp_arrival_begin(itp_arrival *a, int near)
         }
 }
 
-/* Repulsion by those that stay: of their grid, kept; or one by one. */
-ITP_FN void itp_arrival_push(interp_ctx *ctx, itp_arrival *a)
+/* Repulsion of from..to by those that stay: of their grid, kept; or one by one. */
+ITP_FN void itp_arrival_push(const itp_arrival *a, int from, int to)
 {
     if (a->dims == 2) {
         const float edge = 3 * a->mesh.taken, reach = a->mesh.taken * (float)(a->mesh.grid.m - 5);
         for (int k = 0; k < 2; k++) /* what leaves the grid stays at its border */
-            for (int i = 0; i < a->n_new; i++) {
+            for (int i = from; i < to; i++) {
                 const float low = a->mesh.origin[k] + edge, high = a->mesh.origin[k] + reach;
                 if (a->at[k][i] < low) a->at[k][i] = low;
                 if (a->at[k][i] > high) a->at[k][i] = high;
             }
-        itp_embeds(ctx->k)->mesh_read(
-            0, a->n_new, a->at[0], a->at[1], a->mesh.origin, 1 / a->mesh.taken, a->mesh.grid.grid,
+        itp_embeds(a->ctx->k)->mesh_read(
+            from, to, a->at[0], a->at[1], a->mesh.origin, 1 / a->mesh.taken, a->mesh.grid.grid,
             a->mesh.grid.width, (float)(-a->dof / (a->dof + 1)), a->sum, a->push[0], a->push[1]);
         return;
     }
-    for (int i = 0; i < a->n_new; i++) {
+    for (int i = from; i < to; i++) {
         double sum = 0, force[3] = {0, 0, 0};
         for (int j = 0; j < a->n; j++) {
             double gap[3], d2 = 0;
@@ -555,7 +535,7 @@ ITP_FN void itp_arrival_push(interp_ctx *ctx, itp_arrival *a)
     }
 }
 
-ITP_FN void itp_arrival_step(itp_arrival *a, int i)
+ITP_FN void itp_arrival_step(const itp_arrival *a, int i)
 {
     const double scale = 2 * (a->dof + 1) / a->dof;
     double g[3] = {0, 0, 0}, norm = 0;
@@ -586,21 +566,35 @@ ITP_FN void itp_arrival_step(itp_arrival *a, int i)
     }
 }
 
+ITP_FN void itp_arrival_task(void *arg, int task, int slot)
+{
+    const itp_arrival *a = (const itp_arrival *)arg;
+    const int from = task * ITP_POINTS, to = itp_min(a->n_new, from + ITP_POINTS);
+    (void)slot;
+    itp_arrival_push(a, from, to);
+    for (int i = from; i < to; i++) itp_arrival_step(a, i);
+}
+
 ITP_FN interp_status itp_arrival_run(interp_ctx *ctx, itp_arrival *a, const float *x, int d,
                                      const float *x_new, const itp_tsne *t, float perplexity)
 {
     interp_knn_desc how = itp_tsne_knn(t);
     itp_lists_job job;
-    const int near = itp_min(ITP_ARRIVAL_NEAR, a->n), iterations = t->desc.n_iter;
+    const int iterations = t->desc.n_iter;
+    const double work = a->dims == 2 ? 1000 : 20.0 * a->n;
     float low[3], high[3];
+    how.method = INTERP_KNN_AUTO;
     how.queries = x_new;
     how.n_queries = a->n_new;
-    ITP_TRY(interp_knn(ctx, x, a->n, d, near, &how, a->start_near, NULL, NULL));
-    ITP_TRY(interp_knn(ctx, x, a->n, d, a->k, &how, a->lists.index, a->lists.value, NULL));
+    ITP_TRY(interp_knn(ctx, x, a->n, d, a->near, &how, a->near_index, a->near_distance, NULL));
+    for (size_t i = 0, k = (size_t)a->k; i < (size_t)a->n_new; i++) {
+        const size_t from = i * (size_t)a->near;
+        memcpy(a->lists.index + i * k, a->near_index + from, k * sizeof(int32_t));
+        memcpy(a->lists.value + i * k, a->near_distance + from, k * sizeof(float));
+    }
     memset(&job, 0, sizeof job);
     job.ctx = ctx;
     job.l = &a->lists;
-    job.row = a->row;
     job.perplexities = &perplexity;
     job.n_perplexities = 1;
     itp_parallel(ctx, itp_point_blocks(a->n_new), 1000.0 * a->n_new * a->k, itp_perplexity_task,
@@ -627,11 +621,10 @@ ITP_FN interp_status itp_arrival_run(interp_ctx *ctx, itp_arrival *a, const floa
         for (int k = 0; k < 2; k++) low[k] -= 5, high[k] += 5; /* room to move */
         itp_mesh_potential(ctx, &mesh, low, high);
     }
-    itp_arrival_begin(a, near);
+    itp_arrival_begin(a);
     for (int iter = 0; iter < iterations; iter++) {
         if (iter % 10 == 0) ITP_TRY(itp_progress(ctx, "t-sne", iter, iterations, (double)NAN));
-        itp_arrival_push(ctx, a);
-        for (int i = 0; i < a->n_new; i++) itp_arrival_step(a, i);
+        itp_parallel(ctx, itp_point_blocks(a->n_new), work * a->n_new, itp_arrival_task, a);
     }
     return itp_progress(ctx, "t-sne", iterations, iterations, (double)NAN);
 }
@@ -650,8 +643,10 @@ INTERP_API interp_status interp_tsne_transform(interp_ctx *ctx, const float *x, 
     memset(&a, 0, sizeof a);
     const float asked = desc && desc->perplexity > 0 ? desc->perplexity : 5;
     if (!desc || !desc->n_iter) t.desc.n_iter = 250;
+    a.ctx = ctx;
     a.n = n, a.n_new = n_new, a.dims = t.dims;
     a.k = itp_max(1, itp_min(n, (int)ceil(3 * (double)asked)));
+    a.near = itp_max(a.k, itp_min(n, ITP_ARRIVAL_NEAR));
     a.y = y;
     a.dof = t.dof;
     a.exaggeration = desc ? itp_or(desc->exaggeration, 1.5f) : 1.5f;

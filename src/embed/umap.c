@@ -223,7 +223,7 @@ ITP_FN void itp_fuzzy(interp_ctx *ctx, const interp_umap_desc *o, itp_near_lists
     itp_parallel(ctx, itp_point_blocks(l->n), 1000.0 * l->n * l->k, itp_fuzzy_task, &job);
 }
 
-/* Edges between classes lose weight; then each vertex is tied to its nearest again. `scale`: [n]. */
+/* Edges between classes lose weight; then each vertex is tied to its nearest again. scale: [n]. */
 ITP_FN void itp_umap_supervise(itp_umap *u, float *scale)
 {
     const itp_graph *g = &u->graph;
@@ -600,23 +600,6 @@ ITP_FN interp_status itp_umap_begin(itp_umap *u, const float *x, int *pieces)
 
 /* ---- all of it */
 
-/* Arrays needed until the graph is made. */
-typedef struct itp_umap_lists {
-    itp_near_lists lists;
-    uint64_t *keys;
-    float *row, *scale;
-} itp_umap_lists;
-
-ITP_FN void itp_umap_lists_layout(itp_arena *arena, itp_umap_lists *l, const interp_ctx *ctx, int n,
-                                  int k)
-{
-    const size_t slots = (size_t)ctx->slots;
-    itp_lists_layout(arena, &l->lists, n, k);
-    l->keys = (uint64_t *)itp_arena_alloc(arena, slots * (size_t)k * sizeof(uint64_t));
-    l->row = itp_arena_floats(arena, slots * 4 * (size_t)k);
-    l->scale = itp_arena_floats(arena, (size_t)n);
-}
-
 ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
 {
     interp_knn_desc d;
@@ -624,37 +607,36 @@ ITP_FN interp_knn_desc itp_umap_knn(const itp_umap *u)
     d.metric = u->desc.metric;
     d.p = u->desc.metric_p;
     d.method = u->desc.knn;
+    d.seed = u->desc.seed;
     return d;
 }
 
 /* The weighted graph from the lists' distances. */
-ITP_FN void itp_umap_graph(itp_umap *u, itp_umap_lists *l)
+ITP_FN void itp_umap_graph(itp_umap *u, itp_near_lists *l)
 {
     itp_lists_job job;
     memset(&job, 0, sizeof job);
     job.ctx = u->ctx;
-    job.l = &l->lists;
+    job.l = l;
     job.g = &u->graph;
-    job.keys = l->keys;
-    job.row = l->row;
     job.mix = u->desc.set_op_mix_ratio;
-    itp_fuzzy(u->ctx, &u->desc, &l->lists, (float)u->desc.local_connectivity, u->k + 1);
+    itp_fuzzy(u->ctx, &u->desc, l, (float)u->desc.local_connectivity, u->k + 1);
     itp_lists_symmetric(u->ctx, &job);
-    if (u->desc.y_class) itp_umap_supervise(u, l->scale);
+    if (u->desc.y_class) itp_umap_supervise(u, l->weight); /* which is free by now */
     itp_umap_prune(u);
 }
 
-ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_umap_lists *l,
+ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_near_lists *l,
                                   interp_umap_info *info)
 {
     const interp_umap_desc *o = &u->desc;
     const interp_knn_desc how = itp_umap_knn(u);
     int pieces = 0;
+    double recall;
     ITP_TRY(
-        itp_lists_fill(u->ctx, &l->lists, x, u->d, &how, o->knn_index, o->knn_distance, o->knn_k));
+        itp_lists_fill(u->ctx, l, x, u->d, &how, o->knn_index, o->knn_distance, o->knn_k, &recall));
     itp_umap_graph(u, l);
-    interp_free(u->ctx, l->lists.index);
-    l->lists.index = NULL;
+    itp_lists_close(u->ctx, l);
     ITP_TRY(itp_umap_begin(u, x, &pieces));
     itp_umap_order(u);
     if (u->density) itp_umap_radii(u, x);
@@ -665,6 +647,7 @@ ITP_FN interp_status itp_umap_run(itp_umap *u, const float *x, itp_umap_lists *l
         info->components = pieces - u->isolated;
         info->isolated = u->isolated;
         info->edges = u->graph.start[u->n] / 2;
+        info->knn_recall = recall;
     }
     return INTERP_OK;
 }
@@ -681,17 +664,13 @@ INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int
                                      const interp_umap_desc *desc, float *y, interp_umap_info *info)
 {
     itp_umap u;
-    itp_umap_lists l;
+    itp_near_lists l;
     itp_umap_plan(&u, ctx, n, d, desc);
     u.ctx = ctx;
     ITP_TRY(itp_umap_check(ctx, &u));
+    ITP_TRY(itp_lists_open(ctx, &l, n, u.k));
     const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0};
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
-    lists.base = (char *)interp_alloc(ctx, lists.used);
-    if (!lists.base) return INTERP_NO_MEMORY;
-    lists.used = 0;
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
+    itp_arena rest = {NULL, 0};
     itp_umap_layout(&rest, &u, ctx, edges);
     rest.base = (char *)interp_alloc(ctx, rest.used);
     interp_status status = rest.base ? INTERP_OK : INTERP_NO_MEMORY;
@@ -704,7 +683,7 @@ INTERP_API interp_status interp_umap(interp_ctx *ctx, const float *x, int n, int
     }
     if (!status) itp_umap_write(&u, y);
     interp_free(ctx, rest.base);
-    interp_free(ctx, l.lists.index); /* the first array of its block */
+    itp_lists_close(ctx, &l);
     return status;
 }
 
@@ -712,14 +691,12 @@ INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
                                     const interp_umap_desc *desc)
 {
     itp_umap u;
-    itp_umap_lists l;
     itp_spectral s;
-    itp_arena lists = {NULL, 0}, rest = {NULL, 0}, begin = {NULL, 0};
+    itp_arena rest = {NULL, 0}, begin = {NULL, 0};
     if (n < 2 || d < 1) return 0;
     itp_umap_plan(&u, ctx, n, d, desc);
     const size_t edges = 2 * itp_mul_size((size_t)n, (size_t)u.k);
     const interp_knn_desc how = itp_umap_knn(&u);
-    itp_umap_lists_layout(&lists, &l, ctx, n, u.k);
     itp_umap_layout(&rest, &u, ctx, edges);
     itp_spectral_layout(&begin, &s, n, edges, u.dims);
     size_t more = itp_alloc_cost(begin.used);
@@ -729,10 +706,7 @@ INTERP_API size_t interp_umap_bytes(const interp_ctx *ctx, int n, int d,
         pca.n_components = u.dims;
         more = itp_max_size(more, interp_pca_bytes(n, d, &pca));
     }
-    if (!u.desc.knn_index)
-        more =
-            itp_max_size(more, itp_alloc_cost(lists.used) + interp_knn_bytes(ctx, n, d, u.k, &how));
-    else more = itp_max_size(more, itp_alloc_cost(lists.used));
+    more = itp_max_size(more, itp_lists_bytes(ctx, n, d, u.k, &how, u.desc.knn_index != NULL));
     return itp_add_size(itp_alloc_cost(rest.used), more);
 }
 
@@ -793,7 +767,7 @@ INTERP_API interp_status interp_umap_transform(interp_ctx *ctx, const float *x, 
         if (pass && !arena.base) return INTERP_NO_MEMORY;
         if (pass) memset(arena.base, 0, arena.used);
         arena.used = 0;
-        itp_lists_layout(&arena, &l, n_new, u.k);
+        itp_lists_layout(&arena, &l, ctx, n_new, u.k);
         itp_umap_layout(&arena, &u, ctx, edges);
         others = itp_arena_floats(&arena, dims * stride);
     }

@@ -88,12 +88,14 @@ typedef enum interp_metric {
 /* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
 INTERP_API const char *interp_metric_name(interp_metric metric);
 
-/* How neighbours are found; always exactly. */
+/* How neighbours are found; all but INTERP_KNN_DESCENT exactly. */
 typedef enum interp_knn_method {
-    INTERP_KNN_AUTO,  /* all; above 20 000 points of 1 to 3 numbers, the tree */
+    INTERP_KNN_AUTO,  /* exact; above 20 000 points of 1 to 3 numbers the tree, and of more above
+                          100 000 points and 2500 k the descent */
     INTERP_KNN_EXACT, /* all distances: blocks of a matrix product where the metric allows */
-    INTERP_KNN_TREE   /* vantage-point tree: for few dimensions, and metrics with the triangle
-                         inequality */
+    INTERP_KNN_TREE,  /* vantage-point tree: for few dimensions, and metrics with the triangle
+                          inequality */
+    INTERP_KNN_DESCENT /* nearest neighbour descent from random projection trees: nearly all */
 } interp_knn_method;
 
 /* Options of interp_knn. */
@@ -103,19 +105,31 @@ typedef struct interp_knn_desc {
     interp_knn_method method; /* 0: auto */
     const float *queries; /* NULL: x itself, no row being its own neighbour; else [n_queries, d] */
     int n_queries;        /* 0: none; needed with queries */
+    int max_candidates; /* 0: k, from 10 to 60; those that a point of the descent passes on of each
+                             kind: more find more */
+    uint64_t seed;      /* 0: seed 0; of the descent */
 } interp_knn_desc;
 
+/* What became of a search for neighbours. */
+typedef struct interp_knn_info {
+    interp_knn_method method; /* taken */
+    double recall; /* share of the neighbours found; of the descent, as 100 points tell */
+    int rounds;    /* of the descent; else 0 */
+} interp_knn_info;
+
 /* The k nearest of x[n,d] to each row. index: [rows, k], nearest first, equals by index; distance:
-   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method: NULL,
-   or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
-   NOT_FINITE, also for numbers beyond 1e15, UNSUPPORTED for a tree of a metric that is none,
-   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log n)
-   where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
-   1993; matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
-   metrics_are_their_definitions, the_tree_finds_the_same_neighbours. */
+   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. info: NULL or
+   filled. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries), NOT_FINITE, also for numbers
+   beyond 1e15, UNSUPPORTED for a tree of a metric that is none and a descent of queries or of
+   precomputed distances, NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d,
+   by the tree O(n log n) where d is small, by the descent about n k^2 d; scratch interp_knn_bytes.
+   Bit-identical at any thread count. Papers: Yianilos 1993; Dong, Charikar and Li 2011; matches
+   scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
+   metrics_are_their_definitions, the_tree_finds_the_same_neighbours,
+   the_descent_finds_nearly_all_neighbours. */
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
                                     const interp_knn_desc *desc, int32_t *index, float *distance,
-                                    interp_knn_method *method);
+                                    interp_knn_info *info);
 
 /* Bytes that interp_knn allocates, exactly. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,

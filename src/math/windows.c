@@ -541,6 +541,13 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w,
 
 /* ---- the three convolutions as sums over windows */
 
+/* One long row instead of many short ones. */
+ITP_FN void itp_windows_unroll(itp_windows *w, const itp_plane *g)
+{
+    w->width = w->columns = g->height * g->width;
+    w->height = w->rows = 1;
+}
+
 ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *g = &c->plane;
@@ -560,10 +567,7 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     w.y_plane = (ptrdiff_t)itp_conv_out(c);
     w.y_image = c->out_channels * w.y_plane;
     w.y_row = g->columns, w.y_step = 1;
-    if (itp_conv_pointwise(c)) { /* one long row instead of many short ones */
-        w.width = w.columns = g->height * g->width;
-        w.height = w.rows = 1;
-    }
+    if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     w.pixels = itp_windows_by_pixels(ctx, &w);
     return w;
 }
@@ -604,10 +608,7 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.y_plane = (ptrdiff_t)itp_conv_in(c);
     w.y_image = c->in_channels * w.y_plane;
     w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
-    if (itp_conv_pointwise(c)) {
-        w.width = w.columns = g->height * g->width;
-        w.height = w.rows = 1;
-    }
+    if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     return w;
 }
 

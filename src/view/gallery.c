@@ -18,6 +18,7 @@ static const char itp_gallery_style[] =
     "header{padding:24px 24px 4px}\n"
     "h1{margin:0;font-size:1.6rem;line-height:1.2;overflow-wrap:anywhere}\n"
     "header p{margin:.3rem 0 0;color:var(--soft);overflow-wrap:anywhere}\n"
+    "nav{display:flex;flex-wrap:wrap;gap:4px 16px;padding:4px 24px}nav a{color:var(--link)}\n"
     "form{position:sticky;top:0;z-index:4;display:flex;flex-wrap:wrap;gap:10px 18px;"
     "align-items:end;padding:12px 24px;background:var(--paper);"
     "border-bottom:1px solid var(--line)}\n"
@@ -80,9 +81,9 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
                                               interp_gallery **out)
 {
     if (!desc || !desc->title || desc->n_fields < 0 || desc->n_fields > INTERP_GALLERY_FIELDS ||
-        (desc->n_fields && !desc->fields))
+        (desc->n_fields && !desc->fields) || desc->n_links < 0 || (desc->n_links && !desc->links))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "gallery: give a title and the names of at most %d fields",
+                        "gallery: give a title, the names of at most %d fields, and links",
                         INTERP_GALLERY_FIELDS);
     interp_gallery *g = (interp_gallery *)itp_calloc(ctx, 1, sizeof *g);
     if (!g) return INTERP_NO_MEMORY;
@@ -101,6 +102,15 @@ INTERP_API interp_status interp_gallery_begin(interp_ctx *ctx, const interp_gall
     itp_buf_printf(b, "</head>\n<body style=\"--cell:%dpx\">\n",
                    desc->cell > 0 ? itp_min(desc->cell, 2000) : 150);
     itp_html_header(b, desc->title, desc->subtitle);
+    if (desc->n_links) itp_buf_str(b, "<nav>\n");
+    for (int k = 0; k < desc->n_links; k++) {
+        itp_buf_str(b, "<a href=\"");
+        itp_html_path(b, desc->links[2 * k + 1]);
+        itp_buf_str(b, "\">");
+        itp_html_text(b, desc->links[2 * k]);
+        itp_buf_str(b, "</a>\n");
+    }
+    if (desc->n_links) itp_buf_str(b, "</nav>\n");
     itp_buf_str(b, "<form>\n");
     for (int k = 0; k < desc->n_fields; k++) {
         itp_buf_str(b, "<label>");

@@ -133,15 +133,9 @@ INTERP_API interp_status interp_report_begin(interp_ctx *ctx, const char *title,
     itp_html_text(b, title);
     itp_buf_str(b, "</title>\n");
     itp_buf_str(b, itp_report_style);
-    itp_buf_str(b, "</head>\n<body>\n<header>\n<h1>");
-    itp_html_text(b, title);
-    itp_buf_str(b, "</h1>\n");
-    if (subtitle) {
-        itp_buf_str(b, "<p>");
-        itp_html_text(b, subtitle);
-        itp_buf_str(b, "</p>\n");
-    }
-    itp_buf_str(b, "</header>\n<main>\n");
+    itp_buf_str(b, "</head>\n<body>\n");
+    itp_html_header(b, title, subtitle);
+    itp_buf_str(b, "<main>\n");
     if (b->status) {
         const interp_status status = b->status;
         interp_report_free(r);

@@ -472,7 +472,10 @@ typedef struct interp_gallery_desc {
     const char *const
         *fields;  /* NULL: none; [n_fields]: what pictures are chosen by, as "method" */
     int n_fields; /* 0: none; at most INTERP_GALLERY_FIELDS */
-    int cell;     /* 0: 150; pixels across a small picture */
+    const char *const
+        *links;  /* NULL: none; [n_links, 2]: texts and relative paths of other pages */
+    int n_links; /* 0: none */
+    int cell;    /* 0: 150; pixels across a small picture */
 } interp_gallery_desc;
 
 /* Begins a page. Errors: BAD_ARGUMENT, NO_MEMORY. */
@@ -533,7 +536,7 @@ typedef struct interp_points_desc {
    and lasso into a table, exports CSV and PNG, and works by keyboard. Places are kept to 1/65534 of
    the larger side. Drawn by WebGL, or a plain canvas where there is none. *html is freed with
    interp_free and ends with a 0 byte not counted in *bytes. Errors: BAD_ARGUMENT, NO_MEMORY. Tests:
-   points_page_holds_what_was_given, points_page_survives_every_failing_allocation. */
+   points_page_holds_what_was_given, every_allocation_may_fail. */
 INTERP_API interp_status interp_points_html(interp_ctx *ctx, const interp_points_desc *desc,
                                             char **html, size_t *bytes);
 
