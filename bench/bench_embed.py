@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Neighbours and embeddings: interp.h beside FIt-SNE, umappp, its VP-tree, and umap-learn.
 
     bench_embed.py [--n 10000] [--only TEXT] [--rounds 3] [--threads 2] [--data DIR]

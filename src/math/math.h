@@ -90,10 +90,10 @@ INTERP_API const char *interp_metric_name(interp_metric metric);
 
 /* How neighbours are found; all but INTERP_KNN_DESCENT exactly. */
 typedef enum interp_knn_method {
-    INTERP_KNN_AUTO,  /* exact; above 20 000 points of 1 to 3 numbers the tree, and of more above
+    INTERP_KNN_AUTO,   /* exact; above 20 000 points of 1 to 3 numbers the tree, and of more above
                           100 000 points and 2500 k the descent */
-    INTERP_KNN_EXACT, /* all distances: blocks of a matrix product where the metric allows */
-    INTERP_KNN_TREE,  /* vantage-point tree: for few dimensions, and metrics with the triangle
+    INTERP_KNN_EXACT,  /* all distances: blocks of a matrix product where the metric allows */
+    INTERP_KNN_TREE,   /* vantage-point tree: for few dimensions, and metrics with the triangle
                           inequality */
     INTERP_KNN_DESCENT /* nearest neighbour descent from random projection trees: nearly all */
 } interp_knn_method;
