@@ -77,9 +77,7 @@ typedef struct itp_umap {
     int isolated;
 } itp_umap;
 
-/* Vertices move in so many groups, one after the other; those of a group see each other where they
-   were. */
-enum { ITP_UMAP_GROUPS = 4, ITP_UMAP_STEPS = 64 };
+enum { ITP_UMAP_STEPS = 64 };
 
 ITP_FN void itp_umap_others(itp_umap *u, int n)
 {
@@ -495,7 +493,9 @@ ITP_FN interp_status itp_umap_epochs(itp_umap *u, const float *others, size_t ot
     job.ctx = ctx;
     job.u = u;
     job.self = !others;
-    job.groups = others ? 1 : itp_min(ITP_UMAP_GROUPS, u->packs);
+    /* groups move one after the other, and those of a group see each other where they were: the more
+       groups, the fresher the places, as long as each fills the threads */
+    job.groups = others ? 1 : itp_min(u->packs, itp_max(4, itp_min(32, u->packs / 40)));
     job.s.dims = u->dims;
     job.s.a = (float)u->a, job.s.b = (float)u->b;
     job.s.repulsion = u->desc.repulsion_strength;
