@@ -284,6 +284,9 @@ embed_lays_rows_out()
         test -s $m/embedding.html
     done
     grep -q '^explained_variance_2,0' pca/quality.csv
+    interp embed x.csv --perplexity 5,15 --quiet -o two
+    interp embed x.csv --perplexity 5 --quiet -o one
+    if cmp -s one/embedding.npy two/embedding.npy; then return 1; fi
     grep -q '^knn_accuracy,' umap/quality.csv
     interp embed x.csv --method umap --threads 1 --seed 3 --quiet -o a
     interp embed x.csv --method umap --threads 3 --seed 3 --quiet -o b
@@ -341,6 +344,7 @@ embed_refuses_what_it_cannot_do()
     printf '1\n2\n' >y.csv
     refused 1 'it holds 2 numbers for 20 rows' embed x.csv --labels y.csv -o e
     refused 2 'give one of tsne, umap, pca' embed x.csv --method som -o e
+    refused 2 'numbers from 1 on' embed x.csv --perplexity 5,x -o e
     refused 2 't-SNE makes 1 to 3' embed x.csv --n-components 4 -o e
     refused 2 'rows have 4 numbers' embed x.csv --image-size 3x3 -o e
     refused 2 'needs --labels' embed x.csv --method umap --supervised -o e

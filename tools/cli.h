@@ -203,7 +203,8 @@ interp_status cli_layer_run(cli *c, const interp_net *net, int node, const float
          "how neighbours are found: auto, exact, tree or descent (above 100 000 rows)"},           \
         {"--init", "NAME",                                                                         \
          "where points start: pca, random, spectral (tsne: pca, umap: spectral)"},                 \
-        {"--perplexity", "X", "tsne: neighbours that count for each point (30)"},                  \
+        {"--perplexity", "X[,X..]",                                                                \
+         "tsne: neighbours that count for each point (30); several scales are averaged"},          \
         {"--early-exaggeration", "X", "tsne: of the first 250 iterations (12)"},                   \
         {"--exaggeration", "X", "tsne: of the others (1)"},                                        \
         {"--degrees-of-freedom", "X", "tsne: of the t-distribution (1)"},                          \
@@ -223,6 +224,7 @@ typedef struct cli_embedding {
     int n, d, dims;
     int method; /* 0 t-SNE, 1 UMAP, 2 PCA */
     interp_tsne_desc tsne;
+    float scales[16]; /* perplexities, when there are several */
     interp_umap_desc umap;
     interp_pca_desc pca;
     interp_metric metric;

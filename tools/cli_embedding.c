@@ -10,12 +10,31 @@ enum { PROJECTOR_NUMBERS = 20000000 }; /* more are not written as text */
 static const char *const method_names[] = {"tsne", "umap", "pca"};
 
 /* A number of the right kind into a desc, when the option is there. */
+static int read_perplexities(const cli *c, cli_embedding *e)
+{
+    enum { most = sizeof e->scales / sizeof *e->scales };
+    const char *text = cli_get(c, "--perplexity");
+    int n = 0;
+    while (text && *text) {
+        char *end;
+        const double x = strtod(text, &end);
+        if (end == text || (*end && *end != ',') || !(x >= 1 && x <= 1e6) || n == most)
+            return cli_usage("--perplexity %s: give up to %d numbers from 1 on",
+                             cli_get(c, "--perplexity"), most);
+        e->scales[n++] = (float)x;
+        text = *end ? end + 1 : end;
+    }
+    if (n == 1) e->tsne.perplexity = e->scales[0];
+    if (n > 1) e->tsne.perplexities = e->scales, e->tsne.n_perplexities = n;
+    return CLI_DONE;
+}
+
 static int read_numbers(const cli *c, cli_embedding *e)
 {
     interp_tsne_desc *t = &e->tsne;
     interp_umap_desc *u = &e->umap;
     float rate = 0;
-    int code = cli_float(c, "--perplexity", 1, 1e6, &t->perplexity);
+    int code = read_perplexities(c, e);
     if (!code) code = cli_float(c, "--early-exaggeration", 1e-3, 1e6, &t->early_exaggeration);
     if (!code) code = cli_float(c, "--exaggeration", 1e-3, 1e6, &t->exaggeration);
     if (!code) code = cli_float(c, "--degrees-of-freedom", 1e-3, 1e6, &t->degrees_of_freedom);
