@@ -1,4 +1,4 @@
-/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases ---------------------------------- */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations ----------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -134,4 +134,36 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
         const float scale = (float)(size > 1e-12 * start && size > 0 ? 1 / sqrt(size) : 0);
         for (int i = 0; i < n; i++) x[(size_t)i * (size_t)q + (size_t)c] *= scale;
     }
+}
+
+/* Solves a x = b for the symmetric positive definite a[n,n], of which the lower half is read and becomes its
+   Cholesky factor; b[n,k] becomes x. False when a is not positive definite. */
+ITP_FN bool itp_cholesky_solve(double *a, int n, double *b, int k)
+{
+    const size_t w = (size_t)n, cols = (size_t)k;
+    for (size_t i = 0; i < w; i++) {
+        double *row = a + i * w;
+        for (size_t j = 0; j <= i; j++) {
+            const double *other = a + j * w;
+            double s[4] = {row[j], 0, 0, 0};
+            size_t m = 0;
+            for (; m + 4 <= j; m += 4)
+                for (size_t q = 0; q < 4; q++) s[q] -= row[m + q] * other[m + q];
+            for (; m < j; m++) s[0] -= row[m] * other[m];
+            const double sum = (s[0] + s[1]) + (s[2] + s[3]);
+            if (i == j && !(sum > 0)) return false;
+            row[j] = i == j ? sqrt(sum) : sum / other[j];
+        }
+    }
+    for (size_t i = 0; i < w; i++) { /* L y = b */
+        for (size_t m = 0; m < i; m++)
+            for (size_t c = 0; c < cols; c++) b[i * cols + c] -= a[i * w + m] * b[m * cols + c];
+        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
+    }
+    for (size_t i = w; i-- > 0;) { /* L' x = y */
+        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
+        for (size_t m = 0; m < i; m++)
+            for (size_t c = 0; c < cols; c++) b[m * cols + c] -= a[i * w + m] * b[i * cols + c];
+    }
+    return true;
 }

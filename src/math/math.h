@@ -57,8 +57,7 @@ INTERP_API interp_status interp_pca_transform(interp_ctx *ctx, const float *x, i
                                               int n_components, const float *variance,
                                               float *scores);
 
-#if !defined(INTERP_NO_EMBED)
-/* ---- nearest neighbours */
+/* ---- distances */
 
 /* Distances between rows a and b of d numbers. Sums run in float32, those of products in blocks. */
 #define INTERP_METRIC_LIST(X)                                                                      \
@@ -87,6 +86,50 @@ typedef enum interp_metric {
 
 /* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
 INTERP_API const char *interp_metric_name(interp_metric metric);
+
+/* The distance of two rows of d numbers; NaN for INTERP_METRIC_PRECOMPUTED. Test:
+   metrics_are_their_definitions. */
+INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
+                                  float p);
+
+/* Earth mover's distance of two pictures [height, width], at most 256 cells, in cells: the least amount of
+   mass times way along the axes that makes the one into the other, each divided by its sum first; what is
+   below 0 counts as 0, and an empty picture is height + width from all but empty ones. Exact, by
+   cheapest flows between neighbours; NaN for other sizes or numbers that are not finite. Paper: Rubner
+   et al. 2000, Ling and Okada 2007. Tests: earth_moves_in_two_dimensions,
+   metrics_match_scipy. */
+INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int height, int width);
+
+/* ---- statistics */
+
+/* A paired comparison of a[n] with b[n], by their differences a - b. */
+typedef struct interp_paired {
+    int n;
+    double mean, sd;        /* of the differences; sd with n - 1 */
+    double ci_low, ci_high; /* 95 % confidence interval of the mean, by Student's distribution */
+    double effect;          /* Cohen's d of paired samples: mean / sd */
+    double t, p_t;          /* paired t-test, two-sided */
+    double w, p_wilcoxon;   /* signed-rank test, two-sided; w: the smaller sum of ranks */
+} interp_paired;
+
+/* Compares pairs. Differences of 0 are left out of the signed ranks, equal ones share their mean rank; up
+   to 50 the distribution is the exact one, given the ties, above the normal with the variance of the ties.
+   Without any difference both p are 1 and effect and t NaN. Errors: BAD_ARGUMENT for less than 2 pairs,
+   NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945, Cohen 1988; matches scipy.stats. Tests:
+   paired_tests_match_scipy, exact_ranks_match_enumeration. */
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b, int n,
+                                            interp_paired *out);
+
+/* The probability that Student's t with so many degrees of freedom is as far from 0, either way. Test:
+   paired_tests_match_scipy. */
+INTERP_API double interp_student_p(double t, double freedom);
+
+/* Holm's correction of p[n] for n comparisons; adjusted: [n], not p itself. Those that are NaN stay so.
+   Paper: Holm 1979. Test: holm_steps_down. */
+INTERP_API void interp_holm(const double *p, int n, double *adjusted);
+
+#if !defined(INTERP_NO_EMBED)
+/* ---- nearest neighbours */
 
 /* How neighbours are found; always exactly. */
 typedef enum interp_knn_method {
@@ -120,11 +163,6 @@ INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int 
 /* Bytes that interp_knn allocates, exactly. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
                                    const interp_knn_desc *desc);
-
-/* The distance of two rows of d numbers; NaN for INTERP_METRIC_PRECOMPUTED. Test:
-   metrics_are_their_definitions. */
-INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
-                                  float p);
 
 #endif
 
