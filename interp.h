@@ -9880,36 +9880,35 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
     }
 }
 
-/* Solves a x = b for the symmetric positive definite a[n,n], of which the lower half is read and becomes its
-   Cholesky factor; b[n,k] becomes x. False when a is not positive definite. */
-ITP_FN bool itp_cholesky_solve(double *a, int n, double *b, int k)
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower half is
+   read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite but for
+   rounding, x is large. */
+ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
 {
-    const size_t w = (size_t)n, cols = (size_t)k;
-    for (size_t i = 0; i < w; i++) {
-        double *row = a + i * w;
+    const size_t rows = (size_t)n, cols = (size_t)k;
+    for (size_t i = 0; i < rows; i++) {
+        double *row = a + i * wide;
         for (size_t j = 0; j <= i; j++) {
-            const double *other = a + j * w;
+            const double *other = a + j * wide;
             double s[4] = {row[j], 0, 0, 0};
             size_t m = 0;
             for (; m + 4 <= j; m += 4)
                 for (size_t q = 0; q < 4; q++) s[q] -= row[m + q] * other[m + q];
             for (; m < j; m++) s[0] -= row[m] * other[m];
             const double sum = (s[0] + s[1]) + (s[2] + s[3]);
-            if (i == j && !(sum > 0)) return false;
-            row[j] = i == j ? sqrt(sum) : sum / other[j];
+            row[j] = i == j ? sqrt(sum > 1e-300 ? sum : 1e-300) : sum / other[j];
         }
     }
-    for (size_t i = 0; i < w; i++) { /* L y = b */
-        for (size_t m = 0; m < i; m++)
-            for (size_t c = 0; c < cols; c++) b[i * cols + c] -= a[i * w + m] * b[m * cols + c];
-        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
-    }
-    for (size_t i = w; i-- > 0;) { /* L' x = y */
-        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
-        for (size_t m = 0; m < i; m++)
-            for (size_t c = 0; c < cols; c++) b[m * cols + c] -= a[i * w + m] * b[i * cols + c];
-    }
-    return true;
+    for (size_t i = 0; i < rows; i++) /* L y = b */
+        for (size_t c = 0; c < cols; c++) {
+            for (size_t m = 0; m < i; m++) b[i * cols + c] -= a[i * wide + m] * b[m * cols + c];
+            b[i * cols + c] /= a[i * wide + i];
+        }
+    for (size_t i = rows; i-- > 0;) /* L' x = y */
+        for (size_t c = 0; c < cols; c++) {
+            b[i * cols + c] /= a[i * wide + i];
+            for (size_t m = 0; m < i; m++) b[m * cols + c] -= a[i * wide + m] * b[i * cols + c];
+        }
 }
 /* >>math/pca.c                                                                                */
 /* ---- math/pca.c: principal components ---------------------------------------------------------- */
@@ -10429,38 +10428,38 @@ INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int heig
 /* >>math/statistics.c                                                                         */
 /* ---- math/statistics.c: paired tests ------------------------------------------------------------- */
 
-/* The continued fraction of the incomplete beta function, by Lentz's method; x < (a + 1) / (a + b + 2). */
-ITP_FN double itp_beta_fraction(double a, double b, double x)
+/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
+ITP_FN double itp_log_gamma(double z)
 {
-    const double tiny = 1e-300;
-    double c = 1, d = 1 - (a + b) * x / (a + 1);
-    d = 1 / (fabs(d) < tiny ? tiny : d);
-    double h = d;
-    for (int m = 1; m < 1000; m++) {
-        for (int odd = 0; odd < 2; odd++) {
-            const double k = 2.0 * m + odd;
-            const double up = odd ? -(a + m) * (a + b + m) * x / ((a + k - 1) * (a + k))
-                                  : m * (b - m) * x / ((a + k - 1) * (a + k));
-            d = 1 + up * d;
-            c = 1 + up / c;
-            d = 1 / (fabs(d) < tiny ? tiny : d);
-            c = fabs(c) < tiny ? tiny : c;
-            h *= d * c;
-        }
-        if (fabs(d * c - 1) < 1e-15) break;
-    }
-    return h;
+    double less = 0;
+    for (; z < 8; z++) less += log(z);
+    const double r = 1 / (z * z);
+    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
+           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
 }
 
-/* Regularised incomplete beta function I_x(a, b). */
+/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
 ITP_FN double itp_incomplete_beta(double a, double b, double x)
 {
-    if (!(x > 0)) return 0;
-    if (x >= 1) return 1;
-    const double front =
-        exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x));
-    if (x < (a + 1) / (a + b + 2)) return front * itp_beta_fraction(a, b, x) / a;
-    return 1 - front * itp_beta_fraction(b, a, 1 - x) / b;
+    if (x <= 0 || x >= 1) return x > 0;
+    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
+    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
+                             a * log(x) + b * log1p(-x)) /
+                         a;
+    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
+    for (int i = 1; i < 500; i++) {
+        double step = 1;
+        for (int odd = 0; odd < 2; odd++) {
+            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
+                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
+            d = 1 + t * d, c = 1 + t / c;
+            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
+            if (fabs(c) < 1e-300) c = 1e-300;
+            f *= step = c * d;
+        }
+        if (fabs(step - 1) < 1e-15) break;
+    }
+    return front * f;
 }
 
 INTERP_API double interp_student_p(double t, double freedom)
@@ -10503,20 +10502,21 @@ ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
     return ties;
 }
 
-/* Both tails of the sum of the ranks whose sign is drawn: how many of the 2^n draws are at most as low as
-   `low`, twice over 2^n. ways: [sum of ranks + 1] of scratch. */
-ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *ways)
+/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most `low`.
+   share: [sum of ranks + 1] of scratch: the probability of each sum. */
+ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *share)
 {
     int most = 0;
-    ways[0] = 1;
+    share[0] = 1;
     for (int i = 0; i < n; i++) {
-        for (int s = most + 1; s <= most + rank[i]; s++) ways[s] = 0;
+        for (int s = most + 1; s <= most + rank[i]; s++) share[s] = 0;
         most += rank[i];
-        for (int s = most; s >= rank[i]; s--) ways[s] += ways[s - rank[i]];
+        for (int s = most; s >= 0; s--)
+            share[s] = (share[s] + (s >= rank[i] ? share[s - rank[i]] : 0)) / 2;
     }
     double sum = 0;
-    for (int s = 0; s <= low; s++) sum += ways[s];
-    return itp_min_double(1, 2 * sum / ldexp(1, n));
+    for (int s = 0; s <= low; s++) sum += share[s];
+    return itp_min_double(1, 2 * sum);
 }
 
 enum { ITP_EXACT_PAIRS = 50 };
@@ -10527,18 +10527,18 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     *w = 0, *p = 1;
     if (!n) return INTERP_OK;
     const size_t sum = (size_t)n * ((size_t)n + 1); /* of twice the ranks */
-    const size_t ways = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
+    const size_t room = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
     double *block =
-        (double *)interp_alloc(ctx, ways * sizeof(double) + (size_t)n * sizeof(int));
+        (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
     if (!block) return INTERP_NO_MEMORY;
-    int *rank = (int *)(void *)(block + ways);
+    int *rank = (int *)(void *)(block + room);
     qsort(d, (size_t)n, sizeof *d, itp_by_size);
     const double ties = itp_double_ranks(d, n, rank);
     double up = 0;
     for (int i = 0; i < n; i++) up += d[i] > 0 ? rank[i] : 0;
     const double low = itp_min_double(up, (double)sum - up);
     *w = low / 2;
-    if (ways) {
+    if (room) {
         *p = itp_signed_rank_exact(rank, n, (int)low, block);
     } else {
         const double k = n, spread = sqrt((k * (k + 1) * (2 * k + 1) - ties / 2) / 24);
@@ -38993,40 +38993,6 @@ typedef struct itp_tcav {
 
 /* ---- Student's t */
 
-/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
-ITP_FN double itp_log_gamma(double z)
-{
-    double less = 0;
-    for (; z < 8; z++) less += log(z);
-    const double r = 1 / (z * z);
-    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
-           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
-}
-
-/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
-ITP_FN double itp_incomplete_beta(double a, double b, double x)
-{
-    if (x <= 0 || x >= 1) return x > 0;
-    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
-    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
-                             a * log(x) + b * log1p(-x)) /
-                         a;
-    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
-    for (int i = 1; i < 500; i++) {
-        double step = 1;
-        for (int odd = 0; odd < 2; odd++) {
-            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
-                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
-            d = 1 + t * d, c = 1 + t / c;
-            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
-            if (fabs(c) < 1e-300) c = 1e-300;
-            f *= step = c * d;
-        }
-        if (fabs(step - 1) < 1e-15) break;
-    }
-    return front * f;
-}
-
 /* Two-sided p of Welch's test that two samples of n each have one mean. */
 ITP_FN double itp_welch(double mean0, double var0, double mean1, double var1, int n)
 {
@@ -39057,24 +39023,11 @@ ITP_FN void itp_tcav_fit(itp_tcav *t, int n, int ones, double *beta)
         for (int j = 0; j < n; j++) c[(size_t)i * wide + (size_t)j] += sum - rhs[i] - rhs[j];
     for (int i = 0; i < n; i++) trace += c[(size_t)i * (wide + 1)] / n;
     const double ridge = fmax((double)t->d.penalty * trace, 1e-30), mean = (2.0 * ones - n) / n;
-    for (int i = 0; i < n; i++) { /* Cholesky, row by row */
-        c[(size_t)i * (wide + 1)] += ridge;
-        for (int j = 0; j <= i; j++) {
-            double *at = &c[(size_t)i * wide + (size_t)j];
-            for (int k = 0; k < j; k++)
-                *at -= c[(size_t)i * wide + (size_t)k] * c[(size_t)j * wide + (size_t)k];
-            *at = i == j ? sqrt(fmax(*at, 1e-300)) : *at / c[(size_t)j * (wide + 1)];
-        }
-    }
     for (int i = 0; i < n; i++) {
+        c[(size_t)i * (wide + 1)] += ridge;
         rhs[i] = (i < ones ? 1 : -1) - mean;
-        for (int k = 0; k < i; k++) rhs[i] -= c[(size_t)i * wide + (size_t)k] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
     }
-    for (int i = n; i-- > 0;) {
-        for (int k = i + 1; k < n; k++) rhs[i] -= c[(size_t)k * wide + (size_t)i] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
-    }
+    itp_cholesky_solve(c, n, wide, rhs, 1);
     sum = 0;
     for (int i = 0; i < n; i++) sum += rhs[i] / n;
     memset(beta, 0, wide * sizeof *beta);
@@ -43179,12 +43132,12 @@ ITP_FN interp_status itp_mode_probe_solve(itp_mode_probes *p, int i, double ridg
     /* features that are all 0 must not make the equations singular */
     const double penalty = ridge * trace / (double)(d - 1) + 1e-9 * n;
     for (size_t j = 0; j + 1 < d; j++) p->a[j * d + j] += penalty;
-    if (!itp_cholesky_solve(p->a, (int)d, p->b, p->k))
-        return itp_fail(p->ctx, INTERP_NOT_FINITE,
-                        "mode: the features of layer \"%s\" are not finite, or too large",
-                        interp_net_node_name(p->net, p->view[i].node));
+    itp_cholesky_solve(p->a, (int)d, d, p->b, p->k);
     for (size_t j = 0; j < d * k; j++) p->right[i][j] = (float)p->b[j];
-    return INTERP_OK;
+    if (itp_is_finite(p->right[i], d * k)) return INTERP_OK;
+    return itp_fail(p->ctx, INTERP_NOT_FINITE,
+                    "mode: the features of layer \"%s\" are not finite, or too large",
+                    interp_net_node_name(p->net, p->view[i].node));
 }
 
 /* Least squares estimate probabilities that may leave 0..1: what is below 0 counts as 0. */

@@ -136,34 +136,33 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
     }
 }
 
-/* Solves a x = b for the symmetric positive definite a[n,n], of which the lower half is read and becomes its
-   Cholesky factor; b[n,k] becomes x. False when a is not positive definite. */
-ITP_FN bool itp_cholesky_solve(double *a, int n, double *b, int k)
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower half is
+   read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite but for
+   rounding, x is large. */
+ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
 {
-    const size_t w = (size_t)n, cols = (size_t)k;
-    for (size_t i = 0; i < w; i++) {
-        double *row = a + i * w;
+    const size_t rows = (size_t)n, cols = (size_t)k;
+    for (size_t i = 0; i < rows; i++) {
+        double *row = a + i * wide;
         for (size_t j = 0; j <= i; j++) {
-            const double *other = a + j * w;
+            const double *other = a + j * wide;
             double s[4] = {row[j], 0, 0, 0};
             size_t m = 0;
             for (; m + 4 <= j; m += 4)
                 for (size_t q = 0; q < 4; q++) s[q] -= row[m + q] * other[m + q];
             for (; m < j; m++) s[0] -= row[m] * other[m];
             const double sum = (s[0] + s[1]) + (s[2] + s[3]);
-            if (i == j && !(sum > 0)) return false;
-            row[j] = i == j ? sqrt(sum) : sum / other[j];
+            row[j] = i == j ? sqrt(sum > 1e-300 ? sum : 1e-300) : sum / other[j];
         }
     }
-    for (size_t i = 0; i < w; i++) { /* L y = b */
-        for (size_t m = 0; m < i; m++)
-            for (size_t c = 0; c < cols; c++) b[i * cols + c] -= a[i * w + m] * b[m * cols + c];
-        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
-    }
-    for (size_t i = w; i-- > 0;) { /* L' x = y */
-        for (size_t c = 0; c < cols; c++) b[i * cols + c] /= a[i * w + i];
-        for (size_t m = 0; m < i; m++)
-            for (size_t c = 0; c < cols; c++) b[m * cols + c] -= a[i * w + m] * b[i * cols + c];
-    }
-    return true;
+    for (size_t i = 0; i < rows; i++) /* L y = b */
+        for (size_t c = 0; c < cols; c++) {
+            for (size_t m = 0; m < i; m++) b[i * cols + c] -= a[i * wide + m] * b[m * cols + c];
+            b[i * cols + c] /= a[i * wide + i];
+        }
+    for (size_t i = rows; i-- > 0;) /* L' x = y */
+        for (size_t c = 0; c < cols; c++) {
+            b[i * cols + c] /= a[i * wide + i];
+            for (size_t m = 0; m < i; m++) b[m * cols + c] -= a[i * wide + m] * b[i * cols + c];
+        }
 }

@@ -1,37 +1,37 @@
 /* ---- math/statistics.c: paired tests ------------------------------------------------------------- */
 
-/* The continued fraction of the incomplete beta function, by Lentz's method; x < (a + 1) / (a + b + 2). */
-ITP_FN double itp_beta_fraction(double a, double b, double x)
+/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
+ITP_FN double itp_log_gamma(double z)
 {
-    const double tiny = 1e-300;
-    double c = 1, d = 1 - (a + b) * x / (a + 1);
-    d = 1 / (fabs(d) < tiny ? tiny : d);
-    double h = d;
-    for (int m = 1; m < 1000; m++) {
-        for (int odd = 0; odd < 2; odd++) {
-            const double k = 2.0 * m + odd;
-            const double up = odd ? -(a + m) * (a + b + m) * x / ((a + k - 1) * (a + k))
-                                  : m * (b - m) * x / ((a + k - 1) * (a + k));
-            d = 1 + up * d;
-            c = 1 + up / c;
-            d = 1 / (fabs(d) < tiny ? tiny : d);
-            c = fabs(c) < tiny ? tiny : c;
-            h *= d * c;
-        }
-        if (fabs(d * c - 1) < 1e-15) break;
-    }
-    return h;
+    double less = 0;
+    for (; z < 8; z++) less += log(z);
+    const double r = 1 / (z * z);
+    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
+           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
 }
 
-/* Regularised incomplete beta function I_x(a, b). */
+/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
 ITP_FN double itp_incomplete_beta(double a, double b, double x)
 {
-    if (!(x > 0)) return 0;
-    if (x >= 1) return 1;
-    const double front =
-        exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x));
-    if (x < (a + 1) / (a + b + 2)) return front * itp_beta_fraction(a, b, x) / a;
-    return 1 - front * itp_beta_fraction(b, a, 1 - x) / b;
+    if (x <= 0 || x >= 1) return x > 0;
+    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
+    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
+                             a * log(x) + b * log1p(-x)) /
+                         a;
+    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
+    for (int i = 1; i < 500; i++) {
+        double step = 1;
+        for (int odd = 0; odd < 2; odd++) {
+            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
+                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
+            d = 1 + t * d, c = 1 + t / c;
+            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
+            if (fabs(c) < 1e-300) c = 1e-300;
+            f *= step = c * d;
+        }
+        if (fabs(step - 1) < 1e-15) break;
+    }
+    return front * f;
 }
 
 INTERP_API double interp_student_p(double t, double freedom)
@@ -74,20 +74,21 @@ ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
     return ties;
 }
 
-/* Both tails of the sum of the ranks whose sign is drawn: how many of the 2^n draws are at most as low as
-   `low`, twice over 2^n. ways: [sum of ranks + 1] of scratch. */
-ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *ways)
+/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most `low`.
+   share: [sum of ranks + 1] of scratch: the probability of each sum. */
+ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *share)
 {
     int most = 0;
-    ways[0] = 1;
+    share[0] = 1;
     for (int i = 0; i < n; i++) {
-        for (int s = most + 1; s <= most + rank[i]; s++) ways[s] = 0;
+        for (int s = most + 1; s <= most + rank[i]; s++) share[s] = 0;
         most += rank[i];
-        for (int s = most; s >= rank[i]; s--) ways[s] += ways[s - rank[i]];
+        for (int s = most; s >= 0; s--)
+            share[s] = (share[s] + (s >= rank[i] ? share[s - rank[i]] : 0)) / 2;
     }
     double sum = 0;
-    for (int s = 0; s <= low; s++) sum += ways[s];
-    return itp_min_double(1, 2 * sum / ldexp(1, n));
+    for (int s = 0; s <= low; s++) sum += share[s];
+    return itp_min_double(1, 2 * sum);
 }
 
 enum { ITP_EXACT_PAIRS = 50 };
@@ -98,18 +99,18 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     *w = 0, *p = 1;
     if (!n) return INTERP_OK;
     const size_t sum = (size_t)n * ((size_t)n + 1); /* of twice the ranks */
-    const size_t ways = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
+    const size_t room = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
     double *block =
-        (double *)interp_alloc(ctx, ways * sizeof(double) + (size_t)n * sizeof(int));
+        (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
     if (!block) return INTERP_NO_MEMORY;
-    int *rank = (int *)(void *)(block + ways);
+    int *rank = (int *)(void *)(block + room);
     qsort(d, (size_t)n, sizeof *d, itp_by_size);
     const double ties = itp_double_ranks(d, n, rank);
     double up = 0;
     for (int i = 0; i < n; i++) up += d[i] > 0 ? rank[i] : 0;
     const double low = itp_min_double(up, (double)sum - up);
     *w = low / 2;
-    if (ways) {
+    if (room) {
         *p = itp_signed_rank_exact(rank, n, (int)low, block);
     } else {
         const double k = n, spread = sqrt((k * (k + 1) * (2 * k + 1) - ties / 2) / 24);

@@ -127,12 +127,12 @@ ITP_FN interp_status itp_mode_probe_solve(itp_mode_probes *p, int i, double ridg
     /* features that are all 0 must not make the equations singular */
     const double penalty = ridge * trace / (double)(d - 1) + 1e-9 * n;
     for (size_t j = 0; j + 1 < d; j++) p->a[j * d + j] += penalty;
-    if (!itp_cholesky_solve(p->a, (int)d, p->b, p->k))
-        return itp_fail(p->ctx, INTERP_NOT_FINITE,
-                        "mode: the features of layer \"%s\" are not finite, or too large",
-                        interp_net_node_name(p->net, p->view[i].node));
+    itp_cholesky_solve(p->a, (int)d, d, p->b, p->k);
     for (size_t j = 0; j < d * k; j++) p->right[i][j] = (float)p->b[j];
-    return INTERP_OK;
+    if (itp_is_finite(p->right[i], d * k)) return INTERP_OK;
+    return itp_fail(p->ctx, INTERP_NOT_FINITE,
+                    "mode: the features of layer \"%s\" are not finite, or too large",
+                    interp_net_node_name(p->net, p->view[i].node));
 }
 
 /* Least squares estimate probabilities that may leave 0..1: what is below 0 counts as 0. */
