@@ -176,6 +176,10 @@
      interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
      the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
+   - interp_mode_diagnose() says which labels a network does badly on, interp_mode_select_layer() in which
+     layer they are lost, interp_mode_heat_maps() and interp_mode_select_inputs() what to train on next;
+     interp_mode_train() does all of it in rounds, beside a control whose inputs are drawn at random;
+     interp_paired_test() and interp_holm() say whether it was worth it.
    - interp_pca(), interp_tsne() and interp_umap() lay points of many numbers out in the plane,
      interp_embed_quality() says how faithfully; interp_knn() finds nearest neighbours.
    - interp_onnx_save() and interp_weights_save() write what was trained;
@@ -209,6 +213,7 @@
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
+       INTERP_NO_MODE      no debugging by heat maps
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
@@ -5638,7 +5643,9 @@ typedef struct interp_mode_train_desc {
     interp_train_desc train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
     int rounds;                /* 0: 5; most */
     int samples;               /* 0: 2000; selected in each */
-    int replay;                /* 0: none; training samples, at random, trained on again in each */
+    bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
+                    as the replication does */
+    int replay;  /* 0: none; training samples, at random, trained on again in each */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
     int n_arms;                /* 0: 1 */
     int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */
@@ -5664,7 +5671,7 @@ typedef struct interp_mode_result {
    and each arm with its own copy of the pool. An arm stops when no label is at fault. Under-fitted labels come
    first, the lowest first, then over-fitted ones; each round diagnoses anew. Free with interp_mode_result_free. desc: NULL
    takes every default. Errors: those of interp_train and the calls above; the network is then as
-   it was. Memory: copies of the parameters, of `samples` + `replay` samples and a byte a pool sample,
+   it was. Memory: copies of the parameters, of the samples that the last round trains on and a byte a pool sample,
    besides that of training and of feature models, whichever is more. Bit-identical at any thread count. Tests:
    rounds_keep_account_of_the_pool, the_control_is_the_same_whatever_the_arms,
    a_starved_label_is_mended. */
@@ -43743,7 +43750,8 @@ typedef struct itp_mode_run {
     interp_mode_diagnosis diagnosis; /* of the network as it is */
     float *start, *kept;             /* states of the network */
     unsigned char *used;             /* [pool] */
-    int *indices, *order;            /* [samples]; [train samples], for replays */
+    int *indices, *order;            /* [kept]: selected so far; [train samples], for replays */
+    int most, n_before;              /* room for those; of earlier rounds, that are trained on */
     interp_dataset batch;            /* what a round trains on */
     int64_t *test_counts;
 } itp_mode_run;
@@ -43773,6 +43781,8 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
                         "checkpoint of its own",
                         d->rounds, d->samples, d->replay, d->n_arms, d->keep);
     d->replay = itp_min(d->replay, m->sets.train->n);
+    const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));
+    m->most = d->forget ? d->samples : itp_min(rounds * d->samples, m->sets.pool->n);
     return INTERP_OK;
 }
 
@@ -43804,12 +43814,12 @@ ITP_FN interp_status itp_mode_run_open(itp_mode_run *m)
     m->start = (float *)interp_alloc(ctx, itp_mul_size(state, sizeof(float)));
     m->kept = (float *)interp_alloc(ctx, itp_mul_size(state, sizeof(float)));
     m->used = (unsigned char *)interp_alloc(ctx, (size_t)s->pool->n);
-    m->indices = (int *)interp_alloc(ctx, (size_t)m->d.samples * sizeof(int));
+    m->indices = (int *)interp_alloc(ctx, (size_t)m->most * sizeof(int));
     m->order = (int *)interp_alloc(ctx, (size_t)s->train->n * sizeof(int));
     m->test_counts = (int64_t *)interp_alloc(ctx, itp_mul_size(k, k * sizeof(int64_t)));
     if (!m->start || !m->kept || !m->used || !m->indices || !m->order || !m->test_counts)
         return INTERP_NO_MEMORY;
-    return itp_dataset_new(ctx, m->d.samples + m->d.replay, &s->train->shape, (int)k, NULL,
+    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL,
                            &m->batch);
 }
 
@@ -43878,8 +43888,8 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
     how.seed = seed;
     how.alpha = arm->alpha != 0 ? arm->alpha : interp_mode_alpha(&m->diagnosis, r->label);
     r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
-    status = interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used, m->indices, NULL,
-                                       &r->targeted, &r->selected);
+    status = interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                       m->indices + m->n_before, NULL, &r->targeted, &r->selected);
     interp_mode_maps_free(ctx, &maps);
     return status;
 }
@@ -43897,11 +43907,11 @@ ITP_FN void itp_mode_draw(itp_mode_run *m, uint64_t seed, interp_mode_round *r)
         const uint32_t of = itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
         if (of >= (uint32_t)(r->selected - seen)) continue;
         m->used[i] = 1;
-        m->indices[seen++] = i;
+        m->indices[m->n_before + seen++] = i;
     }
 }
 
-/* Trains on what is selected, and on as many of the old samples as are replayed. */
+/* Trains on what is selected, and on as many of the training samples as are replayed. */
 ITP_FN interp_status itp_mode_learn(itp_mode_run *m, uint64_t seed, const interp_mode_round *r)
 {
     const interp_mode_sets *s = &m->sets;
@@ -43909,12 +43919,14 @@ ITP_FN interp_status itp_mode_learn(itp_mode_run *m, uint64_t seed, const interp
     interp_train_desc d = m->d.train;
     for (int i = 0; i < s->train->n; i++) m->order[i] = i;
     if (m->d.replay) itp_shuffle(m->order, s->train->n, seed, ITP_STREAM_MODE + 5);
-    m->batch.n = r->selected + m->d.replay;
+    const int selected = m->n_before + r->selected;
+    if (!m->d.forget) m->n_before = selected;
+    m->batch.n = selected + m->d.replay;
     if (!m->batch.n) return INTERP_OK;
     for (int i = 0; i < m->batch.n; i++) {
-        const bool old = i >= r->selected;
+        const bool old = i >= selected;
         const interp_dataset *of = old ? s->train : s->pool;
-        const int from = old ? m->order[i - r->selected] : m->indices[i];
+        const int from = old ? m->order[i - selected] : m->indices[i];
         memcpy(m->batch.x + (size_t)i * row, of->x + (size_t)from * row, row * sizeof(float));
         m->batch.y[i] = of->y[from];
     }
@@ -43952,6 +43964,7 @@ ITP_FN interp_status itp_mode_run_arm(itp_mode_run *m, int arm)
     bool over = false;
     itp_net_state(m->net, m->start, true);
     memset(m->used, 0, (size_t)m->sets.pool->n);
+    m->n_before = 0;
     first->arm = arm, first->label = first->layer = -1;
     ITP_TRY(itp_mode_measure(m, first));
     if (m->d.on_round) ITP_TRY(m->d.on_round(first, m->d.user));

@@ -669,14 +669,14 @@ mode_mends_a_network_and_accounts_for_it()
     head -n 1 o/layers.csv | grep -q '^layer,node,op,features,train_accuracy,val_accuracy'
     grep -q '"metric":"dot/input/wrong"' o.json
     # the pool loses what is selected, and nothing else
-    awk -F, 'NR > 1 { if ($3 == 0) { n = $18; used = 0 } else used += $9
-        if ($17 != used || $17 + $18 != n || $4 != 3) exit 1; rows++ } END { exit rows < 12 }' o/rounds.csv
+    awk -F, 'NR > 1 { if ($3 == 0) { n = $20; used = 0 } else used += $9
+        if ($19 != used || $19 + $20 != n || $4 != 3) exit 1; rows++ } END { exit rows < 12 }' o/rounds.csv
     [ "$(wc -l <o/significance.csv)" -eq 13 ]
     [ "$(wc -l <o/diagnosis.csv)" -eq 11 ]
     cp o/rounds.csv first.csv
     interp mode --data digits --arch mlp:64-16-16-10 --epochs 3 --rounds 2 --repeats 2 --fault starve:3:0.05 \
         --metric dot,random --space layer,input --no-pictures --quiet --threads 1 -o o
-    cut -d, -f1-18 first.csv >a && cut -d, -f1-18 o/rounds.csv >b && cmp a b
+    cut -d, -f1-20 first.csv >a && cut -d, -f1-20 o/rounds.csv >b && cmp a b
     [ ! -e o/layers.png ]
     # a model from a file, and one with convolutions
     interp mode --data digits --model "$dir/cnn/model.onnx" --rounds 1 --theta 1 --quiet --no-pictures -o p

@@ -25,6 +25,7 @@ static const cli_option options[] = {
     {"--rounds", "N", "of diagnosis, selection and training (5)"},
     {"--samples", "N", "selected in each (2000, or a tenth of the pool when that is less)"},
     {"--round-epochs", "N", "of each (3)"},
+    {"--forget", NULL, "rounds train on their own inputs alone, not on those of earlier rounds too"},
     {"--replay", "N", "training samples besides, in both arms (0)"},
     {"--pool", "X", "share of the training data set aside as the pool (0.5)"},
     {"--augment-pool", "N", "so many changed copies of the pool added to it (0)"},
@@ -187,6 +188,7 @@ static int parse(const cli *c, cli_mode *m)
     d->diagnose.theta = (double)theta, d->diagnose.gamma = (double)gamma;
     d->layers.threshold = (double)threshold;
     d->layers.saturation = (interp_mode_saturation)saturation;
+    d->forget = cli_has(c, "--forget");
     m->swapped = cli_has(c, "--compatible");
     m->loaded = cli_has(c, "--model") && !cli_has(c, "--epochs");
     return code;
@@ -394,7 +396,8 @@ static int write_rounds(const cli_mode *m, const char *folder)
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "metric,repeat,round,label,accuracy_mode,accuracy_control,label_accuracy_mode,"
                 "label_accuracy_control,samples,mended,overfit,layer,alpha,targeted,val_accuracy_mode,"
-                "val_accuracy_control,pool_used,pool_left,seconds\n");
+                "val_accuracy_control,val_label_accuracy_mode,val_label_accuracy_control,pool_used,"
+                "pool_left,seconds\n");
     for (int a = 0; a < m->desc.n_arms; a++)
         for (int r = 0; r < m->repeats; r++)
             for (int i = 0; i <= m->result[r].run[a + 1]; i++) {
@@ -409,9 +412,11 @@ static int write_rounds(const cli_mode *m, const char *folder)
                 cli_add_csv(&t, own->label < 0  ? ""
                                 : own->layer < 0 ? "input"
                                                  : interp_net_node_name(m->t.model.net, own->layer));
-                cli_add(&t, ",%.6g,%d,%.9g,%.9g,%d,%d,%.4g\n", own->alpha, own->targeted,
-                        own->val_accuracy, control->val_accuracy, own->pool_used, own->pool_left,
-                        own->seconds);
+                cli_add(&t, ",%.6g,%d,%.9g,%.9g,", own->alpha, own->targeted, own->val_accuracy,
+                        control->val_accuracy);
+                cli_add_number(&t, own->val_label_accuracy[l], false), cli_add(&t, ",");
+                cli_add_number(&t, control->val_label_accuracy[l], false);
+                cli_add(&t, ",%d,%d,%.4g\n", own->pool_used, own->pool_left, own->seconds);
             }
     return cli_text_write(&t, cli_path(path, folder, "rounds.csv"));
 }

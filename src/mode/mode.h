@@ -287,7 +287,9 @@ typedef struct interp_mode_train_desc {
     interp_train_desc train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
     int rounds;                /* 0: 5; most */
     int samples;               /* 0: 2000; selected in each */
-    int replay;                /* 0: none; training samples, at random, trained on again in each */
+    bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
+                    as the replication does */
+    int replay;  /* 0: none; training samples, at random, trained on again in each */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
     int n_arms;                /* 0: 1 */
     int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */
@@ -313,7 +315,7 @@ typedef struct interp_mode_result {
    and each arm with its own copy of the pool. An arm stops when no label is at fault. Under-fitted labels come
    first, the lowest first, then over-fitted ones; each round diagnoses anew. Free with interp_mode_result_free. desc: NULL
    takes every default. Errors: those of interp_train and the calls above; the network is then as
-   it was. Memory: copies of the parameters, of `samples` + `replay` samples and a byte a pool sample,
+   it was. Memory: copies of the parameters, of the samples that the last round trains on and a byte a pool sample,
    besides that of training and of feature models, whichever is more. Bit-identical at any thread count. Tests:
    rounds_keep_account_of_the_pool, the_control_is_the_same_whatever_the_arms,
    a_starved_label_is_mended. */
