@@ -5591,8 +5591,9 @@ INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp
                                                    unsigned char *used, int *indices, double *score,
                                                    int *targeted, int *n);
 
-/* The share of targeted inputs that a diagnosis calls for: of the errors in validation, those that have to
-   do with the label, at least 1 / K and at most 0.9. Test: alpha_is_the_share_of_errors. */
+/* The share of targeted inputs that a diagnosis calls for: three quarters of the share of validation's errors
+   that are made on samples of the label, at least 1 / K; label -1: of all labels at fault. Test:
+   alpha_follows_the_share_of_errors. */
 INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *diagnosis, int label);
 
 /* A pool made larger: data, and `copies` of it changed by `augment` at random. Free with
@@ -5612,6 +5613,8 @@ typedef struct interp_mode_arm {
     interp_mode_importance importance; /* 0: activation */
     bool input;        /* false: heat maps of a layer's neurons; true: of the input */
     const char *layer; /* NULL: selected anew in each round; name of a node */
+    bool one_label;    /* false: inputs for all labels at fault, each by its share of their errors;
+                          true: for the one that is worst */
     double alpha;      /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
 } interp_mode_arm;
 
@@ -5626,7 +5629,7 @@ typedef struct interp_mode_sets {
 /* One round of one arm. */
 typedef struct interp_mode_round {
     int arm, round;          /* arm -1: the control; round 0: before the first */
-    int label;               /* that was to be mended; -1: none was at fault, or the control */
+    int label;               /* the worst at fault; -1: none was, or the control */
     bool overfit;            /* whether it was over-fitted, not under-fitted */
     int layer;               /* node whose heat maps were used; -1: the input */
     double alpha;            /* share of targeted inputs asked for */
@@ -5645,7 +5648,8 @@ typedef struct interp_mode_train_desc {
     int samples;               /* 0: 2000; selected in each */
     bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
                     as the replication does */
-    int replay;  /* 0: none; training samples, at random, trained on again in each */
+    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
+                    trained on besides */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
     int n_arms;                /* 0: 1 */
     int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */
@@ -42974,27 +42978,31 @@ INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_data
     return status;
 }
 
-/* Errors in validation that have to do with label l, as truth or as prediction; all: of any label. */
-ITP_FN int64_t itp_mode_errors(const interp_mode_diagnosis *d, int l, int64_t *all)
+/* Samples of label l that are mistaken in validation. */
+ITP_FN int64_t itp_mode_missed(const interp_mode_diagnosis *d, int l)
 {
-    const int k = d->n_classes;
-    int64_t own = 0;
-    *all = 0;
-    for (int i = 0; i < k; i++)
-        for (int j = 0; j < k; j++) {
-            if (i == j) continue;
-            *all += d->val_counts[i * k + j];
-            if (i == l || j == l) own += d->val_counts[i * k + j];
-        }
-    return own;
+    int64_t n = 0;
+    for (int j = 0; j < d->n_classes; j++) n += j == l ? 0 : d->val_counts[l * d->n_classes + j];
+    return n;
+}
+
+/* Whether a label is at fault: over-fitted labels count when none is under-fitted. */
+ITP_FN bool itp_mode_at_fault(const interp_mode_diagnosis *d, int l)
+{
+    return d->underfit >= 0 ? d->labels[l].underfit : d->labels[l].overfit;
 }
 
 INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *d, int label)
 {
-    int64_t all;
-    const int64_t own = itp_mode_errors(d, label, &all);
-    const double share = all ? (double)own / (double)all : 0, least = 1.0 / d->n_classes;
-    return share < least ? least : itp_min_double(share, 0.9);
+    int64_t all = 0, own = 0;
+    for (int l = 0; l < d->n_classes; l++) {
+        const int64_t missed = itp_mode_missed(d, l);
+        all += missed;
+        if (label < 0 ? itp_mode_at_fault(d, l) : l == label) own += missed;
+    }
+    /* with less at random than a quarter labels that do well are forgotten */
+    const double share = all ? 0.75 * (double)own / (double)all : 0;
+    return fmax(share, 1.0 / d->n_classes);
 }
 
 /* The label that `l` is mixed up with most, either way; l itself when there is none. */
@@ -43772,7 +43780,7 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
     if (!d->train.batch) d->train.batch = 32;
     if (!d->arms) d->arms = &m->one, d->n_arms = 1;
     d->samples = itp_min(d->samples, m->sets.pool->n);
-    if (d->rounds < 1 || d->samples < 1 || d->replay < 0 || d->n_arms < 0 || d->keep < -1 ||
+    if (d->rounds < 1 || d->samples < 1 || d->n_arms < 0 || d->keep < -1 ||
         d->keep >= itp_max(1, d->n_arms) || d->train.validation || d->train.checkpoint ||
         d->train.history)
         return itp_fail(m->ctx, INTERP_BAD_ARGUMENT,
@@ -43780,7 +43788,8 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
                         "option is out of range, or the training has validation, history or a "
                         "checkpoint of its own",
                         d->rounds, d->samples, d->replay, d->n_arms, d->keep);
-    d->replay = itp_min(d->replay, m->sets.train->n);
+    if (!d->replay) d->replay = d->samples > INT_MAX / 2 ? INT_MAX : 2 * d->samples;
+    d->replay = itp_max(0, itp_min(d->replay, m->sets.train->n));
     const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));
     m->most = d->forget ? d->samples : itp_min(rounds * d->samples, m->sets.pool->n);
     return INTERP_OK;
@@ -43854,6 +43863,33 @@ ITP_FN interp_status itp_mode_measure(itp_mode_run *m, interp_mode_round *r)
     return INTERP_OK;
 }
 
+/* Inputs for every label at fault, each by its share of their errors, then the random ones. */
+ITP_FN interp_status itp_mode_pick_labels(itp_mode_run *m, const interp_mode_maps *maps,
+                                          interp_mode_select_desc *how, interp_mode_round *r)
+{
+    const interp_mode_diagnosis *d = &m->diagnosis;
+    const double alpha = r->alpha * m->d.samples;
+    int64_t all = 0;
+    for (int l = 0; l < d->n_classes; l++)
+        if (itp_mode_at_fault(d, l)) all += itp_mode_missed(d, l);
+    for (int l = 0; l <= d->n_classes && r->selected < m->d.samples; l++) {
+        const bool rest = l == d->n_classes;
+        if (!rest && !itp_mode_at_fault(d, l)) continue;
+        const double share = rest || !all ? 0 : (double)itp_mode_missed(d, l) / (double)all;
+        int targeted = 0, n = 0;
+        how->label = rest ? r->label : l, how->rival = itp_mode_rival(d, how->label);
+        how->alpha = rest ? -1 : 1;
+        how->samples = m->d.samples - r->selected;
+        if (!rest) how->samples = itp_min(how->samples, (int)floor(share * alpha + 0.5));
+        if (how->samples < 1) continue;
+        ITP_TRY(interp_mode_select_inputs(m->net, m->sets.pool, maps, how, m->used,
+                                          m->indices + m->n_before + r->selected, NULL, &targeted,
+                                          &n));
+        r->selected += n, r->targeted += targeted;
+    }
+    return INTERP_OK;
+}
+
 /* Inputs for label r->label, by the maps of the layer that is selected. */
 ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, uint64_t seed,
                                    interp_mode_round *r)
@@ -43886,10 +43922,14 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
     how.metric = arm->metric, how.p = arm->p;
     how.choice = r->overfit ? arm->overfit_choice : arm->choice;
     how.seed = seed;
-    how.alpha = arm->alpha != 0 ? arm->alpha : interp_mode_alpha(&m->diagnosis, r->label);
+    how.alpha = arm->alpha != 0 ? arm->alpha
+                                : interp_mode_alpha(&m->diagnosis, arm->one_label ? r->label : -1);
     r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
-    status = interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
-                                       m->indices + m->n_before, NULL, &r->targeted, &r->selected);
+    status = !arm->one_label
+                 ? itp_mode_pick_labels(m, &maps, &how, r)
+                 : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                             m->indices + m->n_before, NULL, &r->targeted,
+                                             &r->selected);
     interp_mode_maps_free(ctx, &maps);
     return status;
 }

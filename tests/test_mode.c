@@ -300,15 +300,19 @@ TEST(labels_are_diagnosed_on_both_sets)
     interp_net_free(net);
 }
 
-TEST(alpha_is_the_share_of_errors)
+TEST(alpha_follows_the_share_of_errors)
 {
     interp_net *net = identity_net(ctx);
     const interp_dataset val = toy_data();
+    const interp_mode_diagnose_desc how = {0.7, 0};
     interp_mode_diagnosis d;
+    REQUIRE_OK(ctx, interp_mode_diagnose(net, &val, &val, &how, &d));
+    CHECK_NEAR(interp_mode_alpha(&d, 1), 0.75 * 2 / 3, 1e-12); /* two of three */
+    CHECK_NEAR(interp_mode_alpha(&d, 0), 1.0 / 3, 1e-12);      /* never less than its part */
+    CHECK_NEAR(interp_mode_alpha(&d, -1), 0.75 * 2 / 3, 1e-12); /* 1 alone is below 0.7 */
+    interp_mode_diagnosis_free(ctx, &d);
     REQUIRE_OK(ctx, interp_mode_diagnose(net, &val, &val, NULL, &d));
-    CHECK_NEAR(interp_mode_alpha(&d, 1), 0.9, 1e-12); /* all three, but never more than 0.9 */
-    CHECK_NEAR(interp_mode_alpha(&d, 0), 2.0 / 3, 1e-12);
-    CHECK_NEAR(interp_mode_alpha(&d, 2), 1.0 / 3, 1e-12);
+    CHECK_NEAR(interp_mode_alpha(&d, -1), 0.75, 1e-12);
     interp_mode_diagnosis_free(ctx, &d);
     interp_net_free(net);
 }
@@ -700,7 +704,7 @@ static interp_mode_train_desc rounds_of(int rounds, const interp_mode_arm *arms,
     memset(&d, 0, sizeof d);
     d.rounds = rounds, d.samples = 60, d.arms = arms, d.n_arms = n, d.seed = 3;
     d.train.epochs = 4, d.train.lr = 2e-3f;
-    d.diagnose.theta = 0.99;
+    d.diagnose.theta = 0.99, d.replay = -1;
     return d;
 }
 
@@ -710,7 +714,7 @@ TEST(rounds_keep_account_of_the_pool)
     interp_mode_result r;
     interp_mode_arm arms[2];
     memset(arms, 0, sizeof arms);
-    arms[1].metric = INTERP_MODE_CANBERRA, arms[1].input = true;
+    arms[1].metric = INTERP_MODE_CANBERRA, arms[1].input = arms[1].one_label = true;
     interp_mode_train_desc how = rounds_of(7, arms, 2);
     REQUIRE(scene_open(ctx, &s));
     REQUIRE_OK(ctx, interp_mode_train(s.net, &s.sets, &how, &r));
@@ -855,7 +859,7 @@ int main(int argc, char **argv)
     RUN(exact_ranks_match_enumeration);
     RUN(holm_steps_down);
     RUN(labels_are_diagnosed_on_both_sets);
-    RUN(alpha_is_the_share_of_errors);
+    RUN(alpha_follows_the_share_of_errors);
     RUN(heat_maps_follow_the_confusion_table);
     RUN(hellinger_distances_are_known);
     RUN(saturation_selects_the_layer_before_an_identity);

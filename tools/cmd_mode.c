@@ -16,17 +16,18 @@ static const cli_option options[] = {
     {"--choice", "NAME,...",
      "inputs looked for: wrong (default: like those of the label that are mistaken, unlike those that "
      "are not), typical, unique, mistaken, untypical"},
+    {"--one-label", NULL, "inputs for the worst label only, not for all at fault by their errors"},
     {"--importance", "NAME", "of neurons: activation (default), weight, gradient"},
     {"--layer", "NODE", "this layer instead of a selected one"},
     {"--saturation", "NAME", "feature models saturate by distance (default) or accuracy"},
     {"--threshold", "X", "of saturation (0.01)"},
-    {"--alpha", "X", "share of inputs by likeness: auto (default: share of the errors), or a number"},
+    {"--alpha", "X", "share of inputs by likeness: auto (default: 3/4 of the share of errors at fault), or a number"},
     {"--repeats", "N", "networks trained, mended and compared (1)"},
     {"--rounds", "N", "of diagnosis, selection and training (5)"},
     {"--samples", "N", "selected in each (2000, or a tenth of the pool when that is less)"},
     {"--round-epochs", "N", "of each (3)"},
     {"--forget", NULL, "rounds train on their own inputs alone, not on those of earlier rounds too"},
-    {"--replay", "N", "training samples besides, in both arms (0)"},
+    {"--replay", "N", "training samples besides, in both arms (twice --samples)"},
     {"--pool", "X", "share of the training data set aside as the pool (0.5)"},
     {"--augment-pool", "N", "so many changed copies of the pool added to it (0)"},
     {"--theta", "X", "labels with lower accuracy are under-fitted (0.92)"},
@@ -145,7 +146,7 @@ static int parse_arms(const cli *c, cli_mode *m)
     int importance = 0, code = cli_choice(c, "--importance", importances, 3, &importance);
     memset(&arm, 0, sizeof arm);
     m->importance = (interp_mode_importance)importance;
-    arm.layer = cli_get(c, "--layer");
+    arm.layer = cli_get(c, "--layer"), arm.one_label = cli_has(c, "--one-label");
     if (!code) code = cli_float(c, "--p", 1, 1000, &arm.p);
     if (!code && alpha && strcmp(alpha, "auto") &&
         (!cli_parse_double(alpha, &arm.alpha) || !(arm.alpha > 0) || arm.alpha > 1))
@@ -178,6 +179,7 @@ static int parse(const cli *c, cli_mode *m)
     if (!code) code = cli_int(c, "--rounds", 1, 1000, &d->rounds);
     if (!code) code = cli_int(c, "--samples", 1, 1 << 30, &d->samples);
     if (!code) code = cli_int(c, "--replay", 0, 1 << 30, &d->replay);
+    if (cli_has(c, "--replay") && !d->replay) d->replay = -1;
     if (!code) code = cli_int(c, "--augment-pool", 0, 1000, &m->copies);
     if (!code) code = cli_float(c, "--pool", 0.01, 0.9, &m->pool_share);
     if (!code) code = cli_float(c, "--theta", 1e-6, 1.01, &theta);

@@ -123,27 +123,31 @@ INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_data
     return status;
 }
 
-/* Errors in validation that have to do with label l, as truth or as prediction; all: of any label. */
-ITP_FN int64_t itp_mode_errors(const interp_mode_diagnosis *d, int l, int64_t *all)
+/* Samples of label l that are mistaken in validation. */
+ITP_FN int64_t itp_mode_missed(const interp_mode_diagnosis *d, int l)
 {
-    const int k = d->n_classes;
-    int64_t own = 0;
-    *all = 0;
-    for (int i = 0; i < k; i++)
-        for (int j = 0; j < k; j++) {
-            if (i == j) continue;
-            *all += d->val_counts[i * k + j];
-            if (i == l || j == l) own += d->val_counts[i * k + j];
-        }
-    return own;
+    int64_t n = 0;
+    for (int j = 0; j < d->n_classes; j++) n += j == l ? 0 : d->val_counts[l * d->n_classes + j];
+    return n;
+}
+
+/* Whether a label is at fault: over-fitted labels count when none is under-fitted. */
+ITP_FN bool itp_mode_at_fault(const interp_mode_diagnosis *d, int l)
+{
+    return d->underfit >= 0 ? d->labels[l].underfit : d->labels[l].overfit;
 }
 
 INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *d, int label)
 {
-    int64_t all;
-    const int64_t own = itp_mode_errors(d, label, &all);
-    const double share = all ? (double)own / (double)all : 0, least = 1.0 / d->n_classes;
-    return share < least ? least : itp_min_double(share, 0.9);
+    int64_t all = 0, own = 0;
+    for (int l = 0; l < d->n_classes; l++) {
+        const int64_t missed = itp_mode_missed(d, l);
+        all += missed;
+        if (label < 0 ? itp_mode_at_fault(d, l) : l == label) own += missed;
+    }
+    /* with less at random than a quarter labels that do well are forgotten */
+    const double share = all ? 0.75 * (double)own / (double)all : 0;
+    return fmax(share, 1.0 / d->n_classes);
 }
 
 /* The label that `l` is mixed up with most, either way; l itself when there is none. */

@@ -235,8 +235,9 @@ INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp
                                                    unsigned char *used, int *indices, double *score,
                                                    int *targeted, int *n);
 
-/* The share of targeted inputs that a diagnosis calls for: of the errors in validation, those that have to
-   do with the label, at least 1 / K and at most 0.9. Test: alpha_is_the_share_of_errors. */
+/* The share of targeted inputs that a diagnosis calls for: three quarters of the share of validation's errors
+   that are made on samples of the label, at least 1 / K; label -1: of all labels at fault. Test:
+   alpha_follows_the_share_of_errors. */
 INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *diagnosis, int label);
 
 /* A pool made larger: data, and `copies` of it changed by `augment` at random. Free with
@@ -256,6 +257,8 @@ typedef struct interp_mode_arm {
     interp_mode_importance importance; /* 0: activation */
     bool input;        /* false: heat maps of a layer's neurons; true: of the input */
     const char *layer; /* NULL: selected anew in each round; name of a node */
+    bool one_label;    /* false: inputs for all labels at fault, each by its share of their errors;
+                          true: for the one that is worst */
     double alpha;      /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
 } interp_mode_arm;
 
@@ -270,7 +273,7 @@ typedef struct interp_mode_sets {
 /* One round of one arm. */
 typedef struct interp_mode_round {
     int arm, round;          /* arm -1: the control; round 0: before the first */
-    int label;               /* that was to be mended; -1: none was at fault, or the control */
+    int label;               /* the worst at fault; -1: none was, or the control */
     bool overfit;            /* whether it was over-fitted, not under-fitted */
     int layer;               /* node whose heat maps were used; -1: the input */
     double alpha;            /* share of targeted inputs asked for */
@@ -289,7 +292,8 @@ typedef struct interp_mode_train_desc {
     int samples;               /* 0: 2000; selected in each */
     bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
                     as the replication does */
-    int replay;  /* 0: none; training samples, at random, trained on again in each */
+    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
+                    trained on besides */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
     int n_arms;                /* 0: 1 */
     int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */

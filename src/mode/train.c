@@ -32,7 +32,7 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
     if (!d->train.batch) d->train.batch = 32;
     if (!d->arms) d->arms = &m->one, d->n_arms = 1;
     d->samples = itp_min(d->samples, m->sets.pool->n);
-    if (d->rounds < 1 || d->samples < 1 || d->replay < 0 || d->n_arms < 0 || d->keep < -1 ||
+    if (d->rounds < 1 || d->samples < 1 || d->n_arms < 0 || d->keep < -1 ||
         d->keep >= itp_max(1, d->n_arms) || d->train.validation || d->train.checkpoint ||
         d->train.history)
         return itp_fail(m->ctx, INTERP_BAD_ARGUMENT,
@@ -40,7 +40,8 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
                         "option is out of range, or the training has validation, history or a "
                         "checkpoint of its own",
                         d->rounds, d->samples, d->replay, d->n_arms, d->keep);
-    d->replay = itp_min(d->replay, m->sets.train->n);
+    if (!d->replay) d->replay = d->samples > INT_MAX / 2 ? INT_MAX : 2 * d->samples;
+    d->replay = itp_max(0, itp_min(d->replay, m->sets.train->n));
     const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));
     m->most = d->forget ? d->samples : itp_min(rounds * d->samples, m->sets.pool->n);
     return INTERP_OK;
@@ -114,6 +115,33 @@ ITP_FN interp_status itp_mode_measure(itp_mode_run *m, interp_mode_round *r)
     return INTERP_OK;
 }
 
+/* Inputs for every label at fault, each by its share of their errors, then the random ones. */
+ITP_FN interp_status itp_mode_pick_labels(itp_mode_run *m, const interp_mode_maps *maps,
+                                          interp_mode_select_desc *how, interp_mode_round *r)
+{
+    const interp_mode_diagnosis *d = &m->diagnosis;
+    const double alpha = r->alpha * m->d.samples;
+    int64_t all = 0;
+    for (int l = 0; l < d->n_classes; l++)
+        if (itp_mode_at_fault(d, l)) all += itp_mode_missed(d, l);
+    for (int l = 0; l <= d->n_classes && r->selected < m->d.samples; l++) {
+        const bool rest = l == d->n_classes;
+        if (!rest && !itp_mode_at_fault(d, l)) continue;
+        const double share = rest || !all ? 0 : (double)itp_mode_missed(d, l) / (double)all;
+        int targeted = 0, n = 0;
+        how->label = rest ? r->label : l, how->rival = itp_mode_rival(d, how->label);
+        how->alpha = rest ? -1 : 1;
+        how->samples = m->d.samples - r->selected;
+        if (!rest) how->samples = itp_min(how->samples, (int)floor(share * alpha + 0.5));
+        if (how->samples < 1) continue;
+        ITP_TRY(interp_mode_select_inputs(m->net, m->sets.pool, maps, how, m->used,
+                                          m->indices + m->n_before + r->selected, NULL, &targeted,
+                                          &n));
+        r->selected += n, r->targeted += targeted;
+    }
+    return INTERP_OK;
+}
+
 /* Inputs for label r->label, by the maps of the layer that is selected. */
 ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, uint64_t seed,
                                    interp_mode_round *r)
@@ -146,10 +174,14 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
     how.metric = arm->metric, how.p = arm->p;
     how.choice = r->overfit ? arm->overfit_choice : arm->choice;
     how.seed = seed;
-    how.alpha = arm->alpha != 0 ? arm->alpha : interp_mode_alpha(&m->diagnosis, r->label);
+    how.alpha = arm->alpha != 0 ? arm->alpha
+                                : interp_mode_alpha(&m->diagnosis, arm->one_label ? r->label : -1);
     r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
-    status = interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
-                                       m->indices + m->n_before, NULL, &r->targeted, &r->selected);
+    status = !arm->one_label
+                 ? itp_mode_pick_labels(m, &maps, &how, r)
+                 : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                             m->indices + m->n_before, NULL, &r->targeted,
+                                             &r->selected);
     interp_mode_maps_free(ctx, &maps);
     return status;
 }
