@@ -3570,8 +3570,8 @@ typedef struct interp_paired {
    Without any difference both p are 1 and effect and t NaN. Errors: BAD_ARGUMENT for less than 2 pairs,
    NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945, Cohen 1988; matches scipy.stats. Tests:
    paired_tests_match_scipy, exact_ranks_match_enumeration. */
-INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b, int n,
-                                            interp_paired *out);
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out);
 
 /* The probability that Student's t with so many degrees of freedom is as far from 0, either way. Test:
    paired_tests_match_scipy. */
@@ -5371,19 +5371,21 @@ extern "C" {
 
 /* Measures: name, and the other name that goes. */
 #define INTERP_MODE_METRIC_LIST(X)                                                                 \
-    X(DOT, "dot", "product")              /* sum x h; the larger the more alike */                 \
-    X(COSINE, "cosine", "cos")            /* as INTERP_METRIC_COSINE, like the next six */         \
-    X(MANHATTAN, "manhattan", "l1")       /* sum |x-h| */                                          \
-    X(EUCLIDEAN, "euclidean", "l2")       /* sqrt(sum (x-h)^2) */                                  \
-    X(MINKOWSKI, "minkowski", "lp")       /* (sum |x-h|^p)^(1/p) */                                \
-    X(CHEBYSHEV, "chebyshev", "linf")     /* max |x-h| */                                          \
-    X(EARTH_MOVER, "earthmover", "wasserstein") /* of the numbers as a sample: mean |sorted x -    \
-                                                   sorted h|, which does not see where they are */ \
-    X(CANBERRA, "canberra", "cb")         /* sum |x-h| / (|x|+|h|), 0/0 is 0 */                    \
-    X(BRAY_CURTIS, "braycurtis", "bc")    /* sum |x-h| / sum |x+h|, 0/0 is 0 */                    \
-    X(EARTH_MOVER_2D, "earthmover2d", "emd") /* interp_earth_mover_2d of pictures, brought to at   \
-                                                most 8x8, in their pixels */                       \
-    X(RANDOM, "random", "none")           /* no likeness at all: what selection by label alone gives */
+    X(DOT, "dot", "product")          /* sum x h; the larger the more alike */                     \
+    X(COSINE, "cosine", "cos")        /* as INTERP_METRIC_COSINE, like the next six */             \
+    X(MANHATTAN, "manhattan", "l1")   /* sum |x-h| */                                              \
+    X(EUCLIDEAN, "euclidean", "l2")   /* sqrt(sum (x-h)^2) */                                      \
+    X(MINKOWSKI, "minkowski", "lp")   /* (sum |x-h|^p)^(1/p) */                                    \
+    X(CHEBYSHEV, "chebyshev", "linf") /* max |x-h| */                                              \
+    X(EARTH_MOVER, "earthmover",                                                                   \
+      "wasserstein")                   /* of the numbers as a sample: mean |sorted x -    \
+                                                   sorted h|, which does not see where they are */        \
+    X(CANBERRA, "canberra", "cb")      /* sum |x-h| / (|x|+|h|), 0/0 is 0 */                       \
+    X(BRAY_CURTIS, "braycurtis", "bc") /* sum |x-h| / sum |x+h|, 0/0 is 0 */                       \
+    X(EARTH_MOVER_2D, "earthmover2d",                                                              \
+      "emd")                    /* interp_earth_mover_2d of pictures, brought to at   \
+                                                most 8x8, in their pixels */            \
+    X(RANDOM, "random", "none") /* no likeness at all: what selection by label alone gives */
 
 /* Names of the measures, from INTERP_MODE_METRIC_LIST. */
 typedef enum interp_mode_metric {
@@ -5456,7 +5458,8 @@ typedef enum interp_mode_saturation {
 
 /* Options of interp_mode_select_layer. */
 typedef struct interp_mode_layer_desc {
-    bool backward; /* false: the first layer that the next one adds nothing to; true: from the end, the
+    bool
+        backward; /* false: the first layer that the next one adds nothing to; true: from the end, the
                       last one that adds to the one before it */
     interp_mode_saturation saturation; /* 0: by distance */
     double threshold;                  /* 0: 0.01 */
@@ -5473,7 +5476,8 @@ typedef struct interp_mode_layer {
     int node;         /* see interp_net_node */
     int features;     /* of a sample */
     double train_accuracy, val_accuracy;
-    double distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN for the
+    double
+        distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN for the
                         first */
 } interp_mode_layer;
 
@@ -5483,7 +5487,7 @@ typedef struct interp_mode_layers {
     int n, n_classes;
     int selected;           /* of them */
     double *label_accuracy; /* [n, K]: in validation; NaN without samples */
-    float *weights;         /* [features + 1, K]: feature model of the selected layer, constant last */
+    float *weights; /* [features + 1, K]: feature model of the selected layer, constant last */
 } interp_mode_layers;
 
 /* Feature models of every layer, and the layer to look at. Layers are outputs of nodes with parameters,
@@ -5519,19 +5523,20 @@ typedef struct interp_mode_maps_desc {
     interp_mode_importance importance; /* 0: activation; of the input, WEIGHT is not there */
     const float *weights;              /* NULL: none; as interp_mode_layers.weights, for WEIGHT */
     int max_features; /* 0: 512; as in interp_mode_layer_desc; the input stays as it is */
-    bool swapped; /* false: by definition; true: HMI and HWI change places, as in the replication of Ma
+    bool
+        swapped; /* false: by definition; true: HMI and HWI change places, as in the replication of Ma
                      et al. at github.com/fabriceyhc/mode_nn_debugging */
 } interp_mode_maps_desc;
 
 /* Heat maps: means over samples, label by label. Those without samples are zero. */
 typedef struct interp_mode_maps {
     int n_classes;
-    interp_shape shape;        /* of one map: of the input, [C,h,w] of planes, or [d] */
-    size_t size;               /* numbers of one map */
-    float *hci;                /* [K, size]: inputs of the label that are classified right */
-    float *hmi;                /* [K, size]: inputs of other labels that are mistaken for it */
-    float *hwi;                /* [K, size]: inputs of the label that are mistaken for others */
-    float *dhmi, *dhwi;        /* [K, size]: hmi - hci, hwi - hci; zero where one has no samples */
+    interp_shape shape;         /* of one map: of the input, [C,h,w] of planes, or [d] */
+    size_t size;                /* numbers of one map */
+    float *hci;                 /* [K, size]: inputs of the label that are classified right */
+    float *hmi;                 /* [K, size]: inputs of other labels that are mistaken for it */
+    float *hwi;                 /* [K, size]: inputs of the label that are mistaken for others */
+    float *dhmi, *dhwi;         /* [K, size]: hmi - hci, hwi - hci; zero where one has no samples */
     int *n_hci, *n_hmi, *n_hwi; /* [K]: samples */
     int node;                   /* of the layer; -1: the input */
     interp_mode_importance importance; /* as asked for */
@@ -5556,9 +5561,9 @@ INTERP_API void interp_mode_dhci(const interp_mode_maps *maps, int a, int b, flo
 /* What inputs are looked for. Samples are measured in the same terms as the maps are made of. A difference of maps is met by the difference of the likenesses to them,
    which for the dot product is the product with the differential map. */
 typedef enum interp_mode_choice {
-    INTERP_MODE_WRONG,    /* of the label, like HWI and unlike HCI: DHWI */
-    INTERP_MODE_TYPICAL,  /* of the label, like HCI */
-    INTERP_MODE_UNIQUE,   /* of the label, like its HCI and unlike that of the label it is mixed up with
+    INTERP_MODE_WRONG,   /* of the label, like HWI and unlike HCI: DHWI */
+    INTERP_MODE_TYPICAL, /* of the label, like HCI */
+    INTERP_MODE_UNIQUE, /* of the label, like its HCI and unlike that of the label it is mixed up with
                              most: DHCI */
     INTERP_MODE_MISTAKEN, /* of other labels, like HMI and unlike HCI: DHMI */
     INTERP_MODE_UNTYPICAL /* of the label, unlike HCI */
@@ -5569,8 +5574,8 @@ INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice);
 
 /* Options of interp_mode_select_inputs. */
 typedef struct interp_mode_select_desc {
-    int label;                 /* the label to mend */
-    int rival;                 /* the label it is mixed up with most, for UNIQUE */
+    int label;                 /* needed: the label to mend */
+    int rival;                 /* needed for UNIQUE: the label it is mixed up with most */
     int samples;               /* 0: 2000; to select */
     double alpha;              /* 0: 0.25; negative: none; share of them by likeness, the others at
                                   random from all that is left */
@@ -5606,16 +5611,16 @@ INTERP_API interp_status interp_mode_augment_pool(interp_ctx *ctx, const interp_
 
 /* A way of selecting inputs. */
 typedef struct interp_mode_arm {
-    interp_mode_metric metric; /* 0: dot */
-    float p;                   /* 0: 3; of minkowski */
-    interp_mode_choice choice; /* 0: like what is wrong; for under-fitted labels */
+    interp_mode_metric metric;         /* 0: dot */
+    float p;                           /* 0: 3; of minkowski */
+    interp_mode_choice choice;         /* 0: like what is wrong; for under-fitted labels */
     interp_mode_choice overfit_choice; /* 0: like what is wrong; for over-fitted labels */
     interp_mode_importance importance; /* 0: activation */
     bool input;        /* false: heat maps of a layer's neurons; true: of the input */
     const char *layer; /* NULL: selected anew in each round; name of a node */
     bool one_label;    /* false: inputs for all labels at fault, each by its share of their errors;
                           true: for the one that is worst */
-    double alpha;      /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
+    double alpha; /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
 } interp_mode_arm;
 
 /* What training rounds work with. Sets must not share samples; only `test` may be NULL. */
@@ -5628,44 +5633,47 @@ typedef struct interp_mode_sets {
 
 /* One round of one arm. */
 typedef struct interp_mode_round {
-    int arm, round;          /* arm -1: the control; round 0: before the first */
-    int label;               /* the worst at fault; -1: none was, or the control */
-    bool overfit;            /* whether it was over-fitted, not under-fitted */
-    int layer;               /* node whose heat maps were used; -1: the input */
-    double alpha;            /* share of targeted inputs asked for */
-    int targeted, selected;  /* inputs by likeness; in all */
+    int arm, round;           /* arm -1: the control; round 0: before the first */
+    int label;                /* the worst at fault; -1: none was, or the control */
+    bool overfit;             /* whether it was over-fitted, not under-fitted */
+    int layer;                /* node whose heat maps were used; -1: the input */
+    double alpha;             /* share of targeted inputs asked for */
+    int targeted, selected;   /* inputs by likeness; in all */
     int pool_used, pool_left; /* of the arm's own pool, after the round; they add up to its size */
-    double val_accuracy;     /* after the round */
-    double accuracy;         /* on the test data after the round; NaN without */
+    double val_accuracy;      /* after the round */
+    double accuracy;          /* on the test data after the round; NaN without */
     const double *val_label_accuracy, *label_accuracy; /* [K] of each */
     double seconds;
 } interp_mode_round;
 
 /* Options of interp_mode_train. */
 typedef struct interp_mode_train_desc {
-    interp_train_desc train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
-    int rounds;                /* 0: 5; most */
-    int samples;               /* 0: 2000; selected in each */
-    bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
+    interp_train_desc
+        train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
+    int rounds;  /* 0: 5; most */
+    int samples; /* 0: 2000; selected in each */
+    bool
+        forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
                     as the replication does */
-    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
+    int replay; /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
                     trained on besides */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
-    int n_arms;                /* 0: 1 */
-    int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */
+    int n_arms;                  /* 0: 1 */
+    int keep; /* 0: the network ends as the first arm left it; -1: as the control */
     interp_mode_diagnose_desc diagnose; /* 0: its defaults */
     interp_mode_layer_desc layers;      /* 0: its defaults */
     uint64_t seed;                      /* 0: seed 0; of all random choices */
     interp_status (*on_round)(const interp_mode_round *round, void *user); /* NULL: none; an error
                                                                               ends it */
-    void *user;                         /* NULL: handed to on_round */
+    void *user; /* NULL: handed to on_round */
 } interp_mode_train_desc;
 
 /* What came of it. */
 typedef struct interp_mode_result {
-    interp_mode_round *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its first round;
+    interp_mode_round
+        *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its first round;
                                  those not run are repeats of the last */
-    int *run;                 /* [n_arms + 1]: rounds each has run */
+    int *run;   /* [n_arms + 1]: rounds each has run */
     int n_arms, rounds, n_classes;
     double *accuracies; /* what the rounds' arrays lie in */
 } interp_mode_result;
@@ -10347,8 +10355,8 @@ ITP_FN int itp_mover_next(const itp_mover *m, int i, int side, int *axis, int *s
 {
     const int x = i % m->width;
     *axis = side / 2, *sign = side % 2 ? -1 : 1;
-    if (*axis) return i + *sign * m->width < 0 || i + *sign * m->width >= m->n ? -1
-                                                                          : i + *sign * m->width;
+    if (*axis)
+        return i + *sign * m->width < 0 || i + *sign * m->width >= m->n ? -1 : i + *sign * m->width;
     return x + *sign < 0 || x + *sign >= m->width ? -1 : i + *sign;
 }
 
@@ -10379,7 +10387,8 @@ ITP_FN int itp_mover_search(itp_mover *m, double least)
             const int next = itp_mover_next(m, at, side, &axis, &sign);
             if (next < 0 || m->done[next]) continue;
             const bool back = *itp_mover_edge(m, at, next, axis) * sign < 0;
-            const int to = m->distance[at] + (back ? -1 : 1) + m->potential[at] - m->potential[next];
+            const int to =
+                m->distance[at] + (back ? -1 : 1) + m->potential[at] - m->potential[next];
             if (to < m->distance[next]) m->distance[next] = to, m->from[next] = side;
         }
     }
@@ -10539,8 +10548,7 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     if (!n) return INTERP_OK;
     const size_t sum = (size_t)n * ((size_t)n + 1); /* of twice the ranks */
     const size_t room = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
-    double *block =
-        (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
+    double *block = (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
     if (!block) return INTERP_NO_MEMORY;
     int *rank = (int *)(void *)(block + room);
     qsort(d, (size_t)n, sizeof *d, itp_by_size);
@@ -10559,8 +10567,8 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     return INTERP_OK;
 }
 
-INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b, int n,
-                                            interp_paired *out)
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out)
 {
     interp_paired r;
     memset(&r, 0, sizeof r);
@@ -42532,8 +42540,8 @@ typedef struct itp_mode_compare {
     int n, height, width; /* of the grid */
     interp_mode_metric metric;
     float p;
-    float *sorted;        /* EARTH_MOVER: [slots + 1, d], the map's first */
-    float *grid;          /* EARTH_MOVER_2D: [slots, C, height, width] */
+    float *sorted;                              /* EARTH_MOVER: [slots + 1, d], the map's first */
+    float *grid;                                /* EARTH_MOVER_2D: [slots, C, height, width] */
     float cells[ITP_MODE_GRID * ITP_MODE_GRID]; /* of the map */
     double *out;
 } itp_mode_compare;
@@ -42567,7 +42575,8 @@ ITP_FN void itp_mode_sort(const float *x, size_t d, float *out)
 ITP_FN void itp_mode_cells(const itp_mode_compare *c, const float *x, float *planes, float *out)
 {
     const int channels = c->shape.dim[0], area = c->height * c->width;
-    interp_planes_resize(x, channels, c->shape.dim[1], c->shape.dim[2], planes, c->height, c->width);
+    interp_planes_resize(x, channels, c->shape.dim[1], c->shape.dim[2], planes, c->height,
+                         c->width);
     for (int i = 0; i < area; i++) {
         out[i] = 0;
         for (int k = 0; k < channels; k++) out[i] += planes[k * area + i];
@@ -42611,15 +42620,16 @@ INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, in
     memset(&c, 0, sizeof c);
     if (n < 0 || (unsigned)metric >= INTERP_MODE_RANDOM || (p != 0 && !(p >= 1)))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "mode: %d samples cannot be compared by metric %d with p %g", n, (int)metric,
-                        (double)p);
+                        "mode: %d samples cannot be compared by metric %d with p %g", n,
+                        (int)metric, (double)p);
     if (metric == INTERP_MODE_EARTH_MOVER_2D && shape->rank != 3)
         return itp_fail(ctx, INTERP_BAD_SHAPE,
                         "mode: earthmover2d is for pictures [C,H,W], but these have %d dimensions",
                         shape->rank);
     c.x = x, c.n = n, c.map = map, c.shape = *shape, c.d = interp_shape_size(shape);
     c.metric = metric, c.p = p, c.out = out;
-    c.height = itp_min(shape->dim[1], ITP_MODE_GRID), c.width = itp_min(shape->dim[2], ITP_MODE_GRID);
+    c.height = itp_min(shape->dim[1], ITP_MODE_GRID),
+    c.width = itp_min(shape->dim[2], ITP_MODE_GRID);
     const size_t slots = (size_t)ctx->slots;
     float *scratch = NULL;
     if (metric == INTERP_MODE_EARTH_MOVER) {
@@ -42756,8 +42766,8 @@ ITP_FN void itp_mode_pass_close(itp_mode_pass *p)
 }
 
 /* node: whose numbers (with `grad` their gradients too) stay; -1: none; ITP_EVERY_NODE: all. */
-ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net, int node, bool grad,
-                                        int n)
+ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net, int node,
+                                        bool grad, int n)
 {
     interp_ctx *ctx = net->ctx;
     const interp_shape in = interp_net_input_shape(net, 0);
@@ -42792,8 +42802,8 @@ ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net,
 }
 
 /* Runs samples rows[at..] (NULL: at..) of n in all; `count` says how many. */
-ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *data, const int *rows,
-                                       int at, int n)
+ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *data,
+                                       const int *rows, int at, int n)
 {
     const float *from = p->x;
     p->count = itp_min(p->batch, n - at);
@@ -42806,7 +42816,8 @@ ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *d
     if (itp_is_finite(interp_workspace_target(p->w), (size_t)p->count * (size_t)p->outputs))
         return INTERP_OK;
     return itp_fail(p->net->ctx, INTERP_NOT_FINITE,
-                    "mode: outputs for samples %d to %d are NaN or infinite", at, at + p->count - 1);
+                    "mode: outputs for samples %d to %d are NaN or infinite", at,
+                    at + p->count - 1);
 }
 
 /* Features of a view for the samples of a batch: numbers or their gradients. */
@@ -42856,7 +42867,8 @@ ITP_FN interp_status itp_mode_fits(interp_net *net, const interp_dataset *data, 
 /* ---- mode/diagnose.c: labels that do badly ------------------------------------------------------ */
 
 /* Predictions of samples among the first n_classes outputs. logits: NULL or [n, outputs]. */
-ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data, int32_t *predicted)
+ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data,
+                                      int32_t *predicted)
 {
     itp_mode_pass p;
     ITP_TRY(itp_mode_pass_open(&p, net, -1, false, data->n));
@@ -42918,8 +42930,8 @@ ITP_FN void itp_mode_judge(interp_mode_diagnosis *r, const interp_mode_diagnose_
             itp_mode_label_accuracy(r->val_counts, r->n_classes, l, &label->val_n);
         const double gap = label->train_accuracy - label->val_accuracy;
         /* a label that was never seen in training is not fitted either */
-        label->underfit = label->val_accuracy < theta &&
-                          (label->train_accuracy < theta || !label->train_n);
+        label->underfit =
+            label->val_accuracy < theta && (label->train_accuracy < theta || !label->train_n);
         label->overfit = gap > gamma;
         if (label->underfit && label->val_accuracy < lowest)
             r->underfit = l, lowest = label->val_accuracy;
@@ -43071,10 +43083,10 @@ typedef struct itp_mode_probes {
     float *rows, *target;  /* [batch, features + 1]; [batch, K] */
     float *score;          /* [2, batch, K]: of this layer and the one before */
     float *planes;
-    double *a, *b;         /* the equations in double */
-    double *distance;      /* [n]: sums */
-    int64_t *right_of;     /* [n, K]: samples classified right */
-    int *samples, *count;  /* [max]: of the training data; [K] */
+    double *a, *b;        /* the equations in double */
+    double *distance;     /* [n]: sums */
+    int64_t *right_of;    /* [n, K]: samples classified right */
+    int *samples, *count; /* [max]: of the training data; [K] */
 } itp_mode_probes;
 
 /* Everything they take, carved out of one block. */
@@ -43129,8 +43141,8 @@ ITP_FN interp_status itp_mode_probes_sum(itp_mode_probes *p, itp_mode_pass *pass
             itp_mode_probe_rows(p, pass, i);
             ITP_TRY(interp_sgemm(p->ctx, true, false, d, d, pass->count, 1, p->rows, d, p->rows, d,
                                  beta, p->gram[i], d));
-            ITP_TRY(interp_sgemm(p->ctx, true, false, d, p->k, pass->count, 1, p->rows, d, p->target,
-                                 p->k, beta, p->right[i], p->k));
+            ITP_TRY(interp_sgemm(p->ctx, true, false, d, p->k, pass->count, 1, p->rows, d,
+                                 p->target, p->k, beta, p->right[i], p->k));
         }
     }
     return INTERP_OK;
@@ -43223,8 +43235,7 @@ ITP_FN void itp_mode_probes_accuracy(const itp_mode_probes *p, int i, int n, dou
     for (int l = 0; l < p->k; l++) {
         const double hits = (double)p->right_of[i * p->k + l];
         right += hits;
-        if (labels)
-            labels[i * p->k + l] = p->count[l] ? hits / p->count[l] : (double)NAN;
+        if (labels) labels[i * p->k + l] = p->count[l] ? hits / p->count[l] : (double)NAN;
     }
     *all = right / n;
 }
@@ -43286,8 +43297,9 @@ ITP_FN interp_status itp_mode_layers_new(interp_ctx *ctx, int n, int k, int feat
     memset(r, 0, sizeof *r);
     r->n = n, r->n_classes = k;
     r->layer = (interp_mode_layer *)itp_calloc(
-        ctx, 1, (size_t)n * sizeof *r->layer + itp_mul_size(rows, sizeof *r->label_accuracy) +
-                    itp_mul_size(itp_mul_size((size_t)features + 1, (size_t)k), sizeof *r->weights));
+        ctx, 1,
+        (size_t)n * sizeof *r->layer + itp_mul_size(rows, sizeof *r->label_accuracy) +
+            itp_mul_size(itp_mul_size((size_t)features + 1, (size_t)k), sizeof *r->weights));
     if (!r->layer) return INTERP_NO_MEMORY;
     r->label_accuracy = (double *)(void *)(r->layer + n);
     r->weights = (float *)(void *)(r->label_accuracy + rows);
@@ -43512,8 +43524,7 @@ ITP_FN interp_status itp_mode_maps_make(interp_net *net, const interp_dataset *d
     e.sample = (int *)interp_alloc(ctx, itp_mul_size(n, 6 * sizeof(int)));
     double *sum = (double *)itp_calloc(ctx, itp_mul_size(3 * k, m->size), sizeof *sum);
     int *n_of = (int *)itp_calloc(ctx, 3 * k, sizeof *n_of);
-    interp_status status =
-        predicted && e.sample && sum && n_of ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status = predicted && e.sample && sum && n_of ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) status = itp_mode_predict(net, data, predicted);
     if (!status) {
         e.label = e.sample + 2 * n, e.kind = e.label + 2 * n;
@@ -43564,8 +43575,7 @@ INTERP_API interp_status interp_mode_heat_maps(interp_net *net, const interp_dat
     const itp_mode_view v = itp_mode_view_of(net, node, d.max_features);
     ITP_TRY(itp_mode_maps_new(net, &v, data->n_classes, weights, &m));
     m.importance = d.importance, m.max_features = d.max_features;
-    if (weights)
-        memcpy(m.weights, d.weights, m.size * (size_t)m.n_classes * sizeof *m.weights);
+    if (weights) memcpy(m.weights, d.weights, m.size * (size_t)m.n_classes * sizeof *m.weights);
     const interp_status status = itp_mode_maps_make(net, data, d.swapped, &m);
     if (status) interp_mode_maps_free(ctx, &m);
     else *out = m;
@@ -43592,9 +43602,9 @@ typedef struct itp_mode_selection {
     const interp_dataset *pool;
     const interp_mode_maps *maps;
     const interp_mode_select_desc *d;
-    int n, left;               /* candidates; what the pool still has */
+    int n, left;                /* candidates; what the pool still has */
     int *place, *label, *order; /* [pool]: candidates, the label, ranks */
-    double *fit, *part;        /* [pool] */
+    double *fit, *part;         /* [pool] */
 } itp_mode_selection;
 
 /* Adds sign * likeness to a map, of candidates `at`.. in rows. */
@@ -43603,18 +43613,18 @@ ITP_FN interp_status itp_mode_like(const itp_mode_selection *s, const float *row
 {
     const interp_mode_select_desc *d = s->d;
     if (!samples) return INTERP_OK; /* an empty map is like nothing */
-    ITP_TRY(interp_mode_compare(s->ctx, rows, n, &s->maps->shape,
-                                map + (size_t)(sign < 0 && d->choice == INTERP_MODE_UNIQUE
-                                                   ? d->rival
-                                                   : d->label) *
-                                          s->maps->size,
-                                d->metric, d->p, s->part));
+    ITP_TRY(interp_mode_compare(
+        s->ctx, rows, n, &s->maps->shape,
+        map + (size_t)(sign < 0 && d->choice == INTERP_MODE_UNIQUE ? d->rival : d->label) *
+                  s->maps->size,
+        d->metric, d->p, s->part));
     for (int i = 0; i < n; i++)
         s->fit[at + i] += (d->metric == INTERP_MODE_DOT ? sign : -sign) * s->part[i];
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_mode_fit_rows(const itp_mode_selection *s, const float *rows, int at, int n)
+ITP_FN interp_status itp_mode_fit_rows(const itp_mode_selection *s, const float *rows, int at,
+                                       int n)
 {
     const interp_mode_maps *m = s->maps;
     const int l = s->d->label, rival = s->d->rival;
@@ -43707,8 +43717,7 @@ INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp
     memset(&s, 0, sizeof s);
     s.ctx = ctx, s.pool = pool, s.maps = maps, s.d = &d;
     const size_t all = (size_t)pool->n;
-    s.fit = (double *)interp_alloc(
-        ctx, itp_mul_size(all, 2 * sizeof(double) + 3 * sizeof(int)));
+    s.fit = (double *)interp_alloc(ctx, itp_mul_size(all, 2 * sizeof(double) + 3 * sizeof(int)));
     if (!s.fit) return INTERP_NO_MEMORY;
     s.part = s.fit + all;
     s.place = (int *)(void *)(s.part + all), s.label = s.place + all, s.order = s.label + all;
@@ -43828,8 +43837,7 @@ ITP_FN interp_status itp_mode_run_open(itp_mode_run *m)
     m->test_counts = (int64_t *)interp_alloc(ctx, itp_mul_size(k, k * sizeof(int64_t)));
     if (!m->start || !m->kept || !m->used || !m->indices || !m->order || !m->test_counts)
         return INTERP_NO_MEMORY;
-    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL,
-                           &m->batch);
+    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL, &m->batch);
 }
 
 ITP_FN void itp_mode_run_close(itp_mode_run *m)
@@ -43908,7 +43916,8 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
         interp_mode_layer_desc which = m->d.layers;
         which.backward = which.backward != r->overfit;
         which.seed = seed;
-        ITP_TRY(interp_mode_select_layer(m->net, m->sets.train, m->sets.validation, &which, &layers));
+        ITP_TRY(
+            interp_mode_select_layer(m->net, m->sets.train, m->sets.validation, &which, &layers));
     }
     of.layer = select ? layers.layer[layers.selected].name : arm->layer;
     of.importance = by_random ? INTERP_MODE_ACTIVATION : arm->importance;
@@ -43925,11 +43934,10 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
     how.alpha = arm->alpha != 0 ? arm->alpha
                                 : interp_mode_alpha(&m->diagnosis, arm->one_label ? r->label : -1);
     r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
-    status = !arm->one_label
-                 ? itp_mode_pick_labels(m, &maps, &how, r)
-                 : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
-                                             m->indices + m->n_before, NULL, &r->targeted,
-                                             &r->selected);
+    status = !arm->one_label ? itp_mode_pick_labels(m, &maps, &how, r)
+                             : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                                         m->indices + m->n_before, NULL,
+                                                         &r->targeted, &r->selected);
     interp_mode_maps_free(ctx, &maps);
     return status;
 }
@@ -43944,7 +43952,8 @@ ITP_FN void itp_mode_draw(itp_mode_run *m, uint64_t seed, interp_mode_round *r)
     for (int i = 0; i < n && seen < r->selected; i++) {
         if (m->used[i]) continue;
         /* of those left, each is as likely to be among those still wanted */
-        const uint32_t of = itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
+        const uint32_t of =
+            itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
         if (of >= (uint32_t)(r->selected - seen)) continue;
         m->used[i] = 1;
         m->indices[m->n_before + seen++] = i;

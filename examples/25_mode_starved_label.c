@@ -3,10 +3,15 @@
      cc -O2 -I. examples/25_mode_starved_label.c -o starved -lm -pthread && ./starved
 
    The digit 8 is starved to a twentieth of its training samples. Then rounds of diagnosis, selection from a
-   pool and training go on beside a control that gets as many samples; eight networks are mended each way,
-   and compared in pairs on test data that had no part in it. Prints, in some seconds:
+   pool and training go on beside a control that gets as many samples; sixteen networks are mended each way,
+   and compared in pairs on test data that had no part in it. Prints, in some seconds
+   (digits depend on the CPU):
 
-     ...
+     label 8 is right in 16.1 % at first; after 5 rounds:
+     control          85.1 %
+     by heat maps     90.9 %    +5.8 points (+2.7 to +8.9), p = 0.0012;   of all digits +0.6, p = 0.019
+     by label alone   90.5 %    +5.4 points (+2.9 to +7.9), p = 0.00034;   of all digits +0.2, p = 0.21
+
    and writes out/25_mode_starved_label/rounds.png. */
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +23,7 @@
 
 #define OUT "out/25_mode_starved_label"
 
-enum { LABEL = 8, REPEATS = 8, ROUNDS = 4, ARMS = 2 };
+enum { LABEL = 8, REPEATS = 16, ROUNDS = 5, ARMS = 2 };
 
 static int die(interp_ctx *ctx)
 {
@@ -54,18 +59,18 @@ int main(void)
         if (interp_dataset_split(ctx, &rest, 0.5, seed, &half, &pool)) return die(ctx);
         if (starve(ctx, &half, &train)) return die(ctx);
         if (interp_net_arch(ctx, "mlp:64-28-28-10", &digits.shape, 10, seed, &net)) return die(ctx);
-        const interp_train_desc how = {.epochs = 30, .batch = 32, .seed = seed};
+        const interp_train_desc how = {.epochs = 30, .lr = 3e-3f, .seed = seed};
         if (interp_train(net, &train, &how, NULL)) return die(ctx);
 
-        const interp_mode_arm arms[ARMS] = {{.metric = INTERP_MODE_DOT},
+        const interp_mode_arm arms[ARMS] = {{.metric = INTERP_MODE_COSINE},
                                             {.metric = INTERP_MODE_RANDOM}};
         const interp_mode_sets sets = {&train, &validation, &pool, &test};
-        const interp_mode_train_desc mend = {.rounds = ROUNDS,
+        const interp_mode_train_desc mend = {.train = {.epochs = 10, .lr = 3e-3f},
+                                             .rounds = ROUNDS,
                                              .samples = 50,
-                                             .replay = 100,
                                              .arms = arms,
                                              .n_arms = ARMS,
-                                             .diagnose = {.theta = 0.99},
+                                             .diagnose = {.theta = 1.01},
                                              .seed = seed};
         interp_mode_result m;
         if (interp_mode_train(net, &sets, &mend, &m)) return die(ctx);

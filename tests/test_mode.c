@@ -68,7 +68,8 @@ TEST(metrics_match_scipy)
         }
     }
     for (int m = 0; m <= INTERP_MODE_BRAY_CURTIS; m++) { /* 0/0 */
-        REQUIRE_OK(ctx, interp_mode_compare(ctx, zero, 1, &s, zero, (interp_mode_metric)m, 0, &got));
+        REQUIRE_OK(ctx,
+                   interp_mode_compare(ctx, zero, 1, &s, zero, (interp_mode_metric)m, 0, &got));
         CHECK_NEAR(got, 0, 0);
     }
     CHECK(interp_mode_metric_find("wasserstein") == INTERP_MODE_EARTH_MOVER);
@@ -307,8 +308,8 @@ TEST(alpha_follows_the_share_of_errors)
     const interp_mode_diagnose_desc how = {0.7, 0};
     interp_mode_diagnosis d;
     REQUIRE_OK(ctx, interp_mode_diagnose(net, &val, &val, &how, &d));
-    CHECK_NEAR(interp_mode_alpha(&d, 1), 0.75 * 2 / 3, 1e-12); /* two of three */
-    CHECK_NEAR(interp_mode_alpha(&d, 0), 1.0 / 3, 1e-12);      /* never less than its part */
+    CHECK_NEAR(interp_mode_alpha(&d, 1), 0.75 * 2 / 3, 1e-12);  /* two of three */
+    CHECK_NEAR(interp_mode_alpha(&d, 0), 1.0 / 3, 1e-12);       /* never less than its part */
     CHECK_NEAR(interp_mode_alpha(&d, -1), 0.75 * 2 / 3, 1e-12); /* 1 alone is below 0.7 */
     interp_mode_diagnosis_free(ctx, &d);
     REQUIRE_OK(ctx, interp_mode_diagnose(net, &val, &val, NULL, &d));
@@ -392,7 +393,8 @@ static interp_net *cloud_net(interp_ctx *c, bool trained, const interp_dataset *
 
 TEST(hellinger_distances_are_known)
 {
-    const float a[4] = {1, 0, 0.5f, 0.5f}, b[4] = {0, 1, 0.5f, 0.5f}, even[4] = {0.5f, 0.5f, 0.5f, 0.5f};
+    const float a[4] = {1, 0, 0.5f, 0.5f}, b[4] = {0, 1, 0.5f, 0.5f},
+                even[4] = {0.5f, 0.5f, 0.5f, 0.5f};
     CHECK_NEAR(interp_mode_hellinger(a, a, 2, 2), 0, 1e-12);
     CHECK_NEAR(interp_mode_hellinger(a, b, 2, 2), 0.5, 1e-12);
     CHECK_NEAR(interp_mode_hellinger(a, even, 2, 2), 0.5 * (1 - sqrt(0.5)), 1e-12);
@@ -429,7 +431,8 @@ TEST(saturation_selects_the_layer_before_an_identity)
     REQUIRE_OK(ctx, interp_mode_select_layer(net, &data, &data, &how, &l));
     CHECK(l.selected == 0);
     interp_mode_layers_free(ctx, &l);
-    how.saturation = INTERP_MODE_BY_DISTANCE; /* from the end: the last that adds to the one before */
+    how.saturation =
+        INTERP_MODE_BY_DISTANCE; /* from the end: the last that adds to the one before */
     how.backward = true, how.threshold = 1e-9;
     REQUIRE_OK(ctx, interp_mode_select_layer(net, &data, &data, &how, &l));
     CHECK(l.selected == 2);
@@ -619,7 +622,8 @@ TEST(a_pool_gives_each_input_once)
     int indices[n], seen[n] = {0}, targeted, got, all = 0;
     for (int i = 0; i < n; i++) {
         y[i] = i % K;
-        for (int k = 0; k < K; k++) x[i * K + k] = interp_random_uniform(4, 0, (uint64_t)(i * K + k));
+        for (int k = 0; k < K; k++)
+            x[i * K + k] = interp_random_uniform(4, 0, (uint64_t)(i * K + k));
     }
     const interp_dataset pool = data_of(x, y, n, shape_1(K), K);
     REQUIRE_OK(ctx, interp_mode_heat_maps(net, &val, NULL, &m));

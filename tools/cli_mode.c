@@ -8,7 +8,8 @@
 /* Name of class k. */
 static const char *class_name(const cli_mode *m, int k, char out[24])
 {
-    if (m->t.model.classes && k < m->t.model.n_classes) snprintf(out, 24, "%s", m->t.model.classes[k]);
+    if (m->t.model.classes && k < m->t.model.n_classes)
+        snprintf(out, 24, "%s", m->t.model.classes[k]);
     else snprintf(out, 24, "%d", k);
     return out;
 }
@@ -78,8 +79,8 @@ static int draw_kinds(cli *c, const cli_mode *m, const interp_mode_maps *maps, c
             return cli_fail_ctx(c);
         snprintf(file, sizeof file, "%s_%s.png", prefix, kinds[k]);
         snprintf(title, sizeof title, "%s, %.80s", titles[k], where);
-        const int code = draw_grid(c, m, maps, of[k], counts[k], title, k > 2,
-                                   cli_path(path, folder, file));
+        const int code =
+            draw_grid(c, m, maps, of[k], counts[k], title, k > 2, cli_path(path, folder, file));
         if (code) return code;
     }
     return CLI_DONE;
@@ -162,15 +163,69 @@ static int draw_layers(cli *c, const cli_mode *m, const char *path)
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
 }
 
+/* Weights of the selected layer's feature model. */
+static int draw_weights(cli *c, const cli_mode *m, const char *path)
+{
+    const interp_mode_layers *l = &m->layers;
+    const int rows = l->layer[l->selected].features, k = l->n_classes;
+    interp_matrix matrix;
+    interp_chart chart;
+    interp_image image;
+    float *w = (float *)malloc((size_t)rows * (size_t)k * sizeof *w);
+    if (!w) return cli_fail("out of memory");
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < k; j++) w[j * rows + i] = l->weights[i * k + j];
+    memset(&matrix, 0, sizeof matrix), memset(&chart, 0, sizeof chart);
+    matrix.values = w, matrix.rows = k, matrix.cols = rows, matrix.symmetric = true;
+    matrix.row_names = (const char *const *)m->t.model.classes;
+    matrix.colormap = INTERP_COLORMAP_SEISMIC, matrix.bar_label = "weight";
+    chart.title = "What the selected layer's features say of each label";
+    chart.x_label = "feature", chart.y_label = "label";
+    const interp_status status = interp_chart_matrix(c->ctx, &chart, &matrix, &image);
+    free(w);
+    return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
+}
+
+/* Validation samples that are mistaken: truth > prediction. */
+static int draw_mistakes(cli *c, const cli_mode *m, const char *path)
+{
+    enum { cols = 10, most = 3 * cols };
+    const interp_dataset *d = &m->t.validation;
+    const size_t size = interp_shape_size(&d->shape);
+    interp_panel_cell cells[most];
+    char captions[most][56], a[24], b[24];
+    interp_panel_desc panel;
+    interp_image image;
+    memset(cells, 0, sizeof cells), memset(&panel, 0, sizeof panel);
+    int n = 0;
+    for (int i = 0; i < d->n && n < most; i++) {
+        if (m->predicted[i] == d->y[i]) continue;
+        map_size(&m->inputs, &cells[n]);
+        cells[n].values = d->x + (size_t)i * size;
+        snprintf(captions[n], sizeof captions[n], "%.20s > %.20s", class_name(m, d->y[i], a),
+                 class_name(m, m->predicted[i], b));
+        cells[n].caption = captions[n];
+        n++;
+    }
+    panel.title = "Mistaken in validation: truth > prediction", panel.cells = cells;
+    panel.cols = n < cols ? n : cols, panel.rows = n ? (n + cols - 1) / cols : 0,
+    panel.cell_size = 64;
+    if (!n) return CLI_DONE;
+    if (interp_panel_draw(c->ctx, &panel, &image)) return cli_fail_ctx(c);
+    return cli_write_image(c, &image, path);
+}
+
 int mode_draw_maps(cli *c, const cli_mode *m, const char *folder)
 {
     char path[CLI_PATH], maps[CLI_PATH], where[96];
     int code = cli_make_folder(cli_path(maps, folder, "heatmaps"));
     if (!code) code = draw_layers(c, m, cli_path(path, folder, "layers.png"));
+    if (!code) code = draw_mistakes(c, m, cli_path(path, folder, "mistakes.png"));
     if (!code) code = draw_kinds(c, m, &m->inputs, "input", "inputs", maps);
     snprintf(where, sizeof where, "layer %.60s",
              interp_net_node_name(m->t.model.net, m->neurons.node));
     if (!code) code = draw_kinds(c, m, &m->neurons, "layer", where, maps);
+    if (!code) code = draw_weights(c, m, cli_path(path, maps, "layer_weights.png"));
     return code ? code : draw_dhci(c, m, cli_path(path, maps, "input_dhci.png"));
 }
 
@@ -194,8 +249,9 @@ static int find_ends(cli *c, const cli_mode *m, interp_mode_metric metric, int *
             }
         best[k] = worst[k] = -1;
         if (!some) continue;
-        status = interp_mode_compare(c->ctx, x, some, &pool->shape,
-                                     m->inputs.hci + (size_t)k * size, metric, m->arms[0].p, values);
+        status =
+            interp_mode_compare(c->ctx, x, some, &pool->shape, m->inputs.hci + (size_t)k * size,
+                                metric, m->arms[0].p, values);
         if (!status) status = interp_mode_order(c->ctx, metric, values, some, order);
         if (!status) best[k] = rows[order[0]], worst[k] = rows[order[some - 1]];
     }
@@ -295,6 +351,14 @@ static void mean_of(cli *c, const cli_mode *m, int arm, int round, int measure, 
     free(v);
 }
 
+/* The rounds as names below a chart, when they are few. */
+static void name_rounds(const cli_mode *m, interp_chart *chart)
+{
+    static const char *const numbers[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
+    if (m->desc.rounds > 10) return;
+    chart->x_names = numbers, chart->n_x_names = m->desc.rounds + 1;
+}
+
 /* A measure over the rounds, every arm with its band. */
 static int draw_measure(cli *c, const cli_mode *m, int measure, const char *title, const char *path)
 {
@@ -312,7 +376,8 @@ static int draw_measure(cli *c, const cli_mode *m, int measure, const char *titl
         for (size_t i = 0; i < n; i++) {
             double mean, reach;
             mean_of(c, m, a, (int)i, measure, &mean, &reach);
-            of[i] = (float)mean, of[n + i] = (float)(mean - reach), of[2 * n + i] = (float)(mean + reach);
+            of[i] = (float)mean, of[n + i] = (float)(mean - reach),
+            of[2 * n + i] = (float)(mean + reach);
         }
         for (int k = 0; k < (m->repeats > 1 && arms < 5 ? 3 : 1); k++) {
             interp_series *s = &series[count++];
@@ -324,6 +389,7 @@ static int draw_measure(cli *c, const cli_mode *m, int measure, const char *titl
         }
     }
     chart.title = title, chart.x_label = "round", chart.y_label = "accuracy on the test data";
+    name_rounds(m, &chart);
     const interp_status status = interp_chart_lines(c->ctx, &chart, series, count, &image);
     free(y);
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
@@ -371,7 +437,7 @@ static int draw_differences(cli *c, const cli_mode *m, const char *path)
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
 }
 
-/* Where the pool of the first arm went, in the first repeat. */
+/* Where the pool of an arm went that was never out of labels to mend, if there is one. */
 static int draw_pool(cli *c, const cli_mode *m, const char *path)
 {
     const size_t n = (size_t)m->desc.rounds + 1;
@@ -382,17 +448,26 @@ static int draw_pool(cli *c, const cli_mode *m, const char *path)
     float *y = (float *)malloc(3 * n * sizeof *y);
     if (!y) return cli_fail("out of memory");
     memset(series, 0, sizeof series), memset(&chart, 0, sizeof chart);
+    char title[128];
+    int repeat = 0, arm = 1;
+    for (int r = m->repeats - 1; r >= 0; r--)
+        for (int a = m->desc.n_arms; a > 0; a--)
+            if (m->result[r].run[a] >= m->result[repeat].run[arm]) repeat = r, arm = a;
     float targeted = 0;
     for (size_t i = 0; i < n; i++) {
-        const interp_mode_round *r = mode_round(m, 0, 1, (int)i);
-        if ((int)i <= m->result[0].run[1]) targeted += (float)r->targeted;
-        y[i] = targeted, y[n + i] = (float)r->pool_used - targeted, y[2 * n + i] = (float)r->pool_left;
+        const interp_mode_round *r = mode_round(m, repeat, arm, (int)i);
+        if ((int)i <= m->result[repeat].run[arm]) targeted += (float)r->targeted;
+        y[i] = targeted, y[n + i] = (float)r->pool_used - targeted,
+        y[2 * n + i] = (float)r->pool_left;
     }
     for (int k = 0; k < 3; k++) {
         series[k].name = names[k], series[k].y = y + (size_t)k * n, series[k].n = (int)n;
         if (k == 2) series[k].rgb = 0xDDDDDD;
     }
-    chart.title = "Where the pool went", chart.x_label = "round", chart.y_label = "samples";
+    snprintf(title, sizeof title, "Where the pool of %s went, repeat %d", m->names[arm - 1],
+             repeat + 1);
+    chart.title = title, chart.x_label = "round", chart.y_label = "samples";
+    name_rounds(m, &chart);
     const interp_status status = interp_chart_areas(c->ctx, &chart, series, 3, &image);
     free(y);
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
@@ -400,12 +475,14 @@ static int draw_pool(cli *c, const cli_mode *m, const char *path)
 
 int mode_draw_rounds(cli *c, const cli_mode *m, const char *folder)
 {
-    char path[CLI_PATH], name[24], title[96];
-    const char *band = m->repeats > 1 ? "means" : "one repeat";
-    snprintf(title, sizeof title, "Accuracy after each round, %s over %d", band, m->repeats);
-    if (m->repeats == 1) snprintf(title, sizeof title, "Accuracy after each round");
+    char path[CLI_PATH], name[24], title[128];
+    char band[64] = "";
+    if (m->repeats > 1)
+        snprintf(band, sizeof band, ", means of %d; arms stop when nothing is at fault",
+                 m->repeats);
+    snprintf(title, sizeof title, "Accuracy after each round%s", band);
     int code = draw_measure(c, m, 0, title, cli_path(path, folder, "rounds.png"));
-    snprintf(title, sizeof title, "Accuracy of the label at fault, first %.24s",
+    snprintf(title, sizeof title, "Accuracy of the label at fault (%.24s in the first repeat)",
              class_name(m, m->label[0], name));
     if (!code) code = draw_measure(c, m, 1, title, cli_path(path, folder, "rounds_label.png"));
     if (!code) code = draw_pool(c, m, cli_path(path, folder, "pool.png"));

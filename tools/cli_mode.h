@@ -18,7 +18,7 @@ enum { MODE_MEASURES = 3 }; /* accuracy, that of the label, of the worst label *
 
 /* Arms, repeats, and what came of them. */
 typedef struct cli_mode {
-    cli_training t;           /* its train data is what is left after validation */
+    cli_training t;             /* its train data is what is left after validation */
     interp_dataset train, pool; /* of this repeat */
     interp_mode_sets sets;
     interp_mode_train_desc desc;
@@ -31,13 +31,14 @@ typedef struct cli_mode {
     bool swapped, loaded; /* HMI and HWI as the replication has them; a model is mended, not made */
     int fault, fault_label;
     double fault_share;
-    double start_accuracy; /* training ends when validation has it; 0: never */
-    uint64_t seed;         /* of this repeat */
-    interp_mode_result *result; /* [repeats] */
-    int *label;                 /* [repeats]: whose accuracy is told */
+    double start_accuracy;           /* training ends when validation has it; 0: never */
+    uint64_t seed;                   /* of this repeat */
+    interp_mode_result *result;      /* [repeats] */
+    int *label;                      /* [repeats]: whose accuracy is told */
     interp_mode_diagnosis diagnosis; /* of the first repeat, before the first round */
     interp_mode_layers layers;
     interp_mode_maps inputs, neurons; /* heat maps */
+    int32_t *predicted;               /* [validation] */
     mode_test *tests;
     int n_tests;
     double seconds;

@@ -215,10 +215,12 @@ static int mend_label(cli *c, tour *t)
     add_option(&s, "--arch", "mlp:64-28-28-10");
     add_option(&s, "--epochs", "30");
     add_option(&s, "--fault", "starve:8:0.05");
-    add_option(&s, "--metric", "dot,random");
+    add_option(&s, "--validation", "0.2");
+    add_option(&s, "--metric", "cosine,random");
     add_option(&s, "--samples", "50");
-    add_option(&s, "--replay", "100");
-    add_option(&s, "--repeats", "5");
+    add_option(&s, "--round-epochs", "10");
+    add_option(&s, "--theta", "1.01"); /* all rounds, whatever has been reached */
+    add_option(&s, "--repeats", "8");
     int code = cli_make_folder(cli_path(folder, t->folder, "mode"));
     if (!code) code = mode_run(&s, folder, &t->mode);
     if (!code)
@@ -309,20 +311,22 @@ static void report_mode(interp_report *r, const tour *t)
 {
     const mode_outcome *m = &t->mode;
     char text[640];
-    snprintf(text, sizeof text,
-             "A network that was given one in twenty of the %ds is right about %.1f %% of them. In rounds "
-             "the label at fault is found on validation data, inputs like those that are mistaken are "
-             "selected from a pool, and training goes on.\n\nThat brings it to %.1f %%; a control that "
-             "gets as many inputs at random comes to %.1f %% (means of %d networks, p = %.2g by a paired "
-             "t-test). Of all digits it is %.1f %% against %.1f %%.",
-             m->label, 100 * m->before, 100 * m->mode, 100 * m->control, m->repeats, m->p,
-             100 * m->accuracy_mode, 100 * m->accuracy_control);
+    snprintf(
+        text, sizeof text,
+        "A network that was given one in twenty of the %ds is right about %.1f %% of them. In rounds "
+        "the label at fault is found on validation data, inputs like those that are mistaken are "
+        "selected from a pool, and training goes on.\n\nThat brings it to %.1f %%; a control that "
+        "gets as many inputs at random comes to %.1f %% (means of %d networks, p = %.2g by a paired "
+        "t-test). Of all digits it is %.1f %% against %.1f %%.",
+        m->label, 100 * m->before, 100 * m->mode, 100 * m->control, m->repeats, m->p,
+        100 * m->accuracy_mode, 100 * m->accuracy_control);
     interp_report_section(r, "What to train on next", text);
     interp_report_picture(r, "Accuracy of the label, round by round", "mode/rounds_label.png");
     interp_report_picture(r, "Inputs that are mistaken, less those that are right",
                           "mode/heatmaps/input_dhwi.png");
     interp_report_picture(r, "What a linear model of each layer gets right", "mode/layers.png");
-    interp_report_picture(r, "Most like the right inputs, by nine measures", "mode/selection/best.png");
+    interp_report_picture(r, "Most like the right inputs, by nine measures",
+                          "mode/selection/best.png");
 }
 
 static int write_report(cli *c, const tour *t)

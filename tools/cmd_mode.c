@@ -12,7 +12,8 @@ static const cli_option options[] = {
      "dot (default), cosine, manhattan, euclidean, minkowski, chebyshev, earthmover, canberra, "
      "braycurtis; all: these nine; earthmover2d, of pictures; random: by label alone"},
     {"--p", "X", "of minkowski (3)"},
-    {"--space", "NAME,...", "heat maps of: layer (default), input, which leaves out layer selection"},
+    {"--space", "NAME,...",
+     "heat maps of: layer (default), input, which leaves out layer selection"},
     {"--choice", "NAME,...",
      "inputs looked for: wrong (default: like those of the label that are mistaken, unlike those that "
      "are not), typical, unique, mistaken, untypical"},
@@ -21,12 +22,14 @@ static const cli_option options[] = {
     {"--layer", "NODE", "this layer instead of a selected one"},
     {"--saturation", "NAME", "feature models saturate by distance (default) or accuracy"},
     {"--threshold", "X", "of saturation (0.01)"},
-    {"--alpha", "X", "share of inputs by likeness: auto (default: 3/4 of the share of errors at fault), or a number"},
+    {"--alpha", "X",
+     "share of inputs by likeness: auto (default: 3/4 of the share of errors at fault), or a number"},
     {"--repeats", "N", "networks trained, mended and compared (1)"},
     {"--rounds", "N", "of diagnosis, selection and training (5)"},
     {"--samples", "N", "selected in each (2000, or a tenth of the pool when that is less)"},
     {"--round-epochs", "N", "of each (3)"},
-    {"--forget", NULL, "rounds train on their own inputs alone, not on those of earlier rounds too"},
+    {"--forget", NULL,
+     "rounds train on their own inputs alone, not on those of earlier rounds too"},
     {"--replay", "N", "training samples besides, in both arms (twice --samples)"},
     {"--pool", "X", "share of the training data set aside as the pool (0.5)"},
     {"--augment-pool", "N", "so many changed copies of the pool added to it (0)"},
@@ -121,7 +124,7 @@ static int add_arms(const cli *c, cli_mode *m, interp_mode_arm *arm)
             return cli_usage("--space %s: give layer or input", word);
         arm->input = !strcmp(word, "input");
         arm->importance = arm->input && m->importance == INTERP_MODE_WEIGHT ? INTERP_MODE_ACTIVATION
-                                                                           : m->importance;
+                                                                            : m->importance;
         for (const char *t = choices; next_word(&t, word);) {
             int k = 0;
             while (interp_mode_choice_name((interp_mode_choice)k) &&
@@ -233,8 +236,8 @@ static int spoil(cli *c, cli_mode *m)
         }
         if (m->fault == FAULT_STARVE && d->y[i] == label && !chosen) continue;
         if (m->fault == FAULT_MISLABEL && chosen) {
-            const uint32_t to = interp_random_u32(m->seed, 0x4D0002, (uint64_t)i) %
-                                (uint32_t)(d->n_classes - 1);
+            const uint32_t to =
+                interp_random_u32(m->seed, 0x4D0002, (uint64_t)i) % (uint32_t)(d->n_classes - 1);
             d->y[i] = (int32_t)to + ((int32_t)to >= label);
         }
         rows[n++] = i;
@@ -258,8 +261,7 @@ static int open_repeat(cli *c, cli_mode *m)
                              &m->pool))
         return cli_fail_ctx(c);
     if (m->copies) {
-        if (m->train.shape.rank != 3)
-            return cli_usage("--augment-pool: the samples are no images");
+        if (m->train.shape.rank != 3) return cli_usage("--augment-pool: the samples are no images");
         if (interp_mode_augment_pool(c->ctx, &m->pool, &m->t.augment, m->copies, m->seed, &more))
             return cli_fail_ctx(c);
         interp_dataset_free(c->ctx, &m->pool);
@@ -324,6 +326,10 @@ static interp_status stage_look(cli *c, void *user)
     memset(&of, 0, sizeof of);
     of.swapped = m->swapped;
     if (!status) status = interp_mode_heat_maps(net, &m->t.validation, &of, &m->inputs);
+    interp_evaluation e;
+    memset(&e, 0, sizeof e);
+    e.predicted = m->predicted;
+    if (!status) status = interp_evaluate(net, &m->t.validation, INTERP_CROSS_ENTROPY, &e);
     if (status) return status;
     of.layer = d->arms[0].layer ? d->arms[0].layer : m->layers.layer[m->layers.selected].name;
     of.importance = m->importance, of.weights = m->layers.weights;
@@ -396,10 +402,11 @@ static int write_rounds(const cli_mode *m, const char *folder)
 {
     char path[CLI_PATH];
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t, "metric,repeat,round,label,accuracy_mode,accuracy_control,label_accuracy_mode,"
-                "label_accuracy_control,samples,mended,overfit,layer,alpha,targeted,val_accuracy_mode,"
-                "val_accuracy_control,val_label_accuracy_mode,val_label_accuracy_control,pool_used,"
-                "pool_left,seconds\n");
+    cli_add(&t,
+            "metric,repeat,round,label,accuracy_mode,accuracy_control,label_accuracy_mode,"
+            "label_accuracy_control,samples,mended,overfit,layer,alpha,targeted,val_accuracy_mode,"
+            "val_accuracy_control,val_label_accuracy_mode,val_label_accuracy_control,pool_used,"
+            "pool_left,seconds\n");
     for (int a = 0; a < m->desc.n_arms; a++)
         for (int r = 0; r < m->repeats; r++)
             for (int i = 0; i <= m->result[r].run[a + 1]; i++) {
@@ -411,9 +418,10 @@ static int write_rounds(const cli_mode *m, const char *folder)
                         control->label_accuracy[l], own->selected);
                 if (own->label >= 0) cli_add(&t, "%d", own->label);
                 cli_add(&t, ",%d,", own->overfit);
-                cli_add_csv(&t, own->label < 0  ? ""
-                                : own->layer < 0 ? "input"
-                                                 : interp_net_node_name(m->t.model.net, own->layer));
+                cli_add_csv(&t, own->label < 0 ? ""
+                                : own->layer < 0
+                                    ? "input"
+                                    : interp_net_node_name(m->t.model.net, own->layer));
                 cli_add(&t, ",%.6g,%d,%.9g,%.9g,", own->alpha, own->targeted, own->val_accuracy,
                         control->val_accuracy);
                 cli_add_number(&t, own->val_label_accuracy[l], false), cli_add(&t, ",");
@@ -431,7 +439,7 @@ static int write_significance(const cli_mode *m, const char *folder)
                 "p_wilcoxon_holm,p_t_holm,mean_mode,mean_control\n");
     for (int i = 0; i < m->n_tests; i++) {
         const mode_test *q = &m->tests[i];
-        const double values[] = {q->paired.mean, q->paired.ci_low,     q->paired.ci_high,
+        const double values[] = {q->paired.mean, q->paired.ci_low, q->paired.ci_high,
                                  q->paired.p_wilcoxon, q->paired.p_t};
         const double more[] = {q->paired.effect, q->holm_wilcoxon, q->holm_t, q->mode, q->control};
         cli_add(&t, "%s,%s", m->names[q->arm], mode_measures[q->measure]);
@@ -450,7 +458,9 @@ static int write_diagnosis(const cli_mode *m, const char *folder)
     const interp_mode_layers *l = &m->layers;
     const interp_mode_diagnosis *d = &m->diagnosis;
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t, "layer,node,op,features,train_accuracy,val_accuracy,label_accuracy,distance,selected\n");
+    cli_add(
+        &t,
+        "layer,node,op,features,train_accuracy,val_accuracy,label_accuracy,distance,selected\n");
     for (int i = 0; i < l->n; i++) {
         const interp_mode_layer *of = &l->layer[i];
         cli_add(&t, "%d,", i), cli_add_csv(&t, of->name);
@@ -480,17 +490,19 @@ static int repeat(cli *c, cli_mode *m)
     static const cli_stage stages[] = {stage_base, stage_look, stage_mend};
     int code = open_repeat(c, m);
     if (code) return code;
-    if (!m->desc.samples)
-        m->desc.samples = m->pool.n / 10 < 2000 ? (m->pool.n + 9) / 10 : 2000;
+    if (!m->desc.samples) m->desc.samples = m->pool.n / 10 < 2000 ? (m->pool.n + 9) / 10 : 2000;
     if (cli_work(c, stages, 3, m, "")) return cli_fail_model(c, &m->t.model);
     const int r = m->repeat;
     m->label[r] = told_label(m, r);
-    const interp_mode_round *first = mode_round(m, r, 0, 0), *own = mode_round(m, r, 1, m->desc.rounds);
-    cli_say(c, "repeat %d: %.2f %% at first, label %d %.2f %%; %s %.2f %%, %.2f %%; control %.2f %%, %.2f %%",
-            r + 1, 100 * first->accuracy, m->label[r], 100 * first->label_accuracy[m->label[r]],
-            m->names[0], 100 * own->accuracy, 100 * own->label_accuracy[m->label[r]],
-            100 * mode_round(m, r, 0, m->result[r].run[1])->accuracy,
-            100 * mode_round(m, r, 0, m->result[r].run[1])->label_accuracy[m->label[r]]);
+    const interp_mode_round *first = mode_round(m, r, 0, 0),
+                            *own = mode_round(m, r, 1, m->desc.rounds);
+    cli_say(
+        c,
+        "repeat %d: %.2f %% at first, label %d %.2f %%; %s %.2f %%, %.2f %%; control %.2f %%, %.2f %%",
+        r + 1, 100 * first->accuracy, m->label[r], 100 * first->label_accuracy[m->label[r]],
+        m->names[0], 100 * own->accuracy, 100 * own->label_accuracy[m->label[r]],
+        100 * mode_round(m, r, 0, m->result[r].run[1])->accuracy,
+        100 * mode_round(m, r, 0, m->result[r].run[1])->label_accuracy[m->label[r]]);
     return CLI_DONE;
 }
 
@@ -507,7 +519,9 @@ static int mend(cli *c, cli_mode *m, const char *folder)
         return cli_usage("mode: validation needs 20 samples or more and --validation above 0");
     m->result = (interp_mode_result *)interp_alloc(c->ctx, (size_t)m->repeats * sizeof *m->result);
     m->label = (int *)interp_alloc(c->ctx, (size_t)m->repeats * sizeof *m->label);
-    if (!m->result || !m->label) return cli_fail_ctx(c);
+    m->predicted =
+        (int32_t *)interp_alloc(c->ctx, (size_t)m->t.validation.n * sizeof *m->predicted);
+    if (!m->result || !m->label || !m->predicted) return cli_fail_ctx(c);
     memset(m->result, 0, (size_t)m->repeats * sizeof *m->result);
     const bool draw = !cli_has(c, "--no-pictures");
     for (m->repeat = 0; m->repeat < m->repeats && !code; m->repeat++) {
@@ -540,19 +554,21 @@ int mode_run(cli *c, const char *folder, mode_outcome *outcome)
 static int print_json(const cli_mode *m, const cli_text *files)
 {
     cli_text t = {NULL, 0, 0, false};
-    cli_add(&t, "{\"repeats\":%d,\"rounds\":%d,\"samples\":%d,\"seconds\":%.3f,\"label\":%d,"
-                "\"layer\":",
+    cli_add(&t,
+            "{\"repeats\":%d,\"rounds\":%d,\"samples\":%d,\"seconds\":%.3f,\"label\":%d,"
+            "\"layer\":",
             m->repeats, m->desc.rounds, m->desc.samples, m->seconds, m->label[0]);
-    cli_add_json(&t, m->layers.layer[m->layers.selected].name);
+    cli_add_json(&t,
+                 interp_net_node_name(m->t.model.net, m->layers.layer[m->layers.selected].node));
     cli_add(&t, ",\"comparisons\":[");
     for (int i = 0; i < m->n_tests; i++) {
         const mode_test *q = &m->tests[i];
-        static const char *const keys[] = {"mode",    "control",    "mean_difference", "ci_low",
-                                           "ci_high", "p_wilcoxon", "p_t",             "effect",
-                                           "p_wilcoxon_holm", "p_t_holm"};
-        const double values[] = {q->mode,           q->control,           q->paired.mean,
-                                 q->paired.ci_low,  q->paired.ci_high,    q->paired.p_wilcoxon,
-                                 q->paired.p_t,     q->paired.effect,     q->holm_wilcoxon,
+        static const char *const keys[] = {
+            "mode",       "control", "mean_difference", "ci_low",          "ci_high",
+            "p_wilcoxon", "p_t",     "effect",          "p_wilcoxon_holm", "p_t_holm"};
+        const double values[] = {q->mode,          q->control,        q->paired.mean,
+                                 q->paired.ci_low, q->paired.ci_high, q->paired.p_wilcoxon,
+                                 q->paired.p_t,    q->paired.effect,  q->holm_wilcoxon,
                                  q->holm_t};
         cli_add(&t, "%s{\"metric\":", i ? "," : ""), cli_add_json(&t, m->names[q->arm]);
         cli_add(&t, ",\"measure\":\"%s\"", mode_measures[q->measure]);
@@ -566,9 +582,9 @@ static int print_json(const cli_mode *m, const cli_text *files)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"layers.png",    "rounds*.png",   "pool.png",
-                                        "differences.png", "heatmaps/*.png", "heatmaps/*.npy",
-                                        "selection/*.png", NULL};
+    static const char *const stale[] = {"layers.png",     "mistakes.png",    "rounds*.png",
+                                        "pool.png",       "differences.png", "heatmaps/*.png",
+                                        "heatmaps/*.npy", "selection/*.png", NULL};
     cli_mode m;
     cli_text files = {NULL, 0, 0, false};
     int code = cli_begin(c, cli_get(c, "-o"));
@@ -584,9 +600,10 @@ static int run(cli *c)
     return code;
 }
 
-const cli_command cmd_mode = {"mode",
-                              "--data DATA (--arch ARCH | --model M.onnx) [--metric NAME,..] -o DIR",
-                              "finds the label and layer at fault and selects inputs that mend them",
-                              0,
-                              options,
-                              run};
+const cli_command cmd_mode = {
+    "mode",
+    "--data DATA (--arch ARCH | --model M.onnx) [--metric NAME,..] -o DIR",
+    "finds the label and layer at fault and selects inputs that mend them",
+    0,
+    options,
+    run};

@@ -117,8 +117,8 @@ typedef struct interp_paired {
    Without any difference both p are 1 and effect and t NaN. Errors: BAD_ARGUMENT for less than 2 pairs,
    NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945, Cohen 1988; matches scipy.stats. Tests:
    paired_tests_match_scipy, exact_ranks_match_enumeration. */
-INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b, int n,
-                                            interp_paired *out);
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out);
 
 /* The probability that Student's t with so many degrees of freedom is as far from 0, either way. Test:
    paired_tests_match_scipy. */

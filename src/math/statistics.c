@@ -100,8 +100,7 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     if (!n) return INTERP_OK;
     const size_t sum = (size_t)n * ((size_t)n + 1); /* of twice the ranks */
     const size_t room = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
-    double *block =
-        (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
+    double *block = (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
     if (!block) return INTERP_NO_MEMORY;
     int *rank = (int *)(void *)(block + room);
     qsort(d, (size_t)n, sizeof *d, itp_by_size);
@@ -120,8 +119,8 @@ ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *
     return INTERP_OK;
 }
 
-INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b, int n,
-                                            interp_paired *out)
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out)
 {
     interp_paired r;
     memset(&r, 0, sizeof r);

@@ -21,8 +21,8 @@ ITP_FN int itp_mover_next(const itp_mover *m, int i, int side, int *axis, int *s
 {
     const int x = i % m->width;
     *axis = side / 2, *sign = side % 2 ? -1 : 1;
-    if (*axis) return i + *sign * m->width < 0 || i + *sign * m->width >= m->n ? -1
-                                                                          : i + *sign * m->width;
+    if (*axis)
+        return i + *sign * m->width < 0 || i + *sign * m->width >= m->n ? -1 : i + *sign * m->width;
     return x + *sign < 0 || x + *sign >= m->width ? -1 : i + *sign;
 }
 
@@ -53,7 +53,8 @@ ITP_FN int itp_mover_search(itp_mover *m, double least)
             const int next = itp_mover_next(m, at, side, &axis, &sign);
             if (next < 0 || m->done[next]) continue;
             const bool back = *itp_mover_edge(m, at, next, axis) * sign < 0;
-            const int to = m->distance[at] + (back ? -1 : 1) + m->potential[at] - m->potential[next];
+            const int to =
+                m->distance[at] + (back ? -1 : 1) + m->potential[at] - m->potential[next];
             if (to < m->distance[next]) m->distance[next] = to, m->from[next] = side;
         }
     }

@@ -29,8 +29,8 @@ typedef struct itp_mode_compare {
     int n, height, width; /* of the grid */
     interp_mode_metric metric;
     float p;
-    float *sorted;        /* EARTH_MOVER: [slots + 1, d], the map's first */
-    float *grid;          /* EARTH_MOVER_2D: [slots, C, height, width] */
+    float *sorted;                              /* EARTH_MOVER: [slots + 1, d], the map's first */
+    float *grid;                                /* EARTH_MOVER_2D: [slots, C, height, width] */
     float cells[ITP_MODE_GRID * ITP_MODE_GRID]; /* of the map */
     double *out;
 } itp_mode_compare;
@@ -64,7 +64,8 @@ ITP_FN void itp_mode_sort(const float *x, size_t d, float *out)
 ITP_FN void itp_mode_cells(const itp_mode_compare *c, const float *x, float *planes, float *out)
 {
     const int channels = c->shape.dim[0], area = c->height * c->width;
-    interp_planes_resize(x, channels, c->shape.dim[1], c->shape.dim[2], planes, c->height, c->width);
+    interp_planes_resize(x, channels, c->shape.dim[1], c->shape.dim[2], planes, c->height,
+                         c->width);
     for (int i = 0; i < area; i++) {
         out[i] = 0;
         for (int k = 0; k < channels; k++) out[i] += planes[k * area + i];
@@ -108,15 +109,16 @@ INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, in
     memset(&c, 0, sizeof c);
     if (n < 0 || (unsigned)metric >= INTERP_MODE_RANDOM || (p != 0 && !(p >= 1)))
         return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "mode: %d samples cannot be compared by metric %d with p %g", n, (int)metric,
-                        (double)p);
+                        "mode: %d samples cannot be compared by metric %d with p %g", n,
+                        (int)metric, (double)p);
     if (metric == INTERP_MODE_EARTH_MOVER_2D && shape->rank != 3)
         return itp_fail(ctx, INTERP_BAD_SHAPE,
                         "mode: earthmover2d is for pictures [C,H,W], but these have %d dimensions",
                         shape->rank);
     c.x = x, c.n = n, c.map = map, c.shape = *shape, c.d = interp_shape_size(shape);
     c.metric = metric, c.p = p, c.out = out;
-    c.height = itp_min(shape->dim[1], ITP_MODE_GRID), c.width = itp_min(shape->dim[2], ITP_MODE_GRID);
+    c.height = itp_min(shape->dim[1], ITP_MODE_GRID),
+    c.width = itp_min(shape->dim[2], ITP_MODE_GRID);
     const size_t slots = (size_t)ctx->slots;
     float *scratch = NULL;
     if (metric == INTERP_MODE_EARTH_MOVER) {

@@ -1,7 +1,8 @@
 /* ---- mode/diagnose.c: labels that do badly ------------------------------------------------------ */
 
 /* Predictions of samples among the first n_classes outputs. logits: NULL or [n, outputs]. */
-ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data, int32_t *predicted)
+ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data,
+                                      int32_t *predicted)
 {
     itp_mode_pass p;
     ITP_TRY(itp_mode_pass_open(&p, net, -1, false, data->n));
@@ -63,8 +64,8 @@ ITP_FN void itp_mode_judge(interp_mode_diagnosis *r, const interp_mode_diagnose_
             itp_mode_label_accuracy(r->val_counts, r->n_classes, l, &label->val_n);
         const double gap = label->train_accuracy - label->val_accuracy;
         /* a label that was never seen in training is not fitted either */
-        label->underfit = label->val_accuracy < theta &&
-                          (label->train_accuracy < theta || !label->train_n);
+        label->underfit =
+            label->val_accuracy < theta && (label->train_accuracy < theta || !label->train_n);
         label->overfit = gap > gamma;
         if (label->underfit && label->val_accuracy < lowest)
             r->underfit = l, lowest = label->val_accuracy;

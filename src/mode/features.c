@@ -82,8 +82,8 @@ ITP_FN void itp_mode_pass_close(itp_mode_pass *p)
 }
 
 /* node: whose numbers (with `grad` their gradients too) stay; -1: none; ITP_EVERY_NODE: all. */
-ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net, int node, bool grad,
-                                        int n)
+ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net, int node,
+                                        bool grad, int n)
 {
     interp_ctx *ctx = net->ctx;
     const interp_shape in = interp_net_input_shape(net, 0);
@@ -118,8 +118,8 @@ ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net,
 }
 
 /* Runs samples rows[at..] (NULL: at..) of n in all; `count` says how many. */
-ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *data, const int *rows,
-                                       int at, int n)
+ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *data,
+                                       const int *rows, int at, int n)
 {
     const float *from = p->x;
     p->count = itp_min(p->batch, n - at);
@@ -132,7 +132,8 @@ ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *d
     if (itp_is_finite(interp_workspace_target(p->w), (size_t)p->count * (size_t)p->outputs))
         return INTERP_OK;
     return itp_fail(p->net->ctx, INTERP_NOT_FINITE,
-                    "mode: outputs for samples %d to %d are NaN or infinite", at, at + p->count - 1);
+                    "mode: outputs for samples %d to %d are NaN or infinite", at,
+                    at + p->count - 1);
 }
 
 /* Features of a view for the samples of a batch: numbers or their gradients. */

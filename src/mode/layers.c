@@ -51,10 +51,10 @@ typedef struct itp_mode_probes {
     float *rows, *target;  /* [batch, features + 1]; [batch, K] */
     float *score;          /* [2, batch, K]: of this layer and the one before */
     float *planes;
-    double *a, *b;         /* the equations in double */
-    double *distance;      /* [n]: sums */
-    int64_t *right_of;     /* [n, K]: samples classified right */
-    int *samples, *count;  /* [max]: of the training data; [K] */
+    double *a, *b;        /* the equations in double */
+    double *distance;     /* [n]: sums */
+    int64_t *right_of;    /* [n, K]: samples classified right */
+    int *samples, *count; /* [max]: of the training data; [K] */
 } itp_mode_probes;
 
 /* Everything they take, carved out of one block. */
@@ -109,8 +109,8 @@ ITP_FN interp_status itp_mode_probes_sum(itp_mode_probes *p, itp_mode_pass *pass
             itp_mode_probe_rows(p, pass, i);
             ITP_TRY(interp_sgemm(p->ctx, true, false, d, d, pass->count, 1, p->rows, d, p->rows, d,
                                  beta, p->gram[i], d));
-            ITP_TRY(interp_sgemm(p->ctx, true, false, d, p->k, pass->count, 1, p->rows, d, p->target,
-                                 p->k, beta, p->right[i], p->k));
+            ITP_TRY(interp_sgemm(p->ctx, true, false, d, p->k, pass->count, 1, p->rows, d,
+                                 p->target, p->k, beta, p->right[i], p->k));
         }
     }
     return INTERP_OK;
@@ -203,8 +203,7 @@ ITP_FN void itp_mode_probes_accuracy(const itp_mode_probes *p, int i, int n, dou
     for (int l = 0; l < p->k; l++) {
         const double hits = (double)p->right_of[i * p->k + l];
         right += hits;
-        if (labels)
-            labels[i * p->k + l] = p->count[l] ? hits / p->count[l] : (double)NAN;
+        if (labels) labels[i * p->k + l] = p->count[l] ? hits / p->count[l] : (double)NAN;
     }
     *all = right / n;
 }
@@ -266,8 +265,9 @@ ITP_FN interp_status itp_mode_layers_new(interp_ctx *ctx, int n, int k, int feat
     memset(r, 0, sizeof *r);
     r->n = n, r->n_classes = k;
     r->layer = (interp_mode_layer *)itp_calloc(
-        ctx, 1, (size_t)n * sizeof *r->layer + itp_mul_size(rows, sizeof *r->label_accuracy) +
-                    itp_mul_size(itp_mul_size((size_t)features + 1, (size_t)k), sizeof *r->weights));
+        ctx, 1,
+        (size_t)n * sizeof *r->layer + itp_mul_size(rows, sizeof *r->label_accuracy) +
+            itp_mul_size(itp_mul_size((size_t)features + 1, (size_t)k), sizeof *r->weights));
     if (!r->layer) return INTERP_NO_MEMORY;
     r->label_accuracy = (double *)(void *)(r->layer + n);
     r->weights = (float *)(void *)(r->label_accuracy + rows);

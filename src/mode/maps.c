@@ -150,8 +150,7 @@ ITP_FN interp_status itp_mode_maps_make(interp_net *net, const interp_dataset *d
     e.sample = (int *)interp_alloc(ctx, itp_mul_size(n, 6 * sizeof(int)));
     double *sum = (double *)itp_calloc(ctx, itp_mul_size(3 * k, m->size), sizeof *sum);
     int *n_of = (int *)itp_calloc(ctx, 3 * k, sizeof *n_of);
-    interp_status status =
-        predicted && e.sample && sum && n_of ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status = predicted && e.sample && sum && n_of ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) status = itp_mode_predict(net, data, predicted);
     if (!status) {
         e.label = e.sample + 2 * n, e.kind = e.label + 2 * n;
@@ -202,8 +201,7 @@ INTERP_API interp_status interp_mode_heat_maps(interp_net *net, const interp_dat
     const itp_mode_view v = itp_mode_view_of(net, node, d.max_features);
     ITP_TRY(itp_mode_maps_new(net, &v, data->n_classes, weights, &m));
     m.importance = d.importance, m.max_features = d.max_features;
-    if (weights)
-        memcpy(m.weights, d.weights, m.size * (size_t)m.n_classes * sizeof *m.weights);
+    if (weights) memcpy(m.weights, d.weights, m.size * (size_t)m.n_classes * sizeof *m.weights);
     const interp_status status = itp_mode_maps_make(net, data, d.swapped, &m);
     if (status) interp_mode_maps_free(ctx, &m);
     else *out = m;

@@ -15,19 +15,21 @@ extern "C" {
 
 /* Measures: name, and the other name that goes. */
 #define INTERP_MODE_METRIC_LIST(X)                                                                 \
-    X(DOT, "dot", "product")              /* sum x h; the larger the more alike */                 \
-    X(COSINE, "cosine", "cos")            /* as INTERP_METRIC_COSINE, like the next six */         \
-    X(MANHATTAN, "manhattan", "l1")       /* sum |x-h| */                                          \
-    X(EUCLIDEAN, "euclidean", "l2")       /* sqrt(sum (x-h)^2) */                                  \
-    X(MINKOWSKI, "minkowski", "lp")       /* (sum |x-h|^p)^(1/p) */                                \
-    X(CHEBYSHEV, "chebyshev", "linf")     /* max |x-h| */                                          \
-    X(EARTH_MOVER, "earthmover", "wasserstein") /* of the numbers as a sample: mean |sorted x -    \
-                                                   sorted h|, which does not see where they are */ \
-    X(CANBERRA, "canberra", "cb")         /* sum |x-h| / (|x|+|h|), 0/0 is 0 */                    \
-    X(BRAY_CURTIS, "braycurtis", "bc")    /* sum |x-h| / sum |x+h|, 0/0 is 0 */                    \
-    X(EARTH_MOVER_2D, "earthmover2d", "emd") /* interp_earth_mover_2d of pictures, brought to at   \
-                                                most 8x8, in their pixels */                       \
-    X(RANDOM, "random", "none")           /* no likeness at all: what selection by label alone gives */
+    X(DOT, "dot", "product")          /* sum x h; the larger the more alike */                     \
+    X(COSINE, "cosine", "cos")        /* as INTERP_METRIC_COSINE, like the next six */             \
+    X(MANHATTAN, "manhattan", "l1")   /* sum |x-h| */                                              \
+    X(EUCLIDEAN, "euclidean", "l2")   /* sqrt(sum (x-h)^2) */                                      \
+    X(MINKOWSKI, "minkowski", "lp")   /* (sum |x-h|^p)^(1/p) */                                    \
+    X(CHEBYSHEV, "chebyshev", "linf") /* max |x-h| */                                              \
+    X(EARTH_MOVER, "earthmover",                                                                   \
+      "wasserstein")                   /* of the numbers as a sample: mean |sorted x -    \
+                                                   sorted h|, which does not see where they are */        \
+    X(CANBERRA, "canberra", "cb")      /* sum |x-h| / (|x|+|h|), 0/0 is 0 */                       \
+    X(BRAY_CURTIS, "braycurtis", "bc") /* sum |x-h| / sum |x+h|, 0/0 is 0 */                       \
+    X(EARTH_MOVER_2D, "earthmover2d",                                                              \
+      "emd")                    /* interp_earth_mover_2d of pictures, brought to at   \
+                                                most 8x8, in their pixels */            \
+    X(RANDOM, "random", "none") /* no likeness at all: what selection by label alone gives */
 
 /* Names of the measures, from INTERP_MODE_METRIC_LIST. */
 typedef enum interp_mode_metric {
@@ -100,7 +102,8 @@ typedef enum interp_mode_saturation {
 
 /* Options of interp_mode_select_layer. */
 typedef struct interp_mode_layer_desc {
-    bool backward; /* false: the first layer that the next one adds nothing to; true: from the end, the
+    bool
+        backward; /* false: the first layer that the next one adds nothing to; true: from the end, the
                       last one that adds to the one before it */
     interp_mode_saturation saturation; /* 0: by distance */
     double threshold;                  /* 0: 0.01 */
@@ -117,7 +120,8 @@ typedef struct interp_mode_layer {
     int node;         /* see interp_net_node */
     int features;     /* of a sample */
     double train_accuracy, val_accuracy;
-    double distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN for the
+    double
+        distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN for the
                         first */
 } interp_mode_layer;
 
@@ -127,7 +131,7 @@ typedef struct interp_mode_layers {
     int n, n_classes;
     int selected;           /* of them */
     double *label_accuracy; /* [n, K]: in validation; NaN without samples */
-    float *weights;         /* [features + 1, K]: feature model of the selected layer, constant last */
+    float *weights; /* [features + 1, K]: feature model of the selected layer, constant last */
 } interp_mode_layers;
 
 /* Feature models of every layer, and the layer to look at. Layers are outputs of nodes with parameters,
@@ -163,19 +167,20 @@ typedef struct interp_mode_maps_desc {
     interp_mode_importance importance; /* 0: activation; of the input, WEIGHT is not there */
     const float *weights;              /* NULL: none; as interp_mode_layers.weights, for WEIGHT */
     int max_features; /* 0: 512; as in interp_mode_layer_desc; the input stays as it is */
-    bool swapped; /* false: by definition; true: HMI and HWI change places, as in the replication of Ma
+    bool
+        swapped; /* false: by definition; true: HMI and HWI change places, as in the replication of Ma
                      et al. at github.com/fabriceyhc/mode_nn_debugging */
 } interp_mode_maps_desc;
 
 /* Heat maps: means over samples, label by label. Those without samples are zero. */
 typedef struct interp_mode_maps {
     int n_classes;
-    interp_shape shape;        /* of one map: of the input, [C,h,w] of planes, or [d] */
-    size_t size;               /* numbers of one map */
-    float *hci;                /* [K, size]: inputs of the label that are classified right */
-    float *hmi;                /* [K, size]: inputs of other labels that are mistaken for it */
-    float *hwi;                /* [K, size]: inputs of the label that are mistaken for others */
-    float *dhmi, *dhwi;        /* [K, size]: hmi - hci, hwi - hci; zero where one has no samples */
+    interp_shape shape;         /* of one map: of the input, [C,h,w] of planes, or [d] */
+    size_t size;                /* numbers of one map */
+    float *hci;                 /* [K, size]: inputs of the label that are classified right */
+    float *hmi;                 /* [K, size]: inputs of other labels that are mistaken for it */
+    float *hwi;                 /* [K, size]: inputs of the label that are mistaken for others */
+    float *dhmi, *dhwi;         /* [K, size]: hmi - hci, hwi - hci; zero where one has no samples */
     int *n_hci, *n_hmi, *n_hwi; /* [K]: samples */
     int node;                   /* of the layer; -1: the input */
     interp_mode_importance importance; /* as asked for */
@@ -200,9 +205,9 @@ INTERP_API void interp_mode_dhci(const interp_mode_maps *maps, int a, int b, flo
 /* What inputs are looked for. Samples are measured in the same terms as the maps are made of. A difference of maps is met by the difference of the likenesses to them,
    which for the dot product is the product with the differential map. */
 typedef enum interp_mode_choice {
-    INTERP_MODE_WRONG,    /* of the label, like HWI and unlike HCI: DHWI */
-    INTERP_MODE_TYPICAL,  /* of the label, like HCI */
-    INTERP_MODE_UNIQUE,   /* of the label, like its HCI and unlike that of the label it is mixed up with
+    INTERP_MODE_WRONG,   /* of the label, like HWI and unlike HCI: DHWI */
+    INTERP_MODE_TYPICAL, /* of the label, like HCI */
+    INTERP_MODE_UNIQUE, /* of the label, like its HCI and unlike that of the label it is mixed up with
                              most: DHCI */
     INTERP_MODE_MISTAKEN, /* of other labels, like HMI and unlike HCI: DHMI */
     INTERP_MODE_UNTYPICAL /* of the label, unlike HCI */
@@ -213,8 +218,8 @@ INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice);
 
 /* Options of interp_mode_select_inputs. */
 typedef struct interp_mode_select_desc {
-    int label;                 /* the label to mend */
-    int rival;                 /* the label it is mixed up with most, for UNIQUE */
+    int label;                 /* needed: the label to mend */
+    int rival;                 /* needed for UNIQUE: the label it is mixed up with most */
     int samples;               /* 0: 2000; to select */
     double alpha;              /* 0: 0.25; negative: none; share of them by likeness, the others at
                                   random from all that is left */
@@ -250,16 +255,16 @@ INTERP_API interp_status interp_mode_augment_pool(interp_ctx *ctx, const interp_
 
 /* A way of selecting inputs. */
 typedef struct interp_mode_arm {
-    interp_mode_metric metric; /* 0: dot */
-    float p;                   /* 0: 3; of minkowski */
-    interp_mode_choice choice; /* 0: like what is wrong; for under-fitted labels */
+    interp_mode_metric metric;         /* 0: dot */
+    float p;                           /* 0: 3; of minkowski */
+    interp_mode_choice choice;         /* 0: like what is wrong; for under-fitted labels */
     interp_mode_choice overfit_choice; /* 0: like what is wrong; for over-fitted labels */
     interp_mode_importance importance; /* 0: activation */
     bool input;        /* false: heat maps of a layer's neurons; true: of the input */
     const char *layer; /* NULL: selected anew in each round; name of a node */
     bool one_label;    /* false: inputs for all labels at fault, each by its share of their errors;
                           true: for the one that is worst */
-    double alpha;      /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
+    double alpha; /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
 } interp_mode_arm;
 
 /* What training rounds work with. Sets must not share samples; only `test` may be NULL. */
@@ -272,44 +277,47 @@ typedef struct interp_mode_sets {
 
 /* One round of one arm. */
 typedef struct interp_mode_round {
-    int arm, round;          /* arm -1: the control; round 0: before the first */
-    int label;               /* the worst at fault; -1: none was, or the control */
-    bool overfit;            /* whether it was over-fitted, not under-fitted */
-    int layer;               /* node whose heat maps were used; -1: the input */
-    double alpha;            /* share of targeted inputs asked for */
-    int targeted, selected;  /* inputs by likeness; in all */
+    int arm, round;           /* arm -1: the control; round 0: before the first */
+    int label;                /* the worst at fault; -1: none was, or the control */
+    bool overfit;             /* whether it was over-fitted, not under-fitted */
+    int layer;                /* node whose heat maps were used; -1: the input */
+    double alpha;             /* share of targeted inputs asked for */
+    int targeted, selected;   /* inputs by likeness; in all */
     int pool_used, pool_left; /* of the arm's own pool, after the round; they add up to its size */
-    double val_accuracy;     /* after the round */
-    double accuracy;         /* on the test data after the round; NaN without */
+    double val_accuracy;      /* after the round */
+    double accuracy;          /* on the test data after the round; NaN without */
     const double *val_label_accuracy, *label_accuracy; /* [K] of each */
     double seconds;
 } interp_mode_round;
 
 /* Options of interp_mode_train. */
 typedef struct interp_mode_train_desc {
-    interp_train_desc train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
-    int rounds;                /* 0: 5; most */
-    int samples;               /* 0: 2000; selected in each */
-    bool forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
+    interp_train_desc
+        train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
+    int rounds;  /* 0: 5; most */
+    int samples; /* 0: 2000; selected in each */
+    bool
+        forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
                     as the replication does */
-    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
+    int replay; /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
                     trained on besides */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
-    int n_arms;                /* 0: 1 */
-    int keep;                  /* 0: the network ends as the first arm left it; -1: as the control */
+    int n_arms;                  /* 0: 1 */
+    int keep; /* 0: the network ends as the first arm left it; -1: as the control */
     interp_mode_diagnose_desc diagnose; /* 0: its defaults */
     interp_mode_layer_desc layers;      /* 0: its defaults */
     uint64_t seed;                      /* 0: seed 0; of all random choices */
     interp_status (*on_round)(const interp_mode_round *round, void *user); /* NULL: none; an error
                                                                               ends it */
-    void *user;                         /* NULL: handed to on_round */
+    void *user; /* NULL: handed to on_round */
 } interp_mode_train_desc;
 
 /* What came of it. */
 typedef struct interp_mode_result {
-    interp_mode_round *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its first round;
+    interp_mode_round
+        *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its first round;
                                  those not run are repeats of the last */
-    int *run;                 /* [n_arms + 1]: rounds each has run */
+    int *run;   /* [n_arms + 1]: rounds each has run */
     int n_arms, rounds, n_classes;
     double *accuracies; /* what the rounds' arrays lie in */
 } interp_mode_result;

@@ -12,9 +12,9 @@ typedef struct itp_mode_selection {
     const interp_dataset *pool;
     const interp_mode_maps *maps;
     const interp_mode_select_desc *d;
-    int n, left;               /* candidates; what the pool still has */
+    int n, left;                /* candidates; what the pool still has */
     int *place, *label, *order; /* [pool]: candidates, the label, ranks */
-    double *fit, *part;        /* [pool] */
+    double *fit, *part;         /* [pool] */
 } itp_mode_selection;
 
 /* Adds sign * likeness to a map, of candidates `at`.. in rows. */
@@ -23,18 +23,18 @@ ITP_FN interp_status itp_mode_like(const itp_mode_selection *s, const float *row
 {
     const interp_mode_select_desc *d = s->d;
     if (!samples) return INTERP_OK; /* an empty map is like nothing */
-    ITP_TRY(interp_mode_compare(s->ctx, rows, n, &s->maps->shape,
-                                map + (size_t)(sign < 0 && d->choice == INTERP_MODE_UNIQUE
-                                                   ? d->rival
-                                                   : d->label) *
-                                          s->maps->size,
-                                d->metric, d->p, s->part));
+    ITP_TRY(interp_mode_compare(
+        s->ctx, rows, n, &s->maps->shape,
+        map + (size_t)(sign < 0 && d->choice == INTERP_MODE_UNIQUE ? d->rival : d->label) *
+                  s->maps->size,
+        d->metric, d->p, s->part));
     for (int i = 0; i < n; i++)
         s->fit[at + i] += (d->metric == INTERP_MODE_DOT ? sign : -sign) * s->part[i];
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_mode_fit_rows(const itp_mode_selection *s, const float *rows, int at, int n)
+ITP_FN interp_status itp_mode_fit_rows(const itp_mode_selection *s, const float *rows, int at,
+                                       int n)
 {
     const interp_mode_maps *m = s->maps;
     const int l = s->d->label, rival = s->d->rival;
@@ -127,8 +127,7 @@ INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp
     memset(&s, 0, sizeof s);
     s.ctx = ctx, s.pool = pool, s.maps = maps, s.d = &d;
     const size_t all = (size_t)pool->n;
-    s.fit = (double *)interp_alloc(
-        ctx, itp_mul_size(all, 2 * sizeof(double) + 3 * sizeof(int)));
+    s.fit = (double *)interp_alloc(ctx, itp_mul_size(all, 2 * sizeof(double) + 3 * sizeof(int)));
     if (!s.fit) return INTERP_NO_MEMORY;
     s.part = s.fit + all;
     s.place = (int *)(void *)(s.part + all), s.label = s.place + all, s.order = s.label + all;

@@ -80,8 +80,7 @@ ITP_FN interp_status itp_mode_run_open(itp_mode_run *m)
     m->test_counts = (int64_t *)interp_alloc(ctx, itp_mul_size(k, k * sizeof(int64_t)));
     if (!m->start || !m->kept || !m->used || !m->indices || !m->order || !m->test_counts)
         return INTERP_NO_MEMORY;
-    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL,
-                           &m->batch);
+    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL, &m->batch);
 }
 
 ITP_FN void itp_mode_run_close(itp_mode_run *m)
@@ -160,7 +159,8 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
         interp_mode_layer_desc which = m->d.layers;
         which.backward = which.backward != r->overfit;
         which.seed = seed;
-        ITP_TRY(interp_mode_select_layer(m->net, m->sets.train, m->sets.validation, &which, &layers));
+        ITP_TRY(
+            interp_mode_select_layer(m->net, m->sets.train, m->sets.validation, &which, &layers));
     }
     of.layer = select ? layers.layer[layers.selected].name : arm->layer;
     of.importance = by_random ? INTERP_MODE_ACTIVATION : arm->importance;
@@ -177,11 +177,10 @@ ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, 
     how.alpha = arm->alpha != 0 ? arm->alpha
                                 : interp_mode_alpha(&m->diagnosis, arm->one_label ? r->label : -1);
     r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
-    status = !arm->one_label
-                 ? itp_mode_pick_labels(m, &maps, &how, r)
-                 : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
-                                             m->indices + m->n_before, NULL, &r->targeted,
-                                             &r->selected);
+    status = !arm->one_label ? itp_mode_pick_labels(m, &maps, &how, r)
+                             : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                                         m->indices + m->n_before, NULL,
+                                                         &r->targeted, &r->selected);
     interp_mode_maps_free(ctx, &maps);
     return status;
 }
@@ -196,7 +195,8 @@ ITP_FN void itp_mode_draw(itp_mode_run *m, uint64_t seed, interp_mode_round *r)
     for (int i = 0; i < n && seen < r->selected; i++) {
         if (m->used[i]) continue;
         /* of those left, each is as likely to be among those still wanted */
-        const uint32_t of = itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
+        const uint32_t of =
+            itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
         if (of >= (uint32_t)(r->selected - seen)) continue;
         m->used[i] = 1;
         m->indices[m->n_before + seen++] = i;
