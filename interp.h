@@ -10273,10 +10273,12 @@ ITP_FN double itp_row_sum(const float *a, int d, double mean, int power)
 /* 1 - cosine of rows less the given means. */
 ITP_FN double itp_cosine_distance(const float *a, const float *b, int d, double ma, double mb)
 {
-    const double na = itp_row_sum(a, d, ma, 2), nb = itp_row_sum(b, d, mb, 2);
-    double dot = 0;
+    double na = 0, nb = 0, dot = 0;
+    for (int i = 0; i < d; i++) {
+        const double u = (double)a[i] - ma, v = (double)b[i] - mb;
+        na += u * u, nb += v * v, dot += u * v;
+    }
     if (na <= 0 || nb <= 0) return na <= 0 && nb <= 0 ? 0 : 1;
-    for (int i = 0; i < d; i++) dot += ((double)a[i] - ma) * ((double)b[i] - mb);
     return 1 - dot / sqrt(na * nb);
 }
 
@@ -10294,43 +10296,75 @@ ITP_FN double itp_mass_distance(const float *a, const float *b, int d, bool move
     return s < 1 ? sqrt(1 - s) : 0;
 }
 
+/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one alone
+   would wait for each addition. */
+#define ITP_PAIRS(statement)                                                                       \
+    do {                                                                                           \
+        int i = 0, q = 0;                                                                          \
+        for (; i + 4 <= d; i += 4)                                                                 \
+            for (q = 0; q < 4; q++) {                                                              \
+                const double u = (double)a[i + q], v = (double)b[i + q], gap = fabs(u - v);        \
+                statement;                                                                         \
+            }                                                                                      \
+        for (q = 0; i < d; i++) {                                                                  \
+            const double u = (double)a[i], v = (double)b[i], gap = fabs(u - v);                    \
+            statement;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+ITP_FN double itp_double_dot(const float *a, const float *b, int d)
+{
+    double s[4] = {0, 0, 0, 0};
+    ITP_PAIRS((void)gap; s[q] += u * v);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+/* Sum of gaps to the power of p. */
+ITP_FN double itp_power_sum(const float *a, const float *b, int d, double p)
+{
+    double s[4] = {0, 0, 0, 0};
+    const int whole = p <= 8 && p - floor(p) <= 0 ? (int)p : 0;
+    if (!whole) ITP_PAIRS(s[q] += pow(gap, p));
+    else ITP_PAIRS(double x = gap; for (int k = 1; k < whole; k++) x *= gap; s[q] += x);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
                                   float p)
 {
-    double s = 0, t = 0;
+    double s[4] = {0, 0, 0, 0}, t[4] = {0, 0, 0, 0};
     const double power = p > 0 ? (double)p : 3;
-    for (int i = 0; i < d; i++) {
-        const double u = (double)a[i], v = (double)b[i], gap = fabs(u - v);
-        switch (metric) {
-        case INTERP_METRIC_EUCLIDEAN:
-        case INTERP_METRIC_SQEUCLIDEAN: s += gap * gap; break;
-        case INTERP_METRIC_MANHATTAN: s += gap; break;
-        case INTERP_METRIC_CHEBYSHEV: s = gap > s ? gap : s; break;
-        case INTERP_METRIC_MINKOWSKI: s += pow(gap, power); break;
-        case INTERP_METRIC_CANBERRA: s += gap > 0 ? gap / (fabs(u) + fabs(v)) : 0; break;
-        case INTERP_METRIC_BRAY_CURTIS: s += gap, t += fabs(u + v); break;
-        case INTERP_METRIC_HAMMING: s += gap > 0; break;
-        case INTERP_METRIC_JACCARD: s += u != 0 && v != 0, t += u != 0 || v != 0; break;
-        default: break;
-        }
-    }
     switch (metric) {
-    case INTERP_METRIC_EUCLIDEAN: return sqrt(s);
+    case INTERP_METRIC_EUCLIDEAN: return sqrt(itp_power_sum(a, b, d, 2));
+    case INTERP_METRIC_SQEUCLIDEAN: return itp_power_sum(a, b, d, 2);
+    case INTERP_METRIC_MANHATTAN: return itp_power_sum(a, b, d, 1);
+    case INTERP_METRIC_MINKOWSKI: return pow(itp_power_sum(a, b, d, power), 1 / power);
     case INTERP_METRIC_COSINE: return itp_cosine_distance(a, b, d, 0, 0);
     case INTERP_METRIC_CORRELATION:
         return itp_cosine_distance(a, b, d, itp_row_sum(a, d, 0, 1) / d,
                                    itp_row_sum(b, d, 0, 1) / d);
-    case INTERP_METRIC_MINKOWSKI: return pow(s, 1 / power);
-    case INTERP_METRIC_BRAY_CURTIS: return t > 0 ? s / t : 0;
-    case INTERP_METRIC_HAMMING: return s / d;
-    case INTERP_METRIC_JACCARD: return t > 0 ? 1 - s / t : 0;
     case INTERP_METRIC_HELLINGER: return itp_mass_distance(a, b, d, false);
     case INTERP_METRIC_EARTH_MOVER: return itp_mass_distance(a, b, d, true);
+    case INTERP_METRIC_CHEBYSHEV: ITP_PAIRS(s[q] = gap > s[q] ? gap : s[q]); break;
+    case INTERP_METRIC_CANBERRA: ITP_PAIRS(s[q] += gap > 0 ? gap / (fabs(u) + fabs(v)) : 0); break;
+    case INTERP_METRIC_BRAY_CURTIS: ITP_PAIRS(s[q] += gap; t[q] += fabs(u + v)); break;
+    case INTERP_METRIC_HAMMING: ITP_PAIRS(s[q] += gap > 0); break;
+    case INTERP_METRIC_JACCARD:
+        ITP_PAIRS((void)gap; s[q] += u != 0 && v != 0; t[q] += u != 0 || v != 0);
+        break;
     case INTERP_METRIC_PRECOMPUTED:
     case INTERP_METRIC_COUNT: return (double)NAN;
-    default: return s;
+    }
+    const double one = (s[0] + s[1]) + (s[2] + s[3]), other = (t[0] + t[1]) + (t[2] + t[3]);
+    switch (metric) {
+    case INTERP_METRIC_CHEBYSHEV: return fmax(fmax(s[0], s[1]), fmax(s[2], s[3]));
+    case INTERP_METRIC_BRAY_CURTIS: return other > 0 ? one / other : 0;
+    case INTERP_METRIC_HAMMING: return one / d;
+    case INTERP_METRIC_JACCARD: return other > 0 ? 1 - one / other : 0;
+    default: return one;
     }
 }
+#undef ITP_PAIRS
 /* >>math/transport.c                                                                          */
 /* ---- math/transport.c: earth mover's distance in two dimensions -------------------------------- */
 
@@ -42559,16 +42593,29 @@ ITP_FN interp_metric itp_mode_metric(interp_mode_metric metric)
     }
 }
 
-ITP_FN int itp_float_order(const void *a, const void *b)
+/* Sorts finite numbers by the bytes of their bits, the lowest first. out, spare: [d] each. */
+ITP_FN void itp_mode_sort(const float *x, size_t d, float *out, float *spare)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-ITP_FN void itp_mode_sort(const float *x, size_t d, float *out)
-{
-    memcpy(out, x, d * sizeof *out);
-    qsort(out, d, sizeof *out, itp_float_order);
+    size_t count[4][256];
+    const float *from = x;
+    memset(count, 0, sizeof count);
+    for (int pass = -1; pass < 4; pass++) {
+        float *to = pass % 2 ? out : spare;
+        for (size_t i = 0; i < d; i++) {
+            uint32_t bits;
+            memcpy(&bits, &from[i], sizeof bits);
+            bits ^= bits >> 31 ? 0xFFFFFFFFu : 0x80000000u; /* in the order of the numbers */
+            if (pass >= 0) to[count[pass][bits >> 8 * pass & 255]++] = from[i];
+            for (int k = 0; k < 4 && pass < 0; k++) count[k][bits >> 8 * k & 255]++;
+        }
+        for (int k = 0; k < 4 && pass < 0; k++) /* from counts to places */
+            for (size_t b = 0, at = 0; b < 256; b++) {
+                const size_t n = count[k][b];
+                count[k][b] = at;
+                at += n;
+            }
+        if (pass >= 0) from = to;
+    }
 }
 
 /* The sum of a picture's planes, on the grid. */
@@ -42594,10 +42641,10 @@ ITP_FN void itp_mode_compare_task(void *arg, int task, int slot)
         const float *x = c->x + (size_t)i * c->d;
         double s = 0;
         if (c->metric == INTERP_MODE_DOT) {
-            for (size_t k = 0; k < c->d; k++) s += (double)x[k] * (double)c->map[k];
+            s = itp_double_dot(x, c->map, (int)c->d);
         } else if (c->metric == INTERP_MODE_EARTH_MOVER) {
-            float *own = c->sorted + ((size_t)slot + 1) * c->d;
-            itp_mode_sort(x, c->d, own);
+            float *own = c->sorted + (2 * (size_t)slot + 1) * c->d;
+            itp_mode_sort(x, c->d, own, own + c->d);
             for (size_t k = 0; k < c->d; k++) s += fabs((double)own[k] - (double)c->sorted[k]);
             s /= (double)c->d;
         } else if (c->metric == INTERP_MODE_EARTH_MOVER_2D) {
@@ -42634,9 +42681,9 @@ INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, in
     float *scratch = NULL;
     if (metric == INTERP_MODE_EARTH_MOVER) {
         c.sorted = scratch =
-            (float *)interp_alloc(ctx, itp_mul_size((slots + 1) * sizeof(float), c.d));
+            (float *)interp_alloc(ctx, itp_mul_size((2 * slots + 1) * sizeof(float), c.d));
         if (!scratch) return INTERP_NO_MEMORY;
-        itp_mode_sort(map, c.d, c.sorted);
+        itp_mode_sort(map, c.d, c.sorted, c.sorted + c.d);
     } else if (metric == INTERP_MODE_EARTH_MOVER_2D) {
         const size_t planes = (size_t)shape->dim[0] * (size_t)(c.height * c.width);
         c.grid = scratch = (float *)interp_alloc(ctx, slots * planes * sizeof(float));

@@ -48,16 +48,29 @@ ITP_FN interp_metric itp_mode_metric(interp_mode_metric metric)
     }
 }
 
-ITP_FN int itp_float_order(const void *a, const void *b)
+/* Sorts finite numbers by the bytes of their bits, the lowest first. out, spare: [d] each. */
+ITP_FN void itp_mode_sort(const float *x, size_t d, float *out, float *spare)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-ITP_FN void itp_mode_sort(const float *x, size_t d, float *out)
-{
-    memcpy(out, x, d * sizeof *out);
-    qsort(out, d, sizeof *out, itp_float_order);
+    size_t count[4][256];
+    const float *from = x;
+    memset(count, 0, sizeof count);
+    for (int pass = -1; pass < 4; pass++) {
+        float *to = pass % 2 ? out : spare;
+        for (size_t i = 0; i < d; i++) {
+            uint32_t bits;
+            memcpy(&bits, &from[i], sizeof bits);
+            bits ^= bits >> 31 ? 0xFFFFFFFFu : 0x80000000u; /* in the order of the numbers */
+            if (pass >= 0) to[count[pass][bits >> 8 * pass & 255]++] = from[i];
+            for (int k = 0; k < 4 && pass < 0; k++) count[k][bits >> 8 * k & 255]++;
+        }
+        for (int k = 0; k < 4 && pass < 0; k++) /* from counts to places */
+            for (size_t b = 0, at = 0; b < 256; b++) {
+                const size_t n = count[k][b];
+                count[k][b] = at;
+                at += n;
+            }
+        if (pass >= 0) from = to;
+    }
 }
 
 /* The sum of a picture's planes, on the grid. */
@@ -83,10 +96,10 @@ ITP_FN void itp_mode_compare_task(void *arg, int task, int slot)
         const float *x = c->x + (size_t)i * c->d;
         double s = 0;
         if (c->metric == INTERP_MODE_DOT) {
-            for (size_t k = 0; k < c->d; k++) s += (double)x[k] * (double)c->map[k];
+            s = itp_double_dot(x, c->map, (int)c->d);
         } else if (c->metric == INTERP_MODE_EARTH_MOVER) {
-            float *own = c->sorted + ((size_t)slot + 1) * c->d;
-            itp_mode_sort(x, c->d, own);
+            float *own = c->sorted + (2 * (size_t)slot + 1) * c->d;
+            itp_mode_sort(x, c->d, own, own + c->d);
             for (size_t k = 0; k < c->d; k++) s += fabs((double)own[k] - (double)c->sorted[k]);
             s /= (double)c->d;
         } else if (c->metric == INTERP_MODE_EARTH_MOVER_2D) {
@@ -123,9 +136,9 @@ INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, in
     float *scratch = NULL;
     if (metric == INTERP_MODE_EARTH_MOVER) {
         c.sorted = scratch =
-            (float *)interp_alloc(ctx, itp_mul_size((slots + 1) * sizeof(float), c.d));
+            (float *)interp_alloc(ctx, itp_mul_size((2 * slots + 1) * sizeof(float), c.d));
         if (!scratch) return INTERP_NO_MEMORY;
-        itp_mode_sort(map, c.d, c.sorted);
+        itp_mode_sort(map, c.d, c.sorted, c.sorted + c.d);
     } else if (metric == INTERP_MODE_EARTH_MOVER_2D) {
         const size_t planes = (size_t)shape->dim[0] * (size_t)(c.height * c.width);
         c.grid = scratch = (float *)interp_alloc(ctx, slots * planes * sizeof(float));
