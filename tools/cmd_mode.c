@@ -18,6 +18,7 @@ static const cli_option options[] = {
      "inputs looked for: wrong (default: like those of the label that are mistaken, unlike those that "
      "are not), typical, unique, mistaken, untypical"},
     {"--one-label", NULL, "inputs for the worst label only, not for all at fault by their errors"},
+    {"--overfit-choice", "NAME", "the same for over-fitted labels (wrong)"},
     {"--importance", "NAME", "of neurons: activation (default), weight, gradient"},
     {"--layer", "NODE", "this layer instead of a selected one"},
     {"--saturation", "NAME", "feature models saturate by distance (default) or accuracy"},
@@ -32,7 +33,8 @@ static const cli_option options[] = {
      "rounds train on their own inputs alone, not on those of earlier rounds too"},
     {"--replay", "N", "training samples besides, in both arms (twice --samples)"},
     {"--pool", "X", "share of the training data set aside as the pool (0.5)"},
-    {"--augment-pool", "N", "so many changed copies of the pool added to it (0)"},
+    {"--augment-pool", "N",
+     "so many copies of the pool, changed by --augment or gently, added to it (0)"},
     {"--theta", "X", "labels with lower accuracy are under-fitted (0.92)"},
     {"--gamma", "X", "labels with a larger gap from training to validation are over-fitted (0.1)"},
     {"--fault", "WHAT",
@@ -99,6 +101,18 @@ static int parse_fault(const cli *c, cli_mode *m)
                      text);
 }
 
+/* The choice of a name; CLI_USAGE after a message. */
+static int parse_choice(const char *option, const char *name, interp_mode_choice *choice)
+{
+    const char *known;
+    for (int k = 0; (known = interp_mode_choice_name((interp_mode_choice)k)) != NULL; k++)
+        if (!strcmp(name, known)) {
+            *choice = (interp_mode_choice)k;
+            return CLI_DONE;
+        }
+    return cli_usage("%s %s: give wrong, typical, unique, mistaken or untypical", option, name);
+}
+
 /* One arm more. */
 static int add_arm(cli_mode *m, const interp_mode_arm *arm, bool settings)
 {
@@ -126,14 +140,7 @@ static int add_arms(const cli *c, cli_mode *m, interp_mode_arm *arm)
         arm->importance = arm->input && m->importance == INTERP_MODE_WEIGHT ? INTERP_MODE_ACTIVATION
                                                                             : m->importance;
         for (const char *t = choices; next_word(&t, word);) {
-            int k = 0;
-            while (interp_mode_choice_name((interp_mode_choice)k) &&
-                   strcmp(word, interp_mode_choice_name((interp_mode_choice)k)))
-                k++;
-            if (!interp_mode_choice_name((interp_mode_choice)k))
-                return cli_usage("--choice %s: give wrong, typical, unique, mistaken or untypical",
-                                 word);
-            arm->choice = (interp_mode_choice)k;
+            if (parse_choice("--choice", word, &arm->choice)) return CLI_USAGE;
             if (add_arm(m, arm, settings)) return CLI_USAGE;
         }
     }
@@ -151,6 +158,9 @@ static int parse_arms(const cli *c, cli_mode *m)
     m->importance = (interp_mode_importance)importance;
     arm.layer = cli_get(c, "--layer"), arm.one_label = cli_has(c, "--one-label");
     if (!code) code = cli_float(c, "--p", 1, 1000, &arm.p);
+    if (!code && cli_has(c, "--overfit-choice"))
+        code =
+            parse_choice("--overfit-choice", cli_get(c, "--overfit-choice"), &arm.overfit_choice);
     if (!code && alpha && strcmp(alpha, "auto") &&
         (!cli_parse_double(alpha, &arm.alpha) || !(arm.alpha > 0) || arm.alpha > 1))
         code = cli_usage("--alpha %s: give auto, or a number above 0 up to 1", alpha);
@@ -262,7 +272,9 @@ static int open_repeat(cli *c, cli_mode *m)
         return cli_fail_ctx(c);
     if (m->copies) {
         if (m->train.shape.rank != 3) return cli_usage("--augment-pool: the samples are no images");
-        if (interp_mode_augment_pool(c->ctx, &m->pool, &m->t.augment, m->copies, m->seed, &more))
+        interp_augment_desc a = m->t.augment;
+        if (!m->t.desc.augment) a.shift = (float)m->train.shape.dim[1] / 16, a.rotate_deg = 8;
+        if (interp_mode_augment_pool(c->ctx, &m->pool, &a, m->copies, m->seed, &more))
             return cli_fail_ctx(c);
         interp_dataset_free(c->ctx, &m->pool);
         m->pool = more;
