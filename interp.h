@@ -3451,18 +3451,17 @@ INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *patter
 }
 #endif
 /* >>math/math.h                                                                               */
-/* ---- math: matrix product, linear algebra, neighbours ---------------------------------------------------- */
+/* ---- math: matrix product, linear algebra, neighbours --------------------------------------- */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* C = alpha op(A) op(B) + beta C, row-major, float32 sums.
-   m, n, k: op(A) is [m,k], op(B) is [k,n], C is [m,n]; trans_a, trans_b: op() transposes, so that A
-   is stored as [k,m] or B as [n,k]; lda, ldb, ldc: floats from row to row of the stored arrays. C is
-   not read when beta is 0. Bit-identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY.
-   Cost: 2mnk operations; scratch of a few hundred KB per thread, kept by the context.
-   Test: sgemm_matches_a_double_sum. */
+/* C = alpha op(A) op(B) + beta C, row-major, float32 sums. m, n, k: op(A) is [m,k], op(B) is [k,n],
+   C is [m,n]; trans_a, trans_b: op() transposes, so that A is stored as [k,m] or B as [n,k]; lda,
+   ldb, ldc: floats from row to row of the stored arrays. C is not read when beta is 0. Bit-
+   identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
+   a few hundred KB per thread, kept by the context. Test: sgemm_matches_a_double_sum. */
 INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
                                       int k, float alpha, const float *a, int lda, const float *b,
                                       int ldb, float beta, float *c, int ldc);
@@ -3486,9 +3485,9 @@ typedef struct interp_pca_desc {
     float *variance; /* NULL: not wanted; [n_components], filled: of the scores, unwhitened */
 } interp_pca_desc;
 
-/* Principal components of x[n,d], centred, by eigenvectors of the covariance matrix.
-   scores: NULL or [n, n_components]; components: NULL or [n_components, d], unit rows whose largest
-   entry is positive; explained: NULL or [n_components], share of the total variance. Columns that are
+/* Principal components of x[n,d], centred, by eigenvectors of the covariance matrix. scores: NULL
+   or [n, n_components]; components: NULL or [n_components, d], unit rows whose largest entry is
+   positive; explained: NULL or [n_components], share of the total variance. Columns that are
    constant do no harm. Errors: BAD_ARGUMENT (n below 2, more components than d), NOT_FINITE,
    NO_MEMORY, CANCELLED. Cost: O(n d^2), and O(d^3) or O(d^2 n_components); scratch
    interp_pca_bytes. Bit-identical at any thread count. Paper: Pearson 1901, Halko et al. 2011;
@@ -3498,12 +3497,12 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
 
-/* Bytes that interp_pca allocates, exactly, besides scratch of matrix products that the context keeps.
-   Test: memory_of_embeddings_is_known_beforehand. */
+/* Bytes that interp_pca allocates, exactly, besides scratch of matrix products that the context
+   keeps. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_pca_bytes(int n, int d, const interp_pca_desc *desc);
 
-/* Scores of other samples: x[n,d] less mean[d], times components[n_components, d], each divided by the
-   root of variance[n_components] when that is not NULL. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
+/* Scores of other samples: x[n,d] less mean[d], times components[n_components, d], each divided by
+   the root of variance[n_components] when that is not NULL. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
    randomised_components_are_the_exact_ones. */
 INTERP_API interp_status interp_pca_transform(interp_ctx *ctx, const float *x, int n, int d,
                                               const float *mean, const float *components,
@@ -3545,11 +3544,11 @@ INTERP_API const char *interp_metric_name(interp_metric metric);
 INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
                                   float p);
 
-/* Earth mover's distance of two pictures [height, width], at most 256 cells, in cells: the least amount of
-   mass times way along the axes that makes the one into the other, each divided by its sum first; what is
-   below 0 counts as 0, and an empty picture is height + width from all but empty ones. Exact, by
-   cheapest flows between neighbours; NaN for other sizes or numbers that are not finite. Paper: Rubner
-   et al. 2000, Ling and Okada 2007. Tests: earth_moves_in_two_dimensions,
+/* Earth mover's distance of two pictures [height, width], at most 256 cells, in cells: the least
+   amount of mass times way along the axes that makes the one into the other, each divided by its
+   sum first; what is below 0 counts as 0, and an empty picture is height + width from all but empty
+   ones. Exact, by cheapest flows between neighbours; NaN for other sizes or numbers that are not
+   finite. Paper: Rubner et al. 2000, Ling and Okada 2007. Tests: earth_moves_in_two_dimensions,
    metrics_match_scipy. */
 INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int height, int width);
 
@@ -3565,20 +3564,21 @@ typedef struct interp_paired {
     double w, p_wilcoxon;   /* signed-rank test, two-sided; w: the smaller sum of ranks */
 } interp_paired;
 
-/* Compares pairs. Differences of 0 are left out of the signed ranks, equal ones share their mean rank; up
-   to 50 the distribution is the exact one, given the ties, above the normal with the variance of the ties.
-   Without any difference both p are 1 and effect and t NaN. Errors: BAD_ARGUMENT for less than 2 pairs,
-   NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945, Cohen 1988; matches scipy.stats. Tests:
-   paired_tests_match_scipy, exact_ranks_match_enumeration. */
+/* Compares pairs. Differences of 0 are left out of the signed ranks, equal ones share their mean
+   rank; up to 50 the distribution is the exact one, given the ties, above the normal with the
+   variance of the ties. Without any difference both p are 1 and effect and t NaN. Errors:
+   BAD_ARGUMENT for less than 2 pairs, NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945,
+   Cohen 1988; matches scipy.stats. Tests: paired_tests_match_scipy, exact_ranks_match_enumeration.
+   */
 INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
                                             int n, interp_paired *out);
 
-/* The probability that Student's t with so many degrees of freedom is as far from 0, either way. Test:
-   paired_tests_match_scipy. */
+/* The probability that Student's t with so many degrees of freedom is as far from 0, either way.
+   Test: paired_tests_match_scipy. */
 INTERP_API double interp_student_p(double t, double freedom);
 
-/* Holm's correction of p[n] for n comparisons; adjusted: [n], not p itself. Those that are NaN stay so.
-   Paper: Holm 1979. Test: holm_steps_down. */
+/* Holm's correction of p[n] for n comparisons; adjusted: [n], not p itself. Those that are NaN stay
+   so. Paper: Holm 1979. Test: holm_steps_down. */
 INTERP_API void interp_holm(const double *p, int n, double *adjusted);
 
 #if !defined(INTERP_NO_EMBED)
@@ -3602,11 +3602,11 @@ typedef struct interp_knn_desc {
 } interp_knn_desc;
 
 /* The k nearest of x[n,d] to each row. index: [rows, k], nearest first, equals by index; distance:
-   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method: NULL,
-   or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
+   NULL or [rows, k]; rows is n, or n_queries. Duplicates are neighbours at distance 0. method:
+   NULL, or where the one taken goes. Errors: BAD_ARGUMENT (k below 1 or above n-1, n with queries),
    NOT_FINITE, also for numbers beyond 1e15, UNSUPPORTED for a tree of a metric that is none,
-   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log n)
-   where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
+   NO_MEMORY, CANCELLED, after which the arrays are not defined. Cost: 2 n^2 d, by the tree O(n log
+   n) where d is small; scratch interp_knn_bytes. Bit-identical at any thread count. Paper: Yianilos
    1993; matches scikit-learn's NearestNeighbors. Tests: neighbours_are_those_of_a_double_loop,
    metrics_are_their_definitions, the_tree_finds_the_same_neighbours. */
 INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int d, int k,
@@ -3629,8 +3629,8 @@ typedef enum interp_quadrature {
 } interp_quadrature;
 
 /* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
-   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a
+   fixed number of operations for each point. Tests: quadrature_integrates_polynomials,
    many_gauss_legendre_points_match_the_recurrence. */
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
@@ -5354,38 +5354,37 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
 #endif
 #endif
 /* >>mode/mode.h                                                                               */
-/* ---- mode: which label a network gets wrong, in which layer, and inputs that mend it ------------- */
+/* ---- mode: which label a network gets wrong, in which layer, and inputs that mend it -------- */
 
 #if !defined(INTERP_NO_MODE) && !defined(INTERP_NO_TRAIN)
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Model debugging by differential state comparison (Ma et al. 2018, "MODE: Automated Neural Network Model
-   Debugging via State Differential Analysis and Input Selection"): labels that do badly are found, then the
-   layer at which they are lost, by models of its features; heat maps of that layer say how inputs that are
-   taken for a label differ from those that should be; and inputs to train on next are selected by them. The
-   test data has no part in it: it is only measured on. */
+/* Model debugging by differential state comparison (Ma et al. 2018, "MODE: Automated Neural Network
+   Model Debugging via State Differential Analysis and Input Selection"): labels that do badly are
+   found, then the layer at which they are lost, by models of its features; heat maps of that layer
+   say how inputs that are taken for a label differ from those that should be; and inputs to train
+   on next are selected by them. The test data has no part in it: it is only measured on. */
 
 /* ---- how alike a sample and a heat map are */
 
-/* Measures: name, and the other name that goes. */
+/* Measures: name, and the other name that goes. Distances are interp_distance, 0/0 being 0.
+   The earth mover's is that of the numbers as a sample, mean |sorted x - sorted h|, which does not
+   see where they are; in two dimensions it is interp_earth_mover_2d of pictures, brought to at most
+   8x8, in their pixels. RANDOM is no likeness at all: what selection by label alone gives. */
 #define INTERP_MODE_METRIC_LIST(X)                                                                 \
-    X(DOT, "dot", "product")          /* sum x h; the larger the more alike */                     \
-    X(COSINE, "cosine", "cos")        /* as INTERP_METRIC_COSINE, like the next six */             \
-    X(MANHATTAN, "manhattan", "l1")   /* sum |x-h| */                                              \
-    X(EUCLIDEAN, "euclidean", "l2")   /* sqrt(sum (x-h)^2) */                                      \
-    X(MINKOWSKI, "minkowski", "lp")   /* (sum |x-h|^p)^(1/p) */                                    \
-    X(CHEBYSHEV, "chebyshev", "linf") /* max |x-h| */                                              \
-    X(EARTH_MOVER, "earthmover",                                                                   \
-      "wasserstein")                   /* of the numbers as a sample: mean |sorted x -    \
-                                                   sorted h|, which does not see where they are */        \
-    X(CANBERRA, "canberra", "cb")      /* sum |x-h| / (|x|+|h|), 0/0 is 0 */                       \
-    X(BRAY_CURTIS, "braycurtis", "bc") /* sum |x-h| / sum |x+h|, 0/0 is 0 */                       \
-    X(EARTH_MOVER_2D, "earthmover2d",                                                              \
-      "emd")                    /* interp_earth_mover_2d of pictures, brought to at   \
-                                                most 8x8, in their pixels */            \
-    X(RANDOM, "random", "none") /* no likeness at all: what selection by label alone gives */
+    X(DOT, "dot", "product") /* sum x h; the larger the more alike */                              \
+    X(COSINE, "cosine", "cos")                                                                     \
+    X(MANHATTAN, "manhattan", "l1")                                                                \
+    X(EUCLIDEAN, "euclidean", "l2")                                                                \
+    X(MINKOWSKI, "minkowski", "lp")                                                                \
+    X(CHEBYSHEV, "chebyshev", "linf")                                                              \
+    X(EARTH_MOVER, "earthmover", "wasserstein")                                                    \
+    X(CANBERRA, "canberra", "cb")                                                                  \
+    X(BRAY_CURTIS, "braycurtis", "bc")                                                             \
+    X(EARTH_MOVER_2D, "earthmover2d", "emd")                                                       \
+    X(RANDOM, "random", "none")
 
 /* Names of the measures, from INTERP_MODE_METRIC_LIST. */
 typedef enum interp_mode_metric {
@@ -5401,15 +5400,15 @@ INTERP_API const char *interp_mode_metric_name(interp_mode_metric metric);
 INTERP_API interp_mode_metric interp_mode_metric_find(const char *name);
 
 /* Measures samples x[n, shape] against a map [shape]; p: of minkowski, 0: 3; out: [n]. Errors:
-   BAD_ARGUMENT (p below 1, RANDOM), BAD_SHAPE when EARTH_MOVER_2D gets no pictures [C,H,W], whose channels
-   add up, NO_MEMORY. In double; bit-identical at any thread count. Tests: metrics_match_scipy,
-   an_identical_sample_is_most_alike. */
+   BAD_ARGUMENT (p below 1, RANDOM), BAD_SHAPE when EARTH_MOVER_2D gets no pictures [C,H,W], whose
+   channels add up, NO_MEMORY. In double; bit-identical at any thread count. Tests:
+   metrics_match_scipy, an_identical_sample_is_most_alike. */
 INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, int n,
                                              const interp_shape *shape, const float *map,
                                              interp_mode_metric metric, float p, double *out);
 
-/* Places of values[n] in the order of the measure, the most alike first, equals by place; NaN comes last.
-   Test: an_identical_sample_is_most_alike. */
+/* Places of values[n] in the order of the measure, the most alike first, equals by place; NaN comes
+   last. Test: an_identical_sample_is_most_alike. */
 INTERP_API interp_status interp_mode_order(interp_ctx *ctx, interp_mode_metric metric,
                                            const double *values, int n, int *order);
 
@@ -5438,8 +5437,8 @@ typedef struct interp_mode_diagnosis {
     int64_t *train_counts, *val_counts; /* [K,K]: row truth, column prediction */
 } interp_mode_diagnosis;
 
-/* Accuracies by label and what they say. Free with interp_mode_diagnosis_free. desc: NULL takes every
-   default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE, CANCELLED. Test:
+/* Accuracies by label and what they say. Free with interp_mode_diagnosis_free. desc: NULL takes
+   every default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE, CANCELLED. Test:
    labels_are_diagnosed_on_both_sets. */
 INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_dataset *train,
                                               const interp_dataset *validation,
@@ -5458,9 +5457,8 @@ typedef enum interp_mode_saturation {
 
 /* Options of interp_mode_select_layer. */
 typedef struct interp_mode_layer_desc {
-    bool
-        backward; /* false: the first layer that the next one adds nothing to; true: from the end, the
-                      last one that adds to the one before it */
+    bool backward; /* false: the first layer that the next one adds nothing to; true: from the
+                      end, the last one that adds to the one before it */
     interp_mode_saturation saturation; /* 0: by distance */
     double threshold;                  /* 0: 0.01 */
     double ridge;     /* 0: 1e-3; penalty of the feature models, of the features' mean square */
@@ -5476,9 +5474,8 @@ typedef struct interp_mode_layer {
     int node;         /* see interp_net_node */
     int features;     /* of a sample */
     double train_accuracy, val_accuracy;
-    double
-        distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN for the
-                        first */
+    double distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN
+                        for the first */
 } interp_mode_layer;
 
 /* The layers of a network, in order. */
@@ -5490,13 +5487,14 @@ typedef struct interp_mode_layers {
     float *weights; /* [features + 1, K]: feature model of the selected layer, constant last */
 } interp_mode_layers;
 
-/* Feature models of every layer, and the layer to look at. Layers are outputs of nodes with parameters,
-   activations, pools and residual sums, each with the normalisation and activation behind it; dropout
-   and changes of shape are none. Free with interp_mode_layers_free. desc: NULL takes every default.
-   Cost: a pass over both sets, and features^2 a sample and layer; memory of features^2 a layer. Errors:
-   BAD_ARGUMENT, BAD_SHAPE, UNSUPPORTED without layers, NO_MEMORY, NOT_FINITE, CANCELLED. Bit-identical at
-   any thread count. Tests: saturation_selects_the_layer_before_an_identity,
-   feature_models_are_ridge_regressions, convolutions_have_layers_too. */
+/* Feature models of every layer, and the layer to look at. Layers are outputs of nodes with
+   parameters, activations, pools and residual sums, each with the normalisation and activation
+   behind it; dropout and changes of shape are none. Free with interp_mode_layers_free. desc: NULL
+   takes every default. Cost: a pass over both sets, and features^2 a sample and layer; memory of
+   features^2 a layer. Errors: BAD_ARGUMENT, BAD_SHAPE, UNSUPPORTED without layers, NO_MEMORY,
+   NOT_FINITE, CANCELLED. Bit-identical at any thread count. Tests:
+   saturation_selects_the_layer_before_an_identity, feature_models_are_ridge_regressions,
+   convolutions_have_layers_too. */
 INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_dataset *train,
                                                   const interp_dataset *validation,
                                                   const interp_mode_layer_desc *desc,
@@ -5504,8 +5502,8 @@ INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_
 /* Frees them and clears the struct. */
 INTERP_API void interp_mode_layers_free(interp_ctx *ctx, interp_mode_layers *layers);
 
-/* The mean over samples of 1 - sum sqrt(a b): the squared Hellinger distance of probabilities a, b[n,k].
-   Test: hellinger_distances_are_known. */
+/* The mean over samples of 1 - sum sqrt(a b): the squared Hellinger distance of probabilities a,
+   b[n,k]. Test: hellinger_distances_are_known. */
 INTERP_API double interp_mode_hellinger(const float *a, const float *b, int n, int k);
 
 /* ---- heat maps */
@@ -5523,9 +5521,8 @@ typedef struct interp_mode_maps_desc {
     interp_mode_importance importance; /* 0: activation; of the input, WEIGHT is not there */
     const float *weights;              /* NULL: none; as interp_mode_layers.weights, for WEIGHT */
     int max_features; /* 0: 512; as in interp_mode_layer_desc; the input stays as it is */
-    bool
-        swapped; /* false: by definition; true: HMI and HWI change places, as in the replication of Ma
-                     et al. at github.com/fabriceyhc/mode_nn_debugging */
+    bool swapped;     /* false: by definition; true: HMI and HWI change places, as in the
+                         replication at github.com/fabriceyhc/mode_nn_debugging */
 } interp_mode_maps_desc;
 
 /* Heat maps: means over samples, label by label. Those without samples are zero. */
@@ -5544,27 +5541,29 @@ typedef struct interp_mode_maps {
     float *weights;                    /* [size, K] of WEIGHT; else NULL */
 } interp_mode_maps;
 
-/* Heat maps over a data set, from the network's own predictions. Free with interp_mode_maps_free. desc:
-   NULL takes every default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE, CANCELLED. Tests:
-   heat_maps_follow_the_confusion_table, gradient_maps_are_finite_differences. */
+/* Heat maps over a data set, from the network's own predictions. Free with interp_mode_maps_free.
+   desc: NULL takes every default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE,
+   CANCELLED. Tests: heat_maps_follow_the_confusion_table, gradient_maps_are_finite_differences. */
 INTERP_API interp_status interp_mode_heat_maps(interp_net *net, const interp_dataset *data,
                                                const interp_mode_maps_desc *desc,
                                                interp_mode_maps *out);
 /* Frees them and clears the struct. */
 INTERP_API void interp_mode_maps_free(interp_ctx *ctx, interp_mode_maps *maps);
 
-/* DHCI: hci of label `a` less that of `b`; out: [size]. Test: heat_maps_follow_the_confusion_table. */
+/* DHCI: hci of label `a` less that of `b`; out: [size]. Test: heat_maps_follow_the_confusion_table.
+   */
 INTERP_API void interp_mode_dhci(const interp_mode_maps *maps, int a, int b, float *out);
 
 /* ---- selection of inputs */
 
-/* What inputs are looked for. Samples are measured in the same terms as the maps are made of. A difference of maps is met by the difference of the likenesses to them,
-   which for the dot product is the product with the differential map. */
+/* What inputs are looked for. Samples are measured in the same terms as the maps are made of. A
+   difference of maps is met by the difference of the likenesses to them, which for the dot product
+   is the product with the differential map. */
 typedef enum interp_mode_choice {
-    INTERP_MODE_WRONG,   /* of the label, like HWI and unlike HCI: DHWI */
-    INTERP_MODE_TYPICAL, /* of the label, like HCI */
-    INTERP_MODE_UNIQUE, /* of the label, like its HCI and unlike that of the label it is mixed up with
-                             most: DHCI */
+    INTERP_MODE_WRONG,    /* of the label, like HWI and unlike HCI: DHWI */
+    INTERP_MODE_TYPICAL,  /* of the label, like HCI */
+    INTERP_MODE_UNIQUE,   /* of the label, like its HCI and unlike that of the label it is mixed up
+                             with most: DHCI */
     INTERP_MODE_MISTAKEN, /* of other labels, like HMI and unlike HCI: DHMI */
     INTERP_MODE_UNTYPICAL /* of the label, unlike HCI */
 } interp_mode_choice;
@@ -5585,20 +5584,20 @@ typedef struct interp_mode_select_desc {
     uint64_t seed;             /* 0: seed 0; of the random part */
 } interp_mode_select_desc;
 
-/* Selects inputs from a pool without replacement: used [pool->n] says which are gone, and those selected are
-   marked in it. indices: [samples], by likeness first; score: NULL or [samples], how well each fits, NaN
-   for random ones; targeted, n: how many by likeness, and in all, fewer when the pool ends. Errors: BAD_ARGUMENT,
-   BAD_SHAPE, NO_MEMORY, CANCELLED; nothing is marked then. Tests: a_pool_gives_each_input_once,
-   selection_takes_the_most_alike. */
+/* Selects inputs from a pool without replacement: used [pool->n] says which are gone, and those
+   selected are marked in it. indices: [samples], by likeness first; score: NULL or [samples], how
+   well each fits, NaN for random ones; targeted, n: how many by likeness, and in all, fewer when
+   the pool ends. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, CANCELLED; nothing is marked then.
+   Tests: a_pool_gives_each_input_once, selection_takes_the_most_alike. */
 INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp_dataset *pool,
                                                    const interp_mode_maps *maps,
                                                    const interp_mode_select_desc *desc,
                                                    unsigned char *used, int *indices, double *score,
                                                    int *targeted, int *n);
 
-/* The share of targeted inputs that a diagnosis calls for: three quarters of the share of validation's errors
-   that are made on samples of the label, at least 1 / K; label -1: of all labels at fault. Test:
-   alpha_follows_the_share_of_errors. */
+/* The share of targeted inputs that a diagnosis calls for: three quarters of the share of
+   validation's errors that are made on samples of the label, at least 1 / K; label -1: of all
+   labels at fault. Test: alpha_follows_the_share_of_errors. */
 INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *diagnosis, int label);
 
 /* A pool made larger: data, and `copies` of it changed by `augment` at random. Free with
@@ -5648,15 +5647,13 @@ typedef struct interp_mode_round {
 
 /* Options of interp_mode_train. */
 typedef struct interp_mode_train_desc {
-    interp_train_desc
-        train;   /* 0: but 3 epochs of batches of 32; of each round; without validation */
-    int rounds;  /* 0: 5; most */
-    int samples; /* 0: 2000; selected in each */
-    bool
-        forget; /* false: a round trains on all that was selected so far; true: on its own inputs alone,
+    interp_train_desc train; /* 0: 3 epochs of batches of 32; of each round; no validation */
+    int rounds;              /* 0: 5; most */
+    int samples;             /* 0: 2000; selected in each */
+    bool forget; /* false: rounds train on all that was selected so far; true: on their own alone,
                     as the replication does */
-    int replay; /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that are
-                    trained on besides */
+    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that
+                    are trained on besides */
     const interp_mode_arm *arms; /* NULL: one of all defaults */
     int n_arms;                  /* 0: 1 */
     int keep; /* 0: the network ends as the first arm left it; -1: as the control */
@@ -5670,21 +5667,21 @@ typedef struct interp_mode_train_desc {
 
 /* What came of it. */
 typedef struct interp_mode_result {
-    interp_mode_round
-        *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its first round;
-                                 those not run are repeats of the last */
-    int *run;   /* [n_arms + 1]: rounds each has run */
+    interp_mode_round *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its
+                                 first round; those not run are repeats of the last */
+    int *run;                 /* [n_arms + 1]: rounds each has run */
     int n_arms, rounds, n_classes;
     double *accuracies; /* what the rounds' arrays lie in */
 } interp_mode_result;
 
 /* Mends a network by rounds of diagnosis, selection and training, beside a control whose inputs are
-   selected at random from the whole pool: as many of them, with the same settings, from the same start,
-   and each arm with its own copy of the pool. An arm stops when no label is at fault. Under-fitted labels come
-   first, the lowest first, then over-fitted ones; each round diagnoses anew. Free with interp_mode_result_free. desc: NULL
-   takes every default. Errors: those of interp_train and the calls above; the network is then as
-   it was. Memory: copies of the parameters, of the samples that the last round trains on and a byte a pool sample,
-   besides that of training and of feature models, whichever is more. Bit-identical at any thread count. Tests:
+   selected at random from the whole pool: as many of them, with the same settings, from the same
+   start, and each arm with its own copy of the pool. An arm stops when no label is at fault. Under-
+   fitted labels come first, the lowest first, then over-fitted ones; each round diagnoses anew.
+   Free with interp_mode_result_free. desc: NULL takes every default. Errors: those of interp_train
+   and the calls above; the network is then as it was. Memory: copies of the parameters, of the
+   samples that the last round trains on and a byte a pool sample, besides that of training and of
+   feature models, whichever is more. Bit-identical at any thread count. Tests:
    rounds_keep_account_of_the_pool, the_control_is_the_same_whatever_the_arms,
    a_starved_label_is_mended. */
 INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_sets *sets,
@@ -9761,7 +9758,7 @@ ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, f
                  itp_conv_bias_task, &j);
 }
 /* >>math/linalg.c                                                                             */
-/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations ----------------------- */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations -------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -9866,9 +9863,9 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
-   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
-   others become 0. dot: [q+1] of scratch. */
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each
+   against those before it, twice: once loses digits where they are nearly parallel. Columns that
+   depend on others become 0. dot: [q+1] of scratch. */
 ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
 {
     double whole = 0;
@@ -9899,9 +9896,9 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
     }
 }
 
-/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower half is
-   read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite but for
-   rounding, x is large. */
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower
+   half is read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite
+   but for rounding, x is large. */
 ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
 {
     const size_t rows = (size_t)n, cols = (size_t)k;
@@ -10246,7 +10243,7 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     return INTERP_OK;
 }
 /* >>math/distance.c                                                                           */
-/* ---- math/distance.c: single distances ---------------------------------------------------------- */
+/* ---- math/distance.c: single distances ------------------------------------------------------ */
 
 INTERP_API const char *interp_metric_name(interp_metric metric)
 {
@@ -10296,8 +10293,8 @@ ITP_FN double itp_mass_distance(const float *a, const float *b, int d, bool move
     return s < 1 ? sqrt(1 - s) : 0;
 }
 
-/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one alone
-   would wait for each addition. */
+/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one
+   alone would wait for each addition. */
 #define ITP_PAIRS(statement)                                                                       \
     do {                                                                                           \
         int i = 0, q = 0;                                                                          \
@@ -10366,11 +10363,11 @@ INTERP_API double interp_distance(const float *a, const float *b, int d, interp_
 }
 #undef ITP_PAIRS
 /* >>math/transport.c                                                                          */
-/* ---- math/transport.c: earth mover's distance in two dimensions -------------------------------- */
+/* ---- math/transport.c: earth mover's distance in two dimensions ----------------------------- */
 
-/* Mass only has to flow between neighbouring cells for the distance along the axes to be the cost, so
-   that the flow problem has 2 hw edges instead of (hw)^2 (Ling and Okada 2007). It is solved by cheapest
-   paths from what is too much to what is too little, with potentials. */
+/* Mass only has to flow between neighbouring cells for the distance along the axes to be the cost,
+   so that the flow problem has 2 hw edges instead of (hw)^2 (Ling and Okada 2007). It is solved by
+   cheapest paths from what is too much to what is too little, with potentials. */
 
 enum { ITP_MOVER_CELLS = 256 };
 
@@ -10400,7 +10397,8 @@ ITP_FN double *itp_mover_edge(itp_mover *m, int i, int next, int axis)
     return &m->flow[axis][itp_min(i, next)];
 }
 
-/* Distances from every cell with too much; the nearest cell with too little, -1 when none is left. */
+/* Distances from every cell with too much; the nearest cell with too little, -1 when none is left.
+   */
 ITP_FN int itp_mover_search(itp_mover *m, double least)
 {
     int best = -1, limit = INT_MAX;
@@ -10480,7 +10478,7 @@ INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int heig
     return cost;
 }
 /* >>math/statistics.c                                                                         */
-/* ---- math/statistics.c: paired tests ------------------------------------------------------------- */
+/* ---- math/statistics.c: paired tests -------------------------------------------------------- */
 
 /* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
 ITP_FN double itp_log_gamma(double z)
@@ -10540,8 +10538,8 @@ ITP_FN int itp_by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Twice the ranks of |d|[n], sorted upwards, equals sharing their mean; the sum of (t^3 - t) over groups
-   of t equals. */
+/* Twice the ranks of |d|[n], sorted upwards, equals sharing their mean; the sum of (t^3 - t) over
+   groups of t equals. */
 ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
 {
     double ties = 0;
@@ -10556,8 +10554,8 @@ ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
     return ties;
 }
 
-/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most `low`.
-   share: [sum of ranks + 1] of scratch: the probability of each sum. */
+/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most
+   `low`. share: [sum of ranks + 1] of scratch: the probability of each sum. */
 ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *share)
 {
     int most = 0;
@@ -10634,7 +10632,7 @@ INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, co
 INTERP_API void interp_holm(const double *p, int n, double *adjusted)
 {
     for (int i = 0; i < n; i++) {
-        /* those at most as large, each times how many are not smaller than it: the largest of these */
+        /* the largest of those at most as large, each times how many are not smaller */
         double most = 0;
         for (int j = 0; j < n; j++) {
             int before = 0;
@@ -42543,7 +42541,7 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
 #endif
 #if !defined(INTERP_NO_MODE) && !defined(INTERP_NO_TRAIN)
 /* >>mode/compare.c                                                                            */
-/* ---- mode/compare.c: how alike samples and heat maps are ----------------------------------------- */
+/* ---- mode/compare.c: how alike samples and heat maps are ------------------------------------ */
 
 #define ITP_MODE_NAMES(name, text, alias) {text, alias},
 static const char *const itp_mode_metric_names[INTERP_MODE_METRIC_COUNT][2] = {
@@ -42729,7 +42727,7 @@ INTERP_API interp_status interp_mode_order(interp_ctx *ctx, interp_mode_metric m
     return INTERP_OK;
 }
 /* >>mode/features.c                                                                           */
-/* ---- mode/features.c: passes over samples, and what layers make of them -------------------------- */
+/* ---- mode/features.c: passes over samples, and what layers make of them --------------------- */
 
 #define ITP_STREAM_MODE 0x4D4F4445u /* "MODE": random numbers no one else uses, and up */
 
@@ -42911,9 +42909,9 @@ ITP_FN interp_status itp_mode_fits(interp_net *net, const interp_dataset *data, 
     return itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&out));
 }
 /* >>mode/diagnose.c                                                                           */
-/* ---- mode/diagnose.c: labels that do badly ------------------------------------------------------ */
+/* ---- mode/diagnose.c: labels that do badly -------------------------------------------------- */
 
-/* Predictions of samples among the first n_classes outputs. logits: NULL or [n, outputs]. */
+/* Predictions of samples among the first n_classes outputs. */
 ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data,
                                       int32_t *predicted)
 {
@@ -43077,7 +43075,7 @@ ITP_FN int itp_mode_rival(const interp_mode_diagnosis *d, int l)
     return best;
 }
 /* >>mode/layers.c                                                                             */
-/* ---- mode/layers.c: feature models of all layers, and the one to look at ------------------------- */
+/* ---- mode/layers.c: feature models of all layers, and the one to look at -------------------- */
 
 /* How many nodes read a value; reader: one of them. */
 ITP_FN int itp_mode_readers(const interp_net *net, int value, int *reader)
@@ -43244,7 +43242,8 @@ INTERP_API double interp_mode_hellinger(const float *a, const float *b, int n, i
     return itp_mode_hellinger_sum(a, b, n, k) / n;
 }
 
-/* What the models make of samples: how many of each label are right, and distances of their outputs. */
+/* What the models make of samples: how many of each label are right, and distances of their
+   outputs. */
 ITP_FN interp_status itp_mode_probes_run(itp_mode_probes *p, itp_mode_pass *pass,
                                          const interp_dataset *data, const int *rows, int n)
 {
@@ -43419,9 +43418,10 @@ INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_
     return status;
 }
 /* >>mode/maps.c                                                                               */
-/* ---- mode/maps.c: heat maps of the input and of layers ------------------------------------------- */
+/* ---- mode/maps.c: heat maps of the input and of layers -------------------------------------- */
 
-/* Rows of numbers by which samples and maps are compared: importance of a view's features to a label. */
+/* Rows of numbers by which samples and maps are compared: importance of a view's features to a
+   label. */
 typedef struct itp_mode_states {
     itp_mode_pass pass;
     itp_mode_view view;
@@ -43635,7 +43635,7 @@ INTERP_API void interp_mode_dhci(const interp_mode_maps *m, int a, int b, float 
         out[j] = m->hci[(size_t)a * m->size + j] - m->hci[(size_t)b * m->size + j];
 }
 /* >>mode/select.c                                                                             */
-/* ---- mode/select.c: inputs from a pool ----------------------------------------------------------- */
+/* ---- mode/select.c: inputs from a pool ------------------------------------------------------ */
 
 INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice)
 {
@@ -43802,7 +43802,7 @@ INTERP_API interp_status interp_mode_augment_pool(interp_ctx *ctx, const interp_
     return INTERP_OK;
 }
 /* >>mode/train.c                                                                              */
-/* ---- mode/train.c: rounds of diagnosis, selection and training, beside a control ----------------- */
+/* ---- mode/train.c: rounds of diagnosis, selection and training, beside a control ------------ */
 
 typedef struct itp_mode_run {
     interp_ctx *ctx;

@@ -1,23 +1,20 @@
-/* Which label a network gets wrong, and in which layer: MODE's diagnosis, its feature models, its heat maps.
+/* Which label a network gets wrong, and in which layer: MODE's diagnosis, its feature models,
+   its heat maps.
 
-     cc -O2 -I. examples/24_mode_digits.c -o mode -lm -pthread && ./mode
+   cc -O2 -I. examples/24_mode_digits.c -o mode -lm -pthread && ./mode
 
-   A small network is trained for a moment. Its labels are judged on training and validation data, a linear
-   model of each layer's numbers says where labels are told apart, and heat maps compare inputs that are
-   right with those that are mistaken. Prints, in a second (the last digits depend on the CPU):
+   A small network is trained for a moment. Its labels are judged on training and validation
+   data, a linear model of each layer's numbers says where labels are told apart, and heat maps
+   compare inputs that are right with those that are mistaken. Prints, in a second (the last
+   digits depend on the CPU):
 
-     label  training  validation
-         0    97.2 %      95.8 %
-         1    82.6 %      79.5 %   under-fitted
-     ...
-     layer    features  validation  distance to the layer before
-     relu1          24      88.5 %    0.0000
-     relu2          16      85.3 %    0.0524
-     dense3         10      85.7 %    0.0311   selected
-     label 8: 48 right, 22 mistaken for others, 11 others mistaken for it
+   label training validation 0 97.2 % 95.8 % 1 82.6 % 79.5 % under-fitted ... layer features
+   validation distance to the layer before relu1 24 88.5 % 0.0000 relu2 16 85.3 % 0.0524 dense3
+   10 85.7 % 0.0311 selected label 8: 48 right, 22 mistaken for others, 11 others mistaken for
+   it
 
-   and writes out/24_mode_digits/maps.png: the label's right inputs, those mistaken for others, others
-   mistaken for it, and the differences. */
+   and writes out/24_mode_digits/maps.png: the label's right inputs, those mistaken for others,
+   others mistaken for it, and the differences. */
 #include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>

@@ -1,16 +1,16 @@
-/* Mending a network that has hardly seen one label: MODE against a control whose inputs are drawn at random.
+/* Mending a network that has hardly seen one label: MODE against a control whose inputs are
+   drawn at random.
 
-     cc -O2 -I. examples/25_mode_starved_label.c -o starved -lm -pthread && ./starved
+   cc -O2 -I. examples/25_mode_starved_label.c -o starved -lm -pthread && ./starved
 
-   The digit 8 is starved to a twentieth of its training samples. Then rounds of diagnosis, selection from a
-   pool and training go on beside a control that gets as many samples; sixteen networks are mended each way,
-   and compared in pairs on test data that had no part in it. Prints, in some seconds
-   (digits depend on the CPU):
+   The digit 8 is starved to a twentieth of its training samples. Then rounds of diagnosis,
+   selection from a pool and training go on beside a control that gets as many samples; sixteen
+   networks are mended each way, and compared in pairs on test data that had no part in it.
+   Prints, in some seconds (digits depend on the CPU):
 
-     label 8 is right in 16.1 % at first; after 5 rounds:
-     control          85.1 %
-     by heat maps     90.9 %    +5.8 points (+2.7 to +8.9), p = 0.0012;   of all digits +0.6, p = 0.019
-     by label alone   90.5 %    +5.4 points (+2.9 to +7.9), p = 0.00034;   of all digits +0.2, p = 0.21
+   label 8 is right in 16.1 % at first; after 5 rounds: control 85.1 % by heat maps 90.9 % +5.8
+   points (+2.7 to +8.9), p = 0.0012; of all digits +0.6, p = 0.019 by label alone 90.5 % +5.4
+   points (+2.9 to +7.9), p = 0.00034; of all digits +0.2, p = 0.21
 
    and writes out/25_mode_starved_label/rounds.png. */
 #include <math.h>

@@ -253,8 +253,8 @@ static interp_net *identity_net(interp_ctx *c)
     return net;
 }
 
-/* Truth and prediction: 0 is right 3 times and taken for 1 once, 1 is right 2 times and taken for 0 and
-   2 once each, 2 is always right. */
+/* Truth and prediction: 0 is right 3 times and taken for 1 once, 1 is right 2 times and taken for 0
+   and 2 once each, 2 is always right. */
 static interp_dataset toy_data(void)
 {
     static const int truth[N] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};

@@ -1,5 +1,5 @@
-/* interp mode: which label a network gets wrong, in which layer, and inputs that mend it, beside a control
-   whose inputs are drawn at random. */
+/* interp mode: which label a network gets wrong, in which layer, and inputs that mend it, beside a
+   control whose inputs are drawn at random. */
 #include "cli_mode.h"
 
 #include <math.h>
@@ -15,8 +15,8 @@ static const cli_option options[] = {
     {"--space", "NAME,...",
      "heat maps of: layer (default), input, which leaves out layer selection"},
     {"--choice", "NAME,...",
-     "inputs looked for: wrong (default: like those of the label that are mistaken, unlike those that "
-     "are not), typical, unique, mistaken, untypical"},
+     "inputs looked for: wrong (default: like those of the label that are mistaken, unlike those "
+     "that are not), typical, unique, mistaken, untypical"},
     {"--one-label", NULL, "inputs for the worst label only, not for all at fault by their errors"},
     {"--overfit-choice", "NAME", "the same for over-fitted labels (wrong)"},
     {"--importance", "NAME", "of neurons: activation (default), weight, gradient"},
@@ -24,7 +24,7 @@ static const cli_option options[] = {
     {"--saturation", "NAME", "feature models saturate by distance (default) or accuracy"},
     {"--threshold", "X", "of saturation (0.01)"},
     {"--alpha", "X",
-     "share of inputs by likeness: auto (default: 3/4 of the share of errors at fault), or a number"},
+     "share of inputs by likeness: auto (default: 3/4 of the share of errors), or a number"},
     {"--repeats", "N", "networks trained, mended and compared (1)"},
     {"--rounds", "N", "of diagnosis, selection and training (5)"},
     {"--samples", "N", "selected in each (2000, or a tenth of the pool when that is less)"},
@@ -508,13 +508,13 @@ static int repeat(cli *c, cli_mode *m)
     m->label[r] = told_label(m, r);
     const interp_mode_round *first = mode_round(m, r, 0, 0),
                             *own = mode_round(m, r, 1, m->desc.rounds);
-    cli_say(
-        c,
-        "repeat %d: %.2f %% at first, label %d %.2f %%; %s %.2f %%, %.2f %%; control %.2f %%, %.2f %%",
-        r + 1, 100 * first->accuracy, m->label[r], 100 * first->label_accuracy[m->label[r]],
-        m->names[0], 100 * own->accuracy, 100 * own->label_accuracy[m->label[r]],
-        100 * mode_round(m, r, 0, m->result[r].run[1])->accuracy,
-        100 * mode_round(m, r, 0, m->result[r].run[1])->label_accuracy[m->label[r]]);
+    cli_say(c,
+            "repeat %d: %.2f %% at first, label %d %.2f %%; %s %.2f %%, %.2f %%; control %.2f %%, "
+            "%.2f %%",
+            r + 1, 100 * first->accuracy, m->label[r], 100 * first->label_accuracy[m->label[r]],
+            m->names[0], 100 * own->accuracy, 100 * own->label_accuracy[m->label[r]],
+            100 * mode_round(m, r, 0, m->result[r].run[1])->accuracy,
+            100 * mode_round(m, r, 0, m->result[r].run[1])->label_accuracy[m->label[r]]);
     return CLI_DONE;
 }
 

@@ -1,4 +1,4 @@
-/* ---- math/distance.c: single distances ---------------------------------------------------------- */
+/* ---- math/distance.c: single distances ------------------------------------------------------ */
 
 INTERP_API const char *interp_metric_name(interp_metric metric)
 {
@@ -48,8 +48,8 @@ ITP_FN double itp_mass_distance(const float *a, const float *b, int d, bool move
     return s < 1 ? sqrt(1 - s) : 0;
 }
 
-/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one alone
-   would wait for each addition. */
+/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one
+   alone would wait for each addition. */
 #define ITP_PAIRS(statement)                                                                       \
     do {                                                                                           \
         int i = 0, q = 0;                                                                          \

@@ -1,4 +1,4 @@
-/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations ----------------------- */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations -------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -103,9 +103,9 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
-   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
-   others become 0. dot: [q+1] of scratch. */
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each
+   against those before it, twice: once loses digits where they are nearly parallel. Columns that
+   depend on others become 0. dot: [q+1] of scratch. */
 ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
 {
     double whole = 0;
@@ -136,9 +136,9 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
     }
 }
 
-/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower half is
-   read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite but for
-   rounding, x is large. */
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower
+   half is read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite
+   but for rounding, x is large. */
 ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
 {
     const size_t rows = (size_t)n, cols = (size_t)k;

@@ -1,4 +1,4 @@
-/* ---- math/statistics.c: paired tests ------------------------------------------------------------- */
+/* ---- math/statistics.c: paired tests -------------------------------------------------------- */
 
 /* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
 ITP_FN double itp_log_gamma(double z)
@@ -58,8 +58,8 @@ ITP_FN int itp_by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Twice the ranks of |d|[n], sorted upwards, equals sharing their mean; the sum of (t^3 - t) over groups
-   of t equals. */
+/* Twice the ranks of |d|[n], sorted upwards, equals sharing their mean; the sum of (t^3 - t) over
+   groups of t equals. */
 ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
 {
     double ties = 0;
@@ -74,8 +74,8 @@ ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
     return ties;
 }
 
-/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most `low`.
-   share: [sum of ranks + 1] of scratch: the probability of each sum. */
+/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most
+   `low`. share: [sum of ranks + 1] of scratch: the probability of each sum. */
 ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *share)
 {
     int most = 0;
@@ -152,7 +152,7 @@ INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, co
 INTERP_API void interp_holm(const double *p, int n, double *adjusted)
 {
     for (int i = 0; i < n; i++) {
-        /* those at most as large, each times how many are not smaller than it: the largest of these */
+        /* the largest of those at most as large, each times how many are not smaller */
         double most = 0;
         for (int j = 0; j < n; j++) {
             int before = 0;

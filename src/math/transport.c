@@ -1,8 +1,8 @@
-/* ---- math/transport.c: earth mover's distance in two dimensions -------------------------------- */
+/* ---- math/transport.c: earth mover's distance in two dimensions ----------------------------- */
 
-/* Mass only has to flow between neighbouring cells for the distance along the axes to be the cost, so
-   that the flow problem has 2 hw edges instead of (hw)^2 (Ling and Okada 2007). It is solved by cheapest
-   paths from what is too much to what is too little, with potentials. */
+/* Mass only has to flow between neighbouring cells for the distance along the axes to be the cost,
+   so that the flow problem has 2 hw edges instead of (hw)^2 (Ling and Okada 2007). It is solved by
+   cheapest paths from what is too much to what is too little, with potentials. */
 
 enum { ITP_MOVER_CELLS = 256 };
 
@@ -32,7 +32,8 @@ ITP_FN double *itp_mover_edge(itp_mover *m, int i, int next, int axis)
     return &m->flow[axis][itp_min(i, next)];
 }
 
-/* Distances from every cell with too much; the nearest cell with too little, -1 when none is left. */
+/* Distances from every cell with too much; the nearest cell with too little, -1 when none is left.
+   */
 ITP_FN int itp_mover_search(itp_mover *m, double least)
 {
     int best = -1, limit = INT_MAX;

@@ -1,4 +1,4 @@
-/* ---- mode/compare.c: how alike samples and heat maps are ----------------------------------------- */
+/* ---- mode/compare.c: how alike samples and heat maps are ------------------------------------ */
 
 #define ITP_MODE_NAMES(name, text, alias) {text, alias},
 static const char *const itp_mode_metric_names[INTERP_MODE_METRIC_COUNT][2] = {

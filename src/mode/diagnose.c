@@ -1,6 +1,6 @@
-/* ---- mode/diagnose.c: labels that do badly ------------------------------------------------------ */
+/* ---- mode/diagnose.c: labels that do badly -------------------------------------------------- */
 
-/* Predictions of samples among the first n_classes outputs. logits: NULL or [n, outputs]. */
+/* Predictions of samples among the first n_classes outputs. */
 ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data,
                                       int32_t *predicted)
 {

@@ -1,4 +1,4 @@
-/* ---- mode/features.c: passes over samples, and what layers make of them -------------------------- */
+/* ---- mode/features.c: passes over samples, and what layers make of them --------------------- */
 
 #define ITP_STREAM_MODE 0x4D4F4445u /* "MODE": random numbers no one else uses, and up */
 

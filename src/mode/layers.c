@@ -1,4 +1,4 @@
-/* ---- mode/layers.c: feature models of all layers, and the one to look at ------------------------- */
+/* ---- mode/layers.c: feature models of all layers, and the one to look at -------------------- */
 
 /* How many nodes read a value; reader: one of them. */
 ITP_FN int itp_mode_readers(const interp_net *net, int value, int *reader)
@@ -165,7 +165,8 @@ INTERP_API double interp_mode_hellinger(const float *a, const float *b, int n, i
     return itp_mode_hellinger_sum(a, b, n, k) / n;
 }
 
-/* What the models make of samples: how many of each label are right, and distances of their outputs. */
+/* What the models make of samples: how many of each label are right, and distances of their
+   outputs. */
 ITP_FN interp_status itp_mode_probes_run(itp_mode_probes *p, itp_mode_pass *pass,
                                          const interp_dataset *data, const int *rows, int n)
 {

@@ -1,6 +1,7 @@
-/* ---- mode/maps.c: heat maps of the input and of layers ------------------------------------------- */
+/* ---- mode/maps.c: heat maps of the input and of layers -------------------------------------- */
 
-/* Rows of numbers by which samples and maps are compared: importance of a view's features to a label. */
+/* Rows of numbers by which samples and maps are compared: importance of a view's features to a
+   label. */
 typedef struct itp_mode_states {
     itp_mode_pass pass;
     itp_mode_view view;

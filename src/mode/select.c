@@ -1,4 +1,4 @@
-/* ---- mode/select.c: inputs from a pool ----------------------------------------------------------- */
+/* ---- mode/select.c: inputs from a pool ------------------------------------------------------ */
 
 INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice)
 {

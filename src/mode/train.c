@@ -1,4 +1,4 @@
-/* ---- mode/train.c: rounds of diagnosis, selection and training, beside a control ----------------- */
+/* ---- mode/train.c: rounds of diagnosis, selection and training, beside a control ------------ */
 
 typedef struct itp_mode_run {
     interp_ctx *ctx;
