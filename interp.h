@@ -22,6 +22,7 @@
      >>onnx/onnx.h
      >>attr/attr.h
      >>lca/lca.h
+     >>mode/mode.h
      >>embed/embed.h
      >>view/view.h
      >>base/config.c
@@ -39,6 +40,9 @@
      >>math/linalg.c
      >>math/pca.c
      >>math/quadrature.c
+     >>math/distance.c
+     >>math/transport.c
+     >>math/statistics.c
      >>math/neighbours.c
      >>math/vptree.c
      >>math/nndescent.c
@@ -123,6 +127,13 @@
      >>lca/directions.c
      >>lca/groups.c
      >>lca/analyse.c
+     >>mode/compare.c
+     >>mode/features.c
+     >>mode/diagnose.c
+     >>mode/layers.c
+     >>mode/maps.c
+     >>mode/select.c
+     >>mode/train.c
      >>view/colour.c
      >>view/font.c
      >>view/image.c
@@ -166,6 +177,10 @@
      interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
      the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
+   - interp_mode_diagnose() says which labels a network does badly on, interp_mode_select_layer() in which
+     layer they are lost, interp_mode_heat_maps() and interp_mode_select_inputs() what to train on next;
+     interp_mode_train() does all of it in rounds, beside a control whose inputs are drawn at random;
+     interp_paired_test() and interp_holm() say whether it was worth it.
    - interp_pca(), interp_tsne() and interp_umap() lay points of many numbers out in the plane,
      interp_embed_quality() says how faithfully; interp_knn() finds nearest neighbours.
    - interp_onnx_save() and interp_weights_save() write what was trained;
@@ -199,6 +214,7 @@
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
+       INTERP_NO_MODE      no debugging by heat maps
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
@@ -3436,18 +3452,17 @@ INTERP_API interp_status interp_pattern_find(interp_ctx *ctx, const char *patter
 }
 #endif
 /* >>math/math.h                                                                               */
-/* ---- math: matrix product, linear algebra, neighbours ---------------------------------------------------- */
+/* ---- math: matrix product, linear algebra, neighbours --------------------------------------- */
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* C = alpha op(A) op(B) + beta C, row-major, float32 sums.
-   m, n, k: op(A) is [m,k], op(B) is [k,n], C is [m,n]; trans_a, trans_b: op() transposes, so that A
-   is stored as [k,m] or B as [n,k]; lda, ldb, ldc: floats from row to row of the stored arrays. C is
-   not read when beta is 0. Bit-identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY.
-   Cost: 2mnk operations; scratch of a few hundred KB per thread, kept by the context.
-   Test: sgemm_matches_a_double_sum. */
+/* C = alpha op(A) op(B) + beta C, row-major, float32 sums. m, n, k: op(A) is [m,k], op(B) is [k,n],
+   C is [m,n]; trans_a, trans_b: op() transposes, so that A is stored as [k,m] or B as [n,k]; lda,
+   ldb, ldc: floats from row to row of the stored arrays. C is not read when beta is 0. Bit-
+   identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
+   a few hundred KB per thread, kept by the context. Test: sgemm_matches_a_double_sum. */
 INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
                                       int k, float alpha, const float *a, int lda, const float *b,
                                       int ldb, float beta, float *c, int ldc);
@@ -3471,9 +3486,9 @@ typedef struct interp_pca_desc {
     float *variance; /* NULL: not wanted; [n_components], filled: of the scores, unwhitened */
 } interp_pca_desc;
 
-/* Principal components of x[n,d], centred, by eigenvectors of the covariance matrix.
-   scores: NULL or [n, n_components]; components: NULL or [n_components, d], unit rows whose largest
-   entry is positive; explained: NULL or [n_components], share of the total variance. Columns that are
+/* Principal components of x[n,d], centred, by eigenvectors of the covariance matrix. scores: NULL
+   or [n, n_components]; components: NULL or [n_components, d], unit rows whose largest entry is
+   positive; explained: NULL or [n_components], share of the total variance. Columns that are
    constant do no harm. Errors: BAD_ARGUMENT (n below 2, more components than d), NOT_FINITE,
    NO_MEMORY, CANCELLED. Cost: O(n d^2), and O(d^3) or O(d^2 n_components); scratch
    interp_pca_bytes. Bit-identical at any thread count. Paper: Pearson 1901, Halko et al. 2011;
@@ -3483,20 +3498,19 @@ INTERP_API interp_status interp_pca(interp_ctx *ctx, const float *x, int n, int 
                                     const interp_pca_desc *desc, float *scores, float *components,
                                     float *explained);
 
-/* Bytes that interp_pca allocates, exactly, besides scratch of matrix products that the context keeps.
-   Test: memory_of_embeddings_is_known_beforehand. */
+/* Bytes that interp_pca allocates, exactly, besides scratch of matrix products that the context
+   keeps. Test: memory_of_embeddings_is_known_beforehand. */
 INTERP_API size_t interp_pca_bytes(int n, int d, const interp_pca_desc *desc);
 
-/* Scores of other samples: x[n,d] less mean[d], times components[n_components, d], each divided by the
-   root of variance[n_components] when that is not NULL. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
+/* Scores of other samples: x[n,d] less mean[d], times components[n_components, d], each divided by
+   the root of variance[n_components] when that is not NULL. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
    randomised_components_are_the_exact_ones. */
 INTERP_API interp_status interp_pca_transform(interp_ctx *ctx, const float *x, int n, int d,
                                               const float *mean, const float *components,
                                               int n_components, const float *variance,
                                               float *scores);
 
-#if !defined(INTERP_NO_EMBED)
-/* ---- nearest neighbours */
+/* ---- distances */
 
 /* Distances between rows a and b of d numbers. Sums run in float32, those of products in blocks. */
 #define INTERP_METRIC_LIST(X)                                                                      \
@@ -3525,6 +3539,51 @@ typedef enum interp_metric {
 
 /* "euclidean", "cosine" ... as in scipy; NULL when there is none. */
 INTERP_API const char *interp_metric_name(interp_metric metric);
+
+/* The distance of two rows of d numbers; NaN for INTERP_METRIC_PRECOMPUTED. Test:
+   metrics_are_their_definitions. */
+INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
+                                  float p);
+
+/* Earth mover's distance of two pictures [height, width], at most 256 cells, in cells: the least
+   amount of mass times way along the axes that makes the one into the other, each divided by its
+   sum first; what is below 0 counts as 0, and an empty picture is height + width from all but empty
+   ones. Exact, by cheapest flows between neighbours; NaN for other sizes or numbers that are not
+   finite. Paper: Rubner et al. 2000, Ling and Okada 2007. Tests: earth_moves_in_two_dimensions,
+   metrics_match_scipy. */
+INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int height, int width);
+
+/* ---- statistics */
+
+/* A paired comparison of a[n] with b[n], by their differences a - b. */
+typedef struct interp_paired {
+    int n;
+    double mean, sd;        /* of the differences; sd with n - 1 */
+    double ci_low, ci_high; /* 95 % confidence interval of the mean, by Student's distribution */
+    double effect;          /* Cohen's d of paired samples: mean / sd */
+    double t, p_t;          /* paired t-test, two-sided */
+    double w, p_wilcoxon;   /* signed-rank test, two-sided; w: the smaller sum of ranks */
+} interp_paired;
+
+/* Compares pairs. Differences of 0 are left out of the signed ranks, equal ones share their mean
+   rank; up to 50 the distribution is the exact one, given the ties, above the normal with the
+   variance of the ties. Without any difference both p are 1 and effect and t NaN. Errors:
+   BAD_ARGUMENT for less than 2 pairs, NOT_FINITE, NO_MEMORY. Paper: Student 1908, Wilcoxon 1945,
+   Cohen 1988; matches scipy.stats. Tests: paired_tests_match_scipy, exact_ranks_match_enumeration.
+   */
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out);
+
+/* The probability that Student's t with so many degrees of freedom is as far from 0, either way.
+   Test: paired_tests_match_scipy. */
+INTERP_API double interp_student_p(double t, double freedom);
+
+/* Holm's correction of p[n] for n comparisons; adjusted: [n], not p itself. Those that are NaN stay
+   so. Paper: Holm 1979. Test: holm_steps_down. */
+INTERP_API void interp_holm(const double *p, int n, double *adjusted);
+
+#if !defined(INTERP_NO_EMBED)
+/* ---- nearest neighbours */
 
 /* How neighbours are found; all but INTERP_KNN_DESCENT exactly. */
 typedef enum interp_knn_method {
@@ -3573,11 +3632,6 @@ INTERP_API interp_status interp_knn(interp_ctx *ctx, const float *x, int n, int 
 INTERP_API size_t interp_knn_bytes(const interp_ctx *ctx, int n, int d, int k,
                                    const interp_knn_desc *desc);
 
-/* The distance of two rows of d numbers; NaN for INTERP_METRIC_PRECOMPUTED. Test:
-   metrics_are_their_definitions. */
-INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
-                                  float p);
-
 #endif
 
 /* Rules of integration between baseline and input. All weights sum to 1. */
@@ -3590,8 +3644,8 @@ typedef enum interp_quadrature {
 } interp_quadrature;
 
 /* Abscissae and weights of a rule on [0,1]; both arrays [n]. BAD_ARGUMENT when n is below 1, or 2
-   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a fixed
-   number of operations for each point. Tests: quadrature_integrates_polynomials,
+   for the trapezoid; CANCELLED, after which the arrays are not defined. Gauss-Legendre takes a
+   fixed number of operations for each point. Tests: quadrature_integrates_polynomials,
    many_gauss_legendre_points_match_the_recurrence. */
 INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadrature rule, int n,
                                                 double *at, double *weight);
@@ -5309,6 +5363,347 @@ typedef struct interp_lca_synchrony {
 INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series, int steps,
                                           int n_series, const interp_lca_peaks_desc *desc,
                                           int32_t *peaks, interp_lca_synchrony *synchrony);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+/* >>mode/mode.h                                                                               */
+/* ---- mode: which label a network gets wrong, in which layer, and inputs that mend it -------- */
+
+#if !defined(INTERP_NO_MODE) && !defined(INTERP_NO_TRAIN)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Model debugging by differential state comparison (Ma et al. 2018, "MODE: Automated Neural Network
+   Model Debugging via State Differential Analysis and Input Selection"): labels that do badly are
+   found, then the layer at which they are lost, by models of its features; heat maps of that layer
+   say how inputs that are taken for a label differ from those that should be; and inputs to train
+   on next are selected by them. The test data has no part in it: it is only measured on. */
+
+/* ---- how alike a sample and a heat map are */
+
+/* Measures: name, and the other name that goes. Distances are interp_distance, 0/0 being 0.
+   The earth mover's is that of the numbers as a sample, mean |sorted x - sorted h|, which does not
+   see where they are; in two dimensions it is interp_earth_mover_2d of pictures, brought to at most
+   8x8, in their pixels. RANDOM is no likeness at all: what selection by label alone gives. */
+#define INTERP_MODE_METRIC_LIST(X)                                                                 \
+    X(DOT, "dot", "product") /* sum x h; the larger the more alike */                              \
+    X(COSINE, "cosine", "cos")                                                                     \
+    X(MANHATTAN, "manhattan", "l1")                                                                \
+    X(EUCLIDEAN, "euclidean", "l2")                                                                \
+    X(MINKOWSKI, "minkowski", "lp")                                                                \
+    X(CHEBYSHEV, "chebyshev", "linf")                                                              \
+    X(EARTH_MOVER, "earthmover", "wasserstein")                                                    \
+    X(CANBERRA, "canberra", "cb")                                                                  \
+    X(BRAY_CURTIS, "braycurtis", "bc")                                                             \
+    X(EARTH_MOVER_2D, "earthmover2d", "emd")                                                       \
+    X(RANDOM, "random", "none")
+
+/* Names of the measures, from INTERP_MODE_METRIC_LIST. */
+typedef enum interp_mode_metric {
+#define INTERP_MODE_METRIC_ENUM(name, text, alias) INTERP_MODE_##name,
+    INTERP_MODE_METRIC_LIST(INTERP_MODE_METRIC_ENUM)
+#undef INTERP_MODE_METRIC_ENUM
+        INTERP_MODE_METRIC_COUNT
+} interp_mode_metric;
+
+/* "dot", "cosine" ...; NULL when there is none. */
+INTERP_API const char *interp_mode_metric_name(interp_mode_metric metric);
+/* The measure of a name or of its other name; INTERP_MODE_METRIC_COUNT when there is none. */
+INTERP_API interp_mode_metric interp_mode_metric_find(const char *name);
+
+/* Measures samples x[n, shape] against a map [shape]; p: of minkowski, 0: 3; out: [n]. Errors:
+   BAD_ARGUMENT (p below 1, RANDOM), BAD_SHAPE when EARTH_MOVER_2D gets no pictures [C,H,W], whose
+   channels add up, NO_MEMORY. In double; bit-identical at any thread count. Tests:
+   metrics_match_scipy, an_identical_sample_is_most_alike. */
+INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, int n,
+                                             const interp_shape *shape, const float *map,
+                                             interp_mode_metric metric, float p, double *out);
+
+/* Places of values[n] in the order of the measure, the most alike first, equals by place; NaN comes
+   last. Test: an_identical_sample_is_most_alike. */
+INTERP_API interp_status interp_mode_order(interp_ctx *ctx, interp_mode_metric metric,
+                                           const double *values, int n, int *order);
+
+/* ---- diagnosis */
+
+/* Options of interp_mode_diagnose. */
+typedef struct interp_mode_diagnose_desc {
+    double theta; /* 0: 0.92; a label with lower accuracy on both sets is under-fitted */
+    double gamma; /* 0: 0.1; one with more accuracy on the training data by this is over-fitted */
+} interp_mode_diagnose_desc;
+
+/* One label. */
+typedef struct interp_mode_label {
+    int train_n, val_n;                  /* samples */
+    double train_accuracy, val_accuracy; /* NaN without samples */
+    bool underfit, overfit;
+} interp_mode_label;
+
+/* What is wrong with a network. */
+typedef struct interp_mode_diagnosis {
+    int n_classes;
+    interp_mode_label *labels;           /* [K] */
+    double train_accuracy, val_accuracy; /* of all samples */
+    int underfit; /* the under-fitted label with the lowest accuracy in validation; -1: none */
+    int overfit;  /* the over-fitted one with the largest gap; -1: none */
+    int64_t *train_counts, *val_counts; /* [K,K]: row truth, column prediction */
+} interp_mode_diagnosis;
+
+/* Accuracies by label and what they say. Free with interp_mode_diagnosis_free. desc: NULL takes
+   every default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE, CANCELLED. Test:
+   labels_are_diagnosed_on_both_sets. */
+INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_dataset *train,
+                                              const interp_dataset *validation,
+                                              const interp_mode_diagnose_desc *desc,
+                                              interp_mode_diagnosis *out);
+/* Frees one and clears it. */
+INTERP_API void interp_mode_diagnosis_free(interp_ctx *ctx, interp_mode_diagnosis *diagnosis);
+
+/* ---- the layer */
+
+/* When the outputs of feature models have stopped to change from layer to layer. */
+typedef enum interp_mode_saturation {
+    INTERP_MODE_BY_DISTANCE, /* their mean squared Hellinger distance is within the threshold */
+    INTERP_MODE_BY_ACCURACY  /* their accuracies in validation are */
+} interp_mode_saturation;
+
+/* Options of interp_mode_select_layer. */
+typedef struct interp_mode_layer_desc {
+    bool backward; /* false: the first layer that the next one adds nothing to; true: from the
+                      end, the last one that adds to the one before it */
+    interp_mode_saturation saturation; /* 0: by distance */
+    double threshold;                  /* 0: 0.01 */
+    double ridge;     /* 0: 1e-3; penalty of the feature models, of the features' mean square */
+    int max_features; /* 0: 512; of more, planes are averaged over a grid; what is still more is
+                         folded: each number goes to one of them with a random sign */
+    int max_samples;  /* 0: 10000; of the training data that the models are made of, at random */
+    uint64_t seed;    /* 0: seed 0; of those */
+} interp_mode_layer_desc;
+
+/* One layer's feature model: class probabilities linear in its features, by least squares. */
+typedef struct interp_mode_layer {
+    const char *name; /* of the node, borrowed from the network */
+    int node;         /* see interp_net_node */
+    int features;     /* of a sample */
+    double train_accuracy, val_accuracy;
+    double distance; /* of its outputs in validation from those of the layer before, 0 to 1; NaN
+                        for the first */
+} interp_mode_layer;
+
+/* The layers of a network, in order. */
+typedef struct interp_mode_layers {
+    interp_mode_layer *layer; /* [n] */
+    int n, n_classes;
+    int selected;           /* of them */
+    double *label_accuracy; /* [n, K]: in validation; NaN without samples */
+    float *weights; /* [features + 1, K]: feature model of the selected layer, constant last */
+} interp_mode_layers;
+
+/* Feature models of every layer, and the layer to look at. Layers are outputs of nodes with
+   parameters, activations, pools and residual sums, each with the normalisation and activation
+   behind it; dropout and changes of shape are none. Free with interp_mode_layers_free. desc: NULL
+   takes every default. Cost: a pass over both sets, and features^2 a sample and layer; memory of
+   features^2 a layer. Errors: BAD_ARGUMENT, BAD_SHAPE, UNSUPPORTED without layers, NO_MEMORY,
+   NOT_FINITE, CANCELLED. Bit-identical at any thread count. Tests:
+   saturation_selects_the_layer_before_an_identity, feature_models_are_ridge_regressions,
+   convolutions_have_layers_too. */
+INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_dataset *train,
+                                                  const interp_dataset *validation,
+                                                  const interp_mode_layer_desc *desc,
+                                                  interp_mode_layers *out);
+/* Frees them and clears the struct. */
+INTERP_API void interp_mode_layers_free(interp_ctx *ctx, interp_mode_layers *layers);
+
+/* The mean over samples of 1 - sum sqrt(a b): the squared Hellinger distance of probabilities a,
+   b[n,k]. Test: hellinger_distances_are_known. */
+INTERP_API double interp_mode_hellinger(const float *a, const float *b, int n, int k);
+
+/* ---- heat maps */
+
+/* What a neuron's importance to a label is. */
+typedef enum interp_mode_importance {
+    INTERP_MODE_ACTIVATION, /* its number */
+    INTERP_MODE_WEIGHT,     /* its number times the feature model's weight for the label */
+    INTERP_MODE_GRADIENT    /* its number times the gradient of the label's output */
+} interp_mode_importance;
+
+/* Options of interp_mode_heat_maps. */
+typedef struct interp_mode_maps_desc {
+    const char *layer;                 /* NULL: the input itself; name of a node */
+    interp_mode_importance importance; /* 0: activation; of the input, WEIGHT is not there */
+    const float *weights;              /* NULL: none; as interp_mode_layers.weights, for WEIGHT */
+    int max_features; /* 0: 512; as in interp_mode_layer_desc; the input stays as it is */
+    bool swapped;     /* false: by definition; true: HMI and HWI change places, as in the
+                         replication at github.com/fabriceyhc/mode_nn_debugging */
+} interp_mode_maps_desc;
+
+/* Heat maps: means over samples, label by label. Those without samples are zero. */
+typedef struct interp_mode_maps {
+    int n_classes;
+    interp_shape shape;         /* of one map: of the input, [C,h,w] of planes, or [d] */
+    size_t size;                /* numbers of one map */
+    float *hci;                 /* [K, size]: inputs of the label that are classified right */
+    float *hmi;                 /* [K, size]: inputs of other labels that are mistaken for it */
+    float *hwi;                 /* [K, size]: inputs of the label that are mistaken for others */
+    float *dhmi, *dhwi;         /* [K, size]: hmi - hci, hwi - hci; zero where one has no samples */
+    int *n_hci, *n_hmi, *n_hwi; /* [K]: samples */
+    int node;                   /* of the layer; -1: the input */
+    interp_mode_importance importance; /* as asked for */
+    int max_features;                  /* as asked for */
+    float *weights;                    /* [size, K] of WEIGHT; else NULL */
+} interp_mode_maps;
+
+/* Heat maps over a data set, from the network's own predictions. Free with interp_mode_maps_free.
+   desc: NULL takes every default. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, NOT_FINITE,
+   CANCELLED. Tests: heat_maps_follow_the_confusion_table, gradient_maps_are_finite_differences. */
+INTERP_API interp_status interp_mode_heat_maps(interp_net *net, const interp_dataset *data,
+                                               const interp_mode_maps_desc *desc,
+                                               interp_mode_maps *out);
+/* Frees them and clears the struct. */
+INTERP_API void interp_mode_maps_free(interp_ctx *ctx, interp_mode_maps *maps);
+
+/* DHCI: hci of label `a` less that of `b`; out: [size]. Test: heat_maps_follow_the_confusion_table.
+   */
+INTERP_API void interp_mode_dhci(const interp_mode_maps *maps, int a, int b, float *out);
+
+/* ---- selection of inputs */
+
+/* What inputs are looked for. Samples are measured in the same terms as the maps are made of. A
+   difference of maps is met by the difference of the likenesses to them, which for the dot product
+   is the product with the differential map. */
+typedef enum interp_mode_choice {
+    INTERP_MODE_WRONG,    /* of the label, like HWI and unlike HCI: DHWI */
+    INTERP_MODE_TYPICAL,  /* of the label, like HCI */
+    INTERP_MODE_UNIQUE,   /* of the label, like its HCI and unlike that of the label it is mixed up
+                             with most: DHCI */
+    INTERP_MODE_MISTAKEN, /* of other labels, like HMI and unlike HCI: DHMI */
+    INTERP_MODE_UNTYPICAL /* of the label, unlike HCI */
+} interp_mode_choice;
+
+/* "wrong", "typical" ...; NULL when there is none. */
+INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice);
+
+/* Options of interp_mode_select_inputs. */
+typedef struct interp_mode_select_desc {
+    int label;                 /* needed: the label to mend */
+    int rival;                 /* needed for UNIQUE: the label it is mixed up with most */
+    int samples;               /* 0: 2000; to select */
+    double alpha;              /* 0: 0.25; negative: none; share of them by likeness, the others at
+                                  random from all that is left */
+    interp_mode_metric metric; /* 0: dot */
+    float p;                   /* 0: 3; of minkowski */
+    interp_mode_choice choice; /* 0: like what is wrong */
+    uint64_t seed;             /* 0: seed 0; of the random part */
+} interp_mode_select_desc;
+
+/* Selects inputs from a pool without replacement: used [pool->n] says which are gone, and those
+   selected are marked in it. indices: [samples], by likeness first; score: NULL or [samples], how
+   well each fits, NaN for random ones; targeted, n: how many by likeness, and in all, fewer when
+   the pool ends. Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY, CANCELLED; nothing is marked then.
+   Tests: a_pool_gives_each_input_once, selection_takes_the_most_alike. */
+INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp_dataset *pool,
+                                                   const interp_mode_maps *maps,
+                                                   const interp_mode_select_desc *desc,
+                                                   unsigned char *used, int *indices, double *score,
+                                                   int *targeted, int *n);
+
+/* The share of targeted inputs that a diagnosis calls for: three quarters of the share of
+   validation's errors that are made on samples of the label, at least 1 / K; label -1: of all
+   labels at fault. Test: alpha_follows_the_share_of_errors. */
+INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *diagnosis, int label);
+
+/* A pool made larger: data, and `copies` of it changed by `augment` at random. Free with
+   interp_dataset_free. Errors: BAD_ARGUMENT, NO_MEMORY. Test: augmented_pools_keep_labels. */
+INTERP_API interp_status interp_mode_augment_pool(interp_ctx *ctx, const interp_dataset *data,
+                                                  const interp_augment_desc *augment, int copies,
+                                                  uint64_t seed, interp_dataset *out);
+
+/* ---- training rounds */
+
+/* A way of selecting inputs. */
+typedef struct interp_mode_arm {
+    interp_mode_metric metric;         /* 0: dot */
+    float p;                           /* 0: 3; of minkowski */
+    interp_mode_choice choice;         /* 0: like what is wrong; for under-fitted labels */
+    interp_mode_choice overfit_choice; /* 0: like what is wrong; for over-fitted labels */
+    interp_mode_importance importance; /* 0: activation */
+    bool input;        /* false: heat maps of a layer's neurons; true: of the input */
+    const char *layer; /* NULL: selected anew in each round; name of a node */
+    bool one_label;    /* false: inputs for all labels at fault, each by its share of their errors;
+                          true: for the one that is worst */
+    double alpha; /* 0: by interp_mode_alpha, anew in each round; negative: none, all at random */
+} interp_mode_arm;
+
+/* What training rounds work with. Sets must not share samples; only `test` may be NULL. */
+typedef struct interp_mode_sets {
+    const interp_dataset *train;      /* what the network was trained on */
+    const interp_dataset *validation; /* what is wrong with it is found here */
+    const interp_dataset *pool;       /* what may be selected */
+    const interp_dataset *test;       /* measured on, never looked at */
+} interp_mode_sets;
+
+/* One round of one arm. */
+typedef struct interp_mode_round {
+    int arm, round;           /* arm -1: the control; round 0: before the first */
+    int label;                /* the worst at fault; -1: none was, or the control */
+    bool overfit;             /* whether it was over-fitted, not under-fitted */
+    int layer;                /* node whose heat maps were used; -1: the input */
+    double alpha;             /* share of targeted inputs asked for */
+    int targeted, selected;   /* inputs by likeness; in all */
+    int pool_used, pool_left; /* of the arm's own pool, after the round; they add up to its size */
+    double val_accuracy;      /* after the round */
+    double accuracy;          /* on the test data after the round; NaN without */
+    const double *val_label_accuracy, *label_accuracy; /* [K] of each */
+    double seconds;
+} interp_mode_round;
+
+/* Options of interp_mode_train. */
+typedef struct interp_mode_train_desc {
+    interp_train_desc train; /* 0: 3 epochs of batches of 32; of each round; no validation */
+    int rounds;              /* 0: 5; most */
+    int samples;             /* 0: 2000; selected in each */
+    bool forget; /* false: rounds train on all that was selected so far; true: on their own alone,
+                    as the replication does */
+    int replay;  /* 0: twice `samples`; negative: none; training samples, drawn anew in each, that
+                    are trained on besides */
+    const interp_mode_arm *arms; /* NULL: one of all defaults */
+    int n_arms;                  /* 0: 1 */
+    int keep; /* 0: the network ends as the first arm left it; -1: as the control */
+    interp_mode_diagnose_desc diagnose; /* 0: its defaults */
+    interp_mode_layer_desc layers;      /* 0: its defaults */
+    uint64_t seed;                      /* 0: seed 0; of all random choices */
+    interp_status (*on_round)(const interp_mode_round *round, void *user); /* NULL: none; an error
+                                                                              ends it */
+    void *user; /* NULL: handed to on_round */
+} interp_mode_train_desc;
+
+/* What came of it. */
+typedef struct interp_mode_result {
+    interp_mode_round *round; /* [n_arms + 1, rounds + 1]: the control first, each from before its
+                                 first round; those not run are repeats of the last */
+    int *run;                 /* [n_arms + 1]: rounds each has run */
+    int n_arms, rounds, n_classes;
+    double *accuracies; /* what the rounds' arrays lie in */
+} interp_mode_result;
+
+/* Mends a network by rounds of diagnosis, selection and training, beside a control whose inputs are
+   selected at random from the whole pool: as many of them, with the same settings, from the same
+   start, and each arm with its own copy of the pool. An arm stops when no label is at fault. Under-
+   fitted labels come first, the lowest first, then over-fitted ones; each round diagnoses anew.
+   Free with interp_mode_result_free. desc: NULL takes every default. Errors: those of interp_train
+   and the calls above; the network is then as it was. Memory: copies of the parameters, of the
+   samples that the last round trains on and a byte a pool sample, besides that of training and of
+   feature models, whichever is more. Bit-identical at any thread count. Tests:
+   rounds_keep_account_of_the_pool, the_control_is_the_same_whatever_the_arms,
+   a_starved_label_is_mended. */
+INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_sets *sets,
+                                           const interp_mode_train_desc *desc,
+                                           interp_mode_result *out);
+/* Frees it and clears the struct. */
+INTERP_API void interp_mode_result_free(interp_ctx *ctx, interp_mode_result *result);
 
 #ifdef __cplusplus
 }
@@ -9392,7 +9787,7 @@ ITP_FN void itp_conv_bias(interp_ctx *ctx, const itp_conv *c, const float *dy, f
                  itp_conv_bias_task, &j);
 }
 /* >>math/linalg.c                                                                             */
-/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases ---------------------------------- */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations -------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -9497,9 +9892,9 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
-   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
-   others become 0. dot: [q+1] of scratch. */
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each
+   against those before it, twice: once loses digits where they are nearly parallel. Columns that
+   depend on others become 0. dot: [q+1] of scratch. */
 ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
 {
     double whole = 0;
@@ -9528,6 +9923,37 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
         const float scale = (float)(size > 1e-12 * start && size > 0 ? 1 / sqrt(size) : 0);
         for (int i = 0; i < n; i++) x[(size_t)i * (size_t)q + (size_t)c] *= scale;
     }
+}
+
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower
+   half is read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite
+   but for rounding, x is large. */
+ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
+{
+    const size_t rows = (size_t)n, cols = (size_t)k;
+    for (size_t i = 0; i < rows; i++) {
+        double *row = a + i * wide;
+        for (size_t j = 0; j <= i; j++) {
+            const double *other = a + j * wide;
+            double s[4] = {row[j], 0, 0, 0};
+            size_t m = 0;
+            for (; m + 4 <= j; m += 4)
+                for (size_t q = 0; q < 4; q++) s[q] -= row[m + q] * other[m + q];
+            for (; m < j; m++) s[0] -= row[m] * other[m];
+            const double sum = (s[0] + s[1]) + (s[2] + s[3]);
+            row[j] = i == j ? sqrt(sum > 1e-300 ? sum : 1e-300) : sum / other[j];
+        }
+    }
+    for (size_t i = 0; i < rows; i++) /* L y = b */
+        for (size_t c = 0; c < cols; c++) {
+            for (size_t m = 0; m < i; m++) b[i * cols + c] -= a[i * wide + m] * b[m * cols + c];
+            b[i * cols + c] /= a[i * wide + i];
+        }
+    for (size_t i = rows; i-- > 0;) /* L' x = y */
+        for (size_t c = 0; c < cols; c++) {
+            b[i * cols + c] /= a[i * wide + i];
+            for (size_t m = 0; m < i; m++) b[m * cols + c] -= a[i * wide + m] * b[i * cols + c];
+        }
 }
 /* >>math/pca.c                                                                                */
 /* ---- math/pca.c: principal components ---------------------------------------------------------- */
@@ -9845,9 +10271,8 @@ INTERP_API interp_status interp_quadrature_rule(interp_ctx *ctx, interp_quadratu
     }
     return INTERP_OK;
 }
-#ifndef INTERP_NO_EMBED
-/* >>math/neighbours.c                                                                         */
-/* ---- math/neighbours.c: distances and exact nearest neighbours --------------------------------- */
+/* >>math/distance.c                                                                           */
+/* ---- math/distance.c: single distances ------------------------------------------------------ */
 
 INTERP_API const char *interp_metric_name(interp_metric metric)
 {
@@ -9874,10 +10299,12 @@ ITP_FN double itp_row_sum(const float *a, int d, double mean, int power)
 /* 1 - cosine of rows less the given means. */
 ITP_FN double itp_cosine_distance(const float *a, const float *b, int d, double ma, double mb)
 {
-    const double na = itp_row_sum(a, d, ma, 2), nb = itp_row_sum(b, d, mb, 2);
-    double dot = 0;
+    double na = 0, nb = 0, dot = 0;
+    for (int i = 0; i < d; i++) {
+        const double u = (double)a[i] - ma, v = (double)b[i] - mb;
+        na += u * u, nb += v * v, dot += u * v;
+    }
     if (na <= 0 || nb <= 0) return na <= 0 && nb <= 0 ? 0 : 1;
-    for (int i = 0; i < d; i++) dot += ((double)a[i] - ma) * ((double)b[i] - mb);
     return 1 - dot / sqrt(na * nb);
 }
 
@@ -9895,43 +10322,360 @@ ITP_FN double itp_mass_distance(const float *a, const float *b, int d, bool move
     return s < 1 ? sqrt(1 - s) : 0;
 }
 
+/* Runs a statement over pairs u, v of numbers and their distance `gap`, for four sums at once: one
+   alone would wait for each addition. */
+#define ITP_PAIRS(statement)                                                                       \
+    do {                                                                                           \
+        int i = 0, q = 0;                                                                          \
+        for (; i + 4 <= d; i += 4)                                                                 \
+            for (q = 0; q < 4; q++) {                                                              \
+                const double u = (double)a[i + q], v = (double)b[i + q], gap = fabs(u - v);        \
+                statement;                                                                         \
+            }                                                                                      \
+        for (q = 0; i < d; i++) {                                                                  \
+            const double u = (double)a[i], v = (double)b[i], gap = fabs(u - v);                    \
+            statement;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+ITP_FN double itp_double_dot(const float *a, const float *b, int d)
+{
+    double s[4] = {0, 0, 0, 0};
+    ITP_PAIRS((void)gap; s[q] += u * v);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+/* Sum of gaps to the power of p. */
+ITP_FN double itp_power_sum(const float *a, const float *b, int d, double p)
+{
+    double s[4] = {0, 0, 0, 0};
+    const int whole = p <= 8 && p - floor(p) <= 0 ? (int)p : 0;
+    if (!whole) ITP_PAIRS(s[q] += pow(gap, p));
+    else ITP_PAIRS(double x = gap; for (int k = 1; k < whole; k++) x *= gap; s[q] += x);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 INTERP_API double interp_distance(const float *a, const float *b, int d, interp_metric metric,
                                   float p)
 {
-    double s = 0, t = 0;
+    double s[4] = {0, 0, 0, 0}, t[4] = {0, 0, 0, 0};
     const double power = p > 0 ? (double)p : 3;
-    for (int i = 0; i < d; i++) {
-        const double u = (double)a[i], v = (double)b[i], gap = fabs(u - v);
-        switch (metric) {
-        case INTERP_METRIC_EUCLIDEAN:
-        case INTERP_METRIC_SQEUCLIDEAN: s += gap * gap; break;
-        case INTERP_METRIC_MANHATTAN: s += gap; break;
-        case INTERP_METRIC_CHEBYSHEV: s = gap > s ? gap : s; break;
-        case INTERP_METRIC_MINKOWSKI: s += pow(gap, power); break;
-        case INTERP_METRIC_CANBERRA: s += gap > 0 ? gap / (fabs(u) + fabs(v)) : 0; break;
-        case INTERP_METRIC_BRAY_CURTIS: s += gap, t += fabs(u + v); break;
-        case INTERP_METRIC_HAMMING: s += gap > 0; break;
-        case INTERP_METRIC_JACCARD: s += u != 0 && v != 0, t += u != 0 || v != 0; break;
-        default: break;
-        }
-    }
     switch (metric) {
-    case INTERP_METRIC_EUCLIDEAN: return sqrt(s);
+    case INTERP_METRIC_EUCLIDEAN: return sqrt(itp_power_sum(a, b, d, 2));
+    case INTERP_METRIC_SQEUCLIDEAN: return itp_power_sum(a, b, d, 2);
+    case INTERP_METRIC_MANHATTAN: return itp_power_sum(a, b, d, 1);
+    case INTERP_METRIC_MINKOWSKI: return pow(itp_power_sum(a, b, d, power), 1 / power);
     case INTERP_METRIC_COSINE: return itp_cosine_distance(a, b, d, 0, 0);
     case INTERP_METRIC_CORRELATION:
         return itp_cosine_distance(a, b, d, itp_row_sum(a, d, 0, 1) / d,
                                    itp_row_sum(b, d, 0, 1) / d);
-    case INTERP_METRIC_MINKOWSKI: return pow(s, 1 / power);
-    case INTERP_METRIC_BRAY_CURTIS: return t > 0 ? s / t : 0;
-    case INTERP_METRIC_HAMMING: return s / d;
-    case INTERP_METRIC_JACCARD: return t > 0 ? 1 - s / t : 0;
     case INTERP_METRIC_HELLINGER: return itp_mass_distance(a, b, d, false);
     case INTERP_METRIC_EARTH_MOVER: return itp_mass_distance(a, b, d, true);
+    case INTERP_METRIC_CHEBYSHEV: ITP_PAIRS(s[q] = gap > s[q] ? gap : s[q]); break;
+    case INTERP_METRIC_CANBERRA: ITP_PAIRS(s[q] += gap > 0 ? gap / (fabs(u) + fabs(v)) : 0); break;
+    case INTERP_METRIC_BRAY_CURTIS: ITP_PAIRS(s[q] += gap; t[q] += fabs(u + v)); break;
+    case INTERP_METRIC_HAMMING: ITP_PAIRS(s[q] += gap > 0); break;
+    case INTERP_METRIC_JACCARD:
+        ITP_PAIRS((void)gap; s[q] += u != 0 && v != 0; t[q] += u != 0 || v != 0);
+        break;
     case INTERP_METRIC_PRECOMPUTED:
     case INTERP_METRIC_COUNT: return (double)NAN;
-    default: return s;
+    }
+    const double one = (s[0] + s[1]) + (s[2] + s[3]), other = (t[0] + t[1]) + (t[2] + t[3]);
+    switch (metric) {
+    case INTERP_METRIC_CHEBYSHEV: return fmax(fmax(s[0], s[1]), fmax(s[2], s[3]));
+    case INTERP_METRIC_BRAY_CURTIS: return other > 0 ? one / other : 0;
+    case INTERP_METRIC_HAMMING: return one / d;
+    case INTERP_METRIC_JACCARD: return other > 0 ? 1 - one / other : 0;
+    default: return one;
     }
 }
+#undef ITP_PAIRS
+/* >>math/transport.c                                                                          */
+/* ---- math/transport.c: earth mover's distance in two dimensions ----------------------------- */
+
+/* Mass only has to flow between neighbouring cells for the distance along the axes to be the cost,
+   so that the flow problem has 2 hw edges instead of (hw)^2 (Ling and Okada 2007). It is solved by
+   cheapest paths from what is too much to what is too little, with potentials. */
+
+enum { ITP_MOVER_CELLS = 256 };
+
+typedef struct itp_mover {
+    int height, width, n;
+    double excess[ITP_MOVER_CELLS];
+    double flow[2][ITP_MOVER_CELLS];    /* to the right; down; negative: the other way */
+    int potential[ITP_MOVER_CELLS + 1]; /* the last: of the sink behind all cells that lack mass */
+    int distance[ITP_MOVER_CELLS];      /* by reduced costs */
+    int from[ITP_MOVER_CELLS];
+    bool done[ITP_MOVER_CELLS];
+} itp_mover;
+
+/* Neighbour `side` of cell i, -1 when there is none; axis, sign: its flow. */
+ITP_FN int itp_mover_next(const itp_mover *m, int i, int side, int *axis, int *sign)
+{
+    const int x = i % m->width;
+    *axis = side / 2, *sign = side % 2 ? -1 : 1;
+    if (*axis)
+        return i + *sign * m->width < 0 || i + *sign * m->width >= m->n ? -1 : i + *sign * m->width;
+    return x + *sign < 0 || x + *sign >= m->width ? -1 : i + *sign;
+}
+
+/* Flow from cell i along an edge that starts at it or ends there. */
+ITP_FN double *itp_mover_edge(itp_mover *m, int i, int next, int axis)
+{
+    return &m->flow[axis][itp_min(i, next)];
+}
+
+/* Distances from every cell with too much; the nearest cell with too little, -1 when none is left.
+   */
+ITP_FN int itp_mover_search(itp_mover *m, double least)
+{
+    int best = -1, limit = INT_MAX;
+    for (int i = 0; i < m->n; i++) {
+        m->distance[i] = m->excess[i] > least ? 0 : INT_MAX;
+        m->from[i] = -1, m->done[i] = false;
+    }
+    for (;;) {
+        int at = -1;
+        for (int i = 0; i < m->n; i++)
+            if (!m->done[i] && m->distance[i] < (at < 0 ? limit : m->distance[at])) at = i;
+        if (at < 0) break;
+        m->done[at] = true;
+        const int sink = m->distance[at] + m->potential[at] - m->potential[m->n];
+        if (m->excess[at] < -least && sink < limit) best = at, limit = sink;
+        for (int side = 0; side < 4; side++) {
+            int axis, sign;
+            const int next = itp_mover_next(m, at, side, &axis, &sign);
+            if (next < 0 || m->done[next]) continue;
+            const bool back = *itp_mover_edge(m, at, next, axis) * sign < 0;
+            const int to =
+                m->distance[at] + (back ? -1 : 1) + m->potential[at] - m->potential[next];
+            if (to < m->distance[next]) m->distance[next] = to, m->from[next] = side;
+        }
+    }
+    for (int i = 0; i < m->n && best >= 0; i++) m->potential[i] += itp_min(m->distance[i], limit);
+    if (best >= 0) m->potential[m->n] += limit;
+    return best;
+}
+
+/* The cell before i on its path, and the flow between them from that to i. */
+ITP_FN int itp_mover_back(itp_mover *m, int i, double **flow, int *sign)
+{
+    int axis;
+    const int before = itp_mover_next(m, i, m->from[i] ^ 1, &axis, sign);
+    *sign = -*sign;
+    *flow = itp_mover_edge(m, i, before, axis);
+    return before;
+}
+
+ITP_FN void itp_mover_push(itp_mover *m, int to)
+{
+    double amount = -m->excess[to], *flow;
+    int at = to, sign;
+    while (m->from[at] >= 0) { /* flow that is undone is limited */
+        const int before = itp_mover_back(m, at, &flow, &sign);
+        if (*flow * sign < 0) amount = itp_min_double(amount, -*flow * sign);
+        at = before;
+    }
+    amount = itp_min_double(amount, m->excess[at]);
+    m->excess[at] -= amount;
+    for (at = to; m->from[at] >= 0;) {
+        const int before = itp_mover_back(m, at, &flow, &sign);
+        *flow += sign * amount;
+        at = before;
+    }
+    m->excess[to] += amount;
+}
+
+INTERP_API double interp_earth_mover_2d(const float *a, const float *b, int height, int width)
+{
+    itp_mover m;
+    double sum_a = 0, sum_b = 0, cost = 0;
+    if (height < 1 || width < 1 || height > ITP_MOVER_CELLS / width) return (double)NAN;
+    memset(&m, 0, sizeof m);
+    m.height = height, m.width = width, m.n = height * width;
+    for (int i = 0; i < m.n; i++) {
+        if (!(a[i] - a[i] == 0) || !(b[i] - b[i] == 0)) return (double)NAN;
+        sum_a += a[i] > 0 ? (double)a[i] : 0, sum_b += b[i] > 0 ? (double)b[i] : 0;
+    }
+    if (!(sum_a > 0) || !(sum_b > 0)) return sum_a > 0 || sum_b > 0 ? height + width : 0;
+    for (int i = 0; i < m.n; i++)
+        m.excess[i] = (a[i] > 0 ? (double)a[i] : 0) / sum_a - (b[i] > 0 ? (double)b[i] : 0) / sum_b;
+    /* what is left over by rounding is no mass */
+    for (int to; (to = itp_mover_search(&m, 1e-13)) >= 0;) itp_mover_push(&m, to);
+    for (int i = 0; i < m.n; i++) cost += fabs(m.flow[0][i]) + fabs(m.flow[1][i]);
+    return cost;
+}
+/* >>math/statistics.c                                                                         */
+/* ---- math/statistics.c: paired tests -------------------------------------------------------- */
+
+/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
+ITP_FN double itp_log_gamma(double z)
+{
+    double less = 0;
+    for (; z < 8; z++) less += log(z);
+    const double r = 1 / (z * z);
+    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
+           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
+}
+
+/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
+ITP_FN double itp_incomplete_beta(double a, double b, double x)
+{
+    if (x <= 0 || x >= 1) return x > 0;
+    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
+    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
+                             a * log(x) + b * log1p(-x)) /
+                         a;
+    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
+    for (int i = 1; i < 500; i++) {
+        double step = 1;
+        for (int odd = 0; odd < 2; odd++) {
+            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
+                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
+            d = 1 + t * d, c = 1 + t / c;
+            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
+            if (fabs(c) < 1e-300) c = 1e-300;
+            f *= step = c * d;
+        }
+        if (fabs(step - 1) < 1e-15) break;
+    }
+    return front * f;
+}
+
+INTERP_API double interp_student_p(double t, double freedom)
+{
+    if (t != t || !(freedom > 0)) return (double)NAN;
+    return itp_incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t));
+}
+
+/* The t that is exceeded either way with probability p. */
+ITP_FN double itp_student_t(double p, double freedom)
+{
+    double low = 0, high = 1;
+    while (interp_student_p(high, freedom) > p && high < 1e12) high *= 2;
+    for (int i = 0; i < 200 && high - low > 1e-14 * high; i++) {
+        const double middle = 0.5 * (low + high);
+        *(interp_student_p(middle, freedom) > p ? &low : &high) = middle;
+    }
+    return 0.5 * (low + high);
+}
+
+ITP_FN int itp_by_size(const void *a, const void *b)
+{
+    const double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
+    return (x > y) - (x < y);
+}
+
+/* Twice the ranks of |d|[n], sorted upwards, equals sharing their mean; the sum of (t^3 - t) over
+   groups of t equals. */
+ITP_FN double itp_double_ranks(const double *d, int n, int *rank)
+{
+    double ties = 0;
+    for (int i = 0; i < n;) {
+        int end = i;
+        while (end < n && fabs(d[end]) <= fabs(d[i])) end++;
+        for (int k = i; k < end; k++) rank[k] = i + 1 + end;
+        const double t = end - i;
+        ties += t * t * t - t;
+        i = end;
+    }
+    return ties;
+}
+
+/* Both tails of the sum of the ranks whose sign is drawn: twice the probability that it is at most
+   `low`. share: [sum of ranks + 1] of scratch: the probability of each sum. */
+ITP_FN double itp_signed_rank_exact(const int *rank, int n, int low, double *share)
+{
+    int most = 0;
+    share[0] = 1;
+    for (int i = 0; i < n; i++) {
+        for (int s = most + 1; s <= most + rank[i]; s++) share[s] = 0;
+        most += rank[i];
+        for (int s = most; s >= 0; s--)
+            share[s] = (share[s] + (s >= rank[i] ? share[s - rank[i]] : 0)) / 2;
+    }
+    double sum = 0;
+    for (int s = 0; s <= low; s++) sum += share[s];
+    return itp_min_double(1, 2 * sum);
+}
+
+enum { ITP_EXACT_PAIRS = 50 };
+
+/* d[n]: differences, none of them 0; they are sorted. */
+ITP_FN interp_status itp_signed_rank(interp_ctx *ctx, double *d, int n, double *w, double *p)
+{
+    *w = 0, *p = 1;
+    if (!n) return INTERP_OK;
+    const size_t sum = (size_t)n * ((size_t)n + 1); /* of twice the ranks */
+    const size_t room = n <= ITP_EXACT_PAIRS ? sum + 1 : 0;
+    double *block = (double *)interp_alloc(ctx, room * sizeof(double) + (size_t)n * sizeof(int));
+    if (!block) return INTERP_NO_MEMORY;
+    int *rank = (int *)(void *)(block + room);
+    qsort(d, (size_t)n, sizeof *d, itp_by_size);
+    const double ties = itp_double_ranks(d, n, rank);
+    double up = 0;
+    for (int i = 0; i < n; i++) up += d[i] > 0 ? rank[i] : 0;
+    const double low = itp_min_double(up, (double)sum - up);
+    *w = low / 2;
+    if (room) {
+        *p = itp_signed_rank_exact(rank, n, (int)low, block);
+    } else {
+        const double k = n, spread = sqrt((k * (k + 1) * (2 * k + 1) - ties / 2) / 24);
+        *p = erfc(((double)sum / 4 - *w) / spread / sqrt(2.0));
+    }
+    interp_free(ctx, block);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_paired_test(interp_ctx *ctx, const double *a, const double *b,
+                                            int n, interp_paired *out)
+{
+    interp_paired r;
+    memset(&r, 0, sizeof r);
+    if (n < 2) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "a paired test of %d pairs", n);
+    double *d = (double *)interp_alloc(ctx, (size_t)n * sizeof *d), square = 0;
+    if (!d) return INTERP_NO_MEMORY;
+    int some = 0;
+    for (int i = 0; i < n; i++) r.mean += (a[i] - b[i]) / n;
+    for (int i = 0; i < n; i++) square += (a[i] - b[i] - r.mean) * (a[i] - b[i] - r.mean);
+    for (int i = 0; i < n; i++)
+        if (a[i] != b[i]) d[some++] = a[i] - b[i];
+    interp_status status = INTERP_OK;
+    if (!(r.mean - r.mean == 0))
+        status = itp_fail(ctx, INTERP_NOT_FINITE, "a paired test of numbers that are not finite");
+    if (!status) status = itp_signed_rank(ctx, d, some, &r.w, &r.p_wilcoxon);
+    interp_free(ctx, d);
+    if (status) return status;
+    r.n = n;
+    r.sd = sqrt(square / (n - 1));
+    const double error = r.sd / sqrt((double)n), reach = error * itp_student_t(0.05, n - 1);
+    r.ci_low = r.mean - reach, r.ci_high = r.mean + reach;
+    r.effect = r.mean / r.sd;
+    r.t = r.mean / error;
+    r.p_t = some ? interp_student_p(r.t, n - 1) : 1;
+    *out = r;
+    return INTERP_OK;
+}
+
+INTERP_API void interp_holm(const double *p, int n, double *adjusted)
+{
+    for (int i = 0; i < n; i++) {
+        /* the largest of those at most as large, each times how many are not smaller */
+        double most = 0;
+        for (int j = 0; j < n; j++) {
+            int before = 0;
+            if (!(p[j] < p[i]) && j != i && !(p[j] <= p[i] && j < i)) continue;
+            for (int k = 0; k < n; k++) before += p[k] < p[j] || (p[k] <= p[j] && k < j);
+            const double scaled = p[j] * (n - before);
+            most = scaled > most ? scaled : most;
+        }
+        adjusted[i] = p[i] == p[i] ? itp_min_double(1, most) : p[i];
+    }
+}
+#ifndef INTERP_NO_EMBED
+/* >>math/neighbours.c                                                                         */
+/* ---- math/neighbours.c: exact nearest neighbours ------------------------------------------------ */
 
 /* ---- rows made ready: every metric becomes squared Euclidean distance, or a comparison kernel */
 
@@ -38792,40 +39536,6 @@ typedef struct itp_tcav {
 
 /* ---- Student's t */
 
-/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
-ITP_FN double itp_log_gamma(double z)
-{
-    double less = 0;
-    for (; z < 8; z++) less += log(z);
-    const double r = 1 / (z * z);
-    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
-           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
-}
-
-/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
-ITP_FN double itp_incomplete_beta(double a, double b, double x)
-{
-    if (x <= 0 || x >= 1) return x > 0;
-    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
-    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
-                             a * log(x) + b * log1p(-x)) /
-                         a;
-    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
-    for (int i = 1; i < 500; i++) {
-        double step = 1;
-        for (int odd = 0; odd < 2; odd++) {
-            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
-                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
-            d = 1 + t * d, c = 1 + t / c;
-            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
-            if (fabs(c) < 1e-300) c = 1e-300;
-            f *= step = c * d;
-        }
-        if (fabs(step - 1) < 1e-15) break;
-    }
-    return front * f;
-}
-
 /* Two-sided p of Welch's test that two samples of n each have one mean. */
 ITP_FN double itp_welch(double mean0, double var0, double mean1, double var1, int n)
 {
@@ -38856,24 +39566,11 @@ ITP_FN void itp_tcav_fit(itp_tcav *t, int n, int ones, double *beta)
         for (int j = 0; j < n; j++) c[(size_t)i * wide + (size_t)j] += sum - rhs[i] - rhs[j];
     for (int i = 0; i < n; i++) trace += c[(size_t)i * (wide + 1)] / n;
     const double ridge = fmax((double)t->d.penalty * trace, 1e-30), mean = (2.0 * ones - n) / n;
-    for (int i = 0; i < n; i++) { /* Cholesky, row by row */
-        c[(size_t)i * (wide + 1)] += ridge;
-        for (int j = 0; j <= i; j++) {
-            double *at = &c[(size_t)i * wide + (size_t)j];
-            for (int k = 0; k < j; k++)
-                *at -= c[(size_t)i * wide + (size_t)k] * c[(size_t)j * wide + (size_t)k];
-            *at = i == j ? sqrt(fmax(*at, 1e-300)) : *at / c[(size_t)j * (wide + 1)];
-        }
-    }
     for (int i = 0; i < n; i++) {
+        c[(size_t)i * (wide + 1)] += ridge;
         rhs[i] = (i < ones ? 1 : -1) - mean;
-        for (int k = 0; k < i; k++) rhs[i] -= c[(size_t)i * wide + (size_t)k] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
     }
-    for (int i = n; i-- > 0;) {
-        for (int k = i + 1; k < n; k++) rhs[i] -= c[(size_t)k * wide + (size_t)i] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
-    }
+    itp_cholesky_solve(c, n, wide, rhs, 1);
     sum = 0;
     for (int i = 0; i < n; i++) sum += rhs[i] / n;
     memset(beta, 0, wide * sizeof *beta);
@@ -42332,6 +43029,1581 @@ INTERP_API interp_status interp_lca_peaks(interp_ctx *ctx, const double *series,
     const bool done = of && shift && count;
     interp_free(ctx, of), interp_free(ctx, shift), interp_free(ctx, count);
     return done ? INTERP_OK : INTERP_NO_MEMORY;
+}
+#endif
+#if !defined(INTERP_NO_MODE) && !defined(INTERP_NO_TRAIN)
+/* >>mode/compare.c                                                                            */
+/* ---- mode/compare.c: how alike samples and heat maps are ------------------------------------ */
+
+#define ITP_MODE_NAMES(name, text, alias) {text, alias},
+static const char *const itp_mode_metric_names[INTERP_MODE_METRIC_COUNT][2] = {
+    INTERP_MODE_METRIC_LIST(ITP_MODE_NAMES)};
+#undef ITP_MODE_NAMES
+
+INTERP_API const char *interp_mode_metric_name(interp_mode_metric metric)
+{
+    return (unsigned)metric < INTERP_MODE_METRIC_COUNT ? itp_mode_metric_names[metric][0] : NULL;
+}
+
+INTERP_API interp_mode_metric interp_mode_metric_find(const char *name)
+{
+    int i = 0;
+    while (i < INTERP_MODE_METRIC_COUNT && strcmp(name, itp_mode_metric_names[i][0]) &&
+           strcmp(name, itp_mode_metric_names[i][1]))
+        i++;
+    return (interp_mode_metric)i;
+}
+
+enum { ITP_MODE_GRID = 8 }; /* most cells a side of pictures whose earth is moved */
+
+/* Samples against a map, a piece of them at a time. */
+typedef struct itp_mode_compare {
+    const float *x, *map;
+    interp_shape shape;
+    size_t d;
+    int n, height, width; /* of the grid */
+    interp_mode_metric metric;
+    float p;
+    float *sorted;                              /* EARTH_MOVER: [slots + 1, d], the map's first */
+    float *grid;                                /* EARTH_MOVER_2D: [slots, C, height, width] */
+    float cells[ITP_MODE_GRID * ITP_MODE_GRID]; /* of the map */
+    double *out;
+} itp_mode_compare;
+
+ITP_FN interp_metric itp_mode_metric(interp_mode_metric metric)
+{
+    switch (metric) {
+    case INTERP_MODE_COSINE: return INTERP_METRIC_COSINE;
+    case INTERP_MODE_MANHATTAN: return INTERP_METRIC_MANHATTAN;
+    case INTERP_MODE_MINKOWSKI: return INTERP_METRIC_MINKOWSKI;
+    case INTERP_MODE_CHEBYSHEV: return INTERP_METRIC_CHEBYSHEV;
+    case INTERP_MODE_CANBERRA: return INTERP_METRIC_CANBERRA;
+    case INTERP_MODE_BRAY_CURTIS: return INTERP_METRIC_BRAY_CURTIS;
+    default: return INTERP_METRIC_EUCLIDEAN;
+    }
+}
+
+/* Sorts finite numbers by the bytes of their bits, the lowest first. out, spare: [d] each. */
+ITP_FN void itp_mode_sort(const float *x, size_t d, float *out, float *spare)
+{
+    size_t count[4][256];
+    const float *from = x;
+    memset(count, 0, sizeof count);
+    for (int pass = -1; pass < 4; pass++) {
+        float *to = pass % 2 ? out : spare;
+        for (size_t i = 0; i < d; i++) {
+            uint32_t bits;
+            memcpy(&bits, &from[i], sizeof bits);
+            bits ^= bits >> 31 ? 0xFFFFFFFFu : 0x80000000u; /* in the order of the numbers */
+            if (pass >= 0) to[count[pass][bits >> 8 * pass & 255]++] = from[i];
+            for (int k = 0; k < 4 && pass < 0; k++) count[k][bits >> 8 * k & 255]++;
+        }
+        for (int k = 0; k < 4 && pass < 0; k++) /* from counts to places */
+            for (size_t b = 0, at = 0; b < 256; b++) {
+                const size_t n = count[k][b];
+                count[k][b] = at;
+                at += n;
+            }
+        if (pass >= 0) from = to;
+    }
+}
+
+/* The sum of a picture's planes, on the grid. */
+ITP_FN void itp_mode_cells(const itp_mode_compare *c, const float *x, float *planes, float *out)
+{
+    const int channels = c->shape.dim[0], area = c->height * c->width;
+    interp_planes_resize(x, channels, c->shape.dim[1], c->shape.dim[2], planes, c->height,
+                         c->width);
+    for (int i = 0; i < area; i++) {
+        out[i] = 0;
+        for (int k = 0; k < channels; k++) out[i] += planes[k * area + i];
+    }
+}
+
+enum { ITP_MODE_PIECE = 64 };
+
+ITP_FN void itp_mode_compare_task(void *arg, int task, int slot)
+{
+    const itp_mode_compare *c = (const itp_mode_compare *)arg;
+    const int end = itp_min(c->n, (task + 1) * ITP_MODE_PIECE);
+    float cells[ITP_MODE_GRID * ITP_MODE_GRID];
+    for (int i = task * ITP_MODE_PIECE; i < end; i++) {
+        const float *x = c->x + (size_t)i * c->d;
+        double s = 0;
+        if (c->metric == INTERP_MODE_DOT) {
+            s = itp_double_dot(x, c->map, (int)c->d);
+        } else if (c->metric == INTERP_MODE_EARTH_MOVER) {
+            float *own = c->sorted + (2 * (size_t)slot + 1) * c->d;
+            itp_mode_sort(x, c->d, own, own + c->d);
+            for (size_t k = 0; k < c->d; k++) s += fabs((double)own[k] - (double)c->sorted[k]);
+            s /= (double)c->d;
+        } else if (c->metric == INTERP_MODE_EARTH_MOVER_2D) {
+            const size_t planes = (size_t)(c->shape.dim[0] * c->height * c->width);
+            itp_mode_cells(c, x, c->grid + (size_t)slot * planes, cells);
+            s = interp_earth_mover_2d(cells, c->cells, c->height, c->width) * c->shape.dim[1] /
+                c->height;
+        } else {
+            s = interp_distance(x, c->map, (int)c->d, itp_mode_metric(c->metric), c->p);
+        }
+        c->out[i] = s;
+    }
+}
+
+INTERP_API interp_status interp_mode_compare(interp_ctx *ctx, const float *x, int n,
+                                             const interp_shape *shape, const float *map,
+                                             interp_mode_metric metric, float p, double *out)
+{
+    itp_mode_compare c;
+    memset(&c, 0, sizeof c);
+    if (n < 0 || (unsigned)metric >= INTERP_MODE_RANDOM || (p != 0 && !(p >= 1)))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "mode: %d samples cannot be compared by metric %d with p %g", n,
+                        (int)metric, (double)p);
+    if (metric == INTERP_MODE_EARTH_MOVER_2D && shape->rank != 3)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "mode: earthmover2d is for pictures [C,H,W], but these have %d dimensions",
+                        shape->rank);
+    c.x = x, c.n = n, c.map = map, c.shape = *shape, c.d = interp_shape_size(shape);
+    c.metric = metric, c.p = p, c.out = out;
+    c.height = itp_min(shape->dim[1], ITP_MODE_GRID),
+    c.width = itp_min(shape->dim[2], ITP_MODE_GRID);
+    const size_t slots = (size_t)ctx->slots;
+    float *scratch = NULL;
+    if (metric == INTERP_MODE_EARTH_MOVER) {
+        c.sorted = scratch =
+            (float *)interp_alloc(ctx, itp_mul_size((2 * slots + 1) * sizeof(float), c.d));
+        if (!scratch) return INTERP_NO_MEMORY;
+        itp_mode_sort(map, c.d, c.sorted, c.sorted + c.d);
+    } else if (metric == INTERP_MODE_EARTH_MOVER_2D) {
+        const size_t planes = (size_t)shape->dim[0] * (size_t)(c.height * c.width);
+        c.grid = scratch = (float *)interp_alloc(ctx, slots * planes * sizeof(float));
+        if (!scratch) return INTERP_NO_MEMORY;
+        itp_mode_cells(&c, map, c.grid, c.cells);
+    }
+    const double work = metric == INTERP_MODE_EARTH_MOVER_2D ? 1e5 : 4 * (double)c.d;
+    itp_parallel(ctx, itp_div_up(n, ITP_MODE_PIECE), work * n, itp_mode_compare_task, &c);
+    interp_free(ctx, scratch);
+    return INTERP_OK;
+}
+
+/* A value and where it stands. */
+typedef struct itp_mode_place {
+    double value; /* less is more alike */
+    int at;
+} itp_mode_place;
+
+ITP_FN int itp_mode_place_order(const void *a, const void *b)
+{
+    const itp_mode_place *x = (const itp_mode_place *)a, *y = (const itp_mode_place *)b;
+    if (x->value != x->value || y->value != y->value) { /* NaN last */
+        const int order = (x->value != x->value) - (y->value != y->value);
+        return order ? order : (x->at > y->at) - (x->at < y->at);
+    }
+    if (x->value < y->value) return -1;
+    return x->value > y->value ? 1 : (x->at > y->at) - (x->at < y->at);
+}
+
+INTERP_API interp_status interp_mode_order(interp_ctx *ctx, interp_mode_metric metric,
+                                           const double *values, int n, int *order)
+{
+    itp_mode_place *place =
+        (itp_mode_place *)interp_alloc(ctx, itp_mul_size((size_t)n, sizeof *place));
+    if (!place) return INTERP_NO_MEMORY;
+    for (int i = 0; i < n; i++) {
+        place[i].value = metric == INTERP_MODE_DOT ? -values[i] : values[i];
+        place[i].at = i;
+    }
+    qsort(place, (size_t)n, sizeof *place, itp_mode_place_order);
+    for (int i = 0; i < n; i++) order[i] = place[i].at;
+    interp_free(ctx, place);
+    return INTERP_OK;
+}
+/* >>mode/features.c                                                                           */
+/* ---- mode/features.c: passes over samples, and what layers make of them --------------------- */
+
+#define ITP_STREAM_MODE 0x4D4F4445u /* "MODE": random numbers no one else uses, and up */
+
+enum {
+    ITP_MODE_FEATURES = 512,
+    ITP_MODE_BATCH = 256,
+    ITP_MODE_ROOM = 128 << 20 /* bytes of a pass, while more than one sample is in it */
+};
+
+/* How the numbers of a value become features. */
+typedef struct itp_mode_view {
+    int node, value;             /* node -1: the input */
+    int channels, height, width; /* planes; vectors are channels of 1x1 */
+    int grid[2];                 /* they are averaged over */
+    bool tokens;                 /* [T,D], averaged over T */
+    int size;                    /* numbers of one sample */
+    int features;
+    bool folded; /* what is left by the grid is still more than these */
+} itp_mode_view;
+
+ITP_FN itp_mode_view itp_mode_view_of(const interp_net *net, int node, int most)
+{
+    itp_mode_view v;
+    memset(&v, 0, sizeof v);
+    v.node = node, v.value = node < 0 ? net->inputs[0] : net->nodes[node].out;
+    const interp_shape s = itp_sample_shape(net, v.value);
+    v.size = (int)interp_shape_size(&s);
+    v.channels = v.size, v.height = v.width = 1;
+    if (s.rank == 3) v.channels = s.dim[0], v.height = s.dim[1], v.width = s.dim[2];
+    if (s.rank == 2 && node >= 0) v.tokens = true, v.height = s.dim[0], v.channels = s.dim[1];
+    v.grid[0] = v.height, v.grid[1] = v.width;
+    for (int g = itp_max(v.height, v.width); node >= 0 && g > 0; g--) {
+        v.grid[0] = itp_min(v.height, v.tokens ? 1 : g), v.grid[1] = itp_min(v.width, g);
+        if (v.channels <= most / (v.grid[0] * v.grid[1])) break;
+    }
+    v.features = v.channels * v.grid[0] * v.grid[1];
+    v.folded = node >= 0 && v.features > most;
+    if (v.folded) v.features = most;
+    return v;
+}
+
+/* Features of one sample. planes: as many numbers as are there before they are folded. */
+ITP_FN void itp_mode_features_of(const itp_mode_view *v, const float *x, float *planes, float *out)
+{
+    const bool whole = v->grid[0] == v->height && v->grid[1] == v->width;
+    const int n = v->channels * v->grid[0] * v->grid[1];
+    float *to = v->folded ? planes : out;
+    if (v->tokens) {
+        for (int c = 0; c < v->channels; c++) {
+            double s = 0;
+            for (int t = 0; t < v->height; t++) s += (double)x[t * v->channels + c];
+            to[c] = (float)(s / v->height);
+        }
+    } else if (whole) {
+        memcpy(to, x, (size_t)n * sizeof *to);
+    } else {
+        interp_planes_resize(x, v->channels, v->height, v->width, to, v->grid[0], v->grid[1]);
+    }
+    if (!v->folded) return;
+    memset(out, 0, (size_t)v->features * sizeof *out);
+    for (int i = 0; i < n; i++) {
+        const uint32_t r = interp_random_u32(0, ITP_STREAM_MODE, (uint64_t)i);
+        out[(r >> 1) % (uint32_t)v->features] += r & 1 ? planes[i] : -planes[i];
+    }
+}
+
+/* A pass over samples in batches, the last one filled up. */
+typedef struct itp_mode_pass {
+    const interp_net *net;
+    interp_workspace *w;
+    float *x; /* [batch, row] */
+    int batch, outputs, count;
+    size_t row;
+} itp_mode_pass;
+
+ITP_FN void itp_mode_pass_close(itp_mode_pass *p)
+{
+    interp_free(p->net->ctx, p->x);
+    interp_workspace_free(p->w);
+    p->x = NULL, p->w = NULL;
+}
+
+/* node: whose numbers (with `grad` their gradients too) stay; -1: none; ITP_EVERY_NODE: all. */
+ITP_FN interp_status itp_mode_pass_open(itp_mode_pass *p, const interp_net *net, int node,
+                                        bool grad, int n)
+{
+    interp_ctx *ctx = net->ctx;
+    const interp_shape in = interp_net_input_shape(net, 0);
+    const int logits = itp_logits_value(net, INTERP_CROSS_ENTROPY);
+    const interp_shape out = itp_sample_shape(net, logits);
+    size_t bytes = 0;
+    itp_fit fit;
+    memset(&fit, 0, sizeof fit);
+    memset(p, 0, sizeof *p);
+    p->net = net, p->row = interp_shape_size(&in), p->outputs = (int)interp_shape_size(&out);
+    fit.work.output = net->values[logits].name;
+    fit.work.keep_all = node == ITP_EVERY_NODE;
+    if (node >= 0) fit.work.keep = net->values[net->nodes[node].out].name;
+    fit.work.keep_grad = node >= 0 && grad;
+    fit.work.input_grads = node == -1 && grad;
+    fit.floats = p->row;
+    fit.most = itp_min(itp_max(n, 1), ITP_MODE_BATCH);
+    while (fit.most > 1 && !net->fixed_batch) {
+        ITP_TRY(itp_fit_bytes(ctx, net, &fit, fit.most, &bytes));
+        if (bytes < (size_t)ITP_MODE_ROOM) break;
+        fit.most = itp_div_up(fit.most, 2);
+    }
+    p->batch = fit.work.batch = itp_fit_most(ctx, net, &fit);
+    if (!p->batch) return ctx->status;
+    interp_status status = interp_workspace_new(ctx, net, &fit.work, &p->w);
+    if (!status) {
+        p->x = (float *)interp_alloc(ctx, itp_mul_size((size_t)p->batch * p->row, sizeof(float)));
+        status = p->x ? INTERP_OK : INTERP_NO_MEMORY;
+    }
+    if (status) itp_mode_pass_close(p);
+    return status;
+}
+
+/* Runs samples rows[at..] (NULL: at..) of n in all; `count` says how many. */
+ITP_FN interp_status itp_mode_pass_run(itp_mode_pass *p, const interp_dataset *data,
+                                       const int *rows, int at, int n)
+{
+    const float *from = p->x;
+    p->count = itp_min(p->batch, n - at);
+    for (int i = 0; i < p->batch; i++) {
+        const int r = at + itp_min(i, p->count - 1);
+        memcpy(p->x + (size_t)i * p->row, data->x + (size_t)(rows ? rows[r] : r) * p->row,
+               p->row * sizeof(float));
+    }
+    ITP_TRY(interp_forward(p->w, &from));
+    if (itp_is_finite(interp_workspace_target(p->w), (size_t)p->count * (size_t)p->outputs))
+        return INTERP_OK;
+    return itp_fail(p->net->ctx, INTERP_NOT_FINITE,
+                    "mode: outputs for samples %d to %d are NaN or infinite", at,
+                    at + p->count - 1);
+}
+
+/* Features of a view for the samples of a batch: numbers or their gradients. */
+typedef struct itp_mode_features_job {
+    const itp_mode_view *v;
+    const float *x;
+    float *planes, *out; /* planes: [slots, numbers before they are folded] */
+    size_t stride, room;
+} itp_mode_features_job;
+
+ITP_FN void itp_mode_features_task(void *arg, int task, int slot)
+{
+    const itp_mode_features_job *j = (const itp_mode_features_job *)arg;
+    itp_mode_features_of(j->v, j->x + (size_t)task * (size_t)j->v->size,
+                         j->planes + (size_t)slot * j->room, j->out + (size_t)task * j->stride);
+}
+
+/* Numbers of scratch for the views. */
+ITP_FN size_t itp_mode_features_room(const interp_ctx *ctx, const itp_mode_view *v)
+{
+    const size_t n = (size_t)v->channels * (size_t)v->grid[0] * (size_t)v->grid[1];
+    return v->folded ? itp_mul_size(n, (size_t)ctx->slots) : 0;
+}
+
+/* out: [count, stride] from its first number on. */
+ITP_FN void itp_mode_features(const itp_mode_pass *p, const itp_mode_view *v, bool gradient,
+                              float *planes, float *out, size_t stride)
+{
+    itp_mode_features_job j;
+    j.v = v, j.out = out, j.stride = stride, j.planes = planes;
+    j.room = (size_t)v->channels * (size_t)v->grid[0] * (size_t)v->grid[1];
+    j.x = gradient ? p->w->grad[v->value] : p->w->data[v->value];
+    itp_parallel(p->net->ctx, p->count, 2.0 * v->size * p->count, itp_mode_features_task, &j);
+}
+
+/* Whether a data set goes with a network. */
+ITP_FN interp_status itp_mode_fits(interp_net *net, const interp_dataset *data, const char *what)
+{
+    if (!net->built || !net->n_inputs || !net->n_outputs)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: the network is not built");
+    const interp_shape out = itp_sample_shape(net, itp_logits_value(net, INTERP_CROSS_ENTROPY));
+    if (!data || !data->y || data->n < 1)
+        return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: %s needs labelled samples", what);
+    return itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&out));
+}
+/* >>mode/diagnose.c                                                                           */
+/* ---- mode/diagnose.c: labels that do badly -------------------------------------------------- */
+
+/* Predictions of samples among the first n_classes outputs. */
+ITP_FN interp_status itp_mode_predict(interp_net *net, const interp_dataset *data,
+                                      int32_t *predicted)
+{
+    itp_mode_pass p;
+    ITP_TRY(itp_mode_pass_open(&p, net, -1, false, data->n));
+    interp_status status = itp_progress(net->ctx, "diagnose", 0, data->n, (double)NAN);
+    for (int at = 0; at < data->n && !status; at += p.batch) {
+        status = itp_mode_pass_run(&p, data, NULL, at, data->n);
+        const float *logits = interp_workspace_target(p.w);
+        for (int i = 0; i < p.count && !status; i++)
+            predicted[at + i] = interp_argmax(logits + (size_t)i * (size_t)p.outputs,
+                                              itp_min(p.outputs, data->n_classes));
+    }
+    itp_mode_pass_close(&p);
+    return status;
+}
+
+/* Counts of predictions and the share that is right. */
+ITP_FN interp_status itp_mode_count(interp_net *net, const interp_dataset *data, int64_t *counts,
+                                    double *accuracy)
+{
+    interp_ctx *ctx = net->ctx;
+    const size_t k = (size_t)data->n_classes;
+    int right = 0;
+    int32_t *predicted =
+        (int32_t *)interp_alloc(ctx, itp_mul_size((size_t)data->n, sizeof *predicted));
+    if (!predicted) return INTERP_NO_MEMORY;
+    const interp_status status = itp_mode_predict(net, data, predicted);
+    memset(counts, 0, k * k * sizeof *counts);
+    for (int i = 0; i < data->n && !status; i++) {
+        counts[(size_t)data->y[i] * k + (size_t)predicted[i]]++;
+        right += data->y[i] == predicted[i];
+    }
+    *accuracy = (double)right / data->n;
+    interp_free(ctx, predicted);
+    return status;
+}
+
+/* Samples of label l, and which share of them is right. */
+ITP_FN double itp_mode_label_accuracy(const int64_t *counts, int n_classes, int l, int *n)
+{
+    int64_t all = 0;
+    for (int j = 0; j < n_classes; j++) all += counts[(size_t)l * (size_t)n_classes + (size_t)j];
+    if (n) *n = (int)all;
+    if (!all) return (double)NAN;
+    return (double)counts[(size_t)l * (size_t)n_classes + (size_t)l] / (double)all;
+}
+
+/* Labels and the two that are worst, from the counts. */
+ITP_FN void itp_mode_judge(interp_mode_diagnosis *r, const interp_mode_diagnose_desc *desc)
+{
+    const double theta = desc && desc->theta != 0 ? desc->theta : 0.92;
+    const double gamma = desc && desc->gamma != 0 ? desc->gamma : 0.1;
+    double lowest = 2, widest = -2;
+    r->underfit = r->overfit = -1;
+    for (int l = 0; l < r->n_classes; l++) {
+        interp_mode_label *label = &r->labels[l];
+        label->train_accuracy =
+            itp_mode_label_accuracy(r->train_counts, r->n_classes, l, &label->train_n);
+        label->val_accuracy =
+            itp_mode_label_accuracy(r->val_counts, r->n_classes, l, &label->val_n);
+        const double gap = label->train_accuracy - label->val_accuracy;
+        /* a label that was never seen in training is not fitted either */
+        label->underfit =
+            label->val_accuracy < theta && (label->train_accuracy < theta || !label->train_n);
+        label->overfit = gap > gamma;
+        if (label->underfit && label->val_accuracy < lowest)
+            r->underfit = l, lowest = label->val_accuracy;
+        if (label->overfit && gap > widest) r->overfit = l, widest = gap;
+    }
+}
+
+INTERP_API void interp_mode_diagnosis_free(interp_ctx *ctx, interp_mode_diagnosis *d)
+{
+    interp_free(ctx, d->labels);
+    memset(d, 0, sizeof *d);
+}
+
+/* Room for k labels, in one block. */
+ITP_FN interp_status itp_mode_diagnosis_new(interp_ctx *ctx, int k, interp_mode_diagnosis *r)
+{
+    const size_t n = (size_t)k, squares = itp_mul_size(n, n);
+    memset(r, 0, sizeof *r);
+    r->n_classes = k;
+    r->labels = (interp_mode_label *)itp_calloc(
+        ctx, 1, itp_add_size(n * sizeof *r->labels, itp_mul_size(squares, 2 * sizeof(int64_t))));
+    if (!r->labels) return INTERP_NO_MEMORY;
+    r->train_counts = (int64_t *)(void *)(r->labels + n);
+    r->val_counts = r->train_counts + squares;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_diagnose_into(interp_net *net, const interp_dataset *train,
+                                            const interp_dataset *validation,
+                                            const interp_mode_diagnose_desc *desc,
+                                            interp_mode_diagnosis *r)
+{
+    ITP_TRY(itp_mode_count(net, train, r->train_counts, &r->train_accuracy));
+    ITP_TRY(itp_mode_count(net, validation, r->val_counts, &r->val_accuracy));
+    itp_mode_judge(r, desc);
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_dataset *train,
+                                              const interp_dataset *validation,
+                                              const interp_mode_diagnose_desc *desc,
+                                              interp_mode_diagnosis *out)
+{
+    interp_ctx *ctx = net->ctx;
+    interp_mode_diagnosis r;
+    ITP_TRY(itp_mode_fits(net, train, "training data"));
+    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
+    if (train->n_classes != validation->n_classes)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "mode: training data of %d classes and validation data of %d",
+                        train->n_classes, validation->n_classes);
+    ITP_TRY(itp_mode_diagnosis_new(ctx, train->n_classes, &r));
+    const interp_status status = itp_mode_diagnose_into(net, train, validation, desc, &r);
+    if (status) interp_mode_diagnosis_free(ctx, &r);
+    else *out = r;
+    return status;
+}
+
+/* Samples of label l that are mistaken in validation. */
+ITP_FN int64_t itp_mode_missed(const interp_mode_diagnosis *d, int l)
+{
+    int64_t n = 0;
+    for (int j = 0; j < d->n_classes; j++) n += j == l ? 0 : d->val_counts[l * d->n_classes + j];
+    return n;
+}
+
+/* Whether a label is at fault: over-fitted labels count when none is under-fitted. */
+ITP_FN bool itp_mode_at_fault(const interp_mode_diagnosis *d, int l)
+{
+    return d->underfit >= 0 ? d->labels[l].underfit : d->labels[l].overfit;
+}
+
+INTERP_API double interp_mode_alpha(const interp_mode_diagnosis *d, int label)
+{
+    int64_t all = 0, own = 0;
+    for (int l = 0; l < d->n_classes; l++) {
+        const int64_t missed = itp_mode_missed(d, l);
+        all += missed;
+        if (label < 0 ? itp_mode_at_fault(d, l) : l == label) own += missed;
+    }
+    /* with less at random than a quarter labels that do well are forgotten */
+    const double share = all ? 0.75 * (double)own / (double)all : 0;
+    return fmax(share, 1.0 / d->n_classes);
+}
+
+/* The label that `l` is mixed up with most, either way; l itself when there is none. */
+ITP_FN int itp_mode_rival(const interp_mode_diagnosis *d, int l)
+{
+    const int k = d->n_classes;
+    int best = l;
+    int64_t most = 0;
+    for (int j = 0; j < k; j++) {
+        const int64_t n = d->val_counts[l * k + j] + d->val_counts[j * k + l];
+        if (j != l && n > most) best = j, most = n;
+    }
+    return best;
+}
+/* >>mode/layers.c                                                                             */
+/* ---- mode/layers.c: feature models of all layers, and the one to look at -------------------- */
+
+/* How many nodes read a value; reader: one of them. */
+ITP_FN int itp_mode_readers(const interp_net *net, int value, int *reader)
+{
+    int n = 0;
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++)
+            if (net->nodes[i].in[k] == value) n++, *reader = i;
+    return n;
+}
+
+ITP_FN bool itp_mode_is_activation(int op)
+{
+    return itp_op_row(op)->forward == itp_forward_unary;
+}
+
+/* Whether a node ends a layer. */
+ITP_FN bool itp_mode_is_layer(const interp_net *net, int node)
+{
+    const itp_node *n = &net->nodes[node];
+    bool made = itp_mode_is_activation(n->op), sum = n->op == ITP_OP_ADD;
+    int reader = -1;
+    for (int k = 0; k < n->n_in; k++) {
+        made |= net->values[n->in[k]].kind == ITP_PARAM;
+        sum &= net->values[n->in[k]].kind == ITP_ACTIVATION;
+    }
+    switch (n->op) {
+    case ITP_OP_CONV: /* also with weights that are constants of a file */
+    case ITP_OP_GEMM:
+    case ITP_OP_MAX_POOL:
+    case ITP_OP_AVERAGE_POOL:
+    case ITP_OP_GLOBAL_AVERAGE_POOL:
+    case ITP_OP_GLOBAL_MAX_POOL: made = true; break;
+    default: break;
+    }
+    if (!made && !sum) return false;
+    if (itp_mode_readers(net, n->out, &reader) != 1) return true;
+    const int next = net->nodes[reader].op;
+    return next != ITP_OP_BATCH_NORM && next != ITP_OP_LAYER_NORM && next != ITP_OP_ADD &&
+           !itp_mode_is_activation(next);
+}
+
+/* Feature models being made. */
+typedef struct itp_mode_probes {
+    interp_ctx *ctx;
+    interp_net *net;
+    int n, k; /* layers, classes */
+    itp_mode_view *view;
+    float **gram, **right; /* [features + 1, features + 1]; [features + 1, K], then the weights */
+    float *rows, *target;  /* [batch, features + 1]; [batch, K] */
+    float *score;          /* [2, batch, K]: of this layer and the one before */
+    float *planes;
+    double *a, *b;        /* the equations in double */
+    double *distance;     /* [n]: sums */
+    int64_t *right_of;    /* [n, K]: samples classified right */
+    int *samples, *count; /* [max]: of the training data; [K] */
+} itp_mode_probes;
+
+/* Everything they take, carved out of one block. */
+ITP_FN void itp_mode_probes_layout(itp_arena *a, itp_mode_probes *p, int most)
+{
+    const size_t k = (size_t)p->k, n = (size_t)p->n;
+    size_t widest = 0, planes = 0;
+    p->gram = (float **)itp_arena_alloc(a, n * sizeof *p->gram);
+    p->right = (float **)itp_arena_alloc(a, n * sizeof *p->right);
+    for (int i = 0; i < p->n; i++) {
+        const size_t d = (size_t)p->view[i].features + 1;
+        float *gram = itp_arena_floats(a, itp_mul_size(d, d));
+        float *right = itp_arena_floats(a, itp_mul_size(d, k));
+        if (a->base) p->gram[i] = gram, p->right[i] = right;
+        widest = itp_max_size(widest, d);
+        planes = itp_max_size(planes, itp_mode_features_room(p->ctx, &p->view[i]));
+    }
+    p->rows = itp_arena_floats(a, itp_mul_size(widest, ITP_MODE_BATCH));
+    p->target = itp_arena_floats(a, itp_mul_size(k, ITP_MODE_BATCH));
+    p->score = itp_arena_floats(a, itp_mul_size(k, 2 * ITP_MODE_BATCH));
+    p->planes = itp_arena_floats(a, planes);
+    p->a = (double *)itp_arena_alloc(a, itp_mul_size(itp_mul_size(widest, widest), sizeof *p->a));
+    p->b = (double *)itp_arena_alloc(a, itp_mul_size(itp_mul_size(widest, k), sizeof *p->b));
+    p->distance = (double *)itp_arena_alloc(a, n * sizeof *p->distance);
+    p->right_of = (int64_t *)itp_arena_alloc(a, itp_mul_size(n * k, sizeof *p->right_of));
+    p->count = (int *)itp_arena_alloc(a, k * sizeof *p->count);
+    p->samples = (int *)itp_arena_alloc(a, (size_t)most * sizeof *p->samples);
+}
+
+/* Features of layer i with a constant behind them, of the batch that has just run. */
+ITP_FN void itp_mode_probe_rows(itp_mode_probes *p, const itp_mode_pass *pass, int i)
+{
+    const size_t d = (size_t)p->view[i].features + 1;
+    itp_mode_features(pass, &p->view[i], false, p->planes, p->rows, d);
+    for (int r = 0; r < pass->count; r++) p->rows[(size_t)r * d + d - 1] = 1;
+}
+
+/* Sums of products of features, and of features and labels, over the chosen samples. */
+ITP_FN interp_status itp_mode_probes_sum(itp_mode_probes *p, itp_mode_pass *pass,
+                                         const interp_dataset *data, int n)
+{
+    const size_t k = (size_t)p->k;
+    for (int at = 0; at < n; at += pass->batch) {
+        ITP_TRY(itp_progress(p->ctx, "feature models", at, n, (double)NAN));
+        ITP_TRY(itp_mode_pass_run(pass, data, p->samples, at, n));
+        memset(p->target, 0, (size_t)pass->count * k * sizeof *p->target);
+        for (int r = 0; r < pass->count; r++)
+            p->target[(size_t)r * k + (size_t)data->y[p->samples[at + r]]] = 1;
+        for (int i = 0; i < p->n; i++) {
+            const int d = p->view[i].features + 1;
+            const float beta = at ? 1 : 0;
+            itp_mode_probe_rows(p, pass, i);
+            ITP_TRY(interp_sgemm(p->ctx, true, false, d, d, pass->count, 1, p->rows, d, p->rows, d,
+                                 beta, p->gram[i], d));
+            ITP_TRY(interp_sgemm(p->ctx, true, false, d, p->k, pass->count, 1, p->rows, d,
+                                 p->target, p->k, beta, p->right[i], p->k));
+        }
+    }
+    return INTERP_OK;
+}
+
+/* Ridge regression of the labels, the constant unpenalised. */
+ITP_FN interp_status itp_mode_probe_solve(itp_mode_probes *p, int i, double ridge, int n)
+{
+    const size_t d = (size_t)p->view[i].features + 1, k = (size_t)p->k;
+    double trace = 0;
+    for (size_t j = 0; j < d * d; j++) p->a[j] = (double)p->gram[i][j];
+    for (size_t j = 0; j < d * k; j++) p->b[j] = (double)p->right[i][j];
+    for (size_t j = 0; j + 1 < d; j++) trace += p->a[j * d + j];
+    /* features that are all 0 must not make the equations singular */
+    const double penalty = ridge * trace / (double)(d - 1) + 1e-9 * n;
+    for (size_t j = 0; j + 1 < d; j++) p->a[j * d + j] += penalty;
+    itp_cholesky_solve(p->a, (int)d, d, p->b, p->k);
+    for (size_t j = 0; j < d * k; j++) p->right[i][j] = (float)p->b[j];
+    if (itp_is_finite(p->right[i], d * k)) return INTERP_OK;
+    return itp_fail(p->ctx, INTERP_NOT_FINITE,
+                    "mode: the features of layer \"%s\" are not finite, or too large",
+                    interp_net_node_name(p->net, p->view[i].node));
+}
+
+/* Least squares estimate probabilities that may leave 0..1: what is below 0 counts as 0. */
+ITP_FN void itp_mode_probability(float *p, int k)
+{
+    double sum = 0;
+    for (int j = 0; j < k; j++) {
+        p[j] = p[j] > 0 ? p[j] : 0;
+        sum += (double)p[j];
+    }
+    for (int j = 0; j < k; j++) p[j] = sum > 0 ? (float)((double)p[j] / sum) : 1.0f / (float)k;
+}
+
+ITP_FN double itp_mode_hellinger_sum(const float *a, const float *b, int n, int k)
+{
+    double all = 0;
+    for (int i = 0; i < n; i++) {
+        double s = 0;
+        for (int j = 0; j < k; j++) {
+            const size_t at = (size_t)i * (size_t)k + (size_t)j;
+            if (a[at] > 0 && b[at] > 0) s += sqrt((double)a[at] * (double)b[at]);
+        }
+        all += s < 1 ? 1 - s : 0;
+    }
+    return all;
+}
+
+INTERP_API double interp_mode_hellinger(const float *a, const float *b, int n, int k)
+{
+    return itp_mode_hellinger_sum(a, b, n, k) / n;
+}
+
+/* What the models make of samples: how many of each label are right, and distances of their
+   outputs. */
+ITP_FN interp_status itp_mode_probes_run(itp_mode_probes *p, itp_mode_pass *pass,
+                                         const interp_dataset *data, const int *rows, int n)
+{
+    const size_t k = (size_t)p->k;
+    memset(p->distance, 0, (size_t)p->n * sizeof *p->distance);
+    memset(p->right_of, 0, (size_t)p->n * k * sizeof *p->right_of);
+    memset(p->count, 0, k * sizeof *p->count);
+    for (int at = 0; at < n; at += pass->batch) {
+        ITP_TRY(itp_mode_pass_run(pass, data, rows, at, n));
+        for (int i = 0; i < p->n; i++) {
+            const int d = p->view[i].features + 1;
+            float *now = p->score + (size_t)(i % 2) * ITP_MODE_BATCH * k;
+            const float *before = p->score + (size_t)((i + 1) % 2) * ITP_MODE_BATCH * k;
+            itp_mode_probe_rows(p, pass, i);
+            ITP_TRY(interp_sgemm(p->ctx, false, false, pass->count, p->k, d, 1, p->rows, d,
+                                 p->right[i], p->k, 0, now, p->k));
+            for (int r = 0; r < pass->count; r++) {
+                const int32_t y = data->y[rows ? rows[at + r] : at + r];
+                p->count[y] += !i;
+                p->right_of[(size_t)i * k + (size_t)y] +=
+                    interp_argmax(now + (size_t)r * k, p->k) == y;
+                itp_mode_probability(now + (size_t)r * k, p->k);
+            }
+            if (i) p->distance[i] += itp_mode_hellinger_sum(now, before, pass->count, p->k);
+        }
+    }
+    return INTERP_OK;
+}
+
+/* The layers' accuracies: of all labels, and of each where `labels` [n, K] is not NULL. */
+ITP_FN void itp_mode_probes_accuracy(const itp_mode_probes *p, int i, int n, double *all,
+                                     double *labels)
+{
+    double right = 0;
+    for (int l = 0; l < p->k; l++) {
+        const double hits = (double)p->right_of[i * p->k + l];
+        right += hits;
+        if (labels) labels[i * p->k + l] = p->count[l] ? hits / p->count[l] : (double)NAN;
+    }
+    *all = right / n;
+}
+
+ITP_FN int itp_mode_saturated(const interp_mode_layers *l, const interp_mode_layer_desc *d)
+{
+    const double threshold = d->threshold;
+    int i = d->backward ? l->n - 1 : 0;
+    for (; d->backward ? i > 0 : i + 1 < l->n; i += d->backward ? -1 : 1) {
+        const interp_mode_layer *later = &l->layer[d->backward ? i : i + 1];
+        const bool still = d->saturation == INTERP_MODE_BY_ACCURACY
+                               ? later->val_accuracy - later[-1].val_accuracy <= threshold
+                               : later->distance <= threshold;
+        if (still != d->backward) break;
+    }
+    return i;
+}
+
+ITP_FN interp_status itp_mode_probes_make(itp_mode_probes *p, const interp_dataset *train,
+                                          const interp_dataset *validation,
+                                          const interp_mode_layer_desc *d, int n,
+                                          interp_mode_layers *out)
+{
+    itp_mode_pass pass;
+    ITP_TRY(itp_mode_pass_open(&pass, p->net, ITP_EVERY_NODE, false, itp_max(n, validation->n)));
+    interp_status status = itp_mode_probes_sum(p, &pass, train, n);
+    for (int i = 0; i < p->n && !status; i++) status = itp_mode_probe_solve(p, i, d->ridge, n);
+    if (!status) status = itp_mode_probes_run(p, &pass, train, p->samples, n);
+    for (int i = 0; i < p->n && !status; i++)
+        itp_mode_probes_accuracy(p, i, n, &out->layer[i].train_accuracy, NULL);
+    if (!status) status = itp_mode_probes_run(p, &pass, validation, NULL, validation->n);
+    itp_mode_pass_close(&pass);
+    if (status) return status;
+    for (int i = 0; i < p->n; i++) {
+        interp_mode_layer *l = &out->layer[i];
+        l->node = p->view[i].node;
+        l->name = interp_net_node_name(p->net, l->node);
+        l->features = p->view[i].features;
+        l->distance = i ? p->distance[i] / validation->n : (double)NAN;
+        itp_mode_probes_accuracy(p, i, validation->n, &l->val_accuracy, out->label_accuracy);
+    }
+    out->selected = itp_mode_saturated(out, d);
+    const size_t of = (size_t)(out->layer[out->selected].features + 1) * (size_t)p->k;
+    memcpy(out->weights, p->right[out->selected], of * sizeof *out->weights);
+    return INTERP_OK;
+}
+
+INTERP_API void interp_mode_layers_free(interp_ctx *ctx, interp_mode_layers *l)
+{
+    interp_free(ctx, l->layer);
+    memset(l, 0, sizeof *l);
+}
+
+/* Room for the results, in one block. */
+ITP_FN interp_status itp_mode_layers_new(interp_ctx *ctx, int n, int k, int features,
+                                         interp_mode_layers *r)
+{
+    const size_t rows = itp_mul_size((size_t)n, (size_t)k);
+    memset(r, 0, sizeof *r);
+    r->n = n, r->n_classes = k;
+    r->layer = (interp_mode_layer *)itp_calloc(
+        ctx, 1,
+        (size_t)n * sizeof *r->layer + itp_mul_size(rows, sizeof *r->label_accuracy) +
+            itp_mul_size(itp_mul_size((size_t)features + 1, (size_t)k), sizeof *r->weights));
+    if (!r->layer) return INTERP_NO_MEMORY;
+    r->label_accuracy = (double *)(void *)(r->layer + n);
+    r->weights = (float *)(void *)(r->label_accuracy + rows);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_layer_defaults(interp_ctx *ctx, const interp_mode_layer_desc *desc,
+                                             interp_mode_layer_desc *d)
+{
+    memset(d, 0, sizeof *d);
+    if (desc) *d = *desc;
+    if (d->threshold == 0) d->threshold = 0.01;
+    if (d->ridge == 0) d->ridge = 1e-3;
+    if (!d->max_features) d->max_features = ITP_MODE_FEATURES;
+    if (!d->max_samples) d->max_samples = 10000;
+    if (d->threshold >= 0 && d->ridge > 0 && d->max_features > 0 && d->max_features <= 4096 &&
+        d->max_samples > 0)
+        return INTERP_OK;
+    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                    "mode: an option is out of range: threshold %g, ridge %g, %d features of up to "
+                    "4096, %d samples",
+                    d->threshold, d->ridge, d->max_features, d->max_samples);
+}
+
+INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_dataset *train,
+                                                  const interp_dataset *validation,
+                                                  const interp_mode_layer_desc *desc,
+                                                  interp_mode_layers *out)
+{
+    interp_ctx *ctx = net->ctx;
+    interp_mode_layer_desc d;
+    interp_mode_layers r;
+    itp_mode_probes p;
+    itp_arena arena = {NULL, 0};
+    int features = 0;
+    ITP_TRY(itp_mode_layer_defaults(ctx, desc, &d));
+    ITP_TRY(itp_mode_fits(net, train, "training data"));
+    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
+    memset(&p, 0, sizeof p);
+    p.ctx = ctx, p.net = net, p.k = itp_max(train->n_classes, validation->n_classes);
+    p.view = (itp_mode_view *)interp_alloc(ctx, (size_t)net->n_nodes * sizeof *p.view);
+    if (!p.view) return INTERP_NO_MEMORY;
+    for (int i = 0; i < net->n_nodes; i++)
+        if (itp_mode_is_layer(net, i)) {
+            p.view[p.n++] = itp_mode_view_of(net, i, d.max_features);
+            features = itp_max(features, p.view[p.n - 1].features);
+        }
+    interp_status status =
+        p.n ? itp_mode_layers_new(ctx, p.n, p.k, features, &r)
+            : itp_fail(ctx, INTERP_UNSUPPORTED, "mode: network \"%s\" has no layers", net->name);
+    const int n = itp_min(train->n, d.max_samples);
+    char *block = NULL;
+    if (!status) {
+        itp_mode_probes_layout(&arena, &p, train->n);
+        block = (char *)interp_alloc(ctx, arena.used);
+        status = block ? INTERP_OK : INTERP_NO_MEMORY;
+        if (!block) interp_mode_layers_free(ctx, &r);
+    }
+    if (!status) {
+        arena.base = block, arena.used = 0;
+        itp_mode_probes_layout(&arena, &p, train->n);
+        for (int i = 0; i < train->n; i++) p.samples[i] = i;
+        if (n < train->n) itp_shuffle(p.samples, train->n, d.seed, ITP_STREAM_MODE + 1);
+        status = itp_mode_probes_make(&p, train, validation, &d, n, &r);
+        if (status) interp_mode_layers_free(ctx, &r);
+    }
+    interp_free(ctx, block);
+    interp_free(ctx, p.view);
+    if (!status) *out = r;
+    return status;
+}
+/* >>mode/maps.c                                                                               */
+/* ---- mode/maps.c: heat maps of the input and of layers -------------------------------------- */
+
+/* Rows of numbers by which samples and maps are compared: importance of a view's features to a
+   label. */
+typedef struct itp_mode_states {
+    itp_mode_pass pass;
+    itp_mode_view view;
+    interp_mode_importance importance;
+    const float *weights; /* [features + 1, K] or more rows */
+    int k;
+    float *rows, *planes, *seed; /* [batch, features]; scratch; [batch, outputs] */
+} itp_mode_states;
+
+ITP_FN void itp_mode_states_close(itp_mode_states *s)
+{
+    interp_free(s->pass.net->ctx, s->rows);
+    itp_mode_pass_close(&s->pass);
+}
+
+ITP_FN interp_status itp_mode_states_open(itp_mode_states *s, interp_net *net, int node,
+                                          interp_mode_importance importance, const float *weights,
+                                          int k, int max_features, int n)
+{
+    const bool gradient = importance == INTERP_MODE_GRADIENT;
+    memset(s, 0, sizeof *s);
+    s->importance = importance, s->weights = weights, s->k = k;
+    s->view = itp_mode_view_of(net, node, max_features);
+    ITP_TRY(itp_mode_pass_open(&s->pass, net, node, gradient, n));
+    const size_t batch = (size_t)s->pass.batch, planes = itp_mode_features_room(net->ctx, &s->view);
+    const size_t rows = itp_mul_size(batch, (size_t)s->view.features);
+    const size_t seed = gradient ? batch * (size_t)s->pass.outputs : 0;
+    s->rows = (float *)interp_alloc(
+        net->ctx, itp_mul_size(itp_add_size(itp_add_size(rows, planes), seed), sizeof(float)));
+    if (!s->rows) {
+        itp_mode_pass_close(&s->pass);
+        return INTERP_NO_MEMORY;
+    }
+    s->planes = s->rows + rows, s->seed = s->planes + planes;
+    return INTERP_OK;
+}
+
+/* The next rows: of samples sample[at..] and their labels label[at..], of n. */
+ITP_FN interp_status itp_mode_states_run(itp_mode_states *s, const interp_dataset *data,
+                                         const int *sample, const int *label, int at, int n)
+{
+    itp_mode_pass *p = &s->pass;
+    const size_t d = (size_t)s->view.features;
+    const bool gradient = s->importance == INTERP_MODE_GRADIENT;
+    ITP_TRY(itp_mode_pass_run(p, data, sample, at, n));
+    if (gradient) {
+        memset(s->seed, 0, (size_t)p->batch * (size_t)p->outputs * sizeof *s->seed);
+        for (int i = 0; i < p->count; i++)
+            s->seed[(size_t)i * (size_t)p->outputs + (size_t)label[at + i]] = 1;
+        ITP_TRY(interp_backward(p->w, s->seed));
+        float *g = p->w->grad[s->view.value];
+        const float *x = s->view.node < 0 ? p->x : p->w->data[s->view.value];
+        for (size_t i = 0; i < (size_t)p->count * (size_t)s->view.size; i++) g[i] *= x[i];
+    }
+    itp_mode_features(p, &s->view, gradient, s->planes, s->rows, d);
+    for (int i = 0; s->importance == INTERP_MODE_WEIGHT && i < p->count; i++)
+        for (size_t j = 0; j < d; j++)
+            s->rows[(size_t)i * d + j] *= s->weights[j * (size_t)s->k + (size_t)label[at + i]];
+    return INTERP_OK;
+}
+
+/* Which samples go into which map. */
+typedef struct itp_mode_entries {
+    int n;
+    int *sample, *label, *kind; /* kind 0: HCI, 1: HMI, 2: HWI */
+} itp_mode_entries;
+
+ITP_FN void itp_mode_enter(itp_mode_entries *e, int sample, int label, int kind)
+{
+    e->sample[e->n] = sample, e->label[e->n] = label, e->kind[e->n++] = kind;
+}
+
+/* Sums over the entries, label by label: sum [3, K, size], n_of [3, K]. */
+ITP_FN interp_status itp_mode_maps_sum(itp_mode_states *s, const interp_dataset *data,
+                                       const itp_mode_entries *e, double *sum, int *n_of)
+{
+    const size_t d = (size_t)s->view.features;
+    for (int at = 0; at < e->n; at += s->pass.batch) {
+        ITP_TRY(itp_progress(s->pass.net->ctx, "heat maps", at, e->n, (double)NAN));
+        ITP_TRY(itp_mode_states_run(s, data, e->sample, e->label, at, e->n));
+        for (int i = 0; i < s->pass.count; i++) {
+            const int of = e->kind[at + i] * s->k + e->label[at + i];
+            const float *row = s->rows + (size_t)i * d;
+            n_of[of]++;
+            for (size_t j = 0; j < d; j++) sum[(size_t)of * d + j] += (double)row[j];
+        }
+    }
+    return INTERP_OK;
+}
+
+ITP_FN void itp_mode_maps_fill(interp_mode_maps *m, const double *sum, const int *n_of)
+{
+    const int k = m->n_classes;
+    float *const to[3] = {m->hci, m->hmi, m->hwi};
+    int *const count[3] = {m->n_hci, m->n_hmi, m->n_hwi};
+    for (int of = 0; of < 3 * k; of++) {
+        float *map = to[of / k] + (size_t)(of % k) * m->size;
+        count[of / k][of % k] = n_of[of];
+        for (size_t j = 0; j < m->size && n_of[of]; j++)
+            map[j] = (float)(sum[(size_t)of * m->size + j] / n_of[of]);
+    }
+    for (int l = 0; l < k; l++)
+        for (size_t j = 0; j < m->size; j++) {
+            const size_t at = (size_t)l * m->size + j;
+            if (m->n_hci[l] && m->n_hmi[l]) m->dhmi[at] = m->hmi[at] - m->hci[at];
+            if (m->n_hci[l] && m->n_hwi[l]) m->dhwi[at] = m->hwi[at] - m->hci[at];
+        }
+}
+
+INTERP_API void interp_mode_maps_free(interp_ctx *ctx, interp_mode_maps *m)
+{
+    interp_free(ctx, m->hci);
+    memset(m, 0, sizeof *m);
+}
+
+/* Room for maps of a view, in one block. */
+ITP_FN interp_status itp_mode_maps_new(interp_net *net, const itp_mode_view *v, int k, bool weights,
+                                       interp_mode_maps *m)
+{
+    interp_ctx *ctx = net->ctx;
+    const size_t n = (size_t)k, d = (size_t)v->features, all = itp_mul_size(n, d);
+    memset(m, 0, sizeof *m);
+    m->n_classes = k, m->size = d, m->node = v->node;
+    m->shape = itp_shape_of(1, v->features, 1, 1, 1);
+    if (v->node < 0) m->shape = itp_sample_shape(net, v->value);
+    else if (!v->folded && !v->tokens && v->height * v->width > 1)
+        m->shape = itp_shape_3(v->channels, v->grid[0], v->grid[1]);
+    m->hci = (float *)itp_calloc(
+        ctx, 1, itp_add_size(itp_mul_size(all, 6 * sizeof(float)), 3 * n * sizeof(int)));
+    if (!m->hci) return INTERP_NO_MEMORY;
+    m->hmi = m->hci + all, m->hwi = m->hmi + all, m->dhmi = m->hwi + all, m->dhwi = m->dhmi + all;
+    if (weights) m->weights = m->dhwi + all;
+    m->n_hci = (int *)(void *)(m->dhwi + 2 * all);
+    m->n_hmi = m->n_hci + n, m->n_hwi = m->n_hmi + n;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_maps_make(interp_net *net, const interp_dataset *data, bool swapped,
+                                        interp_mode_maps *m)
+{
+    interp_ctx *ctx = net->ctx;
+    const size_t n = (size_t)data->n, k = (size_t)m->n_classes;
+    itp_mode_states s;
+    itp_mode_entries e;
+    memset(&e, 0, sizeof e);
+    int32_t *predicted = (int32_t *)interp_alloc(ctx, itp_mul_size(n, sizeof *predicted));
+    e.sample = (int *)interp_alloc(ctx, itp_mul_size(n, 6 * sizeof(int)));
+    double *sum = (double *)itp_calloc(ctx, itp_mul_size(3 * k, m->size), sizeof *sum);
+    int *n_of = (int *)itp_calloc(ctx, 3 * k, sizeof *n_of);
+    interp_status status = predicted && e.sample && sum && n_of ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) status = itp_mode_predict(net, data, predicted);
+    if (!status) {
+        e.label = e.sample + 2 * n, e.kind = e.label + 2 * n;
+        for (int i = 0; i < data->n; i++) {
+            const bool right = predicted[i] == data->y[i];
+            itp_mode_enter(&e, i, data->y[i], right ? 0 : swapped ? 1 : 2);
+            if (!right) itp_mode_enter(&e, i, predicted[i], swapped ? 2 : 1);
+        }
+        status = itp_mode_states_open(&s, net, m->node, m->importance, m->weights, m->n_classes,
+                                      m->max_features, e.n);
+    }
+    if (!status) {
+        status = itp_mode_maps_sum(&s, data, &e, sum, n_of);
+        itp_mode_states_close(&s);
+    }
+    if (!status) itp_mode_maps_fill(m, sum, n_of);
+    interp_free(ctx, n_of);
+    interp_free(ctx, sum);
+    interp_free(ctx, e.sample);
+    interp_free(ctx, predicted);
+    return status;
+}
+
+INTERP_API interp_status interp_mode_heat_maps(interp_net *net, const interp_dataset *data,
+                                               const interp_mode_maps_desc *desc,
+                                               interp_mode_maps *out)
+{
+    interp_ctx *ctx = net->ctx;
+    interp_mode_maps_desc d;
+    interp_mode_maps m;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (!d.max_features) d.max_features = ITP_MODE_FEATURES;
+    ITP_TRY(itp_mode_fits(net, data, "the data of heat maps"));
+    int node = -1;
+    for (int i = 0; i < net->n_nodes && d.layer; i++)
+        if (!strcmp(net->nodes[i].name, d.layer)) node = i;
+    if ((d.layer && node < 0) || d.max_features < 1 ||
+        (unsigned)d.importance > INTERP_MODE_GRADIENT)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "mode: layer \"%.100s\" is not there, or an option of heat maps is out of "
+                        "range",
+                        d.layer ? d.layer : "");
+    const bool weights = d.importance == INTERP_MODE_WEIGHT;
+    if (weights && (node < 0 || !d.weights))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "mode: importance by weights needs a layer and its feature model");
+    const itp_mode_view v = itp_mode_view_of(net, node, d.max_features);
+    ITP_TRY(itp_mode_maps_new(net, &v, data->n_classes, weights, &m));
+    m.importance = d.importance, m.max_features = d.max_features;
+    if (weights) memcpy(m.weights, d.weights, m.size * (size_t)m.n_classes * sizeof *m.weights);
+    const interp_status status = itp_mode_maps_make(net, data, d.swapped, &m);
+    if (status) interp_mode_maps_free(ctx, &m);
+    else *out = m;
+    return status;
+}
+
+INTERP_API void interp_mode_dhci(const interp_mode_maps *m, int a, int b, float *out)
+{
+    for (size_t j = 0; j < m->size; j++)
+        out[j] = m->hci[(size_t)a * m->size + j] - m->hci[(size_t)b * m->size + j];
+}
+/* >>mode/select.c                                                                             */
+/* ---- mode/select.c: inputs from a pool ------------------------------------------------------ */
+
+INTERP_API const char *interp_mode_choice_name(interp_mode_choice choice)
+{
+    static const char *const names[] = {"wrong", "typical", "unique", "mistaken", "untypical"};
+    return (unsigned)choice < sizeof names / sizeof *names ? names[choice] : NULL;
+}
+
+/* Candidates and how well they fit. */
+typedef struct itp_mode_selection {
+    interp_ctx *ctx;
+    const interp_dataset *pool;
+    const interp_mode_maps *maps;
+    const interp_mode_select_desc *d;
+    int n, left;                /* candidates; what the pool still has */
+    int *place, *label, *order; /* [pool]: candidates, the label, ranks */
+    double *fit, *part;         /* [pool] */
+} itp_mode_selection;
+
+/* Adds sign * likeness to a map, of candidates `at`.. in rows. */
+ITP_FN interp_status itp_mode_like(const itp_mode_selection *s, const float *rows, int at, int n,
+                                   const float *map, int samples, int sign)
+{
+    const interp_mode_select_desc *d = s->d;
+    if (!samples) return INTERP_OK; /* an empty map is like nothing */
+    ITP_TRY(interp_mode_compare(
+        s->ctx, rows, n, &s->maps->shape,
+        map + (size_t)(sign < 0 && d->choice == INTERP_MODE_UNIQUE ? d->rival : d->label) *
+                  s->maps->size,
+        d->metric, d->p, s->part));
+    for (int i = 0; i < n; i++)
+        s->fit[at + i] += (d->metric == INTERP_MODE_DOT ? sign : -sign) * s->part[i];
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_fit_rows(const itp_mode_selection *s, const float *rows, int at,
+                                       int n)
+{
+    const interp_mode_maps *m = s->maps;
+    const int l = s->d->label, rival = s->d->rival;
+    for (int i = 0; i < n; i++) s->fit[at + i] = 0;
+    switch (s->d->choice) {
+    case INTERP_MODE_TYPICAL: return itp_mode_like(s, rows, at, n, m->hci, m->n_hci[l], 1);
+    case INTERP_MODE_UNTYPICAL: return itp_mode_like(s, rows, at, n, m->hci, m->n_hci[l], -1);
+    case INTERP_MODE_UNIQUE:
+        ITP_TRY(itp_mode_like(s, rows, at, n, m->hci, m->n_hci[l], 1));
+        return itp_mode_like(s, rows, at, n, m->hci, m->n_hci[rival], -1);
+    case INTERP_MODE_MISTAKEN:
+        ITP_TRY(itp_mode_like(s, rows, at, n, m->hmi, m->n_hmi[l], 1));
+        return itp_mode_like(s, rows, at, n, m->hci, m->n_hci[l], -1);
+    default:
+        ITP_TRY(itp_mode_like(s, rows, at, n, m->hwi, m->n_hwi[l], 1));
+        return itp_mode_like(s, rows, at, n, m->hci, m->n_hci[l], -1);
+    }
+}
+
+/* How well each candidate fits; by chance without a measure. */
+ITP_FN interp_status itp_mode_fit(const itp_mode_selection *s, interp_net *net)
+{
+    const interp_mode_maps *m = s->maps;
+    itp_mode_states states;
+    if (s->d->metric == INTERP_MODE_RANDOM) {
+        for (int i = 0; i < s->n; i++)
+            s->fit[i] = (double)interp_random_uniform(s->d->seed, ITP_STREAM_MODE + 2,
+                                                      (uint64_t)s->place[i]);
+        return INTERP_OK;
+    }
+    ITP_TRY(itp_mode_states_open(&states, net, m->node, m->importance, m->weights, m->n_classes,
+                                 m->max_features, s->n));
+    interp_status status = INTERP_OK;
+    for (int at = 0; at < s->n && !status; at += states.pass.batch) {
+        status = itp_progress(s->ctx, "select", at, s->n, (double)NAN);
+        if (!status) status = itp_mode_states_run(&states, s->pool, s->place, s->label, at, s->n);
+        if (!status) status = itp_mode_fit_rows(s, states.rows, at, states.pass.count);
+    }
+    itp_mode_states_close(&states);
+    return status;
+}
+
+/* Everything is chosen before anything is marked. */
+ITP_FN interp_status itp_mode_choose(itp_mode_selection *s, interp_net *net, unsigned char *used,
+                                     int *indices, double *score, int *targeted, int *n)
+{
+    const interp_mode_select_desc *d = s->d;
+    const double alpha = d->alpha == 0 ? 0.25 : d->alpha < 0 ? 0 : d->alpha;
+    const int want = itp_min(d->samples, s->left);
+    int some = itp_min((int)floor(alpha * d->samples + 0.5), itp_min(s->n, want)), rest = 0;
+    if (some) {
+        ITP_TRY(itp_mode_fit(s, net));
+        ITP_TRY(interp_mode_order(s->ctx, INTERP_MODE_DOT, s->fit, s->n, s->order));
+    }
+    for (int i = 0; i < some; i++) {
+        indices[i] = s->place[s->order[i]];
+        if (score) score[i] = s->fit[s->order[i]];
+    }
+    for (int i = 0; i < some; i++) used[indices[i]] = 1;
+    for (int i = 0; i < s->pool->n; i++)
+        if (!used[i]) s->place[rest++] = i;
+    itp_shuffle(s->place, rest, d->seed, ITP_STREAM_MODE + 3);
+    for (int i = some; i < want; i++) {
+        indices[i] = s->place[i - some];
+        used[indices[i]] = 1;
+        if (score) score[i] = (double)NAN;
+    }
+    *targeted = some, *n = want;
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_mode_select_inputs(interp_net *net, const interp_dataset *pool,
+                                                   const interp_mode_maps *maps,
+                                                   const interp_mode_select_desc *desc,
+                                                   unsigned char *used, int *indices, double *score,
+                                                   int *targeted, int *n)
+{
+    interp_ctx *ctx = net->ctx;
+    interp_mode_select_desc d = *desc;
+    itp_mode_selection s;
+    if (!d.samples) d.samples = 2000;
+    ITP_TRY(itp_mode_fits(net, pool, "the pool"));
+    if (d.label < 0 || d.label >= maps->n_classes || d.rival < 0 || d.rival >= maps->n_classes ||
+        d.samples < 1 || !(d.alpha <= 1) || (unsigned)d.metric >= INTERP_MODE_METRIC_COUNT ||
+        !interp_mode_choice_name(d.choice))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "mode: label %d of %d, %d samples of which %g by likeness: an option of "
+                        "selection is out of range",
+                        d.label, maps->n_classes, d.samples, d.alpha);
+    memset(&s, 0, sizeof s);
+    s.ctx = ctx, s.pool = pool, s.maps = maps, s.d = &d;
+    const size_t all = (size_t)pool->n;
+    s.fit = (double *)interp_alloc(ctx, itp_mul_size(all, 2 * sizeof(double) + 3 * sizeof(int)));
+    if (!s.fit) return INTERP_NO_MEMORY;
+    s.part = s.fit + all;
+    s.place = (int *)(void *)(s.part + all), s.label = s.place + all, s.order = s.label + all;
+    for (int i = 0; i < pool->n; i++) {
+        const bool others = d.choice == INTERP_MODE_MISTAKEN;
+        s.left += !used[i];
+        if (used[i] || (pool->y[i] == d.label) == others) continue;
+        s.label[s.n] = d.label;
+        s.place[s.n++] = i;
+    }
+    const interp_status status = itp_mode_choose(&s, net, used, indices, score, targeted, n);
+    interp_free(ctx, s.fit);
+    return status;
+}
+
+INTERP_API interp_status interp_mode_augment_pool(interp_ctx *ctx, const interp_dataset *data,
+                                                  const interp_augment_desc *augment, int copies,
+                                                  uint64_t seed, interp_dataset *out)
+{
+    const size_t row = interp_shape_size(&data->shape);
+    if (copies < 0 || copies >= INT_MAX / itp_max(1, data->n) || !data->y)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "mode: a pool of %d samples, %d times more",
+                        data->n, copies);
+    interp_dataset d;
+    const int all = data->n * (copies + 1);
+    ITP_TRY(itp_dataset_new(ctx, all, &data->shape, data->n_classes,
+                            (const char *const *)data->class_names, &d));
+    for (int i = 0; i < all; i++) {
+        const int from = i % data->n;
+        d.y[i] = data->y[from];
+        interp_augment(i < data->n ? NULL : augment, data->x + (size_t)from * row, &data->shape,
+                       seed, (uint64_t)i, d.x + (size_t)i * row);
+    }
+    *out = d;
+    return INTERP_OK;
+}
+/* >>mode/train.c                                                                              */
+/* ---- mode/train.c: rounds of diagnosis, selection and training, beside a control ------------ */
+
+typedef struct itp_mode_run {
+    interp_ctx *ctx;
+    interp_net *net;
+    interp_mode_sets sets;
+    interp_mode_train_desc d; /* defaults filled in */
+    interp_mode_arm one;      /* when no arms are given */
+    interp_mode_result r;
+    interp_mode_diagnosis diagnosis; /* of the network as it is */
+    float *start, *kept;             /* states of the network */
+    unsigned char *used;             /* [pool] */
+    int *indices, *order;            /* [kept]: selected so far; [train samples], for replays */
+    int most, n_before;              /* room for those; of earlier rounds, that are trained on */
+    interp_dataset batch;            /* what a round trains on */
+    int64_t *test_counts;
+} itp_mode_run;
+
+INTERP_API void interp_mode_result_free(interp_ctx *ctx, interp_mode_result *r)
+{
+    interp_free(ctx, r->round);
+    memset(r, 0, sizeof *r);
+}
+
+ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_train_desc *desc)
+{
+    interp_mode_train_desc *d = &m->d;
+    if (desc) *d = *desc;
+    if (!d->rounds) d->rounds = 5;
+    if (!d->samples) d->samples = 2000;
+    if (!d->train.epochs) d->train.epochs = 3;
+    if (!d->train.batch) d->train.batch = 32;
+    if (!d->arms) d->arms = &m->one, d->n_arms = 1;
+    d->samples = itp_min(d->samples, m->sets.pool->n);
+    if (d->rounds < 1 || d->samples < 1 || d->n_arms < 0 || d->keep < -1 ||
+        d->keep >= itp_max(1, d->n_arms) || d->train.validation || d->train.checkpoint ||
+        d->train.history)
+        return itp_fail(m->ctx, INTERP_BAD_ARGUMENT,
+                        "mode: %d rounds of %d samples and %d replayed, %d arms, to keep %d: an "
+                        "option is out of range, or the training has validation, history or a "
+                        "checkpoint of its own",
+                        d->rounds, d->samples, d->replay, d->n_arms, d->keep);
+    if (!d->replay) d->replay = d->samples > INT_MAX / 2 ? INT_MAX : 2 * d->samples;
+    d->replay = itp_max(0, itp_min(d->replay, m->sets.train->n));
+    const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));
+    m->most = d->forget ? d->samples : itp_min(rounds * d->samples, m->sets.pool->n);
+    return INTERP_OK;
+}
+
+/* Results: rounds, how many were run, and accuracies by label in one block. */
+ITP_FN interp_status itp_mode_result_new(itp_mode_run *m)
+{
+    interp_mode_result *r = &m->r;
+    const size_t k = (size_t)m->sets.train->n_classes, arms = (size_t)m->d.n_arms + 1;
+    const size_t rounds = itp_mul_size(arms, (size_t)m->d.rounds + 1);
+    r->n_arms = m->d.n_arms, r->rounds = m->d.rounds, r->n_classes = (int)k;
+    r->round = (interp_mode_round *)itp_calloc(
+        m->ctx, 1,
+        itp_add_size(itp_mul_size(rounds, sizeof *r->round + 2 * k * sizeof(double)),
+                     arms * sizeof(int)));
+    if (!r->round) return INTERP_NO_MEMORY;
+    r->accuracies = (double *)(void *)(r->round + rounds);
+    r->run = (int *)(void *)(r->accuracies + 2 * k * rounds);
+    return INTERP_OK;
+}
+
+/* All memory that lasts. */
+ITP_FN interp_status itp_mode_run_open(itp_mode_run *m)
+{
+    interp_ctx *ctx = m->ctx;
+    const interp_mode_sets *s = &m->sets;
+    const size_t state = itp_net_state_size(m->net), k = (size_t)s->train->n_classes;
+    ITP_TRY(itp_mode_result_new(m));
+    ITP_TRY(itp_mode_diagnosis_new(ctx, (int)k, &m->diagnosis));
+    m->start = (float *)interp_alloc(ctx, itp_mul_size(state, sizeof(float)));
+    m->kept = (float *)interp_alloc(ctx, itp_mul_size(state, sizeof(float)));
+    m->used = (unsigned char *)interp_alloc(ctx, (size_t)s->pool->n);
+    m->indices = (int *)interp_alloc(ctx, (size_t)m->most * sizeof(int));
+    m->order = (int *)interp_alloc(ctx, (size_t)s->train->n * sizeof(int));
+    m->test_counts = (int64_t *)interp_alloc(ctx, itp_mul_size(k, k * sizeof(int64_t)));
+    if (!m->start || !m->kept || !m->used || !m->indices || !m->order || !m->test_counts)
+        return INTERP_NO_MEMORY;
+    return itp_dataset_new(ctx, m->most + m->d.replay, &s->train->shape, (int)k, NULL, &m->batch);
+}
+
+ITP_FN void itp_mode_run_close(itp_mode_run *m)
+{
+    interp_ctx *ctx = m->ctx;
+    interp_dataset_free(ctx, &m->batch);
+    interp_mode_diagnosis_free(ctx, &m->diagnosis);
+    interp_free(ctx, m->start), interp_free(ctx, m->kept), interp_free(ctx, m->used);
+    interp_free(ctx, m->indices), interp_free(ctx, m->order), interp_free(ctx, m->test_counts);
+}
+
+/* Measures the network as it is. */
+ITP_FN interp_status itp_mode_measure(itp_mode_run *m, interp_mode_round *r)
+{
+    const int k = m->r.n_classes, left = m->sets.pool->n;
+    const size_t at = (size_t)(r - m->r.round) * 2 * (size_t)k;
+    double *val = m->r.accuracies + at, *test = val + k;
+    ITP_TRY(itp_mode_diagnose_into(m->net, m->sets.train, m->sets.validation, &m->d.diagnose,
+                                   &m->diagnosis));
+    r->accuracy = (double)NAN;
+    if (m->sets.test) ITP_TRY(itp_mode_count(m->net, m->sets.test, m->test_counts, &r->accuracy));
+    for (int l = 0; l < k; l++) {
+        val[l] = m->diagnosis.labels[l].val_accuracy;
+        test[l] = m->sets.test ? itp_mode_label_accuracy(m->test_counts, k, l, NULL) : (double)NAN;
+    }
+    r->val_accuracy = m->diagnosis.val_accuracy;
+    r->val_label_accuracy = val, r->label_accuracy = test;
+    r->pool_used = 0;
+    for (int i = 0; i < left; i++) r->pool_used += m->used[i];
+    r->pool_left = left - r->pool_used;
+    return INTERP_OK;
+}
+
+/* Inputs for every label at fault, each by its share of their errors, then the random ones. */
+ITP_FN interp_status itp_mode_pick_labels(itp_mode_run *m, const interp_mode_maps *maps,
+                                          interp_mode_select_desc *how, interp_mode_round *r)
+{
+    const interp_mode_diagnosis *d = &m->diagnosis;
+    const double alpha = r->alpha * m->d.samples;
+    int64_t all = 0;
+    for (int l = 0; l < d->n_classes; l++)
+        if (itp_mode_at_fault(d, l)) all += itp_mode_missed(d, l);
+    for (int l = 0; l <= d->n_classes && r->selected < m->d.samples; l++) {
+        const bool rest = l == d->n_classes;
+        if (!rest && !itp_mode_at_fault(d, l)) continue;
+        const double share = rest || !all ? 0 : (double)itp_mode_missed(d, l) / (double)all;
+        int targeted = 0, n = 0;
+        how->label = rest ? r->label : l, how->rival = itp_mode_rival(d, how->label);
+        how->alpha = rest ? -1 : 1;
+        how->samples = m->d.samples - r->selected;
+        if (!rest) how->samples = itp_min(how->samples, (int)floor(share * alpha + 0.5));
+        if (how->samples < 1) continue;
+        ITP_TRY(interp_mode_select_inputs(m->net, m->sets.pool, maps, how, m->used,
+                                          m->indices + m->n_before + r->selected, NULL, &targeted,
+                                          &n));
+        r->selected += n, r->targeted += targeted;
+    }
+    return INTERP_OK;
+}
+
+/* Inputs for label r->label, by the maps of the layer that is selected. */
+ITP_FN interp_status itp_mode_pick(itp_mode_run *m, const interp_mode_arm *arm, uint64_t seed,
+                                   interp_mode_round *r)
+{
+    interp_ctx *ctx = m->ctx;
+    interp_mode_layers layers;
+    interp_mode_maps maps;
+    interp_mode_maps_desc of;
+    interp_mode_select_desc how;
+    const bool by_random = arm->metric == INTERP_MODE_RANDOM;
+    const bool select = !arm->input && !arm->layer && !by_random;
+    memset(&layers, 0, sizeof layers);
+    memset(&of, 0, sizeof of);
+    memset(&how, 0, sizeof how);
+    if (select) {
+        interp_mode_layer_desc which = m->d.layers;
+        which.backward = which.backward != r->overfit;
+        which.seed = seed;
+        ITP_TRY(
+            interp_mode_select_layer(m->net, m->sets.train, m->sets.validation, &which, &layers));
+    }
+    of.layer = select ? layers.layer[layers.selected].name : arm->layer;
+    of.importance = by_random ? INTERP_MODE_ACTIVATION : arm->importance;
+    of.weights = layers.weights;
+    of.max_features = m->d.layers.max_features;
+    interp_status status = interp_mode_heat_maps(m->net, m->sets.validation, &of, &maps);
+    interp_mode_layers_free(ctx, &layers);
+    if (status) return status;
+    how.label = r->label, how.rival = itp_mode_rival(&m->diagnosis, r->label);
+    how.samples = m->d.samples;
+    how.metric = arm->metric, how.p = arm->p;
+    how.choice = r->overfit ? arm->overfit_choice : arm->choice;
+    how.seed = seed;
+    how.alpha = arm->alpha != 0 ? arm->alpha
+                                : interp_mode_alpha(&m->diagnosis, arm->one_label ? r->label : -1);
+    r->alpha = how.alpha < 0 ? 0 : how.alpha, r->layer = maps.node;
+    status = !arm->one_label ? itp_mode_pick_labels(m, &maps, &how, r)
+                             : interp_mode_select_inputs(m->net, m->sets.pool, &maps, &how, m->used,
+                                                         m->indices + m->n_before, NULL,
+                                                         &r->targeted, &r->selected);
+    interp_mode_maps_free(ctx, &maps);
+    return status;
+}
+
+/* The control's inputs. */
+ITP_FN void itp_mode_draw(itp_mode_run *m, uint64_t seed, interp_mode_round *r)
+{
+    const int n = m->sets.pool->n;
+    int seen = 0, left = 0;
+    for (int i = 0; i < n; i++) left += !m->used[i];
+    r->selected = itp_min(m->d.samples, left);
+    for (int i = 0; i < n && seen < r->selected; i++) {
+        if (m->used[i]) continue;
+        /* of those left, each is as likely to be among those still wanted */
+        const uint32_t of =
+            itp_random_below(seed, ITP_STREAM_MODE + 4, (uint64_t)i, (uint32_t)left--);
+        if (of >= (uint32_t)(r->selected - seen)) continue;
+        m->used[i] = 1;
+        m->indices[m->n_before + seen++] = i;
+    }
+}
+
+/* Trains on what is selected, and on as many of the training samples as are replayed. */
+ITP_FN interp_status itp_mode_learn(itp_mode_run *m, uint64_t seed, const interp_mode_round *r)
+{
+    const interp_mode_sets *s = &m->sets;
+    const size_t row = interp_shape_size(&s->train->shape);
+    interp_train_desc d = m->d.train;
+    for (int i = 0; i < s->train->n; i++) m->order[i] = i;
+    if (m->d.replay) itp_shuffle(m->order, s->train->n, seed, ITP_STREAM_MODE + 5);
+    const int selected = m->n_before + r->selected;
+    if (!m->d.forget) m->n_before = selected;
+    m->batch.n = selected + m->d.replay;
+    if (!m->batch.n) return INTERP_OK;
+    for (int i = 0; i < m->batch.n; i++) {
+        const bool old = i >= selected;
+        const interp_dataset *of = old ? s->train : s->pool;
+        const int from = old ? m->order[i - selected] : m->indices[i];
+        memcpy(m->batch.x + (size_t)i * row, of->x + (size_t)from * row, row * sizeof(float));
+        m->batch.y[i] = of->y[from];
+    }
+    d.seed = seed;
+    return interp_train(m->net, &m->batch, &d, NULL);
+}
+
+/* One round; `over`: nothing is at fault. */
+ITP_FN interp_status itp_mode_round(itp_mode_run *m, int arm, interp_mode_round *r, bool *over)
+{
+    const double start = itp_seconds();
+    /* the same for all arms, so that they differ by their inputs alone */
+    const uint64_t seed = m->d.seed * 0x9E3779B97F4A7C15u + (uint64_t)r->round;
+    const interp_mode_diagnosis *d = &m->diagnosis;
+    r->arm = arm, r->label = r->layer = -1;
+    if (arm >= 0) {
+        r->overfit = d->underfit < 0;
+        r->label = r->overfit ? d->overfit : d->underfit;
+        *over = r->label < 0;
+        if (*over) return INTERP_OK;
+        ITP_TRY(itp_mode_pick(m, &m->d.arms[arm], seed, r));
+    } else {
+        itp_mode_draw(m, seed, r);
+    }
+    ITP_TRY(itp_mode_learn(m, seed, r));
+    ITP_TRY(itp_mode_measure(m, r));
+    r->seconds = itp_seconds() - start;
+    return m->d.on_round ? m->d.on_round(r, m->d.user) : INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_run_arm(itp_mode_run *m, int arm)
+{
+    const int rounds = m->d.rounds + 1;
+    interp_mode_round *first = m->r.round + (size_t)(arm + 1) * (size_t)rounds;
+    bool over = false;
+    itp_net_state(m->net, m->start, true);
+    memset(m->used, 0, (size_t)m->sets.pool->n);
+    m->n_before = 0;
+    first->arm = arm, first->label = first->layer = -1;
+    ITP_TRY(itp_mode_measure(m, first));
+    if (m->d.on_round) ITP_TRY(m->d.on_round(first, m->d.user));
+    for (int i = 1; i < rounds; i++) {
+        interp_mode_round *r = first + i;
+        r->round = i;
+        if (!over) ITP_TRY(itp_mode_round(m, arm, r, &over));
+        if (!over) m->r.run[arm + 1] = i;
+        else *r = first[m->r.run[arm + 1]];
+    }
+    if (arm == m->d.keep) itp_net_state(m->net, m->kept, false);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_mode_check_sets(interp_net *net, const interp_mode_sets *s)
+{
+    ITP_TRY(itp_mode_fits(net, s->train, "training data"));
+    ITP_TRY(itp_mode_fits(net, s->validation, "validation data"));
+    ITP_TRY(itp_mode_fits(net, s->pool, "the pool"));
+    if (s->test) ITP_TRY(itp_mode_fits(net, s->test, "test data"));
+    const int k = s->train->n_classes;
+    if (s->validation->n_classes == k && s->pool->n_classes == k &&
+        (!s->test || s->test->n_classes == k))
+        return INTERP_OK;
+    return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
+                    "mode: training data has %d classes, validation %d, the pool %d, test data %d",
+                    k, s->validation->n_classes, s->pool->n_classes,
+                    s->test ? s->test->n_classes : k);
+}
+
+INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_sets *sets,
+                                           const interp_mode_train_desc *desc,
+                                           interp_mode_result *out)
+{
+    interp_ctx *ctx = net->ctx;
+    itp_mode_run m;
+    memset(&m, 0, sizeof m);
+    m.ctx = ctx, m.net = net, m.sets = *sets;
+    ITP_TRY(itp_mode_check_sets(net, sets));
+    ITP_TRY(itp_net_writable(ctx, net));
+    ITP_TRY(itp_mode_train_defaults(&m, desc));
+    interp_status status = itp_mode_run_open(&m);
+    if (!status) {
+        itp_net_state(net, m.start, false);
+        for (int arm = -1; arm < m.d.n_arms && !status; arm++) status = itp_mode_run_arm(&m, arm);
+        itp_net_state(net, status ? m.start : m.kept, true);
+    }
+    itp_mode_run_close(&m);
+    if (status) interp_mode_result_free(ctx, &m.r);
+    else *out = m.r;
+    return status;
 }
 #endif
 #ifndef INTERP_NO_VIEW

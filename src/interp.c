@@ -32,6 +32,7 @@
 #include "onnx/onnx.h"
 #include "attr/attr.h"
 #include "lca/lca.h"
+#include "mode/mode.h"
 #include "embed/embed.h"
 #include "view/view.h"
 #endif /* INTERP_H */
@@ -57,6 +58,9 @@ extern "C" {
 #include "math/linalg.c"
 #include "math/pca.c"
 #include "math/quadrature.c"
+#include "math/distance.c"
+#include "math/transport.c"
+#include "math/statistics.c"
 #ifndef INTERP_NO_EMBED
 #include "math/neighbours.c"
 #include "math/vptree.c"
@@ -162,6 +166,15 @@ extern "C" {
 #include "lca/directions.c"
 #include "lca/groups.c"
 #include "lca/analyse.c"
+#endif
+#if !defined(INTERP_NO_MODE) && !defined(INTERP_NO_TRAIN)
+#include "mode/compare.c"
+#include "mode/features.c"
+#include "mode/diagnose.c"
+#include "mode/layers.c"
+#include "mode/maps.c"
+#include "mode/select.c"
+#include "mode/train.c"
 #endif
 #ifndef INTERP_NO_VIEW
 #include "view/colour.c"

@@ -28,6 +28,10 @@
      interp_net_groups_match() say what sums are of; interp_lca_curvature() finds the directions in which
      the loss is most curved, for allocations along them; interp_lca_analysis_new() looks at a run of such steps: who helped, how often, how
      unevenly, and whether layers do so together.
+   - interp_mode_diagnose() says which labels a network does badly on, interp_mode_select_layer() in which
+     layer they are lost, interp_mode_heat_maps() and interp_mode_select_inputs() what to train on next;
+     interp_mode_train() does all of it in rounds, beside a control whose inputs are drawn at random;
+     interp_paired_test() and interp_holm() say whether it was worth it.
    - interp_pca(), interp_tsne() and interp_umap() lay points of many numbers out in the plane,
      interp_embed_quality() says how faithfully; interp_knn() finds nearest neighbours.
    - interp_onnx_save() and interp_weights_save() write what was trained;
@@ -61,6 +65,7 @@
        INTERP_NO_ONNX      no ONNX and no weights files
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
+       INTERP_NO_MODE      no debugging by heat maps
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only

@@ -699,6 +699,41 @@ conversion_tells_what_it_loses()
     test ! -e x.onnx
 }
 
+mode_mends_a_network_and_accounts_for_it()
+{
+    interp mode --data digits --arch mlp:64-16-16-10 --epochs 3 --rounds 2 --repeats 2 --fault starve:3:0.05 \
+        --metric dot,random --space layer,input --json --quiet -o o >o.json
+    for f in layers rounds rounds_label pool differences heatmaps/input_hci heatmaps/layer_dhwi \
+        heatmaps/input_dhci selection/best selection/worst selection/earthmover2d; do
+        head -c 8 o/$f.png | grep -q PNG
+    done
+    head -n 1 o/rounds.csv | grep -q '^metric,repeat,round,label,accuracy_mode,accuracy_control,label_accuracy_mode,label_accuracy_control,samples'
+    head -n 1 o/significance.csv | grep -q '^metric,measure,mean_difference,ci_low,ci_high,p_wilcoxon,p_t,repeats'
+    head -n 1 o/layers.csv | grep -q '^layer,node,op,features,train_accuracy,val_accuracy'
+    grep -q '"metric":"dot/input/wrong"' o.json
+    # the pool loses what is selected, and nothing else
+    awk -F, 'NR > 1 { if ($3 == 0) { n = $20; used = 0 } else used += $9
+        if ($19 != used || $19 + $20 != n || $4 != 3) exit 1; rows++ } END { exit rows < 12 }' o/rounds.csv
+    [ "$(wc -l <o/significance.csv)" -eq 13 ]
+    [ "$(wc -l <o/diagnosis.csv)" -eq 11 ]
+    cp o/rounds.csv first.csv
+    interp mode --data digits --arch mlp:64-16-16-10 --epochs 3 --rounds 2 --repeats 2 --fault starve:3:0.05 \
+        --metric dot,random --space layer,input --no-pictures --quiet --threads 1 -o o
+    cut -d, -f1-20 first.csv >a && cut -d, -f1-20 o/rounds.csv >b && cmp a b
+    [ ! -e o/layers.png ]
+    # a model from a file, and one with convolutions
+    interp mode --data digits --model "$dir/cnn/model.onnx" --rounds 1 --theta 1 --quiet --no-pictures -o p
+    grep -q conv p/layers.csv || grep -q Conv p/layers.csv || grep -q Relu p/layers.csv
+    interp mode --data digits --arch lenet --epochs 1 --rounds 1 --fault mislabel:2:0.3 --metric earthmover2d \
+        --space input --quiet -o q
+    refused 2 'starve:LABEL:SHARE' mode --data digits --fault hunger:1 -o r
+    refused 2 'lists them' mode --data digits --metric x -o r
+    refused 2 'give wrong, typical' mode --data digits --choice x -o r
+    refused 2 'give layer or input' mode --data digits --space x -o r
+    refused 2 'no images' mode --data iris --augment-pool 1 --quiet -o r
+    refused 2 '3 classes' mode --data iris --fault starve:7:0.5 --quiet -o r
+}
+
 # ---- calls that are wrong
 
 wrong_calls_are_refused_in_one_line()

@@ -454,7 +454,7 @@ int cli_lca_draw(cli *c, cli_lca *l, const char *folder);
 /* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
-    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed;
+    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed, cmd_mode;
 
 /* What a training gave. */
 typedef struct train_outcome {
@@ -475,6 +475,15 @@ typedef struct lca_outcome {
 
 /* The body of `lca`, also called by `demo`. */
 int lca_run(cli *c, const char *folder, lca_outcome *outcome);
+
+/* What mending gave: means over repeats, of the label at fault and of all. */
+typedef struct mode_outcome {
+    int label, rounds, repeats;
+    double before, mode, control, accuracy_mode, accuracy_control, p;
+} mode_outcome;
+
+/* The body of `mode`, also called by `demo`. */
+int mode_run(cli *c, const char *folder, mode_outcome *outcome);
 
 /* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
 typedef struct confusion_figures {

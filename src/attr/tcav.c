@@ -26,40 +26,6 @@ typedef struct itp_tcav {
 
 /* ---- Student's t */
 
-/* log Gamma(z) for z > 0, by Stirling's series from 8 on. */
-ITP_FN double itp_log_gamma(double z)
-{
-    double less = 0;
-    for (; z < 8; z++) less += log(z);
-    const double r = 1 / (z * z);
-    return (z - 0.5) * log(z) - z + 0.91893853320467274178 +
-           (1 / 12.0 - r * (1 / 360.0 - r * (1 / 1260.0 - r / 1680))) / z - less;
-}
-
-/* Regularised incomplete beta function by its continued fraction (Lentz's method). */
-ITP_FN double itp_incomplete_beta(double a, double b, double x)
-{
-    if (x <= 0 || x >= 1) return x > 0;
-    if (x > (a + 1) / (a + b + 2)) return 1 - itp_incomplete_beta(b, a, 1 - x);
-    const double front = exp(itp_log_gamma(a + b) - itp_log_gamma(a) - itp_log_gamma(b) +
-                             a * log(x) + b * log1p(-x)) /
-                         a;
-    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), f = d;
-    for (int i = 1; i < 500; i++) {
-        double step = 1;
-        for (int odd = 0; odd < 2; odd++) {
-            const double t = odd ? -(a + i) * (a + b + i) * x / ((a + 2 * i) * (a + 2 * i + 1))
-                                 : i * (b - i) * x / ((a + 2 * i - 1) * (a + 2 * i));
-            d = 1 + t * d, c = 1 + t / c;
-            d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
-            if (fabs(c) < 1e-300) c = 1e-300;
-            f *= step = c * d;
-        }
-        if (fabs(step - 1) < 1e-15) break;
-    }
-    return front * f;
-}
-
 /* Two-sided p of Welch's test that two samples of n each have one mean. */
 ITP_FN double itp_welch(double mean0, double var0, double mean1, double var1, int n)
 {
@@ -90,24 +56,11 @@ ITP_FN void itp_tcav_fit(itp_tcav *t, int n, int ones, double *beta)
         for (int j = 0; j < n; j++) c[(size_t)i * wide + (size_t)j] += sum - rhs[i] - rhs[j];
     for (int i = 0; i < n; i++) trace += c[(size_t)i * (wide + 1)] / n;
     const double ridge = fmax((double)t->d.penalty * trace, 1e-30), mean = (2.0 * ones - n) / n;
-    for (int i = 0; i < n; i++) { /* Cholesky, row by row */
-        c[(size_t)i * (wide + 1)] += ridge;
-        for (int j = 0; j <= i; j++) {
-            double *at = &c[(size_t)i * wide + (size_t)j];
-            for (int k = 0; k < j; k++)
-                *at -= c[(size_t)i * wide + (size_t)k] * c[(size_t)j * wide + (size_t)k];
-            *at = i == j ? sqrt(fmax(*at, 1e-300)) : *at / c[(size_t)j * (wide + 1)];
-        }
-    }
     for (int i = 0; i < n; i++) {
+        c[(size_t)i * (wide + 1)] += ridge;
         rhs[i] = (i < ones ? 1 : -1) - mean;
-        for (int k = 0; k < i; k++) rhs[i] -= c[(size_t)i * wide + (size_t)k] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
     }
-    for (int i = n; i-- > 0;) {
-        for (int k = i + 1; k < n; k++) rhs[i] -= c[(size_t)k * wide + (size_t)i] * rhs[k];
-        rhs[i] /= c[(size_t)i * (wide + 1)];
-    }
+    itp_cholesky_solve(c, n, wide, rhs, 1);
     sum = 0;
     for (int i = 0; i < n; i++) sum += rhs[i] / n;
     memset(beta, 0, wide * sizeof *beta);

@@ -1,4 +1,4 @@
-/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases ---------------------------------- */
+/* ---- math/linalg.c: symmetric eigenvectors, orthonormal bases, equations -------------------- */
 
 /* Householder reduction of the symmetric a[n,n] (row-major) to tridiagonal form: d the diagonal, e
    the part below it (e[0] unused). On return a holds the orthogonal matrix, columns its vectors. */
@@ -103,9 +103,9 @@ ITP_FN bool itp_tridiagonal_ql(int n, double *a, double *d, double *e)
 #undef ITP_A
 }
 
-/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each against
-   those before it, twice: once loses digits where they are nearly parallel. Columns that depend on
-   others become 0. dot: [q+1] of scratch. */
+/* Makes the columns of x[n,q] orthonormal, and orthogonal to `against` (NULL: nothing), each
+   against those before it, twice: once loses digits where they are nearly parallel. Columns that
+   depend on others become 0. dot: [q+1] of scratch. */
 ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double *dot)
 {
     double whole = 0;
@@ -134,4 +134,35 @@ ITP_FN void itp_orthonormal(float *x, int n, int q, const float *against, double
         const float scale = (float)(size > 1e-12 * start && size > 0 ? 1 / sqrt(size) : 0);
         for (int i = 0; i < n; i++) x[(size_t)i * (size_t)q + (size_t)c] *= scale;
     }
+}
+
+/* Solves a x = b for the symmetric positive definite a[n,n], rows `wide` apart, of which the lower
+   half is read and becomes its Cholesky factor; b[n,k] becomes x. Where a is not positive definite
+   but for rounding, x is large. */
+ITP_FN void itp_cholesky_solve(double *a, int n, size_t wide, double *b, int k)
+{
+    const size_t rows = (size_t)n, cols = (size_t)k;
+    for (size_t i = 0; i < rows; i++) {
+        double *row = a + i * wide;
+        for (size_t j = 0; j <= i; j++) {
+            const double *other = a + j * wide;
+            double s[4] = {row[j], 0, 0, 0};
+            size_t m = 0;
+            for (; m + 4 <= j; m += 4)
+                for (size_t q = 0; q < 4; q++) s[q] -= row[m + q] * other[m + q];
+            for (; m < j; m++) s[0] -= row[m] * other[m];
+            const double sum = (s[0] + s[1]) + (s[2] + s[3]);
+            row[j] = i == j ? sqrt(sum > 1e-300 ? sum : 1e-300) : sum / other[j];
+        }
+    }
+    for (size_t i = 0; i < rows; i++) /* L y = b */
+        for (size_t c = 0; c < cols; c++) {
+            for (size_t m = 0; m < i; m++) b[i * cols + c] -= a[i * wide + m] * b[m * cols + c];
+            b[i * cols + c] /= a[i * wide + i];
+        }
+    for (size_t i = rows; i-- > 0;) /* L' x = y */
+        for (size_t c = 0; c < cols; c++) {
+            b[i * cols + c] /= a[i * wide + i];
+            for (size_t m = 0; m < i; m++) b[m * cols + c] -= a[i * wide + m] * b[i * cols + c];
+        }
 }
