@@ -33,6 +33,7 @@
 #include "attr/attr.h"
 #include "lca/lca.h"
 #include "embed/embed.h"
+#include "dynamics/dynamics.h"
 #include "view/view.h"
 #endif /* INTERP_H */
 
@@ -68,6 +69,18 @@ extern "C" {
 #include "embed/spectral.c"
 #include "embed/umap.c"
 #include "embed/quality.c"
+#endif
+#ifndef INTERP_NO_DYNAMICS
+#include "dynamics/grid.c"
+#include "dynamics/boxmap.c"
+#include "dynamics/components.c"
+#include "dynamics/morse.c"
+#include "dynamics/retract.c"
+#include "dynamics/homology.c"
+#include "dynamics/invariants.c"
+#include "dynamics/conley.c"
+#include "dynamics/gp.c"
+#include "dynamics/pairs.c"
 #endif
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
