@@ -181,6 +181,7 @@ extern "C" {
 #include "view/image.c"
 #include "view/gif.c"
 #include "view/chart.c"
+#include "view/boxes.c"
 #include "view/panels.c"
 #include "view/graph.c"
 #include "view/html.c"

@@ -251,6 +251,68 @@ int cli_embedding_judge(cli *c, cli_embedding *e);
 /* Writes embedding.npy, a table of measures, STEM.png, embedding.html and projector/. */
 int cli_embedding_write(cli *c, const cli_embedding *e, const char *folder, const char *stem);
 
+/* ---- cli_dynamics.c: a map between boxes, its graph and its pictures */
+
+/* The lines of their help. */
+#define DYNAMICS_OPTIONS                                                                           \
+    {"--subdivide", "MIN[:MAX[:INIT[:LIMIT]]]",                                                    \
+     "halvings of the domain in all; with MAX only what is recurrent is halved, from INIT on, and " \
+     "sets up to LIMIT boxes are tested down to MAX"},                                             \
+        {"--lower", "A,B,..", "lower ends of the domain (those of the pairs, 5 % more)"},          \
+        {"--upper", "A,B,..", "upper ends"},                                                       \
+        {"--periodic", "0,1,..", "1 for each axis whose ends meet (none)"},                        \
+        {"--mode", "NAME", "points of a box that are mapped: corners (default), centre, random"},  \
+        {"--samples", "N", "points of random mode (10)"},                                          \
+        {"--padding", NULL, "images are one box wider on every side"},                             \
+        {"--lipschitz", "L", "images hold all of a map whose numbers change by at most L times "   \
+                             "the sum of changes of its arguments"},                               \
+        {"--conley", NULL, "Conley index of every Morse set"},                                     \
+        {"--prime", "P", "its coefficients are numbers modulo P (5)"},                             \
+        {"--exact-edges", NULL, "edges found on the final grid, not inherited from coarse ones"},  \
+    {                                                                                              \
+        "--cmgdb", NULL, "also CMGDB_mvmap.txt, CMGDB_retract.txt, CMGDB_morse_sets.csv"           \
+    }
+
+/* A map, its decomposition, and all that is made of it. */
+typedef struct cli_dynamics {
+    interp_map map;
+    interp_morse_desc grid;
+    double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
+    double slopes[INTERP_MAP_DIMS * INTERP_MAP_DIMS];
+    bool periodic[INTERP_MAP_DIMS];
+    const char *axis[2]; /* names of the first two */
+    float deviations;
+    int prime;
+    bool conley, interchange, retracted;
+    interp_gp *gp; /* NULL: no */
+    interp_gp_info fitted;
+    interp_pairs *pairs; /* NULL: no */
+    interp_morse *morse;
+    interp_conley *index; /* [sets]; NULL: not asked for */
+    interp_retraction tiles;
+    interp_basins basins;
+    double seconds;
+} cli_dynamics;
+
+/* Numbers with commas or colons between them: how many, -1 when it is something else. */
+int cli_numbers(const char *text, double *out, int most);
+/* Reads the options; lower and upper hold the default domain. */
+int cli_dynamics_options(const cli *c, int d, cli_dynamics *y);
+/* A Gaussian process of pairs [n,d] becomes the map. */
+interp_status cli_dynamics_gp(cli *c, cli_dynamics *y, const double *from, const double *to, int n,
+                              const interp_gp_desc *desc);
+/* Decomposition, indices, tiles and basins, as a stage of cli_work does it. */
+interp_status cli_dynamics_stage(cli *c, cli_dynamics *y);
+/* Frees all that was made. */
+void cli_dynamics_free(cli *c, cli_dynamics *y);
+/* The contents of morse_graph.json. */
+void cli_dynamics_json(cli_text *t, const cli_dynamics *y);
+/* Writes every table and picture; over: drawn over the tiles. */
+int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder,
+                       const interp_series *over, int n_over);
+/* Half way to white. */
+uint32_t cli_light(uint32_t rgb);
+
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */
@@ -450,7 +512,7 @@ int cli_lca_draw(cli *c, cli_lca *l, const char *folder);
 /* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
-    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed;
+    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed, cmd_dynamics;
 
 /* What a training gave. */
 typedef struct train_outcome {

@@ -171,7 +171,7 @@ ITP_FN void itp_lattice_places(itp_lattice *l, double *at)
     const itp_cubes *g = l->m->g;
     for (int j = 0; j < g->d; j++) {
         l->at[j] = at;
-        for (size_t i = 0; i < l->n[j]; i++) *at++ = itp_axis_at(g, j, i, g->bits[j]);
+        for (size_t i = 0; i < l->n[j]; i++) *at++ = itp_axis_corner(g, j, i, g->bits[j]);
     }
 }
 

@@ -91,7 +91,7 @@ ITP_INLINE int itp_axis_bits(int d, int level, int axis)
 }
 
 /* Corner i of 2^bits cells of an axis: one value, whichever box it is a corner of. */
-ITP_INLINE double itp_axis_at(const itp_cubes *g, int axis, uint64_t i, int bits)
+ITP_INLINE double itp_axis_corner(const itp_cubes *g, int axis, uint64_t i, int bits)
 {
     const double part = (double)i / (double)((uint64_t)1 << bits);
     return part * g->upper[axis] + (1 - part) * g->lower[axis];
@@ -115,8 +115,8 @@ ITP_FN void itp_box_ends(const itp_cubes *g, uint32_t box, double *lower, double
     itp_unspread(g->d, level, itp_box_key(g, box) >> (g->depth - level), cell);
     for (int j = 0; j < g->d; j++) {
         const int bits = itp_axis_bits(g->d, level, j);
-        lower[j] = itp_axis_at(g, j, cell[j], bits);
-        upper[j] = itp_axis_at(g, j, cell[j] + 1, bits);
+        lower[j] = itp_axis_corner(g, j, cell[j], bits);
+        upper[j] = itp_axis_corner(g, j, cell[j] + 1, bits);
     }
 }
 
@@ -147,7 +147,7 @@ ITP_FN bool itp_axis_round(const itp_cubes *g, int j, double lower, double upper
 {
     const double width = g->upper[j] - g->lower[j];
     const uint64_t end = ((uint64_t)1 << g->bits[j]) - 1;
-    uint64_t from, to, a = 0, b = 0;
+    uint64_t from = 0, to = 0, a = 0, b = 0;
     if (!(upper - lower < width)) {
         *first = 0, *last = end;
         return true;
