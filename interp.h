@@ -89,6 +89,7 @@
      >>net/loss.c
      >>net/metrics.c
      >>net/train.c
+     >>net/ensemble.c
      >>onnx/protobuf.c
      >>onnx/map.c
      >>onnx/make.c
@@ -4473,6 +4474,63 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
 INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const float *logits, int n,
                                    int k, const int32_t *y, const float *soft, float smoothing,
                                    float *grad, double *per_sample);
+
+/* ---- ensembles: the same network trained many times */
+
+/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
+typedef void (*interp_allreduce)(double *values, size_t n, void *user);
+
+/* What many trainings came to. Free it with interp_ensemble_free. */
+typedef struct interp_ensemble {
+    int models, n_snapshots, n_test, n_classes;
+    size_t parameters;
+    float *weights;       /* [models, n_snapshots, parameters] */
+    float *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
+    double *test_loss;    /* [models] */
+    uint8_t *done;        /* [models] */
+} interp_ensemble;
+
+/* Options of interp_ensemble_train. */
+typedef struct interp_ensemble_desc {
+    int models; /* needed */
+    interp_status (*build)(interp_ctx *ctx, int model, interp_net **net,
+                           void *user); /* needed; makes a network with its first weights, on the
+                                           context it is given; called from several threads */
+    interp_train_desc train; /* of each; the order of samples of model i comes from its seed and i;
+                                history, checkpoint and on_epoch do not count */
+    const int *snapshots;    /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
+                                before the first */
+    int n_snapshots;         /* 0: none */
+    const interp_dataset *test;    /* NULL: none; what the trained networks predict for */
+    const interp_ensemble *resume; /* NULL: none; models that are done in it are taken over */
+    interp_status (*on_round)(const interp_ensemble *so_far,
+                              void *user); /* NULL: none; after every few models, to save them; its
+                                              error ends the work */
+    int rank, ranks;               /* 0: one process; else this one trains models rank, rank + ranks.. */
+    interp_allreduce allreduce;    /* NULL: one process; else everybody has all results in the end */
+    void *allreduce_user;          /* NULL: handed to allreduce */
+    void *user;                    /* NULL: handed to build and on_round */
+} interp_ensemble_desc;
+
+/* Trains many networks on data, one for each thread at a time. Every model depends on its number and
+   the seed alone: the same at any number of threads and processes. Each thread has a block of memory
+   for one training; fewer run at a time where the limit leaves no room. Errors: those of build and
+   interp_train; nothing is left then. Tests: ensembles_are_the_same_at_any_thread_count,
+   ensembles_resume, processes_share_an_ensemble. */
+INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
+                                               const interp_ensemble_desc *desc,
+                                               interp_ensemble *ensemble);
+/* Frees and clears it. */
+INTERP_API void interp_ensemble_free(interp_ctx *ctx, interp_ensemble *ensemble);
+
+/* Figures of an ensemble; each array may be NULL. accuracy: [models], balanced: the mean over classes of
+   the share of truth[n_test] that is found, or, swapped, of what is predicted that is right (as when the
+   arguments change places); entropy: [n_test], of the mean probabilities, in nats; spread: [parameters],
+   standard deviation over models of the last snapshot. Test: figures_of_ensembles_are_their_definitions.
+   */
+INTERP_API void interp_ensemble_statistics(const interp_ensemble *ensemble, const int32_t *truth,
+                                           bool swapped, double *accuracy, double *entropy,
+                                           double *spread);
 #endif
 
 #ifdef __cplusplus
@@ -5077,9 +5135,6 @@ typedef struct interp_lca_step_info {
     const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
-/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
-typedef void (*interp_allreduce)(double *values, size_t n, void *user);
-
 /* Options of loss change allocation. */
 typedef struct interp_lca_desc {
     interp_loss loss;     /* 0: cross-entropy */
@@ -5674,9 +5729,11 @@ typedef struct interp_gp_desc {
     double noise_min, noise_max;      /* 0: 1e-5 and 1e5 */
     double jitter;                    /* 0: 1e-10; added to the noise */
     bool fixed;                       /* false; true: length and noise stay as they are given */
+    bool normalize; /* false: the mean is 0 and the kernel's variance 1; true: outputs are brought
+                       to mean 0 and variance 1 first, in whose units the noise is then */
 } interp_gp_desc;
 
-/* A Gaussian process with mean 0; outputs share one kernel. */
+/* A Gaussian process whose outputs share one kernel. */
 typedef struct interp_gp interp_gp;
 
 /* What was found. */
@@ -5697,10 +5754,10 @@ INTERP_API void interp_gp_free(interp_gp *gp);
 
 /* Mean, for interp_map.points with the process as its user (m is d then). */
 INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, void *gp);
-/* Standard deviation of f without the noise, the same for all outputs, for interp_map.spread. Test:
+/* Standard deviation of f without the noise, for interp_map.spread; not for several threads at once. Test:
    variance_is_small_at_data_and_large_afar. */
 INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t n, void *gp);
-/* The weights [n,m] of the mean: (K + noise I)^-1 y. */
+/* The weights [n,m] of the mean, (K + noise I)^-1 y, where outputs are not normalised. */
 INTERP_API const double *interp_gp_weights(const interp_gp *gp);
 /* Log marginal likelihood at a length and noise; slope: NULL or [2], by their logarithms. Test:
    likelihoods_slope_as_they_say. */
@@ -13828,7 +13885,7 @@ ITP_FN bool itp_axis_round(const itp_cubes *g, int j, double lower, double upper
 {
     const double width = g->upper[j] - g->lower[j];
     const uint64_t end = ((uint64_t)1 << g->bits[j]) - 1;
-    uint64_t from, to, a = 0, b = 0;
+    uint64_t from = 0, to = 0, a = 0, b = 0;
     if (!(upper - lower < width)) {
         *first = 0, *last = end;
         return true;
@@ -17218,6 +17275,7 @@ struct interp_gp {
     double *inverse;  /* [n,n]: of K + noise, lower triangle */
     double *weights;  /* [n,m] */
     double *row;      /* [n]: kernel of a new point */
+    double *mean, *scale; /* [m]: of the outputs */
     int evaluations;
 };
 
@@ -17461,6 +17519,22 @@ ITP_FN interp_status itp_gp_search(interp_gp *gp)
 
 /* ---- public */
 
+/* Mean and spread of each output, taken off and out when they are to be normalised. */
+ITP_FN void itp_gp_outputs(interp_gp *gp)
+{
+    const size_t n = (size_t)gp->n, m = (size_t)gp->m;
+    for (size_t o = 0; o < m; o++) {
+        double mean = 0, square = 0;
+        gp->mean[o] = 0, gp->scale[o] = 1;
+        if (!gp->desc.normalize) continue;
+        for (size_t i = 0; i < n; i++) mean += gp->y[i * m + o] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            square += (gp->y[i * m + o] - mean) * (gp->y[i * m + o] - mean) / (double)n;
+        gp->mean[o] = mean, gp->scale[o] = square > 0 ? sqrt(square) : 1;
+        for (size_t i = 0; i < n; i++) gp->y[i * m + o] = (gp->y[i * m + o] - mean) / gp->scale[o];
+    }
+}
+
 ITP_FN interp_status itp_gp_check(interp_ctx *ctx, const double *x, const double *y, int n, int d,
                                   int m, interp_gp_desc *o)
 {
@@ -17525,13 +17599,16 @@ INTERP_API interp_status interp_gp_new(interp_ctx *ctx, const double *x, const d
     gp->inverse = (double *)interp_alloc(ctx, square);
     gp->weights = (double *)interp_alloc(ctx, points * (size_t)m * sizeof *gp->y);
     gp->row = (double *)interp_alloc(ctx, points * sizeof *gp->row);
+    gp->mean = (double *)interp_alloc(ctx, 2 * (size_t)m * sizeof *gp->mean);
     interp_status status = gp->x && gp->y && gp->square && gp->factor && gp->inverse &&
-                                   gp->weights && gp->row
+                                   gp->weights && gp->row && gp->mean
                                ? INTERP_OK
                                : INTERP_NO_MEMORY;
     if (!status) {
         memcpy(gp->x, x, points * (size_t)d * sizeof *x);
         memcpy(gp->y, y, points * (size_t)m * sizeof *y);
+        gp->scale = gp->mean + m;
+        itp_gp_outputs(gp);
         const double widest = itp_gp_distances(gp);
         if (far) gp->desc.length_max = widest > o.length_min ? widest : o.length_min;
         gp->length = o.length, gp->noise = o.noise;
@@ -17567,6 +17644,7 @@ INTERP_API void interp_gp_free(interp_gp *gp)
     interp_free(ctx, gp->inverse);
     interp_free(ctx, gp->weights);
     interp_free(ctx, gp->row);
+    interp_free(ctx, gp->mean);
     interp_free(ctx, gp);
 }
 
@@ -17596,6 +17674,7 @@ INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, vo
             const double v = itp_gp_between(gp, x + i * d, k);
             for (size_t o = 0; o < m; o++) y[i * m + o] += v * gp->weights[k * m + o];
         }
+        for (size_t o = 0; o < m; o++) y[i * m + o] = y[i * m + o] * gp->scale[o] + gp->mean[o];
     }
     return INTERP_OK;
 }
@@ -17613,7 +17692,7 @@ INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t 
             for (size_t j = 0; j < k; j++) sum += row[j] * gp->row[j];
             variance -= 2 * sum * gp->row[k];
         }
-        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) : 0;
+        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
     }
     return INTERP_OK;
 }
@@ -29822,6 +29901,333 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     interp_workspace_free(r.eval[1]);
     interp_trainer_free(r.t);
     return status;
+}
+/* >>net/ensemble.c                                                                            */
+/* ---- net/ensemble.c: many trainings of the same network ----------------------------------------- */
+
+/* One training at a time. The first is on the caller's context and shows how much memory one takes; the
+   others have contexts of their own in blocks of that size, so that no thread asks the caller's allocator
+   for anything. */
+typedef struct itp_ensemble_run {
+    interp_ctx *ctx;
+    const interp_ensemble_desc *o;
+    const interp_dataset *data;
+    interp_ensemble *e;
+    int *todo; /* models of a round */
+    interp_ctx **of_slot;
+    interp_status *status; /* [round] */
+} itp_ensemble_run;
+
+typedef struct itp_ensemble_model {
+    const itp_ensemble_run *r;
+    interp_net *net;
+    int model;
+} itp_ensemble_model;
+
+ITP_FN void itp_ensemble_keep(const itp_ensemble_model *m, int epoch)
+{
+    const interp_ensemble *e = m->r->e;
+    for (int s = 0; s < e->n_snapshots; s++)
+        if (m->r->o->snapshots[s] == epoch)
+            memcpy(e->weights +
+                       ((size_t)m->model * (size_t)e->n_snapshots + (size_t)s) * e->parameters,
+                   interp_net_parameters(m->net), e->parameters * sizeof(float));
+}
+
+ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
+{
+    (void)best;
+    itp_ensemble_keep((const itp_ensemble_model *)user, epoch->epoch);
+    return 0;
+}
+
+ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
+{
+    const itp_ensemble_run *r = m->r;
+    const interp_ensemble *e = r->e;
+    const size_t k = (size_t)e->n_classes, rows = (size_t)e->n_test;
+    float *to = e->probabilities + (size_t)m->model * rows * k;
+    interp_evaluation v;
+    memset(&v, 0, sizeof v);
+    v.outputs = to;
+    ITP_TRY(interp_evaluate(m->net, r->o->test, r->o->train.loss, &v));
+    e->test_loss[m->model] = v.loss;
+    for (size_t i = 0; i < rows; i++) {
+        float *p = to + i * k, most = p[0];
+        double sum = 0;
+        for (size_t j = 1; j < k; j++) most = p[j] > most ? p[j] : most;
+        for (size_t j = 0; j < k; j++) sum += (double)(p[j] = expf(p[j] - most));
+        for (size_t j = 0; j < k; j++) p[j] = (float)((double)p[j] / sum);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *ctx, int model)
+{
+    itp_ensemble_model m;
+    interp_train_desc d = r->o->train;
+    m.r = r, m.model = model, m.net = NULL;
+    interp_status status = r->o->build(ctx, model, &m.net, r->o->user);
+    if (!status && interp_net_describe(m.net).n_parameters != r->e->parameters)
+        status = itp_fail(ctx, INTERP_BAD_SHAPE,
+                          "ensemble: network %d has %zu parameters, the first %zu", model,
+                          interp_net_describe(m.net).n_parameters, r->e->parameters);
+    d.seed = (uint64_t)interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2) << 32 |
+             interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2 + 1);
+    d.on_epoch = itp_ensemble_epoch, d.user = &m;
+    d.history = NULL, d.checkpoint = NULL;
+    if (!status) itp_ensemble_keep(&m, 0);
+    if (!status) status = interp_train(m.net, r->data, &d, NULL);
+    if (!status && r->e->probabilities) status = itp_ensemble_predict(&m);
+    interp_net_free(m.net);
+    if (!status) r->e->done[model] = 1;
+    return status;
+}
+
+ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
+{
+    const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
+    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->todo[task]);
+}
+
+/* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
+ITP_FN int itp_ensemble_open(itp_ensemble_run *r, size_t bytes, int most)
+{
+    interp_ctx *ctx = r->ctx;
+    int n = 0;
+    for (; n < most; n++) {
+        interp_desc d;
+        if (bytes > itp_memory_left(ctx) / 2) break; /* never fails late */
+        memset(&d, 0, sizeof d);
+        d.threads = 1;
+        d.isa = interp_isa(ctx);
+        d.no_winograd = ctx->desc.no_winograd;
+        d.buffer = interp_alloc(ctx, bytes);
+        d.buffer_bytes = bytes;
+        r->of_slot[n] = d.buffer ? interp_open(&d) : NULL;
+        if (!r->of_slot[n]) {
+            interp_free(ctx, d.buffer);
+            break;
+        }
+    }
+    interp_clear_error(ctx);
+    return n;
+}
+
+ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
+{
+    for (int i = 0; i < n; i++) {
+        void *buffer = r->of_slot[i]->desc.buffer;
+        interp_close(r->of_slot[i]);
+        interp_free(r->ctx, buffer);
+    }
+}
+
+/* Those of a round, on all threads; one that fails for want of room in its block is made again on the
+   caller's context, which has none. */
+ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts)
+{
+    interp_ctx *ctx = r->ctx;
+    if (contexts < 2) {
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+    } else {
+        const int slots = ctx->slots;
+        ctx->slots = itp_min(slots, contexts);
+        itp_parallel_alone(ctx, n, itp_ensemble_task, r);
+        ctx->slots = slots;
+    }
+    for (int i = 0; i < n; i++) {
+        if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
+            r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+        if (!r->status[i]) continue;
+        if (!interp_last_status(ctx))
+            for (int s = 0; s < contexts; s++)
+                if (interp_last_status(r->of_slot[s]) == r->status[i])
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->todo[i],
+                             interp_error(r->of_slot[s]));
+        return r->status[i];
+    }
+    return INTERP_OK;
+}
+
+/* Zeros where other processes' models go, then the sum of all. */
+ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t n)
+{
+    double part[1024];
+    for (size_t from = 0; from < n; from += 1024) {
+        const size_t k = itp_min_size(1024, n - from);
+        for (size_t i = 0; i < k; i++) part[i] = (double)v[from + i];
+        o->allreduce(part, k, o->allreduce_user);
+        for (size_t i = 0; i < k; i++) v[from + i] = (float)part[i];
+    }
+}
+
+ITP_FN interp_status itp_ensemble_room(interp_ctx *ctx, const interp_ensemble_desc *o,
+                                       interp_ensemble *e)
+{
+    interp_net *net = NULL;
+    ITP_TRY(o->build(ctx, 0, &net, o->user));
+    e->parameters = interp_net_describe(net).n_parameters;
+    const interp_shape out = interp_net_output_shape(net, 0);
+    interp_net_free(net);
+    e->models = o->models, e->n_snapshots = o->n_snapshots;
+    e->n_classes = (int)interp_shape_size(&out);
+    e->n_test = o->test ? o->test->n : 0;
+    const size_t models = (size_t)o->models;
+    e->weights = (float *)itp_calloc(
+        ctx, models, itp_mul_size((size_t)o->n_snapshots * sizeof(float), e->parameters));
+    if (o->test)
+        e->probabilities = (float *)itp_calloc(
+            ctx, models, (size_t)e->n_test * (size_t)e->n_classes * sizeof(float));
+    e->test_loss = (double *)itp_calloc(ctx, models, sizeof *e->test_loss);
+    e->done = (uint8_t *)itp_calloc(ctx, models, 1);
+    return e->weights && (e->probabilities || !o->test) && e->test_loss && e->done
+               ? INTERP_OK
+               : INTERP_NO_MEMORY;
+}
+
+/* Models that are there already. */
+ITP_FN interp_status itp_ensemble_resume(interp_ctx *ctx, const interp_ensemble_desc *o,
+                                         interp_ensemble *e)
+{
+    const interp_ensemble *from = o->resume;
+    const size_t row = (size_t)e->n_snapshots * e->parameters;
+    const size_t tests = (size_t)e->n_test * (size_t)e->n_classes;
+    if (from->models != e->models || from->parameters != e->parameters ||
+        from->n_snapshots != e->n_snapshots || from->n_test != e->n_test ||
+        from->n_classes != e->n_classes)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "ensemble: what is to be resumed has %d models of %zu parameters at %d "
+                        "times, not %d of %zu at %d",
+                        from->models, from->parameters, from->n_snapshots, e->models, e->parameters,
+                        e->n_snapshots);
+    for (size_t m = 0; m < (size_t)e->models; m++) {
+        const bool own = m % (size_t)itp_max(1, o->ranks) == (size_t)o->rank;
+        if (!from->done[m] || !own) continue;
+        memcpy(e->weights + m * row, from->weights + m * row, row * sizeof(float));
+        if (tests)
+            memcpy(e->probabilities + m * tests, from->probabilities + m * tests,
+                   tests * sizeof(float));
+        e->test_loss[m] = from->test_loss[m];
+        e->done[m] = 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
+{
+    const interp_ensemble_desc *o = r->o;
+    interp_ctx *ctx = r->ctx;
+    const int ranks = itp_max(1, o->ranks), round = 4 * itp_max(1, ctx->slots);
+    int contexts = 0, made = 0;
+    interp_status status = INTERP_OK;
+    for (int m = o->rank, n; m < o->models && !status; made += n) {
+        const int share = contexts || ctx->slots < 2 ? round : 1;
+        for (n = 0; m < o->models && n < share; m += ranks)
+            if (!r->e->done[m]) r->todo[n++] = m;
+        status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
+        if (status || !n) break;
+        const size_t before = ctx->memory.peak, used = ctx->memory.used;
+        ctx->memory.peak = used;
+        status = itp_ensemble_round(r, n, contexts);
+        const size_t bytes = ctx->memory.peak - used;
+        ctx->memory.peak = itp_max_size(before, ctx->memory.peak);
+        if (!status && !contexts && ctx->slots > 1 && m < o->models)
+            contexts = itp_ensemble_open(r, bytes + bytes / 2 + 65536, ctx->slots);
+        if (!status && o->on_round) status = o->on_round(r->e, o->user);
+    }
+    itp_ensemble_close(r, contexts);
+    return status;
+}
+
+INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
+                                               const interp_ensemble_desc *desc,
+                                               interp_ensemble *ensemble)
+{
+    if (!desc || !data || !desc->build || desc->models < 1 || desc->n_snapshots < 0 ||
+        (desc->n_snapshots && !desc->snapshots) || desc->rank < 0 ||
+        desc->rank >= itp_max(1, desc->ranks) || (desc->ranks > 1 && !desc->allreduce))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "ensemble: models, build and snapshots are needed, and allreduce where there "
+                        "are several processes");
+    interp_ensemble e;
+    itp_ensemble_run r;
+    memset(&e, 0, sizeof e);
+    memset(&r, 0, sizeof r);
+    r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
+    const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
+    r.todo = (int *)interp_alloc(ctx, round * sizeof *r.todo);
+    r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
+    r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
+    interp_status status = r.todo && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) status = itp_ensemble_room(ctx, desc, &e);
+    if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
+    if (!status) status = itp_ensemble_all(&r);
+    if (!status && desc->ranks > 1) {
+        const size_t models = (size_t)e.models;
+        itp_ensemble_gather(desc, e.weights, models * (size_t)e.n_snapshots * e.parameters);
+        itp_ensemble_gather(desc, e.probabilities,
+                            models * (size_t)e.n_test * (size_t)e.n_classes);
+        desc->allreduce(e.test_loss, models, desc->allreduce_user);
+        memset(e.done, 1, models);
+    }
+    interp_free(ctx, r.todo);
+    interp_free(ctx, r.status);
+    interp_free(ctx, r.of_slot);
+    if (status) interp_ensemble_free(ctx, &e);
+    else *ensemble = e;
+    return status;
+}
+
+INTERP_API void interp_ensemble_free(interp_ctx *ctx, interp_ensemble *e)
+{
+    interp_free(ctx, e->weights);
+    interp_free(ctx, e->probabilities);
+    interp_free(ctx, e->test_loss);
+    interp_free(ctx, e->done);
+    memset(e, 0, sizeof *e);
+}
+
+INTERP_API void interp_ensemble_statistics(const interp_ensemble *e, const int32_t *truth,
+                                           bool swapped, double *accuracy, double *entropy,
+                                           double *spread)
+{
+    const size_t k = (size_t)e->n_classes, n = (size_t)e->n_test, models = (size_t)e->models;
+    for (size_t m = 0; accuracy && m < models; m++) {
+        double sum = 0;
+        int classes = 0;
+        for (size_t c = 0; c < k; c++) { /* means over the classes that appear */
+            int of = 0, right = 0;
+            for (size_t i = 0; i < n; i++) {
+                const int said = interp_argmax(e->probabilities + (m * n + i) * k, (int)k);
+                const bool both = said == (int)c && truth[i] == (int32_t)c;
+                of += (swapped ? said : (int)truth[i]) == (int)c;
+                right += both;
+            }
+            if (of) sum += (double)right / of, classes++;
+        }
+        accuracy[m] = classes ? sum / classes : (double)NAN;
+    }
+    for (size_t i = 0; entropy && i < n; i++) {
+        entropy[i] = 0;
+        for (size_t c = 0; c < k; c++) {
+            double p = 0;
+            for (size_t m = 0; m < models; m++)
+                p += (double)e->probabilities[(m * n + i) * k + c] / (double)models;
+            if (p > 0) entropy[i] -= p * log(p);
+        }
+    }
+    const size_t row = (size_t)e->n_snapshots * e->parameters;
+    for (size_t w = 0; spread && e->n_snapshots && w < e->parameters; w++) {
+        const float *last = e->weights + (size_t)(e->n_snapshots - 1) * e->parameters + w;
+        double mean = 0, square = 0;
+        for (size_t m = 0; m < models; m++) mean += (double)last[m * row] / (double)models;
+        for (size_t m = 0; m < models; m++) {
+            const double off = (double)last[m * row] - mean;
+            square += off * off / (double)models;
+        }
+        spread[w] = sqrt(square);
+    }
 }
 #endif
 #ifndef INTERP_NO_ONNX

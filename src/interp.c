@@ -122,6 +122,7 @@ extern "C" {
 #include "net/metrics.c"
 #ifndef INTERP_NO_TRAIN
 #include "net/train.c"
+#include "net/ensemble.c"
 #endif
 #ifndef INTERP_NO_ONNX
 #include "onnx/protobuf.c"

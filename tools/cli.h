@@ -313,6 +313,69 @@ int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder,
 /* Half way to white. */
 uint32_t cli_light(uint32_t rgb);
 
+/* ---- cli_ensemble.c: many trainings of one network */
+
+/* The lines of their help. */
+#define ENSEMBLE_OPTIONS                                                                           \
+    {"--data", "DATA", "what networks are trained on"},                                            \
+        {"--arch", "ARCH",                                                                         \
+         "linear (default for tables; --layers and --nodes put softmax layers before), tiny "      \
+         "(default for images: convolutions of 2 filters), or any of interp train"},               \
+        {"--models", "N", "trainings (100)"},                                                      \
+        {"--epochs", "N", "of each (150, images 4)"},                                              \
+        {"--batch", "N", "samples of a step (5, images 128)"},                                     \
+        {"--optimizer", "NAME", "adam (default), sgd, rmsprop"},                                   \
+        {"--lr", "X", "learning rate (0.001, sgd 0.01)"},                                          \
+        {"--layers", "N", "of linear and tiny (1)"},                                               \
+        {"--nodes", "N", "of the layers before the last (as many as classes; filters of tiny: 2)"},\
+        {"--columns", "0,1,..", "numbers of a table that count (all; iris 2,3), or all"},          \
+        {"--classes", "A,B,..", "classes that count (all)"},                                       \
+        {"--scale", "X", "images are multiplied by it (1; the original's pixels end at 255)"},     \
+        {"--early", "N", "epochs after which weights count as the beginning (2)"},                 \
+        {"--dims", "N", "weights that are looked at (2)"},                                         \
+        {"--weights", "WHICH", "those that spread most over the models: largest (default), or "    \
+                               "smallest"},                                                        \
+        {"--positional-pairs", NULL, "a control: beginnings are matched with other models' ends"}, \
+        {"--swapped-accuracy", NULL,                                                               \
+         "balanced accuracy with its arguments changed over, as in the original"},                 \
+    {                                                                                              \
+        "--sweep", "NAME=A,B,..", "an ensemble for each value of epochs, batch, layers or nodes"   \
+    }
+
+/* An ensemble and its figures. */
+typedef struct cli_ensemble {
+    cli *c;
+    interp_dataset train, test;
+    interp_ensemble_desc desc;
+    interp_ensemble all; /* two snapshots: early and last */
+    const char *arch;
+    bool tiny, smallest, positional, swapped;
+    int layers, nodes, early, dims;
+    uint64_t seed;
+    int kernels, *kernel; /* weights that are no biases: their places */
+    char (*names)[40];    /* [kernels] */
+    int chosen[INTERP_MAP_DIMS]; /* of these */
+    double *spread, *accuracy, *entropy; /* [parameters], [models], [test samples] */
+    double *from, *to;                   /* [models, dims]: chosen weights, early and last */
+    double seconds, saved;
+    char part[CLI_PATH], text[CLI_PATH];
+} cli_ensemble;
+
+/* Opens the data and reads the options. */
+int cli_ensemble_open(cli *c, cli_ensemble *e);
+/* Trains; what has been done is kept beside the results every ten seconds, and found again. */
+int cli_ensemble_train(cli *c, cli_ensemble *e);
+/* Figures, the weights that are looked at, and their pairs; the domain and its names go to y. */
+int cli_ensemble_pairs(cli *c, cli_ensemble *e, cli_dynamics *y);
+/* Mean balanced accuracy. */
+double cli_ensemble_accuracy(const cli_ensemble *e);
+void cli_ensemble_free(cli *c, cli_ensemble *e);
+/* Violins of accuracy, entropy and weights of n ensembles. */
+int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const *names,
+                         const char *folder);
+/* Tables and arrays of one, and what its models' tiles say. */
+int cli_ensemble_write(cli *c, const cli_ensemble *e, const cli_dynamics *y, const char *folder);
+
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */

@@ -13,8 +13,9 @@ static const cli_option options[] = {
     {"--no-neighbours", NULL, "data: only the points of a box itself, not of those beside it"},
     {"--kernel", "NAME", "gp: rbf (default), matern52"},
     {"--length", "X[,MIN,MAX]", "gp: length scale the search starts with, and its bounds"},
-    {"--noise", "X[,MIN,MAX]", "gp: variance of the noise, likewise"},
+    {"--noise", "X[,MIN,MAX]", "gp: variance of the noise over that of the images, likewise"},
     {"--deviations", "X", "gp: images are so many standard deviations wider (0)"},
+    ENSEMBLE_OPTIONS,
     DYNAMICS_OPTIONS,
     {NULL, NULL, NULL}};
 
@@ -109,15 +110,13 @@ static int read_range(const cli *c, const char *name, double *at, double *low, d
 static int gp_settings(cli *c, const job *j, interp_gp_desc *g)
 {
     static const char *const kernels[] = {"rbf", "matern52"};
-    double extent = 0, square = 0;
+    double extent = 0;
     int kernel = 0;
     memset(g, 0, sizeof *g);
     for (int k = 0; k < j->d; k++) extent = fmax(extent, j->y.upper[k] - j->y.lower[k]);
-    for (size_t i = 0; i < (size_t)j->n * (size_t)j->d; i++)
-        square += j->fx[i] * j->fx[i] / ((double)j->n * j->d);
-    if (!(square > 0)) square = 1;
     g->length = extent / 10, g->length_min = extent / 1000, g->length_max = 2 * extent;
-    g->noise = square / 100, g->noise_min = square * 1e-9, g->noise_max = 10 * square;
+    g->noise = 0.01, g->noise_min = 1e-8, g->noise_max = 10;
+    g->normalize = true;
     int code = cli_choice(c, "--kernel", kernels, 2, &kernel);
     if (!code) code = read_range(c, "--length", &g->length, &g->length_min, &g->length_max);
     if (!code) code = read_range(c, "--noise", &g->noise, &g->noise_min, &g->noise_max);
@@ -126,16 +125,16 @@ static int gp_settings(cli *c, const job *j, interp_gp_desc *g)
     return code;
 }
 
-static interp_status pairs_stage(cli *c, void *user)
+static interp_status dynamics_stage(cli *c, void *user)
 {
-    return cli_dynamics_stage(c, &((job *)user)->y);
+    return cli_dynamics_stage(c, (cli_dynamics *)user);
 }
 
 static int pairs_run(cli *c, const char *spec, job *j)
 {
     static const char *const names[] = {"data", "gp"};
     static const char *const empties[] = {"grow", "outside", "fail"};
-    static const cli_stage stages[] = {pairs_stage};
+    static const cli_stage stages[] = {dynamics_stage};
     interp_pairs_desc p;
     interp_gp_desc g;
     int surrogate = 0, empty = 0;
@@ -161,33 +160,177 @@ static int pairs_run(cli *c, const char *spec, job *j)
         j->y.map.user = j->y.pairs;
         j->y.map.concurrent = p.empty != INTERP_PAIRS_FAIL;
     }
-    return cli_work(c, stages, 1, j, " or a coarser --subdivide") ? cli_fail_ctx(c) : CLI_DONE;
+    return cli_work(c, stages, 1, &j->y, " or a coarser --subdivide") ? cli_fail_ctx(c) : CLI_DONE;
+}
+
+/* ---- training as a map of weights */
+
+/* The Gaussian process of the original: on weights as they are, with its bounds. */
+static int ensemble_surrogate(cli *c, cli_ensemble *e, cli_dynamics *y)
+{
+    static const char *const names[] = {"gp", "data"}, *const kernels[] = {"rbf", "matern52"};
+    interp_gp_desc g;
+    int surrogate = 0, kernel = 0;
+    memset(&g, 0, sizeof g);
+    g.length = 0.5, g.length_min = 0.01, g.length_max = 2;
+    g.noise = 1, g.noise_min = 1e-5, g.noise_max = 1e5, g.jitter = 1e-10;
+    int code = cli_choice(c, "--surrogate", names, 2, &surrogate);
+    if (!code) code = cli_choice(c, "--kernel", kernels, 2, &kernel);
+    if (!code) code = read_range(c, "--length", &g.length, &g.length_min, &g.length_max);
+    if (!code) code = read_range(c, "--noise", &g.noise, &g.noise_min, &g.noise_max);
+    if (code) return code;
+    g.kernel = (interp_gp_kernel)kernel;
+    if (!surrogate && cli_dynamics_gp(c, y, e->from, e->to, e->all.models, &g))
+        return cli_fail_ctx(c);
+    if (surrogate) {
+        if (interp_pairs_new(c->ctx, e->from, e->to, e->all.models, e->dims, NULL, &y->pairs))
+            return cli_fail_ctx(c);
+        y->map.boxes = interp_pairs_map, y->map.user = y->pairs, y->map.concurrent = true;
+    }
+    return CLI_DONE;
+}
+
+/* One ensemble: trained, mapped, written. */
+static int ensemble_run(cli *c, cli_ensemble *e, cli_dynamics *y, const char *folder)
+{
+    static const cli_stage stages[] = {dynamics_stage};
+    interp_series over[2];
+    float *at[4];
+    const size_t n = (size_t)e->desc.models;
+    char early[32], last[32];
+    memset(over, 0, sizeof over);
+    y->map.padding = true;
+    int code = cli_ensemble_train(c, e);
+    if (!code) code = cli_ensemble_pairs(c, e, y);
+    if (!code) code = cli_dynamics_options(c, e->dims, y);
+    if (!code && !cli_has(c, "--subdivide")) y->grid.min = 15;
+    if (!code) code = ensemble_surrogate(c, e, y);
+    if (!code && cli_work(c, stages, 1, y, " or a coarser --subdivide")) code = cli_fail_ctx(c);
+    if (code) return code;
+    for (int k = 0; k < 4; k++) {
+        at[k] = (float *)interp_alloc(c->ctx, n * sizeof **at);
+        if (!at[k]) return cli_fail_ctx(c);
+        for (size_t m = 0; m < n; m++)
+            at[k][m] = e->dims > 1 || !(k & 1)
+                           ? (float)(k < 2 ? e->from : e->to)[m * (size_t)e->dims + (size_t)(k & 1)]
+                           : 0.5f;
+    }
+    snprintf(early, sizeof early, "after epoch %d", e->early);
+    snprintf(last, sizeof last, "after epoch %d", e->desc.train.epochs);
+    for (int s = 0; s < 2; s++) {
+        over[s].name = s ? last : early;
+        over[s].x = at[2 * s], over[s].y = at[2 * s + 1], over[s].n = (int)n;
+        over[s].rgb = s ? 0x101010u : 0x8a2be2u;
+        over[s].style = INTERP_SERIES_POINTS, over[s].line_width = 2;
+    }
+    code = cli_dynamics_write(c, y, folder, over, 2);
+    if (!code) code = cli_ensemble_write(c, e, y, folder);
+    for (int k = 0; k < 4; k++) interp_free(c->ctx, at[k]);
+    if (!code)
+        cli_say(c,
+                "%d trainings in %.2f s, balanced accuracy %.4f; %s and %s; %d Morse sets in %u "
+                "boxes, %.3f s",
+                e->all.models, e->seconds, cli_ensemble_accuracy(e), y->axis[0],
+                e->dims > 1 ? y->axis[1] : "no other", interp_morse_count(y->morse),
+                (unsigned)interp_morse_boxes(y->morse), y->seconds);
+    return code;
+}
+
+/* The values of --sweep and what they change. */
+static int sweep(const cli *c, double *values, char names[][24])
+{
+    static const char *const known[] = {"epochs", "batch", "layers", "nodes"};
+    const char *text = cli_get(c, "--sweep"), *equals = text ? strchr(text, '=') : NULL;
+    if (!text) return 0;
+    const int n = equals ? cli_numbers(equals + 1, values, 12) : -1;
+    int which = -1;
+    for (int k = 0; k < 4 && equals; k++)
+        if (strlen(known[k]) == (size_t)(equals - text) &&
+            !strncmp(text, known[k], (size_t)(equals - text)))
+            which = k;
+    for (int i = 0; i < n; i++) {
+        if (!(values[i] >= 1 && values[i] < 1e6 && values[i] == floor(values[i]))) which = -1;
+        snprintf(names[i], 24, "%s %.0f", which < 0 ? "" : known[which], values[i]);
+    }
+    return n < 1 || which < 0 ? -1 : 10 * n + which;
+}
+
+static int ensembles_run(cli *c, cli_text *summary)
+{
+    double values[12] = {0};
+    char names[12][24], path[CLI_PATH];
+    const char *name[12];
+    const int found = sweep(c, values, names), n = found > 0 ? found / 10 : 1;
+    if (found < 0)
+        return cli_usage("--sweep %s: give epochs=, batch=, layers= or nodes= and up to 12 values",
+                         cli_get(c, "--sweep"));
+    cli_ensemble *e = (cli_ensemble *)interp_alloc(c->ctx, 12 * sizeof *e);
+    if (!e) return cli_fail_ctx(c);
+    memset(e, 0, 12 * sizeof *e);
+    int code = CLI_DONE;
+    if (found > 0) cli_add(summary, "[");
+    for (int i = 0; i < n && !code; i++) {
+        cli_dynamics y;
+        memset(&y, 0, sizeof y);
+        code = cli_ensemble_open(c, &e[i]);
+        if (code) break;
+        const int v = (int)values[i];
+        if (found > 0 && found % 10 == 0) e[i].desc.train.epochs = v;
+        if (found > 0 && found % 10 == 1) e[i].desc.train.batch = v;
+        if (found > 0 && found % 10 == 2) e[i].layers = v;
+        if (found > 0 && found % 10 == 3) e[i].nodes = v;
+        if (found <= 0) snprintf(names[i], 24, "epochs %d", e[i].desc.train.epochs);
+        name[i] = names[i];
+        char inner[24];
+        snprintf(inner, sizeof inner, "%s", names[i]);
+        for (char *s = inner; *s; s++)
+            if (*s == ' ') *s = '_';
+        cli_path(path, c->out, inner);
+        if (e[i].early >= e[i].desc.train.epochs)
+            code = cli_usage("--sweep: %s ends before the early epoch %d", names[i], e[i].early);
+        if (!code && found > 0) code = cli_make_folder(path);
+        if (!code) code = ensemble_run(c, &e[i], &y, found > 0 ? path : c->out);
+        if (!code && i) cli_add(summary, ",");
+        if (!code) cli_dynamics_json(summary, &y);
+        cli_dynamics_free(c, &y);
+    }
+    if (found > 0) cli_add(summary, "]");
+    cli_add(summary, "\n");
+    if (!code) code = cli_ensemble_violins(c, e, n, name, c->out);
+    for (int i = 0; i < n; i++) cli_ensemble_free(c, &e[i]);
+    interp_free(c->ctx, e);
+    return code;
 }
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"morse_graph.png",  "morse_sets.png",
-                                        "retraction.npy",   "retraction.png",
-                                        "CMGDB_mvmap.txt",  "CMGDB_retract.txt",
-                                        "CMGDB_morse_sets.csv", NULL};
+    static const char *const stale[] = {
+        "morse_graph.png",  "morse_sets.png",       "retraction.npy", "retraction.png",
+        "CMGDB_mvmap.txt",  "CMGDB_retract.txt",    "CMGDB_morse_sets.csv",
+        "accuracy.png",     "accuracy_by_tile.png", "entropy.png",    "weights.png",
+        "models.csv",       "entropy.csv",          "weights.csv",    "weights.npy",
+        "probabilities.npy", NULL};
     const char *pairs = cli_get(c, "--pairs");
     cli_text summary = {NULL, 0, 0, false};
     job j;
     memset(&j, 0, sizeof j);
     j.y.axis[0] = "x0", j.y.axis[1] = "x1";
-    if (!pairs) return cli_usage("dynamics needs --pairs X,FX");
+    if (!pairs == !cli_has(c, "--data"))
+        return cli_usage("dynamics needs --pairs X,FX, or --data D to train on");
     int code = cli_begin(c, cli_get(c, "-o"));
-    if (!code) code = pairs_run(c, pairs, &j);
-    if (!code) code = cli_dynamics_write(c, &j.y, c->out, NULL, 0);
-    if (!code && c->json) {
-        cli_dynamics_json(&summary, &j.y);
+    if (!code && !pairs) code = ensembles_run(c, &summary);
+    if (!code && pairs) {
+        code = pairs_run(c, pairs, &j);
+        if (!code) code = cli_dynamics_write(c, &j.y, c->out, NULL, 0);
+        if (!code) cli_dynamics_json(&summary, &j.y);
         cli_add(&summary, "\n");
+        if (!code)
+            cli_say(c, "%d Morse set%s in %u boxes, %.3f s", interp_morse_count(j.y.morse),
+                    interp_morse_count(j.y.morse) == 1 ? "" : "s",
+                    (unsigned)interp_morse_boxes(j.y.morse), j.y.seconds);
     }
     if (!code) code = cli_commit(c, stale);
-    if (!code)
-        cli_say(c, "%d Morse sets in %u boxes, %.3f s; written to %s",
-                interp_morse_count(j.y.morse), (unsigned)interp_morse_boxes(j.y.morse),
-                j.y.seconds, c->folder);
+    if (!code) cli_say(c, "written to %s", c->folder);
     if (code != CLI_DONE || !c->json) {
         free(summary.data);
         return code;

@@ -167,9 +167,11 @@ typedef struct interp_gp_desc {
     double noise_min, noise_max;      /* 0: 1e-5 and 1e5 */
     double jitter;                    /* 0: 1e-10; added to the noise */
     bool fixed;                       /* false; true: length and noise stay as they are given */
+    bool normalize; /* false: the mean is 0 and the kernel's variance 1; true: outputs are brought
+                       to mean 0 and variance 1 first, in whose units the noise is then */
 } interp_gp_desc;
 
-/* A Gaussian process with mean 0; outputs share one kernel. */
+/* A Gaussian process whose outputs share one kernel. */
 typedef struct interp_gp interp_gp;
 
 /* What was found. */
@@ -190,10 +192,10 @@ INTERP_API void interp_gp_free(interp_gp *gp);
 
 /* Mean, for interp_map.points with the process as its user (m is d then). */
 INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, void *gp);
-/* Standard deviation of f without the noise, the same for all outputs, for interp_map.spread. Test:
+/* Standard deviation of f without the noise, for interp_map.spread; not for several threads at once. Test:
    variance_is_small_at_data_and_large_afar. */
 INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t n, void *gp);
-/* The weights [n,m] of the mean: (K + noise I)^-1 y. */
+/* The weights [n,m] of the mean, (K + noise I)^-1 y, where outputs are not normalised. */
 INTERP_API const double *interp_gp_weights(const interp_gp *gp);
 /* Log marginal likelihood at a length and noise; slope: NULL or [2], by their logarithms. Test:
    likelihoods_slope_as_they_say. */

@@ -11,6 +11,7 @@ struct interp_gp {
     double *inverse;  /* [n,n]: of K + noise, lower triangle */
     double *weights;  /* [n,m] */
     double *row;      /* [n]: kernel of a new point */
+    double *mean, *scale; /* [m]: of the outputs */
     int evaluations;
 };
 
@@ -254,6 +255,22 @@ ITP_FN interp_status itp_gp_search(interp_gp *gp)
 
 /* ---- public */
 
+/* Mean and spread of each output, taken off and out when they are to be normalised. */
+ITP_FN void itp_gp_outputs(interp_gp *gp)
+{
+    const size_t n = (size_t)gp->n, m = (size_t)gp->m;
+    for (size_t o = 0; o < m; o++) {
+        double mean = 0, square = 0;
+        gp->mean[o] = 0, gp->scale[o] = 1;
+        if (!gp->desc.normalize) continue;
+        for (size_t i = 0; i < n; i++) mean += gp->y[i * m + o] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            square += (gp->y[i * m + o] - mean) * (gp->y[i * m + o] - mean) / (double)n;
+        gp->mean[o] = mean, gp->scale[o] = square > 0 ? sqrt(square) : 1;
+        for (size_t i = 0; i < n; i++) gp->y[i * m + o] = (gp->y[i * m + o] - mean) / gp->scale[o];
+    }
+}
+
 ITP_FN interp_status itp_gp_check(interp_ctx *ctx, const double *x, const double *y, int n, int d,
                                   int m, interp_gp_desc *o)
 {
@@ -318,13 +335,16 @@ INTERP_API interp_status interp_gp_new(interp_ctx *ctx, const double *x, const d
     gp->inverse = (double *)interp_alloc(ctx, square);
     gp->weights = (double *)interp_alloc(ctx, points * (size_t)m * sizeof *gp->y);
     gp->row = (double *)interp_alloc(ctx, points * sizeof *gp->row);
+    gp->mean = (double *)interp_alloc(ctx, 2 * (size_t)m * sizeof *gp->mean);
     interp_status status = gp->x && gp->y && gp->square && gp->factor && gp->inverse &&
-                                   gp->weights && gp->row
+                                   gp->weights && gp->row && gp->mean
                                ? INTERP_OK
                                : INTERP_NO_MEMORY;
     if (!status) {
         memcpy(gp->x, x, points * (size_t)d * sizeof *x);
         memcpy(gp->y, y, points * (size_t)m * sizeof *y);
+        gp->scale = gp->mean + m;
+        itp_gp_outputs(gp);
         const double widest = itp_gp_distances(gp);
         if (far) gp->desc.length_max = widest > o.length_min ? widest : o.length_min;
         gp->length = o.length, gp->noise = o.noise;
@@ -360,6 +380,7 @@ INTERP_API void interp_gp_free(interp_gp *gp)
     interp_free(ctx, gp->inverse);
     interp_free(ctx, gp->weights);
     interp_free(ctx, gp->row);
+    interp_free(ctx, gp->mean);
     interp_free(ctx, gp);
 }
 
@@ -389,6 +410,7 @@ INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, vo
             const double v = itp_gp_between(gp, x + i * d, k);
             for (size_t o = 0; o < m; o++) y[i * m + o] += v * gp->weights[k * m + o];
         }
+        for (size_t o = 0; o < m; o++) y[i * m + o] = y[i * m + o] * gp->scale[o] + gp->mean[o];
     }
     return INTERP_OK;
 }
@@ -406,7 +428,7 @@ INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t 
             for (size_t j = 0; j < k; j++) sum += row[j] * gp->row[j];
             variance -= 2 * sum * gp->row[k];
         }
-        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) : 0;
+        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
     }
     return INTERP_OK;
 }
