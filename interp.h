@@ -212,6 +212,7 @@
        INTERP_NO_ATTR      no attribution
        INTERP_NO_LCA       no loss change allocation
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
+       INTERP_NO_DYNAMICS  no Morse graphs, Conley indices, Gaussian processes
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h
@@ -4484,10 +4485,11 @@ typedef void (*interp_allreduce)(double *values, size_t n, void *user);
 typedef struct interp_ensemble {
     int models, n_snapshots, n_test, n_classes;
     size_t parameters;
-    float *weights;       /* [models, n_snapshots, parameters] */
-    float *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
-    double *test_loss;    /* [models] */
-    uint8_t *done;        /* [models] */
+    float *weights; /* [models, n_snapshots, parameters] */
+    float
+        *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
+    double *test_loss;  /* [models] */
+    uint8_t *done;      /* [models] */
 } interp_ensemble;
 
 /* Options of interp_ensemble_train. */
@@ -4506,10 +4508,10 @@ typedef struct interp_ensemble_desc {
     interp_status (*on_round)(const interp_ensemble *so_far,
                               void *user); /* NULL: none; after every few models, to save them; its
                                               error ends the work */
-    int rank, ranks;               /* 0: one process; else this one trains models rank, rank + ranks.. */
-    interp_allreduce allreduce;    /* NULL: one process; else everybody has all results in the end */
-    void *allreduce_user;          /* NULL: handed to allreduce */
-    void *user;                    /* NULL: handed to build and on_round */
+    int rank, ranks; /* 0: one process; else this one trains models rank, rank + ranks.. */
+    interp_allreduce allreduce; /* NULL: one process; else everybody has all results in the end */
+    void *allreduce_user;       /* NULL: handed to allreduce */
+    void *user;                 /* NULL: handed to build and on_round */
 } interp_ensemble_desc;
 
 /* Trains many networks on data, one for each thread at a time. Every model depends on its number and
@@ -5599,22 +5601,25 @@ typedef struct interp_map {
     int samples;             /* 0: 10; points of a box in random mode */
     uint64_t seed;           /* 0: seed 0; of these */
     bool padding;            /* false; true: images are one box wider on every side */
-    const double *lipschitz; /* NULL: none; [d,d]: |f_i(x) - f_i(z)| <= sum over j of [i,j] |x_j - z_j|;
+    const double
+        *lipschitz; /* NULL: none; [d,d]: |f_i(x) - f_i(z)| <= sum over j of [i,j] |x_j - z_j|;
                                 images hold f of every point then, whatever the mode */
-    interp_point_map spread; /* NULL: none; y[n,d] from 0: images are wider by the largest at the points
+    interp_point_map
+        spread;      /* NULL: none; y[n,d] from 0: images are wider by the largest at the points
                                 looked at, e.g. two standard deviations of a Gaussian process */
-    bool concurrent;         /* false: called from the calling thread; true: from several at once */
+    bool concurrent; /* false: called from the calling thread; true: from several at once */
 } interp_map;
 
 /* Options of interp_morse_new. Depths count halvings. */
 typedef struct interp_morse_desc {
     const double *lower, *upper; /* needed; [d]: the domain */
     const bool *periodic;        /* NULL: no axis is; [d]: the ends of those that are meet */
-    int min;   /* 0: 12; depth of the Morse sets, up to 52 */
-    int max;   /* 0: min; sets in which nothing is recurrent down to this depth are left out */
-    int init;  /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
+    int min;                     /* 0: 12; depth of the Morse sets, up to 52 */
+    int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
+    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
     int limit; /* 0: 10000; larger sets are believed below min */
-    bool exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
+    bool
+        exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
                          true: edges are found anew on the final grid */
 } interp_morse_desc;
 
@@ -5675,13 +5680,15 @@ INTERP_API interp_status interp_morse_basins(interp_morse *morse, interp_basins 
 
 /* What an order retraction came to. */
 typedef struct interp_retraction {
-    int32_t *tile;     /* [boxes]: the set each box goes to; -1 where there is no retraction; sets that
-                          only the final grid has, on adaptive grids, come after the others; free it
-                          with interp_free */
-    uint32_t *size;    /* [sets]: boxes of each tile, sets of the final grid included; interp_free */
-    int sets;          /* of the final grid */
+    int32_t
+        *tile; /* [boxes]: the set each box goes to; -1: there is none in order with those around,
+                          and no retraction; sets that only the final grid has, on adaptive grids, come
+                          after the others; free it with interp_free */
+    uint32_t *size; /* [sets]: boxes of each tile, sets of the final grid included; interp_free */
+    int sets;       /* of the final grid */
     uint32_t components; /* strongly connected ones, Morse sets included */
-    uint32_t succ, pred, parallel, empty; /* other components: those below which one set is greatest,
+    uint32_t succ, pred, parallel,
+        empty;         /* other components: those below which one set is greatest,
                                              else above which one is least, else; without candidates */
     uint32_t trimmed;  /* left without candidates by their neighbours */
     uint32_t failed;   /* without a choice above all that is below them */
@@ -5698,9 +5705,10 @@ INTERP_API interp_status interp_morse_retract(interp_morse *morse, interp_retrac
 
 /* The index of a Morse set: the map of its homology, relative to where it leaves, up to what dies out. */
 typedef struct interp_conley {
-    bool defined;                    /* false: images of neighbouring boxes are not acyclic */
-    int betti[INTERP_MAP_DIMS + 1];  /* [d+1]: generators of the relative homology */
-    char *text[INTERP_MAP_DIMS + 1]; /* [d+1]: invariant factors of the map as polynomials, powers of x
+    bool defined;                   /* false: images of neighbouring boxes are not acyclic */
+    int betti[INTERP_MAP_DIMS + 1]; /* [d+1]: generators of the relative homology */
+    char *text[INTERP_MAP_DIMS +
+               1]; /* [d+1]: invariant factors of the map as polynomials, powers of x
                                         left out: "x-1", "x^3-1", "0"; of all dimensions one block,
                                         text[0]; free it with interp_free */
 } interp_conley;
@@ -5722,13 +5730,13 @@ typedef enum interp_gp_kernel {
 
 /* Options of interp_gp_new. */
 typedef struct interp_gp_desc {
-    interp_gp_kernel kernel;          /* 0: RBF */
-    double length;                    /* 0: 0.5; where the search begins */
-    double length_min, length_max;    /* 0: 0.01 and 2; length_max negative: as long as the data */
-    double noise;                     /* 0: 1; variance of white noise, where the search begins */
-    double noise_min, noise_max;      /* 0: 1e-5 and 1e5 */
-    double jitter;                    /* 0: 1e-10; added to the noise */
-    bool fixed;                       /* false; true: length and noise stay as they are given */
+    interp_gp_kernel kernel;       /* 0: RBF */
+    double length;                 /* 0: 0.5; where the search begins */
+    double length_min, length_max; /* 0: 0.01 and 2; length_max negative: as long as the data */
+    double noise;                  /* 0: 1; variance of white noise, where the search begins */
+    double noise_min, noise_max;   /* 0: 1e-5 and 1e5 */
+    double jitter;                 /* 0: 1e-10; added to the noise */
+    bool fixed;                    /* false; true: length and noise stay as they are given */
     bool normalize; /* false: the mean is 0 and the kernel's variance 1; true: outputs are brought
                        to mean 0 and variance 1 first, in whose units the noise is then */
 } interp_gp_desc;
@@ -5765,15 +5773,15 @@ INTERP_API double interp_gp_likelihood(interp_gp *gp, double length, double nois
 
 /* What becomes of boxes without data. */
 typedef enum interp_pairs_empty {
-    INTERP_PAIRS_GROW,   /* the box doubles until it holds some */
+    INTERP_PAIRS_GROW,    /* the box doubles until it holds some */
     INTERP_PAIRS_OUTSIDE, /* they leave the domain */
-    INTERP_PAIRS_FAIL    /* an error */
+    INTERP_PAIRS_FAIL     /* an error */
 } interp_pairs_empty;
 
 /* Options of interp_pairs_new. */
 typedef struct interp_pairs_desc {
     interp_pairs_empty empty; /* 0: grow */
-    bool no_neighbours;       /* false: boxes take the data of their neighbours too, as far as a box */
+    bool no_neighbours; /* false: boxes take the data of their neighbours too, as far as a box */
 } interp_pairs_desc;
 
 /* Pairs of points as a map of boxes: what the images of the points in a box span. */
@@ -6141,6 +6149,7 @@ typedef struct interp_violins {
     const int *counts;         /* [n_groups]: how many of each */
     int n_groups;              /* from 1 */
     const char *const *legend; /* NULL: none; [n_groups] */
+    const uint32_t *colours;   /* NULL: category colours; [n_groups] */
 } interp_violins;
 
 /* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
@@ -13785,25 +13794,34 @@ ITP_FN int itp_cubes_spread(int d, int depth)
     return 256 * bytes;
 }
 
-ITP_FN void itp_cubes_deepen(itp_cubes *g, int depth, uint64_t *spread)
+/* With a table that is made already. */
+ITP_FN void itp_cubes_shape(itp_cubes *g, int depth, uint64_t *spread)
 {
     int at = 0;
     g->depth = depth;
     g->spread = spread;
     for (int j = 0; j < g->d; j++) {
-        const int bits = itp_div_up(itp_max(depth - j, 0), g->d), bytes = itp_div_up(bits, 8);
+        const int bits = itp_div_up(itp_max(depth - j, 0), g->d);
         g->bits[j] = bits;
         g->mask[j] = 0;
         g->spread_at[j] = at;
-        memset(spread + at, 0, (size_t)(256 * bytes) * sizeof *spread);
-        for (int q = 0; q < bits; q++) {
-            const uint64_t bit = (uint64_t)1 << (depth - 1 - (j + g->d * (bits - 1 - q)));
-            g->mask[j] |= bit;
-            for (int v = 0; v < 256; v++)
-                if (v >> (q & 7) & 1) spread[at + 256 * (q >> 3) + v] |= bit;
-        }
-        at += 256 * bytes;
+        for (int q = 0; q < bits; q++)
+            g->mask[j] |= (uint64_t)1 << (depth - 1 - (j + g->d * (bits - 1 - q)));
+        at += 256 * itp_div_up(bits, 8);
     }
+}
+
+ITP_FN void itp_cubes_deepen(itp_cubes *g, int depth, uint64_t *spread)
+{
+    itp_cubes_shape(g, depth, spread);
+    memset(spread, 0, (size_t)itp_cubes_spread(g->d, depth) * sizeof *spread);
+    for (int j = 0; j < g->d; j++)
+        for (int q = 0; q < g->bits[j]; q++) {
+            const uint64_t bit = (uint64_t)1 << (depth - 1 - (j + g->d * (g->bits[j] - 1 - q)));
+            uint64_t *table = spread + g->spread_at[j] + 256 * (q >> 3);
+            for (int v = 0; v < 256; v++)
+                if (v >> (q & 7) & 1) table[v] |= bit;
+        }
 }
 
 /* The key bits of cell i of an axis. */
@@ -13815,9 +13833,25 @@ ITP_INLINE uint64_t itp_spread(const itp_cubes *g, int axis, uint64_t i)
     return key;
 }
 
+/* Bits 0, 2, 4 ... side by side. */
+ITP_INLINE uint64_t itp_every_other(uint64_t x)
+{
+    x &= 0x5555555555555555u;
+    x = (x | x >> 1) & 0x3333333333333333u;
+    x = (x | x >> 2) & 0x0F0F0F0F0F0F0F0Fu;
+    x = (x | x >> 4) & 0x00FF00FF00FF00FFu;
+    x = (x | x >> 8) & 0x0000FFFF0000FFFFu;
+    return (x | x >> 16) & 0xFFFFFFFFu;
+}
+
 /* Cells of a key of `level` bits on all axes. */
 ITP_FN void itp_unspread(int d, int level, uint64_t key, uint64_t *cell)
 {
+    if (d == 2) { /* the last bit is of axis (level - 1) % 2 */
+        cell[(level + 1) & 1] = itp_every_other(key);
+        cell[level & 1] = itp_every_other(key >> 1);
+        return;
+    }
     for (int j = 0; j < d; j++) cell[j] = 0;
     for (int k = 0, j = 0; k < level; k++, j = j + 1 < d ? j + 1 : 0)
         cell[j] = cell[j] << 1 | (key >> (level - 1 - k) & 1);
@@ -13992,15 +14026,29 @@ ITP_FN uint32_t itp_boxes_all(const itp_cubes *g, itp_cells c, uint32_t *out)
     }
 }
 
-ITP_INLINE bool itp_box_meets(const itp_cubes *g, uint32_t box, itp_cells c)
+/* Adds those of boxes from..to that meet the cells; returns how many out holds. */
+ITP_FN uint32_t itp_boxes_tested(const itp_cubes *g, uint32_t from, uint32_t to, itp_cells c,
+                                 uint32_t *out, uint32_t n)
 {
-    const uint64_t from = g->key[box];
-    const uint64_t to = g->level ? from + (((uint64_t)1 << (g->depth - g->level[box])) - 1) : from;
+    uint64_t low[INTERP_MAP_DIMS], span[INTERP_MAP_DIMS];
     for (int j = 0; j < g->d; j++) {
-        const uint64_t m = g->mask[j];
-        if ((to & m) < (c.lo & m) || (from & m) > (c.hi & m)) return false;
+        low[j] = c.lo & g->mask[j];
+        span[j] = (c.hi & g->mask[j]) - low[j];
     }
-    return true;
+    for (; from < to; from++) {
+        const uint64_t key = g->key[from];
+        bool meets = true;
+        if (g->level) {
+            const uint64_t end = key + (((uint64_t)1 << (g->depth - g->level[from])) - 1);
+            for (int j = 0; j < g->d; j++)
+                meets &= (end & g->mask[j]) >= low[j] && (key & g->mask[j]) <= low[j] + span[j];
+        } else {
+            for (int j = 0; j < g->d; j++) meets &= (key & g->mask[j]) - low[j] <= span[j];
+        }
+        out[n] = from;
+        n += meets;
+    }
+    return n;
 }
 
 /* The box that holds a key or, where there is none, the first after it. */
@@ -14016,7 +14064,7 @@ ITP_FN uint32_t itp_box_holding(const itp_cubes *g, uint64_t key)
 /* The same for the boxes of a grid that does not have all. */
 ITP_FN uint32_t itp_boxes_some(const itp_cubes *g, itp_cells c, uint32_t *out)
 {
-    enum { few = 8 };
+    enum { few = 24 };
     struct {
         itp_cells c;
         uint32_t to;
@@ -14028,29 +14076,30 @@ ITP_FN uint32_t itp_boxes_some(const itp_cubes *g, itp_cells c, uint32_t *out)
     int top = 0;
     for (;;) {
         if (from < done) from = done;
-        if (from < to && to - from > few && c.lo != c.hi) {
-            const uint64_t x = c.lo ^ c.hi;
-            const bool run = (x & (x + 1)) == 0 && !(c.lo & x);
-            if (!run) {
-                const int b = itp_top_bit(x);
-                const uint64_t bit = (uint64_t)1 << b;
-                const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
-                stack[top].c.lo = (c.lo & ~below) | bit;
-                stack[top].c.hi = c.hi;
-                stack[top++].to = to;
-                c.hi = (c.hi & ~bit) | below;
-                to = itp_box_from(g, c.hi + 1, from, to);
-                continue;
-            }
+        const uint64_t x = c.lo ^ c.hi;
+        if ((x & (x + 1)) == 0 && !(c.lo & x)) { /* all keys between */
+            while (from < to) out[n++] = from++;
+        } else if (from < to && to - from > few) {
+            const int b = itp_top_bit(x);
+            const uint64_t bit = (uint64_t)1 << b;
+            const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
+            stack[top].c.lo = (c.lo & ~below) | bit;
+            stack[top].c.hi = c.hi;
+            stack[top++].to = to;
+            c.hi = (c.hi & ~bit) | below;
+            to = itp_box_from(g, c.hi + 1, from, to);
+            continue;
+        } else if (from < to) {
+            n = itp_boxes_tested(g, from, to, all, out, n);
         }
-        for (; from < to; from++)
-            if (itp_box_meets(g, from, all)) out[n++] = from;
         if (done < to) done = to;
         if (!top) return n;
         c = stack[--top].c;
         to = stack[top].to;
         from = itp_box_from(g, c.lo, done, to);
-        if (g->level && from > done) from--; /* may hold c.lo */
+        if (g->level && from > done &&
+            c.lo - g->key[from - 1] < (uint64_t)1 << (g->depth - g->level[from - 1]))
+            from--; /* it holds c.lo */
     }
 }
 
@@ -14107,10 +14156,9 @@ enum { ITP_PIECE_POINTS = 4096, ITP_CALL_POINTS = 512 }; /* of a piece of work, 
 
 ITP_FN int itp_map_samples(const interp_map *m)
 {
-    return m->mode == INTERP_BOX_CENTRE ? 1
-           : m->mode == INTERP_BOX_RANDOM
-               ? (m->samples ? m->samples : 10)
-               : 1 << m->dims;
+    return m->mode == INTERP_BOX_CENTRE   ? 1
+           : m->mode == INTERP_BOX_RANDOM ? (m->samples ? m->samples : 10)
+                                          : 1 << m->dims;
 }
 
 ITP_FN interp_status itp_map_check(interp_ctx *ctx, const interp_map *m)
@@ -14212,9 +14260,9 @@ typedef struct itp_lattice {
     const itp_mapping *m;
     size_t n[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* corners of each axis */
     size_t count;
-    const uint64_t *keys; /* [count]: corner numbers; NULL: all, row by row */
-    double *y, *spread;   /* [count, d]; spread NULL: none */
-    double *at[INTERP_MAP_DIMS]; /* [n]: where the corners of an axis are */
+    const uint64_t *keys;        /* [count]: corner numbers; NULL: all, row by row */
+    double *y, *spread;          /* [count, d]; spread NULL: none */
+    double *at[INTERP_MAP_DIMS]; /* [n]: where the corners of an axis are; NULL: not kept */
 } itp_lattice;
 
 ITP_FN interp_status itp_lattice_piece(void *arg, size_t piece)
@@ -14230,7 +14278,9 @@ ITP_FN interp_status itp_lattice_piece(void *arg, size_t piece)
         for (size_t i = 0; i < n; i++) {
             size_t rest = l->keys ? (size_t)l->keys[from + i] : from + i;
             for (int j = 0; j < d; j++) {
-                x[i * (size_t)d + (size_t)j] = l->at[j][rest / l->step[j]];
+                const size_t k = rest / l->step[j];
+                x[i * (size_t)d + (size_t)j] =
+                    l->at[j] ? l->at[j][k] : itp_axis_corner(l->m->g, j, k, l->m->g->bits[j]);
                 rest %= l->step[j];
             }
         }
@@ -14392,8 +14442,8 @@ ITP_FN interp_status itp_images_uniform(const itp_mapping *m, itp_cells *image)
     const size_t pieces = (r.rows + r.per_piece - 1) / r.per_piece;
     double *at = (double *)interp_alloc(m->ctx, itp_mul_size(itp_lattice_rows(&l), sizeof *at));
     l.y = (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y));
-    l.spread = m->map.spread ? (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y))
-                             : NULL;
+    l.spread =
+        m->map.spread ? (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y)) : NULL;
     r.bad = (uint32_t *)interp_alloc(m->ctx, pieces * sizeof *r.bad);
     interp_status status = INTERP_NO_MEMORY;
     if (at && l.y && r.bad && (l.spread || !m->map.spread)) {
@@ -14547,14 +14597,12 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
     size_t slots = 16;
     if (!itp_lattice_shape(&l, m)) return itp_no_memory(m->ctx, SIZE_MAX / 4);
     while (slots < itp_mul_size(all, 2)) slots *= 2;
-    double *at = (double *)interp_alloc(m->ctx, itp_mul_size(itp_lattice_rows(&l), sizeof *at));
     uint64_t *keys = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *keys));
     uint32_t *table = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(slots, sizeof *table));
     uint32_t *corner = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *corner));
     interp_status status = INTERP_NO_MEMORY;
     l.y = l.spread = NULL;
-    if (at && keys && table && corner) {
-        itp_lattice_places(&l, at);
+    if (keys && table && corner) {
         l.count = itp_corners_number(&l, keys, table, slots, corner);
         l.keys = keys;
         l.y = (double *)interp_alloc(m->ctx, itp_mul_size(l.count, d * sizeof *l.y));
@@ -14563,11 +14611,9 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
         status = l.y && (l.spread || !m->map.spread) ? INTERP_OK : INTERP_NO_MEMORY;
     }
     interp_free(m->ctx, table);
-    if (!status)
-        status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
+    if (!status) status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
     s->corner = corner, s->l = &l;
     if (!status) status = itp_map_pieces(m, false, pieces, itp_singles_piece, s);
-    interp_free(m->ctx, at);
     interp_free(m->ctx, keys);
     interp_free(m->ctx, corner);
     interp_free(m->ctx, l.y);
@@ -14575,12 +14621,12 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
     return status;
 }
 
-/* Where the places of corners would take more than the boxes, corners are made for each box. */
+/* Whether boxes that share corners look at them once. */
 ITP_FN bool itp_corners_shared(const itp_mapping *m)
 {
     itp_lattice l;
     if (m->map.boxes || m->map.mode != INTERP_BOX_CORNERS || m->g->level) return false;
-    return itp_lattice_shape(&l, m) && itp_lattice_rows(&l) < ((size_t)1 << 24);
+    return itp_lattice_shape(&l, m);
 }
 
 /* Images of all boxes of the grid: cells of the same grid. */
@@ -14801,8 +14847,7 @@ ITP_FN void itp_reach_up(const itp_cubes *g, const itp_cells *image, const itp_c
         from = to - 1;
         if (label != ITP_NO_BOX)
             while (from > 0 && c->label[c->order[from - 1]] == label) from--;
-        for (uint32_t i = from; i < to; i++)
-            all |= bits[c->order[i]] | itp_mark(m, c->order[i]);
+        for (uint32_t i = from; i < to; i++) all |= bits[c->order[i]] | itp_mark(m, c->order[i]);
         for (uint32_t i = from; i < to; i++) {
             bits[c->order[i]] = all;
             const uint32_t n = itp_boxes(g, image[c->order[i]], work);
@@ -14875,8 +14920,8 @@ struct interp_morse {
     uint64_t *key, *spread;
     uint8_t *level;
     uint32_t *bucket;
-    itp_cells *image;        /* [boxes]; NULL: not looked at yet */
-    itp_components parts;    /* of these images; label NULL: not looked for yet */
+    itp_cells *image;     /* [boxes]; NULL: not looked at yet */
+    itp_components parts; /* of these images; label NULL: not looked for yet */
     int n_sets;
     uint32_t *box;   /* boxes of the sets, one after the other */
     uint32_t *first; /* [n_sets + 1]: where each begins */
@@ -14910,6 +14955,7 @@ typedef struct itp_hierarchy {
     itp_longs found;  /* keys of Morse sets */
     itp_longs ends;   /* where each set ends in `found` */
     itp_longs edges;  /* from << 32 | to */
+    uint64_t *spread[ITP_DEPTH_MAX + 1]; /* of each depth that was looked at */
 } itp_hierarchy;
 
 /* A key of `level` bits and its level: sorts along the tree, parents before their first child. */
@@ -14955,10 +15001,11 @@ ITP_FN void itp_split_free(interp_ctx *ctx, itp_split *s)
 
 ITP_FN interp_status itp_too_many_sets(interp_ctx *ctx, size_t n)
 {
-    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                    "morse: %zu sets return to themselves, more than %d; the grid is too coarse for "
-                    "this map, or every point stays where it is",
-                    n, ITP_SETS_MAX);
+    return itp_fail(
+        ctx, INTERP_BAD_ARGUMENT,
+        "morse: %zu sets return to themselves, more than %d; the grid is too coarse for "
+        "this map, or every point stays where it is",
+        n, ITP_SETS_MAX);
 }
 
 ITP_FN interp_status itp_split_by_set(interp_ctx *ctx, const itp_cubes *g, const itp_components *c,
@@ -14980,9 +15027,10 @@ ITP_FN interp_status itp_split_by_set(interp_ctx *ctx, const itp_cubes *g, const
 
 /* Images and components of boxes keys[n] of `level` halvings; keys NULL: all. kept: NULL, or where images
    and components go instead of being freed. */
-ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint32_t n, int level,
+ITP_FN interp_status itp_split_grid(itp_hierarchy *h, const uint64_t *keys, uint32_t n, int level,
                                     itp_split *s, interp_morse *kept)
 {
+    interp_morse *m = h->m;
     interp_ctx *ctx = m->ctx;
     itp_cubes g = m->grid;
     itp_components c;
@@ -14991,14 +15039,19 @@ ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint3
     memset(&c, 0, sizeof c);
     f.ctx = ctx, f.map = m->map, f.g = &g;
     g.n = n, g.key = keys, g.level = NULL, g.bucket = NULL;
-    uint64_t *spread = (uint64_t *)interp_alloc(
-        ctx, (size_t)itp_max(1, itp_cubes_spread(g.d, level)) * sizeof *spread);
+    if (!h->spread[level]) {
+        h->spread[level] = (uint64_t *)interp_alloc(
+            ctx, (size_t)itp_max(1, itp_cubes_spread(g.d, level)) * sizeof(uint64_t));
+        if (h->spread[level]) itp_cubes_deepen(&g, level, h->spread[level]);
+    } else {
+        itp_cubes_shape(&g, level, h->spread[level]);
+    }
     uint32_t *bucket =
         keys ? (uint32_t *)interp_alloc(ctx, itp_cubes_buckets(n, level) * sizeof *bucket) : NULL;
     itp_cells *image = (itp_cells *)interp_alloc(ctx, itp_mul_size(n, sizeof *image));
-    interp_status status = spread && image && (bucket || !keys) ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status =
+        h->spread[level] && image && (bucket || !keys) ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) {
-        itp_cubes_deepen(&g, level, spread);
         if (keys) itp_cubes_index(&g, bucket);
         status = itp_images(&f, image);
     }
@@ -15013,7 +15066,6 @@ ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint3
         kept->image = image;
         kept->parts = c;
     }
-    interp_free(ctx, spread);
     interp_free(ctx, bucket);
     return status;
 }
@@ -15124,7 +15176,7 @@ ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint3
     out->first = out->last = m->n_sets;
     if (depth > m->min && n > m->limit) return INTERP_OK;
     const bool whole = m->max == 0;
-    ITP_TRY(itp_split_grid(m, keys, n, level, &s, whole ? m : NULL));
+    ITP_TRY(itp_split_grid(h, keys, n, level, &s, whole ? m : NULL));
     out->spurious = s.sets == 0;
     itp_branch *child = NULL;
     interp_status status = whole ? INTERP_OK : itp_hierarchy_leaves(h, keys, n, level);
@@ -15136,7 +15188,8 @@ ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint3
     }
     /* Below min only spurious grids stay in the final one. */
     if (!status && depth == m->min + 1 && !out->spurious) h->leaves.n = leaves;
-    if (!status && !out->spurious && depth == m->min) status = itp_hierarchy_sets(h, &s, child, out);
+    if (!status && !out->spurious && depth == m->min)
+        status = itp_hierarchy_sets(h, &s, child, out);
     if (!status && !out->spurious && depth < m->min) {
         out->last = m->n_sets;
         status = itp_hierarchy_inherit(h, &s, child);
@@ -15163,10 +15216,10 @@ ITP_FN interp_status itp_morse_join(interp_morse *m, itp_longs *leaves)
     }
     m->key = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(n, sizeof *m->key));
     m->level = (uint8_t *)interp_alloc(m->ctx, n);
-    m->bucket = (uint32_t *)interp_alloc(
-        m->ctx, itp_cubes_buckets((uint32_t)n, depth) * sizeof *m->bucket);
-    m->spread = (uint64_t *)interp_alloc(
-        m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)) * sizeof *m->spread);
+    m->bucket =
+        (uint32_t *)interp_alloc(m->ctx, itp_cubes_buckets((uint32_t)n, depth) * sizeof *m->bucket);
+    m->spread = (uint64_t *)interp_alloc(m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)) *
+                                                     sizeof *m->spread);
     const bool room = n < ITP_BOXES_MAX && m->key && m->level && m->bucket && m->spread;
     for (size_t i = 0, at = 0; room && i < leaves->n; i++)
         if (i + 1 == leaves->n || v[i] >> 8 != v[i + 1] >> 8) {
@@ -15263,10 +15316,11 @@ ITP_FN interp_status itp_morse_check(interp_ctx *ctx, const interp_map *map,
                             o->lower[j], o->upper[j]);
     if (o->min < 0 || o->min > ITP_DEPTH_MAX || o->max < 0 || o->max > ITP_DEPTH_MAX ||
         o->init < 0 || o->init > 30 || o->limit < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "morse: depths min %d, max %d, init %d; give up to %d, init up to 30, and a "
-                        "limit from 1",
-                        o->min, o->max, o->init, ITP_DEPTH_MAX);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths min %d, max %d, init %d; give up to %d, init up to 30, and a "
+            "limit from 1",
+            o->min, o->max, o->init, ITP_DEPTH_MAX);
     return INTERP_OK;
 }
 
@@ -15293,9 +15347,8 @@ ITP_FN size_t itp_grid_bytes(const interp_map *map, int depth)
     const size_t corners = itp_corners_shared(&f) ? itp_uniform_bytes(&f) : 0;
     /* label, order, reach, number, stack, open, low, gain, seen, or the lattice before them */
     const size_t search = itp_mul_size(n, 4 + 4 + 8 + 4 + 12 + 4 + 4 + 8) + n / 8 + 1024;
-    return itp_add_size(itp_add_size(itp_mul_size(n, sizeof(itp_cells)),
-                                     itp_max_size(corners, search)),
-                        65536);
+    return itp_add_size(
+        itp_add_size(itp_mul_size(n, sizeof(itp_cells)), itp_max_size(corners, search)), 65536);
 }
 
 INTERP_API size_t interp_morse_bytes(const interp_map *map, const interp_morse_desc *desc)
@@ -15314,8 +15367,7 @@ ITP_FN interp_status itp_morse_run(interp_morse *m)
     itp_branch all;
     memset(&h, 0, sizeof h);
     h.m = m;
-    interp_status status =
-        itp_decompose(&h, NULL, (uint32_t)1 << m->init, 0, &all);
+    interp_status status = itp_decompose(&h, NULL, (uint32_t)1 << m->init, 0, &all);
     if (!status) status = m->max ? itp_morse_join(m, &h.leaves) : itp_morse_whole(m);
     if (!status) status = itp_morse_find_sets(m, &h);
     if (!status && m->exact && m->max) {
@@ -15334,6 +15386,7 @@ ITP_FN interp_status itp_morse_run(interp_morse *m)
     interp_free(m->ctx, h.found.v);
     interp_free(m->ctx, h.ends.v);
     interp_free(m->ctx, h.edges.v);
+    for (int k = 0; k <= ITP_DEPTH_MAX; k++) interp_free(m->ctx, h.spread[k]);
     return status;
 }
 
@@ -15343,10 +15396,11 @@ INTERP_API interp_status interp_morse_new(interp_ctx *ctx, const interp_map *map
     int min, max, init;
     ITP_TRY(itp_morse_check(ctx, map, desc));
     if (!itp_morse_depths(desc, &min, &max, &init))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "morse: depths init %d, min %d, max %d must rise, the whole grid of init is "
-                        "at most 2^30 boxes",
-                        init, min, max);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths init %d, min %d, max %d must rise, the whole grid of init is "
+            "at most 2^30 boxes",
+            init, min, max);
     const size_t bytes = interp_morse_bytes(map, desc), left = itp_memory_left(ctx);
     if (bytes > left)
         return itp_fail(ctx, INTERP_NO_MEMORY,
@@ -15510,10 +15564,10 @@ typedef struct itp_retract {
     itp_order order;
     uint32_t sets;
     size_t words;
-    uint64_t *above;    /* [sets, words]: what leads to a set: the order turned round */
+    uint64_t *above;     /* [sets, words]: what leads to a set: the order turned round */
     uint64_t *down, *up; /* [boxes, words]: sets a box leads to; that lead to it; then closures */
-    uint64_t *may;      /* [boxes, words]: candidates */
-    uint32_t *work;     /* images of a box */
+    uint64_t *may;       /* [boxes, words]: candidates */
+    uint32_t *work;      /* images of a box */
     int32_t *tile;
 } itp_retract;
 
@@ -15625,7 +15679,8 @@ ITP_FN bool itp_retract_sweep(itp_retract *r, bool from_below)
             changed |= keep != may[w];
             may[w] = keep;
         }
-        itp_union_rows(r, may, table, own);
+        if (itp_row_empty(r, may)) memset(own, 255, r->words * sizeof *own); /* asks nothing */
+        else itp_union_rows(r, may, table, own);
         for (uint32_t t = 0; !from_below && t < k; t++) {
             uint64_t *to = itp_row_of(r, r->up, r->work[t]);
             for (size_t w = 0; w < r->words; w++) to[w] &= own[w];
@@ -15712,8 +15767,7 @@ ITP_FN interp_status itp_retract_room(itp_retract *r)
     r->may = (uint64_t *)interp_alloc(ctx, rows);
     r->work = (uint32_t *)interp_alloc(ctx, itp_boxes_room(&m->grid) * sizeof *r->work);
     r->tile = (int32_t *)interp_alloc(ctx, n * sizeof *r->tile);
-    if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile)
-        return INTERP_NO_MEMORY;
+    if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile) return INTERP_NO_MEMORY;
     for (uint32_t i = 0; i < r->sets; i++)
         for (uint32_t j = 0; j <= i; j++)
             if (itp_leads(&r->order, i, j))
@@ -15730,8 +15784,8 @@ ITP_FN interp_status itp_retract_run(itp_retract *r, interp_retraction *out)
         itp_scatter_words(r, r->down, k.group, bits);
         itp_reach_up(&m->grid, m->image, &m->parts, k, bits, r->work);
         itp_scatter_words(r, r->up, k.group, bits);
-        ITP_TRY(itp_progress(m->ctx, "retraction", (double)k.group * 64, (double)r->sets,
-                             (double)NAN));
+        ITP_TRY(
+            itp_progress(m->ctx, "retraction", (double)k.group * 64, (double)r->sets, (double)NAN));
     }
     itp_retract_candidates(r, out);
     bool changed = true;
@@ -15756,8 +15810,8 @@ INTERP_API interp_status interp_morse_retract(interp_morse *m, interp_retraction
     r.label = m->parts.label;
     r.sets = m->parts.sets;
     r.words = itp_max_size(1, (r.sets + 63) / 64);
-    interp_status status = r.sets > ITP_SETS_MAX ? itp_too_many_sets(ctx, r.sets)
-                                                 : itp_retract_room(&r);
+    interp_status status =
+        r.sets > ITP_SETS_MAX ? itp_too_many_sets(ctx, r.sets) : itp_retract_room(&r);
     if (!status) status = itp_retract_run(&r, &out);
     interp_free(ctx, r.order.bits);
     interp_free(ctx, r.above);
@@ -15785,19 +15839,19 @@ typedef struct itp_complex {
     int d, p;
     uint64_t size[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* coordinates of an axis */
     bool wrap[INTERP_MAP_DIMS];                            /* the last is next to the first */
-    uint32_t n;        /* cells */
-    uint64_t *address; /* [n] */
-    uint32_t *table;   /* [slots]: cell of each place; ITP_NO_BOX: none */
-    size_t slots;      /* a power of two, hashed; 0: the address is the place */
-    uint32_t *rank;    /* [n]: when it was removed */
-    uint32_t *mate;    /* [n]: the cell it went with; itself when it is critical */
-    uint8_t *dim;      /* [n] */
-    uint8_t *left;     /* [n]: faces that are still there */
-    uint8_t *removed;  /* [n] */
-    uint32_t *queue;   /* [n] */
+    uint32_t n;                                            /* cells */
+    uint64_t *address;                                     /* [n] */
+    uint32_t *table;                /* [slots]: cell of each place; ITP_NO_BOX: none */
+    size_t slots;                   /* a power of two, hashed; 0: the address is the place */
+    uint32_t *rank;                 /* [n]: when it was removed */
+    uint32_t *mate;                 /* [n]: the cell it went with; itself when it is critical */
+    uint8_t *dim;                   /* [n] */
+    uint8_t *left;                  /* [n]: faces that are still there */
+    uint8_t *removed;               /* [n] */
+    uint32_t *queue;                /* [n] */
     uint32_t n_critical, *critical; /* by dimension, then by rank */
     uint32_t first[INTERP_MAP_DIMS + 2]; /* of each dimension */
-    uint8_t *coef;     /* [n]: of the chain that flows */
+    uint8_t *coef;                       /* [n]: of the chain that flows */
     uint32_t *heap, heaped;
 } itp_complex;
 
@@ -15935,7 +15989,8 @@ ITP_FN void itp_coreduce(itp_complex *c)
     for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const int n = itp_cell_near(c, c->address[i], true, near, minus);
-        for (int k = 0; k < n; k++) c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        for (int k = 0; k < n; k++)
+            c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
         if (c->left[i] == 1) c->queue[tail++] = i;
         by_dim[c->dim[i] + 1]++;
     }
@@ -16064,10 +16119,10 @@ ITP_FN interp_status itp_flow_run(itp_complex *c, itp_chain *kings, itp_chain *r
    reduced from the left, so that no two end at the same row. */
 typedef struct itp_level {
     uint32_t n;
-    uint8_t *cycle;    /* [n,n]: column j is the chain whose boundary is reduced column j */
-    uint8_t *reduced;  /* [n, n below]: boundaries */
-    uint32_t *pivot;   /* [n]: of this level's cells: the column above that ends at it, ITP_NO_BOX */
-    uint32_t *essential; /* [n]: generator that ends at it, ITP_NO_BOX */
+    uint8_t *cycle;   /* [n,n]: column j is the chain whose boundary is reduced column j */
+    uint8_t *reduced; /* [n, n below]: boundaries */
+    uint32_t *pivot;  /* [n]: of this level's cells: the column above that ends at it, ITP_NO_BOX */
+    uint32_t *essential;        /* [n]: generator that ends at it, ITP_NO_BOX */
     uint32_t betti, *generator; /* [betti]: columns that are cycles and no boundaries */
 } itp_level;
 
@@ -16116,7 +16171,8 @@ ITP_FN interp_status itp_level_reduce(itp_homology *h, int k, itp_chain *rest, i
             ITP_TRY(itp_flow_run(c, NULL, rest, seen));
         }
         for (size_t i = 0; i < rest->n; i++)
-            column[itp_critical_place(c, (uint32_t)rest->term[i].cell)] = (uint8_t)rest->term[i].coef;
+            column[itp_critical_place(c, (uint32_t)rest->term[i].cell)] =
+                (uint8_t)rest->term[i].coef;
         for (uint32_t r = rows; r-- > 0;) {
             if (!column[r]) continue;
             const uint32_t o = below->pivot[r];
@@ -16340,10 +16396,10 @@ ITP_FN int itp_matrix_core(uint8_t *m, int n, uint8_t *basis, uint8_t *work, int
 /* A vector, its images, theirs ... until they depend on each other. */
 typedef struct itp_krylov {
     uint32_t p;
-    uint8_t *row;  /* [n+1,n]: reduced, row k is 0 where the rows before have their pivots */
-    uint8_t *how;  /* [n+1,n+1]: in powers of the matrix */
+    uint8_t *row;        /* [n+1,n]: reduced, row k is 0 where the rows before have their pivots */
+    uint8_t *how;        /* [n+1,n+1]: in powers of the matrix */
     uint8_t *now, *next; /* [n] */
-    int *pivot;    /* [n+1] */
+    int *pivot;          /* [n+1] */
 } itp_krylov;
 
 /* Their number k; row k of `how` then takes v to 0: a monic polynomial of degree k. */
@@ -16481,15 +16537,15 @@ typedef struct itp_index {
     interp_morse *m;
     interp_ctx *ctx;
     int d, p;
-    itp_cubes set;      /* cubes of S */
-    itp_cells *image;   /* [set.n] */
-    itp_cubes around;   /* the final grid, no deeper than S */
-    uint8_t *in;        /* [around.n]: 1 in X, 3 in S too */
-    itp_cubes exit;     /* cubes of A next to S */
+    itp_cubes set;    /* cubes of S */
+    itp_cells *image; /* [set.n] */
+    itp_cubes around; /* the final grid, no deeper than S */
+    uint8_t *in;      /* [around.n]: 1 in X, 3 in S too */
+    itp_cubes exit;   /* cubes of A next to S */
     itp_cells *exit_image;
-    itp_complex pair;   /* cells of S that are not in A, with their faces */
+    itp_complex pair; /* cells of S that are not in A, with their faces */
     itp_homology homology;
-    itp_complex fibre;  /* of the cell at hand */
+    itp_complex fibre; /* of the cell at hand */
     size_t fibre_room, fibre_places;
     bool undefined;
     void *blocks[24]; /* to be freed */
@@ -16735,11 +16791,11 @@ typedef struct itp_block_of {
 typedef struct itp_fibre {
     itp_block_of inside[1 << INTERP_MAP_DIMS], exit[1 << INTERP_MAP_DIMS];
     int n_inside, n_exit;
-    bool round[INTERP_MAP_DIMS];        /* an image goes all round this periodic axis */
-    int64_t origin[INTERP_MAP_DIMS];    /* cubes */
+    bool round[INTERP_MAP_DIMS];     /* an image goes all round this periodic axis */
+    int64_t origin[INTERP_MAP_DIMS]; /* cubes */
     int64_t low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS]; /* cubes of all images inside */
-    bool star;                          /* all images share cubes, and none leaves */
-    int64_t centre[INTERP_MAP_DIMS];    /* a vertex of these, in coordinates from the origin */
+    bool star;                       /* all images share cubes, and none leaves */
+    int64_t centre[INTERP_MAP_DIMS]; /* a vertex of these, in coordinates from the origin */
 } itp_fibre;
 
 /* An image relative to the origin; on periodic axes within half a turn of it. */
@@ -17007,8 +17063,8 @@ ITP_FN bool itp_fibre_acyclic(const itp_homology *h, bool relative)
 
 /* As itp_star_fill; what of `chain` is not in the complex counts as nothing. k: its dimension. Leaves
    *acyclic false where the fibre is not. */
-ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k,
-                                    const itp_chain *chain, itp_chain *out, bool *acyclic)
+ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k, const itp_chain *chain,
+                                    itp_chain *out, bool *acyclic)
 {
     itp_complex *c = &x->fibre;
     itp_chain local = {NULL, 0, 0}, filled = {NULL, 0, 0};
@@ -17028,8 +17084,7 @@ ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k,
     }
     if (*acyclic && !status) status = itp_homology_fill(&h, k, &local, &filled);
     for (size_t i = 0; i < filled.n && !status; i++)
-        status = itp_chain_add(x->ctx, out,
-                               itp_fibre_global(x, f, c->address[filled.term[i].cell]),
+        status = itp_chain_add(x->ctx, out, itp_fibre_global(x, f, c->address[filled.term[i].cell]),
                                filled.term[i].coef);
     interp_free(x->ctx, local.term);
     interp_free(x->ctx, filled.term);
@@ -17165,8 +17220,8 @@ ITP_FN interp_status itp_lift(itp_index *x, int k, const itp_chain *cycle, itp_c
                    : itp_chain_add(x->ctx, answer, term.cell, term.coef);
     }
     for (int b = k - 1; b >= 0 && !status && !x->undefined; b--)
-        status = itp_lift_level(x, b, k - 1 - b, &over[(k - 1 - b) & 1], &over[(k - b) & 1],
-                                answer);
+        status =
+            itp_lift_level(x, b, k - 1 - b, &over[(k - 1 - b) & 1], &over[(k - b) & 1], answer);
     interp_free(x->ctx, over[0].v);
     interp_free(x->ctx, over[1].v);
     return status;
@@ -17269,12 +17324,12 @@ struct interp_gp {
     interp_gp_desc desc;
     int n, d, m;
     double length, noise;
-    double *x, *y;    /* [n,d], [n,m] */
-    double *square;   /* [n,n]: squared distances, lower triangle */
-    double *factor;   /* [n,n]: Cholesky's L of K + noise, lower triangle */
-    double *inverse;  /* [n,n]: of K + noise, lower triangle */
-    double *weights;  /* [n,m] */
-    double *row;      /* [n]: kernel of a new point */
+    double *x, *y;        /* [n,d], [n,m] */
+    double *square;       /* [n,n]: squared distances, lower triangle */
+    double *factor;       /* [n,n]: Cholesky's L of K + noise, lower triangle */
+    double *inverse;      /* [n,n]: of K + noise, lower triangle */
+    double *weights;      /* [n,m] */
+    double *row;          /* [n]: kernel of a new point */
     double *mean, *scale; /* [m]: of the outputs */
     int evaluations;
 };
@@ -17438,13 +17493,12 @@ ITP_FN void itp_search_learn(itp_search *s, const double *step, const double *ch
     const double sy = step[0] * change[0] + step[1] * change[1];
     double hy[2], yhy;
     if (!(sy > 1e-14)) return;
-    for (int i = 0; i < 2; i++)
-        hy[i] = s->inverse[i][0] * change[0] + s->inverse[i][1] * change[1];
+    for (int i = 0; i < 2; i++) hy[i] = s->inverse[i][0] * change[0] + s->inverse[i][1] * change[1];
     yhy = change[0] * hy[0] + change[1] * hy[1];
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
-            s->inverse[i][j] += (1 + yhy / sy) * step[i] * step[j] / sy -
-                                (hy[i] * step[j] + step[i] * hy[j]) / sy;
+            s->inverse[i][j] +=
+                (1 + yhy / sy) * step[i] * step[j] / sy - (hy[i] * step[j] + step[i] * hy[j]) / sy;
 }
 
 /* One step downhill; false when none is found. */
@@ -17455,8 +17509,7 @@ ITP_FN bool itp_search_step(itp_search *s, const bool *may)
         way[i] = 0;
         if (may[i] && may[1 - i])
             way[i] = -s->inverse[i][0] * s->slope[0] - s->inverse[i][1] * s->slope[1];
-        else if (may[i])
-            way[i] = -s->inverse[i][i] * s->slope[i];
+        else if (may[i]) way[i] = -s->inverse[i][i] * s->slope[i];
     }
     for (double length = 1; length > 1e-12; length /= 2) {
         double fall = 0, change[2];
@@ -17692,7 +17745,8 @@ INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t 
             for (size_t j = 0; j < k; j++) sum += row[j] * gp->row[j];
             variance -= 2 * sum * gp->row[k];
         }
-        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
+        for (size_t o = 0; o < m; o++)
+            y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
     }
     return INTERP_OK;
 }
@@ -17741,8 +17795,7 @@ ITP_FN void itp_pairs_bins(interp_pairs *p, const double *x)
 }
 
 INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, const double *y, int n,
-                                          int d, const interp_pairs_desc *desc,
-                                          interp_pairs **out)
+                                          int d, const interp_pairs_desc *desc, interp_pairs **out)
 {
     if (!x || !y || n < 1 || d < 1 || d > INTERP_MAP_DIMS)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "pairs: %d pairs of %d numbers; give 1 to %d", n,
@@ -30147,9 +30200,10 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     if (!desc || !data || !desc->build || desc->models < 1 || desc->n_snapshots < 0 ||
         (desc->n_snapshots && !desc->snapshots) || desc->rank < 0 ||
         desc->rank >= itp_max(1, desc->ranks) || (desc->ranks > 1 && !desc->allreduce))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "ensemble: models, build and snapshots are needed, and allreduce where there "
-                        "are several processes");
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "ensemble: models, build and snapshots are needed, and allreduce where there "
+            "are several processes");
     interp_ensemble e;
     itp_ensemble_run r;
     memset(&e, 0, sizeof e);
@@ -30166,8 +30220,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     if (!status && desc->ranks > 1) {
         const size_t models = (size_t)e.models;
         itp_ensemble_gather(desc, e.weights, models * (size_t)e.n_snapshots * e.parameters);
-        itp_ensemble_gather(desc, e.probabilities,
-                            models * (size_t)e.n_test * (size_t)e.n_classes);
+        itp_ensemble_gather(desc, e.probabilities, models * (size_t)e.n_test * (size_t)e.n_classes);
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }
@@ -49012,13 +49065,13 @@ ITP_FN double itp_quantile(const float *v, int n, double q)
     return (double)v[i] + (at - i) * ((double)v[j] - (double)v[i]);
 }
 
-/* Width of the normal kernels by Scott's rule. */
+/* Width of the normal kernels by Scott's rule; 0 when all of the sorted values are equal. */
 ITP_FN double itp_kde_width(const float *v, int n)
 {
     double mean = 0, square = 0;
     for (int i = 0; i < n; i++) mean += (double)v[i] / n;
     for (int i = 0; i < n; i++) square += ((double)v[i] - mean) * ((double)v[i] - mean);
-    return n > 1 ? sqrt(square / (n - 1)) * pow(n, -.2) : 0;
+    return v[n - 1] > v[0] ? sqrt(square / (n - 1)) * pow(n, -.2) : 0;
 }
 
 ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
@@ -49079,6 +49132,11 @@ ITP_FN float *itp_violin_values(interp_ctx *ctx, const interp_violins *v, int *n
     return sorted;
 }
 
+ITP_FN uint32_t itp_violin_rgb(const interp_violins *v, int g)
+{
+    return v->colours ? v->colours[g] : interp_category_rgb(g);
+}
+
 INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_violins *v, interp_image *out)
 {
@@ -49104,10 +49162,10 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
         for (int i = 0; width > 0 && i <= ITP_VIOLIN_STEPS; i++) {
             const double low = (double)at[0] - 2 * width;
             const double high = (double)at[n[g] - 1] + 2 * width;
-            widest = fmax(widest, itp_kde_at(at, n[g], width,
-                                             low + (high - low) * i / ITP_VIOLIN_STEPS));
+            widest = fmax(widest,
+                          itp_kde_at(at, n[g], width, low + (high - low) * i / ITP_VIOLIN_STEPS));
         }
-        itp_plot_key(&p, v->legend ? v->legend[g] : NULL, interp_category_rgb(g), ITP_KEY_BOX);
+        itp_plot_key(&p, v->legend ? v->legend[g] : NULL, itp_violin_rgb(v, g), ITP_KEY_BOX);
     }
     p.y.log = false;
     itp_axis_fit(&p.x, x, 0, 0, 0);
@@ -49115,7 +49173,7 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
     if (!status) status = itp_plot_open(&p);
     at = sorted;
     for (int g = 0; !status && g < v->n_groups; at += n[g++])
-        if (n[g]) itp_violin_draw(&p, at, n[g], g, interp_category_rgb(g), widest);
+        if (n[g]) itp_violin_draw(&p, at, n[g], g, itp_violin_rgb(v, g), widest);
     if (!status) itp_plot_finish(&p);
     interp_free(ctx, n);
     interp_free(ctx, sorted);

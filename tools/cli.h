@@ -254,23 +254,24 @@ int cli_embedding_write(cli *c, const cli_embedding *e, const char *folder, cons
 /* ---- cli_dynamics.c: a map between boxes, its graph and its pictures */
 
 /* The lines of their help. */
-#define DYNAMICS_OPTIONS                                                                           \
-    {"--subdivide", "MIN[:MAX[:INIT[:LIMIT]]]",                                                    \
+#define DYNAMICS_OPTIONS                                                                            \
+    {"--subdivide", "MIN[:MAX[:INIT[:LIMIT]]]",                                                     \
      "halvings of the domain in all; with MAX only what is recurrent is halved, from INIT on, and " \
-     "sets up to LIMIT boxes are tested down to MAX"},                                             \
-        {"--lower", "A,B,..", "lower ends of the domain (those of the pairs, 5 % more)"},          \
-        {"--upper", "A,B,..", "upper ends"},                                                       \
-        {"--periodic", "0,1,..", "1 for each axis whose ends meet (none)"},                        \
-        {"--mode", "NAME", "points of a box that are mapped: corners (default), centre, random"},  \
-        {"--samples", "N", "points of random mode (10)"},                                          \
-        {"--padding", NULL, "images are one box wider on every side"},                             \
-        {"--lipschitz", "L", "images hold all of a map whose numbers change by at most L times "   \
-                             "the sum of changes of its arguments"},                               \
-        {"--conley", NULL, "Conley index of every Morse set"},                                     \
-        {"--prime", "P", "its coefficients are numbers modulo P (5)"},                             \
-        {"--exact-edges", NULL, "edges found on the final grid, not inherited from coarse ones"},  \
-    {                                                                                              \
-        "--cmgdb", NULL, "also CMGDB_mvmap.txt, CMGDB_retract.txt, CMGDB_morse_sets.csv"           \
+     "sets up to LIMIT boxes are tested down to MAX"},                                              \
+        {"--lower", "A,B,..", "lower ends of the domain (those of the pairs, 5 % more)"},           \
+        {"--upper", "A,B,..", "upper ends"},                                                        \
+        {"--periodic", "0,1,..", "1 for each axis whose ends meet (none)"},                         \
+        {"--mode", "NAME", "points of a box that are mapped: corners (default), centre, random"},   \
+        {"--samples", "N", "points of random mode (10)"},                                           \
+        {"--padding", NULL, "images are one box wider on every side"},                              \
+        {"--lipschitz", "L",                                                                        \
+         "images hold all of a map whose numbers change by at most L times "                        \
+         "the sum of changes of its arguments"},                                                    \
+        {"--conley", NULL, "Conley index of every Morse set"},                                      \
+        {"--prime", "P", "its coefficients are numbers modulo P (5)"},                              \
+        {"--exact-edges", NULL, "edges found on the final grid, not inherited from coarse ones"},   \
+    {                                                                                               \
+        "--cmgdb", NULL, "also CMGDB_mvmap.txt, CMGDB_retract.txt, CMGDB_morse_sets.csv"            \
     }
 
 /* A map, its decomposition, and all that is made of it. */
@@ -308,8 +309,8 @@ void cli_dynamics_free(cli *c, cli_dynamics *y);
 /* The contents of morse_graph.json. */
 void cli_dynamics_json(cli_text *t, const cli_dynamics *y);
 /* Writes every table and picture; over: drawn over the tiles. */
-int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder,
-                       const interp_series *over, int n_over);
+int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder, const interp_series *over,
+                       int n_over);
 /* Half way to white. */
 uint32_t cli_light(uint32_t rgb);
 
@@ -321,20 +322,21 @@ uint32_t cli_light(uint32_t rgb);
         {"--arch", "ARCH",                                                                         \
          "linear (default for tables; --layers and --nodes put softmax layers before), tiny "      \
          "(default for images: convolutions of 2 filters), or any of interp train"},               \
-        {"--models", "N", "trainings (100)"},                                                      \
-        {"--epochs", "N", "of each (150, images 4)"},                                              \
+        {"--models", "N", "trainings (100)"}, {"--epochs", "N", "of each (150, images 4)"},        \
         {"--batch", "N", "samples of a step (5, images 128)"},                                     \
         {"--optimizer", "NAME", "adam (default), sgd, rmsprop"},                                   \
         {"--lr", "X", "learning rate (0.001, sgd 0.01)"},                                          \
         {"--layers", "N", "of linear and tiny (1)"},                                               \
-        {"--nodes", "N", "of the layers before the last (as many as classes; filters of tiny: 2)"},\
+        {"--nodes", "N",                                                                           \
+         "of the layers before the last (as many as classes; filters of tiny: 2)"},                \
         {"--columns", "0,1,..", "numbers of a table that count (all; iris 2,3), or all"},          \
         {"--classes", "A,B,..", "classes that count (all)"},                                       \
         {"--scale", "X", "images are multiplied by it (1; the original's pixels end at 255)"},     \
         {"--early", "N", "epochs after which weights count as the beginning (2)"},                 \
         {"--dims", "N", "weights that are looked at (2)"},                                         \
-        {"--weights", "WHICH", "those that spread most over the models: largest (default), or "    \
-                               "smallest"},                                                        \
+        {"--weights", "WHICH",                                                                     \
+         "those that spread most over the models: largest (default), or "                          \
+         "smallest"},                                                                              \
         {"--positional-pairs", NULL, "a control: beginnings are matched with other models' ends"}, \
         {"--swapped-accuracy", NULL,                                                               \
          "balanced accuracy with its arguments changed over, as in the original"},                 \
@@ -352,9 +354,10 @@ typedef struct cli_ensemble {
     bool tiny, smallest, positional, swapped;
     int layers, nodes, early, dims;
     uint64_t seed;
-    int kernels, *kernel; /* weights that are no biases: their places */
-    char (*names)[40];    /* [kernels] */
+    int kernels, *kernel;        /* weights that are no biases: their places */
+    char (*names)[40];           /* [kernels] */
     int chosen[INTERP_MAP_DIMS]; /* of these */
+    int *order;                  /* [models]: whose end goes with each beginning, as a control */
     double *spread, *accuracy, *entropy; /* [parameters], [models], [test samples] */
     double *from, *to;                   /* [models, dims]: chosen weights, early and last */
     double seconds, saved;
@@ -596,6 +599,16 @@ typedef struct lca_outcome {
 
 /* The body of `lca`, also called by `demo`. */
 int lca_run(cli *c, const char *folder, lca_outcome *outcome);
+
+/* What an ensemble and its map gave. */
+typedef struct dynamics_outcome {
+    int models, sets;
+    uint32_t boxes;
+    double accuracy, seconds;
+} dynamics_outcome;
+
+/* The body of `dynamics --data`, also called by `demo`. */
+int dynamics_run(cli *c, const char *folder, dynamics_outcome *outcome);
 
 /* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
 typedef struct confusion_figures {

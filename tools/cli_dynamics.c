@@ -76,9 +76,10 @@ int cli_dynamics_options(const cli *c, int d, cli_dynamics *y)
             return cli_usage("--periodic: give 0 or 1 for each axis");
         y->periodic[j] = flags[j] == 1;
         if (!(y->upper[j] > y->lower[j]))
-            return cli_usage("axis %d goes from %g to %g: the domain needs a width; see --lower and "
-                             "--upper",
-                             j, y->lower[j], y->upper[j]);
+            return cli_usage(
+                "axis %d goes from %g to %g: the domain needs a width; see --lower and "
+                "--upper",
+                j, y->lower[j], y->upper[j]);
     }
     for (int i = 0; i < d * d; i++) y->slopes[i] = (double)wide;
     if (wide > 0) y->map.lipschitz = y->slopes;
@@ -110,8 +111,7 @@ interp_status cli_dynamics_gp(cli *c, cli_dynamics *y, const double *from, const
                               const interp_gp_desc *desc)
 {
     const int d = y->map.dims;
-    const interp_status status =
-        interp_gp_new(c->ctx, from, to, n, d, d, desc, &y->gp, &y->fitted);
+    const interp_status status = interp_gp_new(c->ctx, from, to, n, d, d, desc, &y->gp, &y->fitted);
     y->map.points = gp_mean;
     y->map.user = y;
     y->map.concurrent = !(y->deviations > 0);
@@ -274,8 +274,7 @@ static int write_sets(const cli_dynamics *y, bool header, const char *path)
         for (uint32_t i = 0; i < n; i++) {
             double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
             interp_morse_box(y->morse, box[i], lower, upper);
-            for (int k = 0; k < 2 * d; k++)
-                cli_add(&t, "%.17g,", k < d ? lower[k] : upper[k - d]);
+            for (int k = 0; k < 2 * d; k++) cli_add(&t, "%.17g,", k < d ? lower[k] : upper[k - d]);
             cli_add(&t, "%d\n", s);
         }
     }
@@ -331,8 +330,7 @@ static int draw_graph(cli *c, const cli_dynamics *y, const char *path)
     interp_image image;
     memset(&g, 0, sizeof g);
     interp_graph_node *nodes = (interp_graph_node *)calloc(room, sizeof *nodes);
-    interp_graph_edge *edges =
-        (interp_graph_edge *)calloc((size_t)n_edges + 1, sizeof *edges);
+    interp_graph_edge *edges = (interp_graph_edge *)calloc((size_t)n_edges + 1, sizeof *edges);
     char(*text)[2][400] = (char(*)[2][400])calloc(room, sizeof *text);
     if (!nodes || !edges || !text) code = cli_fail("memory ran out");
     for (int i = 0; i < sets && !code; i++) { /* drawn from above: highest number first */
@@ -422,8 +420,8 @@ static int draw_boxes(cli *c, const cli_dynamics *y, bool tiles, const char *tit
     return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
 }
 
-int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder,
-                       const interp_series *over, int n_over)
+int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder, const interp_series *over,
+                       int n_over)
 {
     cli_text t = {NULL, 0, 0, false};
     char path[CLI_PATH];
@@ -438,8 +436,7 @@ int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder,
     if (!code && drawn)
         code = draw_boxes(c, y, false, "Morse sets", NULL, 0,
                           cli_path(path, folder, "morse_sets.png"));
-    if (!code && y->retracted)
-        code = write_tiles(c, y, cli_path(path, folder, "retraction.npy"));
+    if (!code && y->retracted) code = write_tiles(c, y, cli_path(path, folder, "retraction.npy"));
     if (!code && y->retracted && y->map.dims < 3)
         code = draw_boxes(c, y, true, "Order retraction", over, n_over,
                           cli_path(path, folder, "retraction.png"));

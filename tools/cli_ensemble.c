@@ -128,8 +128,7 @@ static void start_weights(const cli_ensemble *e, interp_net *net, int model)
         const bool kernel = info.shape.rank > 1;
         const bool wide = kernel && (kernels == 0 || (e->tiny && i + 2 >= arrays));
         double fans = 0;
-        if (info.shape.rank == 4)
-            fans = 9.0 * (info.shape.dim[0] + info.shape.dim[1]);
+        if (info.shape.rank == 4) fans = 9.0 * (info.shape.dim[0] + info.shape.dim[1]);
         else if (kernel) fans = info.shape.dim[0] + info.shape.dim[1];
         const double reach = wide ? 2 : kernel ? sqrt(6 / fans) : 0;
         for (size_t k = 0; k < n; k++)
@@ -218,9 +217,7 @@ int cli_ensemble_open(cli *c, cli_ensemble *e)
     if (!code) code = cli_choice(c, "--weights", which, 2, &choice);
     if (!code) code = cli_choice(c, "--optimizer", optimizers, 3, &optimizer);
     if (!code) code = cli_float(c, "--lr", 1e-12, 1e6, &t->lr);
-    t->optimizer = optimizer == 1   ? INTERP_SGD
-                   : optimizer == 2 ? INTERP_RMSPROP
-                                    : INTERP_ADAM;
+    t->optimizer = optimizer == 1 ? INTERP_SGD : optimizer == 2 ? INTERP_RMSPROP : INTERP_ADAM;
     t->seed = c->seed;
     e->smallest = choice == 1;
     e->positional = cli_has(c, "--positional-pairs");
@@ -237,8 +234,13 @@ static int save_part(cli *c, const cli_ensemble *e, const interp_ensemble *done,
     static const char *const names[] = {"key", "done", "weights", "probabilities", "loss"};
     const int rows = done->models;
     interp_array a[5];
-    double key[8] = {(double)e->desc.train.epochs, (double)e->desc.train.batch, e->early, e->layers,
-                     e->nodes, (double)e->seed, (double)e->desc.train.optimizer,
+    double key[8] = {(double)e->desc.train.epochs,
+                     (double)e->desc.train.batch,
+                     e->early,
+                     e->layers,
+                     e->nodes,
+                     (double)e->seed,
+                     (double)e->desc.train.optimizer,
                      (double)e->desc.train.lr};
     memset(a, 0, sizeof a);
     for (int i = 0; i < 5; i++) {
@@ -282,10 +284,10 @@ static bool load_part(cli *c, const cli_ensemble *e, interp_ensemble *from)
     const interp_train_desc *t = &e->desc.train;
     good = good && a[0].shape.dim[1] == 8 && key[0] == t->epochs && key[1] == t->batch &&
            key[2] == e->early && key[3] == e->layers && key[4] == e->nodes &&
-           key[5] == (double)e->seed && key[6] == (double)t->optimizer &&
-           key[7] == (double)t->lr && a[1].shape.dim[0] == e->desc.models &&
-           a[2].shape.dim[0] == e->desc.models && a[3].shape.dim[0] == e->desc.models &&
-           a[4].shape.dim[0] == e->desc.models && a[2].shape.dim[1] % e->desc.n_snapshots == 0;
+           key[5] == (double)e->seed && key[6] == (double)t->optimizer && key[7] == (double)t->lr &&
+           a[1].shape.dim[0] == e->desc.models && a[2].shape.dim[0] == e->desc.models &&
+           a[3].shape.dim[0] == e->desc.models && a[4].shape.dim[0] == e->desc.models &&
+           a[2].shape.dim[1] % e->desc.n_snapshots == 0;
     if (good) {
         from->models = e->desc.models, from->n_snapshots = e->desc.n_snapshots;
         from->parameters = (size_t)(a[2].shape.dim[1] / e->desc.n_snapshots);
@@ -384,14 +386,22 @@ int cli_ensemble_pairs(cli *c, cli_ensemble *e, cli_dynamics *y)
     if (e->kernels < e->dims)
         return cli_fail("--dims %d: the network has %d weights", e->dims, e->kernels);
     choose_weights(e);
+    e->order = (int *)interp_alloc(c->ctx, models * sizeof *e->order);
+    if (!e->order) return cli_fail_ctx(c);
+    for (size_t m = 0; m < models; m++) {
+        const size_t k =
+            (size_t)(((uint64_t)interp_random_u32(e->seed, 0x0DE5, (uint64_t)m) * (m + 1)) >> 32);
+        if (k != m) e->order[m] = e->order[k];
+        e->order[k] = (int)m;
+    }
     e->from = (double *)interp_alloc(c->ctx, models * d * sizeof *e->from);
     e->to = (double *)interp_alloc(c->ctx, models * d * sizeof *e->to);
     if (!e->from || !e->to) return cli_fail_ctx(c);
     for (size_t m = 0; m < models; m++)
         for (size_t k = 0; k < d; k++) {
             const size_t w = (size_t)e->kernel[e->chosen[k]];
-            /* the original matches rows by the order of file names: "model.1", "model.10" ... */
-            const size_t image = e->positional ? (m * 7 + 3) % models : m;
+            /* the original matches rows by where files are listed, which need not agree */
+            const size_t image = e->positional ? (size_t)e->order[m] : m;
             e->from[m * d + k] = (double)e->all.weights[(2 * m) * p + w];
             e->to[m * d + k] = (double)e->all.weights[(2 * image + 1) * p + w];
         }
@@ -426,6 +436,7 @@ void cli_ensemble_free(cli *c, cli_ensemble *e)
     interp_free(c->ctx, e->entropy);
     interp_free(c->ctx, e->from);
     interp_free(c->ctx, e->to);
+    interp_free(c->ctx, e->order);
     memset(e, 0, sizeof *e);
 }
 
@@ -433,7 +444,7 @@ void cli_ensemble_free(cli *c, cli_ensemble *e)
 
 static int draw_violins(cli *c, const char *title, const char *y_label, const float *values,
                         const int *counts, int n, const char *const *names,
-                        const char *const *legend, const char *path)
+                        const char *const *legend, const uint32_t *colours, const char *path)
 {
     interp_violins v;
     interp_chart chart;
@@ -441,6 +452,7 @@ static int draw_violins(cli *c, const char *title, const char *y_label, const fl
     memset(&v, 0, sizeof v);
     memset(&chart, 0, sizeof chart);
     v.values = values, v.counts = counts, v.n_groups = n, v.legend = legend;
+    v.colours = colours;
     chart.title = title, chart.y_label = y_label;
     chart.x_names = names, chart.n_x_names = n;
     chart.width = n > 6 ? 900 : 160 + 120 * (n < 3 ? 3 : n), chart.height = 480;
@@ -485,7 +497,7 @@ int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const
                 v[at++] = (float)e[g].spread[e[g].kernel[w]];
         }
         code = draw_violins(c, titles[k], labels[k], v, counts[k], n, names, k ? NULL : legend,
-                            cli_path(path, folder, files[k]));
+                            NULL, cli_path(path, folder, files[k]));
         interp_free(c->ctx, v);
     }
     return code;
@@ -497,6 +509,7 @@ static int split_by_tile(cli *c, const cli_ensemble *e, const cli_dynamics *y, c
 {
     char path[CLI_PATH], text[GROUPS][24];
     const char *names[GROUPS];
+    uint32_t colours[GROUPS] = {0x909090u};
     int counts[GROUPS], n = 1;
     size_t at = (size_t)e->all.models;
     const int sets = interp_morse_count(y->morse);
@@ -510,12 +523,13 @@ static int split_by_tile(cli *c, const cli_ensemble *e, const cli_dynamics *y, c
         for (int m = 0; m < e->all.models; m++)
             if (tile[m] == s) v[at++] = (float)e->accuracy[m], counts[n]++;
         if (!counts[n]) continue;
+        colours[n] = interp_category_rgb(s);
         snprintf(text[n], sizeof text[n], "tile %d: %d", s, counts[n]);
         n++;
     }
     for (int g = 0; g < n; g++) names[g] = text[g];
     const int code = draw_violins(c, "Balanced accuracy by the tile that models begin in",
-                                  "balanced accuracy", v, counts, n, names, NULL,
+                                  "balanced accuracy", v, counts, n, names, NULL, colours,
                                   cli_path(path, folder, "accuracy_by_tile.png"));
     interp_free(c->ctx, v);
     return code;
@@ -554,10 +568,10 @@ int cli_ensemble_write(cli *c, const cli_ensemble *e, const cli_dynamics *y, con
     for (int k = 0; k < e->kernels; k++)
         cli_add(&t, "%s,%.9g\n", e->names[k], e->spread[e->kernel[k]]);
     if (!code) code = cli_text_write(&t, cli_path(path, folder, "weights.csv"));
-    if (!code && (interp_npy_write_f32(c->ctx, cli_path(path, folder, "weights.npy"),
-                                       e->all.weights, &w) ||
-                  interp_npy_write_f32(c->ctx, cli_path(path, folder, "probabilities.npy"),
-                                       e->all.probabilities, &q)))
+    if (!code &&
+        (interp_npy_write_f32(c->ctx, cli_path(path, folder, "weights.npy"), e->all.weights, &w) ||
+         interp_npy_write_f32(c->ctx, cli_path(path, folder, "probabilities.npy"),
+                              e->all.probabilities, &q)))
         code = cli_fail_ctx(c);
     if (!code && y->retracted) code = split_by_tile(c, e, y, tile, folder);
     interp_free(c->ctx, tile);

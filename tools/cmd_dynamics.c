@@ -255,7 +255,7 @@ static int sweep(const cli *c, double *values, char names[][24])
     return n < 1 || which < 0 ? -1 : 10 * n + which;
 }
 
-static int ensembles_run(cli *c, cli_text *summary)
+static int ensembles_run(cli *c, const char *folder, cli_text *summary, dynamics_outcome *outcome)
 {
     double values[12] = {0};
     char names[12][24], path[CLI_PATH];
@@ -285,40 +285,66 @@ static int ensembles_run(cli *c, cli_text *summary)
         snprintf(inner, sizeof inner, "%s", names[i]);
         for (char *s = inner; *s; s++)
             if (*s == ' ') *s = '_';
-        cli_path(path, c->out, inner);
+        cli_path(path, folder, inner);
         if (e[i].early >= e[i].desc.train.epochs)
             code = cli_usage("--sweep: %s ends before the early epoch %d", names[i], e[i].early);
         if (!code && found > 0) code = cli_make_folder(path);
-        if (!code) code = ensemble_run(c, &e[i], &y, found > 0 ? path : c->out);
+        if (!code) code = ensemble_run(c, &e[i], &y, found > 0 ? path : folder);
         if (!code && i) cli_add(summary, ",");
-        if (!code) cli_dynamics_json(summary, &y);
+        if (!code) {
+            cli_dynamics_json(summary, &y);
+            outcome->models = e[i].all.models, outcome->seconds = e[i].seconds + y.seconds;
+            outcome->accuracy = cli_ensemble_accuracy(&e[i]);
+            outcome->sets = interp_morse_count(y.morse);
+            outcome->boxes = interp_morse_boxes(y.morse);
+        }
         cli_dynamics_free(c, &y);
     }
     if (found > 0) cli_add(summary, "]");
     cli_add(summary, "\n");
-    if (!code) code = cli_ensemble_violins(c, e, n, name, c->out);
+    if (!code) code = cli_ensemble_violins(c, e, n, name, folder);
     for (int i = 0; i < n; i++) cli_ensemble_free(c, &e[i]);
     interp_free(c->ctx, e);
     return code;
 }
 
+int dynamics_run(cli *c, const char *folder, dynamics_outcome *outcome)
+{
+    cli_text summary = {NULL, 0, 0, false};
+    const int code = ensembles_run(c, folder, &summary, outcome);
+    free(summary.data);
+    return code;
+}
+
 static int run(cli *c)
 {
-    static const char *const stale[] = {
-        "morse_graph.png",  "morse_sets.png",       "retraction.npy", "retraction.png",
-        "CMGDB_mvmap.txt",  "CMGDB_retract.txt",    "CMGDB_morse_sets.csv",
-        "accuracy.png",     "accuracy_by_tile.png", "entropy.png",    "weights.png",
-        "models.csv",       "entropy.csv",          "weights.csv",    "weights.npy",
-        "probabilities.npy", NULL};
+    static const char *const stale[] = {"morse_graph.png",
+                                        "morse_sets.png",
+                                        "retraction.npy",
+                                        "retraction.png",
+                                        "CMGDB_mvmap.txt",
+                                        "CMGDB_retract.txt",
+                                        "CMGDB_morse_sets.csv",
+                                        "accuracy.png",
+                                        "accuracy_by_tile.png",
+                                        "entropy.png",
+                                        "weights.png",
+                                        "models.csv",
+                                        "entropy.csv",
+                                        "weights.csv",
+                                        "weights.npy",
+                                        "probabilities.npy",
+                                        NULL};
     const char *pairs = cli_get(c, "--pairs");
     cli_text summary = {NULL, 0, 0, false};
+    dynamics_outcome outcome;
     job j;
     memset(&j, 0, sizeof j);
     j.y.axis[0] = "x0", j.y.axis[1] = "x1";
     if (!pairs == !cli_has(c, "--data"))
         return cli_usage("dynamics needs --pairs X,FX, or --data D to train on");
     int code = cli_begin(c, cli_get(c, "-o"));
-    if (!code && !pairs) code = ensembles_run(c, &summary);
+    if (!code && !pairs) code = ensembles_run(c, c->out, &summary, &outcome);
     if (!code && pairs) {
         code = pairs_run(c, pairs, &j);
         if (!code) code = cli_dynamics_write(c, &j.y, c->out, NULL, 0);
@@ -339,7 +365,9 @@ static int run(cli *c)
 }
 
 const cli_command cmd_dynamics = {
-    "dynamics", "--pairs X,FX | --data D --arch A -o DIR",
+    "dynamics",
+    "--pairs X,FX | --data D --arch A -o DIR",
     "what a map or training does in the long run: Morse graph, Conley index, basins",
-    0,          options,
+    0,
+    options,
     run};

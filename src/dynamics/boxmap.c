@@ -11,10 +11,9 @@ enum { ITP_PIECE_POINTS = 4096, ITP_CALL_POINTS = 512 }; /* of a piece of work, 
 
 ITP_FN int itp_map_samples(const interp_map *m)
 {
-    return m->mode == INTERP_BOX_CENTRE ? 1
-           : m->mode == INTERP_BOX_RANDOM
-               ? (m->samples ? m->samples : 10)
-               : 1 << m->dims;
+    return m->mode == INTERP_BOX_CENTRE   ? 1
+           : m->mode == INTERP_BOX_RANDOM ? (m->samples ? m->samples : 10)
+                                          : 1 << m->dims;
 }
 
 ITP_FN interp_status itp_map_check(interp_ctx *ctx, const interp_map *m)
@@ -116,9 +115,9 @@ typedef struct itp_lattice {
     const itp_mapping *m;
     size_t n[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* corners of each axis */
     size_t count;
-    const uint64_t *keys; /* [count]: corner numbers; NULL: all, row by row */
-    double *y, *spread;   /* [count, d]; spread NULL: none */
-    double *at[INTERP_MAP_DIMS]; /* [n]: where the corners of an axis are */
+    const uint64_t *keys;        /* [count]: corner numbers; NULL: all, row by row */
+    double *y, *spread;          /* [count, d]; spread NULL: none */
+    double *at[INTERP_MAP_DIMS]; /* [n]: where the corners of an axis are; NULL: not kept */
 } itp_lattice;
 
 ITP_FN interp_status itp_lattice_piece(void *arg, size_t piece)
@@ -134,7 +133,9 @@ ITP_FN interp_status itp_lattice_piece(void *arg, size_t piece)
         for (size_t i = 0; i < n; i++) {
             size_t rest = l->keys ? (size_t)l->keys[from + i] : from + i;
             for (int j = 0; j < d; j++) {
-                x[i * (size_t)d + (size_t)j] = l->at[j][rest / l->step[j]];
+                const size_t k = rest / l->step[j];
+                x[i * (size_t)d + (size_t)j] =
+                    l->at[j] ? l->at[j][k] : itp_axis_corner(l->m->g, j, k, l->m->g->bits[j]);
                 rest %= l->step[j];
             }
         }
@@ -296,8 +297,8 @@ ITP_FN interp_status itp_images_uniform(const itp_mapping *m, itp_cells *image)
     const size_t pieces = (r.rows + r.per_piece - 1) / r.per_piece;
     double *at = (double *)interp_alloc(m->ctx, itp_mul_size(itp_lattice_rows(&l), sizeof *at));
     l.y = (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y));
-    l.spread = m->map.spread ? (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y))
-                             : NULL;
+    l.spread =
+        m->map.spread ? (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y)) : NULL;
     r.bad = (uint32_t *)interp_alloc(m->ctx, pieces * sizeof *r.bad);
     interp_status status = INTERP_NO_MEMORY;
     if (at && l.y && r.bad && (l.spread || !m->map.spread)) {
@@ -451,14 +452,12 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
     size_t slots = 16;
     if (!itp_lattice_shape(&l, m)) return itp_no_memory(m->ctx, SIZE_MAX / 4);
     while (slots < itp_mul_size(all, 2)) slots *= 2;
-    double *at = (double *)interp_alloc(m->ctx, itp_mul_size(itp_lattice_rows(&l), sizeof *at));
     uint64_t *keys = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *keys));
     uint32_t *table = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(slots, sizeof *table));
     uint32_t *corner = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *corner));
     interp_status status = INTERP_NO_MEMORY;
     l.y = l.spread = NULL;
-    if (at && keys && table && corner) {
-        itp_lattice_places(&l, at);
+    if (keys && table && corner) {
         l.count = itp_corners_number(&l, keys, table, slots, corner);
         l.keys = keys;
         l.y = (double *)interp_alloc(m->ctx, itp_mul_size(l.count, d * sizeof *l.y));
@@ -467,11 +466,9 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
         status = l.y && (l.spread || !m->map.spread) ? INTERP_OK : INTERP_NO_MEMORY;
     }
     interp_free(m->ctx, table);
-    if (!status)
-        status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
+    if (!status) status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
     s->corner = corner, s->l = &l;
     if (!status) status = itp_map_pieces(m, false, pieces, itp_singles_piece, s);
-    interp_free(m->ctx, at);
     interp_free(m->ctx, keys);
     interp_free(m->ctx, corner);
     interp_free(m->ctx, l.y);
@@ -479,12 +476,12 @@ ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, siz
     return status;
 }
 
-/* Where the places of corners would take more than the boxes, corners are made for each box. */
+/* Whether boxes that share corners look at them once. */
 ITP_FN bool itp_corners_shared(const itp_mapping *m)
 {
     itp_lattice l;
     if (m->map.boxes || m->map.mode != INTERP_BOX_CORNERS || m->g->level) return false;
-    return itp_lattice_shape(&l, m) && itp_lattice_rows(&l) < ((size_t)1 << 24);
+    return itp_lattice_shape(&l, m);
 }
 
 /* Images of all boxes of the grid: cells of the same grid. */

@@ -198,8 +198,7 @@ ITP_FN void itp_reach_up(const itp_cubes *g, const itp_cells *image, const itp_c
         from = to - 1;
         if (label != ITP_NO_BOX)
             while (from > 0 && c->label[c->order[from - 1]] == label) from--;
-        for (uint32_t i = from; i < to; i++)
-            all |= bits[c->order[i]] | itp_mark(m, c->order[i]);
+        for (uint32_t i = from; i < to; i++) all |= bits[c->order[i]] | itp_mark(m, c->order[i]);
         for (uint32_t i = from; i < to; i++) {
             bits[c->order[i]] = all;
             const uint32_t n = itp_boxes(g, image[c->order[i]], work);

@@ -7,15 +7,15 @@ typedef struct itp_index {
     interp_morse *m;
     interp_ctx *ctx;
     int d, p;
-    itp_cubes set;      /* cubes of S */
-    itp_cells *image;   /* [set.n] */
-    itp_cubes around;   /* the final grid, no deeper than S */
-    uint8_t *in;        /* [around.n]: 1 in X, 3 in S too */
-    itp_cubes exit;     /* cubes of A next to S */
+    itp_cubes set;    /* cubes of S */
+    itp_cells *image; /* [set.n] */
+    itp_cubes around; /* the final grid, no deeper than S */
+    uint8_t *in;      /* [around.n]: 1 in X, 3 in S too */
+    itp_cubes exit;   /* cubes of A next to S */
     itp_cells *exit_image;
-    itp_complex pair;   /* cells of S that are not in A, with their faces */
+    itp_complex pair; /* cells of S that are not in A, with their faces */
     itp_homology homology;
-    itp_complex fibre;  /* of the cell at hand */
+    itp_complex fibre; /* of the cell at hand */
     size_t fibre_room, fibre_places;
     bool undefined;
     void *blocks[24]; /* to be freed */
@@ -261,11 +261,11 @@ typedef struct itp_block_of {
 typedef struct itp_fibre {
     itp_block_of inside[1 << INTERP_MAP_DIMS], exit[1 << INTERP_MAP_DIMS];
     int n_inside, n_exit;
-    bool round[INTERP_MAP_DIMS];        /* an image goes all round this periodic axis */
-    int64_t origin[INTERP_MAP_DIMS];    /* cubes */
+    bool round[INTERP_MAP_DIMS];     /* an image goes all round this periodic axis */
+    int64_t origin[INTERP_MAP_DIMS]; /* cubes */
     int64_t low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS]; /* cubes of all images inside */
-    bool star;                          /* all images share cubes, and none leaves */
-    int64_t centre[INTERP_MAP_DIMS];    /* a vertex of these, in coordinates from the origin */
+    bool star;                       /* all images share cubes, and none leaves */
+    int64_t centre[INTERP_MAP_DIMS]; /* a vertex of these, in coordinates from the origin */
 } itp_fibre;
 
 /* An image relative to the origin; on periodic axes within half a turn of it. */
@@ -533,8 +533,8 @@ ITP_FN bool itp_fibre_acyclic(const itp_homology *h, bool relative)
 
 /* As itp_star_fill; what of `chain` is not in the complex counts as nothing. k: its dimension. Leaves
    *acyclic false where the fibre is not. */
-ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k,
-                                    const itp_chain *chain, itp_chain *out, bool *acyclic)
+ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k, const itp_chain *chain,
+                                    itp_chain *out, bool *acyclic)
 {
     itp_complex *c = &x->fibre;
     itp_chain local = {NULL, 0, 0}, filled = {NULL, 0, 0};
@@ -554,8 +554,7 @@ ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k,
     }
     if (*acyclic && !status) status = itp_homology_fill(&h, k, &local, &filled);
     for (size_t i = 0; i < filled.n && !status; i++)
-        status = itp_chain_add(x->ctx, out,
-                               itp_fibre_global(x, f, c->address[filled.term[i].cell]),
+        status = itp_chain_add(x->ctx, out, itp_fibre_global(x, f, c->address[filled.term[i].cell]),
                                filled.term[i].coef);
     interp_free(x->ctx, local.term);
     interp_free(x->ctx, filled.term);
@@ -691,8 +690,8 @@ ITP_FN interp_status itp_lift(itp_index *x, int k, const itp_chain *cycle, itp_c
                    : itp_chain_add(x->ctx, answer, term.cell, term.coef);
     }
     for (int b = k - 1; b >= 0 && !status && !x->undefined; b--)
-        status = itp_lift_level(x, b, k - 1 - b, &over[(k - 1 - b) & 1], &over[(k - b) & 1],
-                                answer);
+        status =
+            itp_lift_level(x, b, k - 1 - b, &over[(k - 1 - b) & 1], &over[(k - b) & 1], answer);
     interp_free(x->ctx, over[0].v);
     interp_free(x->ctx, over[1].v);
     return status;

@@ -37,22 +37,25 @@ typedef struct interp_map {
     int samples;             /* 0: 10; points of a box in random mode */
     uint64_t seed;           /* 0: seed 0; of these */
     bool padding;            /* false; true: images are one box wider on every side */
-    const double *lipschitz; /* NULL: none; [d,d]: |f_i(x) - f_i(z)| <= sum over j of [i,j] |x_j - z_j|;
+    const double
+        *lipschitz; /* NULL: none; [d,d]: |f_i(x) - f_i(z)| <= sum over j of [i,j] |x_j - z_j|;
                                 images hold f of every point then, whatever the mode */
-    interp_point_map spread; /* NULL: none; y[n,d] from 0: images are wider by the largest at the points
+    interp_point_map
+        spread;      /* NULL: none; y[n,d] from 0: images are wider by the largest at the points
                                 looked at, e.g. two standard deviations of a Gaussian process */
-    bool concurrent;         /* false: called from the calling thread; true: from several at once */
+    bool concurrent; /* false: called from the calling thread; true: from several at once */
 } interp_map;
 
 /* Options of interp_morse_new. Depths count halvings. */
 typedef struct interp_morse_desc {
     const double *lower, *upper; /* needed; [d]: the domain */
     const bool *periodic;        /* NULL: no axis is; [d]: the ends of those that are meet */
-    int min;   /* 0: 12; depth of the Morse sets, up to 52 */
-    int max;   /* 0: min; sets in which nothing is recurrent down to this depth are left out */
-    int init;  /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
+    int min;                     /* 0: 12; depth of the Morse sets, up to 52 */
+    int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
+    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
     int limit; /* 0: 10000; larger sets are believed below min */
-    bool exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
+    bool
+        exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
                          true: edges are found anew on the final grid */
 } interp_morse_desc;
 
@@ -113,13 +116,15 @@ INTERP_API interp_status interp_morse_basins(interp_morse *morse, interp_basins 
 
 /* What an order retraction came to. */
 typedef struct interp_retraction {
-    int32_t *tile;     /* [boxes]: the set each box goes to; -1 where there is no retraction; sets that
-                          only the final grid has, on adaptive grids, come after the others; free it
-                          with interp_free */
-    uint32_t *size;    /* [sets]: boxes of each tile, sets of the final grid included; interp_free */
-    int sets;          /* of the final grid */
+    int32_t
+        *tile; /* [boxes]: the set each box goes to; -1: there is none in order with those around,
+                          and no retraction; sets that only the final grid has, on adaptive grids, come
+                          after the others; free it with interp_free */
+    uint32_t *size; /* [sets]: boxes of each tile, sets of the final grid included; interp_free */
+    int sets;       /* of the final grid */
     uint32_t components; /* strongly connected ones, Morse sets included */
-    uint32_t succ, pred, parallel, empty; /* other components: those below which one set is greatest,
+    uint32_t succ, pred, parallel,
+        empty;         /* other components: those below which one set is greatest,
                                              else above which one is least, else; without candidates */
     uint32_t trimmed;  /* left without candidates by their neighbours */
     uint32_t failed;   /* without a choice above all that is below them */
@@ -136,9 +141,10 @@ INTERP_API interp_status interp_morse_retract(interp_morse *morse, interp_retrac
 
 /* The index of a Morse set: the map of its homology, relative to where it leaves, up to what dies out. */
 typedef struct interp_conley {
-    bool defined;                    /* false: images of neighbouring boxes are not acyclic */
-    int betti[INTERP_MAP_DIMS + 1];  /* [d+1]: generators of the relative homology */
-    char *text[INTERP_MAP_DIMS + 1]; /* [d+1]: invariant factors of the map as polynomials, powers of x
+    bool defined;                   /* false: images of neighbouring boxes are not acyclic */
+    int betti[INTERP_MAP_DIMS + 1]; /* [d+1]: generators of the relative homology */
+    char *text[INTERP_MAP_DIMS +
+               1]; /* [d+1]: invariant factors of the map as polynomials, powers of x
                                         left out: "x-1", "x^3-1", "0"; of all dimensions one block,
                                         text[0]; free it with interp_free */
 } interp_conley;
@@ -160,13 +166,13 @@ typedef enum interp_gp_kernel {
 
 /* Options of interp_gp_new. */
 typedef struct interp_gp_desc {
-    interp_gp_kernel kernel;          /* 0: RBF */
-    double length;                    /* 0: 0.5; where the search begins */
-    double length_min, length_max;    /* 0: 0.01 and 2; length_max negative: as long as the data */
-    double noise;                     /* 0: 1; variance of white noise, where the search begins */
-    double noise_min, noise_max;      /* 0: 1e-5 and 1e5 */
-    double jitter;                    /* 0: 1e-10; added to the noise */
-    bool fixed;                       /* false; true: length and noise stay as they are given */
+    interp_gp_kernel kernel;       /* 0: RBF */
+    double length;                 /* 0: 0.5; where the search begins */
+    double length_min, length_max; /* 0: 0.01 and 2; length_max negative: as long as the data */
+    double noise;                  /* 0: 1; variance of white noise, where the search begins */
+    double noise_min, noise_max;   /* 0: 1e-5 and 1e5 */
+    double jitter;                 /* 0: 1e-10; added to the noise */
+    bool fixed;                    /* false; true: length and noise stay as they are given */
     bool normalize; /* false: the mean is 0 and the kernel's variance 1; true: outputs are brought
                        to mean 0 and variance 1 first, in whose units the noise is then */
 } interp_gp_desc;
@@ -203,15 +209,15 @@ INTERP_API double interp_gp_likelihood(interp_gp *gp, double length, double nois
 
 /* What becomes of boxes without data. */
 typedef enum interp_pairs_empty {
-    INTERP_PAIRS_GROW,   /* the box doubles until it holds some */
+    INTERP_PAIRS_GROW,    /* the box doubles until it holds some */
     INTERP_PAIRS_OUTSIDE, /* they leave the domain */
-    INTERP_PAIRS_FAIL    /* an error */
+    INTERP_PAIRS_FAIL     /* an error */
 } interp_pairs_empty;
 
 /* Options of interp_pairs_new. */
 typedef struct interp_pairs_desc {
     interp_pairs_empty empty; /* 0: grow */
-    bool no_neighbours;       /* false: boxes take the data of their neighbours too, as far as a box */
+    bool no_neighbours; /* false: boxes take the data of their neighbours too, as far as a box */
 } interp_pairs_desc;
 
 /* Pairs of points as a map of boxes: what the images of the points in a box span. */

@@ -5,12 +5,12 @@ struct interp_gp {
     interp_gp_desc desc;
     int n, d, m;
     double length, noise;
-    double *x, *y;    /* [n,d], [n,m] */
-    double *square;   /* [n,n]: squared distances, lower triangle */
-    double *factor;   /* [n,n]: Cholesky's L of K + noise, lower triangle */
-    double *inverse;  /* [n,n]: of K + noise, lower triangle */
-    double *weights;  /* [n,m] */
-    double *row;      /* [n]: kernel of a new point */
+    double *x, *y;        /* [n,d], [n,m] */
+    double *square;       /* [n,n]: squared distances, lower triangle */
+    double *factor;       /* [n,n]: Cholesky's L of K + noise, lower triangle */
+    double *inverse;      /* [n,n]: of K + noise, lower triangle */
+    double *weights;      /* [n,m] */
+    double *row;          /* [n]: kernel of a new point */
     double *mean, *scale; /* [m]: of the outputs */
     int evaluations;
 };
@@ -174,13 +174,12 @@ ITP_FN void itp_search_learn(itp_search *s, const double *step, const double *ch
     const double sy = step[0] * change[0] + step[1] * change[1];
     double hy[2], yhy;
     if (!(sy > 1e-14)) return;
-    for (int i = 0; i < 2; i++)
-        hy[i] = s->inverse[i][0] * change[0] + s->inverse[i][1] * change[1];
+    for (int i = 0; i < 2; i++) hy[i] = s->inverse[i][0] * change[0] + s->inverse[i][1] * change[1];
     yhy = change[0] * hy[0] + change[1] * hy[1];
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
-            s->inverse[i][j] += (1 + yhy / sy) * step[i] * step[j] / sy -
-                                (hy[i] * step[j] + step[i] * hy[j]) / sy;
+            s->inverse[i][j] +=
+                (1 + yhy / sy) * step[i] * step[j] / sy - (hy[i] * step[j] + step[i] * hy[j]) / sy;
 }
 
 /* One step downhill; false when none is found. */
@@ -191,8 +190,7 @@ ITP_FN bool itp_search_step(itp_search *s, const bool *may)
         way[i] = 0;
         if (may[i] && may[1 - i])
             way[i] = -s->inverse[i][0] * s->slope[0] - s->inverse[i][1] * s->slope[1];
-        else if (may[i])
-            way[i] = -s->inverse[i][i] * s->slope[i];
+        else if (may[i]) way[i] = -s->inverse[i][i] * s->slope[i];
     }
     for (double length = 1; length > 1e-12; length /= 2) {
         double fall = 0, change[2];
@@ -428,7 +426,8 @@ INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t 
             for (size_t j = 0; j < k; j++) sum += row[j] * gp->row[j];
             variance -= 2 * sum * gp->row[k];
         }
-        for (size_t o = 0; o < m; o++) y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
+        for (size_t o = 0; o < m; o++)
+            y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
     }
     return INTERP_OK;
 }

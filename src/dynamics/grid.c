@@ -47,25 +47,34 @@ ITP_FN int itp_cubes_spread(int d, int depth)
     return 256 * bytes;
 }
 
-ITP_FN void itp_cubes_deepen(itp_cubes *g, int depth, uint64_t *spread)
+/* With a table that is made already. */
+ITP_FN void itp_cubes_shape(itp_cubes *g, int depth, uint64_t *spread)
 {
     int at = 0;
     g->depth = depth;
     g->spread = spread;
     for (int j = 0; j < g->d; j++) {
-        const int bits = itp_div_up(itp_max(depth - j, 0), g->d), bytes = itp_div_up(bits, 8);
+        const int bits = itp_div_up(itp_max(depth - j, 0), g->d);
         g->bits[j] = bits;
         g->mask[j] = 0;
         g->spread_at[j] = at;
-        memset(spread + at, 0, (size_t)(256 * bytes) * sizeof *spread);
-        for (int q = 0; q < bits; q++) {
-            const uint64_t bit = (uint64_t)1 << (depth - 1 - (j + g->d * (bits - 1 - q)));
-            g->mask[j] |= bit;
-            for (int v = 0; v < 256; v++)
-                if (v >> (q & 7) & 1) spread[at + 256 * (q >> 3) + v] |= bit;
-        }
-        at += 256 * bytes;
+        for (int q = 0; q < bits; q++)
+            g->mask[j] |= (uint64_t)1 << (depth - 1 - (j + g->d * (bits - 1 - q)));
+        at += 256 * itp_div_up(bits, 8);
     }
+}
+
+ITP_FN void itp_cubes_deepen(itp_cubes *g, int depth, uint64_t *spread)
+{
+    itp_cubes_shape(g, depth, spread);
+    memset(spread, 0, (size_t)itp_cubes_spread(g->d, depth) * sizeof *spread);
+    for (int j = 0; j < g->d; j++)
+        for (int q = 0; q < g->bits[j]; q++) {
+            const uint64_t bit = (uint64_t)1 << (depth - 1 - (j + g->d * (g->bits[j] - 1 - q)));
+            uint64_t *table = spread + g->spread_at[j] + 256 * (q >> 3);
+            for (int v = 0; v < 256; v++)
+                if (v >> (q & 7) & 1) table[v] |= bit;
+        }
 }
 
 /* The key bits of cell i of an axis. */
@@ -77,9 +86,25 @@ ITP_INLINE uint64_t itp_spread(const itp_cubes *g, int axis, uint64_t i)
     return key;
 }
 
+/* Bits 0, 2, 4 ... side by side. */
+ITP_INLINE uint64_t itp_every_other(uint64_t x)
+{
+    x &= 0x5555555555555555u;
+    x = (x | x >> 1) & 0x3333333333333333u;
+    x = (x | x >> 2) & 0x0F0F0F0F0F0F0F0Fu;
+    x = (x | x >> 4) & 0x00FF00FF00FF00FFu;
+    x = (x | x >> 8) & 0x0000FFFF0000FFFFu;
+    return (x | x >> 16) & 0xFFFFFFFFu;
+}
+
 /* Cells of a key of `level` bits on all axes. */
 ITP_FN void itp_unspread(int d, int level, uint64_t key, uint64_t *cell)
 {
+    if (d == 2) { /* the last bit is of axis (level - 1) % 2 */
+        cell[(level + 1) & 1] = itp_every_other(key);
+        cell[level & 1] = itp_every_other(key >> 1);
+        return;
+    }
     for (int j = 0; j < d; j++) cell[j] = 0;
     for (int k = 0, j = 0; k < level; k++, j = j + 1 < d ? j + 1 : 0)
         cell[j] = cell[j] << 1 | (key >> (level - 1 - k) & 1);
@@ -254,15 +279,29 @@ ITP_FN uint32_t itp_boxes_all(const itp_cubes *g, itp_cells c, uint32_t *out)
     }
 }
 
-ITP_INLINE bool itp_box_meets(const itp_cubes *g, uint32_t box, itp_cells c)
+/* Adds those of boxes from..to that meet the cells; returns how many out holds. */
+ITP_FN uint32_t itp_boxes_tested(const itp_cubes *g, uint32_t from, uint32_t to, itp_cells c,
+                                 uint32_t *out, uint32_t n)
 {
-    const uint64_t from = g->key[box];
-    const uint64_t to = g->level ? from + (((uint64_t)1 << (g->depth - g->level[box])) - 1) : from;
+    uint64_t low[INTERP_MAP_DIMS], span[INTERP_MAP_DIMS];
     for (int j = 0; j < g->d; j++) {
-        const uint64_t m = g->mask[j];
-        if ((to & m) < (c.lo & m) || (from & m) > (c.hi & m)) return false;
+        low[j] = c.lo & g->mask[j];
+        span[j] = (c.hi & g->mask[j]) - low[j];
     }
-    return true;
+    for (; from < to; from++) {
+        const uint64_t key = g->key[from];
+        bool meets = true;
+        if (g->level) {
+            const uint64_t end = key + (((uint64_t)1 << (g->depth - g->level[from])) - 1);
+            for (int j = 0; j < g->d; j++)
+                meets &= (end & g->mask[j]) >= low[j] && (key & g->mask[j]) <= low[j] + span[j];
+        } else {
+            for (int j = 0; j < g->d; j++) meets &= (key & g->mask[j]) - low[j] <= span[j];
+        }
+        out[n] = from;
+        n += meets;
+    }
+    return n;
 }
 
 /* The box that holds a key or, where there is none, the first after it. */
@@ -278,7 +317,7 @@ ITP_FN uint32_t itp_box_holding(const itp_cubes *g, uint64_t key)
 /* The same for the boxes of a grid that does not have all. */
 ITP_FN uint32_t itp_boxes_some(const itp_cubes *g, itp_cells c, uint32_t *out)
 {
-    enum { few = 8 };
+    enum { few = 24 };
     struct {
         itp_cells c;
         uint32_t to;
@@ -290,29 +329,30 @@ ITP_FN uint32_t itp_boxes_some(const itp_cubes *g, itp_cells c, uint32_t *out)
     int top = 0;
     for (;;) {
         if (from < done) from = done;
-        if (from < to && to - from > few && c.lo != c.hi) {
-            const uint64_t x = c.lo ^ c.hi;
-            const bool run = (x & (x + 1)) == 0 && !(c.lo & x);
-            if (!run) {
-                const int b = itp_top_bit(x);
-                const uint64_t bit = (uint64_t)1 << b;
-                const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
-                stack[top].c.lo = (c.lo & ~below) | bit;
-                stack[top].c.hi = c.hi;
-                stack[top++].to = to;
-                c.hi = (c.hi & ~bit) | below;
-                to = itp_box_from(g, c.hi + 1, from, to);
-                continue;
-            }
+        const uint64_t x = c.lo ^ c.hi;
+        if ((x & (x + 1)) == 0 && !(c.lo & x)) { /* all keys between */
+            while (from < to) out[n++] = from++;
+        } else if (from < to && to - from > few) {
+            const int b = itp_top_bit(x);
+            const uint64_t bit = (uint64_t)1 << b;
+            const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
+            stack[top].c.lo = (c.lo & ~below) | bit;
+            stack[top].c.hi = c.hi;
+            stack[top++].to = to;
+            c.hi = (c.hi & ~bit) | below;
+            to = itp_box_from(g, c.hi + 1, from, to);
+            continue;
+        } else if (from < to) {
+            n = itp_boxes_tested(g, from, to, all, out, n);
         }
-        for (; from < to; from++)
-            if (itp_box_meets(g, from, all)) out[n++] = from;
         if (done < to) done = to;
         if (!top) return n;
         c = stack[--top].c;
         to = stack[top].to;
         from = itp_box_from(g, c.lo, done, to);
-        if (g->level && from > done) from--; /* may hold c.lo */
+        if (g->level && from > done &&
+            c.lo - g->key[from - 1] < (uint64_t)1 << (g->depth - g->level[from - 1]))
+            from--; /* it holds c.lo */
     }
 }
 

@@ -8,19 +8,19 @@ typedef struct itp_complex {
     int d, p;
     uint64_t size[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* coordinates of an axis */
     bool wrap[INTERP_MAP_DIMS];                            /* the last is next to the first */
-    uint32_t n;        /* cells */
-    uint64_t *address; /* [n] */
-    uint32_t *table;   /* [slots]: cell of each place; ITP_NO_BOX: none */
-    size_t slots;      /* a power of two, hashed; 0: the address is the place */
-    uint32_t *rank;    /* [n]: when it was removed */
-    uint32_t *mate;    /* [n]: the cell it went with; itself when it is critical */
-    uint8_t *dim;      /* [n] */
-    uint8_t *left;     /* [n]: faces that are still there */
-    uint8_t *removed;  /* [n] */
-    uint32_t *queue;   /* [n] */
+    uint32_t n;                                            /* cells */
+    uint64_t *address;                                     /* [n] */
+    uint32_t *table;                /* [slots]: cell of each place; ITP_NO_BOX: none */
+    size_t slots;                   /* a power of two, hashed; 0: the address is the place */
+    uint32_t *rank;                 /* [n]: when it was removed */
+    uint32_t *mate;                 /* [n]: the cell it went with; itself when it is critical */
+    uint8_t *dim;                   /* [n] */
+    uint8_t *left;                  /* [n]: faces that are still there */
+    uint8_t *removed;               /* [n] */
+    uint32_t *queue;                /* [n] */
     uint32_t n_critical, *critical; /* by dimension, then by rank */
     uint32_t first[INTERP_MAP_DIMS + 2]; /* of each dimension */
-    uint8_t *coef;     /* [n]: of the chain that flows */
+    uint8_t *coef;                       /* [n]: of the chain that flows */
     uint32_t *heap, heaped;
 } itp_complex;
 
@@ -158,7 +158,8 @@ ITP_FN void itp_coreduce(itp_complex *c)
     for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
     for (uint32_t i = 0; i < c->n; i++) {
         const int n = itp_cell_near(c, c->address[i], true, near, minus);
-        for (int k = 0; k < n; k++) c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        for (int k = 0; k < n; k++)
+            c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
         if (c->left[i] == 1) c->queue[tail++] = i;
         by_dim[c->dim[i] + 1]++;
     }
@@ -287,10 +288,10 @@ ITP_FN interp_status itp_flow_run(itp_complex *c, itp_chain *kings, itp_chain *r
    reduced from the left, so that no two end at the same row. */
 typedef struct itp_level {
     uint32_t n;
-    uint8_t *cycle;    /* [n,n]: column j is the chain whose boundary is reduced column j */
-    uint8_t *reduced;  /* [n, n below]: boundaries */
-    uint32_t *pivot;   /* [n]: of this level's cells: the column above that ends at it, ITP_NO_BOX */
-    uint32_t *essential; /* [n]: generator that ends at it, ITP_NO_BOX */
+    uint8_t *cycle;   /* [n,n]: column j is the chain whose boundary is reduced column j */
+    uint8_t *reduced; /* [n, n below]: boundaries */
+    uint32_t *pivot;  /* [n]: of this level's cells: the column above that ends at it, ITP_NO_BOX */
+    uint32_t *essential;        /* [n]: generator that ends at it, ITP_NO_BOX */
     uint32_t betti, *generator; /* [betti]: columns that are cycles and no boundaries */
 } itp_level;
 
@@ -339,7 +340,8 @@ ITP_FN interp_status itp_level_reduce(itp_homology *h, int k, itp_chain *rest, i
             ITP_TRY(itp_flow_run(c, NULL, rest, seen));
         }
         for (size_t i = 0; i < rest->n; i++)
-            column[itp_critical_place(c, (uint32_t)rest->term[i].cell)] = (uint8_t)rest->term[i].coef;
+            column[itp_critical_place(c, (uint32_t)rest->term[i].cell)] =
+                (uint8_t)rest->term[i].coef;
         for (uint32_t r = rows; r-- > 0;) {
             if (!column[r]) continue;
             const uint32_t o = below->pivot[r];

@@ -65,10 +65,10 @@ ITP_FN int itp_matrix_core(uint8_t *m, int n, uint8_t *basis, uint8_t *work, int
 /* A vector, its images, theirs ... until they depend on each other. */
 typedef struct itp_krylov {
     uint32_t p;
-    uint8_t *row;  /* [n+1,n]: reduced, row k is 0 where the rows before have their pivots */
-    uint8_t *how;  /* [n+1,n+1]: in powers of the matrix */
+    uint8_t *row;        /* [n+1,n]: reduced, row k is 0 where the rows before have their pivots */
+    uint8_t *how;        /* [n+1,n+1]: in powers of the matrix */
     uint8_t *now, *next; /* [n] */
-    int *pivot;    /* [n+1] */
+    int *pivot;          /* [n+1] */
 } itp_krylov;
 
 /* Their number k; row k of `how` then takes v to 0: a monic polynomial of degree k. */

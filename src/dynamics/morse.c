@@ -12,8 +12,8 @@ struct interp_morse {
     uint64_t *key, *spread;
     uint8_t *level;
     uint32_t *bucket;
-    itp_cells *image;        /* [boxes]; NULL: not looked at yet */
-    itp_components parts;    /* of these images; label NULL: not looked for yet */
+    itp_cells *image;     /* [boxes]; NULL: not looked at yet */
+    itp_components parts; /* of these images; label NULL: not looked for yet */
     int n_sets;
     uint32_t *box;   /* boxes of the sets, one after the other */
     uint32_t *first; /* [n_sets + 1]: where each begins */
@@ -47,6 +47,7 @@ typedef struct itp_hierarchy {
     itp_longs found;  /* keys of Morse sets */
     itp_longs ends;   /* where each set ends in `found` */
     itp_longs edges;  /* from << 32 | to */
+    uint64_t *spread[ITP_DEPTH_MAX + 1]; /* of each depth that was looked at */
 } itp_hierarchy;
 
 /* A key of `level` bits and its level: sorts along the tree, parents before their first child. */
@@ -92,10 +93,11 @@ ITP_FN void itp_split_free(interp_ctx *ctx, itp_split *s)
 
 ITP_FN interp_status itp_too_many_sets(interp_ctx *ctx, size_t n)
 {
-    return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                    "morse: %zu sets return to themselves, more than %d; the grid is too coarse for "
-                    "this map, or every point stays where it is",
-                    n, ITP_SETS_MAX);
+    return itp_fail(
+        ctx, INTERP_BAD_ARGUMENT,
+        "morse: %zu sets return to themselves, more than %d; the grid is too coarse for "
+        "this map, or every point stays where it is",
+        n, ITP_SETS_MAX);
 }
 
 ITP_FN interp_status itp_split_by_set(interp_ctx *ctx, const itp_cubes *g, const itp_components *c,
@@ -117,9 +119,10 @@ ITP_FN interp_status itp_split_by_set(interp_ctx *ctx, const itp_cubes *g, const
 
 /* Images and components of boxes keys[n] of `level` halvings; keys NULL: all. kept: NULL, or where images
    and components go instead of being freed. */
-ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint32_t n, int level,
+ITP_FN interp_status itp_split_grid(itp_hierarchy *h, const uint64_t *keys, uint32_t n, int level,
                                     itp_split *s, interp_morse *kept)
 {
+    interp_morse *m = h->m;
     interp_ctx *ctx = m->ctx;
     itp_cubes g = m->grid;
     itp_components c;
@@ -128,14 +131,19 @@ ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint3
     memset(&c, 0, sizeof c);
     f.ctx = ctx, f.map = m->map, f.g = &g;
     g.n = n, g.key = keys, g.level = NULL, g.bucket = NULL;
-    uint64_t *spread = (uint64_t *)interp_alloc(
-        ctx, (size_t)itp_max(1, itp_cubes_spread(g.d, level)) * sizeof *spread);
+    if (!h->spread[level]) {
+        h->spread[level] = (uint64_t *)interp_alloc(
+            ctx, (size_t)itp_max(1, itp_cubes_spread(g.d, level)) * sizeof(uint64_t));
+        if (h->spread[level]) itp_cubes_deepen(&g, level, h->spread[level]);
+    } else {
+        itp_cubes_shape(&g, level, h->spread[level]);
+    }
     uint32_t *bucket =
         keys ? (uint32_t *)interp_alloc(ctx, itp_cubes_buckets(n, level) * sizeof *bucket) : NULL;
     itp_cells *image = (itp_cells *)interp_alloc(ctx, itp_mul_size(n, sizeof *image));
-    interp_status status = spread && image && (bucket || !keys) ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status =
+        h->spread[level] && image && (bucket || !keys) ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) {
-        itp_cubes_deepen(&g, level, spread);
         if (keys) itp_cubes_index(&g, bucket);
         status = itp_images(&f, image);
     }
@@ -150,7 +158,6 @@ ITP_FN interp_status itp_split_grid(interp_morse *m, const uint64_t *keys, uint3
         kept->image = image;
         kept->parts = c;
     }
-    interp_free(ctx, spread);
     interp_free(ctx, bucket);
     return status;
 }
@@ -261,7 +268,7 @@ ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint3
     out->first = out->last = m->n_sets;
     if (depth > m->min && n > m->limit) return INTERP_OK;
     const bool whole = m->max == 0;
-    ITP_TRY(itp_split_grid(m, keys, n, level, &s, whole ? m : NULL));
+    ITP_TRY(itp_split_grid(h, keys, n, level, &s, whole ? m : NULL));
     out->spurious = s.sets == 0;
     itp_branch *child = NULL;
     interp_status status = whole ? INTERP_OK : itp_hierarchy_leaves(h, keys, n, level);
@@ -273,7 +280,8 @@ ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint3
     }
     /* Below min only spurious grids stay in the final one. */
     if (!status && depth == m->min + 1 && !out->spurious) h->leaves.n = leaves;
-    if (!status && !out->spurious && depth == m->min) status = itp_hierarchy_sets(h, &s, child, out);
+    if (!status && !out->spurious && depth == m->min)
+        status = itp_hierarchy_sets(h, &s, child, out);
     if (!status && !out->spurious && depth < m->min) {
         out->last = m->n_sets;
         status = itp_hierarchy_inherit(h, &s, child);
@@ -300,10 +308,10 @@ ITP_FN interp_status itp_morse_join(interp_morse *m, itp_longs *leaves)
     }
     m->key = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(n, sizeof *m->key));
     m->level = (uint8_t *)interp_alloc(m->ctx, n);
-    m->bucket = (uint32_t *)interp_alloc(
-        m->ctx, itp_cubes_buckets((uint32_t)n, depth) * sizeof *m->bucket);
-    m->spread = (uint64_t *)interp_alloc(
-        m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)) * sizeof *m->spread);
+    m->bucket =
+        (uint32_t *)interp_alloc(m->ctx, itp_cubes_buckets((uint32_t)n, depth) * sizeof *m->bucket);
+    m->spread = (uint64_t *)interp_alloc(m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)) *
+                                                     sizeof *m->spread);
     const bool room = n < ITP_BOXES_MAX && m->key && m->level && m->bucket && m->spread;
     for (size_t i = 0, at = 0; room && i < leaves->n; i++)
         if (i + 1 == leaves->n || v[i] >> 8 != v[i + 1] >> 8) {
@@ -400,10 +408,11 @@ ITP_FN interp_status itp_morse_check(interp_ctx *ctx, const interp_map *map,
                             o->lower[j], o->upper[j]);
     if (o->min < 0 || o->min > ITP_DEPTH_MAX || o->max < 0 || o->max > ITP_DEPTH_MAX ||
         o->init < 0 || o->init > 30 || o->limit < 0)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "morse: depths min %d, max %d, init %d; give up to %d, init up to 30, and a "
-                        "limit from 1",
-                        o->min, o->max, o->init, ITP_DEPTH_MAX);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths min %d, max %d, init %d; give up to %d, init up to 30, and a "
+            "limit from 1",
+            o->min, o->max, o->init, ITP_DEPTH_MAX);
     return INTERP_OK;
 }
 
@@ -430,9 +439,8 @@ ITP_FN size_t itp_grid_bytes(const interp_map *map, int depth)
     const size_t corners = itp_corners_shared(&f) ? itp_uniform_bytes(&f) : 0;
     /* label, order, reach, number, stack, open, low, gain, seen, or the lattice before them */
     const size_t search = itp_mul_size(n, 4 + 4 + 8 + 4 + 12 + 4 + 4 + 8) + n / 8 + 1024;
-    return itp_add_size(itp_add_size(itp_mul_size(n, sizeof(itp_cells)),
-                                     itp_max_size(corners, search)),
-                        65536);
+    return itp_add_size(
+        itp_add_size(itp_mul_size(n, sizeof(itp_cells)), itp_max_size(corners, search)), 65536);
 }
 
 INTERP_API size_t interp_morse_bytes(const interp_map *map, const interp_morse_desc *desc)
@@ -451,8 +459,7 @@ ITP_FN interp_status itp_morse_run(interp_morse *m)
     itp_branch all;
     memset(&h, 0, sizeof h);
     h.m = m;
-    interp_status status =
-        itp_decompose(&h, NULL, (uint32_t)1 << m->init, 0, &all);
+    interp_status status = itp_decompose(&h, NULL, (uint32_t)1 << m->init, 0, &all);
     if (!status) status = m->max ? itp_morse_join(m, &h.leaves) : itp_morse_whole(m);
     if (!status) status = itp_morse_find_sets(m, &h);
     if (!status && m->exact && m->max) {
@@ -471,6 +478,7 @@ ITP_FN interp_status itp_morse_run(interp_morse *m)
     interp_free(m->ctx, h.found.v);
     interp_free(m->ctx, h.ends.v);
     interp_free(m->ctx, h.edges.v);
+    for (int k = 0; k <= ITP_DEPTH_MAX; k++) interp_free(m->ctx, h.spread[k]);
     return status;
 }
 
@@ -480,10 +488,11 @@ INTERP_API interp_status interp_morse_new(interp_ctx *ctx, const interp_map *map
     int min, max, init;
     ITP_TRY(itp_morse_check(ctx, map, desc));
     if (!itp_morse_depths(desc, &min, &max, &init))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "morse: depths init %d, min %d, max %d must rise, the whole grid of init is "
-                        "at most 2^30 boxes",
-                        init, min, max);
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths init %d, min %d, max %d must rise, the whole grid of init is "
+            "at most 2^30 boxes",
+            init, min, max);
     const size_t bytes = interp_morse_bytes(map, desc), left = itp_memory_left(ctx);
     if (bytes > left)
         return itp_fail(ctx, INTERP_NO_MEMORY,

@@ -42,8 +42,7 @@ ITP_FN void itp_pairs_bins(interp_pairs *p, const double *x)
 }
 
 INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, const double *y, int n,
-                                          int d, const interp_pairs_desc *desc,
-                                          interp_pairs **out)
+                                          int d, const interp_pairs_desc *desc, interp_pairs **out)
 {
     if (!x || !y || n < 1 || d < 1 || d > INTERP_MAP_DIMS)
         return itp_fail(ctx, INTERP_BAD_ARGUMENT, "pairs: %d pairs of %d numbers; give 1 to %d", n,

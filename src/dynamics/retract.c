@@ -50,10 +50,10 @@ typedef struct itp_retract {
     itp_order order;
     uint32_t sets;
     size_t words;
-    uint64_t *above;    /* [sets, words]: what leads to a set: the order turned round */
+    uint64_t *above;     /* [sets, words]: what leads to a set: the order turned round */
     uint64_t *down, *up; /* [boxes, words]: sets a box leads to; that lead to it; then closures */
-    uint64_t *may;      /* [boxes, words]: candidates */
-    uint32_t *work;     /* images of a box */
+    uint64_t *may;       /* [boxes, words]: candidates */
+    uint32_t *work;      /* images of a box */
     int32_t *tile;
 } itp_retract;
 
@@ -165,7 +165,8 @@ ITP_FN bool itp_retract_sweep(itp_retract *r, bool from_below)
             changed |= keep != may[w];
             may[w] = keep;
         }
-        itp_union_rows(r, may, table, own);
+        if (itp_row_empty(r, may)) memset(own, 255, r->words * sizeof *own); /* asks nothing */
+        else itp_union_rows(r, may, table, own);
         for (uint32_t t = 0; !from_below && t < k; t++) {
             uint64_t *to = itp_row_of(r, r->up, r->work[t]);
             for (size_t w = 0; w < r->words; w++) to[w] &= own[w];
@@ -252,8 +253,7 @@ ITP_FN interp_status itp_retract_room(itp_retract *r)
     r->may = (uint64_t *)interp_alloc(ctx, rows);
     r->work = (uint32_t *)interp_alloc(ctx, itp_boxes_room(&m->grid) * sizeof *r->work);
     r->tile = (int32_t *)interp_alloc(ctx, n * sizeof *r->tile);
-    if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile)
-        return INTERP_NO_MEMORY;
+    if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile) return INTERP_NO_MEMORY;
     for (uint32_t i = 0; i < r->sets; i++)
         for (uint32_t j = 0; j <= i; j++)
             if (itp_leads(&r->order, i, j))
@@ -270,8 +270,8 @@ ITP_FN interp_status itp_retract_run(itp_retract *r, interp_retraction *out)
         itp_scatter_words(r, r->down, k.group, bits);
         itp_reach_up(&m->grid, m->image, &m->parts, k, bits, r->work);
         itp_scatter_words(r, r->up, k.group, bits);
-        ITP_TRY(itp_progress(m->ctx, "retraction", (double)k.group * 64, (double)r->sets,
-                             (double)NAN));
+        ITP_TRY(
+            itp_progress(m->ctx, "retraction", (double)k.group * 64, (double)r->sets, (double)NAN));
     }
     itp_retract_candidates(r, out);
     bool changed = true;
@@ -296,8 +296,8 @@ INTERP_API interp_status interp_morse_retract(interp_morse *m, interp_retraction
     r.label = m->parts.label;
     r.sets = m->parts.sets;
     r.words = itp_max_size(1, (r.sets + 63) / 64);
-    interp_status status = r.sets > ITP_SETS_MAX ? itp_too_many_sets(ctx, r.sets)
-                                                 : itp_retract_room(&r);
+    interp_status status =
+        r.sets > ITP_SETS_MAX ? itp_too_many_sets(ctx, r.sets) : itp_retract_room(&r);
     if (!status) status = itp_retract_run(&r, &out);
     interp_free(ctx, r.order.bits);
     interp_free(ctx, r.above);

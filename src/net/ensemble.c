@@ -242,9 +242,10 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     if (!desc || !data || !desc->build || desc->models < 1 || desc->n_snapshots < 0 ||
         (desc->n_snapshots && !desc->snapshots) || desc->rank < 0 ||
         desc->rank >= itp_max(1, desc->ranks) || (desc->ranks > 1 && !desc->allreduce))
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "ensemble: models, build and snapshots are needed, and allreduce where there "
-                        "are several processes");
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "ensemble: models, build and snapshots are needed, and allreduce where there "
+            "are several processes");
     interp_ensemble e;
     itp_ensemble_run r;
     memset(&e, 0, sizeof e);
@@ -261,8 +262,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     if (!status && desc->ranks > 1) {
         const size_t models = (size_t)e.models;
         itp_ensemble_gather(desc, e.weights, models * (size_t)e.n_snapshots * e.parameters);
-        itp_ensemble_gather(desc, e.probabilities,
-                            models * (size_t)e.n_test * (size_t)e.n_classes);
+        itp_ensemble_gather(desc, e.probabilities, models * (size_t)e.n_test * (size_t)e.n_classes);
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }

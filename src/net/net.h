@@ -573,10 +573,11 @@ typedef void (*interp_allreduce)(double *values, size_t n, void *user);
 typedef struct interp_ensemble {
     int models, n_snapshots, n_test, n_classes;
     size_t parameters;
-    float *weights;       /* [models, n_snapshots, parameters] */
-    float *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
-    double *test_loss;    /* [models] */
-    uint8_t *done;        /* [models] */
+    float *weights; /* [models, n_snapshots, parameters] */
+    float
+        *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
+    double *test_loss;  /* [models] */
+    uint8_t *done;      /* [models] */
 } interp_ensemble;
 
 /* Options of interp_ensemble_train. */
@@ -595,10 +596,10 @@ typedef struct interp_ensemble_desc {
     interp_status (*on_round)(const interp_ensemble *so_far,
                               void *user); /* NULL: none; after every few models, to save them; its
                                               error ends the work */
-    int rank, ranks;               /* 0: one process; else this one trains models rank, rank + ranks.. */
-    interp_allreduce allreduce;    /* NULL: one process; else everybody has all results in the end */
-    void *allreduce_user;          /* NULL: handed to allreduce */
-    void *user;                    /* NULL: handed to build and on_round */
+    int rank, ranks; /* 0: one process; else this one trains models rank, rank + ranks.. */
+    interp_allreduce allreduce; /* NULL: one process; else everybody has all results in the end */
+    void *allreduce_user;       /* NULL: handed to allreduce */
+    void *user;                 /* NULL: handed to build and on_round */
 } interp_ensemble_desc;
 
 /* Trains many networks on data, one for each thread at a time. Every model depends on its number and

@@ -64,13 +64,13 @@ ITP_FN double itp_quantile(const float *v, int n, double q)
     return (double)v[i] + (at - i) * ((double)v[j] - (double)v[i]);
 }
 
-/* Width of the normal kernels by Scott's rule. */
+/* Width of the normal kernels by Scott's rule; 0 when all of the sorted values are equal. */
 ITP_FN double itp_kde_width(const float *v, int n)
 {
     double mean = 0, square = 0;
     for (int i = 0; i < n; i++) mean += (double)v[i] / n;
     for (int i = 0; i < n; i++) square += ((double)v[i] - mean) * ((double)v[i] - mean);
-    return n > 1 ? sqrt(square / (n - 1)) * pow(n, -.2) : 0;
+    return v[n - 1] > v[0] ? sqrt(square / (n - 1)) * pow(n, -.2) : 0;
 }
 
 ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
@@ -131,6 +131,11 @@ ITP_FN float *itp_violin_values(interp_ctx *ctx, const interp_violins *v, int *n
     return sorted;
 }
 
+ITP_FN uint32_t itp_violin_rgb(const interp_violins *v, int g)
+{
+    return v->colours ? v->colours[g] : interp_category_rgb(g);
+}
+
 INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_violins *v, interp_image *out)
 {
@@ -156,10 +161,10 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
         for (int i = 0; width > 0 && i <= ITP_VIOLIN_STEPS; i++) {
             const double low = (double)at[0] - 2 * width;
             const double high = (double)at[n[g] - 1] + 2 * width;
-            widest = fmax(widest, itp_kde_at(at, n[g], width,
-                                             low + (high - low) * i / ITP_VIOLIN_STEPS));
+            widest = fmax(widest,
+                          itp_kde_at(at, n[g], width, low + (high - low) * i / ITP_VIOLIN_STEPS));
         }
-        itp_plot_key(&p, v->legend ? v->legend[g] : NULL, interp_category_rgb(g), ITP_KEY_BOX);
+        itp_plot_key(&p, v->legend ? v->legend[g] : NULL, itp_violin_rgb(v, g), ITP_KEY_BOX);
     }
     p.y.log = false;
     itp_axis_fit(&p.x, x, 0, 0, 0);
@@ -167,7 +172,7 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
     if (!status) status = itp_plot_open(&p);
     at = sorted;
     for (int g = 0; !status && g < v->n_groups; at += n[g++])
-        if (n[g]) itp_violin_draw(&p, at, n[g], g, interp_category_rgb(g), widest);
+        if (n[g]) itp_violin_draw(&p, at, n[g], g, itp_violin_rgb(v, g), widest);
     if (!status) itp_plot_finish(&p);
     interp_free(ctx, n);
     interp_free(ctx, sorted);

@@ -344,6 +344,7 @@ typedef struct interp_violins {
     const int *counts;         /* [n_groups]: how many of each */
     int n_groups;              /* from 1 */
     const char *const *legend; /* NULL: none; [n_groups] */
+    const uint32_t *colours;   /* NULL: category colours; [n_groups] */
 } interp_violins;
 
 /* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
