@@ -315,12 +315,12 @@ dynamics_writes_graph_sets_and_tiles()
 
 dynamics_follows_trainings()
 {
-    interp dynamics --data iris --models 12 --epochs 20 --subdivide 10 --threads 1 --quiet -o a
-    interp dynamics --data iris --models 12 --epochs 20 --subdivide 10 --threads 3 --quiet -o b
+    interp dynamics --data iris --models 40 --epochs 100 --subdivide 10 --threads 1 --quiet -o a
+    interp dynamics --data iris --models 40 --epochs 100 --subdivide 10 --threads 3 --quiet -o b
     cmp a/weights.npy b/weights.npy
     cmp a/morse_graph.dot b/morse_graph.dot
     test "$(names a)" = 'accuracy.png accuracy_by_tile.png entropy.csv entropy.png models.csv morse_graph.dot morse_graph.json morse_graph.png morse_sets.csv morse_sets.png probabilities.npy retraction.npy retraction.png weights.csv weights.npy weights.png '
-    test "$(wc -l <a/models.csv)" = 13
+    test "$(wc -l <a/models.csv)" = 41
     interp dynamics --data digits --classes 0,1 --arch tiny --models 3 --epochs 3 --sweep layers=1,2 --subdivide 8 --quiet -o c
     test -s c/accuracy.png && test -s c/layers_1/models.csv && test -s c/layers_2/retraction.png
 }

@@ -586,11 +586,12 @@ typedef struct interp_ensemble_desc {
     interp_status (*build)(interp_ctx *ctx, int model, interp_net **net,
                            void *user); /* needed; makes a network with its first weights, on the
                                            context it is given; called from several threads */
-    interp_train_desc train; /* of each; the order of samples of model i comes from its seed and i;
+    interp_train_desc
+        train; /* 0: its defaults; of each; the order of samples of model i comes from its seed and i;
                                 history, checkpoint and on_epoch do not count */
-    const int *snapshots;    /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
+    const int *snapshots; /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
                                 before the first */
-    int n_snapshots;         /* 0: none */
+    int n_snapshots;      /* 0: none */
     const interp_dataset *test;    /* NULL: none; what the trained networks predict for */
     const interp_ensemble *resume; /* NULL: none; models that are done in it are taken over */
     interp_status (*on_round)(const interp_ensemble *so_far,
