@@ -15260,7 +15260,7 @@ ITP_FN interp_status itp_morse_find_sets(interp_morse *m, const itp_hierarchy *h
     if (!m->first || !m->set) return INTERP_NO_MEMORY;
     memset(m->set, 255, (size_t)g->n * sizeof *m->set);
     for (int s = 0; s < m->n_sets && !status; s++) {
-        for (size_t i = s ? h->ends.v[s - 1] : 0; i < h->ends.v[s] && !status; i++) {
+        for (size_t i = s ? (size_t)h->ends.v[s - 1] : 0; i < h->ends.v[s] && !status; i++) {
             const uint64_t key = h->found.v[i];
             const uint64_t from = shift >= 0 ? key << shift : key >> -shift;
             const uint64_t to = shift >= 0 ? from + ((uint64_t)1 << shift) : from + 1;
@@ -49085,7 +49085,7 @@ ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
     return sum / (n * width * 2.5066282746310002); /* sqrt(2 pi) */
 }
 
-enum { ITP_VIOLIN_STEPS = 160 };
+#define ITP_VIOLIN_STEPS 160
 
 /* One violin: its outline, a box from quartile to quartile, whiskers to the last value within 1.5 boxes,
    and the median. widest: the largest density of all. */
@@ -49126,7 +49126,7 @@ ITP_FN float *itp_violin_values(interp_ctx *ctx, const interp_violins *v, int *n
     for (int g = 0; sorted && g < v->n_groups; g++) {
         const size_t first = at;
         for (int i = 0; i < v->counts[g]; i++, from++)
-            if (fabs((double)*from) <= FLT_MAX) sorted[at++] = *from;
+            if (fabs((double)*from) <= (double)FLT_MAX) sorted[at++] = *from;
         n[g] = (int)(at - first);
         if (n[g]) qsort(sorted + first, (size_t)n[g], sizeof *sorted, itp_view_compare_floats);
     }

@@ -351,7 +351,7 @@ ITP_FN interp_status itp_morse_find_sets(interp_morse *m, const itp_hierarchy *h
     if (!m->first || !m->set) return INTERP_NO_MEMORY;
     memset(m->set, 255, (size_t)g->n * sizeof *m->set);
     for (int s = 0; s < m->n_sets && !status; s++) {
-        for (size_t i = s ? h->ends.v[s - 1] : 0; i < h->ends.v[s] && !status; i++) {
+        for (size_t i = s ? (size_t)h->ends.v[s - 1] : 0; i < h->ends.v[s] && !status; i++) {
             const uint64_t key = h->found.v[i];
             const uint64_t from = shift >= 0 ? key << shift : key >> -shift;
             const uint64_t to = shift >= 0 ? from + ((uint64_t)1 << shift) : from + 1;

@@ -83,7 +83,7 @@ ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
     return sum / (n * width * 2.5066282746310002); /* sqrt(2 pi) */
 }
 
-enum { ITP_VIOLIN_STEPS = 160 };
+#define ITP_VIOLIN_STEPS 160
 
 /* One violin: its outline, a box from quartile to quartile, whiskers to the last value within 1.5 boxes,
    and the median. widest: the largest density of all. */
@@ -124,7 +124,7 @@ ITP_FN float *itp_violin_values(interp_ctx *ctx, const interp_violins *v, int *n
     for (int g = 0; sorted && g < v->n_groups; g++) {
         const size_t first = at;
         for (int i = 0; i < v->counts[g]; i++, from++)
-            if (fabs((double)*from) <= FLT_MAX) sorted[at++] = *from;
+            if (fabs((double)*from) <= (double)FLT_MAX) sorted[at++] = *from;
         n[g] = (int)(at - first);
         if (n[g]) qsort(sorted + first, (size_t)n[g], sizeof *sorted, itp_view_compare_floats);
     }
