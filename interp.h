@@ -5795,7 +5795,8 @@ INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, cons
                                           interp_pairs **pairs);
 /* Frees one. NULL is allowed. */
 INTERP_API void interp_pairs_free(interp_pairs *pairs);
-/* For interp_map.boxes with the pairs as its user; allows interp_map.concurrent. */
+/* For interp_map.boxes with the pairs as its user; from several threads at once, unless boxes without
+   data are an error. */
 INTERP_API interp_status interp_pairs_map(const double *boxes, double *images, size_t n,
                                           void *pairs);
 
@@ -13776,6 +13777,23 @@ typedef struct itp_cells {
     uint64_t lo, hi;
 } itp_cells;
 
+/* Makes room for `more` things of `size` bytes behind n; `items` is where the pointer to them is. */
+ITP_FN interp_status itp_make_room(interp_ctx *ctx, void *items, size_t n, size_t *room,
+                                   size_t more, size_t size)
+{
+    void *old;
+    if (more <= *room - n) return INTERP_OK;
+    const size_t want = itp_max_size(itp_max_size(64, itp_add_size(n, more)), 2 * *room);
+    memcpy(&old, items, sizeof old);
+    void *p = interp_alloc(ctx, itp_mul_size(want, size));
+    if (!p) return INTERP_NO_MEMORY;
+    if (n) memcpy(p, old, n * size);
+    interp_free(ctx, old);
+    memcpy(items, &p, sizeof p);
+    *room = want;
+    return INTERP_OK;
+}
+
 ITP_INLINE int itp_top_bit(uint64_t x)
 {
 #if defined(__GNUC__) || defined(__clang__)
@@ -14938,16 +14956,9 @@ typedef struct itp_longs {
     size_t n, room;
 } itp_longs;
 
-ITP_FN interp_status itp_longs_room(interp_ctx *ctx, itp_longs *a, size_t more)
+ITP_INLINE interp_status itp_longs_room(interp_ctx *ctx, itp_longs *a, size_t more)
 {
-    if (more <= a->room - a->n) return INTERP_OK;
-    const size_t room = itp_max_size(itp_add_size(a->n, more), 2 * a->room);
-    uint64_t *v = (uint64_t *)interp_alloc(ctx, itp_mul_size(room, sizeof *v));
-    if (!v) return INTERP_NO_MEMORY;
-    if (a->n) memcpy(v, a->v, a->n * sizeof *v);
-    interp_free(ctx, a->v);
-    a->v = v, a->room = room;
-    return INTERP_OK;
+    return itp_make_room(ctx, &a->v, a->n, &a->room, more, sizeof *a->v);
 }
 
 typedef struct itp_hierarchy {
@@ -15869,14 +15880,7 @@ typedef struct itp_chain {
 
 ITP_FN interp_status itp_chain_add(interp_ctx *ctx, itp_chain *c, uint64_t cell, uint32_t coef)
 {
-    if (c->n == c->room) {
-        const size_t room = itp_max_size(64, 2 * c->room);
-        itp_term *t = (itp_term *)interp_alloc(ctx, itp_mul_size(room, sizeof *t));
-        if (!t) return INTERP_NO_MEMORY;
-        if (c->n) memcpy(t, c->term, c->n * sizeof *t);
-        interp_free(ctx, c->term);
-        c->term = t, c->room = room;
-    }
+    ITP_TRY(itp_make_room(ctx, &c->term, c->n, &c->room, 1, sizeof *c->term));
     c->term[c->n].cell = cell;
     c->term[c->n++].coef = coef;
     return INTERP_OK;
@@ -17110,14 +17114,7 @@ typedef struct itp_overs {
 ITP_FN interp_status itp_overs_add(interp_ctx *ctx, itp_overs *o, uint64_t base, uint64_t cell,
                                    uint32_t coef)
 {
-    if (o->n == o->room) {
-        const size_t room = itp_max_size(256, 2 * o->room);
-        itp_over *v = (itp_over *)interp_alloc(ctx, itp_mul_size(room, sizeof *v));
-        if (!v) return INTERP_NO_MEMORY;
-        if (o->n) memcpy(v, o->v, o->n * sizeof *v);
-        interp_free(ctx, o->v);
-        o->v = v, o->room = room;
-    }
+    ITP_TRY(itp_make_room(ctx, &o->v, o->n, &o->room, 1, sizeof *o->v));
     o->v[o->n].base = base, o->v[o->n].cell = cell, o->v[o->n++].coef = coef;
     return INTERP_OK;
 }

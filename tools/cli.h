@@ -302,6 +302,8 @@ int cli_dynamics_options(const cli *c, int d, cli_dynamics *y);
 /* A Gaussian process of pairs [n,d] becomes the map. */
 interp_status cli_dynamics_gp(cli *c, cli_dynamics *y, const double *from, const double *to, int n,
                               const interp_gp_desc *desc);
+/* Refuses grids that this machine has not the memory for, when the map is set. */
+int cli_dynamics_check(const cli_dynamics *y);
 /* Decomposition, indices, tiles and basins, as a stage of cli_work does it. */
 interp_status cli_dynamics_stage(cli *c, cli_dynamics *y);
 /* Frees all that was made. */

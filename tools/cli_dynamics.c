@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PICTURE_BOXES = 4000000 }; /* more are not drawn, nor retracted unless asked for */
 
@@ -121,9 +122,30 @@ interp_status cli_dynamics_gp(cli *c, cli_dynamics *y, const double *from, const
 
 /* ---- the work */
 
+/* Bytes for the grid that is looked at first, its tiles and basins among them; 0: not known. */
+static size_t grid_bytes(const cli_dynamics *y)
+{
+    const int depth = y->grid.max ? y->grid.init : y->grid.min;
+    if (!depth) return 0;
+    const size_t bytes = interp_morse_bytes(&y->map, &y->grid);
+    return depth > 22 ? bytes : bytes + ((size_t)64 << depth);
+}
+
+int cli_dynamics_check(const cli_dynamics *y)
+{
+    const double need = (double)grid_bytes(y);
+    const double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (have > 0 && need > have)
+        return cli_fail(
+            "--subdivide: 2^%d boxes need %.1f GB of memory, but this machine has %.1f; "
+            "give less, or MIN:MAX, which halves only what is recurrent",
+            y->grid.max ? y->grid.init : y->grid.min, need * 1e-9, have * 1e-9);
+    return CLI_DONE;
+}
+
 interp_status cli_dynamics_stage(cli *c, cli_dynamics *y)
 {
-    const size_t uniform = y->grid.max && !y->grid.init ? 0 : interp_morse_bytes(&y->map, &y->grid);
+    const size_t uniform = grid_bytes(y);
     void *most = uniform ? interp_alloc(c->ctx, uniform) : NULL; /* asked for first */
     interp_free(c->ctx, most);
     if (uniform && !most) return INTERP_NO_MEMORY;

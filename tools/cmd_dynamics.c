@@ -8,7 +8,9 @@
 static const cli_option options[] = {
     {"--pairs", "X,FX",
      "points and their images: two arrays [n,d], or one table with 2 d columns, images last"},
-    {"--surrogate", "NAME", "the map made of pairs: data (default), gp (Gaussian process)"},
+    {"--surrogate", "NAME",
+     "the map made of pairs: data (default for --pairs), gp: a Gaussian process (default for "
+     "--data)"},
     {"--empty", "HOW", "data: boxes without points grow (default), go outside, or fail"},
     {"--no-neighbours", NULL, "data: only the points of a box itself, not of those beside it"},
     {"--kernel", "NAME", "gp: rbf (default), matern52"},
@@ -160,7 +162,9 @@ static int pairs_run(cli *c, const char *spec, job *j)
         j->y.map.user = j->y.pairs;
         j->y.map.concurrent = p.empty != INTERP_PAIRS_FAIL;
     }
-    return cli_work(c, stages, 1, &j->y, " or a coarser --subdivide") ? cli_fail_ctx(c) : CLI_DONE;
+    code = cli_dynamics_check(&j->y);
+    if (!code && cli_work(c, stages, 1, &j->y, " or a coarser --subdivide")) code = cli_fail_ctx(c);
+    return code;
 }
 
 /* ---- training as a map of weights */
@@ -205,6 +209,7 @@ static int ensemble_run(cli *c, cli_ensemble *e, cli_dynamics *y, const char *fo
     if (!code) code = cli_dynamics_options(c, e->dims, y);
     if (!code && !cli_has(c, "--subdivide")) y->grid.min = 15;
     if (!code) code = ensemble_surrogate(c, e, y);
+    if (!code) code = cli_dynamics_check(y);
     if (!code && cli_work(c, stages, 1, y, " or a coarser --subdivide")) code = cli_fail_ctx(c);
     if (code) return code;
     for (int k = 0; k < 4; k++) {

@@ -579,14 +579,7 @@ typedef struct itp_overs {
 ITP_FN interp_status itp_overs_add(interp_ctx *ctx, itp_overs *o, uint64_t base, uint64_t cell,
                                    uint32_t coef)
 {
-    if (o->n == o->room) {
-        const size_t room = itp_max_size(256, 2 * o->room);
-        itp_over *v = (itp_over *)interp_alloc(ctx, itp_mul_size(room, sizeof *v));
-        if (!v) return INTERP_NO_MEMORY;
-        if (o->n) memcpy(v, o->v, o->n * sizeof *v);
-        interp_free(ctx, o->v);
-        o->v = v, o->room = room;
-    }
+    ITP_TRY(itp_make_room(ctx, &o->v, o->n, &o->room, 1, sizeof *o->v));
     o->v[o->n].base = base, o->v[o->n].cell = cell, o->v[o->n++].coef = coef;
     return INTERP_OK;
 }

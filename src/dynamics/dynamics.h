@@ -230,7 +230,8 @@ INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, cons
                                           interp_pairs **pairs);
 /* Frees one. NULL is allowed. */
 INTERP_API void interp_pairs_free(interp_pairs *pairs);
-/* For interp_map.boxes with the pairs as its user; allows interp_map.concurrent. */
+/* For interp_map.boxes with the pairs as its user; from several threads at once, unless boxes without
+   data are an error. */
 INTERP_API interp_status interp_pairs_map(const double *boxes, double *images, size_t n,
                                           void *pairs);
 

@@ -28,6 +28,23 @@ typedef struct itp_cells {
     uint64_t lo, hi;
 } itp_cells;
 
+/* Makes room for `more` things of `size` bytes behind n; `items` is where the pointer to them is. */
+ITP_FN interp_status itp_make_room(interp_ctx *ctx, void *items, size_t n, size_t *room,
+                                   size_t more, size_t size)
+{
+    void *old;
+    if (more <= *room - n) return INTERP_OK;
+    const size_t want = itp_max_size(itp_max_size(64, itp_add_size(n, more)), 2 * *room);
+    memcpy(&old, items, sizeof old);
+    void *p = interp_alloc(ctx, itp_mul_size(want, size));
+    if (!p) return INTERP_NO_MEMORY;
+    if (n) memcpy(p, old, n * size);
+    interp_free(ctx, old);
+    memcpy(items, &p, sizeof p);
+    *room = want;
+    return INTERP_OK;
+}
+
 ITP_INLINE int itp_top_bit(uint64_t x)
 {
 #if defined(__GNUC__) || defined(__clang__)

@@ -37,14 +37,7 @@ typedef struct itp_chain {
 
 ITP_FN interp_status itp_chain_add(interp_ctx *ctx, itp_chain *c, uint64_t cell, uint32_t coef)
 {
-    if (c->n == c->room) {
-        const size_t room = itp_max_size(64, 2 * c->room);
-        itp_term *t = (itp_term *)interp_alloc(ctx, itp_mul_size(room, sizeof *t));
-        if (!t) return INTERP_NO_MEMORY;
-        if (c->n) memcpy(t, c->term, c->n * sizeof *t);
-        interp_free(ctx, c->term);
-        c->term = t, c->room = room;
-    }
+    ITP_TRY(itp_make_room(ctx, &c->term, c->n, &c->room, 1, sizeof *c->term));
     c->term[c->n].cell = cell;
     c->term[c->n++].coef = coef;
     return INTERP_OK;

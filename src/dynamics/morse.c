@@ -29,16 +29,9 @@ typedef struct itp_longs {
     size_t n, room;
 } itp_longs;
 
-ITP_FN interp_status itp_longs_room(interp_ctx *ctx, itp_longs *a, size_t more)
+ITP_INLINE interp_status itp_longs_room(interp_ctx *ctx, itp_longs *a, size_t more)
 {
-    if (more <= a->room - a->n) return INTERP_OK;
-    const size_t room = itp_max_size(itp_add_size(a->n, more), 2 * a->room);
-    uint64_t *v = (uint64_t *)interp_alloc(ctx, itp_mul_size(room, sizeof *v));
-    if (!v) return INTERP_NO_MEMORY;
-    if (a->n) memcpy(v, a->v, a->n * sizeof *v);
-    interp_free(ctx, a->v);
-    a->v = v, a->room = room;
-    return INTERP_OK;
+    return itp_make_room(ctx, &a->v, a->n, &a->room, more, sizeof *a->v);
 }
 
 typedef struct itp_hierarchy {
