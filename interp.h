@@ -5627,11 +5627,12 @@ typedef struct interp_morse_desc {
 /* The Morse decomposition of a map on a grid. */
 typedef struct interp_morse interp_morse;
 
-/* Bytes that interp_morse_new takes at most where init is min, for known boxes of 2^min; without init
-   it depends on how much is recurrent. Test: memory_of_grids_is_told_beforehand. */
+/* Bytes that interp_morse_new takes at most for the grid it begins with, of 2^init boxes: all it takes where
+   that is the only one. Images of boxes and what each leads to are a part of it, edges are not. SIZE_MAX
+   for what cannot be. Test: memory_of_grids_is_told_beforehand. */
 INTERP_API size_t interp_morse_bytes(const interp_map *map, const interp_morse_desc *desc);
 
-/* Finds the Morse sets. The map is borrowed until the decomposition is freed. Points that boxes share are
+/* Finds the Morse sets. What the map points to is borrowed until it is freed. Points that boxes share are
    looked at once. Errors: BAD_ARGUMENT (no width, depths, more than 2^31 boxes or 8192 sets), NOT_FINITE
    names a box whose image is NaN, NO_MEMORY with the bytes that uniform grids need, CANCELLED, what the
    map returns. Cost: one call of the map a corner, then some 100 ns a box; edges are never stored.
