@@ -155,6 +155,12 @@ interp_status cli_dynamics_stage(cli *c, cli_dynamics *y)
     y->seconds = cli_now() - begin;
     if (status) return status;
     const int sets = interp_morse_count(y->morse);
+    if (sets > 50 && y->gp && !(y->deviations > 0))
+        cli_say(
+            c,
+            "%d Morse sets: the process moves points by about a box; a coarser --subdivide joins "
+            "them, or --deviations, by which images are wider where it is not sure",
+            sets);
     if (y->conley) {
         y->index = (interp_conley *)interp_alloc(c->ctx, ((size_t)sets + 1) * sizeof *y->index);
         if (!y->index) return INTERP_NO_MEMORY;
