@@ -6156,10 +6156,10 @@ typedef struct interp_violins {
 } interp_violins;
 
 /* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
-   beyond the values, alike in area; a box from quartile to quartile, whiskers to the last values within
-   one and a half boxes, the median as a white dot. chart->x_names name the groups. What is not finite is
-   left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot. Test:
-   violins_are_wide_where_values_are. */
+   beyond the values, one as wide as the other; a box from quartile to quartile, whiskers to the last
+   values within one and a half boxes, the median as a white dot. chart->x_names name the groups. What is
+   not finite is left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot with scale="width".
+   Test: violins_are_wide_where_values_are. */
 INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_violins *violins, interp_image *out);
 
@@ -49085,20 +49085,23 @@ ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
 
 #define ITP_VIOLIN_STEPS 160
 
-/* One violin: its outline, a box from quartile to quartile, whiskers to the last value within 1.5 boxes,
-   and the median. widest: the largest density of all. */
-ITP_FN void itp_violin_draw(const itp_plot *p, const float *v, int n, int at, uint32_t rgb,
-                            double widest)
+/* One violin: its outline, as wide as the others', a box from quartile to quartile, whiskers to the last
+   value within 1.5 boxes, and the median. */
+ITP_FN void itp_violin_draw(const itp_plot *p, const float *v, int n, int at, uint32_t rgb)
 {
     const double width = itp_kde_width(v, n), half = .4 * (itp_plot_x(p, 1) - itp_plot_x(p, 0));
-    const double x = itp_plot_x(p, at);
-    const double low = (double)v[0] - 2 * width, high = (double)v[n - 1] + 2 * width;
+    const double x = itp_plot_x(p, at), low = (double)v[0] - 2 * width;
+    const double step = ((double)v[n - 1] + 2 * width - low) / ITP_VIOLIN_STEPS;
+    double density[ITP_VIOLIN_STEPS], widest = 0;
     for (int i = 0; width > 0 && i < ITP_VIOLIN_STEPS; i++) {
-        const double a = low + (high - low) * i / ITP_VIOLIN_STEPS;
-        const double b = low + (high - low) * (i + 1) / ITP_VIOLIN_STEPS;
-        const double w = half * itp_kde_at(v, n, width, (a + b) / 2) / widest;
-        itp_draw_rect(&p->area, itp_draw_px(x - w), itp_draw_px(itp_plot_y(p, &p->y, b)),
-                      itp_draw_px(x + w) + 1, itp_draw_px(itp_plot_y(p, &p->y, a)), rgb, .75);
+        density[i] = itp_kde_at(v, n, width, low + step * (i + .5));
+        widest = fmax(widest, density[i]);
+    }
+    for (int i = 0; width > 0 && i < ITP_VIOLIN_STEPS; i++) {
+        const double w = half * density[i] / widest;
+        itp_draw_rect(
+            &p->area, itp_draw_px(x - w), itp_draw_px(itp_plot_y(p, &p->y, low + step * (i + 1))),
+            itp_draw_px(x + w) + 1, itp_draw_px(itp_plot_y(p, &p->y, low + step * i)), rgb, .75);
     }
     const double q1 = itp_quantile(v, n, .25), q2 = itp_quantile(v, n, .5);
     const double q3 = itp_quantile(v, n, .75), reach = 1.5 * (q3 - q1);
@@ -49149,7 +49152,6 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
     float *sorted = n ? itp_violin_values(ctx, v, n) : NULL;
     interp_status status = sorted ? itp_plot_keys(&p, v->n_groups) : INTERP_NO_MEMORY;
     itp_view_range x = itp_view_range_new(), y = itp_view_range_new();
-    double widest = 0;
     const float *at = sorted;
     itp_view_range_add(&x, -.5, false);
     itp_view_range_add(&x, v->n_groups - .5, false);
@@ -49158,12 +49160,6 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
         const double width = itp_kde_width(at, n[g]);
         itp_view_range_add(&y, (double)at[0] - 2 * width, false);
         itp_view_range_add(&y, (double)at[n[g] - 1] + 2 * width, false);
-        for (int i = 0; width > 0 && i <= ITP_VIOLIN_STEPS; i++) {
-            const double low = (double)at[0] - 2 * width;
-            const double high = (double)at[n[g] - 1] + 2 * width;
-            widest = fmax(widest,
-                          itp_kde_at(at, n[g], width, low + (high - low) * i / ITP_VIOLIN_STEPS));
-        }
         itp_plot_key(&p, v->legend ? v->legend[g] : NULL, itp_violin_rgb(v, g), ITP_KEY_BOX);
     }
     p.y.log = false;
@@ -49172,7 +49168,7 @@ INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_char
     if (!status) status = itp_plot_open(&p);
     at = sorted;
     for (int g = 0; !status && g < v->n_groups; at += n[g++])
-        if (n[g]) itp_violin_draw(&p, at, n[g], g, itp_violin_rgb(v, g), widest);
+        if (n[g]) itp_violin_draw(&p, at, n[g], g, itp_violin_rgb(v, g));
     if (!status) itp_plot_finish(&p);
     interp_free(ctx, n);
     interp_free(ctx, sorted);

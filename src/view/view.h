@@ -348,10 +348,10 @@ typedef struct interp_violins {
 } interp_violins;
 
 /* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
-   beyond the values, alike in area; a box from quartile to quartile, whiskers to the last values within
-   one and a half boxes, the median as a white dot. chart->x_names name the groups. What is not finite is
-   left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot. Test:
-   violins_are_wide_where_values_are. */
+   beyond the values, one as wide as the other; a box from quartile to quartile, whiskers to the last
+   values within one and a half boxes, the median as a white dot. chart->x_names name the groups. What is
+   not finite is left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot with scale="width".
+   Test: violins_are_wide_where_values_are. */
 INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_violins *violins, interp_image *out);
 
