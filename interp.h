@@ -24,6 +24,7 @@
      >>lca/lca.h
      >>mode/mode.h
      >>embed/embed.h
+     >>dynamics/dynamics.h
      >>view/view.h
      >>base/config.c
      >>base/ctx.c
@@ -54,6 +55,16 @@
      >>embed/spectral.c
      >>embed/umap.c
      >>embed/quality.c
+     >>dynamics/grid.c
+     >>dynamics/boxmap.c
+     >>dynamics/components.c
+     >>dynamics/morse.c
+     >>dynamics/retract.c
+     >>dynamics/homology.c
+     >>dynamics/invariants.c
+     >>dynamics/conley.c
+     >>dynamics/gp.c
+     >>dynamics/pairs.c
      >>data/array.c
      >>data/npy.c
      >>data/zip.c
@@ -83,6 +94,7 @@
      >>net/loss.c
      >>net/metrics.c
      >>net/train.c
+     >>net/ensemble.c
      >>onnx/protobuf.c
      >>onnx/map.c
      >>onnx/make.c
@@ -139,6 +151,7 @@
      >>view/image.c
      >>view/gif.c
      >>view/chart.c
+     >>view/boxes.c
      >>view/panels.c
      >>view/graph.c
      >>view/html.c
@@ -216,6 +229,7 @@
        INTERP_NO_LCA       no loss change allocation
        INTERP_NO_MODE      no debugging by heat maps
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
+       INTERP_NO_DYNAMICS  no Morse graphs, Conley indices, Gaussian processes
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h
@@ -4530,6 +4544,65 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
 INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const float *logits, int n,
                                    int k, const int32_t *y, const float *soft, float smoothing,
                                    float *grad, double *per_sample);
+
+/* ---- ensembles: the same network trained many times */
+
+/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
+typedef void (*interp_allreduce)(double *values, size_t n, void *user);
+
+/* What many trainings came to. Free it with interp_ensemble_free. */
+typedef struct interp_ensemble {
+    int models, n_snapshots, n_test, n_classes;
+    size_t parameters;
+    float *weights; /* [models, n_snapshots, parameters] */
+    float
+        *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
+    double *test_loss;  /* [models] */
+    uint8_t *done;      /* [models] */
+} interp_ensemble;
+
+/* Options of interp_ensemble_train. */
+typedef struct interp_ensemble_desc {
+    int models; /* needed */
+    interp_status (*build)(interp_ctx *ctx, int model, interp_net **net,
+                           void *user); /* needed; makes a network with its first weights, on the
+                                           context it is given; called from several threads */
+    interp_train_desc
+        train; /* 0: its defaults; of each; the order of samples of model i comes from its seed and i;
+                                history, checkpoint and on_epoch do not count */
+    const int *snapshots; /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
+                                before the first */
+    int n_snapshots;      /* 0: none */
+    const interp_dataset *test;    /* NULL: none; what the trained networks predict for */
+    const interp_ensemble *resume; /* NULL: none; models that are done in it are taken over */
+    interp_status (*on_round)(const interp_ensemble *so_far,
+                              void *user); /* NULL: none; after every few models, to save them; its
+                                              error ends the work */
+    int rank, ranks; /* 0: one process; else this one trains models rank, rank + ranks.. */
+    interp_allreduce allreduce; /* NULL: one process; else everybody has all results in the end */
+    void *allreduce_user;       /* NULL: handed to allreduce */
+    void *user;                 /* NULL: handed to build and on_round */
+} interp_ensemble_desc;
+
+/* Trains many networks on data, one for each thread at a time. Every model depends on its number and
+   the seed alone: the same at any number of threads and processes. Each thread has a block of memory
+   for one training; fewer run at a time where the limit leaves no room. Errors: those of build and
+   interp_train; nothing is left then. Tests: ensembles_are_the_same_at_any_thread_count,
+   ensembles_resume, processes_share_an_ensemble. */
+INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
+                                               const interp_ensemble_desc *desc,
+                                               interp_ensemble *ensemble);
+/* Frees and clears it. */
+INTERP_API void interp_ensemble_free(interp_ctx *ctx, interp_ensemble *ensemble);
+
+/* Figures of an ensemble; each array may be NULL. accuracy: [models], balanced: the mean over classes of
+   the share of truth[n_test] that is found, or, swapped, of what is predicted that is right (as when the
+   arguments change places); entropy: [n_test], of the mean probabilities, in nats; spread: [parameters],
+   standard deviation over models of the last snapshot. Test: figures_of_ensembles_are_their_definitions.
+   */
+INTERP_API void interp_ensemble_statistics(const interp_ensemble *ensemble, const int32_t *truth,
+                                           bool swapped, double *accuracy, double *entropy,
+                                           double *spread);
 #endif
 
 #ifdef __cplusplus
@@ -5133,9 +5206,6 @@ typedef struct interp_lca_step_info {
                                         the penalty is not in it */
     const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
-
-/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
-typedef void (*interp_allreduce)(double *values, size_t n, void *user);
 
 /* Options of loss change allocation. */
 typedef struct interp_lca_desc {
@@ -5912,6 +5982,249 @@ INTERP_API size_t interp_quality_bytes(const interp_ctx *ctx, int n, int d, int 
 }
 #endif
 #endif
+/* >>dynamics/dynamics.h                                                                       */
+/* ---- dynamics: box maps, Morse graphs, Conley indices, regions of attraction ------------------ */
+
+/* A map f is looked at through a grid: the domain is halved again and again, axis after axis, and each
+   box goes to all boxes that its image meets. What returns to itself are the Morse sets; the graph says
+   which leads to which. A depth is the number of halvings in all: 20 in the plane are 1024 x 1024
+   boxes. Boxes are numbered along the tree of halvings, the lower half first; Morse sets as
+   CMGDB does, so that edges lead from higher to lower numbers and 0 attracts. */
+
+#if !defined(INTERP_NO_DYNAMICS)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Most dimensions of a map. */
+#define INTERP_MAP_DIMS 8
+
+/* y[n,d] = f(x[n,d]), for up to 512 points. Its error ends the work. */
+typedef interp_status (*interp_point_map)(const double *x, double *y, size_t n, void *user);
+
+/* images[n,2d] of boxes[n,2d]: lower ends, then upper ends. Its error ends the work. */
+typedef interp_status (*interp_box_map)(const double *boxes, double *images, size_t n, void *user);
+
+/* Which points of a box stand for it. */
+typedef enum interp_box_mode {
+    INTERP_BOX_CORNERS, /* the image is what the images of all corners span */
+    INTERP_BOX_CENTRE,  /* of the centre, one box wider on every side */
+    INTERP_BOX_RANDOM   /* of points drawn in it */
+} interp_box_mode;
+
+/* A map and how boxes go through it; one of `points` and `boxes`. */
+typedef struct interp_map {
+    int dims;                /* needed; 1 to INTERP_MAP_DIMS */
+    interp_point_map points; /* NULL: `boxes` */
+    interp_box_map boxes;    /* NULL: `points`; images as they are, but for the padding */
+    void *user;              /* NULL: handed to both, and to spread */
+    interp_box_mode mode;    /* 0: corners */
+    int samples;             /* 0: 10; points of a box in random mode */
+    uint64_t seed;           /* 0: seed 0; of these */
+    bool padding;            /* false; true: images are one box wider on every side */
+    const double
+        *lipschitz; /* NULL: none; [d,d]: |f_i(x) - f_i(z)| <= sum over j of [i,j] |x_j - z_j|;
+                                images hold f of every point then, whatever the mode */
+    interp_point_map
+        spread;      /* NULL: none; y[n,d] from 0: images are wider by the largest at the points
+                                looked at, e.g. two standard deviations of a Gaussian process */
+    bool concurrent; /* false: called from the calling thread; true: from several at once */
+} interp_map;
+
+/* Options of interp_morse_new. Depths count halvings. */
+typedef struct interp_morse_desc {
+    const double *lower, *upper; /* needed; [d]: the domain */
+    const bool *periodic;        /* NULL: no axis is; [d]: the ends of those that are meet */
+    int min;                     /* 0: 12; depth of the Morse sets, up to 52 */
+    int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
+    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
+    int limit; /* 0: 10000; larger sets are believed below min */
+    bool
+        exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
+                         true: edges are found anew on the final grid */
+} interp_morse_desc;
+
+/* The Morse decomposition of a map on a grid. */
+typedef struct interp_morse interp_morse;
+
+/* Bytes that interp_morse_new takes at most for the grid it begins with, of 2^init boxes: all it takes where
+   that is the only one. Images of boxes and what each leads to are a part of it, edges are not. SIZE_MAX
+   for what cannot be. Test: memory_of_grids_is_told_beforehand. */
+INTERP_API size_t interp_morse_bytes(const interp_map *map, const interp_morse_desc *desc);
+
+/* Finds the Morse sets. What the map points to is borrowed until it is freed. Points that boxes share are
+   looked at once. Errors: BAD_ARGUMENT (no width, depths, more than 2^31 boxes or 8192 sets), NOT_FINITE
+   names a box whose image is NaN, NO_MEMORY with the bytes that uniform grids need, CANCELLED, what the
+   map returns. Cost: one call of the map a corner, then some 100 ns a box; edges are never stored.
+   Bit-identical at any thread count. Papers: Kalies et al. 2005, Arai et al. 2009, Bush et al. 2012.
+   Tests: morse_sets_are_those_of_cmgdb, adaptive_grids_find_the_same_sets,
+   spurious_edges_go_on_the_final_grid. */
+INTERP_API interp_status interp_morse_new(interp_ctx *ctx, const interp_map *map,
+                                          const interp_morse_desc *desc, interp_morse **morse);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_morse_free(interp_morse *morse);
+
+/* Number of boxes of the grid. */
+INTERP_API uint32_t interp_morse_boxes(const interp_morse *morse);
+/* Number of Morse sets. */
+INTERP_API int interp_morse_count(const interp_morse *morse);
+/* The boxes of a set, rising; n: how many. */
+INTERP_API const uint32_t *interp_morse_set(const interp_morse *morse, int set, uint32_t *n);
+/* Ends of a box: lower[d], upper[d]. Test: boxes_are_found_again. */
+INTERP_API void interp_morse_box(const interp_morse *morse, uint32_t box, double *lower,
+                                 double *upper);
+/* The box a point x[d] is in, on the border the upper one; UINT32_MAX outside. Test:
+   boxes_are_found_again. */
+INTERP_API uint32_t interp_morse_find(const interp_morse *morse, const double *x);
+/* Whether set `from` leads to set `to`. */
+INTERP_API bool interp_morse_reaches(const interp_morse *morse, int from, int to);
+/* Whether it does so with no set between: the edges that are drawn. */
+INTERP_API bool interp_morse_edge(const interp_morse *morse, int from, int to);
+
+/* The map between boxes, evaluated once on the final grid and then kept: out[interp_morse_boxes] takes the
+   boxes that the image of `box` meets, rising; n: how many. Errors as interp_morse_new. Test:
+   digraphs_are_those_of_cmgdb. */
+INTERP_API interp_status interp_morse_image(interp_morse *morse, uint32_t box, uint32_t *out,
+                                            uint32_t *n);
+
+/* ---- where boxes go */
+
+/* Regions of attraction. An attractor is a set that leads to no other. */
+typedef struct interp_basins {
+    int32_t *attractor; /* [boxes]: the only attractor that the box reaches; -1: none, -2: several;
+                           free it with interp_free */
+    uint32_t none, several; /* boxes */
+} interp_basins;
+
+/* Which attractor each box of the grid leads to. Errors as interp_morse_image. Test:
+   basins_and_tiles_are_the_references. */
+INTERP_API interp_status interp_morse_basins(interp_morse *morse, interp_basins *basins);
+
+/* What an order retraction came to. */
+typedef struct interp_retraction {
+    int32_t
+        *tile; /* [boxes]: the set each box goes to; -1: there is none in order with those around,
+                          and no retraction; sets that only the final grid has, on adaptive grids, come
+                          after the others; free it with interp_free */
+    uint32_t *size; /* [sets]: boxes of each tile, sets of the final grid included; interp_free */
+    int sets;       /* of the final grid */
+    uint32_t components; /* strongly connected ones, Morse sets included */
+    uint32_t succ, pred, parallel,
+        empty;         /* other components: those below which one set is greatest,
+                                             else above which one is least, else; without candidates */
+    uint32_t trimmed;  /* left without candidates by their neighbours */
+    uint32_t failed;   /* without a choice above all that is below them */
+    uint32_t violated; /* edges on which the order is not kept; 0 when it is a retraction */
+} interp_retraction;
+
+/* An order retraction: each box goes to a Morse set such that the order of what leads to what is kept and
+   sets stay themselves. Its tiles divide the domain into attracting blocks. Candidates are made
+   consistent along all edges, then chosen from below. Errors as interp_morse_image. Paper: Kalies,
+   Kasti and Vandervorst 2018 and 2021. Test: basins_and_tiles_are_the_references. */
+INTERP_API interp_status interp_morse_retract(interp_morse *morse, interp_retraction *retraction);
+
+/* ---- Conley index */
+
+/* The index of a Morse set: the map of its homology, relative to where it leaves, up to what dies out. */
+typedef struct interp_conley {
+    bool defined;                   /* false: images of neighbouring boxes are not acyclic */
+    int betti[INTERP_MAP_DIMS + 1]; /* [d+1]: generators of the relative homology */
+    char *text[INTERP_MAP_DIMS +
+               1]; /* [d+1]: invariant factors of the map as polynomials, powers of x
+                                        left out: "x-1", "x^3-1", "0"; of all dimensions one block,
+                                        text[0]; free it with interp_free */
+} interp_conley;
+
+/* The Conley index of a set over the numbers modulo the prime p (0: 5; up to 251): homology of the set and
+   its image relative to the image outside it, by coreduction, and the map on it, lifted through acyclic
+   fibres. Errors: BAD_ARGUMENT, NO_MEMORY, CANCELLED, as interp_morse_image. Papers: Mrozek and Batko
+   2009, Harker et al. 2014. Test: conley_indices_are_those_of_cmgdb. */
+INTERP_API interp_status interp_morse_conley(interp_morse *morse, int set, int p,
+                                             interp_conley *index);
+
+/* ---- surrogates: maps from pairs of points */
+
+/* Kernels of Gaussian processes; r is the distance over the length scale. */
+typedef enum interp_gp_kernel {
+    INTERP_GP_RBF,     /* exp(-r^2 / 2) */
+    INTERP_GP_MATERN52 /* (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r) */
+} interp_gp_kernel;
+
+/* Options of interp_gp_new. */
+typedef struct interp_gp_desc {
+    interp_gp_kernel kernel;       /* 0: RBF */
+    double length;                 /* 0: 0.5; where the search begins */
+    double length_min, length_max; /* 0: 0.01 and 2; length_max negative: as long as the data */
+    double noise;                  /* 0: 1; variance of white noise, where the search begins */
+    double noise_min, noise_max;   /* 0: 1e-5 and 1e5 */
+    double jitter;                 /* 0: 1e-10; added to the noise */
+    bool fixed;                    /* false; true: length and noise stay as they are given */
+    bool normalize; /* false: the mean is 0 and the kernel's variance 1; true: outputs are brought
+                       to mean 0 and variance 1 first, in whose units the noise is then */
+} interp_gp_desc;
+
+/* A Gaussian process whose outputs share one kernel. */
+typedef struct interp_gp interp_gp;
+
+/* What was found. */
+typedef struct interp_gp_info {
+    double length, noise, lml; /* lml: log marginal likelihood, summed over outputs */
+    int evaluations;           /* of it */
+} interp_gp_info;
+
+/* Fits one to y[n,m] at x[n,d] by the largest marginal likelihood, searched for from the given start in
+   logarithms within the bounds. info: NULL or filled. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY,
+   CANCELLED. Cost: n^3 / 3 a step. Matches scikit-learn's with RBF + WhiteKernel. Book: Rasmussen and
+   Williams 2006. Tests: gaussian_processes_find_the_reference_optimum, likelihoods_slope_as_they_say. */
+INTERP_API interp_status interp_gp_new(interp_ctx *ctx, const double *x, const double *y, int n,
+                                       int d, int m, const interp_gp_desc *desc, interp_gp **gp,
+                                       interp_gp_info *info);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_gp_free(interp_gp *gp);
+
+/* Mean, for interp_map.points with the process as its user (m is d then). */
+INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, void *gp);
+/* Standard deviation of f without the noise, for interp_map.spread; not for several threads at once. Test:
+   variance_is_small_at_data_and_large_afar. */
+INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t n, void *gp);
+/* The weights [n,m] of the mean, (K + noise I)^-1 y, where outputs are not normalised. */
+INTERP_API const double *interp_gp_weights(const interp_gp *gp);
+/* Log marginal likelihood at a length and noise; slope: NULL or [2], by their logarithms. Test:
+   likelihoods_slope_as_they_say. */
+INTERP_API double interp_gp_likelihood(interp_gp *gp, double length, double noise, double *slope);
+
+/* What becomes of boxes without data. */
+typedef enum interp_pairs_empty {
+    INTERP_PAIRS_GROW,    /* the box doubles until it holds some */
+    INTERP_PAIRS_OUTSIDE, /* they leave the domain */
+    INTERP_PAIRS_FAIL     /* an error */
+} interp_pairs_empty;
+
+/* Options of interp_pairs_new. */
+typedef struct interp_pairs_desc {
+    interp_pairs_empty empty; /* 0: grow */
+    bool no_neighbours; /* false: boxes take the data of their neighbours too, as far as a box */
+} interp_pairs_desc;
+
+/* Pairs of points as a map of boxes: what the images of the points in a box span. */
+typedef struct interp_pairs interp_pairs;
+
+/* Makes one of y[n,d] = f(x[n,d]), copied. Errors: BAD_ARGUMENT, NOT_FINITE, NO_MEMORY. As CMGDB's
+   BoxMapData. Test: maps_from_pairs_are_those_of_cmgdb. */
+INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, const double *y, int n,
+                                          int d, const interp_pairs_desc *desc,
+                                          interp_pairs **pairs);
+/* Frees one. NULL is allowed. */
+INTERP_API void interp_pairs_free(interp_pairs *pairs);
+/* For interp_map.boxes with the pairs as its user; from several threads at once, unless boxes without
+   data are an error. */
+INTERP_API interp_status interp_pairs_map(const double *boxes, double *images, size_t n,
+                                          void *pairs);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
 /* >>view/view.h                                                                               */
 /* ---- view: colour maps, pictures, charts, panels, reports, TensorBoard ----------------------- */
 
@@ -6235,6 +6548,40 @@ typedef struct interp_scatter {
    Test: absurd_inputs_draw_something. */
 INTERP_API interp_status interp_chart_scatter(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_scatter *scatter, interp_image *out);
+
+/* Boxes in the plane, and series over them. */
+typedef struct interp_boxes {
+    const float *ends;              /* [n,4]: lower x and y, upper x and y */
+    const int32_t *classes;         /* [n]: colour of each, as interp_category_rgb; -1: left out */
+    const uint8_t *faint;           /* NULL: none; [n]: drawn lightly where it is not 0 */
+    int n;                          /* 0: none */
+    const char *const *class_names; /* NULL: no legend; [n_classes] */
+    int n_classes;                  /* 0: none */
+    const interp_series *over;      /* NULL: none; [n_over]: drawn over them */
+    int n_over;                     /* 0: none */
+} interp_boxes;
+
+/* Draws boxes in order, each at least a pixel unless it is faint. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
+   boxes_are_drawn_where_they_are. */
+INTERP_API interp_status interp_chart_boxes(interp_ctx *ctx, const interp_chart *chart,
+                                            const interp_boxes *boxes, interp_image *out);
+
+/* Groups of values as violins. */
+typedef struct interp_violins {
+    const float *values;       /* all groups, one after the other */
+    const int *counts;         /* [n_groups]: how many of each */
+    int n_groups;              /* from 1 */
+    const char *const *legend; /* NULL: none; [n_groups] */
+    const uint32_t *colours;   /* NULL: category colours; [n_groups] */
+} interp_violins;
+
+/* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
+   beyond the values, one as wide as the other; a box from quartile to quartile, whiskers to the last
+   values within one and a half boxes, the median as a white dot. chart->x_names name the groups. What is
+   not finite is left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot with scale="width".
+   Test: violins_are_wide_where_values_are. */
+INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
+                                              const interp_violins *violins, interp_image *out);
 
 /* ---- graphs */
 
@@ -14633,6 +14980,4171 @@ INTERP_API interp_status interp_embed_quality(interp_ctx *ctx, const float *x, i
     if (!status) *quality = found;
     interp_free(ctx, arena.base);
     return status;
+}
+#endif
+#ifndef INTERP_NO_DYNAMICS
+/* >>dynamics/grid.c                                                                           */
+/* ---- dynamics/grid.c: boxes of a tree of halvings ----------------------------------------------- */
+
+#define ITP_DEPTH_MAX 52 /* cells of an axis are counted exactly in double */
+#define ITP_NO_BOX    UINT32_MAX
+#define ITP_BOXES_MAX ((uint64_t)1 << 31)
+
+/* A key has one bit for each halving, the first on top; halving k is of axis k mod d. All keys of a
+   grid have `depth` bits; a leaf of a lower level stands for all keys that begin as its own. */
+typedef struct itp_cubes {
+    int d, depth;
+    int bits[INTERP_MAP_DIMS];      /* of each axis */
+    uint64_t mask[INTERP_MAP_DIMS]; /* bits of a key that are an axis' */
+    double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
+    bool periodic[INTERP_MAP_DIMS];
+    bool wraps; /* some axis is periodic */
+    uint32_t n;
+    const uint64_t *key;  /* [n], rising; NULL: all of 2^depth */
+    const uint8_t *level; /* [n]: halvings of each; NULL: depth */
+    uint32_t *bucket;     /* first key with the upper bits b or more; NULL: there are few */
+    int bucket_shift;
+    uint64_t *spread; /* key bits of each byte of an axis' cell number: [axis][byte][256] */
+    int spread_at[INTERP_MAP_DIMS];
+} itp_cubes;
+
+/* Cells from lo to hi on each axis, as keys; where hi is below lo on a periodic axis they go round the
+   end. lo is UINT64_MAX when there are none. */
+typedef struct itp_cells {
+    uint64_t lo, hi;
+} itp_cells;
+
+/* Makes room for `more` things of `size` bytes behind n; `items` is where the pointer to them is. */
+ITP_FN interp_status itp_make_room(interp_ctx *ctx, void *items, size_t n, size_t *room,
+                                   size_t more, size_t size)
+{
+    void *old;
+    if (more <= *room - n) return INTERP_OK;
+    const size_t want = itp_max_size(itp_max_size(64, itp_add_size(n, more)), 2 * *room);
+    memcpy(&old, items, sizeof old);
+    void *p = interp_alloc(ctx, itp_mul_size(want, size));
+    if (!p) return INTERP_NO_MEMORY;
+    if (n) memcpy(p, old, n * size);
+    interp_free(ctx, old);
+    memcpy(items, &p, sizeof p);
+    *room = want;
+    return INTERP_OK;
+}
+
+ITP_INLINE int itp_top_bit(uint64_t x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return 63 - __builtin_clzll(x);
+#else
+    int b = 0;
+    while (x >>= 1) b++;
+    return b;
+#endif
+}
+
+/* Keys of `depth` bits; spread has room for itp_cubes_spread entries. */
+ITP_FN int itp_cubes_spread(int d, int depth)
+{
+    int bytes = 0;
+    for (int j = 0; j < d; j++) bytes += itp_div_up(itp_div_up(itp_max(depth - j, 0), d), 8);
+    return 256 * bytes;
+}
+
+/* With a table that is made already. */
+ITP_FN void itp_cubes_shape(itp_cubes *g, int depth, uint64_t *spread)
+{
+    int at = 0;
+    g->depth = depth;
+    g->spread = spread;
+    for (int j = 0; j < g->d; j++) {
+        const int bits = itp_div_up(itp_max(depth - j, 0), g->d);
+        g->bits[j] = bits;
+        g->mask[j] = 0;
+        g->spread_at[j] = at;
+        for (int q = 0; q < bits; q++)
+            g->mask[j] |= (uint64_t)1 << (depth - 1 - (j + g->d * (bits - 1 - q)));
+        at += 256 * itp_div_up(bits, 8);
+    }
+}
+
+ITP_FN void itp_cubes_deepen(itp_cubes *g, int depth, uint64_t *spread)
+{
+    itp_cubes_shape(g, depth, spread);
+    memset(spread, 0, (size_t)itp_cubes_spread(g->d, depth) * sizeof *spread);
+    for (int j = 0; j < g->d; j++)
+        for (int q = 0; q < g->bits[j]; q++) {
+            const uint64_t bit = (uint64_t)1 << (depth - 1 - (j + g->d * (g->bits[j] - 1 - q)));
+            uint64_t *table = spread + g->spread_at[j] + 256 * (q >> 3);
+            for (int v = 0; v < 256; v++)
+                if (v >> (q & 7) & 1) table[v] |= bit;
+        }
+}
+
+/* The key bits of cell i of an axis. */
+ITP_INLINE uint64_t itp_spread(const itp_cubes *g, int axis, uint64_t i)
+{
+    const uint64_t *table = g->spread + g->spread_at[axis];
+    uint64_t key = 0;
+    for (int q = 0; q < g->bits[axis]; q += 8, table += 256, i >>= 8) key |= table[i & 255];
+    return key;
+}
+
+/* Bits 0, 2, 4 ... side by side. */
+ITP_INLINE uint64_t itp_every_other(uint64_t x)
+{
+    x &= 0x5555555555555555u;
+    x = (x | x >> 1) & 0x3333333333333333u;
+    x = (x | x >> 2) & 0x0F0F0F0F0F0F0F0Fu;
+    x = (x | x >> 4) & 0x00FF00FF00FF00FFu;
+    x = (x | x >> 8) & 0x0000FFFF0000FFFFu;
+    return (x | x >> 16) & 0xFFFFFFFFu;
+}
+
+/* Cells of a key of `level` bits on all axes. */
+ITP_FN void itp_unspread(int d, int level, uint64_t key, uint64_t *cell)
+{
+    if (d == 2) { /* the last bit is of axis (level - 1) % 2 */
+        cell[(level + 1) & 1] = itp_every_other(key);
+        cell[level & 1] = itp_every_other(key >> 1);
+        return;
+    }
+    for (int j = 0; j < d; j++) cell[j] = 0;
+    for (int k = 0, j = 0; k < level; k++, j = j + 1 < d ? j + 1 : 0)
+        cell[j] = cell[j] << 1 | (key >> (level - 1 - k) & 1);
+}
+
+ITP_INLINE int itp_axis_bits(int d, int level, int axis)
+{
+    return level > axis ? (level - axis + d - 1) / d : 0;
+}
+
+/* Corner i of 2^bits cells of an axis: one value, whichever box it is a corner of. */
+ITP_INLINE double itp_axis_corner(const itp_cubes *g, int axis, uint64_t i, int bits)
+{
+    const double part = (double)i / (double)((uint64_t)1 << bits);
+    return part * g->upper[axis] + (1 - part) * g->lower[axis];
+}
+
+ITP_INLINE uint64_t itp_box_key(const itp_cubes *g, uint32_t box)
+{
+    return g->key ? g->key[box] : box;
+}
+
+ITP_INLINE int itp_box_level(const itp_cubes *g, uint32_t box)
+{
+    return g->level ? g->level[box] : g->depth;
+}
+
+/* Ends of a box: [d] each. */
+ITP_FN void itp_box_ends(const itp_cubes *g, uint32_t box, double *lower, double *upper)
+{
+    uint64_t cell[INTERP_MAP_DIMS];
+    const int level = itp_box_level(g, box);
+    itp_unspread(g->d, level, itp_box_key(g, box) >> (g->depth - level), cell);
+    for (int j = 0; j < g->d; j++) {
+        const int bits = itp_axis_bits(g->d, level, j);
+        lower[j] = itp_axis_corner(g, j, cell[j], bits);
+        upper[j] = itp_axis_corner(g, j, cell[j] + 1, bits);
+    }
+}
+
+/* ---- from images to cells */
+
+/* Cells of an axis that [lower, upper] meets, closed as both are, in a domain [0, 2^60] with 2^10 to spare
+   for rounding; false: none. */
+ITP_INLINE bool itp_axis_cells(const itp_cubes *g, int j, double lower, double upper,
+                               uint64_t *first, uint64_t *last)
+{
+    const double width = g->upper[j] - g->lower[j], whole = 1152921504606846976.0;
+    double a = (lower - g->lower[j]) / width, b = (upper - g->lower[j]) / width;
+    if (b < 0 || a > 1) return false;
+    a = a < 0 ? 0 : a;
+    b = b > 1 ? 1 : b;
+    const int64_t x = (int64_t)(whole * a) - 1024, y = (int64_t)(whole * b) + 1024;
+    const int shift = 60 - g->bits[j];
+    const uint64_t end = ((uint64_t)1 << g->bits[j]) - 1;
+    const uint64_t last_cell = (uint64_t)y >> shift;
+    *first = x > 0 ? (uint64_t)(x - 1) >> shift : 0;
+    *last = last_cell < end ? last_cell : end;
+    return true;
+}
+
+/* The same where the ends of the domain meet; last may be below first then. */
+ITP_FN bool itp_axis_round(const itp_cubes *g, int j, double lower, double upper, uint64_t *first,
+                           uint64_t *last)
+{
+    const double width = g->upper[j] - g->lower[j];
+    const uint64_t end = ((uint64_t)1 << g->bits[j]) - 1;
+    uint64_t from = 0, to = 0, a = 0, b = 0;
+    if (!(upper - lower < width)) {
+        *first = 0, *last = end;
+        return true;
+    }
+    for (int once = 0; upper > g->upper[j] || upper < g->lower[j]; once++) {
+        const double turns = once ? 1 : floor((upper - g->lower[j]) / width);
+        if (turns == 0 || once > 2) break;
+        lower -= turns * width, upper -= turns * width;
+    }
+    const bool here = itp_axis_cells(g, j, lower, upper, &from, &to);
+    const bool there = itp_axis_cells(g, j, lower + width, upper + width, &a, &b);
+    if (!here && !there) return false;
+    if (here && there && a <= to + 1) from = 0, to = end;
+    else if (here && there) from = a;
+    else if (there) from = a, to = b;
+    *first = from;
+    *last = to;
+    return true;
+}
+
+/* Cells that a rectangle meets; false when an end is NaN or they are the wrong way round. */
+ITP_INLINE bool itp_cells_of(const itp_cubes *g, const double *lower, const double *upper,
+                             itp_cells *out)
+{
+    uint64_t lo = 0, hi = 0, first = 0, last = 0;
+    bool inside = true;
+    for (int j = 0; j < g->d; j++) {
+        if (!(lower[j] <= upper[j])) return false;
+        if (!inside) continue;
+        inside = g->periodic[j] ? itp_axis_round(g, j, lower[j], upper[j], &first, &last)
+                                : itp_axis_cells(g, j, lower[j], upper[j], &first, &last);
+        if (!inside) continue;
+        lo |= itp_spread(g, j, first);
+        hi |= itp_spread(g, j, last);
+    }
+    out->lo = inside ? lo : UINT64_MAX;
+    out->hi = inside ? hi : 0;
+    return true;
+}
+
+/* ---- from cells to boxes */
+
+/* First box whose key is `key` or more, in from..to. */
+ITP_FN uint32_t itp_box_from(const itp_cubes *g, uint64_t key, uint32_t from, uint32_t to)
+{
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (g->key[middle] < key) from = middle + 1;
+        else to = middle;
+    }
+    return from;
+}
+
+/* The same in all boxes. */
+ITP_FN uint32_t itp_box_search(const itp_cubes *g, uint64_t key)
+{
+    if (!g->bucket) return itp_box_from(g, key, 0, g->n);
+    if (key >> g->depth) return g->n;
+    const uint64_t b = key >> g->bucket_shift;
+    return itp_box_from(g, key, g->bucket[b], g->bucket[b + 1]);
+}
+
+/* Buckets that itp_cubes_index wants room for; one more than their number. */
+ITP_FN size_t itp_cubes_buckets(uint32_t n, int depth)
+{
+    int top = n > 1 ? itp_top_bit(n) : 0;
+    if (top > depth) top = depth;
+    return ((size_t)1 << top) + 1;
+}
+
+ITP_FN void itp_cubes_index(itp_cubes *g, uint32_t *bucket)
+{
+    const size_t n = itp_cubes_buckets(g->n, g->depth) - 1;
+    uint32_t at = 0;
+    g->bucket = bucket;
+    g->bucket_shift = g->depth - itp_top_bit(n);
+    for (size_t b = 0; b <= n; b++) {
+        while (at < g->n && g->key[at] >> g->bucket_shift < b) at++;
+        bucket[b] = at;
+    }
+}
+
+/* All cells of an ordinary range, in order: where the topmost bit in which the two ends differ parts it
+   in two, the axis' lower bits go to their ends (Tropf and Herzog 1981). */
+ITP_FN uint32_t itp_boxes_all(const itp_cubes *g, itp_cells c, uint32_t *out)
+{
+    itp_cells stack[ITP_DEPTH_MAX + 1];
+    int top = 0;
+    uint32_t n = 0;
+    for (;;) {
+        const uint64_t x = c.lo ^ c.hi;
+        if ((x & (x + 1)) == 0 && !(c.lo & x)) { /* one after the other */
+            for (uint64_t key = c.lo; key <= c.hi; key++) out[n++] = (uint32_t)key;
+            if (!top) return n;
+            c = stack[--top];
+            continue;
+        }
+        const int b = itp_top_bit(x);
+        const uint64_t bit = (uint64_t)1 << b;
+        const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
+        stack[top].lo = (c.lo & ~below) | bit;
+        stack[top++].hi = c.hi;
+        c.hi = (c.hi & ~bit) | below;
+    }
+}
+
+/* Adds those of boxes from..to that meet the cells; returns how many out holds. */
+ITP_FN uint32_t itp_boxes_tested(const itp_cubes *g, uint32_t from, uint32_t to, itp_cells c,
+                                 uint32_t *out, uint32_t n)
+{
+    uint64_t low[INTERP_MAP_DIMS], span[INTERP_MAP_DIMS];
+    for (int j = 0; j < g->d; j++) {
+        low[j] = c.lo & g->mask[j];
+        span[j] = (c.hi & g->mask[j]) - low[j];
+    }
+    for (; from < to; from++) {
+        const uint64_t key = g->key[from];
+        bool meets = true;
+        if (g->level) {
+            const uint64_t end = key + (((uint64_t)1 << (g->depth - g->level[from])) - 1);
+            for (int j = 0; j < g->d; j++)
+                meets &= (end & g->mask[j]) >= low[j] && (key & g->mask[j]) <= low[j] + span[j];
+        } else {
+            for (int j = 0; j < g->d; j++) meets &= (key & g->mask[j]) - low[j] <= span[j];
+        }
+        out[n] = from;
+        n += meets;
+    }
+    return n;
+}
+
+/* The box that holds a key or, where there is none, the first after it. */
+ITP_FN uint32_t itp_box_holding(const itp_cubes *g, uint64_t key)
+{
+    const uint32_t at = itp_box_search(g, key);
+    if (at < g->n && g->key[at] == key) return at;
+    if (at == 0 || !g->level) return at;
+    const uint64_t end = g->key[at - 1] + ((uint64_t)1 << (g->depth - g->level[at - 1]));
+    return key < end ? at - 1 : at;
+}
+
+/* The same for the boxes of a grid that does not have all. */
+ITP_FN uint32_t itp_boxes_some(const itp_cubes *g, itp_cells c, uint32_t *out)
+{
+    enum { few = 24 };
+    struct {
+        itp_cells c;
+        uint32_t to;
+    } stack[ITP_DEPTH_MAX + 1];
+    const itp_cells all = c;
+    uint32_t n = 0, done = 0; /* boxes below `done` are dealt with */
+    uint32_t from = itp_box_holding(g, c.lo);
+    uint32_t to = c.hi == UINT64_MAX ? g->n : itp_box_search(g, c.hi + 1);
+    int top = 0;
+    for (;;) {
+        if (from < done) from = done;
+        const uint64_t x = c.lo ^ c.hi;
+        if ((x & (x + 1)) == 0 && !(c.lo & x)) { /* all keys between */
+            while (from < to) out[n++] = from++;
+        } else if (from < to && to - from > few) {
+            const int b = itp_top_bit(x);
+            const uint64_t bit = (uint64_t)1 << b;
+            const uint64_t below = g->mask[(g->depth - 1 - b) % g->d] & (bit - 1);
+            stack[top].c.lo = (c.lo & ~below) | bit;
+            stack[top].c.hi = c.hi;
+            stack[top++].to = to;
+            c.hi = (c.hi & ~bit) | below;
+            to = itp_box_from(g, c.hi + 1, from, to);
+            continue;
+        } else if (from < to) {
+            n = itp_boxes_tested(g, from, to, all, out, n);
+        }
+        if (done < to) done = to;
+        if (!top) return n;
+        c = stack[--top].c;
+        to = stack[top].to;
+        from = itp_box_from(g, c.lo, done, to);
+        if (g->level && from > done &&
+            c.lo - g->key[from - 1] < (uint64_t)1 << (g->depth - g->level[from - 1]))
+            from--; /* it holds c.lo */
+    }
+}
+
+ITP_FN int itp_compare_u32(const void *a, const void *b)
+{
+    uint32_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* Room that itp_boxes wants: coarse boxes may be on both sides of an end. */
+ITP_FN size_t itp_boxes_room(const itp_cubes *g)
+{
+    int rounds = 0;
+    for (int j = 0; g->level && j < g->d; j++) rounds += g->periodic[j];
+    return (size_t)g->n << rounds;
+}
+
+/* Boxes that the cells are of, rising. */
+ITP_FN uint32_t itp_boxes(const itp_cubes *g, itp_cells c, uint32_t *out)
+{
+    int round[INTERP_MAP_DIMS], rounds = 0;
+    if (c.lo == UINT64_MAX) return 0;
+    for (int j = 0; g->wraps && j < g->d; j++)
+        if ((c.lo & g->mask[j]) > (c.hi & g->mask[j])) round[rounds++] = j;
+    if (!rounds) return g->key ? itp_boxes_some(g, c, out) : itp_boxes_all(g, c, out);
+    uint32_t n = 0, kept = 0;
+    for (int part = 0; part < 1 << rounds; part++) {
+        itp_cells p = c;
+        for (int k = 0; k < rounds; k++) {
+            const uint64_t m = g->mask[round[k]];
+            if (part >> k & 1) p.hi |= m;
+            else p.lo &= ~m;
+        }
+        n += g->key ? itp_boxes_some(g, p, out + n) : itp_boxes_all(g, p, out + n);
+    }
+    qsort(out, n, sizeof *out, itp_compare_u32);
+    for (uint32_t i = 0; i < n; i++)
+        if (!kept || out[kept - 1] != out[i]) out[kept++] = out[i];
+    return kept;
+}
+/* >>dynamics/boxmap.c                                                                         */
+/* ---- dynamics/boxmap.c: images of boxes --------------------------------------------------------- */
+
+/* A map with its defaults, on a grid. */
+typedef struct itp_mapping {
+    interp_ctx *ctx;
+    interp_map map;
+    const itp_cubes *g;
+} itp_mapping;
+
+enum { ITP_PIECE_POINTS = 4096, ITP_CALL_POINTS = 512 }; /* of a piece of work, and of a call */
+
+ITP_FN int itp_map_samples(const interp_map *m)
+{
+    return m->mode == INTERP_BOX_CENTRE   ? 1
+           : m->mode == INTERP_BOX_RANDOM ? (m->samples ? m->samples : 10)
+                                          : 1 << m->dims;
+}
+
+ITP_FN interp_status itp_map_check(interp_ctx *ctx, const interp_map *m)
+{
+    if (!m || m->dims < 1 || m->dims > INTERP_MAP_DIMS || !m->points == !m->boxes)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "map: give 1 to %d dimensions, and points or boxes", INTERP_MAP_DIMS);
+    if (m->samples < 0 || m->samples > 1 << 20 || (int)m->mode < 0 || m->mode > INTERP_BOX_RANDOM)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "map: mode %d with %d samples", (int)m->mode,
+                        m->samples);
+    return INTERP_OK;
+}
+
+/* Grows what the images of a box's samples span. farthest: how far, on an axis, a point of the box may be
+   from the nearest sample, in widths of the box. */
+ITP_FN void itp_image_widen(const interp_map *m, const double *lower, const double *upper,
+                            double farthest, double *from, double *to)
+{
+    const bool pad = m->padding || (m->points && m->mode == INTERP_BOX_CENTRE && !m->lipschitz);
+    for (int i = 0; i < m->dims; i++) {
+        double more = pad ? upper[i] - lower[i] : 0;
+        for (int j = 0; m->lipschitz && j < m->dims; j++)
+            more += m->lipschitz[i * m->dims + j] * farthest * (upper[j] - lower[j]);
+        from[i] -= more;
+        to[i] += more;
+    }
+}
+
+/* No point of a box is farther from a corner or the centre than half its width on any axis; from a
+   random one, its whole width. */
+ITP_FN double itp_map_farthest(const interp_map *m)
+{
+    return m->mode == INTERP_BOX_RANDOM ? 1 : 0.5;
+}
+
+ITP_FN interp_status itp_image_bad(interp_ctx *ctx, const itp_cubes *g, uint32_t box)
+{
+    double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
+    char text[200];
+    size_t at = 0;
+    itp_box_ends(g, box, lower, upper);
+    for (int j = 0; j < g->d && at < sizeof text - 60; j++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s[%.6g, %.6g]", j ? " x " : "",
+                               lower[j], upper[j]);
+    return itp_fail(ctx, INTERP_NOT_FINITE,
+                    "map: the image of box %u, %s, is not a number, or its ends are the wrong way "
+                    "round",
+                    (unsigned)box, text);
+}
+
+/* ---- tasks: pieces of work, each by one thread; those of maps that are not for several threads by the
+   caller's own */
+
+typedef interp_status (*itp_piece_fn)(void *arg, size_t piece);
+
+typedef struct itp_pieces {
+    itp_piece_fn fn;
+    void *arg;
+    size_t from;           /* of this round */
+    interp_status *status; /* [tasks of a round] */
+} itp_pieces;
+
+enum { ITP_PIECES = 256 }; /* of a round, after which progress is told */
+
+ITP_FN void itp_piece_task(void *arg, int task, int slot)
+{
+    const itp_pieces *p = (const itp_pieces *)arg;
+    (void)slot;
+    p->status[task] = p->fn(p->arg, p->from + (size_t)task);
+}
+
+ITP_FN interp_status itp_map_pieces(const itp_mapping *m, bool calls, size_t n, itp_piece_fn fn,
+                                    void *arg)
+{
+    interp_status status[ITP_PIECES];
+    itp_pieces p;
+    p.fn = fn, p.arg = arg, p.status = status;
+    for (p.from = 0; p.from < n; p.from += ITP_PIECES) {
+        const int round = (int)itp_min_size(n - p.from, ITP_PIECES);
+        ITP_TRY(itp_progress(m->ctx, "box map", (double)p.from, (double)n, (double)NAN));
+        if (calls && !m->map.concurrent) {
+            for (int i = 0; i < round; i++) ITP_TRY(fn(arg, p.from + (size_t)i));
+            continue;
+        }
+        itp_parallel(m->ctx, round, 1e9, itp_piece_task, &p);
+        for (int i = 0; i < round; i++)
+            if (status[i] != INTERP_OK) {
+                if (interp_last_status(m->ctx) != status[i])
+                    itp_fail(m->ctx, status[i], "map: it could not be evaluated");
+                return status[i];
+            }
+    }
+    return INTERP_OK;
+}
+
+/* ---- points of a lattice, in pieces of one call */
+
+typedef struct itp_lattice {
+    const itp_mapping *m;
+    size_t n[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* corners of each axis */
+    size_t count;
+    const uint64_t *keys;        /* [count]: corner numbers; NULL: all, row by row */
+    double *y, *spread;          /* [count, d]; spread NULL: none */
+    double *at[INTERP_MAP_DIMS]; /* [n]: where the corners of an axis are; NULL: not kept */
+} itp_lattice;
+
+ITP_FN interp_status itp_lattice_piece(void *arg, size_t piece)
+{
+    const itp_lattice *l = (const itp_lattice *)arg;
+    const interp_map *m = &l->m->map;
+    const int d = m->dims;
+    double x[ITP_CALL_POINTS * INTERP_MAP_DIMS];
+    size_t from = piece * ITP_PIECE_POINTS;
+    const size_t end = itp_min_size(l->count, from + ITP_PIECE_POINTS);
+    while (from < end) {
+        const size_t n = itp_min_size(end - from, ITP_CALL_POINTS);
+        for (size_t i = 0; i < n; i++) {
+            size_t rest = l->keys ? (size_t)l->keys[from + i] : from + i;
+            for (int j = 0; j < d; j++) {
+                const size_t k = rest / l->step[j];
+                x[i * (size_t)d + (size_t)j] =
+                    l->at[j] ? l->at[j][k] : itp_axis_corner(l->m->g, j, k, l->m->g->bits[j]);
+                rest %= l->step[j];
+            }
+        }
+        ITP_TRY(m->points(x, l->y + from * (size_t)d, n, m->user));
+        if (l->spread) ITP_TRY(m->spread(x, l->spread + from * (size_t)d, n, m->user));
+        from += n;
+    }
+    return INTERP_OK;
+}
+
+/* Corners of all boxes of depth g->depth: n and step, not the arrays. False: more than fit 63 bits. */
+ITP_FN bool itp_lattice_shape(itp_lattice *l, const itp_mapping *m)
+{
+    const itp_cubes *g = m->g;
+    memset(l, 0, sizeof *l);
+    l->m = m;
+    l->count = 1;
+    for (int j = 0; j < g->d; j++) l->n[j] = ((size_t)1 << g->bits[j]) + 1;
+    for (int j = g->d - 1; j >= 0; j--) {
+        l->step[j] = l->count;
+        l->count = itp_mul_size(l->count, l->n[j]);
+    }
+    return l->count < SIZE_MAX / 4;
+}
+
+ITP_FN size_t itp_piece_count(size_t n)
+{
+    return (n + ITP_PIECE_POINTS - 1) / ITP_PIECE_POINTS;
+}
+
+/* Where corners are; at has room for all axes. */
+ITP_FN void itp_lattice_places(itp_lattice *l, double *at)
+{
+    const itp_cubes *g = l->m->g;
+    for (int j = 0; j < g->d; j++) {
+        l->at[j] = at;
+        for (size_t i = 0; i < l->n[j]; i++) *at++ = itp_axis_corner(g, j, i, g->bits[j]);
+    }
+}
+
+ITP_FN size_t itp_lattice_rows(const itp_lattice *l)
+{
+    size_t n = 0;
+    for (int j = 0; j < l->m->g->d; j++) n = itp_add_size(n, l->n[j]);
+    return n;
+}
+
+/* ---- all boxes of a uniform grid, by the corners they share */
+
+typedef struct itp_rows {
+    const itp_lattice *l;
+    itp_cells *image;
+    uint32_t *bad; /* [pieces]: a box whose image is none, ITP_NO_BOX: none */
+    size_t per_piece, rows;
+} itp_rows;
+
+/* Least and largest images at the corners i of the row of boxes whose other corners begin at `base`. */
+ITP_INLINE void itp_row_span(const itp_lattice *l, const size_t *base, int corners, size_t i,
+                             double *low, double *high, double *wide)
+{
+    const int d = l->m->map.dims;
+    for (int k = 0; k < d; k++) wide[k] = 0;
+    for (int c = 0; c < corners; c++) {
+        const double *y = l->y + (base[c] + i) * (size_t)d;
+        for (int k = 0; k < d; k++) {
+            if (c == 0 || y[k] < low[k]) low[k] = y[k];
+            if (c == 0 || y[k] > high[k]) high[k] = y[k];
+            if (y[k] != y[k]) low[k] = (double)NAN;
+            if (l->spread && !(l->spread[(base[c] + i) * (size_t)d + (size_t)k] <= wide[k]))
+                wide[k] = l->spread[(base[c] + i) * (size_t)d + (size_t)k];
+        }
+    }
+}
+
+/* One row of boxes along the last axis. */
+ITP_FN void itp_row_images(const itp_rows *r, size_t row, uint32_t *bad)
+{
+    const itp_lattice *l = r->l;
+    const interp_map *m = &l->m->map;
+    const itp_cubes *g = l->m->g;
+    const int d = m->dims, last = d - 1, corners = 1 << last;
+    const bool widen = m->padding || m->lipschitz;
+    const double far = itp_map_farthest(m);
+    size_t cell[INTERP_MAP_DIMS], base[1 << (INTERP_MAP_DIMS - 1)];
+    double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
+    double low[2][INTERP_MAP_DIMS], high[2][INTERP_MAP_DIMS], wide[2][INTERP_MAP_DIMS];
+    uint64_t key = 0;
+    for (int j = last - 1; j >= 0; j--) {
+        cell[j] = row & (((size_t)1 << g->bits[j]) - 1);
+        row >>= g->bits[j];
+        key |= itp_spread(g, j, cell[j]);
+        lower[j] = l->at[j][cell[j]], upper[j] = l->at[j][cell[j] + 1];
+    }
+    for (int c = 0; c < corners; c++) {
+        base[c] = 0;
+        for (int j = 0; j < last; j++) base[c] += (cell[j] + (size_t)(c >> j & 1)) * l->step[j];
+    }
+    itp_row_span(l, base, corners, 0, low[0], high[0], wide[0]);
+    for (size_t i = 0; i + 1 < l->n[last]; i++) {
+        const int a = (int)(i & 1), b = 1 - a;
+        double from[INTERP_MAP_DIMS], to[INTERP_MAP_DIMS];
+        itp_row_span(l, base, corners, i + 1, low[b], high[b], wide[b]);
+        for (int k = 0; k < d; k++) {
+            const double more = wide[a][k] > wide[b][k] ? wide[a][k] : wide[b][k];
+            from[k] = low[a][k] < low[b][k] ? low[a][k] : low[b][k];
+            to[k] = high[a][k] > high[b][k] ? high[a][k] : high[b][k];
+            if (low[a][k] != low[a][k]) from[k] = low[a][k];
+            if (l->spread) from[k] -= more, to[k] += more;
+        }
+        const uint64_t box = key | itp_spread(g, last, i);
+        if (widen) {
+            lower[last] = l->at[last][i], upper[last] = l->at[last][i + 1];
+            itp_image_widen(m, lower, upper, far, from, to);
+        }
+        if (!itp_cells_of(g, from, to, &r->image[box]) && (uint32_t)box < *bad)
+            *bad = (uint32_t)box;
+    }
+}
+
+ITP_FN interp_status itp_rows_piece(void *arg, size_t piece)
+{
+    const itp_rows *r = (const itp_rows *)arg;
+    const size_t from = piece * r->per_piece, to = itp_min_size(r->rows, from + r->per_piece);
+    r->bad[piece] = ITP_NO_BOX;
+    for (size_t i = from; i < to; i++) itp_row_images(r, i, &r->bad[piece]);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_bad_of(const itp_mapping *m, const uint32_t *bad, size_t n)
+{
+    uint32_t first = ITP_NO_BOX;
+    for (size_t i = 0; i < n; i++)
+        if (bad[i] < first) first = bad[i];
+    return first == ITP_NO_BOX ? INTERP_OK : itp_image_bad(m->ctx, m->g, first);
+}
+
+/* Bytes of the lattice of a uniform grid. */
+ITP_FN size_t itp_uniform_bytes(const itp_mapping *m)
+{
+    itp_lattice l;
+    if (!itp_lattice_shape(&l, m)) return SIZE_MAX;
+    const size_t points = itp_mul_size(itp_mul_size(l.count, (size_t)m->map.dims),
+                                       (m->map.spread ? 2 : 1) * sizeof(double));
+    return itp_add_size(itp_alloc_cost(points),
+                        itp_alloc_cost(itp_mul_size(itp_lattice_rows(&l), sizeof(double))));
+}
+
+ITP_FN interp_status itp_images_uniform(const itp_mapping *m, itp_cells *image)
+{
+    enum { row_boxes = 8192 };
+    const size_t d = (size_t)m->map.dims;
+    itp_lattice l;
+    itp_rows r;
+    if (!itp_lattice_shape(&l, m)) return itp_no_memory(m->ctx, SIZE_MAX / 4);
+    const size_t numbers = itp_mul_size(l.count, d);
+    r.l = &l, r.image = image;
+    r.rows = (size_t)m->g->n >> m->g->bits[d - 1];
+    r.per_piece = itp_max_size(1, row_boxes >> m->g->bits[d - 1]);
+    const size_t pieces = (r.rows + r.per_piece - 1) / r.per_piece;
+    double *at = (double *)interp_alloc(m->ctx, itp_mul_size(itp_lattice_rows(&l), sizeof *at));
+    l.y = (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y));
+    l.spread =
+        m->map.spread ? (double *)interp_alloc(m->ctx, itp_mul_size(numbers, sizeof *l.y)) : NULL;
+    r.bad = (uint32_t *)interp_alloc(m->ctx, pieces * sizeof *r.bad);
+    interp_status status = INTERP_NO_MEMORY;
+    if (at && l.y && r.bad && (l.spread || !m->map.spread)) {
+        itp_lattice_places(&l, at);
+        status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
+        if (!status) status = itp_map_pieces(m, false, pieces, itp_rows_piece, &r);
+        if (!status) status = itp_bad_of(m, r.bad, pieces);
+    }
+    interp_free(m->ctx, at);
+    interp_free(m->ctx, l.y);
+    interp_free(m->ctx, l.spread);
+    interp_free(m->ctx, r.bad);
+    return status;
+}
+
+/* ---- any boxes, each by itself: centres, random points, maps of boxes, corners of few boxes */
+
+typedef struct itp_singles {
+    const itp_mapping *m;
+    itp_cells *image;
+    uint32_t *bad;
+    const uint32_t *corner; /* [n, 2^d]: corners in the lattice; NULL: points are made here */
+    const itp_lattice *l;
+} itp_singles;
+
+/* Random numbers are drawn by the box's place, so that they are the same in any order. */
+ITP_FN void itp_random_points(const interp_map *m, uint64_t key, int level, const double *lower,
+                              const double *upper, int n, double *x)
+{
+    for (int i = 0; i < n * m->dims; i++) {
+        const int j = i % m->dims;
+        const uint64_t at = (uint64_t)i;
+        const double u = ((double)interp_random_u32(m->seed, key * 64 + (uint64_t)level, at) + .5) /
+                         4294967296.0;
+        x[i] = lower[j] + u * (upper[j] - lower[j]);
+    }
+}
+
+ITP_FN interp_status itp_image_samples(const itp_singles *s, uint32_t box, const double *lower,
+                                       const double *upper, double *from, double *to)
+{
+    const interp_map *m = &s->m->map;
+    const size_t d = (size_t)m->dims;
+    double x[ITP_CALL_POINTS], y[ITP_CALL_POINTS], w[ITP_CALL_POINTS];
+    double wide[INTERP_MAP_DIMS] = {0};
+    const int most = ITP_CALL_POINTS / m->dims, total = itp_map_samples(m);
+    for (int done = 0; done < total; done += most) {
+        const int n = itp_min(most, total - done);
+        if (m->mode == INTERP_BOX_RANDOM)
+            itp_random_points(m, itp_box_key(s->m->g, box) + (uint64_t)done * 0x9E3779B97F4A7C15u,
+                              itp_box_level(s->m->g, box), lower, upper, n, x);
+        else
+            for (int i = 0; i < n; i++)
+                for (size_t j = 0; j < d; j++)
+                    x[(size_t)i * d + j] = m->mode == INTERP_BOX_CENTRE ? (lower[j] + upper[j]) / 2
+                                           : (done + i) >> j & 1        ? upper[j]
+                                                                        : lower[j];
+        ITP_TRY(m->points(x, y, (size_t)n, m->user));
+        if (m->spread) ITP_TRY(m->spread(x, w, (size_t)n, m->user));
+        for (size_t i = 0; i < (size_t)n * d; i++) {
+            const size_t j = i % d;
+            const bool first = !done && i < d;
+            if (first || !(y[i] >= from[j])) from[j] = y[i];
+            if (first || !(y[i] <= to[j])) to[j] = y[i];
+            if (m->spread && !(w[i] <= wide[j])) wide[j] = w[i];
+            if (y[i] != y[i]) from[j] = wide[j] = (double)NAN;
+        }
+    }
+    for (size_t j = 0; j < d; j++) from[j] -= wide[j], to[j] += wide[j];
+    return INTERP_OK;
+}
+
+/* From corners looked at before. */
+ITP_FN void itp_image_corners(const itp_singles *s, uint32_t box, double *from, double *to)
+{
+    const size_t d = (size_t)s->m->map.dims, corners = (size_t)1 << d;
+    double wide[INTERP_MAP_DIMS] = {0};
+    for (size_t c = 0; c < corners; c++) {
+        const size_t at = (size_t)s->corner[(size_t)box * corners + c] * d;
+        for (size_t j = 0; j < d; j++) {
+            const double y = s->l->y[at + j], w = s->l->spread ? s->l->spread[at + j] : 0;
+            if (!c || y < from[j]) from[j] = y;
+            if (!c || y > to[j]) to[j] = y;
+            if (!(w <= wide[j])) wide[j] = w;
+            if (y != y) wide[j] = y;
+        }
+    }
+    for (size_t j = 0; j < d; j++) from[j] -= wide[j], to[j] += wide[j];
+}
+
+ITP_FN interp_status itp_singles_piece(void *arg, size_t piece)
+{
+    enum { most = 64 };
+    const itp_singles *s = (const itp_singles *)arg;
+    const interp_map *m = &s->m->map;
+    const itp_cubes *g = s->m->g;
+    const size_t d = (size_t)m->dims;
+    double box[most * 2 * INTERP_MAP_DIMS], image[most * 2 * INTERP_MAP_DIMS];
+    const size_t end = itp_min_size(g->n, (piece + 1) * ITP_PIECE_POINTS);
+    s->bad[piece] = ITP_NO_BOX;
+    for (size_t from = piece * ITP_PIECE_POINTS; from < end; from += most) {
+        const size_t n = itp_min_size(most, end - from);
+        for (size_t i = 0; i < n; i++)
+            itp_box_ends(g, (uint32_t)(from + i), box + 2 * d * i, box + 2 * d * i + d);
+        if (m->boxes) ITP_TRY(m->boxes(box, image, n, m->user));
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t at = (uint32_t)(from + i);
+            double *lower = box + 2 * d * i, *upper = lower + d;
+            double *a = image + 2 * d * i, *b = a + d;
+            if (s->corner) itp_image_corners(s, at, a, b);
+            else if (!m->boxes) ITP_TRY(itp_image_samples(s, at, lower, upper, a, b));
+            itp_image_widen(m, lower, upper, itp_map_farthest(m), a, b);
+            if (!itp_cells_of(g, a, b, &s->image[at]) && s->bad[piece] == ITP_NO_BOX)
+                s->bad[piece] = at;
+        }
+    }
+    return INTERP_OK;
+}
+
+/* Numbers each corner of the boxes once; a table of places in `keys`. */
+ITP_FN uint32_t itp_corners_number(const itp_lattice *l, uint64_t *keys, uint32_t *table,
+                                   size_t slots, uint32_t *corner)
+{
+    const itp_cubes *g = l->m->g;
+    const int d = g->d, corners = 1 << d;
+    uint32_t n = 0;
+    memset(table, 255, slots * sizeof *table);
+    for (uint32_t b = 0; b < g->n; b++) {
+        uint64_t cell[INTERP_MAP_DIMS], origin = 0;
+        itp_unspread(d, g->depth, g->key[b], cell);
+        for (int j = 0; j < d; j++) origin += cell[j] * l->step[j];
+        for (int c = 0; c < corners; c++) {
+            uint64_t key = origin;
+            for (int j = 0; j < d; j++)
+                if (c >> j & 1) key += l->step[j];
+            size_t slot = (size_t)((key * 0x9E3779B97F4A7C15u) >> 20) & (slots - 1);
+            while (table[slot] != ITP_NO_BOX && keys[table[slot]] != key)
+                slot = (slot + 1) & (slots - 1);
+            if (table[slot] == ITP_NO_BOX) keys[n] = key, table[slot] = n++;
+            corner[(size_t)b * (size_t)corners + (size_t)c] = table[slot];
+        }
+    }
+    return n;
+}
+
+/* Images of all boxes of a list, looking at each corner once. */
+ITP_FN interp_status itp_images_shared(const itp_mapping *m, itp_singles *s, size_t pieces)
+{
+    const size_t d = (size_t)m->map.dims, all = itp_mul_size((size_t)m->g->n, (size_t)1 << d);
+    itp_lattice l;
+    size_t slots = 16;
+    if (!itp_lattice_shape(&l, m)) return itp_no_memory(m->ctx, SIZE_MAX / 4);
+    while (slots < itp_mul_size(all, 2)) slots *= 2;
+    uint64_t *keys = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *keys));
+    uint32_t *table = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(slots, sizeof *table));
+    uint32_t *corner = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(all, sizeof *corner));
+    interp_status status = INTERP_NO_MEMORY;
+    l.y = l.spread = NULL;
+    if (keys && table && corner) {
+        l.count = itp_corners_number(&l, keys, table, slots, corner);
+        l.keys = keys;
+        l.y = (double *)interp_alloc(m->ctx, itp_mul_size(l.count, d * sizeof *l.y));
+        if (l.y && m->map.spread)
+            l.spread = (double *)interp_alloc(m->ctx, itp_mul_size(l.count, d * sizeof *l.y));
+        status = l.y && (l.spread || !m->map.spread) ? INTERP_OK : INTERP_NO_MEMORY;
+    }
+    interp_free(m->ctx, table);
+    if (!status) status = itp_map_pieces(m, true, itp_piece_count(l.count), itp_lattice_piece, &l);
+    s->corner = corner, s->l = &l;
+    if (!status) status = itp_map_pieces(m, false, pieces, itp_singles_piece, s);
+    interp_free(m->ctx, keys);
+    interp_free(m->ctx, corner);
+    interp_free(m->ctx, l.y);
+    interp_free(m->ctx, l.spread);
+    return status;
+}
+
+/* Whether boxes that share corners look at them once. */
+ITP_FN bool itp_corners_shared(const itp_mapping *m)
+{
+    itp_lattice l;
+    if (m->map.boxes || m->map.mode != INTERP_BOX_CORNERS || m->g->level) return false;
+    return itp_lattice_shape(&l, m);
+}
+
+/* Images of all boxes of the grid: cells of the same grid. */
+ITP_FN interp_status itp_images(const itp_mapping *m, itp_cells *image)
+{
+    const bool shared = itp_corners_shared(m);
+    if (shared && !m->g->key) return itp_images_uniform(m, image);
+    itp_singles s;
+    memset(&s, 0, sizeof s);
+    s.m = m, s.image = image;
+    const size_t pieces = itp_piece_count(m->g->n);
+    s.bad = (uint32_t *)interp_alloc(m->ctx, itp_max_size(1, pieces) * sizeof *s.bad);
+    if (!s.bad) return INTERP_NO_MEMORY;
+    interp_status status = shared ? itp_images_shared(m, &s, pieces)
+                                  : itp_map_pieces(m, true, pieces, itp_singles_piece, &s);
+    if (!status) status = itp_bad_of(m, s.bad, pieces);
+    interp_free(m->ctx, s.bad);
+    return status;
+}
+/* >>dynamics/components.c                                                                     */
+/* ---- dynamics/components.c: what returns to itself, and what leads where ------------------------- */
+
+/* Strongly connected components of the map between boxes. A box of none that returns to itself is a
+   component by itself. */
+typedef struct itp_components {
+    uint32_t n, sets; /* boxes; components that return to themselves */
+    uint32_t *label;  /* [n]: set of each box, ITP_NO_BOX: of none */
+    uint32_t *order;  /* [n]: a box comes after all that it leads to; those of a set in a row */
+    uint64_t *reach;  /* [n]: bit s: it leads to set s or is of it; of the first 64 */
+} itp_components;
+
+#define ITP_DONE UINT32_MAX
+#define ITP_LEFT ((uint32_t)1 << 31) /* on the stack: to be left, not entered */
+
+typedef struct itp_dfs {
+    const itp_cubes *g;
+    const itp_cells *image;
+    itp_components *c;
+    uint32_t *number; /* [n]: 0 not seen, else in order of being seen, ITP_DONE */
+    uint32_t *stack;  /* boxes to enter or to leave */
+    uint32_t *open;   /* [n]: seen, not in a component yet */
+    uint32_t *low;    /* [n]: of the path, least number it returns to */
+    uint64_t *gain;   /* [n]: of the path, sets it leads to */
+    uint8_t *seen;    /* [n/8 + 1] */
+    size_t top, room;
+    uint32_t seen_count, opened, done, depth;
+} itp_dfs;
+
+ITP_FN void itp_components_free(interp_ctx *ctx, itp_components *c)
+{
+    interp_free(ctx, c->label);
+    interp_free(ctx, c->order);
+    interp_free(ctx, c->reach);
+    memset(c, 0, sizeof *c);
+}
+
+/* Of what is to be entered, drops what was entered already and all but the topmost of equals. */
+ITP_FN void itp_dfs_tidy(itp_dfs *s)
+{
+    size_t kept = s->top;
+    memset(s->seen, 0, s->g->n / 8 + 1);
+    for (size_t i = s->top; i-- > 0;) {
+        const uint32_t v = s->stack[i];
+        if (!(v & ITP_LEFT)) {
+            if (s->number[v] || (s->seen[v >> 3] >> (v & 7) & 1)) continue;
+            s->seen[v >> 3] = (uint8_t)(s->seen[v >> 3] | 1 << (v & 7));
+        }
+        s->stack[--kept] = v;
+    }
+    memmove(s->stack, s->stack + kept, (s->top - kept) * sizeof *s->stack);
+    s->top -= kept;
+}
+
+ITP_FN void itp_dfs_enter(itp_dfs *s, uint32_t u)
+{
+    uint32_t low = ++s->seen_count, kept = 0;
+    uint64_t gain = 0;
+    bool self = false;
+    s->number[u] = low;
+    s->stack[s->top++] = u | ITP_LEFT;
+    if (s->top > 2 * (size_t)s->g->n) itp_dfs_tidy(s);
+    uint32_t *to = s->stack + s->top;
+    const uint32_t n = itp_boxes(s->g, s->image[u], to);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t w = to[i], number = s->number[w];
+        if (!number) to[kept++] = w;
+        else if (number == ITP_DONE) gain |= s->c->reach[w];
+        else if (number < low) low = number;
+        self |= w == u;
+    }
+    s->top += kept;
+    s->c->label[u] = self ? 0 : ITP_NO_BOX;
+    s->low[s->depth] = low;
+    s->gain[s->depth++] = gain;
+    s->open[s->opened++] = u;
+}
+
+/* The boxes above and with u on the open stack are a component. */
+ITP_FN uint64_t itp_dfs_close(itp_dfs *s, uint32_t u, uint64_t gain)
+{
+    uint32_t from = s->opened;
+    while (s->open[--from] != u) continue;
+    const bool recurrent = s->opened - from > 1 || s->c->label[u] == 0;
+    const uint32_t set = recurrent ? s->c->sets++ : ITP_NO_BOX;
+    if (set < 64) gain |= (uint64_t)1 << set;
+    while (s->opened > from) {
+        const uint32_t w = s->open[--s->opened];
+        s->number[w] = ITP_DONE;
+        s->c->label[w] = set;
+        s->c->reach[w] = gain;
+        s->c->order[s->done++] = w;
+    }
+    return gain;
+}
+
+ITP_FN void itp_dfs_leave(itp_dfs *s, uint32_t u)
+{
+    const uint32_t low = s->low[--s->depth];
+    uint64_t gain = s->gain[s->depth];
+    if (low == s->number[u]) gain = itp_dfs_close(s, u, gain);
+    if (!s->depth) return;
+    s->gain[s->depth - 1] |= gain;
+    if (low < s->low[s->depth - 1]) s->low[s->depth - 1] = low;
+}
+
+/* Tarjan's components (1972), each image looked at once, boxes with the highest number first as CMGDB
+   does; what leads to a set is known when its component is closed. */
+ITP_FN interp_status itp_components_find(interp_ctx *ctx, const itp_cubes *g,
+                                         const itp_cells *image, itp_components *c)
+{
+    const size_t n = g->n;
+    itp_dfs s;
+    memset(&s, 0, sizeof s);
+    memset(c, 0, sizeof *c);
+    s.g = g, s.image = image, s.c = c;
+    s.room = 2 * n + itp_boxes_room(g) + 8;
+    c->n = g->n;
+    c->label = (uint32_t *)interp_alloc(ctx, n * sizeof *c->label);
+    c->order = (uint32_t *)interp_alloc(ctx, n * sizeof *c->order);
+    c->reach = (uint64_t *)interp_alloc(ctx, n * sizeof *c->reach);
+    s.number = (uint32_t *)itp_calloc(ctx, n, sizeof *s.number);
+    s.stack = (uint32_t *)interp_alloc(ctx, itp_mul_size(s.room, sizeof *s.stack));
+    s.open = (uint32_t *)interp_alloc(ctx, n * sizeof *s.open);
+    s.low = (uint32_t *)interp_alloc(ctx, n * sizeof *s.low);
+    s.gain = (uint64_t *)interp_alloc(ctx, n * sizeof *s.gain);
+    s.seen = (uint8_t *)interp_alloc(ctx, n / 8 + 1);
+    interp_status status = c->label && c->order && c->reach && s.number && s.stack && s.open &&
+                                   s.low && s.gain && s.seen
+                               ? INTERP_OK
+                               : INTERP_NO_MEMORY;
+    for (uint32_t v = 0; v < g->n && !status; v++) {
+        if ((v & 0xFFFFF) == 0)
+            status = itp_progress(ctx, "components", (double)s.done, (double)n, (double)NAN);
+        if (s.number[v] || status) continue;
+        s.stack[s.top++] = v;
+        while (s.top) {
+            const uint32_t u = s.stack[--s.top];
+            if (u & ITP_LEFT) itp_dfs_leave(&s, u & ~ITP_LEFT);
+            else if (!s.number[u]) itp_dfs_enter(&s, u);
+        }
+    }
+    interp_free(ctx, s.number);
+    interp_free(ctx, s.stack);
+    interp_free(ctx, s.open);
+    interp_free(ctx, s.low);
+    interp_free(ctx, s.gain);
+    interp_free(ctx, s.seen);
+    if (status) itp_components_free(ctx, c);
+    return status;
+}
+
+/* End of the component that begins at place `from` of the order. */
+ITP_INLINE uint32_t itp_component_end(const itp_components *c, uint32_t from)
+{
+    const uint32_t label = c->label[c->order[from]];
+    uint32_t to = from + 1;
+    if (label != ITP_NO_BOX)
+        while (to < c->n && c->label[c->order[to]] == label) to++;
+    return to;
+}
+
+/* Which boxes are looked for by their bits: set 64 group + s has bit s. */
+typedef struct itp_marks {
+    const uint32_t *set; /* [n]; ITP_NO_BOX: of none */
+    uint32_t group;
+} itp_marks;
+
+ITP_INLINE uint64_t itp_mark(itp_marks m, uint32_t box)
+{
+    return m.set[box] / 64 == m.group ? (uint64_t)1 << m.set[box] % 64 : 0;
+}
+
+/* bits[n]: sets that each box leads to or is of. work has room for a box's images. */
+ITP_FN void itp_reach_down(const itp_cubes *g, const itp_cells *image, const itp_components *c,
+                           itp_marks m, uint64_t *bits, uint32_t *work)
+{
+    memset(bits, 0, c->n * sizeof *bits);
+    for (uint32_t from = 0, to; from < c->n; from = to) {
+        uint64_t all = 0;
+        to = itp_component_end(c, from);
+        for (uint32_t i = from; i < to; i++) {
+            const uint32_t n = itp_boxes(g, image[c->order[i]], work);
+            all |= itp_mark(m, c->order[i]);
+            for (uint32_t k = 0; k < n; k++) all |= bits[work[k]];
+        }
+        for (uint32_t i = from; i < to; i++) bits[c->order[i]] = all;
+    }
+}
+
+/* bits[n]: sets that lead to each box or that it is of. */
+ITP_FN void itp_reach_up(const itp_cubes *g, const itp_cells *image, const itp_components *c,
+                         itp_marks m, uint64_t *bits, uint32_t *work)
+{
+    memset(bits, 0, c->n * sizeof *bits);
+    for (uint32_t to = c->n, from; to > 0; to = from) {
+        const uint32_t label = c->label[c->order[to - 1]];
+        uint64_t all = 0;
+        from = to - 1;
+        if (label != ITP_NO_BOX)
+            while (from > 0 && c->label[c->order[from - 1]] == label) from--;
+        for (uint32_t i = from; i < to; i++) all |= bits[c->order[i]] | itp_mark(m, c->order[i]);
+        for (uint32_t i = from; i < to; i++) {
+            bits[c->order[i]] = all;
+            const uint32_t n = itp_boxes(g, image[c->order[i]], work);
+            for (uint32_t k = 0; k < n; k++) bits[work[k]] |= all;
+        }
+    }
+}
+
+/* Rows of bits: what leads to what among the sets. */
+typedef struct itp_order {
+    uint32_t n;
+    size_t words;   /* of a row */
+    uint64_t *bits; /* [n, words]: set i leads to set j, or i is j */
+} itp_order;
+
+ITP_INLINE bool itp_leads(const itp_order *o, uint32_t i, uint32_t j)
+{
+    return o->bits[i * o->words + j / 64] >> (j % 64) & 1;
+}
+
+ITP_FN interp_status itp_order_new(interp_ctx *ctx, uint32_t n, itp_order *o)
+{
+    o->n = n;
+    o->words = itp_max_size(1, (n + 63) / 64);
+    o->bits = (uint64_t *)itp_calloc(ctx, itp_max_size(1, n), o->words * sizeof *o->bits);
+    for (uint32_t i = 0; o->bits && i < n; i++)
+        o->bits[i * o->words + i / 64] |= (uint64_t)1 << (i % 64);
+    return o->bits ? INTERP_OK : INTERP_NO_MEMORY;
+}
+
+/* The order of `sets` sets of boxes, set[n] of each. Only what goes down in number counts: the sets of a
+   grid are in such an order, and those that lead to each other on a coarser one are not told apart. */
+ITP_FN interp_status itp_order_of(interp_ctx *ctx, const itp_cubes *g, const itp_cells *image,
+                                  const itp_components *c, const uint32_t *set, uint32_t sets,
+                                  itp_order *o)
+{
+    const bool known = set == c->label && sets <= 64;
+    interp_status status = itp_order_new(ctx, sets, o);
+    uint64_t *bits = known ? c->reach : (uint64_t *)interp_alloc(ctx, c->n * sizeof *bits);
+    uint32_t *work = known ? NULL : (uint32_t *)interp_alloc(ctx, itp_boxes_room(g) * sizeof *work);
+    if (!bits || (!known && !work)) status = INTERP_NO_MEMORY;
+    for (itp_marks m = {set, 0}; m.group * 64 < sets && !status; m.group++) {
+        if (!known) itp_reach_down(g, image, c, m, bits, work);
+        for (uint32_t v = 0; v < c->n; v++)
+            if (set[v] != ITP_NO_BOX) o->bits[set[v] * o->words + m.group] |= bits[v];
+        status = itp_progress(ctx, "reachability", (double)m.group * 64, (double)sets, (double)NAN);
+    }
+    for (uint32_t i = 0; i < sets && !status; i++)
+        for (uint32_t j = i + 1; j < sets; j++)
+            o->bits[i * o->words + j / 64] &= ~((uint64_t)1 << (j % 64));
+    if (!known) interp_free(ctx, bits);
+    interp_free(ctx, work);
+    if (!status) return INTERP_OK;
+    interp_free(ctx, o->bits);
+    memset(o, 0, sizeof *o);
+    return status;
+}
+/* >>dynamics/morse.c                                                                          */
+/* ---- dynamics/morse.c: the hierarchy of Morse sets ---------------------------------------------- */
+
+#define ITP_SETS_MAX 8192 /* their order is a table of bits */
+
+struct interp_morse {
+    interp_ctx *ctx;
+    interp_map map;
+    int min, max, init; /* halvings; min and max from init on */
+    uint32_t limit;
+    bool exact;
+    itp_cubes grid; /* the final one */
+    uint64_t *key, *spread;
+    uint8_t *level;
+    uint32_t *bucket;
+    itp_cells *image;     /* [boxes]; NULL: not looked at yet */
+    itp_components parts; /* of these images; label NULL: not looked for yet */
+    int n_sets;
+    uint32_t *box;   /* boxes of the sets, one after the other */
+    uint32_t *first; /* [n_sets + 1]: where each begins */
+    uint32_t *set;   /* [boxes]: the set each is of, ITP_NO_BOX: none */
+    itp_order order;
+};
+
+/* ---- what is gathered on the way */
+
+/* Numbers of 64 bits, as many as come. */
+typedef struct itp_longs {
+    uint64_t *v;
+    size_t n, room;
+} itp_longs;
+
+ITP_INLINE interp_status itp_longs_room(interp_ctx *ctx, itp_longs *a, size_t more)
+{
+    return itp_make_room(ctx, &a->v, a->n, &a->room, more, sizeof *a->v);
+}
+
+typedef struct itp_hierarchy {
+    interp_morse *m;
+    itp_longs leaves; /* key << 8 | level, keys of depth + level bits at the top: the final grid */
+    itp_longs found;  /* keys of Morse sets */
+    itp_longs ends;   /* where each set ends in `found` */
+    itp_longs edges;  /* from << 32 | to */
+    uint64_t *spread[ITP_DEPTH_MAX + 1]; /* of each depth that was looked at */
+} itp_hierarchy;
+
+/* A key of `level` bits and its level: sorts along the tree, parents before their first child. */
+ITP_INLINE uint64_t itp_leaf(uint64_t key, int level)
+{
+    return (key << (ITP_DEPTH_MAX - level)) << 8 | (uint64_t)level;
+}
+
+/* Sorts by bytes from the lowest, which keep the order of those below; spare: [n]. Returns the one of the
+   two that holds them. */
+ITP_FN uint64_t *itp_sort_u64(uint64_t *v, uint64_t *spare, size_t n)
+{
+    for (int shift = 0; shift < 64; shift += 8) {
+        size_t count[257] = {0};
+        for (size_t i = 0; i < n; i++) count[(v[i] >> shift & 255) + 1]++;
+        bool one = false;
+        for (int b = 0; b < 256; b++) one |= count[b + 1] == n;
+        if (one) continue;
+        for (int b = 0; b < 256; b++) count[b + 1] += count[b];
+        for (size_t i = 0; i < n; i++) spare[count[v[i] >> shift & 255]++] = v[i];
+        uint64_t *t = v;
+        v = spare, spare = t;
+    }
+    return v;
+}
+
+/* ---- one grid of the hierarchy */
+
+/* Its boxes, sorted by the set they are of. */
+typedef struct itp_split {
+    uint32_t sets;
+    uint64_t *key;   /* keys of the boxes of all sets */
+    uint32_t *first; /* [sets + 1] */
+    itp_order order;
+} itp_split;
+
+ITP_FN void itp_split_free(interp_ctx *ctx, itp_split *s)
+{
+    interp_free(ctx, s->key);
+    interp_free(ctx, s->first);
+    interp_free(ctx, s->order.bits);
+}
+
+ITP_FN interp_status itp_too_many_sets(interp_ctx *ctx, size_t n)
+{
+    return itp_fail(
+        ctx, INTERP_BAD_ARGUMENT,
+        "morse: %zu sets return to themselves, more than %d; the grid is too coarse for "
+        "this map, or every point stays where it is",
+        n, ITP_SETS_MAX);
+}
+
+ITP_FN interp_status itp_split_by_set(interp_ctx *ctx, const itp_cubes *g, const itp_components *c,
+                                      itp_split *s)
+{
+    s->sets = c->sets;
+    if (c->sets > ITP_SETS_MAX) return itp_too_many_sets(ctx, c->sets);
+    s->first = (uint32_t *)itp_calloc(ctx, (size_t)c->sets + 2, sizeof *s->first);
+    if (!s->first) return INTERP_NO_MEMORY;
+    for (uint32_t v = 0; v < g->n; v++)
+        if (c->label[v] != ITP_NO_BOX) s->first[c->label[v] + 2]++;
+    for (uint32_t i = 0; i < c->sets; i++) s->first[i + 2] += s->first[i + 1];
+    s->key = (uint64_t *)interp_alloc(ctx, s->first[c->sets + 1] * sizeof *s->key);
+    if (!s->key) return INTERP_NO_MEMORY;
+    for (uint32_t v = 0; v < g->n; v++)
+        if (c->label[v] != ITP_NO_BOX) s->key[s->first[c->label[v] + 1]++] = itp_box_key(g, v);
+    return INTERP_OK;
+}
+
+/* Images and components of boxes keys[n] of `level` halvings; keys NULL: all. kept: NULL, or where images
+   and components go instead of being freed. */
+ITP_FN interp_status itp_split_grid(itp_hierarchy *h, const uint64_t *keys, uint32_t n, int level,
+                                    itp_split *s, interp_morse *kept)
+{
+    interp_morse *m = h->m;
+    interp_ctx *ctx = m->ctx;
+    itp_cubes g = m->grid;
+    itp_components c;
+    itp_mapping f;
+    memset(s, 0, sizeof *s);
+    memset(&c, 0, sizeof c);
+    f.ctx = ctx, f.map = m->map, f.g = &g;
+    g.n = n, g.key = keys, g.level = NULL, g.bucket = NULL;
+    if (!h->spread[level]) {
+        h->spread[level] = (uint64_t *)interp_alloc(
+            ctx, (size_t)itp_max(1, itp_cubes_spread(g.d, level)) * sizeof(uint64_t));
+        if (h->spread[level]) itp_cubes_deepen(&g, level, h->spread[level]);
+    } else {
+        itp_cubes_shape(&g, level, h->spread[level]);
+    }
+    uint32_t *bucket =
+        keys ? (uint32_t *)interp_alloc(ctx, itp_cubes_buckets(n, level) * sizeof *bucket) : NULL;
+    itp_cells *image = (itp_cells *)interp_alloc(ctx, itp_mul_size(n, sizeof *image));
+    interp_status status =
+        h->spread[level] && image && (bucket || !keys) ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        if (keys) itp_cubes_index(&g, bucket);
+        status = itp_images(&f, image);
+    }
+    if (!status) status = itp_components_find(ctx, &g, image, &c);
+    if (!status) status = itp_split_by_set(ctx, &g, &c, s);
+    if (!status) status = itp_order_of(ctx, &g, image, &c, c.label, c.sets, &s->order);
+    if (status) itp_split_free(ctx, s);
+    if (status || !kept) {
+        interp_free(ctx, image);
+        itp_components_free(ctx, &c);
+    } else {
+        kept->image = image;
+        kept->parts = c;
+    }
+    interp_free(ctx, bucket);
+    return status;
+}
+
+/* ---- the tree of grids */
+
+/* What has become of a grid: the sets first..last below it; spurious when nothing lasts. */
+typedef struct itp_branch {
+    bool spurious;
+    int first, last;
+} itp_branch;
+
+ITP_FN interp_status itp_hierarchy_leaves(itp_hierarchy *h, const uint64_t *keys, uint32_t n,
+                                          int level)
+{
+    ITP_TRY(itp_longs_room(h->m->ctx, &h->leaves, n));
+    for (uint32_t i = 0; i < n; i++)
+        h->leaves.v[h->leaves.n++] = itp_leaf(keys ? keys[i] : i, level);
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_hierarchy_edge(itp_hierarchy *h, int from, int to)
+{
+    ITP_TRY(itp_longs_room(h->m->ctx, &h->edges, 1));
+    h->edges.v[h->edges.n++] = (uint64_t)from << 32 | (uint64_t)to;
+    return INTERP_OK;
+}
+
+/* The sets of a grid of depth min, those without a lasting child left out. */
+ITP_FN interp_status itp_hierarchy_sets(itp_hierarchy *h, const itp_split *s,
+                                        const itp_branch *child, itp_branch *out)
+{
+    interp_morse *m = h->m;
+    int *id = (int *)interp_alloc(m->ctx, itp_max_size(1, s->sets) * sizeof *id);
+    interp_status status = id ? INTERP_OK : INTERP_NO_MEMORY;
+    for (uint32_t i = 0; i < s->sets && !status; i++) {
+        const uint32_t n = s->first[i + 1] - s->first[i];
+        id[i] = -1;
+        if (child && child[i].spurious) continue;
+        if (m->n_sets >= ITP_SETS_MAX) status = itp_too_many_sets(m->ctx, ITP_SETS_MAX + 1);
+        if (!status) status = itp_longs_room(m->ctx, &h->found, n);
+        if (!status) status = itp_longs_room(m->ctx, &h->ends, 1);
+        if (status) break;
+        memcpy(h->found.v + h->found.n, s->key + s->first[i], n * sizeof *s->key);
+        h->found.n += n;
+        h->ends.v[h->ends.n++] = h->found.n;
+        id[i] = m->n_sets++;
+        for (uint32_t k = 0; k < i && !status; k++)
+            if (id[k] >= 0 && itp_leads(&s->order, i, k))
+                status = itp_hierarchy_edge(h, id[i], id[k]);
+    }
+    out->last = m->n_sets;
+    interp_free(m->ctx, id);
+    return status;
+}
+
+/* Sets under a coarse one lead to those under another when the coarse one does. */
+ITP_FN interp_status itp_hierarchy_inherit(itp_hierarchy *h, const itp_split *s,
+                                           const itp_branch *child)
+{
+    for (uint32_t i = 0; i < s->sets; i++)
+        for (uint32_t k = 0; k < i; k++) {
+            if (!itp_leads(&s->order, i, k)) continue;
+            for (int u = child[i].first; u < child[i].last; u++)
+                for (int v = child[k].first; v < child[k].last; v++)
+                    ITP_TRY(itp_hierarchy_edge(h, u, v));
+        }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint32_t n, int depth,
+                                   itp_branch *out);
+
+/* Every set of a grid, halved once, is a grid by itself. */
+ITP_FN interp_status itp_decompose_sets(itp_hierarchy *h, const itp_split *s, int depth,
+                                        itp_branch *child)
+{
+    interp_ctx *ctx = h->m->ctx;
+    for (uint32_t i = 0; i < s->sets; i++) {
+        const uint32_t n = s->first[i + 1] - s->first[i];
+        if (n > ITP_BOXES_MAX / 2)
+            return itp_fail(ctx, INTERP_NO_MEMORY,
+                            "morse: %u boxes are recurrent at depth %d; their halves are too many",
+                            (unsigned)n, h->m->init + depth);
+        uint64_t *half = (uint64_t *)interp_alloc(ctx, itp_mul_size(2 * (size_t)n, sizeof *half));
+        if (!half) return INTERP_NO_MEMORY;
+        for (uint32_t k = 0; k < n; k++) {
+            half[2 * k] = s->key[s->first[i] + k] << 1;
+            half[2 * k + 1] = half[2 * k] | 1;
+        }
+        const interp_status status = itp_decompose(h, half, 2 * n, depth + 1, &child[i]);
+        interp_free(ctx, half);
+        if (status) return status;
+    }
+    return INTERP_OK;
+}
+
+/* As CMGDB: down to depth min every set is a grid of its own; what is found there are the Morse sets;
+   below, sets are only looked at for whether anything in them lasts. */
+ITP_FN interp_status itp_decompose(itp_hierarchy *h, const uint64_t *keys, uint32_t n, int depth,
+                                   itp_branch *out)
+{
+    interp_morse *m = h->m;
+    const int level = m->init + depth;
+    const size_t leaves = h->leaves.n;
+    itp_split s;
+    out->spurious = false;
+    out->first = out->last = m->n_sets;
+    if (depth > m->min && n > m->limit) return INTERP_OK;
+    const bool whole = m->max == 0;
+    ITP_TRY(itp_split_grid(h, keys, n, level, &s, whole ? m : NULL));
+    out->spurious = s.sets == 0;
+    itp_branch *child = NULL;
+    interp_status status = whole ? INTERP_OK : itp_hierarchy_leaves(h, keys, n, level);
+    if (!status && depth < m->max && s.sets) {
+        child = (itp_branch *)itp_calloc(m->ctx, s.sets, sizeof *child);
+        status = child ? itp_decompose_sets(h, &s, depth, child) : INTERP_NO_MEMORY;
+        out->spurious = true;
+        for (uint32_t i = 0; i < s.sets && !status; i++) out->spurious &= child[i].spurious;
+    }
+    /* Below min only spurious grids stay in the final one. */
+    if (!status && depth == m->min + 1 && !out->spurious) h->leaves.n = leaves;
+    if (!status && !out->spurious && depth == m->min)
+        status = itp_hierarchy_sets(h, &s, child, out);
+    if (!status && !out->spurious && depth < m->min) {
+        out->last = m->n_sets;
+        status = itp_hierarchy_inherit(h, &s, child);
+    }
+    interp_free(m->ctx, child);
+    itp_split_free(m->ctx, &s);
+    return status;
+}
+
+/* ---- the final grid */
+
+/* Joins the leaves: of those on top of each other the deepest. */
+ITP_FN interp_status itp_morse_join(interp_morse *m, itp_longs *leaves)
+{
+    itp_cubes *g = &m->grid;
+    size_t n = 0;
+    int depth = 0;
+    uint64_t *spare = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(leaves->n, sizeof *spare));
+    if (!spare) return INTERP_NO_MEMORY;
+    const uint64_t *v = itp_sort_u64(leaves->v, spare, leaves->n);
+    for (size_t i = 0; i < leaves->n; i++) {
+        n += i + 1 == leaves->n || v[i] >> 8 != v[i + 1] >> 8;
+        depth = itp_max(depth, (int)(v[i] & 255));
+    }
+    m->key = (uint64_t *)interp_alloc(m->ctx, itp_mul_size(n, sizeof *m->key));
+    m->level = (uint8_t *)interp_alloc(m->ctx, n);
+    m->bucket =
+        (uint32_t *)interp_alloc(m->ctx, itp_cubes_buckets((uint32_t)n, depth) * sizeof *m->bucket);
+    m->spread = (uint64_t *)interp_alloc(m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)) *
+                                                     sizeof *m->spread);
+    const bool room = n < ITP_BOXES_MAX && m->key && m->level && m->bucket && m->spread;
+    for (size_t i = 0, at = 0; room && i < leaves->n; i++)
+        if (i + 1 == leaves->n || v[i] >> 8 != v[i + 1] >> 8) {
+            m->key[at] = v[i] >> 8 >> (ITP_DEPTH_MAX - depth);
+            m->level[at++] = (uint8_t)(v[i] & 255);
+        }
+    interp_free(m->ctx, spare);
+    if (!room) return itp_fail(m->ctx, INTERP_NO_MEMORY, "morse: %zu boxes are too many", n);
+    itp_cubes_deepen(g, depth, m->spread);
+    g->n = (uint32_t)n;
+    g->key = m->key, g->level = m->level;
+    itp_cubes_index(g, m->bucket);
+    return INTERP_OK;
+}
+
+/* All boxes of one depth: no list. */
+ITP_FN interp_status itp_morse_whole(interp_morse *m)
+{
+    itp_cubes *g = &m->grid;
+    m->spread = (uint64_t *)interp_alloc(
+        m->ctx, (size_t)itp_max(1, itp_cubes_spread(g->d, m->init)) * sizeof *m->spread);
+    if (!m->spread) return INTERP_NO_MEMORY;
+    itp_cubes_deepen(g, m->init, m->spread);
+    g->n = (uint32_t)1 << m->init;
+    return INTERP_OK;
+}
+
+/* The boxes of the final grid that the sets are. */
+ITP_FN interp_status itp_morse_find_sets(interp_morse *m, const itp_hierarchy *h)
+{
+    const itp_cubes *g = &m->grid;
+    const int shift = g->depth - (m->init + m->min);
+    itp_longs all = {NULL, 0, 0};
+    interp_status status = INTERP_OK;
+    m->first = (uint32_t *)itp_calloc(m->ctx, (size_t)m->n_sets + 1, sizeof *m->first);
+    m->set = (uint32_t *)interp_alloc(m->ctx, itp_mul_size(g->n, sizeof *m->set));
+    if (!m->first || !m->set) return INTERP_NO_MEMORY;
+    memset(m->set, 255, (size_t)g->n * sizeof *m->set);
+    for (int s = 0; s < m->n_sets && !status; s++) {
+        for (size_t i = s ? (size_t)h->ends.v[s - 1] : 0; i < h->ends.v[s] && !status; i++) {
+            const uint64_t key = h->found.v[i];
+            const uint64_t from = shift >= 0 ? key << shift : key >> -shift;
+            const uint64_t to = shift >= 0 ? from + ((uint64_t)1 << shift) : from + 1;
+            uint32_t b = g->key ? itp_box_holding(g, from) : (uint32_t)from;
+            for (; b < g->n && itp_box_key(g, b) < to && !status; b++) {
+                status = itp_longs_room(m->ctx, &all, 1);
+                if (status) break;
+                all.v[all.n++] = b;
+                m->set[b] = (uint32_t)s;
+            }
+        }
+        m->first[s + 1] = (uint32_t)all.n;
+    }
+    m->box = (uint32_t *)interp_alloc(m->ctx, itp_max_size(1, all.n) * sizeof *m->box);
+    if (!m->box) status = INTERP_NO_MEMORY;
+    for (size_t i = 0; i < all.n && !status; i++) m->box[i] = (uint32_t)all.v[i];
+    interp_free(m->ctx, all.v);
+    return status;
+}
+
+/* Images of the final grid, once. */
+ITP_FN interp_status itp_morse_images(interp_morse *m)
+{
+    if (m->image) return INTERP_OK;
+    itp_mapping f;
+    f.ctx = m->ctx, f.map = m->map, f.g = &m->grid;
+    itp_cells *image = (itp_cells *)interp_alloc(m->ctx, itp_mul_size(m->grid.n, sizeof *image));
+    const interp_status status = image ? itp_images(&f, image) : INTERP_NO_MEMORY;
+    if (status) interp_free(m->ctx, image);
+    else m->image = image;
+    return status;
+}
+
+/* Components of the final grid, once. */
+ITP_FN interp_status itp_morse_parts(interp_morse *m)
+{
+    ITP_TRY(itp_morse_images(m));
+    if (m->parts.label) return INTERP_OK;
+    return itp_components_find(m->ctx, &m->grid, m->image, &m->parts);
+}
+
+/* ---- public */
+
+ITP_FN interp_status itp_morse_check(interp_ctx *ctx, const interp_map *map,
+                                     const interp_morse_desc *o)
+{
+    ITP_TRY(itp_map_check(ctx, map));
+    if (!o || !o->lower || !o->upper)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "morse: the domain is needed: lower and upper");
+    for (int j = 0; j < map->dims; j++)
+        if (!(o->upper[j] - o->lower[j] > 0) || !(o->upper[j] - o->lower[j] <= DBL_MAX))
+            return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                            "morse: axis %d of the domain goes from %g to %g; it needs a width", j,
+                            o->lower[j], o->upper[j]);
+    if (o->min < 0 || o->min > ITP_DEPTH_MAX || o->max < 0 || o->max > ITP_DEPTH_MAX ||
+        o->init < 0 || o->init > 30 || o->limit < 0)
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths min %d, max %d, init %d; give up to %d, init up to 30, and a "
+            "limit from 1",
+            o->min, o->max, o->init, ITP_DEPTH_MAX);
+    return INTERP_OK;
+}
+
+/* Depths with their defaults; false when they do not rise. */
+ITP_FN bool itp_morse_depths(const interp_morse_desc *o, int *min, int *max, int *init)
+{
+    *min = o->min ? o->min : 12;
+    *max = o->max ? o->max : *min;
+    *init = o->init ? o->init : o->max ? 0 : *min;
+    return *init <= *min && *min <= *max && *init <= 30;
+}
+
+/* Bytes while a uniform grid of 2^depth boxes is looked at. */
+ITP_FN size_t itp_grid_bytes(const interp_map *map, int depth)
+{
+    const size_t n = (size_t)1 << depth;
+    itp_cubes g;
+    itp_mapping f;
+    memset(&g, 0, sizeof g);
+    memset(&f, 0, sizeof f);
+    g.d = map->dims, g.depth = depth;
+    for (int j = 0; j < g.d; j++) g.bits[j] = itp_axis_bits(g.d, depth, j);
+    f.map = *map, f.g = &g;
+    const size_t corners = itp_corners_shared(&f) ? itp_uniform_bytes(&f) : 0;
+    /* label, order, reach, number, stack, open, low, gain, seen, or the lattice before them */
+    const size_t search = itp_mul_size(n, 4 + 4 + 8 + 4 + 12 + 4 + 4 + 8) + n / 8 + 1024;
+    return itp_add_size(
+        itp_add_size(itp_mul_size(n, sizeof(itp_cells)), itp_max_size(corners, search)), 65536);
+}
+
+INTERP_API size_t interp_morse_bytes(const interp_map *map, const interp_morse_desc *desc)
+{
+    int min, max, init;
+    if (!map || !desc || map->dims < 1 || map->dims > INTERP_MAP_DIMS ||
+        !itp_morse_depths(desc, &min, &max, &init))
+        return SIZE_MAX;
+    /* sets and labels of the final grid stay beside what was found */
+    return itp_add_size(itp_grid_bytes(map, init), itp_mul_size((size_t)1 << init, 20));
+}
+
+ITP_FN interp_status itp_morse_run(interp_morse *m)
+{
+    itp_hierarchy h;
+    itp_branch all;
+    memset(&h, 0, sizeof h);
+    h.m = m;
+    interp_status status = itp_decompose(&h, NULL, (uint32_t)1 << m->init, 0, &all);
+    if (!status) status = m->max ? itp_morse_join(m, &h.leaves) : itp_morse_whole(m);
+    if (!status) status = itp_morse_find_sets(m, &h);
+    if (!status && m->exact && m->max) {
+        status = itp_morse_parts(m);
+        if (!status)
+            status = itp_order_of(m->ctx, &m->grid, m->image, &m->parts, m->set,
+                                  (uint32_t)m->n_sets, &m->order);
+    } else if (!status) {
+        status = itp_order_new(m->ctx, (uint32_t)m->n_sets, &m->order);
+        for (size_t i = 0; i < h.edges.n && !status; i++) {
+            const size_t from = (size_t)(h.edges.v[i] >> 32), to = h.edges.v[i] & 0xFFFFFFFFu;
+            m->order.bits[from * m->order.words + to / 64] |= (uint64_t)1 << (to % 64);
+        }
+    }
+    interp_free(m->ctx, h.leaves.v);
+    interp_free(m->ctx, h.found.v);
+    interp_free(m->ctx, h.ends.v);
+    interp_free(m->ctx, h.edges.v);
+    for (int k = 0; k <= ITP_DEPTH_MAX; k++) interp_free(m->ctx, h.spread[k]);
+    return status;
+}
+
+INTERP_API interp_status interp_morse_new(interp_ctx *ctx, const interp_map *map,
+                                          const interp_morse_desc *desc, interp_morse **morse)
+{
+    int min, max, init;
+    ITP_TRY(itp_morse_check(ctx, map, desc));
+    if (!itp_morse_depths(desc, &min, &max, &init))
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "morse: depths init %d, min %d, max %d must rise, the whole grid of init is "
+            "at most 2^30 boxes",
+            init, min, max);
+    const size_t bytes = interp_morse_bytes(map, desc), left = itp_memory_left(ctx);
+    if (bytes > left)
+        return itp_fail(ctx, INTERP_NO_MEMORY,
+                        "morse: a grid of 2^%d boxes needs %zu bytes, but the limit leaves %zu",
+                        init, bytes, left);
+    interp_morse *m = (interp_morse *)itp_calloc(ctx, 1, sizeof *m);
+    if (!m) return INTERP_NO_MEMORY;
+    m->ctx = ctx;
+    m->map = *map;
+    m->init = init, m->min = min - init, m->max = max - init;
+    m->limit = desc->limit ? (uint32_t)desc->limit : 10000;
+    m->exact = desc->exact_edges;
+    m->grid.d = map->dims;
+    for (int j = 0; j < map->dims; j++) {
+        m->grid.lower[j] = desc->lower[j], m->grid.upper[j] = desc->upper[j];
+        m->grid.periodic[j] = desc->periodic && desc->periodic[j];
+        m->grid.wraps |= m->grid.periodic[j];
+    }
+    const interp_status status = itp_morse_run(m);
+    if (status) interp_morse_free(m);
+    else *morse = m;
+    return status;
+}
+
+INTERP_API void interp_morse_free(interp_morse *m)
+{
+    if (!m) return;
+    interp_ctx *ctx = m->ctx;
+    interp_free(ctx, m->key);
+    interp_free(ctx, m->level);
+    interp_free(ctx, m->bucket);
+    interp_free(ctx, m->spread);
+    interp_free(ctx, m->image);
+    itp_components_free(ctx, &m->parts);
+    interp_free(ctx, m->box);
+    interp_free(ctx, m->first);
+    interp_free(ctx, m->set);
+    interp_free(ctx, m->order.bits);
+    interp_free(ctx, m);
+}
+
+INTERP_API uint32_t interp_morse_boxes(const interp_morse *m)
+{
+    return m->grid.n;
+}
+
+INTERP_API int interp_morse_count(const interp_morse *m)
+{
+    return m->n_sets;
+}
+
+INTERP_API const uint32_t *interp_morse_set(const interp_morse *m, int set, uint32_t *n)
+{
+    *n = 0;
+    if (set < 0 || set >= m->n_sets) return NULL;
+    *n = m->first[set + 1] - m->first[set];
+    return m->box + m->first[set];
+}
+
+INTERP_API void interp_morse_box(const interp_morse *m, uint32_t box, double *lower, double *upper)
+{
+    itp_box_ends(&m->grid, box, lower, upper);
+}
+
+INTERP_API uint32_t interp_morse_find(const interp_morse *m, const double *x)
+{
+    const itp_cubes *g = &m->grid;
+    uint64_t key = 0;
+    for (int j = 0; j < g->d; j++) {
+        double part = (x[j] - g->lower[j]) / (g->upper[j] - g->lower[j]);
+        const double cells = (double)((uint64_t)1 << g->bits[j]);
+        if (g->periodic[j]) part -= floor(part);
+        if (!(part >= 0 && part <= 1)) return ITP_NO_BOX;
+        const uint64_t i = (uint64_t)(part * cells);
+        key |= itp_spread(g, j, i < (uint64_t)cells ? i : (uint64_t)cells - 1);
+    }
+    return g->key ? itp_box_holding(g, key) : (uint32_t)key;
+}
+
+INTERP_API bool interp_morse_reaches(const interp_morse *m, int from, int to)
+{
+    return from >= 0 && to >= 0 && from < m->n_sets && to < m->n_sets && from != to &&
+           itp_leads(&m->order, (uint32_t)from, (uint32_t)to);
+}
+
+INTERP_API bool interp_morse_edge(const interp_morse *m, int from, int to)
+{
+    if (!interp_morse_reaches(m, from, to)) return false;
+    for (int k = to + 1; k < from; k++)
+        if (interp_morse_reaches(m, from, k) && interp_morse_reaches(m, k, to)) return false;
+    return true;
+}
+
+INTERP_API interp_status interp_morse_image(interp_morse *m, uint32_t box, uint32_t *out,
+                                            uint32_t *n)
+{
+    if (box >= m->grid.n)
+        return itp_fail(m->ctx, INTERP_BAD_ARGUMENT, "morse: box %u of %u", (unsigned)box,
+                        (unsigned)m->grid.n);
+    ITP_TRY(itp_morse_images(m));
+    const size_t room = itp_boxes_room(&m->grid);
+    uint32_t *work = out;
+    if (room > m->grid.n) work = (uint32_t *)interp_alloc(m->ctx, room * sizeof *work);
+    if (!work) return INTERP_NO_MEMORY;
+    *n = itp_boxes(&m->grid, m->image[box], work);
+    if (work == out) return INTERP_OK;
+    memcpy(out, work, *n * sizeof *out);
+    interp_free(m->ctx, work);
+    return INTERP_OK;
+}
+/* >>dynamics/retract.c                                                                        */
+/* ---- dynamics/retract.c: regions of attraction, order retraction -------------------------------- */
+
+INTERP_API interp_status interp_morse_basins(interp_morse *m, interp_basins *out)
+{
+    interp_ctx *ctx = m->ctx;
+    ITP_TRY(itp_morse_parts(m));
+    const uint32_t n = m->grid.n;
+    uint64_t *bits = (uint64_t *)interp_alloc(ctx, n * sizeof *bits);
+    uint32_t *work = (uint32_t *)interp_alloc(ctx, itp_boxes_room(&m->grid) * sizeof *work);
+    int32_t *to = (int32_t *)interp_alloc(ctx, n * sizeof *to);
+    interp_status status = bits && work && to ? INTERP_OK : INTERP_NO_MEMORY;
+    for (uint32_t v = 0; v < n && !status; v++) to[v] = -1;
+    for (itp_marks k = {m->set, 0}; k.group * 64 < (uint32_t)m->n_sets && !status; k.group++) {
+        uint64_t last = 0; /* sets of the group that lead to no other */
+        for (uint32_t s = k.group * 64; s < k.group * 64 + 64 && s < (uint32_t)m->n_sets; s++) {
+            bool attracts = true;
+            for (uint32_t o = 0; o < s; o++) attracts &= !itp_leads(&m->order, s, o);
+            if (attracts) last |= (uint64_t)1 << s % 64;
+        }
+        itp_reach_down(&m->grid, m->image, &m->parts, k, bits, work);
+        for (uint32_t v = 0; v < n; v++) {
+            const uint64_t b = bits[v] & last;
+            if (!b) continue;
+            if (to[v] != -1 || (b & (b - 1))) to[v] = -2;
+            else to[v] = (int32_t)(k.group * 64) + itp_top_bit(b);
+        }
+        status = itp_progress(ctx, "basins", (double)k.group * 64, (double)m->n_sets, (double)NAN);
+    }
+    interp_free(ctx, bits);
+    interp_free(ctx, work);
+    if (status) {
+        interp_free(ctx, to);
+        return status;
+    }
+    memset(out, 0, sizeof *out);
+    out->attractor = to;
+    for (uint32_t v = 0; v < n; v++) {
+        out->none += to[v] == -1;
+        out->several += to[v] == -2;
+    }
+    return INTERP_OK;
+}
+
+/* ---- order retraction */
+
+/* Boxes carry rows of `words` 64-bit words, one bit for each set of the final grid. */
+typedef struct itp_retract {
+    interp_morse *m;
+    const uint32_t *label; /* [boxes] */
+    itp_order order;
+    uint32_t sets;
+    size_t words;
+    uint64_t *above;     /* [sets, words]: what leads to a set: the order turned round */
+    uint64_t *down, *up; /* [boxes, words]: sets a box leads to; that lead to it; then closures */
+    uint64_t *may;       /* [boxes, words]: candidates */
+    uint32_t *work;      /* images of a box */
+    int32_t *tile;
+} itp_retract;
+
+ITP_INLINE uint64_t *itp_row_of(const itp_retract *r, uint64_t *rows, uint32_t box)
+{
+    return rows + (size_t)box * r->words;
+}
+
+/* rows[.. , group] from one word a box. */
+ITP_FN void itp_scatter_words(const itp_retract *r, uint64_t *rows, uint32_t group,
+                              const uint64_t *bits)
+{
+    for (size_t v = 0; v < r->m->grid.n; v++) rows[v * r->words + group] = bits[v];
+}
+
+/* Union of the rows of `table` of all sets in `set`. */
+ITP_INLINE void itp_union_rows(const itp_retract *r, const uint64_t *set, const uint64_t *table,
+                               uint64_t *out)
+{
+    for (size_t w = 0; w < r->words; w++) out[w] = 0;
+    for (size_t w = 0; w < r->words; w++)
+        for (uint64_t b = set[w]; b; b &= b - 1) {
+            const uint64_t *row = table + (w * 64 + (size_t)itp_top_bit(b & (~b + 1))) * r->words;
+            for (size_t k = 0; k < r->words; k++) out[k] |= row[k];
+        }
+}
+
+/* out &= rows of `table` of all sets in `set`. */
+ITP_INLINE void itp_meet_rows(const itp_retract *r, const uint64_t *set, const uint64_t *table,
+                              uint64_t *out)
+{
+    for (size_t w = 0; w < r->words; w++)
+        for (uint64_t b = set[w]; b; b &= b - 1) {
+            const uint64_t *row = table + (w * 64 + (size_t)itp_top_bit(b & (~b + 1))) * r->words;
+            for (size_t k = 0; k < r->words; k++) out[k] &= row[k];
+        }
+}
+
+ITP_INLINE bool itp_row_empty(const itp_retract *r, const uint64_t *row)
+{
+    uint64_t any = 0;
+    for (size_t w = 0; w < r->words; w++) any |= row[w];
+    return !any;
+}
+
+/* Whether some set of `set` has, in `table`, all of `set` in its row. */
+ITP_FN bool itp_has_extreme(const itp_retract *r, const uint64_t *set, const uint64_t *table)
+{
+    for (size_t w = 0; w < r->words; w++)
+        for (uint64_t b = set[w]; b; b &= b - 1) {
+            const uint64_t *row = table + (w * 64 + (size_t)itp_top_bit(b & (~b + 1))) * r->words;
+            uint64_t missing = 0;
+            for (size_t k = 0; k < r->words; k++) missing |= set[k] & ~row[k];
+            if (!missing) return true;
+        }
+    return false;
+}
+
+/* Candidates: at or above all sets below, at or below all above; and the classes of boxes. */
+ITP_FN void itp_retract_candidates(itp_retract *r, interp_retraction *out)
+{
+    for (uint32_t v = 0; v < r->m->grid.n; v++) {
+        const uint64_t *down = itp_row_of(r, r->down, v), *up = itp_row_of(r, r->up, v);
+        uint64_t *may = itp_row_of(r, r->may, v);
+        if (r->label[v] != ITP_NO_BOX) {
+            memset(may, 0, r->words * sizeof *may);
+            may[r->label[v] / 64] = (uint64_t)1 << r->label[v] % 64;
+            continue;
+        }
+        for (uint32_t s = 0; s < r->words * 64; s += 64)
+            may[s / 64] = r->sets - s >= 64 ? UINT64_MAX : ((uint64_t)1 << (r->sets - s)) - 1;
+        itp_meet_rows(r, down, r->above, may);
+        itp_meet_rows(r, up, r->order.bits, may);
+        out->components++;
+        if (itp_row_empty(r, may)) out->empty++;
+        else if (itp_has_extreme(r, down, r->order.bits)) out->succ++;
+        else if (itp_has_extreme(r, up, r->above)) out->pred++;
+        else out->parallel++;
+    }
+    out->components += r->sets;
+}
+
+/* One sweep of arc consistency from below: what is above candidates of all boxes it leads to; then one
+   from above. True when something changed. */
+ITP_FN bool itp_retract_sweep(itp_retract *r, bool from_below)
+{
+    const interp_morse *m = r->m;
+    const uint32_t n = m->grid.n;
+    bool changed = false;
+    const uint64_t *table = from_below ? r->above : r->order.bits;
+    uint64_t *closure = r->down; /* of candidates, when their box has been dealt with */
+    if (!from_below)
+        for (uint32_t v = 0; v < n; v++) memset(itp_row_of(r, r->up, v), 255, r->words * 8);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t v = m->parts.order[from_below ? i : n - 1 - i];
+        uint64_t *may = itp_row_of(r, r->may, v), *own = itp_row_of(r, closure, v);
+        if (from_below && r->label[v] != ITP_NO_BOX) {
+            itp_union_rows(r, may, table, own);
+            continue;
+        }
+        const uint32_t k = itp_boxes(&m->grid, m->image[v], r->work);
+        const uint64_t *limit = itp_row_of(r, r->up, v);
+        for (size_t w = 0; w < r->words; w++) {
+            uint64_t keep = may[w];
+            if (!from_below) keep &= limit[w];
+            for (uint32_t t = 0; from_below && t < k; t++)
+                keep &= itp_row_of(r, closure, r->work[t])[w];
+            if (r->label[v] != ITP_NO_BOX) continue;
+            changed |= keep != may[w];
+            may[w] = keep;
+        }
+        if (itp_row_empty(r, may)) memset(own, 255, r->words * sizeof *own); /* asks nothing */
+        else itp_union_rows(r, may, table, own);
+        for (uint32_t t = 0; !from_below && t < k; t++) {
+            uint64_t *to = itp_row_of(r, r->up, r->work[t]);
+            for (size_t w = 0; w < r->words; w++) to[w] &= own[w];
+        }
+    }
+    return changed;
+}
+
+/* The lowest candidate above what all boxes it leads to were given. */
+ITP_FN void itp_retract_choose(itp_retract *r, interp_retraction *out)
+{
+    const interp_morse *m = r->m;
+    for (uint32_t i = 0; i < m->grid.n; i++) {
+        const uint32_t v = m->parts.order[i];
+        uint64_t *may = itp_row_of(r, r->may, v);
+        r->tile[v] = -1;
+        if (r->label[v] != ITP_NO_BOX) {
+            r->tile[v] = (int32_t)r->label[v];
+            continue;
+        }
+        if (itp_row_empty(r, may)) {
+            out->trimmed++;
+            continue;
+        }
+        const uint32_t k = itp_boxes(&m->grid, m->image[v], r->work);
+        for (uint32_t t = 0; t < k; t++) {
+            const int32_t below = r->tile[r->work[t]];
+            if (below < 0) continue;
+            const uint64_t *row = r->above + (size_t)below * r->words;
+            for (size_t w = 0; w < r->words; w++) may[w] &= row[w];
+        }
+        for (size_t w = 0; w < r->words && r->tile[v] < 0; w++)
+            if (may[w]) r->tile[v] = (int32_t)(w * 64) + itp_top_bit(may[w] & (~may[w] + 1));
+        out->failed += r->tile[v] < 0;
+    }
+    for (uint32_t v = 0; v < m->grid.n; v++) {
+        const uint32_t k = itp_boxes(&m->grid, m->image[v], r->work);
+        for (uint32_t t = 0; t < k; t++) {
+            const int32_t a = r->tile[v], b = r->tile[r->work[t]];
+            out->violated += a < 0 || b < 0 || !itp_leads(&r->order, (uint32_t)a, (uint32_t)b);
+        }
+    }
+}
+
+/* Sets of the final grid in the numbers of the Morse sets they hold; those that hold none, or one that has
+   been had, get the numbers after these. */
+ITP_FN interp_status itp_retract_names(itp_retract *r, interp_retraction *out)
+{
+    interp_morse *m = r->m;
+    int32_t *name = (int32_t *)interp_alloc(m->ctx, itp_max_size(1, r->sets) * sizeof *name);
+    uint8_t *had = (uint8_t *)itp_calloc(m->ctx, (size_t)m->n_sets + 1, 1);
+    int next = m->n_sets;
+    interp_status status = name && had ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) {
+        memset(name, 255, r->sets * sizeof *name);
+        for (uint32_t v = 0; v < m->grid.n; v++) {
+            const uint32_t l = r->label[v], s = m->set[v];
+            if (l == ITP_NO_BOX || s == ITP_NO_BOX || name[l] >= 0 || had[s]) continue;
+            name[l] = (int32_t)s;
+            had[s] = 1;
+        }
+        for (uint32_t l = 0; l < r->sets; l++)
+            if (name[l] < 0) name[l] = next++;
+        out->sets = next;
+        out->size = (uint32_t *)itp_calloc(m->ctx, (size_t)itp_max(1, next), sizeof *out->size);
+        if (!out->size) status = INTERP_NO_MEMORY;
+    }
+    for (uint32_t v = 0; v < m->grid.n && !status; v++)
+        if (r->tile[v] >= 0) out->size[r->tile[v] = name[r->tile[v]]]++;
+    interp_free(m->ctx, name);
+    interp_free(m->ctx, had);
+    return status;
+}
+
+ITP_FN interp_status itp_retract_room(itp_retract *r)
+{
+    interp_morse *m = r->m;
+    interp_ctx *ctx = m->ctx;
+    const size_t n = m->grid.n, rows = itp_mul_size(n, r->words * sizeof(uint64_t));
+    ITP_TRY(itp_order_of(ctx, &m->grid, m->image, &m->parts, r->label, r->sets, &r->order));
+    r->above = (uint64_t *)itp_calloc(ctx, itp_max_size(1, r->sets), r->words * sizeof *r->above);
+    r->down = (uint64_t *)interp_alloc(ctx, rows);
+    r->up = (uint64_t *)interp_alloc(ctx, rows);
+    r->may = (uint64_t *)interp_alloc(ctx, rows);
+    r->work = (uint32_t *)interp_alloc(ctx, itp_boxes_room(&m->grid) * sizeof *r->work);
+    r->tile = (int32_t *)interp_alloc(ctx, n * sizeof *r->tile);
+    if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile) return INTERP_NO_MEMORY;
+    for (uint32_t i = 0; i < r->sets; i++)
+        for (uint32_t j = 0; j <= i; j++)
+            if (itp_leads(&r->order, i, j))
+                r->above[j * r->words + i / 64] |= (uint64_t)1 << i % 64;
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_retract_run(itp_retract *r, interp_retraction *out)
+{
+    interp_morse *m = r->m;
+    uint64_t *bits = r->may; /* its first n words, until candidates are made */
+    for (itp_marks k = {r->label, 0}; k.group * 64 < r->sets; k.group++) {
+        itp_reach_down(&m->grid, m->image, &m->parts, k, bits, r->work);
+        itp_scatter_words(r, r->down, k.group, bits);
+        itp_reach_up(&m->grid, m->image, &m->parts, k, bits, r->work);
+        itp_scatter_words(r, r->up, k.group, bits);
+        ITP_TRY(
+            itp_progress(m->ctx, "retraction", (double)k.group * 64, (double)r->sets, (double)NAN));
+    }
+    itp_retract_candidates(r, out);
+    bool changed = true;
+    while (changed) {
+        changed = itp_retract_sweep(r, true);
+        changed |= itp_retract_sweep(r, false);
+        ITP_TRY(itp_progress(m->ctx, "retraction", 0, 0, (double)NAN));
+    }
+    itp_retract_choose(r, out);
+    return itp_retract_names(r, out);
+}
+
+INTERP_API interp_status interp_morse_retract(interp_morse *m, interp_retraction *retraction)
+{
+    interp_ctx *ctx = m->ctx;
+    interp_retraction out;
+    itp_retract r;
+    memset(&out, 0, sizeof out);
+    memset(&r, 0, sizeof r);
+    ITP_TRY(itp_morse_parts(m));
+    r.m = m;
+    r.label = m->parts.label;
+    r.sets = m->parts.sets;
+    r.words = itp_max_size(1, (r.sets + 63) / 64);
+    interp_status status =
+        r.sets > ITP_SETS_MAX ? itp_too_many_sets(ctx, r.sets) : itp_retract_room(&r);
+    if (!status) status = itp_retract_run(&r, &out);
+    interp_free(ctx, r.order.bits);
+    interp_free(ctx, r.above);
+    interp_free(ctx, r.down);
+    interp_free(ctx, r.up);
+    interp_free(ctx, r.may);
+    interp_free(ctx, r.work);
+    if (status) {
+        interp_free(ctx, r.tile);
+        interp_free(ctx, out.size);
+        return status;
+    }
+    out.tile = r.tile;
+    *retraction = out;
+    return INTERP_OK;
+}
+/* >>dynamics/homology.c                                                                       */
+/* ---- dynamics/homology.c: homology of cubical complexes over Z/p -------------------------------- */
+
+/* Cells of a grid have an address with one coordinate for each axis: even where they are flat, odd where
+   they have the width of a box; box i has 2 i + 1. A complex is any set of cells; faces that are not in it
+   count as nothing, so that it may be one set relative to another. */
+typedef struct itp_complex {
+    interp_ctx *ctx;
+    int d, p;
+    uint64_t size[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* coordinates of an axis */
+    bool wrap[INTERP_MAP_DIMS];                            /* the last is next to the first */
+    uint32_t n;                                            /* cells */
+    uint64_t *address;                                     /* [n] */
+    uint32_t *table;                /* [slots]: cell of each place; ITP_NO_BOX: none */
+    size_t slots;                   /* a power of two, hashed; 0: the address is the place */
+    uint32_t *rank;                 /* [n]: when it was removed */
+    uint32_t *mate;                 /* [n]: the cell it went with; itself when it is critical */
+    uint8_t *dim;                   /* [n] */
+    uint8_t *left;                  /* [n]: faces that are still there */
+    uint8_t *removed;               /* [n] */
+    uint32_t *queue;                /* [n] */
+    uint32_t n_critical, *critical; /* by dimension, then by rank */
+    uint32_t first[INTERP_MAP_DIMS + 2]; /* of each dimension */
+    uint8_t *coef;                       /* [n]: of the chain that flows */
+    uint32_t *heap, heaped;
+} itp_complex;
+
+/* One cell and its coefficient in a chain. */
+typedef struct itp_term {
+    uint64_t cell; /* a number or an address */
+    uint32_t coef; /* 1 .. p-1 */
+} itp_term;
+
+typedef struct itp_chain {
+    itp_term *term;
+    size_t n, room;
+} itp_chain;
+
+ITP_FN interp_status itp_chain_add(interp_ctx *ctx, itp_chain *c, uint64_t cell, uint32_t coef)
+{
+    ITP_TRY(itp_make_room(ctx, &c->term, c->n, &c->room, 1, sizeof *c->term));
+    c->term[c->n].cell = cell;
+    c->term[c->n++].coef = coef;
+    return INTERP_OK;
+}
+
+ITP_FN uint32_t itp_inverse_mod(uint32_t a, uint32_t p)
+{
+    uint32_t r = 1;
+    for (uint32_t e = p - 2, b = a % p; e; e >>= 1, b = b * b % p)
+        if (e & 1) r = r * b % p;
+    return r;
+}
+
+/* ---- cells */
+
+ITP_INLINE uint32_t itp_cell_at(const itp_complex *c, uint64_t address)
+{
+    if (!c->slots) return c->table[address];
+    size_t at = (size_t)((address * 0x9E3779B97F4A7C15u) >> 20) & (c->slots - 1);
+    while (c->table[at] != ITP_NO_BOX && c->address[c->table[at]] != address)
+        at = (at + 1) & (c->slots - 1);
+    return c->table[at];
+}
+
+/* Adds a cell that is not there. */
+ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, int dim)
+{
+    size_t at = (size_t)address;
+    if (c->slots) {
+        at = (size_t)((address * 0x9E3779B97F4A7C15u) >> 20) & (c->slots - 1);
+        while (c->table[at] != ITP_NO_BOX) at = (at + 1) & (c->slots - 1);
+    }
+    c->table[at] = c->n;
+    c->address[c->n] = address;
+    c->dim[c->n++] = (uint8_t)dim;
+}
+
+/* Coordinates of an address. */
+ITP_INLINE void itp_address_split(const itp_complex *c, uint64_t address, uint64_t *at)
+{
+    for (int j = c->d - 1; j >= 0; j--) at[j] = address / c->step[j] % c->size[j];
+}
+
+/* A cell's neighbours: faces when `faces`, else the cells it is a face of. sign: of it in the boundary of
+   the larger one. Returns how many there are. */
+ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, bool faces, uint64_t *near,
+                         bool *minus)
+{
+    int n = 0, odd = 0;
+    for (int j = 0; j < c->d; j++) {
+        const uint64_t at = address / c->step[j] % c->size[j];
+        const bool wide = at & 1;
+        if (wide == faces)
+            for (int up = 0; up < 2; up++) {
+                uint64_t to = address;
+                if (up) {
+                    if (at + 1 < c->size[j]) to += c->step[j];
+                    else if (c->wrap[j]) to -= at * c->step[j];
+                    else continue;
+                } else {
+                    if (at > 0) to -= c->step[j];
+                    else if (c->wrap[j]) to += (c->size[j] - 1) * c->step[j];
+                    else continue;
+                }
+                near[n] = to;
+                /* the upper face counts +, and a cell is the lower face of the one above it */
+                minus[n++] = ((odd & 1) != 0) != ((up != 0) != faces);
+            }
+        odd += wide;
+    }
+    return n;
+}
+
+/* ---- coreduction: cells go in pairs, one whose only face left is the other; what has no such partner is
+   critical (Mrozek and Batko 2009) */
+
+ITP_FN void itp_cell_remove(itp_complex *c, uint32_t cell, uint32_t *tail)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    const int n = itp_cell_near(c, c->address[cell], false, near, minus);
+    c->removed[cell] = 1;
+    for (int i = 0; i < n; i++) {
+        const uint32_t k = itp_cell_at(c, near[i]);
+        if (k == ITP_NO_BOX || c->removed[k]) continue;
+        if (--c->left[k] == 1) c->queue[(*tail)++] = k;
+    }
+}
+
+/* The one face of a cell that is still there. */
+ITP_FN uint32_t itp_cell_last_face(const itp_complex *c, uint32_t cell)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    const int n = itp_cell_near(c, c->address[cell], true, near, minus);
+    for (int i = 0; i < n; i++) {
+        const uint32_t q = itp_cell_at(c, near[i]);
+        if (q != ITP_NO_BOX && !c->removed[q]) return q;
+    }
+    return ITP_NO_BOX;
+}
+
+/* Ranks, mates and critical cells. Every cell enters the queue at most once: when its second last face
+   goes. */
+ITP_FN void itp_coreduce(itp_complex *c)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    uint32_t head = 0, tail = 0, rank = 0, by_dim[INTERP_MAP_DIMS + 2] = {0};
+    c->n_critical = 0;
+    for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const int n = itp_cell_near(c, c->address[i], true, near, minus);
+        for (int k = 0; k < n; k++)
+            c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        if (c->left[i] == 1) c->queue[tail++] = i;
+        by_dim[c->dim[i] + 1]++;
+    }
+    for (int k = 0; k <= c->d; k++) by_dim[k + 1] += by_dim[k];
+    for (uint32_t i = 0; i < c->n; i++) c->heap[by_dim[c->dim[i]]++] = i; /* cells by dimension */
+    for (uint32_t next = 0; next < c->n;) {
+        while (head < tail) {
+            const uint32_t king = c->queue[head++];
+            if (c->removed[king] || c->left[king] != 1) continue;
+            const uint32_t queen = itp_cell_last_face(c, king);
+            c->mate[queen] = king, c->mate[king] = queen;
+            c->rank[queen] = c->rank[king] = rank++;
+            c->removed[king] = 1;
+            itp_cell_remove(c, queen, &tail);
+            itp_cell_remove(c, king, &tail);
+        }
+        while (next < c->n && c->removed[c->heap[next]]) next++;
+        if (next == c->n) break;
+        const uint32_t ace = c->heap[next];
+        c->mate[ace] = ace;
+        c->rank[ace] = rank++;
+        c->critical[c->n_critical++] = ace;
+        itp_cell_remove(c, ace, &tail);
+    }
+    /* they came by dimension already: the lowest that is left is taken first, and none lower appears */
+    memset(c->first, 0, sizeof c->first);
+    for (uint32_t i = 0; i < c->n_critical; i++) c->first[c->dim[c->critical[i]] + 1]++;
+    for (int k = 0; k <= c->d; k++) c->first[k + 1] += c->first[k];
+}
+
+/* ---- flow: a chain loses its queens, the one removed last first, by boundaries of their kings */
+
+ITP_INLINE bool itp_is_queen(const itp_complex *c, uint32_t cell)
+{
+    return c->mate[cell] != cell && c->dim[c->mate[cell]] > c->dim[cell];
+}
+
+ITP_FN void itp_heap_push(itp_complex *c, uint32_t cell)
+{
+    uint32_t at = c->heaped++;
+    while (at > 0) {
+        const uint32_t above = (at - 1) / 2;
+        if (c->rank[c->heap[above]] >= c->rank[cell]) break;
+        c->heap[at] = c->heap[above];
+        at = above;
+    }
+    c->heap[at] = cell;
+}
+
+ITP_FN uint32_t itp_heap_pop(itp_complex *c)
+{
+    const uint32_t top = c->heap[0], last = c->heap[--c->heaped];
+    uint32_t at = 0;
+    for (;;) {
+        uint32_t below = 2 * at + 1;
+        if (below >= c->heaped) break;
+        if (below + 1 < c->heaped && c->rank[c->heap[below + 1]] > c->rank[c->heap[below]]) below++;
+        if (c->rank[c->heap[below]] <= c->rank[last]) break;
+        c->heap[at] = c->heap[below];
+        at = below;
+    }
+    c->heap[at] = last;
+    return top;
+}
+
+/* Adds to the flowing chain; queens enter the heap when they appear. `removed` marks those in it or that
+   were critical and seen. */
+ITP_FN interp_status itp_flow_add(itp_complex *c, uint32_t cell, uint32_t coef, itp_chain *seen)
+{
+    c->coef[cell] = (uint8_t)((c->coef[cell] + coef) % (uint32_t)c->p);
+    if (c->removed[cell] == 2) return INTERP_OK;
+    c->removed[cell] = 2;
+    if (itp_is_queen(c, cell)) itp_heap_push(c, cell);
+    else return itp_chain_add(c->ctx, seen, cell, 0);
+    return INTERP_OK;
+}
+
+/* coef times the boundary of a cell. */
+ITP_FN interp_status itp_flow_boundary(itp_complex *c, uint32_t cell, uint32_t coef,
+                                       itp_chain *seen)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    const int n = itp_cell_near(c, c->address[cell], true, near, minus);
+    for (int i = 0; i < n; i++) {
+        const uint32_t f = itp_cell_at(c, near[i]);
+        if (f == ITP_NO_BOX) continue;
+        ITP_TRY(itp_flow_add(c, f, minus[i] ? (uint32_t)c->p - coef : coef, seen));
+    }
+    return INTERP_OK;
+}
+
+/* Empties the heap: kings takes what was added of their boundaries, with the sign that takes it away;
+   what is left goes to `rest`: critical cells, by number. seen is emptied. */
+ITP_FN interp_status itp_flow_run(itp_complex *c, itp_chain *kings, itp_chain *rest,
+                                  itp_chain *seen)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    const uint32_t p = (uint32_t)c->p;
+    while (c->heaped) {
+        const uint32_t queen = itp_heap_pop(c), king = c->mate[queen], v = c->coef[queen];
+        c->removed[queen] = 1;
+        if (!v) continue;
+        const int n = itp_cell_near(c, c->address[king], true, near, minus);
+        uint32_t factor = 0;
+        for (int i = 0; i < n; i++)
+            if (near[i] == c->address[queen]) factor += minus[i] ? p - 1 : 1;
+        factor = v * itp_inverse_mod(factor % p, p) % p;
+        if (kings) ITP_TRY(itp_chain_add(c->ctx, kings, king, factor));
+        ITP_TRY(itp_flow_boundary(c, king, p - factor, seen));
+    }
+    for (size_t i = 0; i < seen->n; i++) {
+        const uint32_t cell = (uint32_t)seen->term[i].cell, v = c->coef[cell];
+        c->coef[cell] = 0;
+        c->removed[cell] = 1;
+        if (rest && v && c->mate[cell] == cell) ITP_TRY(itp_chain_add(c->ctx, rest, cell, v));
+    }
+    seen->n = 0;
+    return INTERP_OK;
+}
+
+/* ---- homology of what is critical */
+
+/* Of one dimension: k critical cells, numbered from 0. Columns of dimension above and of this one are
+   reduced from the left, so that no two end at the same row. */
+typedef struct itp_level {
+    uint32_t n;
+    uint8_t *cycle;   /* [n,n]: column j is the chain whose boundary is reduced column j */
+    uint8_t *reduced; /* [n, n below]: boundaries */
+    uint32_t *pivot;  /* [n]: of this level's cells: the column above that ends at it, ITP_NO_BOX */
+    uint32_t *essential;        /* [n]: generator that ends at it, ITP_NO_BOX */
+    uint32_t betti, *generator; /* [betti]: columns that are cycles and no boundaries */
+} itp_level;
+
+typedef struct itp_homology {
+    itp_complex *c;
+    itp_level level[INTERP_MAP_DIMS + 1];
+} itp_homology;
+
+ITP_FN void itp_homology_free(itp_homology *h)
+{
+    for (int k = 0; h->c && k <= h->c->d; k++) {
+        itp_level *l = &h->level[k];
+        interp_free(h->c->ctx, l->cycle);
+        interp_free(h->c->ctx, l->reduced);
+        interp_free(h->c->ctx, l->pivot);
+        interp_free(h->c->ctx, l->essential);
+        interp_free(h->c->ctx, l->generator);
+    }
+    memset(h, 0, sizeof *h);
+}
+
+/* Place of a critical cell in its dimension: kept in `queue`, which coreduction no longer needs. */
+ITP_INLINE uint32_t itp_critical_place(const itp_complex *c, uint32_t cell)
+{
+    return c->queue[cell];
+}
+
+ITP_INLINE void itp_column_add(uint8_t *to, const uint8_t *from, size_t n, uint32_t factor,
+                               uint32_t p)
+{
+    for (size_t i = 0; i < n; i++) to[i] = (uint8_t)((to[i] + factor * from[i]) % p);
+}
+
+/* Reduces the columns of level k against each other; pivots are rows of the level below. */
+ITP_FN interp_status itp_level_reduce(itp_homology *h, int k, itp_chain *rest, itp_chain *seen)
+{
+    itp_complex *c = h->c;
+    itp_level *l = &h->level[k], *below = k ? &h->level[k - 1] : NULL;
+    const uint32_t p = (uint32_t)c->p, rows = below ? below->n : 0;
+    for (uint32_t j = 0; j < l->n; j++) {
+        uint8_t *column = l->reduced + (size_t)j * rows, *cycle = l->cycle + (size_t)j * l->n;
+        cycle[j] = 1;
+        rest->n = 0;
+        if (rows) {
+            ITP_TRY(itp_flow_boundary(c, c->critical[c->first[k] + j], 1, seen));
+            ITP_TRY(itp_flow_run(c, NULL, rest, seen));
+        }
+        for (size_t i = 0; i < rest->n; i++)
+            column[itp_critical_place(c, (uint32_t)rest->term[i].cell)] =
+                (uint8_t)rest->term[i].coef;
+        for (uint32_t r = rows; r-- > 0;) {
+            if (!column[r]) continue;
+            const uint32_t o = below->pivot[r];
+            if (o == ITP_NO_BOX) {
+                below->pivot[r] = j;
+                break;
+            }
+            const uint8_t *other = l->reduced + (size_t)o * rows;
+            const uint32_t factor = (p - column[r]) * itp_inverse_mod(other[r], p) % p;
+            itp_column_add(column, other, r + 1, factor, p);
+            itp_column_add(cycle, l->cycle + (size_t)o * l->n, l->n, factor, p);
+        }
+    }
+    return INTERP_OK;
+}
+
+/* Generators of all dimensions, after coreduction. */
+ITP_FN interp_status itp_homology_find(itp_complex *c, itp_homology *h)
+{
+    itp_chain rest = {NULL, 0, 0}, seen = {NULL, 0, 0};
+    interp_status status = INTERP_OK;
+    memset(h, 0, sizeof *h);
+    h->c = c;
+    memset(c->coef, 0, c->n);
+    c->heaped = 0;
+    for (int k = 0; k <= c->d; k++)
+        for (uint32_t i = c->first[k]; i < c->first[k + 1]; i++)
+            c->queue[c->critical[i]] = i - c->first[k];
+    for (int k = 0; k <= c->d && !status; k++) {
+        itp_level *l = &h->level[k];
+        const size_t n = l->n = c->first[k + 1] - c->first[k], rows = k ? h->level[k - 1].n : 0;
+        l->cycle = (uint8_t *)itp_calloc(c->ctx, itp_max_size(1, n), itp_max_size(1, n));
+        l->reduced = (uint8_t *)itp_calloc(c->ctx, itp_max_size(1, n), itp_max_size(1, rows));
+        l->pivot = (uint32_t *)interp_alloc(c->ctx, itp_max_size(1, n) * sizeof *l->pivot);
+        l->essential = (uint32_t *)interp_alloc(c->ctx, itp_max_size(1, n) * sizeof *l->pivot);
+        l->generator = (uint32_t *)interp_alloc(c->ctx, itp_max_size(1, n) * sizeof *l->pivot);
+        if (!l->cycle || !l->reduced || !l->pivot || !l->essential || !l->generator) {
+            status = INTERP_NO_MEMORY;
+            break;
+        }
+        memset(l->pivot, 255, n * sizeof *l->pivot);
+        status = itp_level_reduce(h, k, &rest, &seen);
+    }
+    for (int k = 0; k <= c->d && !status; k++) {
+        itp_level *l = &h->level[k];
+        const size_t rows = k ? h->level[k - 1].n : 0;
+        for (uint32_t j = 0; j < l->n; j++) {
+            bool zero = true;
+            for (size_t r = 0; r < rows; r++) zero &= !l->reduced[(size_t)j * rows + r];
+            l->essential[j] = ITP_NO_BOX;
+            if (!zero || l->pivot[j] != ITP_NO_BOX) continue;
+            l->essential[j] = l->betti;
+            l->generator[l->betti++] = j;
+        }
+    }
+    interp_free(c->ctx, rest.term);
+    interp_free(c->ctx, seen.term);
+    if (status) itp_homology_free(h);
+    return status;
+}
+
+/* The chain of cells, by number, that a chain [n] of critical ones of dimension k stands for: its boundary
+   has critical cells only. Added to out. */
+ITP_FN interp_status itp_homology_lift(itp_homology *h, int k, const uint8_t *coef, itp_chain *out)
+{
+    itp_complex *c = h->c;
+    const uint32_t p = (uint32_t)c->p;
+    itp_chain seen = {NULL, 0, 0};
+    interp_status status = INTERP_OK;
+    for (uint32_t i = 0; i < h->level[k].n && !status; i++) {
+        if (!coef[i]) continue;
+        const uint32_t cell = c->critical[c->first[k] + i];
+        status = itp_chain_add(c->ctx, out, cell, coef[i]);
+        if (!status) status = itp_flow_boundary(c, cell, coef[i], &seen);
+    }
+    const size_t from = out->n;
+    if (!status) status = itp_flow_run(c, out, NULL, &seen);
+    for (size_t i = from; i < out->n; i++) out->term[i].coef = p - out->term[i].coef;
+    interp_free(c->ctx, seen.term);
+    return status;
+}
+
+/* Generator g of dimension k as a chain of cells, by number. */
+ITP_FN interp_status itp_homology_chain(itp_homology *h, int k, uint32_t g, itp_chain *out)
+{
+    const itp_level *l = &h->level[k];
+    out->n = 0;
+    return itp_homology_lift(h, k, l->cycle + (size_t)l->generator[g] * l->n, out);
+}
+
+/* A chain whose boundary is the given one of dimension k, a boundary, cells by number; added to out. */
+ITP_FN interp_status itp_homology_fill(itp_homology *h, int k, const itp_chain *chain,
+                                       itp_chain *out)
+{
+    itp_complex *c = h->c;
+    const itp_level *l = &h->level[k], *above = k < c->d ? &h->level[k + 1] : NULL;
+    const uint32_t p = (uint32_t)c->p;
+    itp_chain rest = {NULL, 0, 0}, seen = {NULL, 0, 0};
+    interp_status status = INTERP_OK;
+    for (size_t i = 0; i < chain->n && !status; i++)
+        status = itp_flow_add(c, (uint32_t)chain->term[i].cell, chain->term[i].coef, &seen);
+    if (!status) status = itp_flow_run(c, out, &rest, &seen);
+    if (!status && rest.n && above) { /* the part that critical cells bound */
+        uint8_t *v = (uint8_t *)itp_calloc(c->ctx, (size_t)l->n + above->n, 1), *sum = v + l->n;
+        if (!v) status = INTERP_NO_MEMORY;
+        for (size_t i = 0; i < rest.n && v; i++)
+            v[itp_critical_place(c, (uint32_t)rest.term[i].cell)] = (uint8_t)rest.term[i].coef;
+        for (uint32_t r = l->n; v && r-- > 0;) {
+            const uint32_t o = l->pivot[r];
+            if (!v[r] || o == ITP_NO_BOX) continue;
+            const uint8_t *b = above->reduced + (size_t)o * l->n;
+            const uint32_t factor = v[r] * itp_inverse_mod(b[r], p) % p;
+            itp_column_add(v, b, r + 1, p - factor, p);
+            itp_column_add(sum, above->cycle + (size_t)o * above->n, above->n, factor, p);
+        }
+        if (v) status = itp_homology_lift(h, k + 1, sum, out);
+        interp_free(c->ctx, v);
+    }
+    interp_free(c->ctx, rest.term);
+    interp_free(c->ctx, seen.term);
+    return status;
+}
+
+/* Coordinates [betti] of a cycle of dimension k, cells by number, among the generators. */
+ITP_FN interp_status itp_homology_class(itp_homology *h, int k, const itp_chain *cycle,
+                                        uint8_t *out)
+{
+    itp_complex *c = h->c;
+    const itp_level *l = &h->level[k];
+    const uint32_t p = (uint32_t)c->p;
+    itp_chain rest = {NULL, 0, 0}, seen = {NULL, 0, 0};
+    uint8_t *v = (uint8_t *)itp_calloc(c->ctx, itp_max_size(1, l->n), 1);
+    interp_status status = v ? INTERP_OK : INTERP_NO_MEMORY;
+    memset(out, 0, l->betti);
+    for (size_t i = 0; i < cycle->n && !status; i++)
+        status = itp_flow_add(c, (uint32_t)cycle->term[i].cell, cycle->term[i].coef, &seen);
+    if (!status) status = itp_flow_run(c, NULL, &rest, &seen);
+    for (size_t i = 0; i < rest.n && !status; i++)
+        v[itp_critical_place(c, (uint32_t)rest.term[i].cell)] = (uint8_t)rest.term[i].coef;
+    for (uint32_t r = l->n; r-- > 0 && !status;) {
+        if (!v[r]) continue;
+        if (l->pivot[r] != ITP_NO_BOX) {
+            const uint8_t *b = h->level[k + 1].reduced + (size_t)l->pivot[r] * l->n;
+            const uint32_t factor = (p - v[r]) * itp_inverse_mod(b[r], p) % p;
+            itp_column_add(v, b, r + 1, factor, p);
+        } else if (l->essential[r] != ITP_NO_BOX) {
+            out[l->essential[r]] = v[r];
+            itp_column_add(v, l->cycle + (size_t)r * l->n, r + 1, p - v[r], p);
+        }
+    }
+    interp_free(c->ctx, v);
+    interp_free(c->ctx, rest.term);
+    interp_free(c->ctx, seen.term);
+    return status;
+}
+/* >>dynamics/invariants.c                                                                     */
+/* ---- dynamics/invariants.c: what of a matrix over Z/p does not die out -------------------------- */
+
+/* Gauss and Jordan on the columns of a[rows, columns]: independent columns come first, each with a 1 in a
+   row of its own, pivot[i], where the others have 0. Returns the rank. */
+ITP_FN int itp_columns_reduce(uint8_t *a, int rows, int columns, int *pivot, uint32_t p)
+{
+#define ITP_M(i, j) a[(size_t)(i) * (size_t)columns + (size_t)(j)]
+    int rank = 0;
+    for (int r = 0; r < rows && rank < columns; r++) {
+        int c = rank;
+        while (c < columns && !ITP_M(r, c)) c++;
+        if (c == columns) continue;
+        const uint32_t scale = itp_inverse_mod(ITP_M(r, c), p);
+        for (int i = 0; i < rows; i++) {
+            const uint8_t v = ITP_M(i, c);
+            ITP_M(i, c) = ITP_M(i, rank);
+            ITP_M(i, rank) = (uint8_t)(v * scale % p);
+        }
+        for (int k = 0; k < columns; k++) {
+            const uint32_t factor = k == rank ? 0 : p - ITP_M(r, k);
+            if (!factor || factor == p) continue;
+            for (int i = 0; i < rows; i++)
+                ITP_M(i, k) = (uint8_t)((ITP_M(i, k) + factor * ITP_M(i, rank)) % p);
+        }
+        pivot[rank++] = r;
+    }
+    return rank;
+#undef ITP_M
+}
+
+/* c[n,k] = a[n,n] b[n,k] */
+ITP_FN void itp_multiply_mod(const uint8_t *a, const uint8_t *b, int n, int k, uint8_t *c,
+                             uint32_t p)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < k; j++) {
+            uint32_t sum = 0;
+            for (int o = 0; o < n; o++) sum = (sum + (uint32_t)a[i * n + o] * b[o * k + j]) % p;
+            c[i * k + j] = (uint8_t)sum;
+        }
+}
+
+/* Restricts m[n,n] to what its powers never lose, where it is invertible: m becomes [r,r], returns r. */
+ITP_FN int itp_matrix_core(uint8_t *m, int n, uint8_t *basis, uint8_t *work, int *pivot, uint32_t p)
+{
+    int rank = n;
+    for (int i = 0; i < n * n; i++) basis[i] = i / n == i % n;
+    for (int i = 0; i < n; i++) pivot[i] = i;
+    for (;;) {
+        itp_multiply_mod(m, basis, n, rank, work, p);
+        const int before = rank;
+        if (!rank) return 0;
+        uint8_t *t = basis; /* the new basis is in work; keep the product for the last round */
+        memcpy(t, work, (size_t)n * (size_t)rank);
+        rank = itp_columns_reduce(t, n, before, pivot, p);
+        if (rank == before) break;
+        for (int i = 0; i < n; i++) memmove(basis + i * rank, basis + i * before, (size_t)rank);
+    }
+    itp_multiply_mod(m, basis, n, rank, work, p);
+    for (int i = 0; i < rank; i++)
+        for (int j = 0; j < rank; j++) m[i * rank + j] = work[pivot[i] * rank + j];
+    return rank;
+}
+
+/* A vector, its images, theirs ... until they depend on each other. */
+typedef struct itp_krylov {
+    uint32_t p;
+    uint8_t *row;        /* [n+1,n]: reduced, row k is 0 where the rows before have their pivots */
+    uint8_t *how;        /* [n+1,n+1]: in powers of the matrix */
+    uint8_t *now, *next; /* [n] */
+    int *pivot;          /* [n+1] */
+} itp_krylov;
+
+/* Their number k; row k of `how` then takes v to 0: a monic polynomial of degree k. */
+ITP_FN int itp_krylov_run(itp_krylov *s, const uint8_t *m, int n, const uint8_t *v)
+{
+    const size_t width = (size_t)n + 1;
+    memcpy(s->now, v, (size_t)n);
+    for (int k = 0;; k++) {
+        uint8_t *r = s->row + (size_t)k * (size_t)n, *h = s->how + (size_t)k * width;
+        memcpy(r, s->now, (size_t)n);
+        memset(h, 0, width);
+        h[k] = 1;
+        for (int o = 0; o < k; o++) {
+            const uint32_t factor = (s->p - r[s->pivot[o]]) % s->p;
+            itp_column_add(r, s->row + (size_t)o * (size_t)n, (size_t)n, factor, s->p);
+            itp_column_add(h, s->how + (size_t)o * width, width, factor, s->p);
+        }
+        int at = 0;
+        while (at < n && !r[at]) at++;
+        if (at == n) return k;
+        const uint32_t scale = itp_inverse_mod(r[at], s->p);
+        for (int i = 0; i < n; i++) r[i] = (uint8_t)(r[i] * scale % s->p);
+        for (size_t i = 0; i < width; i++) h[i] = (uint8_t)(h[i] * scale % s->p);
+        s->pivot[k] = at;
+        itp_multiply_mod(m, s->now, n, 1, s->next, s->p);
+        memcpy(s->now, s->next, (size_t)n);
+    }
+}
+
+/* A polynomial of degree k as CMGDB writes it: from the highest power down, coefficients about 0. */
+ITP_FN void itp_polynomial_text(const uint8_t *a, int k, int p, itp_buf *text)
+{
+    for (int i = k; i >= 0; i--) {
+        const int v = a[i] > p / 2 ? a[i] - p : a[i];
+        if (!v) continue;
+        if (i < k && v > 0) itp_buf_str(text, "+");
+        if (v == -1) itp_buf_str(text, "-");
+        else if (v != 1) itp_buf_printf(text, "%d", v);
+        if (i > 1) itp_buf_printf(text, "x^%d", i);
+        else if (i == 1) itp_buf_str(text, "x");
+        else if (v == 1 || v == -1) itp_buf_str(text, "1");
+    }
+}
+
+/* m modulo the space of k rows: a matrix of what is at the other places, whose number is returned. */
+ITP_FN int itp_matrix_quotient(const itp_krylov *s, uint8_t *m, int n, int k, uint8_t *work)
+{
+    int kept[256], count = 0;
+    for (int i = 0; i < n; i++) {
+        bool own = true;
+        for (int o = 0; o < k; o++) own &= s->pivot[o] != i;
+        if (own) kept[count++] = i;
+    }
+    for (int j = 0; j < count; j++) {
+        uint8_t *column = s->now;
+        for (int i = 0; i < n; i++) column[i] = m[i * n + kept[j]];
+        for (int o = 0; o < k; o++)
+            itp_column_add(column, s->row + (size_t)o * (size_t)n, (size_t)n,
+                           (s->p - column[s->pivot[o]]) % s->p, s->p);
+        for (int i = 0; i < count; i++) work[i * count + j] = column[kept[i]];
+    }
+    memcpy(m, work, (size_t)count * (size_t)count);
+    return count;
+}
+
+/* Invariant factors of an invertible matrix, n up to 255, the one that divides the others first: the
+   vector with most independent images has the last factor, the others are those of the quotient. */
+ITP_FN interp_status itp_factors_text(interp_ctx *ctx, uint8_t *m, int n, int p, itp_buf *text)
+{
+    enum { tries = 64 };
+    const size_t size = (size_t)n + 1;
+    itp_krylov s;
+    uint8_t *block = (uint8_t *)interp_alloc(ctx, 3 * size * size + 8 * size);
+    s.p = (uint32_t)p;
+    s.pivot = (int *)interp_alloc(ctx, size * sizeof *s.pivot);
+    if (!block || !s.pivot) {
+        interp_free(ctx, block);
+        interp_free(ctx, s.pivot);
+        return INTERP_NO_MEMORY;
+    }
+    s.row = block, s.how = s.row + size * size, s.now = s.how + size * size, s.next = s.now + size;
+    uint8_t *v = s.next + size, *best = v + size, *factor = best + size; /* [2 n]: one by one */
+    uint8_t *work = factor + 2 * size;
+    int factors = 0, degree[256], used = 0;
+    for (int left = n; left > 0;) {
+        int most = 0;
+        for (int t = 0; t < tries && most < left; t++) {
+            for (int i = 0; i < left; i++)
+                v[i] = t < left && t < tries / 2
+                           ? i == t
+                           : (uint8_t)itp_random_below(1, (uint64_t)t, (uint64_t)i, s.p);
+            const int k = itp_krylov_run(&s, m, left, v);
+            if (k > most) most = k, memcpy(best, v, (size_t)left);
+        }
+        itp_krylov_run(&s, m, left, best);
+        memcpy(factor + used, s.how + (size_t)most * ((size_t)left + 1), (size_t)most + 1);
+        used += most + 1;
+        degree[factors++] = most;
+        left = itp_matrix_quotient(&s, m, left, most, work);
+    }
+    while (factors-- > 0) {
+        used -= degree[factors] + 1;
+        itp_polynomial_text(factor + used, degree[factors], p, text);
+    }
+    interp_free(ctx, block);
+    interp_free(ctx, s.pivot);
+    return INTERP_OK;
+}
+
+/* Invariant factors of m[n,n] without their powers of x; "0" when there are none. m is overwritten. */
+ITP_FN interp_status itp_invariants_text(interp_ctx *ctx, uint8_t *m, int n, int p, itp_buf *text)
+{
+    uint8_t *basis = (uint8_t *)interp_alloc(ctx, itp_mul_size(2, (size_t)n * (size_t)n) + 1);
+    int *pivot = (int *)interp_alloc(ctx, ((size_t)n + 1) * sizeof *pivot);
+    interp_status status = basis && pivot ? INTERP_OK : INTERP_NO_MEMORY;
+    int rank = 0;
+    if (!status)
+        rank = itp_matrix_core(m, n, basis, basis + (size_t)n * (size_t)n, pivot, (uint32_t)p);
+    interp_free(ctx, basis);
+    interp_free(ctx, pivot);
+    if (rank > 255)
+        status = itp_fail(ctx, INTERP_UNSUPPORTED,
+                          "conley: %d generators never die out; at most 255 are told apart", rank);
+    if (!status && rank) status = itp_factors_text(ctx, m, rank, p, text);
+    if (!status && !rank) itp_buf_str(text, "0");
+    return status;
+}
+/* >>dynamics/conley.c                                                                         */
+/* ---- dynamics/conley.c: Conley indices of Morse sets -------------------------------------------- */
+
+/* X is a Morse set S and all boxes its image meets, A what of X is not in S. All boxes are taken at the depth
+   of S: coarser ones as all the cubes they are of, finer ones as the cube they are in. Axis j of an address
+   has 2 N coordinates where it is periodic, 2 N + 1 elsewhere, for N cubes. */
+typedef struct itp_index {
+    interp_morse *m;
+    interp_ctx *ctx;
+    int d, p;
+    itp_cubes set;    /* cubes of S */
+    itp_cells *image; /* [set.n] */
+    itp_cubes around; /* the final grid, no deeper than S */
+    uint8_t *in;      /* [around.n]: 1 in X, 3 in S too */
+    itp_cubes exit;   /* cubes of A next to S */
+    itp_cells *exit_image;
+    itp_complex pair; /* cells of S that are not in A, with their faces */
+    itp_homology homology;
+    itp_complex fibre; /* of the cell at hand */
+    size_t fibre_room, fibre_places;
+    bool undefined;
+    void *blocks[24]; /* to be freed */
+    int n_blocks;
+} itp_index;
+
+ITP_FN void *itp_index_take(itp_index *x, size_t n, size_t size)
+{
+    void *p = interp_alloc(x->ctx, itp_mul_size(itp_max_size(1, n), size));
+    if (p) x->blocks[x->n_blocks++] = p;
+    return p;
+}
+
+/* ---- cubes */
+
+/* A grid of sorted keys at a depth. */
+ITP_FN interp_status itp_index_grid(itp_index *x, itp_cubes *g, uint64_t *keys, uint8_t *level,
+                                    uint32_t n, int depth)
+{
+    *g = x->m->grid;
+    uint64_t *spread = (uint64_t *)itp_index_take(
+        x, (size_t)itp_max(1, itp_cubes_spread(g->d, depth)), sizeof *spread);
+    uint32_t *bucket =
+        (uint32_t *)itp_index_take(x, itp_cubes_buckets(itp_max_size(1, n) > n ? 1 : n, depth), 4);
+    if (!spread || !bucket) return INTERP_NO_MEMORY;
+    itp_cubes_deepen(g, depth, spread);
+    g->n = n, g->key = keys, g->level = level;
+    if (keys) itp_cubes_index(g, bucket);
+    return INTERP_OK;
+}
+
+/* The place of a cube, ITP_NO_BOX where it is not in the grid. */
+ITP_INLINE uint32_t itp_cube_at(const itp_cubes *g, const uint64_t *cell)
+{
+    uint64_t key = 0;
+    for (int j = 0; j < g->d; j++) key |= itp_spread(g, j, cell[j]);
+    if (!g->key) return (uint32_t)key;
+    const uint32_t at = itp_box_holding(g, key);
+    if (at >= g->n || g->key[at] > key) return ITP_NO_BOX;
+    return g->level || g->key[at] == key ? at : ITP_NO_BOX;
+}
+
+ITP_INLINE int itp_cube_state(const itp_index *x, const uint64_t *cell)
+{
+    const uint32_t at = itp_cube_at(&x->around, cell);
+    return at == ITP_NO_BOX ? 0 : x->in[at];
+}
+
+/* The final grid with leaves below the depth of S cut off there. */
+ITP_FN interp_status itp_index_around(itp_index *x, int depth)
+{
+    const itp_cubes *g = &x->m->grid;
+    uint64_t *keys = NULL;
+    uint8_t *level = NULL;
+    uint32_t n = g->n;
+    if (g->key || g->depth != depth) {
+        const int cut = g->depth - depth;
+        keys = (uint64_t *)itp_index_take(x, g->n, sizeof *keys);
+        level = (uint8_t *)itp_index_take(x, g->n, 1);
+        if (!keys || !level) return INTERP_NO_MEMORY;
+        n = 0;
+        for (uint32_t b = 0; b < g->n; b++) {
+            const uint64_t key = itp_box_key(g, b) >> cut;
+            if (n && keys[n - 1] == key) continue;
+            keys[n] = key;
+            level[n++] = (uint8_t)itp_min(itp_box_level(g, b), depth);
+        }
+    }
+    ITP_TRY(itp_index_grid(x, &x->around, keys, level, n, depth));
+    x->in = (uint8_t *)itp_index_take(x, n, 1);
+    if (!x->in) return INTERP_NO_MEMORY;
+    memset(x->in, 0, n);
+    return INTERP_OK;
+}
+
+/* Cubes of S, their images, and what is in X. */
+ITP_FN interp_status itp_index_pair(itp_index *x, int set)
+{
+    const interp_morse *m = x->m;
+    const itp_cubes *g = &m->grid;
+    uint32_t n, cubes = 0;
+    const uint32_t *box = interp_morse_set(m, set, &n);
+    int depth = 0;
+    for (uint32_t i = 0; i < n; i++) depth = itp_max(depth, itp_box_level(g, box[i]));
+    uint64_t *keys = (uint64_t *)itp_index_take(x, n, sizeof *keys);
+    x->image = (itp_cells *)itp_index_take(x, n, sizeof *x->image);
+    if (!keys || !x->image) return INTERP_NO_MEMORY;
+    for (uint32_t i = 0; i < n; i++) keys[cubes++] = itp_box_key(g, box[i]) >> (g->depth - depth);
+    ITP_TRY(itp_index_grid(x, &x->set, keys, NULL, cubes, depth));
+    ITP_TRY(itp_index_around(x, depth));
+    if (m->image && !g->key) {
+        for (uint32_t i = 0; i < n; i++) x->image[i] = m->image[box[i]];
+    } else {
+        itp_mapping f;
+        f.ctx = x->ctx, f.map = m->map, f.g = &x->set;
+        ITP_TRY(itp_images(&f, x->image));
+    }
+    uint32_t *work = (uint32_t *)interp_alloc(x->ctx, itp_boxes_room(&x->around) * sizeof *work);
+    if (!work) return INTERP_NO_MEMORY;
+    for (uint32_t i = 0; i < cubes; i++) {
+        const uint32_t k = itp_boxes(&x->around, x->image[i], work);
+        for (uint32_t j = 0; j < k; j++) x->in[work[j]] |= 1;
+    }
+    for (uint32_t i = 0; i < cubes; i++) {
+        uint64_t cell[INTERP_MAP_DIMS];
+        itp_unspread(x->d, depth, keys[i], cell);
+        x->in[itp_cube_at(&x->around, cell)] |= 3;
+    }
+    interp_free(x->ctx, work);
+    return INTERP_OK;
+}
+
+/* A neighbour of a cube, step -1, 0, 1 on each axis; false outside. */
+ITP_INLINE bool itp_cube_step(const itp_index *x, const uint64_t *cell, const int *step,
+                              uint64_t *to)
+{
+    for (int j = 0; j < x->d; j++) {
+        const uint64_t n = (uint64_t)1 << x->set.bits[j];
+        to[j] = cell[j] + (uint64_t)(int64_t)step[j];
+        if (to[j] < n) continue;
+        if (!x->set.periodic[j]) return false;
+        to[j] &= n - 1;
+    }
+    return true;
+}
+
+/* ---- the complex of S relative to A */
+
+ITP_FN interp_status itp_complex_room(itp_index *x, itp_complex *c, size_t n, size_t places)
+{
+    c->ctx = x->ctx, c->d = x->d, c->p = x->p;
+    c->address = (uint64_t *)itp_index_take(x, n, sizeof *c->address);
+    c->table = (uint32_t *)itp_index_take(x, places, sizeof *c->table);
+    c->rank = (uint32_t *)itp_index_take(x, itp_mul_size(5, n), sizeof *c->rank);
+    c->dim = (uint8_t *)itp_index_take(x, itp_mul_size(4, n), 1);
+    if (!c->address || !c->table || !c->rank || !c->dim) return INTERP_NO_MEMORY;
+    c->mate = c->rank + n, c->queue = c->mate + n, c->heap = c->queue + n;
+    c->critical = c->heap + n;
+    c->left = c->dim + n, c->removed = c->left + n, c->coef = c->removed + n;
+    memset(c->table, 255, places * sizeof *c->table);
+    return INTERP_OK;
+}
+
+/* All 3^d steps, or faces, of a number: one of 0, 1, 2 for each axis. */
+ITP_INLINE void itp_thirds(int d, int number, int *third)
+{
+    for (int j = 0; j < d; j++) third[j] = number % 3, number /= 3;
+}
+
+/* Which faces of a cube, by number, are also a neighbour's in A: marks them. near: keys of these
+   neighbours are added. */
+ITP_FN interp_status itp_exit_faces(itp_index *x, const uint64_t *cell, int thirds, uint8_t *face,
+                                    itp_longs *near)
+{
+    int step[INTERP_MAP_DIMS], at[INTERP_MAP_DIMS];
+    uint64_t to[INTERP_MAP_DIMS];
+    memset(face, 0, (size_t)thirds);
+    for (int s = 0; s < thirds; s++) {
+        itp_thirds(x->d, s, step);
+        for (int j = 0; j < x->d; j++) step[j]--;
+        if (!itp_cube_step(x, cell, step, to) || itp_cube_state(x, to) != 1) continue;
+        uint64_t key = 0;
+        for (int j = 0; j < x->d; j++) key |= itp_spread(&x->set, j, to[j]);
+        ITP_TRY(itp_longs_room(x->ctx, near, 1));
+        near->v[near->n++] = key;
+        for (int f = 0; f < thirds; f++) {
+            bool shared = true;
+            itp_thirds(x->d, f, at);
+            for (int j = 0; j < x->d; j++) shared &= step[j] == 0 || at[j] == 1 + step[j];
+            face[f] |= shared;
+        }
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
+{
+    itp_complex *c = &x->pair;
+    int thirds = 1, at[INTERP_MAP_DIMS];
+    uint8_t face[6561]; /* 3^8 */
+    uint64_t cell[INTERP_MAP_DIMS], step = 1;
+    for (int j = 0; j < x->d; j++) thirds *= 3;
+    const size_t most = itp_mul_size(x->set.n, (size_t)thirds);
+    size_t slots = 16;
+    while (slots < most + most / 2) slots *= 2;
+    if (most >= ITP_BOXES_MAX) return itp_no_memory(x->ctx, most);
+    ITP_TRY(itp_complex_room(x, c, most, slots));
+    c->slots = slots;
+    for (int j = 0; j < x->d; j++) {
+        c->wrap[j] = x->set.periodic[j];
+        c->size[j] = ((uint64_t)2 << x->set.bits[j]) + !c->wrap[j];
+        c->step[j] = step;
+        step *= c->size[j];
+    }
+    for (uint32_t i = 0; i < x->set.n; i++) {
+        itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
+        ITP_TRY(itp_exit_faces(x, cell, thirds, face, near));
+        for (int f = 0; f < thirds; f++) {
+            uint64_t address = 0;
+            int dim = 0;
+            if (face[f]) continue;
+            itp_thirds(x->d, f, at);
+            for (int j = 0; j < x->d; j++) {
+                address += (2 * cell[j] + (uint64_t)at[j]) % c->size[j] * c->step[j];
+                dim += at[j] == 1;
+            }
+            if (itp_cell_at(c, address) == ITP_NO_BOX) itp_cell_add(c, address, dim);
+        }
+    }
+    return INTERP_OK;
+}
+
+/* Images of the cubes of A next to S. */
+ITP_FN interp_status itp_index_exit(itp_index *x, itp_longs *near)
+{
+    uint64_t *keys = (uint64_t *)itp_index_take(x, near->n, sizeof *keys);
+    uint64_t *spare = (uint64_t *)interp_alloc(x->ctx, itp_max_size(1, near->n) * sizeof *spare);
+    uint32_t n = 0;
+    if (!keys || !spare) {
+        interp_free(x->ctx, spare);
+        return INTERP_NO_MEMORY;
+    }
+    const uint64_t *v = near->n ? itp_sort_u64(near->v, spare, near->n) : NULL;
+    for (size_t i = 0; i < near->n; i++)
+        if (!n || keys[n - 1] != v[i]) keys[n++] = v[i];
+    interp_free(x->ctx, spare);
+    ITP_TRY(itp_index_grid(x, &x->exit, keys, NULL, n, x->set.depth));
+    x->exit_image = (itp_cells *)itp_index_take(x, n, sizeof *x->exit_image);
+    if (!x->exit_image) return INTERP_NO_MEMORY;
+    if (!n) return INTERP_OK;
+    itp_mapping f;
+    f.ctx = x->ctx, f.map = x->m->map, f.g = &x->exit;
+    return itp_images(&f, x->exit_image);
+}
+
+/* ---- fibres: what the boxes around a cell are mapped to together */
+
+/* Cubes first .. first + n - 1 of an axis, relative to the origin of the fibre. */
+typedef struct itp_block_of {
+    int64_t first[INTERP_MAP_DIMS], n[INTERP_MAP_DIMS];
+} itp_block_of;
+
+typedef struct itp_fibre {
+    itp_block_of inside[1 << INTERP_MAP_DIMS], exit[1 << INTERP_MAP_DIMS];
+    int n_inside, n_exit;
+    bool round[INTERP_MAP_DIMS];     /* an image goes all round this periodic axis */
+    int64_t origin[INTERP_MAP_DIMS]; /* cubes */
+    int64_t low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS]; /* cubes of all images inside */
+    bool star;                       /* all images share cubes, and none leaves */
+    int64_t centre[INTERP_MAP_DIMS]; /* a vertex of these, in coordinates from the origin */
+} itp_fibre;
+
+/* An image relative to the origin; on periodic axes within half a turn of it. */
+ITP_FN void itp_fibre_block(const itp_index *x, itp_fibre *f, itp_cells c, itp_block_of *b)
+{
+    uint64_t lo[INTERP_MAP_DIMS], hi[INTERP_MAP_DIMS];
+    const bool first = f->n_inside == 0 && b == f->inside;
+    itp_unspread(x->d, x->set.depth, c.lo, lo);
+    itp_unspread(x->d, x->set.depth, c.hi, hi);
+    for (int j = 0; j < x->d; j++) {
+        const int64_t turn = (int64_t)1 << x->set.bits[j];
+        int64_t from = (int64_t)lo[j], n = (int64_t)hi[j] - from + 1;
+        if (n <= 0) n += turn;
+        if (first) f->origin[j] = from;
+        from -= f->origin[j];
+        if (x->set.periodic[j]) {
+            if (n >= turn) f->round[j] = true;
+            while (from > turn / 2) from -= turn;
+            while (from < -(turn / 2)) from += turn;
+        }
+        b->first[j] = from, b->n[j] = n;
+    }
+}
+
+/* Images of all cubes of X that a cell is a face of; false when there are none. */
+ITP_FN bool itp_fibre_open(const itp_index *x, uint64_t address, itp_fibre *f)
+{
+    uint64_t at[INTERP_MAP_DIMS], cell[INTERP_MAP_DIMS];
+    itp_address_split(&x->pair, address, at);
+    f->n_inside = f->n_exit = 0;
+    memset(f->round, 0, sizeof f->round);
+    for (int pass = 0; pass < 2; pass++)
+        for (int side = 0; side < 1 << x->d; side++) {
+            bool there = true;
+            for (int j = 0; j < x->d && there; j++) {
+                const uint64_t n = (uint64_t)1 << x->set.bits[j];
+                const bool up = side >> j & 1;
+                if (at[j] & 1) there = !up, cell[j] = at[j] / 2;
+                else cell[j] = up ? at[j] / 2 : at[j] / 2 - 1;
+                if (cell[j] < n) continue;
+                if (x->set.periodic[j]) cell[j] &= n - 1;
+                else there = false;
+            }
+            if (!there) continue;
+            const int state = itp_cube_state(x, cell);
+            if (state != (pass ? 1 : 3)) continue;
+            const uint32_t k = itp_cube_at(pass ? &x->exit : &x->set, cell);
+            const itp_cells image = pass ? x->exit_image[k] : x->image[k];
+            if (image.lo == UINT64_MAX) continue;
+            if (!pass) itp_fibre_block(x, f, image, &f->inside[f->n_inside]), f->n_inside++;
+            else if (f->n_inside) itp_fibre_block(x, f, image, &f->exit[f->n_exit]), f->n_exit++;
+        }
+    f->star = f->n_exit == 0 && f->n_inside > 0;
+    for (int j = 0; j < x->d; j++) {
+        int64_t from = INT64_MIN, to = INT64_MAX;
+        f->low[j] = INT64_MAX, f->high[j] = INT64_MIN;
+        for (int i = 0; i < f->n_inside; i++) {
+            const int64_t a = f->inside[i].first[j], b = a + f->inside[i].n[j] - 1;
+            from = a > from ? a : from, to = b < to ? b : to;
+            f->low[j] = a < f->low[j] ? a : f->low[j];
+            f->high[j] = b > f->high[j] ? b : f->high[j];
+        }
+        if (from > to || f->round[j]) f->star = false;
+        f->centre[j] = 2 * from;
+        if (x->set.periodic[j] && f->n_inside &&
+            f->high[j] - f->low[j] + 1 >= (int64_t)1 << x->set.bits[j])
+            f->round[j] = true, f->star = false;
+    }
+    return f->n_inside > 0;
+}
+
+/* Coordinates from the origin, in half cubes, to an address of the whole grid. */
+ITP_FN uint64_t itp_fibre_address(const itp_index *x, const itp_fibre *f, const int64_t *at)
+{
+    uint64_t address = 0;
+    for (int j = 0; j < x->d; j++) {
+        int64_t v = at[j] + 2 * f->origin[j];
+        const int64_t size = (int64_t)x->pair.size[j];
+        if (x->set.periodic[j]) v = (v % size + size) % size;
+        address += (uint64_t)v * x->pair.step[j];
+    }
+    return address;
+}
+
+/* And back: on periodic axes the place that is in the fibre. */
+ITP_FN void itp_fibre_place(const itp_index *x, const itp_fibre *f, uint64_t address, int64_t *at)
+{
+    uint64_t split[INTERP_MAP_DIMS];
+    itp_address_split(&x->pair, address, split);
+    for (int j = 0; j < x->d; j++) {
+        const int64_t size = (int64_t)x->pair.size[j];
+        at[j] = (int64_t)split[j] - 2 * f->origin[j];
+        if (!x->set.periodic[j]) continue;
+        while (at[j] < 2 * f->low[j]) at[j] += size;
+        while (at[j] >= 2 * f->low[j] + size) at[j] -= size;
+    }
+}
+
+/* ---- fibres whose images share a vertex: moved to it axis by axis, everything bounds */
+
+/* out takes the chain whose boundary is the cycle `chain`. */
+ITP_FN interp_status itp_star_fill(const itp_index *x, const itp_fibre *f, const itp_chain *chain,
+                                   itp_chain *out)
+{
+    const uint32_t p = (uint32_t)x->p;
+    for (size_t i = 0; i < chain->n; i++) {
+        int64_t at[INTERP_MAP_DIMS];
+        itp_fibre_place(x, f, chain->term[i].cell, at);
+        for (int j = 0; j < x->d; j++) {
+            if (at[j] & 1) break; /* it has shrunk to nothing by now */
+            const int64_t to = f->centre[j], way = to > at[j] ? 1 : -1;
+            for (int64_t v = at[j]; v != to; v += 2 * way) {
+                at[j] = v + way;
+                /* the way there has the boundary `there - here`, so it counts with the other sign */
+                ITP_TRY(itp_chain_add(x->ctx, out, itp_fibre_address(x, f, at),
+                                      way < 0 ? chain->term[i].coef : p - chain->term[i].coef));
+            }
+            at[j] = to;
+        }
+    }
+    return INTERP_OK;
+}
+
+/* ---- other fibres: a complex of their own */
+
+typedef void (*itp_cell_fn)(itp_index *x, const itp_fibre *f, const int64_t *at, void *user);
+
+/* Calls fn for all places from low to high, both included, on every axis. */
+ITP_FN void itp_each_place(itp_index *x, const itp_fibre *f, const int64_t *low,
+                           const int64_t *high, itp_cell_fn fn, void *user)
+{
+    int64_t at[INTERP_MAP_DIMS];
+    for (int j = 0; j < x->d; j++) {
+        if (low[j] > high[j]) return;
+        at[j] = low[j];
+    }
+    for (;;) {
+        int j = 0;
+        fn(x, f, at, user);
+        while (j < x->d && at[j] == high[j]) at[j] = low[j], j++;
+        if (j == x->d) return;
+        at[j]++;
+    }
+}
+
+/* The place of a cell in the fibre's complex; false outside. */
+ITP_INLINE bool itp_fibre_slot(const itp_index *x, const itp_fibre *f, const int64_t *at,
+                               uint64_t *slot)
+{
+    const itp_complex *c = &x->fibre;
+    *slot = 0;
+    for (int j = 0; j < x->d; j++) {
+        int64_t v = at[j] - 2 * f->low[j];
+        const int64_t size = (int64_t)c->size[j];
+        if (c->wrap[j]) v = (v % size + size) % size;
+        if (v < 0 || v >= size) return false;
+        *slot += (uint64_t)v * c->step[j];
+    }
+    return true;
+}
+
+ITP_FN void itp_mark_cell(itp_index *x, const itp_fibre *f, const int64_t *at, void *value)
+{
+    uint64_t slot;
+    if (itp_fibre_slot(x, f, at, &slot)) memcpy(&x->fibre.table[slot], value, sizeof(uint32_t));
+}
+
+/* Takes a cube that is in X, with its faces, out of the fibre. */
+ITP_FN void itp_unmark_cube(itp_index *x, const itp_fibre *f, const int64_t *cube, void *none)
+{
+    int64_t low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS];
+    uint64_t cell[INTERP_MAP_DIMS];
+    for (int j = 0; j < x->d; j++) {
+        const int64_t n = (int64_t)1 << x->set.bits[j];
+        int64_t at = cube[j] + f->origin[j];
+        if (x->set.periodic[j]) at = (at % n + n) % n;
+        if (at < 0 || at >= n) return;
+        cell[j] = (uint64_t)at;
+        low[j] = 2 * cube[j], high[j] = 2 * cube[j] + 2;
+    }
+    if (itp_cube_state(x, cell)) itp_each_place(x, f, low, high, itp_mark_cell, none);
+}
+
+/* Room for a complex that is used again and again. */
+ITP_FN interp_status itp_fibre_room(itp_index *x, size_t places)
+{
+    if (places <= x->fibre_places) return INTERP_OK;
+    const size_t room = itp_max_size(places, 2 * x->fibre_places);
+    void *old[4] = {x->fibre.address, x->fibre.table, x->fibre.rank, x->fibre.dim};
+    if (places >= ITP_BOXES_MAX) return itp_no_memory(x->ctx, places);
+    for (int k = 0; k < 4 && old[k]; k++)
+        for (int i = 0; i < x->n_blocks; i++)
+            if (x->blocks[i] == old[k]) {
+                interp_free(x->ctx, old[k]);
+                x->blocks[i] = x->blocks[--x->n_blocks];
+            }
+    x->fibre_places = 0;
+    memset(&x->fibre, 0, sizeof x->fibre);
+    ITP_TRY(itp_complex_room(x, &x->fibre, room, room));
+    x->fibre_places = room;
+    return INTERP_OK;
+}
+
+/* The complex of a fibre: images of cubes of S less those of cubes of A. */
+ITP_FN interp_status itp_fibre_complex(itp_index *x, const itp_fibre *f)
+{
+    uint64_t places = 1;
+    uint32_t there = 0, none = ITP_NO_BOX;
+    itp_complex *c = &x->fibre;
+    uint64_t size[INTERP_MAP_DIMS];
+    for (int j = 0; j < x->d; j++) {
+        size[j] = f->round[j] ? x->pair.size[j] : 2 * (uint64_t)(f->high[j] - f->low[j] + 1) + 1;
+        places = itp_mul_size((size_t)places, (size_t)size[j]);
+    }
+    ITP_TRY(itp_fibre_room(x, (size_t)places));
+    c->slots = 0, c->n = 0;
+    for (uint64_t step = 1, j = 0; j < (uint64_t)x->d; j++) {
+        c->size[j] = size[j], c->step[j] = step, c->wrap[j] = f->round[j];
+        step *= size[j];
+    }
+    memset(c->table, 255, (size_t)places * sizeof *c->table);
+    for (int i = 0; i < f->n_inside + f->n_exit; i++) {
+        const bool in = i < f->n_inside;
+        const itp_block_of *b = in ? &f->inside[i] : &f->exit[i - f->n_inside];
+        int64_t low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS];
+        for (int j = 0; j < x->d; j++) {
+            int64_t from = b->first[j], to = from + b->n[j] - 1;
+            if (!in && !f->round[j]) { /* only cubes that touch the others matter */
+                from = from < f->low[j] - 1 ? f->low[j] - 1 : from;
+                to = to > f->high[j] + 1 ? f->high[j] + 1 : to;
+            }
+            low[j] = in ? 2 * from : from, high[j] = in ? 2 * to + 2 : to;
+        }
+        if (in) itp_each_place(x, f, low, high, itp_mark_cell, &there);
+        else itp_each_place(x, f, low, high, itp_unmark_cube, &none);
+    }
+    for (uint64_t a = 0; a < places; a++) {
+        uint64_t at[INTERP_MAP_DIMS];
+        int dim = 0;
+        if (c->table[a] == ITP_NO_BOX) continue;
+        itp_address_split(c, a, at);
+        for (int j = 0; j < x->d; j++) dim += (int)(at[j] & 1);
+        itp_cell_add(c, a, dim);
+    }
+    return INTERP_OK;
+}
+
+/* An address of the whole grid for a cell of the fibre's complex. */
+ITP_FN uint64_t itp_fibre_global(const itp_index *x, const itp_fibre *f, uint64_t slot)
+{
+    uint64_t split[INTERP_MAP_DIMS];
+    int64_t at[INTERP_MAP_DIMS];
+    itp_address_split(&x->fibre, slot, split);
+    for (int j = 0; j < x->d; j++) at[j] = (int64_t)split[j] + 2 * f->low[j];
+    return itp_fibre_address(x, f, at);
+}
+
+/* Whether it has the homology of a point, or, relative, none. */
+ITP_FN bool itp_fibre_acyclic(const itp_homology *h, bool relative)
+{
+    bool yes = h->level[0].betti == 1 || (relative && !h->level[0].betti);
+    for (int k = 1; k <= h->c->d; k++) yes &= h->level[k].betti == 0;
+    return yes;
+}
+
+/* As itp_star_fill; what of `chain` is not in the complex counts as nothing. k: its dimension. Leaves
+   *acyclic false where the fibre is not. */
+ITP_FN interp_status itp_other_fill(itp_index *x, const itp_fibre *f, int k, const itp_chain *chain,
+                                    itp_chain *out, bool *acyclic)
+{
+    itp_complex *c = &x->fibre;
+    itp_chain local = {NULL, 0, 0}, filled = {NULL, 0, 0};
+    itp_homology h;
+    ITP_TRY(itp_fibre_complex(x, f));
+    itp_coreduce(c);
+    ITP_TRY(itp_homology_find(c, &h));
+    *acyclic = itp_fibre_acyclic(&h, f->n_exit > 0);
+    interp_status status = INTERP_OK;
+    for (size_t i = 0; i < chain->n && *acyclic && !status; i++) {
+        int64_t at[INTERP_MAP_DIMS];
+        uint64_t slot;
+        itp_fibre_place(x, f, chain->term[i].cell, at);
+        if (!itp_fibre_slot(x, f, at, &slot)) continue;
+        const uint32_t cell = itp_cell_at(c, slot);
+        if (cell != ITP_NO_BOX) status = itp_chain_add(x->ctx, &local, cell, chain->term[i].coef);
+    }
+    if (*acyclic && !status) status = itp_homology_fill(&h, k, &local, &filled);
+    for (size_t i = 0; i < filled.n && !status; i++)
+        status = itp_chain_add(x->ctx, out, itp_fibre_global(x, f, c->address[filled.term[i].cell]),
+                               filled.term[i].coef);
+    interp_free(x->ctx, local.term);
+    interp_free(x->ctx, filled.term);
+    itp_homology_free(&h);
+    return status;
+}
+
+/* ---- the image of a generator: a vertex of the fibre of each of its cells; then, in the fibres of their
+   faces, chains between these; and so on down to vertices */
+
+/* A piece of a chain over a cell. */
+typedef struct itp_over {
+    uint64_t base, cell;
+    uint32_t coef;
+} itp_over;
+
+typedef struct itp_overs {
+    itp_over *v;
+    size_t n, room;
+} itp_overs;
+
+ITP_FN interp_status itp_overs_add(interp_ctx *ctx, itp_overs *o, uint64_t base, uint64_t cell,
+                                   uint32_t coef)
+{
+    ITP_TRY(itp_make_room(ctx, &o->v, o->n, &o->room, 1, sizeof *o->v));
+    o->v[o->n].base = base, o->v[o->n].cell = cell, o->v[o->n++].coef = coef;
+    return INTERP_OK;
+}
+
+ITP_FN int itp_compare_over(const void *a, const void *b)
+{
+    const itp_over *p = (const itp_over *)a, *q = (const itp_over *)b;
+    if (p->base != q->base) return p->base < q->base ? -1 : 1;
+    return p->cell < q->cell ? -1 : p->cell > q->cell;
+}
+
+/* A chain over a cell goes to the cell's faces. */
+ITP_FN interp_status itp_over_faces(const itp_index *x, uint64_t base, const itp_chain *chain,
+                                    bool negative, itp_overs *out)
+{
+    uint64_t near[2 * INTERP_MAP_DIMS];
+    bool minus[2 * INTERP_MAP_DIMS];
+    const uint32_t p = (uint32_t)x->p;
+    const int n = itp_cell_near(&x->pair, base, true, near, minus);
+    for (int i = 0; i < n; i++)
+        for (size_t t = 0; t < chain->n; t++)
+            ITP_TRY(itp_overs_add(x->ctx, out, near[i], chain->term[t].cell,
+                                  minus[i] != negative ? p - chain->term[t].coef
+                                                       : chain->term[t].coef));
+    return INTERP_OK;
+}
+
+/* A vertex of the fibre of a cell of the generator. */
+ITP_FN interp_status itp_fibre_vertex(itp_index *x, uint64_t base, uint64_t *vertex)
+{
+    itp_fibre f;
+    itp_chain none = {NULL, 0, 0};
+    int64_t at[INTERP_MAP_DIMS];
+    bool acyclic = true;
+    if (!itp_fibre_open(x, base, &f)) {
+        x->undefined = true;
+        return INTERP_OK;
+    }
+    for (int j = 0; j < x->d; j++) at[j] = f.star ? f.centre[j] : 2 * f.inside[0].first[j];
+    *vertex = itp_fibre_address(x, &f, at);
+    if (f.star) return INTERP_OK;
+    ITP_TRY(itp_other_fill(x, &f, 0, &none, &none, &acyclic));
+    interp_free(x->ctx, none.term);
+    x->undefined = !acyclic;
+    return INTERP_OK;
+}
+
+/* Chains of dimension k over the cells of `from`, sorted, are filled; what fills them goes to the faces of
+   the cells, or, over vertices, to the answer. */
+ITP_FN interp_status itp_lift_level(itp_index *x, int base_dim, int k, itp_overs *from,
+                                    itp_overs *to, itp_chain *answer)
+{
+    const uint32_t p = (uint32_t)x->p;
+    itp_chain chain = {NULL, 0, 0}, fill = {NULL, 0, 0};
+    interp_status status = INTERP_OK;
+    to->n = 0;
+    if (from->n) qsort(from->v, from->n, sizeof *from->v, itp_compare_over);
+    for (size_t i = 0, end; i < from->n && !status && !x->undefined; i = end) {
+        itp_fibre f;
+        bool acyclic = true;
+        const uint64_t base = from->v[i].base;
+        chain.n = fill.n = 0;
+        for (end = i; end < from->n && from->v[end].base == base && !status; end++) {
+            const itp_over *o = &from->v[end];
+            itp_term *last = chain.n ? &chain.term[chain.n - 1] : NULL;
+            if (last && last->cell == o->cell) last->coef = (last->coef + o->coef) % p;
+            else {
+                if (last && !last->coef) chain.n--;
+                status = itp_chain_add(x->ctx, &chain, o->cell, o->coef % p);
+            }
+        }
+        if (chain.n && !chain.term[chain.n - 1].coef) chain.n--;
+        if (status || !itp_fibre_open(x, base, &f)) continue;
+        if (f.star) status = chain.n ? itp_star_fill(x, &f, &chain, &fill) : INTERP_OK;
+        else status = itp_other_fill(x, &f, k, &chain, &fill, &acyclic);
+        x->undefined |= !acyclic;
+        for (size_t t = 0; base_dim == 0 && t < fill.n && !status; t++)
+            status = itp_chain_add(x->ctx, answer, fill.term[t].cell, p - fill.term[t].coef);
+        if (base_dim > 0 && !status)
+            status = itp_over_faces(x, base, &fill, (base_dim & 1) == 0, to);
+        if ((i & 1023) == 0 && !status)
+            status = itp_progress(x->ctx, "conley index", (double)i, (double)from->n, (double)NAN);
+    }
+    interp_free(x->ctx, chain.term);
+    interp_free(x->ctx, fill.term);
+    return status;
+}
+
+/* The image of a cycle of dimension k, cells by number, as a chain of addresses. */
+ITP_FN interp_status itp_lift(itp_index *x, int k, const itp_chain *cycle, itp_chain *answer)
+{
+    itp_overs over[2] = {{NULL, 0, 0}, {NULL, 0, 0}};
+    interp_status status = INTERP_OK;
+    for (size_t i = 0; i < cycle->n && !status && !x->undefined; i++) {
+        const uint64_t base = x->pair.address[cycle->term[i].cell];
+        itp_term term = {0, cycle->term[i].coef};
+        itp_chain one = {&term, 1, 1};
+        status = itp_fibre_vertex(x, base, &term.cell);
+        if (status || x->undefined) break;
+        status = k ? itp_over_faces(x, base, &one, false, &over[0])
+                   : itp_chain_add(x->ctx, answer, term.cell, term.coef);
+    }
+    for (int b = k - 1; b >= 0 && !status && !x->undefined; b--)
+        status =
+            itp_lift_level(x, b, k - 1 - b, &over[(k - 1 - b) & 1], &over[(k - b) & 1], answer);
+    interp_free(x->ctx, over[0].v);
+    interp_free(x->ctx, over[1].v);
+    return status;
+}
+
+/* The matrix [betti,betti] of the map on the homology of dimension k, column by column. */
+ITP_FN interp_status itp_index_matrix(itp_index *x, int k, uint8_t *matrix)
+{
+    const uint32_t betti = x->homology.level[k].betti;
+    itp_chain cycle = {NULL, 0, 0}, image = {NULL, 0, 0};
+    uint8_t *column = (uint8_t *)interp_alloc(x->ctx, itp_max_size(1, betti));
+    interp_status status = column ? INTERP_OK : INTERP_NO_MEMORY;
+    for (uint32_t g = 0; g < betti && !status && !x->undefined; g++) {
+        size_t kept = 0;
+        status = itp_homology_chain(&x->homology, k, g, &cycle);
+        image.n = 0;
+        if (!status) status = itp_lift(x, k, &cycle, &image);
+        if (status || x->undefined) break;
+        for (size_t i = 0; i < image.n; i++) { /* what is in A counts as nothing */
+            const uint32_t cell = itp_cell_at(&x->pair, image.term[i].cell);
+            if (cell == ITP_NO_BOX) continue;
+            image.term[kept].cell = cell;
+            image.term[kept++].coef = image.term[i].coef;
+        }
+        image.n = kept;
+        status = itp_homology_class(&x->homology, k, &image, column);
+        for (uint32_t i = 0; i < betti; i++) matrix[(size_t)i * betti + g] = column[i];
+        if (!status)
+            status = itp_progress(x->ctx, "conley index", (double)g, (double)betti, (double)NAN);
+    }
+    interp_free(x->ctx, column);
+    interp_free(x->ctx, cycle.term);
+    interp_free(x->ctx, image.term);
+    return status;
+}
+
+ITP_FN interp_status itp_index_run(itp_index *x, int set, itp_buf *text, size_t *at, int *betti)
+{
+    itp_longs near = {NULL, 0, 0};
+    uint32_t any = 0;
+    interp_status status = itp_index_pair(x, set);
+    if (!status) status = itp_index_complex(x, &near);
+    if (!status) {
+        itp_coreduce(&x->pair);
+        status = itp_homology_find(&x->pair, &x->homology);
+    }
+    for (int k = 0; k <= x->d && !status; k++)
+        any += (betti[k] = (int)x->homology.level[k].betti) > 0;
+    if (!status && any) status = itp_index_exit(x, &near);
+    for (int k = 0; k <= x->d && !status; k++) {
+        const size_t n = (size_t)betti[k];
+        at[k] = text->n;
+        uint8_t *matrix = (uint8_t *)itp_calloc(x->ctx, itp_max_size(1, n), itp_max_size(1, n));
+        status = matrix ? INTERP_OK : INTERP_NO_MEMORY;
+        if (!status && !x->undefined) status = itp_index_matrix(x, k, matrix);
+        if (!status && !x->undefined)
+            status = itp_invariants_text(x->ctx, matrix, (int)n, x->p, text);
+        if (!status) itp_buf_byte(text, 0);
+        interp_free(x->ctx, matrix);
+    }
+    interp_free(x->ctx, near.v);
+    return status;
+}
+
+INTERP_API interp_status interp_morse_conley(interp_morse *m, int set, int p, interp_conley *out)
+{
+    interp_ctx *ctx = m->ctx;
+    interp_conley index;
+    size_t at[INTERP_MAP_DIMS + 1];
+    bool prime = p == 0 || (p >= 2 && p <= 251);
+    for (int k = 2; k * k <= p; k++) prime &= p % k != 0;
+    if (!prime || set < 0 || set >= m->n_sets)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "conley: set %d of %d over Z/%d; give a prime up to 251", set, m->n_sets,
+                        p);
+    itp_index *x = (itp_index *)itp_calloc(ctx, 1, sizeof *x);
+    if (!x) return INTERP_NO_MEMORY;
+    x->m = m, x->ctx = ctx, x->d = m->grid.d, x->p = p ? p : 5;
+    memset(&index, 0, sizeof index);
+    itp_buf text = itp_buf_new(ctx);
+    interp_status status = itp_index_run(x, set, &text, at, index.betti);
+    if (!status) status = text.status;
+    itp_homology_free(&x->homology);
+    for (int i = 0; i < x->n_blocks; i++) interp_free(ctx, x->blocks[i]);
+    index.defined = !x->undefined;
+    interp_free(ctx, x);
+    if (status) {
+        itp_buf_free(&text);
+        return status;
+    }
+    for (int k = 0; k <= m->grid.d; k++) index.text[k] = text.data + at[k];
+    *out = index;
+    return INTERP_OK;
+}
+/* >>dynamics/gp.c                                                                             */
+/* ---- dynamics/gp.c: Gaussian processes as maps ------------------------------------------------- */
+
+struct interp_gp {
+    interp_ctx *ctx;
+    interp_gp_desc desc;
+    int n, d, m;
+    double length, noise;
+    double *x, *y;        /* [n,d], [n,m] */
+    double *square;       /* [n,n]: squared distances, lower triangle */
+    double *factor;       /* [n,n]: Cholesky's L of K + noise, lower triangle */
+    double *inverse;      /* [n,n]: of K + noise, lower triangle */
+    double *weights;      /* [n,m] */
+    double *row;          /* [n]: kernel of a new point */
+    double *mean, *scale; /* [m]: of the outputs */
+    int evaluations;
+};
+
+/* The kernel and its slope by the logarithm of the length, for a squared distance over length^2. */
+ITP_INLINE double itp_gp_kernel(interp_gp_kernel kernel, double square, double *slope)
+{
+    if (kernel == INTERP_GP_RBF) {
+        const double k = exp(-square / 2);
+        *slope = k * square;
+        return k;
+    }
+    const double r = sqrt(5 * square), e = exp(-r);
+    *slope = square * 5 / 3 * (1 + r) * e;
+    return (1 + r + square * 5 / 3) * e;
+}
+
+/* L of a = L L', both lower triangles [n,n]; false when a is not positive. */
+ITP_FN bool itp_cholesky(int n, double *a)
+{
+    for (int i = 0; i < n; i++) {
+        double *row = a + (size_t)i * (size_t)n;
+        for (int j = 0; j <= i; j++) {
+            const double *other = a + (size_t)j * (size_t)n;
+            double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+            int k = 0;
+            for (; k + 4 <= j; k += 4) {
+                s0 += row[k] * other[k], s1 += row[k + 1] * other[k + 1];
+                s2 += row[k + 2] * other[k + 2], s3 += row[k + 3] * other[k + 3];
+            }
+            for (; k < j; k++) s0 += row[k] * other[k];
+            const double rest = row[j] - ((s0 + s1) + (s2 + s3));
+            if (j < i) row[j] = rest / other[j];
+            else if (!(rest > 0)) return false;
+            else row[i] = sqrt(rest);
+        }
+    }
+    return true;
+}
+
+/* Lower triangle of (L L')^-1. */
+ITP_FN void itp_cholesky_inverse(int n, const double *l, double *inverse)
+{
+#define ITP_AT(a, i, j) (a)[(size_t)(i) * (size_t)n + (size_t)(j)]
+    for (int j = 0; j < n; j++) { /* columns of L^-1, kept as rows of the upper triangle's mirror */
+        ITP_AT(inverse, j, j) = 1 / ITP_AT(l, j, j);
+        for (int i = j + 1; i < n; i++) {
+            double sum = 0;
+            for (int k = j; k < i; k++) sum += ITP_AT(l, i, k) * ITP_AT(inverse, k, j);
+            ITP_AT(inverse, i, j) = -sum / ITP_AT(l, i, i);
+        }
+    }
+    for (int j = 0; j < n; j++) /* times its transpose, a column at a time from the left */
+        for (int i = j; i < n; i++) {
+            double sum = 0;
+            for (int k = i; k < n; k++) sum += ITP_AT(inverse, k, i) * ITP_AT(inverse, k, j);
+            ITP_AT(inverse, i, j) = sum;
+        }
+}
+
+/* K + noise at a length, factored, and the weights; false when it is not positive. */
+ITP_FN bool itp_gp_factor(interp_gp *gp, double length, double noise)
+{
+    const int n = gp->n, m = gp->m;
+    const double *l = gp->factor;
+    double slope;
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < i; j++)
+            ITP_AT(gp->factor, i, j) = itp_gp_kernel(
+                gp->desc.kernel, ITP_AT(gp->square, i, j) / (length * length), &slope);
+        ITP_AT(gp->factor, i, i) = 1 + noise + gp->desc.jitter;
+    }
+    if (!itp_cholesky(n, gp->factor)) return false;
+    memcpy(gp->weights, gp->y, (size_t)n * (size_t)m * sizeof *gp->y);
+    for (int o = 0; o < m; o++) {
+        double *w = gp->weights + o;
+        for (int i = 0; i < n; i++) {
+            double sum = w[(size_t)i * (size_t)m];
+            for (int k = 0; k < i; k++) sum -= ITP_AT(l, i, k) * w[(size_t)k * (size_t)m];
+            w[(size_t)i * (size_t)m] = sum / ITP_AT(l, i, i);
+        }
+        for (int i = n - 1; i >= 0; i--) {
+            double sum = w[(size_t)i * (size_t)m];
+            for (int k = i + 1; k < n; k++) sum -= ITP_AT(l, k, i) * w[(size_t)k * (size_t)m];
+            w[(size_t)i * (size_t)m] = sum / ITP_AT(l, i, i);
+        }
+    }
+    return true;
+}
+
+/* Half the trace of (a a' - m K^-1) dK, by the logarithms of length and noise. */
+ITP_FN void itp_gp_slope(interp_gp *gp, double length, double noise, double *slope)
+{
+    const int n = gp->n, m = gp->m;
+    itp_cholesky_inverse(n, gp->factor, gp->inverse);
+    slope[0] = slope[1] = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++) {
+            double both = -m * ITP_AT(gp->inverse, i, j), by = 0;
+            for (int o = 0; o < m; o++)
+                both += gp->weights[(size_t)i * (size_t)m + (size_t)o] *
+                        gp->weights[(size_t)j * (size_t)m + (size_t)o];
+            if (i == j) {
+                slope[1] += both * noise / 2;
+                continue;
+            }
+            itp_gp_kernel(gp->desc.kernel, ITP_AT(gp->square, i, j) / (length * length), &by);
+            slope[0] += both * by; /* both halves of the symmetric sum */
+        }
+}
+
+INTERP_API double interp_gp_likelihood(interp_gp *gp, double length, double noise, double *slope)
+{
+    const int n = gp->n, m = gp->m;
+    double sum = 0;
+    gp->evaluations++;
+    if (slope) slope[0] = slope[1] = 0;
+    if (!(length > 0) || !(noise >= 0) || !itp_gp_factor(gp, length, noise))
+        return -(double)INFINITY;
+    for (int i = 0; i < n; i++) {
+        for (int o = 0; o < m; o++)
+            sum -= gp->y[(size_t)i * (size_t)m + (size_t)o] *
+                   gp->weights[(size_t)i * (size_t)m + (size_t)o] / 2;
+        sum -= m * (log(ITP_AT(gp->factor, i, i)) + 0.91893853320467274); /* log(2 pi) / 2 */
+    }
+    if (slope) itp_gp_slope(gp, length, noise, slope);
+    return sum;
+#undef ITP_AT
+}
+
+/* ---- the search: Broyden, Fletcher, Goldfarb and Shanno's in two logarithms, on a box: those at a bound
+   that the slope holds there stay, steps are cut to the bounds (as L-BFGS-B of Byrd et al. 1995) */
+
+typedef struct itp_search {
+    interp_gp *gp;
+    double low[2], high[2], at[2], slope[2], value; /* of -likelihood */
+    double inverse[2][2];                           /* of its second derivatives */
+} itp_search;
+
+ITP_FN double itp_search_value(itp_search *s, const double *at, double *slope)
+{
+    const double v = -interp_gp_likelihood(s->gp, exp(at[0]), exp(at[1]), slope);
+    slope[0] = -slope[0], slope[1] = -slope[1];
+    return v;
+}
+
+/* Which may move, and how steep it is there. */
+ITP_FN double itp_search_free(const itp_search *s, bool *may)
+{
+    double steep = 0;
+    for (int i = 0; i < 2; i++) {
+        may[i] = !(s->at[i] <= s->low[i] && s->slope[i] > 0) &&
+                 !(s->at[i] >= s->high[i] && s->slope[i] < 0);
+        if (may[i] && fabs(s->slope[i]) > steep) steep = fabs(s->slope[i]);
+    }
+    return steep;
+}
+
+ITP_FN void itp_search_learn(itp_search *s, const double *step, const double *change)
+{
+    const double sy = step[0] * change[0] + step[1] * change[1];
+    double hy[2], yhy;
+    if (!(sy > 1e-14)) return;
+    for (int i = 0; i < 2; i++) hy[i] = s->inverse[i][0] * change[0] + s->inverse[i][1] * change[1];
+    yhy = change[0] * hy[0] + change[1] * hy[1];
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++)
+            s->inverse[i][j] +=
+                (1 + yhy / sy) * step[i] * step[j] / sy - (hy[i] * step[j] + step[i] * hy[j]) / sy;
+}
+
+/* One step downhill; false when none is found. */
+ITP_FN bool itp_search_step(itp_search *s, const bool *may)
+{
+    double way[2], step[2], to[2], slope[2];
+    for (int i = 0; i < 2; i++) {
+        way[i] = 0;
+        if (may[i] && may[1 - i])
+            way[i] = -s->inverse[i][0] * s->slope[0] - s->inverse[i][1] * s->slope[1];
+        else if (may[i]) way[i] = -s->inverse[i][i] * s->slope[i];
+    }
+    for (double length = 1; length > 1e-12; length /= 2) {
+        double fall = 0, change[2];
+        for (int i = 0; i < 2; i++) {
+            to[i] = s->at[i] + length * way[i];
+            to[i] = to[i] < s->low[i] ? s->low[i] : to[i] > s->high[i] ? s->high[i] : to[i];
+            step[i] = to[i] - s->at[i];
+            fall += step[i] * s->slope[i];
+        }
+        const double value = itp_search_value(s, to, slope);
+        if (!(value <= s->value + 1e-4 * fall) || !(fall < 0)) continue;
+        for (int i = 0; i < 2; i++) change[i] = slope[i] - s->slope[i];
+        itp_search_learn(s, step, change);
+        memcpy(s->at, to, sizeof to);
+        memcpy(s->slope, slope, sizeof slope);
+        s->value = value;
+        return true;
+    }
+    return false;
+}
+
+ITP_FN void itp_search_reset(itp_search *s, double steep)
+{
+    s->inverse[0][0] = s->inverse[1][1] = steep > 1 ? 1 / steep : 1;
+    s->inverse[0][1] = s->inverse[1][0] = 0;
+}
+
+ITP_FN interp_status itp_gp_search(interp_gp *gp)
+{
+    const interp_gp_desc *o = &gp->desc;
+    itp_search s;
+    bool may[2], fresh = true;
+    s.gp = gp;
+    s.low[0] = log(o->length_min), s.high[0] = log(o->length_max);
+    s.low[1] = log(o->noise_min), s.high[1] = log(o->noise_max);
+    s.at[0] = log(o->length), s.at[1] = log(o->noise);
+    for (int i = 0; i < 2; i++)
+        s.at[i] = s.at[i] < s.low[i] ? s.low[i] : s.at[i] > s.high[i] ? s.high[i] : s.at[i];
+    s.value = itp_search_value(&s, s.at, s.slope);
+    itp_search_reset(&s, itp_search_free(&s, may));
+    for (int round = 0; round < 200; round++) {
+        const double steep = itp_search_free(&s, may);
+        if (!(steep > 1e-7 * (1 + fabs(s.value)))) break;
+        ITP_TRY(itp_progress(gp->ctx, "gaussian process", round, 0, -s.value));
+        if (itp_search_step(&s, may)) {
+            fresh = false;
+            continue;
+        }
+        if (fresh) break;
+        itp_search_reset(&s, steep);
+        fresh = true;
+    }
+    for (int i = 0; i < 2; i++) /* bounds exactly, not through logarithms */
+        s.at[i] = s.at[i] == s.high[i]  ? (i ? o->noise_max : o->length_max)
+                  : s.at[i] == s.low[i] ? (i ? o->noise_min : o->length_min)
+                                        : exp(s.at[i]);
+    gp->length = s.at[0], gp->noise = s.at[1];
+    return INTERP_OK;
+}
+
+/* ---- public */
+
+/* Mean and spread of each output, taken off and out when they are to be normalised. */
+ITP_FN void itp_gp_outputs(interp_gp *gp)
+{
+    const size_t n = (size_t)gp->n, m = (size_t)gp->m;
+    for (size_t o = 0; o < m; o++) {
+        double mean = 0, square = 0;
+        gp->mean[o] = 0, gp->scale[o] = 1;
+        if (!gp->desc.normalize) continue;
+        for (size_t i = 0; i < n; i++) mean += gp->y[i * m + o] / (double)n;
+        for (size_t i = 0; i < n; i++)
+            square += (gp->y[i * m + o] - mean) * (gp->y[i * m + o] - mean) / (double)n;
+        gp->mean[o] = mean, gp->scale[o] = square > 0 ? sqrt(square) : 1;
+        for (size_t i = 0; i < n; i++) gp->y[i * m + o] = (gp->y[i * m + o] - mean) / gp->scale[o];
+    }
+}
+
+ITP_FN interp_status itp_gp_check(interp_ctx *ctx, const double *x, const double *y, int n, int d,
+                                  int m, interp_gp_desc *o)
+{
+    if (!x || !y || n < 1 || d < 1 || m < 1)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "gp: %d pairs of %d and %d numbers", n, d, m);
+    for (size_t i = 0; i < (size_t)n * (size_t)itp_max(d, m); i++)
+        if ((i < (size_t)n * (size_t)d && !(fabs(x[i]) <= 1e150)) ||
+            (i < (size_t)n * (size_t)m && !(fabs(y[i]) <= 1e150)))
+            return itp_fail(ctx, INTERP_NOT_FINITE, "gp: a number of the pairs is not finite");
+    if (o->length == 0) o->length = 0.5;
+    if (o->noise == 0 && !o->fixed) o->noise = 1;
+    if (o->length_min == 0) o->length_min = 0.01;
+    if (o->length_max == 0) o->length_max = 2;
+    if (o->noise_min == 0) o->noise_min = 1e-5;
+    if (o->noise_max == 0) o->noise_max = 1e5;
+    if (o->jitter == 0) o->jitter = 1e-10;
+    if (!(o->length > 0) || !(o->noise >= 0) || !(o->length_min > 0) || !(o->noise_min > 0) ||
+        !(o->length_max >= o->length_min) || !(o->noise_max >= o->noise_min) || !(o->jitter >= 0))
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                        "gp: length %g in %g..%g and noise %g in %g..%g must be positive and rise",
+                        o->length, o->length_min, o->length_max, o->noise, o->noise_min,
+                        o->noise_max);
+    return INTERP_OK;
+}
+
+/* Squared distances; returns the largest distance. */
+ITP_FN double itp_gp_distances(interp_gp *gp)
+{
+    double most = 0;
+    for (int i = 0; i < gp->n; i++)
+        for (int j = 0; j <= i; j++) {
+            double sum = 0;
+            for (int k = 0; k < gp->d; k++) {
+                const double off = gp->x[(size_t)i * (size_t)gp->d + (size_t)k] -
+                                   gp->x[(size_t)j * (size_t)gp->d + (size_t)k];
+                sum += off * off;
+            }
+            gp->square[(size_t)i * (size_t)gp->n + (size_t)j] = sum;
+            if (sum > most) most = sum;
+        }
+    return sqrt(most);
+}
+
+INTERP_API interp_status interp_gp_new(interp_ctx *ctx, const double *x, const double *y, int n,
+                                       int d, int m, const interp_gp_desc *desc, interp_gp **out,
+                                       interp_gp_info *info)
+{
+    interp_gp_desc o;
+    memset(&o, 0, sizeof o);
+    if (desc) o = *desc;
+    const bool far = o.length_max < 0;
+    if (far) o.length_max = 1e300;
+    ITP_TRY(itp_gp_check(ctx, x, y, n, d, m, &o));
+    const size_t points = (size_t)n, square = itp_mul_size(points, points * sizeof(double));
+    interp_gp *gp = (interp_gp *)itp_calloc(ctx, 1, sizeof *gp);
+    if (!gp) return INTERP_NO_MEMORY;
+    gp->ctx = ctx, gp->desc = o, gp->n = n, gp->d = d, gp->m = m;
+    gp->x = (double *)interp_alloc(ctx, points * (size_t)d * sizeof *gp->x);
+    gp->y = (double *)interp_alloc(ctx, points * (size_t)m * sizeof *gp->y);
+    gp->square = (double *)interp_alloc(ctx, square);
+    gp->factor = (double *)interp_alloc(ctx, square);
+    gp->inverse = (double *)interp_alloc(ctx, square);
+    gp->weights = (double *)interp_alloc(ctx, points * (size_t)m * sizeof *gp->y);
+    gp->row = (double *)interp_alloc(ctx, points * sizeof *gp->row);
+    gp->mean = (double *)interp_alloc(ctx, 2 * (size_t)m * sizeof *gp->mean);
+    interp_status status = gp->x && gp->y && gp->square && gp->factor && gp->inverse &&
+                                   gp->weights && gp->row && gp->mean
+                               ? INTERP_OK
+                               : INTERP_NO_MEMORY;
+    if (!status) {
+        memcpy(gp->x, x, points * (size_t)d * sizeof *x);
+        memcpy(gp->y, y, points * (size_t)m * sizeof *y);
+        gp->scale = gp->mean + m;
+        itp_gp_outputs(gp);
+        const double widest = itp_gp_distances(gp);
+        if (far) gp->desc.length_max = widest > o.length_min ? widest : o.length_min;
+        gp->length = o.length, gp->noise = o.noise;
+        if (!o.fixed) status = itp_gp_search(gp);
+    }
+    const double lml = status ? 0 : interp_gp_likelihood(gp, gp->length, gp->noise, NULL);
+    if (!status && !(lml > -DBL_MAX))
+        status = itp_fail(ctx, INTERP_BAD_ARGUMENT,
+                          "gp: the matrix of %d points is not positive at length %g and noise %g; "
+                          "give more noise",
+                          n, gp->length, gp->noise);
+    if (status) {
+        interp_gp_free(gp);
+        return status;
+    }
+    itp_cholesky_inverse(n, gp->factor, gp->inverse);
+    if (info) {
+        info->length = gp->length, info->noise = gp->noise, info->lml = lml;
+        info->evaluations = gp->evaluations;
+    }
+    *out = gp;
+    return INTERP_OK;
+}
+
+INTERP_API void interp_gp_free(interp_gp *gp)
+{
+    if (!gp) return;
+    interp_ctx *ctx = gp->ctx;
+    interp_free(ctx, gp->x);
+    interp_free(ctx, gp->y);
+    interp_free(ctx, gp->square);
+    interp_free(ctx, gp->factor);
+    interp_free(ctx, gp->inverse);
+    interp_free(ctx, gp->weights);
+    interp_free(ctx, gp->row);
+    interp_free(ctx, gp->mean);
+    interp_free(ctx, gp);
+}
+
+INTERP_API const double *interp_gp_weights(const interp_gp *gp)
+{
+    return gp->weights;
+}
+
+ITP_INLINE double itp_gp_between(const interp_gp *gp, const double *x, size_t k)
+{
+    const size_t d = (size_t)gp->d;
+    double sum = 0, slope;
+    for (size_t j = 0; j < d; j++) {
+        const double off = x[j] - gp->x[k * d + j];
+        sum += off * off;
+    }
+    return itp_gp_kernel(gp->desc.kernel, sum / (gp->length * gp->length), &slope);
+}
+
+INTERP_API interp_status interp_gp_mean(const double *x, double *y, size_t n, void *user)
+{
+    const interp_gp *gp = (const interp_gp *)user;
+    const size_t d = (size_t)gp->d, m = (size_t)gp->m;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t o = 0; o < m; o++) y[i * m + o] = 0;
+        for (size_t k = 0; k < (size_t)gp->n; k++) {
+            const double v = itp_gp_between(gp, x + i * d, k);
+            for (size_t o = 0; o < m; o++) y[i * m + o] += v * gp->weights[k * m + o];
+        }
+        for (size_t o = 0; o < m; o++) y[i * m + o] = y[i * m + o] * gp->scale[o] + gp->mean[o];
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_gp_deviation(const double *x, double *y, size_t n, void *user)
+{
+    interp_gp *gp = (interp_gp *)user;
+    const size_t d = (size_t)gp->d, m = (size_t)gp->m, points = (size_t)gp->n;
+    for (size_t i = 0; i < n; i++) {
+        double variance = 1;
+        for (size_t k = 0; k < points; k++) gp->row[k] = itp_gp_between(gp, x + i * d, k);
+        for (size_t k = 0; k < points; k++) {
+            const double *row = gp->inverse + k * points;
+            double sum = row[k] * gp->row[k] / 2;
+            for (size_t j = 0; j < k; j++) sum += row[j] * gp->row[j];
+            variance -= 2 * sum * gp->row[k];
+        }
+        for (size_t o = 0; o < m; o++)
+            y[i * m + o] = variance > 0 ? sqrt(variance) * gp->scale[o] : 0;
+    }
+    return INTERP_OK;
+}
+/* >>dynamics/pairs.c                                                                          */
+/* ---- dynamics/pairs.c: pairs of points as a map of boxes ---------------------------------------- */
+
+struct interp_pairs {
+    interp_ctx *ctx;
+    interp_pairs_desc desc;
+    int n, d;
+    double *x, *y;   /* [n,d], sorted by bin */
+    uint32_t *first; /* [bins + 1] */
+    int bins[INTERP_MAP_DIMS];
+    double low[INTERP_MAP_DIMS], width[INTERP_MAP_DIMS]; /* of the first bin */
+};
+
+ITP_INLINE int itp_pairs_bin(const interp_pairs *p, int axis, double x)
+{
+    const double b = floor((x - p->low[axis]) / p->width[axis]);
+    return b > 0 ? (b < p->bins[axis] - 1 ? (int)b : p->bins[axis] - 1) : 0;
+}
+
+ITP_FN uint32_t itp_pairs_place(const interp_pairs *p, const double *x)
+{
+    uint32_t at = 0;
+    for (int j = 0; j < p->d; j++)
+        at = at * (uint32_t)p->bins[j] + (uint32_t)itp_pairs_bin(p, j, x[j]);
+    return at;
+}
+
+/* About eight points of a bin. */
+ITP_FN void itp_pairs_bins(interp_pairs *p, const double *x)
+{
+    const int each = itp_max(1, (int)(pow(p->n / 8.0, 1.0 / p->d) + 0.5));
+    for (int j = 0; j < p->d; j++) {
+        double low = x[j], high = x[j];
+        for (int i = 1; i < p->n; i++) {
+            const double v = x[(size_t)i * (size_t)p->d + (size_t)j];
+            low = v < low ? v : low;
+            high = v > high ? v : high;
+        }
+        p->bins[j] = each;
+        p->low[j] = low;
+        p->width[j] = high > low ? (high - low) / each : 1;
+    }
+}
+
+INTERP_API interp_status interp_pairs_new(interp_ctx *ctx, const double *x, const double *y, int n,
+                                          int d, const interp_pairs_desc *desc, interp_pairs **out)
+{
+    if (!x || !y || n < 1 || d < 1 || d > INTERP_MAP_DIMS)
+        return itp_fail(ctx, INTERP_BAD_ARGUMENT, "pairs: %d pairs of %d numbers; give 1 to %d", n,
+                        d, INTERP_MAP_DIMS);
+    const size_t size = (size_t)n * (size_t)d;
+    for (size_t i = 0; i < size; i++)
+        if (!(fabs(x[i]) <= 1e300) || !(fabs(y[i]) <= 1e300))
+            return itp_fail(ctx, INTERP_NOT_FINITE, "pairs: number %zu of pair %zu is not finite",
+                            i % (size_t)d, i / (size_t)d);
+    interp_pairs *p = (interp_pairs *)itp_calloc(ctx, 1, sizeof *p);
+    if (!p) return INTERP_NO_MEMORY;
+    uint32_t bins = 1;
+    p->ctx = ctx, p->n = n, p->d = d;
+    if (desc) p->desc = *desc;
+    itp_pairs_bins(p, x);
+    for (int j = 0; j < d; j++) bins *= (uint32_t)p->bins[j];
+    p->x = (double *)interp_alloc(ctx, size * sizeof *x);
+    p->y = (double *)interp_alloc(ctx, size * sizeof *y);
+    p->first = (uint32_t *)itp_calloc(ctx, (size_t)bins + 2, sizeof *p->first);
+    if (!p->x || !p->y || !p->first) {
+        interp_pairs_free(p);
+        return INTERP_NO_MEMORY;
+    }
+    for (int i = 0; i < n; i++) p->first[itp_pairs_place(p, x + (size_t)i * (size_t)d) + 2]++;
+    for (uint32_t b = 0; b < bins; b++) p->first[b + 2] += p->first[b + 1];
+    for (size_t i = 0; i < (size_t)n; i++) {
+        const size_t to = p->first[itp_pairs_place(p, x + i * (size_t)d) + 1]++;
+        memcpy(p->x + to * (size_t)d, x + i * (size_t)d, (size_t)d * sizeof *x);
+        memcpy(p->y + to * (size_t)d, y + i * (size_t)d, (size_t)d * sizeof *y);
+    }
+    *out = p;
+    return INTERP_OK;
+}
+
+INTERP_API void interp_pairs_free(interp_pairs *p)
+{
+    if (!p) return;
+    interp_ctx *ctx = p->ctx;
+    interp_free(ctx, p->x);
+    interp_free(ctx, p->y);
+    interp_free(ctx, p->first);
+    interp_free(ctx, p);
+}
+
+/* What the images of the points in a closed box span; returns how many there are. */
+ITP_FN uint32_t itp_pairs_span(const interp_pairs *p, const double *lower, const double *upper,
+                               double *from, double *to)
+{
+    int low[INTERP_MAP_DIMS], high[INTERP_MAP_DIMS], at[INTERP_MAP_DIMS];
+    const size_t d = (size_t)p->d;
+    uint32_t found = 0;
+    for (int j = 0; j < p->d; j++) {
+        low[j] = at[j] = itp_pairs_bin(p, j, lower[j]);
+        high[j] = itp_pairs_bin(p, j, upper[j]);
+    }
+    for (;;) {
+        uint32_t bin = 0;
+        for (int j = 0; j < p->d; j++) bin = bin * (uint32_t)p->bins[j] + (uint32_t)at[j];
+        const uint32_t last = p->first[bin + (uint32_t)(high[d - 1] - at[d - 1]) + 1];
+        for (size_t i = p->first[bin]; i < last; i++) { /* a row of bins */
+            bool in = true;
+            for (size_t j = 0; j < d; j++)
+                in &= p->x[i * d + j] >= lower[j] && p->x[i * d + j] <= upper[j];
+            for (size_t j = 0; in && j < d; j++) {
+                const double y = p->y[i * d + j];
+                if (!found || y < from[j]) from[j] = y;
+                if (!found || y > to[j]) to[j] = y;
+            }
+            found += in;
+        }
+        int j = p->d - 2;
+        while (j >= 0 && at[j] == high[j]) at[j] = low[j], j--;
+        if (j < 0) return found;
+        at[j]++;
+    }
+}
+
+INTERP_API interp_status interp_pairs_map(const double *boxes, double *images, size_t n, void *user)
+{
+    const interp_pairs *p = (const interp_pairs *)user;
+    const int d = p->d;
+    for (size_t i = 0; i < n; i++) {
+        const double *lower = boxes + i * 2 * (size_t)d, *upper = lower + d;
+        double *from = images + i * 2 * (size_t)d, *to = from + d;
+        double a[INTERP_MAP_DIMS], b[INTERP_MAP_DIMS];
+        uint32_t found = 0;
+        const bool strict = p->desc.empty != INTERP_PAIRS_GROW;
+        if (strict || p->desc.no_neighbours) found = itp_pairs_span(p, lower, upper, from, to);
+        if (!found && strict) {
+            if (p->desc.empty == INTERP_PAIRS_FAIL)
+                return itp_fail(p->ctx, INTERP_BAD_ARGUMENT,
+                                "pairs: no point lies in the box at %g, %g wide on the first axis",
+                                lower[0], upper[0] - lower[0]);
+            for (int j = 0; j < d; j++) from[j] = to[j] = (double)INFINITY;
+            continue;
+        }
+        if (!p->desc.no_neighbours) {
+            for (int j = 0; j < d; j++) {
+                a[j] = lower[j] - (upper[j] - lower[j]);
+                b[j] = upper[j] + (upper[j] - lower[j]);
+            }
+            found = itp_pairs_span(p, a, b, from, to);
+        }
+        for (int j = 0; j < d; j++) a[j] = lower[j], b[j] = upper[j];
+        while (!found) {
+            for (int j = 0; j < d; j++) {
+                const double half = (b[j] - a[j]) / 2;
+                a[j] -= half;
+                b[j] += half;
+            }
+            found = itp_pairs_span(p, a, b, from, to);
+        }
+    }
+    return INTERP_OK;
 }
 #endif
 #undef ITP_HEAT
@@ -26677,6 +31189,333 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     interp_workspace_free(r.eval[1]);
     interp_trainer_free(r.t);
     return status;
+}
+/* >>net/ensemble.c                                                                            */
+/* ---- net/ensemble.c: many trainings of the same network ----------------------------------------- */
+
+/* One training at a time. The first is on the caller's context and shows how much memory one takes; the
+   others have contexts of their own in blocks of that size, so that no thread asks the caller's allocator
+   for anything. */
+typedef struct itp_ensemble_run {
+    interp_ctx *ctx;
+    const interp_ensemble_desc *o;
+    const interp_dataset *data;
+    interp_ensemble *e;
+    int *todo; /* models of a round */
+    interp_ctx **of_slot;
+    interp_status *status; /* [round] */
+} itp_ensemble_run;
+
+typedef struct itp_ensemble_model {
+    const itp_ensemble_run *r;
+    interp_net *net;
+    int model;
+} itp_ensemble_model;
+
+ITP_FN void itp_ensemble_keep(const itp_ensemble_model *m, int epoch)
+{
+    const interp_ensemble *e = m->r->e;
+    for (int s = 0; s < e->n_snapshots; s++)
+        if (m->r->o->snapshots[s] == epoch)
+            memcpy(e->weights +
+                       ((size_t)m->model * (size_t)e->n_snapshots + (size_t)s) * e->parameters,
+                   interp_net_parameters(m->net), e->parameters * sizeof(float));
+}
+
+ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
+{
+    (void)best;
+    itp_ensemble_keep((const itp_ensemble_model *)user, epoch->epoch);
+    return 0;
+}
+
+ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
+{
+    const itp_ensemble_run *r = m->r;
+    const interp_ensemble *e = r->e;
+    const size_t k = (size_t)e->n_classes, rows = (size_t)e->n_test;
+    float *to = e->probabilities + (size_t)m->model * rows * k;
+    interp_evaluation v;
+    memset(&v, 0, sizeof v);
+    v.outputs = to;
+    ITP_TRY(interp_evaluate(m->net, r->o->test, r->o->train.loss, &v));
+    e->test_loss[m->model] = v.loss;
+    for (size_t i = 0; i < rows; i++) {
+        float *p = to + i * k, most = p[0];
+        double sum = 0;
+        for (size_t j = 1; j < k; j++) most = p[j] > most ? p[j] : most;
+        for (size_t j = 0; j < k; j++) sum += (double)(p[j] = expf(p[j] - most));
+        for (size_t j = 0; j < k; j++) p[j] = (float)((double)p[j] / sum);
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *ctx, int model)
+{
+    itp_ensemble_model m;
+    interp_train_desc d = r->o->train;
+    m.r = r, m.model = model, m.net = NULL;
+    interp_status status = r->o->build(ctx, model, &m.net, r->o->user);
+    if (!status && interp_net_describe(m.net).n_parameters != r->e->parameters)
+        status = itp_fail(ctx, INTERP_BAD_SHAPE,
+                          "ensemble: network %d has %zu parameters, the first %zu", model,
+                          interp_net_describe(m.net).n_parameters, r->e->parameters);
+    d.seed = (uint64_t)interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2) << 32 |
+             interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2 + 1);
+    d.on_epoch = itp_ensemble_epoch, d.user = &m;
+    d.history = NULL, d.checkpoint = NULL;
+    if (!status) itp_ensemble_keep(&m, 0);
+    if (!status) status = interp_train(m.net, r->data, &d, NULL);
+    if (!status && r->e->probabilities) status = itp_ensemble_predict(&m);
+    interp_net_free(m.net);
+    if (!status) r->e->done[model] = 1;
+    return status;
+}
+
+ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
+{
+    const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
+    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->todo[task]);
+}
+
+/* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
+ITP_FN int itp_ensemble_open(itp_ensemble_run *r, size_t bytes, int most)
+{
+    interp_ctx *ctx = r->ctx;
+    int n = 0;
+    for (; n < most; n++) {
+        interp_desc d;
+        if (bytes > itp_memory_left(ctx) / 2) break; /* never fails late */
+        memset(&d, 0, sizeof d);
+        d.threads = 1;
+        d.isa = interp_isa(ctx);
+        d.no_winograd = ctx->desc.no_winograd;
+        d.buffer = interp_alloc(ctx, bytes);
+        d.buffer_bytes = bytes;
+        r->of_slot[n] = d.buffer ? interp_open(&d) : NULL;
+        if (!r->of_slot[n]) {
+            interp_free(ctx, d.buffer);
+            break;
+        }
+    }
+    interp_clear_error(ctx);
+    return n;
+}
+
+ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
+{
+    for (int i = 0; i < n; i++) {
+        void *buffer = r->of_slot[i]->desc.buffer;
+        interp_close(r->of_slot[i]);
+        interp_free(r->ctx, buffer);
+    }
+}
+
+/* Those of a round, on all threads; one that fails for want of room in its block is made again on the
+   caller's context, which has none. */
+ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts)
+{
+    interp_ctx *ctx = r->ctx;
+    if (contexts < 2) {
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+    } else {
+        const int slots = ctx->slots;
+        ctx->slots = itp_min(slots, contexts);
+        itp_parallel_alone(ctx, n, itp_ensemble_task, r);
+        ctx->slots = slots;
+    }
+    for (int i = 0; i < n; i++) {
+        if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
+            r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+        if (!r->status[i]) continue;
+        if (!interp_last_status(ctx))
+            for (int s = 0; s < contexts; s++)
+                if (interp_last_status(r->of_slot[s]) == r->status[i])
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->todo[i],
+                             interp_error(r->of_slot[s]));
+        return r->status[i];
+    }
+    return INTERP_OK;
+}
+
+/* Zeros where other processes' models go, then the sum of all. */
+ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t n)
+{
+    double part[1024];
+    for (size_t from = 0; from < n; from += 1024) {
+        const size_t k = itp_min_size(1024, n - from);
+        for (size_t i = 0; i < k; i++) part[i] = (double)v[from + i];
+        o->allreduce(part, k, o->allreduce_user);
+        for (size_t i = 0; i < k; i++) v[from + i] = (float)part[i];
+    }
+}
+
+ITP_FN interp_status itp_ensemble_room(interp_ctx *ctx, const interp_ensemble_desc *o,
+                                       interp_ensemble *e)
+{
+    interp_net *net = NULL;
+    ITP_TRY(o->build(ctx, 0, &net, o->user));
+    e->parameters = interp_net_describe(net).n_parameters;
+    const interp_shape out = interp_net_output_shape(net, 0);
+    interp_net_free(net);
+    e->models = o->models, e->n_snapshots = o->n_snapshots;
+    e->n_classes = (int)interp_shape_size(&out);
+    e->n_test = o->test ? o->test->n : 0;
+    const size_t models = (size_t)o->models;
+    e->weights = (float *)itp_calloc(
+        ctx, models, itp_mul_size((size_t)o->n_snapshots * sizeof(float), e->parameters));
+    if (o->test)
+        e->probabilities = (float *)itp_calloc(
+            ctx, models, (size_t)e->n_test * (size_t)e->n_classes * sizeof(float));
+    e->test_loss = (double *)itp_calloc(ctx, models, sizeof *e->test_loss);
+    e->done = (uint8_t *)itp_calloc(ctx, models, 1);
+    return e->weights && (e->probabilities || !o->test) && e->test_loss && e->done
+               ? INTERP_OK
+               : INTERP_NO_MEMORY;
+}
+
+/* Models that are there already. */
+ITP_FN interp_status itp_ensemble_resume(interp_ctx *ctx, const interp_ensemble_desc *o,
+                                         interp_ensemble *e)
+{
+    const interp_ensemble *from = o->resume;
+    const size_t row = (size_t)e->n_snapshots * e->parameters;
+    const size_t tests = (size_t)e->n_test * (size_t)e->n_classes;
+    if (from->models != e->models || from->parameters != e->parameters ||
+        from->n_snapshots != e->n_snapshots || from->n_test != e->n_test ||
+        from->n_classes != e->n_classes)
+        return itp_fail(ctx, INTERP_BAD_SHAPE,
+                        "ensemble: what is to be resumed has %d models of %zu parameters at %d "
+                        "times, not %d of %zu at %d",
+                        from->models, from->parameters, from->n_snapshots, e->models, e->parameters,
+                        e->n_snapshots);
+    for (size_t m = 0; m < (size_t)e->models; m++) {
+        const bool own = m % (size_t)itp_max(1, o->ranks) == (size_t)o->rank;
+        if (!from->done[m] || !own) continue;
+        memcpy(e->weights + m * row, from->weights + m * row, row * sizeof(float));
+        if (tests)
+            memcpy(e->probabilities + m * tests, from->probabilities + m * tests,
+                   tests * sizeof(float));
+        e->test_loss[m] = from->test_loss[m];
+        e->done[m] = 1;
+    }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
+{
+    const interp_ensemble_desc *o = r->o;
+    interp_ctx *ctx = r->ctx;
+    const int ranks = itp_max(1, o->ranks), round = 4 * itp_max(1, ctx->slots);
+    int contexts = 0, made = 0;
+    interp_status status = INTERP_OK;
+    for (int m = o->rank, n; m < o->models && !status; made += n) {
+        const int share = contexts || ctx->slots < 2 ? round : 1;
+        for (n = 0; m < o->models && n < share; m += ranks)
+            if (!r->e->done[m]) r->todo[n++] = m;
+        status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
+        if (status || !n) break;
+        const size_t before = ctx->memory.peak, used = ctx->memory.used;
+        ctx->memory.peak = used;
+        status = itp_ensemble_round(r, n, contexts);
+        const size_t bytes = ctx->memory.peak - used;
+        ctx->memory.peak = itp_max_size(before, ctx->memory.peak);
+        if (!status && !contexts && ctx->slots > 1 && m < o->models)
+            contexts = itp_ensemble_open(r, bytes + bytes / 2 + 65536, ctx->slots);
+        if (!status && o->on_round) status = o->on_round(r->e, o->user);
+    }
+    itp_ensemble_close(r, contexts);
+    return status;
+}
+
+INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
+                                               const interp_ensemble_desc *desc,
+                                               interp_ensemble *ensemble)
+{
+    if (!desc || !data || !desc->build || desc->models < 1 || desc->n_snapshots < 0 ||
+        (desc->n_snapshots && !desc->snapshots) || desc->rank < 0 ||
+        desc->rank >= itp_max(1, desc->ranks) || (desc->ranks > 1 && !desc->allreduce))
+        return itp_fail(
+            ctx, INTERP_BAD_ARGUMENT,
+            "ensemble: models, build and snapshots are needed, and allreduce where there "
+            "are several processes");
+    interp_ensemble e;
+    itp_ensemble_run r;
+    memset(&e, 0, sizeof e);
+    memset(&r, 0, sizeof r);
+    r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
+    const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
+    r.todo = (int *)interp_alloc(ctx, round * sizeof *r.todo);
+    r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
+    r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
+    interp_status status = r.todo && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
+    if (!status) status = itp_ensemble_room(ctx, desc, &e);
+    if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
+    if (!status) status = itp_ensemble_all(&r);
+    if (!status && desc->ranks > 1) {
+        const size_t models = (size_t)e.models;
+        itp_ensemble_gather(desc, e.weights, models * (size_t)e.n_snapshots * e.parameters);
+        itp_ensemble_gather(desc, e.probabilities, models * (size_t)e.n_test * (size_t)e.n_classes);
+        desc->allreduce(e.test_loss, models, desc->allreduce_user);
+        memset(e.done, 1, models);
+    }
+    interp_free(ctx, r.todo);
+    interp_free(ctx, r.status);
+    interp_free(ctx, r.of_slot);
+    if (status) interp_ensemble_free(ctx, &e);
+    else *ensemble = e;
+    return status;
+}
+
+INTERP_API void interp_ensemble_free(interp_ctx *ctx, interp_ensemble *e)
+{
+    interp_free(ctx, e->weights);
+    interp_free(ctx, e->probabilities);
+    interp_free(ctx, e->test_loss);
+    interp_free(ctx, e->done);
+    memset(e, 0, sizeof *e);
+}
+
+INTERP_API void interp_ensemble_statistics(const interp_ensemble *e, const int32_t *truth,
+                                           bool swapped, double *accuracy, double *entropy,
+                                           double *spread)
+{
+    const size_t k = (size_t)e->n_classes, n = (size_t)e->n_test, models = (size_t)e->models;
+    for (size_t m = 0; accuracy && m < models; m++) {
+        double sum = 0;
+        int classes = 0;
+        for (size_t c = 0; c < k; c++) { /* means over the classes that appear */
+            int of = 0, right = 0;
+            for (size_t i = 0; i < n; i++) {
+                const int said = interp_argmax(e->probabilities + (m * n + i) * k, (int)k);
+                const bool both = said == (int)c && truth[i] == (int32_t)c;
+                of += (swapped ? said : (int)truth[i]) == (int)c;
+                right += both;
+            }
+            if (of) sum += (double)right / of, classes++;
+        }
+        accuracy[m] = classes ? sum / classes : (double)NAN;
+    }
+    for (size_t i = 0; entropy && i < n; i++) {
+        entropy[i] = 0;
+        for (size_t c = 0; c < k; c++) {
+            double p = 0;
+            for (size_t m = 0; m < models; m++)
+                p += (double)e->probabilities[(m * n + i) * k + c] / (double)models;
+            if (p > 0) entropy[i] -= p * log(p);
+        }
+    }
+    const size_t row = (size_t)e->n_snapshots * e->parameters;
+    for (size_t w = 0; spread && e->n_snapshots && w < e->parameters; w++) {
+        const float *last = e->weights + (size_t)(e->n_snapshots - 1) * e->parameters + w;
+        double mean = 0, square = 0;
+        for (size_t m = 0; m < models; m++) mean += (double)last[m * row] / (double)models;
+        for (size_t m = 0; m < models; m++) {
+            const double off = (double)last[m * row] - mean;
+            square += off * off / (double)models;
+        }
+        spread[w] = sqrt(square);
+    }
 }
 #endif
 #ifndef INTERP_NO_ONNX
@@ -46920,6 +51759,183 @@ INTERP_API interp_status interp_chart_scatter(interp_ctx *ctx, const interp_char
         itp_plot_finish(&p);
     }
     interp_free(ctx, numbers);
+    return itp_plot_close(&p, status, out);
+}
+/* >>view/boxes.c                                                                              */
+/* ---- view/boxes.c: boxes in the plane, violins --------------------------------------------------- */
+
+ITP_FN interp_status itp_boxes_check(interp_ctx *ctx, const interp_boxes *b)
+{
+    if (!b || b->n < 0 || (b->n && (!b->ends || !b->classes)) || b->n_classes < 0)
+        return itp_chart_bad(ctx, "boxes need their ends, [n,4], and their classes, [n]");
+    return itp_series_check(ctx, b->over, b->n_over);
+}
+
+INTERP_API interp_status interp_chart_boxes(interp_ctx *ctx, const interp_chart *chart,
+                                            const interp_boxes *b, interp_image *out)
+{
+    itp_plot p;
+    ITP_TRY(itp_boxes_check(ctx, b));
+    itp_plot_init(&p, ctx, chart);
+    itp_view_range x = itp_view_range_new(), y = itp_view_range_new();
+    for (int i = 0; i < b->n; i++)
+        for (int end = 0; end < 4; end += 2) {
+            itp_view_range_add(&x, (double)b->ends[(size_t)i * 4 + (size_t)end], false);
+            itp_view_range_add(&y, (double)b->ends[(size_t)i * 4 + (size_t)end + 1], false);
+        }
+    for (int s = 0; s < b->n_over; s++) {
+        itp_view_range_add_all(&x, b->over[s].x, b->over[s].x ? (size_t)b->over[s].n : 0, false);
+        itp_view_range_add_all(&y, b->over[s].y, (size_t)b->over[s].n, false);
+    }
+    p.y.log = false;
+    itp_axis_fit(&p.x, x, 0, p.d.x_min, p.d.x_max);
+    itp_axis_fit(&p.y, y, 0, p.d.y_min, p.d.y_max);
+    p.x.names = NULL, p.x.n_names = 0;
+    p.no_grid = true;
+    interp_status status = itp_plot_keys(&p, b->n_classes + b->n_over);
+    for (int i = 0; !status && b->class_names && i < b->n_classes; i++)
+        itp_plot_key(&p, b->class_names[i], interp_category_rgb(i), ITP_KEY_BOX);
+    for (int s = 0; !status && s < b->n_over; s++)
+        itp_plot_key(&p, b->over[s].name, itp_series_rgb(&b->over[s], s), ITP_KEY_DOT);
+    if (!status) status = itp_plot_open(&p);
+    for (int i = 0; !status && i < b->n; i++) {
+        const float *e = b->ends + (size_t)i * 4;
+        if (b->classes[i] < 0) continue;
+        const int x0 = itp_draw_px(itp_plot_x(&p, (double)e[0]));
+        const int x1 = itp_draw_px(itp_plot_x(&p, (double)e[2]));
+        const int y0 = itp_draw_px(itp_plot_y(&p, &p.y, (double)e[3]));
+        const int y1 = itp_draw_px(itp_plot_y(&p, &p.y, (double)e[1]));
+        const bool faint = b->faint && b->faint[i];
+        itp_draw_rect(&p.area, x0, y0, itp_max(x1, faint ? x0 : x0 + 1),
+                      itp_max(y1, faint ? y0 : y0 + 1), interp_category_rgb(b->classes[i]),
+                      faint ? .3 : 1);
+    }
+    if (!status) {
+        for (int s = 0; s < b->n_over; s++)
+            itp_series_draw(&p, &b->over[s], itp_series_rgb(&b->over[s], s));
+        itp_plot_finish(&p);
+    }
+    return itp_plot_close(&p, status, out);
+}
+
+/* ---- violins */
+
+/* A quantile of sorted values, between neighbours as numpy does. */
+ITP_FN double itp_quantile(const float *v, int n, double q)
+{
+    const double at = q * (n - 1);
+    const int i = itp_min((int)at, n - 1), j = itp_min(i + 1, n - 1);
+    return (double)v[i] + (at - i) * ((double)v[j] - (double)v[i]);
+}
+
+/* Width of the normal kernels by Scott's rule; 0 when all of the sorted values are equal. */
+ITP_FN double itp_kde_width(const float *v, int n)
+{
+    double mean = 0, square = 0;
+    for (int i = 0; i < n; i++) mean += (double)v[i] / n;
+    for (int i = 0; i < n; i++) square += ((double)v[i] - mean) * ((double)v[i] - mean);
+    return v[n - 1] > v[0] ? sqrt(square / (n - 1)) * pow(n, -.2) : 0;
+}
+
+ITP_FN double itp_kde_at(const float *v, int n, double width, double x)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        const double z = (x - (double)v[i]) / width;
+        sum += z * z < 100 ? exp(-z * z / 2) : 0;
+    }
+    return sum / (n * width * 2.5066282746310002); /* sqrt(2 pi) */
+}
+
+#define ITP_VIOLIN_STEPS 160
+
+/* One violin: its outline, as wide as the others', a box from quartile to quartile, whiskers to the last
+   value within 1.5 boxes, and the median. */
+ITP_FN void itp_violin_draw(const itp_plot *p, const float *v, int n, int at, uint32_t rgb)
+{
+    const double width = itp_kde_width(v, n), half = .4 * (itp_plot_x(p, 1) - itp_plot_x(p, 0));
+    const double x = itp_plot_x(p, at), low = (double)v[0] - 2 * width;
+    const double step = ((double)v[n - 1] + 2 * width - low) / ITP_VIOLIN_STEPS;
+    double density[ITP_VIOLIN_STEPS], widest = 0;
+    for (int i = 0; width > 0 && i < ITP_VIOLIN_STEPS; i++) {
+        density[i] = itp_kde_at(v, n, width, low + step * (i + .5));
+        widest = fmax(widest, density[i]);
+    }
+    for (int i = 0; width > 0 && i < ITP_VIOLIN_STEPS; i++) {
+        const double w = half * density[i] / widest;
+        itp_draw_rect(
+            &p->area, itp_draw_px(x - w), itp_draw_px(itp_plot_y(p, &p->y, low + step * (i + 1))),
+            itp_draw_px(x + w) + 1, itp_draw_px(itp_plot_y(p, &p->y, low + step * i)), rgb, .75);
+    }
+    const double q1 = itp_quantile(v, n, .25), q2 = itp_quantile(v, n, .5);
+    const double q3 = itp_quantile(v, n, .75), reach = 1.5 * (q3 - q1);
+    double from = q1, to = q3;
+    for (int i = n - 1; i >= 0; i--)
+        if ((double)v[i] >= q1 - reach) from = fmin(from, (double)v[i]);
+    for (int i = 0; i < n; i++)
+        if ((double)v[i] <= q3 + reach) to = fmax(to, (double)v[i]);
+    itp_draw_line(&p->area, x, itp_plot_y(p, &p->y, from), x, itp_plot_y(p, &p->y, to), 1.5 * p->s,
+                  0x303030u, 1);
+    itp_draw_line(&p->area, x, itp_plot_y(p, &p->y, q1), x, itp_plot_y(p, &p->y, q3), 7 * p->s,
+                  0x303030u, 1);
+    itp_draw_disc(&p->area, x, itp_plot_y(p, &p->y, q2), 3 * p->s, 0xffffffu, 1);
+}
+
+/* Copies of all groups, sorted, without what is not finite; n: how many of each are left. */
+ITP_FN float *itp_violin_values(interp_ctx *ctx, const interp_violins *v, int *n)
+{
+    size_t all = 0, at = 0;
+    for (int g = 0; g < v->n_groups; g++) all += (size_t)v->counts[g];
+    float *sorted = (float *)interp_alloc(ctx, itp_max_size(1, all) * sizeof *sorted);
+    const float *from = v->values;
+    for (int g = 0; sorted && g < v->n_groups; g++) {
+        const size_t first = at;
+        for (int i = 0; i < v->counts[g]; i++, from++)
+            if (fabs((double)*from) <= (double)FLT_MAX) sorted[at++] = *from;
+        n[g] = (int)(at - first);
+        if (n[g]) qsort(sorted + first, (size_t)n[g], sizeof *sorted, itp_view_compare_floats);
+    }
+    return sorted;
+}
+
+ITP_FN uint32_t itp_violin_rgb(const interp_violins *v, int g)
+{
+    return v->colours ? v->colours[g] : interp_category_rgb(g);
+}
+
+INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
+                                              const interp_violins *v, interp_image *out)
+{
+    if (!v || v->n_groups < 1 || !v->values || !v->counts)
+        return itp_chart_bad(ctx, "violins need groups of values and their counts");
+    for (int g = 0; g < v->n_groups; g++)
+        if (v->counts[g] < 0) return itp_chart_bad(ctx, "a group has fewer than no values");
+    itp_plot p;
+    itp_plot_init(&p, ctx, chart);
+    int *n = (int *)interp_alloc(ctx, (size_t)v->n_groups * sizeof *n);
+    float *sorted = n ? itp_violin_values(ctx, v, n) : NULL;
+    interp_status status = sorted ? itp_plot_keys(&p, v->n_groups) : INTERP_NO_MEMORY;
+    itp_view_range x = itp_view_range_new(), y = itp_view_range_new();
+    const float *at = sorted;
+    itp_view_range_add(&x, -.5, false);
+    itp_view_range_add(&x, v->n_groups - .5, false);
+    for (int g = 0; !status && g < v->n_groups; at += n[g++]) {
+        if (!n[g]) continue;
+        const double width = itp_kde_width(at, n[g]);
+        itp_view_range_add(&y, (double)at[0] - 2 * width, false);
+        itp_view_range_add(&y, (double)at[n[g] - 1] + 2 * width, false);
+        itp_plot_key(&p, v->legend ? v->legend[g] : NULL, itp_violin_rgb(v, g), ITP_KEY_BOX);
+    }
+    p.y.log = false;
+    itp_axis_fit(&p.x, x, 0, 0, 0);
+    itp_axis_fit(&p.y, y, .04, p.d.y_min, p.d.y_max);
+    if (!status) status = itp_plot_open(&p);
+    at = sorted;
+    for (int g = 0; !status && g < v->n_groups; at += n[g++])
+        if (n[g]) itp_violin_draw(&p, at, n[g], g, itp_violin_rgb(v, g));
+    if (!status) itp_plot_finish(&p);
+    interp_free(ctx, n);
+    interp_free(ctx, sorted);
     return itp_plot_close(&p, status, out);
 }
 /* >>view/panels.c                                                                             */

@@ -34,6 +34,7 @@
 #include "lca/lca.h"
 #include "mode/mode.h"
 #include "embed/embed.h"
+#include "dynamics/dynamics.h"
 #include "view/view.h"
 #endif /* INTERP_H */
 
@@ -73,6 +74,18 @@ extern "C" {
 #include "embed/spectral.c"
 #include "embed/umap.c"
 #include "embed/quality.c"
+#endif
+#ifndef INTERP_NO_DYNAMICS
+#include "dynamics/grid.c"
+#include "dynamics/boxmap.c"
+#include "dynamics/components.c"
+#include "dynamics/morse.c"
+#include "dynamics/retract.c"
+#include "dynamics/homology.c"
+#include "dynamics/invariants.c"
+#include "dynamics/conley.c"
+#include "dynamics/gp.c"
+#include "dynamics/pairs.c"
 #endif
 #undef ITP_HEAT
 #define ITP_HEAT ITP_COLD
@@ -114,6 +127,7 @@ extern "C" {
 #include "net/metrics.c"
 #ifndef INTERP_NO_TRAIN
 #include "net/train.c"
+#include "net/ensemble.c"
 #endif
 #ifndef INTERP_NO_ONNX
 #include "onnx/protobuf.c"
@@ -182,6 +196,7 @@ extern "C" {
 #include "view/image.c"
 #include "view/gif.c"
 #include "view/chart.c"
+#include "view/boxes.c"
 #include "view/panels.c"
 #include "view/graph.c"
 #include "view/html.c"

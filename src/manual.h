@@ -67,6 +67,7 @@
        INTERP_NO_LCA       no loss change allocation
        INTERP_NO_MODE      no debugging by heat maps
        INTERP_NO_EMBED     no neighbours, t-SNE, UMAP
+       INTERP_NO_DYNAMICS  no Morse graphs, Conley indices, Gaussian processes
        INTERP_NO_VIEW      no drawing, reports, TensorBoard
        INTERP_NO_SIMD      scalar kernels only
        INTERP_NO_THREADS   no threads; also no pthread.h

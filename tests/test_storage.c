@@ -2,6 +2,7 @@
 #define INTERP_NO_ATTR
 #define INTERP_NO_VIEW
 #define INTERP_NO_EMBED
+#define INTERP_NO_DYNAMICS
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"

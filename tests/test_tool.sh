@@ -338,6 +338,52 @@ embed_takes_attributions_and_ways_to_neighbours()
     refused 2 'give one of auto, exact, tree, descent' embed digits --knn x -o e
 }
 
+dynamics_writes_graph_sets_and_tiles()
+{
+    awk 'BEGIN { for (i = 0; i <= 400; i++) { x = i / 400; printf "%.6f,%.6f\n", x, 3.2 * x * (1 - x) } }' >p.csv
+    interp dynamics --pairs p.csv --subdivide 9 --lower=-0.1 --upper 1.1 --conley --cmgdb --quiet --json -o d >d.json
+    test "$(names d)" = 'CMGDB_morse_sets.csv CMGDB_mvmap.txt CMGDB_retract.txt morse_graph.dot morse_graph.json morse_graph.png morse_sets.csv morse_sets.png retraction.npy retraction.png '
+    cmp d.json d/morse_graph.json
+    grep -q '"boxes":512,"nodes":\[{"id":0,"boxes":[0-9]*,"conley":\["x^2-1","0"\]' d.json
+    head -1 d/morse_sets.csv | grep -qx 'l0,u0,node'
+    head -1 d/CMGDB_mvmap.txt | grep -qx 512
+    interp dynamics --pairs p.csv --subdivide 9 --threads 3 --lower=-0.1 --upper 1.1 --quiet -o t
+    cmp d/morse_sets.csv t/morse_sets.csv
+    interp dynamics --pairs p.csv --surrogate gp --kernel matern52 --deviations 1 --subdivide 8:10 --quiet -o g
+    grep -q '"gp":{"length"' g/morse_graph.json
+    cut -d, -f1 p.csv >x.csv && cut -d, -f2 p.csv >fx.csv
+    interp dynamics --pairs x.csv,fx.csv --subdivide 9 --lower=-0.1 --upper 1.1 --quiet -o s
+    cmp d/morse_sets.csv s/morse_sets.csv
+}
+
+dynamics_follows_trainings()
+{
+    interp dynamics --data iris --models 40 --epochs 100 --subdivide 10 --threads 1 --quiet -o a
+    interp dynamics --data iris --models 40 --epochs 100 --subdivide 10 --threads 3 --quiet -o b
+    cmp a/weights.npy b/weights.npy
+    cmp a/morse_graph.dot b/morse_graph.dot
+    test "$(names a)" = 'accuracy.png accuracy_by_tile.png entropy.csv entropy.png models.csv morse_graph.dot morse_graph.json morse_graph.png morse_sets.csv morse_sets.png probabilities.npy retraction.npy retraction.png weights.csv weights.npy weights.png '
+    test "$(wc -l <a/models.csv)" = 41
+    interp dynamics --data digits --classes 0,1 --arch tiny --models 3 --epochs 3 --sweep layers=1,2 --subdivide 8 --quiet -o c
+    test -s c/accuracy.png && test -s c/layers_1/models.csv && test -s c/layers_2/retraction.png
+}
+
+dynamics_refuses_what_it_cannot_do()
+{
+    printf '0.1,0.2\n0.3,0.4\n' >p.csv
+    printf '0.1,0.2\n0.3,nan\n' >n.csv
+    printf '0.1,0.2,0.3\n0.3,0.1,0.1\n' >odd.csv
+    refused 2 'dynamics needs --pairs' dynamics -o d
+    refused 1 'row 1 holds a number that is not finite' dynamics --pairs n.csv -o d
+    refused 1 'it has 3 columns' dynamics --pairs odd.csv -o d
+    refused 2 'the domain needs a width' dynamics --pairs p.csv --lower 1 --upper 1 -o d
+    refused 2 'too many' dynamics --pairs p.csv --subdivide 40 -o d
+    refused 2 'MIN' dynamics --pairs p.csv --subdivide 12:10 -o d
+    refused 1 'memory' dynamics --pairs p.csv --subdivide 24 --memory 10M -o d
+    refused 1 'nothing.npy' dynamics --pairs nothing.npy -o d
+    refused 2 'one for each axis' dynamics --pairs p.csv --lower 0,0 -o d
+}
+
 embed_refuses_what_it_cannot_do()
 {
     table 20 4 >x.csv

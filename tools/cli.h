@@ -255,6 +255,136 @@ int cli_embedding_judge(cli *c, cli_embedding *e);
 /* Writes embedding.npy, a table of measures, STEM.png, embedding.html and projector/. */
 int cli_embedding_write(cli *c, const cli_embedding *e, const char *folder, const char *stem);
 
+/* ---- cli_dynamics.c: a map between boxes, its graph and its pictures */
+
+/* The lines of their help. */
+#define DYNAMICS_OPTIONS                                                                            \
+    {"--subdivide", "MIN[:MAX[:INIT[:LIMIT]]]",                                                     \
+     "halvings of the domain in all; with MAX only what is recurrent is halved, from INIT on, and " \
+     "sets up to LIMIT boxes are tested down to MAX"},                                              \
+        {"--lower", "A,B,..", "lower ends of the domain (those of the pairs, 5 % more)"},           \
+        {"--upper", "A,B,..", "upper ends"},                                                        \
+        {"--periodic", "0,1,..", "1 for each axis whose ends meet (none)"},                         \
+        {"--mode", "NAME", "points of a box that are mapped: corners (default), centre, random"},   \
+        {"--samples", "N", "points of random mode (10)"},                                           \
+        {"--padding", NULL, "images are one box wider on every side"},                              \
+        {"--lipschitz", "L",                                                                        \
+         "images hold all of a map whose numbers change by at most L times "                        \
+         "the sum of changes of its arguments"},                                                    \
+        {"--conley", NULL, "Conley index of every Morse set"},                                      \
+        {"--prime", "P", "its coefficients are numbers modulo P (5)"},                              \
+        {"--exact-edges", NULL, "edges found on the final grid, not inherited from coarse ones"},   \
+    {                                                                                               \
+        "--cmgdb", NULL, "also CMGDB_mvmap.txt, CMGDB_retract.txt, CMGDB_morse_sets.csv"            \
+    }
+
+/* A map, its decomposition, and all that is made of it. */
+typedef struct cli_dynamics {
+    interp_map map;
+    interp_morse_desc grid;
+    double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
+    double slopes[INTERP_MAP_DIMS * INTERP_MAP_DIMS];
+    bool periodic[INTERP_MAP_DIMS];
+    const char *axis[2]; /* names of the first two */
+    float deviations;
+    int prime;
+    bool conley, interchange, retracted;
+    interp_gp *gp; /* NULL: no */
+    interp_gp_info fitted;
+    interp_pairs *pairs; /* NULL: no */
+    interp_morse *morse;
+    interp_conley *index; /* [sets]; NULL: not asked for */
+    interp_retraction tiles;
+    interp_basins basins;
+    double seconds;
+} cli_dynamics;
+
+/* Numbers with commas or colons between them: how many, -1 when it is something else. */
+int cli_numbers(const char *text, double *out, int most);
+/* Reads the options; lower and upper hold the default domain. */
+int cli_dynamics_options(const cli *c, int d, cli_dynamics *y);
+/* A Gaussian process of pairs [n,d] becomes the map. */
+interp_status cli_dynamics_gp(cli *c, cli_dynamics *y, const double *from, const double *to, int n,
+                              const interp_gp_desc *desc);
+/* Refuses grids that this machine has not the memory for, when the map is set. */
+int cli_dynamics_check(const cli_dynamics *y);
+/* Decomposition, indices, tiles and basins, as a stage of cli_work does it. */
+interp_status cli_dynamics_stage(cli *c, cli_dynamics *y);
+/* Frees all that was made. */
+void cli_dynamics_free(cli *c, cli_dynamics *y);
+/* The contents of morse_graph.json. */
+void cli_dynamics_json(cli_text *t, const cli_dynamics *y);
+/* Writes every table and picture; over: drawn over the tiles. */
+int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder, const interp_series *over,
+                       int n_over);
+/* Half way to white. */
+uint32_t cli_light(uint32_t rgb);
+
+/* ---- cli_ensemble.c: many trainings of one network */
+
+/* The lines of their help. */
+#define ENSEMBLE_OPTIONS                                                                           \
+    {"--data", "DATA", "what networks are trained on"},                                            \
+        {"--arch", "ARCH",                                                                         \
+         "linear (default for tables; --layers and --nodes put softmax layers before), tiny "      \
+         "(default for images: convolutions of 2 filters), or any of interp train"},               \
+        {"--models", "N", "trainings (100)"}, {"--epochs", "N", "of each (150, images 4)"},        \
+        {"--batch", "N", "samples of a step (5, images 128)"},                                     \
+        {"--optimizer", "NAME", "adam (default), sgd, rmsprop"},                                   \
+        {"--lr", "X", "learning rate (0.001, sgd 0.01)"},                                          \
+        {"--layers", "N", "of linear and tiny (1)"},                                               \
+        {"--nodes", "N",                                                                           \
+         "of the layers before the last (as many as classes; filters of tiny: 2)"},                \
+        {"--columns", "0,1,..", "numbers of a table that count (all; iris 2,3), or all"},          \
+        {"--classes", "A,B,..", "classes that count (all)"},                                       \
+        {"--scale", "X", "images are multiplied by it (1; the original's pixels end at 255)"},     \
+        {"--early", "N", "epochs after which weights count as the beginning (2)"},                 \
+        {"--dims", "N", "weights that are looked at (2)"},                                         \
+        {"--weights", "WHICH",                                                                     \
+         "those that spread most over the models: largest (default), or "                          \
+         "smallest"},                                                                              \
+        {"--positional-pairs", NULL, "a control: beginnings are matched with other models' ends"}, \
+        {"--swapped-accuracy", NULL,                                                               \
+         "balanced accuracy with its arguments changed over, as in the original"},                 \
+    {                                                                                              \
+        "--sweep", "NAME=A,B,..", "an ensemble for each value of epochs, batch, layers or nodes"   \
+    }
+
+/* An ensemble and its figures. */
+typedef struct cli_ensemble {
+    cli *c;
+    interp_dataset train, test;
+    interp_ensemble_desc desc;
+    interp_ensemble all; /* two snapshots: early and last */
+    const char *arch;
+    bool tiny, smallest, positional, swapped;
+    int layers, nodes, early, dims;
+    uint64_t seed;
+    int kernels, *kernel;        /* weights that are no biases: their places */
+    char (*names)[40];           /* [kernels] */
+    int chosen[INTERP_MAP_DIMS]; /* of these */
+    int *order;                  /* [models]: whose end goes with each beginning, as a control */
+    double *spread, *accuracy, *entropy; /* [parameters], [models], [test samples] */
+    double *from, *to;                   /* [models, dims]: chosen weights, early and last */
+    double seconds, saved;
+    char part[CLI_PATH], text[CLI_PATH];
+} cli_ensemble;
+
+/* Opens the data and reads the options. */
+int cli_ensemble_open(cli *c, cli_ensemble *e);
+/* Trains; what has been done is kept beside the results every ten seconds, and found again. */
+int cli_ensemble_train(cli *c, cli_ensemble *e);
+/* Figures, the weights that are looked at, and their pairs; the domain and its names go to y. */
+int cli_ensemble_pairs(cli *c, cli_ensemble *e, cli_dynamics *y);
+/* Mean balanced accuracy. */
+double cli_ensemble_accuracy(const cli_ensemble *e);
+void cli_ensemble_free(cli *c, cli_ensemble *e);
+/* Violins of accuracy, entropy and weights of n ensembles. */
+int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const *names,
+                         const char *folder);
+/* Tables and arrays of one, and what its models' tiles say. */
+int cli_ensemble_write(cli *c, const cli_ensemble *e, const cli_dynamics *y, const char *folder);
+
 /* ---- cli_training.c: what commands that train share */
 
 /* The lines of their help. */
@@ -454,7 +584,7 @@ int cli_lca_draw(cli *c, cli_lca *l, const char *folder);
 /* ---- what commands share; their bodies write into a folder that is there */
 
 extern const cli_command cmd_demo, cmd_train, cmd_info, cmd_run, cmd_attribute, cmd_lca,
-    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed, cmd_mode;
+    cmd_inspect, cmd_convert, cmd_evaluate, cmd_embed, cmd_mode, cmd_dynamics;
 
 /* What a training gave. */
 typedef struct train_outcome {
@@ -484,6 +614,16 @@ typedef struct mode_outcome {
 
 /* The body of `mode`, also called by `demo`. */
 int mode_run(cli *c, const char *folder, mode_outcome *outcome);
+
+/* What an ensemble and its map gave. */
+typedef struct dynamics_outcome {
+    int models, sets;
+    uint32_t boxes;
+    double accuracy, seconds;
+} dynamics_outcome;
+
+/* The body of `dynamics --data`, also called by `demo`. */
+int dynamics_run(cli *c, const char *folder, dynamics_outcome *outcome);
 
 /* Figures of a confusion matrix: precision, recall, F1 as means over classes. */
 typedef struct confusion_figures {

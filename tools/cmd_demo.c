@@ -36,6 +36,7 @@ typedef struct tour {
     cli_evaluation scored;
     lca_outcome lca;
     mode_outcome mode;
+    dynamics_outcome dynamics;
     double seconds;
 } tour;
 
@@ -229,6 +230,22 @@ static int mend_label(cli *c, tour *t)
     return code;
 }
 
+/* Where the weights of many small trainings go. */
+static int follow_trainings(cli *c, tour *t)
+{
+    char folder[CLI_PATH];
+    cli s = sub_call(c, &cmd_dynamics);
+    add_option(&s, "--data", "iris");
+    add_option(&s, "--epochs", "300");
+    add_option(&s, "--conley", "");
+    int code = cli_make_folder(cli_path(folder, t->folder, "dynamics"));
+    if (!code) code = dynamics_run(&s, folder, &t->dynamics);
+    if (!code)
+        cli_say(c, "%d trainings on iris as a map of weights: %d Morse sets", t->dynamics.models,
+                t->dynamics.sets);
+    return code;
+}
+
 /* ---- the report */
 
 static void report_training(interp_report *r, const tour *t)
@@ -329,6 +346,25 @@ static void report_mode(interp_report *r, const tour *t)
                           "mode/selection/best.png");
 }
 
+static void report_dynamics(interp_report *r, const tour *t)
+{
+    char text[700];
+    snprintf(
+        text, sizeof text,
+        "%d networks learned irises from different beginnings, in %.1f s. A Gaussian process "
+        "learns from them where weights after two epochs end up, and the plane of the two that "
+        "spread most is divided into %u boxes, each mapped once. What returns to itself are "
+        "%d Morse set%s; every other box belongs to the tile of one of them.\n\nThe Conley "
+        "index of a set says what is certain about it whatever happens inside: (x-1, 0, 0) is "
+        "that of an attracting fixed point.",
+        t->dynamics.models, t->dynamics.seconds, (unsigned)t->dynamics.boxes, t->dynamics.sets,
+        t->dynamics.sets == 1 ? "" : "s");
+    interp_report_section(r, "Where training leads", text);
+    interp_report_picture(r, "Tiles, and where networks begin and end", "dynamics/retraction.png");
+    interp_report_picture(r, "Morse graph", "dynamics/morse_graph.png");
+    interp_report_picture(r, "Accuracy by tile", "dynamics/accuracy_by_tile.png");
+}
+
 static int write_report(cli *c, const tour *t)
 {
     char path[CLI_PATH], subtitle[160];
@@ -372,6 +408,7 @@ static int write_report(cli *c, const tour *t)
     interp_report_picture(r, "Embedding", "inspect/embedding.png");
     report_lca(r, t);
     report_mode(r, t);
+    report_dynamics(r, t);
     interp_report_section(r, "Files", NULL);
     static const char *const files[][2] = {
         {"cnn/model.onnx", "the network; any ONNX runtime loads it"},
@@ -384,6 +421,7 @@ static int write_report(cli *c, const tour *t)
         {"scores/ranking.csv", "how good each method is by every score, with standard errors"},
         {"lca/figures.csv", "what each layer's parameters did: shares, Gini, turns"},
         {"mode/rounds.csv", "every round of mending: label, layer, inputs, accuracies"},
+        {"dynamics/morse_graph.json", "Morse sets of training, what leads to what, Conley indices"},
         {"inspect/canonical.csv", "probabilities reached by the canonical inputs"},
         {"inspect/embedding.html", "the embedding to explore: hover, search, select, export"},
         {"inspect/embedding.npy", "its points, [n,2]"}};
@@ -413,6 +451,7 @@ static int run(cli *c)
     if (!code) code = score_attributions(c, &t, folder);
     if (!code) code = allocate_loss(c, &t);
     if (!code) code = mend_label(c, &t);
+    if (!code) code = follow_trainings(c, &t);
     t.seconds = cli_now() - start;
     if (!code) code = write_report(c, &t);
     if (!code) code = cli_commit(c, stale);

@@ -44,9 +44,6 @@ typedef struct interp_lca_step_info {
     const double *part_change; /* [n_parts]: its share of the loss change; NULL like `parts` */
 } interp_lca_step_info;
 
-/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
-typedef void (*interp_allreduce)(double *values, size_t n, void *user);
-
 /* Options of loss change allocation. */
 typedef struct interp_lca_desc {
     interp_loss loss;     /* 0: cross-entropy */

@@ -563,6 +563,65 @@ INTERP_API interp_status interp_evaluate(interp_net *net, const interp_dataset *
 INTERP_API double interp_loss_grad(interp_ctx *ctx, interp_loss loss, const float *logits, int n,
                                    int k, const int32_t *y, const float *soft, float smoothing,
                                    float *grad, double *per_sample);
+
+/* ---- ensembles: the same network trained many times */
+
+/* Sums doubles of all processes that share a run, in place; see interp_lca_desc. */
+typedef void (*interp_allreduce)(double *values, size_t n, void *user);
+
+/* What many trainings came to. Free it with interp_ensemble_free. */
+typedef struct interp_ensemble {
+    int models, n_snapshots, n_test, n_classes;
+    size_t parameters;
+    float *weights; /* [models, n_snapshots, parameters] */
+    float
+        *probabilities; /* [models, n_test, n_classes]: softmax of the outputs; NULL without test */
+    double *test_loss;  /* [models] */
+    uint8_t *done;      /* [models] */
+} interp_ensemble;
+
+/* Options of interp_ensemble_train. */
+typedef struct interp_ensemble_desc {
+    int models; /* needed */
+    interp_status (*build)(interp_ctx *ctx, int model, interp_net **net,
+                           void *user); /* needed; makes a network with its first weights, on the
+                                           context it is given; called from several threads */
+    interp_train_desc
+        train; /* 0: its defaults; of each; the order of samples of model i comes from its seed and i;
+                                history, checkpoint and on_epoch do not count */
+    const int *snapshots; /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
+                                before the first */
+    int n_snapshots;      /* 0: none */
+    const interp_dataset *test;    /* NULL: none; what the trained networks predict for */
+    const interp_ensemble *resume; /* NULL: none; models that are done in it are taken over */
+    interp_status (*on_round)(const interp_ensemble *so_far,
+                              void *user); /* NULL: none; after every few models, to save them; its
+                                              error ends the work */
+    int rank, ranks; /* 0: one process; else this one trains models rank, rank + ranks.. */
+    interp_allreduce allreduce; /* NULL: one process; else everybody has all results in the end */
+    void *allreduce_user;       /* NULL: handed to allreduce */
+    void *user;                 /* NULL: handed to build and on_round */
+} interp_ensemble_desc;
+
+/* Trains many networks on data, one for each thread at a time. Every model depends on its number and
+   the seed alone: the same at any number of threads and processes. Each thread has a block of memory
+   for one training; fewer run at a time where the limit leaves no room. Errors: those of build and
+   interp_train; nothing is left then. Tests: ensembles_are_the_same_at_any_thread_count,
+   ensembles_resume, processes_share_an_ensemble. */
+INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
+                                               const interp_ensemble_desc *desc,
+                                               interp_ensemble *ensemble);
+/* Frees and clears it. */
+INTERP_API void interp_ensemble_free(interp_ctx *ctx, interp_ensemble *ensemble);
+
+/* Figures of an ensemble; each array may be NULL. accuracy: [models], balanced: the mean over classes of
+   the share of truth[n_test] that is found, or, swapped, of what is predicted that is right (as when the
+   arguments change places); entropy: [n_test], of the mean probabilities, in nats; spread: [parameters],
+   standard deviation over models of the last snapshot. Test: figures_of_ensembles_are_their_definitions.
+   */
+INTERP_API void interp_ensemble_statistics(const interp_ensemble *ensemble, const int32_t *truth,
+                                           bool swapped, double *accuracy, double *entropy,
+                                           double *spread);
 #endif
 
 #ifdef __cplusplus

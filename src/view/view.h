@@ -321,6 +321,40 @@ typedef struct interp_scatter {
 INTERP_API interp_status interp_chart_scatter(interp_ctx *ctx, const interp_chart *chart,
                                               const interp_scatter *scatter, interp_image *out);
 
+/* Boxes in the plane, and series over them. */
+typedef struct interp_boxes {
+    const float *ends;              /* [n,4]: lower x and y, upper x and y */
+    const int32_t *classes;         /* [n]: colour of each, as interp_category_rgb; -1: left out */
+    const uint8_t *faint;           /* NULL: none; [n]: drawn lightly where it is not 0 */
+    int n;                          /* 0: none */
+    const char *const *class_names; /* NULL: no legend; [n_classes] */
+    int n_classes;                  /* 0: none */
+    const interp_series *over;      /* NULL: none; [n_over]: drawn over them */
+    int n_over;                     /* 0: none */
+} interp_boxes;
+
+/* Draws boxes in order, each at least a pixel unless it is faint. Errors: BAD_ARGUMENT, NO_MEMORY. Test:
+   boxes_are_drawn_where_they_are. */
+INTERP_API interp_status interp_chart_boxes(interp_ctx *ctx, const interp_chart *chart,
+                                            const interp_boxes *boxes, interp_image *out);
+
+/* Groups of values as violins. */
+typedef struct interp_violins {
+    const float *values;       /* all groups, one after the other */
+    const int *counts;         /* [n_groups]: how many of each */
+    int n_groups;              /* from 1 */
+    const char *const *legend; /* NULL: none; [n_groups] */
+    const uint32_t *colours;   /* NULL: category colours; [n_groups] */
+} interp_violins;
+
+/* Draws the density of each group by normal kernels of Scott's width, on both sides, up to two widths
+   beyond the values, one as wide as the other; a box from quartile to quartile, whiskers to the last
+   values within one and a half boxes, the median as a white dot. chart->x_names name the groups. What is
+   not finite is left out. Errors: BAD_ARGUMENT, NO_MEMORY. As seaborn's violinplot with scale="width".
+   Test: violins_are_wide_where_values_are. */
+INTERP_API interp_status interp_chart_violins(interp_ctx *ctx, const interp_chart *chart,
+                                              const interp_violins *violins, interp_image *out);
+
 /* ---- graphs */
 
 /* A node of a graph that is drawn. */
