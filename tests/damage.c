@@ -10,6 +10,8 @@
 #define INTERP_NO_LCA
 #define INTERP_NO_EMBED
 #define INTERP_NO_VIEW
+#define INTERP_NO_MODE
+#define INTERP_NO_DYNAMICS
 #define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION
 #include "interp.h"

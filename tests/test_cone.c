@@ -3,6 +3,7 @@
 #define INTERP_NO_ONNX
 #define INTERP_NO_EMBED
 #define INTERP_NO_DYNAMICS
+#define INTERP_NO_MODE
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "heap.h"

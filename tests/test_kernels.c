@@ -2,6 +2,7 @@
    misaligned pointers; elementary functions by their error in ulp. */
 #define INTERP_NO_ATTR
 #define INTERP_NO_VIEW
+#define INTERP_NO_DYNAMICS
 #define INTERP_NO_ONNX
 #define INTERP_NO_TRAIN
 #define INTERP_IMPLEMENTATION

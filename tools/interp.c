@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &cmd_demo, &cmd_train, &cmd_info, &cmd_run, &cmd_attribute, &cmd_evaluate, &cmd_lca, &cmd_mode,
-    &cmd_inspect, &cmd_embed, &cmd_dynamics, &cmd_convert};
+    &cmd_demo, &cmd_train, &cmd_info,    &cmd_run,   &cmd_attribute, &cmd_evaluate,
+    &cmd_lca,  &cmd_mode,  &cmd_inspect, &cmd_embed, &cmd_dynamics,  &cmd_convert};
 
 static void print_help(void)
 {
