@@ -778,12 +778,15 @@ TEST(embeddings_can_be_cancelled)
     o.threads = 1;
     stop_at = 1000;
     interp_ctx *ctx = interp_open(&o);
+    interp_umap_desc u;
+    memset(&u, 0, sizeof u);
+    u.knn = INTERP_KNN_DESCENT;
     fill_blobs(x, n, d, 4, 3);
     for (int at = 1; at < 60; at += 7)
         for (int m = 0; m < 2; m++) {
             y[0] = 12345;
             stop_at = at;
-            const interp_status s = m ? interp_umap(ctx, x, n, d, NULL, y, NULL)
+            const interp_status s = m ? interp_umap(ctx, x, n, d, &u, y, NULL)
                                       : interp_tsne(ctx, x, n, d, NULL, y, NULL);
             CHECK(s == INTERP_CANCELLED || (s == INTERP_OK && stop_at > 0));
             if (s) CHECK(y[0] == 12345);
@@ -813,6 +816,7 @@ TEST(embeddings_survive_every_failing_allocation)
             memset(&t, 0, sizeof t);
             memset(&u, 0, sizeof u);
             t.n_iter = 12, t.early_exaggeration_iter = 5, u.n_epochs = 5;
+            u.knn = INTERP_KNN_DESCENT;
             for (int i = 0; i < n * 2; i++) y[i] = (float)i;
             heap.calls = 0, heap.fail_at = k;
             const interp_status s =
