@@ -12006,7 +12006,8 @@ ITP_FN interp_status itp_nnd_begin(interp_ctx *ctx, itp_nnd *d)
 ITP_FN interp_status itp_nnd_run(interp_ctx *ctx, itp_nnd *d, int *rounds)
 {
     const int n = d->n, blocks = itp_div_up(n, ITP_NND_BLOCK);
-    const int most = itp_max(5, (int)(log2((double)n) + 0.5)); /* as umap-learn */
+    /* as umap-learn: the logarithm of n to base 2 */
+    const int most = itp_max(5, (int)(log((double)n) / 0.69314718055994531 + 0.5));
     const double work = (double)n * d->offers;
     ITP_TRY(itp_nnd_begin(ctx, d));
     for (*rounds = 0; *rounds < most; ++*rounds) {
