@@ -391,6 +391,52 @@ TEST(a_saddle_has_the_index_of_its_unstable_directions)
 
 /* ---- many sets, many dimensions */
 
+/* Leslie's map in more boxes and dimensions: what CMGDB's own benchmark found. */
+TEST(larger_maps_have_the_sets_of_cmgdb)
+{
+    static const double lower[4] = {-0.001, -0.001, -0.001, -0.001};
+    static const double upper[3][4] = {{90, 70}, {90, 65, 45}, {90, 65, 45, 32}};
+    static const struct {
+        int d, min, max;
+        uint32_t boxes, largest;
+        const char *index; /* of the larger of its two sets; NULL: not known */
+    } known[] = {{3, 21, 24, 38070, 16724, NULL},       {3, 24, 27, 102955, 35818, NULL},
+                 {2, 24, 28, 571980, 451595, NULL},     {4, 22, 26, 62024, 28121, NULL},
+                 {3, 18, 21, 11400, 6740, "0 x+1 0 0"}, {4, 16, 20, 2715, 2014, "0 x+1 0 0 0"}};
+    interp_ctx *ctx = open_with(2);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (slow_here() && known[i].boxes > 20000) continue;
+        settings user = {known[i].d, 0};
+        interp_map map;
+        interp_morse_desc desc;
+        interp_morse *m = NULL;
+        uint32_t boxes[2] = {0, 0};
+        memset(&map, 0, sizeof map);
+        memset(&desc, 0, sizeof desc);
+        map.dims = known[i].d, map.points = leslie, map.user = &user;
+        desc.lower = lower, desc.upper = upper[known[i].d - 2];
+        desc.min = known[i].min, desc.max = known[i].max;
+        REQUIRE_OK(ctx, interp_morse_new(ctx, &map, &desc, &m));
+        CHECK(interp_morse_boxes(m) == known[i].boxes);
+        REQUIRE(interp_morse_count(m) == 2);
+        for (int s = 0; s < 2; s++) interp_morse_set(m, s, &boxes[s]);
+        CHECK(boxes[0] == known[i].largest && boxes[1] == 1); /* a point leads to it */
+        CHECK(interp_morse_edge(m, 1, 0) && !interp_morse_edge(m, 0, 1));
+        if (known[i].index) {
+            char text[64] = "";
+            interp_conley c;
+            REQUIRE_OK(ctx, interp_morse_conley(m, 0, 0, &c));
+            for (int k = 0; k <= known[i].d; k++)
+                snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", k ? " " : "",
+                         c.text[k]);
+            CHECK(c.defined && !strcmp(text, known[i].index));
+            interp_free(ctx, c.text[0]);
+        }
+        interp_morse_free(m);
+    }
+    interp_close(ctx);
+}
+
 TEST(more_sets_than_a_word_has_bits_keep_their_order)
 {
     const double lower[4] = {0, 0, 0, 0}, upper[4] = {1, 1, 1, 1};
@@ -1296,6 +1342,7 @@ int main(int argc, char **argv)
     RUN(digraphs_are_those_of_cmgdb);
     RUN(conley_indices_are_those_of_cmgdb);
     RUN(a_saddle_has_the_index_of_its_unstable_directions);
+    RUN(larger_maps_have_the_sets_of_cmgdb);
     RUN(more_sets_than_a_word_has_bits_keep_their_order);
     RUN(spurious_edges_go_on_the_final_grid);
     RUN(basins_and_tiles_are_the_references);
