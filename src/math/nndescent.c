@@ -59,7 +59,7 @@ ITP_FN void itp_nnd_plan(itp_nnd *d, const interp_ctx *ctx, const itp_near *s, i
     d->leaf = itp_max(ITP_NND_LEAF, 2 * d->keep + 2); /* half of which fills a list */
     d->leaves = itp_nnd_halve(0, d->n, d->leaf, NULL);
     /* as many as umap-learn's, fewer where a leaf compares more */
-    const double trees = (5 + sqrt((double)d->n) / 20) * ITP_NND_LEAF / d->leaf;
+    const double trees = (5 + sqrt((double)d->n) / 20) * (int)ITP_NND_LEAF / d->leaf;
     d->trees = itp_max(3, itp_min(64, (int)(trees + 0.5)));
     d->lot = itp_min(d->trees, ctx->slots);
 }
@@ -312,7 +312,7 @@ ITP_FN interp_status itp_nnd_run(interp_ctx *ctx, itp_nnd *d, int *rounds)
         memset(d->seen, 0, (size_t)ctx->slots * (size_t)n * sizeof *d->seen);
         d->first = *rounds;
         itp_parallel(ctx, blocks, work, itp_nnd_offer_task, d);
-        itp_parallel(ctx, ITP_NND_BANDS, work * ITP_NND_BANDS, itp_nnd_back_task, d);
+        itp_parallel(ctx, ITP_NND_BANDS, work * (int)ITP_NND_BANDS, itp_nnd_back_task, d);
         ITP_TRY(
             itp_parallel_lots(ctx, "neighbours", blocks, itp_max(64, 4 * ctx->slots),
                               (double)d->offers * d->offers * 4 * d->s->width * (int)ITP_NND_BLOCK,
