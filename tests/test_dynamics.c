@@ -391,6 +391,39 @@ TEST(a_saddle_has_the_index_of_its_unstable_directions)
 
 /* ---- many sets, many dimensions */
 
+static interp_status leave(const double *x, double *y, size_t n, void *user)
+{
+    (void)user;
+    for (size_t i = 0; i < n; i++) y[i] = x[i] + 10;
+    return INTERP_OK;
+}
+
+TEST(maps_that_leave_have_neither_sets_nor_tiles)
+{
+    const double lower[1] = {0}, upper[1] = {1};
+    interp_ctx *ctx = open_with(1);
+    interp_morse *m = NULL;
+    interp_map map;
+    interp_morse_desc d;
+    interp_retraction r;
+    interp_basins b;
+    memset(&map, 0, sizeof map);
+    memset(&d, 0, sizeof d);
+    map.dims = 1, map.points = leave;
+    d.lower = lower, d.upper = upper, d.min = 6;
+    REQUIRE_OK(ctx, interp_morse_new(ctx, &map, &d, &m));
+    CHECK(interp_morse_count(m) == 0 && interp_morse_boxes(m) == 64);
+    REQUIRE_OK(ctx, interp_morse_retract(m, &r));
+    REQUIRE_OK(ctx, interp_morse_basins(m, &b));
+    CHECK(r.sets == 0 && r.empty == 64 && b.none == 64);
+    for (int i = 0; i < 64; i++) CHECK(r.tile[i] == -1 && b.attractor[i] == -1);
+    interp_free(ctx, r.tile);
+    interp_free(ctx, r.size);
+    interp_free(ctx, b.attractor);
+    interp_morse_free(m);
+    interp_close(ctx);
+}
+
 /* Leslie's map in more boxes and dimensions: what CMGDB's own benchmark found. */
 TEST(larger_maps_have_the_sets_of_cmgdb)
 {
@@ -1342,6 +1375,7 @@ int main(int argc, char **argv)
     RUN(digraphs_are_those_of_cmgdb);
     RUN(conley_indices_are_those_of_cmgdb);
     RUN(a_saddle_has_the_index_of_its_unstable_directions);
+    RUN(maps_that_leave_have_neither_sets_nor_tiles);
     RUN(larger_maps_have_the_sets_of_cmgdb);
     RUN(more_sets_than_a_word_has_bits_keep_their_order);
     RUN(spurious_edges_go_on_the_final_grid);

@@ -245,12 +245,12 @@ ITP_FN interp_status itp_retract_room(itp_retract *r)
 {
     interp_morse *m = r->m;
     interp_ctx *ctx = m->ctx;
-    const size_t n = m->grid.n, rows = itp_mul_size(n, r->words * sizeof(uint64_t));
+    const size_t n = m->grid.n, row = r->words * sizeof(uint64_t);
     ITP_TRY(itp_order_of(ctx, &m->grid, m->image, &m->parts, r->label, r->sets, &r->order));
-    r->above = (uint64_t *)itp_calloc(ctx, itp_max_size(1, r->sets), r->words * sizeof *r->above);
-    r->down = (uint64_t *)interp_alloc(ctx, rows);
-    r->up = (uint64_t *)interp_alloc(ctx, rows);
-    r->may = (uint64_t *)interp_alloc(ctx, rows);
+    r->above = (uint64_t *)itp_calloc(ctx, itp_max_size(1, r->sets), row);
+    r->down = (uint64_t *)itp_calloc(ctx, n, row); /* without sets, nothing is written there */
+    r->up = (uint64_t *)itp_calloc(ctx, n, row);
+    r->may = (uint64_t *)interp_alloc(ctx, itp_mul_size(n, row));
     r->work = (uint32_t *)interp_alloc(ctx, itp_boxes_room(&m->grid) * sizeof *r->work);
     r->tile = (int32_t *)interp_alloc(ctx, n * sizeof *r->tile);
     if (!r->above || !r->down || !r->up || !r->may || !r->work || !r->tile) return INTERP_NO_MEMORY;
