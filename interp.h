@@ -31202,7 +31202,7 @@ typedef struct itp_ensemble_run {
     const interp_ensemble_desc *o;
     const interp_dataset *data;
     interp_ensemble *e;
-    int *todo; /* models of a round */
+    int *chosen; /* models of a round */
     interp_ctx **of_slot;
     interp_status *status; /* [round] */
 } itp_ensemble_run;
@@ -31276,7 +31276,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *c
 ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
 {
     const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
-    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->todo[task]);
+    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->chosen[task]);
 }
 
 /* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
@@ -31318,7 +31318,7 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
 {
     interp_ctx *ctx = r->ctx;
     if (contexts < 2) {
-        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
     } else {
         const int slots = ctx->slots;
         ctx->slots = itp_min(slots, contexts);
@@ -31327,12 +31327,12 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
     }
     for (int i = 0; i < n; i++) {
         if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
-            r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+            r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
         if (!r->status[i]) continue;
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->todo[i],
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -31413,7 +31413,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     for (int m = o->rank, n; m < o->models && !status; made += n) {
         const int share = contexts || ctx->slots < 2 ? round : 1;
         for (n = 0; m < o->models && n < share; m += ranks)
-            if (!r->e->done[m]) r->todo[n++] = m;
+            if (!r->e->done[m]) r->chosen[n++] = m;
         status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
         if (status || !n) break;
         const size_t before = ctx->memory.peak, used = ctx->memory.used;
@@ -31446,10 +31446,10 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     memset(&r, 0, sizeof r);
     r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
     const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
-    r.todo = (int *)interp_alloc(ctx, round * sizeof *r.todo);
+    r.chosen = (int *)interp_alloc(ctx, round * sizeof *r.chosen);
     r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
     r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
-    interp_status status = r.todo && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status = r.chosen && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) status = itp_ensemble_room(ctx, desc, &e);
     if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
     if (!status) status = itp_ensemble_all(&r);
@@ -31460,7 +31460,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }
-    interp_free(ctx, r.todo);
+    interp_free(ctx, r.chosen);
     interp_free(ctx, r.status);
     interp_free(ctx, r.of_slot);
     if (status) interp_ensemble_free(ctx, &e);
@@ -48240,6 +48240,22 @@ ITP_FN interp_status itp_mode_fits(interp_net *net, const interp_dataset *data, 
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: %s needs labelled samples", what);
     return itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&out));
 }
+
+/* Whether all sets that are given go with a network and with each other. */
+ITP_FN interp_status itp_mode_sets_fit(interp_net *net, const interp_mode_sets *s)
+{
+    static const char *const names[] = {"training data", "validation data", "the pool",
+                                        "test data"};
+    const interp_dataset *const sets[] = {s->train, s->validation, s->pool, s->test};
+    for (int i = 0; i < 4; i++) {
+        if (i > 1 && !sets[i]) continue; /* not every call has them */
+        ITP_TRY(itp_mode_fits(net, sets[i], names[i]));
+        if (sets[i]->n_classes != s->train->n_classes)
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: %s has %d classes, %s %d",
+                            names[i], sets[i]->n_classes, names[0], s->train->n_classes);
+    }
+    return INTERP_OK;
+}
 /* >>mode/diagnose.c                                                                           */
 /* ---- mode/diagnose.c: labels that do badly -------------------------------------------------- */
 
@@ -48354,12 +48370,8 @@ INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_data
 {
     interp_ctx *ctx = net->ctx;
     interp_mode_diagnosis r;
-    ITP_TRY(itp_mode_fits(net, train, "training data"));
-    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
-    if (train->n_classes != validation->n_classes)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "mode: training data of %d classes and validation data of %d",
-                        train->n_classes, validation->n_classes);
+    const interp_mode_sets sets = {train, validation, NULL, NULL};
+    ITP_TRY(itp_mode_sets_fit(net, &sets));
     ITP_TRY(itp_mode_diagnosis_new(ctx, train->n_classes, &r));
     const interp_status status = itp_mode_diagnose_into(net, train, validation, desc, &r);
     if (status) interp_mode_diagnosis_free(ctx, &r);
@@ -48714,10 +48726,10 @@ INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_
     itp_arena arena = {NULL, 0};
     int features = 0;
     ITP_TRY(itp_mode_layer_defaults(ctx, desc, &d));
-    ITP_TRY(itp_mode_fits(net, train, "training data"));
-    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
+    const interp_mode_sets sets = {train, validation, NULL, NULL};
+    ITP_TRY(itp_mode_sets_fit(net, &sets));
     memset(&p, 0, sizeof p);
-    p.ctx = ctx, p.net = net, p.k = itp_max(train->n_classes, validation->n_classes);
+    p.ctx = ctx, p.net = net, p.k = train->n_classes;
     p.view = (itp_mode_view *)interp_alloc(ctx, (size_t)net->n_nodes * sizeof *p.view);
     if (!p.view) return INTERP_NO_MEMORY;
     for (int i = 0; i < net->n_nodes; i++)
@@ -49407,22 +49419,6 @@ ITP_FN interp_status itp_mode_run_arm(itp_mode_run *m, int arm)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_mode_check_sets(interp_net *net, const interp_mode_sets *s)
-{
-    ITP_TRY(itp_mode_fits(net, s->train, "training data"));
-    ITP_TRY(itp_mode_fits(net, s->validation, "validation data"));
-    ITP_TRY(itp_mode_fits(net, s->pool, "the pool"));
-    if (s->test) ITP_TRY(itp_mode_fits(net, s->test, "test data"));
-    const int k = s->train->n_classes;
-    if (s->validation->n_classes == k && s->pool->n_classes == k &&
-        (!s->test || s->test->n_classes == k))
-        return INTERP_OK;
-    return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
-                    "mode: training data has %d classes, validation %d, the pool %d, test data %d",
-                    k, s->validation->n_classes, s->pool->n_classes,
-                    s->test ? s->test->n_classes : k);
-}
-
 INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_sets *sets,
                                            const interp_mode_train_desc *desc,
                                            interp_mode_result *out)
@@ -49431,7 +49427,8 @@ INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_se
     itp_mode_run m;
     memset(&m, 0, sizeof m);
     m.ctx = ctx, m.net = net, m.sets = *sets;
-    ITP_TRY(itp_mode_check_sets(net, sets));
+    ITP_TRY(itp_mode_fits(net, sets->pool, "the pool"));
+    ITP_TRY(itp_mode_sets_fit(net, sets));
     ITP_TRY(itp_net_writable(ctx, net));
     ITP_TRY(itp_mode_train_defaults(&m, desc));
     interp_status status = itp_mode_run_open(&m);

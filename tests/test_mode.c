@@ -790,6 +790,33 @@ TEST(a_starved_label_is_mended)
     scene_close(ctx, &s);
 }
 
+TEST(sets_that_do_not_fit_are_refused)
+{
+    scene s;
+    interp_mode_result r;
+    interp_mode_layers layers;
+    const interp_mode_train_desc how = rounds_of(1, NULL, 0);
+    REQUIRE(scene_open(ctx, &s));
+    interp_mode_sets without = s.sets;
+    without.pool = NULL;
+    CHECK(interp_mode_train(s.net, &without, &how, &r) == INTERP_BAD_ARGUMENT);
+    without = s.sets, without.train = NULL;
+    CHECK(interp_mode_train(s.net, &without, &how, &r) == INTERP_BAD_ARGUMENT);
+    interp_dataset fewer = s.validation;
+    fewer.n_classes--;
+    for (int i = 0; i < 3; i++) {
+        interp_mode_sets sets = s.sets;
+        const interp_dataset **set = i == 0 ? &sets.validation : i == 1 ? &sets.pool : &sets.test;
+        *set = &fewer;
+        CHECK(interp_mode_train(s.net, &sets, &how, &r) == INTERP_BAD_ARGUMENT);
+    }
+    CHECK(interp_mode_select_layer(s.net, s.sets.train, &fewer, NULL, &layers) ==
+          INTERP_BAD_ARGUMENT);
+    CHECK(interp_mode_select_layer(s.net, NULL, s.sets.validation, NULL, &layers) ==
+          INTERP_BAD_ARGUMENT);
+    scene_close(ctx, &s);
+}
+
 static int cancel_after;
 
 static int cancel(const interp_progress *p, void *user)
@@ -876,6 +903,7 @@ int main(int argc, char **argv)
     RUN(rounds_keep_account_of_the_pool);
     RUN(the_control_is_the_same_whatever_the_arms);
     RUN(a_starved_label_is_mended);
+    RUN(sets_that_do_not_fit_are_refused);
     RUN(rounds_that_fail_leave_the_network);
     interp_close(ctx);
     return test_end(argc, argv);

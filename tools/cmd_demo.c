@@ -28,6 +28,15 @@ static void add_option(cli *s, const char *name, const char *value)
     s->values[s->n_options++] = value;
 }
 
+/* A call with options [..][2] up to a NULL, and the folder of the tour that it writes into. */
+static int begin_part(const cli *c, const cli_command *command, const char *const (*option)[2],
+                      const char *parent, const char *name, cli *s, char folder[CLI_PATH])
+{
+    *s = sub_call(c, command);
+    for (; (*option)[0]; option++) add_option(s, (*option)[0], (*option)[1]);
+    return cli_make_folder(cli_path(folder, parent, name));
+}
+
 /* What the report needs to know. */
 typedef struct tour {
     const char *folder;
@@ -194,14 +203,13 @@ static int inspect_model(cli *c, const tour *t)
 /* Who lowered the loss, in a short training of a small network. */
 static int allocate_loss(cli *c, tour *t)
 {
+    static const char *const option[][2] = {
+        {"--data", "digits"},        {"--arch", "mlp:64-32-16-10"},
+        {"--optimizer", "momentum"}, {"--lr", "0.05"},
+        {"--epochs", "3"},           {NULL, NULL}};
     char folder[CLI_PATH];
-    cli s = sub_call(c, &cmd_lca);
-    add_option(&s, "--data", "digits");
-    add_option(&s, "--arch", "mlp:64-32-16-10");
-    add_option(&s, "--optimizer", "momentum");
-    add_option(&s, "--lr", "0.05");
-    add_option(&s, "--epochs", "3");
-    int code = cli_make_folder(cli_path(folder, t->folder, "lca"));
+    cli s;
+    int code = begin_part(c, &cmd_lca, option, t->folder, "lca", &s, folder);
     if (!code) code = lca_run(&s, folder, &t->lca);
     if (!code) cli_say(c, "loss change of %d steps, shared out among the parameters", t->lca.steps);
     return code;
@@ -210,19 +218,16 @@ static int allocate_loss(cli *c, tour *t)
 /* A label is starved, found and mended. */
 static int mend_label(cli *c, tour *t)
 {
+    static const char *const option[][2] = {
+        {"--data", "digits"},    {"--arch", "mlp:64-28-28-10"},
+        {"--epochs", "30"},      {"--fault", "starve:8:0.05"},
+        {"--validation", "0.2"}, {"--metric", "cosine,random"},
+        {"--samples", "50"},     {"--round-epochs", "10"},
+        {"--theta", "1.01"}, /* all rounds, whatever has been reached */
+        {"--repeats", "8"},      {NULL, NULL}};
     char folder[CLI_PATH];
-    cli s = sub_call(c, &cmd_mode);
-    add_option(&s, "--data", "digits");
-    add_option(&s, "--arch", "mlp:64-28-28-10");
-    add_option(&s, "--epochs", "30");
-    add_option(&s, "--fault", "starve:8:0.05");
-    add_option(&s, "--validation", "0.2");
-    add_option(&s, "--metric", "cosine,random");
-    add_option(&s, "--samples", "50");
-    add_option(&s, "--round-epochs", "10");
-    add_option(&s, "--theta", "1.01"); /* all rounds, whatever has been reached */
-    add_option(&s, "--repeats", "8");
-    int code = cli_make_folder(cli_path(folder, t->folder, "mode"));
+    cli s;
+    int code = begin_part(c, &cmd_mode, option, t->folder, "mode", &s, folder);
     if (!code) code = mode_run(&s, folder, &t->mode);
     if (!code)
         cli_say(c, "label %d mended: %.1f %% to %.1f %%, by random inputs %.1f %%", t->mode.label,
@@ -233,12 +238,11 @@ static int mend_label(cli *c, tour *t)
 /* Where the weights of many small trainings go. */
 static int follow_trainings(cli *c, tour *t)
 {
+    static const char *const option[][2] = {
+        {"--data", "iris"}, {"--epochs", "300"}, {"--conley", ""}, {NULL, NULL}};
     char folder[CLI_PATH];
-    cli s = sub_call(c, &cmd_dynamics);
-    add_option(&s, "--data", "iris");
-    add_option(&s, "--epochs", "300");
-    add_option(&s, "--conley", "");
-    int code = cli_make_folder(cli_path(folder, t->folder, "dynamics"));
+    cli s;
+    int code = begin_part(c, &cmd_dynamics, option, t->folder, "dynamics", &s, folder);
     if (!code) code = dynamics_run(&s, folder, &t->dynamics);
     if (!code)
         cli_say(c, "%d trainings on iris as a map of weights: %d Morse sets", t->dynamics.models,

@@ -111,12 +111,8 @@ INTERP_API interp_status interp_mode_diagnose(interp_net *net, const interp_data
 {
     interp_ctx *ctx = net->ctx;
     interp_mode_diagnosis r;
-    ITP_TRY(itp_mode_fits(net, train, "training data"));
-    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
-    if (train->n_classes != validation->n_classes)
-        return itp_fail(ctx, INTERP_BAD_ARGUMENT,
-                        "mode: training data of %d classes and validation data of %d",
-                        train->n_classes, validation->n_classes);
+    const interp_mode_sets sets = {train, validation, NULL, NULL};
+    ITP_TRY(itp_mode_sets_fit(net, &sets));
     ITP_TRY(itp_mode_diagnosis_new(ctx, train->n_classes, &r));
     const interp_status status = itp_mode_diagnose_into(net, train, validation, desc, &r);
     if (status) interp_mode_diagnosis_free(ctx, &r);

@@ -179,3 +179,19 @@ ITP_FN interp_status itp_mode_fits(interp_net *net, const interp_dataset *data, 
         return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: %s needs labelled samples", what);
     return itp_data_fits(net->ctx, net, data, (int)interp_shape_size(&out));
 }
+
+/* Whether all sets that are given go with a network and with each other. */
+ITP_FN interp_status itp_mode_sets_fit(interp_net *net, const interp_mode_sets *s)
+{
+    static const char *const names[] = {"training data", "validation data", "the pool",
+                                        "test data"};
+    const interp_dataset *const sets[] = {s->train, s->validation, s->pool, s->test};
+    for (int i = 0; i < 4; i++) {
+        if (i > 1 && !sets[i]) continue; /* not every call has them */
+        ITP_TRY(itp_mode_fits(net, sets[i], names[i]));
+        if (sets[i]->n_classes != s->train->n_classes)
+            return itp_fail(net->ctx, INTERP_BAD_ARGUMENT, "mode: %s has %d classes, %s %d",
+                            names[i], sets[i]->n_classes, names[0], s->train->n_classes);
+    }
+    return INTERP_OK;
+}

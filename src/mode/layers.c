@@ -305,10 +305,10 @@ INTERP_API interp_status interp_mode_select_layer(interp_net *net, const interp_
     itp_arena arena = {NULL, 0};
     int features = 0;
     ITP_TRY(itp_mode_layer_defaults(ctx, desc, &d));
-    ITP_TRY(itp_mode_fits(net, train, "training data"));
-    ITP_TRY(itp_mode_fits(net, validation, "validation data"));
+    const interp_mode_sets sets = {train, validation, NULL, NULL};
+    ITP_TRY(itp_mode_sets_fit(net, &sets));
     memset(&p, 0, sizeof p);
-    p.ctx = ctx, p.net = net, p.k = itp_max(train->n_classes, validation->n_classes);
+    p.ctx = ctx, p.net = net, p.k = train->n_classes;
     p.view = (itp_mode_view *)interp_alloc(ctx, (size_t)net->n_nodes * sizeof *p.view);
     if (!p.view) return INTERP_NO_MEMORY;
     for (int i = 0; i < net->n_nodes; i++)

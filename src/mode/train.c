@@ -271,22 +271,6 @@ ITP_FN interp_status itp_mode_run_arm(itp_mode_run *m, int arm)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_mode_check_sets(interp_net *net, const interp_mode_sets *s)
-{
-    ITP_TRY(itp_mode_fits(net, s->train, "training data"));
-    ITP_TRY(itp_mode_fits(net, s->validation, "validation data"));
-    ITP_TRY(itp_mode_fits(net, s->pool, "the pool"));
-    if (s->test) ITP_TRY(itp_mode_fits(net, s->test, "test data"));
-    const int k = s->train->n_classes;
-    if (s->validation->n_classes == k && s->pool->n_classes == k &&
-        (!s->test || s->test->n_classes == k))
-        return INTERP_OK;
-    return itp_fail(net->ctx, INTERP_BAD_ARGUMENT,
-                    "mode: training data has %d classes, validation %d, the pool %d, test data %d",
-                    k, s->validation->n_classes, s->pool->n_classes,
-                    s->test ? s->test->n_classes : k);
-}
-
 INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_sets *sets,
                                            const interp_mode_train_desc *desc,
                                            interp_mode_result *out)
@@ -295,7 +279,8 @@ INTERP_API interp_status interp_mode_train(interp_net *net, const interp_mode_se
     itp_mode_run m;
     memset(&m, 0, sizeof m);
     m.ctx = ctx, m.net = net, m.sets = *sets;
-    ITP_TRY(itp_mode_check_sets(net, sets));
+    ITP_TRY(itp_mode_fits(net, sets->pool, "the pool"));
+    ITP_TRY(itp_mode_sets_fit(net, sets));
     ITP_TRY(itp_net_writable(ctx, net));
     ITP_TRY(itp_mode_train_defaults(&m, desc));
     interp_status status = itp_mode_run_open(&m);

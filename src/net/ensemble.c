@@ -8,7 +8,7 @@ typedef struct itp_ensemble_run {
     const interp_ensemble_desc *o;
     const interp_dataset *data;
     interp_ensemble *e;
-    int *todo; /* models of a round */
+    int *chosen; /* models of a round */
     interp_ctx **of_slot;
     interp_status *status; /* [round] */
 } itp_ensemble_run;
@@ -82,7 +82,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *c
 ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
 {
     const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
-    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->todo[task]);
+    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->chosen[task]);
 }
 
 /* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
@@ -124,7 +124,7 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
 {
     interp_ctx *ctx = r->ctx;
     if (contexts < 2) {
-        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
     } else {
         const int slots = ctx->slots;
         ctx->slots = itp_min(slots, contexts);
@@ -133,12 +133,12 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
     }
     for (int i = 0; i < n; i++) {
         if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
-            r->status[i] = itp_ensemble_train(r, ctx, r->todo[i]);
+            r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
         if (!r->status[i]) continue;
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->todo[i],
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -219,7 +219,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     for (int m = o->rank, n; m < o->models && !status; made += n) {
         const int share = contexts || ctx->slots < 2 ? round : 1;
         for (n = 0; m < o->models && n < share; m += ranks)
-            if (!r->e->done[m]) r->todo[n++] = m;
+            if (!r->e->done[m]) r->chosen[n++] = m;
         status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
         if (status || !n) break;
         const size_t before = ctx->memory.peak, used = ctx->memory.used;
@@ -252,10 +252,10 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     memset(&r, 0, sizeof r);
     r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
     const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
-    r.todo = (int *)interp_alloc(ctx, round * sizeof *r.todo);
+    r.chosen = (int *)interp_alloc(ctx, round * sizeof *r.chosen);
     r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
     r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
-    interp_status status = r.todo && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
+    interp_status status = r.chosen && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
     if (!status) status = itp_ensemble_room(ctx, desc, &e);
     if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
     if (!status) status = itp_ensemble_all(&r);
@@ -266,7 +266,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }
-    interp_free(ctx, r.todo);
+    interp_free(ctx, r.chosen);
     interp_free(ctx, r.status);
     interp_free(ctx, r.of_slot);
     if (status) interp_ensemble_free(ctx, &e);
