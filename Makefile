@@ -66,10 +66,11 @@ check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile m
 	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= ISA_ONLY= FULL_MATRIX=1 \
 		.ci/run compile sizes clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
-bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, networks, embeddings
+bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, networks, embeddings, dynamics
 	$(BUILD)/bench_kernels
 	bench/bench_nets.py --worker $(BUILD)/bench_nets
 	bench/bench_embed.py
+	$(BUILD)/bench_dynamics
 
 examples: deps ## build and run every example; results under out/
 	@$(MAKE) $(PARALLEL) example-programs
@@ -176,6 +177,12 @@ $(BUILD)/bench_%: bench/bench_%.c interp.h $(wildcard bench/*.h)
 $(BUILD)/rival_umappp: bench/rival_umappp.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 -O3 -march=native $(UMAPPP:%=-I%) -o $@ $< -pthread
+
+# CMGDB= where CMGDB.cpp, its headers, Python's and pybind11's are: bench/README.md.
+$(BUILD)/rival_cmgdb: bench/rival_cmgdb.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O3 -DNDEBUG -march=native $(CMGDB:%=-I%) -o $@ $< -lboost_serialization \
+		-lboost_thread -lboost_chrono $$(pkg-config --libs python3-embed) -pthread
 
 FUZZ_CC     ?= clang
 FUZZ_CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \

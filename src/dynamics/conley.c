@@ -18,7 +18,7 @@ typedef struct itp_index {
     itp_complex fibre; /* of the cell at hand */
     size_t fibre_room, fibre_places;
     bool undefined;
-    void *blocks[24]; /* to be freed */
+    void *blocks[28]; /* to be freed: six of three grids, 20 others */
     int n_blocks;
 } itp_index;
 
@@ -47,15 +47,27 @@ ITP_FN interp_status itp_index_grid(itp_index *x, itp_cubes *g, uint64_t *keys, 
     return INTERP_OK;
 }
 
-/* The place of a cube, ITP_NO_BOX where it is not in the grid. */
-ITP_INLINE uint32_t itp_cube_at(const itp_cubes *g, const uint64_t *cell)
+/* The place of a key, ITP_NO_BOX where it is not in the grid. */
+ITP_INLINE uint32_t itp_key_at(const itp_cubes *g, uint64_t key)
 {
-    uint64_t key = 0;
-    for (int j = 0; j < g->d; j++) key |= itp_spread(g, j, cell[j]);
     if (!g->key) return (uint32_t)key;
     const uint32_t at = itp_box_holding(g, key);
     if (at >= g->n || g->key[at] > key) return ITP_NO_BOX;
     return g->level || g->key[at] == key ? at : ITP_NO_BOX;
+}
+
+/* The same of a cube. */
+ITP_INLINE uint32_t itp_cube_at(const itp_cubes *g, const uint64_t *cell)
+{
+    uint64_t key = 0;
+    for (int j = 0; j < g->d; j++) key |= itp_spread(g, j, cell[j]);
+    return itp_key_at(g, key);
+}
+
+ITP_INLINE int itp_key_state(const itp_index *x, uint64_t key)
+{
+    const uint32_t at = itp_key_at(&x->around, key);
+    return at == ITP_NO_BOX ? 0 : x->in[at];
 }
 
 ITP_INLINE int itp_cube_state(const itp_index *x, const uint64_t *cell)
@@ -64,14 +76,17 @@ ITP_INLINE int itp_cube_state(const itp_index *x, const uint64_t *cell)
     return at == ITP_NO_BOX ? 0 : x->in[at];
 }
 
-/* The final grid with leaves below the depth of S cut off there. */
+/* The final grid with leaves below the depth of S cut off there; where that is not much more, all cubes of
+   this depth, which are found faster. */
 ITP_FN interp_status itp_index_around(itp_index *x, int depth)
 {
     const itp_cubes *g = &x->m->grid;
     uint64_t *keys = NULL;
     uint8_t *level = NULL;
     uint32_t n = g->n;
-    if (g->key || g->depth != depth) {
+    if (depth < 20 || (uint64_t)1 << depth <= 4 * (uint64_t)n) {
+        n = (uint32_t)1 << depth;
+    } else if (g->key || g->depth != depth) {
         const int cut = g->depth - depth;
         keys = (uint64_t *)itp_index_take(x, g->n, sizeof *keys);
         level = (uint8_t *)itp_index_take(x, g->n, 1);
@@ -89,6 +104,19 @@ ITP_FN interp_status itp_index_around(itp_index *x, int depth)
     if (!x->in) return INTERP_NO_MEMORY;
     memset(x->in, 0, n);
     return INTERP_OK;
+}
+
+/* A box is in X as a whole: so are its cubes. */
+ITP_FN void itp_index_fill(itp_index *x)
+{
+    const itp_cubes *g = &x->m->grid;
+    const int depth = x->around.depth;
+    for (uint32_t b = 0; g->level && !x->around.key && b < g->n; b++) {
+        if (g->level[b] >= depth) continue;
+        const size_t cubes = (size_t)1 << (depth - g->level[b]);
+        uint8_t *in = x->in + (itp_box_key(g, b) >> (g->depth - depth));
+        if (memchr(in, 1, cubes)) memset(in, 1, cubes);
+    }
 }
 
 /* Cubes of S, their images, and what is in X. */
@@ -117,115 +145,176 @@ ITP_FN interp_status itp_index_pair(itp_index *x, int set)
     if (!work) return INTERP_NO_MEMORY;
     for (uint32_t i = 0; i < cubes; i++) {
         const uint32_t k = itp_boxes(&x->around, x->image[i], work);
-        for (uint32_t j = 0; j < k; j++) x->in[work[j]] |= 1;
+        for (uint32_t j = 0; j < k; j++) x->in[work[j]] = 1;
     }
-    for (uint32_t i = 0; i < cubes; i++) {
-        uint64_t cell[INTERP_MAP_DIMS];
-        itp_unspread(x->d, depth, keys[i], cell);
-        x->in[itp_cube_at(&x->around, cell)] |= 3;
-    }
+    itp_index_fill(x);
+    for (uint32_t i = 0; i < cubes; i++) x->in[itp_key_at(&x->around, keys[i])] = 3;
     interp_free(x->ctx, work);
     return INTERP_OK;
-}
-
-/* A neighbour of a cube, step -1, 0, 1 on each axis; false outside. */
-ITP_INLINE bool itp_cube_step(const itp_index *x, const uint64_t *cell, const int *step,
-                              uint64_t *to)
-{
-    for (int j = 0; j < x->d; j++) {
-        const uint64_t n = (uint64_t)1 << x->set.bits[j];
-        to[j] = cell[j] + (uint64_t)(int64_t)step[j];
-        if (to[j] < n) continue;
-        if (!x->set.periodic[j]) return false;
-        to[j] &= n - 1;
-    }
-    return true;
 }
 
 /* ---- the complex of S relative to A */
 
 ITP_FN interp_status itp_complex_room(itp_index *x, itp_complex *c, size_t n, size_t places)
 {
-    c->ctx = x->ctx, c->d = x->d, c->p = x->p;
+    c->ctx = x->ctx, c->d = x->d, c->p = x->p, c->places = places;
     c->address = (uint64_t *)itp_index_take(x, n, sizeof *c->address);
     c->table = (uint32_t *)itp_index_take(x, places, sizeof *c->table);
     c->rank = (uint32_t *)itp_index_take(x, itp_mul_size(5, n), sizeof *c->rank);
-    c->dim = (uint8_t *)itp_index_take(x, itp_mul_size(4, n), 1);
-    if (!c->address || !c->table || !c->rank || !c->dim) return INTERP_NO_MEMORY;
+    c->wide = (uint8_t *)itp_index_take(x, itp_mul_size(4, n), 1);
+    if (!c->address || !c->table || !c->rank || !c->wide) return INTERP_NO_MEMORY;
     c->mate = c->rank + n, c->queue = c->mate + n, c->heap = c->queue + n;
     c->critical = c->heap + n;
-    c->left = c->dim + n, c->removed = c->left + n, c->coef = c->removed + n;
+    c->left = c->wide + n, c->removed = c->left + n, c->coef = c->removed + n;
     memset(c->table, 255, places * sizeof *c->table);
     return INTERP_OK;
 }
 
-/* All 3^d steps, or faces, of a number: one of 0, 1, 2 for each axis. */
-ITP_INLINE void itp_thirds(int d, int number, int *third)
+/* Steps to a cube's neighbours, and its faces, have numbers of d digits in base 3, the first axis' last:
+   one down, none, one up; lower end, width, upper end. */
+typedef struct itp_thirds {
+    int n;           /* 3^d; step n / 2 stays */
+    uint8_t *wide;   /* [n]: axes on which a face has width */
+    uint16_t *share; /* steps to the cubes that share a face, of all faces: 5^d, rising */
+    uint32_t *first; /* [n + 1]: of a face */
+    uint64_t *key;   /* [n]: of neighbours of the cube at hand; the top bit is set outside */
+    uint8_t *state;  /* [n]: of these */
+    uint64_t *face;  /* [n]: addresses of its faces */
+} itp_thirds;
+
+ITP_FN interp_status itp_thirds_new(itp_index *x, itp_thirds *t)
 {
-    for (int j = 0; j < d; j++) third[j] = number % 3, number /= 3;
+    size_t shared = 1, k = 0;
+    t->n = 1;
+    for (int j = 0; j < x->d; j++) t->n *= 3, shared *= 5;
+    const size_t n = (size_t)t->n;
+    t->wide = (uint8_t *)itp_index_take(x, 2 * n, 1);
+    t->share = (uint16_t *)itp_index_take(x, shared, sizeof *t->share);
+    t->first = (uint32_t *)itp_index_take(x, n + 1, sizeof *t->first);
+    t->key = (uint64_t *)itp_index_take(x, 2 * n, sizeof *t->key);
+    if (!t->wide || !t->share || !t->first || !t->key) return INTERP_NO_MEMORY;
+    t->state = t->wide + n;
+    t->face = t->key + n;
+    for (int f = 0; f < t->n; f++) {
+        t->wide[f] = 0;
+        t->first[f] = (uint32_t)k;
+        for (int j = 0, v = f; j < x->d; j++, v /= 3)
+            t->wide[f] = (uint8_t)(t->wide[f] | (unsigned)(v % 3 == 1) << j);
+        for (int s = 0; s < t->n; s++) {
+            bool shares = true;
+            for (int j = 0, v = f, w = s; j < x->d; j++, v /= 3, w /= 3)
+                shares &= w % 3 == 1 || w % 3 == v % 3;
+            if (shares) t->share[k++] = (uint16_t)s;
+        }
+    }
+    t->first[n] = (uint32_t)k;
+    return INTERP_OK;
 }
 
-/* Which faces of a cube, by number, are also a neighbour's in A: marks them. near: keys of these
-   neighbours are added. */
-ITP_FN interp_status itp_exit_faces(itp_index *x, const uint64_t *cell, int thirds, uint8_t *face,
-                                    itp_longs *near)
+/* Neighbours of a cube and what they are. */
+ITP_FN void itp_thirds_near(const itp_index *x, itp_thirds *t, const uint64_t *cell)
 {
-    int step[INTERP_MAP_DIMS], at[INTERP_MAP_DIMS];
-    uint64_t to[INTERP_MAP_DIMS];
-    memset(face, 0, (size_t)thirds);
-    for (int s = 0; s < thirds; s++) {
-        itp_thirds(x->d, s, step);
-        for (int j = 0; j < x->d; j++) step[j]--;
-        if (!itp_cube_step(x, cell, step, to) || itp_cube_state(x, to) != 1) continue;
-        uint64_t key = 0;
-        for (int j = 0; j < x->d; j++) key |= itp_spread(&x->set, j, to[j]);
-        ITP_TRY(itp_longs_room(x->ctx, near, 1));
-        near->v[near->n++] = key;
-        for (int f = 0; f < thirds; f++) {
-            bool shared = true;
-            itp_thirds(x->d, f, at);
-            for (int j = 0; j < x->d; j++) shared &= step[j] == 0 || at[j] == 1 + step[j];
-            face[f] |= shared;
+    const itp_cubes *g = &x->set;
+    bool all = true;
+    t->key[0] = 0;
+    for (int j = 0, n = 1; j < x->d; j++, n *= 3)
+        for (int side = 2; side >= 0; side--) {
+            uint64_t to = cell[j] + (uint64_t)side - 1;
+            if (g->periodic[j]) to &= ((uint64_t)1 << g->bits[j]) - 1;
+            const bool outside = to >> g->bits[j] != 0;
+            const uint64_t part = outside ? (uint64_t)1 << 63 : itp_spread(g, j, to);
+            all &= !outside;
+            for (int k = 0; k < n; k++) t->key[side * n + k] = t->key[k] | part;
         }
+    if (all && !x->around.key)
+        for (int s = 0; s < t->n; s++) t->state[s] = x->in[t->key[s]];
+    else
+        for (int s = 0; s < t->n; s++)
+            t->state[s] = (uint8_t)(t->key[s] >> 63 ? 0 : itp_key_state(x, t->key[s]));
+}
+
+/* Addresses of its faces. */
+ITP_FN void itp_thirds_faces(const itp_complex *c, itp_thirds *t, const uint64_t *cell)
+{
+    t->face[0] = 0;
+    for (int j = 0, n = 1; j < c->d; j++, n *= 3)
+        for (int side = 2; side >= 0; side--) {
+            uint64_t at = 2 * cell[j] + (uint64_t)side;
+            if (c->wrap[j] && at == c->size[j]) at = 0;
+            for (int k = 0; k < n; k++) t->face[side * n + k] = t->face[k] + at * c->step[j];
+        }
+}
+
+/* Faces that are cells: of the first of the cubes that share one, and not of A. */
+typedef struct itp_new_faces {
+    uint16_t *v;
+    size_t n, room;
+} itp_new_faces;
+
+ITP_FN void itp_thirds_pick(const itp_thirds *t, itp_new_faces *out)
+{
+    for (int f = 0; f < t->n; f++) {
+        uint32_t i = t->first[f];
+        const uint32_t end = t->first[f + 1];
+        for (; i < end && t->share[i] < t->n / 2; i++)
+            if (t->state[t->share[i]] & 1) break;
+        if (i < end && t->share[i] < t->n / 2) continue;
+        for (; i < end && t->state[t->share[i]] != 1; i++) {}
+        if (i == end) out->v[out->n++] = (uint16_t)f;
+    }
+}
+
+/* Picks cells of all cubes, count[set.n] of each; near takes keys of cubes of A next to them. */
+ITP_FN interp_status itp_index_faces(itp_index *x, itp_thirds *t, uint16_t *count,
+                                     itp_new_faces *out, itp_longs *near)
+{
+    uint64_t cell[INTERP_MAP_DIMS];
+    for (uint32_t i = 0; i < x->set.n; i++) {
+        itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
+        itp_thirds_near(x, t, cell);
+        ITP_TRY(itp_make_room(x->ctx, &out->v, out->n, &out->room, (size_t)t->n, sizeof *out->v));
+        ITP_TRY(itp_longs_room(x->ctx, near, (size_t)t->n));
+        const size_t before = out->n;
+        itp_thirds_pick(t, out);
+        count[i] = (uint16_t)(out->n - before);
+        for (int s = 0; s < t->n; s++)
+            if (t->state[s] == 1) near->v[near->n++] = t->key[s];
     }
     return INTERP_OK;
 }
 
+/* Also finds which cubes of A are next to S: near takes their keys. */
 ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
 {
     itp_complex *c = &x->pair;
-    int thirds = 1, at[INTERP_MAP_DIMS];
-    uint8_t face[6561]; /* 3^8 */
+    itp_thirds t;
+    itp_new_faces faces = {NULL, 0, 0};
     uint64_t cell[INTERP_MAP_DIMS], step = 1;
-    for (int j = 0; j < x->d; j++) thirds *= 3;
-    const size_t most = itp_mul_size(x->set.n, (size_t)thirds);
-    size_t slots = 16;
-    while (slots < most + most / 2) slots *= 2;
-    if (most >= ITP_BOXES_MAX) return itp_no_memory(x->ctx, most);
-    ITP_TRY(itp_complex_room(x, c, most, slots));
-    c->slots = slots;
+    size_t places = 16, next = 0;
+    uint16_t *count = (uint16_t *)itp_index_take(x, x->set.n, sizeof *count);
+    if (!count) return INTERP_NO_MEMORY;
+    ITP_TRY(itp_thirds_new(x, &t));
     for (int j = 0; j < x->d; j++) {
         c->wrap[j] = x->set.periodic[j];
-        c->size[j] = ((uint64_t)2 << x->set.bits[j]) + !c->wrap[j];
+        c->size[j] = ((uint64_t)2 << x->set.bits[j]) + (c->wrap[j] ? 0 : 2);
         c->step[j] = step;
         step *= c->size[j];
     }
-    for (uint32_t i = 0; i < x->set.n; i++) {
+    interp_status status = itp_index_faces(x, &t, count, &faces, near);
+    const size_t cells = faces.n;
+    if (!status && cells >= ITP_BOXES_MAX) status = itp_no_memory(x->ctx, cells);
+    while (places < cells + cells / 2) places *= 2;
+    const bool hashed = step / 8 > cells;
+    if (!status) status = itp_complex_room(x, c, cells, hashed ? places : (size_t)step);
+    c->slots = hashed ? places : 0;
+    for (uint32_t i = 0; i < x->set.n && !status; i++) {
         itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
-        ITP_TRY(itp_exit_faces(x, cell, thirds, face, near));
-        for (int f = 0; f < thirds; f++) {
-            uint64_t address = 0;
-            int dim = 0;
-            if (face[f]) continue;
-            itp_thirds(x->d, f, at);
-            for (int j = 0; j < x->d; j++) {
-                address += (2 * cell[j] + (uint64_t)at[j]) % c->size[j] * c->step[j];
-                dim += at[j] == 1;
-            }
-            if (itp_cell_at(c, address) == ITP_NO_BOX) itp_cell_add(c, address, dim);
-        }
+        itp_thirds_faces(c, &t, cell);
+        for (int k = 0; k < count[i]; k++, next++)
+            itp_cell_add(c, t.face[faces.v[next]], t.wide[faces.v[next]]);
     }
-    return INTERP_OK;
+    interp_free(x->ctx, faces.v);
+    return status;
 }
 
 /* Images of the cubes of A next to S. */
@@ -454,7 +543,7 @@ ITP_FN interp_status itp_fibre_room(itp_index *x, size_t places)
 {
     if (places <= x->fibre_places) return INTERP_OK;
     const size_t room = itp_max_size(places, 2 * x->fibre_places);
-    void *old[4] = {x->fibre.address, x->fibre.table, x->fibre.rank, x->fibre.dim};
+    void *old[4] = {x->fibre.address, x->fibre.table, x->fibre.rank, x->fibre.wide};
     if (places >= ITP_BOXES_MAX) return itp_no_memory(x->ctx, places);
     for (int k = 0; k < 4 && old[k]; k++)
         for (int i = 0; i < x->n_blocks; i++)
@@ -477,11 +566,11 @@ ITP_FN interp_status itp_fibre_complex(itp_index *x, const itp_fibre *f)
     itp_complex *c = &x->fibre;
     uint64_t size[INTERP_MAP_DIMS];
     for (int j = 0; j < x->d; j++) {
-        size[j] = f->round[j] ? x->pair.size[j] : 2 * (uint64_t)(f->high[j] - f->low[j] + 1) + 1;
+        size[j] = f->round[j] ? x->pair.size[j] : 2 * (uint64_t)(f->high[j] - f->low[j] + 1) + 2;
         places = itp_mul_size((size_t)places, (size_t)size[j]);
     }
     ITP_TRY(itp_fibre_room(x, (size_t)places));
-    c->slots = 0, c->n = 0;
+    c->slots = 0, c->n = 0, c->places = (size_t)places;
     for (uint64_t step = 1, j = 0; j < (uint64_t)x->d; j++) {
         c->size[j] = size[j], c->step[j] = step, c->wrap[j] = f->round[j];
         step *= size[j];
@@ -502,14 +591,8 @@ ITP_FN interp_status itp_fibre_complex(itp_index *x, const itp_fibre *f)
         if (in) itp_each_place(x, f, low, high, itp_mark_cell, &there);
         else itp_each_place(x, f, low, high, itp_unmark_cube, &none);
     }
-    for (uint64_t a = 0; a < places; a++) {
-        uint64_t at[INTERP_MAP_DIMS];
-        int dim = 0;
-        if (c->table[a] == ITP_NO_BOX) continue;
-        itp_address_split(c, a, at);
-        for (int j = 0; j < x->d; j++) dim += (int)(at[j] & 1);
-        itp_cell_add(c, a, dim);
-    }
+    for (uint64_t a = 0; a < places; a++)
+        if (c->table[a] != ITP_NO_BOX) itp_cell_add(c, a, itp_address_wide(c, a));
     return INTERP_OK;
 }
 
@@ -598,7 +681,8 @@ ITP_FN interp_status itp_over_faces(const itp_index *x, uint64_t base, const itp
     uint64_t near[2 * INTERP_MAP_DIMS];
     bool minus[2 * INTERP_MAP_DIMS];
     const uint32_t p = (uint32_t)x->p;
-    const int n = itp_cell_near(&x->pair, base, true, near, minus);
+    const int n =
+        itp_cell_near(&x->pair, base, itp_address_wide(&x->pair, base), true, near, minus);
     for (int i = 0; i < n; i++)
         for (size_t t = 0; t < chain->n; t++)
             ITP_TRY(itp_overs_add(x->ctx, out, near[i], chain->term[t].cell,

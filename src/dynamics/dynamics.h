@@ -54,9 +54,9 @@ typedef struct interp_morse_desc {
     int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
     int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
     int limit; /* 0: 10000; larger sets are believed below min */
-    bool
-        exact_edges; /* false: as CMGDB, where sets lead to sets when the coarse sets they are in do;
-                         true: edges are found anew on the final grid */
+    /* false: as CMGDB, sets lead to sets when the coarse sets they are in do; true: edges are found anew
+       on the final grid */
+    bool exact_edges;
 } interp_morse_desc;
 
 /* The Morse decomposition of a map on a grid. */

@@ -6,19 +6,21 @@
 typedef struct itp_complex {
     interp_ctx *ctx;
     int d, p;
-    uint64_t size[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* coordinates of an axis */
-    bool wrap[INTERP_MAP_DIMS];                            /* the last is next to the first */
-    uint32_t n;                                            /* cells */
-    uint64_t *address;                                     /* [n] */
-    uint32_t *table;                /* [slots]: cell of each place; ITP_NO_BOX: none */
-    size_t slots;                   /* a power of two, hashed; 0: the address is the place */
-    uint32_t *rank;                 /* [n]: when it was removed */
-    uint32_t *mate;                 /* [n]: the cell it went with; itself when it is critical */
-    uint8_t *dim;                   /* [n] */
-    uint8_t *left;                  /* [n]: faces that are still there */
-    uint8_t *removed;               /* [n] */
-    uint32_t *queue;                /* [n] */
-    uint32_t n_critical, *critical; /* by dimension, then by rank */
+    uint64_t size[INTERP_MAP_DIMS], step[INTERP_MAP_DIMS]; /* coordinates of an axis; see wrap */
+    bool wrap[INTERP_MAP_DIMS]; /* the last is next to the first; where it is not, one coordinate
+                                   after it has no cells, so that steps off an end find nothing */
+    uint32_t n;                 /* cells */
+    uint64_t *address;          /* [n] */
+    uint32_t *table;            /* [places]: cell of each; ITP_NO_BOX: none */
+    size_t places;
+    size_t slots;     /* places, a power of two, hashed; 0: the address is the place */
+    uint32_t *rank;   /* [n]: when it was removed */
+    uint32_t *mate;   /* [n]: the cell it went with; itself when it is critical */
+    uint8_t *wide;    /* [n]: bit j: it has width on axis j */
+    uint8_t *left;    /* [n]: faces that are still there */
+    uint8_t *removed; /* [n] */
+    uint32_t *queue;  /* [n] */
+    uint32_t n_critical, *critical;      /* by dimension, then by rank */
     uint32_t first[INTERP_MAP_DIMS + 2]; /* of each dimension */
     uint8_t *coef;                       /* [n]: of the chain that flows */
     uint32_t *heap, heaped;
@@ -55,7 +57,7 @@ ITP_FN uint32_t itp_inverse_mod(uint32_t a, uint32_t p)
 
 ITP_INLINE uint32_t itp_cell_at(const itp_complex *c, uint64_t address)
 {
-    if (!c->slots) return c->table[address];
+    if (!c->slots) return address < c->places ? c->table[address] : ITP_NO_BOX;
     size_t at = (size_t)((address * 0x9E3779B97F4A7C15u) >> 20) & (c->slots - 1);
     while (c->table[at] != ITP_NO_BOX && c->address[c->table[at]] != address)
         at = (at + 1) & (c->slots - 1);
@@ -63,7 +65,7 @@ ITP_INLINE uint32_t itp_cell_at(const itp_complex *c, uint64_t address)
 }
 
 /* Adds a cell that is not there. */
-ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, int dim)
+ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide)
 {
     size_t at = (size_t)address;
     if (c->slots) {
@@ -72,7 +74,7 @@ ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, int dim)
     }
     c->table[at] = c->n;
     c->address[c->n] = address;
-    c->dim[c->n++] = (uint8_t)dim;
+    c->wide[c->n++] = (uint8_t)wide;
 }
 
 /* Coordinates of an address. */
@@ -81,32 +83,46 @@ ITP_INLINE void itp_address_split(const itp_complex *c, uint64_t address, uint64
     for (int j = c->d - 1; j >= 0; j--) at[j] = address / c->step[j] % c->size[j];
 }
 
-/* A cell's neighbours: faces when `faces`, else the cells it is a face of. sign: of it in the boundary of
-   the larger one. Returns how many there are. */
-ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, bool faces, uint64_t *near,
-                         bool *minus)
+/* On which axes a cell has width: a bit for each. */
+ITP_FN unsigned itp_address_wide(const itp_complex *c, uint64_t address)
 {
-    int n = 0, odd = 0;
-    for (int j = 0; j < c->d; j++) {
-        const uint64_t at = address / c->step[j] % c->size[j];
-        const bool wide = at & 1;
-        if (wide == faces)
-            for (int up = 0; up < 2; up++) {
-                uint64_t to = address;
-                if (up) {
-                    if (at + 1 < c->size[j]) to += c->step[j];
-                    else if (c->wrap[j]) to -= at * c->step[j];
-                    else continue;
-                } else {
-                    if (at > 0) to -= c->step[j];
-                    else if (c->wrap[j]) to += (c->size[j] - 1) * c->step[j];
-                    else continue;
-                }
-                near[n] = to;
-                /* the upper face counts +, and a cell is the lower face of the one above it */
-                minus[n++] = ((odd & 1) != 0) != ((up != 0) != faces);
+    uint64_t at[INTERP_MAP_DIMS];
+    unsigned wide = 0;
+    itp_address_split(c, address, at);
+    for (int j = 0; j < c->d; j++) wide |= (unsigned)(at[j] & 1) << j;
+    return wide;
+}
+
+ITP_INLINE int itp_cell_dim(const itp_complex *c, uint32_t cell)
+{
+    int dim = 0;
+    for (unsigned wide = c->wide[cell]; wide; wide &= wide - 1) dim++;
+    return dim;
+}
+
+/* A cell's neighbours: faces when `faces`, else the cells it is a face of, there or not. minus: its sign
+   in the boundary of the larger one. Returns how many there are. */
+ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, unsigned wide, bool faces,
+                         uint64_t *near, bool *minus)
+{
+    int n = 0;
+    bool odd = false;
+    for (int j = 0; j < c->d; j++, wide >>= 1) {
+        const bool has_width = wide & 1;
+        if (has_width == faces) {
+            const uint64_t step = c->step[j];
+            near[n] = address - step, near[n + 1] = address + step;
+            if (c->wrap[j]) {
+                const uint64_t at = address / step % c->size[j];
+                if (at == 0) near[n] += c->size[j] * step;
+                if (at + 1 == c->size[j]) near[n + 1] -= c->size[j] * step;
             }
-        odd += wide;
+            /* the upper face counts +, and a cell is the lower face of the one above it */
+            minus[n] = odd == !faces;
+            minus[n + 1] = odd == faces;
+            n += 2;
+        }
+        odd = odd != has_width;
     }
     return n;
 }
@@ -118,7 +134,7 @@ ITP_FN void itp_cell_remove(itp_complex *c, uint32_t cell, uint32_t *tail)
 {
     uint64_t near[2 * INTERP_MAP_DIMS];
     bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], false, near, minus);
+    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], false, near, minus);
     c->removed[cell] = 1;
     for (int i = 0; i < n; i++) {
         const uint32_t k = itp_cell_at(c, near[i]);
@@ -132,7 +148,7 @@ ITP_FN uint32_t itp_cell_last_face(const itp_complex *c, uint32_t cell)
 {
     uint64_t near[2 * INTERP_MAP_DIMS];
     bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], true, near, minus);
+    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], true, near, minus);
     for (int i = 0; i < n; i++) {
         const uint32_t q = itp_cell_at(c, near[i]);
         if (q != ITP_NO_BOX && !c->removed[q]) return q;
@@ -150,14 +166,15 @@ ITP_FN void itp_coreduce(itp_complex *c)
     c->n_critical = 0;
     for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
     for (uint32_t i = 0; i < c->n; i++) {
-        const int n = itp_cell_near(c, c->address[i], true, near, minus);
+        const int n = itp_cell_near(c, c->address[i], c->wide[i], true, near, minus);
         for (int k = 0; k < n; k++)
             c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
         if (c->left[i] == 1) c->queue[tail++] = i;
-        by_dim[c->dim[i] + 1]++;
+        by_dim[itp_cell_dim(c, i) + 1]++;
     }
     for (int k = 0; k <= c->d; k++) by_dim[k + 1] += by_dim[k];
-    for (uint32_t i = 0; i < c->n; i++) c->heap[by_dim[c->dim[i]]++] = i; /* cells by dimension */
+    for (uint32_t i = 0; i < c->n; i++)
+        c->heap[by_dim[itp_cell_dim(c, i)]++] = i; /* in order of it */
     for (uint32_t next = 0; next < c->n;) {
         while (head < tail) {
             const uint32_t king = c->queue[head++];
@@ -179,7 +196,7 @@ ITP_FN void itp_coreduce(itp_complex *c)
     }
     /* they came by dimension already: the lowest that is left is taken first, and none lower appears */
     memset(c->first, 0, sizeof c->first);
-    for (uint32_t i = 0; i < c->n_critical; i++) c->first[c->dim[c->critical[i]] + 1]++;
+    for (uint32_t i = 0; i < c->n_critical; i++) c->first[itp_cell_dim(c, c->critical[i]) + 1]++;
     for (int k = 0; k <= c->d; k++) c->first[k + 1] += c->first[k];
 }
 
@@ -187,7 +204,7 @@ ITP_FN void itp_coreduce(itp_complex *c)
 
 ITP_INLINE bool itp_is_queen(const itp_complex *c, uint32_t cell)
 {
-    return c->mate[cell] != cell && c->dim[c->mate[cell]] > c->dim[cell];
+    return c->wide[c->mate[cell]] > c->wide[cell]; /* it has the cell's width and one axis more */
 }
 
 ITP_FN void itp_heap_push(itp_complex *c, uint32_t cell)
@@ -236,7 +253,7 @@ ITP_FN interp_status itp_flow_boundary(itp_complex *c, uint32_t cell, uint32_t c
 {
     uint64_t near[2 * INTERP_MAP_DIMS];
     bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], true, near, minus);
+    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], true, near, minus);
     for (int i = 0; i < n; i++) {
         const uint32_t f = itp_cell_at(c, near[i]);
         if (f == ITP_NO_BOX) continue;
@@ -257,7 +274,7 @@ ITP_FN interp_status itp_flow_run(itp_complex *c, itp_chain *kings, itp_chain *r
         const uint32_t queen = itp_heap_pop(c), king = c->mate[queen], v = c->coef[queen];
         c->removed[queen] = 1;
         if (!v) continue;
-        const int n = itp_cell_near(c, c->address[king], true, near, minus);
+        const int n = itp_cell_near(c, c->address[king], c->wide[king], true, near, minus);
         uint32_t factor = 0;
         for (int i = 0; i < n; i++)
             if (near[i] == c->address[queen]) factor += minus[i] ? p - 1 : 1;
