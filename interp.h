@@ -9837,12 +9837,14 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
                               j->beta != 0 || o > i * multiplier, dx);
 }
 
-ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
+/* One window of weights: of output plane o and one input plane of its group. */
+ITP_FN void itp_planes_weights_task(void *arg, int window, int slot)
 {
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const size_t i = (size_t)(o / (c->out_channels / c->groups));
+    const int inputs = c->in_channels / c->groups, o = window / inputs;
+    const size_t i = (size_t)(o / (c->out_channels / c->groups) * inputs + window % inputs);
     const int taps = itp_conv_taps(c);
     double sum[ITP_DEPTHWISE_TAPS] = {0};
     for (int b = 0; b < c->batch; b++)
@@ -9850,8 +9852,21 @@ ITP_FN void itp_depthwise_weights_task(void *arg, int o, int slot)
             ->plane_conv_weights(
                 &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
                 j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
-    float *dw = j->dw + (size_t)o * (size_t)taps;
+    float *dw = j->dw + (size_t)window * (size_t)taps;
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+/* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
+   it for tiles would cost more than they do (measured: twice to sixteen times). */
+ITP_FN bool itp_weights_by_planes(const itp_conv *c)
+{
+    const itp_plane *g = &c->plane;
+    const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
+    const bool common = (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y &&
+                        g->stride_y == 1 && g->stride_x == 1 && g->dilation_y == 1 &&
+                        g->dilation_x == 1;
+    return itp_conv_depthwise(c) ||
+           (common && outputs <= (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4));
 }
 
 ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
@@ -9982,7 +9997,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
             itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
                                           itp_conv_way_floats(&v, itp_conv_way_share(&v)));
     }
-    if (weights) {
+    if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -10073,10 +10088,11 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
 ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x, const float *dy,
                              float beta, float *dw, itp_scratch scratch, float *shared)
 {
-    if (itp_conv_depthwise(c)) {
+    if (itp_weights_by_planes(c)) {
+        const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
-        itp_parallel(ctx, c->out_channels, itp_conv_work(c), itp_depthwise_weights_task, &j);
+        itp_parallel(ctx, windows, itp_conv_work(c), itp_planes_weights_task, &j);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);
