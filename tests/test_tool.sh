@@ -351,6 +351,10 @@ dynamics_writes_graph_sets_and_tiles()
     cmp d/morse_sets.csv t/morse_sets.csv
     interp dynamics --pairs p.csv --surrogate gp --kernel matern52 --deviations 1 --subdivide 8:10 --quiet -o g
     grep -q '"gp":{"length"' g/morse_graph.json
+    awk 'BEGIN { for (i = 0; i < 1000; i++) { x = i % 10 / 9; y = int(i / 10) % 10 / 9; z = int(i / 100) / 9
+        printf "%.4f,%.4f,%.4f,%.4f,%.4f,%.4f\n", x, y, z, x / (2 - x), y / (2 - y), z / 2 } }' >space.csv
+    interp dynamics --pairs space.csv --subdivide 9 --quiet -o space
+    test -s space/retraction.png && head -1 space/morse_sets.csv | grep -qx 'l0,l1,l2,u0,u1,u2,node'
     cut -d, -f1 p.csv >x.csv && cut -d, -f2 p.csv >fx.csv
     interp dynamics --pairs x.csv,fx.csv --subdivide 9 --lower=-0.1 --upper 1.1 --quiet -o s
     cmp d/morse_sets.csv s/morse_sets.csv

@@ -285,7 +285,7 @@ typedef struct cli_dynamics {
     double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
     double slopes[INTERP_MAP_DIMS * INTERP_MAP_DIMS];
     bool periodic[INTERP_MAP_DIMS];
-    const char *axis[2]; /* names of the first two */
+    const char *axis[INTERP_MAP_DIMS]; /* their names */
     float deviations;
     int prime;
     bool conley, interchange, retracted;

@@ -392,10 +392,49 @@ uint32_t cli_light(uint32_t rgb)
     return out;
 }
 
-/* Morse sets, over their tiles when `tiles`. One axis becomes bands. */
+/* The middle of a box of the largest Morse set; what is drawn of more than two axes is cut there. */
+static void slice_of(const cli_dynamics *y, double *at)
+{
+    double upper[INTERP_MAP_DIMS];
+    uint32_t most = 0;
+    for (int k = 0; k < y->map.dims; k++) at[k] = (y->lower[k] + y->upper[k]) / 2;
+    for (int s = 0; s < interp_morse_count(y->morse); s++) {
+        uint32_t n;
+        const uint32_t *box = interp_morse_set(y->morse, s, &n);
+        if (n <= most) continue;
+        most = n;
+        interp_morse_box(y->morse, box[n / 2], at, upper);
+        for (int k = 0; k < y->map.dims; k++) at[k] = (at[k] + upper[k]) / 2;
+    }
+}
+
+/* Whether a box is there on the plane of the first two axes through a point. */
+static bool on_slice(int d, const double *lower, const double *upper, const double *at)
+{
+    bool there = true;
+    for (int k = 2; k < d; k++) there &= lower[k] <= at[k] && at[k] < upper[k];
+    return there;
+}
+
+/* "title at AXIS = VALUE, ...": of the axes that are not drawn. */
+static void slice_title(const cli_dynamics *y, const char *title, const double *at, char *out,
+                        size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "%s", title);
+    for (int k = 2; k < y->map.dims && n < size; k++)
+        n += (size_t)snprintf(out + n, size - n, "%s%s = %.4g", k == 2 ? " at " : ", ", y->axis[k],
+                              at[k]);
+}
+
+/* Morse sets, over their tiles when `tiles`. One axis becomes bands; of more than two, sets are projected
+   and tiles are cut. */
 static int draw_boxes(cli *c, const cli_dynamics *y, bool tiles, const char *title,
                       const interp_series *over, int n_over, const char *path)
 {
+    double slice[INTERP_MAP_DIMS];
+    char heading[200];
+    slice_of(y, slice);
+    if (tiles) slice_title(y, title, slice, heading, sizeof heading), title = heading;
     const int sets = interp_morse_count(y->morse), d = y->map.dims;
     const uint32_t n = interp_morse_boxes(y->morse);
     size_t room = tiles ? n : 0, at = 0;
@@ -412,7 +451,7 @@ static int draw_boxes(cli *c, const cli_dynamics *y, bool tiles, const char *tit
         for (int s = 0; s < (pass ? sets : 1); s++) {
             uint32_t k = n;
             const uint32_t *box = pass ? interp_morse_set(y->morse, s, &k) : NULL;
-            for (uint32_t i = 0; i < k; i++, at++) {
+            for (uint32_t i = 0; i < k; i++) {
                 double lower[INTERP_MAP_DIMS], upper[INTERP_MAP_DIMS];
                 interp_morse_box(y->morse, box ? box[i] : i, lower, upper);
                 ends[4 * at] = (float)lower[0], ends[4 * at + 2] = (float)upper[0];
@@ -420,6 +459,7 @@ static int draw_boxes(cli *c, const cli_dynamics *y, bool tiles, const char *tit
                 ends[4 * at + 3] = d > 1 ? (float)upper[1] : 1;
                 classes[at] = pass ? s : y->tiles.tile[i];
                 faint[at] = pass == 0;
+                at += !tiles || on_slice(d, lower, upper, slice);
             }
         }
     interp_boxes b;
@@ -435,7 +475,7 @@ static int draw_boxes(cli *c, const cli_dynamics *y, bool tiles, const char *tit
     }
     b.ends = ends, b.classes = classes, b.faint = faint, b.n = (int)at;
     b.class_names = name, b.n_classes = sets < 12 ? sets : 12;
-    b.over = over, b.n_over = n_over;
+    b.over = over, b.n_over = tiles && d > 2 ? 0 : n_over; /* points are hardly ever on the cut */
     chart.title = title, chart.width = 860, chart.height = d > 1 ? 800 : 320;
     chart.x_label = y->axis[0], chart.y_label = d > 1 ? y->axis[1] : NULL;
     chart.x_min = (float)y->lower[0], chart.x_max = (float)y->upper[0];
@@ -465,7 +505,7 @@ int cli_dynamics_write(cli *c, const cli_dynamics *y, const char *folder, const 
         code = draw_boxes(c, y, false, "Morse sets", NULL, 0,
                           cli_path(path, folder, "morse_sets.png"));
     if (!code && y->retracted) code = write_tiles(c, y, cli_path(path, folder, "retraction.npy"));
-    if (!code && y->retracted && y->map.dims < 3)
+    if (!code && y->retracted && drawn)
         code = draw_boxes(c, y, true, "Order retraction", over, n_over,
                           cli_path(path, folder, "retraction.png"));
     if (!code && y->interchange) code = write_interchange(c, y, folder);

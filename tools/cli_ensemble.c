@@ -412,7 +412,7 @@ int cli_ensemble_pairs(cli *c, cli_ensemble *e, cli_dynamics *y)
             high = fmax(high, fmax(e->from[i], e->to[i]));
         }
         y->lower[k] = low - 0.5, y->upper[k] = high + 0.5;
-        if (k < 2) y->axis[k] = e->names[e->chosen[k]];
+        y->axis[k] = e->names[e->chosen[k]];
     }
     return CLI_DONE;
 }

@@ -340,12 +340,14 @@ static int run(cli *c)
                                         "weights.npy",
                                         "probabilities.npy",
                                         NULL};
+    static const char *const numbers[INTERP_MAP_DIMS] = {"x0", "x1", "x2", "x3",
+                                                         "x4", "x5", "x6", "x7"};
     const char *pairs = cli_get(c, "--pairs");
     cli_text summary = {NULL, 0, 0, false};
     dynamics_outcome outcome;
     job j;
     memset(&j, 0, sizeof j);
-    j.y.axis[0] = "x0", j.y.axis[1] = "x1";
+    for (int k = 0; k < INTERP_MAP_DIMS; k++) j.y.axis[k] = numbers[k];
     if (!pairs == !cli_has(c, "--data"))
         return cli_usage("dynamics needs --pairs X,FX, or --data D to train on");
     int code = cli_begin(c, cli_get(c, "-o"));
