@@ -1686,7 +1686,14 @@ static void ITP_K(spread)(int rows, int n, const float *tile, float *y, ptrdiff_
 static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, float *out)
 {
     const float *a = g->a + (ptrdiff_t)i0 * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+    /* rows side by side: whole vectors, whose end the next step writes over, but for the last */
     if (g->a_cs == 1) ITP_K(interleave)(m, kc, a, g->a_rs, NULL, out, m);
+    else if (g->a_rs == 1)
+        for (int k = 0, left = kc * m; k < kc; k++, a += g->a_cs, left -= m)
+            for (int r = 0; r < m; r += V_WIDTH) {
+                const int w = m - r < V_WIDTH ? m - r : V_WIDTH;
+                v_put(out + k * m + r, v_get(a + r, w), left - r < V_WIDTH ? w : V_WIDTH);
+            }
     else
         for (int k = 0; k < kc; k++)
             for (int r = 0; r < m; r++) out[k * m + r] = a[r * g->a_rs + k * g->a_cs];
@@ -1717,26 +1724,41 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
     }
 }
 
+/* All of b: out[block of k][panel][k][column]. */
+static void ITP_K(gemm_pack)(const itp_gemm *g, float *out)
+{
+    const size_t columns = itp_round_up((size_t)g->n, ITP_NR);
+    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step) {
+        const int kc = g->k - k0 < step ? g->k - k0 : step;
+        ITP_K(pack_b)(g, k0, kc, 0, g->n, out + (size_t)k0 * columns);
+    }
+}
+
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-
+    const int step = itp_gemm_kc(g->k);
+    const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
     const bool a_direct =
         g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
     const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
-                          (double)g->k * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS;
+                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed;
+    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    const bool bias_only = g->beta == 0 && !g->bias_row;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.inner = 1, t.apart = true;
-    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += ITP_GEMM_KC) {
-        const int kc = t.outer = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
+    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
+        const int kc = t.outer = g->k - k0 < step ? g->k - k0 : step;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
             const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
             const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
-            ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
+            const float *b = pb;
+            if (g->packed) b = g->packed + (size_t)k0 * packed_columns + (size_t)jb * (size_t)kc;
+            else ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
             for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
                 const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
@@ -1750,7 +1772,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
                         t.b_outer = g->b_rs;
                     } else {
-                        t.b = pb + (size_t)(jr - there) * (size_t)kc;
+                        t.b = b + (size_t)(jr - there) * (size_t)kc;
                         t.b_outer = ITP_NR;
                     }
                     for (int p = 0; p < panels; p++) {
@@ -1765,11 +1787,14 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;
-                        float start[V_MR * ITP_NR]; /* what the sums start from */
-                        const bool plain = g->beta == 0 && !g->bias_row && !g->bias_column;
-                        t.from = k0 ? t.to : plain ? NULL : start;
-                        t.from_rs = k0 ? t.to_rs : ITP_NR;
-                        for (int r = 0; !k0 && !plain && r < t.rows; r++)
+                        float start[V_MR * ITP_NR];
+                        t.from = k0 || as_it_is ? t.to : start; /* what the sums start from */
+                        t.from_rs = k0 || as_it_is ? t.to_rs : ITP_NR;
+                        if (!k0 && bias_only) {
+                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
+                            t.from_rs = 0;
+                        }
+                        for (int r = 0; t.from == start && r < t.rows; r++)
                             for (int c = 0; c < t.columns; c += V_WIDTH) {
                                 const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
                                 vf s = v_set(g->bias_row ? g->bias_row[ib + i + r] : 0);
@@ -6037,7 +6062,7 @@ typedef struct interp_morse_desc {
     const bool *periodic;        /* NULL: no axis is; [d]: the ends of those that are meet */
     int min;                     /* 0: 12; depth of the Morse sets, up to 52 */
     int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
-    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
+    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 30 */
     int limit; /* 0: 10000; larger sets are believed below min */
     /* false: as CMGDB, sets lead to sets when the coarse sets they are in do; true: edges are found anew
        on the final grid */
@@ -8123,6 +8148,7 @@ typedef struct itp_gemm {
     float *c;
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
+    const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
@@ -8173,6 +8199,18 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #define ITP_GEMM_DIRECT_COLUMNS 128
 #define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
 
+/* Steps of a block of k: blocks are of nearly the same length. */
+ITP_FN int itp_gemm_kc(int k)
+{
+    return k > ITP_GEMM_KC ? itp_div_up(k, itp_div_up(k, ITP_GEMM_KC)) : itp_max(k, 1);
+}
+
+/* Floats of a b [k,n] that is packed as a whole. */
+ITP_FN size_t itp_gemm_packed(int k, int n, int nr)
+{
+    return itp_mul_size((size_t)k, itp_round_up((size_t)n, (size_t)nr));
+}
+
 /* Scratch of a packed block of a, and of both blocks, in floats. */
 ITP_FN size_t itp_gemm_a_floats(int k, int rows)
 {
@@ -8216,6 +8254,7 @@ typedef struct itp_plane {
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
+    X(void, gemm_pack, (const itp_gemm *g, float *out))                                            \
     X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
     X(void, tile, (const itp_tile *t))                                                             \
     X(void, interleave,                                                                            \
@@ -25970,7 +26009,7 @@ ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
     return kind != ITP_INPUT && kind != ITP_ACTIVATION;
 }
 
-ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
+ITP_FN bool itp_weights_constant(const interp_workspace *w, int node)
 {
     return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
 }
@@ -25989,7 +26028,7 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
-    if (itp_conv_is_constant(w, node))
+    if (itp_weights_constant(w, node))
         need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
                        (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
     return need;
@@ -26000,7 +26039,7 @@ ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_con
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
     float *at = w->packed[node];
-    if (!itp_conv_is_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    if (!itp_weights_constant(w, node) || itp_conv_depthwise(c)) return NULL;
     at += itp_conv_norm_floats(w, node, c);
     if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
     if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
@@ -26088,7 +26127,7 @@ ITP_FN itp_need itp_need_deconv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, data, true, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, 0};
-    if (itp_conv_is_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
+    if (itp_weights_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
     /* the gradient of x is written, not added: it may have to go elsewhere first */
     if (data) need.shared = itp_round_up(n.shared, 16) + itp_count(itp_shape_in(w, node, 0));
     return need;
@@ -26101,7 +26140,7 @@ ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
     const size_t plane = itp_conv_in(&c);
     const float *weights = itp_x(w, node, 1), *packed = NULL;
     float *y = itp_y(w, node);
-    if (itp_conv_is_constant(w, node) && !itp_conv_depthwise(&c)) {
+    if (itp_weights_constant(w, node) && !itp_conv_depthwise(&c)) {
         if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_BACKWARD;
         packed = w->packed[node];
@@ -26167,6 +26206,8 @@ ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
 {
     const itp_mat d = itp_dense_at(w, node);
     itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
+    if (itp_weights_constant(w, node))
+        need.packed = itp_round_up(itp_gemm_packed(d.k, d.n, w->ctx->k->nr), 16);
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
@@ -26186,6 +26227,11 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
     g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
     g.c = itp_y(w, node), g.c_rs = d.n;
+    if (itp_weights_constant(w, node)) {
+        if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
+        w->is_packed[node] = ITP_PACKED_FORWARD;
+        g.packed = w->packed[node];
+    }
     if (o->n_in > 2) {
         const float *b = itp_x(w, node, 2);
         const interp_shape *s = itp_shape_in(w, node, 2);
@@ -28711,6 +28757,12 @@ ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f
         while (f->divides && f->most % k);
         batch = f->divides ? f->most / k : batch / 2;
     }
+}
+
+/* The weights have changed. NULL is allowed. */
+ITP_FN void itp_workspace_repack(interp_workspace *w)
+{
+    if (w) memset(w->is_packed, 0, (size_t)w->net->n_nodes);
 }
 
 /* For work of several passes: weights are packed once if there is memory for them twice. */
@@ -46467,6 +46519,7 @@ ITP_FN interp_status itp_lca_over_samples(interp_lca *l, itp_lca_set *s, double 
 {
     itp_lca_sweep p = {l, s, scale != 0, losses->samples};
     double total = 0;
+    for (int i = 0; i < 2 * l->n_lanes; i++) itp_workspace_repack(l->lane[i / 2].w[i % 2]);
     for (int at = 0; at < itp_lca_used(l, s);) {
         at = itp_lca_deal(l, s, at);
         itp_parallel_alone(l->ctx, l->n_busy, itp_lca_task, &p);
@@ -46905,6 +46958,8 @@ ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int 
         pass = itp_div_up(pass, 2);
     }
     fit->n = fit->most = pass;
+    /* weights are laid out once a sweep where that is of many passes */
+    if (pass <= itp_lca_used(l, l->set) / 8) ITP_TRY(itp_fit_pack(ctx, net, fit, pass));
     const int fits = itp_fit_most(ctx, net, fit);
     if (!fits) return ctx->status;
     if (batch_stats && fits < pass)

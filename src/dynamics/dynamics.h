@@ -52,7 +52,7 @@ typedef struct interp_morse_desc {
     const bool *periodic;        /* NULL: no axis is; [d]: the ends of those that are meet */
     int min;                     /* 0: 12; depth of the Morse sets, up to 52 */
     int max;  /* 0: min; sets in which nothing is recurrent down to this depth are left out */
-    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 31 */
+    int init; /* 0: none, or min where max is 0; depth that the whole domain begins with, up to 30 */
     int limit; /* 0: 10000; larger sets are believed below min */
     /* false: as CMGDB, sets lead to sets when the coarse sets they are in do; true: edges are found anew
        on the final grid */

@@ -302,6 +302,7 @@ ITP_FN interp_status itp_lca_over_samples(interp_lca *l, itp_lca_set *s, double 
 {
     itp_lca_sweep p = {l, s, scale != 0, losses->samples};
     double total = 0;
+    for (int i = 0; i < 2 * l->n_lanes; i++) itp_workspace_repack(l->lane[i / 2].w[i % 2]);
     for (int at = 0; at < itp_lca_used(l, s);) {
         at = itp_lca_deal(l, s, at);
         itp_parallel_alone(l->ctx, l->n_busy, itp_lca_task, &p);
@@ -740,6 +741,8 @@ ITP_FN interp_status itp_lca_fit(interp_lca *l, const interp_dataset *data, int 
         pass = itp_div_up(pass, 2);
     }
     fit->n = fit->most = pass;
+    /* weights are laid out once a sweep where that is of many passes */
+    if (pass <= itp_lca_used(l, l->set) / 8) ITP_TRY(itp_fit_pack(ctx, net, fit, pass));
     const int fits = itp_fit_most(ctx, net, fit);
     if (!fits) return ctx->status;
     if (batch_stats && fits < pass)

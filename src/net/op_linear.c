@@ -24,7 +24,7 @@ ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
     return kind != ITP_INPUT && kind != ITP_ACTIVATION;
 }
 
-ITP_FN bool itp_conv_is_constant(const interp_workspace *w, int node)
+ITP_FN bool itp_weights_constant(const interp_workspace *w, int node)
 {
     return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
 }
@@ -43,7 +43,7 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
-    if (itp_conv_is_constant(w, node))
+    if (itp_weights_constant(w, node))
         need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
                        (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
     return need;
@@ -54,7 +54,7 @@ ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_con
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
     float *at = w->packed[node];
-    if (!itp_conv_is_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    if (!itp_weights_constant(w, node) || itp_conv_depthwise(c)) return NULL;
     at += itp_conv_norm_floats(w, node, c);
     if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
     if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
@@ -142,7 +142,7 @@ ITP_FN itp_need itp_need_deconv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, data, true, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, 0};
-    if (itp_conv_is_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
+    if (itp_weights_constant(w, node)) need.packed = itp_conv_packed_floats(w->ctx, &c, true);
     /* the gradient of x is written, not added: it may have to go elsewhere first */
     if (data) need.shared = itp_round_up(n.shared, 16) + itp_count(itp_shape_in(w, node, 0));
     return need;
@@ -155,7 +155,7 @@ ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
     const size_t plane = itp_conv_in(&c);
     const float *weights = itp_x(w, node, 1), *packed = NULL;
     float *y = itp_y(w, node);
-    if (itp_conv_is_constant(w, node) && !itp_conv_depthwise(&c)) {
+    if (itp_weights_constant(w, node) && !itp_conv_depthwise(&c)) {
         if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_BACKWARD;
         packed = w->packed[node];
@@ -221,6 +221,8 @@ ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
 {
     const itp_mat d = itp_dense_at(w, node);
     itp_need need = {itp_gemm_scratch(w->ctx, d.m, d.n, d.k), 0, 0, 0};
+    if (itp_weights_constant(w, node))
+        need.packed = itp_round_up(itp_gemm_packed(d.k, d.n, w->ctx->k->nr), 16);
     if (w->runs_back[node]) {
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.m, d.k, d.n));
         need.slot = itp_max_size(need.slot, itp_gemm_scratch(w->ctx, d.k, d.m, d.n));
@@ -240,6 +242,11 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
     g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
     g.c = itp_y(w, node), g.c_rs = d.n;
+    if (itp_weights_constant(w, node)) {
+        if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
+        w->is_packed[node] = ITP_PACKED_FORWARD;
+        g.packed = w->packed[node];
+    }
     if (o->n_in > 2) {
         const float *b = itp_x(w, node, 2);
         const interp_shape *s = itp_shape_in(w, node, 2);

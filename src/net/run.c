@@ -153,6 +153,12 @@ ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f
     }
 }
 
+/* The weights have changed. NULL is allowed. */
+ITP_FN void itp_workspace_repack(interp_workspace *w)
+{
+    if (w) memset(w->is_packed, 0, (size_t)w->net->n_nodes);
+}
+
 /* For work of several passes: weights are packed once if there is memory for them twice. */
 ITP_FN interp_status itp_fit_pack(interp_ctx *ctx, const interp_net *net, itp_fit *f, int batch)
 {

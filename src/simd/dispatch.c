@@ -47,6 +47,7 @@ typedef struct itp_gemm {
     float *c;
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
+    const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
@@ -97,6 +98,18 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #define ITP_GEMM_DIRECT_COLUMNS 128
 #define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
 
+/* Steps of a block of k: blocks are of nearly the same length. */
+ITP_FN int itp_gemm_kc(int k)
+{
+    return k > ITP_GEMM_KC ? itp_div_up(k, itp_div_up(k, ITP_GEMM_KC)) : itp_max(k, 1);
+}
+
+/* Floats of a b [k,n] that is packed as a whole. */
+ITP_FN size_t itp_gemm_packed(int k, int n, int nr)
+{
+    return itp_mul_size((size_t)k, itp_round_up((size_t)n, (size_t)nr));
+}
+
 /* Scratch of a packed block of a, and of both blocks, in floats. */
 ITP_FN size_t itp_gemm_a_floats(int k, int rows)
 {
@@ -140,6 +153,7 @@ typedef struct itp_plane {
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
+    X(void, gemm_pack, (const itp_gemm *g, float *out))                                            \
     X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
     X(void, tile, (const itp_tile *t))                                                             \
     X(void, interleave,                                                                            \

@@ -181,7 +181,14 @@ static void ITP_K(spread)(int rows, int n, const float *tile, float *y, ptrdiff_
 static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, float *out)
 {
     const float *a = g->a + (ptrdiff_t)i0 * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+    /* rows side by side: whole vectors, whose end the next step writes over, but for the last */
     if (g->a_cs == 1) ITP_K(interleave)(m, kc, a, g->a_rs, NULL, out, m);
+    else if (g->a_rs == 1)
+        for (int k = 0, left = kc * m; k < kc; k++, a += g->a_cs, left -= m)
+            for (int r = 0; r < m; r += V_WIDTH) {
+                const int w = m - r < V_WIDTH ? m - r : V_WIDTH;
+                v_put(out + k * m + r, v_get(a + r, w), left - r < V_WIDTH ? w : V_WIDTH);
+            }
     else
         for (int k = 0; k < kc; k++)
             for (int r = 0; r < m; r++) out[k * m + r] = a[r * g->a_rs + k * g->a_cs];
@@ -212,26 +219,41 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
     }
 }
 
+/* All of b: out[block of k][panel][k][column]. */
+static void ITP_K(gemm_pack)(const itp_gemm *g, float *out)
+{
+    const size_t columns = itp_round_up((size_t)g->n, ITP_NR);
+    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step) {
+        const int kc = g->k - k0 < step ? g->k - k0 : step;
+        ITP_K(pack_b)(g, k0, kc, 0, g->n, out + (size_t)k0 * columns);
+    }
+}
+
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-
+    const int step = itp_gemm_kc(g->k);
+    const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
     const bool a_direct =
         g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
     const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
-                          (double)g->k * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS;
+                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed;
+    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    const bool bias_only = g->beta == 0 && !g->bias_row;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.inner = 1, t.apart = true;
-    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += ITP_GEMM_KC) {
-        const int kc = t.outer = g->k - k0 < ITP_GEMM_KC ? g->k - k0 : ITP_GEMM_KC;
+    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
+        const int kc = t.outer = g->k - k0 < step ? g->k - k0 : step;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
             const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
             const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
-            ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
+            const float *b = pb;
+            if (g->packed) b = g->packed + (size_t)k0 * packed_columns + (size_t)jb * (size_t)kc;
+            else ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
             for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
                 const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
@@ -245,7 +267,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
                         t.b_outer = g->b_rs;
                     } else {
-                        t.b = pb + (size_t)(jr - there) * (size_t)kc;
+                        t.b = b + (size_t)(jr - there) * (size_t)kc;
                         t.b_outer = ITP_NR;
                     }
                     for (int p = 0; p < panels; p++) {
@@ -260,11 +282,14 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;
-                        float start[V_MR * ITP_NR]; /* what the sums start from */
-                        const bool plain = g->beta == 0 && !g->bias_row && !g->bias_column;
-                        t.from = k0 ? t.to : plain ? NULL : start;
-                        t.from_rs = k0 ? t.to_rs : ITP_NR;
-                        for (int r = 0; !k0 && !plain && r < t.rows; r++)
+                        float start[V_MR * ITP_NR];
+                        t.from = k0 || as_it_is ? t.to : start; /* what the sums start from */
+                        t.from_rs = k0 || as_it_is ? t.to_rs : ITP_NR;
+                        if (!k0 && bias_only) {
+                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
+                            t.from_rs = 0;
+                        }
+                        for (int r = 0; t.from == start && r < t.rows; r++)
                             for (int c = 0; c < t.columns; c += V_WIDTH) {
                                 const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
                                 vf s = v_set(g->bias_row ? g->bias_row[ib + i + r] : 0);
