@@ -350,6 +350,9 @@ uint32_t cli_light(uint32_t rgb);
         "--sweep", "NAME=A,B,..", "an ensemble for each value of epochs, batch, layers or nodes"   \
     }
 
+/* Most values of a sweep; numbers that say what a training is. */
+enum { CLI_SWEPT = 12, CLI_KEY = 11 };
+
 /* An ensemble and its figures. */
 typedef struct cli_ensemble {
     cli *c;
@@ -366,18 +369,21 @@ typedef struct cli_ensemble {
     int *order;                  /* [models]: whose end goes with each beginning, as a control */
     double *spread, *accuracy, *entropy; /* [parameters], [models], [test samples] */
     double *from, *to;                   /* [models, dims]: chosen weights, early and last */
-    double seconds, saved;
+    double seconds, saved, key[CLI_KEY];
     char part[CLI_PATH], text[CLI_PATH];
 } cli_ensemble;
 
-/* Opens the data and reads the options. */
+/* Opens the data and reads the options. Copies of what is opened share the data. */
 int cli_ensemble_open(cli *c, cli_ensemble *e);
+/* Frees the data, of all copies. */
+void cli_ensemble_close(cli *c, cli_ensemble *e);
 /* Trains; what has been done is kept beside the results every ten seconds, and found again. */
 int cli_ensemble_train(cli *c, cli_ensemble *e);
 /* Figures, the weights that are looked at, and their pairs; the domain and its names go to y. */
 int cli_ensemble_pairs(cli *c, cli_ensemble *e, cli_dynamics *y);
 /* Mean balanced accuracy. */
 double cli_ensemble_accuracy(const cli_ensemble *e);
+/* Frees what training and figures came to. */
 void cli_ensemble_free(cli *c, cli_ensemble *e);
 /* Violins of accuracy, entropy and weights of n ensembles. */
 int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const *names,

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 12 }; /* most values of a sweep */
-
 /* ---- data */
 
 /* Keeps two classes, as the original does with 0 and 1 of MNIST. */
@@ -34,7 +32,7 @@ static int keep_classes(cli *c, interp_dataset *d, const double *keep, int n)
 }
 
 /* Keeps some numbers of each sample of a table. */
-static int keep_columns(cli *c, interp_dataset *d, const double *keep, int n)
+static int keep_columns(interp_dataset *d, const double *keep, int n)
 {
     const size_t had = interp_shape_size(&d->shape);
     for (int k = 0; k < n; k++)
@@ -46,7 +44,6 @@ static int keep_columns(cli *c, interp_dataset *d, const double *keep, int n)
     memset(&d->shape, 0, sizeof d->shape);
     d->shape.rank = 1;
     for (int k = 0; k < INTERP_MAX_RANK; k++) d->shape.dim[k] = k ? 1 : n;
-    (void)c;
     return CLI_DONE;
 }
 
@@ -103,8 +100,8 @@ static int open_data(cli *c, cli_ensemble *e)
     if (columns && strcmp(columns, "all") && (n = cli_numbers(columns, v, 64)) < 1)
         return cli_usage("--columns %s: give numbers from 0, or all", columns);
     if (columns && strcmp(columns, "all")) {
-        code = keep_columns(c, &e->train, v, n);
-        if (!code) code = keep_columns(c, &e->test, v, n);
+        code = keep_columns(&e->train, v, n);
+        if (!code) code = keep_columns(&e->test, v, n);
     }
     if (!code && e->train.n + e->test.n < 1000) code = divide(c, e);
     if (code || e->train.shape.dim[0] > 1024) return code;
@@ -229,33 +226,55 @@ int cli_ensemble_open(cli *c, cli_ensemble *e)
 
 /* ---- training, resumed from what is in the folder */
 
+static const char *const parts[] = {"key", "done", "weights", "probabilities", "loss"};
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    for (size_t i = 0; i < bytes; i++) h = (h ^ p[i]) * 1099511628211u;
+    return h;
+}
+
+/* Trainings are the same when all of this is: settings, the architecture, the data. */
+static void make_key(const cli_ensemble *e, double key[CLI_KEY])
+{
+    const interp_train_desc *t = &e->desc.train;
+    uint64_t h = hash(14695981039346656037u, e->arch, strlen(e->arch));
+    for (int half = 0; half < 2; half++) {
+        const interp_dataset *d = half ? &e->test : &e->train;
+        h = hash(h, d->x, (size_t)d->n * interp_shape_size(&d->shape) * sizeof *d->x);
+        h = hash(h, d->y, (size_t)d->n * sizeof *d->y);
+    }
+    const double all[CLI_KEY] = {t->epochs,         t->batch,
+                                 e->early,          e->layers,
+                                 e->nodes,          t->lr,
+                                 t->optimizer,      (double)(e->seed >> 32),
+                                 (uint32_t)e->seed, (double)(h >> 32),
+                                 (uint32_t)h};
+    memcpy(key, all, sizeof all);
+}
+
 static int save_part(cli *c, const cli_ensemble *e, const interp_ensemble *done, const char *path)
 {
-    static const char *const names[] = {"key", "done", "weights", "probabilities", "loss"};
     const int rows = done->models;
     interp_array a[5];
-    double key[8] = {(double)e->desc.train.epochs,
-                     (double)e->desc.train.batch,
-                     e->early,
-                     e->layers,
-                     e->nodes,
-                     (double)e->seed,
-                     (double)e->desc.train.optimizer,
-                     (double)e->desc.train.lr};
+    double key[CLI_KEY];
+    memcpy(key, e->key, sizeof key);
     memset(a, 0, sizeof a);
     for (int i = 0; i < 5; i++) {
         a[i].shape.rank = 2;
         for (int k = 0; k < INTERP_MAX_RANK; k++) a[i].shape.dim[k] = 1;
         a[i].shape.dim[0] = i ? rows : 1;
     }
-    a[0].data = key, a[0].dtype = INTERP_FLOAT64, a[0].shape.dim[1] = 8;
+    a[0].data = key, a[0].dtype = INTERP_FLOAT64, a[0].shape.dim[1] = CLI_KEY;
     a[1].data = done->done, a[1].dtype = INTERP_UINT8;
     a[2].data = done->weights, a[2].dtype = INTERP_FLOAT32;
     a[2].shape.dim[1] = (int)((size_t)done->n_snapshots * done->parameters);
     a[3].data = done->probabilities, a[3].dtype = INTERP_FLOAT32;
     a[3].shape.dim[1] = done->n_test * done->n_classes;
     a[4].data = done->test_loss, a[4].dtype = INTERP_FLOAT64;
-    return interp_npz_write(c->ctx, path, 5, names, a) ? CLI_FAILED : CLI_DONE;
+    return interp_npz_write(c->ctx, path, 5, parts, a) ? CLI_FAILED : CLI_DONE;
 }
 
 static interp_status on_round(const interp_ensemble *so_far, void *user)
@@ -269,22 +288,17 @@ static interp_status on_round(const interp_ensemble *so_far, void *user)
 /* What an earlier run with the same settings has left. */
 static bool load_part(cli *c, const cli_ensemble *e, interp_ensemble *from)
 {
-    static const char *const names[] = {"key", "done", "weights", "probabilities", "loss"};
     interp_array a[5];
     memset(a, 0, sizeof a);
     memset(from, 0, sizeof *from);
     if (!cli_is_file(e->part)) return false;
     bool good = true;
     for (int i = 0; i < 5 && good; i++)
-        good = !interp_npz_read(c->ctx, e->part, names[i], &a[i]) && a[i].shape.rank == 2 &&
+        good = !interp_npz_read(c->ctx, e->part, parts[i], &a[i]) && a[i].shape.rank == 2 &&
                a[i].dtype == (i == 1             ? INTERP_UINT8
                               : i == 2 || i == 3 ? INTERP_FLOAT32
                                                  : INTERP_FLOAT64);
-    const double *key = good ? (const double *)a[0].data : NULL;
-    const interp_train_desc *t = &e->desc.train;
-    good = good && a[0].shape.dim[1] == 8 && key[0] == t->epochs && key[1] == t->batch &&
-           key[2] == e->early && key[3] == e->layers && key[4] == e->nodes &&
-           key[5] == (double)e->seed && key[6] == (double)t->optimizer && key[7] == (double)t->lr &&
+    good = good && a[0].shape.dim[1] == CLI_KEY && !memcmp(a[0].data, e->key, sizeof e->key) &&
            a[1].shape.dim[0] == e->desc.models && a[2].shape.dim[0] == e->desc.models &&
            a[3].shape.dim[0] == e->desc.models && a[4].shape.dim[0] == e->desc.models &&
            a[2].shape.dim[1] % e->desc.n_snapshots == 0;
@@ -309,6 +323,7 @@ int cli_ensemble_train(cli *c, cli_ensemble *e)
     const double begin = cli_now();
     e->c = c;
     e->saved = begin;
+    make_key(e, e->key);
     snprintf(e->part, sizeof e->part, "%.*s", (int)sizeof e->part - 1,
              cli_path(e->text, c->folder, "ensemble.part.npz"));
     e->desc.build = build, e->desc.user = e;
@@ -427,8 +442,6 @@ double cli_ensemble_accuracy(const cli_ensemble *e)
 void cli_ensemble_free(cli *c, cli_ensemble *e)
 {
     interp_ensemble_free(c->ctx, &e->all);
-    interp_dataset_free(c->ctx, &e->train);
-    interp_dataset_free(c->ctx, &e->test);
     interp_free(c->ctx, e->spread);
     interp_free(c->ctx, e->kernel);
     interp_free(c->ctx, e->names);
@@ -438,6 +451,12 @@ void cli_ensemble_free(cli *c, cli_ensemble *e)
     interp_free(c->ctx, e->to);
     interp_free(c->ctx, e->order);
     memset(e, 0, sizeof *e);
+}
+
+void cli_ensemble_close(cli *c, cli_ensemble *e)
+{
+    interp_dataset_free(c->ctx, &e->train);
+    interp_dataset_free(c->ctx, &e->test);
 }
 
 /* ---- tables and pictures */
@@ -469,11 +488,11 @@ static size_t add_values(float *to, const double *from, size_t n)
 int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const *names,
                          const char *folder)
 {
-    char path[CLI_PATH], text[GROUPS][48];
-    const char *legend[GROUPS];
-    int counts[3][GROUPS], code = CLI_DONE;
+    char path[CLI_PATH], text[CLI_SWEPT][48];
+    const char *legend[CLI_SWEPT];
+    int counts[3][CLI_SWEPT], code = CLI_DONE;
     size_t total[3] = {0, 0, 0};
-    if (n > GROUPS) return cli_usage("a sweep has up to %d values", GROUPS);
+    if (n > CLI_SWEPT) return cli_usage("a sweep has up to %d values", CLI_SWEPT);
     for (int g = 0; g < n; g++) {
         counts[0][g] = e[g].all.models, counts[1][g] = e[g].all.n_test;
         counts[2][g] = e[g].kernels;
@@ -507,10 +526,10 @@ int cli_ensemble_violins(cli *c, const cli_ensemble *e, int n, const char *const
 static int split_by_tile(cli *c, const cli_ensemble *e, const cli_dynamics *y, const int32_t *tile,
                          const char *folder)
 {
-    char path[CLI_PATH], text[GROUPS][24];
-    const char *names[GROUPS];
-    uint32_t colours[GROUPS] = {0x909090u};
-    int counts[GROUPS], n = 1;
+    char path[CLI_PATH], text[CLI_SWEPT][24];
+    const char *names[CLI_SWEPT];
+    uint32_t colours[CLI_SWEPT] = {0x909090u};
+    int counts[CLI_SWEPT], n = 1;
     size_t at = (size_t)e->all.models;
     const int sets = interp_morse_count(y->morse);
     float *v = (float *)interp_alloc(c->ctx, 2 * at * sizeof *v);
@@ -518,7 +537,7 @@ static int split_by_tile(cli *c, const cli_ensemble *e, const cli_dynamics *y, c
     add_values(v, e->accuracy, at);
     counts[0] = e->all.models;
     snprintf(text[0], sizeof text[0], "all %d", e->all.models);
-    for (int s = 0; s < sets && n < GROUPS; s++) {
+    for (int s = 0; s < sets && n < CLI_SWEPT; s++) {
         counts[n] = 0;
         for (int m = 0; m < e->all.models; m++)
             if (tile[m] == s) v[at++] = (float)e->accuracy[m], counts[n]++;

@@ -241,75 +241,87 @@ static int ensemble_run(cli *c, cli_ensemble *e, cli_dynamics *y, const char *fo
     return code;
 }
 
-/* The values of --sweep and what they change. */
-static int sweep(const cli *c, double *values, char names[][24])
+/* Ensembles that differ in one setting. */
+static const char *const sweeps[] = {"epochs", "batch", "layers", "nodes"};
+
+typedef struct sweep {
+    int of; /* place in sweeps; -1: one ensemble, as the options have it */
+    int n, value[CLI_SWEPT];
+    char name[CLI_SWEPT][24]; /* "epochs 100" */
+} sweep;
+
+static int read_sweep(const cli *c, sweep *s)
 {
-    static const char *const known[] = {"epochs", "batch", "layers", "nodes"};
     const char *text = cli_get(c, "--sweep"), *equals = text ? strchr(text, '=') : NULL;
-    if (!text) return 0;
-    const int n = equals ? cli_numbers(equals + 1, values, 12) : -1;
-    int which = -1;
+    double v[CLI_SWEPT] = {0};
+    memset(s, 0, sizeof *s);
+    s->of = -1, s->n = 1;
+    if (!text) return CLI_DONE;
     for (int k = 0; k < 4 && equals; k++)
-        if (strlen(known[k]) == (size_t)(equals - text) &&
-            !strncmp(text, known[k], (size_t)(equals - text)))
-            which = k;
-    for (int i = 0; i < n; i++) {
-        if (!(values[i] >= 1 && values[i] < 1e6 && values[i] == floor(values[i]))) which = -1;
-        snprintf(names[i], 24, "%s %.0f", which < 0 ? "" : known[which], values[i]);
+        if (strlen(sweeps[k]) == (size_t)(equals - text) &&
+            !strncmp(text, sweeps[k], (size_t)(equals - text)))
+            s->of = k;
+    s->n = s->of < 0 ? 0 : cli_numbers(equals + 1, v, CLI_SWEPT);
+    bool good = s->n > 0;
+    for (int i = 0; i < s->n; i++) {
+        good &= v[i] >= 1 && v[i] < 1e6 && v[i] == floor(v[i]);
+        s->value[i] = good ? (int)v[i] : 0;
+        snprintf(s->name[i], sizeof s->name[i], "%s %d", sweeps[s->of], s->value[i]);
     }
-    return n < 1 || which < 0 ? -1 : 10 * n + which;
+    if (good) return CLI_DONE;
+    return cli_usage("--sweep %s: give epochs=, batch=, layers= or nodes= and up to %d values",
+                     text, CLI_SWEPT);
+}
+
+/* Ensemble i of a sweep: in a folder of its own. */
+static int swept_run(cli *c, const sweep *s, int i, cli_ensemble *e, const char *folder,
+                     cli_text *summary, dynamics_outcome *outcome)
+{
+    cli_dynamics y;
+    char inner[sizeof s->name[0]], path[CLI_PATH];
+    int code = CLI_DONE;
+    memset(&y, 0, sizeof y);
+    snprintf(path, sizeof path, "%s", folder);
+    if (s->of >= 0) {
+        int *const of[] = {&e->desc.train.epochs, &e->desc.train.batch, &e->layers, &e->nodes};
+        *of[s->of] = s->value[i];
+        if (e->early >= e->desc.train.epochs)
+            return cli_usage("--sweep: %s ends before the early epoch %d", s->name[i], e->early);
+        snprintf(inner, sizeof inner, "%s", s->name[i]);
+        *strchr(inner, ' ') = '_';
+        code = cli_make_folder(cli_path(path, folder, inner));
+    }
+    if (!code) code = ensemble_run(c, e, &y, path);
+    if (!code) {
+        if (i) cli_add(summary, ",");
+        cli_dynamics_json(summary, &y);
+        outcome->models = e->all.models, outcome->seconds = e->seconds + y.seconds;
+        outcome->accuracy = cli_ensemble_accuracy(e);
+        outcome->sets = interp_morse_count(y.morse);
+        outcome->boxes = interp_morse_boxes(y.morse);
+    }
+    cli_dynamics_free(c, &y);
+    return code;
 }
 
 static int ensembles_run(cli *c, const char *folder, cli_text *summary, dynamics_outcome *outcome)
 {
-    double values[12] = {0};
-    char names[12][24], path[CLI_PATH];
-    const char *name[12];
-    const int found = sweep(c, values, names), n = found > 0 ? found / 10 : 1;
-    if (found < 0)
-        return cli_usage("--sweep %s: give epochs=, batch=, layers= or nodes= and up to 12 values",
-                         cli_get(c, "--sweep"));
-    cli_ensemble *e = (cli_ensemble *)interp_alloc(c->ctx, 12 * sizeof *e);
-    if (!e) return cli_fail_ctx(c);
-    memset(e, 0, 12 * sizeof *e);
-    int code = CLI_DONE;
-    if (found > 0) cli_add(summary, "[");
-    for (int i = 0; i < n && !code; i++) {
-        cli_dynamics y;
-        memset(&y, 0, sizeof y);
-        code = cli_ensemble_open(c, &e[i]);
-        if (code) break;
-        const int v = (int)values[i];
-        if (found > 0 && found % 10 == 0) e[i].desc.train.epochs = v;
-        if (found > 0 && found % 10 == 1) e[i].desc.train.batch = v;
-        if (found > 0 && found % 10 == 2) e[i].layers = v;
-        if (found > 0 && found % 10 == 3) e[i].nodes = v;
-        if (found <= 0) snprintf(names[i], 24, "epochs %d", e[i].desc.train.epochs);
-        name[i] = names[i];
-        char inner[24];
-        snprintf(inner, sizeof inner, "%s", names[i]);
-        for (char *s = inner; *s; s++)
-            if (*s == ' ') *s = '_';
-        cli_path(path, folder, inner);
-        if (e[i].early >= e[i].desc.train.epochs)
-            code = cli_usage("--sweep: %s ends before the early epoch %d", names[i], e[i].early);
-        if (!code && found > 0) code = cli_make_folder(path);
-        if (!code) code = ensemble_run(c, &e[i], &y, found > 0 ? path : folder);
-        if (!code && i) cli_add(summary, ",");
-        if (!code) {
-            cli_dynamics_json(summary, &y);
-            outcome->models = e[i].all.models, outcome->seconds = e[i].seconds + y.seconds;
-            outcome->accuracy = cli_ensemble_accuracy(&e[i]);
-            outcome->sets = interp_morse_count(y.morse);
-            outcome->boxes = interp_morse_boxes(y.morse);
-        }
-        cli_dynamics_free(c, &y);
-    }
-    if (found > 0) cli_add(summary, "]");
+    sweep s;
+    cli_ensemble base, e[CLI_SWEPT];
+    const char *name[CLI_SWEPT];
+    int code = read_sweep(c, &s);
+    if (!code) code = cli_ensemble_open(c, &base);
+    if (code) return code;
+    if (s.of < 0) snprintf(s.name[0], sizeof s.name[0], "epochs %d", base.desc.train.epochs);
+    if (s.of >= 0) cli_add(summary, "[");
+    for (int i = 0; i < s.n; i++) e[i] = base, name[i] = s.name[i];
+    for (int i = 0; i < s.n && !code; i++)
+        code = swept_run(c, &s, i, &e[i], folder, summary, outcome);
+    if (s.of >= 0) cli_add(summary, "]");
     cli_add(summary, "\n");
-    if (!code) code = cli_ensemble_violins(c, e, n, name, folder);
-    for (int i = 0; i < n; i++) cli_ensemble_free(c, &e[i]);
-    interp_free(c->ctx, e);
+    if (!code) code = cli_ensemble_violins(c, e, s.n, name, folder);
+    for (int i = 0; i < s.n; i++) cli_ensemble_free(c, &e[i]);
+    cli_ensemble_close(c, &base);
     return code;
 }
 
