@@ -17901,23 +17901,16 @@ ITP_INLINE uint32_t itp_key_at(const itp_cubes *g, uint64_t key)
     return g->level || g->key[at] == key ? at : ITP_NO_BOX;
 }
 
-/* The same of a cube. */
-ITP_INLINE uint32_t itp_cube_at(const itp_cubes *g, const uint64_t *cell)
+ITP_INLINE uint64_t itp_cube_key(const itp_cubes *g, const uint64_t *cell)
 {
     uint64_t key = 0;
     for (int j = 0; j < g->d; j++) key |= itp_spread(g, j, cell[j]);
-    return itp_key_at(g, key);
+    return key;
 }
 
 ITP_INLINE int itp_key_state(const itp_index *x, uint64_t key)
 {
     const uint32_t at = itp_key_at(&x->around, key);
-    return at == ITP_NO_BOX ? 0 : x->in[at];
-}
-
-ITP_INLINE int itp_cube_state(const itp_index *x, const uint64_t *cell)
-{
-    const uint32_t at = itp_cube_at(&x->around, cell);
     return at == ITP_NO_BOX ? 0 : x->in[at];
 }
 
@@ -18244,9 +18237,10 @@ ITP_FN bool itp_fibre_open(const itp_index *x, uint64_t address, itp_fibre *f)
                 else there = false;
             }
             if (!there) continue;
-            const int state = itp_cube_state(x, cell);
+            const uint64_t key = itp_cube_key(&x->set, cell); /* all grids have the depth of S */
+            const int state = itp_key_state(x, key);
             if (state != (pass ? 1 : 3)) continue;
-            const uint32_t k = itp_cube_at(pass ? &x->exit : &x->set, cell);
+            const uint32_t k = itp_key_at(pass ? &x->exit : &x->set, key);
             const itp_cells image = pass ? x->exit_image[k] : x->image[k];
             if (image.lo == UINT64_MAX) continue;
             if (!pass) itp_fibre_block(x, f, image, &f->inside[f->n_inside]), f->n_inside++;
@@ -18380,7 +18374,8 @@ ITP_FN void itp_unmark_cube(itp_index *x, const itp_fibre *f, const int64_t *cub
         cell[j] = (uint64_t)at;
         low[j] = 2 * cube[j], high[j] = 2 * cube[j] + 2;
     }
-    if (itp_cube_state(x, cell)) itp_each_place(x, f, low, high, itp_mark_cell, none);
+    if (itp_key_state(x, itp_cube_key(&x->set, cell)))
+        itp_each_place(x, f, low, high, itp_mark_cell, none);
 }
 
 /* Room for a complex that is used again and again. */

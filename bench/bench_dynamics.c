@@ -6,6 +6,8 @@
      build/bench_dynamics [--only TEXT] [--rounds 5] */
 #include "measure.h"
 
+#include "../tests/maps.h"
+
 typedef struct task {
     const char *name, *map;
     int d, min, max, init;
@@ -41,45 +43,6 @@ typedef struct answer {
     unsigned long boxes, sets;
 } answer;
 
-/* ---- the maps, [n,d] points each */
-
-static interp_status leslie(const double *x, double *y, size_t n, void *user)
-{
-    static const double theta[] = {19.6, 23.68, 19.6, 23.68};
-    const int d = *(const int *)user;
-    for (size_t i = 0; i < n; i++, x += d, y += d) {
-        double births = 0, all = 0;
-        for (int j = 0; j < d; j++) births += theta[j] * x[j], all += x[j];
-        y[0] = births * exp(-0.1 * all);
-        for (int j = 1; j < d; j++) y[j] = 0.7 * x[j - 1];
-    }
-    return INTERP_OK;
-}
-
-static interp_status henon(const double *x, double *y, size_t n, void *user)
-{
-    (void)user;
-    for (size_t i = 0; i < n; i++, x += 2, y += 2) {
-        y[0] = 1 - 1.4 * x[0] * x[0] + x[1];
-        y[1] = 0.3 * x[0];
-    }
-    return INTERP_OK;
-}
-
-static interp_status logistic(const double *x, double *y, size_t n, void *user)
-{
-    (void)user;
-    for (size_t i = 0; i < n; i++) y[i] = 3.5 * x[i] * (1 - x[i]);
-    return INTERP_OK;
-}
-
-static interp_status product(const double *x, double *y, size_t n, void *user)
-{
-    const size_t all = n * (size_t) * (const int *)user;
-    for (size_t i = 0; i < all; i++) y[i] = x[i] / (2 - x[i]);
-    return INTERP_OK;
-}
-
 /* ---- the sides */
 
 static answer run_ours(const task *t)
@@ -95,15 +58,15 @@ static answer run_ours(const task *t)
     interp_morse_desc desc;
     interp_morse *m = NULL;
     interp_conley index;
-    int d = t->d;
+    settings how = {t->d, 3.5};
     bench_need(NULL, ctx);
     memset(&map, 0, sizeof map);
     memset(&desc, 0, sizeof desc);
     const bool is_leslie = !strcmp(t->map, "leslie"), is_henon = !strcmp(t->map, "henon");
     const bool is_logistic = !strcmp(t->map, "logistic");
     map.points = is_leslie ? leslie : is_henon ? henon : is_logistic ? logistic : product;
-    map.dims = d, map.user = &d, map.padding = t->padding;
-    const int domain = is_leslie ? d == 2 : is_henon ? 2 : is_logistic ? 3 : 4;
+    map.dims = t->d, map.user = &how, map.padding = t->padding;
+    const int domain = is_leslie ? t->d == 2 : is_henon ? 2 : is_logistic ? 3 : 4;
     desc.lower = boxes[domain][0], desc.upper = boxes[domain][1];
     desc.min = t->min, desc.max = t->max, desc.init = t->init;
     double begin = bench_seconds(1);
