@@ -13,6 +13,7 @@
      >>simd/kernels_winograd.h
      >>simd/kernels_image.h
      >>simd/kernels_depthwise.h
+     >>simd/kernels_abreast.h
      >>simd/kernels_embed.h
      >>simd/kernels_end.h
      >>base/base.h
@@ -94,6 +95,7 @@
      >>net/loss.c
      >>net/metrics.c
      >>net/train.c
+     >>net/abreast.c
      >>net/ensemble.c
      >>onnx/protobuf.c
      >>onnx/map.c
@@ -2476,6 +2478,151 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_OUT
 #undef ITP_DW_IN
 #undef ITP_FOR_TAPS
+/* >>simd/kernels_abreast.h                                                                    */
+/* ---- networks side by side: ITP_ABREAST numbers at each place, one of each network ---------------- */
+
+#define ITP_EIGHT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define ITP_FIVE(X)  X(0) X(1) X(2) X(3) X(4)
+
+/* y = bias + sum over the taps of w x, for eight windows side by side, or for one. */
+static inline void ITP_K(abreast_eight)(const itp_sliding *g, const int *tap, const float *x,
+                                        const float *w, const float *bias, ptrdiff_t bias_step,
+                                        float *y)
+{
+    const ptrdiff_t step = (ptrdiff_t)g->step * ITP_ABREAST;
+#define ITP_START(i) vf s##i = v_load(bias + i * bias_step);
+    ITP_EIGHT(ITP_START)
+#undef ITP_START
+    for (int t = 0; t < g->taps; t++, w += ITP_ABREAST) {
+        const float *from = x + (ptrdiff_t)tap[t] * ITP_ABREAST;
+        const vf factor = v_load(w);
+#define ITP_TAP(i) s##i = v_fma(factor, v_load(from + i * step), s##i);
+        ITP_EIGHT(ITP_TAP)
+#undef ITP_TAP
+    }
+#define ITP_STORE(i) v_store(y + i * ITP_ABREAST, s##i);
+    ITP_EIGHT(ITP_STORE)
+#undef ITP_STORE
+}
+
+static inline void ITP_K(abreast_one)(const itp_sliding *g, const int *tap, const float *x,
+                                      const float *w, const float *bias, float *y)
+{
+    vf s = v_load(bias);
+    for (int t = 0; t < g->taps; t++)
+        s = v_fma(v_load(w + (ptrdiff_t)t * ITP_ABREAST),
+                  v_load(x + (ptrdiff_t)tap[t] * ITP_ABREAST), s);
+    v_store(y, s);
+}
+
+/* y[row][column] = bias + sum over the taps of w x; bias_step: numbers from one window's to the
+   next. The last eight may be done in part twice. */
+static void ITP_K(abreast_sum)(const itp_sliding *g, const int *tap, const float *x, const float *w,
+                               const float *bias, ptrdiff_t bias_step, float *y)
+{
+    const ptrdiff_t step = (ptrdiff_t)g->step * ITP_ABREAST;
+    for (int r = 0; r < g->rows; r++) {
+        for (int c0 = 0; c0 < g->columns; c0 += g->columns < 8 ? 1 : 8) {
+            const int c = g->columns < 8 || c0 + 8 <= g->columns ? c0 : g->columns - 8;
+            for (int l = 0; l < ITP_ABREAST; l += V_WIDTH) {
+                const float *from = x + c * step + l, *b = bias + c * bias_step + l;
+                float *to = y + (ptrdiff_t)c * ITP_ABREAST + l;
+                if (g->columns < 8) ITP_K(abreast_one)(g, tap, from, w + l, b, to);
+                else ITP_K(abreast_eight)(g, tap, from, w + l, b, bias_step, to);
+            }
+        }
+        x += (ptrdiff_t)g->row_step * ITP_ABREAST;
+        y += (ptrdiff_t)g->columns * ITP_ABREAST;
+    }
+}
+
+/* dw += sum over the windows of dy x, and dbias, where it is not NULL, += sum of dy: five taps at a
+   time, so that those of 3x3, 5x5 and 7x7 come out nearly even. */
+static void ITP_K(abreast_weights)(const itp_sliding *g, const int *tap, const float *x,
+                                   const float *dy, float *dw, float *dbias)
+{
+    const ptrdiff_t step = (ptrdiff_t)g->step * ITP_ABREAST;
+    for (int l = 0; l < ITP_ABREAST; l += V_WIDTH)
+        for (int t = 0; t < g->taps; t += 5) {
+            const float *from = x + l, *d = dy + l;
+            vf sum = v_zero();
+#define ITP_START(i)                                                                               \
+    vf s##i = v_zero();                                                                            \
+    const ptrdiff_t at##i = (ptrdiff_t)tap[t + i < g->taps ? t + i : t] * ITP_ABREAST;
+            ITP_FIVE(ITP_START)
+#undef ITP_START
+            for (int r = 0; r < g->rows; r++, from += (ptrdiff_t)g->row_step * ITP_ABREAST) {
+                const float *here = from;
+                for (int c = 0; c < g->columns; c++, here += step, d += ITP_ABREAST) {
+                    const vf v = v_load(d);
+                    sum = v_add(sum, v);
+#define ITP_TAP(i) s##i = v_fma(v, v_load(here + at##i), s##i);
+                    ITP_FIVE(ITP_TAP)
+#undef ITP_TAP
+                }
+            }
+            float *to = dw + (ptrdiff_t)t * ITP_ABREAST + l;
+#define ITP_STORE(i)                                                                               \
+    if (t + i < g->taps) v_store(to + i * ITP_ABREAST, v_add(v_load(to + i * ITP_ABREAST), s##i));
+            ITP_FIVE(ITP_STORE)
+#undef ITP_STORE
+            if (dbias && t == 0) v_store(dbias + l, v_add(v_load(dbias + l), sum));
+        }
+}
+
+/* dx += w dy at every tap of every window. */
+static void ITP_K(abreast_spread)(const itp_sliding *g, const int *tap, const float *dy,
+                                  const float *w, float *dx)
+{
+    const ptrdiff_t step = (ptrdiff_t)g->step * ITP_ABREAST;
+    for (int r = 0; r < g->rows; r++, dx += (ptrdiff_t)g->row_step * ITP_ABREAST)
+        for (int c = 0; c < g->columns; c++, dy += ITP_ABREAST)
+            for (int t = 0; t < g->taps; t++) {
+                float *to = dx + c * step + (ptrdiff_t)tap[t] * ITP_ABREAST;
+                for (int l = 0; l < ITP_ABREAST; l += V_WIDTH)
+                    v_store(to + l, v_fma(v_load(w + (ptrdiff_t)t * ITP_ABREAST + l),
+                                          v_load(dy + l), v_load(to + l)));
+            }
+}
+
+/* y = the largest x of each window. */
+static void ITP_K(abreast_max)(const itp_sliding *g, const int *tap, const float *x, float *y)
+{
+    for (int r = 0; r < g->rows; r++, x += (ptrdiff_t)g->row_step * ITP_ABREAST)
+        for (int c = 0; c < g->columns; c++, y += ITP_ABREAST)
+            for (int l = 0; l < ITP_ABREAST; l += V_WIDTH) {
+                const float *from = x + (ptrdiff_t)c * g->step * ITP_ABREAST + l;
+                vf top = v_load(from + (ptrdiff_t)tap[0] * ITP_ABREAST);
+                for (int t = 1; t < g->taps; t++)
+                    top = v_max(top, v_load(from + (ptrdiff_t)tap[t] * ITP_ABREAST));
+                v_store(y + l, top);
+            }
+}
+
+/* dx += dy at the first x of each window that is y. */
+static void ITP_K(abreast_max_grad)(const itp_sliding *g, const int *tap, const float *x,
+                                    const float *y, const float *dy, float *dx)
+{
+    for (int r = 0; r < g->rows; r++) {
+        for (int c = 0; c < g->columns; c++, y += ITP_ABREAST, dy += ITP_ABREAST)
+            for (int l = 0; l < ITP_ABREAST; l += V_WIDTH) {
+                const ptrdiff_t at = (ptrdiff_t)c * g->step * ITP_ABREAST + l;
+                const vf top = v_load(y + l);
+                vf left = v_load(dy + l); /* 0 once it is placed */
+                for (int t = 0; t < g->taps; t++) {
+                    const ptrdiff_t i = at + (ptrdiff_t)tap[t] * ITP_ABREAST;
+                    const vm here = v_eq(v_load(x + i), top);
+                    v_store(dx + i, v_add(v_load(dx + i), v_select(here, left, v_zero())));
+                    left = v_select(here, v_zero(), left);
+                }
+            }
+        x += (ptrdiff_t)g->row_step * ITP_ABREAST;
+        dx += (ptrdiff_t)g->row_step * ITP_ABREAST;
+    }
+}
+
+#undef ITP_EIGHT
+#undef ITP_FIVE
 #ifndef INTERP_NO_EMBED
 /* >>simd/kernels_embed.h                                                                      */
 /* ---- kernels of neighbours and embeddings ----------------------------------------------------- */
@@ -8234,6 +8381,14 @@ typedef struct itp_plane {
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
 } itp_plane;
 
+/* Networks trained side by side: that many numbers at each place, one of each network. */
+#define ITP_ABREAST 16
+
+/* Windows over places: x of tap t of the window at (r, c) is at r row_step + c step + tap[t]. */
+typedef struct itp_sliding {
+    int rows, columns, row_step, step, taps;
+} itp_sliding;
+
 #define ITP_KERNEL_LIST(X)                                                                         \
     X(void, unary, (itp_unary op, size_t n, const float *x, float *y, float a, float b))           \
     X(void, binary,                                                                                \
@@ -8292,7 +8447,19 @@ typedef struct itp_plane {
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
-       bool add))
+       bool add))                                                                                  \
+    X(void, abreast_sum,                                                                           \
+      (const itp_sliding *g, const int *tap, const float *x, const float *w, const float *bias,    \
+       ptrdiff_t bias_step, float *y))                                                             \
+    X(void, abreast_weights,                                                                       \
+      (const itp_sliding *g, const int *tap, const float *x, const float *dy, float *dw,           \
+       float *dbias))                                                                              \
+    X(void, abreast_spread,                                                                        \
+      (const itp_sliding *g, const int *tap, const float *dy, const float *w, float *dx))          \
+    X(void, abreast_max, (const itp_sliding *g, const int *tap, const float *x, float *y))         \
+    X(void, abreast_max_grad,                                                                      \
+      (const itp_sliding *g, const int *tap, const float *x, const float *y, const float *dy,      \
+       float *dx))
 
 #ifndef INTERP_NO_EMBED
 /* How two rows are compared, beyond what a product of matrices can do. */
@@ -30707,6 +30874,17 @@ ITP_FN void itp_trainer_delay(interp_trainer *t)
     }
 }
 
+/* One update of n numbers of an array, with their gradient and moments. */
+ITP_FN void itp_update_numbers(const itp_kernels *kernels, const itp_learn *l, const itp_update *u,
+                               size_t n, float *p, const float *g, float *first, float *second)
+{
+    const itp_grad_kernels *k = itp_grads(kernels);
+    float *velocity = l->momentum > 0 ? first : NULL;
+    if (l->optimizer == INTERP_SGD) k->sgd(n, p, g, velocity, u);
+    else if (l->optimizer == INTERP_RMSPROP) k->rmsprop(n, p, g, second, velocity, u);
+    else k->adam(n, p, g, first, second, u);
+}
+
 /* One update of a piece of a parameter array. */
 typedef struct itp_update_job {
     const interp_trainer *t;
@@ -30721,37 +30899,38 @@ ITP_FN void itp_update_task(void *arg, int task, int slot)
     (void)slot;
     const itp_update_job *j = (const itp_update_job *)arg;
     const interp_trainer *t = j->t;
-    const itp_grad_kernels *k = itp_grads(t->ctx->k);
-    const interp_optimizer optimizer = j->l->optimizer;
     const size_t from = (size_t)task * ITP_UPDATE_CHUNK, at = j->l->offset + from;
     const size_t n = itp_min_size(ITP_UPDATE_CHUNK, j->l->n - from);
-    float *p = t->net->flat + at;
-    const float *g = t->work[0]->param_grad + at;
-    float *first = t->first ? t->first + at : NULL, *second = t->second ? t->second + at : NULL;
-    if (optimizer == INTERP_SGD) k->sgd(n, p, g, j->l->momentum > 0 ? first : NULL, j->u);
-    else if (optimizer == INTERP_RMSPROP)
-        k->rmsprop(n, p, g, second, j->l->momentum > 0 ? first : NULL, j->u);
-    else k->adam(n, p, g, first, second, j->u);
+    itp_update_numbers(t->ctx->k, j->l, j->u, n, t->net->flat + at, t->work[0]->param_grad + at,
+                       t->first ? t->first + at : NULL, t->second ? t->second + at : NULL);
+}
+
+/* How the next step changes an array. */
+ITP_FN itp_update itp_trainer_next(const interp_trainer *t, const itp_learn *l, double factor,
+                                   float grad_scale)
+{
+    const interp_train_desc *d = &t->desc;
+    const double count = (double)(t->step + 1);
+    itp_update u;
+    u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
+    u.weight_decay = l->weight_decay;
+    u.momentum = l->momentum;
+    u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
+    u.correction1 = (float)(1 - pow((double)d->beta1, count));
+    u.correction2 = (float)(1 - pow((double)l->beta2, count));
+    u.grad_scale = grad_scale;
+    u.nesterov = d->nesterov;
+    u.decoupled = l->optimizer == INTERP_ADAMW;
+    return u;
 }
 
 /* One update of every parameter that is not frozen. */
 ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scale)
 {
-    const interp_train_desc *d = &t->desc;
-    const double count = (double)(t->step + 1);
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         if (itp_is_frozen(t, l)) continue;
-        itp_update u;
-        u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
-        u.weight_decay = l->weight_decay;
-        u.momentum = l->momentum;
-        u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
-        u.correction1 = (float)(1 - pow((double)d->beta1, count));
-        u.correction2 = (float)(1 - pow((double)l->beta2, count));
-        u.grad_scale = grad_scale;
-        u.nesterov = d->nesterov;
-        u.decoupled = l->optimizer == INTERP_ADAMW;
+        const itp_update u = itp_trainer_next(t, l, factor, grad_scale);
         itp_update_job job = {t, l, &u};
         itp_parallel(t->ctx, (int)((l->n + ITP_UPDATE_CHUNK - 1) / ITP_UPDATE_CHUNK),
                      (double)l->n * 4, itp_update_task, &job);
@@ -31355,20 +31534,665 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     interp_trainer_free(r.t);
     return status;
 }
+/* >>net/abreast.c                                                                             */
+/* ---- net/abreast.c: small networks trained side by side, one in each lane of the vectors ----------- */
+
+/* Networks that differ in their numbers only: each parameter, activation and gradient is ITP_ABREAST
+   numbers, one of each network, so that any layer, however small, is made of whole vectors. One sample
+   of each network goes forward and backward at a time. No lane sees another: what becomes of a network
+   does not depend on which ones are beside it. */
+
+enum {
+    ITP_ABREAST_OPS = 64,
+    ITP_ABREAST_TAPS = 4096,
+    ITP_ABREAST_PARAMETERS = 2048, /* beyond, products of matrices are faster */
+    ITP_ABREAST_VALUES = 1 << 15   /* beyond, they do not stay in the cache */
+};
+
+typedef enum itp_lane_kind {
+    ITP_LANE_DENSE,
+    ITP_LANE_CONV,
+    ITP_LANE_MAX,
+    ITP_LANE_AVERAGE,
+    ITP_LANE_PAD,
+    ITP_LANE_UNARY,
+    ITP_LANE_SOFTMAX,
+    ITP_LANE_ADD,
+    ITP_LANE_DROPOUT
+} itp_lane_kind;
+
+/* A node as it is run. Places count numbers of one network. */
+typedef struct itp_lane_op {
+    itp_lane_kind kind;
+    int node;     /* of the network */
+    int x, y;     /* places of values */
+    int also;     /* the second operand, or the factors of an average or a dropout */
+    int n;        /* numbers of y */
+    int w, b;     /* places of parameters; b -1: no bias */
+    int planes;   /* of y */
+    int groups;   /* of a convolution */
+    int x_planes; /* of x */
+    int height, width, top,
+        left;       /* planes of x; of a pad: where they go in those of y, [rows, columns] */
+    itp_sliding at; /* windows */
+    int tap;        /* the first of theirs */
+    itp_unary unary;
+    float alpha, beta; /* of a unary op; a pad's filling; a dropout's probability */
+    bool x_grad;       /* somebody asks for the gradient of x */
+} itp_lane_op;
+
+/* What is the same in all networks; without pointers, so that two can be compared. */
+typedef struct itp_abreast_plan {
+    itp_lane_op op[ITP_ABREAST_OPS];
+    int n_ops, tap[ITP_ABREAST_TAPS], n_taps;
+    int input, logits, classes, values; /* places and numbers */
+    int dropouts;                       /* numbers of one sample that may be dropped */
+    int parameters;
+} itp_abreast_plan;
+
+/* ---- reading a network */
+
+typedef struct itp_lane_reader {
+    const interp_net *net;
+    itp_abreast_plan *p;
+    int *place, *uses; /* [n_values]: where a value is, -1: nowhere yet; how many nodes read it */
+    bool *depends;     /* [n_values]: on parameters */
+} itp_lane_reader;
+
+ITP_FN int itp_lane_size(const itp_lane_reader *r, int value)
+{
+    const interp_shape s = itp_sample_shape(r->net, value);
+    const size_t n = interp_shape_size(&s);
+    return n < ITP_ABREAST_VALUES ? (int)n : ITP_ABREAST_VALUES;
+}
+
+ITP_FN int itp_lane_room(itp_lane_reader *r, int n)
+{
+    const int at = r->p->values;
+    r->p->values = itp_min(at + n, ITP_ABREAST_VALUES); /* more is refused in the end */
+    return at;
+}
+
+/* Another op, from value x to place y of n new numbers. NULL when there are too many. */
+ITP_FN itp_lane_op *itp_lane_add(itp_lane_reader *r, itp_lane_kind kind, int node, int x, int n)
+{
+    if (r->p->n_ops == ITP_ABREAST_OPS) return NULL;
+    itp_lane_op *o = &r->p->op[r->p->n_ops++];
+    o->kind = kind, o->node = node, o->b = -1;
+    o->x = r->place[x], o->x_grad = r->depends[x];
+    o->n = n;
+    return o;
+}
+
+/* The place of a trained array, -1 when it is not one of the shape asked for. */
+ITP_FN int itp_lane_parameter(const itp_lane_reader *r, int value, int n)
+{
+    const itp_value *v = &r->net->values[value];
+    return v->kind == ITP_PARAM && interp_shape_size(&v->shape) == (size_t)n ? (int)v->offset : -1;
+}
+
+ITP_FN bool itp_lane_dense(itp_lane_reader *r, int node)
+{
+    const itp_node *o = &r->net->nodes[node];
+    const interp_shape *w = &r->net->values[o->in[1]].shape;
+    const int k = itp_lane_size(r, o->in[0]), units = itp_lane_size(r, o->out);
+    itp_lane_op *d = itp_lane_add(r, ITP_LANE_DENSE, node, o->in[0], units);
+    if (!d || o->attrs.trans_a || o->attrs.alpha != 1 || o->attrs.beta != 1 || w->rank != 2 ||
+        k > ITP_ABREAST_TAPS - r->p->n_taps)
+        return false;
+    d->w = itp_lane_parameter(r, o->in[1], k * units);
+    if (o->n_in > 2) d->b = itp_lane_parameter(r, o->in[2], units);
+    if (d->w < 0 || (o->n_in > 2 && d->b < 0)) return false;
+    d->at.rows = 1, d->at.columns = units, d->at.taps = k;
+    d->at.step = o->attrs.trans_b ? k : 1;
+    d->tap = r->p->n_taps;
+    for (int t = 0; t < k; t++) r->p->tap[r->p->n_taps++] = o->attrs.trans_b ? t : t * units;
+    d->y = itp_lane_room(r, units);
+    return true;
+}
+
+/* A copy of the planes of x where windows hang over, with g changed to fit; true unless there is no
+   room for it. */
+ITP_FN bool itp_lane_pad(itp_lane_reader *r, int node, float fill, itp_plane *g, int planes, int *x,
+                         bool *padded)
+{
+    const int height = (g->rows - 1) * g->stride_y + (g->taps_y - 1) * g->dilation_y + 1;
+    const int width = (g->columns - 1) * g->stride_x + (g->taps_x - 1) * g->dilation_x + 1;
+    const int value = r->net->nodes[node].in[0];
+    *x = r->place[value];
+    *padded = g->pad_y || g->pad_x || height > g->height || width > g->width;
+    if (!*padded) return true;
+    if ((int64_t)height * width * planes >= ITP_ABREAST_VALUES) return false;
+    itp_lane_op *o = itp_lane_add(r, ITP_LANE_PAD, node, value, planes * height * width);
+    if (!o) return false;
+    o->planes = planes;
+    o->height = g->height, o->width = g->width, o->top = g->pad_y, o->left = g->pad_x;
+    o->at.rows = height, o->at.columns = width;
+    o->alpha = fill;
+    *x = o->y = itp_lane_room(r, o->n);
+    g->height = height, g->width = width, g->pad_y = g->pad_x = 0;
+    return true;
+}
+
+/* Windows of `planes` planes each. */
+ITP_FN bool itp_lane_taps(itp_lane_reader *r, itp_lane_op *o, const itp_plane *g, int planes)
+{
+    const int64_t taps = (int64_t)planes * g->taps_y * g->taps_x;
+    if (taps > ITP_ABREAST_TAPS - r->p->n_taps) return false;
+    o->height = g->height, o->width = g->width;
+    o->at.rows = g->rows, o->at.columns = g->columns;
+    o->at.row_step = g->stride_y * g->width, o->at.step = g->stride_x;
+    o->at.taps = (int)taps;
+    o->tap = r->p->n_taps;
+    for (int c = 0; c < planes; c++)
+        for (int y = 0; y < g->taps_y; y++)
+            for (int x = 0; x < g->taps_x; x++)
+                r->p->tap[r->p->n_taps++] =
+                    (c * g->height + y * g->dilation_y) * g->width + x * g->dilation_x;
+    return true;
+}
+
+/* Convolutions and pooling. */
+ITP_FN bool itp_lane_window(itp_lane_reader *r, int node, itp_lane_kind kind)
+{
+    const itp_node *n = &r->net->nodes[node];
+    const interp_shape *from = &r->net->values[n->in[0]].shape;
+    const interp_shape *to = &r->net->values[n->out].shape;
+    if (from->rank != 4) return false;
+    itp_plane g = itp_plane_of(&n->attrs, from);
+    if (n->op == ITP_OP_GLOBAL_AVERAGE_POOL) {
+        memset(&g, 0, sizeof g);
+        g.height = g.taps_y = from->dim[2], g.width = g.taps_x = from->dim[3];
+        g.rows = g.columns = g.stride_y = g.stride_x = g.dilation_y = g.dilation_x = 1;
+    }
+    int x;
+    bool padded;
+    const float fill = kind == ITP_LANE_MAX ? -(float)INFINITY : 0;
+    if (!itp_lane_pad(r, node, fill, &g, from->dim[1], &x, &padded)) return false;
+    if (padded && kind == ITP_LANE_AVERAGE) return false; /* its windows differ in their numbers */
+    itp_lane_op *o = itp_lane_add(r, kind, node, n->in[0], itp_lane_size(r, n->out));
+    if (!o) return false;
+    o->x = x;
+    o->planes = to->dim[1], o->x_planes = from->dim[1];
+    o->groups = kind == ITP_LANE_CONV ? n->attrs.groups : o->planes;
+    if (!itp_lane_taps(r, o, &g, o->x_planes / o->groups)) return false;
+    if (kind == ITP_LANE_CONV) {
+        o->w = itp_lane_parameter(r, n->in[1], o->planes * o->at.taps);
+        if (n->n_in > 2) o->b = itp_lane_parameter(r, n->in[2], o->planes);
+        if (o->w < 0 || (n->n_in > 2 && o->b < 0)) return false;
+    }
+    if (kind == ITP_LANE_AVERAGE) o->also = itp_lane_room(r, o->at.taps);
+    o->y = itp_lane_room(r, o->n);
+    return true;
+}
+
+/* Its sums are read by nobody else, and their gradient does not need them. */
+ITP_FN bool itp_lane_may_overwrite(const itp_lane_reader *r, int value)
+{
+    const int producer = r->net->values[value].producer;
+    if (r->uses[value] != 1 || producer < 0) return false;
+    const int op = r->net->nodes[producer].op;
+    return op == ITP_OP_CONV || op == ITP_OP_GEMM;
+}
+
+/* Functions of one number, softmax, sums, dropout: those that keep the shape. */
+ITP_FN bool itp_lane_same(itp_lane_reader *r, int node, itp_lane_kind kind)
+{
+    const itp_node *n = &r->net->nodes[node];
+    const itp_op *row = itp_op_row(n->op);
+    const int size = itp_lane_size(r, n->out);
+    itp_lane_op *o = itp_lane_add(r, kind, node, n->in[0], size);
+    if (!o) return false;
+    o->alpha = n->attrs.alpha, o->beta = n->attrs.beta;
+    const interp_shape *s = &r->net->values[n->out].shape;
+    if (kind == ITP_LANE_SOFTMAX && (s->rank != 2 || itp_axis(n->attrs.axis, 2) != 1)) return false;
+    if (kind == ITP_LANE_ADD) {
+        o->also = r->place[n->in[1]];
+        if (itp_lane_size(r, n->in[0]) != size || itp_lane_size(r, n->in[1]) != size) return false;
+    }
+    if (kind == ITP_LANE_DROPOUT) o->also = itp_lane_room(r, size), r->p->dropouts += size;
+    if (kind == ITP_LANE_UNARY) o->unary = (itp_unary)row->kind;
+    const bool in_place = (kind == ITP_LANE_UNARY || kind == ITP_LANE_SOFTMAX) &&
+                          (row->flags & ITP_IN_PLACE) && itp_lane_may_overwrite(r, n->in[0]);
+    o->y = in_place ? o->x : itp_lane_room(r, size);
+    return true;
+}
+
+/* False when there is no such op for lanes. */
+ITP_FN bool itp_lane_node(itp_lane_reader *r, int node)
+{
+    const itp_node *n = &r->net->nodes[node];
+    const itp_op *row = itp_op_row(n->op);
+    const int x = n->in[0], second = n->n_in > 1 && n->op == ITP_OP_ADD ? n->in[1] : x;
+    if (r->place[x] < 0 || r->place[second] < 0) return false;
+    r->depends[n->out] =
+        r->depends[x] || r->depends[second] || n->op == ITP_OP_GEMM || n->op == ITP_OP_CONV;
+    if (row->flags & ITP_ALIAS) {
+        r->place[n->out] = r->place[x];
+        return itp_lane_size(r, x) == itp_lane_size(r, n->out);
+    }
+    bool good;
+    if (n->op == ITP_OP_GEMM) good = itp_lane_dense(r, node);
+    else if (n->op == ITP_OP_CONV) good = itp_lane_window(r, node, ITP_LANE_CONV);
+    else if (n->op == ITP_OP_MAX_POOL) good = itp_lane_window(r, node, ITP_LANE_MAX);
+    else if (n->op == ITP_OP_AVERAGE_POOL || n->op == ITP_OP_GLOBAL_AVERAGE_POOL)
+        good = itp_lane_window(r, node, ITP_LANE_AVERAGE);
+    else if (n->op == ITP_OP_SOFTMAX) good = itp_lane_same(r, node, ITP_LANE_SOFTMAX);
+    else if (n->op == ITP_OP_ADD) good = itp_lane_same(r, node, ITP_LANE_ADD);
+    else if (n->op == ITP_OP_DROPOUT) good = itp_lane_same(r, node, ITP_LANE_DROPOUT);
+    else good = row->forward == itp_forward_unary && itp_lane_same(r, node, ITP_LANE_UNARY);
+    if (good) r->place[n->out] = r->p->op[r->p->n_ops - 1].y;
+    return good;
+}
+
+/* Whether the network can be trained in a lane, and how; logits: its value that the loss is of. */
+ITP_FN bool itp_abreast_read(const interp_net *net, int logits, itp_lane_reader *r)
+{
+    itp_abreast_plan *p = r->p;
+    if (net->n_inputs != 1 || net->whole || net->fixed_batch || net->n_flat == 0 ||
+        net->n_flat > ITP_ABREAST_PARAMETERS)
+        return false;
+    for (int v = 0; v < net->n_values; v++) {
+        r->place[v] = -1;
+        if (net->values[v].kind == ITP_BUFFER) return false; /* batch statistics */
+    }
+    for (int i = 0; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].n_in; k++) r->uses[net->nodes[i].in[k]]++;
+    p->parameters = (int)net->n_flat;
+    p->input = r->place[net->inputs[0]] = itp_lane_room(r, itp_lane_size(r, net->inputs[0]));
+    for (int i = 0; i < net->n_nodes && r->place[logits] < 0; i++)
+        if (!itp_lane_node(r, i)) return false;
+    p->logits = r->place[logits], p->classes = itp_lane_size(r, logits);
+    return p->logits > 0 && p->values < ITP_ABREAST_VALUES;
+}
+
+/* Settings that act on one network at a time are not for lanes. */
+ITP_FN bool itp_abreast_suit(const interp_train_desc *d)
+{
+    bool delays = false;
+    for (int i = 0; i < d->n_rules; i++) delays |= d->rules[i].delay != 0;
+    return d->loss == INTERP_CROSS_ENTROPY && !d->augment && !(d->label_smoothing > 0) &&
+           !(d->clip_norm > 0) && !d->validation && d->patience <= 0 && !d->restore_best &&
+           !d->on_step && !delays;
+}
+
+/* Fills *p; false, with no error, when this network is not for lanes, or memory ran out. */
+ITP_FN bool itp_abreast_plan_of(interp_ctx *ctx, const interp_net *net, const interp_train_desc *d,
+                                itp_abreast_plan *p)
+{
+    const size_t n = (size_t)net->n_values;
+    itp_lane_reader r;
+    r.net = net, r.p = p;
+    memset(p, 0, sizeof *p);
+    if (!itp_abreast_suit(d)) return false;
+    r.place = (int *)interp_alloc(ctx, n * sizeof *r.place);
+    r.uses = (int *)itp_calloc(ctx, n, sizeof *r.uses);
+    r.depends = (bool *)itp_calloc(ctx, n, sizeof *r.depends);
+    const bool good =
+        r.place && r.uses && r.depends && itp_abreast_read(net, itp_logits_value(net, d->loss), &r);
+    interp_free(ctx, r.place);
+    interp_free(ctx, r.uses);
+    interp_free(ctx, r.depends);
+    return good;
+}
+
+/* ---- training */
+
+typedef struct itp_abreast_run {
+    const itp_abreast_plan *plan;
+    interp_trainer *t; /* settings and the step; of one of the networks */
+    const interp_dataset *data;
+    uint64_t seed[ITP_ABREAST];
+    float *value, *grad;                /* [values, lanes] */
+    float *p, *p_grad, *first, *second; /* [parameters, lanes]; moments NULL where there are none */
+    int *order;                         /* [lanes, samples] */
+    uint8_t *kept;                      /* of a batch; see itp_abreast_drop */
+} itp_abreast_run;
+
+ITP_FN float *itp_lane_at(float *numbers, int place)
+{
+    return numbers + (size_t)place * ITP_ABREAST;
+}
+
+ITP_FN void itp_abreast_close(itp_abreast_run *r)
+{
+    interp_ctx *ctx = r->t ? r->t->ctx : NULL;
+    if (!ctx) return;
+    interp_free(ctx, r->value);
+    interp_free(ctx, r->grad);
+    interp_free(ctx, r->p);
+    interp_free(ctx, r->p_grad);
+    interp_free(ctx, r->first);
+    interp_free(ctx, r->second);
+    interp_free(ctx, r->order);
+    interp_free(ctx, r->kept);
+    interp_trainer_free(r->t);
+    r->t = NULL;
+}
+
+/* Numbers that never change: what is around planes, and the factors of averages. */
+ITP_FN void itp_abreast_fill(itp_abreast_run *r)
+{
+    for (int i = 0; i < r->plan->n_ops; i++) {
+        const itp_lane_op *o = &r->plan->op[i];
+        const bool average = o->kind == ITP_LANE_AVERAGE;
+        if (average || o->kind == ITP_LANE_PAD)
+            itp_fill(itp_lane_at(r->value, average ? o->also : o->y),
+                     (size_t)(average ? o->at.taps : o->n) * ITP_ABREAST,
+                     average ? 1 / (float)o->at.taps : o->alpha);
+    }
+}
+
+/* Room for networks like `net`, whose parameters itp_abreast_put brings. */
+ITP_FN interp_status itp_abreast_open(interp_net *net, const itp_abreast_plan *plan,
+                                      const interp_dataset *data, const interp_train_desc *desc,
+                                      itp_abreast_run *r)
+{
+    interp_ctx *ctx = net->ctx;
+    interp_train_desc d;
+    memset(r, 0, sizeof *r);
+    r->plan = plan, r->data = data;
+    ITP_TRY(itp_train_defaults(ctx, desc, &d));
+    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
+    if (!data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    ITP_TRY(itp_data_fits(ctx, net, data, plan->classes));
+    d.batch = itp_min(d.batch, data->n);
+    const int64_t steps = d.epochs * itp_steps_per_epoch(data->n, d.batch);
+    ITP_TRY(itp_trainer_begin(net, &d, steps, &r->t));
+    const size_t values = itp_mul_size((size_t)plan->values * ITP_ABREAST, sizeof(float));
+    const size_t parameters = (size_t)plan->parameters * ITP_ABREAST * sizeof(float);
+    const size_t kept = itp_mul_size((size_t)plan->dropouts * ITP_ABREAST, (size_t)d.batch);
+    r->value = (float *)itp_calloc(ctx, 1, values);
+    r->grad = (float *)itp_calloc(ctx, 1, values);
+    r->p = (float *)interp_alloc(ctx, parameters);
+    r->p_grad = (float *)interp_alloc(ctx, parameters);
+    r->order = (int *)itp_calloc(ctx, itp_mul_size((size_t)data->n, ITP_ABREAST), sizeof(int));
+    if (kept) r->kept = (uint8_t *)interp_alloc(ctx, kept);
+    if (r->t->first) r->first = (float *)itp_calloc(ctx, 1, parameters);
+    if (r->t->second) r->second = (float *)itp_calloc(ctx, 1, parameters);
+    if (!r->value || !r->grad || !r->p || !r->p_grad || !r->order || (kept && !r->kept) ||
+        (r->t->first && !r->first) || (r->t->second && !r->second)) {
+        itp_abreast_close(r);
+        return INTERP_NO_MEMORY;
+    }
+    itp_abreast_fill(r);
+    return INTERP_OK;
+}
+
+ITP_FN void itp_abreast_put(itp_abreast_run *r, int lane, const float *parameters, uint64_t seed)
+{
+    for (int i = 0; i < r->plan->parameters; i++) r->p[i * ITP_ABREAST + lane] = parameters[i];
+    r->seed[lane] = seed;
+}
+
+ITP_FN void itp_abreast_get(const itp_abreast_run *r, int lane, float *parameters)
+{
+    for (int i = 0; i < r->plan->parameters; i++) parameters[i] = r->p[i * ITP_ABREAST + lane];
+}
+
+/* The planes of x into the middle of those of y, or their gradient back. */
+ITP_FN void itp_abreast_pad(const itp_abreast_run *r, const itp_lane_op *o, bool back)
+{
+    const itp_kernels *k = r->t->ctx->k;
+    const int rows = itp_min(o->height, o->at.rows - o->top);
+    const size_t run = (size_t)itp_min(o->width, o->at.columns - o->left) * ITP_ABREAST;
+    for (int c = 0; c < o->planes; c++)
+        for (int y = 0; y < rows; y++) {
+            const int x_at = o->x + (c * o->height + y) * o->width;
+            const int y_at = o->y + (c * o->at.rows + y + o->top) * o->at.columns + o->left;
+            if (back)
+                k->scale_add(run, 1, itp_lane_at(r->grad, y_at), 1, itp_lane_at(r->grad, x_at));
+            else
+                memcpy(itp_lane_at(r->value, y_at), itp_lane_at(r->value, x_at),
+                       run * sizeof(float));
+        }
+}
+
+/* Which numbers of a batch are kept, as each network alone would draw them: of every dropout, of every
+   lane, of every sample. */
+ITP_FN void itp_abreast_draw(const itp_abreast_run *r, int n)
+{
+    uint8_t *to = r->kept;
+    for (int i = 0; i < r->plan->n_ops; i++) {
+        const itp_lane_op *o = &r->plan->op[i];
+        if (o->kind != ITP_LANE_DROPOUT) continue;
+        const uint64_t stream = (uint64_t)r->t->step * 4096 * 65536 + (uint64_t)o->node;
+        const size_t all = (size_t)o->n * (size_t)n;
+        for (int l = 0; l < ITP_ABREAST; l++, to += all)
+            itp_draw(r->seed[l], stream, 0, all, (uint32_t)(o->alpha * 16777216.0f), to);
+    }
+}
+
+/* The factors of sample i of n of a dropout, whose numbers begin at `kept`. */
+ITP_FN void itp_abreast_drop(const itp_abreast_run *r, const itp_lane_op *o, const uint8_t *kept,
+                             int i, int n)
+{
+    const float factor[2] = {0, 1 / (1 - o->alpha)};
+    float *to = itp_lane_at(r->value, o->also);
+    for (int l = 0; l < ITP_ABREAST; l++) {
+        const uint8_t *own = kept + ((size_t)l * (size_t)n + (size_t)i) * (size_t)o->n;
+        for (int e = 0; e < o->n; e++) to[e * ITP_ABREAST + l] = factor[own[e]];
+    }
+}
+
+/* Where the numbers of the group begin that plane c of y is of. */
+ITP_FN int itp_lane_group(const itp_lane_op *o, int c)
+{
+    const int of = o->x_planes / o->groups;
+    return o->x + c / (o->planes / o->groups) * of * o->height * o->width;
+}
+
+/* Sample i of n. */
+ITP_FN void itp_abreast_forward(const itp_abreast_run *r, int i, int n)
+{
+    static const float zeros[ITP_ABREAST] = {0};
+    const itp_kernels *k = r->t->ctx->k;
+    const itp_grad_kernels *g = itp_grads(k);
+    const uint8_t *kept = r->kept;
+    for (int at = 0; at < r->plan->n_ops; at++) {
+        const itp_lane_op *o = &r->plan->op[at];
+        const int *tap = r->plan->tap + o->tap;
+        const size_t all = (size_t)o->n * ITP_ABREAST;
+        const int window = o->at.rows * o->at.columns;
+        const float *x = itp_lane_at(r->value, o->x), *w = itp_lane_at(r->p, o->w);
+        const float *b = o->b < 0 ? zeros : itp_lane_at(r->p, o->b);
+        const float *also = itp_lane_at(r->value, o->also);
+        float *y = itp_lane_at(r->value, o->y);
+        switch (o->kind) {
+        case ITP_LANE_DENSE: /* windows over the weights */
+            g->abreast_sum(&o->at, tap, w, x, b, o->b < 0 ? 0 : ITP_ABREAST, y);
+            break;
+        case ITP_LANE_CONV:
+            for (int c = 0; c < o->planes; c++)
+                g->abreast_sum(&o->at, tap, itp_lane_at(r->value, itp_lane_group(o, c)),
+                               w + (size_t)(c * o->at.taps) * ITP_ABREAST,
+                               b + (o->b < 0 ? 0 : c * ITP_ABREAST), 0, itp_lane_at(y, c * window));
+            break;
+        case ITP_LANE_MAX:
+        case ITP_LANE_AVERAGE:
+            for (int c = 0; c < o->planes; c++) {
+                const float *from = itp_lane_at(r->value, itp_lane_group(o, c));
+                float *to = itp_lane_at(y, c * window);
+                if (o->kind == ITP_LANE_MAX) g->abreast_max(&o->at, tap, from, to);
+                else g->abreast_sum(&o->at, tap, from, also, zeros, 0, to);
+            }
+            break;
+        case ITP_LANE_PAD: itp_abreast_pad(r, o, false); break;
+        case ITP_LANE_UNARY: k->unary(o->unary, all, x, y, o->alpha, o->beta); break;
+        case ITP_LANE_SOFTMAX:
+            k->softmax_across((size_t)o->n, ITP_ABREAST, ITP_ABREAST, x, y, false);
+            break;
+        case ITP_LANE_DROPOUT:
+            itp_abreast_drop(r, o, kept, i, n);
+            kept += all * (size_t)n;
+            k->binary(ITP_MUL, all, x, 1, also, 1, y);
+            break;
+        case ITP_LANE_ADD: k->binary(ITP_ADD, all, x, 1, also, 1, y); break;
+        }
+    }
+}
+
+/* dx += y (dy - sum of y dy), in each lane; dx is dy where y took the place of x. */
+ITP_FN void itp_abreast_softmax_grad(int n, const float *y, const float *dy, float *dx)
+{
+    float sum[ITP_ABREAST] = {0};
+    for (int i = 0; i < n * ITP_ABREAST; i++) sum[i % ITP_ABREAST] += y[i] * dy[i];
+    for (int i = 0; i < n * ITP_ABREAST; i++)
+        dx[i] = (dx == dy ? 0 : dx[i]) + y[i] * (dy[i] - sum[i % ITP_ABREAST]);
+}
+
+ITP_FN void itp_abreast_windows_grad(const itp_abreast_run *r, const itp_lane_op *o)
+{
+    const itp_grad_kernels *g = itp_grads(r->t->ctx->k);
+    const int *tap = r->plan->tap + o->tap;
+    for (int c = 0; c < o->planes; c++) {
+        const int group = itp_lane_group(o, c), to = o->y + c * o->at.rows * o->at.columns;
+        const float *x = itp_lane_at(r->value, group), *dy = itp_lane_at(r->grad, to);
+        float *dx = itp_lane_at(r->grad, group);
+        const int w = o->w + c * o->at.taps;
+        if (o->kind == ITP_LANE_MAX && o->x_grad)
+            g->abreast_max_grad(&o->at, tap, x, itp_lane_at(r->value, to), dy, dx);
+        if (o->kind == ITP_LANE_AVERAGE && o->x_grad)
+            g->abreast_spread(&o->at, tap, dy, itp_lane_at(r->value, o->also), dx);
+        if (o->kind != ITP_LANE_CONV) continue;
+        g->abreast_weights(&o->at, tap, x, dy, itp_lane_at(r->p_grad, w),
+                           o->b < 0 ? NULL : itp_lane_at(r->p_grad, o->b + c));
+        if (o->x_grad) g->abreast_spread(&o->at, tap, dy, itp_lane_at(r->p, w), dx);
+    }
+}
+
+/* Adds to the gradients of the parameters what the sample of the last forward pass has. */
+ITP_FN void itp_abreast_backward(const itp_abreast_run *r)
+{
+    const itp_kernels *k = r->t->ctx->k;
+    const itp_grad_kernels *g = itp_grads(k);
+    for (int at = r->plan->n_ops - 1; at >= 0; at--) {
+        const itp_lane_op *o = &r->plan->op[at];
+        const int *tap = r->plan->tap + o->tap;
+        const size_t all = (size_t)o->n * ITP_ABREAST;
+        const float *x = itp_lane_at(r->value, o->x), *y = itp_lane_at(r->value, o->y);
+        const float *dy = itp_lane_at(r->grad, o->y);
+        float *dx = itp_lane_at(r->grad, o->x);
+        switch (o->kind) {
+        case ITP_LANE_DENSE:
+            g->abreast_spread(&o->at, tap, dy, x, itp_lane_at(r->p_grad, o->w));
+            if (o->b >= 0) k->scale_add(all, 1, dy, 1, itp_lane_at(r->p_grad, o->b));
+            if (o->x_grad) g->abreast_weights(&o->at, tap, itp_lane_at(r->p, o->w), dy, dx, NULL);
+            break;
+        case ITP_LANE_CONV:
+        case ITP_LANE_MAX:
+        case ITP_LANE_AVERAGE: itp_abreast_windows_grad(r, o); break;
+        case ITP_LANE_PAD:
+            if (o->x_grad) itp_abreast_pad(r, o, true);
+            break;
+        case ITP_LANE_UNARY:
+            if (!o->x_grad) break;
+            g->unary_grad(o->unary, all, x, y, dy, dx, o->alpha, o->beta, dx != dy);
+            break;
+        case ITP_LANE_SOFTMAX:
+            if (o->x_grad) itp_abreast_softmax_grad(o->n, y, dy, dx);
+            break;
+        case ITP_LANE_DROPOUT:
+            if (o->x_grad) k->mul_add(all, dy, itp_lane_at(r->value, o->also), dx, true);
+            break;
+        case ITP_LANE_ADD:
+            k->scale_add(all, 1, dy, 1, dx);
+            k->scale_add(all, 1, dy, 1, itp_lane_at(r->grad, o->also));
+            break;
+        }
+    }
+}
+
+/* The gradient of the loss of one sample each, into that of the logits. */
+ITP_FN void itp_abreast_loss(const itp_abreast_run *r, const int *sample)
+{
+    const itp_abreast_plan *p = r->plan;
+    float *g = itp_lane_at(r->grad, p->logits);
+    memset(r->grad, 0, (size_t)p->values * ITP_ABREAST * sizeof *g);
+    r->t->ctx->k->softmax_across((size_t)p->classes, ITP_ABREAST, ITP_ABREAST,
+                                 itp_lane_at(r->value, p->logits), g, false);
+    for (int l = 0; l < ITP_ABREAST; l++) g[r->data->y[sample[l]] * ITP_ABREAST + l] -= 1;
+}
+
+ITP_FN interp_status itp_abreast_update(itp_abreast_run *r, int n, double factor)
+{
+    interp_trainer *t = r->t;
+    const itp_kernels *k = t->ctx->k;
+    double square = 0;
+    for (int i = 0; i < t->net->n_params; i++) {
+        const size_t at = t->learn[i].offset * ITP_ABREAST, all = t->learn[i].n * ITP_ABREAST;
+        if (!itp_is_frozen(t, &t->learn[i]))
+            square += k->dot(all, r->p_grad + at, 0, r->p_grad + at, 0);
+    }
+    if (!(square - square == 0))
+        return itp_fail(t->ctx, INTERP_NOT_FINITE,
+                        "train: the gradient of a loss is NaN or infinite at step %lld: lower the "
+                        "learning rate, or look for such numbers in the data",
+                        (long long)t->step + 1);
+    for (int i = 0; i < t->net->n_params; i++) {
+        const itp_learn *l = &t->learn[i];
+        const size_t at = l->offset * ITP_ABREAST;
+        if (itp_is_frozen(t, l)) continue;
+        const itp_update u = itp_trainer_next(t, l, factor, 1 / (float)n);
+        itp_update_numbers(k, l, &u, l->n * ITP_ABREAST, r->p + at, r->p_grad + at,
+                           r->first ? r->first + at : NULL, r->second ? r->second + at : NULL);
+    }
+    t->step++;
+    return itp_progress(t->ctx, "train", (double)t->step, (double)t->total_steps, (double)NAN);
+}
+
+/* Epoch `epoch`, from 1, of every lane. */
+ITP_FN interp_status itp_abreast_epoch(itp_abreast_run *r, int epoch)
+{
+    interp_trainer *t = r->t;
+    const interp_train_desc *d = &t->desc;
+    const interp_shape *s = &r->data->shape;
+    const int n = r->data->n, row = (int)interp_shape_size(s);
+    const size_t parameters = (size_t)r->plan->parameters * ITP_ABREAST * sizeof(float);
+    for (int l = 0; l < ITP_ABREAST; l++) {
+        int *order = r->order + (size_t)l * (size_t)n;
+        for (int i = 0; i < n; i++) order[i] = i;
+        if (!d->no_shuffle) itp_shuffle(order, n, r->seed[l], 0x2000000u + (uint64_t)epoch);
+    }
+    for (int at = 0; at < n; at += d->batch) {
+        const int some = itp_min(d->batch, n - at);
+        memset(r->p_grad, 0, parameters);
+        itp_abreast_draw(r, some);
+        for (int i = 0; i < some; i++) {
+            int sample[ITP_ABREAST];
+            ptrdiff_t from[ITP_ABREAST];
+            for (int l = 0; l < ITP_ABREAST; l++) {
+                sample[l] = r->order[(size_t)l * (size_t)n + (size_t)(at + i)];
+                from[l] = (ptrdiff_t)sample[l] * row;
+            }
+            t->ctx->k->interleave(ITP_ABREAST, row, r->data->x, 0, from,
+                                  itp_lane_at(r->value, r->plan->input), ITP_ABREAST);
+            itp_abreast_forward(r, i, some);
+            itp_abreast_loss(r, sample);
+            itp_abreast_backward(r);
+        }
+        ITP_TRY(itp_abreast_update(r, some, itp_schedule(d, t->step, t->total_steps, epoch)));
+    }
+    return INTERP_OK;
+}
 /* >>net/ensemble.c                                                                            */
 /* ---- net/ensemble.c: many trainings of the same network ----------------------------------------- */
 
-/* One training at a time. The first is on the caller's context and shows how much memory one takes; the
-   others have contexts of their own in blocks of that size, so that no thread asks the caller's allocator
-   for anything. */
+enum { ITP_ENSEMBLE_TASKS = 4 }; /* of each thread in a round */
+
+/* A task trains one model, or, where they fit in lanes (net/abreast.c), up to ITP_ABREAST of them. The first
+   is on the caller's context and shows how much memory one takes; the others have contexts of their own
+   in blocks of that size, so that no thread asks the caller's allocator for anything. */
 typedef struct itp_ensemble_run {
     interp_ctx *ctx;
     const interp_ensemble_desc *o;
     const interp_dataset *data;
     interp_ensemble *e;
-    int *chosen; /* models of a round */
+    itp_abreast_plan *plan; /* NULL: not for lanes */
+    int *chosen;            /* models of a round, `share` of each task */
+    int n, share;
     interp_ctx **of_slot;
-    interp_status *status; /* [round] */
+    interp_status *status; /* [tasks of a round] */
 } itp_ensemble_run;
 
 typedef struct itp_ensemble_model {
@@ -31377,14 +32201,20 @@ typedef struct itp_ensemble_model {
     int model;
 } itp_ensemble_model;
 
+/* Where the weights of a snapshot after this epoch go, from snapshot *s on; NULL when there is none. */
+ITP_FN float *itp_ensemble_snapshot(const itp_ensemble_run *r, int model, int epoch, int *s)
+{
+    const interp_ensemble *e = r->e;
+    while (*s < e->n_snapshots && r->o->snapshots[*s] != epoch) ++*s;
+    if (*s == e->n_snapshots) return NULL;
+    return e->weights + ((size_t)model * (size_t)e->n_snapshots + (size_t)*s) * e->parameters;
+}
+
 ITP_FN void itp_ensemble_keep(const itp_ensemble_model *m, int epoch)
 {
-    const interp_ensemble *e = m->r->e;
-    for (int s = 0; s < e->n_snapshots; s++)
-        if (m->r->o->snapshots[s] == epoch)
-            memcpy(e->weights +
-                       ((size_t)m->model * (size_t)e->n_snapshots + (size_t)s) * e->parameters,
-                   interp_net_parameters(m->net), e->parameters * sizeof(float));
+    float *to;
+    for (int s = 0; (to = itp_ensemble_snapshot(m->r, m->model, epoch, &s)) != NULL; s++)
+        memcpy(to, interp_net_parameters(m->net), m->r->e->parameters * sizeof *to);
 }
 
 ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
@@ -31394,17 +32224,19 @@ ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
     return 0;
 }
 
-ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
+/* The trained network predicts, and the model is done. */
+ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net *net, int model)
 {
-    const itp_ensemble_run *r = m->r;
     const interp_ensemble *e = r->e;
     const size_t k = (size_t)e->n_classes, rows = (size_t)e->n_test;
-    float *to = e->probabilities + (size_t)m->model * rows * k;
+    float *to = e->probabilities + (size_t)model * rows * k;
     interp_evaluation v;
     memset(&v, 0, sizeof v);
     v.outputs = to;
-    ITP_TRY(interp_evaluate(m->net, r->o->test, r->o->train.loss, &v));
-    e->test_loss[m->model] = v.loss;
+    e->done[model] = 1;
+    if (!e->probabilities) return INTERP_OK;
+    ITP_TRY(interp_evaluate(net, r->o->test, r->o->train.loss, &v));
+    e->test_loss[model] = v.loss;
     for (size_t i = 0; i < rows; i++) {
         float *p = to + i * k, most = p[0];
         double sum = 0;
@@ -31415,32 +32247,144 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *ctx, int model)
+ITP_FN interp_status itp_ensemble_build(const itp_ensemble_run *r, interp_ctx *ctx, int model,
+                                        interp_net **net)
+{
+    ITP_TRY(r->o->build(ctx, model, net, r->o->user));
+    const size_t n = interp_net_describe(*net).n_parameters;
+    if (n == r->e->parameters) return INTERP_OK;
+    interp_net_free(*net);
+    *net = NULL;
+    return itp_fail(ctx, INTERP_BAD_SHAPE, "ensemble: network %d has %zu parameters, the first %zu",
+                    model, n, r->e->parameters);
+}
+
+ITP_FN uint64_t itp_ensemble_seed(const itp_ensemble_run *r, int model)
+{
+    const uint64_t seed = r->o->train.seed;
+    return (uint64_t)interp_random_u32(seed, 0xE05E, (uint64_t)model * 2) << 32 |
+           interp_random_u32(seed, 0xE05E, (uint64_t)model * 2 + 1);
+}
+
+/* Trains one model by itself. */
+ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *net, int model)
 {
     itp_ensemble_model m;
     interp_train_desc d = r->o->train;
-    m.r = r, m.model = model, m.net = NULL;
-    interp_status status = r->o->build(ctx, model, &m.net, r->o->user);
-    if (!status && interp_net_describe(m.net).n_parameters != r->e->parameters)
-        status = itp_fail(ctx, INTERP_BAD_SHAPE,
-                          "ensemble: network %d has %zu parameters, the first %zu", model,
-                          interp_net_describe(m.net).n_parameters, r->e->parameters);
-    d.seed = (uint64_t)interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2) << 32 |
-             interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2 + 1);
+    m.r = r, m.model = model, m.net = net;
+    d.seed = itp_ensemble_seed(r, model);
     d.on_epoch = itp_ensemble_epoch, d.user = &m;
     d.history = NULL, d.checkpoint = NULL;
-    if (!status) itp_ensemble_keep(&m, 0);
-    if (!status) status = interp_train(m.net, r->data, &d, NULL);
-    if (!status && r->e->probabilities) status = itp_ensemble_predict(&m);
-    interp_net_free(m.net);
-    if (!status) r->e->done[model] = 1;
+    itp_ensemble_keep(&m, 0);
+    ITP_TRY(interp_train(net, r->data, &d, NULL));
+    return itp_ensemble_predict(r, net, model);
+}
+
+/* ---- several models in lanes */
+
+typedef struct itp_ensemble_group {
+    const itp_ensemble_run *r;
+    interp_ctx *ctx;
+    interp_net *net; /* the first; the others are like it */
+    itp_abreast_run lanes;
+    int model[ITP_ABREAST], n;
+} itp_ensemble_group;
+
+ITP_FN void itp_ensemble_keep_lanes(const itp_ensemble_group *g, int epoch)
+{
+    float *to;
+    for (int i = 0; i < g->n; i++)
+        for (int s = 0; (to = itp_ensemble_snapshot(g->r, g->model[i], epoch, &s)) != NULL; s++)
+            itp_abreast_get(&g->lanes, i, to);
+}
+
+/* Brings a model to a lane; one that is unlike the first of all is trained by itself. */
+ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
+{
+    const itp_ensemble_run *r = g->r;
+    interp_net *net = NULL;
+    ITP_TRY(itp_ensemble_build(r, g->ctx, model, &net));
+    itp_abreast_plan *own = (itp_abreast_plan *)interp_alloc(g->ctx, sizeof *own);
+    interp_status status = own ? INTERP_OK : INTERP_NO_MEMORY;
+    const bool like = own && itp_abreast_plan_of(g->ctx, net, &r->o->train, own) &&
+                      !memcmp(own, r->plan, sizeof *own);
+    interp_free(g->ctx, own);
+    if (!status && !like) status = itp_ensemble_train(r, net, model);
+    if (!status && like && !g->net) {
+        status = itp_abreast_open(net, r->plan, r->data, &r->o->train, &g->lanes);
+        g->net = net;
+    }
+    if (!status && like) {
+        const float *p = interp_net_parameters(net);
+        for (int l = g->n; l < (g->n ? g->n + 1 : ITP_ABREAST); l++) /* no lane stays empty */
+            itp_abreast_put(&g->lanes, l, p, itp_ensemble_seed(r, model));
+        g->model[g->n++] = model;
+    }
+    if (net != g->net) interp_net_free(net);
+    return status;
+}
+
+ITP_FN void itp_ensemble_part(itp_ensemble_group *g)
+{
+    itp_abreast_close(&g->lanes);
+    interp_net_free(g->net);
+}
+
+ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp_ctx *ctx,
+                                               const int *models, int n)
+{
+    itp_ensemble_group g;
+    interp_status status = INTERP_OK;
+    memset(&g, 0, sizeof g);
+    g.r = r, g.ctx = ctx;
+    for (int i = 0; i < n && !status; i++) status = itp_ensemble_join(&g, models[i]);
+    if (!status) itp_ensemble_keep_lanes(&g, 0);
+    for (int e = 1; g.n && !status && e <= g.lanes.t->desc.epochs; e++) {
+        status = itp_abreast_epoch(&g.lanes, e);
+        if (!status) itp_ensemble_keep_lanes(&g, e);
+    }
+    for (int i = 0; i < g.n && !status; i++) {
+        itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
+        status = itp_ensemble_predict(r, g.net, g.model[i]);
+    }
+    itp_ensemble_part(&g);
+    return status;
+}
+
+/* Takes all memory that models side by side need, and gives it back. */
+ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
+{
+    itp_ensemble_group g;
+    interp_workspace *work[2] = {NULL, NULL};
+    memset(&g, 0, sizeof g);
+    g.r = r, g.ctx = r->ctx;
+    interp_status status = itp_ensemble_join(&g, 0); /* the model that the plan is of */
+    if (!status && r->o->test)
+        status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
+    interp_workspace_free(work[0]);
+    interp_workspace_free(work[1]);
+    itp_ensemble_part(&g);
+    return status;
+}
+
+/* ---- all of them */
+
+/* The models of one task. */
+ITP_FN interp_status itp_ensemble_share(const itp_ensemble_run *r, interp_ctx *ctx, int task)
+{
+    const int from = task * r->share, *models = r->chosen + from;
+    interp_net *net = NULL;
+    if (r->plan) return itp_ensemble_side_by_side(r, ctx, models, itp_min(r->share, r->n - from));
+    ITP_TRY(itp_ensemble_build(r, ctx, *models, &net));
+    const interp_status status = itp_ensemble_train(r, net, *models);
+    interp_net_free(net);
     return status;
 }
 
 ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
 {
     const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
-    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->chosen[task]);
+    r->status[task] = itp_ensemble_share(r, r->of_slot[slot], task);
 }
 
 /* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
@@ -31478,11 +32422,12 @@ ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
 
 /* Those of a round, on all threads; one that fails for want of room in its block is made again on the
    caller's context, which has none. */
-ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts)
+ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
 {
     interp_ctx *ctx = r->ctx;
+    const int n = itp_div_up(r->n, r->share);
     if (contexts < 2) {
-        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_share(r, ctx, i);
     } else {
         const int slots = ctx->slots;
         ctx->slots = itp_min(slots, contexts);
@@ -31491,12 +32436,12 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
     }
     for (int i = 0; i < n; i++) {
         if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
-            r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
+            r->status[i] = itp_ensemble_share(r, ctx, i);
         if (!r->status[i]) continue;
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i],
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i * r->share],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -31515,13 +32460,21 @@ ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t 
     }
 }
 
-ITP_FN interp_status itp_ensemble_room(interp_ctx *ctx, const interp_ensemble_desc *o,
-                                       interp_ensemble *e)
+ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
 {
+    interp_ctx *ctx = r->ctx;
+    const interp_ensemble_desc *o = r->o;
+    interp_ensemble *e = r->e;
     interp_net *net = NULL;
     ITP_TRY(o->build(ctx, 0, &net, o->user));
     e->parameters = interp_net_describe(net).n_parameters;
     const interp_shape out = interp_net_output_shape(net, 0);
+    r->plan = (itp_abreast_plan *)interp_alloc(ctx, sizeof *r->plan);
+    if (r->plan && !itp_abreast_plan_of(ctx, net, &o->train, r->plan)) {
+        interp_free(ctx, r->plan);
+        r->plan = NULL;
+    }
+    interp_clear_error(ctx);
     interp_net_free(net);
     e->models = o->models, e->n_snapshots = o->n_snapshots;
     e->n_classes = (int)interp_shape_size(&out);
@@ -31567,26 +32520,55 @@ ITP_FN interp_status itp_ensemble_resume(interp_ctx *ctx, const interp_ensemble_
     return INTERP_OK;
 }
 
+/* The next models of this process into `chosen`, at most `most`; m: the first that may be one. */
+ITP_FN void itp_ensemble_choose(itp_ensemble_run *r, int *m, int most)
+{
+    r->n = 0;
+    for (; *m < r->o->models && r->n < most; *m += itp_max(1, r->o->ranks))
+        if (!r->e->done[*m]) r->chosen[r->n++] = *m;
+}
+
+/* What one task takes of the caller's memory. */
+ITP_FN interp_status itp_ensemble_measured(itp_ensemble_run *r, bool only_try, size_t *bytes)
+{
+    interp_memory *memory = &r->ctx->memory;
+    const size_t before = memory->peak, used = memory->used;
+    memory->peak = used;
+    const interp_status status = only_try ? itp_ensemble_try(r) : itp_ensemble_round(r, 0);
+    *bytes = memory->peak - used;
+    memory->peak = itp_max_size(before, memory->peak);
+    *bytes += *bytes / 2 + 65536;
+    return status;
+}
+
 ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
 {
     const interp_ensemble_desc *o = r->o;
     interp_ctx *ctx = r->ctx;
-    const int ranks = itp_max(1, o->ranks), round = 4 * itp_max(1, ctx->slots);
-    int contexts = 0, made = 0;
+    const int ranks = itp_max(1, o->ranks);
+    int contexts = 0, made = 0, left = 0, m = o->rank;
+    size_t bytes = 0;
     interp_status status = INTERP_OK;
-    for (int m = o->rank, n; m < o->models && !status; made += n) {
-        const int share = contexts || ctx->slots < 2 ? round : 1;
-        for (n = 0; m < o->models && n < share; m += ranks)
-            if (!r->e->done[m]) r->chosen[n++] = m;
-        status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
-        if (status || !n) break;
-        const size_t before = ctx->memory.peak, used = ctx->memory.used;
-        ctx->memory.peak = used;
-        status = itp_ensemble_round(r, n, contexts);
-        const size_t bytes = ctx->memory.peak - used;
-        ctx->memory.peak = itp_max_size(before, ctx->memory.peak);
-        if (!status && !contexts && ctx->slots > 1 && m < o->models)
-            contexts = itp_ensemble_open(r, bytes + bytes / 2 + 65536, ctx->slots);
+    for (int i = o->rank; i < o->models; i += ranks) left += !r->e->done[i];
+    if (r->plan) {
+        status = itp_ensemble_measured(r, true, &bytes);
+        if (status == INTERP_NO_MEMORY) { /* one by one, then */
+            interp_free(ctx, r->plan);
+            r->plan = NULL, bytes = 0, status = INTERP_OK;
+            interp_clear_error(ctx);
+        }
+    }
+    while (left > 0 && !status) {
+        status = itp_progress(ctx, "ensemble", made, made + left, (double)NAN);
+        if (status) break;
+        if (bytes && !contexts && ctx->slots > 1)
+            contexts = itp_ensemble_open(r, bytes, ctx->slots);
+        const bool first = !bytes && ctx->slots > 1; /* alone, to be measured */
+        const int tasks = itp_max(1, contexts), several = r->plan || first ? 1 : ITP_ENSEMBLE_TASKS;
+        r->share = r->plan ? itp_min(ITP_ABREAST, itp_div_up(left, tasks)) : 1;
+        itp_ensemble_choose(r, &m, first ? 1 : tasks * several * r->share);
+        status = first ? itp_ensemble_measured(r, false, &bytes) : itp_ensemble_round(r, contexts);
+        made += r->n, left -= r->n;
         if (!status && o->on_round) status = o->on_round(r->e, o->user);
     }
     itp_ensemble_close(r, contexts);
@@ -31609,12 +32591,12 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     memset(&e, 0, sizeof e);
     memset(&r, 0, sizeof r);
     r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
-    const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
-    r.chosen = (int *)interp_alloc(ctx, round * sizeof *r.chosen);
-    r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
+    const size_t tasks = ITP_ENSEMBLE_TASKS * (size_t)itp_max(1, ctx->slots);
+    r.chosen = (int *)interp_alloc(ctx, tasks * ITP_ABREAST * sizeof *r.chosen);
+    r.status = (interp_status *)interp_alloc(ctx, tasks * sizeof *r.status);
     r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
     interp_status status = r.chosen && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
-    if (!status) status = itp_ensemble_room(ctx, desc, &e);
+    if (!status) status = itp_ensemble_room(&r);
     if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
     if (!status) status = itp_ensemble_all(&r);
     if (!status && desc->ranks > 1) {
@@ -31624,6 +32606,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }
+    interp_free(ctx, r.plan);
     interp_free(ctx, r.chosen);
     interp_free(ctx, r.status);
     interp_free(ctx, r.of_slot);

@@ -16,6 +16,7 @@
 #include "simd/kernels_winograd.h"
 #include "simd/kernels_image.h"
 #include "simd/kernels_depthwise.h"
+#include "simd/kernels_abreast.h"
 #ifndef INTERP_NO_EMBED
 #include "simd/kernels_embed.h"
 #endif
@@ -127,6 +128,7 @@ extern "C" {
 #include "net/metrics.c"
 #ifndef INTERP_NO_TRAIN
 #include "net/train.c"
+#include "net/abreast.c"
 #include "net/ensemble.c"
 #endif
 #ifndef INTERP_NO_ONNX

@@ -1069,7 +1069,7 @@ TEST(gaussian_processes_find_the_reference_optimum)
 
 /* ---- ensembles */
 
-enum { MODELS = 7, SAMPLES = 60, EPOCHS = 4 };
+enum { MODELS = 37, SAMPLES = 60, EPOCHS = 4 };
 
 static float data_x[SAMPLES * 2];
 static int32_t data_y[SAMPLES];

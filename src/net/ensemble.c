@@ -1,16 +1,20 @@
 /* ---- net/ensemble.c: many trainings of the same network ----------------------------------------- */
 
-/* One training at a time. The first is on the caller's context and shows how much memory one takes; the
-   others have contexts of their own in blocks of that size, so that no thread asks the caller's allocator
-   for anything. */
+enum { ITP_ENSEMBLE_TASKS = 4 }; /* of each thread in a round */
+
+/* A task trains one model, or, where they fit in lanes (net/abreast.c), up to ITP_ABREAST of them. The first
+   is on the caller's context and shows how much memory one takes; the others have contexts of their own
+   in blocks of that size, so that no thread asks the caller's allocator for anything. */
 typedef struct itp_ensemble_run {
     interp_ctx *ctx;
     const interp_ensemble_desc *o;
     const interp_dataset *data;
     interp_ensemble *e;
-    int *chosen; /* models of a round */
+    itp_abreast_plan *plan; /* NULL: not for lanes */
+    int *chosen;            /* models of a round, `share` of each task */
+    int n, share;
     interp_ctx **of_slot;
-    interp_status *status; /* [round] */
+    interp_status *status; /* [tasks of a round] */
 } itp_ensemble_run;
 
 typedef struct itp_ensemble_model {
@@ -19,14 +23,20 @@ typedef struct itp_ensemble_model {
     int model;
 } itp_ensemble_model;
 
+/* Where the weights of a snapshot after this epoch go, from snapshot *s on; NULL when there is none. */
+ITP_FN float *itp_ensemble_snapshot(const itp_ensemble_run *r, int model, int epoch, int *s)
+{
+    const interp_ensemble *e = r->e;
+    while (*s < e->n_snapshots && r->o->snapshots[*s] != epoch) ++*s;
+    if (*s == e->n_snapshots) return NULL;
+    return e->weights + ((size_t)model * (size_t)e->n_snapshots + (size_t)*s) * e->parameters;
+}
+
 ITP_FN void itp_ensemble_keep(const itp_ensemble_model *m, int epoch)
 {
-    const interp_ensemble *e = m->r->e;
-    for (int s = 0; s < e->n_snapshots; s++)
-        if (m->r->o->snapshots[s] == epoch)
-            memcpy(e->weights +
-                       ((size_t)m->model * (size_t)e->n_snapshots + (size_t)s) * e->parameters,
-                   interp_net_parameters(m->net), e->parameters * sizeof(float));
+    float *to;
+    for (int s = 0; (to = itp_ensemble_snapshot(m->r, m->model, epoch, &s)) != NULL; s++)
+        memcpy(to, interp_net_parameters(m->net), m->r->e->parameters * sizeof *to);
 }
 
 ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
@@ -36,17 +46,19 @@ ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
     return 0;
 }
 
-ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
+/* The trained network predicts, and the model is done. */
+ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net *net, int model)
 {
-    const itp_ensemble_run *r = m->r;
     const interp_ensemble *e = r->e;
     const size_t k = (size_t)e->n_classes, rows = (size_t)e->n_test;
-    float *to = e->probabilities + (size_t)m->model * rows * k;
+    float *to = e->probabilities + (size_t)model * rows * k;
     interp_evaluation v;
     memset(&v, 0, sizeof v);
     v.outputs = to;
-    ITP_TRY(interp_evaluate(m->net, r->o->test, r->o->train.loss, &v));
-    e->test_loss[m->model] = v.loss;
+    e->done[model] = 1;
+    if (!e->probabilities) return INTERP_OK;
+    ITP_TRY(interp_evaluate(net, r->o->test, r->o->train.loss, &v));
+    e->test_loss[model] = v.loss;
     for (size_t i = 0; i < rows; i++) {
         float *p = to + i * k, most = p[0];
         double sum = 0;
@@ -57,32 +69,144 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_model *m)
     return INTERP_OK;
 }
 
-ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_ctx *ctx, int model)
+ITP_FN interp_status itp_ensemble_build(const itp_ensemble_run *r, interp_ctx *ctx, int model,
+                                        interp_net **net)
+{
+    ITP_TRY(r->o->build(ctx, model, net, r->o->user));
+    const size_t n = interp_net_describe(*net).n_parameters;
+    if (n == r->e->parameters) return INTERP_OK;
+    interp_net_free(*net);
+    *net = NULL;
+    return itp_fail(ctx, INTERP_BAD_SHAPE, "ensemble: network %d has %zu parameters, the first %zu",
+                    model, n, r->e->parameters);
+}
+
+ITP_FN uint64_t itp_ensemble_seed(const itp_ensemble_run *r, int model)
+{
+    const uint64_t seed = r->o->train.seed;
+    return (uint64_t)interp_random_u32(seed, 0xE05E, (uint64_t)model * 2) << 32 |
+           interp_random_u32(seed, 0xE05E, (uint64_t)model * 2 + 1);
+}
+
+/* Trains one model by itself. */
+ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *net, int model)
 {
     itp_ensemble_model m;
     interp_train_desc d = r->o->train;
-    m.r = r, m.model = model, m.net = NULL;
-    interp_status status = r->o->build(ctx, model, &m.net, r->o->user);
-    if (!status && interp_net_describe(m.net).n_parameters != r->e->parameters)
-        status = itp_fail(ctx, INTERP_BAD_SHAPE,
-                          "ensemble: network %d has %zu parameters, the first %zu", model,
-                          interp_net_describe(m.net).n_parameters, r->e->parameters);
-    d.seed = (uint64_t)interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2) << 32 |
-             interp_random_u32(d.seed, 0xE05E, (uint64_t)model * 2 + 1);
+    m.r = r, m.model = model, m.net = net;
+    d.seed = itp_ensemble_seed(r, model);
     d.on_epoch = itp_ensemble_epoch, d.user = &m;
     d.history = NULL, d.checkpoint = NULL;
-    if (!status) itp_ensemble_keep(&m, 0);
-    if (!status) status = interp_train(m.net, r->data, &d, NULL);
-    if (!status && r->e->probabilities) status = itp_ensemble_predict(&m);
-    interp_net_free(m.net);
-    if (!status) r->e->done[model] = 1;
+    itp_ensemble_keep(&m, 0);
+    ITP_TRY(interp_train(net, r->data, &d, NULL));
+    return itp_ensemble_predict(r, net, model);
+}
+
+/* ---- several models in lanes */
+
+typedef struct itp_ensemble_group {
+    const itp_ensemble_run *r;
+    interp_ctx *ctx;
+    interp_net *net; /* the first; the others are like it */
+    itp_abreast_run lanes;
+    int model[ITP_ABREAST], n;
+} itp_ensemble_group;
+
+ITP_FN void itp_ensemble_keep_lanes(const itp_ensemble_group *g, int epoch)
+{
+    float *to;
+    for (int i = 0; i < g->n; i++)
+        for (int s = 0; (to = itp_ensemble_snapshot(g->r, g->model[i], epoch, &s)) != NULL; s++)
+            itp_abreast_get(&g->lanes, i, to);
+}
+
+/* Brings a model to a lane; one that is unlike the first of all is trained by itself. */
+ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
+{
+    const itp_ensemble_run *r = g->r;
+    interp_net *net = NULL;
+    ITP_TRY(itp_ensemble_build(r, g->ctx, model, &net));
+    itp_abreast_plan *own = (itp_abreast_plan *)interp_alloc(g->ctx, sizeof *own);
+    interp_status status = own ? INTERP_OK : INTERP_NO_MEMORY;
+    const bool like = own && itp_abreast_plan_of(g->ctx, net, &r->o->train, own) &&
+                      !memcmp(own, r->plan, sizeof *own);
+    interp_free(g->ctx, own);
+    if (!status && !like) status = itp_ensemble_train(r, net, model);
+    if (!status && like && !g->net) {
+        status = itp_abreast_open(net, r->plan, r->data, &r->o->train, &g->lanes);
+        g->net = net;
+    }
+    if (!status && like) {
+        const float *p = interp_net_parameters(net);
+        for (int l = g->n; l < (g->n ? g->n + 1 : ITP_ABREAST); l++) /* no lane stays empty */
+            itp_abreast_put(&g->lanes, l, p, itp_ensemble_seed(r, model));
+        g->model[g->n++] = model;
+    }
+    if (net != g->net) interp_net_free(net);
+    return status;
+}
+
+ITP_FN void itp_ensemble_part(itp_ensemble_group *g)
+{
+    itp_abreast_close(&g->lanes);
+    interp_net_free(g->net);
+}
+
+ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp_ctx *ctx,
+                                               const int *models, int n)
+{
+    itp_ensemble_group g;
+    interp_status status = INTERP_OK;
+    memset(&g, 0, sizeof g);
+    g.r = r, g.ctx = ctx;
+    for (int i = 0; i < n && !status; i++) status = itp_ensemble_join(&g, models[i]);
+    if (!status) itp_ensemble_keep_lanes(&g, 0);
+    for (int e = 1; g.n && !status && e <= g.lanes.t->desc.epochs; e++) {
+        status = itp_abreast_epoch(&g.lanes, e);
+        if (!status) itp_ensemble_keep_lanes(&g, e);
+    }
+    for (int i = 0; i < g.n && !status; i++) {
+        itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
+        status = itp_ensemble_predict(r, g.net, g.model[i]);
+    }
+    itp_ensemble_part(&g);
+    return status;
+}
+
+/* Takes all memory that models side by side need, and gives it back. */
+ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
+{
+    itp_ensemble_group g;
+    interp_workspace *work[2] = {NULL, NULL};
+    memset(&g, 0, sizeof g);
+    g.r = r, g.ctx = r->ctx;
+    interp_status status = itp_ensemble_join(&g, 0); /* the model that the plan is of */
+    if (!status && r->o->test)
+        status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
+    interp_workspace_free(work[0]);
+    interp_workspace_free(work[1]);
+    itp_ensemble_part(&g);
+    return status;
+}
+
+/* ---- all of them */
+
+/* The models of one task. */
+ITP_FN interp_status itp_ensemble_share(const itp_ensemble_run *r, interp_ctx *ctx, int task)
+{
+    const int from = task * r->share, *models = r->chosen + from;
+    interp_net *net = NULL;
+    if (r->plan) return itp_ensemble_side_by_side(r, ctx, models, itp_min(r->share, r->n - from));
+    ITP_TRY(itp_ensemble_build(r, ctx, *models, &net));
+    const interp_status status = itp_ensemble_train(r, net, *models);
+    interp_net_free(net);
     return status;
 }
 
 ITP_FN void itp_ensemble_task(void *arg, int task, int slot)
 {
     const itp_ensemble_run *r = (const itp_ensemble_run *)arg;
-    r->status[task] = itp_ensemble_train(r, r->of_slot[slot], r->chosen[task]);
+    r->status[task] = itp_ensemble_share(r, r->of_slot[slot], task);
 }
 
 /* Contexts for the threads, each in a block of `bytes`; returns how many there are. */
@@ -120,11 +244,12 @@ ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
 
 /* Those of a round, on all threads; one that fails for want of room in its block is made again on the
    caller's context, which has none. */
-ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts)
+ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
 {
     interp_ctx *ctx = r->ctx;
+    const int n = itp_div_up(r->n, r->share);
     if (contexts < 2) {
-        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
+        for (int i = 0; i < n; i++) r->status[i] = itp_ensemble_share(r, ctx, i);
     } else {
         const int slots = ctx->slots;
         ctx->slots = itp_min(slots, contexts);
@@ -133,12 +258,12 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int n, int contexts
     }
     for (int i = 0; i < n; i++) {
         if (contexts > 1 && r->status[i] == INTERP_NO_MEMORY)
-            r->status[i] = itp_ensemble_train(r, ctx, r->chosen[i]);
+            r->status[i] = itp_ensemble_share(r, ctx, i);
         if (!r->status[i]) continue;
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i],
+                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i * r->share],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -157,13 +282,21 @@ ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t 
     }
 }
 
-ITP_FN interp_status itp_ensemble_room(interp_ctx *ctx, const interp_ensemble_desc *o,
-                                       interp_ensemble *e)
+ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
 {
+    interp_ctx *ctx = r->ctx;
+    const interp_ensemble_desc *o = r->o;
+    interp_ensemble *e = r->e;
     interp_net *net = NULL;
     ITP_TRY(o->build(ctx, 0, &net, o->user));
     e->parameters = interp_net_describe(net).n_parameters;
     const interp_shape out = interp_net_output_shape(net, 0);
+    r->plan = (itp_abreast_plan *)interp_alloc(ctx, sizeof *r->plan);
+    if (r->plan && !itp_abreast_plan_of(ctx, net, &o->train, r->plan)) {
+        interp_free(ctx, r->plan);
+        r->plan = NULL;
+    }
+    interp_clear_error(ctx);
     interp_net_free(net);
     e->models = o->models, e->n_snapshots = o->n_snapshots;
     e->n_classes = (int)interp_shape_size(&out);
@@ -209,26 +342,55 @@ ITP_FN interp_status itp_ensemble_resume(interp_ctx *ctx, const interp_ensemble_
     return INTERP_OK;
 }
 
+/* The next models of this process into `chosen`, at most `most`; m: the first that may be one. */
+ITP_FN void itp_ensemble_choose(itp_ensemble_run *r, int *m, int most)
+{
+    r->n = 0;
+    for (; *m < r->o->models && r->n < most; *m += itp_max(1, r->o->ranks))
+        if (!r->e->done[*m]) r->chosen[r->n++] = *m;
+}
+
+/* What one task takes of the caller's memory. */
+ITP_FN interp_status itp_ensemble_measured(itp_ensemble_run *r, bool only_try, size_t *bytes)
+{
+    interp_memory *memory = &r->ctx->memory;
+    const size_t before = memory->peak, used = memory->used;
+    memory->peak = used;
+    const interp_status status = only_try ? itp_ensemble_try(r) : itp_ensemble_round(r, 0);
+    *bytes = memory->peak - used;
+    memory->peak = itp_max_size(before, memory->peak);
+    *bytes += *bytes / 2 + 65536;
+    return status;
+}
+
 ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
 {
     const interp_ensemble_desc *o = r->o;
     interp_ctx *ctx = r->ctx;
-    const int ranks = itp_max(1, o->ranks), round = 4 * itp_max(1, ctx->slots);
-    int contexts = 0, made = 0;
+    const int ranks = itp_max(1, o->ranks);
+    int contexts = 0, made = 0, left = 0, m = o->rank;
+    size_t bytes = 0;
     interp_status status = INTERP_OK;
-    for (int m = o->rank, n; m < o->models && !status; made += n) {
-        const int share = contexts || ctx->slots < 2 ? round : 1;
-        for (n = 0; m < o->models && n < share; m += ranks)
-            if (!r->e->done[m]) r->chosen[n++] = m;
-        status = itp_progress(ctx, "ensemble", made, (o->models + ranks - 1) / ranks, (double)NAN);
-        if (status || !n) break;
-        const size_t before = ctx->memory.peak, used = ctx->memory.used;
-        ctx->memory.peak = used;
-        status = itp_ensemble_round(r, n, contexts);
-        const size_t bytes = ctx->memory.peak - used;
-        ctx->memory.peak = itp_max_size(before, ctx->memory.peak);
-        if (!status && !contexts && ctx->slots > 1 && m < o->models)
-            contexts = itp_ensemble_open(r, bytes + bytes / 2 + 65536, ctx->slots);
+    for (int i = o->rank; i < o->models; i += ranks) left += !r->e->done[i];
+    if (r->plan) {
+        status = itp_ensemble_measured(r, true, &bytes);
+        if (status == INTERP_NO_MEMORY) { /* one by one, then */
+            interp_free(ctx, r->plan);
+            r->plan = NULL, bytes = 0, status = INTERP_OK;
+            interp_clear_error(ctx);
+        }
+    }
+    while (left > 0 && !status) {
+        status = itp_progress(ctx, "ensemble", made, made + left, (double)NAN);
+        if (status) break;
+        if (bytes && !contexts && ctx->slots > 1)
+            contexts = itp_ensemble_open(r, bytes, ctx->slots);
+        const bool first = !bytes && ctx->slots > 1; /* alone, to be measured */
+        const int tasks = itp_max(1, contexts), several = r->plan || first ? 1 : ITP_ENSEMBLE_TASKS;
+        r->share = r->plan ? itp_min(ITP_ABREAST, itp_div_up(left, tasks)) : 1;
+        itp_ensemble_choose(r, &m, first ? 1 : tasks * several * r->share);
+        status = first ? itp_ensemble_measured(r, false, &bytes) : itp_ensemble_round(r, contexts);
+        made += r->n, left -= r->n;
         if (!status && o->on_round) status = o->on_round(r->e, o->user);
     }
     itp_ensemble_close(r, contexts);
@@ -251,12 +413,12 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
     memset(&e, 0, sizeof e);
     memset(&r, 0, sizeof r);
     r.ctx = ctx, r.o = desc, r.data = data, r.e = &e;
-    const size_t round = 4 * (size_t)itp_max(1, ctx->slots);
-    r.chosen = (int *)interp_alloc(ctx, round * sizeof *r.chosen);
-    r.status = (interp_status *)interp_alloc(ctx, round * sizeof *r.status);
+    const size_t tasks = ITP_ENSEMBLE_TASKS * (size_t)itp_max(1, ctx->slots);
+    r.chosen = (int *)interp_alloc(ctx, tasks * ITP_ABREAST * sizeof *r.chosen);
+    r.status = (interp_status *)interp_alloc(ctx, tasks * sizeof *r.status);
     r.of_slot = (interp_ctx **)itp_calloc(ctx, (size_t)ctx->slots, sizeof *r.of_slot);
     interp_status status = r.chosen && r.status && r.of_slot ? INTERP_OK : INTERP_NO_MEMORY;
-    if (!status) status = itp_ensemble_room(ctx, desc, &e);
+    if (!status) status = itp_ensemble_room(&r);
     if (!status && desc->resume) status = itp_ensemble_resume(ctx, desc, &e);
     if (!status) status = itp_ensemble_all(&r);
     if (!status && desc->ranks > 1) {
@@ -266,6 +428,7 @@ INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dat
         desc->allreduce(e.test_loss, models, desc->allreduce_user);
         memset(e.done, 1, models);
     }
+    interp_free(ctx, r.plan);
     interp_free(ctx, r.chosen);
     interp_free(ctx, r.status);
     interp_free(ctx, r.of_slot);

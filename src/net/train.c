@@ -306,6 +306,17 @@ ITP_FN void itp_trainer_delay(interp_trainer *t)
     }
 }
 
+/* One update of n numbers of an array, with their gradient and moments. */
+ITP_FN void itp_update_numbers(const itp_kernels *kernels, const itp_learn *l, const itp_update *u,
+                               size_t n, float *p, const float *g, float *first, float *second)
+{
+    const itp_grad_kernels *k = itp_grads(kernels);
+    float *velocity = l->momentum > 0 ? first : NULL;
+    if (l->optimizer == INTERP_SGD) k->sgd(n, p, g, velocity, u);
+    else if (l->optimizer == INTERP_RMSPROP) k->rmsprop(n, p, g, second, velocity, u);
+    else k->adam(n, p, g, first, second, u);
+}
+
 /* One update of a piece of a parameter array. */
 typedef struct itp_update_job {
     const interp_trainer *t;
@@ -320,37 +331,38 @@ ITP_FN void itp_update_task(void *arg, int task, int slot)
     (void)slot;
     const itp_update_job *j = (const itp_update_job *)arg;
     const interp_trainer *t = j->t;
-    const itp_grad_kernels *k = itp_grads(t->ctx->k);
-    const interp_optimizer optimizer = j->l->optimizer;
     const size_t from = (size_t)task * ITP_UPDATE_CHUNK, at = j->l->offset + from;
     const size_t n = itp_min_size(ITP_UPDATE_CHUNK, j->l->n - from);
-    float *p = t->net->flat + at;
-    const float *g = t->work[0]->param_grad + at;
-    float *first = t->first ? t->first + at : NULL, *second = t->second ? t->second + at : NULL;
-    if (optimizer == INTERP_SGD) k->sgd(n, p, g, j->l->momentum > 0 ? first : NULL, j->u);
-    else if (optimizer == INTERP_RMSPROP)
-        k->rmsprop(n, p, g, second, j->l->momentum > 0 ? first : NULL, j->u);
-    else k->adam(n, p, g, first, second, j->u);
+    itp_update_numbers(t->ctx->k, j->l, j->u, n, t->net->flat + at, t->work[0]->param_grad + at,
+                       t->first ? t->first + at : NULL, t->second ? t->second + at : NULL);
+}
+
+/* How the next step changes an array. */
+ITP_FN itp_update itp_trainer_next(const interp_trainer *t, const itp_learn *l, double factor,
+                                   float grad_scale)
+{
+    const interp_train_desc *d = &t->desc;
+    const double count = (double)(t->step + 1);
+    itp_update u;
+    u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
+    u.weight_decay = l->weight_decay;
+    u.momentum = l->momentum;
+    u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
+    u.correction1 = (float)(1 - pow((double)d->beta1, count));
+    u.correction2 = (float)(1 - pow((double)l->beta2, count));
+    u.grad_scale = grad_scale;
+    u.nesterov = d->nesterov;
+    u.decoupled = l->optimizer == INTERP_ADAMW;
+    return u;
 }
 
 /* One update of every parameter that is not frozen. */
 ITP_FN void itp_trainer_update(interp_trainer *t, double factor, float grad_scale)
 {
-    const interp_train_desc *d = &t->desc;
-    const double count = (double)(t->step + 1);
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         if (itp_is_frozen(t, l)) continue;
-        itp_update u;
-        u.lr = (float)((double)l->lr * (l->constant_lr ? 1 : factor));
-        u.weight_decay = l->weight_decay;
-        u.momentum = l->momentum;
-        u.beta1 = d->beta1, u.beta2 = l->beta2, u.epsilon = d->epsilon;
-        u.correction1 = (float)(1 - pow((double)d->beta1, count));
-        u.correction2 = (float)(1 - pow((double)l->beta2, count));
-        u.grad_scale = grad_scale;
-        u.nesterov = d->nesterov;
-        u.decoupled = l->optimizer == INTERP_ADAMW;
+        const itp_update u = itp_trainer_next(t, l, factor, grad_scale);
         itp_update_job job = {t, l, &u};
         itp_parallel(t->ctx, (int)((l->n + ITP_UPDATE_CHUNK - 1) / ITP_UPDATE_CHUNK),
                      (double)l->n * 4, itp_update_task, &job);

@@ -133,6 +133,14 @@ typedef struct itp_plane {
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
 } itp_plane;
 
+/* Networks trained side by side: that many numbers at each place, one of each network. */
+#define ITP_ABREAST 16
+
+/* Windows over places: x of tap t of the window at (r, c) is at r row_step + c step + tap[t]. */
+typedef struct itp_sliding {
+    int rows, columns, row_step, step, taps;
+} itp_sliding;
+
 #define ITP_KERNEL_LIST(X)                                                                         \
     X(void, unary, (itp_unary op, size_t n, const float *x, float *y, float a, float b))           \
     X(void, binary,                                                                                \
@@ -191,7 +199,19 @@ typedef struct itp_plane {
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
-       bool add))
+       bool add))                                                                                  \
+    X(void, abreast_sum,                                                                           \
+      (const itp_sliding *g, const int *tap, const float *x, const float *w, const float *bias,    \
+       ptrdiff_t bias_step, float *y))                                                             \
+    X(void, abreast_weights,                                                                       \
+      (const itp_sliding *g, const int *tap, const float *x, const float *dy, float *dw,           \
+       float *dbias))                                                                              \
+    X(void, abreast_spread,                                                                        \
+      (const itp_sliding *g, const int *tap, const float *dy, const float *w, float *dx))          \
+    X(void, abreast_max, (const itp_sliding *g, const int *tap, const float *x, float *y))         \
+    X(void, abreast_max_grad,                                                                      \
+      (const itp_sliding *g, const int *tap, const float *x, const float *y, const float *dy,      \
+       float *dx))
 
 #ifndef INTERP_NO_EMBED
 /* How two rows are compared, beyond what a product of matrices can do. */
