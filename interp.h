@@ -4756,11 +4756,15 @@ typedef struct interp_ensemble_desc {
     void *user;                 /* NULL: handed to build and on_round */
 } interp_ensemble_desc;
 
-/* Trains many networks on data, one for each thread at a time. Every model depends on its number and
-   the seed alone: the same at any number of threads and processes. Each thread has a block of memory
-   for one training; fewer run at a time where the limit leaves no room. Errors: those of build and
-   interp_train; nothing is left then. Tests: ensembles_are_the_same_at_any_thread_count,
-   ensembles_resume, processes_share_an_ensemble. */
+/* Trains many networks on data. Small ones, of up to 1,024 parameters, of dense and convolutional
+   layers, pooling, functions of one number, softmax, sums and dropout, with the cross-entropy and without
+   augmentation, smoothing, clipping and validation, are trained sixteen at a time, one in each lane of
+   the vectors; others one for each thread at a time. Every model depends on its number and the seed
+   alone: the same at any number of threads and processes; only where the limit leaves no room for
+   sixteen are small ones trained one by one, which rounds otherwise. Each thread has a block of memory;
+   fewer run at a time where there is no room. Errors: those of build and interp_train; nothing is left
+   then. Tests: ensembles_are_the_same_at_any_thread_count, networks_train_abreast_as_they_do_alone,
+   networks_unlike_the_first_train_alone, ensembles_resume, processes_share_an_ensemble. */
 INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
                                                const interp_ensemble_desc *desc,
                                                interp_ensemble *ensemble);
@@ -31545,7 +31549,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
 enum {
     ITP_ABREAST_OPS = 64,
     ITP_ABREAST_TAPS = 4096,
-    ITP_ABREAST_PARAMETERS = 2048, /* beyond, products of matrices are faster */
+    ITP_ABREAST_PARAMETERS = 1024, /* beyond, products of matrices are faster */
     ITP_ABREAST_VALUES = 1 << 15   /* beyond, they do not stay in the cache */
 };
 
@@ -31699,9 +31703,10 @@ ITP_FN bool itp_lane_window(itp_lane_reader *r, int node, itp_lane_kind kind)
     const interp_shape *from = &r->net->values[n->in[0]].shape;
     const interp_shape *to = &r->net->values[n->out].shape;
     if (from->rank != 4) return false;
-    itp_plane g = itp_plane_of(&n->attrs, from);
-    if (n->op == ITP_OP_GLOBAL_AVERAGE_POOL) {
-        memset(&g, 0, sizeof g);
+    itp_plane g;
+    memset(&g, 0, sizeof g);
+    if (n->op != ITP_OP_GLOBAL_AVERAGE_POOL) g = itp_plane_of(&n->attrs, from);
+    else {
         g.height = g.taps_y = from->dim[2], g.width = g.taps_x = from->dim[3];
         g.rows = g.columns = g.stride_y = g.stride_x = g.dilation_y = g.dilation_x = 1;
     }
@@ -31816,24 +31821,26 @@ ITP_FN bool itp_abreast_suit(const interp_train_desc *d)
            !d->on_step && !delays;
 }
 
-/* Fills *p; false, with no error, when this network is not for lanes, or memory ran out. */
-ITP_FN bool itp_abreast_plan_of(interp_ctx *ctx, const interp_net *net, const interp_train_desc *d,
-                                itp_abreast_plan *p)
+/* Fills *p where the network is for lanes. */
+ITP_FN interp_status itp_abreast_plan_of(interp_ctx *ctx, const interp_net *net,
+                                         const interp_train_desc *d, itp_abreast_plan *p,
+                                         bool *suits)
 {
     const size_t n = (size_t)net->n_values;
     itp_lane_reader r;
     r.net = net, r.p = p;
     memset(p, 0, sizeof *p);
-    if (!itp_abreast_suit(d)) return false;
+    *suits = false;
+    if (!itp_abreast_suit(d)) return INTERP_OK;
     r.place = (int *)interp_alloc(ctx, n * sizeof *r.place);
     r.uses = (int *)itp_calloc(ctx, n, sizeof *r.uses);
     r.depends = (bool *)itp_calloc(ctx, n, sizeof *r.depends);
-    const bool good =
-        r.place && r.uses && r.depends && itp_abreast_read(net, itp_logits_value(net, d->loss), &r);
+    const bool room = r.place && r.uses && r.depends;
+    *suits = room && itp_abreast_read(net, itp_logits_value(net, d->loss), &r);
     interp_free(ctx, r.place);
     interp_free(ctx, r.uses);
     interp_free(ctx, r.depends);
-    return good;
+    return room ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 /* ---- training */
@@ -31956,7 +31963,8 @@ ITP_FN void itp_abreast_draw(const itp_abreast_run *r, int n)
     for (int i = 0; i < r->plan->n_ops; i++) {
         const itp_lane_op *o = &r->plan->op[i];
         if (o->kind != ITP_LANE_DROPOUT) continue;
-        const uint64_t stream = (uint64_t)r->t->step * 4096 * 65536 + (uint64_t)o->node;
+        const uint64_t pass = (uint64_t)r->t->step * 4096 + 1;
+        const uint64_t stream = pass * 65536 + (uint64_t)o->node;
         const size_t all = (size_t)o->n * (size_t)n;
         for (int l = 0; l < ITP_ABREAST; l++, to += all)
             itp_draw(r->seed[l], stream, 0, all, (uint32_t)(o->alpha * 16777216.0f), to);
@@ -32224,7 +32232,6 @@ ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
     return 0;
 }
 
-/* The trained network predicts, and the model is done. */
 ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net *net, int model)
 {
     const interp_ensemble *e = r->e;
@@ -32233,8 +32240,6 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net 
     interp_evaluation v;
     memset(&v, 0, sizeof v);
     v.outputs = to;
-    e->done[model] = 1;
-    if (!e->probabilities) return INTERP_OK;
     ITP_TRY(interp_evaluate(net, r->o->test, r->o->train.loss, &v));
     e->test_loss[model] = v.loss;
     for (size_t i = 0; i < rows; i++) {
@@ -32244,6 +32249,13 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net 
         for (size_t j = 0; j < k; j++) sum += (double)(p[j] = expf(p[j] - most));
         for (size_t j = 0; j < k; j++) p[j] = (float)((double)p[j] / sum);
     }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_finish(const itp_ensemble_run *r, interp_net *net, int model)
+{
+    if (r->e->probabilities) ITP_TRY(itp_ensemble_predict(r, net, model));
+    r->e->done[model] = 1;
     return INTERP_OK;
 }
 
@@ -32277,7 +32289,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *n
     d.history = NULL, d.checkpoint = NULL;
     itp_ensemble_keep(&m, 0);
     ITP_TRY(interp_train(net, r->data, &d, NULL));
-    return itp_ensemble_predict(r, net, model);
+    return itp_ensemble_finish(r, net, model);
 }
 
 /* ---- several models in lanes */
@@ -32305,9 +32317,10 @@ ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
     interp_net *net = NULL;
     ITP_TRY(itp_ensemble_build(r, g->ctx, model, &net));
     itp_abreast_plan *own = (itp_abreast_plan *)interp_alloc(g->ctx, sizeof *own);
-    interp_status status = own ? INTERP_OK : INTERP_NO_MEMORY;
-    const bool like = own && itp_abreast_plan_of(g->ctx, net, &r->o->train, own) &&
-                      !memcmp(own, r->plan, sizeof *own);
+    bool like = false;
+    interp_status status =
+        own ? itp_abreast_plan_of(g->ctx, net, &r->o->train, own, &like) : INTERP_NO_MEMORY;
+    like = like && !memcmp(own, r->plan, sizeof *own);
     interp_free(g->ctx, own);
     if (!status && !like) status = itp_ensemble_train(r, net, model);
     if (!status && like && !g->net) {
@@ -32345,7 +32358,7 @@ ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp
     }
     for (int i = 0; i < g.n && !status; i++) {
         itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
-        status = itp_ensemble_predict(r, g.net, g.model[i]);
+        status = itp_ensemble_finish(r, g.net, g.model[i]);
     }
     itp_ensemble_part(&g);
     return status;
@@ -32359,7 +32372,7 @@ ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
     memset(&g, 0, sizeof g);
     g.r = r, g.ctx = r->ctx;
     interp_status status = itp_ensemble_join(&g, 0); /* the model that the plan is of */
-    if (!status && r->o->test)
+    if (!status && r->o->test && g.net)
         status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -32441,7 +32454,9 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i * r->share],
+                    itp_fail(ctx, r->status[i], "ensemble, of models %d to %d: %s",
+                             r->chosen[i * r->share],
+                             r->chosen[itp_min(r->n, (i + 1) * r->share) - 1],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -32460,6 +32475,12 @@ ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t 
     }
 }
 
+ITP_FN void itp_ensemble_drop_plan(itp_ensemble_run *r)
+{
+    interp_free(r->ctx, r->plan);
+    r->plan = NULL;
+}
+
 ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
 {
     interp_ctx *ctx = r->ctx;
@@ -32469,13 +32490,13 @@ ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
     ITP_TRY(o->build(ctx, 0, &net, o->user));
     e->parameters = interp_net_describe(net).n_parameters;
     const interp_shape out = interp_net_output_shape(net, 0);
+    interp_status status = INTERP_NO_MEMORY;
+    bool suits = false;
     r->plan = (itp_abreast_plan *)interp_alloc(ctx, sizeof *r->plan);
-    if (r->plan && !itp_abreast_plan_of(ctx, net, &o->train, r->plan)) {
-        interp_free(ctx, r->plan);
-        r->plan = NULL;
-    }
-    interp_clear_error(ctx);
+    if (r->plan) status = itp_abreast_plan_of(ctx, net, &o->train, r->plan, &suits);
     interp_net_free(net);
+    ITP_TRY(status);
+    if (!suits) itp_ensemble_drop_plan(r);
     e->models = o->models, e->n_snapshots = o->n_snapshots;
     e->n_classes = (int)interp_shape_size(&out);
     e->n_test = o->test ? o->test->n : 0;
@@ -32553,8 +32574,8 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     if (r->plan) {
         status = itp_ensemble_measured(r, true, &bytes);
         if (status == INTERP_NO_MEMORY) { /* one by one, then */
-            interp_free(ctx, r->plan);
-            r->plan = NULL, bytes = 0, status = INTERP_OK;
+            itp_ensemble_drop_plan(r);
+            bytes = 0, status = INTERP_OK;
             interp_clear_error(ctx);
         }
     }
@@ -32568,7 +32589,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
         r->share = r->plan ? itp_min(ITP_ABREAST, itp_div_up(left, tasks)) : 1;
         itp_ensemble_choose(r, &m, first ? 1 : tasks * several * r->share);
         status = first ? itp_ensemble_measured(r, false, &bytes) : itp_ensemble_round(r, contexts);
-        made += r->n, left -= r->n;
+        made += r->n, left = r->n ? left - r->n : 0;
         if (!status && o->on_round) status = o->on_round(r->e, o->user);
     }
     itp_ensemble_close(r, contexts);

@@ -1130,6 +1130,210 @@ TEST(ensembles_are_the_same_at_any_thread_count)
     }
 }
 
+/* ---- networks abreast */
+
+enum { SIDE = 9, PICTURES = 40, ALIKE = 5 };
+
+static float picture_x[PICTURES * 2 * SIDE * SIDE];
+static int32_t picture_y[PICTURES];
+
+static interp_dataset pictures(void)
+{
+    interp_dataset d;
+    memset(&d, 0, sizeof d);
+    for (int i = 0; i < PICTURES; i++) {
+        picture_y[i] = i % 3;
+        for (int k = 0; k < 2 * SIDE * SIDE; k++)
+            picture_x[i * 2 * SIDE * SIDE + k] =
+                interp_random_normal(8, (uint64_t)i, (uint64_t)k) + (k % 3 == i % 3 ? 0.5f : 0.0f);
+    }
+    d.x = picture_x, d.y = picture_y, d.n = PICTURES, d.n_classes = 3;
+    d.shape.rank = 3, d.shape.dim[0] = 2, d.shape.dim[1] = d.shape.dim[2] = SIDE;
+    for (int i = 3; i < INTERP_MAX_RANK; i++) d.shape.dim[i] = 1;
+    return d;
+}
+
+/* Networks that together have every op that lanes know, every kind of window among them. */
+enum { NET_WINDOWS, NET_SUMS, NET_MEANS, NET_SOFTMAX, NETS };
+
+static interp_tensor layers_of(interp_net *net, int which, int model, interp_tensor x)
+{
+    interp_conv2d_desc c;
+    interp_pool2d_desc p;
+    memset(&c, 0, sizeof c);
+    memset(&p, 0, sizeof p);
+    if (which == NET_WINDOWS) { /* padded, grouped, dilated; windows that overlap and hang over */
+        c.channels = 4, c.groups = 2, c.kernel[0] = 3, c.kernel[1] = 2, c.pad[0] = 1, c.pad[3] = 2;
+        x = interp_relu(net, interp_conv2d(net, x, &c));
+        p.kernel[0] = 3, p.stride[0] = 2, p.pad[0] = p.pad[1] = 1, p.ceil_mode = true;
+        x = interp_pool2d(net, x, &p);
+        memset(&c, 0, sizeof c);
+        c.channels = 3, c.dilation[0] = 2, c.same = true, c.no_bias = true;
+        x = interp_dropout(net, interp_conv2d(net, x, &c), 0.3f);
+        return interp_dense(net, interp_flatten(net, x), 3, NULL);
+    }
+    if (which == NET_SUMS) { /* a sum of two ways, one value read twice, strides */
+        c.channels = 3, c.stride[0] = 2;
+        interp_tensor a = interp_conv2d(net, x, &c);
+        c.stride[0] = 1, c.same = true;
+        interp_tensor b = interp_activate(net, interp_conv2d(net, a, &c),
+                                          model < ALIKE ? INTERP_TANH : INTERP_GELU, 0);
+        x = interp_activate(net, interp_add(net, a, b), INTERP_SILU, 0);
+        return interp_dense(net, interp_flatten(net, interp_add(net, x, x)), 3, NULL);
+    }
+    if (which == NET_MEANS) {
+        c.channels = 5;
+        x = interp_activate(net, interp_conv2d(net, x, &c), INTERP_LEAKY_RELU, 0);
+        p.kind = INTERP_POOL_AVERAGE, p.kernel[0] = 3, p.stride[0] = 2;
+        x = interp_pool2d(net, x, &p);
+        p.kind = INTERP_POOL_GLOBAL_AVERAGE;
+        return interp_dense(net, interp_flatten(net, interp_pool2d(net, x, &p)), 3, NULL);
+    }
+    interp_dense_desc
+        plain; /* which has softmax in the middle and at the end, and in its own place */
+    memset(&plain, 0, sizeof plain);
+    plain.no_bias = true;
+    x = interp_softmax(net, interp_dense(net, interp_flatten(net, x), 4, NULL), 1);
+    return interp_softmax(net, interp_dense(net, interp_dropout(net, x, 0.2f), 3, &plain), -1);
+}
+
+static interp_status build_alike(interp_ctx *ctx, int model, interp_net **out, void *user)
+{
+    const interp_shape s = {3, {2, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "alike");
+    if (!net) return INTERP_NO_MEMORY;
+    interp_output(net, layers_of(net, *(int *)user, model, interp_input(net, NULL, &s)), NULL);
+    const interp_status status = interp_net_build(net, (uint64_t)model + 1);
+    if (status) interp_net_free(net);
+    else *out = net;
+    return status;
+}
+
+/* Settings of all kinds that lanes know. */
+static void alike_desc(interp_ensemble_desc *d, int *which)
+{
+    static const interp_layer_rule rules[] = {{.layer = "dense1", .freeze_from = 9, .lr = 0.02f}};
+    static const int snapshots[] = {0, 3};
+    memset(d, 0, sizeof *d);
+    d->models = ALIKE, d->build = build_alike, d->user = which;
+    d->snapshots = snapshots, d->n_snapshots = 2;
+    d->train.epochs = 3, d->train.batch = 7, d->train.seed = 5, d->train.lr = 0.01f;
+    d->train.optimizer = *which == NET_SUMS    ? INTERP_SGD
+                         : *which == NET_MEANS ? INTERP_RMSPROP
+                                               : INTERP_ADAM;
+    d->train.momentum = *which == NET_SUMS || *which == NET_MEANS ? 0.8f : 0;
+    d->train.nesterov = true;
+    d->train.weight_decay = 0.01f;
+    d->train.schedule = INTERP_COSINE, d->train.warmup_steps = 4;
+    if (*which == NET_WINDOWS) d->train.rules = rules, d->train.n_rules = 1;
+}
+
+/* How far the last weights of a model are from those that interp_train comes to. */
+static double off_alone(interp_ctx *ctx, const interp_dataset *data, const interp_ensemble_desc *d,
+                        const interp_ensemble *e, int model)
+{
+    interp_net *net = NULL;
+    interp_train_desc t = d->train;
+    double off = 0;
+    t.seed = (uint64_t)interp_random_u32(5, 0xE05E, (uint64_t)model * 2) << 32 |
+             interp_random_u32(5, 0xE05E, (uint64_t)model * 2 + 1);
+    if (d->build(ctx, model, &net, d->user) || interp_train(net, data, &t, NULL))
+        return (double)INFINITY;
+    const float *p = interp_net_parameters(net);
+    const float *q = e->weights + (2 * (size_t)model + 1) * e->parameters;
+    for (size_t i = 0; i < e->parameters; i++) off = fmax(off, fabs((double)p[i] - (double)q[i]));
+    interp_net_free(net);
+    return off;
+}
+
+static void train_abreast(const char *isa)
+{
+    interp_desc o;
+    memset(&o, 0, sizeof o);
+    o.threads = 2, o.isa = isa;
+    interp_ctx *ctx = interp_open(&o);
+    const interp_dataset data = pictures();
+    if (!ctx) return; /* not on this machine */
+    for (int which = 0; which < NETS; which++) {
+        interp_ensemble_desc d;
+        interp_ensemble e;
+        alike_desc(&d, &which);
+        REQUIRE_OK(ctx, interp_ensemble_train(ctx, &data, &d, &e));
+        for (int m = 0; m < ALIKE; m++) {
+            const float *w = e.weights + 2 * (size_t)m * e.parameters;
+            CHECK(memcmp(w, w + e.parameters, e.parameters * sizeof *w) != 0);
+            const double off = off_alone(ctx, &data, &d, &e, m);
+            CHECK(off > 0 && off < 2e-5); /* rounding: 0 is what those that are not abreast have */
+            if (!(off < 2e-5)) printf("%s, network %d, model %d: %g\n", isa, which, m, off);
+        }
+        interp_ensemble_free(ctx, &e);
+    }
+    interp_close(ctx);
+}
+
+TEST(networks_train_abreast_as_they_do_alone)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
+    for (int i = 0; i < 4; i++) train_abreast(isas[i]);
+}
+
+TEST(networks_unlike_the_first_train_alone)
+{
+    int which = NET_SUMS;
+    interp_ctx *ctx = open_with(1);
+    const interp_dataset data = pictures();
+    interp_ensemble_desc d;
+    interp_ensemble e;
+    alike_desc(&d, &which);
+    d.models = ALIKE + 2;
+    REQUIRE_OK(ctx, interp_ensemble_train(ctx, &data, &d, &e));
+    for (int m = 0; m < d.models; m++) {
+        const double off = off_alone(ctx, &data, &d, &e, m);
+        CHECK(e.done[m] && (m < ALIKE ? off > 0 && off < 2e-5 : off == 0));
+    }
+    interp_ensemble_free(ctx, &e);
+    d.train.clip_norm = 1; /* of each network: none is for lanes */
+    d.models = 3;
+    REQUIRE_OK(ctx, interp_ensemble_train(ctx, &data, &d, &e));
+    for (int m = 0; m < d.models; m++) CHECK(off_alone(ctx, &data, &d, &e, m) == 0);
+    interp_ensemble_free(ctx, &e);
+    d.train.clip_norm = 0, d.train.lr = 1e6f, d.train.schedule = INTERP_CONSTANT;
+    d.train.warmup_steps = 0, d.train.epochs = 30;
+    picture_x[0] = 1e38f; /* diverges, and says so */
+    CHECK(interp_ensemble_train(ctx, &data, &d, &e) == INTERP_NOT_FINITE);
+    CHECK(strstr(interp_error(ctx), "gradient") != NULL);
+    interp_close(ctx);
+}
+
+TEST(ensembles_survive_every_failing_allocation)
+{
+    interp_desc o;
+    int which = NET_WINDOWS, ends[2] = {0, 0};
+    memset(&o, 0, sizeof o);
+    o.threads = 1;
+    o.allocator.alloc = heap_alloc, o.allocator.free = heap_free;
+    const interp_dataset data = pictures();
+    for (long n = 0; ends[1] < 3 && n < 2000; n += slow_here() ? 17 : 1) {
+        interp_ensemble_desc d;
+        interp_ensemble e;
+        heap.fail_at = 0;
+        interp_ctx *ctx = interp_open(&o);
+        REQUIRE(ctx);
+        const size_t held = heap.blocks;
+        alike_desc(&d, &which);
+        d.models = 2, d.train.epochs = 1, d.test = &data;
+        heap_fail_after(n);
+        const interp_status status = interp_ensemble_train(ctx, &data, &d, &e);
+        CHECK(status == INTERP_OK || status == INTERP_NO_MEMORY);
+        ends[status == INTERP_OK]++;
+        heap.fail_at = 0;
+        if (!status) interp_ensemble_free(ctx, &e);
+        CHECK(heap.blocks == held);
+        interp_close(ctx);
+    }
+    CHECK(ends[0] > 20 && ends[1] == 3 && !heap.bad && heap.blocks == 0);
+}
+
 static interp_status stop_early(const interp_ensemble *so_far, void *user)
 {
     interp_ensemble *kept = (interp_ensemble *)user;
@@ -1349,6 +1553,9 @@ int main(int argc, char **argv)
     RUN(variance_is_small_at_data_and_large_afar);
     RUN(gaussian_processes_find_the_reference_optimum);
     RUN(ensembles_are_the_same_at_any_thread_count);
+    RUN(networks_train_abreast_as_they_do_alone);
+    RUN(networks_unlike_the_first_train_alone);
+    RUN(ensembles_survive_every_failing_allocation);
     RUN(ensembles_resume);
     RUN(processes_share_an_ensemble);
     RUN(figures_of_ensembles_are_their_definitions);

@@ -8,7 +8,7 @@
 enum {
     ITP_ABREAST_OPS = 64,
     ITP_ABREAST_TAPS = 4096,
-    ITP_ABREAST_PARAMETERS = 2048, /* beyond, products of matrices are faster */
+    ITP_ABREAST_PARAMETERS = 1024, /* beyond, products of matrices are faster */
     ITP_ABREAST_VALUES = 1 << 15   /* beyond, they do not stay in the cache */
 };
 
@@ -162,9 +162,10 @@ ITP_FN bool itp_lane_window(itp_lane_reader *r, int node, itp_lane_kind kind)
     const interp_shape *from = &r->net->values[n->in[0]].shape;
     const interp_shape *to = &r->net->values[n->out].shape;
     if (from->rank != 4) return false;
-    itp_plane g = itp_plane_of(&n->attrs, from);
-    if (n->op == ITP_OP_GLOBAL_AVERAGE_POOL) {
-        memset(&g, 0, sizeof g);
+    itp_plane g;
+    memset(&g, 0, sizeof g);
+    if (n->op != ITP_OP_GLOBAL_AVERAGE_POOL) g = itp_plane_of(&n->attrs, from);
+    else {
         g.height = g.taps_y = from->dim[2], g.width = g.taps_x = from->dim[3];
         g.rows = g.columns = g.stride_y = g.stride_x = g.dilation_y = g.dilation_x = 1;
     }
@@ -279,24 +280,26 @@ ITP_FN bool itp_abreast_suit(const interp_train_desc *d)
            !d->on_step && !delays;
 }
 
-/* Fills *p; false, with no error, when this network is not for lanes, or memory ran out. */
-ITP_FN bool itp_abreast_plan_of(interp_ctx *ctx, const interp_net *net, const interp_train_desc *d,
-                                itp_abreast_plan *p)
+/* Fills *p where the network is for lanes. */
+ITP_FN interp_status itp_abreast_plan_of(interp_ctx *ctx, const interp_net *net,
+                                         const interp_train_desc *d, itp_abreast_plan *p,
+                                         bool *suits)
 {
     const size_t n = (size_t)net->n_values;
     itp_lane_reader r;
     r.net = net, r.p = p;
     memset(p, 0, sizeof *p);
-    if (!itp_abreast_suit(d)) return false;
+    *suits = false;
+    if (!itp_abreast_suit(d)) return INTERP_OK;
     r.place = (int *)interp_alloc(ctx, n * sizeof *r.place);
     r.uses = (int *)itp_calloc(ctx, n, sizeof *r.uses);
     r.depends = (bool *)itp_calloc(ctx, n, sizeof *r.depends);
-    const bool good =
-        r.place && r.uses && r.depends && itp_abreast_read(net, itp_logits_value(net, d->loss), &r);
+    const bool room = r.place && r.uses && r.depends;
+    *suits = room && itp_abreast_read(net, itp_logits_value(net, d->loss), &r);
     interp_free(ctx, r.place);
     interp_free(ctx, r.uses);
     interp_free(ctx, r.depends);
-    return good;
+    return room ? INTERP_OK : INTERP_NO_MEMORY;
 }
 
 /* ---- training */
@@ -419,7 +422,8 @@ ITP_FN void itp_abreast_draw(const itp_abreast_run *r, int n)
     for (int i = 0; i < r->plan->n_ops; i++) {
         const itp_lane_op *o = &r->plan->op[i];
         if (o->kind != ITP_LANE_DROPOUT) continue;
-        const uint64_t stream = (uint64_t)r->t->step * 4096 * 65536 + (uint64_t)o->node;
+        const uint64_t pass = (uint64_t)r->t->step * 4096 + 1;
+        const uint64_t stream = pass * 65536 + (uint64_t)o->node;
         const size_t all = (size_t)o->n * (size_t)n;
         for (int l = 0; l < ITP_ABREAST; l++, to += all)
             itp_draw(r->seed[l], stream, 0, all, (uint32_t)(o->alpha * 16777216.0f), to);

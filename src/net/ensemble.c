@@ -46,7 +46,6 @@ ITP_FN int itp_ensemble_epoch(const interp_epoch *epoch, bool best, void *user)
     return 0;
 }
 
-/* The trained network predicts, and the model is done. */
 ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net *net, int model)
 {
     const interp_ensemble *e = r->e;
@@ -55,8 +54,6 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net 
     interp_evaluation v;
     memset(&v, 0, sizeof v);
     v.outputs = to;
-    e->done[model] = 1;
-    if (!e->probabilities) return INTERP_OK;
     ITP_TRY(interp_evaluate(net, r->o->test, r->o->train.loss, &v));
     e->test_loss[model] = v.loss;
     for (size_t i = 0; i < rows; i++) {
@@ -66,6 +63,13 @@ ITP_FN interp_status itp_ensemble_predict(const itp_ensemble_run *r, interp_net 
         for (size_t j = 0; j < k; j++) sum += (double)(p[j] = expf(p[j] - most));
         for (size_t j = 0; j < k; j++) p[j] = (float)((double)p[j] / sum);
     }
+    return INTERP_OK;
+}
+
+ITP_FN interp_status itp_ensemble_finish(const itp_ensemble_run *r, interp_net *net, int model)
+{
+    if (r->e->probabilities) ITP_TRY(itp_ensemble_predict(r, net, model));
+    r->e->done[model] = 1;
     return INTERP_OK;
 }
 
@@ -99,7 +103,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *n
     d.history = NULL, d.checkpoint = NULL;
     itp_ensemble_keep(&m, 0);
     ITP_TRY(interp_train(net, r->data, &d, NULL));
-    return itp_ensemble_predict(r, net, model);
+    return itp_ensemble_finish(r, net, model);
 }
 
 /* ---- several models in lanes */
@@ -127,9 +131,10 @@ ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
     interp_net *net = NULL;
     ITP_TRY(itp_ensemble_build(r, g->ctx, model, &net));
     itp_abreast_plan *own = (itp_abreast_plan *)interp_alloc(g->ctx, sizeof *own);
-    interp_status status = own ? INTERP_OK : INTERP_NO_MEMORY;
-    const bool like = own && itp_abreast_plan_of(g->ctx, net, &r->o->train, own) &&
-                      !memcmp(own, r->plan, sizeof *own);
+    bool like = false;
+    interp_status status =
+        own ? itp_abreast_plan_of(g->ctx, net, &r->o->train, own, &like) : INTERP_NO_MEMORY;
+    like = like && !memcmp(own, r->plan, sizeof *own);
     interp_free(g->ctx, own);
     if (!status && !like) status = itp_ensemble_train(r, net, model);
     if (!status && like && !g->net) {
@@ -167,7 +172,7 @@ ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp
     }
     for (int i = 0; i < g.n && !status; i++) {
         itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
-        status = itp_ensemble_predict(r, g.net, g.model[i]);
+        status = itp_ensemble_finish(r, g.net, g.model[i]);
     }
     itp_ensemble_part(&g);
     return status;
@@ -181,7 +186,7 @@ ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
     memset(&g, 0, sizeof g);
     g.r = r, g.ctx = r->ctx;
     interp_status status = itp_ensemble_join(&g, 0); /* the model that the plan is of */
-    if (!status && r->o->test)
+    if (!status && r->o->test && g.net)
         status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
@@ -263,7 +268,9 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, model %d: %s", r->chosen[i * r->share],
+                    itp_fail(ctx, r->status[i], "ensemble, of models %d to %d: %s",
+                             r->chosen[i * r->share],
+                             r->chosen[itp_min(r->n, (i + 1) * r->share) - 1],
                              interp_error(r->of_slot[s]));
         return r->status[i];
     }
@@ -282,6 +289,12 @@ ITP_FN void itp_ensemble_gather(const interp_ensemble_desc *o, float *v, size_t 
     }
 }
 
+ITP_FN void itp_ensemble_drop_plan(itp_ensemble_run *r)
+{
+    interp_free(r->ctx, r->plan);
+    r->plan = NULL;
+}
+
 ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
 {
     interp_ctx *ctx = r->ctx;
@@ -291,13 +304,13 @@ ITP_FN interp_status itp_ensemble_room(itp_ensemble_run *r)
     ITP_TRY(o->build(ctx, 0, &net, o->user));
     e->parameters = interp_net_describe(net).n_parameters;
     const interp_shape out = interp_net_output_shape(net, 0);
+    interp_status status = INTERP_NO_MEMORY;
+    bool suits = false;
     r->plan = (itp_abreast_plan *)interp_alloc(ctx, sizeof *r->plan);
-    if (r->plan && !itp_abreast_plan_of(ctx, net, &o->train, r->plan)) {
-        interp_free(ctx, r->plan);
-        r->plan = NULL;
-    }
-    interp_clear_error(ctx);
+    if (r->plan) status = itp_abreast_plan_of(ctx, net, &o->train, r->plan, &suits);
     interp_net_free(net);
+    ITP_TRY(status);
+    if (!suits) itp_ensemble_drop_plan(r);
     e->models = o->models, e->n_snapshots = o->n_snapshots;
     e->n_classes = (int)interp_shape_size(&out);
     e->n_test = o->test ? o->test->n : 0;
@@ -375,8 +388,8 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     if (r->plan) {
         status = itp_ensemble_measured(r, true, &bytes);
         if (status == INTERP_NO_MEMORY) { /* one by one, then */
-            interp_free(ctx, r->plan);
-            r->plan = NULL, bytes = 0, status = INTERP_OK;
+            itp_ensemble_drop_plan(r);
+            bytes = 0, status = INTERP_OK;
             interp_clear_error(ctx);
         }
     }
@@ -390,7 +403,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
         r->share = r->plan ? itp_min(ITP_ABREAST, itp_div_up(left, tasks)) : 1;
         itp_ensemble_choose(r, &m, first ? 1 : tasks * several * r->share);
         status = first ? itp_ensemble_measured(r, false, &bytes) : itp_ensemble_round(r, contexts);
-        made += r->n, left -= r->n;
+        made += r->n, left = r->n ? left - r->n : 0;
         if (!status && o->on_round) status = o->on_round(r->e, o->user);
     }
     itp_ensemble_close(r, contexts);

@@ -603,11 +603,15 @@ typedef struct interp_ensemble_desc {
     void *user;                 /* NULL: handed to build and on_round */
 } interp_ensemble_desc;
 
-/* Trains many networks on data, one for each thread at a time. Every model depends on its number and
-   the seed alone: the same at any number of threads and processes. Each thread has a block of memory
-   for one training; fewer run at a time where the limit leaves no room. Errors: those of build and
-   interp_train; nothing is left then. Tests: ensembles_are_the_same_at_any_thread_count,
-   ensembles_resume, processes_share_an_ensemble. */
+/* Trains many networks on data. Small ones, of up to 1,024 parameters, of dense and convolutional
+   layers, pooling, functions of one number, softmax, sums and dropout, with the cross-entropy and without
+   augmentation, smoothing, clipping and validation, are trained sixteen at a time, one in each lane of
+   the vectors; others one for each thread at a time. Every model depends on its number and the seed
+   alone: the same at any number of threads and processes; only where the limit leaves no room for
+   sixteen are small ones trained one by one, which rounds otherwise. Each thread has a block of memory;
+   fewer run at a time where there is no room. Errors: those of build and interp_train; nothing is left
+   then. Tests: ensembles_are_the_same_at_any_thread_count, networks_train_abreast_as_they_do_alone,
+   networks_unlike_the_first_train_alone, ensembles_resume, processes_share_an_ensemble. */
 INTERP_API interp_status interp_ensemble_train(interp_ctx *ctx, const interp_dataset *data,
                                                const interp_ensemble_desc *desc,
                                                interp_ensemble *ensemble);
