@@ -15327,12 +15327,29 @@ ITP_INLINE uint64_t itp_every_other(uint64_t x)
     return (x | x >> 16) & 0xFFFFFFFFu;
 }
 
+/* Bits 0, 3, 6 ... side by side. */
+ITP_INLINE uint64_t itp_every_third(uint64_t x)
+{
+    x &= 0x1249249249249249u;
+    x = (x | x >> 2) & 0x10C30C30C30C30C3u;
+    x = (x | x >> 4) & 0x100F00F00F00F00Fu;
+    x = (x | x >> 8) & 0x001F0000FF0000FFu;
+    x = (x | x >> 16) & 0x001F00000000FFFFu;
+    return (x | x >> 32) & 0x1FFFFFu;
+}
+
 /* Cells of a key of `level` bits on all axes. */
 ITP_FN void itp_unspread(int d, int level, uint64_t key, uint64_t *cell)
 {
     if (d == 2) { /* the last bit is of axis (level - 1) % 2 */
         cell[(level + 1) & 1] = itp_every_other(key);
         cell[level & 1] = itp_every_other(key >> 1);
+        return;
+    }
+    if (d == 3) {
+        cell[(level + 2) % 3] = itp_every_third(key);
+        cell[(level + 1) % 3] = itp_every_third(key >> 1);
+        cell[level % 3] = itp_every_third(key >> 2);
         return;
     }
     for (int j = 0; j < d; j++) cell[j] = 0;
@@ -15506,6 +15523,28 @@ ITP_FN uint32_t itp_boxes_all(const itp_cubes *g, itp_cells c, uint32_t *out)
         stack[top].lo = (c.lo & ~below) | bit;
         stack[top++].hi = c.hi;
         c.hi = (c.hi & ~bit) | below;
+    }
+}
+
+/* in[box] = 1 for all cells of a range, which may go round ends. Counting with the bits of an axis only:
+   the others are set, so that a carry passes over them. work has room for twice the cells. */
+ITP_FN void itp_boxes_mark(const itp_cubes *g, itp_cells c, uint32_t *work, uint8_t *in)
+{
+    size_t n = 1;
+    work[0] = 0;
+    for (int j = 0; j < g->d; j++) {
+        const uint64_t mask = g->mask[j], last = c.hi & mask;
+        const size_t before = n;
+        for (uint64_t at = c.lo & mask;; at = ((at | ~mask) + 1) & mask) {
+            const uint32_t part = (uint32_t)at;
+            if (j + 1 == g->d)
+                for (size_t i = 0; i < before; i++) in[work[i] | part] = 1;
+            else
+                for (size_t i = 0; i < before; i++) work[n++] = work[i] | part;
+            if (at == last) break;
+        }
+        memmove(work, work + before, (n - before) * sizeof *work);
+        n -= before;
     }
 }
 
@@ -17371,8 +17410,10 @@ ITP_INLINE uint32_t itp_cell_at(const itp_complex *c, uint64_t address)
     return c->table[at];
 }
 
-/* Adds a cell that is not there. */
-ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide)
+enum { ITP_LEFT_UNKNOWN = 255 };
+
+/* Adds a cell that is not there; left: how many of its faces will be, or ITP_LEFT_UNKNOWN. */
+ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide, int left)
 {
     size_t at = (size_t)address;
     if (c->slots) {
@@ -17381,6 +17422,7 @@ ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide)
     }
     c->table[at] = c->n;
     c->address[c->n] = address;
+    c->left[c->n] = (uint8_t)left;
     c->wide[c->n++] = (uint8_t)wide;
 }
 
@@ -17400,11 +17442,27 @@ ITP_FN unsigned itp_address_wide(const itp_complex *c, uint64_t address)
     return wide;
 }
 
+ITP_INLINE int itp_bits_of(unsigned bits)
+{
+    int n = 0;
+    for (; bits; bits &= bits - 1) n++;
+    return n;
+}
+
 ITP_INLINE int itp_cell_dim(const itp_complex *c, uint32_t cell)
 {
-    int dim = 0;
-    for (unsigned wide = c->wide[cell]; wide; wide &= wide - 1) dim++;
-    return dim;
+    return itp_bits_of(c->wide[cell]);
+}
+
+/* The addresses below and above one on an axis. */
+ITP_INLINE void itp_cell_beside(const itp_complex *c, uint64_t address, int j, uint64_t *near)
+{
+    const uint64_t step = c->step[j];
+    near[0] = address - step, near[1] = address + step;
+    if (!c->wrap[j]) return;
+    const uint64_t at = address / step % c->size[j];
+    if (at == 0) near[0] += c->size[j] * step;
+    if (at + 1 == c->size[j]) near[1] -= c->size[j] * step;
 }
 
 /* A cell's neighbours: faces when `faces`, else the cells it is a face of, there or not. minus: its sign
@@ -17417,13 +17475,7 @@ ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, unsigned wide, 
     for (int j = 0; j < c->d; j++, wide >>= 1) {
         const bool has_width = wide & 1;
         if (has_width == faces) {
-            const uint64_t step = c->step[j];
-            near[n] = address - step, near[n + 1] = address + step;
-            if (c->wrap[j]) {
-                const uint64_t at = address / step % c->size[j];
-                if (at == 0) near[n] += c->size[j] * step;
-                if (at + 1 == c->size[j]) near[n + 1] -= c->size[j] * step;
-            }
+            itp_cell_beside(c, address, j, near + n);
             /* the upper face counts +, and a cell is the lower face of the one above it */
             minus[n] = odd == !faces;
             minus[n + 1] = odd == faces;
@@ -17439,26 +17491,30 @@ ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, unsigned wide, 
 
 ITP_FN void itp_cell_remove(itp_complex *c, uint32_t cell, uint32_t *tail)
 {
-    uint64_t near[2 * INTERP_MAP_DIMS];
-    bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], false, near, minus);
+    uint64_t near[2];
     c->removed[cell] = 1;
-    for (int i = 0; i < n; i++) {
-        const uint32_t k = itp_cell_at(c, near[i]);
-        if (k == ITP_NO_BOX || c->removed[k]) continue;
-        if (--c->left[k] == 1) c->queue[(*tail)++] = k;
+    for (int j = 0; j < c->d; j++) {
+        if (c->wide[cell] >> j & 1) continue;
+        itp_cell_beside(c, c->address[cell], j, near);
+        for (int i = 0; i < 2; i++) {
+            const uint32_t k = itp_cell_at(c, near[i]);
+            if (k == ITP_NO_BOX || c->removed[k]) continue;
+            if (--c->left[k] == 1) c->queue[(*tail)++] = k;
+        }
     }
 }
 
 /* The one face of a cell that is still there. */
 ITP_FN uint32_t itp_cell_last_face(const itp_complex *c, uint32_t cell)
 {
-    uint64_t near[2 * INTERP_MAP_DIMS];
-    bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], true, near, minus);
-    for (int i = 0; i < n; i++) {
-        const uint32_t q = itp_cell_at(c, near[i]);
-        if (q != ITP_NO_BOX && !c->removed[q]) return q;
+    uint64_t near[2];
+    for (int j = 0; j < c->d; j++) {
+        if (!(c->wide[cell] >> j & 1)) continue;
+        itp_cell_beside(c, c->address[cell], j, near);
+        for (int i = 0; i < 2; i++) {
+            const uint32_t q = itp_cell_at(c, near[i]);
+            if (q != ITP_NO_BOX && !c->removed[q]) return q;
+        }
     }
     return ITP_NO_BOX;
 }
@@ -17471,11 +17527,14 @@ ITP_FN void itp_coreduce(itp_complex *c)
     bool minus[2 * INTERP_MAP_DIMS];
     uint32_t head = 0, tail = 0, rank = 0, by_dim[INTERP_MAP_DIMS + 2] = {0};
     c->n_critical = 0;
-    for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
+    memset(c->removed, 0, c->n);
     for (uint32_t i = 0; i < c->n; i++) {
-        const int n = itp_cell_near(c, c->address[i], c->wide[i], true, near, minus);
-        for (int k = 0; k < n; k++)
-            c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        if (c->left[i] == ITP_LEFT_UNKNOWN) {
+            const int n = itp_cell_near(c, c->address[i], c->wide[i], true, near, minus);
+            c->left[i] = 0;
+            for (int k = 0; k < n; k++)
+                c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        }
         if (c->left[i] == 1) c->queue[tail++] = i;
         by_dim[itp_cell_dim(c, i) + 1]++;
     }
@@ -18150,9 +18209,15 @@ ITP_FN interp_status itp_index_pair(itp_index *x, int set)
         f.ctx = x->ctx, f.map = m->map, f.g = &x->set;
         ITP_TRY(itp_images(&f, x->image));
     }
-    uint32_t *work = (uint32_t *)interp_alloc(x->ctx, itp_boxes_room(&x->around) * sizeof *work);
+    uint32_t *work =
+        (uint32_t *)interp_alloc(x->ctx, 2 * itp_boxes_room(&x->around) * sizeof *work);
     if (!work) return INTERP_NO_MEMORY;
     for (uint32_t i = 0; i < cubes; i++) {
+        if (x->image[i].lo == UINT64_MAX) continue;
+        if (!x->around.key) {
+            itp_boxes_mark(&x->around, x->image[i], work, x->in);
+            continue;
+        }
         const uint32_t k = itp_boxes(&x->around, x->image[i], work);
         for (uint32_t j = 0; j < k; j++) x->in[work[j]] = 1;
     }
@@ -18273,7 +18338,8 @@ ITP_FN void itp_thirds_pick(const itp_thirds *t, itp_new_faces *out)
     }
 }
 
-/* Picks cells of all cubes, count[set.n] of each; near takes keys of cubes of A next to them. */
+/* Picks cells of all cubes, count[set.n] / 2 of each; count is odd where no cube of A is next to it, and
+   all faces of its cells are cells. near takes keys of cubes of A next to any. */
 ITP_FN interp_status itp_index_faces(itp_index *x, itp_thirds *t, uint16_t *count,
                                      itp_new_faces *out, itp_longs *near)
 {
@@ -18285,9 +18351,10 @@ ITP_FN interp_status itp_index_faces(itp_index *x, itp_thirds *t, uint16_t *coun
         ITP_TRY(itp_longs_room(x->ctx, near, (size_t)t->n));
         const size_t before = out->n;
         itp_thirds_pick(t, out);
-        count[i] = (uint16_t)(out->n - before);
+        bool alone = true;
         for (int s = 0; s < t->n; s++)
-            if (t->state[s] == 1) near->v[near->n++] = t->key[s];
+            if (t->state[s] == 1) near->v[near->n++] = t->key[s], alone = false;
+        count[i] = (uint16_t)(2 * (out->n - before) + alone);
     }
     return INTERP_OK;
 }
@@ -18319,8 +18386,10 @@ ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
     for (uint32_t i = 0; i < x->set.n && !status; i++) {
         itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
         itp_thirds_faces(c, &t, cell);
-        for (int k = 0; k < count[i]; k++, next++)
-            itp_cell_add(c, t.face[faces.v[next]], t.wide[faces.v[next]]);
+        for (int k = 0; k < count[i] / 2; k++, next++) {
+            const int f = faces.v[next], all = 2 * itp_bits_of(t.wide[f]);
+            itp_cell_add(c, t.face[f], t.wide[f], count[i] & 1 ? all : ITP_LEFT_UNKNOWN);
+        }
     }
     interp_free(x->ctx, faces.v);
     return status;
@@ -18603,7 +18672,7 @@ ITP_FN interp_status itp_fibre_complex(itp_index *x, const itp_fibre *f)
         else itp_each_place(x, f, low, high, itp_unmark_cube, &none);
     }
     for (uint64_t a = 0; a < places; a++)
-        if (c->table[a] != ITP_NO_BOX) itp_cell_add(c, a, itp_address_wide(c, a));
+        if (c->table[a] != ITP_NO_BOX) itp_cell_add(c, a, itp_address_wide(c, a), ITP_LEFT_UNKNOWN);
     return INTERP_OK;
 }
 

@@ -134,9 +134,15 @@ ITP_FN interp_status itp_index_pair(itp_index *x, int set)
         f.ctx = x->ctx, f.map = m->map, f.g = &x->set;
         ITP_TRY(itp_images(&f, x->image));
     }
-    uint32_t *work = (uint32_t *)interp_alloc(x->ctx, itp_boxes_room(&x->around) * sizeof *work);
+    uint32_t *work =
+        (uint32_t *)interp_alloc(x->ctx, 2 * itp_boxes_room(&x->around) * sizeof *work);
     if (!work) return INTERP_NO_MEMORY;
     for (uint32_t i = 0; i < cubes; i++) {
+        if (x->image[i].lo == UINT64_MAX) continue;
+        if (!x->around.key) {
+            itp_boxes_mark(&x->around, x->image[i], work, x->in);
+            continue;
+        }
         const uint32_t k = itp_boxes(&x->around, x->image[i], work);
         for (uint32_t j = 0; j < k; j++) x->in[work[j]] = 1;
     }
@@ -257,7 +263,8 @@ ITP_FN void itp_thirds_pick(const itp_thirds *t, itp_new_faces *out)
     }
 }
 
-/* Picks cells of all cubes, count[set.n] of each; near takes keys of cubes of A next to them. */
+/* Picks cells of all cubes, count[set.n] / 2 of each; count is odd where no cube of A is next to it, and
+   all faces of its cells are cells. near takes keys of cubes of A next to any. */
 ITP_FN interp_status itp_index_faces(itp_index *x, itp_thirds *t, uint16_t *count,
                                      itp_new_faces *out, itp_longs *near)
 {
@@ -269,9 +276,10 @@ ITP_FN interp_status itp_index_faces(itp_index *x, itp_thirds *t, uint16_t *coun
         ITP_TRY(itp_longs_room(x->ctx, near, (size_t)t->n));
         const size_t before = out->n;
         itp_thirds_pick(t, out);
-        count[i] = (uint16_t)(out->n - before);
+        bool alone = true;
         for (int s = 0; s < t->n; s++)
-            if (t->state[s] == 1) near->v[near->n++] = t->key[s];
+            if (t->state[s] == 1) near->v[near->n++] = t->key[s], alone = false;
+        count[i] = (uint16_t)(2 * (out->n - before) + alone);
     }
     return INTERP_OK;
 }
@@ -303,8 +311,10 @@ ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
     for (uint32_t i = 0; i < x->set.n && !status; i++) {
         itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
         itp_thirds_faces(c, &t, cell);
-        for (int k = 0; k < count[i]; k++, next++)
-            itp_cell_add(c, t.face[faces.v[next]], t.wide[faces.v[next]]);
+        for (int k = 0; k < count[i] / 2; k++, next++) {
+            const int f = faces.v[next], all = 2 * itp_bits_of(t.wide[f]);
+            itp_cell_add(c, t.face[f], t.wide[f], count[i] & 1 ? all : ITP_LEFT_UNKNOWN);
+        }
     }
     interp_free(x->ctx, faces.v);
     return status;
@@ -587,7 +597,7 @@ ITP_FN interp_status itp_fibre_complex(itp_index *x, const itp_fibre *f)
         else itp_each_place(x, f, low, high, itp_unmark_cube, &none);
     }
     for (uint64_t a = 0; a < places; a++)
-        if (c->table[a] != ITP_NO_BOX) itp_cell_add(c, a, itp_address_wide(c, a));
+        if (c->table[a] != ITP_NO_BOX) itp_cell_add(c, a, itp_address_wide(c, a), ITP_LEFT_UNKNOWN);
     return INTERP_OK;
 }
 

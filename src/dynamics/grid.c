@@ -114,12 +114,29 @@ ITP_INLINE uint64_t itp_every_other(uint64_t x)
     return (x | x >> 16) & 0xFFFFFFFFu;
 }
 
+/* Bits 0, 3, 6 ... side by side. */
+ITP_INLINE uint64_t itp_every_third(uint64_t x)
+{
+    x &= 0x1249249249249249u;
+    x = (x | x >> 2) & 0x10C30C30C30C30C3u;
+    x = (x | x >> 4) & 0x100F00F00F00F00Fu;
+    x = (x | x >> 8) & 0x001F0000FF0000FFu;
+    x = (x | x >> 16) & 0x001F00000000FFFFu;
+    return (x | x >> 32) & 0x1FFFFFu;
+}
+
 /* Cells of a key of `level` bits on all axes. */
 ITP_FN void itp_unspread(int d, int level, uint64_t key, uint64_t *cell)
 {
     if (d == 2) { /* the last bit is of axis (level - 1) % 2 */
         cell[(level + 1) & 1] = itp_every_other(key);
         cell[level & 1] = itp_every_other(key >> 1);
+        return;
+    }
+    if (d == 3) {
+        cell[(level + 2) % 3] = itp_every_third(key);
+        cell[(level + 1) % 3] = itp_every_third(key >> 1);
+        cell[level % 3] = itp_every_third(key >> 2);
         return;
     }
     for (int j = 0; j < d; j++) cell[j] = 0;
@@ -293,6 +310,28 @@ ITP_FN uint32_t itp_boxes_all(const itp_cubes *g, itp_cells c, uint32_t *out)
         stack[top].lo = (c.lo & ~below) | bit;
         stack[top++].hi = c.hi;
         c.hi = (c.hi & ~bit) | below;
+    }
+}
+
+/* in[box] = 1 for all cells of a range, which may go round ends. Counting with the bits of an axis only:
+   the others are set, so that a carry passes over them. work has room for twice the cells. */
+ITP_FN void itp_boxes_mark(const itp_cubes *g, itp_cells c, uint32_t *work, uint8_t *in)
+{
+    size_t n = 1;
+    work[0] = 0;
+    for (int j = 0; j < g->d; j++) {
+        const uint64_t mask = g->mask[j], last = c.hi & mask;
+        const size_t before = n;
+        for (uint64_t at = c.lo & mask;; at = ((at | ~mask) + 1) & mask) {
+            const uint32_t part = (uint32_t)at;
+            if (j + 1 == g->d)
+                for (size_t i = 0; i < before; i++) in[work[i] | part] = 1;
+            else
+                for (size_t i = 0; i < before; i++) work[n++] = work[i] | part;
+            if (at == last) break;
+        }
+        memmove(work, work + before, (n - before) * sizeof *work);
+        n -= before;
     }
 }
 

@@ -64,8 +64,10 @@ ITP_INLINE uint32_t itp_cell_at(const itp_complex *c, uint64_t address)
     return c->table[at];
 }
 
-/* Adds a cell that is not there. */
-ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide)
+enum { ITP_LEFT_UNKNOWN = 255 };
+
+/* Adds a cell that is not there; left: how many of its faces will be, or ITP_LEFT_UNKNOWN. */
+ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide, int left)
 {
     size_t at = (size_t)address;
     if (c->slots) {
@@ -74,6 +76,7 @@ ITP_FN void itp_cell_add(itp_complex *c, uint64_t address, unsigned wide)
     }
     c->table[at] = c->n;
     c->address[c->n] = address;
+    c->left[c->n] = (uint8_t)left;
     c->wide[c->n++] = (uint8_t)wide;
 }
 
@@ -93,11 +96,27 @@ ITP_FN unsigned itp_address_wide(const itp_complex *c, uint64_t address)
     return wide;
 }
 
+ITP_INLINE int itp_bits_of(unsigned bits)
+{
+    int n = 0;
+    for (; bits; bits &= bits - 1) n++;
+    return n;
+}
+
 ITP_INLINE int itp_cell_dim(const itp_complex *c, uint32_t cell)
 {
-    int dim = 0;
-    for (unsigned wide = c->wide[cell]; wide; wide &= wide - 1) dim++;
-    return dim;
+    return itp_bits_of(c->wide[cell]);
+}
+
+/* The addresses below and above one on an axis. */
+ITP_INLINE void itp_cell_beside(const itp_complex *c, uint64_t address, int j, uint64_t *near)
+{
+    const uint64_t step = c->step[j];
+    near[0] = address - step, near[1] = address + step;
+    if (!c->wrap[j]) return;
+    const uint64_t at = address / step % c->size[j];
+    if (at == 0) near[0] += c->size[j] * step;
+    if (at + 1 == c->size[j]) near[1] -= c->size[j] * step;
 }
 
 /* A cell's neighbours: faces when `faces`, else the cells it is a face of, there or not. minus: its sign
@@ -110,13 +129,7 @@ ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, unsigned wide, 
     for (int j = 0; j < c->d; j++, wide >>= 1) {
         const bool has_width = wide & 1;
         if (has_width == faces) {
-            const uint64_t step = c->step[j];
-            near[n] = address - step, near[n + 1] = address + step;
-            if (c->wrap[j]) {
-                const uint64_t at = address / step % c->size[j];
-                if (at == 0) near[n] += c->size[j] * step;
-                if (at + 1 == c->size[j]) near[n + 1] -= c->size[j] * step;
-            }
+            itp_cell_beside(c, address, j, near + n);
             /* the upper face counts +, and a cell is the lower face of the one above it */
             minus[n] = odd == !faces;
             minus[n + 1] = odd == faces;
@@ -132,26 +145,30 @@ ITP_FN int itp_cell_near(const itp_complex *c, uint64_t address, unsigned wide, 
 
 ITP_FN void itp_cell_remove(itp_complex *c, uint32_t cell, uint32_t *tail)
 {
-    uint64_t near[2 * INTERP_MAP_DIMS];
-    bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], false, near, minus);
+    uint64_t near[2];
     c->removed[cell] = 1;
-    for (int i = 0; i < n; i++) {
-        const uint32_t k = itp_cell_at(c, near[i]);
-        if (k == ITP_NO_BOX || c->removed[k]) continue;
-        if (--c->left[k] == 1) c->queue[(*tail)++] = k;
+    for (int j = 0; j < c->d; j++) {
+        if (c->wide[cell] >> j & 1) continue;
+        itp_cell_beside(c, c->address[cell], j, near);
+        for (int i = 0; i < 2; i++) {
+            const uint32_t k = itp_cell_at(c, near[i]);
+            if (k == ITP_NO_BOX || c->removed[k]) continue;
+            if (--c->left[k] == 1) c->queue[(*tail)++] = k;
+        }
     }
 }
 
 /* The one face of a cell that is still there. */
 ITP_FN uint32_t itp_cell_last_face(const itp_complex *c, uint32_t cell)
 {
-    uint64_t near[2 * INTERP_MAP_DIMS];
-    bool minus[2 * INTERP_MAP_DIMS];
-    const int n = itp_cell_near(c, c->address[cell], c->wide[cell], true, near, minus);
-    for (int i = 0; i < n; i++) {
-        const uint32_t q = itp_cell_at(c, near[i]);
-        if (q != ITP_NO_BOX && !c->removed[q]) return q;
+    uint64_t near[2];
+    for (int j = 0; j < c->d; j++) {
+        if (!(c->wide[cell] >> j & 1)) continue;
+        itp_cell_beside(c, c->address[cell], j, near);
+        for (int i = 0; i < 2; i++) {
+            const uint32_t q = itp_cell_at(c, near[i]);
+            if (q != ITP_NO_BOX && !c->removed[q]) return q;
+        }
     }
     return ITP_NO_BOX;
 }
@@ -164,11 +181,14 @@ ITP_FN void itp_coreduce(itp_complex *c)
     bool minus[2 * INTERP_MAP_DIMS];
     uint32_t head = 0, tail = 0, rank = 0, by_dim[INTERP_MAP_DIMS + 2] = {0};
     c->n_critical = 0;
-    for (uint32_t i = 0; i < c->n; i++) c->removed[i] = c->left[i] = 0;
+    memset(c->removed, 0, c->n);
     for (uint32_t i = 0; i < c->n; i++) {
-        const int n = itp_cell_near(c, c->address[i], c->wide[i], true, near, minus);
-        for (int k = 0; k < n; k++)
-            c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        if (c->left[i] == ITP_LEFT_UNKNOWN) {
+            const int n = itp_cell_near(c, c->address[i], c->wide[i], true, near, minus);
+            c->left[i] = 0;
+            for (int k = 0; k < n; k++)
+                c->left[i] = (uint8_t)(c->left[i] + (itp_cell_at(c, near[k]) != ITP_NO_BOX));
+        }
         if (c->left[i] == 1) c->queue[tail++] = i;
         by_dim[itp_cell_dim(c, i) + 1]++;
     }
