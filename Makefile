@@ -63,7 +63,7 @@ damage: $(BUILD)/damage ## read each model of those tests damaged in every byte,
 	$(BUILD)/damage $(wildcard $(CONFORMANCE)/node/*/model.onnx)
 
 check-slow: deps ## sanitizers, valgrind, every instruction set, NEON, compile matrix, long fuzzing
-	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= ISA_ONLY= SANITIZE_SKIP= FULL_MATRIX=1 \
+	FUZZ_SECONDS=$(if $(filter file,$(origin FUZZ_SECONDS)),600,$(FUZZ_SECONDS)) VALGRIND_ONLY= NEON_ONLY= ISA_ONLY= SANITIZE_SKIP= FULL_MATRIX=1 FUZZ_LEVEL=-O1 \
 		.ci/run compile sizes clang sanitize threads valgrind scalar avx2 avx512 neon fuzz
 
 bench: $(BENCHES) ## interp.h beside the libraries that are installed: kernels, networks, embeddings, dynamics
@@ -185,7 +185,8 @@ $(BUILD)/rival_cmgdb: bench/rival_cmgdb.cpp
 		-lboost_thread -lboost_chrono $$(pkg-config --libs python3-embed) -pthread
 
 FUZZ_CC     ?= clang
-FUZZ_CFLAGS ?= -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+FUZZ_LEVEL  ?= -O1
+FUZZ_CFLAGS ?= $(FUZZ_LEVEL) -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
                -fno-sanitize-recover=all
 $(BUILD)/fuzz_%: CC = $(FUZZ_CC)
 $(BUILD)/fuzz_%: CFLAGS = $(FUZZ_CFLAGS)
