@@ -24950,6 +24950,12 @@ ITP_FN void itp_draw(uint64_t seed, uint64_t stream, uint64_t block, size_t n, u
     }
 }
 
+/* Random numbers of a node in one forward pass; passes of a workspace count from 1. */
+ITP_INLINE uint64_t itp_dropout_stream(uint64_t pass, int node)
+{
+    return pass * 65536 + (uint64_t)node;
+}
+
 typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
@@ -24988,7 +24994,7 @@ ITP_FN void itp_dropout_run(interp_workspace *w, int node, itp_dropout_job *j)
     j->kept = (uint8_t *)(void *)w->save[node];
     j->n = itp_count(itp_shape_out(w, node));
     j->seed = w->seed;
-    j->stream = w->step * 65536 + (uint64_t)node;
+    j->stream = itp_dropout_stream(w->step, node);
     itp_parallel(w->ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 16,
                  itp_dropout_task, j);
 }
@@ -25025,6 +25031,7 @@ ITP_FN void itp_backward_dropout(interp_workspace *w, int node)
     X(SIGN, x > 0 ? 1 : x < 0 ? -1 : x, 0)                                                         \
     X(NOT, x == 0, 0)                                                                              \
     X(TO_BOOL, x != 0, 0)                                                                          \
+    X(ROUND_TO, itp_round_to(x, (int)a, (int)b), 0)                                                \
     X(IS_NAN, x != x, 0)                                                                           \
     X(IS_INF, (a != 0 && x < -DBL_MAX) || (b != 0 && x > DBL_MAX), 0)
 
@@ -25090,6 +25097,78 @@ ITP_FN double itp_round_even(double x)
 {
     const double below = floor(x), rest = x - below;
     return rest > 0.5 || (rest == 0.5 && fmod(below, 2) != 0) ? below + 1 : below;
+}
+
+/* Floats of less than 16 bits, by ONNX's number for them. */
+typedef struct itp_small_float {
+    int id, bits, mantissa, bias;
+    double most;
+    bool infinite; /* beyond `most` lies infinity; else what is not a number */
+    bool no_minus; /* and what would be -0 is that, as the only one */
+} itp_small_float;
+
+enum { ITP_POWERS_OF_2 = 24 }; /* FLOAT8E8M0: all exponent */
+
+ITP_FN const itp_small_float *itp_small_float_of(int id)
+{
+    static const itp_small_float rows[] = {
+        {17, 8, 3, 7, 448, false, false},   /* FLOAT8E4M3FN */
+        {18, 8, 3, 8, 240, false, true},    /* FLOAT8E4M3FNUZ */
+        {19, 8, 2, 15, 57344, true, false}, /* FLOAT8E5M2 */
+        {20, 8, 2, 16, 57344, false, true}, /* FLOAT8E5M2FNUZ */
+        {23, 4, 1, 1, 6, false, false},     /* FLOAT4E2M1, which has numbers only */
+        {ITP_POWERS_OF_2, 8, 0, 127, 1.7014118346046923e38, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].id == id) return &rows[i];
+    return NULL;
+}
+
+/* What its bits stand for. */
+ITP_FN double itp_small_float_value(const itp_small_float *f, unsigned bits)
+{
+    const unsigned sign = bits >> (f->bits - 1) & 1;
+    if (f->id == ITP_POWERS_OF_2) return bits == 255 ? (double)NAN : ldexp(1, (int)bits - f->bias);
+    const unsigned rest = bits & ((1u << (f->bits - 1)) - 1), last = (1u << (f->bits - 1)) - 1;
+    const int exponent = (int)(rest >> f->mantissa);
+    const int part = (int)(rest & ((1u << f->mantissa) - 1));
+    if (f->no_minus && bits == 1u << (f->bits - 1)) return (double)NAN;
+    if (f->infinite && exponent == (int)(last >> f->mantissa)) {
+        if (part) return (double)NAN;
+        return sign ? -(double)INFINITY : (double)INFINITY;
+    }
+    if (f->bits == 8 && !f->infinite && !f->no_minus && rest == last) return (double)NAN;
+    const double size = exponent
+                            ? ldexp((1 << f->mantissa) + part, exponent - f->bias - f->mantissa)
+                            : ldexp(part, 1 - f->bias - f->mantissa);
+    return sign ? -size : size;
+}
+
+enum {
+    ITP_SATURATE = 1,
+    ITP_ROUND_UP = 2,
+    ITP_ROUND_DOWN = 4
+}; /* else to the nearest, even of two */
+
+/* The number of a small type that x becomes. Beyond the largest it stays that with ITP_SATURATE. */
+ITP_FN double itp_round_to(double x, int id, int how)
+{
+    const itp_small_float *f = itp_small_float_of(id);
+    int e = 0;
+    if (!f || (x != x && f->bits == 8)) return x;
+    const bool power = id == ITP_POWERS_OF_2;
+    double size = x != x ? 0 : fabs(x); /* four bits have numbers only */
+    if (size <= DBL_MAX) {
+        (void)frexp(size, &e);
+        const int step = itp_max(e - 1, 1 - f->bias) - f->mantissa; /* the last bit's exponent */
+        const double whole = ldexp(size, -step), low = floor(whole);
+        const double near = itp_round_even(whole);
+        size = ldexp(how & ITP_ROUND_UP ? ceil(whole) : how & ITP_ROUND_DOWN ? low : near, step);
+        if (power && size < ldexp(1, -f->bias)) size = ldexp(1, -f->bias);
+    }
+    if (size > f->most)
+        size = how & ITP_SATURATE ? f->most : f->infinite ? (double)INFINITY : (double)NAN;
+    return x < 0 && !power ? -size : size;
 }
 
 /* The rest that has the sign of z. */
@@ -28191,6 +28270,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
     ITP_STEP_ROW(X, NOT, "Not")                                                                    \
     ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
+    ITP_STEP_ROW(X, ROUND_TO, "RoundTo")                                                           \
     ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
     ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
     ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \
@@ -31058,6 +31138,14 @@ ITP_FN interp_status itp_trainer_gradient(interp_trainer *t, const float *x, con
     return INTERP_OK;
 }
 
+ITP_FN interp_status itp_train_diverged(interp_ctx *ctx, int64_t step)
+{
+    return itp_fail(ctx, INTERP_NOT_FINITE,
+                    "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
+                    "learning rate, or look for such numbers in the data",
+                    (long long)step);
+}
+
 ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, const int32_t *y,
                                          const float *soft, int n, double factor, double *loss,
                                          int *n_right)
@@ -31081,11 +31169,7 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
     }
     if (!(*loss - *loss == 0) || !(square - square == 0)) {
         itp_trainer_delay(t);
-        return itp_fail(
-            ctx, INTERP_NOT_FINITE,
-            "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
-            "learning rate, or look for such numbers in the data",
-            (long long)t->step + 1);
+        return itp_train_diverged(ctx, t->step + 1);
     }
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
@@ -31240,6 +31324,21 @@ ITP_FN int64_t itp_steps_per_epoch(int n, int batch)
     return (n + batch - 1) / batch;
 }
 
+/* The order of n samples in an epoch, from 1. */
+ITP_FN void itp_train_order(const interp_train_desc *d, uint64_t seed, int epoch, int n, int *order)
+{
+    for (int i = 0; i < n; i++) order[i] = i;
+    if (!d->no_shuffle) itp_shuffle(order, n, seed, 0x2000000u + (uint64_t)epoch);
+}
+
+/* Whether there is something to train on. */
+ITP_FN interp_status itp_train_samples(interp_ctx *ctx, const interp_dataset *data)
+{
+    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
+    if (!data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_train_epoch(itp_training *r)
 {
     interp_trainer *t = r->t;
@@ -31249,8 +31348,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
     const int n = r->data->n, epoch = r->epoch + 1;
     double loss_sum = 0, seconds = itp_seconds();
     int right = 0;
-    for (int i = 0; i < n; i++) r->order[i] = i;
-    if (!d->no_shuffle) itp_shuffle(r->order, n, d->seed, 0x2000000u + (uint64_t)epoch);
+    itp_train_order(d, d->seed, epoch, n, r->order);
     float rate = 0;
     for (int at = 0; at < n; at += d->batch) {
         const int some = itp_min(d->batch, n - at);
@@ -31521,7 +31619,6 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
     size_t evaluation = 0, file = 0;
-    if (!r->data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
     if (d->validation) {
         if (!d->validation->y)
@@ -31584,7 +31681,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     const double start = itp_seconds();
     memset(&r, 0, sizeof r);
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
-    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
+    ITP_TRY(itp_train_samples(ctx, data));
     d.batch = net->fixed_batch ? net->fixed_batch : itp_min(d.batch, data->n);
     r.data = data;
     ITP_TRY(itp_trainer_begin(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));
@@ -31637,18 +31734,16 @@ typedef enum itp_lane_kind {
 /* A node as it is run. Places count numbers of one network. */
 typedef struct itp_lane_op {
     itp_lane_kind kind;
-    int node;     /* of the network */
-    int x, y;     /* places of values */
-    int also;     /* the second operand, or the factors of an average or a dropout */
-    int n;        /* numbers of y */
-    int w, b;     /* places of parameters; b -1: no bias */
-    int planes;   /* of y */
-    int groups;   /* of a convolution */
-    int x_planes; /* of x */
-    int height, width, top,
-        left;       /* planes of x; of a pad: where they go in those of y, [rows, columns] */
-    itp_sliding at; /* windows */
-    int tap;        /* the first of theirs */
+    int node; /* of the network */
+    int x, y; /* places of values */
+    int also; /* the second operand, or the factors of an average or a dropout */
+    int n;    /* numbers of y */
+    int w, b; /* places of parameters; b -1: no bias */
+    int planes, x_planes, groups;
+    int height, width; /* of the planes of x */
+    int top, left;     /* where a pad puts these in its own, [at.rows, at.columns] */
+    itp_sliding at;    /* windows */
+    int tap;           /* the first of theirs */
     itp_unary unary;
     float alpha, beta; /* of a unary op; a pad's filling; a dropout's probability */
     bool x_grad;       /* somebody asks for the gradient of x */
@@ -31686,7 +31781,7 @@ ITP_FN int itp_lane_room(itp_lane_reader *r, int n)
     return at;
 }
 
-/* Another op, from value x to place y of n new numbers. NULL when there are too many. */
+/* Another op, that makes n numbers of value x. NULL when there are too many. */
 ITP_FN itp_lane_op *itp_lane_add(itp_lane_reader *r, itp_lane_kind kind, int node, int x, int n)
 {
     if (r->p->n_ops == ITP_ABREAST_OPS) return NULL;
@@ -31969,8 +32064,7 @@ ITP_FN interp_status itp_abreast_open(interp_net *net, const itp_abreast_plan *p
     memset(r, 0, sizeof *r);
     r->plan = plan, r->data = data;
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
-    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
-    if (!data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    ITP_TRY(itp_train_samples(ctx, data));
     ITP_TRY(itp_data_fits(ctx, net, data, plan->classes));
     d.batch = itp_min(d.batch, data->n);
     const int64_t steps = d.epochs * itp_steps_per_epoch(data->n, d.batch);
@@ -32032,8 +32126,7 @@ ITP_FN void itp_abreast_draw(const itp_abreast_run *r, int n)
     for (int i = 0; i < r->plan->n_ops; i++) {
         const itp_lane_op *o = &r->plan->op[i];
         if (o->kind != ITP_LANE_DROPOUT) continue;
-        const uint64_t pass = (uint64_t)r->t->step * 4096 + 1;
-        const uint64_t stream = pass * 65536 + (uint64_t)o->node;
+        const uint64_t stream = itp_dropout_stream((uint64_t)r->t->step * 4096 + 1, o->node);
         const size_t all = (size_t)o->n * (size_t)n;
         for (int l = 0; l < ITP_ABREAST; l++, to += all)
             itp_draw(r->seed[l], stream, 0, all, (uint32_t)(o->alpha * 16777216.0f), to);
@@ -32201,11 +32294,7 @@ ITP_FN interp_status itp_abreast_update(itp_abreast_run *r, int n, double factor
         if (!itp_is_frozen(t, &t->learn[i]))
             square += k->dot(all, r->p_grad + at, 0, r->p_grad + at, 0);
     }
-    if (!(square - square == 0))
-        return itp_fail(t->ctx, INTERP_NOT_FINITE,
-                        "train: the gradient of a loss is NaN or infinite at step %lld: lower the "
-                        "learning rate, or look for such numbers in the data",
-                        (long long)t->step + 1);
+    if (!(square - square == 0)) return itp_train_diverged(t->ctx, t->step + 1);
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         const size_t at = l->offset * ITP_ABREAST;
@@ -32226,11 +32315,8 @@ ITP_FN interp_status itp_abreast_epoch(itp_abreast_run *r, int epoch)
     const interp_shape *s = &r->data->shape;
     const int n = r->data->n, row = (int)interp_shape_size(s);
     const size_t parameters = (size_t)r->plan->parameters * ITP_ABREAST * sizeof(float);
-    for (int l = 0; l < ITP_ABREAST; l++) {
-        int *order = r->order + (size_t)l * (size_t)n;
-        for (int i = 0; i < n; i++) order[i] = i;
-        if (!d->no_shuffle) itp_shuffle(order, n, r->seed[l], 0x2000000u + (uint64_t)epoch);
-    }
+    for (int l = 0; l < ITP_ABREAST; l++)
+        itp_train_order(d, r->seed[l], epoch, n, r->order + (size_t)l * (size_t)n);
     for (int at = 0; at < n; at += d->batch) {
         const int some = itp_min(d->batch, n - at);
         memset(r->p_grad, 0, parameters);
@@ -32406,7 +32492,7 @@ ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
     return status;
 }
 
-ITP_FN void itp_ensemble_part(itp_ensemble_group *g)
+ITP_FN void itp_ensemble_group_free(itp_ensemble_group *g)
 {
     itp_abreast_close(&g->lanes);
     interp_net_free(g->net);
@@ -32429,7 +32515,7 @@ ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp
         itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
         status = itp_ensemble_finish(r, g.net, g.model[i]);
     }
-    itp_ensemble_part(&g);
+    itp_ensemble_group_free(&g);
     return status;
 }
 
@@ -32445,7 +32531,7 @@ ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
         status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
-    itp_ensemble_part(&g);
+    itp_ensemble_group_free(&g);
     return status;
 }
 
@@ -32981,6 +33067,7 @@ typedef struct itp_onnx_type {
     interp_dtype dtype;
     uint32_t field; /* of TensorProto that holds them when not raw */
     int wire;
+    int bits; /* of one */
 } itp_onnx_type;
 
 enum { /* TensorProto.DataType */
@@ -32988,20 +33075,27 @@ enum { /* TensorProto.DataType */
        ITP_ONNX_UINT8 = 2,
        ITP_ONNX_INT32 = 6,
        ITP_ONNX_INT64 = 7,
-       ITP_ONNX_BOOL = 9
+       ITP_ONNX_BOOL = 9,
+       ITP_ONNX_UINT4 = 21,
+       ITP_ONNX_INT4 = 22
 };
 
-/* NULL for text, complex numbers and those of less than 16 bits. */
+/* NULL for text and complex numbers. Types that we have no arrays of are given as those that hold all their
+   numbers. */
 ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
 {
     static const itp_onnx_type rows[] = {
-        {1, INTERP_FLOAT32, 4, ITP_FIXED32},  {2, INTERP_UINT8, 5, ITP_VARINT},
-        {3, INTERP_INT8, 5, ITP_VARINT},      {4, INTERP_UINT16, 5, ITP_VARINT},
-        {5, INTERP_INT16, 5, ITP_VARINT},     {6, INTERP_INT32, 5, ITP_VARINT},
-        {7, INTERP_INT64, 7, ITP_VARINT},     {9, INTERP_BOOL, 5, ITP_VARINT},
-        {10, INTERP_FLOAT16, 5, ITP_VARINT},  {11, INTERP_FLOAT64, 10, ITP_FIXED64},
-        {12, INTERP_UINT32, 11, ITP_VARINT},  {13, INTERP_UINT64, 11, ITP_VARINT},
-        {16, INTERP_BFLOAT16, 5, ITP_VARINT},
+        {1, INTERP_FLOAT32, 4, ITP_FIXED32, 32},  {2, INTERP_UINT8, 5, ITP_VARINT, 8},
+        {3, INTERP_INT8, 5, ITP_VARINT, 8},       {4, INTERP_UINT16, 5, ITP_VARINT, 16},
+        {5, INTERP_INT16, 5, ITP_VARINT, 16},     {6, INTERP_INT32, 5, ITP_VARINT, 32},
+        {7, INTERP_INT64, 7, ITP_VARINT, 64},     {9, INTERP_BOOL, 5, ITP_VARINT, 8},
+        {10, INTERP_FLOAT16, 5, ITP_VARINT, 16},  {11, INTERP_FLOAT64, 10, ITP_FIXED64, 64},
+        {12, INTERP_UINT32, 11, ITP_VARINT, 32},  {13, INTERP_UINT64, 11, ITP_VARINT, 64},
+        {16, INTERP_BFLOAT16, 5, ITP_VARINT, 16}, {17, INTERP_FLOAT32, 5, ITP_VARINT, 8},
+        {18, INTERP_FLOAT32, 5, ITP_VARINT, 8},   {19, INTERP_FLOAT32, 5, ITP_VARINT, 8},
+        {20, INTERP_FLOAT32, 5, ITP_VARINT, 8},   {21, INTERP_UINT8, 5, ITP_VARINT, 4},
+        {22, INTERP_INT8, 5, ITP_VARINT, 4},      {23, INTERP_FLOAT32, 5, ITP_VARINT, 4},
+        {24, INTERP_FLOAT32, 5, ITP_VARINT, 8},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].id == id) return &rows[i];
@@ -33270,11 +33364,12 @@ ITP_FN interp_status itp_onnx_check_size(itp_onnx *r, const itp_onnx_tensor *t, 
         while (itp_pb_number(&it, &bits)) have++;
         if (it.message.bad) return itp_onnx_damaged(r, "a tensor");
     } else {
-        have = t->raw.n / interp_dtype_size(type->dtype);
-        if (t->raw.n % interp_dtype_size(type->dtype)) have = SIZE_MAX;
+        const size_t size = (size_t)itp_max(1, type->bits / 8);
+        have = t->raw.n % size ? SIZE_MAX : t->raw.n / size;
     }
     char text[96];
-    if (have == (t->repeats ? 1 : count)) return INTERP_OK;
+    const size_t numbers = t->repeats ? 1 : count;
+    if (have == (type->bits < 8 ? numbers / 2 + numbers % 2 : numbers)) return INTERP_OK;
     return itp_fail(r->ctx, INTERP_FORMAT, "tensor \"%.*s\" of shape %s does not hold %zu numbers",
                     ITP_SHOW(name), itp_shape_text(&t->shape, text, sizeof text), count);
 }
@@ -33596,21 +33691,34 @@ ITP_FN double itp_onnx_real(int type, uint64_t bits)
     case 12: return (double)(bits & 0xFFFFFFFFu);
     case 13: return (double)bits;
     case 16: return (double)itp_f32_of_bits((uint32_t)(bits & 65535) << 16);
-    default: return 0;
+    case ITP_ONNX_UINT4: return (double)(bits & 15);
+    case ITP_ONNX_INT4: return (double)(bits & 15) - (bits & 8 ? 16 : 0);
+    default: break;
+    }
+    const itp_small_float *f = itp_small_float_of(type);
+    return f ? itp_small_float_value(f, (unsigned)bits & ((1u << f->bits) - 1)) : 0;
+}
+
+/* The bits of raw element i; of two in a byte the first is the lower half. */
+ITP_FN uint64_t itp_onnx_raw_bits(const itp_onnx_tensor *t, size_t i)
+{
+    const unsigned char *p = (const unsigned char *)t->raw.at;
+    switch (itp_onnx_type_row(t->type)->bits) {
+    case 4: return (uint64_t)p[i / 2] >> (i % 2 * 4) & 15;
+    case 8: return p[i];
+    case 16: return itp_get_le16(p + 2 * i);
+    case 32: return itp_get_le32(p + 4 * i);
+    default: return itp_get_le64(p + 8 * i);
     }
 }
 
-/* The bits of raw element i. */
-ITP_FN uint64_t itp_onnx_raw_bits(const itp_onnx_tensor *t, size_t i)
+/* Those of element i, when it is its turn, of the numbers of a field. */
+ITP_FN uint64_t itp_onnx_field_bits(const itp_onnx_tensor *t, itp_pb_numbers *it, size_t i,
+                                    uint64_t *entry)
 {
-    const size_t size = interp_dtype_size(itp_onnx_type_row(t->type)->dtype);
-    const unsigned char *p = (const unsigned char *)t->raw.at + i * size;
-    switch (size) {
-    case 1: return p[0];
-    case 2: return itp_get_le16(p);
-    case 4: return itp_get_le32(p);
-    default: return itp_get_le64(p);
-    }
+    const bool halves = itp_onnx_type_row(t->type)->bits == 4;
+    if (!(halves && i % 2) && (!t->repeats || i == 0)) (void)itp_pb_number(it, entry);
+    return halves && i % 2 && !t->repeats ? *entry >> 4 : *entry;
 }
 
 /* All elements as floats; the size was checked. */
@@ -33623,8 +33731,8 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
     } else if (t->field) {
         itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
         for (size_t i = 0; i < n; i++) {
-            if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-            out[i] = (float)itp_onnx_real(t->type, bits);
+            const uint64_t own = itp_onnx_field_bits(t, &it, i, &bits);
+            out[i] = (float)itp_onnx_real(t->type, own);
         }
     } else if (t->type == ITP_ONNX_FLOAT && sizeof *out == 4 && itp_host_is_little() &&
                !t->repeats) {
@@ -33642,9 +33750,9 @@ ITP_FN void itp_onnx_reals(const itp_onnx_tensor *t, double *out)
     itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
     uint64_t bits = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
-        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] = itp_onnx_real(t->type, bits);
+        const uint64_t own = t->field ? itp_onnx_field_bits(t, &it, i, &bits)
+                                      : itp_onnx_raw_bits(t, t->repeats ? 0 : i);
+        out[i] = itp_onnx_real(t->type, own);
     }
 }
 
@@ -34655,6 +34763,15 @@ ITP_FN bool itp_make_says(itp_make *m, const char *name, const char *text, bool 
     return itp_slice_is(a->s, text);
 }
 
+/* How a cast to floats of 8 or 4 bits rounds: "round_mode" is of powers of two alone. */
+ITP_FN int itp_make_rounding(itp_make *m, int to)
+{
+    const int saturate = itp_make_int(m, "saturate", 1) ? ITP_SATURATE : 0;
+    if (to != ITP_POWERS_OF_2) return saturate;
+    if (itp_make_says(m, "round_mode", "up", true)) return saturate | ITP_ROUND_UP;
+    return saturate | (itp_make_says(m, "round_mode", "down", false) ? ITP_ROUND_DOWN : 0);
+}
+
 /* ---- known numbers */
 
 /* The shape that known numbers of shape `in` take by the row's view. */
@@ -35104,7 +35221,7 @@ ITP_FN void itp_known_where(itp_make *m)
 ITP_FN void itp_known_cast(itp_make *m)
 {
     itp_numbers k;
-    const int to = itp_make_int(m, "to", 0);
+    const int to = itp_make_int(m, "to", 0), how = itp_make_rounding(m, to);
     if (!itp_make_numbers(m, 0, &k)) return;
     if (!itp_onnx_type_row(to)) {
         itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
@@ -35113,8 +35230,12 @@ ITP_FN void itp_known_cast(itp_make *m)
     unsigned char *batch;
     double *y = itp_make_result(m, 0, to, &k.shape, &batch);
     for (size_t i = 0; y && i < k.n; i++) {
-        y[i] = to == ITP_ONNX_BOOL          ? k.x[i] != 0
+        const double low = to == ITP_ONNX_INT4 ? 8 : 0; /* numbers of four bits go round */
+        y[i] = to == ITP_ONNX_BOOL ? k.x[i] != 0
+               : to == ITP_ONNX_INT4 || to == ITP_ONNX_UINT4
+                   ? itp_floor_mod(trunc(k.x[i]) + low, 16) - low
                : itp_onnx_type_is_whole(to) ? trunc(k.x[i])
+               : itp_small_float_of(to)     ? itp_round_to(k.x[i], to, how)
                                             : k.x[i];
         batch[i] = k.batch && k.batch[i];
     }
@@ -35555,8 +35676,14 @@ ITP_FN void itp_make_cast(itp_make *m, int to)
     if (!itp_onnx_type_row(to))
         itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
     if (to == ITP_ONNX_BOOL && m->type != to) x = itp_make_one(m, ITP_OP_TO_BOOL, x);
+    else if (itp_small_float_of(to) && m->type != to)
+        x = itp_make_with(m, ITP_OP_ROUND_TO, x, to, itp_make_rounding(m, to));
     else if (itp_onnx_type_is_whole(to) && !itp_onnx_type_is_whole(m->type))
         x = itp_make_one(m, ITP_OP_TRUNC, x);
+    const int low = to == ITP_ONNX_INT4 ? 8 : 0; /* numbers of four bits go round */
+    if ((to == ITP_ONNX_INT4 || to == ITP_ONNX_UINT4) && m->type != to)
+        x = itp_make_by(m, ITP_OP_SUB,
+                        itp_make_by(m, ITP_OP_MOD, itp_make_by(m, ITP_OP_ADD, x, low), 16), low);
     m->type = to;
     itp_make_end(m, 0, x);
 }
@@ -37440,6 +37567,8 @@ ITP_FN void itp_make_range(itp_make *m, int type, double *low, double *high)
     case 3: *low = -128, *high = 127; break;
     case 4: *high = 65535; break;
     case 5: *low = -32768, *high = 32767; break;
+    case ITP_ONNX_UINT4: *high = 15; break;
+    case ITP_ONNX_INT4: *low = -8, *high = 7; break;
     default:
         itp_make_fail(m, INTERP_UNSUPPORTED, "quantisation to element type %d is not supported",
                       type);
@@ -37463,10 +37592,15 @@ ITP_FN int itp_make_shifted(itp_make *m, int x, int zero)
     return zero < 0 ? x : itp_make_two(m, ITP_OP_SUB, x, zero);
 }
 
-/* round(x) + zero point, held to the range of the type. */
+/* round(x) + zero point, held to the range of the type; as the type has it where that is of floats. */
 ITP_FN int itp_make_saturated(itp_make *m, int x, int zero, int type)
 {
     double low, high;
+    if (itp_small_float_of(type)) {
+        if (zero >= 0) x = itp_make_two(m, ITP_OP_ADD, x, zero);
+        m->type = type;
+        return itp_make_with(m, ITP_OP_ROUND_TO, x, type, itp_make_rounding(m, type));
+    }
     itp_make_range(m, type, &low, &high);
     x = itp_make_one(m, ITP_OP_ROUND, x);
     if (zero >= 0) x = itp_make_two(m, ITP_OP_ADD, x, zero);
@@ -39597,15 +39731,20 @@ ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
 /* The opset that has all the network needs. */
 ITP_FN int itp_onnx_opset_for(const interp_net *net)
 {
+    int most = ITP_ONNX_WRITES;
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_attrs *a = &net->nodes[i].attrs;
         const int op = net->nodes[i].op;
+        int needs = 0;
         if (op == ITP_OP_AVERAGE_POOL && (a->dilation[0] > 1 || a->dilation[1] > 1))
-            return ITP_ONNX_LATER;
+            needs = ITP_ONNX_LATER;
         if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
-            return ITP_ONNX_LATER;
+            needs = ITP_ONNX_LATER;
+        if (op == ITP_OP_ROUND_TO) /* the opsets that brought the types */
+            needs = a->alpha < 23 ? ITP_ONNX_LATER : (int)a->alpha;
+        most = itp_max(most, needs);
     }
-    return ITP_ONNX_WRITES;
+    return most;
 }
 
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
@@ -39704,7 +39843,8 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
     itp_buf title = itp_buf_new(net->ctx);
-    itp_pb_put_int(out, 1, w->opset == ITP_ONNX_WRITES ? 8 : 9); /* ModelProto: ir_version */
+    const int ir = w->opset == ITP_ONNX_WRITES ? 8 : w->opset == ITP_ONNX_LATER ? 9 : w->opset - 12;
+    itp_pb_put_int(out, 1, ir); /* ModelProto: ir_version */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);
@@ -39977,7 +40117,7 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path)
    All our values are floats. Where ONNX wants whole numbers or truth values, casts stand around the
    node, so that every value of the file is of floats again. */
 
-/* What an op's inputs and output are to ONNX: f floats, i whole numbers, b truth values. */
+/* What an op's inputs and output are to ONNX: f floats, s smaller ones, i whole numbers, b truth values. */
 typedef struct itp_onnx_typed {
     int op;
     const char *name, *in;
@@ -40001,6 +40141,7 @@ ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op)
         {ITP_OP_WHERE, "Where", "bff", 'f'},
         {ITP_OP_TO_BOOL, "Identity", "b", 'b'},
         {ITP_OP_TRUNC, "Identity", "i", 'i'},
+        {ITP_OP_ROUND_TO, "Cast", "f", 's'},
         {ITP_OP_INT_DIV, "Div", "ii", 'i'},
         {ITP_OP_ARG_MAX, "ArgMax", "f", 'i'},
         {ITP_OP_ARG_MIN, "ArgMin", "f", 'i'},
@@ -40073,6 +40214,15 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_IS_INF:
         itp_onnx_put_int(w, "detect_negative", a->alpha != 0);
         itp_onnx_put_int(w, "detect_positive", a->beta != 0);
+        break;
+    case ITP_OP_ROUND_TO:
+        itp_onnx_put_int(w, "to", (int)a->alpha);
+        itp_onnx_put_int(w, "saturate", (int)a->beta & ITP_SATURATE);
+        if ((int)a->alpha == ITP_POWERS_OF_2)
+            itp_onnx_put_string(w, "round_mode",
+                                (int)a->beta & ITP_ROUND_UP     ? "up"
+                                : (int)a->beta & ITP_ROUND_DOWN ? "down"
+                                                                : "nearest");
         break;
     case ITP_OP_ARG_MAX:
     case ITP_OP_ARG_MIN:

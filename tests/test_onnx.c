@@ -757,6 +757,125 @@ static void check_refused(int opset, interp_status status, const char *sentence)
     model_end();
 }
 
+/* An initializer of small numbers by their bytes, raw or in entries of a field. */
+static void init_bytes(const char *name, int type, int n, const unsigned char *bytes, size_t size,
+                       bool raw)
+{
+    init_head(name, type, 1, &n);
+    if (raw) itp_pb_put_bytes(&made.part, 9, (const char *)bytes, size);
+    for (size_t i = 0; i < size && !raw; i++) itp_pb_put_int(&made.part, 5, bytes[i]);
+    init_end();
+}
+
+/* y = x + what the bytes stand for, [N,4]. */
+static void check_bytes(int type, const unsigned char *bytes, size_t size, const float *want)
+{
+    const float x[4] = {0, 0, 0, 0};
+    for (int raw = 0; raw < 2; raw++) {
+        model_begin();
+        model_input("x", 2, 0, 4, 1, 1);
+        init_bytes("small", type, 4, bytes, size, raw == 1);
+        node_begin("Cast", "", "small", "numbers");
+        attr_int("to", ITP_ONNX_FLOAT);
+        node_end();
+        node("Add", "x numbers", "y");
+        model_output("y");
+        check_model(24, 1, x, 4, want);
+    }
+}
+
+TEST(numbers_of_eight_and_four_bits_are_read)
+{
+    static const unsigned char halves[] = {0x81, 0x7F}; /* 1 8 15 7 */
+    const struct {
+        int type;
+        unsigned char bytes[4];
+        float want[4];
+    } rows[] = {
+        {17, {0x7E, 0x01, 0xB8, 0x08}, {448, 0.001953125f, -1, 0.015625f}},
+        {18, {0x7F, 0x01, 0xC0, 0x00}, {240, 0.0009765625f, -1, 0}},
+        {19, {0x7B, 0x01, 0xBC, 0x03}, {57344, 0.0000152587890625f, -1, 0.0000457763671875f}},
+        {20, {0x7F, 0x01, 0xC0, 0x00}, {57344, 0.00000762939453125f, -1, 0}},
+        {24, {127, 128, 126, 137}, {1, 2, 0.5f, 1024}},
+    };
+    const float whole[4] = {1, 8, 15, 7}, sign[4] = {1, -8, -1, 7}, fp4[4] = {0.5f, 0, -6, 6};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_bytes(rows[i].type, rows[i].bytes, 4, rows[i].want);
+    check_bytes(ITP_ONNX_UINT4, halves, 2, whole);
+    check_bytes(ITP_ONNX_INT4, halves, 2, sign);
+    check_bytes(23, halves, 2, fp4);
+    CHECK(isnan(itp_small_float_value(itp_small_float_of(17), 0x7F)));
+    CHECK(isnan(itp_small_float_value(itp_small_float_of(18), 0x80)));
+    CHECK(isinf(itp_small_float_value(itp_small_float_of(19), 0x7C)));
+    CHECK(isnan(itp_small_float_value(itp_small_float_of(19), 0x7D)));
+    CHECK(isnan(itp_small_float_value(itp_small_float_of(24), 255)));
+    model_begin(); /* an odd one out: five numbers are in three bytes */
+    model_input("x", 2, 0, 5, 1, 1);
+    init_bytes("small", ITP_ONNX_INT4, 5, halves, 2, true);
+    node("Add", "x small", "y");
+    model_output("y");
+    check_refused(24, INTERP_FORMAT, "does not hold 5 numbers");
+}
+
+/* Every number stays itself, halves between two go to the even one, and nothing is beyond the largest. */
+TEST(casts_round_to_the_nearest_small_number)
+{
+    static const int types[] = {17, 18, 19, 20, 23};
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        const itp_small_float *f = itp_small_float_of(types[t]);
+        double before = 0;
+        for (unsigned bits = 1; bits < 1u << (f->bits - 1); bits++) {
+            const double v = itp_small_float_value(f, bits);
+            if (!(v <= f->most)) break; /* infinity and what is no number come last */
+            CHECK(itp_round_to(v, f->id, 0) == v && itp_round_to(-v, f->id, 0) == -v);
+            const double even = bits & 1 ? before : v, middle = (before + v) / 2;
+            CHECK(v > before && itp_round_to(middle, f->id, 0) == even);
+            CHECK(itp_round_to(middle * 1.0001, f->id, 0) == v);
+            before = v;
+        }
+        CHECK(before == f->most);
+        CHECK(itp_round_to(1e9, f->id, ITP_SATURATE) == f->most);
+        CHECK(itp_round_to(-(double)INFINITY, f->id, ITP_SATURATE) == -f->most);
+        const double beyond = itp_round_to(1e9, f->id, 0);
+        CHECK(f->infinite ? isinf(beyond) : isnan(beyond));
+        CHECK(f->bits == 4 || isnan(itp_round_to((double)NAN, f->id, ITP_SATURATE)));
+    }
+    CHECK(itp_round_to(3, 24, ITP_ROUND_UP) == 4 && itp_round_to(3, 24, ITP_ROUND_DOWN) == 2);
+    CHECK(itp_round_to(2.9, 24, 0) == 2 && itp_round_to(3.1, 24, 0) == 4);
+    const float x[4] = {0.3f, -500, 17.5f, 1e-9f}, want[4] = {0.3125f, -448, 18, 0};
+    model_begin(); /* computed numbers too, and what is quantised */
+    model_input("x", 2, 0, 4, 1, 1);
+    node_begin("Cast", "", "x", "small");
+    attr_int("to", 17);
+    node_end();
+    node_begin("Cast", "", "small", "y");
+    attr_int("to", ITP_ONNX_FLOAT);
+    node_end();
+    model_output("y");
+    check_model(19, 1, x, 4, want);
+    const float far[4] = {-9.5f, 23, 8, -1}, around[4] = {7, 7, 8, 15};
+    model_begin();
+    model_input("x", 2, 0, 4, 1, 1);
+    node_begin("Cast", "", "x", "small");
+    attr_int("to", ITP_ONNX_UINT4);
+    node_end();
+    node_begin("Cast", "", "small", "y");
+    attr_int("to", ITP_ONNX_FLOAT);
+    node_end();
+    model_output("y");
+    check_model(21, 1, far, 4, around);
+    const float scaled[4] = {0.25f, -2, 1.75f, 0}; /* 1, -8, 7 and 0 */
+    model_begin();
+    model_input("x", 2, 0, 4, 1, 1);
+    init_scalar("scale", 0.25);
+    node_begin("QuantizeLinear", "", "x scale", "q");
+    attr_int("output_dtype", ITP_ONNX_INT4);
+    node_end();
+    node("DequantizeLinear", "q scale", "y");
+    model_output("y");
+    check_model(21, 1, x, 4, scaled);
+}
+
 /* One unary node over [N,4]. */
 static void model_unary(const char *op, const char *inputs)
 {
@@ -1746,6 +1865,8 @@ int main(int argc, char **argv)
     RUN(reference_models_give_their_outputs);
     RUN(a_real_photo_is_the_class_it_shows);
     RUN(unsupported_models_are_named_with_node_op_and_opset);
+    RUN(numbers_of_eight_and_four_bits_are_read);
+    RUN(casts_round_to_the_nearest_small_number);
     RUN(clip_has_bounds_as_attributes_and_later_as_inputs);
     RUN(dropout_does_nothing_in_every_version);
     RUN(softmax_summed_over_all_that_follows_before_opset_13);

@@ -38,12 +38,13 @@ cells()
     done
     if [ -z "${FULL_MATRIX:-}" ]; then
         echo "gcc-c11-O2-run gcc -std=c11 -O2 $strict_c $pair"
-        echo "clang++-c++17-O2-run clang++ -std=c++17 -O2 $strict -x c++ $pair"
+        echo "clang++-c++17-run clang++ -std=c++17 -O0 $strict -x c++ $pair"
         echo "aarch64-c11 aarch64-linux-gnu-gcc -std=c11 -fsyntax-only $strict_c $pair"
     else
         echo "aarch64-c11-O2-link aarch64-linux-gnu-gcc -std=c11 -O2 $strict_c $pair"
     fi
-    echo "clang++-embedded-run clang++ -std=c++17 -O0 $strict -x c++ $embedded"
+    [ -z "${FULL_MATRIX:-}" ] ||
+        echo "clang++-embedded-run clang++ -std=c++17 -O0 $strict -x c++ $embedded"
     echo "g++-static-run g++ -std=c++17 -O0 $strict -DINTERP_STATIC -x c++ $pair"
     for switch in $(switches); do
         all="$all -D$switch"
@@ -54,10 +55,10 @@ cells()
     echo "gcc-all-switches-O0-run gcc -std=c11 -O0 $strict_c $all $pair"
     echo "clang-all-switches-O0-run clang -std=c11 -O0 $strict_c $all $pair"
     echo "gcc-m32-c11-O0-run gcc $m32 -std=c11 -O0 $strict_c $pair"
-    echo "gcc-m32-embedded-run gcc $m32 -std=c11 -Os $strict_c $embedded"
+    echo "gcc-m32-embedded-run gcc $m32 -std=c11 -O0 $strict_c $embedded"
     echo "g++-m32 g++ $m32 -std=c++17 -fsyntax-only $strict -x c++ $pair"
     echo "clang-m32 clang $m32 -std=c11 -fsyntax-only $strict_c $pair"
-    echo "aarch64-embedded-link aarch64-linux-gnu-gcc -std=c11 -Os $strict_c $embedded"
+    echo "aarch64-embedded-link aarch64-linux-gnu-gcc -std=c11 -O0 $strict_c $embedded"
     echo "aarch64-c++17 aarch64-linux-gnu-g++ -std=c++17 -fsyntax-only $strict -x c++ $pair"
 }
 

@@ -27,18 +27,16 @@ typedef enum itp_lane_kind {
 /* A node as it is run. Places count numbers of one network. */
 typedef struct itp_lane_op {
     itp_lane_kind kind;
-    int node;     /* of the network */
-    int x, y;     /* places of values */
-    int also;     /* the second operand, or the factors of an average or a dropout */
-    int n;        /* numbers of y */
-    int w, b;     /* places of parameters; b -1: no bias */
-    int planes;   /* of y */
-    int groups;   /* of a convolution */
-    int x_planes; /* of x */
-    int height, width, top,
-        left;       /* planes of x; of a pad: where they go in those of y, [rows, columns] */
-    itp_sliding at; /* windows */
-    int tap;        /* the first of theirs */
+    int node; /* of the network */
+    int x, y; /* places of values */
+    int also; /* the second operand, or the factors of an average or a dropout */
+    int n;    /* numbers of y */
+    int w, b; /* places of parameters; b -1: no bias */
+    int planes, x_planes, groups;
+    int height, width; /* of the planes of x */
+    int top, left;     /* where a pad puts these in its own, [at.rows, at.columns] */
+    itp_sliding at;    /* windows */
+    int tap;           /* the first of theirs */
     itp_unary unary;
     float alpha, beta; /* of a unary op; a pad's filling; a dropout's probability */
     bool x_grad;       /* somebody asks for the gradient of x */
@@ -76,7 +74,7 @@ ITP_FN int itp_lane_room(itp_lane_reader *r, int n)
     return at;
 }
 
-/* Another op, from value x to place y of n new numbers. NULL when there are too many. */
+/* Another op, that makes n numbers of value x. NULL when there are too many. */
 ITP_FN itp_lane_op *itp_lane_add(itp_lane_reader *r, itp_lane_kind kind, int node, int x, int n)
 {
     if (r->p->n_ops == ITP_ABREAST_OPS) return NULL;
@@ -359,8 +357,7 @@ ITP_FN interp_status itp_abreast_open(interp_net *net, const itp_abreast_plan *p
     memset(r, 0, sizeof *r);
     r->plan = plan, r->data = data;
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
-    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
-    if (!data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    ITP_TRY(itp_train_samples(ctx, data));
     ITP_TRY(itp_data_fits(ctx, net, data, plan->classes));
     d.batch = itp_min(d.batch, data->n);
     const int64_t steps = d.epochs * itp_steps_per_epoch(data->n, d.batch);
@@ -422,8 +419,7 @@ ITP_FN void itp_abreast_draw(const itp_abreast_run *r, int n)
     for (int i = 0; i < r->plan->n_ops; i++) {
         const itp_lane_op *o = &r->plan->op[i];
         if (o->kind != ITP_LANE_DROPOUT) continue;
-        const uint64_t pass = (uint64_t)r->t->step * 4096 + 1;
-        const uint64_t stream = pass * 65536 + (uint64_t)o->node;
+        const uint64_t stream = itp_dropout_stream((uint64_t)r->t->step * 4096 + 1, o->node);
         const size_t all = (size_t)o->n * (size_t)n;
         for (int l = 0; l < ITP_ABREAST; l++, to += all)
             itp_draw(r->seed[l], stream, 0, all, (uint32_t)(o->alpha * 16777216.0f), to);
@@ -591,11 +587,7 @@ ITP_FN interp_status itp_abreast_update(itp_abreast_run *r, int n, double factor
         if (!itp_is_frozen(t, &t->learn[i]))
             square += k->dot(all, r->p_grad + at, 0, r->p_grad + at, 0);
     }
-    if (!(square - square == 0))
-        return itp_fail(t->ctx, INTERP_NOT_FINITE,
-                        "train: the gradient of a loss is NaN or infinite at step %lld: lower the "
-                        "learning rate, or look for such numbers in the data",
-                        (long long)t->step + 1);
+    if (!(square - square == 0)) return itp_train_diverged(t->ctx, t->step + 1);
     for (int i = 0; i < t->net->n_params; i++) {
         const itp_learn *l = &t->learn[i];
         const size_t at = l->offset * ITP_ABREAST;
@@ -616,11 +608,8 @@ ITP_FN interp_status itp_abreast_epoch(itp_abreast_run *r, int epoch)
     const interp_shape *s = &r->data->shape;
     const int n = r->data->n, row = (int)interp_shape_size(s);
     const size_t parameters = (size_t)r->plan->parameters * ITP_ABREAST * sizeof(float);
-    for (int l = 0; l < ITP_ABREAST; l++) {
-        int *order = r->order + (size_t)l * (size_t)n;
-        for (int i = 0; i < n; i++) order[i] = i;
-        if (!d->no_shuffle) itp_shuffle(order, n, r->seed[l], 0x2000000u + (uint64_t)epoch);
-    }
+    for (int l = 0; l < ITP_ABREAST; l++)
+        itp_train_order(d, r->seed[l], epoch, n, r->order + (size_t)l * (size_t)n);
     for (int at = 0; at < n; at += d->batch) {
         const int some = itp_min(d->batch, n - at);
         memset(r->p_grad, 0, parameters);

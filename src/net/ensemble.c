@@ -151,7 +151,7 @@ ITP_FN interp_status itp_ensemble_join(itp_ensemble_group *g, int model)
     return status;
 }
 
-ITP_FN void itp_ensemble_part(itp_ensemble_group *g)
+ITP_FN void itp_ensemble_group_free(itp_ensemble_group *g)
 {
     itp_abreast_close(&g->lanes);
     interp_net_free(g->net);
@@ -174,7 +174,7 @@ ITP_FN interp_status itp_ensemble_side_by_side(const itp_ensemble_run *r, interp
         itp_abreast_get(&g.lanes, i, interp_net_parameters(g.net));
         status = itp_ensemble_finish(r, g.net, g.model[i]);
     }
-    itp_ensemble_part(&g);
+    itp_ensemble_group_free(&g);
     return status;
 }
 
@@ -190,7 +190,7 @@ ITP_FN interp_status itp_ensemble_try(const itp_ensemble_run *r)
         status = itp_evaluate_open(g.net, r->o->test->n, r->o->train.loss, 0, work);
     interp_workspace_free(work[0]);
     interp_workspace_free(work[1]);
-    itp_ensemble_part(&g);
+    itp_ensemble_group_free(&g);
     return status;
 }
 

@@ -404,6 +404,12 @@ ITP_FN void itp_draw(uint64_t seed, uint64_t stream, uint64_t block, size_t n, u
     }
 }
 
+/* Random numbers of a node in one forward pass; passes of a workspace count from 1. */
+ITP_INLINE uint64_t itp_dropout_stream(uint64_t pass, int node)
+{
+    return pass * 65536 + (uint64_t)node;
+}
+
 typedef struct itp_dropout_job {
     const float *x;
     float *y, p;
@@ -442,7 +448,7 @@ ITP_FN void itp_dropout_run(interp_workspace *w, int node, itp_dropout_job *j)
     j->kept = (uint8_t *)(void *)w->save[node];
     j->n = itp_count(itp_shape_out(w, node));
     j->seed = w->seed;
-    j->stream = w->step * 65536 + (uint64_t)node;
+    j->stream = itp_dropout_stream(w->step, node);
     itp_parallel(w->ctx, (int)((j->n + ITP_CHUNK - 1) / ITP_CHUNK), (double)j->n * 16,
                  itp_dropout_task, j);
 }

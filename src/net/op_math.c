@@ -10,6 +10,7 @@
     X(SIGN, x > 0 ? 1 : x < 0 ? -1 : x, 0)                                                         \
     X(NOT, x == 0, 0)                                                                              \
     X(TO_BOOL, x != 0, 0)                                                                          \
+    X(ROUND_TO, itp_round_to(x, (int)a, (int)b), 0)                                                \
     X(IS_NAN, x != x, 0)                                                                           \
     X(IS_INF, (a != 0 && x < -DBL_MAX) || (b != 0 && x > DBL_MAX), 0)
 
@@ -75,6 +76,78 @@ ITP_FN double itp_round_even(double x)
 {
     const double below = floor(x), rest = x - below;
     return rest > 0.5 || (rest == 0.5 && fmod(below, 2) != 0) ? below + 1 : below;
+}
+
+/* Floats of less than 16 bits, by ONNX's number for them. */
+typedef struct itp_small_float {
+    int id, bits, mantissa, bias;
+    double most;
+    bool infinite; /* beyond `most` lies infinity; else what is not a number */
+    bool no_minus; /* and what would be -0 is that, as the only one */
+} itp_small_float;
+
+enum { ITP_POWERS_OF_2 = 24 }; /* FLOAT8E8M0: all exponent */
+
+ITP_FN const itp_small_float *itp_small_float_of(int id)
+{
+    static const itp_small_float rows[] = {
+        {17, 8, 3, 7, 448, false, false},   /* FLOAT8E4M3FN */
+        {18, 8, 3, 8, 240, false, true},    /* FLOAT8E4M3FNUZ */
+        {19, 8, 2, 15, 57344, true, false}, /* FLOAT8E5M2 */
+        {20, 8, 2, 16, 57344, false, true}, /* FLOAT8E5M2FNUZ */
+        {23, 4, 1, 1, 6, false, false},     /* FLOAT4E2M1, which has numbers only */
+        {ITP_POWERS_OF_2, 8, 0, 127, 1.7014118346046923e38, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].id == id) return &rows[i];
+    return NULL;
+}
+
+/* What its bits stand for. */
+ITP_FN double itp_small_float_value(const itp_small_float *f, unsigned bits)
+{
+    const unsigned sign = bits >> (f->bits - 1) & 1;
+    if (f->id == ITP_POWERS_OF_2) return bits == 255 ? (double)NAN : ldexp(1, (int)bits - f->bias);
+    const unsigned rest = bits & ((1u << (f->bits - 1)) - 1), last = (1u << (f->bits - 1)) - 1;
+    const int exponent = (int)(rest >> f->mantissa);
+    const int part = (int)(rest & ((1u << f->mantissa) - 1));
+    if (f->no_minus && bits == 1u << (f->bits - 1)) return (double)NAN;
+    if (f->infinite && exponent == (int)(last >> f->mantissa)) {
+        if (part) return (double)NAN;
+        return sign ? -(double)INFINITY : (double)INFINITY;
+    }
+    if (f->bits == 8 && !f->infinite && !f->no_minus && rest == last) return (double)NAN;
+    const double size = exponent
+                            ? ldexp((1 << f->mantissa) + part, exponent - f->bias - f->mantissa)
+                            : ldexp(part, 1 - f->bias - f->mantissa);
+    return sign ? -size : size;
+}
+
+enum {
+    ITP_SATURATE = 1,
+    ITP_ROUND_UP = 2,
+    ITP_ROUND_DOWN = 4
+}; /* else to the nearest, even of two */
+
+/* The number of a small type that x becomes. Beyond the largest it stays that with ITP_SATURATE. */
+ITP_FN double itp_round_to(double x, int id, int how)
+{
+    const itp_small_float *f = itp_small_float_of(id);
+    int e = 0;
+    if (!f || (x != x && f->bits == 8)) return x;
+    const bool power = id == ITP_POWERS_OF_2;
+    double size = x != x ? 0 : fabs(x); /* four bits have numbers only */
+    if (size <= DBL_MAX) {
+        (void)frexp(size, &e);
+        const int step = itp_max(e - 1, 1 - f->bias) - f->mantissa; /* the last bit's exponent */
+        const double whole = ldexp(size, -step), low = floor(whole);
+        const double near = itp_round_even(whole);
+        size = ldexp(how & ITP_ROUND_UP ? ceil(whole) : how & ITP_ROUND_DOWN ? low : near, step);
+        if (power && size < ldexp(1, -f->bias)) size = ldexp(1, -f->bias);
+    }
+    if (size > f->most)
+        size = how & ITP_SATURATE ? f->most : f->infinite ? (double)INFINITY : (double)NAN;
+    return x < 0 && !power ? -size : size;
 }
 
 /* The rest that has the sign of z. */

@@ -103,6 +103,7 @@
     ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
     ITP_STEP_ROW(X, NOT, "Not")                                                                    \
     ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
+    ITP_STEP_ROW(X, ROUND_TO, "RoundTo")                                                           \
     ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
     ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
     ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \

@@ -417,6 +417,14 @@ ITP_FN interp_status itp_trainer_gradient(interp_trainer *t, const float *x, con
     return INTERP_OK;
 }
 
+ITP_FN interp_status itp_train_diverged(interp_ctx *ctx, int64_t step)
+{
+    return itp_fail(ctx, INTERP_NOT_FINITE,
+                    "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
+                    "learning rate, or look for such numbers in the data",
+                    (long long)step);
+}
+
 ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, const int32_t *y,
                                          const float *soft, int n, double factor, double *loss,
                                          int *n_right)
@@ -440,11 +448,7 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
     }
     if (!(*loss - *loss == 0) || !(square - square == 0)) {
         itp_trainer_delay(t);
-        return itp_fail(
-            ctx, INTERP_NOT_FINITE,
-            "train: the loss or its gradient is NaN or infinite at step %lld: lower the "
-            "learning rate, or look for such numbers in the data",
-            (long long)t->step + 1);
+        return itp_train_diverged(ctx, t->step + 1);
     }
     const double norm = sqrt(square);
     const bool clip = t->desc.clip_norm > 0 && norm > (double)t->desc.clip_norm;
@@ -599,6 +603,21 @@ ITP_FN int64_t itp_steps_per_epoch(int n, int batch)
     return (n + batch - 1) / batch;
 }
 
+/* The order of n samples in an epoch, from 1. */
+ITP_FN void itp_train_order(const interp_train_desc *d, uint64_t seed, int epoch, int n, int *order)
+{
+    for (int i = 0; i < n; i++) order[i] = i;
+    if (!d->no_shuffle) itp_shuffle(order, n, seed, 0x2000000u + (uint64_t)epoch);
+}
+
+/* Whether there is something to train on. */
+ITP_FN interp_status itp_train_samples(interp_ctx *ctx, const interp_dataset *data)
+{
+    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
+    if (!data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_train_epoch(itp_training *r)
 {
     interp_trainer *t = r->t;
@@ -608,8 +627,7 @@ ITP_FN interp_status itp_train_epoch(itp_training *r)
     const int n = r->data->n, epoch = r->epoch + 1;
     double loss_sum = 0, seconds = itp_seconds();
     int right = 0;
-    for (int i = 0; i < n; i++) r->order[i] = i;
-    if (!d->no_shuffle) itp_shuffle(r->order, n, d->seed, 0x2000000u + (uint64_t)epoch);
+    itp_train_order(d, d->seed, epoch, n, r->order);
     float rate = 0;
     for (int at = 0; at < n; at += d->batch) {
         const int some = itp_min(d->batch, n - at);
@@ -880,7 +898,6 @@ ITP_FN interp_status itp_train_open(itp_training *r, interp_net *net)
     const interp_train_desc *d = &t->desc;
     const size_t row = interp_shape_size(&r->data->shape);
     size_t evaluation = 0, file = 0;
-    if (!r->data->y) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: the data has no labels");
     ITP_TRY(itp_data_fits(ctx, net, r->data, t->outputs));
     if (d->validation) {
         if (!d->validation->y)
@@ -943,7 +960,7 @@ INTERP_API interp_status interp_train(interp_net *net, const interp_dataset *dat
     const double start = itp_seconds();
     memset(&r, 0, sizeof r);
     ITP_TRY(itp_train_defaults(ctx, desc, &d));
-    if (data->n < 1) return itp_fail(ctx, INTERP_BAD_ARGUMENT, "train: there are no samples");
+    ITP_TRY(itp_train_samples(ctx, data));
     d.batch = net->fixed_batch ? net->fixed_batch : itp_min(d.batch, data->n);
     r.data = data;
     ITP_TRY(itp_trainer_begin(net, &d, d.epochs * itp_steps_per_epoch(data->n, d.batch), &r.t));

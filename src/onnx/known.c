@@ -83,7 +83,7 @@ ITP_FN void itp_known_where(itp_make *m)
 ITP_FN void itp_known_cast(itp_make *m)
 {
     itp_numbers k;
-    const int to = itp_make_int(m, "to", 0);
+    const int to = itp_make_int(m, "to", 0), how = itp_make_rounding(m, to);
     if (!itp_make_numbers(m, 0, &k)) return;
     if (!itp_onnx_type_row(to)) {
         itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
@@ -92,8 +92,12 @@ ITP_FN void itp_known_cast(itp_make *m)
     unsigned char *batch;
     double *y = itp_make_result(m, 0, to, &k.shape, &batch);
     for (size_t i = 0; y && i < k.n; i++) {
-        y[i] = to == ITP_ONNX_BOOL          ? k.x[i] != 0
+        const double low = to == ITP_ONNX_INT4 ? 8 : 0; /* numbers of four bits go round */
+        y[i] = to == ITP_ONNX_BOOL ? k.x[i] != 0
+               : to == ITP_ONNX_INT4 || to == ITP_ONNX_UINT4
+                   ? itp_floor_mod(trunc(k.x[i]) + low, 16) - low
                : itp_onnx_type_is_whole(to) ? trunc(k.x[i])
+               : itp_small_float_of(to)     ? itp_round_to(k.x[i], to, how)
                                             : k.x[i];
         batch[i] = k.batch && k.batch[i];
     }

@@ -127,6 +127,15 @@ ITP_FN bool itp_make_says(itp_make *m, const char *name, const char *text, bool 
     return itp_slice_is(a->s, text);
 }
 
+/* How a cast to floats of 8 or 4 bits rounds: "round_mode" is of powers of two alone. */
+ITP_FN int itp_make_rounding(itp_make *m, int to)
+{
+    const int saturate = itp_make_int(m, "saturate", 1) ? ITP_SATURATE : 0;
+    if (to != ITP_POWERS_OF_2) return saturate;
+    if (itp_make_says(m, "round_mode", "up", true)) return saturate | ITP_ROUND_UP;
+    return saturate | (itp_make_says(m, "round_mode", "down", false) ? ITP_ROUND_DOWN : 0);
+}
+
 /* ---- known numbers */
 
 /* The shape that known numbers of shape `in` take by the row's view. */

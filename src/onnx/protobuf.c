@@ -221,6 +221,7 @@ typedef struct itp_onnx_type {
     interp_dtype dtype;
     uint32_t field; /* of TensorProto that holds them when not raw */
     int wire;
+    int bits; /* of one */
 } itp_onnx_type;
 
 enum { /* TensorProto.DataType */
@@ -228,20 +229,27 @@ enum { /* TensorProto.DataType */
        ITP_ONNX_UINT8 = 2,
        ITP_ONNX_INT32 = 6,
        ITP_ONNX_INT64 = 7,
-       ITP_ONNX_BOOL = 9
+       ITP_ONNX_BOOL = 9,
+       ITP_ONNX_UINT4 = 21,
+       ITP_ONNX_INT4 = 22
 };
 
-/* NULL for text, complex numbers and those of less than 16 bits. */
+/* NULL for text and complex numbers. Types that we have no arrays of are given as those that hold all their
+   numbers. */
 ITP_FN const itp_onnx_type *itp_onnx_type_row(int id)
 {
     static const itp_onnx_type rows[] = {
-        {1, INTERP_FLOAT32, 4, ITP_FIXED32},  {2, INTERP_UINT8, 5, ITP_VARINT},
-        {3, INTERP_INT8, 5, ITP_VARINT},      {4, INTERP_UINT16, 5, ITP_VARINT},
-        {5, INTERP_INT16, 5, ITP_VARINT},     {6, INTERP_INT32, 5, ITP_VARINT},
-        {7, INTERP_INT64, 7, ITP_VARINT},     {9, INTERP_BOOL, 5, ITP_VARINT},
-        {10, INTERP_FLOAT16, 5, ITP_VARINT},  {11, INTERP_FLOAT64, 10, ITP_FIXED64},
-        {12, INTERP_UINT32, 11, ITP_VARINT},  {13, INTERP_UINT64, 11, ITP_VARINT},
-        {16, INTERP_BFLOAT16, 5, ITP_VARINT},
+        {1, INTERP_FLOAT32, 4, ITP_FIXED32, 32},  {2, INTERP_UINT8, 5, ITP_VARINT, 8},
+        {3, INTERP_INT8, 5, ITP_VARINT, 8},       {4, INTERP_UINT16, 5, ITP_VARINT, 16},
+        {5, INTERP_INT16, 5, ITP_VARINT, 16},     {6, INTERP_INT32, 5, ITP_VARINT, 32},
+        {7, INTERP_INT64, 7, ITP_VARINT, 64},     {9, INTERP_BOOL, 5, ITP_VARINT, 8},
+        {10, INTERP_FLOAT16, 5, ITP_VARINT, 16},  {11, INTERP_FLOAT64, 10, ITP_FIXED64, 64},
+        {12, INTERP_UINT32, 11, ITP_VARINT, 32},  {13, INTERP_UINT64, 11, ITP_VARINT, 64},
+        {16, INTERP_BFLOAT16, 5, ITP_VARINT, 16}, {17, INTERP_FLOAT32, 5, ITP_VARINT, 8},
+        {18, INTERP_FLOAT32, 5, ITP_VARINT, 8},   {19, INTERP_FLOAT32, 5, ITP_VARINT, 8},
+        {20, INTERP_FLOAT32, 5, ITP_VARINT, 8},   {21, INTERP_UINT8, 5, ITP_VARINT, 4},
+        {22, INTERP_INT8, 5, ITP_VARINT, 4},      {23, INTERP_FLOAT32, 5, ITP_VARINT, 4},
+        {24, INTERP_FLOAT32, 5, ITP_VARINT, 8},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].id == id) return &rows[i];
@@ -510,11 +518,12 @@ ITP_FN interp_status itp_onnx_check_size(itp_onnx *r, const itp_onnx_tensor *t, 
         while (itp_pb_number(&it, &bits)) have++;
         if (it.message.bad) return itp_onnx_damaged(r, "a tensor");
     } else {
-        have = t->raw.n / interp_dtype_size(type->dtype);
-        if (t->raw.n % interp_dtype_size(type->dtype)) have = SIZE_MAX;
+        const size_t size = (size_t)itp_max(1, type->bits / 8);
+        have = t->raw.n % size ? SIZE_MAX : t->raw.n / size;
     }
     char text[96];
-    if (have == (t->repeats ? 1 : count)) return INTERP_OK;
+    const size_t numbers = t->repeats ? 1 : count;
+    if (have == (type->bits < 8 ? numbers / 2 + numbers % 2 : numbers)) return INTERP_OK;
     return itp_fail(r->ctx, INTERP_FORMAT, "tensor \"%.*s\" of shape %s does not hold %zu numbers",
                     ITP_SHOW(name), itp_shape_text(&t->shape, text, sizeof text), count);
 }
@@ -836,21 +845,34 @@ ITP_FN double itp_onnx_real(int type, uint64_t bits)
     case 12: return (double)(bits & 0xFFFFFFFFu);
     case 13: return (double)bits;
     case 16: return (double)itp_f32_of_bits((uint32_t)(bits & 65535) << 16);
-    default: return 0;
+    case ITP_ONNX_UINT4: return (double)(bits & 15);
+    case ITP_ONNX_INT4: return (double)(bits & 15) - (bits & 8 ? 16 : 0);
+    default: break;
+    }
+    const itp_small_float *f = itp_small_float_of(type);
+    return f ? itp_small_float_value(f, (unsigned)bits & ((1u << f->bits) - 1)) : 0;
+}
+
+/* The bits of raw element i; of two in a byte the first is the lower half. */
+ITP_FN uint64_t itp_onnx_raw_bits(const itp_onnx_tensor *t, size_t i)
+{
+    const unsigned char *p = (const unsigned char *)t->raw.at;
+    switch (itp_onnx_type_row(t->type)->bits) {
+    case 4: return (uint64_t)p[i / 2] >> (i % 2 * 4) & 15;
+    case 8: return p[i];
+    case 16: return itp_get_le16(p + 2 * i);
+    case 32: return itp_get_le32(p + 4 * i);
+    default: return itp_get_le64(p + 8 * i);
     }
 }
 
-/* The bits of raw element i. */
-ITP_FN uint64_t itp_onnx_raw_bits(const itp_onnx_tensor *t, size_t i)
+/* Those of element i, when it is its turn, of the numbers of a field. */
+ITP_FN uint64_t itp_onnx_field_bits(const itp_onnx_tensor *t, itp_pb_numbers *it, size_t i,
+                                    uint64_t *entry)
 {
-    const size_t size = interp_dtype_size(itp_onnx_type_row(t->type)->dtype);
-    const unsigned char *p = (const unsigned char *)t->raw.at + i * size;
-    switch (size) {
-    case 1: return p[0];
-    case 2: return itp_get_le16(p);
-    case 4: return itp_get_le32(p);
-    default: return itp_get_le64(p);
-    }
+    const bool halves = itp_onnx_type_row(t->type)->bits == 4;
+    if (!(halves && i % 2) && (!t->repeats || i == 0)) (void)itp_pb_number(it, entry);
+    return halves && i % 2 && !t->repeats ? *entry >> 4 : *entry;
 }
 
 /* All elements as floats; the size was checked. */
@@ -863,8 +885,8 @@ ITP_FN void itp_onnx_floats(const itp_onnx_tensor *t, float *out)
     } else if (t->field) {
         itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
         for (size_t i = 0; i < n; i++) {
-            if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-            out[i] = (float)itp_onnx_real(t->type, bits);
+            const uint64_t own = itp_onnx_field_bits(t, &it, i, &bits);
+            out[i] = (float)itp_onnx_real(t->type, own);
         }
     } else if (t->type == ITP_ONNX_FLOAT && sizeof *out == 4 && itp_host_is_little() &&
                !t->repeats) {
@@ -882,9 +904,9 @@ ITP_FN void itp_onnx_reals(const itp_onnx_tensor *t, double *out)
     itp_pb_numbers it = itp_pb_numbers_of(t->message, t->field, t->wire);
     uint64_t bits = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!t->field) bits = itp_onnx_raw_bits(t, t->repeats ? 0 : i);
-        else if (!t->repeats || i == 0) (void)itp_pb_number(&it, &bits);
-        out[i] = itp_onnx_real(t->type, bits);
+        const uint64_t own = t->field ? itp_onnx_field_bits(t, &it, i, &bits)
+                                      : itp_onnx_raw_bits(t, t->repeats ? 0 : i);
+        out[i] = itp_onnx_real(t->type, own);
     }
 }
 

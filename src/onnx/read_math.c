@@ -172,8 +172,14 @@ ITP_FN void itp_make_cast(itp_make *m, int to)
     if (!itp_onnx_type_row(to))
         itp_make_fail(m, INTERP_UNSUPPORTED, "casts to element type %d are not supported", to);
     if (to == ITP_ONNX_BOOL && m->type != to) x = itp_make_one(m, ITP_OP_TO_BOOL, x);
+    else if (itp_small_float_of(to) && m->type != to)
+        x = itp_make_with(m, ITP_OP_ROUND_TO, x, to, itp_make_rounding(m, to));
     else if (itp_onnx_type_is_whole(to) && !itp_onnx_type_is_whole(m->type))
         x = itp_make_one(m, ITP_OP_TRUNC, x);
+    const int low = to == ITP_ONNX_INT4 ? 8 : 0; /* numbers of four bits go round */
+    if ((to == ITP_ONNX_INT4 || to == ITP_ONNX_UINT4) && m->type != to)
+        x = itp_make_by(m, ITP_OP_SUB,
+                        itp_make_by(m, ITP_OP_MOD, itp_make_by(m, ITP_OP_ADD, x, low), 16), low);
     m->type = to;
     itp_make_end(m, 0, x);
 }

@@ -9,6 +9,8 @@ ITP_FN void itp_make_range(itp_make *m, int type, double *low, double *high)
     case 3: *low = -128, *high = 127; break;
     case 4: *high = 65535; break;
     case 5: *low = -32768, *high = 32767; break;
+    case ITP_ONNX_UINT4: *high = 15; break;
+    case ITP_ONNX_INT4: *low = -8, *high = 7; break;
     default:
         itp_make_fail(m, INTERP_UNSUPPORTED, "quantisation to element type %d is not supported",
                       type);
@@ -32,10 +34,15 @@ ITP_FN int itp_make_shifted(itp_make *m, int x, int zero)
     return zero < 0 ? x : itp_make_two(m, ITP_OP_SUB, x, zero);
 }
 
-/* round(x) + zero point, held to the range of the type. */
+/* round(x) + zero point, held to the range of the type; as the type has it where that is of floats. */
 ITP_FN int itp_make_saturated(itp_make *m, int x, int zero, int type)
 {
     double low, high;
+    if (itp_small_float_of(type)) {
+        if (zero >= 0) x = itp_make_two(m, ITP_OP_ADD, x, zero);
+        m->type = type;
+        return itp_make_with(m, ITP_OP_ROUND_TO, x, type, itp_make_rounding(m, type));
+    }
     itp_make_range(m, type, &low, &high);
     x = itp_make_one(m, ITP_OP_ROUND, x);
     if (zero >= 0) x = itp_make_two(m, ITP_OP_ADD, x, zero);

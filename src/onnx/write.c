@@ -506,15 +506,20 @@ ITP_FN void itp_onnx_put_unpacking(itp_onnx_writer *w)
 /* The opset that has all the network needs. */
 ITP_FN int itp_onnx_opset_for(const interp_net *net)
 {
+    int most = ITP_ONNX_WRITES;
     for (int i = 0; i < net->n_nodes; i++) {
         const itp_attrs *a = &net->nodes[i].attrs;
         const int op = net->nodes[i].op;
+        int needs = 0;
         if (op == ITP_OP_AVERAGE_POOL && (a->dilation[0] > 1 || a->dilation[1] > 1))
-            return ITP_ONNX_LATER;
+            needs = ITP_ONNX_LATER;
         if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
-            return ITP_ONNX_LATER;
+            needs = ITP_ONNX_LATER;
+        if (op == ITP_OP_ROUND_TO) /* the opsets that brought the types */
+            needs = a->alpha < 23 ? ITP_ONNX_LATER : (int)a->alpha;
+        most = itp_max(most, needs);
     }
-    return ITP_ONNX_WRITES;
+    return most;
 }
 
 ITP_FN interp_status itp_onnx_check_names(const interp_net *net)
@@ -613,7 +618,8 @@ ITP_FN interp_status itp_onnx_assemble(itp_onnx_writer *w, itp_buf *out)
 {
     const interp_net *net = w->net;
     itp_buf title = itp_buf_new(net->ctx);
-    itp_pb_put_int(out, 1, w->opset == ITP_ONNX_WRITES ? 8 : 9); /* ModelProto: ir_version */
+    const int ir = w->opset == ITP_ONNX_WRITES ? 8 : w->opset == ITP_ONNX_LATER ? 9 : w->opset - 12;
+    itp_pb_put_int(out, 1, ir); /* ModelProto: ir_version */
     itp_pb_put_text(out, 2, "interp.h");
     itp_pb_put_text(out, 3, interp_version());
     itp_pb_put_key(out, 7, ITP_BYTES);

@@ -3,7 +3,7 @@
    All our values are floats. Where ONNX wants whole numbers or truth values, casts stand around the
    node, so that every value of the file is of floats again. */
 
-/* What an op's inputs and output are to ONNX: f floats, i whole numbers, b truth values. */
+/* What an op's inputs and output are to ONNX: f floats, s smaller ones, i whole numbers, b truth values. */
 typedef struct itp_onnx_typed {
     int op;
     const char *name, *in;
@@ -27,6 +27,7 @@ ITP_FN const itp_onnx_typed *itp_onnx_typed_of(int op)
         {ITP_OP_WHERE, "Where", "bff", 'f'},
         {ITP_OP_TO_BOOL, "Identity", "b", 'b'},
         {ITP_OP_TRUNC, "Identity", "i", 'i'},
+        {ITP_OP_ROUND_TO, "Cast", "f", 's'},
         {ITP_OP_INT_DIV, "Div", "ii", 'i'},
         {ITP_OP_ARG_MAX, "ArgMax", "f", 'i'},
         {ITP_OP_ARG_MIN, "ArgMin", "f", 'i'},
@@ -99,6 +100,15 @@ ITP_FN void itp_onnx_put_own_attrs(itp_onnx_writer *w, const itp_node *node)
     case ITP_OP_IS_INF:
         itp_onnx_put_int(w, "detect_negative", a->alpha != 0);
         itp_onnx_put_int(w, "detect_positive", a->beta != 0);
+        break;
+    case ITP_OP_ROUND_TO:
+        itp_onnx_put_int(w, "to", (int)a->alpha);
+        itp_onnx_put_int(w, "saturate", (int)a->beta & ITP_SATURATE);
+        if ((int)a->alpha == ITP_POWERS_OF_2)
+            itp_onnx_put_string(w, "round_mode",
+                                (int)a->beta & ITP_ROUND_UP     ? "up"
+                                : (int)a->beta & ITP_ROUND_DOWN ? "down"
+                                                                : "nearest");
         break;
     case ITP_OP_ARG_MAX:
     case ITP_OP_ARG_MIN:
