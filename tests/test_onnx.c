@@ -757,6 +757,13 @@ static void check_refused(int opset, interp_status status, const char *sentence)
     model_end();
 }
 
+static void node_cast(const char *from, const char *to, int type)
+{
+    node_begin("Cast", "", from, to);
+    attr_int("to", type);
+    node_end();
+}
+
 /* An initializer of small numbers by their bytes, raw or in entries of a field. */
 static void init_bytes(const char *name, int type, int n, const unsigned char *bytes, size_t size,
                        bool raw)
@@ -775,9 +782,7 @@ static void check_bytes(int type, const unsigned char *bytes, size_t size, const
         model_begin();
         model_input("x", 2, 0, 4, 1, 1);
         init_bytes("small", type, 4, bytes, size, raw == 1);
-        node_begin("Cast", "", "small", "numbers");
-        attr_int("to", ITP_ONNX_FLOAT);
-        node_end();
+        node_cast("small", "numbers", ITP_ONNX_FLOAT);
         node("Add", "x numbers", "y");
         model_output("y");
         check_model(24, 1, x, 4, want);
@@ -845,23 +850,15 @@ TEST(casts_round_to_the_nearest_small_number)
     const float x[4] = {0.3f, -500, 17.5f, 1e-9f}, want[4] = {0.3125f, -448, 18, 0};
     model_begin(); /* computed numbers too, and what is quantised */
     model_input("x", 2, 0, 4, 1, 1);
-    node_begin("Cast", "", "x", "small");
-    attr_int("to", 17);
-    node_end();
-    node_begin("Cast", "", "small", "y");
-    attr_int("to", ITP_ONNX_FLOAT);
-    node_end();
+    node_cast("x", "small", 17);
+    node_cast("small", "y", ITP_ONNX_FLOAT);
     model_output("y");
     check_model(19, 1, x, 4, want);
     const float far[4] = {-9.5f, 23, 8, -1}, around[4] = {7, 7, 8, 15};
     model_begin();
     model_input("x", 2, 0, 4, 1, 1);
-    node_begin("Cast", "", "x", "small");
-    attr_int("to", ITP_ONNX_UINT4);
-    node_end();
-    node_begin("Cast", "", "small", "y");
-    attr_int("to", ITP_ONNX_FLOAT);
-    node_end();
+    node_cast("x", "small", ITP_ONNX_UINT4);
+    node_cast("small", "y", ITP_ONNX_FLOAT);
     model_output("y");
     check_model(21, 1, far, 4, around);
     const float scaled[4] = {0.25f, -2, 1.75f, 0}; /* 1, -8, 7 and 0 */
