@@ -31777,7 +31777,7 @@ ITP_FN int itp_lane_size(const itp_lane_reader *r, int value)
 ITP_FN int itp_lane_room(itp_lane_reader *r, int n)
 {
     const int at = r->p->values;
-    r->p->values = itp_min(at + n, ITP_ABREAST_VALUES); /* more is refused in the end */
+    r->p->values = itp_min(at + n, ITP_ABREAST_VALUES); /* more is refused */
     return at;
 }
 
@@ -31934,6 +31934,7 @@ ITP_FN bool itp_lane_node(itp_lane_reader *r, int node)
     const itp_op *row = itp_op_row(n->op);
     const int x = n->in[0], second = n->n_in > 1 && n->op == ITP_OP_ADD ? n->in[1] : x;
     if (r->place[x] < 0 || r->place[second] < 0) return false;
+    if (r->p->values + itp_lane_size(r, n->out) >= ITP_ABREAST_VALUES) return false;
     r->depends[n->out] =
         r->depends[x] || r->depends[second] || n->op == ITP_OP_GEMM || n->op == ITP_OP_CONV;
     if (row->flags & ITP_ALIAS) {
@@ -32588,6 +32589,16 @@ ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
     }
 }
 
+/* Which models a failed task was of, and what its context says. */
+ITP_FN void itp_ensemble_fail(const itp_ensemble_run *r, int task, const char *why)
+{
+    const int first = r->chosen[task * r->share];
+    const int last = r->chosen[itp_min(r->n, (task + 1) * r->share) - 1];
+    if (first == last) itp_fail(r->ctx, r->status[task], "ensemble, model %d: %s", first, why);
+    else
+        itp_fail(r->ctx, r->status[task], "ensemble, one of models %d to %d: %s", first, last, why);
+}
+
 /* Those of a round, on all threads; one that fails for want of room in its block is made again on the
    caller's context, which has none. */
 ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
@@ -32609,10 +32620,7 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, of models %d to %d: %s",
-                             r->chosen[i * r->share],
-                             r->chosen[itp_min(r->n, (i + 1) * r->share) - 1],
-                             interp_error(r->of_slot[s]));
+                    itp_ensemble_fail(r, i, interp_error(r->of_slot[s]));
         return r->status[i];
     }
     return INTERP_OK;
@@ -32726,7 +32734,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     size_t bytes = 0;
     interp_status status = INTERP_OK;
     for (int i = o->rank; i < o->models; i += ranks) left += !r->e->done[i];
-    if (r->plan) {
+    if (r->plan && left) {
         status = itp_ensemble_measured(r, true, &bytes);
         if (status == INTERP_NO_MEMORY) { /* one by one, then */
             itp_ensemble_drop_plan(r);
@@ -39740,7 +39748,7 @@ ITP_FN int itp_onnx_opset_for(const interp_net *net)
             needs = ITP_ONNX_LATER;
         if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
             needs = ITP_ONNX_LATER;
-        if (op == ITP_OP_ROUND_TO) /* the opsets that brought the types */
+        if (op == ITP_OP_ROUND_TO) /* types 23 and 24 came with the opsets of these numbers */
             needs = a->alpha < 23 ? ITP_ONNX_LATER : (int)a->alpha;
         most = itp_max(most, needs);
     }

@@ -1074,20 +1074,26 @@ enum { MODELS = 37, SAMPLES = 60, EPOCHS = 4 };
 static float data_x[SAMPLES * 2];
 static int32_t data_y[SAMPLES];
 
-static interp_dataset clouds(void)
+/* n samples of three classes; their shape has up to three dimensions. */
+static interp_dataset three_classes(float *x, int32_t *y, int n, int rank, int a, int b)
 {
     interp_dataset d;
     memset(&d, 0, sizeof d);
+    d.x = x, d.y = y, d.n = n, d.n_classes = 3;
+    d.shape.rank = rank;
+    for (int i = 0; i < INTERP_MAX_RANK; i++) d.shape.dim[i] = i == 0 ? a : i < rank ? b : 1;
+    return d;
+}
+
+static interp_dataset clouds(void)
+{
     for (int i = 0; i < SAMPLES; i++) {
         data_y[i] = i % 3;
         for (int k = 0; k < 2; k++)
             data_x[2 * i + k] =
                 interp_random_normal(7, (uint64_t)i, (uint64_t)k) + (k == data_y[i] ? 3.0f : 0.0f);
     }
-    d.x = data_x, d.y = data_y, d.n = SAMPLES, d.n_classes = 3;
-    d.shape.rank = 1, d.shape.dim[0] = 2;
-    for (int i = 1; i < INTERP_MAX_RANK; i++) d.shape.dim[i] = 1;
-    return d;
+    return three_classes(data_x, data_y, SAMPLES, 1, 2, 1);
 }
 
 static interp_status build(interp_ctx *ctx, int model, interp_net **net, void *user)
@@ -1139,18 +1145,13 @@ static int32_t picture_y[PICTURES];
 
 static interp_dataset pictures(void)
 {
-    interp_dataset d;
-    memset(&d, 0, sizeof d);
     for (int i = 0; i < PICTURES; i++) {
         picture_y[i] = i % 3;
         for (int k = 0; k < 2 * SIDE * SIDE; k++)
             picture_x[i * 2 * SIDE * SIDE + k] =
                 interp_random_normal(8, (uint64_t)i, (uint64_t)k) + (k % 3 == i % 3 ? 0.5f : 0.0f);
     }
-    d.x = picture_x, d.y = picture_y, d.n = PICTURES, d.n_classes = 3;
-    d.shape.rank = 3, d.shape.dim[0] = 2, d.shape.dim[1] = d.shape.dim[2] = SIDE;
-    for (int i = 3; i < INTERP_MAX_RANK; i++) d.shape.dim[i] = 1;
-    return d;
+    return three_classes(picture_x, picture_y, PICTURES, 3, 2, SIDE);
 }
 
 /* Networks that together have every op that lanes know, every kind of window among them. */
@@ -1331,7 +1332,7 @@ TEST(ensembles_survive_every_failing_allocation)
         CHECK(heap.blocks == held);
         interp_close(ctx);
     }
-    CHECK(ends[0] > 2 && ends[1] == 3 && !heap.bad && heap.blocks == 0);
+    CHECK(ends[0] > (slow_here() ? 2 : 20) && ends[1] == 3 && !heap.bad && heap.blocks == 0);
 }
 
 static interp_status stop_early(const interp_ensemble *so_far, void *user)

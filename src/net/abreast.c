@@ -70,7 +70,7 @@ ITP_FN int itp_lane_size(const itp_lane_reader *r, int value)
 ITP_FN int itp_lane_room(itp_lane_reader *r, int n)
 {
     const int at = r->p->values;
-    r->p->values = itp_min(at + n, ITP_ABREAST_VALUES); /* more is refused in the end */
+    r->p->values = itp_min(at + n, ITP_ABREAST_VALUES); /* more is refused */
     return at;
 }
 
@@ -227,6 +227,7 @@ ITP_FN bool itp_lane_node(itp_lane_reader *r, int node)
     const itp_op *row = itp_op_row(n->op);
     const int x = n->in[0], second = n->n_in > 1 && n->op == ITP_OP_ADD ? n->in[1] : x;
     if (r->place[x] < 0 || r->place[second] < 0) return false;
+    if (r->p->values + itp_lane_size(r, n->out) >= ITP_ABREAST_VALUES) return false;
     r->depends[n->out] =
         r->depends[x] || r->depends[second] || n->op == ITP_OP_GEMM || n->op == ITP_OP_CONV;
     if (row->flags & ITP_ALIAS) {

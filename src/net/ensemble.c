@@ -247,6 +247,16 @@ ITP_FN void itp_ensemble_close(itp_ensemble_run *r, int n)
     }
 }
 
+/* Which models a failed task was of, and what its context says. */
+ITP_FN void itp_ensemble_fail(const itp_ensemble_run *r, int task, const char *why)
+{
+    const int first = r->chosen[task * r->share];
+    const int last = r->chosen[itp_min(r->n, (task + 1) * r->share) - 1];
+    if (first == last) itp_fail(r->ctx, r->status[task], "ensemble, model %d: %s", first, why);
+    else
+        itp_fail(r->ctx, r->status[task], "ensemble, one of models %d to %d: %s", first, last, why);
+}
+
 /* Those of a round, on all threads; one that fails for want of room in its block is made again on the
    caller's context, which has none. */
 ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
@@ -268,10 +278,7 @@ ITP_FN interp_status itp_ensemble_round(itp_ensemble_run *r, int contexts)
         if (!interp_last_status(ctx))
             for (int s = 0; s < contexts; s++)
                 if (interp_last_status(r->of_slot[s]) == r->status[i])
-                    itp_fail(ctx, r->status[i], "ensemble, of models %d to %d: %s",
-                             r->chosen[i * r->share],
-                             r->chosen[itp_min(r->n, (i + 1) * r->share) - 1],
-                             interp_error(r->of_slot[s]));
+                    itp_ensemble_fail(r, i, interp_error(r->of_slot[s]));
         return r->status[i];
     }
     return INTERP_OK;
@@ -385,7 +392,7 @@ ITP_FN interp_status itp_ensemble_all(itp_ensemble_run *r)
     size_t bytes = 0;
     interp_status status = INTERP_OK;
     for (int i = o->rank; i < o->models; i += ranks) left += !r->e->done[i];
-    if (r->plan) {
+    if (r->plan && left) {
         status = itp_ensemble_measured(r, true, &bytes);
         if (status == INTERP_NO_MEMORY) { /* one by one, then */
             itp_ensemble_drop_plan(r);

@@ -515,7 +515,7 @@ ITP_FN int itp_onnx_opset_for(const interp_net *net)
             needs = ITP_ONNX_LATER;
         if ((op == ITP_OP_SCATTER_ELEMENTS_FOLD || op == ITP_OP_SCATTER_ND_FOLD) && a->mode > 2)
             needs = ITP_ONNX_LATER;
-        if (op == ITP_OP_ROUND_TO) /* the opsets that brought the types */
+        if (op == ITP_OP_ROUND_TO) /* types 23 and 24 came with the opsets of these numbers */
             needs = a->alpha < 23 ? ITP_ONNX_LATER : (int)a->alpha;
         most = itp_max(most, needs);
     }
