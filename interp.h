@@ -413,7 +413,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_load(p)         _mm256_loadu_ps(p)
 #define v_store(p, v)     _mm256_storeu_ps(p, v)
 #define v_loadn(p, n)     _mm256_maskload_ps(p, itp_avx2_mask(n))
-#define v_storen(p, v, n) _mm256_maskstore_ps(p, itp_avx2_mask(n), v)
+#define v_storen(p, v, n) itp_avx2_storen(p, v, n)
 #define v_loads(p, s)     itp_avx2_loads(p, s)
 #define v_gather(p, at)   itp_avx2_gather(p, at)
 #define v_bits(m)         ((unsigned)_mm256_movemask_ps(m))
@@ -455,6 +455,27 @@ ITP_TARGET_BEGIN
 static inline __m256i itp_avx2_mask(int n)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/* Not by a mask, which AMD's chips before Zen 4 take forty steps for. */
+ITP_INLINE void itp_avx2_storen(float *p, __m256 v, int n)
+{
+    __m128 rest = _mm256_castps256_ps128(v);
+    if (n >= 8) {
+        _mm256_storeu_ps(p, v);
+        return;
+    }
+    if (n & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, rest);
 }
 
 static inline __m256i itp_avx2_range(int lo, int hi)
@@ -1515,55 +1536,62 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const float *from = t->from;
     float *to = t->to;
     const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
+#define ITP_DECLARE_ONE(r, v)                                                                      \
+    vf c##r##_##v =                                                                                \
+        r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
 #define ITP_DECLARE(r)                                                                             \
-    vf c##r##l = r < rows && from ? v_load(from + r * from_rs) : v_zero();                         \
-    vf c##r##h = r < rows && nv > 1 && from ? v_load(from + r * from_rs + V_WIDTH) : v_zero();
+    ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
     V_ROWS(ITP_DECLARE)
 #undef ITP_DECLARE
+#undef ITP_DECLARE_ONE
+#define ITP_LOAD_B(b)                                                                              \
+    const vf b0 = v_load(b), b1 = nv > 1 ? v_load((b) + V_WIDTH) : b0;                             \
+    const vf b2 = nv > 2 ? v_load((b) + 2 * V_WIDTH) : b0;                                         \
+    const vf b3 = nv > 3 ? v_load((b) + 3 * V_WIDTH) : b0;
+#define ITP_MULTIPLY(r, number)                                                                    \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(number);                                                               \
+        c##r##_0 = v_fma(ar, b0, c##r##_0);                                                        \
+        if (nv > 1) c##r##_1 = v_fma(ar, b1, c##r##_1);                                            \
+        if (nv > 2) c##r##_2 = v_fma(ar, b2, c##r##_2);                                            \
+        if (nv > 3) c##r##_3 = v_fma(ar, b3, c##r##_3);                                            \
+    }
 /* Three rows for each pointer: what an address can express. */
 #define ITP_STEP(r)                                                                                \
-    if (r < rows) {                                                                                \
-        const vf ar = v_set((r < 3    ? a0                                                         \
-                             : r < 6  ? a3                                                         \
-                             : r < 9  ? a6                                                         \
-                             : r < 12 ? a9                                                         \
-                                      : a12)[r % 3 * rs]);                                         \
-        c##r##l = v_fma(ar, low, c##r##l);                                                         \
-        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
-    }
-#define ITP_STEP_BESIDE(r)                                                                         \
-    if (r < rows) {                                                                                \
-        const vf ar = v_set(a0[r]);                                                                \
-        c##r##l = v_fma(ar, low, c##r##l);                                                         \
-        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
-    }
+    ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
+#define ITP_STEP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
     const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
     const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
     if (t->apart) {
         const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
         const float *a12 = a9 + 3 * rs;
         for (int o = t->outer; o > 0; o--) {
-            const vf low = v_load(bo), high = nv > 1 ? v_load(bo + V_WIDTH) : low;
+            ITP_LOAD_B(bo)
             V_ROWS(ITP_STEP)
             a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
             bo += b_outer;
         }
     } else {
-        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer)
+        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
+            for (ptrdiff_t i = 0; i < ahead_step; i += 16) ITP_PREFETCH(ahead + i);
             for (int i = 0; i < t->inner; i++) {
                 const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-                const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
-                ITP_PREFETCH(ahead);
-                ahead += ahead_step;
+                ITP_LOAD_B(b)
                 V_ROWS(ITP_STEP_BESIDE)
             }
+        }
     }
 #undef ITP_STEP
 #undef ITP_STEP_BESIDE
+#undef ITP_MULTIPLY
+#undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
-        v_store(to + r * to_rs, c##r##l);                                                          \
-        if (nv > 1) v_store(to + r * to_rs + V_WIDTH, c##r##h);                                    \
+        float *row = to + r * to_rs;                                                               \
+        v_store(row, c##r##_0);                                                                    \
+        if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
+        if (nv > 2) v_store(row + 2 * V_WIDTH, c##r##_2);                                          \
+        if (nv > 3) v_store(row + 3 * V_WIDTH, c##r##_3);                                          \
     }
     V_ROWS(ITP_STORE)
 #undef ITP_STORE
@@ -1582,6 +1610,17 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 V_ROWS(ITP_TILE_FUNCTIONS)
 #undef ITP_TILE_FUNCTIONS
 
+/* Few rows, of more vectors. */
+#define ITP_TILE_FUNCTION(r)                                                                       \
+    static void ITP_K(tile_long##r)(const itp_tile *t)                                             \
+    {                                                                                              \
+        ITP_K(tile_of)(ITP_LONG_VECTORS(r), r, t);                                                 \
+    }
+ITP_TILE_FUNCTION(1)
+ITP_TILE_FUNCTION(2)
+ITP_TILE_FUNCTION(3)
+#undef ITP_TILE_FUNCTION
+
 static void ITP_K(tile_whole)(bool wide, const itp_tile *t)
 {
 #define ITP_TILE_NARROW(r) ITP_K(tile_narrow##r),
@@ -1595,7 +1634,13 @@ static void ITP_K(tile_whole)(bool wide, const itp_tile *t)
 
 static void ITP_K(tile)(const itp_tile *t)
 {
+    static void (*const longer[])(const itp_tile *) = {ITP_K(tile_long1), ITP_K(tile_long2),
+                                                       ITP_K(tile_long3)};
     const int n = t->columns, n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
+    if (n > ITP_NR) {
+        longer[t->rows - 1](t);
+        return;
+    }
     if (n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
@@ -8306,8 +8351,9 @@ typedef struct itp_gemm {
    side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
    b + o b_outer + b_inner[i]: also those past the last column must be readable. */
 typedef struct itp_tile {
-    int rows, columns; /* 1..mr and 1..nr */
-    bool apart;        /* inner is 1, and the numbers of a are a_rs apart */
+    int rows,
+        columns; /* 1..mr and 1..nr; up to ITP_LONG_ROWS rows also of ITP_LONG_VECTORS vectors */
+    bool apart;  /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer;
@@ -8316,7 +8362,8 @@ typedef struct itp_tile {
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    const float *ahead; /* fetched into the cache on the way, `ahead_step` further on each step */
+    const float
+        *ahead; /* fetched into the cache on the way, `ahead_step` numbers at each outer step */
     ptrdiff_t ahead_step;
 } itp_tile;
 
@@ -8324,6 +8371,10 @@ typedef struct itp_tile {
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
 #define ITP_MOST_MR   14
+
+/* Tiles of few rows are longer: enough sums that do not wait for each other, in few registers. */
+#define ITP_LONG_ROWS          3
+#define ITP_LONG_VECTORS(rows) ((rows) == 3 ? 3 : 4)
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
@@ -8998,6 +9049,7 @@ typedef struct itp_after {
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
 #define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
 #define ITP_GATHER_PIXELS  196   /* copied at a time */
+#define ITP_GATHER_FILL    0.7   /* of a tile that rows left where they are fill */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -9087,7 +9139,8 @@ typedef struct itp_windows_job {
     const itp_windows *w;
     itp_cut cut;
     itp_scratch scratch;
-    const ptrdiff_t *x_at, *w_at, *gather_at; /* [taps] */
+    const ptrdiff_t *x_at, *w_at, *gather_at; /* [group * taps] */
+    int group;                                /* planes of x that a tile takes in one outer step */
     int row_parts, column_parts, output_parts;
 } itp_windows_job;
 
@@ -9130,6 +9183,14 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
+/* Whether rows of pixels fill tiles so badly that it pays to copy those of several side by side. */
+ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
+{
+    const int unit = ctx->k->mr, tiles = itp_div_up(w->columns, unit);
+    return w->rows > 1 && w->taps && w->columns < ITP_GATHER_FILL * tiles * unit &&
+           2 * w->columns <= ITP_GATHER_PIXELS && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+}
+
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
@@ -9144,8 +9205,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
-               w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    c.gather = w->pixels && itp_windows_gathered(ctx, w);
     if (c.gather) {
         rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
         const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
@@ -9196,9 +9256,12 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
 ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
+    const ptrdiff_t step = w->y_step;
     for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        for (int p = 0; p < pixels; p++)
-            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+        if (beta == 0)
+            for (int p = 0; p < pixels; p++) y[p * step] = from[p];
+        else
+            for (int p = 0; p < pixels; p++) y[p * step] = from[p] + beta * y[p * step];
 }
 
 /* A tile of gathered pixels, which may lie in several rows. */
@@ -9268,9 +9331,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = inputs, t.inner = w->taps;
-    t.a_outer = gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane,
-    t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.outer = inputs / j->group, t.inner = j->group * w->taps;
+    t.a_outer = j->group * (gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane);
+    t.b_outer = (ptrdiff_t)j->group * w->packed_taps * k->nr;
     t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
@@ -9285,7 +9348,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         t.ahead_step = 0;
         if (k0 + k->nr < k1) {
             t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
-            t.ahead_step = itp_div_up(k->nr, rows * tiles);
+            t.ahead_step = itp_div_up(j->group * k->nr * w->packed_taps, rows * tiles);
         }
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
@@ -9297,7 +9360,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
                 k->tile(&t);
-                t.ahead += t.ahead_step * inputs * w->taps;
+                t.ahead += t.ahead_step * t.outer;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
                 if (gather) {
                     itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
@@ -9312,6 +9375,12 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     }
 }
 
+/* Columns of a tile with all these planes as rows. */
+ITP_FN int itp_long_columns(const itp_kernels *k, int planes)
+{
+    return planes > ITP_LONG_ROWS ? k->nr : ITP_LONG_VECTORS(planes) * k->width;
+}
+
 /* Output planes as rows: for each row of pixels, all panels of output planes. */
 ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *y, int rows,
                                int columns, int c0, int inputs)
@@ -9320,11 +9389,13 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_TILE];
     const int panels = itp_div_up(w->outputs, k->mr);
+    const int step = itp_long_columns(k, w->outputs);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = inputs, t.inner = w->taps;
-    t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
+    t.outer = inputs / j->group, t.inner = j->group * w->taps;
+    t.a_outer = (ptrdiff_t)j->group * w->packed_taps * k->mr;
+    t.b_outer = j->group * j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
     t.ahead = x, t.ahead_step = 0;
@@ -9335,21 +9406,33 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
             t.a = w->packed + ((ptrdiff_t)p * w->inputs + c0) * w->packed_taps * k->mr;
             const bool biased = w->bias && !c0;
             for (int i = 0; biased && i < t.rows; i++)
-                for (int q = 0; q < k->nr; q++) start[i * k->nr + q] = w->bias[k0 + i];
-            for (int q = 0; q < columns; q += k->nr) {
+                for (int q = 0; q < step; q++) start[i * step + q] = w->bias[k0 + i];
+            for (int q = 0; q < columns; q += t.columns) {
                 float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
-                t.columns = itp_min(k->nr, columns - q);
+                t.columns = columns - q >= step ? step : itp_min(k->nr, columns - q);
                 t.b = x + r * w->mul_y * j->cut.row + q;
                 const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
-                t.from = biased ? start : NULL, t.from_rs = k->nr;
-                t.to = sums, t.to_rs = k->nr;
+                t.from = biased ? start : NULL, t.from_rs = step;
+                t.to = sums, t.to_rs = step;
                 if (straight) {
                     t.to = to, t.to_rs = w->y_plane;
                     if (beta != 0) t.from = to, t.from_rs = w->y_plane;
                 }
                 k->tile(&t);
-                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, k->nr, beta);
+                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, step, beta);
             }
+        }
+}
+
+/* Pixels of planes k0..k1 that no tap reaches. */
+ITP_FN void itp_windows_nothing(const itp_windows *w, float *y, int rows, int columns, int k0,
+                                int k1)
+{
+    for (int k = k0; k < k1 && w->beta != 1; k++)
+        for (int r = 0; r < rows; r++) {
+            float *row = y + k * w->y_plane + r * w->y_row;
+            for (int q = 0; q < columns; q++, row += w->y_step)
+                *row = w->beta == 0 ? 0 : w->beta * *row;
         }
 }
 
@@ -9370,7 +9453,8 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
     float *slab = itp_scratch_slot(&j->scratch, slot);
-    for (int c0 = 0; c0 < w->inputs; c0 += c->inputs) {
+    if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
+    for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
         const float *x = slab;
         if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
@@ -9401,7 +9485,25 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
         }
 }
 
-/* tables: 3 taps offsets. */
+#define ITP_GROUP_TAPS 8 /* as many steps are taken without a jump to the next plane */
+
+/* Planes whose taps are taken together. */
+ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
+{
+    int group = 1;
+    while (w->taps && w->packed_taps > 1 && group * w->taps < ITP_GROUP_TAPS &&
+           w->inputs % (2 * group) == 0 && c->inputs % (2 * group) == 0)
+        group *= 2;
+    return group;
+}
+
+/* Offsets in the tables of a way. */
+ITP_FN size_t itp_windows_offsets_most(int taps)
+{
+    return 3 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
+}
+
+/* tables: itp_windows_offsets_most. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
 {
@@ -9410,15 +9512,19 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.w = w;
     j.cut = itp_cut_of(ctx, w, ctx->slots);
     j.scratch = scratch;
+    j.group = itp_windows_group(w, &j.cut);
+    const int side = w->pixels ? ctx->k->nr : ctx->k->mr, steps = j.group * w->taps;
+    ptrdiff_t *w_at = tables + steps, *gather_at = w_at + steps;
     itp_windows_offsets(w, &j.cut, tables);
-    for (int t = 0; t < w->taps; t++) {
+    for (int s = 0; s < steps; s++) {
+        const int t = s % w->taps, plane = s / w->taps;
         const int ty = w->tap_y.tap + t / w->tap_x.count * w->tap_y.period;
         const int tx = w->tap_x.tap + t % w->tap_x.count * w->tap_x.period;
-        tables[w->taps + t] =
-            (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
+        w_at[s] = (ptrdiff_t)(plane * w->packed_taps + ty * w->packed_taps_x + tx) * side;
+        gather_at[s] = (ptrdiff_t)s * ctx->k->mr;
+        tables[s] = tables[t] + plane * j.cut.plane;
     }
-    for (int t = 0; t < w->taps; t++) tables[2 * w->taps + t] = (ptrdiff_t)t * ctx->k->mr;
-    j.x_at = tables, j.w_at = tables + w->taps, j.gather_at = tables + 2 * w->taps;
+    j.x_at = tables, j.w_at = w_at, j.gather_at = gather_at;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
     const double work =
@@ -9435,22 +9541,26 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
 ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
 {
     const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
+    const bool gathered = itp_windows_gathered(ctx, w);
     double cycles[2];
     for (int pixels = 0; pixels < 2; pixels++) {
-        const int long_side = pixels ? w->columns : w->all_outputs; /* rows of tiles */
+        const bool all = pixels && gathered; /* pixels of all rows fill tiles together */
+        const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
         const int wide_side = pixels ? w->all_outputs : w->columns;
         const int tiles = itp_div_up(long_side, ctx->k->mr);
         const double rows = (double)long_side / tiles;
         const int vectors = itp_div_up(wide_side, ctx->k->width);
+        const int most =
+            (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
         double sum = 0;
-        for (int left = vectors; left > 0; left -= 2) {
-            const double v = itp_min(2, left);
+        for (int left = vectors; left > 0; left -= most) {
+            const double v = itp_min(most, left);
             double step = rows * v / 2;
             if (step < (rows + v) / 2) step = (rows + v) / 2;
             if (step < 4) step = 4; /* latency of a product */
             sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
         }
-        cycles[pixels] = sum * tiles;
+        cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
     }
     return cycles[1] < cycles[0];
 }
@@ -10198,22 +10308,23 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
 {
     itp_conv_need need = {0, 0};
     if (itp_conv_depthwise(c)) return need;
-    const size_t taps = (size_t)itp_conv_taps(c);
+    const int taps = itp_conv_taps(c);
     for (int backward = 0; backward < 2; backward++) {
         if (!(backward ? data : forward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
+            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) +
                                           itp_conv_way_floats(&v, itp_conv_way_share(&v)));
     }
     if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
-        need.shared = itp_max_size(
-            need.shared, itp_conv_offset_floats(taps + (size_t)s.rows + 2 * (size_t)s.cut.columns) +
-                             (size_t)s.parts * s.part);
+        need.shared =
+            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows +
+                                                             2 * (size_t)s.cut.columns) +
+                                          (size_t)s.parts * s.part);
     }
     return need;
 }
@@ -10254,7 +10365,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
     const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
-    float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
     const int share = packed ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {

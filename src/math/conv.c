@@ -196,22 +196,23 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
 {
     itp_conv_need need = {0, 0};
     if (itp_conv_depthwise(c)) return need;
-    const size_t taps = (size_t)itp_conv_taps(c);
+    const int taps = itp_conv_taps(c);
     for (int backward = 0; backward < 2; backward++) {
         if (!(backward ? data : forward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(3 * taps) +
+            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) +
                                           itp_conv_way_floats(&v, itp_conv_way_share(&v)));
     }
     if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
-        need.shared = itp_max_size(
-            need.shared, itp_conv_offset_floats(taps + (size_t)s.rows + 2 * (size_t)s.cut.columns) +
-                             (size_t)s.parts * s.part);
+        need.shared =
+            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows +
+                                                             2 * (size_t)s.cut.columns) +
+                                          (size_t)s.parts * s.part);
     }
     return need;
 }
@@ -252,7 +253,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
     const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
-    float *own = shared + itp_conv_offset_floats(3 * (size_t)itp_conv_taps(c));
+    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
     const int share = packed ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {

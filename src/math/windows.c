@@ -22,6 +22,7 @@ typedef struct itp_after {
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
 #define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
 #define ITP_GATHER_PIXELS  196   /* copied at a time */
+#define ITP_GATHER_FILL    0.7   /* of a tile that rows left where they are fill */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -111,7 +112,8 @@ typedef struct itp_windows_job {
     const itp_windows *w;
     itp_cut cut;
     itp_scratch scratch;
-    const ptrdiff_t *x_at, *w_at, *gather_at; /* [taps] */
+    const ptrdiff_t *x_at, *w_at, *gather_at; /* [group * taps] */
+    int group;                                /* planes of x that a tile takes in one outer step */
     int row_parts, column_parts, output_parts;
 } itp_windows_job;
 
@@ -154,6 +156,14 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
+/* Whether rows of pixels fill tiles so badly that it pays to copy those of several side by side. */
+ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
+{
+    const int unit = ctx->k->mr, tiles = itp_div_up(w->columns, unit);
+    return w->rows > 1 && w->taps && w->columns < ITP_GATHER_FILL * tiles * unit &&
+           2 * w->columns <= ITP_GATHER_PIXELS && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+}
+
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
@@ -168,8 +178,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    c.gather = w->pixels && 2 * columns <= unit && w->rows > 1 && w->taps &&
-               w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    c.gather = w->pixels && itp_windows_gathered(ctx, w);
     if (c.gather) {
         rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
         const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
@@ -220,9 +229,12 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
 ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
+    const ptrdiff_t step = w->y_step;
     for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        for (int p = 0; p < pixels; p++)
-            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+        if (beta == 0)
+            for (int p = 0; p < pixels; p++) y[p * step] = from[p];
+        else
+            for (int p = 0; p < pixels; p++) y[p * step] = from[p] + beta * y[p * step];
 }
 
 /* A tile of gathered pixels, which may lie in several rows. */
@@ -292,9 +304,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = inputs, t.inner = w->taps;
-    t.a_outer = gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane,
-    t.b_outer = (ptrdiff_t)w->packed_taps * k->nr;
+    t.outer = inputs / j->group, t.inner = j->group * w->taps;
+    t.a_outer = j->group * (gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane);
+    t.b_outer = (ptrdiff_t)j->group * w->packed_taps * k->nr;
     t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
@@ -309,7 +321,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         t.ahead_step = 0;
         if (k0 + k->nr < k1) {
             t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
-            t.ahead_step = itp_div_up(k->nr, rows * tiles);
+            t.ahead_step = itp_div_up(j->group * k->nr * w->packed_taps, rows * tiles);
         }
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
@@ -321,7 +333,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
                 k->tile(&t);
-                t.ahead += t.ahead_step * inputs * w->taps;
+                t.ahead += t.ahead_step * t.outer;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
                 if (gather) {
                     itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
@@ -336,6 +348,12 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     }
 }
 
+/* Columns of a tile with all these planes as rows. */
+ITP_FN int itp_long_columns(const itp_kernels *k, int planes)
+{
+    return planes > ITP_LONG_ROWS ? k->nr : ITP_LONG_VECTORS(planes) * k->width;
+}
+
 /* Output planes as rows: for each row of pixels, all panels of output planes. */
 ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *y, int rows,
                                int columns, int c0, int inputs)
@@ -344,11 +362,13 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_TILE];
     const int panels = itp_div_up(w->outputs, k->mr);
+    const int step = itp_long_columns(k, w->outputs);
     const float beta = c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = inputs, t.inner = w->taps;
-    t.a_outer = (ptrdiff_t)w->packed_taps * k->mr, t.b_outer = j->cut.plane;
+    t.outer = inputs / j->group, t.inner = j->group * w->taps;
+    t.a_outer = (ptrdiff_t)j->group * w->packed_taps * k->mr;
+    t.b_outer = j->group * j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
     t.ahead = x, t.ahead_step = 0;
@@ -359,21 +379,33 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
             t.a = w->packed + ((ptrdiff_t)p * w->inputs + c0) * w->packed_taps * k->mr;
             const bool biased = w->bias && !c0;
             for (int i = 0; biased && i < t.rows; i++)
-                for (int q = 0; q < k->nr; q++) start[i * k->nr + q] = w->bias[k0 + i];
-            for (int q = 0; q < columns; q += k->nr) {
+                for (int q = 0; q < step; q++) start[i * step + q] = w->bias[k0 + i];
+            for (int q = 0; q < columns; q += t.columns) {
                 float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
-                t.columns = itp_min(k->nr, columns - q);
+                t.columns = columns - q >= step ? step : itp_min(k->nr, columns - q);
                 t.b = x + r * w->mul_y * j->cut.row + q;
                 const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
-                t.from = biased ? start : NULL, t.from_rs = k->nr;
-                t.to = sums, t.to_rs = k->nr;
+                t.from = biased ? start : NULL, t.from_rs = step;
+                t.to = sums, t.to_rs = step;
                 if (straight) {
                     t.to = to, t.to_rs = w->y_plane;
                     if (beta != 0) t.from = to, t.from_rs = w->y_plane;
                 }
                 k->tile(&t);
-                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, k->nr, beta);
+                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, step, beta);
             }
+        }
+}
+
+/* Pixels of planes k0..k1 that no tap reaches. */
+ITP_FN void itp_windows_nothing(const itp_windows *w, float *y, int rows, int columns, int k0,
+                                int k1)
+{
+    for (int k = k0; k < k1 && w->beta != 1; k++)
+        for (int r = 0; r < rows; r++) {
+            float *row = y + k * w->y_plane + r * w->y_row;
+            for (int q = 0; q < columns; q++, row += w->y_step)
+                *row = w->beta == 0 ? 0 : w->beta * *row;
         }
 }
 
@@ -394,7 +426,8 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
     float *slab = itp_scratch_slot(&j->scratch, slot);
-    for (int c0 = 0; c0 < w->inputs; c0 += c->inputs) {
+    if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
+    for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
         const float *x = slab;
         if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
@@ -425,7 +458,25 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
         }
 }
 
-/* tables: 3 taps offsets. */
+#define ITP_GROUP_TAPS 8 /* as many steps are taken without a jump to the next plane */
+
+/* Planes whose taps are taken together. */
+ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
+{
+    int group = 1;
+    while (w->taps && w->packed_taps > 1 && group * w->taps < ITP_GROUP_TAPS &&
+           w->inputs % (2 * group) == 0 && c->inputs % (2 * group) == 0)
+        group *= 2;
+    return group;
+}
+
+/* Offsets in the tables of a way. */
+ITP_FN size_t itp_windows_offsets_most(int taps)
+{
+    return 3 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
+}
+
+/* tables: itp_windows_offsets_most. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
 {
@@ -434,15 +485,19 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.w = w;
     j.cut = itp_cut_of(ctx, w, ctx->slots);
     j.scratch = scratch;
+    j.group = itp_windows_group(w, &j.cut);
+    const int side = w->pixels ? ctx->k->nr : ctx->k->mr, steps = j.group * w->taps;
+    ptrdiff_t *w_at = tables + steps, *gather_at = w_at + steps;
     itp_windows_offsets(w, &j.cut, tables);
-    for (int t = 0; t < w->taps; t++) {
+    for (int s = 0; s < steps; s++) {
+        const int t = s % w->taps, plane = s / w->taps;
         const int ty = w->tap_y.tap + t / w->tap_x.count * w->tap_y.period;
         const int tx = w->tap_x.tap + t % w->tap_x.count * w->tap_x.period;
-        tables[w->taps + t] =
-            (ptrdiff_t)(ty * w->packed_taps_x + tx) * (w->pixels ? ctx->k->nr : ctx->k->mr);
+        w_at[s] = (ptrdiff_t)(plane * w->packed_taps + ty * w->packed_taps_x + tx) * side;
+        gather_at[s] = (ptrdiff_t)s * ctx->k->mr;
+        tables[s] = tables[t] + plane * j.cut.plane;
     }
-    for (int t = 0; t < w->taps; t++) tables[2 * w->taps + t] = (ptrdiff_t)t * ctx->k->mr;
-    j.x_at = tables, j.w_at = tables + w->taps, j.gather_at = tables + 2 * w->taps;
+    j.x_at = tables, j.w_at = w_at, j.gather_at = gather_at;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
     const double work =
@@ -459,22 +514,26 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
 ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
 {
     const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
+    const bool gathered = itp_windows_gathered(ctx, w);
     double cycles[2];
     for (int pixels = 0; pixels < 2; pixels++) {
-        const int long_side = pixels ? w->columns : w->all_outputs; /* rows of tiles */
+        const bool all = pixels && gathered; /* pixels of all rows fill tiles together */
+        const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
         const int wide_side = pixels ? w->all_outputs : w->columns;
         const int tiles = itp_div_up(long_side, ctx->k->mr);
         const double rows = (double)long_side / tiles;
         const int vectors = itp_div_up(wide_side, ctx->k->width);
+        const int most =
+            (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
         double sum = 0;
-        for (int left = vectors; left > 0; left -= 2) {
-            const double v = itp_min(2, left);
+        for (int left = vectors; left > 0; left -= most) {
+            const double v = itp_min(most, left);
             double step = rows * v / 2;
             if (step < (rows + v) / 2) step = (rows + v) / 2;
             if (step < 4) step = 4; /* latency of a product */
             sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
         }
-        cycles[pixels] = sum * tiles;
+        cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
     }
     return cycles[1] < cycles[0];
 }

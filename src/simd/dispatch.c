@@ -54,8 +54,9 @@ typedef struct itp_gemm {
    side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
    b + o b_outer + b_inner[i]: also those past the last column must be readable. */
 typedef struct itp_tile {
-    int rows, columns; /* 1..mr and 1..nr */
-    bool apart;        /* inner is 1, and the numbers of a are a_rs apart */
+    int rows,
+        columns; /* 1..mr and 1..nr; up to ITP_LONG_ROWS rows also of ITP_LONG_VECTORS vectors */
+    bool apart;  /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer;
@@ -64,7 +65,8 @@ typedef struct itp_tile {
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    const float *ahead; /* fetched into the cache on the way, `ahead_step` further on each step */
+    const float
+        *ahead; /* fetched into the cache on the way, `ahead_step` numbers at each outer step */
     ptrdiff_t ahead_step;
 } itp_tile;
 
@@ -72,6 +74,10 @@ typedef struct itp_tile {
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
 #define ITP_MOST_MR   14
+
+/* Tiles of few rows are longer: enough sums that do not wait for each other, in few registers. */
+#define ITP_LONG_ROWS          3
+#define ITP_LONG_VECTORS(rows) ((rows) == 3 ? 3 : 4)
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)

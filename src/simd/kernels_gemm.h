@@ -8,55 +8,62 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const float *from = t->from;
     float *to = t->to;
     const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
+#define ITP_DECLARE_ONE(r, v)                                                                      \
+    vf c##r##_##v =                                                                                \
+        r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
 #define ITP_DECLARE(r)                                                                             \
-    vf c##r##l = r < rows && from ? v_load(from + r * from_rs) : v_zero();                         \
-    vf c##r##h = r < rows && nv > 1 && from ? v_load(from + r * from_rs + V_WIDTH) : v_zero();
+    ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
     V_ROWS(ITP_DECLARE)
 #undef ITP_DECLARE
+#undef ITP_DECLARE_ONE
+#define ITP_LOAD_B(b)                                                                              \
+    const vf b0 = v_load(b), b1 = nv > 1 ? v_load((b) + V_WIDTH) : b0;                             \
+    const vf b2 = nv > 2 ? v_load((b) + 2 * V_WIDTH) : b0;                                         \
+    const vf b3 = nv > 3 ? v_load((b) + 3 * V_WIDTH) : b0;
+#define ITP_MULTIPLY(r, number)                                                                    \
+    if (r < rows) {                                                                                \
+        const vf ar = v_set(number);                                                               \
+        c##r##_0 = v_fma(ar, b0, c##r##_0);                                                        \
+        if (nv > 1) c##r##_1 = v_fma(ar, b1, c##r##_1);                                            \
+        if (nv > 2) c##r##_2 = v_fma(ar, b2, c##r##_2);                                            \
+        if (nv > 3) c##r##_3 = v_fma(ar, b3, c##r##_3);                                            \
+    }
 /* Three rows for each pointer: what an address can express. */
 #define ITP_STEP(r)                                                                                \
-    if (r < rows) {                                                                                \
-        const vf ar = v_set((r < 3    ? a0                                                         \
-                             : r < 6  ? a3                                                         \
-                             : r < 9  ? a6                                                         \
-                             : r < 12 ? a9                                                         \
-                                      : a12)[r % 3 * rs]);                                         \
-        c##r##l = v_fma(ar, low, c##r##l);                                                         \
-        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
-    }
-#define ITP_STEP_BESIDE(r)                                                                         \
-    if (r < rows) {                                                                                \
-        const vf ar = v_set(a0[r]);                                                                \
-        c##r##l = v_fma(ar, low, c##r##l);                                                         \
-        if (nv > 1) c##r##h = v_fma(ar, high, c##r##h);                                            \
-    }
+    ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
+#define ITP_STEP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
     const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
     const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
     if (t->apart) {
         const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
         const float *a12 = a9 + 3 * rs;
         for (int o = t->outer; o > 0; o--) {
-            const vf low = v_load(bo), high = nv > 1 ? v_load(bo + V_WIDTH) : low;
+            ITP_LOAD_B(bo)
             V_ROWS(ITP_STEP)
             a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
             bo += b_outer;
         }
     } else {
-        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer)
+        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
+            for (ptrdiff_t i = 0; i < ahead_step; i += 16) ITP_PREFETCH(ahead + i);
             for (int i = 0; i < t->inner; i++) {
                 const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-                const vf low = v_load(b), high = nv > 1 ? v_load(b + V_WIDTH) : low;
-                ITP_PREFETCH(ahead);
-                ahead += ahead_step;
+                ITP_LOAD_B(b)
                 V_ROWS(ITP_STEP_BESIDE)
             }
+        }
     }
 #undef ITP_STEP
 #undef ITP_STEP_BESIDE
+#undef ITP_MULTIPLY
+#undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
-        v_store(to + r * to_rs, c##r##l);                                                          \
-        if (nv > 1) v_store(to + r * to_rs + V_WIDTH, c##r##h);                                    \
+        float *row = to + r * to_rs;                                                               \
+        v_store(row, c##r##_0);                                                                    \
+        if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
+        if (nv > 2) v_store(row + 2 * V_WIDTH, c##r##_2);                                          \
+        if (nv > 3) v_store(row + 3 * V_WIDTH, c##r##_3);                                          \
     }
     V_ROWS(ITP_STORE)
 #undef ITP_STORE
@@ -75,6 +82,17 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 V_ROWS(ITP_TILE_FUNCTIONS)
 #undef ITP_TILE_FUNCTIONS
 
+/* Few rows, of more vectors. */
+#define ITP_TILE_FUNCTION(r)                                                                       \
+    static void ITP_K(tile_long##r)(const itp_tile *t)                                             \
+    {                                                                                              \
+        ITP_K(tile_of)(ITP_LONG_VECTORS(r), r, t);                                                 \
+    }
+ITP_TILE_FUNCTION(1)
+ITP_TILE_FUNCTION(2)
+ITP_TILE_FUNCTION(3)
+#undef ITP_TILE_FUNCTION
+
 static void ITP_K(tile_whole)(bool wide, const itp_tile *t)
 {
 #define ITP_TILE_NARROW(r) ITP_K(tile_narrow##r),
@@ -88,7 +106,13 @@ static void ITP_K(tile_whole)(bool wide, const itp_tile *t)
 
 static void ITP_K(tile)(const itp_tile *t)
 {
+    static void (*const longer[])(const itp_tile *) = {ITP_K(tile_long1), ITP_K(tile_long2),
+                                                       ITP_K(tile_long3)};
     const int n = t->columns, n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n - n0;
+    if (n > ITP_NR) {
+        longer[t->rows - 1](t);
+        return;
+    }
     if (n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
