@@ -1573,7 +1573,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         }
     } else {
         for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
-            for (ptrdiff_t i = 0; i < ahead_step; i += 16) ITP_PREFETCH(ahead + i);
+            for (int i = 0; i < t->ahead_lines; i++) ITP_PREFETCH(ahead + i * t->ahead_apart);
             for (int i = 0; i < t->inner; i++) {
                 const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
                 ITP_LOAD_B(b)
@@ -8362,9 +8362,11 @@ typedef struct itp_tile {
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    const float
-        *ahead; /* fetched into the cache on the way, `ahead_step` numbers at each outer step */
-    ptrdiff_t ahead_step;
+    /* Fetched into the cache on the way: some lines at each outer step, numbers from line to line and
+       from step to step. */
+    const float *ahead;
+    int ahead_lines;
+    ptrdiff_t ahead_apart, ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */
@@ -9093,6 +9095,75 @@ ITP_FN double itp_conv_work(const itp_conv *c)
            (c->in_channels / c->groups);
 }
 
+/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
+
+#define ITP_LINE        16 /* floats of a line of the cache */
+#define ITP_FETCH_AHEAD 4  /* of runs that are read one after the other, so many are on their way */
+
+ITP_FN void itp_fetch(const float *p, int n)
+{
+    for (int i = 0; i < n; i += ITP_LINE) ITP_PREFETCH(p + i);
+}
+
+/* Weights of a group as they lie: [outputs][inputs][taps], or turned [inputs][outputs][taps]. */
+typedef struct itp_raw {
+    const float *w;
+    int taps, inputs, outputs;
+    bool turned;
+} itp_raw;
+
+/* Those of some outputs and inputs: out[input][tap][width]. */
+ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, int outputs, int c0,
+                           int inputs, int width, float *out)
+{
+    const int taps = raw->taps;
+    const ptrdiff_t all = (ptrdiff_t)raw->inputs * taps, step = (ptrdiff_t)raw->outputs * taps;
+    if (outputs < width) memset(out, 0, (size_t)(inputs * taps * width) * sizeof *out);
+    if (!raw->turned) {
+        k->interleave(outputs, inputs * taps, raw->w + first * all + c0 * taps, all, NULL, out,
+                      width);
+        return;
+    }
+    const float *from = raw->w + c0 * step + (ptrdiff_t)first * taps;
+    for (int c = 0; c < inputs; c++, from += step, out += taps * width) {
+        if (c + ITP_FETCH_AHEAD < inputs) itp_fetch(from + ITP_FETCH_AHEAD * step, outputs * taps);
+        if (taps == 1) memcpy(out, from, (size_t)outputs * sizeof *out);
+        else k->interleave(outputs, taps, from, taps, NULL, out, width);
+    }
+}
+
+typedef struct itp_pack_job {
+    const itp_kernels *kernels;
+    itp_raw raw;
+    float *packed;
+    int first, count, panels; /* outputs that are packed */
+    bool pixels;
+} itp_pack_job;
+
+ITP_FN void itp_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_pack_job *j = (const itp_pack_job *)arg;
+    const int width = j->pixels ? j->kernels->nr : j->kernels->mr;
+    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
+    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
+                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width,
+                   j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width);
+}
+
+/* Outputs first..first+count into `packed`. */
+ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_raw *raw, bool pixels, int first, int count,
+                             float *packed)
+{
+    itp_pack_job j;
+    j.kernels = ctx->k, j.raw = *raw, j.packed = packed;
+    j.first = first, j.count = count;
+    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
+    j.pixels = pixels;
+    itp_parallel(ctx, j.panels, (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
+}
+
 /* ---- sums over windows of planes
 
    y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
@@ -9114,7 +9185,9 @@ typedef struct itp_windows {
     int mul_y, mul_x;
     itp_tap_axis tap_y, tap_x;
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
-    const float *x, *packed, *bias;
+    const float *x, *bias;
+    const float *packed;    /* weights as the tiles read them, or NULL: */
+    const itp_raw *raw;     /* as they lie: a task packs a panel at a time for itself */
     const itp_after *after; /* NULL: none */
     int channel;            /* of the net, that is plane 0 here */
     ptrdiff_t x_image;
@@ -9317,9 +9390,36 @@ ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int row
     }
 }
 
-/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. */
+/* Weights that are needed next come in while a tile, one of `tiles`, is worked on: those for planes c0..
+   of x of the panel of outputs that begins at k0. */
+ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int tile, int tiles,
+                              itp_tile *t)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr, taps = w->packed_taps;
+    const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
+    if (!w->raw) {
+        t->ahead_step = itp_div_up(j->group * taps * nr, tiles);
+        t->ahead_lines = itp_div_up((int)t->ahead_step, ITP_LINE), t->ahead_apart = ITP_LINE;
+        t->ahead =
+            w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr + t->ahead_step * t->outer * tile;
+    } else if (w->raw->turned) {
+        const int lines = itp_div_up(nr * taps, ITP_LINE);
+        t->ahead_step = (ptrdiff_t)j->group * w->outputs * taps;
+        t->ahead_lines = itp_div_up(lines, tiles), t->ahead_apart = ITP_LINE;
+        t->ahead =
+            w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps + lines * tile / tiles * ITP_LINE;
+    } else {
+        t->ahead_step = (ptrdiff_t)j->group * taps;
+        t->ahead_lines = itp_div_up(nr, tiles), t->ahead_apart = all;
+        t->ahead = w->raw->w + (k0 + nr * tile / tiles) * all + (ptrdiff_t)c0 * taps;
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. own: room for the weights
+   of a panel. */
 ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs, int k0, int k1)
+                               int columns, int c0, int inputs, int k0, int k1, float *own)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
@@ -9338,18 +9438,18 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
+    t.ahead = x;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from == start && i < k->nr; i++)
             start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
-        t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
-        t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
-        t.ahead_step = 0;
-        if (k0 + k->nr < k1) {
-            t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
-            t.ahead_step = itp_div_up(j->group * k->nr * w->packed_taps, rows * tiles);
-        }
+        if (w->raw) {
+            itp_pack_panel(k, w->raw, k0, planes, c0, inputs, k->nr, own);
+            t.b = own;
+        } else
+            t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        t.ahead_lines = 0;
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
                 const int p = (int)((int64_t)columns * q / tiles);
@@ -9359,8 +9459,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (onward)
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
+                if (k0 + k->nr < k1)
+                    itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
                 k->tile(&t);
-                t.ahead += t.ahead_step * t.outer;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
                 if (gather) {
                     itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
@@ -9398,7 +9499,7 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     t.b_outer = j->group * j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
-    t.ahead = x, t.ahead_step = 0;
+    t.ahead = x;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -9452,7 +9553,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
-    float *slab = itp_scratch_slot(&j->scratch, slot);
+    float *slab = itp_scratch_slot(&j->scratch, slot), *own = slab + c->slab + c->gathered;
     if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
     for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
@@ -9463,7 +9564,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
             itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
         }
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
     const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
@@ -9563,66 +9664,6 @@ ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
         cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
     }
     return cycles[1] < cycles[0];
-}
-
-/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
-
-/* Of runs that are read one after the other, so many are on their way. */
-#define ITP_FETCH_AHEAD 4
-
-ITP_FN void itp_fetch(const float *p, int n)
-{
-    for (int i = 0; i < n; i += 16) ITP_PREFETCH(p + i);
-}
-
-typedef struct itp_pack_job {
-    const itp_kernels *kernels;
-    const float *w;
-    float *packed;
-    int taps, inputs, outputs; /* of w */
-    int first, count, panels;  /* outputs that are packed */
-    bool transposed, pixels;   /* outputs are the input channels of w */
-} itp_pack_job;
-
-ITP_FN void itp_pack_task(void *arg, int panel, int slot)
-{
-    (void)slot;
-    const itp_pack_job *j = (const itp_pack_job *)arg;
-    const int taps = j->taps, width = j->pixels ? j->kernels->nr : j->kernels->mr;
-    const ptrdiff_t k = (ptrdiff_t)j->inputs * taps;
-    float *out = j->packed + panel * k * width;
-    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
-    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
-                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
-    const int first = j->first + k0;
-    if (k1 - k0 < width) memset(out, 0, (size_t)(k * width) * sizeof *out);
-    if (!j->transposed) {
-        j->kernels->interleave(k1 - k0, (int)k, j->w + first * k, k, NULL, out, width);
-        return;
-    }
-    for (int c = 0; c < j->inputs; c++, out += taps * width) {
-        const float *from = j->w + ((ptrdiff_t)c * j->outputs + first) * taps;
-        if (c + ITP_FETCH_AHEAD < j->inputs)
-            itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * j->outputs * taps, (k1 - k0) * taps);
-        if (taps == 1) memcpy(out, from, (size_t)(k1 - k0) * sizeof *out);
-        else j->kernels->interleave(k1 - k0, taps, from, taps, NULL, out, width);
-    }
-}
-
-/* Outputs first..first+count of w[out][in][taps] of one group into `packed`; transposed: the outputs
-   are `in`. */
-ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w, bool transposed,
-                             bool pixels, int first, int count, float *packed)
-{
-    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    itp_pack_job j;
-    j.kernels = ctx->k, j.w = w, j.packed = packed;
-    j.taps = itp_conv_taps(c);
-    j.inputs = transposed ? out : in, j.outputs = transposed ? in : out;
-    j.first = first, j.count = count;
-    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
-    j.transposed = transposed, j.pixels = pixels;
-    itp_parallel(ctx, j.panels, (double)j.inputs * count * j.taps, itp_pack_task, &j);
 }
 
 /* ---- the three convolutions as sums over windows */
@@ -9810,7 +9851,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_inner = j->a_at, t.b_inner = j->b_at;
     t.b = turned_dy;
-    t.ahead = turned_dy, t.ahead_step = 0;
+    t.ahead = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
@@ -10240,12 +10281,22 @@ ITP_FN int itp_conv_way_share(const itp_conv_way *v)
     return panels < (size_t)itp_div_up(v->outputs, v->unit) ? (int)panels * v->unit : v->outputs;
 }
 
-/* w[out][in][taps] of a group, for outputs first..first+count. */
-ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v,
-                              const float *w, int first, int count, float *packed)
+/* Those of group g. */
+ITP_FN itp_raw itp_conv_way_raw(const itp_conv *c, const itp_conv_way *v, int g, const float *w)
 {
-    if (v->winograd) itp_winograd_pack(ctx, c, w, v->backward, first, count, packed);
-    else itp_pack_weights(ctx, c, w, v->backward, v->pixels, first, count, packed);
+    itp_raw raw;
+    raw.w = w + (ptrdiff_t)g * v->inputs * v->outputs * itp_conv_taps(c);
+    raw.taps = itp_conv_taps(c), raw.inputs = v->inputs, raw.outputs = v->outputs;
+    raw.turned = v->backward;
+    return raw;
+}
+
+/* Outputs first..first+count of a group. */
+ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v,
+                              const itp_raw *raw, int first, int count, float *packed)
+{
+    if (v->winograd) itp_winograd_pack(ctx, c, raw->w, v->backward, first, count, packed);
+    else itp_pack_weights(ctx, raw, v->pixels, first, count, packed);
 }
 
 /* Packed weights of all groups in floats. */
@@ -10260,10 +10311,11 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
                           float *packed)
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
-    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
-    for (int g = 0; g < c->groups; g++)
-        itp_conv_way_pack(ctx, c, &v, w + g * group, 0, v.outputs,
+    for (int g = 0; g < c->groups; g++) {
+        const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
+        itp_conv_way_pack(ctx, c, &v, &raw, 0, v.outputs,
                           packed + (size_t)g * itp_conv_way_floats(&v, v.outputs));
+    }
 }
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
@@ -10286,6 +10338,19 @@ ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c
     return w;
 }
 
+/* Whether weights that are not kept are packed by the task that reads them, while they are in its cache:
+   where there is but one for all pixels. */
+ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
+{
+    const itp_plane *g = &c->plane;
+    if (v->winograd || !v->pixels || c->batch > 1 ||
+        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+        return false;
+    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
+    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+    return cut.rows == w.rows && cut.columns == w.columns;
+}
+
 ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     size_t most = 0;
@@ -10298,7 +10363,10 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
              ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-            most = itp_max_size(most, cut.slab + cut.gathered);
+            const size_t panel = itp_conv_way_fresh(ctx, c, v)
+                                     ? (size_t)(cut.inputs * itp_conv_taps(c) * ctx->k->nr)
+                                     : 0;
+            most = itp_max_size(most, cut.slab + cut.gathered + panel);
         }
     return most;
 }
@@ -10332,8 +10400,8 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
 /* Outputs first..first+count of all groups' g, from weights packed for them. */
 ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v, int g,
                              int first, int count, const float *x, const float *packed,
-                             const float *bias, const itp_after *after, float beta, float *y,
-                             itp_scratch scratch, float *shared)
+                             const itp_raw *raw, const float *bias, const itp_after *after,
+                             float beta, float *y, itp_scratch scratch, float *shared)
 {
     const int channel = g * v->outputs + first;
     if (v->winograd) {
@@ -10347,7 +10415,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
         for (int ox = 0; ox < phases_x; ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
             d.outputs = count;
-            d.packed = packed, d.after = after, d.beta = beta;
+            d.packed = packed, d.raw = raw, d.after = after, d.beta = beta;
             d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
             d.channel = channel;
@@ -10364,16 +10432,17 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
-    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
+    const bool fresh = !packed && itp_conv_way_fresh(ctx, c, &v);
     float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
-    const int share = packed ? v.outputs : itp_conv_way_share(&v);
+    const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {
             const int count = itp_min(share, v.outputs - first);
-            if (!packed) itp_conv_way_pack(ctx, c, &v, w + g * group, first, count, own);
+            const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
+            if (!packed && !fresh) itp_conv_way_pack(ctx, c, &v, &raw, first, count, own);
             itp_conv_way_run(ctx, c, &v, g, first, count, x,
-                             packed ? packed + (size_t)g * whole : own, bias, after, beta, y,
-                             scratch, shared);
+                             packed ? packed + (size_t)g * whole : own, fresh ? &raw : NULL, bias,
+                             after, beta, y, scratch, shared);
         }
 }
 

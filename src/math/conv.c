@@ -128,12 +128,22 @@ ITP_FN int itp_conv_way_share(const itp_conv_way *v)
     return panels < (size_t)itp_div_up(v->outputs, v->unit) ? (int)panels * v->unit : v->outputs;
 }
 
-/* w[out][in][taps] of a group, for outputs first..first+count. */
-ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v,
-                              const float *w, int first, int count, float *packed)
+/* Those of group g. */
+ITP_FN itp_raw itp_conv_way_raw(const itp_conv *c, const itp_conv_way *v, int g, const float *w)
 {
-    if (v->winograd) itp_winograd_pack(ctx, c, w, v->backward, first, count, packed);
-    else itp_pack_weights(ctx, c, w, v->backward, v->pixels, first, count, packed);
+    itp_raw raw;
+    raw.w = w + (ptrdiff_t)g * v->inputs * v->outputs * itp_conv_taps(c);
+    raw.taps = itp_conv_taps(c), raw.inputs = v->inputs, raw.outputs = v->outputs;
+    raw.turned = v->backward;
+    return raw;
+}
+
+/* Outputs first..first+count of a group. */
+ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v,
+                              const itp_raw *raw, int first, int count, float *packed)
+{
+    if (v->winograd) itp_winograd_pack(ctx, c, raw->w, v->backward, first, count, packed);
+    else itp_pack_weights(ctx, raw, v->pixels, first, count, packed);
 }
 
 /* Packed weights of all groups in floats. */
@@ -148,10 +158,11 @@ ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bo
                           float *packed)
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
-    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
-    for (int g = 0; g < c->groups; g++)
-        itp_conv_way_pack(ctx, c, &v, w + g * group, 0, v.outputs,
+    for (int g = 0; g < c->groups; g++) {
+        const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
+        itp_conv_way_pack(ctx, c, &v, &raw, 0, v.outputs,
                           packed + (size_t)g * itp_conv_way_floats(&v, v.outputs));
+    }
 }
 
 /* Scratch of one slot, and scratch shared by all, in floats; for whichever of the three is asked. */
@@ -174,6 +185,19 @@ ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c
     return w;
 }
 
+/* Whether weights that are not kept are packed by the task that reads them, while they are in its cache:
+   where there is but one for all pixels. */
+ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
+{
+    const itp_plane *g = &c->plane;
+    if (v->winograd || !v->pixels || c->batch > 1 ||
+        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+        return false;
+    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
+    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+    return cut.rows == w.rows && cut.columns == w.columns;
+}
+
 ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     size_t most = 0;
@@ -186,7 +210,10 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
              ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-            most = itp_max_size(most, cut.slab + cut.gathered);
+            const size_t panel = itp_conv_way_fresh(ctx, c, v)
+                                     ? (size_t)(cut.inputs * itp_conv_taps(c) * ctx->k->nr)
+                                     : 0;
+            most = itp_max_size(most, cut.slab + cut.gathered + panel);
         }
     return most;
 }
@@ -220,8 +247,8 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
 /* Outputs first..first+count of all groups' g, from weights packed for them. */
 ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v, int g,
                              int first, int count, const float *x, const float *packed,
-                             const float *bias, const itp_after *after, float beta, float *y,
-                             itp_scratch scratch, float *shared)
+                             const itp_raw *raw, const float *bias, const itp_after *after,
+                             float beta, float *y, itp_scratch scratch, float *shared)
 {
     const int channel = g * v->outputs + first;
     if (v->winograd) {
@@ -235,7 +262,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
         for (int ox = 0; ox < phases_x; ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
             d.outputs = count;
-            d.packed = packed, d.after = after, d.beta = beta;
+            d.packed = packed, d.raw = raw, d.after = after, d.beta = beta;
             d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
             d.channel = channel;
@@ -252,16 +279,17 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
-    const ptrdiff_t group = (ptrdiff_t)v.inputs * v.outputs * itp_conv_taps(c);
+    const bool fresh = !packed && itp_conv_way_fresh(ctx, c, &v);
     float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
-    const int share = packed ? v.outputs : itp_conv_way_share(&v);
+    const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {
             const int count = itp_min(share, v.outputs - first);
-            if (!packed) itp_conv_way_pack(ctx, c, &v, w + g * group, first, count, own);
+            const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
+            if (!packed && !fresh) itp_conv_way_pack(ctx, c, &v, &raw, first, count, own);
             itp_conv_way_run(ctx, c, &v, g, first, count, x,
-                             packed ? packed + (size_t)g * whole : own, bias, after, beta, y,
-                             scratch, shared);
+                             packed ? packed + (size_t)g * whole : own, fresh ? &raw : NULL, bias,
+                             after, beta, y, scratch, shared);
         }
 }
 

@@ -66,6 +66,75 @@ ITP_FN double itp_conv_work(const itp_conv *c)
            (c->in_channels / c->groups);
 }
 
+/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
+
+#define ITP_LINE        16 /* floats of a line of the cache */
+#define ITP_FETCH_AHEAD 4  /* of runs that are read one after the other, so many are on their way */
+
+ITP_FN void itp_fetch(const float *p, int n)
+{
+    for (int i = 0; i < n; i += ITP_LINE) ITP_PREFETCH(p + i);
+}
+
+/* Weights of a group as they lie: [outputs][inputs][taps], or turned [inputs][outputs][taps]. */
+typedef struct itp_raw {
+    const float *w;
+    int taps, inputs, outputs;
+    bool turned;
+} itp_raw;
+
+/* Those of some outputs and inputs: out[input][tap][width]. */
+ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, int outputs, int c0,
+                           int inputs, int width, float *out)
+{
+    const int taps = raw->taps;
+    const ptrdiff_t all = (ptrdiff_t)raw->inputs * taps, step = (ptrdiff_t)raw->outputs * taps;
+    if (outputs < width) memset(out, 0, (size_t)(inputs * taps * width) * sizeof *out);
+    if (!raw->turned) {
+        k->interleave(outputs, inputs * taps, raw->w + first * all + c0 * taps, all, NULL, out,
+                      width);
+        return;
+    }
+    const float *from = raw->w + c0 * step + (ptrdiff_t)first * taps;
+    for (int c = 0; c < inputs; c++, from += step, out += taps * width) {
+        if (c + ITP_FETCH_AHEAD < inputs) itp_fetch(from + ITP_FETCH_AHEAD * step, outputs * taps);
+        if (taps == 1) memcpy(out, from, (size_t)outputs * sizeof *out);
+        else k->interleave(outputs, taps, from, taps, NULL, out, width);
+    }
+}
+
+typedef struct itp_pack_job {
+    const itp_kernels *kernels;
+    itp_raw raw;
+    float *packed;
+    int first, count, panels; /* outputs that are packed */
+    bool pixels;
+} itp_pack_job;
+
+ITP_FN void itp_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_pack_job *j = (const itp_pack_job *)arg;
+    const int width = j->pixels ? j->kernels->nr : j->kernels->mr;
+    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
+    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
+                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width,
+                   j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width);
+}
+
+/* Outputs first..first+count into `packed`. */
+ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_raw *raw, bool pixels, int first, int count,
+                             float *packed)
+{
+    itp_pack_job j;
+    j.kernels = ctx->k, j.raw = *raw, j.packed = packed;
+    j.first = first, j.count = count;
+    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
+    j.pixels = pixels;
+    itp_parallel(ctx, j.panels, (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
+}
+
 /* ---- sums over windows of planes
 
    y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
@@ -87,7 +156,9 @@ typedef struct itp_windows {
     int mul_y, mul_x;
     itp_tap_axis tap_y, tap_x;
     int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
-    const float *x, *packed, *bias;
+    const float *x, *bias;
+    const float *packed;    /* weights as the tiles read them, or NULL: */
+    const itp_raw *raw;     /* as they lie: a task packs a panel at a time for itself */
     const itp_after *after; /* NULL: none */
     int channel;            /* of the net, that is plane 0 here */
     ptrdiff_t x_image;
@@ -290,9 +361,36 @@ ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int row
     }
 }
 
-/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. */
+/* Weights that are needed next come in while a tile, one of `tiles`, is worked on: those for planes c0..
+   of x of the panel of outputs that begins at k0. */
+ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int tile, int tiles,
+                              itp_tile *t)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr, taps = w->packed_taps;
+    const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
+    if (!w->raw) {
+        t->ahead_step = itp_div_up(j->group * taps * nr, tiles);
+        t->ahead_lines = itp_div_up((int)t->ahead_step, ITP_LINE), t->ahead_apart = ITP_LINE;
+        t->ahead =
+            w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr + t->ahead_step * t->outer * tile;
+    } else if (w->raw->turned) {
+        const int lines = itp_div_up(nr * taps, ITP_LINE);
+        t->ahead_step = (ptrdiff_t)j->group * w->outputs * taps;
+        t->ahead_lines = itp_div_up(lines, tiles), t->ahead_apart = ITP_LINE;
+        t->ahead =
+            w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps + lines * tile / tiles * ITP_LINE;
+    } else {
+        t->ahead_step = (ptrdiff_t)j->group * taps;
+        t->ahead_lines = itp_div_up(nr, tiles), t->ahead_apart = all;
+        t->ahead = w->raw->w + (k0 + nr * tile / tiles) * all + (ptrdiff_t)c0 * taps;
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. own: room for the weights
+   of a panel. */
 ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs, int k0, int k1)
+                               int columns, int c0, int inputs, int k0, int k1, float *own)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
@@ -311,18 +409,18 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
     t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
+    t.ahead = x;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from == start && i < k->nr; i++)
             start[i] = i < planes ? w->bias[k0 + i] : 0;
         t.columns = planes <= k->width ? k->width : k->nr;
-        t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
-        t.ahead = t.b; /* the weights of the next panel come in while this one is worked on */
-        t.ahead_step = 0;
-        if (k0 + k->nr < k1) {
-            t.ahead += (ptrdiff_t)k->nr * w->inputs * w->packed_taps;
-            t.ahead_step = itp_div_up(j->group * k->nr * w->packed_taps, rows * tiles);
-        }
+        if (w->raw) {
+            itp_pack_panel(k, w->raw, k0, planes, c0, inputs, k->nr, own);
+            t.b = own;
+        } else
+            t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        t.ahead_lines = 0;
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < tiles; q++) {
                 const int p = (int)((int64_t)columns * q / tiles);
@@ -332,8 +430,9 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (onward)
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
+                if (k0 + k->nr < k1)
+                    itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
                 k->tile(&t);
-                t.ahead += t.ahead_step * t.outer;
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
                 if (gather) {
                     itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
@@ -371,7 +470,7 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     t.b_outer = j->group * j->cut.plane;
     t.a_inner = j->w_at, t.b_inner = j->x_at;
     t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
-    t.ahead = x, t.ahead_step = 0;
+    t.ahead = x;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -425,7 +524,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
-    float *slab = itp_scratch_slot(&j->scratch, slot);
+    float *slab = itp_scratch_slot(&j->scratch, slot), *own = slab + c->slab + c->gathered;
     if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
     for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
@@ -436,7 +535,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
             itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
         }
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1);
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
     const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
@@ -536,66 +635,6 @@ ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
         cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
     }
     return cycles[1] < cycles[0];
-}
-
-/* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
-
-/* Of runs that are read one after the other, so many are on their way. */
-#define ITP_FETCH_AHEAD 4
-
-ITP_FN void itp_fetch(const float *p, int n)
-{
-    for (int i = 0; i < n; i += 16) ITP_PREFETCH(p + i);
-}
-
-typedef struct itp_pack_job {
-    const itp_kernels *kernels;
-    const float *w;
-    float *packed;
-    int taps, inputs, outputs; /* of w */
-    int first, count, panels;  /* outputs that are packed */
-    bool transposed, pixels;   /* outputs are the input channels of w */
-} itp_pack_job;
-
-ITP_FN void itp_pack_task(void *arg, int panel, int slot)
-{
-    (void)slot;
-    const itp_pack_job *j = (const itp_pack_job *)arg;
-    const int taps = j->taps, width = j->pixels ? j->kernels->nr : j->kernels->mr;
-    const ptrdiff_t k = (ptrdiff_t)j->inputs * taps;
-    float *out = j->packed + panel * k * width;
-    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
-    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
-                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
-    const int first = j->first + k0;
-    if (k1 - k0 < width) memset(out, 0, (size_t)(k * width) * sizeof *out);
-    if (!j->transposed) {
-        j->kernels->interleave(k1 - k0, (int)k, j->w + first * k, k, NULL, out, width);
-        return;
-    }
-    for (int c = 0; c < j->inputs; c++, out += taps * width) {
-        const float *from = j->w + ((ptrdiff_t)c * j->outputs + first) * taps;
-        if (c + ITP_FETCH_AHEAD < j->inputs)
-            itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * j->outputs * taps, (k1 - k0) * taps);
-        if (taps == 1) memcpy(out, from, (size_t)(k1 - k0) * sizeof *out);
-        else j->kernels->interleave(k1 - k0, taps, from, taps, NULL, out, width);
-    }
-}
-
-/* Outputs first..first+count of w[out][in][taps] of one group into `packed`; transposed: the outputs
-   are `in`. */
-ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const float *w, bool transposed,
-                             bool pixels, int first, int count, float *packed)
-{
-    const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
-    itp_pack_job j;
-    j.kernels = ctx->k, j.w = w, j.packed = packed;
-    j.taps = itp_conv_taps(c);
-    j.inputs = transposed ? out : in, j.outputs = transposed ? in : out;
-    j.first = first, j.count = count;
-    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
-    j.transposed = transposed, j.pixels = pixels;
-    itp_parallel(ctx, j.panels, (double)j.inputs * count * j.taps, itp_pack_task, &j);
 }
 
 /* ---- the three convolutions as sums over windows */
@@ -783,7 +822,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_inner = j->a_at, t.b_inner = j->b_at;
     t.b = turned_dy;
-    t.ahead = turned_dy, t.ahead_step = 0;
+    t.ahead = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);

@@ -65,9 +65,11 @@ typedef struct itp_tile {
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    const float
-        *ahead; /* fetched into the cache on the way, `ahead_step` numbers at each outer step */
-    ptrdiff_t ahead_step;
+    /* Fetched into the cache on the way: some lines at each outer step, numbers from line to line and
+       from step to step. */
+    const float *ahead;
+    int ahead_lines;
+    ptrdiff_t ahead_apart, ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */

@@ -45,7 +45,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         }
     } else {
         for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
-            for (ptrdiff_t i = 0; i < ahead_step; i += 16) ITP_PREFETCH(ahead + i);
+            for (int i = 0; i < t->ahead_lines; i++) ITP_PREFETCH(ahead + i * t->ahead_apart);
             for (int i = 0; i < t->inner; i++) {
                 const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
                 ITP_LOAD_B(b)
