@@ -228,9 +228,10 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         if (!(backward ? data : forward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
+        const size_t own =
+            itp_conv_way_fresh(ctx, c, &v) ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) +
-                                          itp_conv_way_floats(&v, itp_conv_way_share(&v)));
+            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) + own);
     }
     if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
