@@ -23778,14 +23778,16 @@ typedef struct itp_op {
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,        /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,        /* backward reads the output */
-    ITP_IN_PLACE = 4,       /* output may overwrite the first input */
-    ITP_ALIAS = 8,          /* output is the first input under another shape */
-    ITP_ALIAS_IN_EVAL = 16, /* an alias too, outside of training */
-    ITP_NO_GRAD = 32,       /* not differentiable: there is no backward pass */
-    ITP_NO_GRAD_0 = 64,     /* nor is it in its first input, a condition */
-    ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
+    ITP_NEEDS_X = 1,              /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,              /* backward reads the output */
+    ITP_IN_PLACE = 4,             /* output may overwrite the first input */
+    ITP_ALIAS = 8,                /* output is the first input under another shape */
+    ITP_ALIAS_IN_EVAL = 16,       /* an alias too, outside of training */
+    ITP_NO_GRAD = 32,             /* not differentiable: there is no backward pass */
+    ITP_NO_GRAD_0 = 64,           /* nor is it in its first input, a condition */
+    ITP_NO_GRAD_1 = 128,          /* nor in its second, indices or a table */
+    ITP_BACK_OTHERS = 256,        /* backward reads an input for the gradients of the others only */
+    ITP_BACK_OTHERS_IN_EVAL = 512 /* outside of training */
 };
 
 typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);
@@ -26022,8 +26024,11 @@ ITP_FN void itp_bn_backward_task(void *arg, int task, int slot)
         itp_bn_grads(b, c, sum, product, &scale, &p, &q);
         for (int i = 0; i < b->n && b->dx; i++) {
             const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
-            b->kernels->affine2(b->pixels, scale, b->dy + at, p, b->x + at, q, b->dx + at,
-                                b->add_x != 0);
+            if (b->mode == INTERP_EVAL) /* x may be gone */
+                b->kernels->scale_add(b->pixels, scale, b->dy + at, b->add_x, b->dx + at);
+            else
+                b->kernels->affine2(b->pixels, scale, b->dy + at, p, b->x + at, q, b->dx + at,
+                                    b->add_x != 0);
         }
     }
 }
@@ -26053,7 +26058,7 @@ ITP_FN void itp_bn_backward_across_task(void *arg, int task, int slot)
         if (b->add_x != 0) k->scale_add(some, 1, q, 1, b->dx + at);
         else memcpy(b->dx + at, q, some * sizeof *q);
         k->mul_add(some, b->dy + at, scale, b->dx + at, true);
-        k->mul_add(some, b->x + at, p, b->dx + at, true);
+        if (b->mode != INTERP_EVAL) k->mul_add(some, b->x + at, p, b->dx + at, true);
     }
 }
 
@@ -28371,36 +28376,36 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
 /* What networks built here and most others are made of. */
 #define ITP_USUAL_OPS(X)                                                                           \
     X(CONV, "Conv", itp_shape_conv, itp_forward_conv, itp_backward_conv, itp_need_conv,            \
-      itp_macs_conv, 0, ITP_X)                                                                     \
+      itp_macs_conv, 0, ITP_X | ITP_BACK_OTHERS)                                                   \
     X(GEMM, "Gemm", itp_shape_dense, itp_forward_dense, itp_backward_dense, itp_need_dense,        \
-      itp_macs_dense, 0, ITP_X)                                                                    \
+      itp_macs_dense, 0, ITP_X | ITP_BACK_OTHERS)                                                  \
     X(MATMUL, "MatMul", itp_shape_matmul, itp_forward_matmul, itp_backward_matmul,                 \
-      itp_need_matmul, itp_macs_matmul, 0, ITP_X)                                                  \
+      itp_need_matmul, itp_macs_matmul, 0, ITP_X | ITP_BACK_OTHERS)                                \
     X(BATCH_NORM, "BatchNormalization", itp_shape_batch_norm, itp_forward_bn, itp_backward_bn,     \
-      itp_need_bn, NULL, 0, ITP_X)                                                                 \
+      itp_need_bn, NULL, 0, ITP_X | ITP_BACK_OTHERS_IN_EVAL)                                       \
     X(LAYER_NORM, "LayerNormalization", itp_shape_layer_norm, itp_forward_ln, itp_backward_ln,     \
       itp_need_ln, NULL, 0, ITP_X)                                                                 \
     ITP_UNARY_ROW(X, RELU, "Relu", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, LEAKY_RELU, "LeakyRelu", ITP_X)                                               \
+    ITP_UNARY_ROW(X, LEAKY_RELU, "LeakyRelu", ITP_X | ITP_IP)                                      \
     ITP_UNARY_ROW(X, ELU, "Elu", ITP_Y | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, SELU, "Selu", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, SOFTPLUS, "Softplus", ITP_X)                                                  \
+    ITP_UNARY_ROW(X, SOFTPLUS, "Softplus", ITP_X | ITP_IP)                                         \
     ITP_UNARY_ROW(X, SIGMOID, "Sigmoid", ITP_Y | ITP_IP)                                           \
     ITP_UNARY_ROW(X, TANH, "Tanh", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, SILU, "Swish", ITP_X)                                                         \
-    ITP_UNARY_ROW(X, GELU, "Gelu", ITP_X)                                                          \
-    ITP_UNARY_ROW(X, GELU_TANH, "GeluTanh", ITP_X)                                                 \
-    ITP_UNARY_ROW(X, HARD_SWISH, "HardSwish", ITP_X)                                               \
+    ITP_UNARY_ROW(X, SILU, "Swish", ITP_X | ITP_IP)                                                \
+    ITP_UNARY_ROW(X, GELU, "Gelu", ITP_X | ITP_IP)                                                 \
+    ITP_UNARY_ROW(X, GELU_TANH, "GeluTanh", ITP_X | ITP_IP)                                        \
+    ITP_UNARY_ROW(X, HARD_SWISH, "HardSwish", ITP_X | ITP_IP)                                      \
     ITP_UNARY_ROW(X, HARD_SIGMOID, "HardSigmoid", ITP_Y | ITP_IP)                                  \
     ITP_UNARY_ROW(X, EXP, "Exp", ITP_Y | ITP_IP)                                                   \
-    ITP_UNARY_ROW(X, LOG, "Log", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, LOG, "Log", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, SQRT, "Sqrt", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, ERF, "Erf", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, ERF, "Erf", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, NEG, "Neg", ITP_IP)                                                           \
-    ITP_UNARY_ROW(X, ABS, "Abs", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, ABS, "Abs", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, RECIPROCAL, "Reciprocal", ITP_Y | ITP_IP)                                     \
-    ITP_UNARY_ROW(X, CLIP, "Clip", ITP_X)                                                          \
-    ITP_UNARY_ROW(X, SQUARE, "Square", ITP_X)                                                      \
+    ITP_UNARY_ROW(X, CLIP, "Clip", ITP_X | ITP_IP)                                                 \
+    ITP_UNARY_ROW(X, SQUARE, "Square", ITP_X | ITP_IP)                                             \
     X(SOFTMAX, "Softmax", itp_shape_axis, itp_forward_softmax, itp_backward_softmax,               \
       itp_need_softmax, NULL, 0, ITP_Y | ITP_IP)                                                   \
     X(LOG_SOFTMAX, "LogSoftmax", itp_shape_axis, itp_forward_softmax, itp_backward_softmax,        \
@@ -28418,7 +28423,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     X(SUB, "Sub", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_SUB,  \
       0)                                                                                           \
     X(MUL, "Mul", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_MUL,  \
-      ITP_X)                                                                                       \
+      ITP_X | ITP_BACK_OTHERS)                                                                     \
     X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_DIV,  \
       ITP_X | ITP_Y)                                                                               \
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
@@ -28492,7 +28497,7 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
     X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
-      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X | ITP_BACK_OTHERS)                                \
     X(LRN, "LRN", itp_shape_lrn, itp_forward_lrn, itp_backward_lrn, itp_need_lrn, NULL, 0, ITP_X)  \
     X(MAX_POOL_INDICES, "MaxPoolIndices", itp_shape_window, itp_forward_pool_indices, NULL, NULL,  \
       NULL, 0, ITP_NO_GRAD)                                                                        \
@@ -28745,6 +28750,17 @@ ITP_FN void itp_use(itp_plan *p, int value, int time)
     if (time > *last) *last = time;
 }
 
+/* Whether the backward pass of a node that needs its inputs reads this one. */
+ITP_FN bool itp_reads_back(const interp_workspace *w, const itp_node *node, int k)
+{
+    const unsigned others =
+        ITP_BACK_OTHERS | (w->desc.mode == INTERP_EVAL ? ITP_BACK_OTHERS_IN_EVAL : 0);
+    if (!(itp_op_row(node->op)->flags & others)) return true;
+    for (int i = 0; i < node->n_in; i++)
+        if (i != k && w->needs_grad[node->in[i]]) return true;
+    return false;
+}
+
 /* Aliases, outputs that may overwrite an input, and lifetimes of numbers. */
 ITP_FN void itp_plan_lifetimes(itp_plan *p)
 {
@@ -28771,7 +28787,8 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const int back = w->desc.many_back ? end : end - 1 - i;
         if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
         if (flags & ITP_NEEDS_Y) itp_use(p, node->out, back);
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++) itp_use(p, node->in[k], back);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
+            if (w->desc.keep_for_back || itp_reads_back(w, node, k)) itp_use(p, node->in[k], back);
     }
     for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
     itp_use(p, w->target, end);

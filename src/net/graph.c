@@ -99,14 +99,16 @@ typedef struct itp_op {
 } itp_op;
 
 enum {
-    ITP_NEEDS_X = 1,        /* backward reads the inputs */
-    ITP_NEEDS_Y = 2,        /* backward reads the output */
-    ITP_IN_PLACE = 4,       /* output may overwrite the first input */
-    ITP_ALIAS = 8,          /* output is the first input under another shape */
-    ITP_ALIAS_IN_EVAL = 16, /* an alias too, outside of training */
-    ITP_NO_GRAD = 32,       /* not differentiable: there is no backward pass */
-    ITP_NO_GRAD_0 = 64,     /* nor is it in its first input, a condition */
-    ITP_NO_GRAD_1 = 128     /* nor in its second, indices or a table */
+    ITP_NEEDS_X = 1,              /* backward reads the inputs */
+    ITP_NEEDS_Y = 2,              /* backward reads the output */
+    ITP_IN_PLACE = 4,             /* output may overwrite the first input */
+    ITP_ALIAS = 8,                /* output is the first input under another shape */
+    ITP_ALIAS_IN_EVAL = 16,       /* an alias too, outside of training */
+    ITP_NO_GRAD = 32,             /* not differentiable: there is no backward pass */
+    ITP_NO_GRAD_0 = 64,           /* nor is it in its first input, a condition */
+    ITP_NO_GRAD_1 = 128,          /* nor in its second, indices or a table */
+    ITP_BACK_OTHERS = 256,        /* backward reads an input for the gradients of the others only */
+    ITP_BACK_OTHERS_IN_EVAL = 512 /* outside of training */
 };
 
 typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);

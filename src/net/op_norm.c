@@ -217,8 +217,11 @@ ITP_FN void itp_bn_backward_task(void *arg, int task, int slot)
         itp_bn_grads(b, c, sum, product, &scale, &p, &q);
         for (int i = 0; i < b->n && b->dx; i++) {
             const size_t at = ((size_t)i * (size_t)b->channels + (size_t)c) * b->pixels;
-            b->kernels->affine2(b->pixels, scale, b->dy + at, p, b->x + at, q, b->dx + at,
-                                b->add_x != 0);
+            if (b->mode == INTERP_EVAL) /* x may be gone */
+                b->kernels->scale_add(b->pixels, scale, b->dy + at, b->add_x, b->dx + at);
+            else
+                b->kernels->affine2(b->pixels, scale, b->dy + at, p, b->x + at, q, b->dx + at,
+                                    b->add_x != 0);
         }
     }
 }
@@ -248,7 +251,7 @@ ITP_FN void itp_bn_backward_across_task(void *arg, int task, int slot)
         if (b->add_x != 0) k->scale_add(some, 1, q, 1, b->dx + at);
         else memcpy(b->dx + at, q, some * sizeof *q);
         k->mul_add(some, b->dy + at, scale, b->dx + at, true);
-        k->mul_add(some, b->x + at, p, b->dx + at, true);
+        if (b->mode != INTERP_EVAL) k->mul_add(some, b->x + at, p, b->dx + at, true);
     }
 }
 

@@ -23,36 +23,36 @@
 /* What networks built here and most others are made of. */
 #define ITP_USUAL_OPS(X)                                                                           \
     X(CONV, "Conv", itp_shape_conv, itp_forward_conv, itp_backward_conv, itp_need_conv,            \
-      itp_macs_conv, 0, ITP_X)                                                                     \
+      itp_macs_conv, 0, ITP_X | ITP_BACK_OTHERS)                                                   \
     X(GEMM, "Gemm", itp_shape_dense, itp_forward_dense, itp_backward_dense, itp_need_dense,        \
-      itp_macs_dense, 0, ITP_X)                                                                    \
+      itp_macs_dense, 0, ITP_X | ITP_BACK_OTHERS)                                                  \
     X(MATMUL, "MatMul", itp_shape_matmul, itp_forward_matmul, itp_backward_matmul,                 \
-      itp_need_matmul, itp_macs_matmul, 0, ITP_X)                                                  \
+      itp_need_matmul, itp_macs_matmul, 0, ITP_X | ITP_BACK_OTHERS)                                \
     X(BATCH_NORM, "BatchNormalization", itp_shape_batch_norm, itp_forward_bn, itp_backward_bn,     \
-      itp_need_bn, NULL, 0, ITP_X)                                                                 \
+      itp_need_bn, NULL, 0, ITP_X | ITP_BACK_OTHERS_IN_EVAL)                                       \
     X(LAYER_NORM, "LayerNormalization", itp_shape_layer_norm, itp_forward_ln, itp_backward_ln,     \
       itp_need_ln, NULL, 0, ITP_X)                                                                 \
     ITP_UNARY_ROW(X, RELU, "Relu", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, LEAKY_RELU, "LeakyRelu", ITP_X)                                               \
+    ITP_UNARY_ROW(X, LEAKY_RELU, "LeakyRelu", ITP_X | ITP_IP)                                      \
     ITP_UNARY_ROW(X, ELU, "Elu", ITP_Y | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, SELU, "Selu", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, SOFTPLUS, "Softplus", ITP_X)                                                  \
+    ITP_UNARY_ROW(X, SOFTPLUS, "Softplus", ITP_X | ITP_IP)                                         \
     ITP_UNARY_ROW(X, SIGMOID, "Sigmoid", ITP_Y | ITP_IP)                                           \
     ITP_UNARY_ROW(X, TANH, "Tanh", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, SILU, "Swish", ITP_X)                                                         \
-    ITP_UNARY_ROW(X, GELU, "Gelu", ITP_X)                                                          \
-    ITP_UNARY_ROW(X, GELU_TANH, "GeluTanh", ITP_X)                                                 \
-    ITP_UNARY_ROW(X, HARD_SWISH, "HardSwish", ITP_X)                                               \
+    ITP_UNARY_ROW(X, SILU, "Swish", ITP_X | ITP_IP)                                                \
+    ITP_UNARY_ROW(X, GELU, "Gelu", ITP_X | ITP_IP)                                                 \
+    ITP_UNARY_ROW(X, GELU_TANH, "GeluTanh", ITP_X | ITP_IP)                                        \
+    ITP_UNARY_ROW(X, HARD_SWISH, "HardSwish", ITP_X | ITP_IP)                                      \
     ITP_UNARY_ROW(X, HARD_SIGMOID, "HardSigmoid", ITP_Y | ITP_IP)                                  \
     ITP_UNARY_ROW(X, EXP, "Exp", ITP_Y | ITP_IP)                                                   \
-    ITP_UNARY_ROW(X, LOG, "Log", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, LOG, "Log", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, SQRT, "Sqrt", ITP_Y | ITP_IP)                                                 \
-    ITP_UNARY_ROW(X, ERF, "Erf", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, ERF, "Erf", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, NEG, "Neg", ITP_IP)                                                           \
-    ITP_UNARY_ROW(X, ABS, "Abs", ITP_X)                                                            \
+    ITP_UNARY_ROW(X, ABS, "Abs", ITP_X | ITP_IP)                                                   \
     ITP_UNARY_ROW(X, RECIPROCAL, "Reciprocal", ITP_Y | ITP_IP)                                     \
-    ITP_UNARY_ROW(X, CLIP, "Clip", ITP_X)                                                          \
-    ITP_UNARY_ROW(X, SQUARE, "Square", ITP_X)                                                      \
+    ITP_UNARY_ROW(X, CLIP, "Clip", ITP_X | ITP_IP)                                                 \
+    ITP_UNARY_ROW(X, SQUARE, "Square", ITP_X | ITP_IP)                                             \
     X(SOFTMAX, "Softmax", itp_shape_axis, itp_forward_softmax, itp_backward_softmax,               \
       itp_need_softmax, NULL, 0, ITP_Y | ITP_IP)                                                   \
     X(LOG_SOFTMAX, "LogSoftmax", itp_shape_axis, itp_forward_softmax, itp_backward_softmax,        \
@@ -70,7 +70,7 @@
     X(SUB, "Sub", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_SUB,  \
       0)                                                                                           \
     X(MUL, "Mul", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_MUL,  \
-      ITP_X)                                                                                       \
+      ITP_X | ITP_BACK_OTHERS)                                                                     \
     X(DIV, "Div", itp_shape_binary, itp_forward_binary, itp_backward_binary, NULL, NULL, ITP_DIV,  \
       ITP_X | ITP_Y)                                                                               \
     X(CONCAT, "Concat", itp_shape_concat, itp_forward_concat, itp_backward_concat, NULL, NULL, 0,  \
@@ -144,7 +144,7 @@
     ITP_REDUCE_ROW(X, REDUCE_PROD, "ReduceProd", ITP_PRODUCT, ITP_X)                               \
     ITP_REDUCE_ROW(X, REDUCE_LOG_SUM_EXP, "ReduceLogSumExp", ITP_LOG_SUM_EXP, ITP_X | ITP_Y)       \
     X(CONV_TRANSPOSE, "ConvTranspose", itp_shape_deconv, itp_forward_deconv, itp_backward_deconv,  \
-      itp_need_deconv, itp_macs_deconv, 0, ITP_X)                                                  \
+      itp_need_deconv, itp_macs_deconv, 0, ITP_X | ITP_BACK_OTHERS)                                \
     X(LRN, "LRN", itp_shape_lrn, itp_forward_lrn, itp_backward_lrn, itp_need_lrn, NULL, 0, ITP_X)  \
     X(MAX_POOL_INDICES, "MaxPoolIndices", itp_shape_window, itp_forward_pool_indices, NULL, NULL,  \
       NULL, 0, ITP_NO_GRAD)                                                                        \

@@ -157,6 +157,17 @@ ITP_FN void itp_use(itp_plan *p, int value, int time)
     if (time > *last) *last = time;
 }
 
+/* Whether the backward pass of a node that needs its inputs reads this one. */
+ITP_FN bool itp_reads_back(const interp_workspace *w, const itp_node *node, int k)
+{
+    const unsigned others =
+        ITP_BACK_OTHERS | (w->desc.mode == INTERP_EVAL ? ITP_BACK_OTHERS_IN_EVAL : 0);
+    if (!(itp_op_row(node->op)->flags & others)) return true;
+    for (int i = 0; i < node->n_in; i++)
+        if (i != k && w->needs_grad[node->in[i]]) return true;
+    return false;
+}
+
 /* Aliases, outputs that may overwrite an input, and lifetimes of numbers. */
 ITP_FN void itp_plan_lifetimes(itp_plan *p)
 {
@@ -183,7 +194,8 @@ ITP_FN void itp_plan_lifetimes(itp_plan *p)
         const int back = w->desc.many_back ? end : end - 1 - i;
         if (w->desc.keep_for_back) flags |= ITP_NEEDS_X | ITP_NEEDS_Y;
         if (flags & ITP_NEEDS_Y) itp_use(p, node->out, back);
-        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++) itp_use(p, node->in[k], back);
+        for (int k = 0; k < node->n_in && (flags & ITP_NEEDS_X); k++)
+            if (w->desc.keep_for_back || itp_reads_back(w, node, k)) itp_use(p, node->in[k], back);
     }
     for (int i = 0; i < net->n_outputs; i++) itp_use(p, net->outputs[i], end);
     itp_use(p, w->target, end);
