@@ -4521,6 +4521,7 @@ typedef struct interp_workspace_desc {
     uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
+    size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
 } interp_workspace_desc;
@@ -23803,6 +23804,7 @@ struct interp_workspace {
     float **save;                /* [n_nodes] */
     float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
     unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
+    bool *packs;                 /* [n_nodes]: constant weights are laid out */
     bool *needs_grad;            /* [n_values] */
     bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
     bool *runs, *runs_back;      /* [n_nodes] */
@@ -26511,7 +26513,7 @@ ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
 
 ITP_FN bool itp_weights_constant(const interp_workspace *w, int node)
 {
-    return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
+    return w->packs[node] && itp_is_constant(w, itp_at(w, node)->in[1]);
 }
 
 /* Scales and shifts of a batch norm, before the packed weights. */
@@ -28818,6 +28820,21 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->packed = false;
 }
 
+/* The nodes whose weights are laid out once, within the bytes there are for them. */
+ITP_FN void itp_plan_packs(interp_workspace *w)
+{
+    const size_t most = w->desc.packed_bytes ? w->desc.packed_bytes : SIZE_MAX;
+    size_t bytes = 0;
+    for (int n = 0; n < w->net->n_nodes; n++) {
+        const itp_op *row = itp_op_row(w->net->nodes[n].op);
+        w->packs[n] = w->desc.constant_weights && w->runs[n] && !w->fused[n] && row->need;
+        if (!w->packs[n]) continue;
+        const size_t more = itp_mul_size(row->need(w, n).packed, sizeof(float));
+        w->packs[n] = more <= most - bytes;
+        if (w->packs[n]) bytes += more;
+    }
+}
+
 /* Everything that needs memory, with its lifetime. */
 ITP_FN void itp_plan_items(itp_plan *p)
 {
@@ -28927,6 +28944,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
+    w->packs = (bool *)itp_arena_alloc(a, n * sizeof *w->packs);
     w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
     w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
     w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
@@ -28996,6 +29014,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
     itp_plan_runs(w);
     itp_plan_fuse(w);
     itp_plan_lifetimes(p);
+    itp_plan_packs(w);
     itp_plan_items(p);
     itp_plan_sort(p);
     itp_plan_place(p);
@@ -41043,7 +41062,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
 ITP_FN void itp_cone_open(itp_attr *a);
 ITP_FN void itp_cone_close(itp_attr *a);
 ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
-ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes);
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes);
 
 /* ---- memory */
 
@@ -41095,14 +41114,14 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     return d;
 }
 
-/* All that a run takes from the context at a batch. */
-ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_weights, size_t *bytes)
+/* All that a run takes from the context at a batch, with so many bytes of weights laid out once. */
+ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, size_t *bytes)
 {
     interp_workspace_desc d;
     itp_arena m = {NULL, 0};
     size_t more = 0;
-    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, constant_weights, &more));
-    if (a->cone) batch = 1, constant_weights = false;
+    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, packed, &more));
+    if (a->cone) batch = 1, packed = 0;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
                     ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
@@ -41110,7 +41129,7 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
     d = itp_attr_work(a);
-    d.constant_weights = constant_weights;
+    d.constant_weights = packed > 0, d.packed_bytes = packed;
     ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, bytes));
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
@@ -41120,8 +41139,10 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     return INTERP_OK;
 }
 
-/* Passes of large samples are no faster together: a batch that was not asked for takes no more. */
-#define ITP_ATTR_ENOUGH ((size_t)64 << 20)
+/* Passes of large samples are no faster together: a batch that was not asked for takes no more; weights
+   that are laid out once for several passes take more. */
+#define ITP_ATTR_ENOUGH ((size_t)24 << 20)
+#define ITP_ATTR_PACKED ((size_t)64 << 20)
 
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
@@ -41135,7 +41156,7 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
-        ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        ITP_TRY(itp_attr_bytes_at(a, batch, 0, bytes));
         if (*bytes <= enough) break;
         if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
@@ -41147,13 +41168,15 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
                         "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
                         left);
     }
-    size_t packed = 0;
-    const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
-    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= enough;
-    if (pack) *bytes = packed;
-    else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+    size_t packed = 0, with = 0;
+    if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
+        packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
+        if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
+        if (with > left) packed = 0; /* the smallest of pieces have their cost too */
+        ITP_TRY(itp_attr_bytes_at(a, batch, packed, bytes));
+    }
     *d = itp_attr_work(a);
-    d->constant_weights = pack && !a->cone;
+    d->constant_weights = packed && !a->cone, d->packed_bytes = packed;
     return INTERP_OK;
 }
 
@@ -45717,10 +45740,10 @@ ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
 }
 
 /* All it takes at a batch but for the arena: one workspace at a time. */
-ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes)
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes)
 {
     itp_cone *c = a->cone;
-    c->work.batch = batch, c->work.constant_weights = pack;
+    c->work.batch = batch, c->work.constant_weights = packed > 0, c->work.packed_bytes = packed;
     for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         size_t here;
         if (!c->group[g].net) continue;

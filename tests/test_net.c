@@ -1233,15 +1233,43 @@ static int steps_of(const interp_workspace *w)
     return n;
 }
 
+static size_t workspace_bytes(interp_ctx *ctx, const interp_net *net,
+                              const interp_workspace_desc *d)
+{
+    size_t bytes = 0;
+    CHECK(!interp_workspace_bytes(ctx, net, d, &bytes));
+    return bytes;
+}
+
+TEST(input_gradients_alone_take_less_memory)
+{
+    interp_net *net = arch(ctx, "efficientnet-b0", 3, 64, 64, 10);
+    REQUIRE(net);
+    interp_workspace_desc d = options(1, INTERP_EVAL, true);
+    const size_t parameters = interp_net_describe(net).n_parameters * sizeof(float);
+    const size_t both = workspace_bytes(ctx, net, &d) - parameters;
+    d.param_grads = false;
+    const size_t inputs = workspace_bytes(ctx, net, &d);
+    CHECK(5 * inputs < 4 * both); /* of convolutions and batch norms no input is kept */
+    d.keep_for_back = true;
+    CHECK(workspace_bytes(ctx, net, &d) > 2 * inputs);
+    interp_net_free(net);
+}
+
 TEST(constant_weights_change_no_result)
 {
     const char *const archs[] = {"cnn", "resnet20", "efficientnet-b0"};
-    for (int a = 0; a < 3; a++) {
-        interp_net *net = arch(ctx, archs[a], 3, 33, 35, 10);
+    for (int a = 0; a < 6; a++) { /* all of the weights laid out, or some */
+        interp_net *net = arch(ctx, archs[a / 2], 3, 33, 35, 10);
         REQUIRE(net);
         interp_workspace_desc d = options(2, INTERP_EVAL, true);
         interp_workspace *plain = workspace(ctx, net, &d);
+        const size_t before = workspace_bytes(ctx, net, &d);
         d.constant_weights = true;
+        const size_t whole = workspace_bytes(ctx, net, &d);
+        d.packed_bytes = a % 2 ? (whole - before) / 2 : 0;
+        const size_t bytes = workspace_bytes(ctx, net, &d);
+        CHECK(bytes > before && (a % 2 ? bytes < whole : bytes == whole));
         interp_workspace *packed = workspace(ctx, net, &d);
         float *x = normals(2 * 3 * 33 * 35, 1), *seed = normals(20, 2);
         const float *in = x;
@@ -1743,6 +1771,7 @@ int main(int argc, char **argv)
     RUN(gradients_match_central_differences);
     RUN(layers_are_kept_by_the_name_of_a_node_or_a_value);
     RUN(backward_wants_a_forward_pass_of_its_own);
+    RUN(input_gradients_alone_take_less_memory);
     RUN(constant_weights_change_no_result);
     RUN(passes_allocate_nothing);
     RUN(passes_are_bit_identical_at_any_thread_count);

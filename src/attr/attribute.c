@@ -90,7 +90,7 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
 ITP_FN void itp_cone_open(itp_attr *a);
 ITP_FN void itp_cone_close(itp_attr *a);
 ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
-ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes);
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes);
 
 /* ---- memory */
 
@@ -142,14 +142,14 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     return d;
 }
 
-/* All that a run takes from the context at a batch. */
-ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_weights, size_t *bytes)
+/* All that a run takes from the context at a batch, with so many bytes of weights laid out once. */
+ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, size_t *bytes)
 {
     interp_workspace_desc d;
     itp_arena m = {NULL, 0};
     size_t more = 0;
-    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, constant_weights, &more));
-    if (a->cone) batch = 1, constant_weights = false;
+    if (a->cone) ITP_TRY(itp_cone_bytes(a, batch, packed, &more));
+    if (a->cone) batch = 1, packed = 0;
     a->batch = batch;
     a->batch0 = itp_attr_needs(a, ITP_ATTR_BASELINES)
                     ? (a->d.n_baselines > 1 || a->net->fixed_batch || a->inside ? batch : 1)
@@ -157,7 +157,7 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     a->scratch_floats = a->row->scratch ? a->row->scratch(a, batch) : 0;
     itp_attr_layout(&m, a);
     d = itp_attr_work(a);
-    d.constant_weights = constant_weights;
+    d.constant_weights = packed > 0, d.packed_bytes = packed;
     ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, bytes));
     d.batch = a->batch0;
     if (a->batch0) ITP_TRY(interp_workspace_bytes(a->ctx, a->net, &d, &more));
@@ -167,8 +167,10 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, bool constant_wei
     return INTERP_OK;
 }
 
-/* Passes of large samples are no faster together: a batch that was not asked for takes no more. */
-#define ITP_ATTR_ENOUGH ((size_t)64 << 20)
+/* Passes of large samples are no faster together: a batch that was not asked for takes no more; weights
+   that are laid out once for several passes take more. */
+#define ITP_ATTR_ENOUGH ((size_t)24 << 20)
+#define ITP_ATTR_PACKED ((size_t)64 << 20)
 
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
@@ -182,7 +184,7 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
-        ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+        ITP_TRY(itp_attr_bytes_at(a, batch, 0, bytes));
         if (*bytes <= enough) break;
         if (batch > 1 && !a->net->fixed_batch) continue;
         if (*bytes <= left) break;
@@ -194,13 +196,15 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
                         "%s needs at least %zu bytes, but only %zu are left", a->row->name, *bytes,
                         left);
     }
-    size_t packed = 0;
-    const bool often = all > batch && !itp_attr_needs(a, ITP_ATTR_RULES);
-    bool pack = often && !itp_attr_bytes_at(a, batch, true, &packed) && packed <= enough;
-    if (pack) *bytes = packed;
-    else if (often) ITP_TRY(itp_attr_bytes_at(a, batch, false, bytes));
+    size_t packed = 0, with = 0;
+    if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
+        packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
+        if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
+        if (with > left) packed = 0; /* the smallest of pieces have their cost too */
+        ITP_TRY(itp_attr_bytes_at(a, batch, packed, bytes));
+    }
     *d = itp_attr_work(a);
-    d->constant_weights = pack && !a->cone;
+    d->constant_weights = packed && !a->cone, d->packed_bytes = packed;
     return INTERP_OK;
 }
 

@@ -504,10 +504,10 @@ ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
 }
 
 /* All it takes at a batch but for the arena: one workspace at a time. */
-ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, bool pack, size_t *bytes)
+ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes)
 {
     itp_cone *c = a->cone;
-    c->work.batch = batch, c->work.constant_weights = pack;
+    c->work.batch = batch, c->work.constant_weights = packed > 0, c->work.packed_bytes = packed;
     for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         size_t here;
         if (!c->group[g].net) continue;

@@ -124,6 +124,7 @@ struct interp_workspace {
     float **save;                /* [n_nodes] */
     float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
     unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
+    bool *packs;                 /* [n_nodes]: constant weights are laid out */
     bool *needs_grad;            /* [n_values] */
     bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
     bool *runs, *runs_back;      /* [n_nodes] */

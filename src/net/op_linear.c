@@ -26,7 +26,7 @@ ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
 
 ITP_FN bool itp_weights_constant(const interp_workspace *w, int node)
 {
-    return w->desc.constant_weights && itp_is_constant(w, itp_at(w, node)->in[1]);
+    return w->packs[node] && itp_is_constant(w, itp_at(w, node)->in[1]);
 }
 
 /* Scales and shifts of a batch norm, before the packed weights. */

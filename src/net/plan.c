@@ -225,6 +225,21 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->packed = false;
 }
 
+/* The nodes whose weights are laid out once, within the bytes there are for them. */
+ITP_FN void itp_plan_packs(interp_workspace *w)
+{
+    const size_t most = w->desc.packed_bytes ? w->desc.packed_bytes : SIZE_MAX;
+    size_t bytes = 0;
+    for (int n = 0; n < w->net->n_nodes; n++) {
+        const itp_op *row = itp_op_row(w->net->nodes[n].op);
+        w->packs[n] = w->desc.constant_weights && w->runs[n] && !w->fused[n] && row->need;
+        if (!w->packs[n]) continue;
+        const size_t more = itp_mul_size(row->need(w, n).packed, sizeof(float));
+        w->packs[n] = more <= most - bytes;
+        if (w->packs[n]) bytes += more;
+    }
+}
+
 /* Everything that needs memory, with its lifetime. */
 ITP_FN void itp_plan_items(itp_plan *p)
 {
@@ -334,6 +349,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
+    w->packs = (bool *)itp_arena_alloc(a, n * sizeof *w->packs);
     w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
     w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
     w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
@@ -403,6 +419,7 @@ ITP_FN interp_status itp_plan_make(interp_workspace *w, itp_plan *p)
     itp_plan_runs(w);
     itp_plan_fuse(w);
     itp_plan_lifetimes(p);
+    itp_plan_packs(w);
     itp_plan_items(p);
     itp_plan_sort(p);
     itp_plan_place(p);
