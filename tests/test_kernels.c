@@ -356,6 +356,12 @@ TEST(convolutions_match_their_definition)
         {1, 160, 129, 1, 6, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 130, 140, 1, 13, 13, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         {1, 3, 150, 1, 300, 1, 3, 1, 1, 1, 1, 0, 1, 0, 1, 1},
+        /* long tiles: one, two and three planes, forward and back; few taps of many planes */
+        {1, 3, 16, 1, 20, 130, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1},
+        {1, 1, 5, 1, 8, 140, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
+        {1, 2, 3, 1, 6, 150, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {1, 64, 72, 1, 14, 14, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {1, 16, 80, 1, 14, 14, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
         {2, 3, 3, 3, 20, 35, 3, 3, 2, 2, 0, 1, 1, 0, 1, 1},
         {1, 4, 8, 4, 15, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
@@ -402,6 +408,34 @@ static void run_conv(interp_ctx *ctx, const itp_conv *c, bool keep, const float 
     itp_conv_data(ctx, c, dy, w, keep ? packed[1] : NULL, 0, dx, s, shared);
     interp_free(ctx, packed[0]), interp_free(ctx, packed[1]);
     interp_free(ctx, s.base), interp_free(ctx, shared);
+}
+
+TEST(weights_packed_on_the_way_change_no_result)
+{
+    /* in, out, side, taps, stride: a task of one image, of which some pack for themselves */
+    static const int cases[][5] = {{40, 130, 7, 3, 1},
+                                   {160, 129, 6, 3, 1},
+                                   {40, 130, 14, 3, 2},
+                                   {36, 70, 7, 1, 1},
+                                   {9, 20, 30, 5, 1}};
+    FOR_ISAS(ctx)
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int *v = cases[i], pad = v[3] / 2, out = (v[2] + 2 * pad - v[3]) / v[4] + 1;
+        const itp_plane plane = {v[2], v[2], out, out, v[3], v[3], v[4], v[4], pad, pad, 1, 1};
+        itp_conv c;
+        memset(&c, 0, sizeof c);
+        c.batch = c.groups = 1, c.direct = true, c.plane = plane;
+        c.in_channels = v[0], c.out_channels = v[1];
+        const size_t nx = (size_t)v[0] * itp_conv_in(&c), ny = (size_t)v[1] * itp_conv_out(&c);
+        const size_t nw = (size_t)(v[0] * v[1] * v[3] * v[3]);
+        float *x = (float *)malloc((3 * nx + 3 * ny + nw) * sizeof *x), *dy = x + nx, *w = dy + ny;
+        float *y = w + nw, *y2 = y + ny, *dx = y2 + ny, *dx2 = dx + nx;
+        fill(x, nx, 31), fill(dy, ny, 32), fill(w, nw, 33);
+        run_conv(ctx, &c, true, x, w, dy, y, dx);
+        run_conv(ctx, &c, false, x, w, dy, y2, dx2);
+        CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
+        free(x);
+    }
 }
 
 /* Root of the mean squared error over that of the numbers. */
@@ -1107,6 +1141,7 @@ int main(int argc, char **argv)
     RUN(sgemm_reads_no_c_when_beta_is_zero);
     RUN(sgemm_is_bit_identical_at_any_thread_count);
     RUN(convolutions_match_their_definition);
+    RUN(weights_packed_on_the_way_change_no_result);
     RUN(winograd_rounds_little_more_than_the_plain_order);
     RUN(a_nan_is_never_lost_by_a_maximum);
     RUN(pools_match_their_definition);
