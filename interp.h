@@ -28365,6 +28365,10 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
 #define ITP_STEP_ROW(X, id, name)                                                                  \
     X(id, name, itp_shape_same, itp_forward_math, NULL, NULL, NULL, ITP_F_##id,                    \
       ITP_NO_GRAD | ITP_IP)
+#define ITP_ROUND_ROW(X, id,                                                                       \
+                      name) /* gradients go straight through, as where nets are quantised */       \
+    X(id, name, itp_shape_same, itp_forward_math, itp_backward_alias, NULL, NULL, ITP_F_##id,      \
+      ITP_IP)
 #define ITP_CURVE_ROW(X, id, name)                                                                 \
     X(id, name, itp_shape_same, itp_forward_math, itp_backward_math, NULL, NULL, ITP_F_##id, ITP_X)
 #define ITP_PAIR_ROW(X, id, name)                                                                  \
@@ -28453,12 +28457,12 @@ ITP_FN void itp_forward_fill(interp_workspace *w, int node)
 #define ITP_RARE_OPS(X)                                                                            \
     ITP_STEP_ROW(X, CEIL, "Ceil")                                                                  \
     ITP_STEP_ROW(X, FLOOR, "Floor")                                                                \
-    ITP_STEP_ROW(X, ROUND, "Round")                                                                \
+    ITP_ROUND_ROW(X, ROUND, "Round")                                                               \
     ITP_STEP_ROW(X, TRUNC, "Trunc")                                                                \
     ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
     ITP_STEP_ROW(X, NOT, "Not")                                                                    \
     ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
-    ITP_STEP_ROW(X, ROUND_TO, "RoundTo")                                                           \
+    ITP_ROUND_ROW(X, ROUND_TO, "RoundTo")                                                          \
     ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
     ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
     ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \
@@ -42560,6 +42564,7 @@ typedef struct itp_delta {
     int kind;
     bool is_math, add;
     bool kinks_at_0, kinks, grows; /* the derivative: jumps at 0 alone, elsewhere, has no bound */
+    bool rounds;                   /* steps */
     size_t n, n0;                  /* numbers, and those after which the baseline's repeat */
     const float *x, *x0, *y, *y0, *dy;
     float *dx;
@@ -42590,6 +42595,7 @@ ITP_FN itp_delta itp_delta_at(const itp_attr *a, int node)
         j.kinks = j.kind == ITP_CLIP || j.kind == ITP_HARD_SIGMOID || j.kind == ITP_HARD_SWISH;
         j.grows = j.kind == ITP_LOG || j.kind == ITP_SQRT || j.kind == ITP_RECIPROCAL;
     }
+    j.rounds = o->op == ITP_OP_ROUND || o->op == ITP_OP_ROUND_TO;
     j.n = itp_count(itp_shape_in(w, node, 0));
     j.x = itp_x(w, node, 0), j.y = itp_y(w, node), j.dy = itp_dy(w, node);
     j.x0 = itp_delta_base(a, o->in[0], &j.n0);
@@ -42612,6 +42618,7 @@ ITP_FN void itp_delta_put(const itp_delta *j, size_t i, double number)
 ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
 {
     const double a = fabs(x), b = fabs(x0);
+    if (j->rounds) return 0;
     if (j->kinks_at_0) return (x > 0) == (x0 > 0) ? 0.01 : 0;
     if (j->kinks) return 1e-6 * (a > b ? a : b);
     if (j->grows) return 0.01 * (a < b ? a : b);
@@ -42647,7 +42654,8 @@ ITP_FN void itp_delta_some(const itp_delta *j, size_t n, const float *x, const f
         near[i] = fabs(xi - xi0) <= itp_delta_least(j, xi, xi0);
         any = any || near[i];
     }
-    if (any && j->is_math) itp_math_unary_grad(j->kind, n, middle, one, a, b, false, slope);
+    if (j->rounds) memcpy(slope, one, n * sizeof *slope);
+    else if (any && j->is_math) itp_math_unary_grad(j->kind, n, middle, one, a, b, false, slope);
     else if (any) {
         k->unary((itp_unary)j->kind, n, middle, f, (float)a, (float)b);
         itp_grads(k)->unary_grad((itp_unary)j->kind, n, middle, f, one, slope, (float)a, (float)b,

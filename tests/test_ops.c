@@ -1,6 +1,5 @@
 /* Single ops of the table: what they give for small inputs, worked out by hand or by plain loops. That
    gradients fit is shown by test_gradients; here are the cases where differences say nothing. */
-#define INTERP_NO_ATTR
 #define INTERP_NO_VIEW
 #define INTERP_NO_ONNX
 #define INTERP_NO_TRAIN
@@ -960,7 +959,7 @@ TEST(reshape_and_transpose_work_from_no_to_eight_dimensions)
 
 TEST(gradients_pass_beside_ops_that_have_none)
 {
-    /* y = x * (x > 1) + round(x): only the factor x counts */
+    /* y = x * (x > 1) + floor(x): only the factor x counts */
     interp_net *net = interp_net_new(ctx, "gate");
     const interp_shape s = dims(1, 4, 1, 1, 1), none = dims(0, 1, 1, 1, 1);
     const float one = 1;
@@ -968,7 +967,7 @@ TEST(gradients_pass_beside_ops_that_have_none)
     const interp_tensor pair[2] = {x, interp_constant(net, &none, &one)};
     const interp_tensor gate = itp_plain(net, ITP_OP_GREATER, "op", 2, pair, NULL);
     const interp_tensor y =
-        interp_add(net, interp_mul(net, x, gate), itp_plain(net, ITP_OP_ROUND, "op", 1, &x, NULL));
+        interp_add(net, interp_mul(net, x, gate), itp_plain(net, ITP_OP_FLOOR, "op", 1, &x, NULL));
     interp_output(net, y, NULL);
     interp_output(net, gate, "gate");
     REQUIRE_OK(ctx, interp_net_build(net, 1));
@@ -979,7 +978,7 @@ TEST(gradients_pass_beside_ops_that_have_none)
     REQUIRE_OK(ctx, interp_workspace_new(ctx, net, &d, &w));
     const float in[4] = {0.5f, 1.5f, 2.5f, -1}, seed[4] = {1, 2, 3, 4}, *const p = in;
     CHECK_OK(ctx, interp_forward(w, &p));
-    CHECK(same(interp_workspace_target(w), NUMBERS(0, 3.5f, 4.5f, -1), 4));
+    CHECK(same(interp_workspace_target(w), NUMBERS(0, 2.5f, 4.5f, -1), 4));
     CHECK_OK(ctx, interp_backward(w, seed));
     CHECK(same(interp_workspace_input_grad(w, 0), NUMBERS(0, 2, 3, 0), 4));
     interp_workspace_free(w);
@@ -990,6 +989,41 @@ TEST(gradients_pass_beside_ops_that_have_none)
     CHECK_OK(ctx, interp_backward(w, seed));
     CHECK(same(interp_workspace_input_grad(w, 0), NUMBERS(0, 0, 0, 0), 4));
     interp_workspace_free(w);
+    interp_net_free(net);
+}
+
+/* y = clip(round(4 x), -2, 5) / 4, as quantised nets have it: straight through the rounding, and DeepLIFT
+   takes its steps as they are. */
+TEST(gradients_go_straight_through_roundings)
+{
+    enum { n = 6 };
+    interp_net *net = interp_net_new(ctx, "quantised");
+    const interp_shape s = dims(1, n, 1, 1, 1), none = dims(0, 1, 1, 1, 1);
+    const float four = 4;
+    const interp_tensor scale = interp_constant(net, &none, &four);
+    interp_tensor x = interp_mul(net, interp_input(net, NULL, &s), scale);
+    x = itp_plain(net, ITP_OP_ROUND, "op", 1, &x, NULL);
+    itp_attrs a;
+    memset(&a, 0, sizeof a);
+    a.alpha = -2, a.beta = 5;
+    x = itp_plain(net, ITP_OP_CLIP, "clip", 1, &x, &a);
+    interp_output(net, interp_div(net, x, scale), NULL);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    const float in[n] = {0.1f, 0.2f, -0.3f, -2, 3, 0.9f};
+    const float rounded[n] = {0, 0.25f, -0.25f, -0.5f, 1.25f, 1};
+    float got[n];
+    CHECK_OK(ctx, interp_predict(net, in, 1, got));
+    CHECK(same(got, rounded, n));
+    interp_attribute_desc how;
+    interp_attribution report;
+    memset(&how, 0, sizeof how);
+    how.method = INTERP_SALIENCY, how.target_kind = INTERP_TARGET_SUM, how.keep_sign = true;
+    CHECK_OK(ctx, interp_attribute(net, in, 1, &how, got, NULL));
+    CHECK(same(got, NUMBERS(1, 1, 1, 0, 0, 1), n));
+    how.method = INTERP_DEEP_LIFT;
+    CHECK_OK(ctx, interp_attribute(net, in, 1, &how, got, &report));
+    for (int i = 0; i < n; i++) CHECK(fabsf(got[i] - rounded[i]) < 1e-6f);
+    CHECK(fabs(report.residual) < 1e-6);
     interp_net_free(net);
 }
 
@@ -1031,6 +1065,7 @@ int main(int argc, char **argv)
         RUN(local_response_norm_matches_its_definition);
         RUN(reshape_and_transpose_work_from_no_to_eight_dimensions);
         RUN(gradients_pass_beside_ops_that_have_none);
+        RUN(gradients_go_straight_through_roundings);
         interp_close(ctx);
     }
     return test_end(argc, argv);

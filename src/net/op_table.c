@@ -10,6 +10,10 @@
 #define ITP_STEP_ROW(X, id, name)                                                                  \
     X(id, name, itp_shape_same, itp_forward_math, NULL, NULL, NULL, ITP_F_##id,                    \
       ITP_NO_GRAD | ITP_IP)
+#define ITP_ROUND_ROW(X, id,                                                                       \
+                      name) /* gradients go straight through, as where nets are quantised */       \
+    X(id, name, itp_shape_same, itp_forward_math, itp_backward_alias, NULL, NULL, ITP_F_##id,      \
+      ITP_IP)
 #define ITP_CURVE_ROW(X, id, name)                                                                 \
     X(id, name, itp_shape_same, itp_forward_math, itp_backward_math, NULL, NULL, ITP_F_##id, ITP_X)
 #define ITP_PAIR_ROW(X, id, name)                                                                  \
@@ -98,12 +102,12 @@
 #define ITP_RARE_OPS(X)                                                                            \
     ITP_STEP_ROW(X, CEIL, "Ceil")                                                                  \
     ITP_STEP_ROW(X, FLOOR, "Floor")                                                                \
-    ITP_STEP_ROW(X, ROUND, "Round")                                                                \
+    ITP_ROUND_ROW(X, ROUND, "Round")                                                               \
     ITP_STEP_ROW(X, TRUNC, "Trunc")                                                                \
     ITP_STEP_ROW(X, SIGN, "Sign")                                                                  \
     ITP_STEP_ROW(X, NOT, "Not")                                                                    \
     ITP_STEP_ROW(X, TO_BOOL, "ToBool")                                                             \
-    ITP_STEP_ROW(X, ROUND_TO, "RoundTo")                                                           \
+    ITP_ROUND_ROW(X, ROUND_TO, "RoundTo")                                                          \
     ITP_STEP_ROW(X, IS_NAN, "IsNaN")                                                               \
     ITP_STEP_ROW(X, IS_INF, "IsInf")                                                               \
     ITP_CURVE_ROW(X, SIN, "Sin")                                                                   \
