@@ -9119,7 +9119,8 @@ ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, 
 {
     const int taps = raw->taps;
     const ptrdiff_t all = (ptrdiff_t)raw->inputs * taps, step = (ptrdiff_t)raw->outputs * taps;
-    if (outputs < width) memset(out, 0, (size_t)(inputs * taps * width) * sizeof *out);
+    if (outputs < width)
+        memset(out, 0, (size_t)inputs * (size_t)taps * (size_t)width * sizeof *out);
     if (!raw->turned) {
         k->interleave(outputs, inputs * taps, raw->w + first * all + c0 * taps, all, NULL, out,
                       width);
@@ -9330,12 +9331,9 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
 ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
-    const ptrdiff_t step = w->y_step;
     for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        if (beta == 0)
-            for (int p = 0; p < pixels; p++) y[p * step] = from[p];
-        else
-            for (int p = 0; p < pixels; p++) y[p * step] = from[p] + beta * y[p * step];
+        for (int p = 0; p < pixels; p++)
+            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
 /* A tile of gathered pixels, which may lie in several rows. */
@@ -9460,7 +9458,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (onward)
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
-                if (k0 + k->nr < k1)
+                if (k0 + k->nr < k1 && !t.apart)
                     itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
                 k->tile(&t);
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
@@ -10246,10 +10244,32 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
     bool backward, winograd, pixels;
+    bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
     int unit;            /* outputs of a panel of packed weights */
     size_t panel;        /* its floats */
 } itp_conv_way;
+
+/* The windows of one phase: there are as many as strides, forward one. */
+ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c,
+                                        const itp_conv_way *v, int oy, int ox)
+{
+    itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
+    w.pixels = v->pixels;
+    return w;
+}
+
+/* Where one task does all pixels it packs weights that are not kept itself, while they are in its cache. */
+ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
+{
+    const itp_plane *g = &c->plane;
+    if (v->winograd || !v->pixels || c->batch > 1 ||
+        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+        return false;
+    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
+    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+    return cut.rows == w.rows && cut.columns == w.columns;
+}
 
 ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
@@ -10262,6 +10282,7 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
     if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
     else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)itp_conv_taps(c));
+    v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
 }
 
@@ -10330,28 +10351,6 @@ ITP_FN size_t itp_conv_offset_floats(size_t offsets)
     return itp_round_up(offsets * sizeof(ptrdiff_t) / sizeof(float) + 1, 16);
 }
 
-/* The windows of one phase: there are as many as strides, forward one. */
-ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c,
-                                        const itp_conv_way *v, int oy, int ox)
-{
-    itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
-    w.pixels = v->pixels;
-    return w;
-}
-
-/* Whether weights that are not kept are packed by the task that reads them, while they are in its cache:
-   where there is but one for all pixels. */
-ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
-{
-    const itp_plane *g = &c->plane;
-    if (v->winograd || !v->pixels || c->batch > 1 ||
-        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
-        return false;
-    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
-    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-    return cut.rows == w.rows && cut.columns == w.columns;
-}
-
 ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     size_t most = 0;
@@ -10364,10 +10363,9 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
              ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-            const size_t panel = itp_conv_way_fresh(ctx, c, v)
-                                     ? (size_t)(cut.inputs * itp_conv_taps(c) * ctx->k->nr)
-                                     : 0;
-            most = itp_max_size(most, cut.slab + cut.gathered + panel);
+            const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
+                                              v->fresh ? (size_t)itp_conv_taps(c) : 0);
+            most = itp_max_size(most, itp_add_size(cut.slab + cut.gathered, panel));
         }
     return most;
 }
@@ -10382,8 +10380,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         if (!(backward ? data : forward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
-        const size_t own =
-            itp_conv_way_fresh(ctx, c, &v) ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
+        const size_t own = v.fresh ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) + own);
     }
@@ -10434,7 +10431,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
-    const bool fresh = !packed && itp_conv_way_fresh(ctx, c, &v);
+    const bool fresh = !packed && v.fresh;
     float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
     const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
@@ -41176,8 +41173,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
         packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
-        if (with > left) packed = 0; /* the smallest of pieces have their cost too */
-        ITP_TRY(itp_attr_bytes_at(a, batch, packed, bytes));
+        if (packed && with <= left) *bytes = with;
+        else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));
     }
     *d = itp_attr_work(a);
     d->constant_weights = packed && !a->cone, d->packed_bytes = packed;

@@ -200,8 +200,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
         packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
-        if (with > left) packed = 0; /* the smallest of pieces have their cost too */
-        ITP_TRY(itp_attr_bytes_at(a, batch, packed, bytes));
+        if (packed && with <= left) *bytes = with;
+        else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));
     }
     *d = itp_attr_work(a);
     d->constant_weights = packed && !a->cone, d->packed_bytes = packed;

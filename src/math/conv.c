@@ -92,10 +92,32 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
     bool backward, winograd, pixels;
+    bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
     int unit;            /* outputs of a panel of packed weights */
     size_t panel;        /* its floats */
 } itp_conv_way;
+
+/* The windows of one phase: there are as many as strides, forward one. */
+ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c,
+                                        const itp_conv_way *v, int oy, int ox)
+{
+    itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
+    w.pixels = v->pixels;
+    return w;
+}
+
+/* Where one task does all pixels it packs weights that are not kept itself, while they are in its cache. */
+ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
+{
+    const itp_plane *g = &c->plane;
+    if (v->winograd || !v->pixels || c->batch > 1 ||
+        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+        return false;
+    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
+    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
+    return cut.rows == w.rows && cut.columns == w.columns;
+}
 
 ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
@@ -108,6 +130,7 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
     if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
     else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)itp_conv_taps(c));
+    v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
 }
 
@@ -176,28 +199,6 @@ ITP_FN size_t itp_conv_offset_floats(size_t offsets)
     return itp_round_up(offsets * sizeof(ptrdiff_t) / sizeof(float) + 1, 16);
 }
 
-/* The windows of one phase: there are as many as strides, forward one. */
-ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c,
-                                        const itp_conv_way *v, int oy, int ox)
-{
-    itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
-    w.pixels = v->pixels;
-    return w;
-}
-
-/* Whether weights that are not kept are packed by the task that reads them, while they are in its cache:
-   where there is but one for all pixels. */
-ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
-{
-    const itp_plane *g = &c->plane;
-    if (v->winograd || !v->pixels || c->batch > 1 ||
-        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
-        return false;
-    const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
-    const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-    return cut.rows == w.rows && cut.columns == w.columns;
-}
-
 ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     size_t most = 0;
@@ -210,10 +211,9 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
              ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
-            const size_t panel = itp_conv_way_fresh(ctx, c, v)
-                                     ? (size_t)(cut.inputs * itp_conv_taps(c) * ctx->k->nr)
-                                     : 0;
-            most = itp_max_size(most, cut.slab + cut.gathered + panel);
+            const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
+                                              v->fresh ? (size_t)itp_conv_taps(c) : 0);
+            most = itp_max_size(most, itp_add_size(cut.slab + cut.gathered, panel));
         }
     return most;
 }
@@ -228,8 +228,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         if (!(backward ? data : forward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
-        const size_t own =
-            itp_conv_way_fresh(ctx, c, &v) ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
+        const size_t own = v.fresh ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) + own);
     }
@@ -280,7 +279,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
 {
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
-    const bool fresh = !packed && itp_conv_way_fresh(ctx, c, &v);
+    const bool fresh = !packed && v.fresh;
     float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
     const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)

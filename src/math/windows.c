@@ -89,7 +89,8 @@ ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, 
 {
     const int taps = raw->taps;
     const ptrdiff_t all = (ptrdiff_t)raw->inputs * taps, step = (ptrdiff_t)raw->outputs * taps;
-    if (outputs < width) memset(out, 0, (size_t)(inputs * taps * width) * sizeof *out);
+    if (outputs < width)
+        memset(out, 0, (size_t)inputs * (size_t)taps * (size_t)width * sizeof *out);
     if (!raw->turned) {
         k->interleave(outputs, inputs * taps, raw->w + first * all + c0 * taps, all, NULL, out,
                       width);
@@ -300,12 +301,9 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
 ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
-    const ptrdiff_t step = w->y_step;
     for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        if (beta == 0)
-            for (int p = 0; p < pixels; p++) y[p * step] = from[p];
-        else
-            for (int p = 0; p < pixels; p++) y[p * step] = from[p] + beta * y[p * step];
+        for (int p = 0; p < pixels; p++)
+            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
 /* A tile of gathered pixels, which may lie in several rows. */
@@ -430,7 +428,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (onward)
                     itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
                                      sums);
-                if (k0 + k->nr < k1)
+                if (k0 + k->nr < k1 && !t.apart)
                     itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
                 k->tile(&t);
                 float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
