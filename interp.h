@@ -276,13 +276,15 @@
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
-   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
+   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide
+   V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short */
 #if ITP_KERNEL_PASS == 1
 
 #define ITP_K(name)       itp_##name##_scalar
 #define ITP_ISA_NAME      "scalar"
 #define V_WIDTH           1
 #define V_MR              4
+#define V_STEPS           1
 #define V_ROWS(X)         X(0) X(1) X(2) X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
@@ -301,6 +303,7 @@
 #define v_mul(a, b)       ((a) * (b))
 #define v_div(a, b)       ((a) / (b))
 #define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   ((c) - (a) * (b))
 #define v_max(a, b)       itp_scalar_max(a, b)
 #define v_min(a, b)       itp_scalar_min(a, b)
@@ -404,6 +407,7 @@ static inline float itp_scalar_mantissa(float x)
 #define ITP_TARGET_GCC    "avx2,fma"
 #define V_WIDTH           8
 #define V_MR              6
+#define V_STEPS           3
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
 #define V_LANES(X)        V_ROWS(X) X(6) X(7)
 #define vf                __m256
@@ -422,6 +426,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
 #define v_div(a, b)       _mm256_div_ps(a, b)
 #define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define v_mac(c, a, b)    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
 #define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm256_max_ps(a, b)
 #define v_min(a, b)       _mm256_min_ps(a, b)
@@ -574,6 +579,7 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 #define V_WIDTH           16
 #define V_MR              14
+#define V_STEPS           1
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define V_LANES(X)        V_ROWS(X) X(14) X(15)
 #define vf                __m512
@@ -592,6 +598,7 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define v_mul(a, b)       _mm512_mul_ps(a, b)
 #define v_div(a, b)       _mm512_div_ps(a, b)
 #define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm512_max_ps(a, b)
 #define v_min(a, b)       _mm512_min_ps(a, b)
@@ -742,6 +749,7 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define ITP_ISA_NAME      "neon"
 #define V_WIDTH           4
 #define V_MR              8
+#define V_STEPS           3
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
@@ -760,6 +768,7 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define v_mul(a, b)       vmulq_f32(a, b)
 #define v_div(a, b)       vdivq_f32(a, b)
 #define v_fma(a, b, c)    vfmaq_f32(c, a, b)
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
 #define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
 #define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)
@@ -1551,38 +1560,85 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_MULTIPLY(r, number)                                                                    \
     if (r < rows) {                                                                                \
         const vf ar = v_set(number);                                                               \
-        c##r##_0 = v_fma(ar, b0, c##r##_0);                                                        \
-        if (nv > 1) c##r##_1 = v_fma(ar, b1, c##r##_1);                                            \
-        if (nv > 2) c##r##_2 = v_fma(ar, b2, c##r##_2);                                            \
-        if (nv > 3) c##r##_3 = v_fma(ar, b3, c##r##_3);                                            \
+        v_mac(c##r##_0, ar, b0);                                                                   \
+        if (nv > 1) v_mac(c##r##_1, ar, b1);                                                       \
+        if (nv > 2) v_mac(c##r##_2, ar, b2);                                                       \
+        if (nv > 3) v_mac(c##r##_3, ar, b3);                                                       \
     }
+#define ITP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
 /* Three rows for each pointer: what an address can express. */
-#define ITP_STEP(r)                                                                                \
+#define ITP_APART(r)                                                                               \
     ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
-#define ITP_STEP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
-    const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
-    const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
-    if (t->apart) {
-        const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
-        const float *a12 = a9 + 3 * rs;
-        for (int o = t->outer; o > 0; o--) {
-            ITP_LOAD_B(bo)
-            V_ROWS(ITP_STEP)
-            a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
-            bo += b_outer;
-        }
-    } else {
-        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
-            for (int i = 0; i < t->ahead_lines; i++) ITP_PREFETCH(ahead + i * t->ahead_apart);
-            for (int i = 0; i < t->inner; i++) {
-                const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-                ITP_LOAD_B(b)
-                V_ROWS(ITP_STEP_BESIDE)
-            }
+#define ITP_STEP_BY_TABLES(s)                                                                      \
+    {                                                                                              \
+        const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
+        ITP_LOAD_B(b)                                                                              \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_BY_TABLE(s)                                                                       \
+    {                                                                                              \
+        const float *a0 = ao + a_at[i + s];                                                        \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_BESIDE(s)                                                                         \
+    {                                                                                              \
+        const float *a0 = at + s * a_step;                                                         \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_APART(s)                                                                          \
+    {                                                                                              \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_APART)                                                                          \
+        a0++, a3++, a6++, a9++, a12++;                                                             \
+    }
+/* All steps of an inner loop, V_STEPS at a time. */
+#define ITP_STEPS(STEP, onward)                                                                    \
+    for (; i + V_STEPS <= inner; i += V_STEPS) {                                                   \
+        STEP(0)                                                                                    \
+        if (V_STEPS > 1) STEP(1)                                                                   \
+        if (V_STEPS > 2) STEP(2)                                                                   \
+        onward(V_STEPS);                                                                           \
+    }                                                                                              \
+    for (; V_STEPS > 1 && i < inner; i++) {                                                        \
+        STEP(0)                                                                                    \
+        onward(1);                                                                                 \
+    }
+#define ITP_ONWARD(steps)         at += (steps)*a_step, b += (steps)*b_step
+#define ITP_ONWARD_B(steps)       b += (steps)*b_step
+#define ITP_ONWARD_NOWHERE(steps) (void)0
+    const int outer = t->outer, inner = t->inner;
+    const float *ao = t->a, *bo = t->b;
+    const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
+    const ptrdiff_t a_outer = t->a_outer, b_outer = t->b_outer;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
+        int i = 0;
+        if (b_at) {
+            ITP_STEPS(ITP_STEP_BY_TABLES, ITP_ONWARD_NOWHERE)
+        } else if (a_at) {
+            const float *b = bo;
+            ITP_STEPS(ITP_STEP_BY_TABLE, ITP_ONWARD_B)
+        } else if (rs == 1) {
+            const float *at = ao, *b = bo;
+            ITP_STEPS(ITP_STEP_BESIDE, ITP_ONWARD)
+        } else {
+            const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
+            const float *a12 = a9 + 3 * rs, *b = bo;
+            ITP_STEPS(ITP_STEP_APART, ITP_ONWARD_B)
         }
     }
-#undef ITP_STEP
+#undef ITP_ONWARD
+#undef ITP_ONWARD_B
+#undef ITP_ONWARD_NOWHERE
+#undef ITP_STEPS
+#undef ITP_STEP_BY_TABLES
+#undef ITP_STEP_BY_TABLE
 #undef ITP_STEP_BESIDE
+#undef ITP_STEP_APART
+#undef ITP_BESIDE
+#undef ITP_APART
 #undef ITP_MULTIPLY
 #undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
@@ -1701,17 +1757,37 @@ static void ITP_K(interleave)(int rows, int n, const float *src, ptrdiff_t row_s
 }
 
 /* out[o][i][0..mr): for o < outer and i < inner, `runs` pieces of x, one after the other: length[r]
-   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. */
+   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. Ends of vectors that are written
+   past them are written over by what follows; V_WIDTH numbers must have room behind the last. */
 static void ITP_K(gather)(int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs,
                           const ptrdiff_t *from, const int *length, const float *x, float *out)
 {
+    if (runs == 1 && V_MR <= V_WIDTH) {
+        const vl lanes = v_lanes(0, length[0]);
+        x += from[0];
+        for (int o = 0; o < outer; o++, x += step)
+            for (int i = 0; i < inner; i++, out += V_MR) v_store(out, v_between(x + at[i], lanes));
+        return;
+    }
+    if (runs == 2 && V_MR <= V_WIDTH) {
+        const vl lanes = v_lanes(0, length[0]), more = v_lanes(0, length[1]);
+        const float *x1 = x + from[1];
+        const int n = length[0];
+        x += from[0];
+        for (int o = 0; o < outer; o++, x += step, x1 += step)
+            for (int i = 0; i < inner; i++, out += V_MR) {
+                v_store(out, v_between(x + at[i], lanes));
+                v_store(out + n, v_between(x1 + at[i], more));
+            }
+        return;
+    }
     for (int o = 0; o < outer; o++, x += step)
         for (int i = 0; i < inner; i++, out += V_MR) {
             float *to = out;
             for (int r = 0; r < runs; to += length[r++])
                 for (int k = 0; k < length[r]; k += V_WIDTH) {
                     const int w = length[r] - k < V_WIDTH ? length[r] - k : V_WIDTH;
-                    v_put(to + k, v_get(x + at[i] + from[r] + k, w), w);
+                    v_store(to + k, v_get(x + at[i] + from[r] + k, w));
                 }
         }
 }
@@ -1797,9 +1873,9 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     const bool bias_only = g->beta == 0 && !g->bias_row;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.inner = 1, t.apart = true;
+    t.outer = 1;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
-        const int kc = t.outer = g->k - k0 < step ? g->k - k0 : step;
+        const int kc = t.inner = g->k - k0 < step ? g->k - k0 : step;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
             const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
             const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
@@ -1817,20 +1893,20 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                     t.columns = nb - jr < ITP_NR ? nb - jr : ITP_NR;
                     if (jr < there) {
                         t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
-                        t.b_outer = g->b_rs;
+                        t.b_step = g->b_rs;
                     } else {
                         t.b = b + (size_t)(jr - there) * (size_t)kc;
-                        t.b_outer = ITP_NR;
+                        t.b_step = ITP_NR;
                     }
                     for (int p = 0; p < panels; p++) {
                         const int i = mb * p / panels;
                         t.rows = mb * (p + 1) / panels - i;
                         if (a_direct) {
                             t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_rs = g->a_rs, t.a_outer = g->a_cs;
+                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
                         } else {
                             t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_rs = 1, t.a_outer = t.rows;
+                            t.a_rs = 1, t.a_step = t.rows;
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;
@@ -3417,6 +3493,7 @@ ITP_TARGET_END
 #undef ITP_TARGET_GCC
 #undef V_WIDTH
 #undef V_MR
+#undef V_STEPS
 #undef V_ROWS
 #undef V_LANES
 #undef vf
@@ -3435,6 +3512,7 @@ ITP_TARGET_END
 #undef v_mul
 #undef v_div
 #undef v_fma
+#undef v_mac
 #undef v_fnma
 #undef v_max
 #undef v_min
@@ -8349,25 +8427,21 @@ typedef struct itp_gemm {
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
-   side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
-   b + o b_outer + b_inner[i]: also those past the last column must be readable. */
+   a_rs apart at a + o a_outer + i a_step, and whole vectors of `columns` numbers at
+   b + o b_outer + i b_step: also those past the last column must be readable. Rows that are not side by
+   side take steps of one. With tables, a_at[i] and b_at[i] stand for i a_step and i b_step. */
 typedef struct itp_tile {
     int rows,
         columns; /* 1..mr and 1..nr; up to ITP_LONG_ROWS rows also of ITP_LONG_VECTORS vectors */
-    bool apart;  /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
-    ptrdiff_t a_rs, a_outer, b_outer;
-    const ptrdiff_t *a_inner, *b_inner; /* [inner] */
-    const float *from;                  /* NULL: zeros */
+    ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
+    const ptrdiff_t *a_at,
+        *b_at;         /* [inner], or NULL; a_rs is 1 with them, and none is alone for b */
+    const float *from; /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    /* Fetched into the cache on the way: some lines at each outer step, numbers from line to line and
-       from step to step. */
-    const float *ahead;
-    int ahead_lines;
-    ptrdiff_t ahead_apart, ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */
@@ -9050,9 +9124,10 @@ typedef struct itp_after {
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
-#define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
-#define ITP_GATHER_PIXELS  196   /* copied at a time */
-#define ITP_GATHER_FILL    0.7   /* of a tile that rows left where they are fill */
+#define ITP_GATHER_OUTPUTS 2     /* panels of output planes that pay for copying pixels */
+#define ITP_GATHER_PIXELS  224   /* copied at a time */
+#define ITP_GROUP_TAPS     8     /* as many steps are taken without a jump to the next plane */
+#define ITP_SHARE_STEPS    288   /* of a tile, whose weights all tiles read one after the other */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -9205,8 +9280,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    bool gather;           /* rows of pixels are too short for a tile: several are copied */
-    size_t slab, gathered; /* floats */
+    bool gather;                 /* rows of pixels are too short for a tile: several are copied */
+    size_t slab, gathered, kept; /* floats */
 } itp_cut;
 
 typedef struct itp_windows_job {
@@ -9245,7 +9320,7 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
 {
     c->rows = rows, c->columns = columns, c->inputs = inputs;
     if (c->in_place) {
-        c->inputs = w->inputs;
+        c->inputs = w->pixels ? inputs : w->inputs;
         c->row = w->width;
         c->plane = (ptrdiff_t)w->height * w->width;
         return;
@@ -9258,43 +9333,57 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
-/* Whether rows of pixels fill tiles so badly that it pays to copy those of several side by side. */
+/* Whether pixels are read often enough to copy what a tile reads side by side: fewer lines of the cache
+   and pages, no tables, and rows of any length fill tiles. */
 ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
 {
-    const int unit = ctx->k->mr, tiles = itp_div_up(w->columns, unit);
-    return w->rows > 1 && w->taps && w->columns < ITP_GATHER_FILL * tiles * unit &&
-           2 * w->columns <= ITP_GATHER_PIXELS && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    return w->taps && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+}
+
+/* Planes of x that pixels take at a time: so many that the weights for a panel of outputs stay in the
+   cache next to the core for all tiles. */
+ITP_FN int itp_windows_share(const itp_windows *w)
+{
+    const int taps = itp_max(1, w->taps), most = itp_max(1, ITP_SHARE_STEPS / taps);
+    const int share = itp_div_up(w->inputs, itp_div_up(w->inputs, most));
+    const int unit = taps < ITP_GROUP_TAPS ? ITP_GROUP_TAPS : 1; /* whole groups */
+    return itp_min(w->inputs, itp_div_up(share, unit) * unit);
 }
 
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
     itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
-    int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    c.gather = w->pixels && itp_windows_gathered(ctx, w);
+    int inputs = w->pixels ? itp_windows_share(w) : w->inputs;
+    int columns = itp_min(w->columns, c.gather ? ITP_GATHER_PIXELS : ITP_MOST_COLUMNS);
     if (w->rows == 1) { /* a long row: pieces of it */
-        columns = itp_min(columns, itp_div_up(itp_max(1, ITP_SLAB / w->inputs), unit) * unit);
+        columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
+        columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
+        columns = itp_div_up(columns, unit) * unit;
         if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
     }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
-    int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    inputs = itp_max(1, (int)itp_min_double(inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
+    if (c.gather) rows = itp_min(rows, ITP_GATHER_PIXELS / columns);
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    c.gather = w->pixels && itp_windows_gathered(ctx, w);
     if (c.gather) {
-        rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
-        const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
-        inputs = itp_div_up(w->inputs, itp_div_up(w->inputs, many));
-        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps *
-                                      (size_t)(itp_div_up(rows * columns, unit) * unit),
-                                  16);
+        const size_t pixels = (size_t)(itp_div_up(rows * columns, unit) * unit);
+        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * ctx->k->nr, 16);
     } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
         if (w->rows == 1)
             columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
     }
-    if (c.gather) c.in_place = false;
     itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
+    if (w->pixels && c.inputs < w->inputs) {
+        const size_t tiles = c.gather ? (size_t)itp_div_up(c.rows * c.columns, unit)
+                                      : (size_t)c.rows * (size_t)itp_div_up(c.columns, unit);
+        const int panels = itp_div_up(w->all_outputs, ctx->k->nr);
+        c.kept = itp_mul_size(tiles * (size_t)panels, (size_t)(unit * ctx->k->nr));
+    }
     return c;
 }
 
@@ -9336,40 +9425,6 @@ ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixe
             y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
-/* A tile of gathered pixels, which may lie in several rows. */
-ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes, int first, int n,
-                                 const float *sums, float beta)
-{
-    const itp_windows *w = j->w;
-    const itp_kernels *k = j->kernels;
-    float turned[ITP_MOST_TILE];
-    for (int p = first, run; p < first + n; p += run) {
-        float *to = y + p / w->columns * w->y_row + p % w->columns * w->y_step;
-        const float *from = sums + (p - first) * k->nr;
-        run = itp_min(w->columns - p % w->columns, first + n - p);
-        if (w->y_step == 1) k->spread(planes, run, from, to, w->y_plane, beta);
-        else {
-            k->spread(planes, run, from, turned, k->mr, 0);
-            itp_windows_put(w, to, planes, run, turned, k->mr, beta);
-        }
-    }
-}
-
-/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
-   so that results do not depend on how a call is cut. */
-ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
-                             float *sums)
-{
-    const itp_windows *w = j->w;
-    const int nr = j->kernels->nr;
-    if (planes < nr) memset(sums, 0, (size_t)(n * nr) * sizeof *sums);
-    for (int p = first, run; p < first + n; p += run) {
-        run = itp_min(w->columns - p % w->columns, first + n - p);
-        j->kernels->interleave(planes, run, y + p / w->columns * w->y_row + p % w->columns,
-                               w->y_plane, NULL, sums + (p - first) * nr, nr);
-    }
-}
-
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
 ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
                                int inputs, float *gathered)
@@ -9389,55 +9444,73 @@ ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int row
     }
 }
 
-/* Weights that are needed next come in while a tile, one of `tiles`, is worked on: those for planes c0..
-   of x of the panel of outputs that begins at k0. */
-ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int tile, int tiles,
-                              itp_tile *t)
+/* Weights that are needed next come in a share with each of `tiles` tiles: those of the panel of outputs
+   that begins at k0, for planes c0.. of x. */
+ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int inputs, int tile,
+                              int tiles)
 {
     const itp_windows *w = j->w;
     const int nr = j->kernels->nr, taps = w->packed_taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
-    if (!w->raw) {
-        t->ahead_step = itp_div_up(j->group * taps * nr, tiles);
-        t->ahead_lines = itp_div_up((int)t->ahead_step, ITP_LINE), t->ahead_apart = ITP_LINE;
-        t->ahead =
-            w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr + t->ahead_step * t->outer * tile;
-    } else if (w->raw->turned) {
-        const int lines = itp_div_up(nr * taps, ITP_LINE);
-        t->ahead_step = (ptrdiff_t)j->group * w->outputs * taps;
-        t->ahead_lines = itp_div_up(lines, tiles), t->ahead_apart = ITP_LINE;
-        t->ahead =
-            w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps + lines * tile / tiles * ITP_LINE;
-    } else {
-        t->ahead_step = (ptrdiff_t)j->group * taps;
-        t->ahead_lines = itp_div_up(nr, tiles), t->ahead_apart = all;
-        t->ahead = w->raw->w + (k0 + nr * tile / tiles) * all + (ptrdiff_t)c0 * taps;
+    const float *from = w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr;
+    int runs = 1, length = inputs * taps * nr; /* that lie one after the other */
+    ptrdiff_t step = 0;
+    if (w->raw && w->raw->turned) {
+        from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;
+        runs = inputs, length = nr * taps, step = (ptrdiff_t)w->outputs * taps;
+    } else if (w->raw) {
+        from = w->raw->w + k0 * all + (ptrdiff_t)c0 * taps;
+        runs = nr, length = inputs * taps, step = all;
     }
+    const int lines = itp_div_up(length, ITP_LINE);
+    const int first = (int)((int64_t)runs * lines * tile / tiles);
+    const int end = (int)((int64_t)runs * lines * (tile + 1) / tiles);
+    for (int l = first; l < end; l++) ITP_PREFETCH(from + l / lines * step + l % lines * ITP_LINE);
 }
 
-/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. own: room for the weights
-   of a panel. */
-ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs, int k0, int k1, float *own)
+/* A tile of finished sums, from pixel p of row r, into the planes of y. */
+ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, int r, int p, int n,
+                               int columns, const float *sums)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
-    float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
-    const bool gather = j->cut.gather; /* all pixels are one row */
-    if (gather) columns *= rows, rows = 1;
+    float turned[ITP_MOST_TILE];
+    for (int end = p + n, run; p < end; p += run, sums += run * k->nr) {
+        float *to = y + (r + p / columns) * w->y_row + p % columns * w->y_step;
+        run = itp_min(columns - p % columns, end - p); /* gathered pixels may lie in several rows */
+        if (w->y_step == 1) k->spread(planes, run, sums, to, w->y_plane, w->beta);
+        else {
+            k->spread(planes, run, sums, turned, k->mr, 0);
+            itp_windows_put(w, to, planes, run, turned, k->mr, w->beta);
+        }
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels, for planes c0.. of x.
+   kept: the sums of all tiles from some planes of x to the next; own: room for the weights of a panel. */
+ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs, int k0, int k1, float *kept,
+                               float *own)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_NR];
+    const bool gather = j->cut.gather, ends = c0 + inputs == w->inputs;
+    const int across = columns;
+    if (gather) columns *= rows, rows = 1; /* all pixels are one row */
     const int tiles = itp_div_up(columns, k->mr);
-    const bool onward = c0 && w->y_step == 1;
-    const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = inputs / j->group, t.inner = j->group * w->taps;
     t.a_outer = j->group * (gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane);
     t.b_outer = (ptrdiff_t)j->group * w->packed_taps * k->nr;
-    t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
-    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
-    t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
+    t.a_rs = 1;
+    if (w->taps < w->packed_taps) t.b_at = j->w_at;
+    if (t.b_at || (w->taps > 1 && !gather)) t.a_at = gather ? j->gather_at : j->x_at;
+    if (w->packed_taps == 1) t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    t.a_step = gather ? k->mr : j->cut.plane, t.b_step = k->nr;
+    t.from = !c0 && w->bias ? start : NULL, t.from_rs = c0 ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
-    t.ahead = x;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from == start && i < k->nr; i++)
@@ -9448,29 +9521,19 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
             t.b = own;
         } else
             t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
-        t.ahead_lines = 0;
         for (int r = 0; r < rows; r++)
-            for (int q = 0; q < tiles; q++) {
+            for (int q = 0; q < tiles; q++, kept += k->mr * k->nr) {
                 const int p = (int)((int64_t)columns * q / tiles);
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
                              : x + r * w->mul_y * j->cut.row + p;
-                if (onward)
-                    itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
-                                     sums);
-                if (k0 + k->nr < k1 && !t.apart)
-                    itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
+                if (c0) t.from = kept;
+                if (!ends) t.to = kept;
+                if (k0 + k->nr < k1)
+                    itp_windows_ahead(j, k0 + k->nr, c0, inputs, r * tiles + q, rows * tiles);
                 k->tile(&t);
-                float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
-                if (gather) {
-                    itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
-                    continue;
-                }
-                if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
-                else {
-                    k->spread(planes, t.rows, sums, turned, k->mr, 0);
-                    itp_windows_put(w, to, planes, t.rows, turned, k->mr, beta);
-                }
+                if (ends)
+                    itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);
             }
     }
 }
@@ -9496,9 +9559,10 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     t.outer = inputs / j->group, t.inner = j->group * w->taps;
     t.a_outer = (ptrdiff_t)j->group * w->packed_taps * k->mr;
     t.b_outer = j->group * j->cut.plane;
-    t.a_inner = j->w_at, t.b_inner = j->x_at;
-    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
-    t.ahead = x;
+    t.a_rs = 1;
+    if (w->packed_taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
+    else t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    t.a_step = k->mr, t.b_step = j->cut.plane;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -9552,18 +9616,19 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
-    float *slab = itp_scratch_slot(&j->scratch, slot), *own = slab + c->slab + c->gathered;
+    float *slab = itp_scratch_slot(&j->scratch, slot);
+    float *kept = slab + c->slab + c->gathered, *own = kept + c->kept;
     if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
     for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
         const float *x = slab;
-        if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+        if (c->in_place) x = from + c0 * c->plane + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
         else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
         if (c->gather) {
-            itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
+            itp_windows_gather(j, x, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
         }
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, own);
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
     const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
@@ -9584,8 +9649,6 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
                                 : (y - c->min_y) * c->row + u % w->mul_x * c->pitch + u / w->mul_x;
         }
 }
-
-#define ITP_GROUP_TAPS 8 /* as many steps are taken without a jump to the next plane */
 
 /* Planes whose taps are taken together. */
 ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
@@ -9631,8 +9694,9 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
         (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
     const int tasks = w->batch * j.row_parts * j.column_parts;
     j.output_parts = 1; /* few tasks are shared by output planes */
-    if (ctx->slots > 1 && w->pixels && tasks < 4 * ctx->slots)
-        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), 4 * ctx->slots / tasks);
+    const int wanted = (j.cut.gather ? 2 : 4) * ctx->slots;
+    if (ctx->slots > 1 && w->pixels && tasks < wanted)
+        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), wanted / tasks);
     itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
 }
 
@@ -9801,9 +9865,8 @@ typedef struct itp_sums_job {
     const itp_kernels *kernels;
     const itp_sums *s;
     itp_scratch scratch;
-    const ptrdiff_t *x_at;        /* [taps]: in the image or the slab */
-    const ptrdiff_t *row_at;      /* [rows]: where a row of tiles starts, not shifted */
-    const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
+    const ptrdiff_t *x_at;   /* [taps]: in the image or the slab */
+    const ptrdiff_t *row_at; /* [rows]: where a row of tiles starts, not shifted */
     const float *dy;
     ptrdiff_t dy_image;
     float *sums; /* [parts][out_panels][inputs][taps][nr] */
@@ -9848,9 +9911,8 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.outer = rows, t.inner = columns;
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
-    t.a_inner = j->a_at, t.b_inner = j->b_at;
+    t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
     t.b = turned_dy;
-    t.ahead = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);
@@ -10068,8 +10130,8 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, const f
     const ptrdiff_t one = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.apart = true, t.inner = 1, t.outer = w->inputs;
-    t.a_rs = (ptrdiff_t)w->in, t.a_outer = 1, t.b_outer = k->nr;
+    t.outer = 1, t.inner = w->inputs;
+    t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
     t.to_rs = (ptrdiff_t)w->out;
     for (int point = 0; point < ITP_WINOGRAD_POINTS; point++)
         for (int q = 0; q < panels; q++) {
@@ -10332,6 +10394,7 @@ ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, b
 ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
                           float *packed)
 {
+    if (itp_conv_depthwise(c)) return; /* reads its weights as they are */
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     for (int g = 0; g < c->groups; g++) {
         const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
@@ -10365,7 +10428,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
                                               v->fresh ? (size_t)itp_conv_taps(c) : 0);
-            most = itp_max_size(most, itp_add_size(cut.slab + cut.gathered, panel));
+            most = itp_max_size(
+                most, itp_add_size(cut.slab + cut.gathered, itp_add_size(cut.kept, panel)));
         }
     return most;
 }
@@ -10389,8 +10453,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows +
-                                                             2 * (size_t)s.cut.columns) +
+            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows) +
                                           (size_t)s.parts * s.part);
     }
     return need;
@@ -10485,19 +10548,17 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);
-    const int taps = s.w.taps, columns = s.cut.columns;
+    const int taps = s.w.taps;
     ptrdiff_t *x_at = (ptrdiff_t *)(void *)shared;
-    ptrdiff_t *row_at = x_at + taps, *a_at = row_at + s.rows, *b_at = a_at + columns;
+    ptrdiff_t *row_at = x_at + taps;
     itp_windows_offsets(&s.w, &s.cut, x_at);
     for (int r = 0; r < s.rows && !s.shifted; r++)
         row_at[r] = r / taps * s.cut.plane + x_at[r % taps];
-    for (int q = 0; q < columns; q++)
-        a_at[q] = (ptrdiff_t)q * ctx->k->mr, b_at[q] = (ptrdiff_t)q * ctx->k->nr;
     itp_sums_job j;
     j.kernels = ctx->k, j.s = &s, j.scratch = scratch;
-    j.x_at = x_at, j.row_at = row_at, j.a_at = a_at, j.b_at = b_at;
+    j.x_at = x_at, j.row_at = row_at;
     j.dy_image = s.w.y_image;
-    j.sums = shared + itp_conv_offset_floats((size_t)(taps + s.rows + 2 * columns));
+    j.sums = shared + itp_conv_offset_floats((size_t)taps + (size_t)s.rows);
     itp_turn_job turn;
     turn.kernels = ctx->k, turn.s = &s, turn.sums = j.sums, turn.scratch = scratch;
     turn.beta = beta;

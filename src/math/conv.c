@@ -180,6 +180,7 @@ ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, b
 ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
                           float *packed)
 {
+    if (itp_conv_depthwise(c)) return; /* reads its weights as they are */
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     for (int g = 0; g < c->groups; g++) {
         const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
@@ -213,7 +214,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
                                               v->fresh ? (size_t)itp_conv_taps(c) : 0);
-            most = itp_max_size(most, itp_add_size(cut.slab + cut.gathered, panel));
+            most = itp_max_size(
+                most, itp_add_size(cut.slab + cut.gathered, itp_add_size(cut.kept, panel)));
         }
     return most;
 }
@@ -237,8 +239,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows +
-                                                             2 * (size_t)s.cut.columns) +
+            itp_max_size(need.shared, itp_conv_offset_floats((size_t)taps + (size_t)s.rows) +
                                           (size_t)s.parts * s.part);
     }
     return need;
@@ -333,19 +334,17 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);
-    const int taps = s.w.taps, columns = s.cut.columns;
+    const int taps = s.w.taps;
     ptrdiff_t *x_at = (ptrdiff_t *)(void *)shared;
-    ptrdiff_t *row_at = x_at + taps, *a_at = row_at + s.rows, *b_at = a_at + columns;
+    ptrdiff_t *row_at = x_at + taps;
     itp_windows_offsets(&s.w, &s.cut, x_at);
     for (int r = 0; r < s.rows && !s.shifted; r++)
         row_at[r] = r / taps * s.cut.plane + x_at[r % taps];
-    for (int q = 0; q < columns; q++)
-        a_at[q] = (ptrdiff_t)q * ctx->k->mr, b_at[q] = (ptrdiff_t)q * ctx->k->nr;
     itp_sums_job j;
     j.kernels = ctx->k, j.s = &s, j.scratch = scratch;
-    j.x_at = x_at, j.row_at = row_at, j.a_at = a_at, j.b_at = b_at;
+    j.x_at = x_at, j.row_at = row_at;
     j.dy_image = s.w.y_image;
-    j.sums = shared + itp_conv_offset_floats((size_t)(taps + s.rows + 2 * columns));
+    j.sums = shared + itp_conv_offset_floats((size_t)taps + (size_t)s.rows);
     itp_turn_job turn;
     turn.kernels = ctx->k, turn.s = &s, turn.sums = j.sums, turn.scratch = scratch;
     turn.beta = beta;

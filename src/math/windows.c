@@ -20,9 +20,10 @@ typedef struct itp_after {
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
 #define ITP_MOST_COLUMNS   4096  /* of them, columns */
-#define ITP_GATHER_OUTPUTS 4     /* panels of output planes for which copying short rows pays */
-#define ITP_GATHER_PIXELS  196   /* copied at a time */
-#define ITP_GATHER_FILL    0.7   /* of a tile that rows left where they are fill */
+#define ITP_GATHER_OUTPUTS 2     /* panels of output planes that pay for copying pixels */
+#define ITP_GATHER_PIXELS  224   /* copied at a time */
+#define ITP_GROUP_TAPS     8     /* as many steps are taken without a jump to the next plane */
+#define ITP_SHARE_STEPS    288   /* of a tile, whose weights all tiles read one after the other */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -175,8 +176,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    bool gather;           /* rows of pixels are too short for a tile: several are copied */
-    size_t slab, gathered; /* floats */
+    bool gather;                 /* rows of pixels are too short for a tile: several are copied */
+    size_t slab, gathered, kept; /* floats */
 } itp_cut;
 
 typedef struct itp_windows_job {
@@ -215,7 +216,7 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
 {
     c->rows = rows, c->columns = columns, c->inputs = inputs;
     if (c->in_place) {
-        c->inputs = w->inputs;
+        c->inputs = w->pixels ? inputs : w->inputs;
         c->row = w->width;
         c->plane = (ptrdiff_t)w->height * w->width;
         return;
@@ -228,43 +229,57 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
-/* Whether rows of pixels fill tiles so badly that it pays to copy those of several side by side. */
+/* Whether pixels are read often enough to copy what a tile reads side by side: fewer lines of the cache
+   and pages, no tables, and rows of any length fill tiles. */
 ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
 {
-    const int unit = ctx->k->mr, tiles = itp_div_up(w->columns, unit);
-    return w->rows > 1 && w->taps && w->columns < ITP_GATHER_FILL * tiles * unit &&
-           2 * w->columns <= ITP_GATHER_PIXELS && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    return w->taps && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+}
+
+/* Planes of x that pixels take at a time: so many that the weights for a panel of outputs stay in the
+   cache next to the core for all tiles. */
+ITP_FN int itp_windows_share(const itp_windows *w)
+{
+    const int taps = itp_max(1, w->taps), most = itp_max(1, ITP_SHARE_STEPS / taps);
+    const int share = itp_div_up(w->inputs, itp_div_up(w->inputs, most));
+    const int unit = taps < ITP_GROUP_TAPS ? ITP_GROUP_TAPS : 1; /* whole groups */
+    return itp_min(w->inputs, itp_div_up(share, unit) * unit);
 }
 
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
     itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
-    int columns = itp_min(w->columns, ITP_MOST_COLUMNS);
+    c.gather = w->pixels && itp_windows_gathered(ctx, w);
+    int inputs = w->pixels ? itp_windows_share(w) : w->inputs;
+    int columns = itp_min(w->columns, c.gather ? ITP_GATHER_PIXELS : ITP_MOST_COLUMNS);
     if (w->rows == 1) { /* a long row: pieces of it */
-        columns = itp_min(columns, itp_div_up(itp_max(1, ITP_SLAB / w->inputs), unit) * unit);
+        columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
+        columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
+        columns = itp_div_up(columns, unit) * unit;
         if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
     }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
-    int inputs = itp_max(1, (int)itp_min_double(w->inputs, 4 * ITP_SLAB / (row * c.span_y)));
+    inputs = itp_max(1, (int)itp_min_double(inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
+    if (c.gather) rows = itp_min(rows, ITP_GATHER_PIXELS / columns);
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
-    c.gather = w->pixels && itp_windows_gathered(ctx, w);
     if (c.gather) {
-        rows = itp_min(w->rows, itp_max(1, ITP_GATHER_PIXELS / columns));
-        const int many = itp_max(1, ITP_SLAB / (w->taps * rows * columns));
-        inputs = itp_div_up(w->inputs, itp_div_up(w->inputs, many));
-        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps *
-                                      (size_t)(itp_div_up(rows * columns, unit) * unit),
-                                  16);
+        const size_t pixels = (size_t)(itp_div_up(rows * columns, unit) * unit);
+        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * ctx->k->nr, 16);
     } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
         if (w->rows == 1)
             columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
     }
-    if (c.gather) c.in_place = false;
     itp_cut_size(&c, w, rows, columns, inputs, 2 * ctx->k->nr);
+    if (w->pixels && c.inputs < w->inputs) {
+        const size_t tiles = c.gather ? (size_t)itp_div_up(c.rows * c.columns, unit)
+                                      : (size_t)c.rows * (size_t)itp_div_up(c.columns, unit);
+        const int panels = itp_div_up(w->all_outputs, ctx->k->nr);
+        c.kept = itp_mul_size(tiles * (size_t)panels, (size_t)(unit * ctx->k->nr));
+    }
     return c;
 }
 
@@ -306,40 +321,6 @@ ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixe
             y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
 }
 
-/* A tile of gathered pixels, which may lie in several rows. */
-ITP_FN void itp_windows_put_rows(const itp_windows_job *j, float *y, int planes, int first, int n,
-                                 const float *sums, float beta)
-{
-    const itp_windows *w = j->w;
-    const itp_kernels *k = j->kernels;
-    float turned[ITP_MOST_TILE];
-    for (int p = first, run; p < first + n; p += run) {
-        float *to = y + p / w->columns * w->y_row + p % w->columns * w->y_step;
-        const float *from = sums + (p - first) * k->nr;
-        run = itp_min(w->columns - p % w->columns, first + n - p);
-        if (w->y_step == 1) k->spread(planes, run, from, to, w->y_plane, beta);
-        else {
-            k->spread(planes, run, from, turned, k->mr, 0);
-            itp_windows_put(w, to, planes, run, turned, k->mr, beta);
-        }
-    }
-}
-
-/* The sums so far of a tile, from y: the next planes go on from them as if all were taken at once,
-   so that results do not depend on how a call is cut. */
-ITP_FN void itp_windows_take(const itp_windows_job *j, const float *y, int planes, int first, int n,
-                             float *sums)
-{
-    const itp_windows *w = j->w;
-    const int nr = j->kernels->nr;
-    if (planes < nr) memset(sums, 0, (size_t)(n * nr) * sizeof *sums);
-    for (int p = first, run; p < first + n; p += run) {
-        run = itp_min(w->columns - p % w->columns, first + n - p);
-        j->kernels->interleave(planes, run, y + p / w->columns * w->y_row + p % w->columns,
-                               w->y_plane, NULL, sums + (p - first) * nr, nr);
-    }
-}
-
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
 ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int rows, int columns,
                                int inputs, float *gathered)
@@ -359,55 +340,73 @@ ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int row
     }
 }
 
-/* Weights that are needed next come in while a tile, one of `tiles`, is worked on: those for planes c0..
-   of x of the panel of outputs that begins at k0. */
-ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int tile, int tiles,
-                              itp_tile *t)
+/* Weights that are needed next come in a share with each of `tiles` tiles: those of the panel of outputs
+   that begins at k0, for planes c0.. of x. */
+ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int inputs, int tile,
+                              int tiles)
 {
     const itp_windows *w = j->w;
     const int nr = j->kernels->nr, taps = w->packed_taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
-    if (!w->raw) {
-        t->ahead_step = itp_div_up(j->group * taps * nr, tiles);
-        t->ahead_lines = itp_div_up((int)t->ahead_step, ITP_LINE), t->ahead_apart = ITP_LINE;
-        t->ahead =
-            w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr + t->ahead_step * t->outer * tile;
-    } else if (w->raw->turned) {
-        const int lines = itp_div_up(nr * taps, ITP_LINE);
-        t->ahead_step = (ptrdiff_t)j->group * w->outputs * taps;
-        t->ahead_lines = itp_div_up(lines, tiles), t->ahead_apart = ITP_LINE;
-        t->ahead =
-            w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps + lines * tile / tiles * ITP_LINE;
-    } else {
-        t->ahead_step = (ptrdiff_t)j->group * taps;
-        t->ahead_lines = itp_div_up(nr, tiles), t->ahead_apart = all;
-        t->ahead = w->raw->w + (k0 + nr * tile / tiles) * all + (ptrdiff_t)c0 * taps;
+    const float *from = w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr;
+    int runs = 1, length = inputs * taps * nr; /* that lie one after the other */
+    ptrdiff_t step = 0;
+    if (w->raw && w->raw->turned) {
+        from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;
+        runs = inputs, length = nr * taps, step = (ptrdiff_t)w->outputs * taps;
+    } else if (w->raw) {
+        from = w->raw->w + k0 * all + (ptrdiff_t)c0 * taps;
+        runs = nr, length = inputs * taps, step = all;
     }
+    const int lines = itp_div_up(length, ITP_LINE);
+    const int first = (int)((int64_t)runs * lines * tile / tiles);
+    const int end = (int)((int64_t)runs * lines * (tile + 1) / tiles);
+    for (int l = first; l < end; l++) ITP_PREFETCH(from + l / lines * step + l % lines * ITP_LINE);
 }
 
-/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels. own: room for the weights
-   of a panel. */
-ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
-                               int columns, int c0, int inputs, int k0, int k1, float *own)
+/* A tile of finished sums, from pixel p of row r, into the planes of y. */
+ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, int r, int p, int n,
+                               int columns, const float *sums)
 {
     const itp_windows *w = j->w;
     const itp_kernels *k = j->kernels;
-    float sums[ITP_MOST_TILE], start[ITP_MOST_NR], turned[ITP_MOST_TILE];
-    const bool gather = j->cut.gather; /* all pixels are one row */
-    if (gather) columns *= rows, rows = 1;
+    float turned[ITP_MOST_TILE];
+    for (int end = p + n, run; p < end; p += run, sums += run * k->nr) {
+        float *to = y + (r + p / columns) * w->y_row + p % columns * w->y_step;
+        run = itp_min(columns - p % columns, end - p); /* gathered pixels may lie in several rows */
+        if (w->y_step == 1) k->spread(planes, run, sums, to, w->y_plane, w->beta);
+        else {
+            k->spread(planes, run, sums, turned, k->mr, 0);
+            itp_windows_put(w, to, planes, run, turned, k->mr, w->beta);
+        }
+    }
+}
+
+/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels, for planes c0.. of x.
+   kept: the sums of all tiles from some planes of x to the next; own: room for the weights of a panel. */
+ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
+                               int columns, int c0, int inputs, int k0, int k1, float *kept,
+                               float *own)
+{
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    float sums[ITP_MOST_TILE], start[ITP_MOST_NR];
+    const bool gather = j->cut.gather, ends = c0 + inputs == w->inputs;
+    const int across = columns;
+    if (gather) columns *= rows, rows = 1; /* all pixels are one row */
     const int tiles = itp_div_up(columns, k->mr);
-    const bool onward = c0 && w->y_step == 1;
-    const float beta = onward ? 0 : c0 ? 1 : w->beta;
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = inputs / j->group, t.inner = j->group * w->taps;
     t.a_outer = j->group * (gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane);
     t.b_outer = (ptrdiff_t)j->group * w->packed_taps * k->nr;
-    t.a_inner = gather ? j->gather_at : j->x_at, t.b_inner = j->w_at;
-    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1; /* a single tap has no offset */
-    t.from = onward ? sums : w->bias && !c0 ? start : NULL, t.from_rs = onward ? k->nr : 0;
+    t.a_rs = 1;
+    if (w->taps < w->packed_taps) t.b_at = j->w_at;
+    if (t.b_at || (w->taps > 1 && !gather)) t.a_at = gather ? j->gather_at : j->x_at;
+    if (w->packed_taps == 1) t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    t.a_step = gather ? k->mr : j->cut.plane, t.b_step = k->nr;
+    t.from = !c0 && w->bias ? start : NULL, t.from_rs = c0 ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
-    t.ahead = x;
     for (; k0 < k1; k0 += k->nr) {
         const int planes = itp_min(k->nr, k1 - k0);
         for (int i = 0; t.from == start && i < k->nr; i++)
@@ -418,29 +417,19 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
             t.b = own;
         } else
             t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
-        t.ahead_lines = 0;
         for (int r = 0; r < rows; r++)
-            for (int q = 0; q < tiles; q++) {
+            for (int q = 0; q < tiles; q++, kept += k->mr * k->nr) {
                 const int p = (int)((int64_t)columns * q / tiles);
                 t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
                              : x + r * w->mul_y * j->cut.row + p;
-                if (onward)
-                    itp_windows_take(j, y + k0 * w->y_plane + r * w->y_row, planes, p, t.rows,
-                                     sums);
-                if (k0 + k->nr < k1 && !t.apart)
-                    itp_windows_ahead(j, k0 + k->nr, c0, r * tiles + q, rows * tiles, &t);
+                if (c0) t.from = kept;
+                if (!ends) t.to = kept;
+                if (k0 + k->nr < k1)
+                    itp_windows_ahead(j, k0 + k->nr, c0, inputs, r * tiles + q, rows * tiles);
                 k->tile(&t);
-                float *to = y + k0 * w->y_plane + r * w->y_row + p * w->y_step;
-                if (gather) {
-                    itp_windows_put_rows(j, y + k0 * w->y_plane, planes, p, t.rows, sums, beta);
-                    continue;
-                }
-                if (w->y_step == 1) k->spread(planes, t.rows, sums, to, w->y_plane, beta);
-                else {
-                    k->spread(planes, t.rows, sums, turned, k->mr, 0);
-                    itp_windows_put(w, to, planes, t.rows, turned, k->mr, beta);
-                }
+                if (ends)
+                    itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);
             }
     }
 }
@@ -466,9 +455,10 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     t.outer = inputs / j->group, t.inner = j->group * w->taps;
     t.a_outer = (ptrdiff_t)j->group * w->packed_taps * k->mr;
     t.b_outer = j->group * j->cut.plane;
-    t.a_inner = j->w_at, t.b_inner = j->x_at;
-    t.apart = w->packed_taps == 1 && w->taps == 1, t.a_rs = 1;
-    t.ahead = x;
+    t.a_rs = 1;
+    if (w->packed_taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
+    else t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    t.a_step = k->mr, t.b_step = j->cut.plane;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -522,18 +512,19 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     const int k1 = itp_min(panels * (part + 1) / j->output_parts * j->kernels->nr, w->outputs);
     const float *from = w->x + image * w->x_image;
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
-    float *slab = itp_scratch_slot(&j->scratch, slot), *own = slab + c->slab + c->gathered;
+    float *slab = itp_scratch_slot(&j->scratch, slot);
+    float *kept = slab + c->slab + c->gathered, *own = kept + c->kept;
     if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
     for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
         const float *x = slab;
-        if (c->in_place) x = from + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
+        if (c->in_place) x = from + c0 * c->plane + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
         else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
         if (c->gather) {
-            itp_windows_gather(j, slab, rows, columns, n, slab + c->slab);
+            itp_windows_gather(j, x, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
         }
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, own);
+        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
     const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
@@ -554,8 +545,6 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
                                 : (y - c->min_y) * c->row + u % w->mul_x * c->pitch + u / w->mul_x;
         }
 }
-
-#define ITP_GROUP_TAPS 8 /* as many steps are taken without a jump to the next plane */
 
 /* Planes whose taps are taken together. */
 ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
@@ -601,8 +590,9 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
         (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
     const int tasks = w->batch * j.row_parts * j.column_parts;
     j.output_parts = 1; /* few tasks are shared by output planes */
-    if (ctx->slots > 1 && w->pixels && tasks < 4 * ctx->slots)
-        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), 4 * ctx->slots / tasks);
+    const int wanted = (j.cut.gather ? 2 : 4) * ctx->slots;
+    if (ctx->slots > 1 && w->pixels && tasks < wanted)
+        j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), wanted / tasks);
     itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
 }
 
@@ -771,9 +761,8 @@ typedef struct itp_sums_job {
     const itp_kernels *kernels;
     const itp_sums *s;
     itp_scratch scratch;
-    const ptrdiff_t *x_at;        /* [taps]: in the image or the slab */
-    const ptrdiff_t *row_at;      /* [rows]: where a row of tiles starts, not shifted */
-    const ptrdiff_t *a_at, *b_at; /* [columns]: steps along a row of pixels */
+    const ptrdiff_t *x_at;   /* [taps]: in the image or the slab */
+    const ptrdiff_t *row_at; /* [rows]: where a row of tiles starts, not shifted */
     const float *dy;
     ptrdiff_t dy_image;
     float *sums; /* [parts][out_panels][inputs][taps][nr] */
@@ -818,9 +807,8 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.outer = rows, t.inner = columns;
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
-    t.a_inner = j->a_at, t.b_inner = j->b_at;
+    t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
     t.b = turned_dy;
-    t.ahead = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
         const int o0 = q * k->nr, planes = itp_min(k->nr, w->outputs - o0);

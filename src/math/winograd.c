@@ -140,8 +140,8 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, const f
     const ptrdiff_t one = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.apart = true, t.inner = 1, t.outer = w->inputs;
-    t.a_rs = (ptrdiff_t)w->in, t.a_outer = 1, t.b_outer = k->nr;
+    t.outer = 1, t.inner = w->inputs;
+    t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
     t.to_rs = (ptrdiff_t)w->out;
     for (int point = 0; point < ITP_WINOGRAD_POINTS; point++)
         for (int q = 0; q < panels; q++) {

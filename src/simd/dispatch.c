@@ -51,25 +51,21 @@ typedef struct itp_gemm {
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
-   side by side at a + o a_outer + a_inner[i], and whole vectors of `columns` numbers at
-   b + o b_outer + b_inner[i]: also those past the last column must be readable. */
+   a_rs apart at a + o a_outer + i a_step, and whole vectors of `columns` numbers at
+   b + o b_outer + i b_step: also those past the last column must be readable. Rows that are not side by
+   side take steps of one. With tables, a_at[i] and b_at[i] stand for i a_step and i b_step. */
 typedef struct itp_tile {
     int rows,
         columns; /* 1..mr and 1..nr; up to ITP_LONG_ROWS rows also of ITP_LONG_VECTORS vectors */
-    bool apart;  /* inner is 1, and the numbers of a are a_rs apart */
     int outer, inner;
     const float *a, *b;
-    ptrdiff_t a_rs, a_outer, b_outer;
-    const ptrdiff_t *a_inner, *b_inner; /* [inner] */
-    const float *from;                  /* NULL: zeros */
+    ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
+    const ptrdiff_t *a_at,
+        *b_at;         /* [inner], or NULL; a_rs is 1 with them, and none is alone for b */
+    const float *from; /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
-    /* Fetched into the cache on the way: some lines at each outer step, numbers from line to line and
-       from step to step. */
-    const float *ahead;
-    int ahead_lines;
-    ptrdiff_t ahead_apart, ahead_step;
 } itp_tile;
 
 /* The largest tile of any instruction set, in floats, and its columns. */

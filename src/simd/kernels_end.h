@@ -27,6 +27,7 @@ ITP_TARGET_END
 #undef ITP_TARGET_GCC
 #undef V_WIDTH
 #undef V_MR
+#undef V_STEPS
 #undef V_ROWS
 #undef V_LANES
 #undef vf
@@ -45,6 +46,7 @@ ITP_TARGET_END
 #undef v_mul
 #undef v_div
 #undef v_fma
+#undef v_mac
 #undef v_fnma
 #undef v_max
 #undef v_min

@@ -23,38 +23,85 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_MULTIPLY(r, number)                                                                    \
     if (r < rows) {                                                                                \
         const vf ar = v_set(number);                                                               \
-        c##r##_0 = v_fma(ar, b0, c##r##_0);                                                        \
-        if (nv > 1) c##r##_1 = v_fma(ar, b1, c##r##_1);                                            \
-        if (nv > 2) c##r##_2 = v_fma(ar, b2, c##r##_2);                                            \
-        if (nv > 3) c##r##_3 = v_fma(ar, b3, c##r##_3);                                            \
+        v_mac(c##r##_0, ar, b0);                                                                   \
+        if (nv > 1) v_mac(c##r##_1, ar, b1);                                                       \
+        if (nv > 2) v_mac(c##r##_2, ar, b2);                                                       \
+        if (nv > 3) v_mac(c##r##_3, ar, b3);                                                       \
     }
+#define ITP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
 /* Three rows for each pointer: what an address can express. */
-#define ITP_STEP(r)                                                                                \
+#define ITP_APART(r)                                                                               \
     ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
-#define ITP_STEP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
-    const float *ao = t->a, *bo = t->b, *ahead = t->ahead;
-    const ptrdiff_t ahead_step = t->ahead_step, a_outer = t->a_outer, b_outer = t->b_outer;
-    if (t->apart) {
-        const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
-        const float *a12 = a9 + 3 * rs;
-        for (int o = t->outer; o > 0; o--) {
-            ITP_LOAD_B(bo)
-            V_ROWS(ITP_STEP)
-            a0 += a_outer, a3 += a_outer, a6 += a_outer, a9 += a_outer, a12 += a_outer;
-            bo += b_outer;
-        }
-    } else {
-        for (int o = 0; o < t->outer; o++, ao += a_outer, bo += b_outer, ahead += ahead_step) {
-            for (int i = 0; i < t->ahead_lines; i++) ITP_PREFETCH(ahead + i * t->ahead_apart);
-            for (int i = 0; i < t->inner; i++) {
-                const float *a0 = ao + t->a_inner[i], *b = bo + t->b_inner[i];
-                ITP_LOAD_B(b)
-                V_ROWS(ITP_STEP_BESIDE)
-            }
+#define ITP_STEP_BY_TABLES(s)                                                                      \
+    {                                                                                              \
+        const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
+        ITP_LOAD_B(b)                                                                              \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_BY_TABLE(s)                                                                       \
+    {                                                                                              \
+        const float *a0 = ao + a_at[i + s];                                                        \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_BESIDE(s)                                                                         \
+    {                                                                                              \
+        const float *a0 = at + s * a_step;                                                         \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_BESIDE)                                                                         \
+    }
+#define ITP_STEP_APART(s)                                                                          \
+    {                                                                                              \
+        ITP_LOAD_B(b + s * b_step)                                                                 \
+        V_ROWS(ITP_APART)                                                                          \
+        a0++, a3++, a6++, a9++, a12++;                                                             \
+    }
+/* All steps of an inner loop, V_STEPS at a time. */
+#define ITP_STEPS(STEP, onward)                                                                    \
+    for (; i + V_STEPS <= inner; i += V_STEPS) {                                                   \
+        STEP(0)                                                                                    \
+        if (V_STEPS > 1) STEP(1)                                                                   \
+        if (V_STEPS > 2) STEP(2)                                                                   \
+        onward(V_STEPS);                                                                           \
+    }                                                                                              \
+    for (; V_STEPS > 1 && i < inner; i++) {                                                        \
+        STEP(0)                                                                                    \
+        onward(1);                                                                                 \
+    }
+#define ITP_ONWARD(steps)         at += (steps)*a_step, b += (steps)*b_step
+#define ITP_ONWARD_B(steps)       b += (steps)*b_step
+#define ITP_ONWARD_NOWHERE(steps) (void)0
+    const int outer = t->outer, inner = t->inner;
+    const float *ao = t->a, *bo = t->b;
+    const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
+    const ptrdiff_t a_outer = t->a_outer, b_outer = t->b_outer;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
+        int i = 0;
+        if (b_at) {
+            ITP_STEPS(ITP_STEP_BY_TABLES, ITP_ONWARD_NOWHERE)
+        } else if (a_at) {
+            const float *b = bo;
+            ITP_STEPS(ITP_STEP_BY_TABLE, ITP_ONWARD_B)
+        } else if (rs == 1) {
+            const float *at = ao, *b = bo;
+            ITP_STEPS(ITP_STEP_BESIDE, ITP_ONWARD)
+        } else {
+            const float *a0 = ao, *a3 = a0 + 3 * rs, *a6 = a3 + 3 * rs, *a9 = a6 + 3 * rs;
+            const float *a12 = a9 + 3 * rs, *b = bo;
+            ITP_STEPS(ITP_STEP_APART, ITP_ONWARD_B)
         }
     }
-#undef ITP_STEP
+#undef ITP_ONWARD
+#undef ITP_ONWARD_B
+#undef ITP_ONWARD_NOWHERE
+#undef ITP_STEPS
+#undef ITP_STEP_BY_TABLES
+#undef ITP_STEP_BY_TABLE
 #undef ITP_STEP_BESIDE
+#undef ITP_STEP_APART
+#undef ITP_BESIDE
+#undef ITP_APART
 #undef ITP_MULTIPLY
 #undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
@@ -173,17 +220,37 @@ static void ITP_K(interleave)(int rows, int n, const float *src, ptrdiff_t row_s
 }
 
 /* out[o][i][0..mr): for o < outer and i < inner, `runs` pieces of x, one after the other: length[r]
-   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. */
+   numbers at o * step + at[i] + from[r]; V_MR numbers in all at most. Ends of vectors that are written
+   past them are written over by what follows; V_WIDTH numbers must have room behind the last. */
 static void ITP_K(gather)(int outer, ptrdiff_t step, int inner, const ptrdiff_t *at, int runs,
                           const ptrdiff_t *from, const int *length, const float *x, float *out)
 {
+    if (runs == 1 && V_MR <= V_WIDTH) {
+        const vl lanes = v_lanes(0, length[0]);
+        x += from[0];
+        for (int o = 0; o < outer; o++, x += step)
+            for (int i = 0; i < inner; i++, out += V_MR) v_store(out, v_between(x + at[i], lanes));
+        return;
+    }
+    if (runs == 2 && V_MR <= V_WIDTH) {
+        const vl lanes = v_lanes(0, length[0]), more = v_lanes(0, length[1]);
+        const float *x1 = x + from[1];
+        const int n = length[0];
+        x += from[0];
+        for (int o = 0; o < outer; o++, x += step, x1 += step)
+            for (int i = 0; i < inner; i++, out += V_MR) {
+                v_store(out, v_between(x + at[i], lanes));
+                v_store(out + n, v_between(x1 + at[i], more));
+            }
+        return;
+    }
     for (int o = 0; o < outer; o++, x += step)
         for (int i = 0; i < inner; i++, out += V_MR) {
             float *to = out;
             for (int r = 0; r < runs; to += length[r++])
                 for (int k = 0; k < length[r]; k += V_WIDTH) {
                     const int w = length[r] - k < V_WIDTH ? length[r] - k : V_WIDTH;
-                    v_put(to + k, v_get(x + at[i] + from[r] + k, w), w);
+                    v_store(to + k, v_get(x + at[i] + from[r] + k, w));
                 }
         }
 }
@@ -269,9 +336,9 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     const bool bias_only = g->beta == 0 && !g->bias_row;
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.inner = 1, t.apart = true;
+    t.outer = 1;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
-        const int kc = t.outer = g->k - k0 < step ? g->k - k0 : step;
+        const int kc = t.inner = g->k - k0 < step ? g->k - k0 : step;
         for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
             const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
             const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
@@ -289,20 +356,20 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                     t.columns = nb - jr < ITP_NR ? nb - jr : ITP_NR;
                     if (jr < there) {
                         t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
-                        t.b_outer = g->b_rs;
+                        t.b_step = g->b_rs;
                     } else {
                         t.b = b + (size_t)(jr - there) * (size_t)kc;
-                        t.b_outer = ITP_NR;
+                        t.b_step = ITP_NR;
                     }
                     for (int p = 0; p < panels; p++) {
                         const int i = mb * p / panels;
                         t.rows = mb * (p + 1) / panels - i;
                         if (a_direct) {
                             t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_rs = g->a_rs, t.a_outer = g->a_cs;
+                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
                         } else {
                             t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_rs = 1, t.a_outer = t.rows;
+                            t.a_rs = 1, t.a_step = t.rows;
                         }
                         t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
                         t.to_rs = g->c_rs;

@@ -6,6 +6,7 @@
 #define ITP_TARGET_GCC    "avx2,fma"
 #define V_WIDTH           8
 #define V_MR              6
+#define V_STEPS           3
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
 #define V_LANES(X)        V_ROWS(X) X(6) X(7)
 #define vf                __m256
@@ -24,6 +25,7 @@
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
 #define v_div(a, b)       _mm256_div_ps(a, b)
 #define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define v_mac(c, a, b)    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
 #define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm256_max_ps(a, b)
 #define v_min(a, b)       _mm256_min_ps(a, b)

@@ -6,6 +6,7 @@
 #define ITP_TARGET_GCC    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 #define V_WIDTH           16
 #define V_MR              14
+#define V_STEPS           1
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define V_LANES(X)        V_ROWS(X) X(14) X(15)
 #define vf                __m512
@@ -24,6 +25,7 @@
 #define v_mul(a, b)       _mm512_mul_ps(a, b)
 #define v_div(a, b)       _mm512_div_ps(a, b)
 #define v_fma(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   _mm512_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm512_max_ps(a, b)
 #define v_min(a, b)       _mm512_min_ps(a, b)

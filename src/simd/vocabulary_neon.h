@@ -5,6 +5,7 @@
 #define ITP_ISA_NAME      "neon"
 #define V_WIDTH           4
 #define V_MR              8
+#define V_STEPS           3
 #define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
@@ -23,6 +24,7 @@
 #define v_mul(a, b)       vmulq_f32(a, b)
 #define v_div(a, b)       vdivq_f32(a, b)
 #define v_fma(a, b, c)    vfmaq_f32(c, a, b)
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   vfmsq_f32(c, a, b)
 #define v_max(a, b)       vbslq_f32(vcgtq_f32(a, b), a, b)
 #define v_min(a, b)       vbslq_f32(vcltq_f32(a, b), a, b)

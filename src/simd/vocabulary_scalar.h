@@ -16,13 +16,15 @@
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
-   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide */
+   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide
+   V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short */
 #if ITP_KERNEL_PASS == 1
 
 #define ITP_K(name)       itp_##name##_scalar
 #define ITP_ISA_NAME      "scalar"
 #define V_WIDTH           1
 #define V_MR              4
+#define V_STEPS           1
 #define V_ROWS(X)         X(0) X(1) X(2) X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
@@ -41,6 +43,7 @@
 #define v_mul(a, b)       ((a) * (b))
 #define v_div(a, b)       ((a) / (b))
 #define v_fma(a, b, c)    ((a) * (b) + (c))
+#define v_mac(c, a, b)    ((c) = v_fma(a, b, c))
 #define v_fnma(a, b, c)   ((c) - (a) * (b))
 #define v_max(a, b)       itp_scalar_max(a, b)
 #define v_min(a, b)       itp_scalar_min(a, b)
