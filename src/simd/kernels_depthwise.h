@@ -8,26 +8,65 @@
 
 #if V_WIDTH > 1 /* one lane gains nothing */
 
-/* Window sums + bias of ITP_DW_ROWS rows from oy and n columns, at most a vector, from ox, into
-   to[row * to_rs + column]; rows past the last are sums of what there is. Each vector of input is
-   loaded once for all rows it belongs to. Always inlined with constant taps (per side) and stride. */
-ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const itp_plane *g, const float *x,
-                               const float *w, float bias, int oy, int ox, int n, float *to,
-                               ptrdiff_t to_rs)
+/* A band: some rows and columns of a plane with zeros around it, so that windows need no limits. */
+#define ITP_DW_COLUMNS 112                                          /* of output at a time */
+#define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
+#define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
+
+/* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
+   band[row][parity of the column]. */
+static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, int height, int width,
+                           int top, int left, float *band)
 {
-    const int first = ox * stride - g->pad_x; /* source column of lane 0, tap 0 */
+    for (int parity = 0; parity < stride; parity++) {
+        const int first = left + parity; /* column of x of the first number */
+        const int low = first < 0 ? (stride - 1 - first) / stride : 0;
+        const int there = (width - first + stride - 1) / stride;
+        const int high = there < columns ? there : columns; /* low..high are in x */
+        const float *from = x + first + low * stride;
+        const int left_over = width - first - low * stride; /* numbers of a row from there on */
+        int whole = left_over > 0 ? left_over / (stride * V_WIDTH) : 0; /* vectors */
+        if (whole * V_WIDTH > high - low) whole = (high - low + V_WIDTH - 1) / V_WIDTH;
+        const int end = low + whole * V_WIDTH, n = left_over - whole * stride * V_WIDTH;
+        const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
+        (void)next;
+        for (int r = 0; r < rows; r++) {
+            const int sy = top + r;
+            const float *p = from + (ptrdiff_t)sy * width;
+            float *to = band + (r * stride + parity) * ITP_DW_PITCH;
+            int i = 0;
+            if (sy >= 0 && sy < height && low < high) {
+                if (low > 0) v_store(to, v_zero());
+                for (i = V_WIDTH; i < low; i += V_WIDTH) v_store(to + i, v_zero());
+                for (i = low; i < end; i += V_WIDTH, p += stride * V_WIDTH)
+                    v_store(to + i,
+                            stride == 1 ? v_load(p) : v_even(v_load(p), v_load(p + V_WIDTH)));
+                if (i < high) {
+                    const vf v = v_between(p, here);
+                    v_store(to + i, stride == 1 ? v : v_even(v, v_between(p + V_WIDTH, next)));
+                    i += V_WIDTH;
+                }
+            }
+            if (i < columns) v_store(to + i, v_zero());
+            for (i += V_WIDTH; i < columns; i += V_WIDTH) v_store(to + i, v_zero());
+        }
+    }
+}
+
+/* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
+   to[row * to_rs + column], n columns of them. Each vector of input is loaded once for all rows it
+   belongs to. Always inlined with constant taps (per side) and stride. */
+ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const float *band, const float *w, float bias,
+                               int ox, int n, float *to, ptrdiff_t to_rs)
+{
 #define ITP_DECLARE(r) vf c##r = v_set(bias);
     ITP_DW_OUT(ITP_DECLARE)
 #undef ITP_DECLARE
     for (int tx = 0; tx < taps; tx++) {
-        const int at = first + tx;
-        const vl here = v_lanes(-at, g->width - at);
-        const vl next = v_lanes(-at - V_WIDTH, g->width - at - V_WIDTH);
-        (void)next;
         const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
         const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
         const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
-        const float *from = x + (ptrdiff_t)(oy * stride - g->pad_y) * g->width + at;
+        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
 #define ITP_STEP(r)                                                                                \
     if (i >= stride * (r) && i - stride * (r) < taps) {                                            \
         const int t = i - stride * (r);                                                            \
@@ -36,13 +75,8 @@ ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const itp_plane *g, const f
 #define ITP_SOURCE(k)                                                                              \
     if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
         enum { i = k };                                                                            \
-        const int sy = oy * stride - g->pad_y + i;                                                 \
-        if (sy >= 0 && sy < g->height) {                                                           \
-            const float *p = from + (ptrdiff_t)i * g->width;                                       \
-            vf v = v_between(p, here);                                                             \
-            if (stride == 2) v = v_even(v, v_between(p + V_WIDTH, next));                          \
-            ITP_DW_OUT(ITP_STEP)                                                                   \
-        }                                                                                          \
+        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
+        ITP_DW_OUT(ITP_STEP)                                                                       \
     }
         ITP_DW_IN(ITP_SOURCE)
 #undef ITP_SOURCE
@@ -54,10 +88,10 @@ ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const itp_plane *g, const f
 }
 
 #define ITP_DW_FUNCTION(name, taps, stride)                                                        \
-    static void ITP_K(name)(const itp_plane *g, const float *x, const float *w, float bias,        \
-                            int oy, int ox, int n, float *to, ptrdiff_t to_rs)                     \
+    static void ITP_K(name)(const float *band, const float *w, float bias, int ox, int n,          \
+                            float *to, ptrdiff_t to_rs)                                            \
     {                                                                                              \
-        ITP_K(dw_tile)(taps, stride, g, x, w, bias, oy, ox, n, to, to_rs);                         \
+        ITP_K(dw_tile)(taps, stride, band, w, bias, ox, n, to, to_rs);                             \
     }
 ITP_DW_FUNCTION(dw_3_1, 3, 1)
 ITP_DW_FUNCTION(dw_3_2, 3, 2)
@@ -76,58 +110,86 @@ static bool ITP_K(dw_common)(const itp_plane *g)
 static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
                            float *y)
 {
-    typedef void (*dw_function)(const itp_plane *, const float *, const float *, float, int, int,
-                                int, float *, ptrdiff_t);
+    typedef void (*dw_function)(const float *, const float *, float, int, int, float *, ptrdiff_t);
     static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
                                                 {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
-    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
-    float sums[ITP_DW_ROWS * V_WIDTH];
-    for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
-        const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
+    const int taps = g->taps_y, stride = g->stride_y;
+    const dw_function run = functions[taps == 5][stride == 2];
+    const int many = ITP_DW_ROWS * (stride == 1 ? 4 : 1); /* rows of output of a band */
+    float band[ITP_DW_BAND], sums[ITP_DW_ROWS * V_WIDTH];
+    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
         for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
+            const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
             const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
-            float *to = y + (ptrdiff_t)oy * g->columns + ox;
-            if (rows == ITP_DW_ROWS && !add) {
-                run(g, x, w, bias, oy, ox, n, to, g->columns);
-                continue;
-            }
-            run(g, x, w, bias, oy, ox, V_WIDTH, sums, V_WIDTH);
-            for (int r = 0; r < rows; r++, to += g->columns) {
-                const vf v = v_load(sums + r * V_WIDTH);
-                v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
+            const int wanted = (g->rows - oy + ITP_DW_ROWS - 1) / ITP_DW_ROWS * ITP_DW_ROWS;
+            if (oy % many == 0) ITP_K(dw_band)
+            (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
+             (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height,
+             g->width, oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
+            const float *from = band + oy % many * stride * stride * ITP_DW_PITCH;
+            for (int ox = 0; ox < columns; ox += V_WIDTH) {
+                const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
+                float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
+                if (rows == ITP_DW_ROWS && !add) {
+                    run(from, w, bias, ox, n, to, g->columns);
+                    continue;
+                }
+                run(from, w, bias, ox, V_WIDTH, sums, V_WIDTH);
+                for (int r = 0; r < rows; r++, to += g->columns) {
+                    const vf v = v_load(sums + r * V_WIDTH);
+                    v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
+                }
             }
         }
-    }
 }
 
-/* One row of dx for stride 2, two columns for each of dy. */
-static void ITP_K(dw_data_row)(const itp_plane *g, const float *dy, const float *w, bool add,
-                               float *dx, int iy)
+/* dx (+)= its gradient for stride 2: two columns for each of dy. Always inlined with constant taps. */
+ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, const float *w,
+                               bool add, float *dx)
 {
-    float *to = dx + (ptrdiff_t)iy * g->width;
-    for (int j = 0; 2 * j < g->width; j += V_WIDTH) {
-        vf even = v_zero(), odd = v_zero();
-        for (int ty = (iy + g->pad_y) & 1; ty < g->taps_y; ty += 2) {
-            const int oy = (iy + g->pad_y - ty) / 2;
-            if (iy + g->pad_y < ty || oy >= g->rows) continue;
-            for (int tx = 0; tx < g->taps_x; tx++) {
-                const int side = (g->pad_x + tx) & 1; /* of the columns this tap reaches */
-                const int at = j + (side + g->pad_x - tx) / 2;
-                const vf v =
-                    v_between(dy + (ptrdiff_t)oy * g->columns + at, v_lanes(-at, g->columns - at));
-                const vf tap = v_set(w[ty * g->taps_x + tx]);
-                if (side) odd = v_fma(tap, v, odd);
-                else even = v_fma(tap, v, even);
-            }
+    enum { ROWS = 2 * ITP_DW_ROWS };
+    const int last =
+        (g->pad_x + taps - 1) & 1; /* parity of the columns that the last tap reaches */
+    const int left =
+        (last + g->pad_x + 2 * taps - (taps - 1)) / 2 - taps; /* the first of dy, for 0 */
+    float band[ITP_DW_BAND];
+    for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
+        for (int i0 = 0; i0 < g->height; i0 += ROWS) {
+            const int end = (g->width + 1) / 2 - j0;
+            const int columns = end < ITP_DW_COLUMNS ? end : ITP_DW_COLUMNS;
+            const int rows = g->height - i0 < ROWS ? g->height - i0 : ROWS;
+            const int top = (i0 + g->pad_y + 2 * taps - (taps - 1)) / 2 - taps;
+            ITP_K(dw_band)
+            (1, (ROWS + taps) / 2 + 1, (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + taps / 2 + 1,
+             dy, g->rows, g->columns, top, j0 + left, band);
+            for (int iy = i0; iy < i0 + rows; iy++)
+                for (int j = 0; j < columns; j += V_WIDTH) {
+                    vf same = v_zero(), other = v_zero();
+                    for (int ty = (iy + g->pad_y) & 1; ty < taps; ty += 2) {
+                        const float *from =
+                            band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + j - left;
+                        const float *row = w + ty * taps;
+#define ITP_TAP(tx, sum) /* of the columns whose parity is that of pad_x + tx */                   \
+    if (tx < taps) sum = v_fma(v_set(row[tx]), v_load(from + at - (tx) / 2), sum);
+                        int at = (g->pad_x + 1) / 2;
+                        ITP_TAP(0, same)
+                        ITP_TAP(2, same)
+                        ITP_TAP(4, same)
+                        at = g->pad_x / 2;
+                        ITP_TAP(1, other)
+                        ITP_TAP(3, other)
+#undef ITP_TAP
+                    }
+                    const vf even = g->pad_x & 1 ? other : same, odd = g->pad_x & 1 ? same : other;
+                    const vf low = v_zip(even, odd), high = v_zip2(even, odd);
+                    const int n = g->width - 2 * (j0 + j), n0 = n < V_WIDTH ? n : V_WIDTH;
+                    const int n1 = n - n0 < V_WIDTH ? n - n0 : V_WIDTH;
+                    float *p = dx + (ptrdiff_t)iy * g->width + 2 * (j0 + j);
+                    v_put(p, add ? v_add(low, v_get(p, n0)) : low, n0);
+                    p += V_WIDTH;
+                    if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
+                }
         }
-        const vf low = v_zip(even, odd), high = v_zip2(even, odd);
-        const int n = g->width - 2 * j, n0 = n < V_WIDTH ? n : V_WIDTH;
-        const int n1 = n - n0 < V_WIDTH ? n - n0 : V_WIDTH;
-        float *p = to + 2 * j;
-        v_put(p, add ? v_add(low, v_get(p, n0)) : low, n0);
-        p += V_WIDTH;
-        if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
-    }
 }
 
 /* dw[ty][tx + c] += sum over pixels of x dy, for all ty and c < across. Rows of dy that a row of x meets
@@ -243,7 +305,8 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
         return;
     }
     if (ITP_K(dw_common)(g) && g->stride_y == 2) {
-        for (int iy = 0; iy < g->height; iy++) ITP_K(dw_data_row)(g, dy, w, add, dx, iy);
+        if (taps == 9) ITP_K(dw_data)(3, g, dy, w, add, dx);
+        else ITP_K(dw_data)(5, g, dy, w, add, dx);
         return;
     }
 #endif
@@ -278,4 +341,7 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_TAPS
 #undef ITP_DW_OUT
 #undef ITP_DW_IN
+#undef ITP_DW_COLUMNS
+#undef ITP_DW_PITCH
+#undef ITP_DW_BAND
 #undef ITP_FOR_TAPS
