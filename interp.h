@@ -4668,6 +4668,9 @@ typedef struct interp_workspace_desc {
     size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
+    bool small_winograd;   /* false: images of less than 12x12 do not go by Winograd; true: they do,
+                              which pays where weights are read for 8 or more samples at a time.
+                              Test: small_images_go_by_winograd_on_request */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.
@@ -9174,6 +9177,7 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
 typedef struct itp_conv {
     int batch, in_channels, out_channels, groups;
     bool direct;     /* sums run in the plain order, whatever the image's size */
+    bool many;       /* of small images there are many */
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 
@@ -10061,8 +10065,9 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
    Every sum runs over all inputs in one go: results depend neither on the batch nor on threads. */
 
 #define ITP_WINOGRAD_POINTS 36
-#define ITP_WINOGRAD_PLANES 32     /* fewer are not worth the way to the points and back */
-#define ITP_WINOGRAD_SIDE   12     /* smaller images: weights at the points outweigh the pixels */
+#define ITP_WINOGRAD_PLANES 32 /* fewer are not worth the way to the points and back */
+#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at the points outweigh the pixels of few */
+#define ITP_WINOGRAD_FILL   8  /* pixels of a piece of 16: with fewer, half the gain is lost */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
 #define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
 
@@ -10079,11 +10084,14 @@ typedef struct itp_winograd {
 ITP_FN bool itp_winograd_fits(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
+    const double pieces = (double)itp_div_up(p->rows, 4) * itp_div_up(p->columns, 4);
+    const bool large = itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
+    const bool full = (double)p->rows * p->columns >= ITP_WINOGRAD_FILL * pieces;
     return !c->direct && c->groups == 1 && p->taps_y == 3 && p->taps_x == 3 && p->stride_y == 1 &&
            p->stride_x == 1 && p->dilation_y == 1 && p->dilation_x == 1 && p->pad_y >= 0 &&
            p->pad_y <= 2 && p->pad_x >= 0 && p->pad_x <= 2 &&
            itp_min(c->in_channels, c->out_channels) >= ITP_WINOGRAD_PLANES &&
-           itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
+           (large || (c->many && full));
 }
 
 ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
@@ -26620,7 +26628,7 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     c.in_channels = x->dim[1];
     c.out_channels = itp_shape_in(w, node, 1)->dim[0];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd;
+    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, x);
     return c;
 }
@@ -26738,7 +26746,7 @@ ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
     c.in_channels = y->dim[1];
     c.out_channels = x->dim[1];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd;
+    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, y);
     c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
     c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
@@ -41226,6 +41234,8 @@ ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
     if (a->cone) itp_cone_layout(m, a);
 }
 
+#define ITP_ATTR_MANY 32 /* passes for a sample, of which there are then several at a time */
+
 ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
 {
     interp_workspace_desc d;
@@ -41237,6 +41247,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
     d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
+    d.small_winograd = !d.input_grads && a->points >= ITP_ATTR_MANY; /* whatever the batch */
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -41267,10 +41278,10 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
     return INTERP_OK;
 }
 
-/* Passes of large samples are no faster together: a batch that was not asked for takes no more; weights
-   that are laid out once for several passes take more. */
-#define ITP_ATTR_ENOUGH ((size_t)24 << 20)
-#define ITP_ATTR_PACKED ((size_t)64 << 20)
+/* Passes of large samples are hardly faster together: a batch that was not asked for takes no more than
+   this, for many passes forward or any; weights that are laid out once for several passes take more. */
+#define ITP_ATTR_ENOUGH(many) ((size_t)((many) ? 48 : 24) << 20)
+#define ITP_ATTR_PACKED       ((size_t)64 << 20)
 
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
@@ -41279,7 +41290,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
         (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
-    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
+    const bool many = itp_attr_work(a).small_winograd;
+    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH(many));
     if (all < batch) batch = (int)all;
     if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;

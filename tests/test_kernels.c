@@ -379,7 +379,7 @@ TEST(convolutions_match_their_definition)
         const int *v = cases[i];
         itp_conv c;
         c.batch = v[0], c.in_channels = v[1], c.out_channels = v[2], c.groups = v[3];
-        c.direct = false;
+        c.direct = c.many = false;
         itp_plane *p = &c.plane;
         p->height = v[4], p->width = v[5], p->taps_y = v[6], p->taps_x = v[7];
         p->stride_y = v[8], p->stride_x = v[9], p->pad_y = v[10], p->pad_x = v[11];
@@ -450,11 +450,12 @@ static double error_of(const float *got, const double *want, size_t n)
 }
 
 /* Its points and constants cost a factor of 2 to 3 in numpy; 5 leaves room for other orders of sums. */
-TEST(winograd_rounds_little_more_than_the_plain_order)
+/* Images of any size, or small ones of which there are many. */
+static void check_winograd(int height, int width, bool many)
 {
-    enum { batch = 3, in = 96, out = 70, height = 21, width = 18 };
-    const size_t pixels = height * width, nx = batch * in * pixels, ny = batch * out * pixels;
-    const size_t nw = out * in * 9;
+    enum { batch = 3, in = 96, out = 70 };
+    const size_t pixels = (size_t)height * (size_t)width;
+    const size_t nx = batch * in * pixels, ny = batch * out * pixels, nw = out * in * 9;
     float *x = (float *)malloc((4 * nx + 4 * ny + nw) * sizeof *x), *dy = x + nx, *w = dy + ny;
     float *y = w + nw, *y2 = y + ny, *dx = y2 + ny, *dx2 = dx + nx;
     naive o;
@@ -464,6 +465,9 @@ TEST(winograd_rounds_little_more_than_the_plain_order)
     itp_conv c;
     const itp_plane plane = {height, width, height, width, 3, 3, 1, 1, 1, 1, 1, 1};
     c.batch = batch, c.in_channels = in, c.out_channels = out, c.groups = 1, c.plane = plane;
+    c.direct = c.many = false;
+    CHECK(itp_winograd_fits(&c) == !many);
+    c.many = many;
     naive_conv(&c, x, w, dy, &o);
     FOR_ISAS(ctx)
     {
@@ -490,6 +494,13 @@ TEST(winograd_rounds_little_more_than_the_plain_order)
     }
     free(x);
     free(o.y);
+}
+
+TEST(winograd_rounds_little_more_than_the_plain_order)
+{
+    check_winograd(21, 18, false);
+    check_winograd(7, 7, true);
+    check_winograd(4, 8, true);
 }
 
 TEST(a_nan_is_never_lost_by_a_maximum)

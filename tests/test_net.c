@@ -1256,6 +1256,40 @@ TEST(input_gradients_alone_take_less_memory)
     interp_net_free(net);
 }
 
+TEST(small_images_go_by_winograd_on_request)
+{
+    interp_net *net = arch(ctx, "resnet20", 3, 28, 28, 10); /* 64 planes of 7x7 in the end */
+    REQUIRE(net);
+    float *x = normals(8 * 3 * 28 * 28, 1), outputs[3][10];
+    interp_workspace_desc d = options(1, INTERP_EVAL, false);
+    for (int way = 0; way < 3; way++) {
+        d.small_winograd = way > 0, d.no_winograd = way == 2;
+        interp_workspace *w = workspace(ctx, net, &d);
+        const float *in = x;
+        REQUIRE_OK(ctx, interp_forward(w, &in));
+        memcpy(outputs[way], interp_workspace_output(w, 0), sizeof *outputs);
+        interp_workspace_free(w);
+    }
+    CHECK(memcmp(outputs[0], outputs[1], sizeof *outputs)); /* it is another order */
+    CHECK_NEAR(worst(outputs[0], outputs[1], 10), 0, 1e-5);
+    d.no_winograd = false, d.small_winograd = true, d.batch = 8;
+    interp_workspace *w = workspace(ctx, net, &d);
+    const float *in = x;
+    REQUIRE_OK(ctx, interp_forward(w, &in));
+    CHECK_NEAR(worst(interp_workspace_output(w, 0), outputs[1], 10), 0, BATCH_TOLERANCE);
+    interp_workspace_free(w);
+    d.no_winograd = true, d.batch = 1; /* which goes before it */
+    w = workspace(ctx, net, &d);
+    d.small_winograd = false;
+    interp_workspace *v = workspace(ctx, net, &d);
+    CHECK(!interp_forward(w, &in) && !interp_forward(v, &in));
+    CHECK(!memcmp(interp_workspace_output(w, 0), interp_workspace_output(v, 0), sizeof *outputs));
+    CHECK(!memcmp(interp_workspace_output(w, 0), outputs[2], sizeof *outputs));
+    interp_workspace_free(w), interp_workspace_free(v);
+    interp_net_free(net);
+    free(x);
+}
+
 TEST(constant_weights_change_no_result)
 {
     const char *const archs[] = {"cnn", "resnet20", "efficientnet-b0"};
@@ -1772,6 +1806,7 @@ int main(int argc, char **argv)
     RUN(layers_are_kept_by_the_name_of_a_node_or_a_value);
     RUN(backward_wants_a_forward_pass_of_its_own);
     RUN(input_gradients_alone_take_less_memory);
+    RUN(small_images_go_by_winograd_on_request);
     RUN(constant_weights_change_no_result);
     RUN(passes_allocate_nothing);
     RUN(passes_are_bit_identical_at_any_thread_count);

@@ -126,6 +126,8 @@ ITP_FN void itp_attr_layout(itp_arena *m, itp_attr *a)
     if (a->cone) itp_cone_layout(m, a);
 }
 
+#define ITP_ATTR_MANY 32 /* passes for a sample, of which there are then several at a time */
+
 ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
 {
     interp_workspace_desc d;
@@ -137,6 +139,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
     d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
+    d.small_winograd = !d.input_grads && a->points >= ITP_ATTR_MANY; /* whatever the batch */
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
     return d;
@@ -167,10 +170,10 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
     return INTERP_OK;
 }
 
-/* Passes of large samples are no faster together: a batch that was not asked for takes no more; weights
-   that are laid out once for several passes take more. */
-#define ITP_ATTR_ENOUGH ((size_t)24 << 20)
-#define ITP_ATTR_PACKED ((size_t)64 << 20)
+/* Passes of large samples are hardly faster together: a batch that was not asked for takes no more than
+   this, for many passes forward or any; weights that are laid out once for several passes take more. */
+#define ITP_ATTR_ENOUGH(many) ((size_t)((many) ? 48 : 24) << 20)
+#define ITP_ATTR_PACKED       ((size_t)64 << 20)
 
 /* The largest batch that memory allows; gives the workspace's description. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
@@ -179,7 +182,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
         (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
     int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
-    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH);
+    const bool many = itp_attr_work(a).small_winograd;
+    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH(many));
     if (all < batch) batch = (int)all;
     if (a->cone) batch = itp_min(batch, a->points);
     if (a->net->fixed_batch) batch = a->net->fixed_batch;

@@ -4,6 +4,7 @@
 typedef struct itp_conv {
     int batch, in_channels, out_channels, groups;
     bool direct;     /* sums run in the plain order, whatever the image's size */
+    bool many;       /* of small images there are many */
     itp_plane plane; /* input height and width, output rows and columns, window */
 } itp_conv;
 

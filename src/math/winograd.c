@@ -5,8 +5,9 @@
    Every sum runs over all inputs in one go: results depend neither on the batch nor on threads. */
 
 #define ITP_WINOGRAD_POINTS 36
-#define ITP_WINOGRAD_PLANES 32     /* fewer are not worth the way to the points and back */
-#define ITP_WINOGRAD_SIDE   12     /* smaller images: weights at the points outweigh the pixels */
+#define ITP_WINOGRAD_PLANES 32 /* fewer are not worth the way to the points and back */
+#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at the points outweigh the pixels of few */
+#define ITP_WINOGRAD_FILL   8  /* pixels of a piece of 16: with fewer, half the gain is lost */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
 #define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
 
@@ -23,11 +24,14 @@ typedef struct itp_winograd {
 ITP_FN bool itp_winograd_fits(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
+    const double pieces = (double)itp_div_up(p->rows, 4) * itp_div_up(p->columns, 4);
+    const bool large = itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
+    const bool full = (double)p->rows * p->columns >= ITP_WINOGRAD_FILL * pieces;
     return !c->direct && c->groups == 1 && p->taps_y == 3 && p->taps_x == 3 && p->stride_y == 1 &&
            p->stride_x == 1 && p->dilation_y == 1 && p->dilation_x == 1 && p->pad_y >= 0 &&
            p->pad_y <= 2 && p->pad_x >= 0 && p->pad_x <= 2 &&
            itp_min(c->in_channels, c->out_channels) >= ITP_WINOGRAD_PLANES &&
-           itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
+           (large || (c->many && full));
 }
 
 ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bool backward)

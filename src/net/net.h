@@ -326,6 +326,9 @@ typedef struct interp_workspace_desc {
     size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
+    bool small_winograd;   /* false: images of less than 12x12 do not go by Winograd; true: they do,
+                              which pays where weights are read for 8 or more samples at a time.
+                              Test: small_images_go_by_winograd_on_request */
 } interp_workspace_desc;
 
 /* Bytes that a workspace takes from the context, exactly, by running its layout without memory.

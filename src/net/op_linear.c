@@ -9,7 +9,7 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     c.in_channels = x->dim[1];
     c.out_channels = itp_shape_in(w, node, 1)->dim[0];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd;
+    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, x);
     return c;
 }
@@ -127,7 +127,7 @@ ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
     c.in_channels = y->dim[1];
     c.out_channels = x->dim[1];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd;
+    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, y);
     c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
     c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
