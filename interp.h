@@ -8505,9 +8505,8 @@ typedef struct itp_tile {
     int outer, inner;
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
-    const ptrdiff_t *a_at,
-        *b_at;         /* [inner], or NULL; a_rs is 1 with them, and none is alone for b */
-    const float *from; /* NULL: zeros */
+    const ptrdiff_t *a_at, *b_at; /* [inner], or NULL; b_at only beside a_at, and then a_rs is 1 */
+    const float *from;            /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
@@ -9350,8 +9349,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    bool gather;                 /* rows of pixels are too short for a tile: several are copied */
-    size_t slab, gathered, kept; /* floats */
+    bool gather;                      /* what a tile of pixels reads is copied side by side */
+    size_t slab, gathered, kept; /* floats; kept: sums of tiles from some planes of x to the next */
 } itp_cut;
 
 typedef struct itp_windows_job {

@@ -177,8 +177,8 @@ typedef struct itp_cut {
     int phases;                       /* columns of x are sorted by their rest modulo mul_x */
     ptrdiff_t pitch, row, plane;      /* of the slab: phase, row, plane */
     bool in_place;                    /* the image is read where it lies */
-    bool gather;                 /* rows of pixels are too short for a tile: several are copied */
-    size_t slab, gathered, kept; /* floats */
+    bool gather;                      /* what a tile of pixels reads is copied side by side */
+    size_t slab, gathered, kept; /* floats; kept: sums of tiles from some planes of x to the next */
 } itp_cut;
 
 typedef struct itp_windows_job {

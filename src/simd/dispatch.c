@@ -60,9 +60,8 @@ typedef struct itp_tile {
     int outer, inner;
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
-    const ptrdiff_t *a_at,
-        *b_at;         /* [inner], or NULL; a_rs is 1 with them, and none is alone for b */
-    const float *from; /* NULL: zeros */
+    const ptrdiff_t *a_at, *b_at; /* [inner], or NULL; b_at only beside a_at, and then a_rs is 1 */
+    const float *from;            /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
