@@ -268,6 +268,7 @@
    v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
+   v_mac(c,a,b)  c = a*b + c, a statement
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
@@ -426,7 +427,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
 #define v_div(a, b)       _mm256_div_ps(a, b)
 #define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
-#define v_mac(c, a, b)    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#define v_mac(c, a, b)    itp_avx2_mac(c, a, b)
 #define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm256_max_ps(a, b)
 #define v_min(a, b)       _mm256_min_ps(a, b)
@@ -454,6 +455,14 @@ static inline float itp_scalar_mantissa(float x)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
+
+/* One instruction, in place: over several steps compilers move the sums of a tile about and run out of
+   registers. */
+#if defined(__GNUC__) || defined(__clang__)
+#define itp_avx2_mac(c, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#else
+#define itp_avx2_mac(c, a, b) ((c) = _mm256_fmadd_ps(a, b, c))
+#endif
 
 ITP_TARGET_BEGIN
 
@@ -9440,7 +9449,8 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
     if (c.gather) {
         const size_t pixels = (size_t)(itp_div_up(rows * columns, unit) * unit);
-        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * ctx->k->nr, 16);
+        c.gathered =
+            itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * (size_t)ctx->k->nr, 16);
     } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
         if (w->rows == 1)

@@ -268,7 +268,8 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
     if (c.gather) {
         const size_t pixels = (size_t)(itp_div_up(rows * columns, unit) * unit);
-        c.gathered = itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * ctx->k->nr, 16);
+        c.gathered =
+            itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * (size_t)ctx->k->nr, 16);
     } else if (slots > 1) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
         if (w->rows == 1)

@@ -25,7 +25,7 @@
 #define v_mul(a, b)       _mm256_mul_ps(a, b)
 #define v_div(a, b)       _mm256_div_ps(a, b)
 #define v_fma(a, b, c)    _mm256_fmadd_ps(a, b, c)
-#define v_mac(c, a, b)    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#define v_mac(c, a, b)    itp_avx2_mac(c, a, b)
 #define v_fnma(a, b, c)   _mm256_fnmadd_ps(a, b, c)
 #define v_max(a, b)       _mm256_max_ps(a, b)
 #define v_min(a, b)       _mm256_min_ps(a, b)
@@ -53,6 +53,14 @@
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
+
+/* One instruction, in place: over several steps compilers move the sums of a tile about and run out of
+   registers. */
+#if defined(__GNUC__) || defined(__clang__)
+#define itp_avx2_mac(c, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#else
+#define itp_avx2_mac(c, a, b) ((c) = _mm256_fmadd_ps(a, b, c))
+#endif
 
 ITP_TARGET_BEGIN
 
