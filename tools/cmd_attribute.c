@@ -314,8 +314,9 @@ static int open_gallery(cli *c, job *j)
     }
     g.links = links;
     memset(&d, 0, sizeof d);
-    snprintf(subtitle, sizeof subtitle, "%d samples explained by %d methods; model %.400s", j->in.n,
-             j->methods.n, j->model.path);
+    snprintf(subtitle, sizeof subtitle, "%d sample%s explained by %d method%s; model %.400s",
+             j->in.n, j->in.n == 1 ? "" : "s", j->methods.n, j->methods.n == 1 ? "" : "s",
+             j->model.path);
     g.title = "Attributions", g.subtitle = subtitle;
     g.fields = fields, g.n_fields = GALLERY_FIELDS;
     if (interp_gallery_begin(c->ctx, &g, &j->gallery)) return cli_fail_ctx(c);
