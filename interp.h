@@ -2455,7 +2455,7 @@ static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, f
             (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
              (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height,
              g->width, oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
-            const float *from = band + oy % many * stride * stride * ITP_DW_PITCH;
+            const float *from = band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
             for (int ox = 0; ox < columns; ox += V_WIDTH) {
                 const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
                 float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
@@ -9438,7 +9438,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     if (w->rows == 1) { /* a long row: pieces of it */
         columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
         columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
-        columns = itp_div_up(columns, unit) * unit;
+        columns = itp_min(w->columns, itp_div_up(columns, unit) * unit);
         if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
     }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
@@ -9523,28 +9523,41 @@ ITP_FN void itp_windows_gather(const itp_windows_job *j, const float *x, int row
     }
 }
 
-/* Weights that are needed next come in a share with each of `tiles` tiles: those of the panel of outputs
-   that begins at k0, for planes c0.. of x. */
-ITP_FN void itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int inputs, int tile,
-                              int tiles)
+/* Weights that are needed next: `runs` of `lines` of the cache, `step` numbers apart. */
+typedef struct itp_ahead {
+    const float *from;
+    ptrdiff_t step;
+    int runs, lines, run, line; /* and those that are on their way */
+} itp_ahead;
+
+/* Those of the panel of outputs that begins at k0, for planes c0.. of x. */
+ITP_FN itp_ahead itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int inputs)
 {
     const itp_windows *w = j->w;
     const int nr = j->kernels->nr, taps = w->packed_taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
-    const float *from = w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr;
-    int runs = 1, length = inputs * taps * nr; /* that lie one after the other */
-    ptrdiff_t step = 0;
-    if (w->raw && w->raw->turned) {
-        from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;
-        runs = inputs, length = nr * taps, step = (ptrdiff_t)w->outputs * taps;
-    } else if (w->raw) {
-        from = w->raw->w + k0 * all + (ptrdiff_t)c0 * taps;
-        runs = nr, length = inputs * taps, step = all;
+    itp_ahead a = {NULL, 0, 1, itp_div_up(inputs * taps * nr, ITP_LINE), 0, 0};
+    if (!w->raw) a.from = w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr;
+    else if (w->raw->turned) {
+        a.from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;
+        a.runs = inputs, a.step = (ptrdiff_t)w->outputs * taps;
+        a.lines = itp_div_up(nr * taps, ITP_LINE);
+    } else {
+        a.from = w->raw->w + k0 * all + (ptrdiff_t)c0 * taps;
+        a.runs = nr, a.step = all;
+        a.lines = itp_div_up(inputs * taps, ITP_LINE);
     }
-    const int lines = itp_div_up(length, ITP_LINE);
-    const int first = (int)((int64_t)runs * lines * tile / tiles);
-    const int end = (int)((int64_t)runs * lines * (tile + 1) / tiles);
-    for (int l = first; l < end; l++) ITP_PREFETCH(from + l / lines * step + l % lines * ITP_LINE);
+    return a;
+}
+
+/* Sends for n lines more. */
+ITP_FN void itp_ahead_fetch(itp_ahead *a, int n)
+{
+    for (; n > 0 && a->run < a->runs; n--) {
+        ITP_PREFETCH(a->from + a->line * ITP_LINE);
+        if (++a->line < a->lines) continue;
+        a->line = 0, a->run++, a->from += a->step;
+    }
 }
 
 /* A tile of finished sums, from pixel p of row r, into the planes of y. */
@@ -9600,16 +9613,17 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
             t.b = own;
         } else
             t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        itp_ahead ahead = {NULL, 0, 0, 0, 0, 0};
+        if (k0 + k->nr < k1) ahead = itp_windows_ahead(j, k0 + k->nr, c0, inputs);
+        const int lines = itp_div_up(ahead.runs * ahead.lines, rows * tiles); /* for each tile */
         for (int r = 0; r < rows; r++)
-            for (int q = 0; q < tiles; q++, kept += k->mr * k->nr) {
-                const int p = (int)((int64_t)columns * q / tiles);
-                t.rows = (int)((int64_t)columns * (q + 1) / tiles) - p;
+            for (int q = 0, p = 0; q < tiles; q++, p += t.rows, kept += k->mr * k->nr) {
+                t.rows = columns * (q + 1) / tiles - p; /* tiles of nearly the same height */
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
                              : x + r * w->mul_y * j->cut.row + p;
                 if (c0) t.from = kept;
                 if (!ends) t.to = kept;
-                if (k0 + k->nr < k1)
-                    itp_windows_ahead(j, k0 + k->nr, c0, inputs, r * tiles + q, rows * tiles);
+                itp_ahead_fetch(&ahead, lines);
                 k->tile(&t);
                 if (ends)
                     itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);

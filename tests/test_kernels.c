@@ -362,7 +362,17 @@ TEST(convolutions_match_their_definition)
         {1, 2, 3, 1, 6, 150, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         {1, 64, 72, 1, 14, 14, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         {1, 16, 80, 1, 14, 14, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1},
+        /* pixels copied side by side: several shares of planes, blocks of rows and of columns */
+        {1, 610, 70, 1, 16, 31, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
+        {1, 70, 70, 1, 30, 29, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 40, 70, 1, 4, 300, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 40, 70, 1, 23, 260, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {1, 40, 3, 1, 9, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
+        {1, 2, 2, 2, 40, 250, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, /* more than a band has room for */
+        {1, 2, 2, 2, 37, 251, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1},
+        {1, 2, 2, 2, 6, 6, 5, 5, 2, 2, 7, 7, 7, 7, 1, 1},
+        {1, 2, 2, 2, 2, 240, 3, 3, 2, 2, 6, 130, 6, 130, 1, 1},
         {2, 3, 3, 3, 20, 35, 3, 3, 2, 2, 0, 1, 1, 0, 1, 1},
         {1, 4, 8, 4, 15, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 3, 3, 3, 14, 14, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
@@ -413,11 +423,9 @@ static void run_conv(interp_ctx *ctx, const itp_conv *c, bool keep, const float 
 TEST(weights_packed_on_the_way_change_no_result)
 {
     /* in, out, side, taps, stride: a task of one image, of which some pack for themselves */
-    static const int cases[][5] = {{40, 130, 7, 3, 1},
-                                   {160, 129, 6, 3, 1},
-                                   {40, 130, 14, 3, 2},
-                                   {36, 70, 7, 1, 1},
-                                   {9, 20, 30, 5, 1}};
+    static const int cases[][5] = {{40, 130, 7, 3, 1}, {160, 129, 6, 3, 1}, {40, 130, 14, 3, 2},
+                                   {36, 70, 7, 1, 1},  {9, 20, 30, 5, 1},   {400, 70, 7, 1, 1},
+                                   {70, 70, 20, 3, 1}};
     FOR_ISAS(ctx)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int *v = cases[i], pad = v[3] / 2, out = (v[2] + 2 * pad - v[3]) / v[4] + 1;

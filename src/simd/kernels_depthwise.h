@@ -126,7 +126,7 @@ static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, f
             (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
              (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height,
              g->width, oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
-            const float *from = band + oy % many * stride * stride * ITP_DW_PITCH;
+            const float *from = band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
             for (int ox = 0; ox < columns; ox += V_WIDTH) {
                 const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
                 float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
