@@ -166,7 +166,7 @@ ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv
                               const itp_raw *raw, int first, int count, float *packed)
 {
     if (v->winograd) itp_winograd_pack(ctx, c, raw->w, v->backward, first, count, packed);
-    else itp_pack_weights(ctx, raw, v->pixels, first, count, packed);
+    else itp_pack_weights(ctx, c, raw, v->pixels, first, count, packed);
 }
 
 /* Packed weights of all groups in floats. */
@@ -207,9 +207,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
         const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
         return itp_winograd_slot(&w);
     }
-    for (int oy = 0; oy < (v->backward ? itp_min(c->plane.stride_y, c->plane.height) : 1); oy++)
-        for (int ox = 0; ox < (v->backward ? itp_min(c->plane.stride_x, c->plane.width) : 1);
-             ox++) {
+    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
+        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
@@ -257,11 +256,12 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
                          scratch);
         return;
     }
-    const int phases_y = v->backward ? itp_min(c->plane.stride_y, c->plane.height) : 1;
-    const int phases_x = v->backward ? itp_min(c->plane.stride_x, c->plane.width) : 1;
-    for (int oy = 0; oy < phases_y; oy++)
-        for (int ox = 0; ox < phases_x; ox++) {
+    int taps = 0;
+    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
+        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
+            d.panel_first = taps;
+            taps += d.taps;
             d.outputs = count;
             d.packed = packed, d.raw = raw, d.after = after, d.beta = beta;
             d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));

@@ -68,6 +68,52 @@ ITP_FN double itp_conv_work(const itp_conv *c)
            (c->in_channels / c->groups);
 }
 
+/* ---- taps of a window along an axis */
+
+typedef struct itp_tap_axis {
+    int count;        /* those that are summed */
+    int offset, step; /* of the first tap, and from one to the next */
+    int tap, period;  /* which of the window's taps they are */
+} itp_tap_axis;
+
+/* Taps that reach input pixels `at` modulo the stride, as offsets in the output. */
+ITP_FN itp_tap_axis itp_tap_axis_backward(int taps, int at, int stride, int pad, int dilation)
+{
+    itp_tap_axis a = {0, 0, 0, 0, 0};
+    for (int t = 0; t < taps; t++) {
+        if ((at + pad - t * dilation) % stride) continue;
+        const int offset = (at + pad - t * dilation) / stride;
+        if (!a.count) a.tap = t, a.offset = offset;
+        else if (a.count == 1) a.period = t - a.tap, a.step = offset - a.offset;
+        a.count++;
+    }
+    return a;
+}
+
+/* A strided gradient has a phase for each pair of rests of pixels modulo the strides: a convolution with
+   some of the taps. */
+ITP_FN int itp_conv_phases_y(const itp_conv *c)
+{
+    return itp_min(c->plane.stride_y, c->plane.height);
+}
+
+ITP_FN int itp_conv_phases_x(const itp_conv *c)
+{
+    return itp_min(c->plane.stride_x, c->plane.width);
+}
+
+ITP_FN itp_tap_axis itp_conv_taps_y(const itp_conv *c, int oy)
+{
+    const itp_plane *g = &c->plane;
+    return itp_tap_axis_backward(g->taps_y, oy, g->stride_y, g->pad_y, g->dilation_y);
+}
+
+ITP_FN itp_tap_axis itp_conv_taps_x(const itp_conv *c, int ox)
+{
+    const itp_plane *g = &c->plane;
+    return itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
+}
+
 /* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
 
 #define ITP_LINE        16 /* floats of a line of the cache */
@@ -106,9 +152,29 @@ ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, 
     }
 }
 
+/* All inputs, of a strided gradient: out[phase][input][tap][width]. */
+ITP_FN void itp_pack_phases(const itp_conv *c, const itp_raw *raw, int first, int outputs,
+                            int width, float *out)
+{
+    const ptrdiff_t step = (ptrdiff_t)raw->outputs * raw->taps;
+    for (int oy = 0; oy < itp_conv_phases_y(c); oy++)
+        for (int ox = 0; ox < itp_conv_phases_x(c); ox++) {
+            const itp_tap_axis y = itp_conv_taps_y(c, oy), x = itp_conv_taps_x(c, ox);
+            const float *from = raw->w + (ptrdiff_t)first * raw->taps;
+            for (int i = 0; i < raw->inputs; i++, from += step)
+                for (int s = 0; s < y.count * x.count; s++, out += width) {
+                    const float *tap = from + (y.tap + s / x.count * y.period) * c->plane.taps_x +
+                                       x.tap + s % x.count * x.period;
+                    for (int r = 0; r < width; r++)
+                        out[r] = r < outputs ? tap[(ptrdiff_t)r * raw->taps] : 0;
+                }
+        }
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
     itp_raw raw;
+    const itp_conv *phases; /* NULL: one */
     float *packed;
     int first, count, panels; /* outputs that are packed */
     bool pixels;
@@ -122,16 +188,18 @@ ITP_FN void itp_pack_task(void *arg, int panel, int slot)
     const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
     const int k1 = j->pixels ? itp_min(k0 + width, j->count)
                              : (int)((int64_t)j->count * (panel + 1) / j->panels);
-    itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width,
-                   j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width);
+    float *out = j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width;
+    if (j->phases) itp_pack_phases(j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
+    else itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width, out);
 }
 
 /* Outputs first..first+count into `packed`. */
-ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_raw *raw, bool pixels, int first, int count,
-                             float *packed)
+ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const itp_raw *raw, bool pixels,
+                             int first, int count, float *packed)
 {
     itp_pack_job j;
     j.kernels = ctx->k, j.raw = *raw, j.packed = packed;
+    j.phases = raw->turned && (c->plane.stride_y > 1 || c->plane.stride_x > 1) ? c : NULL;
     j.first = first, j.count = count;
     j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
     j.pixels = pixels;
@@ -145,12 +213,6 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_raw *raw, bool pixels, i
    A tile has pixels as rows and output planes as columns, or the other way round; either way it
    reads one operand straight from the image (from a padded copy of a part of it, the slab, where
    there is padding or a stride) and the other from packed weights. */
-typedef struct itp_tap_axis {
-    int count;        /* taps along an axis */
-    int offset, step; /* of the first tap, and from one to the next */
-    int tap, period;  /* which of the packed taps they are */
-} itp_tap_axis;
-
 typedef struct itp_windows {
     int batch, inputs, outputs; /* planes */
     int all_outputs;            /* those of the other calls for the same x with them */
@@ -158,7 +220,9 @@ typedef struct itp_windows {
     int rows, columns;          /* of y */
     int mul_y, mul_x;
     itp_tap_axis tap_y, tap_x;
-    int taps, packed_taps, packed_taps_x; /* those summed here, those of the packed weights */
+    int taps;        /* those summed here */
+    int panel_taps;  /* those of a panel of packed weights */
+    int panel_first; /* and where ours begin among them */
     const float *x, *bias;
     const float *packed;    /* weights as the tiles read them, or NULL: */
     const itp_raw *raw;     /* as they lie: a task packs a panel at a time for itself */
@@ -186,8 +250,8 @@ typedef struct itp_windows_job {
     const itp_windows *w;
     itp_cut cut;
     itp_scratch scratch;
-    const ptrdiff_t *x_at, *w_at, *gather_at; /* [group * taps] */
-    int group;                                /* planes of x that a tile takes in one outer step */
+    const ptrdiff_t *x_at, *w_at; /* [group * taps] */
+    int group;                    /* planes of x that a tile takes in one outer step */
     int row_parts, column_parts, output_parts;
 } itp_windows_job;
 
@@ -349,14 +413,21 @@ typedef struct itp_ahead {
     int runs, lines, run, line; /* and those that are on their way */
 } itp_ahead;
 
+/* Packed weights of a panel of `side` outputs, for planes c0.. of x. */
+ITP_FN const float *itp_windows_packed(const itp_windows *w, int panel, int side, int c0)
+{
+    const ptrdiff_t first = (ptrdiff_t)panel * w->panel_taps + w->panel_first;
+    return w->packed + (first * w->inputs + (ptrdiff_t)c0 * w->taps) * side;
+}
+
 /* Those of the panel of outputs that begins at k0, for planes c0.. of x. */
 ITP_FN itp_ahead itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int inputs)
 {
     const itp_windows *w = j->w;
-    const int nr = j->kernels->nr, taps = w->packed_taps;
+    const int nr = j->kernels->nr, taps = w->taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
     itp_ahead a = {NULL, 0, 1, itp_div_up(inputs * taps * nr, ITP_LINE), 0, 0};
-    if (!w->raw) a.from = w->packed + k0 * all + (ptrdiff_t)c0 * taps * nr;
+    if (!w->raw) a.from = itp_windows_packed(w, k0 / nr, nr, c0);
     else if (w->raw->turned) {
         a.from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;
         a.runs = inputs, a.step = (ptrdiff_t)w->outputs * taps;
@@ -397,6 +468,17 @@ ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, i
     }
 }
 
+/* A tile's steps through planes of x: all in one run, or with tables groups of planes by their taps. */
+ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tables)
+{
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = tables ? inputs / j->group : 1;
+    t.inner = (tables ? j->group : inputs) * j->w->taps;
+    t.a_rs = 1;
+    return t;
+}
+
 /* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels, for planes c0.. of x.
    kept: the sums of all tiles from some planes of x to the next; own: room for the weights of a panel. */
 ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
@@ -410,15 +492,10 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const int across = columns;
     if (gather) columns *= rows, rows = 1; /* all pixels are one row */
     const int tiles = itp_div_up(columns, k->mr);
-    itp_tile t;
-    memset(&t, 0, sizeof t);
-    t.outer = inputs / j->group, t.inner = j->group * w->taps;
-    t.a_outer = j->group * (gather ? (ptrdiff_t)w->taps * k->mr : j->cut.plane);
-    t.b_outer = (ptrdiff_t)j->group * w->packed_taps * k->nr;
-    t.a_rs = 1;
-    if (w->taps < w->packed_taps) t.b_at = j->w_at;
-    if (t.b_at || (w->taps > 1 && !gather)) t.a_at = gather ? j->gather_at : j->x_at;
-    if (w->packed_taps == 1) t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    const bool tables = w->taps > 1 && !gather;
+    itp_tile t = itp_windows_tile(j, inputs, tables);
+    if (tables) t.a_at = j->x_at, t.b_at = j->w_at;
+    t.a_outer = j->group * j->cut.plane, t.b_outer = (ptrdiff_t)j->group * w->taps * k->nr;
     t.a_step = gather ? k->mr : j->cut.plane, t.b_step = k->nr;
     t.from = !c0 && w->bias ? start : NULL, t.from_rs = c0 ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
@@ -430,8 +507,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         if (w->raw) {
             itp_pack_panel(k, w->raw, k0, planes, c0, inputs, k->nr, own);
             t.b = own;
-        } else
-            t.b = w->packed + ((ptrdiff_t)k0 * w->inputs + (ptrdiff_t)c0 * k->nr) * w->packed_taps;
+        } else t.b = itp_windows_packed(w, k0 / k->nr, k->nr, c0);
         itp_ahead ahead = {NULL, 0, 0, 0, 0, 0};
         if (k0 + k->nr < k1) ahead = itp_windows_ahead(j, k0 + k->nr, c0, inputs);
         const int lines = itp_div_up(ahead.runs * ahead.lines, rows * tiles); /* for each tile */
@@ -466,20 +542,15 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     const int panels = itp_div_up(w->outputs, k->mr);
     const int step = itp_long_columns(k, w->outputs);
     const float beta = c0 ? 1 : w->beta;
-    itp_tile t;
-    memset(&t, 0, sizeof t);
-    t.outer = inputs / j->group, t.inner = j->group * w->taps;
-    t.a_outer = (ptrdiff_t)j->group * w->packed_taps * k->mr;
-    t.b_outer = j->group * j->cut.plane;
-    t.a_rs = 1;
-    if (w->packed_taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
-    else t.outer = 1, t.inner = inputs; /* a single tap has no offset */
+    itp_tile t = itp_windows_tile(j, inputs, w->taps > 1);
+    if (w->taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
+    t.a_outer = (ptrdiff_t)j->group * w->taps * k->mr, t.b_outer = j->group * j->cut.plane;
     t.a_step = k->mr, t.b_step = j->cut.plane;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
             t.rows = (int)((int64_t)w->outputs * (p + 1) / panels) - k0;
-            t.a = w->packed + ((ptrdiff_t)p * w->inputs + c0) * w->packed_taps * k->mr;
+            t.a = itp_windows_packed(w, p, k->mr, c0);
             const bool biased = w->bias && !c0;
             for (int i = 0; biased && i < t.rows; i++)
                 for (int q = 0; q < step; q++) start[i * step + q] = w->bias[k0 + i];
@@ -539,7 +610,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (c->gather) {
             itp_windows_gather(j, x, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
-        }
+        } else if (w->taps == 1) x += j->x_at[0]; /* which needs no tables */
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
@@ -566,8 +637,8 @@ ITP_FN void itp_windows_offsets(const itp_windows *w, const itp_cut *c, ptrdiff_
 ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
 {
     int group = 1;
-    while (w->taps && w->packed_taps > 1 && group * w->taps < ITP_GROUP_TAPS &&
-           w->inputs % (2 * group) == 0 && c->inputs % (2 * group) == 0)
+    while (w->taps && group * w->taps < ITP_GROUP_TAPS && w->inputs % (2 * group) == 0 &&
+           c->inputs % (2 * group) == 0)
         group *= 2;
     return group;
 }
@@ -575,7 +646,7 @@ ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
 /* Offsets in the tables of a way. */
 ITP_FN size_t itp_windows_offsets_most(int taps)
 {
-    return 3 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
+    return 2 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
 }
 
 /* tables: itp_windows_offsets_most. */
@@ -589,17 +660,13 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.scratch = scratch;
     j.group = itp_windows_group(w, &j.cut);
     const int side = w->pixels ? ctx->k->nr : ctx->k->mr, steps = j.group * w->taps;
-    ptrdiff_t *w_at = tables + steps, *gather_at = w_at + steps;
+    ptrdiff_t *w_at = tables + steps;
     itp_windows_offsets(w, &j.cut, tables);
     for (int s = 0; s < steps; s++) {
-        const int t = s % w->taps, plane = s / w->taps;
-        const int ty = w->tap_y.tap + t / w->tap_x.count * w->tap_y.period;
-        const int tx = w->tap_x.tap + t % w->tap_x.count * w->tap_x.period;
-        w_at[s] = (ptrdiff_t)(plane * w->packed_taps + ty * w->packed_taps_x + tx) * side;
-        gather_at[s] = (ptrdiff_t)s * ctx->k->mr;
-        tables[s] = tables[t] + plane * j.cut.plane;
+        w_at[s] = (ptrdiff_t)s * side;
+        tables[s] = tables[s % w->taps] + s / w->taps * j.cut.plane;
     }
-    j.x_at = tables, j.w_at = w_at, j.gather_at = gather_at;
+    j.x_at = tables, j.w_at = w_at;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
     const double work =
@@ -660,8 +727,7 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     w.outputs = w.all_outputs = c->out_channels / c->groups;
     w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
     w.mul_y = g->stride_y, w.mul_x = g->stride_x;
-    w.taps = w.packed_taps = itp_conv_taps(c);
-    w.packed_taps_x = g->taps_x;
+    w.taps = w.panel_taps = itp_conv_taps(c);
     const itp_tap_axis y = {g->taps_y, -g->pad_y, g->dilation_y, 0, 1};
     const itp_tap_axis x = {g->taps_x, -g->pad_x, g->dilation_x, 0, 1};
     w.tap_y = y, w.tap_x = x;
@@ -674,21 +740,8 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     return w;
 }
 
-/* Taps that reach input pixels `at` modulo the stride, as offsets in the output. */
-ITP_FN itp_tap_axis itp_tap_axis_backward(int taps, int at, int stride, int pad, int dilation)
-{
-    itp_tap_axis a = {0, 0, 0, 0, 0};
-    for (int t = 0; t < taps; t++) {
-        if ((at + pad - t * dilation) % stride) continue;
-        const int offset = (at + pad - t * dilation) / stride;
-        if (!a.count) a.tap = t, a.offset = offset;
-        else if (a.count == 1) a.period = t - a.tap, a.step = offset - a.offset;
-        a.count++;
-    }
-    return a;
-}
-
-/* The part of the gradient whose pixels are (oy, ox) modulo the strides: x is dy, y is dx. */
+/* The phase of the gradient whose pixels are (oy, ox) modulo the strides: x is dy, y is dx. Its taps follow
+   those of the phases before it: panel_first is left to the caller, who counts them. */
 ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
 {
     const itp_plane *g = &c->plane;
@@ -701,11 +754,9 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.rows = itp_div_up(g->height - oy, g->stride_y);
     w.columns = itp_div_up(g->width - ox, g->stride_x);
     w.mul_y = w.mul_x = 1;
-    w.tap_y = itp_tap_axis_backward(g->taps_y, oy, g->stride_y, g->pad_y, g->dilation_y);
-    w.tap_x = itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
+    w.tap_y = itp_conv_taps_y(c, oy), w.tap_x = itp_conv_taps_x(c, ox);
     w.taps = w.tap_y.count * w.tap_x.count;
-    w.packed_taps = itp_conv_taps(c);
-    w.packed_taps_x = g->taps_x;
+    w.panel_taps = itp_conv_taps(c);
     w.x_image = (ptrdiff_t)c->out_channels * (ptrdiff_t)itp_conv_out(c);
     w.y_plane = (ptrdiff_t)itp_conv_in(c);
     w.y_image = c->in_channels * w.y_plane;

@@ -53,14 +53,14 @@ typedef struct itp_gemm {
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
    a_rs apart at a + o a_outer + i a_step, and whole vectors of `columns` numbers at
    b + o b_outer + i b_step: also those past the last column must be readable. Rows that are not side by
-   side take steps of one. With tables, a_at[i] and b_at[i] stand for i a_step and i b_step. */
+   side take steps of one. With tables, a_at[i] and b_at[i] stand for i a_step and i b_step; a_rs is 1. */
 typedef struct itp_tile {
     int rows,
         columns; /* 1..mr and 1..nr; up to ITP_LONG_ROWS rows also of ITP_LONG_VECTORS vectors */
     int outer, inner;
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
-    const ptrdiff_t *a_at, *b_at; /* [inner], or NULL; b_at only beside a_at, and then a_rs is 1 */
+    const ptrdiff_t *a_at, *b_at; /* [inner], both or none */
     const float *from;            /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;

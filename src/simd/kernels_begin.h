@@ -26,3 +26,7 @@ ITP_TARGET_BEGIN
     }
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
+#ifdef __OPTIMIZE_SIZE__ /* the compiler is asked for small code */
+#undef V_STEPS
+#define V_STEPS 1
+#endif

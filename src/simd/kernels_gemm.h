@@ -38,12 +38,6 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         ITP_LOAD_B(b)                                                                              \
         V_ROWS(ITP_BESIDE)                                                                         \
     }
-#define ITP_STEP_BY_TABLE(s)                                                                       \
-    {                                                                                              \
-        const float *a0 = ao + a_at[i + s];                                                        \
-        ITP_LOAD_B(b + s * b_step)                                                                 \
-        V_ROWS(ITP_BESIDE)                                                                         \
-    }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
@@ -78,11 +72,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
     for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
         int i = 0;
-        if (b_at) {
+        if (a_at) {
             ITP_STEPS(ITP_STEP_BY_TABLES, ITP_ONWARD_NOWHERE)
-        } else if (a_at) {
-            const float *b = bo;
-            ITP_STEPS(ITP_STEP_BY_TABLE, ITP_ONWARD_B)
         } else if (rs == 1) {
             const float *at = ao, *b = bo;
             ITP_STEPS(ITP_STEP_BESIDE, ITP_ONWARD)
@@ -97,7 +88,6 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #undef ITP_ONWARD_NOWHERE
 #undef ITP_STEPS
 #undef ITP_STEP_BY_TABLES
-#undef ITP_STEP_BY_TABLE
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART
 #undef ITP_BESIDE
