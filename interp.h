@@ -5276,7 +5276,7 @@ typedef struct interp_attribute_desc {
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
     int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
-                     unless a mask is given */
+                     unless a mask is given; not those of feature_permutation, which mixes samples */
     int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
@@ -5284,11 +5284,13 @@ typedef struct interp_attribute_desc {
     const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M
                                     features, for every sample */
     const int32_t
-        *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
-    float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
-    float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
-    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
-    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
+        *coalitions;     /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
+    float kernel_width;  /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
+    float penalty;       /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;     /* 0: 0.95; share of copies with an anchor that must keep the prediction */
+    int batch;           /* 0: 32, or fewer under a memory limit; passes run at once */
+    size_t packed_bytes; /* 0: 64 MiB; weights that are laid out for the kernels once for several
+                            passes, of each of the two workspaces that methods with a baseline have */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -5343,6 +5345,31 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
    Test: masks_broadcast_and_features_are_counted. */
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
+
+/* The same call again and again, for one picture after the other: plans, memory and the weights as the
+   kernels read them, within packed_bytes, stay from one run to the next, which for methods of few passes
+   is a third of the time. Occlusion and ablations, targets that run one by one and segments begin anew. */
+typedef struct interp_attributor interp_attributor;
+
+/* Makes one for n samples at a time. What desc points at is read by every run, in which it may hold other
+   numbers; it and the net, whose parameters must not change, outlive the attributor.
+   Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
+                                               const interp_attribute_desc *desc,
+                                               interp_attributor **out);
+
+/* Attributes x[n, input] as interp_attribute does, to the same bits; after an error the next run is as if
+   there had been none. Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_run(interp_attributor *attributor, const float *x,
+                                               float *out, interp_attribution *report);
+
+/* a may be NULL. */
+INTERP_API void interp_attributor_free(interp_attributor *a);
+
+/* Bytes that one takes from the context at most, its runs with it.
+   Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_bytes(interp_net *net, int n,
+                                                 const interp_attribute_desc *desc, size_t *bytes);
 
 /* Options of interp_slic. */
 typedef struct interp_slic_desc {
@@ -9327,23 +9354,42 @@ ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, 
     }
 }
 
+#define ITP_PACK_TAPS 32 /* turned at a time */
+
 /* All inputs, of a strided gradient: out[phase][input][tap][width]. */
-ITP_FN void itp_pack_phases(const itp_conv *c, const itp_raw *raw, int first, int outputs,
-                            int width, float *out)
+ITP_FN void itp_pack_phases(const itp_kernels *k, const itp_conv *c, const itp_raw *raw, int first,
+                            int outputs, int width, float *out)
 {
-    const ptrdiff_t step = (ptrdiff_t)raw->outputs * raw->taps;
-    for (int oy = 0; oy < itp_conv_phases_y(c); oy++)
-        for (int ox = 0; ox < itp_conv_phases_x(c); ox++) {
-            const itp_tap_axis y = itp_conv_taps_y(c, oy), x = itp_conv_taps_x(c, ox);
-            const float *from = raw->w + (ptrdiff_t)first * raw->taps;
-            for (int i = 0; i < raw->inputs; i++, from += step)
-                for (int s = 0; s < y.count * x.count; s++, out += width) {
-                    const float *tap = from + (y.tap + s / x.count * y.period) * c->plane.taps_x +
-                                       x.tap + s % x.count * x.period;
-                    for (int r = 0; r < width; r++)
-                        out[r] = r < outputs ? tap[(ptrdiff_t)r * raw->taps] : 0;
+    const int taps = raw->taps;
+    const ptrdiff_t step = (ptrdiff_t)raw->outputs * taps;
+    float turned[ITP_PACK_TAPS * ITP_MOST_NR];
+    memset(out, 0, (size_t)raw->inputs * (size_t)taps * (size_t)width * sizeof *out);
+    for (int t0 = 0, n; t0 < taps; t0 += n) {
+        int at[ITP_PACK_TAPS], count[ITP_PACK_TAPS], before = 0; /* in out, from input to input */
+        n = itp_min(ITP_PACK_TAPS, taps - t0);
+        for (int t = 0; t < n; t++) at[t] = -1; /* pixels of its phase are none */
+        for (int oy = 0; oy < itp_conv_phases_y(c); oy++)
+            for (int ox = 0; ox < itp_conv_phases_x(c); ox++) {
+                const itp_tap_axis y = itp_conv_taps_y(c, oy), x = itp_conv_taps_x(c, ox);
+                for (int s = 0; s < y.count * x.count; s++) {
+                    const int t = (y.tap + s / x.count * y.period) * c->plane.taps_x + x.tap +
+                                  s % x.count * x.period - t0;
+                    if (t < 0 || t >= n) continue;
+                    at[t] = before * raw->inputs + s, count[t] = y.count * x.count;
                 }
+                before += y.count * x.count;
+            }
+        const float *from = raw->w + (ptrdiff_t)first * taps + t0;
+        for (int i = 0; i < raw->inputs; i++, from += step) {
+            if (i + ITP_FETCH_AHEAD < raw->inputs)
+                itp_fetch(from + ITP_FETCH_AHEAD * step, outputs * taps - t0);
+            k->interleave(outputs, n, from, taps, NULL, turned, width);
+            for (int t = 0; t < n; t++)
+                if (at[t] >= 0)
+                    memcpy(out + (at[t] + (ptrdiff_t)i * count[t]) * width, turned + t * width,
+                           (size_t)outputs * sizeof *out);
         }
+    }
 }
 
 typedef struct itp_pack_job {
@@ -9364,7 +9410,8 @@ ITP_FN void itp_pack_task(void *arg, int panel, int slot)
     const int k1 = j->pixels ? itp_min(k0 + width, j->count)
                              : (int)((int64_t)j->count * (panel + 1) / j->panels);
     float *out = j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width;
-    if (j->phases) itp_pack_phases(j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
+    if (j->phases)
+        itp_pack_phases(j->kernels, j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
     else itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width, out);
 }
 
@@ -41259,6 +41306,9 @@ struct itp_attr {
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
     bool whole_passes;            /* there must be none */
+    bool again;                   /* other samples will follow */
+    char *block;                  /* what itp_attr_layout shares out */
+    size_t block_bytes;
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -41377,8 +41427,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
                         left);
     }
     size_t packed = 0, with = 0;
-    if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
-        packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
+    if (all > batch || a->again) {
+        packed = itp_min_size(left - *bytes, a->d.packed_bytes);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
         if (packed && with <= left) *bytes = with;
         else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));
@@ -41667,6 +41717,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
         d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_baselines) d->n_baselines = 1;
+    if (!d->packed_bytes) d->packed_bytes = ITP_ATTR_PACKED;
     if (!net->built)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
@@ -41796,12 +41847,8 @@ ITP_FN interp_status itp_attr_enter(itp_attr *a)
                     a->net->values[a->layer].name);
 }
 
-ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
+ITP_FN interp_status itp_attr_run(itp_attr *a)
 {
-    interp_workspace_desc d = *desc;
-    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
-    d.batch = a->batch0;
-    if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
     if (a->inside) ITP_TRY(itp_attr_enter(a));
@@ -41820,41 +41867,60 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     return a->row->run(a);
 }
 
-/* Runs what was settled and, where that is, the cone made for it. */
-ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
+/* Memory and workspaces of what was settled and, where that is, of the cone made for it. */
+ITP_FN interp_status itp_attr_acquire(itp_attr *a)
 {
     interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
-    const size_t n = (size_t)a->n;
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
     itp_attr_layout(&arena, a);
-    char *block = (char *)interp_alloc(a->ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    memset(block, 0, arena.used);
-    arena.base = block, arena.used = 0;
+    a->block_bytes = arena.used;
+    a->block = (char *)interp_alloc(a->ctx, a->block_bytes);
+    if (!a->block) return INTERP_NO_MEMORY;
+    arena.base = a->block, arena.used = 0;
     itp_attr_layout(&arena, a);
-    const interp_status status = itp_attr_run(a, &d);
-    const size_t results = n * (size_t)a->k;
-    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, results * sizeof *report);
-    interp_workspace_free(a->w);
-    interp_workspace_free(a->w0);
-    interp_free(a->ctx, block);
-    return status;
+    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
+    d.batch = a->batch0;
+    return a->batch0 ? interp_workspace_new(a->ctx, a->net, &d, &a->w0) : INTERP_OK;
 }
 
-/* out, report: NULL or where results go. */
+ITP_FN void itp_attr_release(itp_attr *a)
+{
+    interp_workspace_free(a->w);
+    interp_workspace_free(a->w0);
+    interp_free(a->ctx, a->block);
+}
+
+ITP_FN interp_status itp_attr_check_given(const itp_attr *a, const float *x)
+{
+    if (itp_is_finite(x, (size_t)a->n * a->given) &&
+        (!a->d.baseline || itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: the input or the baseline holds NaN or infinite numbers");
+}
+
+/* The samples a->x, by what was opened. out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
+{
+    const size_t results = (size_t)a->n * (size_t)a->k;
+    memset(a->block, 0, a->block_bytes);
+    ITP_TRY(itp_attr_run(a));
+    if (out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (report) memcpy(report, a->report, results * sizeof *report);
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
                                       interp_attribution *report)
 {
+    ITP_TRY(itp_attr_check_given(a, x));
     a->x = x;
-    if (!itp_is_finite(x, (size_t)a->n * a->given) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
     itp_cone_open(a);
-    const interp_status status = itp_attr_go(a, out, report);
+    interp_status status = itp_attr_acquire(a);
+    if (!status) status = itp_attr_go(a, out, report);
+    itp_attr_release(a);
     itp_cone_close(a);
     return status;
 }
@@ -41887,7 +41953,7 @@ ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
 typedef struct itp_swap {
     const float *data[ITP_MAX_INPUTS], *y;
     float *grad[ITP_MAX_INPUTS], *dy;
-    bool adds[ITP_MAX_INPUTS];
+    bool adds[ITP_MAX_INPUTS], packs;
 } itp_swap;
 
 /* in[i] instead of input i where it is not NULL; y instead of the output. */
@@ -41896,9 +41962,13 @@ ITP_FN void itp_swap_in(itp_swap *s, interp_workspace *w, int node, const float 
 {
     const itp_node *o = itp_at(w, node);
     s->y = w->data[o->out];
+    s->packs = w->packs[node];
     for (int i = 0; i < o->n_in; i++) s->data[i] = w->data[o->in[i]];
-    for (int i = 0; i < o->n_in; i++)
-        if (in[i]) w->data[o->in[i]] = in[i];
+    for (int i = 0; i < o->n_in; i++) {
+        if (!in[i]) continue;
+        w->data[o->in[i]] = in[i];
+        if (itp_is_constant(w, o->in[i])) w->packs[node] = false; /* those were laid out */
+    }
     if (y) w->data[o->out] = y;
 }
 
@@ -41907,6 +41977,7 @@ ITP_FN void itp_swap_out(const itp_swap *s, interp_workspace *w, int node)
     const itp_node *o = itp_at(w, node);
     for (int i = 0; i < o->n_in; i++) w->data[o->in[i]] = s->data[i];
     w->data[o->out] = s->y;
+    w->packs[node] = s->packs;
 }
 
 /* Forward into y, of other inputs where those are given. */
@@ -45001,6 +45072,12 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
     }
 }
 
+/* Whether each sample has features of its own. */
+ITP_FN bool itp_attr_by_segments(const itp_attr *a)
+{
+    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
+}
+
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
@@ -45136,7 +45213,7 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
         return;
     }
-    if (a->d.mask || p->tile_rows || a->d.segments)
+    if (a->d.mask || p->tile_rows || itp_attr_by_segments(a))
         p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
     p->on = (uint8_t *)itp_arena_alloc(m, n);
     p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));
@@ -46775,11 +46852,6 @@ ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
 
 /* ---- features that are segments of each sample */
 
-ITP_FN bool itp_attr_by_segments(const itp_attr *a)
-{
-    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
-}
-
 /* The call for sample i alone, with a mask [H,W]. */
 ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
 {
@@ -46879,6 +46951,65 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
     }
     *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
     return INTERP_OK;
+}
+
+/* Calls made of calls, and cones, which are made for their samples, start anew with each run. */
+struct interp_attributor {
+    itp_attr start; /* before any run */
+    bool opened;    /* a run goes on from `start` */
+};
+
+ITP_FN bool itp_attr_lasts(const itp_attr *a)
+{
+    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) &&
+           !itp_attr_needs(a, ITP_ATTR_LOCAL);
+}
+
+INTERP_API interp_status interp_attributor_bytes(interp_net *net, int n,
+                                                 const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    a.again = itp_attr_lasts(&a);
+    if (a.again) ITP_TRY(itp_attr_bytes(&a, bytes));
+    else ITP_TRY(interp_attribute_bytes(net, n, desc, bytes));
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(sizeof(interp_attributor)));
+    return INTERP_OK;
+}
+
+INTERP_API void interp_attributor_free(interp_attributor *a)
+{
+    if (!a) return;
+    if (a->opened) itp_attr_release(&a->start);
+    interp_free(a->start.ctx, a);
+}
+
+INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
+                                               const interp_attribute_desc *desc,
+                                               interp_attributor **out)
+{
+    itp_attr start;
+    ITP_TRY(itp_attr_settle(&start, net, n, desc, NULL, NULL));
+    interp_attributor *a = (interp_attributor *)interp_alloc(start.ctx, sizeof *a);
+    if (!a) return INTERP_NO_MEMORY;
+    a->opened = start.again = itp_attr_lasts(&start);
+    a->start = start;
+    const interp_status status = a->opened ? itp_attr_acquire(&a->start) : INTERP_OK;
+    if (status) interp_attributor_free(a);
+    else *out = a;
+    return status;
+}
+
+INTERP_API interp_status interp_attributor_run(interp_attributor *attributor, const float *x,
+                                               float *out, interp_attribution *report)
+{
+    itp_attr a = attributor->start;
+    if (!attributor->opened) return itp_attr_dispatch(&a, x, out, report);
+    ITP_TRY(itp_attr_check_given(&a, x));
+    a.x = x;
+    a.w->rule = NULL, a.w->after_node = -1; /* of the run before */
+    if (a.w0) a.w0->rule = NULL, a.w0->after_node = -1;
+    return itp_attr_go(&a, out, report);
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,

@@ -20,6 +20,7 @@
 
 #define SAMPLE_SECONDS 30e-3
 #define LEARNING_RATE  1e-3f
+#define PACKED         ((size_t)256 << 20) /* bytes, but of integrals, which shall hold below 100 MB */
 
 enum { SHOWN = 5, TARGET_CLASS = 3 };
 /* Pixels: of occlusion, and of the tiles that are features; points of integrals; rows of kernel_shap. */
@@ -39,6 +40,7 @@ typedef struct job {
     int32_t *y;
     double loss;
     interp_attribute_desc how;
+    interp_attributor *attributor;
     float *attribution;
     int32_t *mask;
     struct by_hand *hand; /* NULL: ours */
@@ -186,12 +188,13 @@ static interp_status attribute_start(job *j)
     interp_attribute_desc *d = &j->how;
     d->target_kind = INTERP_TARGET_CLASS, d->target = TARGET_CLASS;
     d->keep_sign = true, d->n_steps = STEPS;
+    if (d->method != INTERP_INTEGRATED_GRADIENTS) d->packed_bytes = PACKED;
     j->attribution = (float *)bench_need(
         j->ctx, interp_alloc(j->ctx, size * (size_t)j->batch * sizeof *j->attribution));
     if (d->method == INTERP_OCCLUSION) {
         d->window[0] = d->stride[0] = s.dim[0];
         d->window[1] = d->window[2] = WINDOW, d->stride[1] = d->stride[2] = STRIDE;
-        return INTERP_OK;
+        return interp_attributor_new(j->net, j->batch, d, &j->attributor);
     }
     d->mask_shape = s, d->mask_shape.dim[0] = 1;
     d->n_samples = d->method == INTERP_KERNEL_SHAP ? COALITIONS : 1;
@@ -200,7 +203,7 @@ static interp_status attribute_start(job *j)
     for (int i = 0; i < s.dim[1] * s.dim[2]; i++)
         j->mask[i] = i / s.dim[2] / TILE * tiles + i % s.dim[2] / TILE;
     d->mask = j->mask;
-    return INTERP_OK;
+    return interp_attributor_new(j->net, j->batch, d, &j->attributor);
 }
 
 static interp_status allocate_start(job *j)
@@ -267,7 +270,7 @@ static interp_status job_step(job *j)
     if (j->task == TRAIN)
         return interp_trainer_step(j->trainer, j->x, j->y, NULL, j->batch, &j->loss, NULL);
     if (j->task == ATTRIBUTE)
-        return interp_attribute(j->net, j->x, j->batch, &j->how, j->attribution, NULL);
+        return interp_attributor_run(j->attributor, j->x, j->attribution, NULL);
     if (j->task == ALLOCATE) return allocate_step(j);
     const float *const inputs[] = {j->x};
     ITP_TRY(interp_forward(j->workspace, inputs));
@@ -279,6 +282,7 @@ static void job_end(job *j)
     interp_lca_free(j->lca);
     interp_trainer_free(j->trainer);
     interp_workspace_free(j->workspace);
+    interp_attributor_free(j->attributor);
     interp_net_free(j->net);
     interp_free(j->ctx, j->x);
     interp_free(j->ctx, j->y);
@@ -288,7 +292,7 @@ static void job_end(job *j)
     interp_free(j->ctx, j->moves);
     memset(&j->how, 0, sizeof j->how);
     j->attribution = NULL, j->mask = NULL, j->lca = NULL, j->moves = NULL;
-    j->trainer = NULL, j->workspace = NULL, j->net = NULL;
+    j->trainer = NULL, j->workspace = NULL, j->net = NULL, j->attributor = NULL;
     j->x = j->seed = NULL, j->y = NULL;
 }
 

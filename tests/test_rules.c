@@ -519,9 +519,114 @@ TEST(every_method_keeps_to_the_bytes_it_says)
     }
 }
 
+/* Both calls on x[2][n * size]: the first, the second, numbers that are none, the first again. */
+static void compare_attributor(interp_net *net, const float *x, int n, size_t size,
+                               const interp_attribute_desc *d, bool twice)
+{
+    static float out[2][2 * 2 * 512], now[2 * 2 * 512], bad[2 * 192];
+    interp_attribution report[2][4], r[4];
+    interp_attributor *a = NULL;
+    interp_shape s;
+    size_t bytes;
+    const int k = d->n_targets ? d->n_targets : 1;
+    const size_t used = interp_memory_read(ctx).used;
+    const interp_status status = interp_attribute(net, x, n, d, out[0], report[0]);
+    if (status) { /* this method has none of that: now, or when it runs */
+        interp_status again = interp_attributor_new(net, n, d, &a);
+        if (!again) again = interp_attributor_run(a, x, now, r);
+        CHECK(again == status);
+        interp_attributor_free(a);
+        return;
+    }
+    CHECK_OK(ctx, interp_attribute(net, x + (size_t)n * size, n, d, out[1], report[1]));
+    REQUIRE_OK(ctx, interp_attribute_shape(net, d, &s, NULL));
+    const size_t results = (size_t)(n * k) * interp_shape_size(&s);
+    REQUIRE(results <= sizeof now / sizeof *now);
+    REQUIRE_OK(ctx, interp_attributor_bytes(net, n, d, &bytes));
+    interp_memory_set_limit(ctx, used + bytes);
+    REQUIRE_OK(ctx, interp_attributor_new(net, n, d, &a));
+    for (int run = 0; run < (twice ? 4 : 1); run++) {
+        if (run == 2) {
+            for (size_t i = 0; i < (size_t)n * size; i++) bad[i] = (float)INFINITY;
+            CHECK(interp_attributor_run(a, bad, now, NULL) == INTERP_NOT_FINITE);
+            continue;
+        }
+        memset(now, 0, sizeof now);
+        CHECK_OK(ctx, interp_attributor_run(a, x + (size_t)(run % 3) * (size_t)n * size, now, r));
+        CHECK(memcmp(now, out[run % 3], results * sizeof *now) == 0);
+        for (int i = 0; i < n * k; i++) {
+            const interp_attribution *e = &report[run % 3][i];
+            CHECK(r[i].target == e->target && r[i].passes == e->passes && r[i].nodes == e->nodes);
+            CHECK(memcmp(&r[i].output, &e->output, sizeof e->output) == 0);
+            CHECK(memcmp(&r[i].residual, &e->residual, sizeof e->residual) == 0);
+        }
+    }
+    interp_attributor_free(a);
+    CHECK(interp_memory_read(ctx).used == used);
+    interp_memory_set_limit(ctx, used + 200);
+    CHECK(interp_attributor_new(net, n, d, &a) == INTERP_NO_MEMORY);
+    interp_memory_set_limit(ctx, 0);
+    CHECK(interp_memory_read(ctx).used == used);
+}
+
+TEST(attributors_say_what_attribute_says)
+{
+    enum { n = 2, size = 192 };
+    static float x[2 * n * size];
+    static const int32_t targets[2] = {1, 0};
+    fill(x, 2 * n * size, 11);
+    interp_net *net = mixed_net(ctx, false);
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++)
+        for (int kind = 0; kind < 5; kind++) {
+            interp_attribute_desc d;
+            memset(&d, 0, sizeof d);
+            d.method = (interp_method)m;
+            d.n_steps = 3, d.n_samples = 3, d.max_blur = 2, d.seed = 4;
+            if (kind == 1) d.scope = INTERP_SCOPE_LAYER, d.layer = "relu1";
+            if (kind == 2) d.scope = INTERP_SCOPE_NEURON, d.layer = "relu1";
+            if (kind == 3) d.n_targets = 2, d.targets = targets;
+            if (kind == 4) d.base = INTERP_DEEP_LIFT, d.segments = 5;
+            if (m >= INTERP_LAYER_GRADIENT_X_ACTIVATION && m <= INTERP_NEURON_GRADIENT)
+                d.layer = "relu1";
+            compare_attributor(net, x, n, size, &d, true);
+        }
+    interp_net_free(net);
+}
+
+/* Those of kept weights, forward and backward, beside rules that put other weights in their place. */
+TEST(attributors_keep_the_weights_of_images_as_the_kernels_read_them)
+{
+    const interp_shape s = {3, {3, 32, 32, 1, 1, 1, 1, 1}};
+    const interp_method methods[] = {INTERP_SALIENCY, INTERP_DEEP_LIFT, INTERP_LRP,
+                                     INTERP_GUIDED_BACKPROP, INTERP_FULL_GRAD};
+    enum { size = 3 * 32 * 32 };
+    static float x[size], plain[size], out[size];
+    interp_net *net;
+    fill(x, size, 12);
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "resnet18", &s, 10, 1, &net));
+    for (int m = 0; m < 5; m++)
+        for (int rule = 0; rule < (methods[m] == INTERP_LRP ? INTERP_LRP_RULE_COUNT : 1); rule++) {
+            interp_attributor *a = NULL;
+            interp_attribute_desc d;
+            memset(&d, 0, sizeof d);
+            d.method = methods[m], d.rule = (interp_lrp_rule)rule;
+            d.low = -3, d.high = 3;
+            CHECK_OK(ctx, interp_attribute(net, x, 1, &d, plain, NULL));
+            REQUIRE_OK(ctx, interp_attributor_new(net, 1, &d, &a));
+            for (int run = 0; run < 2; run++) {
+                CHECK_OK(ctx, interp_attributor_run(a, x, out, NULL));
+                CHECK(memcmp(plain, out, sizeof out) == 0);
+            }
+            interp_attributor_free(a);
+        }
+    interp_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
+    RUN(attributors_say_what_attribute_says);
+    RUN(attributors_keep_the_weights_of_images_as_the_kernels_read_them);
     RUN(deep_lift_is_complete_on_every_kind_of_op);
     RUN(deep_lift_is_input_times_gradient_on_a_linear_net);
     RUN(relevance_is_conserved_without_biases);

@@ -167,7 +167,7 @@ typedef struct interp_attribute_desc {
     const int32_t *mask;     /* NULL: none; ids 0..65535, the same for all numbers of one feature */
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
     int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
-                     unless a mask is given */
+                     unless a mask is given; not those of feature_permutation, which mixes samples */
     int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
     int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
@@ -175,11 +175,13 @@ typedef struct interp_attribute_desc {
     const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M
                                     features, for every sample */
     const int32_t
-        *coalitions;    /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
-    float kernel_width; /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
-    float penalty;      /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
-    float threshold;    /* 0: 0.95; share of copies with an anchor that must keep the prediction */
-    int batch;          /* 0: 32, or fewer under a memory limit; passes run at once */
+        *coalitions;     /* NULL: drawn; [n, n_samples, M] of kernel_shap and lime, 1: present */
+    float kernel_width;  /* 0: 1; of lime, weights exp(-D^2 / 2 width^2), D the cosine distance */
+    float penalty;       /* 0: 0.01; of lime, what the Lasso lays on the size of coefficients */
+    float threshold;     /* 0: 0.95; share of copies with an anchor that must keep the prediction */
+    int batch;           /* 0: 32, or fewer under a memory limit; passes run at once */
+    size_t packed_bytes; /* 0: 64 MiB; weights that are laid out for the kernels once for several
+                            passes, of each of the two workspaces that methods with a baseline have */
 } interp_attribute_desc;
 
 /* What is known of one sample's attribution. */
@@ -234,6 +236,31 @@ INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_at
    Test: masks_broadcast_and_features_are_counted. */
 INTERP_API interp_status interp_attribute_features(interp_net *net,
                                                    const interp_attribute_desc *desc, int *count);
+
+/* The same call again and again, for one picture after the other: plans, memory and the weights as the
+   kernels read them, within packed_bytes, stay from one run to the next, which for methods of few passes
+   is a third of the time. Occlusion and ablations, targets that run one by one and segments begin anew. */
+typedef struct interp_attributor interp_attributor;
+
+/* Makes one for n samples at a time. What desc points at is read by every run, in which it may hold other
+   numbers; it and the net, whose parameters must not change, outlive the attributor.
+   Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
+                                               const interp_attribute_desc *desc,
+                                               interp_attributor **out);
+
+/* Attributes x[n, input] as interp_attribute does, to the same bits; after an error the next run is as if
+   there had been none. Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_run(interp_attributor *attributor, const float *x,
+                                               float *out, interp_attribution *report);
+
+/* a may be NULL. */
+INTERP_API void interp_attributor_free(interp_attributor *a);
+
+/* Bytes that one takes from the context at most, its runs with it.
+   Test: attributors_say_what_attribute_says. */
+INTERP_API interp_status interp_attributor_bytes(interp_net *net, int n,
+                                                 const interp_attribute_desc *desc, size_t *bytes);
 
 /* Options of interp_slic. */
 typedef struct interp_slic_desc {

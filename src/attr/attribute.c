@@ -83,6 +83,9 @@ struct itp_attr {
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
     bool whole_passes;            /* there must be none */
+    bool again;                   /* other samples will follow */
+    char *block;                  /* what itp_attr_layout shares out */
+    size_t block_bytes;
 };
 
 ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method);
@@ -201,8 +204,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
                         left);
     }
     size_t packed = 0, with = 0;
-    if (all > batch && !itp_attr_needs(a, ITP_ATTR_RULES)) {
-        packed = itp_min_size(left - *bytes, ITP_ATTR_PACKED);
+    if (all > batch || a->again) {
+        packed = itp_min_size(left - *bytes, a->d.packed_bytes);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
         if (packed && with <= left) *bytes = with;
         else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));
@@ -491,6 +494,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
         d->target_kind = INTERP_TARGET_CLASS;
     if (!d->n_steps) d->n_steps = 50;
     if (!d->n_baselines) d->n_baselines = 1;
+    if (!d->packed_bytes) d->packed_bytes = ITP_ATTR_PACKED;
     if (!net->built)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "the network is not built: call interp_net_build");
@@ -620,12 +624,8 @@ ITP_FN interp_status itp_attr_enter(itp_attr *a)
                     a->net->values[a->layer].name);
 }
 
-ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc)
+ITP_FN interp_status itp_attr_run(itp_attr *a)
 {
-    interp_workspace_desc d = *desc;
-    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
-    d.batch = a->batch0;
-    if (a->batch0) ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w0));
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
     if (a->inside) ITP_TRY(itp_attr_enter(a));
@@ -644,41 +644,60 @@ ITP_FN interp_status itp_attr_run(itp_attr *a, const interp_workspace_desc *desc
     return a->row->run(a);
 }
 
-/* Runs what was settled and, where that is, the cone made for it. */
-ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
+/* Memory and workspaces of what was settled and, where that is, of the cone made for it. */
+ITP_FN interp_status itp_attr_acquire(itp_attr *a)
 {
     interp_workspace_desc d;
     itp_arena arena = {NULL, 0};
     size_t bytes;
-    const size_t n = (size_t)a->n;
     ITP_TRY(itp_attr_fit(a, &d, &bytes));
     itp_attr_layout(&arena, a);
-    char *block = (char *)interp_alloc(a->ctx, arena.used);
-    if (!block) return INTERP_NO_MEMORY;
-    memset(block, 0, arena.used);
-    arena.base = block, arena.used = 0;
+    a->block_bytes = arena.used;
+    a->block = (char *)interp_alloc(a->ctx, a->block_bytes);
+    if (!a->block) return INTERP_NO_MEMORY;
+    arena.base = a->block, arena.used = 0;
     itp_attr_layout(&arena, a);
-    const interp_status status = itp_attr_run(a, &d);
-    const size_t results = n * (size_t)a->k;
-    if (!status && out) memcpy(out, a->result, results * a->result_size * sizeof *out);
-    if (!status && report) memcpy(report, a->report, results * sizeof *report);
-    interp_workspace_free(a->w);
-    interp_workspace_free(a->w0);
-    interp_free(a->ctx, block);
-    return status;
+    ITP_TRY(interp_workspace_new(a->ctx, a->net, &d, &a->w));
+    d.batch = a->batch0;
+    return a->batch0 ? interp_workspace_new(a->ctx, a->net, &d, &a->w0) : INTERP_OK;
 }
 
-/* out, report: NULL or where results go. */
+ITP_FN void itp_attr_release(itp_attr *a)
+{
+    interp_workspace_free(a->w);
+    interp_workspace_free(a->w0);
+    interp_free(a->ctx, a->block);
+}
+
+ITP_FN interp_status itp_attr_check_given(const itp_attr *a, const float *x)
+{
+    if (itp_is_finite(x, (size_t)a->n * a->given) &&
+        (!a->d.baseline || itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
+        return INTERP_OK;
+    return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                    "attribution: the input or the baseline holds NaN or infinite numbers");
+}
+
+/* The samples a->x, by what was opened. out, report: NULL or where results go. */
+ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *report)
+{
+    const size_t results = (size_t)a->n * (size_t)a->k;
+    memset(a->block, 0, a->block_bytes);
+    ITP_TRY(itp_attr_run(a));
+    if (out) memcpy(out, a->result, results * a->result_size * sizeof *out);
+    if (report) memcpy(report, a->report, results * sizeof *report);
+    return INTERP_OK;
+}
+
 ITP_FN interp_status itp_attr_execute(itp_attr *a, const float *x, float *out,
                                       interp_attribution *report)
 {
+    ITP_TRY(itp_attr_check_given(a, x));
     a->x = x;
-    if (!itp_is_finite(x, (size_t)a->n * a->given) ||
-        (a->d.baseline && !itp_is_finite(a->d.baseline, (size_t)a->d.n_baselines * a->given)))
-        return itp_fail(a->ctx, INTERP_NOT_FINITE,
-                        "attribution: the input or the baseline holds NaN or infinite numbers");
     itp_cone_open(a);
-    const interp_status status = itp_attr_go(a, out, report);
+    interp_status status = itp_attr_acquire(a);
+    if (!status) status = itp_attr_go(a, out, report);
+    itp_attr_release(a);
     itp_cone_close(a);
     return status;
 }

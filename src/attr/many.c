@@ -56,11 +56,6 @@ ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
 
 /* ---- features that are segments of each sample */
 
-ITP_FN bool itp_attr_by_segments(const itp_attr *a)
-{
-    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
-}
-
 /* The call for sample i alone, with a mask [H,W]. */
 ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
 {
@@ -160,6 +155,65 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
     }
     *bytes = itp_add_size(*bytes, itp_alloc_cost(block));
     return INTERP_OK;
+}
+
+/* Calls made of calls, and cones, which are made for their samples, start anew with each run. */
+struct interp_attributor {
+    itp_attr start; /* before any run */
+    bool opened;    /* a run goes on from `start` */
+};
+
+ITP_FN bool itp_attr_lasts(const itp_attr *a)
+{
+    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) &&
+           !itp_attr_needs(a, ITP_ATTR_LOCAL);
+}
+
+INTERP_API interp_status interp_attributor_bytes(interp_net *net, int n,
+                                                 const interp_attribute_desc *desc, size_t *bytes)
+{
+    itp_attr a;
+    ITP_TRY(itp_attr_settle(&a, net, n, desc, NULL, NULL));
+    a.again = itp_attr_lasts(&a);
+    if (a.again) ITP_TRY(itp_attr_bytes(&a, bytes));
+    else ITP_TRY(interp_attribute_bytes(net, n, desc, bytes));
+    *bytes = itp_add_size(*bytes, itp_alloc_cost(sizeof(interp_attributor)));
+    return INTERP_OK;
+}
+
+INTERP_API void interp_attributor_free(interp_attributor *a)
+{
+    if (!a) return;
+    if (a->opened) itp_attr_release(&a->start);
+    interp_free(a->start.ctx, a);
+}
+
+INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
+                                               const interp_attribute_desc *desc,
+                                               interp_attributor **out)
+{
+    itp_attr start;
+    ITP_TRY(itp_attr_settle(&start, net, n, desc, NULL, NULL));
+    interp_attributor *a = (interp_attributor *)interp_alloc(start.ctx, sizeof *a);
+    if (!a) return INTERP_NO_MEMORY;
+    a->opened = start.again = itp_attr_lasts(&start);
+    a->start = start;
+    const interp_status status = a->opened ? itp_attr_acquire(&a->start) : INTERP_OK;
+    if (status) interp_attributor_free(a);
+    else *out = a;
+    return status;
+}
+
+INTERP_API interp_status interp_attributor_run(interp_attributor *attributor, const float *x,
+                                               float *out, interp_attribution *report)
+{
+    itp_attr a = attributor->start;
+    if (!attributor->opened) return itp_attr_dispatch(&a, x, out, report);
+    ITP_TRY(itp_attr_check_given(&a, x));
+    a.x = x;
+    a.w->rule = NULL, a.w->after_node = -1; /* of the run before */
+    if (a.w0) a.w0->rule = NULL, a.w0->after_node = -1;
+    return itp_attr_go(&a, out, report);
 }
 
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,

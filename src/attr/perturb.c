@@ -59,6 +59,12 @@ ITP_FN int itp_perturb_grid(const itp_attr *a)
     }
 }
 
+/* Whether each sample has features of its own. */
+ITP_FN bool itp_attr_by_segments(const itp_attr *a)
+{
+    return a->d.segments > 0 && !a->d.mask && itp_attr_needs(a, ITP_ATTR_FEATURES);
+}
+
 /* How many features there are, from the mask or as the method groups numbers itself. */
 ITP_FN interp_status itp_perturb_features(itp_attr *a)
 {
@@ -194,7 +200,7 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         a->square = (double *)itp_arena_alloc(m, itp_mul_size(n, sizeof(double)));
         return;
     }
-    if (a->d.mask || p->tile_rows || a->d.segments)
+    if (a->d.mask || p->tile_rows || itp_attr_by_segments(a))
         p->id = (int32_t *)itp_arena_alloc(m, itp_mul_size(a->size, sizeof *p->id));
     p->on = (uint8_t *)itp_arena_alloc(m, n);
     p->order = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->order));

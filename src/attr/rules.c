@@ -26,7 +26,7 @@ ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
 typedef struct itp_swap {
     const float *data[ITP_MAX_INPUTS], *y;
     float *grad[ITP_MAX_INPUTS], *dy;
-    bool adds[ITP_MAX_INPUTS];
+    bool adds[ITP_MAX_INPUTS], packs;
 } itp_swap;
 
 /* in[i] instead of input i where it is not NULL; y instead of the output. */
@@ -35,9 +35,13 @@ ITP_FN void itp_swap_in(itp_swap *s, interp_workspace *w, int node, const float 
 {
     const itp_node *o = itp_at(w, node);
     s->y = w->data[o->out];
+    s->packs = w->packs[node];
     for (int i = 0; i < o->n_in; i++) s->data[i] = w->data[o->in[i]];
-    for (int i = 0; i < o->n_in; i++)
-        if (in[i]) w->data[o->in[i]] = in[i];
+    for (int i = 0; i < o->n_in; i++) {
+        if (!in[i]) continue;
+        w->data[o->in[i]] = in[i];
+        if (itp_is_constant(w, o->in[i])) w->packs[node] = false; /* those were laid out */
+    }
     if (y) w->data[o->out] = y;
 }
 
@@ -46,6 +50,7 @@ ITP_FN void itp_swap_out(const itp_swap *s, interp_workspace *w, int node)
     const itp_node *o = itp_at(w, node);
     for (int i = 0; i < o->n_in; i++) w->data[o->in[i]] = s->data[i];
     w->data[o->out] = s->y;
+    w->packs[node] = s->packs;
 }
 
 /* Forward into y, of other inputs where those are given. */

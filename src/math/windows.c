@@ -152,23 +152,42 @@ ITP_FN void itp_pack_panel(const itp_kernels *k, const itp_raw *raw, int first, 
     }
 }
 
+#define ITP_PACK_TAPS 32 /* turned at a time */
+
 /* All inputs, of a strided gradient: out[phase][input][tap][width]. */
-ITP_FN void itp_pack_phases(const itp_conv *c, const itp_raw *raw, int first, int outputs,
-                            int width, float *out)
+ITP_FN void itp_pack_phases(const itp_kernels *k, const itp_conv *c, const itp_raw *raw, int first,
+                            int outputs, int width, float *out)
 {
-    const ptrdiff_t step = (ptrdiff_t)raw->outputs * raw->taps;
-    for (int oy = 0; oy < itp_conv_phases_y(c); oy++)
-        for (int ox = 0; ox < itp_conv_phases_x(c); ox++) {
-            const itp_tap_axis y = itp_conv_taps_y(c, oy), x = itp_conv_taps_x(c, ox);
-            const float *from = raw->w + (ptrdiff_t)first * raw->taps;
-            for (int i = 0; i < raw->inputs; i++, from += step)
-                for (int s = 0; s < y.count * x.count; s++, out += width) {
-                    const float *tap = from + (y.tap + s / x.count * y.period) * c->plane.taps_x +
-                                       x.tap + s % x.count * x.period;
-                    for (int r = 0; r < width; r++)
-                        out[r] = r < outputs ? tap[(ptrdiff_t)r * raw->taps] : 0;
+    const int taps = raw->taps;
+    const ptrdiff_t step = (ptrdiff_t)raw->outputs * taps;
+    float turned[ITP_PACK_TAPS * ITP_MOST_NR];
+    memset(out, 0, (size_t)raw->inputs * (size_t)taps * (size_t)width * sizeof *out);
+    for (int t0 = 0, n; t0 < taps; t0 += n) {
+        int at[ITP_PACK_TAPS], count[ITP_PACK_TAPS], before = 0; /* in out, from input to input */
+        n = itp_min(ITP_PACK_TAPS, taps - t0);
+        for (int t = 0; t < n; t++) at[t] = -1; /* pixels of its phase are none */
+        for (int oy = 0; oy < itp_conv_phases_y(c); oy++)
+            for (int ox = 0; ox < itp_conv_phases_x(c); ox++) {
+                const itp_tap_axis y = itp_conv_taps_y(c, oy), x = itp_conv_taps_x(c, ox);
+                for (int s = 0; s < y.count * x.count; s++) {
+                    const int t = (y.tap + s / x.count * y.period) * c->plane.taps_x + x.tap +
+                                  s % x.count * x.period - t0;
+                    if (t < 0 || t >= n) continue;
+                    at[t] = before * raw->inputs + s, count[t] = y.count * x.count;
                 }
+                before += y.count * x.count;
+            }
+        const float *from = raw->w + (ptrdiff_t)first * taps + t0;
+        for (int i = 0; i < raw->inputs; i++, from += step) {
+            if (i + ITP_FETCH_AHEAD < raw->inputs)
+                itp_fetch(from + ITP_FETCH_AHEAD * step, outputs * taps - t0);
+            k->interleave(outputs, n, from, taps, NULL, turned, width);
+            for (int t = 0; t < n; t++)
+                if (at[t] >= 0)
+                    memcpy(out + (at[t] + (ptrdiff_t)i * count[t]) * width, turned + t * width,
+                           (size_t)outputs * sizeof *out);
         }
+    }
 }
 
 typedef struct itp_pack_job {
@@ -189,7 +208,8 @@ ITP_FN void itp_pack_task(void *arg, int panel, int slot)
     const int k1 = j->pixels ? itp_min(k0 + width, j->count)
                              : (int)((int64_t)j->count * (panel + 1) / j->panels);
     float *out = j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width;
-    if (j->phases) itp_pack_phases(j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
+    if (j->phases)
+        itp_pack_phases(j->kernels, j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
     else itp_pack_panel(j->kernels, &j->raw, j->first + k0, k1 - k0, 0, j->raw.inputs, width, out);
 }
 
