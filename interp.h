@@ -1237,6 +1237,34 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 #undef ITP_MAP
 #undef ITP_MAP_GRAD
 
+/* dx (+)= dy where it is positive and x between 0 and `most` */
+static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float *dy, bool add,
+                               float *dx)
+{
+    const vf zero = v_zero(), end = v_set(most);
+    V_LOOP(n, {
+        const vf v = v_get(x + i, w), d = v_get(dy + i, w);
+        const vm on = v_both(v_gt(d, zero), v_both(v_gt(v, zero), v_lt(v, end)));
+        const vf old = add ? v_get(dx + i, w) : zero;
+        v_put(dx + i, v_add(old, v_select(on, d, zero)), w);
+    });
+}
+
+/* dx (+)= dy times the slope of a ReLU from (x0, y0) to (x, y). */
+static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *y,
+                              const float *y0, const float *dy, bool add, float *dx)
+{
+    const vf zero = v_zero(), one = v_set(1);
+    V_LOOP(n, {
+        const vf a = v_get(x + i, w), b = v_get(x0 + i, w);
+        const vm up = v_gt(a, zero), up0 = v_gt(b, zero);
+        const vf q = v_div(v_sub(v_get(y + i, w), v_get(y0 + i, w)), v_sub(a, b));
+        const vf slope = v_select(up, v_select(up0, one, q), v_select(up0, q, zero));
+        const vf old = add ? v_get(dx + i, w) : zero;
+        v_put(dx + i, v_add(old, v_mul(v_get(dy + i, w), slope)), w);
+    });
+}
+
 #define ITP_PAIR(name, word)                                                                       \
     case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
 
@@ -8666,6 +8694,11 @@ typedef struct itp_sliding {
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
+    X(void, relu_delta,                                                                            \
+      (size_t n, const float *x, const float *x0, const float *y, const float *y0,                 \
+       const float *dy, bool add, float *dx))                                                      \
+    X(void, relu_guided,                                                                           \
+      (size_t n, const float *x, float most, const float *dy, bool add, float *dx))                \
     X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
     X(void, rmsprop,                                                                               \
       (size_t n, float *p, const float *g, float *square, float *velocity, const itp_update *u))   \
@@ -42115,7 +42148,8 @@ ITP_FN bool itp_guided_is(const itp_node *o, int way)
 }
 
 typedef struct itp_guided_job {
-    const float *dy, *x; /* x: what must lie between 0 and `most`; NULL: nothing */
+    const itp_grad_kernels *kernels;
+    const float *dy, *x; /* x: what must lie between 0 and `most` */
     float *dx;
     float most;
     bool add;
@@ -42127,11 +42161,7 @@ ITP_FN void itp_guided_task(void *arg, int task, int slot)
     (void)slot;
     const itp_guided_job *j = (const itp_guided_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    for (size_t i = at; i < end; i++) {
-        const bool on = j->dy[i] > 0 && (!j->x || (j->x[i] > 0 && j->x[i] < j->most));
-        const float g = on ? j->dy[i] : 0;
-        j->dx[i] = j->add ? j->dx[i] + g : g;
-    }
+    j->kernels->relu_guided(end - at, j->x + at, j->most, j->dy + at, j->add, j->dx + at);
 }
 
 ITP_FN void itp_guided_run(interp_ctx *ctx, itp_guided_job *j)
@@ -42149,8 +42179,10 @@ ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scrat
         return;
     }
     memset(&j, 0, sizeof j);
+    j.kernels = itp_grads(w->ctx->k);
     j.n = itp_count(itp_shape_out(w, node));
-    j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.x = j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.most = INFINITY;
     j.add = itp_beta(w, node, 0) != 0;
     if (way == ITP_WAY_SMOOTH) {
         const float *in[ITP_MAX_INPUTS];
@@ -42160,9 +42192,9 @@ ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scrat
         positive.dx = seed, positive.add = false, to[0] = back;
         itp_guided_run(w->ctx, &positive);
         itp_node_backward(w, node, in, NULL, seed, to, false);
-        j.dy = back;
+        j.x = j.dy = back;
     } else if (way == ITP_WAY_GUIDED) { /* what each keeps for its gradient: ReLU its output */
-        j.most = o->op == ITP_OP_RELU ? INFINITY : o->attrs.beta;
+        if (o->op != ITP_OP_RELU) j.most = o->attrs.beta;
         j.x = o->op == ITP_OP_RELU ? itp_y(w, node) : itp_x(w, node, 0);
     }
     itp_guided_run(w->ctx, &j);
@@ -42902,18 +42934,6 @@ ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
 
 #define ITP_DELTA_SOME 64
 
-/* n numbers of each: dx (+)= dy times the quotient, which is 0 or 1 on one side of the kink. */
-ITP_FN void itp_delta_relu(const itp_delta *j, size_t n, const float *x, const float *x0,
-                           const float *y, const float *y0, const float *dy, float *dx)
-{
-    for (size_t i = 0; i < n; i++) {
-        const bool up = x[i] > 0, up0 = x0[i] > 0;
-        const float quotient = (y[i] - y0[i]) / (x[i] - x0[i]);
-        const float m = dy[i] * (up == up0 ? (float)up : quotient);
-        dx[i] = j->add ? dx[i] + m : m;
-    }
-}
-
 /* Up to ITP_DELTA_SOME numbers. */
 ITP_FN void itp_delta_some(const itp_delta *j, size_t n, const float *x, const float *x0,
                            const float *y, const float *y0, const float *dy, float *dx)
@@ -42953,7 +42973,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
         const size_t at0 = at % j->n0;
         const float *x = j->x + at, *x0 = j->x0 + at0, *y = j->y + at, *y0 = j->y0 + at0;
         run = itp_min_size(end - at, j->n0 - at0);
-        if (relu) itp_delta_relu(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
+        if (relu)
+            itp_grads(j->ctx->k)->relu_delta(run, x, x0, y, y0, j->dy + at, j->add, j->dx + at);
         else {
             run = itp_min_size(run, ITP_DELTA_SOME);
             itp_delta_some(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
@@ -43029,18 +43050,30 @@ ITP_FN void itp_delta_norm_task(void *arg, int task, int slot)
 
 /* ---- max pools */
 
-/* The place of the largest number under a window. */
+/* Places along an axis, of those that a window reads, which are inside: from *lo in steps of a dilation,
+   below *hi. */
+ITP_FN void itp_delta_reach(int first, int taps, int dilation, int size, int *lo, int *hi)
+{
+    *lo = first < 0 ? first + itp_div_up(-first, dilation) * dilation : first;
+    *hi = itp_min(first + (taps - 1) * dilation + 1, size);
+}
+
+/* The place of the largest number under a window, of equal ones the first; -1: there is none. */
 ITP_FN int itp_delta_max(const itp_plane *p, const float *x, int row, int column)
 {
-    int best = -1;
-    for (int ty = 0; ty < p->taps_y; ty++) {
-        const int y = row * p->stride_y - p->pad_y + ty * p->dilation_y;
-        for (int tx = 0; tx < p->taps_x && y >= 0 && y < p->height; tx++) {
-            const int at = column * p->stride_x - p->pad_x + tx * p->dilation_x;
-            if (at < 0 || at >= p->width) continue;
-            if (best < 0 || x[y * p->width + at] > x[best]) best = y * p->width + at;
+    int y, x0, end_y, end_x;
+    itp_delta_reach(row * p->stride_y - p->pad_y, p->taps_y, p->dilation_y, p->height, &y, &end_y);
+    itp_delta_reach(column * p->stride_x - p->pad_x, p->taps_x, p->dilation_x, p->width, &x0,
+                    &end_x);
+    if (y >= end_y || x0 >= end_x) return -1;
+    int best = y * p->width + x0;
+    float top = x[best];
+    for (; y < end_y; y += p->dilation_y)
+        for (int at = y * p->width + x0; at < y * p->width + end_x; at += p->dilation_x) {
+            const float number = x[at];
+            best = number > top ? at : best;
+            top = number > top ? number : top;
         }
-    }
     return best;
 }
 

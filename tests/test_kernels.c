@@ -142,6 +142,37 @@ TEST(elementwise_kernels_agree_with_the_scalar_body)
     interp_close(scalar);
 }
 
+TEST(rules_of_relu_are_what_their_formulas_say)
+{
+    float x[72], x0[72], y[72], y0[72], dy[72], want[72], got[72];
+    for (int i = 0; i < 72; i++) {
+        x[i] = rnd((uint64_t)i) - 0.5f, x0[i] = i % 9 ? rnd((uint64_t)i + 100) - 0.5f : x[i];
+        y[i] = x[i] > 0 ? x[i] : 0, y0[i] = x0[i] > 0 ? x0[i] : 0;
+        dy[i] = i % 7 ? rnd((uint64_t)i + 200) - 0.5f : 0;
+    }
+    FOR_ISAS(ctx)
+    for (int n = 0; n <= 67; n++)
+        for (int guided = 0; guided < 2; guided++) {
+            const int at = n % 5;
+            const float most = n & 2 ? 0.3f : (float)INFINITY;
+            for (int i = 0; i < 72; i++) want[i] = got[i] = (float)i;
+            for (int i = at; i < at + n; i++) {
+                const bool up = x[i] > 0, same = up == (x0[i] > 0);
+                const float slope = same ? (float)up : (y[i] - y0[i]) / (x[i] - x0[i]);
+                const float part = !guided                          ? dy[i] * slope
+                                   : dy[i] > 0 && up && x[i] < most ? dy[i]
+                                                                    : 0;
+                want[i] = (n & 1 ? want[i] : 0) + part;
+            }
+            const itp_grad_kernels *k = itp_grads(ctx->k);
+            if (guided) k->relu_guided((size_t)n, x + at, most, dy + at, n & 1, got + at);
+            else
+                k->relu_delta((size_t)n, x + at, x0 + at, y + at, y0 + at, dy + at, n & 1,
+                              got + at);
+            for (int i = 0; i < 72; i++) CHECK_NEAR(got[i], want[i], 1e-6 * fabsf(want[i]));
+        }
+}
+
 TEST(reductions_agree_with_double_sums)
 {
     static float x[5000], y[5000];
@@ -1155,6 +1186,7 @@ int main(int argc, char **argv)
     RUN(elementary_functions_keep_their_stated_ulp);
     RUN(elementary_functions_are_right_at_the_edges);
     RUN(elementwise_kernels_agree_with_the_scalar_body);
+    RUN(rules_of_relu_are_what_their_formulas_say);
     RUN(reductions_agree_with_double_sums);
     RUN(sgemm_matches_a_double_sum);
     RUN(sgemm_reads_no_c_when_beta_is_zero);

@@ -77,18 +77,6 @@ ITP_FN double itp_delta_least(const itp_delta *j, double x, double x0)
 
 #define ITP_DELTA_SOME 64
 
-/* n numbers of each: dx (+)= dy times the quotient, which is 0 or 1 on one side of the kink. */
-ITP_FN void itp_delta_relu(const itp_delta *j, size_t n, const float *x, const float *x0,
-                           const float *y, const float *y0, const float *dy, float *dx)
-{
-    for (size_t i = 0; i < n; i++) {
-        const bool up = x[i] > 0, up0 = x0[i] > 0;
-        const float quotient = (y[i] - y0[i]) / (x[i] - x0[i]);
-        const float m = dy[i] * (up == up0 ? (float)up : quotient);
-        dx[i] = j->add ? dx[i] + m : m;
-    }
-}
-
 /* Up to ITP_DELTA_SOME numbers. */
 ITP_FN void itp_delta_some(const itp_delta *j, size_t n, const float *x, const float *x0,
                            const float *y, const float *y0, const float *dy, float *dx)
@@ -128,7 +116,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
         const size_t at0 = at % j->n0;
         const float *x = j->x + at, *x0 = j->x0 + at0, *y = j->y + at, *y0 = j->y0 + at0;
         run = itp_min_size(end - at, j->n0 - at0);
-        if (relu) itp_delta_relu(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
+        if (relu)
+            itp_grads(j->ctx->k)->relu_delta(run, x, x0, y, y0, j->dy + at, j->add, j->dx + at);
         else {
             run = itp_min_size(run, ITP_DELTA_SOME);
             itp_delta_some(j, run, x, x0, y, y0, j->dy + at, j->dx + at);
@@ -204,18 +193,30 @@ ITP_FN void itp_delta_norm_task(void *arg, int task, int slot)
 
 /* ---- max pools */
 
-/* The place of the largest number under a window. */
+/* Places along an axis, of those that a window reads, which are inside: from *lo in steps of a dilation,
+   below *hi. */
+ITP_FN void itp_delta_reach(int first, int taps, int dilation, int size, int *lo, int *hi)
+{
+    *lo = first < 0 ? first + itp_div_up(-first, dilation) * dilation : first;
+    *hi = itp_min(first + (taps - 1) * dilation + 1, size);
+}
+
+/* The place of the largest number under a window, of equal ones the first; -1: there is none. */
 ITP_FN int itp_delta_max(const itp_plane *p, const float *x, int row, int column)
 {
-    int best = -1;
-    for (int ty = 0; ty < p->taps_y; ty++) {
-        const int y = row * p->stride_y - p->pad_y + ty * p->dilation_y;
-        for (int tx = 0; tx < p->taps_x && y >= 0 && y < p->height; tx++) {
-            const int at = column * p->stride_x - p->pad_x + tx * p->dilation_x;
-            if (at < 0 || at >= p->width) continue;
-            if (best < 0 || x[y * p->width + at] > x[best]) best = y * p->width + at;
+    int y, x0, end_y, end_x;
+    itp_delta_reach(row * p->stride_y - p->pad_y, p->taps_y, p->dilation_y, p->height, &y, &end_y);
+    itp_delta_reach(column * p->stride_x - p->pad_x, p->taps_x, p->dilation_x, p->width, &x0,
+                    &end_x);
+    if (y >= end_y || x0 >= end_x) return -1;
+    int best = y * p->width + x0;
+    float top = x[best];
+    for (; y < end_y; y += p->dilation_y)
+        for (int at = y * p->width + x0; at < y * p->width + end_x; at += p->dilation_x) {
+            const float number = x[at];
+            best = number > top ? at : best;
+            top = number > top ? number : top;
         }
-    }
     return best;
 }
 

@@ -33,7 +33,8 @@ ITP_FN bool itp_guided_is(const itp_node *o, int way)
 }
 
 typedef struct itp_guided_job {
-    const float *dy, *x; /* x: what must lie between 0 and `most`; NULL: nothing */
+    const itp_grad_kernels *kernels;
+    const float *dy, *x; /* x: what must lie between 0 and `most` */
     float *dx;
     float most;
     bool add;
@@ -45,11 +46,7 @@ ITP_FN void itp_guided_task(void *arg, int task, int slot)
     (void)slot;
     const itp_guided_job *j = (const itp_guided_job *)arg;
     const size_t at = (size_t)task * ITP_CHUNK, end = itp_min_size(j->n, at + ITP_CHUNK);
-    for (size_t i = at; i < end; i++) {
-        const bool on = j->dy[i] > 0 && (!j->x || (j->x[i] > 0 && j->x[i] < j->most));
-        const float g = on ? j->dy[i] : 0;
-        j->dx[i] = j->add ? j->dx[i] + g : g;
-    }
+    j->kernels->relu_guided(end - at, j->x + at, j->most, j->dy + at, j->add, j->dx + at);
 }
 
 ITP_FN void itp_guided_run(interp_ctx *ctx, itp_guided_job *j)
@@ -67,8 +64,10 @@ ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scrat
         return;
     }
     memset(&j, 0, sizeof j);
+    j.kernels = itp_grads(w->ctx->k);
     j.n = itp_count(itp_shape_out(w, node));
-    j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.x = j.dy = itp_dy(w, node), j.dx = itp_dx(w, node, 0);
+    j.most = INFINITY;
     j.add = itp_beta(w, node, 0) != 0;
     if (way == ITP_WAY_SMOOTH) {
         const float *in[ITP_MAX_INPUTS];
@@ -78,9 +77,9 @@ ITP_FN void itp_guided_node(interp_workspace *w, int node, int way, float *scrat
         positive.dx = seed, positive.add = false, to[0] = back;
         itp_guided_run(w->ctx, &positive);
         itp_node_backward(w, node, in, NULL, seed, to, false);
-        j.dy = back;
+        j.x = j.dy = back;
     } else if (way == ITP_WAY_GUIDED) { /* what each keeps for its gradient: ReLU its output */
-        j.most = o->op == ITP_OP_RELU ? INFINITY : o->attrs.beta;
+        if (o->op != ITP_OP_RELU) j.most = o->attrs.beta;
         j.x = o->op == ITP_OP_RELU ? itp_y(w, node) : itp_x(w, node, 0);
     }
     itp_guided_run(w->ctx, &j);

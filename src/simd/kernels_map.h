@@ -160,6 +160,34 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 #undef ITP_MAP
 #undef ITP_MAP_GRAD
 
+/* dx (+)= dy where it is positive and x between 0 and `most` */
+static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float *dy, bool add,
+                               float *dx)
+{
+    const vf zero = v_zero(), end = v_set(most);
+    V_LOOP(n, {
+        const vf v = v_get(x + i, w), d = v_get(dy + i, w);
+        const vm on = v_both(v_gt(d, zero), v_both(v_gt(v, zero), v_lt(v, end)));
+        const vf old = add ? v_get(dx + i, w) : zero;
+        v_put(dx + i, v_add(old, v_select(on, d, zero)), w);
+    });
+}
+
+/* dx (+)= dy times the slope of a ReLU from (x0, y0) to (x, y). */
+static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *y,
+                              const float *y0, const float *dy, bool add, float *dx)
+{
+    const vf zero = v_zero(), one = v_set(1);
+    V_LOOP(n, {
+        const vf a = v_get(x + i, w), b = v_get(x0 + i, w);
+        const vm up = v_gt(a, zero), up0 = v_gt(b, zero);
+        const vf q = v_div(v_sub(v_get(y + i, w), v_get(y0 + i, w)), v_sub(a, b));
+        const vf slope = v_select(up, v_select(up0, one, q), v_select(up0, q, zero));
+        const vf old = add ? v_get(dx + i, w) : zero;
+        v_put(dx + i, v_add(old, v_mul(v_get(dy + i, w), slope)), w);
+    });
+}
+
 #define ITP_PAIR(name, word)                                                                       \
     case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
 
