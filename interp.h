@@ -4699,6 +4699,7 @@ typedef struct interp_workspace_desc {
     size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
+    int plain_nodes;       /* 0: none; so many of the first nodes do without Winograd */
     bool small_winograd;   /* false: images of less than 12x12 do not go by Winograd; true: they do,
                               which pays where weights are read for 8 or more samples at a time.
                               Test: small_images_go_by_winograd_on_request */
@@ -26767,17 +26768,24 @@ ITP_FN void itp_backward_lrn(interp_workspace *w, int node)
 /* >>net/op_linear.c                                                                           */
 /* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
 
-ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
+ITP_FN itp_conv itp_conv_of(const itp_attrs *a, const interp_shape *x, const interp_shape *weights)
 {
-    const itp_attrs *a = &itp_at(w, node)->attrs;
-    const interp_shape *x = itp_shape_in(w, node, 0);
     itp_conv c;
     c.batch = x->dim[0];
     c.in_channels = x->dim[1];
-    c.out_channels = itp_shape_in(w, node, 1)->dim[0];
+    c.out_channels = weights->dim[0];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
+    c.direct = c.many = false;
     c.plane = itp_plane_of(a, x);
+    return c;
+}
+
+ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
+{
+    itp_conv c =
+        itp_conv_of(&itp_at(w, node)->attrs, itp_shape_in(w, node, 0), itp_shape_in(w, node, 1));
+    c.direct = w->desc.no_winograd || node < w->desc.plain_nodes;
+    c.many = w->desc.small_winograd;
     return c;
 }
 
@@ -26894,7 +26902,8 @@ ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
     c.in_channels = y->dim[1];
     c.out_channels = x->dim[1];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
+    c.direct = w->desc.no_winograd || node < w->desc.plain_nodes;
+    c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, y);
     c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
     c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
@@ -41339,6 +41348,7 @@ struct itp_attr {
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
     bool whole_passes;            /* there must be none */
+    int plain_nodes;              /* so many of the first may run on boxes, or could */
     bool again;                   /* other samples will follow */
     char *block;                  /* what itp_attr_layout shares out */
     size_t block_bytes;
@@ -41397,7 +41407,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
-    d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
+    d.plain_nodes = a->plain_nodes;
     d.small_winograd = !d.input_grads && a->points >= ITP_ATTR_MANY; /* whatever the batch */
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;
@@ -45561,11 +45571,14 @@ ITP_FN interp_status itp_attr_run_perturb(itp_attr *a)
    Where a value of the network is images, a box of the input reaches a box of it. A network of
    boxes, of the original's nodes and weights, runs on these alone for as long as they are small:
    before a node that reads around its pixels, a patch is cut out of the value's numbers at x and the
-   box is laid over it (op Patch). Sums run in the order of whole images, to the same bits. */
+   box is laid over it (op Patch). Sums run in the order of whole images, to the same bits: the first
+   nodes, which boxes go through, do without Winograd in all passes, also where they run whole. */
 
 #define ITP_CONE_LARGE  0.9 /* share of the image beyond which a box is not worth its patches */
 #define ITP_CONE_GAIN   0.8 /* share of the cost of whole passes beyond which they run */
 #define ITP_CONE_NUMBER 8   /* cost of moving a number, in products */
+#define ITP_CONE_WINOGRAD                                                                          \
+    0.55 /* of a product where images are whole and go by Winograd, as measured */
 
 /* Boxes are grouped by their distance from the edges, beyond which all is cut off: at most CLASSES
    along an axis, and at least MEMBERS boxes in a group on average. */
@@ -45589,6 +45602,7 @@ typedef struct itp_cone_group {
     interp_net *net; /* of boxes and of where they lie; NULL: no members */
     int (*most)[2];  /* [n_places] */
     int members;     /* boxes of the input */
+    int plain;       /* its first nodes, those of the original's */
 } itp_cone_group;
 
 struct itp_cone {
@@ -45603,6 +45617,8 @@ struct itp_cone {
     int (*lo)[2], (*hi)[2]; /* [n_places]: of one copy */
     itp_box *boxes;         /* [features], NULL where boxes follow from their number */
     int n_boxes, classes;
+    double *costs; /* [n_nodes + 1]: of all copies when boxes go no further than the nodes before */
+    int plain;     /* how far they go */
     itp_cone_group group[ITP_CONE_GROUPS];
     interp_workspace_desc work;
     interp_workspace *w;
@@ -45780,6 +45796,7 @@ ITP_FN void itp_cone_trace(itp_cone *c, const interp_net *net)
 ITP_FN void itp_cone_measure(const itp_attr *a, int group)
 {
     const itp_cone *c = a->cone;
+    a->cone->group[group].members = 0;
     for (int p = 0; p < c->n_places; p++) {
         itp_cone_place *o = &c->places[p];
         o->most[0] = o->most[1] = 1;
@@ -45804,6 +45821,12 @@ ITP_FN void itp_cone_measure(const itp_attr *a, int group)
         memcpy(c->group[group].most[p], c->places[p].most, sizeof c->places[p].most);
 }
 
+/* The largest box, of the image. */
+ITP_FN double itp_cone_share(const itp_cone_place *p)
+{
+    return (double)p->most[0] / p->size[0] * ((double)p->most[1] / p->size[1]);
+}
+
 /* Values that are better run whole lose their place. A node that only changes pixels stays with its
    input, so that it can be fused with what came before. */
 ITP_FN void itp_cone_choose(itp_cone *c, const interp_net *net)
@@ -45824,8 +45847,8 @@ ITP_FN void itp_cone_choose(itp_cone *c, const interp_net *net)
         while (c->places[*at].as_of || c->places[*at].as_with)
             *at = c->places[*at].as_of ? c->places[*at].of : c->places[*at].with;
         const itp_cone_place *p = &c->places[*at];
-        const double share = (double)p->most[0] / p->size[0] * ((double)p->most[1] / p->size[1]);
-        if (!boxes || (share > ITP_CONE_LARGE && (moving > 1 || itp_cone_window(node)))) *at = -1;
+        const bool large = n >= c->plain || itp_cone_share(p) > ITP_CONE_LARGE;
+        if (!boxes || (large && (moving > 1 || itp_cone_window(node)))) *at = -1;
     }
 }
 
@@ -45901,35 +45924,52 @@ ITP_FN void itp_cone_node(itp_cone *c, interp_net *to, const interp_net *net, co
     c->made[node->out] = itp_add_node(to, node->op, node->name, "", node->n_in, in, &attrs) - 1;
 }
 
-ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net, interp_net **made)
+ITP_FN interp_status itp_cone_build(itp_cone *c, const interp_net *net, itp_cone_group *group)
 {
     interp_shape box = net->values[net->inputs[0]].shape;
     const interp_shape at = itp_shape_of(2, 1, 2 * c->n_places, 1, 1);
-    interp_net *to = *made = interp_net_new(net->ctx, net->name);
+    interp_net *to = group->net = interp_net_new(net->ctx, net->name);
     if (!to) return INTERP_NO_MEMORY;
     for (int i = 0; i < 2; i++) box.dim[2 + i] = c->places[0].most[i];
     to->n_inputs = 2;
     to->inputs[0] = c->made[net->inputs[0]] = itp_add_value(to, "boxes", ITP_INPUT, &box);
     to->inputs[1] = itp_add_value(to, "places", ITP_INPUT, &at);
-    for (int n = 0; n < net->n_nodes && !to->status; n++)
+    for (int n = 0; n < net->n_nodes && !to->status; n++) {
         if (c->needed[n]) itp_cone_node(c, to, net, &net->nodes[n]);
+        if (n < c->plain) group->plain = to->n_nodes;
+    }
     if (!to->status) to->outputs[0] = itp_cone_whole(c, to, net, net->outputs[0]);
     to->n_outputs = 1;
     to->built = true;
     return to->status;
 }
 
-/* In products; needed: NULL or the nodes that count. */
-ITP_FN double itp_cone_cost(const interp_net *net, const bool *needed)
+/* Whether a node is a convolution that goes by Winograd where it may. */
+ITP_FN bool itp_cone_winograd(const interp_net *net, int node, bool many)
+{
+    const itp_node *o = &net->nodes[node];
+    if (o->op != ITP_OP_CONV || net->ctx->desc.no_winograd) return false;
+    itp_conv c = itp_conv_of(&o->attrs, &net->values[o->in[0]].shape, &net->values[o->in[1]].shape);
+    c.many = many;
+    return itp_winograd_fits(&c);
+}
+
+/* A node in products. plain: without Winograd. */
+ITP_FN double itp_cone_node_cost(const itp_attr *a, const interp_net *net, int n, bool plain)
+{
+    const itp_node *node = &net->nodes[n];
+    const itp_op *row = itp_op_row(node->op);
+    const double numbers = ITP_CONE_NUMBER * (double)itp_count(&net->values[node->out].shape);
+    const bool fast = !plain && itp_cone_winograd(net, n, itp_attr_work(a).small_winograd);
+    return numbers + (row->macs ? row->macs(net, node) : 0) * (fast ? ITP_CONE_WINOGRAD : 1);
+}
+
+/* In products; needed: NULL or the nodes that count; the first `plain` are without Winograd. */
+ITP_FN double itp_cone_cost(const itp_attr *a, const interp_net *net, const bool *needed, int plain)
 {
     double cost = 0;
-    for (int n = 0; n < net->n_nodes; n++) {
-        const itp_node *node = &net->nodes[n];
-        const itp_op *row = itp_op_row(node->op);
-        if (needed && !needed[n]) continue;
-        cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[node->out].shape);
-        if (row->macs) cost += row->macs(net, node);
-    }
+    for (int n = 0; n < net->n_nodes; n++)
+        if (!needed || needed[n]) cost += itp_cone_node_cost(a, net, n, n < plain);
     return cost;
 }
 
@@ -45941,12 +45981,49 @@ ITP_FN double itp_cone_all(const itp_attr *a, double whole)
     for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         const interp_net *net = c->group[g].net;
         if (!net) continue;
-        cost += itp_cone_cost(net, NULL) * c->group[g].members * (a->points / c->n_boxes);
+        cost += itp_cone_cost(a, net, NULL, c->group[g].plain) * c->group[g].members *
+                (a->points / c->n_boxes);
         for (int v = 0; v < net->n_values && c->classes > 1; v++)
             if (net->values[v].kind == ITP_PARAM)
                 cost += ITP_CONE_NUMBER * (double)itp_count(&net->values[v].shape);
     }
     return cost;
+}
+
+/* Adds what the copies of a group cost, for each node that may be the first whose images are whole. */
+ITP_FN void itp_cone_add_costs(const itp_attr *a, int members)
+{
+    itp_cone *c = a->cone;
+    const interp_net *net = a->net;
+    for (int cut = 0; cut <= net->n_nodes; cut++) {
+        if (!isfinite(c->costs[cut])) continue;
+        c->plain = cut;
+        itp_cone_choose(c, net);
+        for (int n = 0; n < net->n_nodes; n++) {
+            const int at = c->place[net->nodes[n].out];
+            if (c->needed[n])
+                c->costs[cut] += members * itp_cone_node_cost(a, net, n, n < cut) *
+                                 (at < 0 ? 1 : itp_cone_share(&c->places[at]));
+        }
+    }
+}
+
+/* Where images are whole for all: before a convolution that then goes by Winograd, or nowhere. */
+ITP_FN void itp_cone_cut(const itp_attr *a)
+{
+    itp_cone *c = a->cone;
+    const interp_net *net = a->net;
+    const bool many = itp_attr_work(a).small_winograd;
+    for (int n = 0; n < net->n_nodes; n++)
+        c->costs[n] = c->needed[n] && itp_cone_winograd(net, n, many) ? 0 : (double)INFINITY;
+    c->costs[net->n_nodes] = 0;
+    for (int g = 0; g < ITP_CONE_GROUPS; g++) {
+        itp_cone_measure(a, g);
+        if (c->group[g].members) itp_cone_add_costs(a, c->group[g].members);
+    }
+    c->plain = net->n_nodes;
+    for (int n = net->n_nodes - 1; n >= 0; n--)
+        if (c->costs[n] < c->costs[c->plain]) c->plain = n;
 }
 
 /* ---- its life */
@@ -45964,6 +46041,7 @@ ITP_FN itp_cone *itp_cone_arrays(itp_arena *m, itp_cone *c, const interp_net *ne
     c->place = (int *)itp_arena_alloc(m, v * sizeof *c->place);
     c->made = (int *)itp_arena_alloc(m, v * sizeof *c->made);
     c->full = (int *)itp_arena_alloc(m, v * sizeof *c->full);
+    c->costs = (double *)itp_arena_alloc(m, (n + 1) * sizeof *c->costs);
     c->places = (itp_cone_place *)itp_arena_alloc(m, places * sizeof *c->places);
     c->lo = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->lo);
     c->hi = (int(*)[2])itp_arena_alloc(m, places * sizeof *c->hi);
@@ -46000,11 +46078,12 @@ ITP_FN interp_status itp_cone_make(itp_attr *a, int tiles, int boxes)
     *a->cone = c;
     itp_cone_trace(a->cone, a->net);
     ITP_TRY(itp_cone_bound(a));
+    itp_cone_cut(a);
     for (int g = 0; g < ITP_CONE_GROUPS; g++) {
         itp_cone_measure(a, g);
         if (!a->cone->group[g].members) continue; /* no box lies there */
         itp_cone_choose(a->cone, a->net);
-        ITP_TRY(itp_cone_build(a->cone, a->net, &a->cone->group[g].net));
+        ITP_TRY(itp_cone_build(a->cone, a->net, &a->cone->group[g]));
     }
     return INTERP_OK;
 }
@@ -46024,9 +46103,10 @@ ITP_FN void itp_cone_open(itp_attr *a)
     memory->peak = used;
     bool gains = !itp_cone_make(a, tiles, windows ? a->points : a->p.count);
     if (gains) {
-        const double whole = itp_cone_cost(net, a->cone->needed);
+        const double whole = itp_cone_cost(a, net, a->cone->needed, 0);
         gains = itp_cone_all(a, whole) <= ITP_CONE_GAIN * whole * a->points;
     }
+    a->plain_nodes = gains ? a->cone->plain : 0;
     a->cone_bytes = memory->used - used, a->cone_peak = memory->peak - used;
     memory->peak = itp_max_size(peak, memory->peak);
     if (!gains) itp_cone_close(a);
@@ -46055,7 +46135,8 @@ ITP_FN interp_workspace_desc itp_cone_work(const itp_attr *a, int group)
 {
     const itp_cone *c = a->cone;
     interp_workspace_desc d = c->work;
-    d.no_winograd = true;
+    d.plain_nodes = c->group[group].plain;
+    d.small_winograd = itp_attr_work(a).small_winograd;
     const int copies = c->group[group].members * (a->points / c->n_boxes);
     d.batch = itp_div_up(copies, itp_div_up(copies, d.batch));
     return d;

@@ -83,6 +83,7 @@ struct itp_attr {
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
     bool whole_passes;            /* there must be none */
+    int plain_nodes;              /* so many of the first may run on boxes, or could */
     bool again;                   /* other samples will follow */
     char *block;                  /* what itp_attr_layout shares out */
     size_t block_bytes;
@@ -141,7 +142,7 @@ ITP_FN interp_workspace_desc itp_attr_work(const itp_attr *a)
     d.keep_grad = itp_attr_needs(a, ITP_ATTR_LAYER_GRAD);
     d.keep_for_back = itp_attr_needs(a, ITP_ATTR_RULES);
     d.many_back = a->k > 1;
-    d.no_winograd = itp_attr_needs(a, ITP_ATTR_LOCAL);
+    d.plain_nodes = a->plain_nodes;
     d.small_winograd = !d.input_grads && a->points >= ITP_ATTR_MANY; /* whatever the batch */
     if (itp_attr_needs(a, ITP_ATTR_NEURON)) d.output = layer;
     else if (itp_attr_needs(a, ITP_ATTR_LAYER)) d.keep = layer;

@@ -1,16 +1,23 @@
 /* ---- net/op_linear.c: convolution, dense layer, matrix product --------------------------------- */
 
-ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
+ITP_FN itp_conv itp_conv_of(const itp_attrs *a, const interp_shape *x, const interp_shape *weights)
 {
-    const itp_attrs *a = &itp_at(w, node)->attrs;
-    const interp_shape *x = itp_shape_in(w, node, 0);
     itp_conv c;
     c.batch = x->dim[0];
     c.in_channels = x->dim[1];
-    c.out_channels = itp_shape_in(w, node, 1)->dim[0];
+    c.out_channels = weights->dim[0];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
+    c.direct = c.many = false;
     c.plane = itp_plane_of(a, x);
+    return c;
+}
+
+ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
+{
+    itp_conv c =
+        itp_conv_of(&itp_at(w, node)->attrs, itp_shape_in(w, node, 0), itp_shape_in(w, node, 1));
+    c.direct = w->desc.no_winograd || node < w->desc.plain_nodes;
+    c.many = w->desc.small_winograd;
     return c;
 }
 
@@ -127,7 +134,8 @@ ITP_FN itp_conv itp_deconv_at(const interp_workspace *w, int node)
     c.in_channels = y->dim[1];
     c.out_channels = x->dim[1];
     c.groups = a->groups;
-    c.direct = w->desc.no_winograd, c.many = w->desc.small_winograd;
+    c.direct = w->desc.no_winograd || node < w->desc.plain_nodes;
+    c.many = w->desc.small_winograd;
     c.plane = itp_plane_of(a, y);
     c.plane.rows = x->dim[2], c.plane.columns = x->dim[3];
     c.plane.pad_y = a->pad[0], c.plane.pad_x = a->pad[1];
