@@ -183,7 +183,8 @@
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
-   - interp_attribute() says which inputs, or numbers of a layer, an output depends on,
+   - interp_attribute() says which inputs, or numbers of a layer, an output depends on, an attributor
+     (interp_attributor_new) the same of one picture after the other, sooner;
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
@@ -9350,6 +9351,17 @@ ITP_FN itp_tap_axis itp_conv_taps_x(const itp_conv *c, int ox)
     return itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
 }
 
+/* Taps of all phases along x together, as offsets in the output: how many, and the first. Offset `first - i`
+   is tap ox + pad - (first - i) stride of phase ox, where that is one. */
+ITP_FN int itp_conv_merged_taps(const itp_conv *c, int *first)
+{
+    const itp_plane *g = &c->plane;
+    *first = (g->stride_x - 1 + g->pad_x) / g->stride_x;
+    int last = *first;
+    while ((last - 1) * g->stride_x >= g->pad_x - g->taps_x + 1) last--;
+    return *first - last + 1;
+}
+
 /* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
 
 #define ITP_LINE        16 /* floats of a line of the cache */
@@ -9426,6 +9438,31 @@ ITP_FN void itp_pack_phases(const itp_kernels *k, const itp_conv *c, const itp_r
     }
 }
 
+/* All inputs, of a strided gradient whose phases along x are outputs side by side:
+   out[phase along y][input][tap][width]. */
+ITP_FN void itp_pack_merged(const itp_conv *c, const itp_raw *raw, int width, float *out)
+{
+    const itp_plane *g = &c->plane;
+    int end;
+    const int count = itp_conv_merged_taps(c, &end), outputs = raw->outputs * g->stride_x;
+    for (int oy = 0; oy < itp_conv_phases_y(c); oy++) {
+        const itp_tap_axis y = itp_conv_taps_y(c, oy);
+        for (int i = 0; i < raw->inputs; i++)
+            for (int s = 0; s < y.count * count; s++, out += width) {
+                const int ty = y.tap + s / count * y.period;
+                for (int r = 0; r < width; r++) {
+                    const int o = r / g->stride_x;
+                    const int tx = r % g->stride_x + g->pad_x - (end - s % count) * g->stride_x;
+                    const bool is = r < outputs && tx >= 0 && tx < g->taps_x;
+                    out[r] = !is ? 0
+                                 : raw->w[(((ptrdiff_t)i * raw->outputs + o) * g->taps_y + ty) *
+                                              g->taps_x +
+                                          tx];
+                }
+            }
+    }
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
     itp_raw raw;
@@ -9465,15 +9502,17 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const itp_raw *
 /* ---- sums over windows of planes
 
    y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
-   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one.
+   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one, or its
+   phases along a row together, which are outputs by themselves then.
    A tile has pixels as rows and output planes as columns, or the other way round; either way it
    reads one operand straight from the image (from a padded copy of a part of it, the slab, where
    there is padding or a stride) and the other from packed weights. */
 typedef struct itp_windows {
     int batch, inputs, outputs; /* planes */
-    int all_outputs;            /* those of the other calls for the same x with them */
-    int height, width;          /* of x */
-    int rows, columns;          /* of y */
+    int merged; /* neighbouring columns of y that are outputs of their own, side by side; else 1 */
+    int all_outputs;   /* those of the other calls for the same x with them */
+    int height, width; /* of x */
+    int rows, columns; /* of y */
     int mul_y, mul_x;
     itp_tap_axis tap_y, tap_x;
     int taps;        /* those summed here */
@@ -9634,13 +9673,21 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
         }
 }
 
-/* A tile of sums, planes x pixels in rows of `from_step`, into y at (k0, oy, ox). */
-ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
+/* Where output k begins. */
+ITP_FN float *itp_windows_plane(const itp_windows *w, float *y, int k)
+{
+    return y + k / w->merged * w->y_plane + k % w->merged;
+}
+
+/* A tile of sums, outputs x pixels in rows of `from_step`, into y. */
+ITP_FN void itp_windows_put(const itp_windows *w, float *y, int k0, int outputs, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
-    for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        for (int p = 0; p < pixels; p++)
-            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+    for (int k = 0; k < outputs; k++, from += from_step) {
+        float *to = itp_windows_plane(w, y, k0 + k);
+        for (int p = 0; p < pixels; p++, to += w->y_step)
+            *to = from[p] + (beta == 0 ? 0 : beta * *to);
+    }
 }
 
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
@@ -9719,7 +9766,7 @@ ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, i
         if (w->y_step == 1) k->spread(planes, run, sums, to, w->y_plane, w->beta);
         else {
             k->spread(planes, run, sums, turned, k->mr, 0);
-            itp_windows_put(w, to, planes, run, turned, k->mr, w->beta);
+            itp_windows_put(w, to, 0, planes, run, turned, k->mr, w->beta);
         }
     }
 }
@@ -9811,18 +9858,18 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
             for (int i = 0; biased && i < t.rows; i++)
                 for (int q = 0; q < step; q++) start[i * step + q] = w->bias[k0 + i];
             for (int q = 0; q < columns; q += t.columns) {
-                float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
+                float *row = y + r * w->y_row + q * w->y_step;
                 t.columns = columns - q >= step ? step : itp_min(k->nr, columns - q);
                 t.b = x + r * w->mul_y * j->cut.row + q;
                 const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
                 t.from = biased ? start : NULL, t.from_rs = step;
                 t.to = sums, t.to_rs = step;
                 if (straight) {
-                    t.to = to, t.to_rs = w->y_plane;
-                    if (beta != 0) t.from = to, t.from_rs = w->y_plane;
+                    t.to = row + k0 * w->y_plane, t.to_rs = w->y_plane;
+                    if (beta != 0) t.from = t.to, t.from_rs = w->y_plane;
                 }
                 k->tile(&t);
-                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, step, beta);
+                if (!straight) itp_windows_put(w, row, k0, t.rows, t.columns, sums, step, beta);
             }
         }
 }
@@ -9833,7 +9880,7 @@ ITP_FN void itp_windows_nothing(const itp_windows *w, float *y, int rows, int co
 {
     for (int k = k0; k < k1 && w->beta != 1; k++)
         for (int r = 0; r < rows; r++) {
-            float *row = y + k * w->y_plane + r * w->y_row;
+            float *row = itp_windows_plane(w, y, k) + r * w->y_row;
             for (int q = 0; q < columns; q++, row += w->y_step)
                 *row = w->beta == 0 ? 0 : w->beta * *row;
         }
@@ -9899,10 +9946,11 @@ ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
     return group;
 }
 
-/* Offsets in the tables of a way. */
-ITP_FN size_t itp_windows_offsets_most(int taps)
+/* Offsets in the tables of a way: of the window, with those that merged phases have not all. */
+ITP_FN size_t itp_windows_offsets_most(const itp_conv *c)
 {
-    return 2 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
+    return 2 * itp_max_size(itp_mul_size((size_t)c->plane.taps_y, (size_t)c->plane.taps_x + 1),
+                            2 * ITP_GROUP_TAPS);
 }
 
 /* tables: itp_windows_offsets_most. */
@@ -9981,6 +10029,7 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     w.batch = c->batch;
     w.inputs = c->in_channels / c->groups;
     w.outputs = w.all_outputs = c->out_channels / c->groups;
+    w.merged = 1;
     w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
     w.mul_y = g->stride_y, w.mul_x = g->stride_x;
     w.taps = w.panel_taps = itp_conv_taps(c);
@@ -10006,6 +10055,7 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.batch = c->batch;
     w.inputs = c->out_channels / c->groups;
     w.outputs = w.all_outputs = c->in_channels / c->groups;
+    w.merged = 1;
     w.height = g->rows, w.width = g->columns;
     w.rows = itp_div_up(g->height - oy, g->stride_y);
     w.columns = itp_div_up(g->width - ox, g->stride_x);
@@ -10019,6 +10069,16 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
     if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     return w;
+}
+
+/* The phases of a row of pixels together: each is an output by itself. */
+ITP_FN void itp_windows_merge(itp_windows *w, const itp_conv *c)
+{
+    w->merged = c->plane.stride_x;
+    w->outputs *= w->merged, w->all_outputs *= w->merged;
+    w->tap_x.count = itp_conv_merged_taps(c, &w->tap_x.offset), w->tap_x.step = -1;
+    w->taps = w->tap_y.count * w->tap_x.count;
+    w->panel_taps = c->plane.taps_y * w->tap_x.count;
 }
 
 /* Which side the pixels are on is one decision for all phases: they share the packed weights. */
@@ -10529,6 +10589,7 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
     bool backward, winograd, pixels;
+    bool merged;         /* phases along x are outputs side by side: where planes are few */
     bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
     int unit;            /* outputs of a panel of packed weights */
@@ -10541,7 +10602,18 @@ ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c
 {
     itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
     w.pixels = v->pixels;
+    if (v->merged) itp_windows_merge(&w, c);
     return w;
+}
+
+ITP_FN int itp_conv_way_rows(const itp_conv *c, const itp_conv_way *v)
+{
+    return v->backward ? itp_conv_phases_y(c) : 1;
+}
+
+ITP_FN int itp_conv_way_columns(const itp_conv *c, const itp_conv_way *v)
+{
+    return v->backward && !v->merged ? itp_conv_phases_x(c) : 1;
 }
 
 /* Where one task does all pixels it packs weights that are not kept itself, while they are in its cache. */
@@ -10565,8 +10637,13 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.winograd = itp_winograd_fits(c);
     v.pixels = backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
+    const itp_plane *g = &c->plane;
+    int first, taps = itp_conv_taps(c);
+    v.merged = backward && !v.pixels && g->stride_x > 1 && g->dilation_x == 1 &&
+               g->width % g->stride_x == 0 && v.outputs * (int64_t)g->stride_x <= ctx->k->mr;
+    if (v.merged) taps = g->taps_y * itp_conv_merged_taps(c, &first);
     if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
-    else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)itp_conv_taps(c));
+    else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)taps);
     v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
 }
@@ -10603,6 +10680,7 @@ ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv
                               const itp_raw *raw, int first, int count, float *packed)
 {
     if (v->winograd) itp_winograd_pack(ctx, c, raw->w, v->backward, first, count, packed);
+    else if (v->merged) itp_pack_merged(c, raw, v->unit, packed);
     else itp_pack_weights(ctx, c, raw, v->pixels, first, count, packed);
 }
 
@@ -10644,8 +10722,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
         const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
         return itp_winograd_slot(&w);
     }
-    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
-        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
+    for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
+        for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
@@ -10668,7 +10746,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
         const size_t own = v.fresh ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) + own);
+            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
     if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
@@ -10694,12 +10772,12 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
         return;
     }
     int taps = 0;
-    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
-        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
+    for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
+        for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
             d.panel_first = taps;
             taps += d.taps;
-            d.outputs = count;
+            d.outputs = count * d.merged;
             d.packed = packed, d.raw = raw, d.after = after, d.beta = beta;
             d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
@@ -10718,7 +10796,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
     const bool fresh = !packed && v.fresh;
-    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
+    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(c));
     const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {

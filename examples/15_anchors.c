@@ -38,11 +38,13 @@ static interp_status irises(interp_ctx *ctx)
     const interp_train_desc how = {.epochs = 60, .batch = 16, .lr = 1e-2f};
     if (interp_net_arch(ctx, "mlp", &all.shape, 3, 1, &net) || interp_train(net, &all, &how, NULL))
         return interp_last_status(ctx);
+    interp_attributor *anchors; /* for one flower after the other */
+    const interp_attribute_desc d = {.method = INTERP_ANCHORS, .baseline = mean};
+    if (interp_attributor_new(net, 1, &d, &anchors)) return interp_last_status(ctx);
     for (int i = 20; i < all.n; i += 50) {
         char rule[128];
         int n = 0;
-        const interp_attribute_desc d = {.method = INTERP_ANCHORS, .baseline = mean};
-        if (interp_attribute(net, all.x + 4 * i, 1, &d, out, &r)) return interp_last_status(ctx);
+        if (interp_attributor_run(anchors, all.x + 4 * i, out, &r)) return interp_last_status(ctx);
         rule[0] = 0;
         for (int k = 0; k < 4; k++)
             if (out[k] > 0)
@@ -50,6 +52,7 @@ static interp_status irises(interp_ctx *ctx)
         printf("%-12s %-46s precision %.2f  coverage %.2f\n", all.class_names[r.target],
                n ? rule : "(whatever it is)", r.precision, r.coverage);
     }
+    interp_attributor_free(anchors);
     return INTERP_OK;
 }
 

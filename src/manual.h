@@ -19,7 +19,8 @@
    - interp_train() trains; interp_trainer_step() is for a loop of one's own.
    - interp_predict() predicts; a workspace (interp_workspace_new, interp_forward, interp_backward)
      does it without allocating, and gives gradients of inputs, parameters and layers.
-   - interp_attribute() says which inputs, or numbers of a layer, an output depends on,
+   - interp_attribute() says which inputs, or numbers of a layer, an output depends on, an attributor
+     (interp_attributor_new) the same of one picture after the other, sooner;
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
      the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.

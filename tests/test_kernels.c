@@ -382,6 +382,13 @@ TEST(convolutions_match_their_definition)
         {1, 5, 3, 1, 8, 96, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1},
         {1, 2, 3, 1, 1, 2, 1, 1, 3, 4, 0, 0, 0, 0, 1, 1},     /* strides beyond the image */
         {1, 70000, 1, 1, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1}, /* more planes than a slab has room */
+        /* few inputs and a stride: gradients of neighbouring pixels go together */
+        {2, 3, 8, 1, 14, 20, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1},
+        {1, 3, 5, 1, 9, 12, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1},
+        {1, 1, 4, 1, 8, 8, 2, 2, 2, 2, 1, 1, 0, 0, 1, 1},
+        {2, 2, 6, 2, 10, 16, 5, 4, 2, 2, 0, 2, 1, 1, 2, 1},
+        {1, 1, 3, 1, 6, 8, 3, 1, 1, 4, 1, 0, 1, 0, 1, 1},
+        {1, 2, 9, 1, 40, 64, 3, 5, 1, 2, 1, 4, 1, 4, 1, 1},
         /* rows too short for a tile, many outputs: also in pieces, strided, and of one column */
         {2, 9, 130, 1, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 160, 129, 1, 6, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},

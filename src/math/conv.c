@@ -92,6 +92,7 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
     bool backward, winograd, pixels;
+    bool merged;         /* phases along x are outputs side by side: where planes are few */
     bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
     int unit;            /* outputs of a panel of packed weights */
@@ -104,7 +105,18 @@ ITP_FN itp_windows itp_conv_way_windows(const interp_ctx *ctx, const itp_conv *c
 {
     itp_windows w = v->backward ? itp_windows_backward(c, oy, ox) : itp_windows_forward(ctx, c);
     w.pixels = v->pixels;
+    if (v->merged) itp_windows_merge(&w, c);
     return w;
+}
+
+ITP_FN int itp_conv_way_rows(const itp_conv *c, const itp_conv_way *v)
+{
+    return v->backward ? itp_conv_phases_y(c) : 1;
+}
+
+ITP_FN int itp_conv_way_columns(const itp_conv *c, const itp_conv_way *v)
+{
+    return v->backward && !v->merged ? itp_conv_phases_x(c) : 1;
 }
 
 /* Where one task does all pixels it packs weights that are not kept itself, while they are in its cache. */
@@ -128,8 +140,13 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.winograd = itp_winograd_fits(c);
     v.pixels = backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
+    const itp_plane *g = &c->plane;
+    int first, taps = itp_conv_taps(c);
+    v.merged = backward && !v.pixels && g->stride_x > 1 && g->dilation_x == 1 &&
+               g->width % g->stride_x == 0 && v.outputs * (int64_t)g->stride_x <= ctx->k->mr;
+    if (v.merged) taps = g->taps_y * itp_conv_merged_taps(c, &first);
     if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
-    else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)itp_conv_taps(c));
+    else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)taps);
     v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
 }
@@ -166,6 +183,7 @@ ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv
                               const itp_raw *raw, int first, int count, float *packed)
 {
     if (v->winograd) itp_winograd_pack(ctx, c, raw->w, v->backward, first, count, packed);
+    else if (v->merged) itp_pack_merged(c, raw, v->unit, packed);
     else itp_pack_weights(ctx, c, raw, v->pixels, first, count, packed);
 }
 
@@ -207,8 +225,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
         const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
         return itp_winograd_slot(&w);
     }
-    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
-        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
+    for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
+        for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
@@ -231,7 +249,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
         const size_t own = v.fresh ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
         need.shared =
-            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(taps)) + own);
+            itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
     if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
@@ -257,12 +275,12 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
         return;
     }
     int taps = 0;
-    for (int oy = 0; oy < (v->backward ? itp_conv_phases_y(c) : 1); oy++)
-        for (int ox = 0; ox < (v->backward ? itp_conv_phases_x(c) : 1); ox++) {
+    for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
+        for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
             d.panel_first = taps;
             taps += d.taps;
-            d.outputs = count;
+            d.outputs = count * d.merged;
             d.packed = packed, d.raw = raw, d.after = after, d.beta = beta;
             d.x = x + (size_t)(g * v->inputs) * (v->backward ? itp_conv_out(c) : itp_conv_in(c));
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
@@ -281,7 +299,7 @@ ITP_FN void itp_conv_images(interp_ctx *ctx, const itp_conv *c, bool backward, c
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     const size_t whole = itp_conv_way_floats(&v, v.outputs);
     const bool fresh = !packed && v.fresh;
-    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(itp_conv_taps(c)));
+    float *own = shared + itp_conv_offset_floats(itp_windows_offsets_most(c));
     const int share = packed || fresh ? v.outputs : itp_conv_way_share(&v);
     for (int g = 0; g < c->groups; g++)
         for (int first = 0; first < v.outputs; first += share) {

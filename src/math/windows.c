@@ -114,6 +114,17 @@ ITP_FN itp_tap_axis itp_conv_taps_x(const itp_conv *c, int ox)
     return itp_tap_axis_backward(g->taps_x, ox, g->stride_x, g->pad_x, g->dilation_x);
 }
 
+/* Taps of all phases along x together, as offsets in the output: how many, and the first. Offset `first - i`
+   is tap ox + pad - (first - i) stride of phase ox, where that is one. */
+ITP_FN int itp_conv_merged_taps(const itp_conv *c, int *first)
+{
+    const itp_plane *g = &c->plane;
+    *first = (g->stride_x - 1 + g->pad_x) / g->stride_x;
+    int last = *first;
+    while ((last - 1) * g->stride_x >= g->pad_x - g->taps_x + 1) last--;
+    return *first - last + 1;
+}
+
 /* ---- packed weights: panels of nr output planes, or of up to mr, as the tiles read them */
 
 #define ITP_LINE        16 /* floats of a line of the cache */
@@ -190,6 +201,31 @@ ITP_FN void itp_pack_phases(const itp_kernels *k, const itp_conv *c, const itp_r
     }
 }
 
+/* All inputs, of a strided gradient whose phases along x are outputs side by side:
+   out[phase along y][input][tap][width]. */
+ITP_FN void itp_pack_merged(const itp_conv *c, const itp_raw *raw, int width, float *out)
+{
+    const itp_plane *g = &c->plane;
+    int end;
+    const int count = itp_conv_merged_taps(c, &end), outputs = raw->outputs * g->stride_x;
+    for (int oy = 0; oy < itp_conv_phases_y(c); oy++) {
+        const itp_tap_axis y = itp_conv_taps_y(c, oy);
+        for (int i = 0; i < raw->inputs; i++)
+            for (int s = 0; s < y.count * count; s++, out += width) {
+                const int ty = y.tap + s / count * y.period;
+                for (int r = 0; r < width; r++) {
+                    const int o = r / g->stride_x;
+                    const int tx = r % g->stride_x + g->pad_x - (end - s % count) * g->stride_x;
+                    const bool is = r < outputs && tx >= 0 && tx < g->taps_x;
+                    out[r] = !is ? 0
+                                 : raw->w[(((ptrdiff_t)i * raw->outputs + o) * g->taps_y + ty) *
+                                              g->taps_x +
+                                          tx];
+                }
+            }
+    }
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
     itp_raw raw;
@@ -229,15 +265,17 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const itp_raw *
 /* ---- sums over windows of planes
 
    y(k, oy, ox) = bias(k) + sum over c and taps of w(k, c, tap) x(c, oy mul_y + tap_y, ox mul_x + tap_x),
-   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one.
+   x being 0 outside of its planes: a convolution, or one phase of the gradient of a strided one, or its
+   phases along a row together, which are outputs by themselves then.
    A tile has pixels as rows and output planes as columns, or the other way round; either way it
    reads one operand straight from the image (from a padded copy of a part of it, the slab, where
    there is padding or a stride) and the other from packed weights. */
 typedef struct itp_windows {
     int batch, inputs, outputs; /* planes */
-    int all_outputs;            /* those of the other calls for the same x with them */
-    int height, width;          /* of x */
-    int rows, columns;          /* of y */
+    int merged; /* neighbouring columns of y that are outputs of their own, side by side; else 1 */
+    int all_outputs;   /* those of the other calls for the same x with them */
+    int height, width; /* of x */
+    int rows, columns; /* of y */
     int mul_y, mul_x;
     itp_tap_axis tap_y, tap_x;
     int taps;        /* those summed here */
@@ -398,13 +436,21 @@ ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *i
         }
 }
 
-/* A tile of sums, planes x pixels in rows of `from_step`, into y at (k0, oy, ox). */
-ITP_FN void itp_windows_put(const itp_windows *w, float *y, int planes, int pixels,
+/* Where output k begins. */
+ITP_FN float *itp_windows_plane(const itp_windows *w, float *y, int k)
+{
+    return y + k / w->merged * w->y_plane + k % w->merged;
+}
+
+/* A tile of sums, outputs x pixels in rows of `from_step`, into y. */
+ITP_FN void itp_windows_put(const itp_windows *w, float *y, int k0, int outputs, int pixels,
                             const float *from, ptrdiff_t from_step, float beta)
 {
-    for (int k = 0; k < planes; k++, y += w->y_plane, from += from_step)
-        for (int p = 0; p < pixels; p++)
-            y[p * w->y_step] = from[p] + (beta == 0 ? 0 : beta * y[p * w->y_step]);
+    for (int k = 0; k < outputs; k++, from += from_step) {
+        float *to = itp_windows_plane(w, y, k0 + k);
+        for (int p = 0; p < pixels; p++, to += w->y_step)
+            *to = from[p] + (beta == 0 ? 0 : beta * *to);
+    }
 }
 
 /* Copies the pixels of every tile side by side: gathered[tile][input][tap][mr]. */
@@ -483,7 +529,7 @@ ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, i
         if (w->y_step == 1) k->spread(planes, run, sums, to, w->y_plane, w->beta);
         else {
             k->spread(planes, run, sums, turned, k->mr, 0);
-            itp_windows_put(w, to, planes, run, turned, k->mr, w->beta);
+            itp_windows_put(w, to, 0, planes, run, turned, k->mr, w->beta);
         }
     }
 }
@@ -575,18 +621,18 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
             for (int i = 0; biased && i < t.rows; i++)
                 for (int q = 0; q < step; q++) start[i * step + q] = w->bias[k0 + i];
             for (int q = 0; q < columns; q += t.columns) {
-                float *to = y + k0 * w->y_plane + r * w->y_row + q * w->y_step;
+                float *row = y + r * w->y_row + q * w->y_step;
                 t.columns = columns - q >= step ? step : itp_min(k->nr, columns - q);
                 t.b = x + r * w->mul_y * j->cut.row + q;
                 const bool straight = w->y_step == 1 && (beta == 0 || (beta == 1 && !biased));
                 t.from = biased ? start : NULL, t.from_rs = step;
                 t.to = sums, t.to_rs = step;
                 if (straight) {
-                    t.to = to, t.to_rs = w->y_plane;
-                    if (beta != 0) t.from = to, t.from_rs = w->y_plane;
+                    t.to = row + k0 * w->y_plane, t.to_rs = w->y_plane;
+                    if (beta != 0) t.from = t.to, t.from_rs = w->y_plane;
                 }
                 k->tile(&t);
-                if (!straight) itp_windows_put(w, to, t.rows, t.columns, sums, step, beta);
+                if (!straight) itp_windows_put(w, row, k0, t.rows, t.columns, sums, step, beta);
             }
         }
 }
@@ -597,7 +643,7 @@ ITP_FN void itp_windows_nothing(const itp_windows *w, float *y, int rows, int co
 {
     for (int k = k0; k < k1 && w->beta != 1; k++)
         for (int r = 0; r < rows; r++) {
-            float *row = y + k * w->y_plane + r * w->y_row;
+            float *row = itp_windows_plane(w, y, k) + r * w->y_row;
             for (int q = 0; q < columns; q++, row += w->y_step)
                 *row = w->beta == 0 ? 0 : w->beta * *row;
         }
@@ -663,10 +709,11 @@ ITP_FN int itp_windows_group(const itp_windows *w, const itp_cut *c)
     return group;
 }
 
-/* Offsets in the tables of a way. */
-ITP_FN size_t itp_windows_offsets_most(int taps)
+/* Offsets in the tables of a way: of the window, with those that merged phases have not all. */
+ITP_FN size_t itp_windows_offsets_most(const itp_conv *c)
 {
-    return 2 * (size_t)itp_max(taps, 2 * ITP_GROUP_TAPS);
+    return 2 * itp_max_size(itp_mul_size((size_t)c->plane.taps_y, (size_t)c->plane.taps_x + 1),
+                            2 * ITP_GROUP_TAPS);
 }
 
 /* tables: itp_windows_offsets_most. */
@@ -745,6 +792,7 @@ ITP_FN itp_windows itp_windows_forward(const interp_ctx *ctx, const itp_conv *c)
     w.batch = c->batch;
     w.inputs = c->in_channels / c->groups;
     w.outputs = w.all_outputs = c->out_channels / c->groups;
+    w.merged = 1;
     w.height = g->height, w.width = g->width, w.rows = g->rows, w.columns = g->columns;
     w.mul_y = g->stride_y, w.mul_x = g->stride_x;
     w.taps = w.panel_taps = itp_conv_taps(c);
@@ -770,6 +818,7 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.batch = c->batch;
     w.inputs = c->out_channels / c->groups;
     w.outputs = w.all_outputs = c->in_channels / c->groups;
+    w.merged = 1;
     w.height = g->rows, w.width = g->columns;
     w.rows = itp_div_up(g->height - oy, g->stride_y);
     w.columns = itp_div_up(g->width - ox, g->stride_x);
@@ -783,6 +832,16 @@ ITP_FN itp_windows itp_windows_backward(const itp_conv *c, int oy, int ox)
     w.y_row = (ptrdiff_t)g->width * g->stride_y, w.y_step = g->stride_x;
     if (itp_conv_pointwise(c)) itp_windows_unroll(&w, g);
     return w;
+}
+
+/* The phases of a row of pixels together: each is an output by itself. */
+ITP_FN void itp_windows_merge(itp_windows *w, const itp_conv *c)
+{
+    w->merged = c->plane.stride_x;
+    w->outputs *= w->merged, w->all_outputs *= w->merged;
+    w->tap_x.count = itp_conv_merged_taps(c, &w->tap_x.offset), w->tap_x.step = -1;
+    w->taps = w->tap_y.count * w->tap_x.count;
+    w->panel_taps = c->plane.taps_y * w->tap_x.count;
 }
 
 /* Which side the pixels are on is one decision for all phases: they share the packed weights. */
