@@ -1251,15 +1251,15 @@ static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float
     });
 }
 
-/* dx (+)= dy times the slope of a ReLU from (x0, y0) to (x, y). */
-static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *y,
-                              const float *y0, const float *dy, bool add, float *dx)
+/* dx (+)= dy times the slope of a ReLU from x0 to x. */
+static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *dy, bool add,
+                              float *dx)
 {
     const vf zero = v_zero(), one = v_set(1);
     V_LOOP(n, {
         const vf a = v_get(x + i, w), b = v_get(x0 + i, w);
         const vm up = v_gt(a, zero), up0 = v_gt(b, zero);
-        const vf q = v_div(v_sub(v_get(y + i, w), v_get(y0 + i, w)), v_sub(a, b));
+        const vf q = v_div(v_sub(v_max(a, zero), v_max(b, zero)), v_sub(a, b));
         const vf slope = v_select(up, v_select(up0, one, q), v_select(up0, q, zero));
         const vf old = add ? v_get(dx + i, w) : zero;
         v_put(dx + i, v_add(old, v_mul(v_get(dy + i, w), slope)), w);
@@ -8697,8 +8697,7 @@ typedef struct itp_sliding {
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
     X(void, relu_delta,                                                                            \
-      (size_t n, const float *x, const float *x0, const float *y, const float *y0,                 \
-       const float *dy, bool add, float *dx))                                                      \
+      (size_t n, const float *x, const float *x0, const float *dy, bool add, float *dx))           \
     X(void, relu_guided,                                                                           \
       (size_t n, const float *x, float most, const float *dy, bool add, float *dx))                \
     X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \
@@ -43061,8 +43060,7 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
         const size_t at0 = at % j->n0;
         const float *x = j->x + at, *x0 = j->x0 + at0, *y = j->y + at, *y0 = j->y0 + at0;
         run = itp_min_size(end - at, j->n0 - at0);
-        if (relu)
-            itp_grads(j->ctx->k)->relu_delta(run, x, x0, y, y0, j->dy + at, j->add, j->dx + at);
+        if (relu) itp_grads(j->ctx->k)->relu_delta(run, x, x0, j->dy + at, j->add, j->dx + at);
         else {
             run = itp_min_size(run, ITP_DELTA_SOME);
             itp_delta_some(j, run, x, x0, y, y0, j->dy + at, j->dx + at);

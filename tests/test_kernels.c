@@ -166,9 +166,7 @@ TEST(rules_of_relu_are_what_their_formulas_say)
             }
             const itp_grad_kernels *k = itp_grads(ctx->k);
             if (guided) k->relu_guided((size_t)n, x + at, most, dy + at, n & 1, got + at);
-            else
-                k->relu_delta((size_t)n, x + at, x0 + at, y + at, y0 + at, dy + at, n & 1,
-                              got + at);
+            else k->relu_delta((size_t)n, x + at, x0 + at, dy + at, n & 1, got + at);
             for (int i = 0; i < 72; i++) CHECK_NEAR(got[i], want[i], 1e-6 * fabsf(want[i]));
         }
 }

@@ -116,8 +116,7 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
         const size_t at0 = at % j->n0;
         const float *x = j->x + at, *x0 = j->x0 + at0, *y = j->y + at, *y0 = j->y0 + at0;
         run = itp_min_size(end - at, j->n0 - at0);
-        if (relu)
-            itp_grads(j->ctx->k)->relu_delta(run, x, x0, y, y0, j->dy + at, j->add, j->dx + at);
+        if (relu) itp_grads(j->ctx->k)->relu_delta(run, x, x0, j->dy + at, j->add, j->dx + at);
         else {
             run = itp_min_size(run, ITP_DELTA_SOME);
             itp_delta_some(j, run, x, x0, y, y0, j->dy + at, j->dx + at);

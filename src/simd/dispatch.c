@@ -192,8 +192,7 @@ typedef struct itp_sliding {
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
     X(void, relu_delta,                                                                            \
-      (size_t n, const float *x, const float *x0, const float *y, const float *y0,                 \
-       const float *dy, bool add, float *dx))                                                      \
+      (size_t n, const float *x, const float *x0, const float *dy, bool add, float *dx))           \
     X(void, relu_guided,                                                                           \
       (size_t n, const float *x, float most, const float *dy, bool add, float *dx))                \
     X(void, sgd, (size_t n, float *p, const float *g, float *velocity, const itp_update *u))       \

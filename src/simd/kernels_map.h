@@ -173,15 +173,15 @@ static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float
     });
 }
 
-/* dx (+)= dy times the slope of a ReLU from (x0, y0) to (x, y). */
-static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *y,
-                              const float *y0, const float *dy, bool add, float *dx)
+/* dx (+)= dy times the slope of a ReLU from x0 to x. */
+static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const float *dy, bool add,
+                              float *dx)
 {
     const vf zero = v_zero(), one = v_set(1);
     V_LOOP(n, {
         const vf a = v_get(x + i, w), b = v_get(x0 + i, w);
         const vm up = v_gt(a, zero), up0 = v_gt(b, zero);
-        const vf q = v_div(v_sub(v_get(y + i, w), v_get(y0 + i, w)), v_sub(a, b));
+        const vf q = v_div(v_sub(v_max(a, zero), v_max(b, zero)), v_sub(a, b));
         const vf slope = v_select(up, v_select(up0, one, q), v_select(up0, q, zero));
         const vf old = add ? v_get(dx + i, w) : zero;
         v_put(dx + i, v_add(old, v_mul(v_get(dy + i, w), slope)), w);
