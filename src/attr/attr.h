@@ -212,7 +212,8 @@ typedef struct interp_attribution {
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
    images and features in small boxes run only what they reach, through convolutions and pools of the
-   early layers, where memory suffices; all else is kept from one pass.
+   early layers, where memory suffices (else they are the same but for rounding); all else is kept from
+   one pass.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
