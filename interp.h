@@ -5382,8 +5382,9 @@ INTERP_API interp_status interp_attribute_features(interp_net *net,
    is a third of the time. Occlusion and ablations, targets that run one by one and segments begin anew. */
 typedef struct interp_attributor interp_attributor;
 
-/* Makes one for n samples at a time. What desc points at is read by every run, in which it may hold other
-   numbers; it and the net, whose parameters must not change, outlive the attributor.
+/* Makes one for n samples at a time. What desc points at is read by every run: targets, baselines, noise,
+   draws and masks of as many features may hold other numbers then. It and the net, whose parameters must
+   not change, outlive the attributor.
    Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Test: attributors_say_what_attribute_says. */
 INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
                                                const interp_attribute_desc *desc,
@@ -41271,6 +41272,16 @@ ITP_FN int itp_bits(uint32_t v)
     return n;
 }
 
+/* How many features a mask tells apart; -1 when an id is out of range. */
+ITP_FN int itp_mask_count(const int32_t *mask, size_t n)
+{
+    uint32_t seen[ITP_MASK_WORDS];
+    int count = 0;
+    if (!itp_mask_seen(mask, n, seen)) return -1;
+    for (int i = 0; i < ITP_MASK_WORDS; i++) count += itp_bits(seen[i]);
+    return count;
+}
+
 /* Whether a mask's shape fits the input's: dimensions aligned at the end, 1 fits any, and those that
    the input does not have are 1. */
 ITP_FN bool itp_mask_fits(const interp_shape *mask, const interp_shape *in)
@@ -45210,18 +45221,16 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
     p->count = (int)a->size;
     if (a->d.mask) {
-        uint32_t seen[ITP_MASK_WORDS];
         if (!a->d.mask_shape.rank) a->d.mask_shape = in;
         if (!itp_mask_fits(&a->d.mask_shape, &in))
             return itp_fail(a->ctx, INTERP_BAD_SHAPE,
                             "%s: the shape of the mask does not fit that of the input",
                             a->row->name);
-        if (!itp_mask_seen(a->d.mask, interp_shape_size(&a->d.mask_shape), seen))
+        p->count = itp_mask_count(a->d.mask, interp_shape_size(&a->d.mask_shape));
+        if (p->count < 0)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                             "%s: the mask holds ids that are not within 0 to %d", a->row->name,
                             ITP_MASK_IDS - 1);
-        p->count = 0;
-        for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
     } else if (segments) {
         if (in.rank < 2 || a->inside || a->d.coalitions || a->d.permutations || a->d.segments < 0)
             return itp_fail(
@@ -45564,7 +45573,7 @@ ITP_FN void itp_perturb_start(itp_attr *a)
 
 /* ---- the stream: copies of all samples go through the network batch by batch */
 
-/* Draws that were given must be what they should be. */
+/* Draws that were given must be what they should be, and a mask what it was when features were counted. */
 ITP_FN interp_status itp_perturb_check(itp_attr *a)
 {
     itp_perturb *p = &a->p;
@@ -45572,6 +45581,11 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
     if (a->row->kind == ITP_P_PERMUTATION && a->n < 2)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "feature_permutation takes features from other samples: give at least 2");
+    if (p->id && a->d.mask &&
+        itp_mask_count(a->d.mask, interp_shape_size(&a->d.mask_shape)) != p->count)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s: the mask has other than the %d features it had", a->row->name,
+                        p->count);
     for (int i = 0; a->d.permutations && a->row->kind == ITP_P_SAMPLING && i < a->d.n_samples;
          i++) {
         const int32_t *order = a->d.permutations + (size_t)i * m;

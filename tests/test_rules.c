@@ -593,6 +593,40 @@ TEST(attributors_say_what_attribute_says)
     interp_net_free(net);
 }
 
+TEST(attributors_read_what_the_options_point_at_in_every_run)
+{
+    enum { n = 2, size = 192 };
+    static float x[n * size], base[size], want[n * size], out[n * size];
+    static int32_t mask[size];
+    int32_t targets[n] = {0, 1};
+    interp_attributor *a = NULL;
+    interp_attribute_desc d;
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_KERNEL_SHAP, d.n_samples = 20, d.seed = 5;
+    d.mask = mask, d.baseline = base;
+    d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
+    fill(x, n * size, 13);
+    interp_net *net = mixed_net(ctx, false);
+    for (int i = 0; i < size; i++) mask[i] = i / 32;
+    REQUIRE_OK(ctx, interp_attributor_new(net, n, &d, &a));
+    for (int run = 0; run < 3; run++) {
+        CHECK_OK(ctx, interp_attribute(net, x, n, &d, want, NULL));
+        CHECK_OK(ctx, interp_attributor_run(a, x, out, NULL));
+        CHECK(memcmp(want, out, sizeof out) == 0);
+        targets[run & 1] = run, base[7 * run] = 1;
+        for (int i = 0; i < size; i++) mask[i] = (i + 5 * run) % 6; /* as many features */
+    }
+    mask[0] = 6;
+    CHECK(interp_attributor_run(a, x, out, NULL) == INTERP_BAD_ARGUMENT);
+    CHECK_STR(interp_error(ctx), "kernel_shap: the mask has other than the 6 features it had");
+    mask[0] = -1;
+    CHECK(interp_attributor_run(a, x, out, NULL) == INTERP_BAD_ARGUMENT);
+    mask[0] = 0, targets[0] = 1000;
+    CHECK(interp_attributor_run(a, x, out, NULL) == INTERP_BAD_ARGUMENT);
+    interp_attributor_free(a);
+    interp_net_free(net);
+}
+
 /* Those of kept weights, forward and backward, beside rules that put other weights in their place. */
 TEST(attributors_keep_the_weights_of_images_as_the_kernels_read_them)
 {
@@ -626,6 +660,7 @@ int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
     RUN(attributors_say_what_attribute_says);
+    RUN(attributors_read_what_the_options_point_at_in_every_run);
     RUN(attributors_keep_the_weights_of_images_as_the_kernels_read_them);
     RUN(deep_lift_is_complete_on_every_kind_of_op);
     RUN(deep_lift_is_input_times_gradient_on_a_linear_net);

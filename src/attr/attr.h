@@ -243,8 +243,9 @@ INTERP_API interp_status interp_attribute_features(interp_net *net,
    is a third of the time. Occlusion and ablations, targets that run one by one and segments begin anew. */
 typedef struct interp_attributor interp_attributor;
 
-/* Makes one for n samples at a time. What desc points at is read by every run, in which it may hold other
-   numbers; it and the net, whose parameters must not change, outlive the attributor.
+/* Makes one for n samples at a time. What desc points at is read by every run: targets, baselines, noise,
+   draws and masks of as many features may hold other numbers then. It and the net, whose parameters must
+   not change, outlive the attributor.
    Errors: BAD_ARGUMENT, BAD_SHAPE, NO_MEMORY. Test: attributors_say_what_attribute_says. */
 INTERP_API interp_status interp_attributor_new(interp_net *net, int n,
                                                const interp_attribute_desc *desc,

@@ -57,6 +57,16 @@ ITP_FN int itp_bits(uint32_t v)
     return n;
 }
 
+/* How many features a mask tells apart; -1 when an id is out of range. */
+ITP_FN int itp_mask_count(const int32_t *mask, size_t n)
+{
+    uint32_t seen[ITP_MASK_WORDS];
+    int count = 0;
+    if (!itp_mask_seen(mask, n, seen)) return -1;
+    for (int i = 0; i < ITP_MASK_WORDS; i++) count += itp_bits(seen[i]);
+    return count;
+}
+
 /* Whether a mask's shape fits the input's: dimensions aligned at the end, 1 fits any, and those that
    the input does not have are 1. */
 ITP_FN bool itp_mask_fits(const interp_shape *mask, const interp_shape *in)

@@ -77,18 +77,16 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "%s: the input is too large", a->row->name);
     p->count = (int)a->size;
     if (a->d.mask) {
-        uint32_t seen[ITP_MASK_WORDS];
         if (!a->d.mask_shape.rank) a->d.mask_shape = in;
         if (!itp_mask_fits(&a->d.mask_shape, &in))
             return itp_fail(a->ctx, INTERP_BAD_SHAPE,
                             "%s: the shape of the mask does not fit that of the input",
                             a->row->name);
-        if (!itp_mask_seen(a->d.mask, interp_shape_size(&a->d.mask_shape), seen))
+        p->count = itp_mask_count(a->d.mask, interp_shape_size(&a->d.mask_shape));
+        if (p->count < 0)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                             "%s: the mask holds ids that are not within 0 to %d", a->row->name,
                             ITP_MASK_IDS - 1);
-        p->count = 0;
-        for (int i = 0; i < ITP_MASK_WORDS; i++) p->count += itp_bits(seen[i]);
     } else if (segments) {
         if (in.rank < 2 || a->inside || a->d.coalitions || a->d.permutations || a->d.segments < 0)
             return itp_fail(
@@ -431,7 +429,7 @@ ITP_FN void itp_perturb_start(itp_attr *a)
 
 /* ---- the stream: copies of all samples go through the network batch by batch */
 
-/* Draws that were given must be what they should be. */
+/* Draws that were given must be what they should be, and a mask what it was when features were counted. */
 ITP_FN interp_status itp_perturb_check(itp_attr *a)
 {
     itp_perturb *p = &a->p;
@@ -439,6 +437,11 @@ ITP_FN interp_status itp_perturb_check(itp_attr *a)
     if (a->row->kind == ITP_P_PERMUTATION && a->n < 2)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                         "feature_permutation takes features from other samples: give at least 2");
+    if (p->id && a->d.mask &&
+        itp_mask_count(a->d.mask, interp_shape_size(&a->d.mask_shape)) != p->count)
+        return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
+                        "%s: the mask has other than the %d features it had", a->row->name,
+                        p->count);
     for (int i = 0; a->d.permutations && a->row->kind == ITP_P_SAMPLING && i < a->d.n_samples;
          i++) {
         const int32_t *order = a->d.permutations + (size_t)i * m;
