@@ -28,9 +28,9 @@ VERSION       = $(shell awk '/define INTERP_VERSION_(MAJOR|MINOR|PATCH)/ \
 
 SOURCES      := $(wildcard src/*.c src/*.h src/*/*.c src/*/*.h)
 TEST_SOURCES := $(wildcard tests/test_*.c)
-TESTS        := $(TEST_SOURCES:tests/%.c=$(BUILD)/%) \
-                $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double) \
-                $(BUILD)/test_tool
+# The longest first: the others fill what it leaves of the machine.
+TESTS        := $(BUILD)/test_tool $(TEST_SOURCES:tests/%.c=$(BUILD)/%) \
+                $(if $(filter tests/test_gradients.c,$(TEST_SOURCES)),$(BUILD)/test_gradients_double)
 CONFORMANCE  ?= /usr/share/libonnx-testdata/data
 FUZZERS      := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz_*.c))
 EXAMPLES     := $(patsubst examples/%.c,$(BUILD)/examples/%,$(sort $(wildcard examples/[0-9]*.c)))
