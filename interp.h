@@ -266,7 +266,7 @@
    v_loads(p, s) lanes p[0], p[s], p[2s] ...
    v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
                  nothing else
-   v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
+   v_even(a, b), v_odd(a, b)  lanes 0, 2, 4 ... and 1, 3, 5 ... of a followed by b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
@@ -278,7 +278,7 @@
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
-   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide
+   V_ROWS_ON(X)  X(3) X(4) ...: the rows of a tile of V_MR rows of two vectors, from the fourth on
    V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short */
 #if ITP_KERNEL_PASS == 1
 
@@ -287,7 +287,7 @@
 #define V_WIDTH           1
 #define V_MR              4
 #define V_STEPS           1
-#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define V_ROWS_ON(X)      X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
 #define vm                int
@@ -329,6 +329,7 @@
 #define v_lanes(lo, hi)   ((lo) <= 0 && (hi) > 0)
 #define v_between(p, l)   ((l) ? *(p) : (float)0)
 #define v_even(a, b)      (a)
+#define v_odd(a, b)       (b)
 #define v_zip(a, b)       (a)
 #define v_zip2(a, b)      (b)
 
@@ -410,8 +411,8 @@ static inline float itp_scalar_mantissa(float x)
 #define V_WIDTH           8
 #define V_MR              6
 #define V_STEPS           3
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
-#define V_LANES(X)        V_ROWS(X) X(6) X(7)
+#define V_ROWS_ON(X)      X(3) X(4) X(5)
+#define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(6) X(7)
 #define vf                __m256
 #define vm                __m256
 #define v_set(x)          _mm256_set1_ps(x)
@@ -451,9 +452,12 @@ static inline float itp_scalar_mantissa(float x)
 #define vl                __m256i
 #define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
 #define v_between(p, l)   _mm256_maskload_ps(p, l)
-#define v_even(a, b)      itp_avx2_even(a, b)
+#define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
+#define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
 #define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
+#define itp_avx2_pick(a, b, lanes)                                                                 \
+    _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, lanes)), 0xD8))
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -496,12 +500,6 @@ ITP_INLINE void itp_avx2_storen(float *p, __m256 v, int n)
 static inline __m256i itp_avx2_range(int lo, int hi)
 {
     return _mm256_andnot_si256(itp_avx2_mask(lo), itp_avx2_mask(hi));
-}
-
-static inline __m256 itp_avx2_even(__m256 a, __m256 b)
-{
-    const __m256d t = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(t, 0xD8));
 }
 
 static inline __m256 itp_avx2_loads(const float *p, int s)
@@ -590,8 +588,8 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define V_WIDTH           16
 #define V_MR              14
 #define V_STEPS           1
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define V_LANES(X)        V_ROWS(X) X(14) X(15)
+#define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(14) X(15)
 #define vf                __m512
 #define vm                __mmask16
 #define v_set(x)          _mm512_set1_ps(x)
@@ -631,7 +629,8 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define vl                __mmask16
 #define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
-#define v_even(a, b)      itp_avx512_even(a, b)
+#define v_even(a, b)      itp_avx512_pick(a, b, 0)
+#define v_odd(a, b)       itp_avx512_pick(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
 
@@ -647,10 +646,10 @@ static inline __mmask16 itp_avx512_range(int lo, int hi)
     return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
 }
 
-static inline __m512 itp_avx512_even(__m512 a, __m512 b)
+static inline __m512 itp_avx512_pick(__m512 a, __m512 b, int first)
 {
     const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    return _mm512_permutex2var_ps(a, at, b);
+    return _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(first)), b);
 }
 
 static inline __m512 itp_avx512_zip(__m512 a, __m512 b, int from)
@@ -760,7 +759,7 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define V_WIDTH           4
 #define V_MR              8
 #define V_STEPS           3
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
 #define vm                uint32x4_t
@@ -802,6 +801,7 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define v_lanes(lo, hi)   itp_neon_lanes(lo, hi)
 #define v_between(p, l)   itp_neon_between(p, l)
 #define v_even(a, b)      vuzp1q_f32(a, b)
+#define v_odd(a, b)       vuzp2q_f32(a, b)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
 
@@ -1579,9 +1579,11 @@ static void ITP_K(normalise)(size_t n, const float *x, float mean, float rstd, c
 /* >>simd/kernels_gemm.h                                                                       */
 /* ---- products: one tile of sums, and what moves numbers into and out of its order -------------- */
 
-#define ITP_NR (2 * V_WIDTH)
+#define ITP_NR    (2 * V_WIDTH)
+#define V_ROWS(X) X(0) X(1) X(2) V_ROWS_ON(X)
 
-/* rows x nv vectors of sums in registers. Always inlined with constant nv and rows. */
+/* rows x nv vectors of sums in registers, of more than two in the first ITP_LONG_ROWS rows only. Always
+   inlined with constant nv and rows. */
 ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 {
     const float *from = t->from;
@@ -1590,43 +1592,48 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_DECLARE_ONE(r, v)                                                                      \
     vf c##r##_##v =                                                                                \
         r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
-#define ITP_DECLARE(r)                                                                             \
-    ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
-    V_ROWS(ITP_DECLARE)
+#define ITP_DECLARE(r)      ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1)
+#define ITP_DECLARE_LONG(r) ITP_DECLARE(r) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
+#define ITP_TILE_ROWS(X)    X##_LONG(0) X##_LONG(1) X##_LONG(2) V_ROWS_ON(X)
+    ITP_TILE_ROWS(ITP_DECLARE)
+#undef ITP_DECLARE_LONG
 #undef ITP_DECLARE
 #undef ITP_DECLARE_ONE
 #define ITP_LOAD_B(b)                                                                              \
     const vf b0 = v_load(b), b1 = nv > 1 ? v_load((b) + V_WIDTH) : b0;                             \
     const vf b2 = nv > 2 ? v_load((b) + 2 * V_WIDTH) : b0;                                         \
     const vf b3 = nv > 3 ? v_load((b) + 3 * V_WIDTH) : b0;
-#define ITP_MULTIPLY(r, number)                                                                    \
+#define ITP_MULTIPLY(r, number, more)                                                              \
     if (r < rows) {                                                                                \
         const vf ar = v_set(number);                                                               \
         v_mac(c##r##_0, ar, b0);                                                                   \
         if (nv > 1) v_mac(c##r##_1, ar, b1);                                                       \
-        if (nv > 2) v_mac(c##r##_2, ar, b2);                                                       \
-        if (nv > 3) v_mac(c##r##_3, ar, b3);                                                       \
+        more                                                                                       \
     }
-#define ITP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
+#define ITP_MORE(r)                                                                                \
+    if (nv > 2) v_mac(c##r##_2, ar, b2);                                                           \
+    if (nv > 3) v_mac(c##r##_3, ar, b3);
+#define ITP_BESIDE(r)      ITP_MULTIPLY(r, a0[r], )
+#define ITP_BESIDE_LONG(r) ITP_MULTIPLY(r, a0[r], ITP_MORE(r))
 /* Three rows for each pointer: what an address can express. */
-#define ITP_APART(r)                                                                               \
-    ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
+#define ITP_APART(r)      ITP_MULTIPLY(r, (r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs], )
+#define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
 #define ITP_STEP_BY_TABLES(s)                                                                      \
     {                                                                                              \
         const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
         ITP_LOAD_B(b)                                                                              \
-        V_ROWS(ITP_BESIDE)                                                                         \
+        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
     }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
         ITP_LOAD_B(b + s * b_step)                                                                 \
-        V_ROWS(ITP_BESIDE)                                                                         \
+        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
     }
 #define ITP_STEP_APART(s)                                                                          \
     {                                                                                              \
         ITP_LOAD_B(b + s * b_step)                                                                 \
-        V_ROWS(ITP_APART)                                                                          \
+        ITP_TILE_ROWS(ITP_APART)                                                                   \
         a0++, a3++, a6++, a9++, a12++;                                                             \
     }
 /* All steps of an inner loop, V_STEPS at a time. */
@@ -1669,8 +1676,11 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #undef ITP_STEP_BY_TABLES
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART
+#undef ITP_BESIDE_LONG
 #undef ITP_BESIDE
+#undef ITP_APART_LONG
 #undef ITP_APART
+#undef ITP_MORE
 #undef ITP_MULTIPLY
 #undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
@@ -1678,11 +1688,15 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         float *row = to + r * to_rs;                                                               \
         v_store(row, c##r##_0);                                                                    \
         if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
-        if (nv > 2) v_store(row + 2 * V_WIDTH, c##r##_2);                                          \
-        if (nv > 3) v_store(row + 3 * V_WIDTH, c##r##_3);                                          \
     }
-    V_ROWS(ITP_STORE)
+#define ITP_STORE_LONG(r)                                                                          \
+    ITP_STORE(r)                                                                                   \
+    if (r < rows && nv > 2) v_store(to + r * to_rs + 2 * V_WIDTH, c##r##_2);                       \
+    if (r < rows && nv > 3) v_store(to + r * to_rs + 3 * V_WIDTH, c##r##_3);
+    ITP_TILE_ROWS(ITP_STORE)
+#undef ITP_STORE_LONG
 #undef ITP_STORE
+#undef ITP_TILE_ROWS
 }
 
 /* One function for each number of rows: none works on rows that are not there. */
@@ -1968,6 +1982,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
+#undef V_ROWS
 /* >>simd/kernels_winograd.h                                                                   */
 /* ---- 3x3 convolution by Winograd's F(4x4, 3x3), at the points 0, +-3/4, +-3/2 and infinity ------
 
@@ -2365,44 +2380,64 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 #define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
 #define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
 
+/* One vector mostly: of loops over more compilers make calls. */
+static inline void ITP_K(dw_zeros)(float *row, int from, int to)
+{
+    if (from >= to) return;
+    v_store(row + from, v_zero());
+    for (from += V_WIDTH; from < to; from += V_WIDTH) v_store(row + from, v_zero());
+}
+
 /* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
-   band[row][parity of the column]. */
+   band[row][parity of the column]. Always inlined with constant stride. */
+ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
+                                  int width, int top, int left, float *band)
+{
+    const int start = left < 0 ? 0 : left,
+              before = start - left; /* the first column that is there */
+    const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
+    const int need =
+        wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0; /* vectors of a row */
+    const int whole = there / step < need ? there / step : need;
+    const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
+    const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
+    /* The first column's row, and where in it; for stride 2 that of the column behind it too. */
+    const ptrdiff_t row0 = before % stride * ITP_DW_PITCH, row1 = ITP_DW_PITCH - row0;
+    const int at0 = before / stride, at1 = (before + 1) / stride;
+    (void)next;
+    for (int r = 0; r < rows; r++, band += stride * ITP_DW_PITCH) {
+        const int sy = top + r;
+        if (sy < 0 || sy >= height || need == 0) {
+            for (int k = 0; k < stride; k++) ITP_K(dw_zeros)(band + k * ITP_DW_PITCH, 0, columns);
+            continue;
+        }
+        const float *p = x + (ptrdiff_t)sy * width + start;
+        float *to0 = band + row0, *to1 = band + row1;
+        ITP_K(dw_zeros)(to0, 0, at0);
+        if (stride == 1) {
+            int i = at0;
+            for (int k = 0; k < whole; k++, i += V_WIDTH, p += V_WIDTH) v_store(to0 + i, v_load(p));
+            if (end > whole) v_store(to0 + i, v_between(p, here));
+            ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
+            continue;
+        }
+        ITP_K(dw_zeros)(to1, 0, at1);
+        for (int k = 0; k < end; k++, p += 2 * V_WIDTH) {
+            const vf a = k < whole ? v_load(p) : v_between(p, here);
+            const vf b = k < whole ? v_load(p + V_WIDTH) : v_between(p + V_WIDTH, next);
+            v_store(to0 + at0 + k * V_WIDTH, v_even(a, b));
+            v_store(to1 + at1 + k * V_WIDTH, v_odd(a, b));
+        }
+        ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
+        ITP_K(dw_zeros)(to1, at1 + end * V_WIDTH, columns);
+    }
+}
+
 static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, int height, int width,
                            int top, int left, float *band)
 {
-    for (int parity = 0; parity < stride; parity++) {
-        const int first = left + parity; /* column of x of the first number */
-        const int low = first < 0 ? (stride - 1 - first) / stride : 0;
-        const int there = (width - first + stride - 1) / stride;
-        const int high = there < columns ? there : columns; /* low..high are in x */
-        const float *from = x + first + low * stride;
-        const int left_over = width - first - low * stride; /* numbers of a row from there on */
-        int whole = left_over > 0 ? left_over / (stride * V_WIDTH) : 0; /* vectors */
-        if (whole * V_WIDTH > high - low) whole = (high - low + V_WIDTH - 1) / V_WIDTH;
-        const int end = low + whole * V_WIDTH, n = left_over - whole * stride * V_WIDTH;
-        const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
-        (void)next;
-        for (int r = 0; r < rows; r++) {
-            const int sy = top + r;
-            const float *p = from + (ptrdiff_t)sy * width;
-            float *to = band + (r * stride + parity) * ITP_DW_PITCH;
-            int i = 0;
-            if (sy >= 0 && sy < height && low < high) {
-                if (low > 0) v_store(to, v_zero());
-                for (i = V_WIDTH; i < low; i += V_WIDTH) v_store(to + i, v_zero());
-                for (i = low; i < end; i += V_WIDTH, p += stride * V_WIDTH)
-                    v_store(to + i,
-                            stride == 1 ? v_load(p) : v_even(v_load(p), v_load(p + V_WIDTH)));
-                if (i < high) {
-                    const vf v = v_between(p, here);
-                    v_store(to + i, stride == 1 ? v : v_even(v, v_between(p + V_WIDTH, next)));
-                    i += V_WIDTH;
-                }
-            }
-            if (i < columns) v_store(to + i, v_zero());
-            for (i += V_WIDTH; i < columns; i += V_WIDTH) v_store(to + i, v_zero());
-        }
-    }
+    if (stride == 1) ITP_K(dw_band_of)(1, rows, columns, x, height, width, top, left, band);
+    else ITP_K(dw_band_of)(2, rows, columns, x, height, width, top, left, band);
 }
 
 /* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
@@ -2495,52 +2530,75 @@ static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, f
         }
 }
 
-/* dx (+)= its gradient for stride 2: two columns for each of dy. Always inlined with constant taps. */
+/* A row of n numbers of dx (+)= its gradient for stride 2: taps of the window's rows w, w + 2 * taps ...
+   and as many rows of dy, each a row before the last; dy is what the second tap meets in the first column,
+   dy[odd] what the first does. Even taps make columns of one parity, those of `odd`, odd taps the others.
+   Always inlined with constant taps and rows. */
+ITP_INLINE void ITP_K(dw_data_row)(int taps, int rows, const float *dy, int odd, const float *w,
+                                   int n, bool add, float *dx)
+{
+#define ITP_DW_BEHIND(X) X(0) X(1) X(2)
+#define ITP_DECLARE(r)                                                                             \
+    const float *const w##r = w + (r < rows ? r * 2 * taps : 0);                                   \
+    const vf w##r##0 = v_set(w##r[0]), w##r##1 = v_set(w##r[1]), w##r##2 = v_set(w##r[2]);         \
+    const vf w##r##3 = taps > 3 ? v_set(w##r[3]) : w##r##0;                                        \
+    const vf w##r##4 = taps > 3 ? v_set(w##r[4]) : w##r##0;
+    ITP_DW_BEHIND(ITP_DECLARE)
+#undef ITP_DECLARE
+    for (; n > 0; n -= 2 * V_WIDTH, dy += V_WIDTH, dx += 2 * V_WIDTH) {
+        const float *from = dy + odd;
+        vf even_taps = v_zero(), odd_taps = v_zero();
+#define ITP_STEP(r)                                                                                \
+    if (r < rows) {                                                                                \
+        even_taps = v_fma(w##r##0, v_load(from - r * ITP_DW_PITCH), even_taps);                    \
+        odd_taps = v_fma(w##r##1, v_load(dy - r * ITP_DW_PITCH), odd_taps);                        \
+        even_taps = v_fma(w##r##2, v_load(from - r * ITP_DW_PITCH - 1), even_taps);                \
+        if (taps > 3) {                                                                            \
+            odd_taps = v_fma(w##r##3, v_load(dy - r * ITP_DW_PITCH - 1), odd_taps);                \
+            even_taps = v_fma(w##r##4, v_load(from - r * ITP_DW_PITCH - 2), even_taps);            \
+        }                                                                                          \
+    }
+        ITP_DW_BEHIND(ITP_STEP)
+#undef ITP_STEP
+        const vf first = odd ? odd_taps : even_taps, second = odd ? even_taps : odd_taps;
+        vf low = v_zip(first, second), high = v_zip2(first, second);
+        const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
+        if (add) {
+            low = v_add(low, v_get(dx, n0));
+            high = v_add(high, v_get(dx + V_WIDTH, n1));
+        }
+        v_put(dx, low, n0);
+        v_put(dx + V_WIDTH, high, n1);
+    }
+#undef ITP_DW_BEHIND
+}
+
+/* dx (+)= its gradient for stride 2. Always inlined with constant taps. */
 ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, const float *w,
                                bool add, float *dx)
 {
     enum { ROWS = 2 * ITP_DW_ROWS };
-    const int last =
-        (g->pad_x + taps - 1) & 1; /* parity of the columns that the last tap reaches */
-    const int left =
-        (last + g->pad_x + 2 * taps - (taps - 1)) / 2 - taps; /* the first of dy, for 0 */
+    const int odd = g->pad_x & 1,
+              left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
     float band[ITP_DW_BAND];
     for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
         for (int i0 = 0; i0 < g->height; i0 += ROWS) {
             const int end = (g->width + 1) / 2 - j0;
             const int columns = end < ITP_DW_COLUMNS ? end : ITP_DW_COLUMNS;
             const int rows = g->height - i0 < ROWS ? g->height - i0 : ROWS;
-            const int top = (i0 + g->pad_y + 2 * taps - (taps - 1)) / 2 - taps;
+            const int n = g->width < 2 * (j0 + columns) ? g->width - 2 * j0 : 2 * columns;
+            const int top = (i0 + g->pad_y) / 2 - taps / 2;
             ITP_K(dw_band)
             (1, (ROWS + taps) / 2 + 1, (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + taps / 2 + 1,
              dy, g->rows, g->columns, top, j0 + left, band);
-            for (int iy = i0; iy < i0 + rows; iy++)
-                for (int j = 0; j < columns; j += V_WIDTH) {
-                    vf same = v_zero(), other = v_zero();
-                    for (int ty = (iy + g->pad_y) & 1; ty < taps; ty += 2) {
-                        const float *from =
-                            band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + j - left;
-                        const float *row = w + ty * taps;
-#define ITP_TAP(tx, sum) /* of the columns whose parity is that of pad_x + tx */                   \
-    if (tx < taps) sum = v_fma(v_set(row[tx]), v_load(from + at - (tx) / 2), sum);
-                        int at = (g->pad_x + 1) / 2;
-                        ITP_TAP(0, same)
-                        ITP_TAP(2, same)
-                        ITP_TAP(4, same)
-                        at = g->pad_x / 2;
-                        ITP_TAP(1, other)
-                        ITP_TAP(3, other)
-#undef ITP_TAP
-                    }
-                    const vf even = g->pad_x & 1 ? other : same, odd = g->pad_x & 1 ? same : other;
-                    const vf low = v_zip(even, odd), high = v_zip2(even, odd);
-                    const int n = g->width - 2 * (j0 + j), n0 = n < V_WIDTH ? n : V_WIDTH;
-                    const int n1 = n - n0 < V_WIDTH ? n - n0 : V_WIDTH;
-                    float *p = dx + (ptrdiff_t)iy * g->width + 2 * (j0 + j);
-                    v_put(p, add ? v_add(low, v_get(p, n0)) : low, n0);
-                    p += V_WIDTH;
-                    if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
-                }
+            for (int iy = i0; iy < i0 + rows; iy++) {
+                const int ty = (iy + g->pad_y) & 1;
+                const float *from =
+                    band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + g->pad_x / 2 - left;
+                float *to = dx + (ptrdiff_t)iy * g->width + 2 * j0;
+                if (ty) ITP_K(dw_data_row)(taps, taps / 2, from, odd, w + taps, n, add, to);
+                else ITP_K(dw_data_row)(taps, taps / 2 + 1, from, odd, w, n, add, to);
+            }
         }
 }
 
@@ -3592,7 +3650,7 @@ ITP_TARGET_END
 #undef V_WIDTH
 #undef V_MR
 #undef V_STEPS
-#undef V_ROWS
+#undef V_ROWS_ON
 #undef V_LANES
 #undef vf
 #undef vm
@@ -3634,6 +3692,7 @@ ITP_TARGET_END
 #undef v_lanes
 #undef v_between
 #undef v_even
+#undef v_odd
 #undef v_zip
 #undef v_zip2
 #undef V_LOOP

@@ -13,44 +13,64 @@
 #define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
 #define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
 
+/* One vector mostly: of loops over more compilers make calls. */
+static inline void ITP_K(dw_zeros)(float *row, int from, int to)
+{
+    if (from >= to) return;
+    v_store(row + from, v_zero());
+    for (from += V_WIDTH; from < to; from += V_WIDTH) v_store(row + from, v_zero());
+}
+
 /* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
-   band[row][parity of the column]. */
+   band[row][parity of the column]. Always inlined with constant stride. */
+ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
+                                  int width, int top, int left, float *band)
+{
+    const int start = left < 0 ? 0 : left,
+              before = start - left; /* the first column that is there */
+    const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
+    const int need =
+        wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0; /* vectors of a row */
+    const int whole = there / step < need ? there / step : need;
+    const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
+    const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
+    /* The first column's row, and where in it; for stride 2 that of the column behind it too. */
+    const ptrdiff_t row0 = before % stride * ITP_DW_PITCH, row1 = ITP_DW_PITCH - row0;
+    const int at0 = before / stride, at1 = (before + 1) / stride;
+    (void)next;
+    for (int r = 0; r < rows; r++, band += stride * ITP_DW_PITCH) {
+        const int sy = top + r;
+        if (sy < 0 || sy >= height || need == 0) {
+            for (int k = 0; k < stride; k++) ITP_K(dw_zeros)(band + k * ITP_DW_PITCH, 0, columns);
+            continue;
+        }
+        const float *p = x + (ptrdiff_t)sy * width + start;
+        float *to0 = band + row0, *to1 = band + row1;
+        ITP_K(dw_zeros)(to0, 0, at0);
+        if (stride == 1) {
+            int i = at0;
+            for (int k = 0; k < whole; k++, i += V_WIDTH, p += V_WIDTH) v_store(to0 + i, v_load(p));
+            if (end > whole) v_store(to0 + i, v_between(p, here));
+            ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
+            continue;
+        }
+        ITP_K(dw_zeros)(to1, 0, at1);
+        for (int k = 0; k < end; k++, p += 2 * V_WIDTH) {
+            const vf a = k < whole ? v_load(p) : v_between(p, here);
+            const vf b = k < whole ? v_load(p + V_WIDTH) : v_between(p + V_WIDTH, next);
+            v_store(to0 + at0 + k * V_WIDTH, v_even(a, b));
+            v_store(to1 + at1 + k * V_WIDTH, v_odd(a, b));
+        }
+        ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
+        ITP_K(dw_zeros)(to1, at1 + end * V_WIDTH, columns);
+    }
+}
+
 static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, int height, int width,
                            int top, int left, float *band)
 {
-    for (int parity = 0; parity < stride; parity++) {
-        const int first = left + parity; /* column of x of the first number */
-        const int low = first < 0 ? (stride - 1 - first) / stride : 0;
-        const int there = (width - first + stride - 1) / stride;
-        const int high = there < columns ? there : columns; /* low..high are in x */
-        const float *from = x + first + low * stride;
-        const int left_over = width - first - low * stride; /* numbers of a row from there on */
-        int whole = left_over > 0 ? left_over / (stride * V_WIDTH) : 0; /* vectors */
-        if (whole * V_WIDTH > high - low) whole = (high - low + V_WIDTH - 1) / V_WIDTH;
-        const int end = low + whole * V_WIDTH, n = left_over - whole * stride * V_WIDTH;
-        const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
-        (void)next;
-        for (int r = 0; r < rows; r++) {
-            const int sy = top + r;
-            const float *p = from + (ptrdiff_t)sy * width;
-            float *to = band + (r * stride + parity) * ITP_DW_PITCH;
-            int i = 0;
-            if (sy >= 0 && sy < height && low < high) {
-                if (low > 0) v_store(to, v_zero());
-                for (i = V_WIDTH; i < low; i += V_WIDTH) v_store(to + i, v_zero());
-                for (i = low; i < end; i += V_WIDTH, p += stride * V_WIDTH)
-                    v_store(to + i,
-                            stride == 1 ? v_load(p) : v_even(v_load(p), v_load(p + V_WIDTH)));
-                if (i < high) {
-                    const vf v = v_between(p, here);
-                    v_store(to + i, stride == 1 ? v : v_even(v, v_between(p + V_WIDTH, next)));
-                    i += V_WIDTH;
-                }
-            }
-            if (i < columns) v_store(to + i, v_zero());
-            for (i += V_WIDTH; i < columns; i += V_WIDTH) v_store(to + i, v_zero());
-        }
-    }
+    if (stride == 1) ITP_K(dw_band_of)(1, rows, columns, x, height, width, top, left, band);
+    else ITP_K(dw_band_of)(2, rows, columns, x, height, width, top, left, band);
 }
 
 /* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
@@ -143,52 +163,75 @@ static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, f
         }
 }
 
-/* dx (+)= its gradient for stride 2: two columns for each of dy. Always inlined with constant taps. */
+/* A row of n numbers of dx (+)= its gradient for stride 2: taps of the window's rows w, w + 2 * taps ...
+   and as many rows of dy, each a row before the last; dy is what the second tap meets in the first column,
+   dy[odd] what the first does. Even taps make columns of one parity, those of `odd`, odd taps the others.
+   Always inlined with constant taps and rows. */
+ITP_INLINE void ITP_K(dw_data_row)(int taps, int rows, const float *dy, int odd, const float *w,
+                                   int n, bool add, float *dx)
+{
+#define ITP_DW_BEHIND(X) X(0) X(1) X(2)
+#define ITP_DECLARE(r)                                                                             \
+    const float *const w##r = w + (r < rows ? r * 2 * taps : 0);                                   \
+    const vf w##r##0 = v_set(w##r[0]), w##r##1 = v_set(w##r[1]), w##r##2 = v_set(w##r[2]);         \
+    const vf w##r##3 = taps > 3 ? v_set(w##r[3]) : w##r##0;                                        \
+    const vf w##r##4 = taps > 3 ? v_set(w##r[4]) : w##r##0;
+    ITP_DW_BEHIND(ITP_DECLARE)
+#undef ITP_DECLARE
+    for (; n > 0; n -= 2 * V_WIDTH, dy += V_WIDTH, dx += 2 * V_WIDTH) {
+        const float *from = dy + odd;
+        vf even_taps = v_zero(), odd_taps = v_zero();
+#define ITP_STEP(r)                                                                                \
+    if (r < rows) {                                                                                \
+        even_taps = v_fma(w##r##0, v_load(from - r * ITP_DW_PITCH), even_taps);                    \
+        odd_taps = v_fma(w##r##1, v_load(dy - r * ITP_DW_PITCH), odd_taps);                        \
+        even_taps = v_fma(w##r##2, v_load(from - r * ITP_DW_PITCH - 1), even_taps);                \
+        if (taps > 3) {                                                                            \
+            odd_taps = v_fma(w##r##3, v_load(dy - r * ITP_DW_PITCH - 1), odd_taps);                \
+            even_taps = v_fma(w##r##4, v_load(from - r * ITP_DW_PITCH - 2), even_taps);            \
+        }                                                                                          \
+    }
+        ITP_DW_BEHIND(ITP_STEP)
+#undef ITP_STEP
+        const vf first = odd ? odd_taps : even_taps, second = odd ? even_taps : odd_taps;
+        vf low = v_zip(first, second), high = v_zip2(first, second);
+        const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
+        if (add) {
+            low = v_add(low, v_get(dx, n0));
+            high = v_add(high, v_get(dx + V_WIDTH, n1));
+        }
+        v_put(dx, low, n0);
+        v_put(dx + V_WIDTH, high, n1);
+    }
+#undef ITP_DW_BEHIND
+}
+
+/* dx (+)= its gradient for stride 2. Always inlined with constant taps. */
 ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, const float *w,
                                bool add, float *dx)
 {
     enum { ROWS = 2 * ITP_DW_ROWS };
-    const int last =
-        (g->pad_x + taps - 1) & 1; /* parity of the columns that the last tap reaches */
-    const int left =
-        (last + g->pad_x + 2 * taps - (taps - 1)) / 2 - taps; /* the first of dy, for 0 */
+    const int odd = g->pad_x & 1,
+              left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
     float band[ITP_DW_BAND];
     for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
         for (int i0 = 0; i0 < g->height; i0 += ROWS) {
             const int end = (g->width + 1) / 2 - j0;
             const int columns = end < ITP_DW_COLUMNS ? end : ITP_DW_COLUMNS;
             const int rows = g->height - i0 < ROWS ? g->height - i0 : ROWS;
-            const int top = (i0 + g->pad_y + 2 * taps - (taps - 1)) / 2 - taps;
+            const int n = g->width < 2 * (j0 + columns) ? g->width - 2 * j0 : 2 * columns;
+            const int top = (i0 + g->pad_y) / 2 - taps / 2;
             ITP_K(dw_band)
             (1, (ROWS + taps) / 2 + 1, (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + taps / 2 + 1,
              dy, g->rows, g->columns, top, j0 + left, band);
-            for (int iy = i0; iy < i0 + rows; iy++)
-                for (int j = 0; j < columns; j += V_WIDTH) {
-                    vf same = v_zero(), other = v_zero();
-                    for (int ty = (iy + g->pad_y) & 1; ty < taps; ty += 2) {
-                        const float *from =
-                            band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + j - left;
-                        const float *row = w + ty * taps;
-#define ITP_TAP(tx, sum) /* of the columns whose parity is that of pad_x + tx */                   \
-    if (tx < taps) sum = v_fma(v_set(row[tx]), v_load(from + at - (tx) / 2), sum);
-                        int at = (g->pad_x + 1) / 2;
-                        ITP_TAP(0, same)
-                        ITP_TAP(2, same)
-                        ITP_TAP(4, same)
-                        at = g->pad_x / 2;
-                        ITP_TAP(1, other)
-                        ITP_TAP(3, other)
-#undef ITP_TAP
-                    }
-                    const vf even = g->pad_x & 1 ? other : same, odd = g->pad_x & 1 ? same : other;
-                    const vf low = v_zip(even, odd), high = v_zip2(even, odd);
-                    const int n = g->width - 2 * (j0 + j), n0 = n < V_WIDTH ? n : V_WIDTH;
-                    const int n1 = n - n0 < V_WIDTH ? n - n0 : V_WIDTH;
-                    float *p = dx + (ptrdiff_t)iy * g->width + 2 * (j0 + j);
-                    v_put(p, add ? v_add(low, v_get(p, n0)) : low, n0);
-                    p += V_WIDTH;
-                    if (n1 > 0) v_put(p, add ? v_add(high, v_get(p, n1)) : high, n1);
-                }
+            for (int iy = i0; iy < i0 + rows; iy++) {
+                const int ty = (iy + g->pad_y) & 1;
+                const float *from =
+                    band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + g->pad_x / 2 - left;
+                float *to = dx + (ptrdiff_t)iy * g->width + 2 * j0;
+                if (ty) ITP_K(dw_data_row)(taps, taps / 2, from, odd, w + taps, n, add, to);
+                else ITP_K(dw_data_row)(taps, taps / 2 + 1, from, odd, w, n, add, to);
+            }
         }
 }
 

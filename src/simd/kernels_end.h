@@ -28,7 +28,7 @@ ITP_TARGET_END
 #undef V_WIDTH
 #undef V_MR
 #undef V_STEPS
-#undef V_ROWS
+#undef V_ROWS_ON
 #undef V_LANES
 #undef vf
 #undef vm
@@ -70,6 +70,7 @@ ITP_TARGET_END
 #undef v_lanes
 #undef v_between
 #undef v_even
+#undef v_odd
 #undef v_zip
 #undef v_zip2
 #undef V_LOOP

@@ -1,8 +1,10 @@
 /* ---- products: one tile of sums, and what moves numbers into and out of its order -------------- */
 
-#define ITP_NR (2 * V_WIDTH)
+#define ITP_NR    (2 * V_WIDTH)
+#define V_ROWS(X) X(0) X(1) X(2) V_ROWS_ON(X)
 
-/* rows x nv vectors of sums in registers. Always inlined with constant nv and rows. */
+/* rows x nv vectors of sums in registers, of more than two in the first ITP_LONG_ROWS rows only. Always
+   inlined with constant nv and rows. */
 ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 {
     const float *from = t->from;
@@ -11,43 +13,48 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_DECLARE_ONE(r, v)                                                                      \
     vf c##r##_##v =                                                                                \
         r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
-#define ITP_DECLARE(r)                                                                             \
-    ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
-    V_ROWS(ITP_DECLARE)
+#define ITP_DECLARE(r)      ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1)
+#define ITP_DECLARE_LONG(r) ITP_DECLARE(r) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
+#define ITP_TILE_ROWS(X)    X##_LONG(0) X##_LONG(1) X##_LONG(2) V_ROWS_ON(X)
+    ITP_TILE_ROWS(ITP_DECLARE)
+#undef ITP_DECLARE_LONG
 #undef ITP_DECLARE
 #undef ITP_DECLARE_ONE
 #define ITP_LOAD_B(b)                                                                              \
     const vf b0 = v_load(b), b1 = nv > 1 ? v_load((b) + V_WIDTH) : b0;                             \
     const vf b2 = nv > 2 ? v_load((b) + 2 * V_WIDTH) : b0;                                         \
     const vf b3 = nv > 3 ? v_load((b) + 3 * V_WIDTH) : b0;
-#define ITP_MULTIPLY(r, number)                                                                    \
+#define ITP_MULTIPLY(r, number, more)                                                              \
     if (r < rows) {                                                                                \
         const vf ar = v_set(number);                                                               \
         v_mac(c##r##_0, ar, b0);                                                                   \
         if (nv > 1) v_mac(c##r##_1, ar, b1);                                                       \
-        if (nv > 2) v_mac(c##r##_2, ar, b2);                                                       \
-        if (nv > 3) v_mac(c##r##_3, ar, b3);                                                       \
+        more                                                                                       \
     }
-#define ITP_BESIDE(r) ITP_MULTIPLY(r, a0[r])
+#define ITP_MORE(r)                                                                                \
+    if (nv > 2) v_mac(c##r##_2, ar, b2);                                                           \
+    if (nv > 3) v_mac(c##r##_3, ar, b3);
+#define ITP_BESIDE(r)      ITP_MULTIPLY(r, a0[r], )
+#define ITP_BESIDE_LONG(r) ITP_MULTIPLY(r, a0[r], ITP_MORE(r))
 /* Three rows for each pointer: what an address can express. */
-#define ITP_APART(r)                                                                               \
-    ITP_MULTIPLY(r, (r < 3 ? a0 : r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs])
+#define ITP_APART(r)      ITP_MULTIPLY(r, (r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs], )
+#define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
 #define ITP_STEP_BY_TABLES(s)                                                                      \
     {                                                                                              \
         const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
         ITP_LOAD_B(b)                                                                              \
-        V_ROWS(ITP_BESIDE)                                                                         \
+        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
     }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
         ITP_LOAD_B(b + s * b_step)                                                                 \
-        V_ROWS(ITP_BESIDE)                                                                         \
+        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
     }
 #define ITP_STEP_APART(s)                                                                          \
     {                                                                                              \
         ITP_LOAD_B(b + s * b_step)                                                                 \
-        V_ROWS(ITP_APART)                                                                          \
+        ITP_TILE_ROWS(ITP_APART)                                                                   \
         a0++, a3++, a6++, a9++, a12++;                                                             \
     }
 /* All steps of an inner loop, V_STEPS at a time. */
@@ -90,8 +97,11 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #undef ITP_STEP_BY_TABLES
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART
+#undef ITP_BESIDE_LONG
 #undef ITP_BESIDE
+#undef ITP_APART_LONG
 #undef ITP_APART
+#undef ITP_MORE
 #undef ITP_MULTIPLY
 #undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
@@ -99,11 +109,15 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         float *row = to + r * to_rs;                                                               \
         v_store(row, c##r##_0);                                                                    \
         if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
-        if (nv > 2) v_store(row + 2 * V_WIDTH, c##r##_2);                                          \
-        if (nv > 3) v_store(row + 3 * V_WIDTH, c##r##_3);                                          \
     }
-    V_ROWS(ITP_STORE)
+#define ITP_STORE_LONG(r)                                                                          \
+    ITP_STORE(r)                                                                                   \
+    if (r < rows && nv > 2) v_store(to + r * to_rs + 2 * V_WIDTH, c##r##_2);                       \
+    if (r < rows && nv > 3) v_store(to + r * to_rs + 3 * V_WIDTH, c##r##_3);
+    ITP_TILE_ROWS(ITP_STORE)
+#undef ITP_STORE_LONG
 #undef ITP_STORE
+#undef ITP_TILE_ROWS
 }
 
 /* One function for each number of rows: none works on rows that are not there. */
@@ -389,3 +403,4 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 }
 
 #undef ITP_NR
+#undef V_ROWS

@@ -7,8 +7,8 @@
 #define V_WIDTH           8
 #define V_MR              6
 #define V_STEPS           3
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5)
-#define V_LANES(X)        V_ROWS(X) X(6) X(7)
+#define V_ROWS_ON(X)      X(3) X(4) X(5)
+#define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(6) X(7)
 #define vf                __m256
 #define vm                __m256
 #define v_set(x)          _mm256_set1_ps(x)
@@ -48,9 +48,12 @@
 #define vl                __m256i
 #define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
 #define v_between(p, l)   _mm256_maskload_ps(p, l)
-#define v_even(a, b)      itp_avx2_even(a, b)
+#define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
+#define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
 #define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
+#define itp_avx2_pick(a, b, lanes)                                                                 \
+    _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, lanes)), 0xD8))
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -93,12 +96,6 @@ ITP_INLINE void itp_avx2_storen(float *p, __m256 v, int n)
 static inline __m256i itp_avx2_range(int lo, int hi)
 {
     return _mm256_andnot_si256(itp_avx2_mask(lo), itp_avx2_mask(hi));
-}
-
-static inline __m256 itp_avx2_even(__m256 a, __m256 b)
-{
-    const __m256d t = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(t, 0xD8));
 }
 
 static inline __m256 itp_avx2_loads(const float *p, int s)

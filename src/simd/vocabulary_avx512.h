@@ -7,8 +7,8 @@
 #define V_WIDTH           16
 #define V_MR              14
 #define V_STEPS           1
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
-#define V_LANES(X)        V_ROWS(X) X(14) X(15)
+#define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(14) X(15)
 #define vf                __m512
 #define vm                __mmask16
 #define v_set(x)          _mm512_set1_ps(x)
@@ -48,7 +48,8 @@
 #define vl                __mmask16
 #define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
-#define v_even(a, b)      itp_avx512_even(a, b)
+#define v_even(a, b)      itp_avx512_pick(a, b, 0)
+#define v_odd(a, b)       itp_avx512_pick(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
 
@@ -64,10 +65,10 @@ static inline __mmask16 itp_avx512_range(int lo, int hi)
     return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
 }
 
-static inline __m512 itp_avx512_even(__m512 a, __m512 b)
+static inline __m512 itp_avx512_pick(__m512 a, __m512 b, int first)
 {
     const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    return _mm512_permutex2var_ps(a, at, b);
+    return _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(first)), b);
 }
 
 static inline __m512 itp_avx512_zip(__m512 a, __m512 b, int from)

@@ -6,7 +6,7 @@
 #define V_WIDTH           4
 #define V_MR              8
 #define V_STEPS           3
-#define V_ROWS(X)         X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
 #define vm                uint32x4_t
@@ -48,6 +48,7 @@
 #define v_lanes(lo, hi)   itp_neon_lanes(lo, hi)
 #define v_between(p, l)   itp_neon_between(p, l)
 #define v_even(a, b)      vuzp1q_f32(a, b)
+#define v_odd(a, b)       vuzp2q_f32(a, b)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
 

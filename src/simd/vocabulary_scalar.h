@@ -5,7 +5,7 @@
    v_loads(p, s) lanes p[0], p[s], p[2s] ...
    v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
                  nothing else
-   v_even(a, b)  lanes 0, 2, 4 ... of a followed by b
+   v_even(a, b), v_odd(a, b)  lanes 0, 2, 4 ... and 1, 3, 5 ... of a followed by b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
@@ -17,7 +17,7 @@
    v_sum(v)      sum of lanes, always in the same order
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
-   V_ROWS(X)     X(0) X(1) ...: the rows of a tile, V_MR of them, each two vectors wide
+   V_ROWS_ON(X)  X(3) X(4) ...: the rows of a tile of V_MR rows of two vectors, from the fourth on
    V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short */
 #if ITP_KERNEL_PASS == 1
 
@@ -26,7 +26,7 @@
 #define V_WIDTH           1
 #define V_MR              4
 #define V_STEPS           1
-#define V_ROWS(X)         X(0) X(1) X(2) X(3)
+#define V_ROWS_ON(X)      X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
 #define vm                int
@@ -68,6 +68,7 @@
 #define v_lanes(lo, hi)   ((lo) <= 0 && (hi) > 0)
 #define v_between(p, l)   ((l) ? *(p) : (float)0)
 #define v_even(a, b)      (a)
+#define v_odd(a, b)       (b)
 #define v_zip(a, b)       (a)
 #define v_zip2(a, b)      (b)
 
