@@ -937,6 +937,11 @@ static inline vf ITP_K(exp)(vf x)
     return exp(x);
 }
 
+static inline vf ITP_K(exp_low)(vf x)
+{
+    return exp(x);
+}
+
 static inline vf ITP_K(log)(vf x)
 {
     return log(x);
@@ -964,12 +969,9 @@ static inline vf ITP_K(erf)(vf x)
 
 #else
 
-/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2. Overflow gives infinity; results below
-   the smallest normal number give 0. */
-static inline vf ITP_K(exp)(vf x)
+/* exp(t) = 2^n exp(r), n = round(t / ln 2), |r| <= ln(2)/2: exp(r). */
+static inline vf ITP_K(exp_rest)(vf t, vf n)
 {
-    const vf t = v_max(v_set(-88.0f), v_min(v_set(89.0f), x));
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
     vf r = v_fnma(n, v_set(0.693359375f), t);
     r = v_fnma(n, v_set(-2.12194440e-4f), r);
     vf p = v_set(0.00139411096f);
@@ -977,12 +979,29 @@ static inline vf ITP_K(exp)(vf x)
     p = v_fma(p, r, v_set(0.0416663753f));
     p = v_fma(p, r, v_set(0.16666577f));
     p = v_fma(p, r, v_set(0.500000003f));
-    const vf y = v_add(v_fma(p, v_mul(r, r), r), v_set(1));
+    return v_add(v_fma(p, v_mul(r, r), r), v_set(1));
+}
+
+/* Overflow gives infinity; results below the smallest normal number give 0. */
+static inline vf ITP_K(exp)(vf x)
+{
+    const vf t = v_max(v_set(-88.0f), v_min(v_set(89.0f), x));
+    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf y = ITP_K(exp_rest)(t, n);
     const vf half = v_round(v_mul(n, v_set(0.5f))); /* 2^n in two factors: n may be 128 */
     const vf e = v_mul(v_mul(y, v_pow2(half)), v_pow2(v_sub(n, half)));
     const vf high = v_select(v_gt(x, v_set(88.7228391f)), v_set((float)INFINITY), e);
     const vf low = v_select(v_lt(x, v_set(-87.3365448f)), v_zero(), high);
     return v_select(v_eq(x, x), low, x);
+}
+
+/* The same of x <= 0, in half as many instructions. */
+static inline vf ITP_K(exp_low)(vf x)
+{
+    const vf t = v_max(v_set(-87.3365448f), x); /* NaN stays */
+    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf y = v_mul(ITP_K(exp_rest)(t, n), v_pow2(n));
+    return v_select(v_lt(x, v_set(-87.3365448f)), v_zero(), y);
 }
 
 /* 2 atanh(s) = log((1+s)/(1-s)) for |s| <= 1/3. */
@@ -1029,15 +1048,15 @@ static inline vf ITP_K(tanh)(vf x)
     p = v_fma(p, u, v_set(0.133327945f));
     p = v_fma(p, u, v_set(-0.333333292f));
     const vf small = v_fma(v_mul(p, u), x, x);
-    const vf e = ITP_K(exp)(v_add(a, a));
-    const vf large = v_sub(v_set(1), v_div(v_set(2), v_add(e, v_set(1))));
+    const vf e = ITP_K(exp_low)(v_mul(v_set(-2), a));
+    const vf large = v_div(v_sub(v_set(1), e), v_add(v_set(1), e));
     const vf y = v_select(v_lt(x, v_zero()), v_neg(large), large);
     return v_select(v_lt(a, v_set(0.625f)), small, y);
 }
 
 static inline vf ITP_K(sigmoid)(vf x)
 {
-    const vf e = ITP_K(exp)(v_neg(v_abs(x))); /* in (0,1]: never overflows */
+    const vf e = ITP_K(exp_low)(v_neg(v_abs(x)));
     const vf d = v_add(v_set(1), e);
     return v_div(v_select(v_lt(x, v_zero()), e, v_set(1)), d);
 }
@@ -1062,7 +1081,7 @@ static inline vf ITP_K(erf)(vf x)
     l = v_fma(l, b, v_set(-0.633216395f));
     l = v_fma(l, b, v_set(-1.12958031f));
     l = v_fma(l, b, v_set(0.000188467789f));
-    const vf tail = v_sub(v_set(1), ITP_K(exp)(l));
+    const vf tail = v_sub(v_set(1), ITP_K(exp_low)(l));
     const vf large = v_select(v_lt(x, v_zero()), v_neg(tail), tail);
     return v_select(v_lt(a, v_set(1)), v_mul(x, r), large);
 }
@@ -1072,7 +1091,7 @@ static inline vf ITP_K(erf)(vf x)
 /* log(1 + exp(x)) without overflow. */
 static inline vf ITP_K(softplus)(vf x)
 {
-    const vf u = ITP_K(exp)(v_neg(v_abs(x)));
+    const vf u = ITP_K(exp_low)(v_neg(v_abs(x)));
     return v_add(v_max(v_zero(), x), ITP_K(log1p_unit)(u));
 }
 /* >>simd/kernels_map.h                                                                        */
@@ -1094,7 +1113,7 @@ static inline vf ITP_K(gelu_grad)(vf x)
 {
     const vf cdf = v_fma(v_set(0.5f), ITP_K(erf)(v_mul(x, v_set(ITP_SQRT_HALF))), v_set(0.5f));
     const vf pdf = v_mul(v_set(0.39894228040143f), /* 1/sqrt(2 pi) */
-                         ITP_K(exp)(v_mul(v_set(-0.5f), v_mul(x, x))));
+                         ITP_K(exp_low)(v_mul(v_set(-0.5f), v_mul(x, x))));
     return v_fma(x, pdf, cdf);
 }
 
@@ -1143,11 +1162,13 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
     switch (op) {
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
-        ITP_MAP(ELU, v_select(v_lt(v, v_zero()), v_mul(va, v_sub(ITP_K(exp)(v), v_set(1))), v))
-        ITP_MAP(SELU,
-                v_mul(v_set(ITP_SELU_SCALE),
-                      v_select(v_lt(v, v_zero()),
-                               v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))), v)))
+        ITP_MAP(ELU, v_select(v_lt(v, v_zero()),
+                              v_mul(va, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))), v))
+        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
+                            v_select(v_lt(v, v_zero()),
+                                     v_mul(v_set(ITP_SELU_ALPHA),
+                                           v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
+                                     v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -1215,7 +1236,7 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
         ITP_MAP_GRAD(LOG, v_div(d, v))
         ITP_MAP_GRAD(SQRT, v_div(v_mul(v_set(0.5f), d), r))
         ITP_MAP_GRAD(ERF, v_mul(d, v_mul(v_set(1.12837916709551f), /* 2/sqrt(pi) */
-                                         ITP_K(exp)(v_neg(v_mul(v, v))))))
+                                         ITP_K(exp_low)(v_neg(v_mul(v, v))))))
         ITP_MAP_GRAD(NEG, v_neg(d))
         ITP_MAP_GRAD(ABS, v_select(v_gt(v, zero), d, v_select(v_lt(v, zero), v_neg(d), zero)))
         ITP_MAP_GRAD(RECIPROCAL, v_neg(v_mul(d, v_mul(r, r))))
@@ -1500,7 +1521,7 @@ static float ITP_K(max)(size_t n, const float *x)
     return top;
 }
 
-/* y = exp(x - shift) and their sum. */
+/* y = exp(x - shift) and their sum; no x exceeds shift. */
 static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
 {
     const vf vs = v_set(shift);
@@ -1508,13 +1529,13 @@ static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
     vf s = v_zero();
     size_t i = 0;
     for (; i + V_WIDTH <= n; i += V_WIDTH) {
-        const vf e = ITP_K(exp)(v_sub(v_load(x + i), vs));
+        const vf e = ITP_K(exp_low)(v_sub(v_load(x + i), vs));
         v_store(y + i, e);
         s = v_add(s, e);
     }
     if (i < n) {
         const int w = (int)(n - i);
-        const vf e = ITP_K(exp)(v_sub(v_loadn(x + i, w), vs));
+        const vf e = ITP_K(exp_low)(v_sub(v_loadn(x + i, w), vs));
         v_storen(y + i, e, w);
         for (; i < n; i++) total += (double)y[i];
     }
@@ -1548,7 +1569,7 @@ static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *
                { v_put(top + i, ITP_K(larger)(v_get(top + i, w), v_get(x + k * step + i, w)), w); })
     for (size_t k = 0; k < n; k++)
         V_EACH(m, {
-            const vf e = ITP_K(exp)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
+            const vf e = ITP_K(exp_low)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
             v_put(sum + i, v_add(v_get(sum + i, w), e), w);
             if (!log) v_put(y + k * step + i, e, w);
         })

@@ -16,7 +16,7 @@ static inline vf ITP_K(gelu_grad)(vf x)
 {
     const vf cdf = v_fma(v_set(0.5f), ITP_K(erf)(v_mul(x, v_set(ITP_SQRT_HALF))), v_set(0.5f));
     const vf pdf = v_mul(v_set(0.39894228040143f), /* 1/sqrt(2 pi) */
-                         ITP_K(exp)(v_mul(v_set(-0.5f), v_mul(x, x))));
+                         ITP_K(exp_low)(v_mul(v_set(-0.5f), v_mul(x, x))));
     return v_fma(x, pdf, cdf);
 }
 
@@ -65,11 +65,13 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
     switch (op) {
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
-        ITP_MAP(ELU, v_select(v_lt(v, v_zero()), v_mul(va, v_sub(ITP_K(exp)(v), v_set(1))), v))
-        ITP_MAP(SELU,
-                v_mul(v_set(ITP_SELU_SCALE),
-                      v_select(v_lt(v, v_zero()),
-                               v_mul(v_set(ITP_SELU_ALPHA), v_sub(ITP_K(exp)(v), v_set(1))), v)))
+        ITP_MAP(ELU, v_select(v_lt(v, v_zero()),
+                              v_mul(va, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))), v))
+        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
+                            v_select(v_lt(v, v_zero()),
+                                     v_mul(v_set(ITP_SELU_ALPHA),
+                                           v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
+                                     v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -137,7 +139,7 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
         ITP_MAP_GRAD(LOG, v_div(d, v))
         ITP_MAP_GRAD(SQRT, v_div(v_mul(v_set(0.5f), d), r))
         ITP_MAP_GRAD(ERF, v_mul(d, v_mul(v_set(1.12837916709551f), /* 2/sqrt(pi) */
-                                         ITP_K(exp)(v_neg(v_mul(v, v))))))
+                                         ITP_K(exp_low)(v_neg(v_mul(v, v))))))
         ITP_MAP_GRAD(NEG, v_neg(d))
         ITP_MAP_GRAD(ABS, v_select(v_gt(v, zero), d, v_select(v_lt(v, zero), v_neg(d), zero)))
         ITP_MAP_GRAD(RECIPROCAL, v_neg(v_mul(d, v_mul(r, r))))

@@ -89,7 +89,7 @@ static float ITP_K(max)(size_t n, const float *x)
     return top;
 }
 
-/* y = exp(x - shift) and their sum. */
+/* y = exp(x - shift) and their sum; no x exceeds shift. */
 static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
 {
     const vf vs = v_set(shift);
@@ -97,13 +97,13 @@ static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
     vf s = v_zero();
     size_t i = 0;
     for (; i + V_WIDTH <= n; i += V_WIDTH) {
-        const vf e = ITP_K(exp)(v_sub(v_load(x + i), vs));
+        const vf e = ITP_K(exp_low)(v_sub(v_load(x + i), vs));
         v_store(y + i, e);
         s = v_add(s, e);
     }
     if (i < n) {
         const int w = (int)(n - i);
-        const vf e = ITP_K(exp)(v_sub(v_loadn(x + i, w), vs));
+        const vf e = ITP_K(exp_low)(v_sub(v_loadn(x + i, w), vs));
         v_storen(y + i, e, w);
         for (; i < n; i++) total += (double)y[i];
     }
@@ -137,7 +137,7 @@ static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *
                { v_put(top + i, ITP_K(larger)(v_get(top + i, w), v_get(x + k * step + i, w)), w); })
     for (size_t k = 0; k < n; k++)
         V_EACH(m, {
-            const vf e = ITP_K(exp)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
+            const vf e = ITP_K(exp_low)(v_sub(v_get(x + k * step + i, w), v_get(top + i, w)));
             v_put(sum + i, v_add(v_get(sum + i, w), e), w);
             if (!log) v_put(y + k * step + i, e, w);
         })
