@@ -13,14 +13,6 @@
 #define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
 #define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
 
-/* One vector mostly: of loops over more compilers make calls. */
-static inline void ITP_K(dw_zeros)(float *row, int from, int to)
-{
-    if (from >= to) return;
-    v_store(row + from, v_zero());
-    for (from += V_WIDTH; from < to; from += V_WIDTH) v_store(row + from, v_zero());
-}
-
 /* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
    band[row][parity of the column]. Always inlined with constant stride. */
 ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
@@ -36,33 +28,33 @@ ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float
     const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
     /* The first column's row, and where in it; for stride 2 that of the column behind it too. */
     const ptrdiff_t row0 = before % stride * ITP_DW_PITCH, row1 = ITP_DW_PITCH - row0;
-    const int at0 = before / stride, at1 = (before + 1) / stride;
+    const int at0 = before / stride, at1 = (before + 1) / stride, tail = end * V_WIDTH;
+    const bool narrow = at1 <= V_WIDTH && columns <= at0 + tail + V_WIDTH; /* zeros at both sides */
     (void)next;
     for (int r = 0; r < rows; r++, band += stride * ITP_DW_PITCH) {
         const int sy = top + r;
-        if (sy < 0 || sy >= height || need == 0) {
-            for (int k = 0; k < stride; k++) ITP_K(dw_zeros)(band + k * ITP_DW_PITCH, 0, columns);
-            continue;
+        const bool inside = sy >= 0 && sy < height && need > 0;
+        for (int q = 0; q < stride; q++) {
+            float *row = band + q * ITP_DW_PITCH;
+            v_store(row, v_zero());
+            for (int i = V_WIDTH; i < columns && !(inside && narrow); i += V_WIDTH)
+                v_store(row + i, v_zero());
         }
+        if (!inside) continue;
         const float *p = x + (ptrdiff_t)sy * width + start;
-        float *to0 = band + row0, *to1 = band + row1;
-        ITP_K(dw_zeros)(to0, 0, at0);
-        if (stride == 1) {
-            int i = at0;
-            for (int k = 0; k < whole; k++, i += V_WIDTH, p += V_WIDTH) v_store(to0 + i, v_load(p));
-            if (end > whole) v_store(to0 + i, v_between(p, here));
-            ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
-            continue;
+        float *to0 = band + row0 + at0, *to1 = band + row1 + at1;
+        if (narrow) v_store(to0 + tail, v_zero());
+        if (narrow && stride == 2) v_store(to1 + tail, v_zero());
+        for (int i = 0; i < whole * V_WIDTH; i += V_WIDTH, p += step) {
+            const vf a = v_load(p), b = stride == 1 ? a : v_load(p + V_WIDTH);
+            v_store(to0 + i, stride == 1 ? a : v_even(a, b));
+            if (stride == 2) v_store(to1 + i, v_odd(a, b));
         }
-        ITP_K(dw_zeros)(to1, 0, at1);
-        for (int k = 0; k < end; k++, p += 2 * V_WIDTH) {
-            const vf a = k < whole ? v_load(p) : v_between(p, here);
-            const vf b = k < whole ? v_load(p + V_WIDTH) : v_between(p + V_WIDTH, next);
-            v_store(to0 + at0 + k * V_WIDTH, v_even(a, b));
-            v_store(to1 + at1 + k * V_WIDTH, v_odd(a, b));
+        if (end > whole) {
+            const vf a = v_between(p, here), b = stride == 1 ? a : v_between(p + V_WIDTH, next);
+            v_store(to0 + whole * V_WIDTH, stride == 1 ? a : v_even(a, b));
+            if (stride == 2) v_store(to1 + whole * V_WIDTH, v_odd(a, b));
         }
-        ITP_K(dw_zeros)(to0, at0 + end * V_WIDTH, columns);
-        ITP_K(dw_zeros)(to1, at1 + end * V_WIDTH, columns);
     }
 }
 
@@ -126,6 +118,22 @@ static bool ITP_K(dw_common)(const itp_plane *g)
            g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
 }
 
+/* The band of x that windows of ITP_DW_ROWS rows of output from oy on, from column c0 on, begin at; it is
+   filled where a new one begins. */
+static const float *ITP_K(dw_band_of_rows)(const itp_plane *g, const float *x, int c0, int oy,
+                                           float *band)
+{
+    const int taps = g->taps_y, stride = g->stride_y;
+    const int many = ITP_DW_ROWS * (stride == 1 ? 4 : 1); /* rows of output of a band */
+    const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
+    const int wanted = (g->rows - oy + ITP_DW_ROWS - 1) / ITP_DW_ROWS * ITP_DW_ROWS;
+    if (oy % many == 0) ITP_K(dw_band)
+    (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
+     (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height, g->width,
+     oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
+    return band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
+}
+
 /* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias: common windows */
 static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
                            float *y)
@@ -133,20 +141,13 @@ static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, f
     typedef void (*dw_function)(const float *, const float *, float, int, int, float *, ptrdiff_t);
     static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
                                                 {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
-    const int taps = g->taps_y, stride = g->stride_y;
-    const dw_function run = functions[taps == 5][stride == 2];
-    const int many = ITP_DW_ROWS * (stride == 1 ? 4 : 1); /* rows of output of a band */
+    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
     float band[ITP_DW_BAND], sums[ITP_DW_ROWS * V_WIDTH];
     for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
         for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
             const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
             const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
-            const int wanted = (g->rows - oy + ITP_DW_ROWS - 1) / ITP_DW_ROWS * ITP_DW_ROWS;
-            if (oy % many == 0) ITP_K(dw_band)
-            (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
-             (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height,
-             g->width, oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
-            const float *from = band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
+            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
             for (int ox = 0; ox < columns; ox += V_WIDTH) {
                 const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
                 float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
@@ -235,81 +236,63 @@ ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, co
         }
 }
 
-/* dw[ty][tx + c] += sum over pixels of x dy, for all ty and c < across. Rows of dy that a row of x meets
-   stay in registers. Always inlined with constant taps, across and stride. */
-ITP_INLINE void ITP_K(dw_sums)(int taps, int across, int stride, const itp_plane *g, const float *x,
-                               const float *dy, int tx, double *dw)
+/* sums[ty][tx] += x dy for a tap tx of the windows of `rows` rows of dy and n columns from ox on, for all
+   ty. Rows of dy stay in registers. Always inlined with constant taps and stride. */
+ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, const float *band, const float *dy, int rows,
+                               int columns, int ox, int n, vf *sums)
 {
-    const int height = g->height, width = g->width, behind = (taps - 1) / stride;
-#define ITP_DW_ACROSS(X) X(0) X(1) X(2) X(3) X(4)
-#define ITP_DECLARE(c)                                                                             \
-    vf s0##c = v_zero(), s1##c = v_zero(), s2##c = v_zero(), s3##c = v_zero(), s4##c = v_zero();
-    ITP_DW_ACROSS(ITP_DECLARE)
+#define ITP_DECLARE(r) const vf d##r = r < rows ? v_get(dy + (r)*columns, n) : v_zero();
+    ITP_DW_OUT(ITP_DECLARE)
 #undef ITP_DECLARE
-    for (int ox = 0; ox < g->columns; ox += V_WIDTH) {
-        const int n = g->columns - ox < V_WIDTH ? g->columns - ox : V_WIDTH;
-        const int first = ox * stride - g->pad_x + tx;
-#define ITP_DECLARE(c)                                                                             \
-    const int at##c = first + (c);                                                                 \
-    const vl here##c = v_lanes(-at##c, width - at##c);                                             \
-    const vl next##c = v_lanes(-at##c - V_WIDTH, width - at##c - V_WIDTH);                         \
-    (void)here##c, (void)next##c;
-        ITP_DW_ACROSS(ITP_DECLARE)
-#undef ITP_DECLARE
-        vf d0 = v_zero(), d1 = v_zero(), d2 = v_zero(), d3 = v_zero(), d4 = v_zero();
-        for (int m = 0; m < g->rows + behind; m++) {
-            d4 = d3, d3 = d2, d2 = d1, d1 = d0;
-            d0 = m < g->rows ? v_get(dy + (ptrdiff_t)m * g->columns + ox, n) : v_zero();
-            const int sy = m * stride - g->pad_y;
-            const float *from = x + (ptrdiff_t)sy * width + first;
-#define ITP_LOAD(c, p)                                                                             \
-    (stride == 1 ? v_between((p) + (c), here##c)                                                   \
-                 : v_even(v_between((p) + (c), here##c), v_between((p) + (c) + V_WIDTH, next##c)))
-#define ITP_STEP(c)                                                                                \
-    if (c < across) {                                                                              \
-        const vf v = ITP_LOAD(c, from);                                                            \
-        s0##c = v_fma(v, d0, s0##c);                                                               \
-        if (stride == 1) s1##c = v_fma(v, d1, s1##c);                                              \
-        s2##c = v_fma(v, stride == 1 ? d2 : d1, s2##c);                                            \
-        if (taps > 3 && stride == 1) s3##c = v_fma(v, d3, s3##c);                                  \
-        if (taps > 3) s4##c = v_fma(v, stride == 1 ? d4 : d2, s4##c);                              \
+    for (int tx = 0; tx < taps; tx++, sums++) {
+        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
+        vf s0 = sums[0], s1 = sums[taps], s2 = sums[2 * taps], s3 = s0, s4 = s0;
+        if (taps > 3) s3 = sums[3 * taps], s4 = sums[4 * taps];
+#define ITP_STEP(r)                                                                                \
+    if (i == stride * (r)) s0 = v_fma(v, d##r, s0);                                                \
+    if (i == stride * (r) + 1) s1 = v_fma(v, d##r, s1);                                            \
+    if (i == stride * (r) + 2) s2 = v_fma(v, d##r, s2);                                            \
+    if (taps > 3 && i == stride * (r) + 3) s3 = v_fma(v, d##r, s3);                                \
+    if (taps > 3 && i == stride * (r) + 4) s4 = v_fma(v, d##r, s4);
+#define ITP_SOURCE(k)                                                                              \
+    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
+        enum { i = k };                                                                            \
+        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
+        ITP_DW_OUT(ITP_STEP)                                                                       \
     }
-            if (sy >= 0 && sy < height) { ITP_DW_ACROSS(ITP_STEP) }
+        ITP_DW_IN(ITP_SOURCE)
+#undef ITP_SOURCE
 #undef ITP_STEP
-#define ITP_STEP(c)                                                                                \
-    if (c < across) {                                                                              \
-        const vf v = ITP_LOAD(c, from + width);                                                    \
-        s1##c = v_fma(v, d0, s1##c);                                                               \
-        if (taps > 3) s3##c = v_fma(v, d1, s3##c);                                                 \
+        sums[0] = s0, sums[taps] = s1, sums[2 * taps] = s2;
+        if (taps > 3) sums[3 * taps] = s3, sums[4 * taps] = s4;
     }
-            if (stride == 2 && sy + 1 >= 0 && sy + 1 < height) { ITP_DW_ACROSS(ITP_STEP) }
-#undef ITP_STEP
-#undef ITP_LOAD
-        }
-    }
-#define ITP_STORE(c)                                                                               \
-    if (c < across) {                                                                              \
-        dw[tx + c] += (double)v_sum(s0##c);                                                        \
-        dw[taps + tx + c] += (double)v_sum(s1##c);                                                 \
-        dw[2 * taps + tx + c] += (double)v_sum(s2##c);                                             \
-        if (taps > 3) dw[3 * taps + tx + c] += (double)v_sum(s3##c);                               \
-        if (taps > 3) dw[4 * taps + tx + c] += (double)v_sum(s4##c);                               \
-    }
-    ITP_DW_ACROSS(ITP_STORE)
-#undef ITP_STORE
-#undef ITP_DW_ACROSS
 }
 
-/* dw += its gradient: common windows. Five taps across need 31 registers. */
+/* dw += its gradient. Always inlined with constant taps and stride. */
+ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
+                                     const float *dy, double *dw)
+{
+    float band[ITP_DW_BAND];
+    vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
+    for (int t = 0; t < taps * taps; t++) sums[t] = v_zero();
+    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
+        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
+            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
+            const int end = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
+            for (int ox = 0; ox < end; ox += V_WIDTH) ITP_K(dw_sums)
+            (taps, stride, from, dy + (ptrdiff_t)oy * g->columns + c0 + ox, g->rows - oy,
+             g->columns, ox, end - ox < V_WIDTH ? end - ox : V_WIDTH, sums);
+        }
+    for (int t = 0; t < taps * taps; t++) dw[t] += (double)v_sum(sums[t]);
+}
+
+/* dw += its gradient: common windows */
 static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
 {
-    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_sums)(3, 3, 1, g, x, dy, 0, dw);
-    else if (g->taps_x == 3) ITP_K(dw_sums)(3, 3, 2, g, x, dy, 0, dw);
-    else if (V_MR == 14 && g->stride_x == 1) ITP_K(dw_sums)(5, 5, 1, g, x, dy, 0, dw);
-    else
-        for (int tx = 0; tx < 5; tx++)
-            if (g->stride_x == 1) ITP_K(dw_sums)(5, 1, 1, g, x, dy, tx, dw);
-            else ITP_K(dw_sums)(5, 1, 2, g, x, dy, tx, dw);
+    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_weights_of)(3, 1, g, x, dy, dw);
+    else if (g->taps_x == 3) ITP_K(dw_weights_of)(3, 2, g, x, dy, dw);
+    else if (g->stride_x == 1) ITP_K(dw_weights_of)(5, 1, g, x, dy, dw);
+    else ITP_K(dw_weights_of)(5, 2, g, x, dy, dw);
 }
 #else
 #define ITP_DW_NONE 1
