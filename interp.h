@@ -2406,11 +2406,11 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
                                   int width, int top, int left, float *band)
 {
-    const int start = left < 0 ? 0 : left,
-              before = start - left; /* the first column that is there */
+    const int start = left < 0 ? 0 : left; /* the first column of x */
+    const int before = start - left;       /* and its place */
     const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
-    const int need =
-        wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0; /* vectors of a row */
+    /* Vectors of a row: wanted, whole, and with one that ends within. */
+    const int need = wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0;
     const int whole = there / step < need ? there / step : need;
     const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
     const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
@@ -26134,13 +26134,11 @@ ITP_FN void itp_reduce_groups(const itp_reduce_job *j, size_t n, const float *x,
                        x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), to);
     if (j->kind == ITP_MEAN)
         for (size_t c = 0; c < n; c++) to[c] *= j->share;
-    for (size_t c = 0; c < n && lse; c++) { /* infinite extremes are the result */
-        top[c] = to[c] - to[c] == 0 ? to[c] : 0;
-        to[c] = 0;
-    }
+    for (size_t c = 0; c < n && lse; c++) top[c] = to[c], to[c] = 0;
     for (size_t r = 0; r < j->rows && lse; r++)
         itp_reduce_exp(j, n, x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), top, to);
-    for (size_t c = 0; c < n && lse; c++) to[c] = log(to[c]) + top[c];
+    for (size_t c = 0; c < n && lse; c++) /* an infinite extreme is the result */
+        to[c] = top[c] - top[c] == 0 ? log(to[c]) + top[c] : top[c];
     for (size_t c = 0; c < n; c++) y[c] = (float)to[c];
 }
 

@@ -153,13 +153,11 @@ ITP_FN void itp_reduce_groups(const itp_reduce_job *j, size_t n, const float *x,
                        x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), to);
     if (j->kind == ITP_MEAN)
         for (size_t c = 0; c < n; c++) to[c] *= j->share;
-    for (size_t c = 0; c < n && lse; c++) { /* infinite extremes are the result */
-        top[c] = to[c] - to[c] == 0 ? to[c] : 0;
-        to[c] = 0;
-    }
+    for (size_t c = 0; c < n && lse; c++) top[c] = to[c], to[c] = 0;
     for (size_t r = 0; r < j->rows && lse; r++)
         itp_reduce_exp(j, n, x + itp_reduce_spot(j->n_reduced, j->dim, j->step, r), top, to);
-    for (size_t c = 0; c < n && lse; c++) to[c] = log(to[c]) + top[c];
+    for (size_t c = 0; c < n && lse; c++) /* an infinite extreme is the result */
+        to[c] = top[c] - top[c] == 0 ? log(to[c]) + top[c] : top[c];
     for (size_t c = 0; c < n; c++) y[c] = (float)to[c];
 }
 

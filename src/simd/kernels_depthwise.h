@@ -18,11 +18,11 @@
 ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
                                   int width, int top, int left, float *band)
 {
-    const int start = left < 0 ? 0 : left,
-              before = start - left; /* the first column that is there */
+    const int start = left < 0 ? 0 : left; /* the first column of x */
+    const int before = start - left;       /* and its place */
     const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
-    const int need =
-        wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0; /* vectors of a row */
+    /* Vectors of a row: wanted, whole, and with one that ends within. */
+    const int need = wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0;
     const int whole = there / step < need ? there / step : need;
     const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
     const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
