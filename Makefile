@@ -158,9 +158,10 @@ $(BUILD)/test_tool: tests/test_tool.sh $(BUILD)/interp
 	install -m 755 $< $@
 
 # Examples are whole programs, `cc example.c -lm`. Here most borrow the tool's copy of the code, which
-# spares compiling it for each; those that want it otherwise, or bring stb with them, hold their own.
+# spares compiling it for each; those that want it otherwise, or bring stb with them, hold their own, at -O1.
 WHOLE_EXAMPLES = $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'INTERP_NO_|STB_\w*IMPLEMENTATION' examples/*.c))
 BORROWING      = $(filter-out $(WHOLE_EXAMPLES),$(EXAMPLES))
+$(WHOLE_EXAMPLES): private CFLAGS := $(CFLAGS:-O2=-O1)
 $(BORROWING): $(BUILD)/tools/implementation.o
 $(BORROWING): private CPPFLAGS += -DITP_IMPLEMENTED
 $(BUILD)/examples/%: examples/%.c interp.h
