@@ -995,7 +995,7 @@ static inline vf ITP_K(exp)(vf x)
     return v_select(v_eq(x, x), low, x);
 }
 
-/* The same of x <= 0, in half as many instructions. */
+/* The same of x <= 0, in 18 instructions instead of 30. */
 static inline vf ITP_K(exp_low)(vf x)
 {
     const vf t = v_max(v_set(-87.3365448f), x); /* NaN stays */
@@ -2453,6 +2453,15 @@ static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, in
     else ITP_K(dw_band_of)(2, rows, columns, x, height, width, top, left, band);
 }
 
+/* Row k of a band, from column `from` on, once for all rows r of output that meet it: ITP_STEP(r) with the
+   vector v and the row i. */
+#define ITP_DW_SOURCE(k)                                                                           \
+    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
+        enum { i = k };                                                                            \
+        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
+        ITP_DW_OUT(ITP_STEP)                                                                       \
+    }
+
 /* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
    to[row * to_rs + column], n columns of them. Each vector of input is loaded once for all rows it
    belongs to. Always inlined with constant taps (per side) and stride. */
@@ -2472,14 +2481,7 @@ ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const float *band, const fl
         const int t = i - stride * (r);                                                            \
         c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
     }
-#define ITP_SOURCE(k)                                                                              \
-    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
-        enum { i = k };                                                                            \
-        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
-        ITP_DW_OUT(ITP_STEP)                                                                       \
-    }
-        ITP_DW_IN(ITP_SOURCE)
-#undef ITP_SOURCE
+        ITP_DW_IN(ITP_DW_SOURCE)
 #undef ITP_STEP
     }
 #define ITP_STORE(r) v_put(to + (r)*to_rs, c##r, n);
@@ -2600,8 +2602,8 @@ ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, co
                                bool add, float *dx)
 {
     enum { ROWS = 2 * ITP_DW_ROWS };
-    const int odd = g->pad_x & 1,
-              left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
+    const int odd = g->pad_x & 1;
+    const int left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
     float band[ITP_DW_BAND];
     for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
         for (int i0 = 0; i0 < g->height; i0 += ROWS) {
@@ -2642,14 +2644,7 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, const float *band, const fl
     if (i == stride * (r) + 2) s2 = v_fma(v, d##r, s2);                                            \
     if (taps > 3 && i == stride * (r) + 3) s3 = v_fma(v, d##r, s3);                                \
     if (taps > 3 && i == stride * (r) + 4) s4 = v_fma(v, d##r, s4);
-#define ITP_SOURCE(k)                                                                              \
-    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
-        enum { i = k };                                                                            \
-        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
-        ITP_DW_OUT(ITP_STEP)                                                                       \
-    }
-        ITP_DW_IN(ITP_SOURCE)
-#undef ITP_SOURCE
+        ITP_DW_IN(ITP_DW_SOURCE)
 #undef ITP_STEP
         sums[0] = s0, sums[taps] = s1, sums[2 * taps] = s2;
         if (taps > 3) sums[3 * taps] = s3, sums[4 * taps] = s4;
@@ -2758,6 +2753,7 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_COLUMNS
 #undef ITP_DW_PITCH
 #undef ITP_DW_BAND
+#undef ITP_DW_SOURCE
 #undef ITP_FOR_TAPS
 /* >>simd/kernels_abreast.h                                                                    */
 /* ---- networks side by side: ITP_ABREAST numbers at each place, one of each network ---------------- */

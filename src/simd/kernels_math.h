@@ -67,7 +67,7 @@ static inline vf ITP_K(exp)(vf x)
     return v_select(v_eq(x, x), low, x);
 }
 
-/* The same of x <= 0, in half as many instructions. */
+/* The same of x <= 0, in 18 instructions instead of 30. */
 static inline vf ITP_K(exp_low)(vf x)
 {
     const vf t = v_max(v_set(-87.3365448f), x); /* NaN stays */
