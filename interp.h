@@ -477,7 +477,7 @@ static inline __m256i itp_avx2_mask(int n)
 }
 
 /* Not by a mask, which AMD's chips before Zen 4 take forty steps for. */
-ITP_INLINE void itp_avx2_storen(float *p, __m256 v, int n)
+static void itp_avx2_storen(float *p, __m256 v, int n)
 {
     __m128 rest = _mm256_castps256_ps128(v);
     if (n >= 8) {
@@ -921,9 +921,12 @@ ITP_TARGET_BEGIN
     }
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
-#ifdef __OPTIMIZE_SIZE__ /* the compiler is asked for small code */
+#define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
+#ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_STEPS
-#define V_STEPS 1
+#undef V_SPARSE
+#define V_STEPS  1
+#define V_SPARSE 0
 #endif
 /* >>simd/kernels_math.h                                                                       */
 /* Elementary functions. Errors in ulp of float32, measured over all floats of the domain by
@@ -1789,8 +1792,8 @@ static void ITP_K(tile)(const itp_tile *t)
 
 /* A square of registers: row r from `from + at[r]`, w lanes of it; column k to `to + k * step`, `some`
    lanes of it, for k < w; beta times what is there is added. */
-ITP_INLINE void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to,
-                            ptrdiff_t step, int some, float beta)
+static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to, ptrdiff_t step,
+                        int some, float beta)
 {
     vf t[V_WIDTH];
 #define ITP_LOAD(r) t[r] = v_get(from + at[r], w);
@@ -1924,6 +1927,99 @@ static void ITP_K(gemm_pack)(const itp_gemm *g, float *out)
     }
 }
 
+/* Which numbers of rows i0..i0+m of a over k0..k0+kc are not 0; whether any rows are mostly zeros. One
+   stride of a is 1: squares of registers along it, next to each other. */
+static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s)
+{
+    const bool turned = g->a_cs != 1;
+    const ptrdiff_t stride = turned ? g->a_cs : g->a_rs;
+    const int panels = (m + V_MR - 1) / V_MR, apart = turned ? kc : m, beside = turned ? m : kc;
+    bool any = false;
+    s->rows = m, s->words = (kc + 63) / 64;
+    memset(s->bits, 0, sizeof s->bits);
+    for (int o = 0; o < apart; o += V_WIDTH)
+        for (int q = 0; q < beside; q += V_WIDTH) {
+            const float *a = g->a + i0 * g->a_rs + k0 * g->a_cs + o * stride + q;
+            const int last = apart - o < V_WIDTH ? apart - o - 1 : V_WIDTH - 1;
+            const int i = turned ? q : o, k = turned ? o : q;
+            const unsigned there =
+                kc - k < V_WIDTH ? (1u << (kc - k)) - 1 : (2u << (V_WIDTH - 1)) - 1;
+            const vl lanes = v_lanes(0, beside - q);
+            vf t[V_WIDTH];
+#define ITP_LOAD(r)                                                                                \
+    t[r] = v_between(a + (r < last ? r : last) * stride, lanes);                                   \
+    ITP_PREFETCH(a + (r + V_WIDTH) * stride);
+            V_LANES(ITP_LOAD)
+#undef ITP_LOAD
+            if (turned) v_transpose(t);
+            for (int r = 0; r < V_WIDTH; r++)
+                s->bits[i + r][k / 64] |= (uint64_t)((v_bits(v_eq(t[r], v_zero())) ^ there) & there)
+                                          << k % 64;
+        }
+    for (int p = 0; p < panels; p++) {
+        const int from = m * p / panels, rows = m * (p + 1) / panels - from;
+        const double most = ITP_SPARSE * kc * rows;
+        int count = 0;
+        for (int i = from; i < from + rows; i++)
+            for (int w = 0; w < s->words; w++) count += itp_bit_count(s->bits[i][w]);
+        memset(s->skip + from, count < most, (size_t)rows);
+        if (count >= most) memset(s->bits[from], 0, (size_t)rows * sizeof *s->bits);
+        any = any || count < most;
+    }
+    return any;
+}
+
+/* Rows of c, n numbers of at most 14 vectors: `start`, or what is there where it is NULL, plus the
+   numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps of all rows after the other: the rows of b that they
+   need stay in the first-level cache. */
+static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
+                               const float *b, ptrdiff_t b_panel, const float *start, float *c,
+                               ptrdiff_t c_rs, int n)
+{
+#define ITP_PAIRS(X)                                                                               \
+    X(0, 0, 1) X(1, 2, 3) X(2, 4, 5) X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
+#define ITP_PANEL(p, u, v) const ptrdiff_t at##p = (p < last ? p : last) * b_panel;
+#define ITP_FROM(p, u, v)                                                                          \
+    vf c##u = v_load((u < whole ? from : rest) + u * V_WIDTH);                                     \
+    vf c##v = v_load((v < whole ? from : rest) + v * V_WIDTH);
+#define ITP_PRODUCT(p, u, v)                                                                       \
+    {                                                                                              \
+        const float *bp = bk + at##p;                                                              \
+        c##u = v_fma(ak, v_load(bp), c##u);                                                        \
+        c##v = v_fma(ak, v_load(bp + V_WIDTH), c##v);                                              \
+    }
+#define ITP_TO(p, u, v)                                                                            \
+    v_store((u < whole ? to : rest) + u * V_WIDTH, c##u);                                          \
+    v_store((v < whole ? to : rest) + v * V_WIDTH, c##v);
+    const int whole = n / V_WIDTH, part = n % V_WIDTH, last = (n - 1) / ITP_NR;
+    float rest[14 * V_WIDTH]; /* stands for columns that are not there, or not a whole vector */
+    memset(rest, 0, sizeof rest);
+    ITP_PAIRS(ITP_PANEL)
+    for (int w = 0; w < s->words; w++, a += 64 * a_cs, b += 64 * ITP_NR)
+        for (int i = 0; i < s->rows; i++) {
+            const float *ai = a + i * a_rs;
+            float *to = c + i * c_rs;
+            const float *from = start && !w ? start : to;
+            uint64_t left = s->bits[i][w];
+            if (!left && (from == to || !s->skip[i])) continue;
+            if (part) v_store(rest + whole * V_WIDTH, v_loadn(from + whole * V_WIDTH, part));
+            ITP_PAIRS(ITP_FROM)
+            for (; left; left &= left - 1) {
+                const ptrdiff_t k = ITP_LOWEST_BIT(left);
+                const float *bk = b + k * ITP_NR;
+                const vf ak = v_set(ai[k * a_cs]);
+                ITP_PAIRS(ITP_PRODUCT)
+            }
+            ITP_PAIRS(ITP_TO)
+            if (part) v_storen(to + whole * V_WIDTH, v_load(rest + whole * V_WIDTH), part);
+        }
+#undef ITP_PAIRS
+#undef ITP_PANEL
+#undef ITP_FROM
+#undef ITP_PRODUCT
+#undef ITP_TO
+}
+
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
@@ -1934,12 +2030,18 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
     const bool a_direct =
         g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
-    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
-                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed;
     const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
     const bool bias_only = g->beta == 0 && !g->bias_row;
+    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 && j1 - j0 > 3 * ITP_NR &&
+                 (g->a_rs == 1 || g->a_cs == 1) && (as_it_is || bias_only);
+    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
+                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed &&
+                          !zeros;
+    static const float nothing[7 * ITP_NR] = {0};
+    itp_sparse sparse;
     itp_tile t;
     memset(&t, 0, sizeof t);
+    memset(sparse.skip, 0, sizeof sparse.skip);
     t.outer = 1;
     for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
         const int kc = t.inner = g->k - k0 < step ? g->k - k0 : step;
@@ -1952,8 +2054,13 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
             for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
                 const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
+                zeros =
+                    zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse); /* blocks are alike */
+                const int rest = nb % (7 * ITP_NR);
+                const int sparse_columns = !zeros ? 0 : rest > 3 * ITP_NR ? nb : nb - rest;
                 for (int p = 0; p < panels && !a_direct; p++) {
                     const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
+                    if (sparse_columns == nb && sparse.skip[i]) continue;
                     ITP_K(pack_a)(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
                 }
                 for (int jr = 0; jr < nb; jr += ITP_NR) {
@@ -1967,6 +2074,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                     }
                     for (int p = 0; p < panels; p++) {
                         const int i = mb * p / panels;
+                        if (jr < sparse_columns && sparse.skip[i]) continue;
                         t.rows = mb * (p + 1) / panels - i;
                         if (a_direct) {
                             t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
@@ -1996,6 +2104,16 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                             }
                         ITP_K(tile)(&t);
                     }
+                }
+                for (int j = 0; j < sparse_columns; j += 7 * ITP_NR) {
+                    const float *from = k0 || as_it_is   ? NULL
+                                        : g->bias_column ? g->bias_column + jb + j
+                                                         : nothing;
+                    ITP_K(sparse_sums)
+                    (&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
+                     b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * ITP_NR, from,
+                     g->c + ib * g->c_rs + jb + j, g->c_rs,
+                     nb - j < 7 * ITP_NR ? nb - j : 7 * ITP_NR);
                 }
             }
         }
@@ -3697,6 +3815,7 @@ ITP_TARGET_END
 #undef v_zip2
 #undef V_LOOP
 #undef V_EACH
+#undef V_SPARSE
 #undef v_get
 #undef v_put
 #undef ITP_SELU_SCALE
@@ -8614,6 +8733,7 @@ typedef struct itp_gemm {
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
     const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
+    bool zeros;          /* a may have many: their products, 0 where b is finite, are left out */
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
@@ -8661,6 +8781,24 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #define ITP_GEMM_KC 256
 #define ITP_GEMM_MC 168
 #define ITP_GEMM_NC 512
+
+/* Rows of a block of a, some of which are mostly zeros: a bit for each step, set where a number is not
+   0; none in the others. Those above MC are for whole vectors. */
+typedef struct itp_sparse {
+    int rows, words;
+    uint64_t bits[ITP_GEMM_MC + 16][(ITP_GEMM_KC + 63) / 64];
+    bool skip[ITP_GEMM_MC]; /* [row]: zeros are left out */
+} itp_sparse;
+
+/* Panels of rows with fewer numbers than this share leave zeros out. */
+#define ITP_SPARSE 0.6
+
+ITP_FN int itp_bit_count(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
 
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112
@@ -27144,6 +27282,13 @@ ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
     return need;
 }
 
+/* Weights learn from what is not differentiated: data, which may be mostly zeros. */
+ITP_FN bool itp_is_data(const interp_workspace *w, int node)
+{
+    const int *in = itp_at(w, node)->in;
+    return w->runs_back[node] && w->needs_grad[in[1]] && !w->needs_grad[in[0]];
+}
+
 ITP_FN void itp_forward_dense(interp_workspace *w, int node)
 {
     const itp_node *o = itp_at(w, node);
@@ -27154,6 +27299,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
     g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
     g.c = itp_y(w, node), g.c_rs = d.n;
+    g.zeros = itp_is_data(w, node);
     if (itp_weights_constant(w, node)) {
         if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_FORWARD;
@@ -27183,7 +27329,8 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
 /* d[rows, columns] = alpha a b (+ beta d), where d may be stored transposed. */
 ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k, float alpha,
                               const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed)
+                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed,
+                              bool zeros)
 {
     itp_gemm g;
     memset(&g, 0, sizeof g);
@@ -27195,6 +27342,7 @@ ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k,
         g.b = a, g.b_rs = a_cs, g.b_cs = a_rs;
     } else {
         g.m = rows, g.n = columns, g.c_rs = columns;
+        g.zeros = zeros;
         g.a = a, g.a_rs = a_rs, g.a_cs = a_cs;
         g.b = b, g.b_rs = b_rs, g.b_cs = b_cs;
     }
@@ -27210,10 +27358,10 @@ ITP_FN void itp_backward_dense(interp_workspace *w, int node)
     float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
     if (dx)
         itp_dense_product(w, d.m, d.k, d.n, o->attrs.alpha, dy, d.n, 1, itp_x(w, node, 1), d.w_cs,
-                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a);
+                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a, false);
     if (dw)
         itp_dense_product(w, d.k, d.n, d.m, o->attrs.alpha, itp_x(w, node, 0), d.x_cs, d.x_rs, dy,
-                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b);
+                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b, itp_is_data(w, node));
     if (db) {
         const interp_shape *s = itp_shape_in(w, node, 2), *out = itp_shape_out(w, node);
         const itp_pairing p = itp_pair(s, s, out);

@@ -5,6 +5,7 @@
      run                      seconds of one step, from one sample of steps
      share                    of the machine's multiply-adds a second, in that sample; 0: not known
      onnx FILE, weights FILE  writes the network that is prepared; "ok"
+     images FILE              takes inputs from it, a byte each, instead of made ones; "-": no more; "ok"
 
    NET: lenet5, or a name of interp_net_arch. TASK: forward; saliency (forward and backward to the
    input); train (forward, backward, SGD update); attr.METHOD (interp_attribute, all of a call); lca (loss
@@ -47,7 +48,8 @@ typedef struct job {
     interp_lca *lca;
     interp_dataset data;
     interp_lca_step_info info;
-    float *moves; /* [parameters] of a step of lca, forth and back */
+    float *moves;      /* [parameters] of a step of lca, forth and back */
+    char images[1024]; /* file; empty: none */
     long repeats;
     double seconds; /* of a step, in the last sample */
 } job;
@@ -163,6 +165,16 @@ static interp_status lenet5_new(interp_ctx *ctx, interp_net **out)
     return interp_net_build(net, 1);
 }
 
+/* Bytes 0 to 255 of a file as numbers 0 to 1. */
+static interp_status read_images(const job *j, size_t n)
+{
+    FILE *f = fopen(j->images, "rb");
+    size_t i = 0;
+    for (int c; f && i < n && (c = getc(f)) != EOF; i++) j->x[i] = (float)c / 255;
+    if (f) fclose(f);
+    return i == n ? INTERP_OK : interp_fail(j->ctx, INTERP_IO, "%s: not %zu bytes", j->images, n);
+}
+
 static interp_status job_build(job *j, const char *name)
 {
     const bool small = !strncmp(name, "mlp:", 4) || !strcmp(name, "lenet5");
@@ -174,6 +186,7 @@ static interp_status job_build(job *j, const char *name)
     j->y = (int32_t *)bench_need(j->ctx, interp_alloc(j->ctx, (size_t)j->batch * sizeof *j->y));
     for (size_t i = 0; i < pixels; i++) j->x[i] = (float)(i * 7919 % 1009) / 1009 - 0.5f;
     for (int i = 0; i < j->batch; i++) j->y[i] = i % 10;
+    if (*j->images) ITP_TRY(read_images(j, pixels));
     if (j->hand) return INTERP_OK;
     if (!strcmp(name, "lenet5")) return lenet5_new(j->ctx, &j->net);
     return interp_net_arch(j->ctx, name, &sample, j->classes, 1, &j->net);
@@ -365,6 +378,9 @@ static void answer(job *j, char *line)
         const peak p = peak_find(interp_isa(j->ctx));
         const double most = peak_gflops(j->ctx, &p);
         printf("%.4f\n", most > 0 ? job_flops(j) / j->seconds * 1e-9 / most : 0.0);
+    } else if (!strcmp(command, "images") && n == 2) {
+        snprintf(j->images, sizeof j->images, "%s", strcmp(a, "-") ? a : "");
+        printf("ok\n");
     } else if (j->net && (!strcmp(command, "onnx") || !strcmp(command, "weights"))) {
         status = command[0] == 'o' ? interp_onnx_save(j->net, a) : interp_weights_save(j->net, a);
         if (!status) printf("ok\n");

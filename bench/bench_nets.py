@@ -4,7 +4,8 @@
     bench_nets.py [--quick] [--only TEXT] [--threads N] [--isa NAME] [--csv FILE] [--worker PROGRAM]
 
 Rows attr.METHOD are attributions, those of PyTorch by captum; rows lca the allocation of a step's loss
-change, two gradients of all samples. Each side is a process that stays; they take turns, a sample each, and
+change, two gradients of all samples; those ending in .mnist take images of MNIST (DIR), most of whose
+pixels are 0, all others made numbers. Each side is a process that stays; they take turns, a sample each, and
 the medians are compared. All begin from the weights interp.h drew, and their first results are compared
 before anything is timed. Where the operations of a step are counted, ours are given as a share of
 what multiply-adds in registers reach.
@@ -12,6 +13,7 @@ How to install the rivals: bench/README.md.
 """
 import argparse
 import csv
+import gzip
 import os
 import shutil
 import statistics
@@ -24,7 +26,8 @@ ROWS = [(net, task, batch)
         for net in ('resnet18', 'efficientnet-b0')
         for task, batch in (('forward', 1), ('saliency', 1), ('train', 8))]
 ROWS += [('lenet5', 'train', 64), ('mlp:784-100-50-10', 'train', 64),
-         ('mlp:784-100-50-10', 'lca', 60000)]
+         ('mlp:784-100-50-10', 'train.mnist', 64), ('mlp:784-100-50-10', 'lca', 60000),
+         ('mlp:784-100-50-10', 'lca.mnist', 60000)]
 ROWS += [('resnet18', 'attr.' + method, 1)
          for method in ('saliency', 'integrated_gradients', 'deep_lift', 'guided_backprop',
                         'occlusion', 'feature_ablation', 'shapley_value_sampling', 'kernel_shap')]
@@ -88,10 +91,13 @@ def agree(ours, theirs):
 def measure(row, present, rounds, folder):
     """Seconds of each side that can do this row, and our share of the peak."""
     net, task, batch = row
-    question = 'prepare %s %s %d' % row
+    made = not task.endswith('.mnist')
+    question = 'prepare %s %s %d' % (net, task.removesuffix('.mnist'), batch)
     files = {'PyTorch': 'weights ' + os.path.join(folder, 'w.safetensors'),
              'ONNX Runtime': 'onnx ' + os.path.join(folder, 'net.onnx')}
     ours = present[0]
+    images = 'images ' + ('-' if made else os.path.join(folder, 'images'))
+    for side in present: side.ask(images)
     for line in ('prepare %s forward 1' % net, *files.values(), question):
         first = ours.ask(line)
         if not first: sys.exit('interp.h: ' + ours.error)
@@ -112,6 +118,14 @@ def measure(row, present, rounds, folder):
     return seconds, statistics.median(shares)
 
 
+def unpack(folder, path):
+    """Pixels of the training images of MNIST; whether they are there."""
+    name = os.path.join(folder, 'train-images-idx3-ubyte.gz')
+    if not os.path.exists(name): return False
+    with gzip.open(name) as f, open(path, 'wb') as out: out.write(f.read()[16:])
+    return True
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--quick', action='store_true', help='3 rounds instead of 7')
@@ -119,6 +133,8 @@ def main():
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--isa', help='avx2 holds PyTorch to AVX2 as well')
     parser.add_argument('--csv', metavar='FILE')
+    parser.add_argument('--data', metavar='DIR', help='MNIST',
+                        default=os.path.join(HERE, '..', '..', 'shared', 'data', 'mnist'))
     parser.add_argument('--worker', default=os.path.join(HERE, '..', 'build', 'bench_nets'))
     parser.add_argument('--python', default='/usr/bin/python3', help='the one that has torch')
     options = parser.parse_args()
@@ -131,9 +147,13 @@ def main():
     print('\n%-30s %10s' % ('milliseconds, %d thread%s' % (options.threads, 's'[:options.threads > 1]),
                             'interp.h'), ''.join('%24s' % side.name for side in all_sides[1:]))
     with tempfile.TemporaryDirectory() as folder:
+        there = unpack(options.data, os.path.join(folder, 'images'))
         for row in ROWS:
             name = '%s %s b%d' % row
             if options.only not in name: continue
+            if row[1].endswith('.mnist') and not there:
+                print('%-30s skipped: no MNIST at %s' % (name, options.data))
+                continue
             seconds, share = measure(row, present, 3 if options.quick else 7, folder)
             ours = seconds['interp.h']
             line = '%-30s %10.3f ' % (name, 1e3 * statistics.median(ours))

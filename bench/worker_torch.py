@@ -208,13 +208,16 @@ class Allocation:
 
 
 class Job:
-    def __init__(self, name, task, batch, weights):
+    def __init__(self, name, task, batch, weights, images):
         self.net, self.task, self.repeats = NETS[name](), task, 1
         with torch.no_grad(): load(self.net, weights)
         small = name in ('lenet5', 'mlp:784-100-50-10')
         shape = (batch, 1, 28, 28) if small else (batch, 3, 224, 224)
         i = torch.arange(shape[0] * shape[1] * shape[2] * shape[3])
         self.x = ((i * 7919 % 1009).float() / 1009 - 0.5).reshape(shape)
+        if images:
+            with open(images, 'rb') as f: pixels = bytearray(f.read(self.x.numel()))
+            self.x = (torch.frombuffer(pixels, dtype=torch.uint8).float() / 255).reshape(shape)
         self.y = torch.arange(batch) % 10
         self.explain = None
         self.lca = Allocation(self.net, self.x, self.y) if task == 'lca' else None
@@ -251,15 +254,18 @@ def main():
     threads = int(sys.argv[1])
     torch.set_num_threads(threads)
     clock = time.thread_time if threads == 1 else time.perf_counter
-    job = weights = None
+    job = weights = images = None
     for line in sys.stdin:
         words = line.split()
         try:
             if words[0] == 'weights':
                 weights = words[1]
                 reply = 'ok'
+            elif words[0] == 'images':
+                images = words[1] if words[1] != '-' else None
+                reply = 'ok'
             elif words[0] == 'prepare':
-                job = Job(words[1], words[2], int(words[3]), weights)
+                job = Job(words[1], words[2], int(words[3]), weights, images)
                 first = job.step()
                 first = job.lca.shown(first) if job.lca else first.flatten()[:SHOWN]
                 reply = 'ok ' + ' '.join('%.9g' % v for v in first.tolist())

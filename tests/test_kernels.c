@@ -260,6 +260,58 @@ TEST(sgemm_is_bit_identical_at_any_thread_count)
     free(b);
 }
 
+/* Rows of a that are mostly zeros beside rows that have none, either way round. */
+TEST(products_leave_zeros_out_without_a_trace)
+{
+    enum { most_m = 190, most_n = 300, most_k = 300 };
+    static const float beta[] = {0, 0, 1, 0.5f};
+    static float a[most_m * most_k], b[most_n * most_k + 64], start[most_m * most_n];
+    static float bias[most_n], got[2][most_m * most_n], packed[most_k * (most_n + 64)];
+    static const int sizes[][3] = {{1, 97, 1},   {7, 100, 64},   {64, 100, 196}, {190, 130, 65},
+                                   {50, 96, 33}, {13, 300, 300}, {20, 10, 40},   {169, 225, 256}};
+    fill(b, most_n * most_k, 2);
+    fill(start, most_m * most_n, 3);
+    fill(bias, most_n, 4);
+    FOR_ISAS(ctx)
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int flags = 0; flags < 16; flags++) {
+            const int m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+            const bool turned = flags & 1;
+            const int kind = flags / 2 % 4;
+            itp_scratch scratch;
+            itp_gemm g;
+            memset(&g, 0, sizeof g);
+            g.m = m, g.n = n, g.k = k, g.alpha = 1, g.beta = beta[kind];
+            g.a = a, g.a_rs = turned ? 1 : k, g.a_cs = turned ? m : 1;
+            g.b = b, g.b_rs = n, g.b_cs = 1, g.c_rs = n;
+            g.bias_column = kind % 2 ? bias : NULL;
+            for (int i = 0; i < m; i++)
+                for (int t = 0; t < k; t++) {
+                    const uint64_t at = (uint64_t)(i * k + t);
+                    const bool dense = i / 16 % 3 == 1;
+                    const bool some = interp_random_uniform(7, s, at) < 0.2f;
+                    a[i * g.a_rs + t * g.a_cs] = dense || some ? rnd(at) : 0;
+                }
+            if (flags & 8) {
+                ctx->k->gemm_pack(&g, packed);
+                g.packed = packed;
+            }
+            CHECK_OK(ctx, itp_ctx_scratch(ctx, itp_gemm_scratch(ctx, m, n, k), &scratch));
+            for (int zeros = 0; zeros < 2; zeros++) {
+                memcpy(got[zeros], start, sizeof start);
+                g.c = got[zeros], g.zeros = zeros;
+                itp_gemm_run(ctx, &g, scratch);
+            }
+            CHECK(memcmp(got[0], got[1], sizeof start) == 0);
+            /* whole vectors, columns enough, sums that start from 0, a bias or what is there */
+            const bool left_out = ctx->k->width > 1 && n > 3 * ctx->k->nr && kind < 3;
+            a[0] = 0, b[0] = INFINITY; /* their product is not a number */
+            itp_gemm_run(ctx, &g, scratch);
+            CHECK(g.packed || isnan(got[1][0]) == !left_out);
+            fill(b, 1, 2);
+        }
+}
+
 /* y of a convolution, and its gradients, by the definition in double. */
 typedef struct naive {
     double *y, *dx, *dw;
@@ -1196,6 +1248,7 @@ int main(int argc, char **argv)
     RUN(sgemm_matches_a_double_sum);
     RUN(sgemm_reads_no_c_when_beta_is_zero);
     RUN(sgemm_is_bit_identical_at_any_thread_count);
+    RUN(products_leave_zeros_out_without_a_trace);
     RUN(convolutions_match_their_definition);
     RUN(weights_packed_on_the_way_change_no_result);
     RUN(winograd_rounds_little_more_than_the_plain_order);

@@ -240,6 +240,13 @@ ITP_FN itp_need itp_need_dense(const interp_workspace *w, int node)
     return need;
 }
 
+/* Weights learn from what is not differentiated: data, which may be mostly zeros. */
+ITP_FN bool itp_is_data(const interp_workspace *w, int node)
+{
+    const int *in = itp_at(w, node)->in;
+    return w->runs_back[node] && w->needs_grad[in[1]] && !w->needs_grad[in[0]];
+}
+
 ITP_FN void itp_forward_dense(interp_workspace *w, int node)
 {
     const itp_node *o = itp_at(w, node);
@@ -250,6 +257,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.a = itp_x(w, node, 0), g.a_rs = d.x_rs, g.a_cs = d.x_cs;
     g.b = itp_x(w, node, 1), g.b_rs = d.w_rs, g.b_cs = d.w_cs;
     g.c = itp_y(w, node), g.c_rs = d.n;
+    g.zeros = itp_is_data(w, node);
     if (itp_weights_constant(w, node)) {
         if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_FORWARD;
@@ -279,7 +287,8 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
 /* d[rows, columns] = alpha a b (+ beta d), where d may be stored transposed. */
 ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k, float alpha,
                               const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed)
+                              ptrdiff_t b_rs, ptrdiff_t b_cs, float beta, float *d, bool transposed,
+                              bool zeros)
 {
     itp_gemm g;
     memset(&g, 0, sizeof g);
@@ -291,6 +300,7 @@ ITP_FN void itp_dense_product(interp_workspace *w, int rows, int columns, int k,
         g.b = a, g.b_rs = a_cs, g.b_cs = a_rs;
     } else {
         g.m = rows, g.n = columns, g.c_rs = columns;
+        g.zeros = zeros;
         g.a = a, g.a_rs = a_rs, g.a_cs = a_cs;
         g.b = b, g.b_rs = b_rs, g.b_cs = b_cs;
     }
@@ -306,10 +316,10 @@ ITP_FN void itp_backward_dense(interp_workspace *w, int node)
     float *dx = itp_dx(w, node, 0), *dw = itp_dx(w, node, 1), *db = itp_dx(w, node, 2);
     if (dx)
         itp_dense_product(w, d.m, d.k, d.n, o->attrs.alpha, dy, d.n, 1, itp_x(w, node, 1), d.w_cs,
-                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a);
+                          d.w_rs, itp_beta(w, node, 0), dx, o->attrs.trans_a, false);
     if (dw)
         itp_dense_product(w, d.k, d.n, d.m, o->attrs.alpha, itp_x(w, node, 0), d.x_cs, d.x_rs, dy,
-                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b);
+                          d.n, 1, itp_beta(w, node, 1), dw, o->attrs.trans_b, itp_is_data(w, node));
     if (db) {
         const interp_shape *s = itp_shape_in(w, node, 2), *out = itp_shape_out(w, node);
         const itp_pairing p = itp_pair(s, s, out);

@@ -48,6 +48,7 @@ typedef struct itp_gemm {
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
     const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
+    bool zeros;          /* a may have many: their products, 0 where b is finite, are left out */
 } itp_gemm;
 
 /* Sums to[r][c] = from[r][c] + sum of a[r] b[c] over outer * inner steps. Step (o, i) reads `rows` numbers
@@ -95,6 +96,24 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #define ITP_GEMM_KC 256
 #define ITP_GEMM_MC 168
 #define ITP_GEMM_NC 512
+
+/* Rows of a block of a, some of which are mostly zeros: a bit for each step, set where a number is not
+   0; none in the others. Those above MC are for whole vectors. */
+typedef struct itp_sparse {
+    int rows, words;
+    uint64_t bits[ITP_GEMM_MC + 16][(ITP_GEMM_KC + 63) / 64];
+    bool skip[ITP_GEMM_MC]; /* [row]: zeros are left out */
+} itp_sparse;
+
+/* Panels of rows with fewer numbers than this share leave zeros out. */
+#define ITP_SPARSE 0.6
+
+ITP_FN int itp_bit_count(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
 
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112

@@ -26,7 +26,10 @@ ITP_TARGET_BEGIN
     }
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
-#ifdef __OPTIMIZE_SIZE__ /* the compiler is asked for small code */
+#define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
+#ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_STEPS
-#define V_STEPS 1
+#undef V_SPARSE
+#define V_STEPS  1
+#define V_SPARSE 0
 #endif

@@ -75,6 +75,7 @@ ITP_TARGET_END
 #undef v_zip2
 #undef V_LOOP
 #undef V_EACH
+#undef V_SPARSE
 #undef v_get
 #undef v_put
 #undef ITP_SELU_SCALE

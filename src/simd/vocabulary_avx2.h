@@ -73,7 +73,7 @@ static inline __m256i itp_avx2_mask(int n)
 }
 
 /* Not by a mask, which AMD's chips before Zen 4 take forty steps for. */
-ITP_INLINE void itp_avx2_storen(float *p, __m256 v, int n)
+static void itp_avx2_storen(float *p, __m256 v, int n)
 {
     __m128 rest = _mm256_castps256_ps128(v);
     if (n >= 8) {
