@@ -97,8 +97,8 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #define ITP_GEMM_MC 168
 #define ITP_GEMM_NC 512
 
-/* Rows of a block of a, some of which are mostly zeros: a bit for each step, set where a number is not
-   0; none in the others. Those above MC are for whole vectors. */
+/* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
+   0; the others have none set. Rows above MC make room for whole vectors. */
 typedef struct itp_sparse {
     int rows, words;
     uint64_t bits[ITP_GEMM_MC + 16][(ITP_GEMM_KC + 63) / 64];

@@ -367,8 +367,8 @@ static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc,
 }
 
 /* Rows of c, n numbers of at most 14 vectors: `start`, or what is there where it is NULL, plus the
-   numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps of all rows after the other: the rows of b that they
-   need stay in the first-level cache. */
+   numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps of all
+   rows after the other: the rows of b that they need stay in the first-level cache. */
 static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
                                const float *b, ptrdiff_t b_panel, const float *start, float *c,
                                ptrdiff_t c_rs, int n)
@@ -451,8 +451,8 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
             for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
                 const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
-                zeros =
-                    zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse); /* blocks are alike */
+                /* a block without zeros says that others have none */
+                zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);
                 const int rest = nb % (7 * ITP_NR);
                 const int sparse_columns = !zeros ? 0 : rest > 3 * ITP_NR ? nb : nb - rest;
                 for (int p = 0; p < panels && !a_direct; p++) {
