@@ -29852,13 +29852,15 @@ ITP_FN interp_status itp_fit_bytes(interp_ctx *ctx, const interp_net *net, const
    one sample does. A fixed batch is all or nothing. */
 ITP_FN int itp_fit_most(interp_ctx *ctx, const interp_net *net, const itp_fit *f)
 {
+    size_t least = SIZE_MAX; /* one sample can need more than two: by another kernel */
     for (int batch = net->fixed_batch ? net->fixed_batch : f->most, k = 1;;) {
         size_t bytes = 0;
         if (itp_fit_bytes(ctx, net, f, batch, &bytes)) return 0;
         if (bytes <= itp_memory_left(ctx)) return batch;
+        least = itp_min_size(least, bytes);
         if (batch == 1 || net->fixed_batch) {
             itp_fail(ctx, INTERP_NO_MEMORY,
-                     "the work needs at least %zu bytes, but only %zu are left", bytes,
+                     "the work needs at least %zu bytes, but only %zu are left", least,
                      itp_memory_left(ctx));
             return 0;
         }

@@ -45,24 +45,28 @@ BENCH_FN bool rival_symbol(void *library, const char *name, void *function)
     return found != NULL;
 }
 
-/* Must come before any library is loaded: most read these while loading. What the user has set
-   stays, apart from the number of threads. */
+/* Must come before any library is loaded: most read these while loading. Nothing of it is left to
+   the environment: a machine whose OPENBLAS_CORETYPE is set to an older one would hold a rival back. */
 BENCH_FN void rivals_environment(const char *isa, int threads)
 {
+    static const char *const limits[] = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+                                         "BLIS_ARCH_TYPE",    "ONEDNN_MAX_CPU_ISA",
+                                         "DNNL_MAX_CPU_ISA",  "LIBXSMM_TARGET"};
     char count[16];
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) unsetenv(limits[i]);
     snprintf(count, sizeof count, "%d", threads);
     setenv("OPENBLAS_NUM_THREADS", count, 1);
     setenv("BLIS_NUM_THREADS", count, 1);
     setenv("OMP_NUM_THREADS", count, 1);
     setenv("OPENBLAS_THREAD_TIMEOUT", "20", 0); /* 2^20 cycles: no spinning while others run */
     if (!strcmp(isa, "avx512")) {
-        setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
-        setenv("BLIS_ARCH_TYPE", "0", 0); /* skx of BLIS 0.9 */
+        setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+        setenv("BLIS_ARCH_TYPE", "0", 1); /* skx of BLIS 0.9 */
     } else if (!strcmp(isa, "avx2")) {
-        setenv("OPENBLAS_CORETYPE", "Haswell", 0);
-        setenv("BLIS_ARCH_TYPE", "3", 0); /* haswell of BLIS 0.9 */
-        setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 0);
-        setenv("LIBXSMM_TARGET", "hsw", 0);
+        setenv("OPENBLAS_CORETYPE", "Haswell", 1);
+        setenv("BLIS_ARCH_TYPE", "3", 1); /* haswell of BLIS 0.9 */
+        setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+        setenv("LIBXSMM_TARGET", "hsw", 1);
     }
 }
 
