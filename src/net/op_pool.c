@@ -46,6 +46,7 @@ ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
         itp_grads(j->kernels)->plane_average_grad(p, dy, j->per_y, j->per_x, dx, j->add);
         return;
     }
+    itp_fetch(j->x + (size_t)task * in, (int)in);
     if (!j->add) memset(dx, 0, in * sizeof *dx);
     itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
 }

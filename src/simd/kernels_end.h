@@ -28,6 +28,7 @@ ITP_TARGET_END
 #undef V_WIDTH
 #undef V_MR
 #undef V_STEPS
+#undef V_AHEAD
 #undef V_ROWS_ON
 #undef V_LANES
 #undef vf

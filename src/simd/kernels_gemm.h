@@ -39,6 +39,11 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 /* Three rows for each pointer: what an address can express. */
 #define ITP_APART(r)      ITP_MULTIPLY(r, (r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs], )
 #define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
+#define ITP_AHEAD(b)                                                                               \
+    if (V_AHEAD) {                                                                                 \
+        ITP_PREFETCH((b) + V_AHEAD * b_step);                                                      \
+        if (nv > 1) ITP_PREFETCH((b) + V_AHEAD * b_step + V_WIDTH);                                \
+    }
 #define ITP_STEP_BY_TABLES(s)                                                                      \
     {                                                                                              \
         const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
@@ -49,11 +54,13 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
         ITP_LOAD_B(b + s * b_step)                                                                 \
+        ITP_AHEAD(b)                                                                               \
         ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
     }
 #define ITP_STEP_APART(s)                                                                          \
     {                                                                                              \
         ITP_LOAD_B(b + s * b_step)                                                                 \
+        ITP_AHEAD(b)                                                                               \
         ITP_TILE_ROWS(ITP_APART)                                                                   \
         a0++, a3++, a6++, a9++, a12++;                                                             \
     }
@@ -94,6 +101,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #undef ITP_ONWARD_B
 #undef ITP_ONWARD_NOWHERE
 #undef ITP_STEPS
+#undef ITP_AHEAD
 #undef ITP_STEP_BY_TABLES
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART

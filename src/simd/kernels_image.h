@@ -148,22 +148,26 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
         const ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width - g->pad_x;
         if (taps <= 0) continue;
         for (int ox = 0; ox < lo; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
-        for (int ox = lo; ox < hi; ox += V_WIDTH) {
-            const int w = hi - ox < V_WIDTH ? hi - ox : V_WIDTH;
-            const ptrdiff_t origin = row + ox * g->stride_x;
-            const float *from = x + origin;
-            float *to = dx + origin, place[V_WIDTH];
-            vf top = ITP_K(get_strided)(from, g->stride_x, w), best = v_zero();
-            for (int t = 0; t < taps; t++)
-                for (int tx = 0; tx < g->taps_x; tx++) {
-                    const int at = t * g->dilation_y * g->width + tx * g->dilation_x;
-                    const vf v = ITP_K(get_strided)(from + at, g->stride_x, w);
-                    const vm larger = v_gt(v, top);
-                    top = v_select(larger, v, top);
-                    best = v_select(larger, v_set((float)at), best);
-                }
-            v_store(place, best);
-            for (int l = 0; l < w; l++) to[(int)place[l] + l * g->stride_x] += dy[ox + l];
+        for (int first = lo, end; first < hi; first = end) {
+            float place[ITP_POOL_ROW];
+            end = hi - first < ITP_POOL_ROW ? hi : first + ITP_POOL_ROW;
+            for (int ox = first; ox < end; ox += V_WIDTH) {
+                const int w = end - ox < V_WIDTH ? end - ox : V_WIDTH;
+                const float *from = x + row + ox * g->stride_x;
+                vf top = ITP_K(get_strided)(from, g->stride_x, w), best = v_zero();
+                for (int t = 0; t < taps; t++)
+                    for (int tx = 0; tx < g->taps_x; tx++) {
+                        const int at = t * g->dilation_y * g->width + tx * g->dilation_x;
+                        const vf v = ITP_K(get_strided)(from + at, g->stride_x, w);
+                        const vm larger = v_gt(v, top);
+                        top = v_select(larger, v, top);
+                        best = v_select(larger, v_set((float)at), best);
+                    }
+                v_store(place + (ox - first), best);
+            }
+            float *to = dx + row; /* all at once: loads among stores would wait for them */
+            for (int ox = first; ox < end; ox++)
+                to[(int)place[ox - first] + ox * g->stride_x] += dy[ox];
         }
         for (int ox = hi; ox < g->columns; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
     }

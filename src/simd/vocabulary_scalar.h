@@ -18,7 +18,9 @@
    v_transpose(t)  V_WIDTH vectors t[i] of lanes j become t[j] of lanes i
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
    V_ROWS_ON(X)  X(3) X(4) ...: the rows of a tile of V_MR rows of two vectors, from the fourth on
-   V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short */
+   V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short
+   V_AHEAD       steps of a tile by which the second operand is asked for early; 0: never, as where
+                 that cost a third of a tile's speed (AVX2 of Zen 3) */
 #if ITP_KERNEL_PASS == 1
 
 #define ITP_K(name)       itp_##name##_scalar
@@ -26,6 +28,7 @@
 #define V_WIDTH           1
 #define V_MR              4
 #define V_STEPS           1
+#define V_AHEAD           0
 #define V_ROWS_ON(X)      X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
