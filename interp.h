@@ -3758,7 +3758,11 @@ static void ITP_K(spread_rows)(int from, int to, const size_t *start, const int3
 /* >>simd/kernels_end.h                                                                        */
 /* ---- the table of this instruction set ------------------------------------------------------- */
 
-static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME, V_WIDTH, V_MR, 2 * V_WIDTH,
+static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME,
+                                           V_WIDTH,
+                                           V_MR,
+                                           2 * V_WIDTH,
+                                           V_AHEAD,
 #define ITP_KERNEL(type, name, arguments) ITP_K(name),
                                            ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
@@ -9042,6 +9046,7 @@ typedef struct itp_attraction {
 struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
+    int ahead;         /* steps by which a tile asks for its second operand early; 0: it does not */
 #define ITP_KERNEL(type, name, arguments) type(*name) arguments;
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
@@ -9478,7 +9483,10 @@ typedef struct itp_after {
 #define ITP_GATHER_OUTPUTS 2     /* panels of output planes that pay for copying pixels */
 #define ITP_GATHER_PIXELS  224   /* copied at a time */
 #define ITP_GROUP_TAPS     8     /* as many steps are taken without a jump to the next plane */
-#define ITP_SHARE_STEPS    288   /* of a tile, whose weights all tiles read one after the other */
+#ifndef ITP_SHARE_STEPS
+#define ITP_SHARE_STEPS    288
+#endif
+#define ITP_ZZ   /* of a tile, whose weights all tiles read one after the other */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -9947,6 +9955,8 @@ ITP_FN itp_ahead itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int
     const int nr = j->kernels->nr, taps = w->taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
     itp_ahead a = {NULL, 0, 1, itp_div_up(inputs * taps * nr, ITP_LINE), 0, 0};
+    if (!w->raw && j->kernels->ahead) /* the tile asks for the others itself */
+        a.lines = itp_min(a.lines, j->kernels->ahead * nr / ITP_LINE);
     if (!w->raw) a.from = itp_windows_packed(w, k0 / nr, nr, c0);
     else if (w->raw->turned) {
         a.from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;

@@ -493,6 +493,8 @@ ITP_FN itp_ahead itp_windows_ahead(const itp_windows_job *j, int k0, int c0, int
     const int nr = j->kernels->nr, taps = w->taps;
     const ptrdiff_t all = (ptrdiff_t)w->inputs * taps;
     itp_ahead a = {NULL, 0, 1, itp_div_up(inputs * taps * nr, ITP_LINE), 0, 0};
+    if (!w->raw && j->kernels->ahead) /* the tile asks for the others itself */
+        a.lines = itp_min(a.lines, j->kernels->ahead * nr / ITP_LINE);
     if (!w->raw) a.from = itp_windows_packed(w, k0 / nr, nr, c0);
     else if (w->raw->turned) {
         a.from = w->raw->w + ((ptrdiff_t)c0 * w->outputs + k0) * taps;

@@ -338,6 +338,7 @@ typedef struct itp_attraction {
 struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
+    int ahead;         /* steps by which a tile asks for its second operand early; 0: it does not */
 #define ITP_KERNEL(type, name, arguments) type(*name) arguments;
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL

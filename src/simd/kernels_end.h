@@ -1,6 +1,10 @@
 /* ---- the table of this instruction set ------------------------------------------------------- */
 
-static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME, V_WIDTH, V_MR, 2 * V_WIDTH,
+static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME,
+                                           V_WIDTH,
+                                           V_MR,
+                                           2 * V_WIDTH,
+                                           V_AHEAD,
 #define ITP_KERNEL(type, name, arguments) ITP_K(name),
                                            ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
