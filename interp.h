@@ -280,6 +280,7 @@
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
    V_ROWS_ON(X)  X(3) X(4) ...: the rows of a tile of V_MR rows of two vectors, from the fourth on
    V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short
+   V_PAIRS       pairs of vectors of a row whose sums are taken together where zeros are left out
    V_AHEAD       steps of a tile by which the second operand is asked for early; 0: never, as where
                  that cost a third of a tile's speed (AVX2 of Zen 3) */
 #if ITP_KERNEL_PASS == 1
@@ -290,6 +291,8 @@
 #define V_MR              4
 #define V_STEPS           1
 #define V_AHEAD           0
+#define V_PAIRS           7
+#define V_PAIRS_ON(X)     X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
 #define V_ROWS_ON(X)      X(3)
 #define V_LANES(X)        X(0)
 #define vf                float
@@ -415,6 +418,8 @@ static inline float itp_scalar_mantissa(float x)
 #define V_MR              6
 #define V_STEPS           3
 #define V_AHEAD           0
+#define V_PAIRS           7
+#define V_PAIRS_ON(X)     X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
 #define V_ROWS_ON(X)      X(3) X(4) X(5)
 #define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(6) X(7)
 #define vf                __m256
@@ -593,6 +598,8 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define V_MR              14
 #define V_STEPS           1
 #define V_AHEAD           64
+#define V_PAIRS           4
+#define V_PAIRS_ON(X)     X(3, 6, 7)
 #define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(14) X(15)
 #define vf                __m512
@@ -765,6 +772,8 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define V_MR              8
 #define V_STEPS           3
 #define V_AHEAD           0
+#define V_PAIRS           7
+#define V_PAIRS_ON(X)     X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
 #define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
@@ -1983,15 +1992,14 @@ static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc,
     return any;
 }
 
-/* Rows of c, n numbers of at most 14 vectors: `start`, or what is there where it is NULL, plus the
-   numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps of all
-   rows after the other: the rows of b that they need stay in the first-level cache. */
+/* Rows of c, n numbers of at most V_PAIRS pairs of vectors: `start`, or what is there where it is NULL,
+   plus the numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps
+   of all rows after the other: the rows of b that they need stay in the first-level cache. */
 static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
                                const float *b, ptrdiff_t b_panel, const float *start, float *c,
                                ptrdiff_t c_rs, int n)
 {
-#define ITP_PAIRS(X)                                                                               \
-    X(0, 0, 1) X(1, 2, 3) X(2, 4, 5) X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
+#define ITP_PAIRS(X)       X(0, 0, 1) X(1, 2, 3) X(2, 4, 5) V_PAIRS_ON(X)
 #define ITP_PANEL(p, u, v) const ptrdiff_t at##p = (p < last ? p : last) * b_panel;
 #define ITP_FROM(p, u, v)                                                                          \
     vf c##u = v_load((u < whole ? from : rest) + u * V_WIDTH);                                     \
@@ -2006,7 +2014,7 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
     v_store((u < whole ? to : rest) + u * V_WIDTH, c##u);                                          \
     v_store((v < whole ? to : rest) + v * V_WIDTH, c##v);
     const int whole = n / V_WIDTH, part = n % V_WIDTH, last = (n - 1) / ITP_NR;
-    float rest[14 * V_WIDTH]; /* stands for columns that are not there, or not a whole vector */
+    float rest[V_PAIRS * ITP_NR]; /* stands for columns that are not there, or not a whole vector */
     memset(rest, 0, sizeof rest);
     ITP_PAIRS(ITP_PANEL)
     for (int w = 0; w < s->words; w++, a += 64 * a_cs, b += 64 * ITP_NR)
@@ -2046,12 +2054,13 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
         g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
     const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
     const bool bias_only = g->beta == 0 && !g->bias_row;
-    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 && j1 - j0 > 3 * ITP_NR &&
-                 (g->a_rs == 1 || g->a_cs == 1) && (as_it_is || bias_only);
+    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
+                 j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
+                 (as_it_is || bias_only);
     const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
                           (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed &&
                           !zeros;
-    static const float nothing[7 * ITP_NR] = {0};
+    static const float nothing[V_PAIRS * ITP_NR] = {0};
     itp_sparse sparse;
     itp_tile t;
     memset(&t, 0, sizeof t);
@@ -2070,8 +2079,10 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
                 /* a block without zeros says that others have none */
                 zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);
-                const int rest = nb % (7 * ITP_NR);
-                const int sparse_columns = !zeros ? 0 : rest > 3 * ITP_NR ? nb : nb - rest;
+                const int rest = nb % (V_PAIRS * ITP_NR);
+                const int sparse_columns = !zeros                        ? 0
+                                           : rest > V_PAIRS / 2 * ITP_NR ? nb
+                                                                         : nb - rest;
                 for (int p = 0; p < panels && !a_direct; p++) {
                     const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
                     if (sparse_columns == nb && sparse.skip[i]) continue;
@@ -2119,7 +2130,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         ITP_K(tile)(&t);
                     }
                 }
-                for (int j = 0; j < sparse_columns; j += 7 * ITP_NR) {
+                for (int j = 0; j < sparse_columns; j += V_PAIRS * ITP_NR) {
                     const float *from = k0 || as_it_is   ? NULL
                                         : g->bias_column ? g->bias_column + jb + j
                                                          : nothing;
@@ -2127,7 +2138,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                     (&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
                      b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * ITP_NR, from,
                      g->c + ib * g->c_rs + jb + j, g->c_rs,
-                     nb - j < 7 * ITP_NR ? nb - j : 7 * ITP_NR);
+                     nb - j < V_PAIRS * ITP_NR ? nb - j : V_PAIRS * ITP_NR);
                 }
             }
         }
@@ -3791,6 +3802,8 @@ ITP_TARGET_END
 #undef V_MR
 #undef V_STEPS
 #undef V_AHEAD
+#undef V_PAIRS
+#undef V_PAIRS_ON
 #undef V_ROWS_ON
 #undef V_LANES
 #undef vf
@@ -9483,10 +9496,7 @@ typedef struct itp_after {
 #define ITP_GATHER_OUTPUTS 2     /* panels of output planes that pay for copying pixels */
 #define ITP_GATHER_PIXELS  224   /* copied at a time */
 #define ITP_GROUP_TAPS     8     /* as many steps are taken without a jump to the next plane */
-#ifndef ITP_SHARE_STEPS
-#define ITP_SHARE_STEPS    288
-#endif
-#define ITP_ZZ   /* of a tile, whose weights all tiles read one after the other */
+#define ITP_SHARE_STEPS    288   /* of a tile, whose weights all tiles read one after the other */
 #define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)

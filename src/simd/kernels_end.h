@@ -33,6 +33,8 @@ ITP_TARGET_END
 #undef V_MR
 #undef V_STEPS
 #undef V_AHEAD
+#undef V_PAIRS
+#undef V_PAIRS_ON
 #undef V_ROWS_ON
 #undef V_LANES
 #undef vf

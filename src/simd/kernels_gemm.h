@@ -374,15 +374,14 @@ static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc,
     return any;
 }
 
-/* Rows of c, n numbers of at most 14 vectors: `start`, or what is there where it is NULL, plus the
-   numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps of all
-   rows after the other: the rows of b that they need stay in the first-level cache. */
+/* Rows of c, n numbers of at most V_PAIRS pairs of vectors: `start`, or what is there where it is NULL,
+   plus the numbers of a that are not 0 times rows of b, in panels of two vectors b_panel apart. 64 steps
+   of all rows after the other: the rows of b that they need stay in the first-level cache. */
 static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
                                const float *b, ptrdiff_t b_panel, const float *start, float *c,
                                ptrdiff_t c_rs, int n)
 {
-#define ITP_PAIRS(X)                                                                               \
-    X(0, 0, 1) X(1, 2, 3) X(2, 4, 5) X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
+#define ITP_PAIRS(X)       X(0, 0, 1) X(1, 2, 3) X(2, 4, 5) V_PAIRS_ON(X)
 #define ITP_PANEL(p, u, v) const ptrdiff_t at##p = (p < last ? p : last) * b_panel;
 #define ITP_FROM(p, u, v)                                                                          \
     vf c##u = v_load((u < whole ? from : rest) + u * V_WIDTH);                                     \
@@ -397,7 +396,7 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
     v_store((u < whole ? to : rest) + u * V_WIDTH, c##u);                                          \
     v_store((v < whole ? to : rest) + v * V_WIDTH, c##v);
     const int whole = n / V_WIDTH, part = n % V_WIDTH, last = (n - 1) / ITP_NR;
-    float rest[14 * V_WIDTH]; /* stands for columns that are not there, or not a whole vector */
+    float rest[V_PAIRS * ITP_NR]; /* stands for columns that are not there, or not a whole vector */
     memset(rest, 0, sizeof rest);
     ITP_PAIRS(ITP_PANEL)
     for (int w = 0; w < s->words; w++, a += 64 * a_cs, b += 64 * ITP_NR)
@@ -437,12 +436,13 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
         g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
     const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
     const bool bias_only = g->beta == 0 && !g->bias_row;
-    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 && j1 - j0 > 3 * ITP_NR &&
-                 (g->a_rs == 1 || g->a_cs == 1) && (as_it_is || bias_only);
+    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
+                 j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
+                 (as_it_is || bias_only);
     const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
                           (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed &&
                           !zeros;
-    static const float nothing[7 * ITP_NR] = {0};
+    static const float nothing[V_PAIRS * ITP_NR] = {0};
     itp_sparse sparse;
     itp_tile t;
     memset(&t, 0, sizeof t);
@@ -461,8 +461,10 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
                 /* a block without zeros says that others have none */
                 zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);
-                const int rest = nb % (7 * ITP_NR);
-                const int sparse_columns = !zeros ? 0 : rest > 3 * ITP_NR ? nb : nb - rest;
+                const int rest = nb % (V_PAIRS * ITP_NR);
+                const int sparse_columns = !zeros                        ? 0
+                                           : rest > V_PAIRS / 2 * ITP_NR ? nb
+                                                                         : nb - rest;
                 for (int p = 0; p < panels && !a_direct; p++) {
                     const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
                     if (sparse_columns == nb && sparse.skip[i]) continue;
@@ -510,7 +512,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         ITP_K(tile)(&t);
                     }
                 }
-                for (int j = 0; j < sparse_columns; j += 7 * ITP_NR) {
+                for (int j = 0; j < sparse_columns; j += V_PAIRS * ITP_NR) {
                     const float *from = k0 || as_it_is   ? NULL
                                         : g->bias_column ? g->bias_column + jb + j
                                                          : nothing;
@@ -518,7 +520,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                     (&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
                      b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * ITP_NR, from,
                      g->c + ib * g->c_rs + jb + j, g->c_rs,
-                     nb - j < 7 * ITP_NR ? nb - j : 7 * ITP_NR);
+                     nb - j < V_PAIRS * ITP_NR ? nb - j : V_PAIRS * ITP_NR);
                 }
             }
         }

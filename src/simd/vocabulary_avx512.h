@@ -8,6 +8,8 @@
 #define V_MR              14
 #define V_STEPS           1
 #define V_AHEAD           64
+#define V_PAIRS           4
+#define V_PAIRS_ON(X)     X(3, 6, 7)
 #define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define V_LANES(X)        X(0) X(1) X(2) V_ROWS_ON(X) X(14) X(15)
 #define vf                __m512

@@ -7,6 +7,8 @@
 #define V_MR              8
 #define V_STEPS           3
 #define V_AHEAD           0
+#define V_PAIRS           7
+#define V_PAIRS_ON(X)     X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
 #define V_ROWS_ON(X)      X(3) X(4) X(5) X(6) X(7)
 #define V_LANES(X)        X(0) X(1) X(2) X(3)
 #define vf                float32x4_t
