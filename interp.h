@@ -7637,6 +7637,13 @@ ITP_INLINE size_t itp_max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+ITP_FN int itp_bit_count(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
+
 /* a * b, or SIZE_MAX when it does not fit: no allocation of that size can succeed. */
 ITP_INLINE size_t itp_mul_size(size_t a, size_t b)
 {
@@ -8828,13 +8835,6 @@ typedef struct itp_sparse {
 
 /* Panels of rows with fewer numbers than this share leave zeros out. */
 #define ITP_SPARSE 0.6
-
-ITP_FN int itp_bit_count(uint64_t x)
-{
-    x -= x >> 1 & 0x5555555555555555u;
-    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
-    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
-}
 
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112
@@ -18220,16 +18220,9 @@ ITP_FN unsigned itp_address_wide(const itp_complex *c, uint64_t address)
     return wide;
 }
 
-ITP_INLINE int itp_bits_of(unsigned bits)
-{
-    int n = 0;
-    for (; bits; bits &= bits - 1) n++;
-    return n;
-}
-
 ITP_INLINE int itp_cell_dim(const itp_complex *c, uint32_t cell)
 {
-    return itp_bits_of(c->wide[cell]);
+    return itp_bit_count(c->wide[cell]);
 }
 
 /* The addresses below and above one on an axis. */
@@ -19165,7 +19158,7 @@ ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
         itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
         itp_thirds_faces(c, &t, cell);
         for (int k = 0; k < count[i] / 2; k++, next++) {
-            const int f = faces.v[next], all = 2 * itp_bits_of(t.wide[f]);
+            const int f = faces.v[next], all = 2 * itp_bit_count(t.wide[f]);
             itp_cell_add(c, t.face[f], t.wide[f], count[i] & 1 ? all : ITP_LEFT_UNKNOWN);
         }
     }

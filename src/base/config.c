@@ -104,6 +104,13 @@ ITP_INLINE size_t itp_max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+ITP_FN int itp_bit_count(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
+
 /* a * b, or SIZE_MAX when it does not fit: no allocation of that size can succeed. */
 ITP_INLINE size_t itp_mul_size(size_t a, size_t b)
 {

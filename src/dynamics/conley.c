@@ -312,7 +312,7 @@ ITP_FN interp_status itp_index_complex(itp_index *x, itp_longs *near)
         itp_unspread(x->d, x->set.depth, x->set.key[i], cell);
         itp_thirds_faces(c, &t, cell);
         for (int k = 0; k < count[i] / 2; k++, next++) {
-            const int f = faces.v[next], all = 2 * itp_bits_of(t.wide[f]);
+            const int f = faces.v[next], all = 2 * itp_bit_count(t.wide[f]);
             itp_cell_add(c, t.face[f], t.wide[f], count[i] & 1 ? all : ITP_LEFT_UNKNOWN);
         }
     }

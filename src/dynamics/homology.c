@@ -96,16 +96,9 @@ ITP_FN unsigned itp_address_wide(const itp_complex *c, uint64_t address)
     return wide;
 }
 
-ITP_INLINE int itp_bits_of(unsigned bits)
-{
-    int n = 0;
-    for (; bits; bits &= bits - 1) n++;
-    return n;
-}
-
 ITP_INLINE int itp_cell_dim(const itp_complex *c, uint32_t cell)
 {
-    return itp_bits_of(c->wide[cell]);
+    return itp_bit_count(c->wide[cell]);
 }
 
 /* The addresses below and above one on an axis. */

@@ -108,13 +108,6 @@ typedef struct itp_sparse {
 /* Panels of rows with fewer numbers than this share leave zeros out. */
 #define ITP_SPARSE 0.6
 
-ITP_FN int itp_bit_count(uint64_t x)
-{
-    x -= x >> 1 & 0x5555555555555555u;
-    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
-    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
-}
-
 /* Blocks so small that packing an operand would not pay. */
 #define ITP_GEMM_DIRECT_ROWS    112
 #define ITP_GEMM_DIRECT_COLUMNS 128
