@@ -8819,11 +8819,12 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 }
 #endif
 
-/* Blocks of the product: a panel of b (KC x 2 vectors) stays in L1, a block of a (MC x KC) and of b
-   (KC x NC) in L2. MC is a multiple of every tile height, NC of every tile width. */
-#define ITP_GEMM_KC 256
+/* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
+   b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
+   is a multiple of every tile height, NC of every tile width. */
+#define ITP_GEMM_KC 512
 #define ITP_GEMM_MC 168
-#define ITP_GEMM_NC 512
+#define ITP_GEMM_NC 2048
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
    0; the others have none set. Rows above MC make room for whole vectors. */
