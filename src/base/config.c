@@ -104,6 +104,7 @@ ITP_INLINE size_t itp_max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Bits that are set. */
 ITP_FN int itp_bit_count(uint64_t x)
 {
     x -= x >> 1 & 0x5555555555555555u;

@@ -19,7 +19,8 @@
    V_LANES(X)    X(0) X(1) ...: V_WIDTH of them
    V_ROWS_ON(X)  X(3) X(4) ...: the rows of a tile of V_MR rows of two vectors, from the fourth on
    V_STEPS       steps of a tile that are taken without a jump, 1 to 3: more where a step is short
-   V_PAIRS       pairs of vectors of a row whose sums are taken together where zeros are left out
+   V_PAIRS       pairs of vectors of a row whose sums are taken together where zeros are left out;
+                 V_PAIRS_ON(X): X(3, 6, 7) ...: pair, first and second vector, from the fourth pair on
    V_AHEAD       steps of a tile by which the second operand is asked for early; 0: never, as where
                  that cost a third of a tile's speed (AVX2 of Zen 3) */
 #if ITP_KERNEL_PASS == 1
