@@ -5099,7 +5099,11 @@ typedef struct interp_train_desc {
                                          the first step, with the steps made so far, and after each;
                                          an error ends the training with it */
     void *on_step_user;                   /* NULL: handed to on_step */
-    void *user;                           /* NULL: handed to on_epoch */
+    float *
+        gradient; /* NULL: not; [parameters]: where the mean gradient of each step's samples goes before
+                        on_step, as it was before delay, clipping and decay. Test:
+                        a_step_shows_its_gradient */
+    void *user;             /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
                                FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
@@ -5182,7 +5186,7 @@ typedef struct interp_ensemble_desc {
                                            context it is given; called from several threads */
     interp_train_desc
         train; /* 0: its defaults; of each; the order of samples of model i comes from its seed and i;
-                                history, checkpoint and on_epoch do not count */
+                                history, gradient, checkpoint and on_epoch do not count */
     const int *snapshots; /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
                                 before the first */
     int n_snapshots;      /* 0: none */
@@ -32000,6 +32004,8 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
                             "train: label %d but the network has %d outputs", (int)y[i],
                             t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
+    if (t->desc.gradient)
+        memcpy(t->desc.gradient, t->work[0]->param_grad, t->net->n_flat * sizeof *t->desc.gradient);
     itp_trainer_delay(t);
     double square = 0; /* of what learns */
     for (int i = 0; i < t->net->n_params; i++) {
@@ -33282,7 +33288,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *n
     m.r = r, m.model = model, m.net = net;
     d.seed = itp_ensemble_seed(r, model);
     d.on_epoch = itp_ensemble_epoch, d.user = &m;
-    d.history = NULL, d.checkpoint = NULL;
+    d.history = NULL, d.gradient = NULL, d.checkpoint = NULL;
     itp_ensemble_keep(&m, 0);
     ITP_TRY(interp_train(net, r->data, &d, NULL));
     return itp_ensemble_finish(r, net, model);
@@ -51600,12 +51606,13 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
     d->samples = itp_min(d->samples, m->sets.pool->n);
     if (d->rounds < 1 || d->samples < 1 || d->n_arms < 0 || d->keep < -1 ||
         d->keep >= itp_max(1, d->n_arms) || d->train.validation || d->train.checkpoint ||
-        d->train.history)
-        return itp_fail(m->ctx, INTERP_BAD_ARGUMENT,
-                        "mode: %d rounds of %d samples and %d replayed, %d arms, to keep %d: an "
-                        "option is out of range, or the training has validation, history or a "
-                        "checkpoint of its own",
-                        d->rounds, d->samples, d->replay, d->n_arms, d->keep);
+        d->train.history || d->train.gradient)
+        return itp_fail(
+            m->ctx, INTERP_BAD_ARGUMENT,
+            "mode: %d rounds of %d samples and %d replayed, %d arms, to keep %d: an "
+            "option is out of range, or the training has validation, history, a gradient "
+            "or a checkpoint of its own",
+            d->rounds, d->samples, d->replay, d->n_arms, d->keep);
     if (!d->replay) d->replay = d->samples > INT_MAX / 2 ? INT_MAX : 2 * d->samples;
     d->replay = itp_max(0, itp_min(d->replay, m->sets.train->n));
     const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));

@@ -100,8 +100,9 @@ lca_writes_everything_and_offline_it_is_the_same()
         o/classes.csv o/lca_layers.csv
     interp lca "$@" --model o/model.onnx --weights o/weights.npy --samples train -o p
     cmp o/lca.npy p/lca.npy
+    [ "$(wc -c <o/gradients.npy)" -eq "$(wc -c <o/lca.npy)" ]
     cmp o/lca_layers.csv p/lca_layers.csv
-    [ ! -e p/weights.npy ]
+    [ ! -e p/weights.npy ] && [ ! -e p/gradients.npy ]
     interp lca --data digits --arch mlp:64-8-10 --epochs 1 --no-pictures --quiet -o o
     [ "$(names o)" = 'figures.csv histogram.csv lca_layers.csv model.onnx neurons.csv neurons.npy peaks.csv residual.csv tensorboard times_helped.csv ' ]
 }

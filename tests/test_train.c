@@ -624,6 +624,40 @@ TEST(a_delayed_layer_learns_from_the_past)
     interp_net_free(r.net);
 }
 
+TEST(a_step_shows_its_gradient)
+{
+    interp_dataset data = images(ctx, 8, 8, 3, 1, 1);
+    float *gradient[2], *moved[2];
+    size_t n = 0;
+    for (int clipped = 0; clipped < 2; clipped++) {
+        interp_train_desc d = train_desc(1, 8, INTERP_SGD, 0.1f);
+        interp_trainer *t = NULL;
+        interp_net *net = arch(ctx, "cnn", 8, 3);
+        REQUIRE(net);
+        n = interp_net_describe(net).n_parameters;
+        gradient[clipped] = (float *)calloc(n, sizeof(float));
+        moved[clipped] = (float *)malloc(n * sizeof(float));
+        memcpy(moved[clipped], interp_net_parameters(net), n * sizeof(float));
+        d.gradient = gradient[clipped];
+        if (clipped) d.clip_norm = 1e-2f, d.weight_decay = 0.1f;
+        REQUIRE_OK(ctx, interp_trainer_new(net, &d, 0, &t));
+        CHECK_OK(ctx, interp_trainer_step(t, data.x, data.y, NULL, 8, NULL, NULL));
+        for (size_t i = 0; i < n; i++) moved[clipped][i] -= interp_net_parameters(net)[i];
+        interp_trainer_free(t);
+        interp_net_free(net);
+    }
+    double most = 0, apart = 0;
+    for (size_t i = 0; i < n; i++) {
+        CHECK_NEAR(moved[0][i], 0.1 * (double)gradient[0][i], 1e-6);
+        most = fmax(most, fabs((double)gradient[0][i]));
+        apart = fmax(apart, fabs((double)moved[1][i] - 0.1 * (double)gradient[1][i]));
+    }
+    CHECK(most > 0.01 && apart > 0.001);
+    CHECK(memcmp(gradient[0], gradient[1], n * sizeof(float)) == 0); /* before both */
+    for (int i = 0; i < 2; i++) free(gradient[i]), free(moved[i]);
+    interp_dataset_free(ctx, &data);
+}
+
 TEST(a_frozen_layer_learns_nothing_from_its_step_on)
 {
     for (int from = 1; from <= 3; from++) {
@@ -1547,6 +1581,7 @@ int main(int argc, char **argv)
     RUN(rules_are_about_names_by_pattern);
     RUN(a_layer_learns_by_an_optimiser_of_its_own);
     RUN(a_delayed_layer_learns_from_the_past);
+    RUN(a_step_shows_its_gradient);
     RUN(training_learns_xor);
     RUN(every_sample_is_seen_once_in_an_epoch);
     RUN(soft_labels_of_one_class_are_labels);

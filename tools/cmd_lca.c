@@ -29,7 +29,8 @@ static const cli_option options[] = {
     {"--directions", "K",
      "offline: along the K most curved directions at the start and at each quarter of the run, too"},
     {"--store", "WHAT",
-     "layers (default), or full: lca.npy, [T, P], weights.npy, and pictures of single parameters"},
+     "layers (default), or full: lca.npy, [T, P]; of a training also weights.npy and gradients.npy, of "
+     "each step's samples; pictures of single parameters"},
     {"--no-pictures", NULL, "tables and arrays only: no pictures, nothing for TensorBoard"},
     {NULL, NULL, NULL}};
 
@@ -45,14 +46,16 @@ typedef struct job {
     cli_lca view;
     interp_lca_figures all;
     interp_lca_tail tail;
-    size_t n;                   /* parameters */
-    float *stored;              /* [rows, parameters] with --store full */
-    int rows, n_rows;           /* there is room for, and stored */
-    float *path;                /* [rows + 1, parameters]: of a training, with --store full */
-    float *first;               /* [parameters]: where the path begins */
-    int steps;                  /* of the training that a straight path replaces */
-    char by[CLI_PATH];          /* what parameters are summed by */
-    int examples;               /* looked at by themselves */
+    size_t n;          /* parameters */
+    float *stored;     /* [rows, parameters] with --store full */
+    int rows, n_rows;  /* there is room for, and stored */
+    float *path;       /* [rows + 1, parameters]: of a training, with --store full */
+    float *gradients;  /* [rows + 1, parameters]: of each step's samples, and of the last step;
+                                   with `path` */
+    float *first;      /* [parameters]: where the path begins */
+    int steps;         /* of the training that a straight path replaces */
+    char by[CLI_PATH]; /* what parameters are summed by */
+    int examples;      /* looked at by themselves */
     int32_t *part_of, *example; /* [samples]: see interp_lca_desc.parts; [examples]: samples */
     int curved;                 /* directions of each checkpoint */
     float *basis;               /* [n_directions, parameters] */
@@ -299,6 +302,9 @@ static interp_status train_step(interp_net *net, int64_t step, void *user)
     if (!step) memcpy(j->first, interp_net_parameters(net), j->n * sizeof *j->first);
     if (j->path && step <= j->rows)
         memcpy(j->path + (size_t)step * j->n, interp_net_parameters(net), j->n * sizeof *j->path);
+    if (j->path && step && step <= j->rows)
+        memcpy(j->gradients + (size_t)(step - 1) * j->n, j->t.desc.gradient,
+               j->n * sizeof *j->gradients);
     return interp_lca_on_step(net, step, j->lca);
 }
 
@@ -593,6 +599,8 @@ static int write_arrays(cli *c, const job *j, const char *folder)
     }
     if ((j->path &&
          interp_npy_write_f32(c->ctx, cli_path(path, folder, "weights.npy"), j->path, &weights)) ||
+        (j->path && interp_npy_write_f32(c->ctx, cli_path(path, folder, "gradients.npy"),
+                                         j->gradients, &shape)) ||
         interp_npy_write_f32(c->ctx, cli_path(path, folder, "neurons.npy"), r->neuron, &neurons) ||
         (j->full &&
          interp_npy_write_f32(c->ctx, cli_path(path, folder, "lca.npy"), j->stored, &shape)))
@@ -721,10 +729,14 @@ static int open_analysis(cli *c, job *j)
     j->first = (float *)interp_alloc(c->ctx, j->n * sizeof *j->first);
     if (j->full)
         j->stored = (float *)interp_alloc(c->ctx, (size_t)j->rows * j->n * sizeof *j->stored);
-    if (j->full && !j->weights.data && !j->straight)
-        j->path = (float *)interp_alloc(c->ctx, ((size_t)j->rows + 1) * j->n * sizeof *j->path);
-    if (!j->first || (j->full && !j->stored) ||
-        (j->full && !j->weights.data && !j->straight && !j->path) ||
+    const bool path = j->full && !j->weights.data && !j->straight;
+    const size_t rows = (size_t)j->rows + 1;
+    if (path) {
+        j->path = (float *)interp_alloc(c->ctx, rows * j->n * sizeof *j->path);
+        j->gradients = (float *)interp_alloc(c->ctx, rows * j->n * sizeof *j->gradients);
+        if (j->gradients) j->t.desc.gradient = j->gradients + (rows - 1) * j->n;
+    }
+    if (!j->first || (j->full && !j->stored) || (path && (!j->path || !j->gradients)) ||
         interp_lca_analysis_new(net, &j->look, &j->analysis))
         return cli_fail_ctx(c);
     v->net = net, v->data = &j->t.train, v->top = 20, v->steps = j->rows, v->first = j->first;

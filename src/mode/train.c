@@ -34,12 +34,13 @@ ITP_FN interp_status itp_mode_train_defaults(itp_mode_run *m, const interp_mode_
     d->samples = itp_min(d->samples, m->sets.pool->n);
     if (d->rounds < 1 || d->samples < 1 || d->n_arms < 0 || d->keep < -1 ||
         d->keep >= itp_max(1, d->n_arms) || d->train.validation || d->train.checkpoint ||
-        d->train.history)
-        return itp_fail(m->ctx, INTERP_BAD_ARGUMENT,
-                        "mode: %d rounds of %d samples and %d replayed, %d arms, to keep %d: an "
-                        "option is out of range, or the training has validation, history or a "
-                        "checkpoint of its own",
-                        d->rounds, d->samples, d->replay, d->n_arms, d->keep);
+        d->train.history || d->train.gradient)
+        return itp_fail(
+            m->ctx, INTERP_BAD_ARGUMENT,
+            "mode: %d rounds of %d samples and %d replayed, %d arms, to keep %d: an "
+            "option is out of range, or the training has validation, history, a gradient "
+            "or a checkpoint of its own",
+            d->rounds, d->samples, d->replay, d->n_arms, d->keep);
     if (!d->replay) d->replay = d->samples > INT_MAX / 2 ? INT_MAX : 2 * d->samples;
     d->replay = itp_max(0, itp_min(d->replay, m->sets.train->n));
     const int rounds = itp_min(d->rounds, itp_div_up(m->sets.pool->n, d->samples));

@@ -100,7 +100,7 @@ ITP_FN interp_status itp_ensemble_train(const itp_ensemble_run *r, interp_net *n
     m.r = r, m.model = model, m.net = net;
     d.seed = itp_ensemble_seed(r, model);
     d.on_epoch = itp_ensemble_epoch, d.user = &m;
-    d.history = NULL, d.checkpoint = NULL;
+    d.history = NULL, d.gradient = NULL, d.checkpoint = NULL;
     itp_ensemble_keep(&m, 0);
     ITP_TRY(interp_train(net, r->data, &d, NULL));
     return itp_ensemble_finish(r, net, model);

@@ -510,7 +510,11 @@ typedef struct interp_train_desc {
                                          the first step, with the steps made so far, and after each;
                                          an error ends the training with it */
     void *on_step_user;                   /* NULL: handed to on_step */
-    void *user;                           /* NULL: handed to on_epoch */
+    float *
+        gradient; /* NULL: not; [parameters]: where the mean gradient of each step's samples goes before
+                        on_step, as it was before delay, clipping and decay. Test:
+                        a_step_shows_its_gradient */
+    void *user;             /* NULL: handed to on_epoch */
     const char *checkpoint; /* NULL: none; file to resume from if it is there, written each epoch;
                                FORMAT when it is of another network, optimizer, seed or data */
 } interp_train_desc;
@@ -593,7 +597,7 @@ typedef struct interp_ensemble_desc {
                                            context it is given; called from several threads */
     interp_train_desc
         train; /* 0: its defaults; of each; the order of samples of model i comes from its seed and i;
-                                history, checkpoint and on_epoch do not count */
+                                history, gradient, checkpoint and on_epoch do not count */
     const int *snapshots; /* NULL: none; [n_snapshots]: epochs after which weights are kept, 0:
                                 before the first */
     int n_snapshots;      /* 0: none */

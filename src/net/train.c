@@ -439,6 +439,8 @@ ITP_FN interp_status itp_trainer_step_at(interp_trainer *t, const float *x, cons
                             "train: label %d but the network has %d outputs", (int)y[i],
                             t->outputs);
     ITP_TRY(itp_trainer_gradient(t, x, y, soft, n, loss, n_right));
+    if (t->desc.gradient)
+        memcpy(t->desc.gradient, t->work[0]->param_grad, t->net->n_flat * sizeof *t->desc.gradient);
     itp_trainer_delay(t);
     double square = 0; /* of what learns */
     for (int i = 0; i < t->net->n_params; i++) {
