@@ -783,7 +783,8 @@ int lca_run(cli *c, const char *folder, lca_outcome *outcome)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"weights.npy", /* unless it may be what was read */
+    static const char *const stale[] = {"weights.npy",   /* unless it may be what was read, */
+                                        "gradients.npy", /* and what was written with it */
                                         "lca.npy",
                                         "classes.csv",
                                         "directions.*",
@@ -814,7 +815,7 @@ static int run(cli *c)
     if (!code) code = allocate(c, &j, c->out);
     if (code) return code;
     cli_add_files(&files, c);
-    code = cli_commit(c, stale + cli_has(c, "--weights"));
+    code = cli_commit(c, stale + 2 * cli_has(c, "--weights"));
     if (code) return code;
     cli_say(
         c,
