@@ -4912,7 +4912,7 @@ typedef struct interp_workspace_desc {
     uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
-    size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
+    size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, backward first */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
     int plain_nodes;       /* 0: none; so many of the first nodes do without Winograd */
@@ -24387,6 +24387,9 @@ enum {
     ITP_BACK_OTHERS_IN_EVAL = 512 /* outside of training */
 };
 
+/* Constant weights as the kernels read them, and the scales of the batch norm behind them. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
+
 typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);
 
 struct interp_workspace {
@@ -24399,8 +24402,8 @@ struct interp_workspace {
     float **grad;                /* [n_values]; NULL where not asked for */
     float **save;                /* [n_nodes] */
     float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
-    unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
-    bool *packs;                 /* [n_nodes]: constant weights are laid out */
+    unsigned char *packs;        /* [n_nodes]: ITP_PACKED_ bits of what is laid out once */
+    unsigned char *is_packed;    /* [n_nodes]: of these, what is there already */
     bool *needs_grad;            /* [n_values] */
     bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
     bool *runs, *runs_back;      /* [n_nodes] */
@@ -27102,9 +27105,6 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
-/* Done once where the weights are constant. */
-enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
-
 /* Neither an input nor computed. */
 ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
 {
@@ -27123,6 +27123,16 @@ ITP_FN size_t itp_conv_norm_floats(const interp_workspace *w, int node, const it
     return w->fused_norm[node] < 0 ? 0 : itp_round_up(2 * (size_t)c->out_channels, 16);
 }
 
+/* The packed weights of one direction that are kept. */
+ITP_FN size_t itp_conv_kept_floats(const interp_workspace *w, int node, const itp_conv *c,
+                                   bool backward)
+{
+    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    return w->packs[node] & bit && itp_weights_constant(w, node)
+               ? itp_conv_packed_floats(w->ctx, c, backward)
+               : 0;
+}
+
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
@@ -27131,20 +27141,19 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
-    if (itp_weights_constant(w, node))
-        need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
-                       (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
+    if (data) need.packed += itp_conv_kept_floats(w, node, &c, true);
+    need.packed += itp_conv_kept_floats(w, node, &c, false);
     return need;
 }
 
-/* Packed weights of one direction, NULL where they may change. */
+/* Packed weights of one direction, NULL where they are not kept. */
 ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
     float *at = w->packed[node];
-    if (!itp_weights_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    if (!itp_conv_kept_floats(w, node, c, backward)) return NULL;
     at += itp_conv_norm_floats(w, node, c);
-    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (backward) at += itp_conv_kept_floats(w, node, c, false);
     if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
     w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
     return at;
@@ -29445,19 +29454,26 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->packed = false;
 }
 
-/* The nodes whose weights are laid out once, within the bytes there are for them. */
+/* The weights that are laid out once, within the bytes there are for them: node after node, but first for
+   the backward direction, which reads them across, so that it takes twice as long to lay them out. */
 ITP_FN void itp_plan_packs(interp_workspace *w)
 {
+    static const unsigned char order[] = {ITP_PACKED_BACKWARD, ITP_PACKED_FORWARD};
     const size_t most = w->desc.packed_bytes ? w->desc.packed_bytes : SIZE_MAX;
     size_t bytes = 0;
-    for (int n = 0; n < w->net->n_nodes; n++) {
-        const itp_op *row = itp_op_row(w->net->nodes[n].op);
-        w->packs[n] = w->desc.constant_weights && w->runs[n] && !w->fused[n] && row->need;
-        if (!w->packs[n]) continue;
-        const size_t more = itp_mul_size(row->need(w, n).packed, sizeof(float));
-        w->packs[n] = more <= most - bytes;
-        if (w->packs[n]) bytes += more;
-    }
+    memset(w->packs, 0, (size_t)w->net->n_nodes * sizeof *w->packs);
+    if (!w->desc.constant_weights) return;
+    for (int i = 0; i < 2; i++)
+        for (int n = 0; n < w->net->n_nodes; n++) {
+            const itp_op *row = itp_op_row(w->net->nodes[n].op);
+            if (!w->runs[n] || w->fused[n] || !row->need) continue;
+            const unsigned char before = w->packs[n];
+            const size_t had = before ? row->need(w, n).packed : 0;
+            w->packs[n] = (unsigned char)(before | order[i]);
+            const size_t more = itp_mul_size(row->need(w, n).packed - had, sizeof(float));
+            if (more <= most - bytes) bytes += more;
+            else w->packs[n] = before;
+        }
 }
 
 /* Everything that needs memory, with its lifetime. */
@@ -29569,7 +29585,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
-    w->packs = (bool *)itp_arena_alloc(a, n * sizeof *w->packs);
+    w->packs = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->packs);
     w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
     w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
     w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
@@ -41937,37 +41953,55 @@ ITP_FN interp_status itp_attr_beside(itp_attr *a)
     return itp_attr_check(a, interp_workspace_target(a->w0), itp_min(a->filled, a->batch0));
 }
 
-/* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
-ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
+/* What the network gave for an input, row < n, or for the baseline of one, n <= row; and the targets. */
+ITP_FN void itp_attr_tell(itp_attr *a, int row, const float *y)
 {
-    const bool beside =
-        which && a->w0 && !a->inside; /* the rules go on from what w0 makes of them */
-    const bool shared = beside && a->d.n_baselines == 1; /* one for all samples */
-    const interp_workspace *w = beside ? a->w0 : a->w;
-    for (int at = 0; at < a->n; at += a->batch) {
-        a->filled = itp_min(a->batch, a->n - at);
-        for (int i = 0; i < (beside ? itp_min(a->batch0, a->filled) : a->filled); i++) {
-            float *to = beside ? a->in0 + (size_t)i * a->size : itp_attr_slot(a, i, at + i);
-            if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
-            else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
-        }
-        if (!beside) ITP_TRY(itp_attr_forward(a));
-        else if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
+    for (int j = 0; j < a->k; j++) {
+        interp_attribution *r = &a->report[(size_t)(row % a->n) * (size_t)a->k + (size_t)j];
+        if (row < a->n && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+            r->target = interp_argmax(y, a->outputs);
+        *(row < a->n ? &r->output : &r->baseline_output) = itp_attr_output(a, y, r->target);
+    }
+}
+
+/* Outputs of so many rows, from the first on. */
+ITP_FN interp_status itp_attr_outputs(itp_attr *a, int rows)
+{
+    for (int at = 0; at < rows; at += a->batch) {
+        a->filled = itp_min(a->batch, rows - at);
         for (int i = 0; i < a->filled; i++) {
-            const float *y = interp_workspace_target(w) +
-                             (size_t)(beside ? itp_min(a->batch0 - 1, i) : i) * (size_t)a->outputs;
-            for (int j = 0; j < a->k; j++) {
-                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
-                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                    r->target = interp_argmax(y, a->outputs);
-                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
-            }
+            const int sample = (at + i) % a->n;
+            float *to = itp_attr_slot(a, i, sample);
+            if (at + i >= a->n) itp_attr_put(a, itp_attr_baseline(a, sample), to);
+            else memcpy(to, a->x + (size_t)sample * a->size, a->size * sizeof *to);
         }
+        ITP_TRY(itp_attr_forward(a));
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_tell(a, at + i,
+                          interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs);
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
-    const bool all = (shared || a->n <= a->batch) && !a->inside;
-    if (beside) a->held0 = all;
-    else a->held = all && !which;
+    a->held = rows == a->n && a->n <= a->batch && !a->inside;
+    a->filled = 0;
+    return INTERP_OK;
+}
+
+/* Those of the baselines from w0, as the rules go on from what it makes of them. */
+ITP_FN interp_status itp_attr_outputs_beside(itp_attr *a)
+{
+    const bool shared = a->d.n_baselines == 1; /* one for all samples */
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        for (int i = 0; i < itp_min(a->batch0, a->filled); i++)
+            itp_attr_put(a, itp_attr_baseline(a, at + i), a->in0 + (size_t)i * a->size);
+        if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_tell(a, a->n + at + i,
+                          interp_workspace_target(a->w0) +
+                              (size_t)itp_min(a->batch0 - 1, i) * (size_t)a->outputs);
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    a->held0 = shared || a->n <= a->batch;
     a->filled = 0;
     return INTERP_OK;
 }
@@ -42241,13 +42275,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a)
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
     if (a->inside) ITP_TRY(itp_attr_enter(a));
-    ITP_TRY(itp_attr_outputs(a, 0));
     const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE), beside = a->w0 && !a->inside;
+    ITP_TRY(itp_attr_outputs(a, many || alone || beside ? a->n : 2 * a->n));
     if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
-    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE);
-    if (!many && !alone) ITP_TRY(itp_attr_outputs(a, 1));
+    if (!many && !alone && beside) ITP_TRY(itp_attr_outputs_beside(a));
     const int passes = a->points + (a->held ? 0 : 1) + !alone;
     for (int i = 0; i < a->n * a->k; i++) {
         a->report[i].passes = passes;

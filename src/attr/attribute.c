@@ -326,37 +326,55 @@ ITP_FN interp_status itp_attr_beside(itp_attr *a)
     return itp_attr_check(a, interp_workspace_target(a->w0), itp_min(a->filled, a->batch0));
 }
 
-/* Outputs at the inputs (which = 0) or at the baselines (which = 1), and the targets. */
-ITP_FN interp_status itp_attr_outputs(itp_attr *a, int which)
+/* What the network gave for an input, row < n, or for the baseline of one, n <= row; and the targets. */
+ITP_FN void itp_attr_tell(itp_attr *a, int row, const float *y)
 {
-    const bool beside =
-        which && a->w0 && !a->inside; /* the rules go on from what w0 makes of them */
-    const bool shared = beside && a->d.n_baselines == 1; /* one for all samples */
-    const interp_workspace *w = beside ? a->w0 : a->w;
-    for (int at = 0; at < a->n; at += a->batch) {
-        a->filled = itp_min(a->batch, a->n - at);
-        for (int i = 0; i < (beside ? itp_min(a->batch0, a->filled) : a->filled); i++) {
-            float *to = beside ? a->in0 + (size_t)i * a->size : itp_attr_slot(a, i, at + i);
-            if (which) itp_attr_put(a, itp_attr_baseline(a, at + i), to);
-            else memcpy(to, a->x + (size_t)(at + i) * a->size, a->size * sizeof *to);
-        }
-        if (!beside) ITP_TRY(itp_attr_forward(a));
-        else if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
+    for (int j = 0; j < a->k; j++) {
+        interp_attribution *r = &a->report[(size_t)(row % a->n) * (size_t)a->k + (size_t)j];
+        if (row < a->n && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
+            r->target = interp_argmax(y, a->outputs);
+        *(row < a->n ? &r->output : &r->baseline_output) = itp_attr_output(a, y, r->target);
+    }
+}
+
+/* Outputs of so many rows, from the first on. */
+ITP_FN interp_status itp_attr_outputs(itp_attr *a, int rows)
+{
+    for (int at = 0; at < rows; at += a->batch) {
+        a->filled = itp_min(a->batch, rows - at);
         for (int i = 0; i < a->filled; i++) {
-            const float *y = interp_workspace_target(w) +
-                             (size_t)(beside ? itp_min(a->batch0 - 1, i) : i) * (size_t)a->outputs;
-            for (int j = 0; j < a->k; j++) {
-                interp_attribution *r = &a->report[(size_t)(at + i) * (size_t)a->k + (size_t)j];
-                if (!which && a->k == 1 && a->d.target_kind == INTERP_TARGET_PREDICTED)
-                    r->target = interp_argmax(y, a->outputs);
-                *(which ? &r->baseline_output : &r->output) = itp_attr_output(a, y, r->target);
-            }
+            const int sample = (at + i) % a->n;
+            float *to = itp_attr_slot(a, i, sample);
+            if (at + i >= a->n) itp_attr_put(a, itp_attr_baseline(a, sample), to);
+            else memcpy(to, a->x + (size_t)sample * a->size, a->size * sizeof *to);
         }
+        ITP_TRY(itp_attr_forward(a));
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_tell(a, at + i,
+                          interp_workspace_target(a->w) + (size_t)i * (size_t)a->outputs);
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
-    const bool all = (shared || a->n <= a->batch) && !a->inside;
-    if (beside) a->held0 = all;
-    else a->held = all && !which;
+    a->held = rows == a->n && a->n <= a->batch && !a->inside;
+    a->filled = 0;
+    return INTERP_OK;
+}
+
+/* Those of the baselines from w0, as the rules go on from what it makes of them. */
+ITP_FN interp_status itp_attr_outputs_beside(itp_attr *a)
+{
+    const bool shared = a->d.n_baselines == 1; /* one for all samples */
+    for (int at = 0; at < a->n; at += a->batch) {
+        a->filled = itp_min(a->batch, a->n - at);
+        for (int i = 0; i < itp_min(a->batch0, a->filled); i++)
+            itp_attr_put(a, itp_attr_baseline(a, at + i), a->in0 + (size_t)i * a->size);
+        if (!shared || at == 0) ITP_TRY(itp_attr_beside(a));
+        for (int i = 0; i < a->filled; i++)
+            itp_attr_tell(a, a->n + at + i,
+                          interp_workspace_target(a->w0) +
+                              (size_t)itp_min(a->batch0 - 1, i) * (size_t)a->outputs);
+        ITP_TRY(itp_attr_tick(a, a->filled));
+    }
+    a->held0 = shared || a->n <= a->batch;
     a->filled = 0;
     return INTERP_OK;
 }
@@ -630,13 +648,13 @@ ITP_FN interp_status itp_attr_run(itp_attr *a)
     ITP_TRY(itp_attr_targets(a));
     ITP_TRY(itp_attr_tick(a, 0));
     if (a->inside) ITP_TRY(itp_attr_enter(a));
-    ITP_TRY(itp_attr_outputs(a, 0));
     const bool many = itp_attr_needs(a, ITP_ATTR_ANY_BASELINES);
+    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE), beside = a->w0 && !a->inside;
+    ITP_TRY(itp_attr_outputs(a, many || alone || beside ? a->n : 2 * a->n));
     if (many && !a->inside) ITP_TRY(itp_attr_mean_output(a, 0, a->n - 1));
     for (int i = 0; many && a->inside && i < a->n; i++) /* what goes around the layer is of i */
         ITP_TRY(itp_attr_mean_output(a, i, i));
-    const bool alone = itp_attr_needs(a, ITP_ATTR_ALONE);
-    if (!many && !alone) ITP_TRY(itp_attr_outputs(a, 1));
+    if (!many && !alone && beside) ITP_TRY(itp_attr_outputs_beside(a));
     const int passes = a->points + (a->held ? 0 : 1) + !alone;
     for (int i = 0; i < a->n * a->k; i++) {
         a->report[i].passes = passes;

@@ -111,6 +111,9 @@ enum {
     ITP_BACK_OTHERS_IN_EVAL = 512 /* outside of training */
 };
 
+/* Constant weights as the kernels read them, and the scales of the batch norm behind them. */
+enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
+
 typedef void (*itp_rule_fn)(void *user, interp_workspace *w, int node);
 
 struct interp_workspace {
@@ -123,8 +126,8 @@ struct interp_workspace {
     float **grad;                /* [n_values]; NULL where not asked for */
     float **save;                /* [n_nodes] */
     float **packed;              /* [n_nodes]: constant weights as the kernels read them, or NULL */
-    unsigned char *is_packed;    /* [n_nodes]: bits of those that are there, the op's own */
-    bool *packs;                 /* [n_nodes]: constant weights are laid out */
+    unsigned char *packs;        /* [n_nodes]: ITP_PACKED_ bits of what is laid out once */
+    unsigned char *is_packed;    /* [n_nodes]: of these, what is there already */
     bool *needs_grad;            /* [n_values] */
     bool *unwritten;             /* [n_values]: a gradient that no backward step writes: zero */
     bool *runs, *runs_back;      /* [n_nodes] */

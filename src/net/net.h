@@ -323,7 +323,7 @@ typedef struct interp_workspace_desc {
     uint64_t seed;         /* 0: 0; of dropout, drawn anew by every pass */
     bool constant_weights; /* false: parameters may change between passes; true: they stay, and are
                               laid out for the kernels once, which takes as much memory again */
-    size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, node after node */
+    size_t packed_bytes;   /* 0: of all of them; of so many bytes at most, backward first */
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
     int plain_nodes;       /* 0: none; so many of the first nodes do without Winograd */

@@ -21,9 +21,6 @@ ITP_FN itp_conv itp_conv_at(const interp_workspace *w, int node)
     return c;
 }
 
-/* Done once where the weights are constant. */
-enum { ITP_PACKED_FORWARD = 1, ITP_PACKED_BACKWARD = 2, ITP_PACKED_NORM = 4 };
-
 /* Neither an input nor computed. */
 ITP_FN bool itp_is_constant(const interp_workspace *w, int value)
 {
@@ -42,6 +39,16 @@ ITP_FN size_t itp_conv_norm_floats(const interp_workspace *w, int node, const it
     return w->fused_norm[node] < 0 ? 0 : itp_round_up(2 * (size_t)c->out_channels, 16);
 }
 
+/* The packed weights of one direction that are kept. */
+ITP_FN size_t itp_conv_kept_floats(const interp_workspace *w, int node, const itp_conv *c,
+                                   bool backward)
+{
+    const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
+    return w->packs[node] & bit && itp_weights_constant(w, node)
+               ? itp_conv_packed_floats(w->ctx, c, backward)
+               : 0;
+}
+
 ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
 {
     const itp_conv c = itp_conv_at(w, node);
@@ -50,20 +57,19 @@ ITP_FN itp_need itp_need_conv(const interp_workspace *w, int node)
     const itp_conv_need n =
         itp_conv_scratch(w->ctx, &c, true, data, w->runs_back[node] && w->needs_grad[in[1]]);
     itp_need need = {n.slot, n.shared, 0, itp_conv_norm_floats(w, node, &c)};
-    if (itp_weights_constant(w, node))
-        need.packed += itp_conv_packed_floats(w->ctx, &c, false) +
-                       (data ? itp_conv_packed_floats(w->ctx, &c, true) : 0);
+    if (data) need.packed += itp_conv_kept_floats(w, node, &c, true);
+    need.packed += itp_conv_kept_floats(w, node, &c, false);
     return need;
 }
 
-/* Packed weights of one direction, NULL where they may change. */
+/* Packed weights of one direction, NULL where they are not kept. */
 ITP_FN const float *itp_conv_packed(interp_workspace *w, int node, const itp_conv *c, bool backward)
 {
     const unsigned bit = backward ? ITP_PACKED_BACKWARD : ITP_PACKED_FORWARD;
     float *at = w->packed[node];
-    if (!itp_weights_constant(w, node) || itp_conv_depthwise(c)) return NULL;
+    if (!itp_conv_kept_floats(w, node, c, backward)) return NULL;
     at += itp_conv_norm_floats(w, node, c);
-    if (backward) at += itp_conv_packed_floats(w->ctx, c, false);
+    if (backward) at += itp_conv_kept_floats(w, node, c, false);
     if (!(w->is_packed[node] & bit)) itp_conv_pack(w->ctx, c, itp_x(w, node, 1), backward, at);
     w->is_packed[node] = (unsigned char)(w->is_packed[node] | bit);
     return at;

@@ -225,19 +225,26 @@ ITP_FN void itp_plan_add(itp_plan *p, size_t floats, int begin, int end, int val
     item->packed = false;
 }
 
-/* The nodes whose weights are laid out once, within the bytes there are for them. */
+/* The weights that are laid out once, within the bytes there are for them: node after node, but first for
+   the backward direction, which reads them across, so that it takes twice as long to lay them out. */
 ITP_FN void itp_plan_packs(interp_workspace *w)
 {
+    static const unsigned char order[] = {ITP_PACKED_BACKWARD, ITP_PACKED_FORWARD};
     const size_t most = w->desc.packed_bytes ? w->desc.packed_bytes : SIZE_MAX;
     size_t bytes = 0;
-    for (int n = 0; n < w->net->n_nodes; n++) {
-        const itp_op *row = itp_op_row(w->net->nodes[n].op);
-        w->packs[n] = w->desc.constant_weights && w->runs[n] && !w->fused[n] && row->need;
-        if (!w->packs[n]) continue;
-        const size_t more = itp_mul_size(row->need(w, n).packed, sizeof(float));
-        w->packs[n] = more <= most - bytes;
-        if (w->packs[n]) bytes += more;
-    }
+    memset(w->packs, 0, (size_t)w->net->n_nodes * sizeof *w->packs);
+    if (!w->desc.constant_weights) return;
+    for (int i = 0; i < 2; i++)
+        for (int n = 0; n < w->net->n_nodes; n++) {
+            const itp_op *row = itp_op_row(w->net->nodes[n].op);
+            if (!w->runs[n] || w->fused[n] || !row->need) continue;
+            const unsigned char before = w->packs[n];
+            const size_t had = before ? row->need(w, n).packed : 0;
+            w->packs[n] = (unsigned char)(before | order[i]);
+            const size_t more = itp_mul_size(row->need(w, n).packed - had, sizeof(float));
+            if (more <= most - bytes) bytes += more;
+            else w->packs[n] = before;
+        }
 }
 
 /* Everything that needs memory, with its lifetime. */
@@ -349,7 +356,7 @@ ITP_FN interp_workspace *itp_workspace_layout(itp_arena *a, interp_workspace *w,
     w->save = (float **)itp_arena_alloc(a, n * sizeof *w->save);
     w->packed = (float **)itp_arena_alloc(a, n * sizeof *w->packed);
     w->is_packed = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->is_packed);
-    w->packs = (bool *)itp_arena_alloc(a, n * sizeof *w->packs);
+    w->packs = (unsigned char *)itp_arena_alloc(a, n * sizeof *w->packs);
     w->fused = (bool *)itp_arena_alloc(a, n * sizeof *w->fused);
     w->fused_norm = (int *)itp_arena_alloc(a, n * sizeof *w->fused_norm);
     w->fused_act = (int *)itp_arena_alloc(a, n * sizeof *w->fused_act);
