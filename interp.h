@@ -247,8 +247,8 @@
    6. KERNELS
    INTERP_ISA=scalar|avx2|avx512|neon in the environment, or interp_desc.isa, forces an instruction
    set. Kernels are written once and compiled once for each. 3x3 convolutions of many planes go by
-   Winograd's F(4x4, 3x3), which rounds 2 to 3 times as much as plain sums; interp_desc.no_winograd
-   turns it off.
+   Winograd's F(4x4, 3x3), which rounds 2 to 3 times as much as plain sums, those of small images by
+   F(2x2, 3x3); interp_desc.no_winograd turns it off.
 
    7. NOT THERE
    No GPU, no float16 arithmetic, no control flow in graphs. MSVC is written
@@ -1824,11 +1824,10 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
     V_LANES(ITP_LOAD)
 #undef ITP_LOAD
     v_transpose(t);
+    if (beta != 0)
+        for (int k = 0; k < w; k++) t[k] = v_fma(v_set(beta), v_get(to + k * step, some), t[k]);
 #define ITP_STORE(k)                                                                               \
-    if (k < w) {                                                                                   \
-        float *p = to + (k)*step;                                                                  \
-        v_put(p, beta == 0 ? t[k] : v_fma(v_set(beta), v_get(p, some), t[k]), some);               \
-    }
+    if (k < w) v_put(to + (k)*step, t[k], some);
     V_LANES(ITP_STORE)
 #undef ITP_STORE
 }
@@ -2149,11 +2148,12 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 #undef ITP_NR
 #undef V_ROWS
 /* >>simd/kernels_winograd.h                                                                   */
-/* ---- 3x3 convolution by Winograd's F(4x4, 3x3), at the points 0, +-3/4, +-3/2 and infinity ------
+/* ---- 3x3 convolution by Winograd's F(4x4, 3x3) and F(2x2, 3x3) -----------------------------------
 
-   Products of polynomials at six points: a 4x4 piece of a plane takes 36 products for each input
-   instead of 144. All constants of these points are exact, and sums lose about twice what those of
-   the plain order lose, a quarter of what the usual points 0, +-1, +-2 lose. Lanes are channels.
+   Products of polynomials at side + 2 points. A 4x4 piece of a plane takes 36 products for each input
+   instead of 144, at the points 0, +-3/4, +-3/2 and infinity: all their constants are exact, and sums
+   lose about twice what those of the plain order lose, a quarter of what the usual points 0, +-1, +-2
+   lose. A 2x2 piece takes 16 instead of 36, at 0, +-1 and infinity. Lanes are channels.
    A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015; points: B. Barabasz et
    al., Error Analysis and Improving the Accuracy of Winograd Convolution, 2018. */
 
@@ -2162,18 +2162,26 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
 #define ITP_WINOGRAD_P2 (ITP_WINOGRAD_P * ITP_WINOGRAD_P)
 #define ITP_WINOGRAD_Q2 (ITP_WINOGRAD_Q * ITP_WINOGRAD_Q)
 
-/* Six numbers of x, `step` apart, to their six points, in `to`. */
-ITP_INLINE void ITP_K(winograd_points)(const float *x, ptrdiff_t step, vf to[6])
+/* side + 2 numbers of x, `step` apart, to as many points, in `to`. */
+static void ITP_K(winograd_points)(int side, const float *x, ptrdiff_t step, vf to[6])
 {
+    const vf d0 = v_load(x), d1 = v_load(x + step), d2 = v_load(x + 2 * step);
+    const vf d3 = v_load(x + 3 * step);
+    if (side == 2) {
+        to[0] = v_sub(d0, d2);
+        to[1] = v_add(d1, d2);
+        to[2] = v_sub(d2, d1);
+        to[3] = v_sub(d3, d1);
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf both = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2);
     const vf sum = v_set(ITP_WINOGRAD_P2 + ITP_WINOGRAD_Q2);
-    const vf d1 = v_load(x + step), d2 = v_load(x + 2 * step), d3 = v_load(x + 3 * step);
     const vf d4 = v_load(x + 4 * step);
     const vf even_p = v_fnma(q2, d2, d4), odd_p = v_fnma(q2, d1, d3);
     const vf even_q = v_fnma(p2, d2, d4), odd_q = v_fnma(p2, d1, d3);
-    to[0] = v_fma(both, v_load(x), v_fnma(sum, d2, d4));
+    to[0] = v_fma(both, d0, v_fnma(sum, d2, d4));
     to[1] = v_fma(p, odd_p, even_p);
     to[2] = v_fnma(p, odd_p, even_p);
     to[3] = v_fma(q, odd_q, even_q);
@@ -2181,14 +2189,19 @@ ITP_INLINE void ITP_K(winograd_points)(const float *x, ptrdiff_t step, vf to[6])
     to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
 }
 
-/* Sums at six points to four of the plane. */
-ITP_INLINE void ITP_K(winograd_plane)(const vf m[6], vf to[4])
+/* Sums at the points to `side` of the plane. */
+ITP_INLINE void ITP_K(winograd_plane)(int side, const vf m[6], vf to[4])
 {
+    const vf even_p = v_add(m[1], m[2]), odd_p = v_sub(m[1], m[2]);
+    if (side == 2) {
+        to[0] = v_add(m[0], even_p);
+        to[1] = v_add(odd_p, m[3]);
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
     const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf p3 = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_P);
     const vf q3 = v_set(ITP_WINOGRAD_Q2 * ITP_WINOGRAD_Q);
-    const vf even_p = v_add(m[1], m[2]), odd_p = v_sub(m[1], m[2]);
     const vf even_q = v_add(m[3], m[4]), odd_q = v_sub(m[3], m[4]);
     to[0] = v_add(m[0], v_add(even_p, even_q));
     to[1] = v_fma(p, odd_p, v_mul(q, odd_q));
@@ -2196,9 +2209,17 @@ ITP_INLINE void ITP_K(winograd_plane)(const vf m[6], vf to[4])
     to[3] = v_fma(p3, odd_p, v_fma(q3, odd_q, m[5]));
 }
 
-/* Three taps to their six points. */
-ITP_INLINE void ITP_K(winograd_taps)(vf g0, vf g1, vf g2, vf to[6])
+/* Three taps to their side + 2 points. */
+static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
 {
+    if (side == 2) {
+        const vf half = v_set(0.5f), even = v_mul(half, v_add(g0, g2)), odd = v_mul(half, g1);
+        to[0] = g0;
+        to[1] = v_add(even, odd);
+        to[2] = v_sub(even, odd);
+        to[3] = g2;
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
@@ -2213,15 +2234,15 @@ ITP_INLINE void ITP_K(winograd_taps)(vf g0, vf g1, vf g2, vf to[6])
     to[5] = g2;
 }
 
-/* A row of 4x4 pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of
-   channel c at v[point * point_step + t * piece_step + c]. rows: 6 (4 pieces + 2) vectors of scratch. */
-static void ITP_K(winograd_data)(const itp_plane *g, int top, int pieces, int channels,
+/* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
+   at v[point * point_step + t * piece_step + c]. rows: (side + 2) (side pieces + 2) vectors of scratch. */
+static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int pieces, int channels,
                                  const float *x, ptrdiff_t plane, float *rows, float *v,
                                  ptrdiff_t point_step, ptrdiff_t piece_step)
 {
-    const int pitch = 4 * pieces + 2, left = g->pad_x;
+    const int n = side + 2, pitch = side * pieces + 2, left = g->pad_x;
     const int there = g->width < pitch - left ? g->width : pitch - left;
-    for (int r = 0; r < 6; r++) {
+    for (int r = 0; r < n; r++) {
         const int y = top - g->pad_y + r;
         float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
         const bool none = y < 0 || y >= g->height;
@@ -2234,37 +2255,39 @@ static void ITP_K(winograd_data)(const itp_plane *g, int top, int pieces, int ch
     }
     for (int k = 0; k < pitch; k++) {
         vf d[6];
-        ITP_K(winograd_points)(rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
-        for (int r = 0; r < 6; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
+        ITP_K(winograd_points)(side, rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
+        for (int r = 0; r < n; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
     }
-    for (int r = 0; r < 6; r++)
+    for (int r = 0; r < n; r++)
         for (int t = 0; t < pieces; t++) {
             vf d[6];
-            float *to = v + 6 * r * point_step + t * piece_step;
-            ITP_K(winograd_points)(rows + ((ptrdiff_t)r * pitch + 4 * t) * V_WIDTH, V_WIDTH, d);
-            for (int k = 0; k < 6; k++) v_put(to + k * point_step, d[k], channels);
+            float *to = v + n * r * point_step + t * piece_step;
+            ITP_K(winograd_points)
+            (side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
+            for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
 }
 
-/* Sums at the points of a row of pieces, of two vectors of channels, to rows[4][4 pieces][channel]. */
-static void ITP_K(winograd_sums)(int pieces, const float *m, ptrdiff_t point_step,
+/* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
+static void ITP_K(winograd_sums)(int side, int pieces, const float *m, ptrdiff_t point_step,
                                  ptrdiff_t piece_step, float *rows)
 {
+    const int n = side + 2;
     for (int t = 0; t < pieces; t++, m += piece_step)
         for (int h = 0; h < 2; h++) {
             vf z[6][4];
-            for (int k = 0; k < 6; k++) {
+            for (int k = 0; k < n; k++) {
                 vf d[6];
-                for (int r = 0; r < 6; r++)
-                    d[r] = v_load(m + (6 * r + k) * point_step + h * V_WIDTH);
-                ITP_K(winograd_plane)(d, z[k]);
+                for (int r = 0; r < n; r++)
+                    d[r] = v_load(m + (n * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_plane)(side, d, z[k]);
             }
-            for (int r = 0; r < 4; r++) {
+            for (int r = 0; r < side; r++) {
                 vf d[6], y[4];
-                for (int k = 0; k < 6; k++) d[k] = z[k][r];
-                ITP_K(winograd_plane)(d, y);
-                for (int k = 0; k < 4; k++)
-                    v_store(rows + ((ptrdiff_t)r * pieces * 4 + 4 * t + k) * 2 * V_WIDTH +
+                for (int k = 0; k < n; k++) d[k] = z[k][r];
+                ITP_K(winograd_plane)(side, d, y);
+                for (int k = 0; k < side; k++)
+                    v_store(rows + (((ptrdiff_t)r * pieces + t) * side + k) * 2 * V_WIDTH +
                                 h * V_WIDTH,
                             y[k]);
             }
@@ -2273,23 +2296,23 @@ static void ITP_K(winograd_sums)(int pieces, const float *m, ptrdiff_t point_ste
 
 /* Taps w[n][9][channel], two vectors of channels, to u[point * point_step + i * 2 V_WIDTH + channel];
    turned: the last tap first. */
-static void ITP_K(winograd_weights)(int n, const float *w, bool turned, float *u,
+static void ITP_K(winograd_weights)(int side, int n, const float *w, bool turned, float *u,
                                     ptrdiff_t point_step)
 {
     const ptrdiff_t tap = turned ? -2 * V_WIDTH : 2 * V_WIDTH;
     if (turned) w += 8 * 2 * V_WIDTH;
     for (int i = 0; i < n; i++, w += 9 * 2 * V_WIDTH, u += 2 * V_WIDTH)
         for (int h = 0; h < 2; h++) {
-            vf z[3][6];
+            vf z[3][6], d[6];
             for (int k = 0; k < 3; k++) {
                 const float *g = w + h * V_WIDTH + k * tap;
-                ITP_K(winograd_taps)(v_load(g), v_load(g + 3 * tap), v_load(g + 6 * tap), z[k]);
+                ITP_K(winograd_taps)
+                (side, v_load(g), v_load(g + 3 * tap), v_load(g + 6 * tap), z[k]);
             }
-            for (int r = 0; r < 6; r++) {
-                vf d[6];
-                ITP_K(winograd_taps)(z[0][r], z[1][r], z[2][r], d);
-                for (int k = 0; k < 6; k++)
-                    v_store(u + (6 * r + k) * point_step + h * V_WIDTH, d[k]);
+            for (int r = 0; r < side + 2; r++) {
+                ITP_K(winograd_taps)(side, z[0][r], z[1][r], z[2][r], d);
+                for (int k = 0; k < side + 2; k++)
+                    v_store(u + ((side + 2) * r + k) * point_step + h * V_WIDTH, d[k]);
             }
         }
 }
@@ -3984,7 +4007,8 @@ typedef struct interp_desc {
     size_t memory_limit; /* 0: none; bytes the context may hold at any time */
     bool
         no_winograd; /* false: 3x3 convolutions of 32 or more planes, 12 or more pixels wide and high,
-                         go by Winograd's F(4x4, 3x3), which rounds about twice as much; true: none */
+                         go by Winograd's F(4x4, 3x3), which rounds about twice as much, smaller ones
+                         from about 7x7 by F(2x2, 3x3); true: none */
     int (*progress)(const interp_progress *p, void *user); /* NULL: none; non-zero cancels */
     void (*log)(interp_status level, const char *text, void *user); /* NULL: none; warnings */
     void (*parallel_for)(void (*fn)(void *arg, int slot), int slots, void *arg,
@@ -4916,8 +4940,9 @@ typedef struct interp_workspace_desc {
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
     int plain_nodes;       /* 0: none; so many of the first nodes do without Winograd */
-    bool small_winograd;   /* false: images of less than 12x12 do not go by Winograd; true: they do,
-                              which pays where weights are read for 8 or more samples at a time.
+    bool small_winograd;   /* false: images of less than 12x12 go by F(2x2, 3x3) or the plain order;
+                              true: by F(4x4, 3x3) too, which pays where weights are read for 8 or
+                              more samples at a time.
                               Test: small_images_go_by_winograd_on_request */
 } interp_workspace_desc;
 
@@ -8922,12 +8947,13 @@ typedef struct itp_sliding {
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, winograd_data,                                                                         \
-      (const itp_plane *g, int top, int pieces, int channels, const float *x, ptrdiff_t plane,     \
-       float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))                         \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_sums,                                                                         \
-      (int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step, float *rows))       \
+      (int side, int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step,           \
+       float *rows))                                                                               \
     X(void, winograd_weights,                                                                      \
-      (int n, const float *w, bool turned, float *u, ptrdiff_t point_step))                        \
+      (int side, int n, const float *w, bool turned, float *u, ptrdiff_t point_step))              \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
     X(void, plane_pool,                                                                            \
@@ -10513,38 +10539,46 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 /* >>math/winograd.c                                                                           */
 /* ---- math/winograd.c: 3x3 convolutions of stride 1 and their data gradients by Winograd ---------
 
-   Pieces of 4x4 pixels become 36 points for each input plane; for each point one product of
-   [pieces, inputs] by [inputs, outputs]; the sums at 36 points become 4x4 pixels of each output.
-   Every sum runs over all inputs in one go: results depend neither on the batch nor on threads. */
+   Pieces of side x side pixels become (side + 2)^2 points for each input plane; for each point one
+   product of [pieces, inputs] by [inputs, outputs]; the sums at the points become the pixels of each
+   output. Every sum runs over all inputs in one order: results depend neither on the batch nor on
+   threads. */
 
-#define ITP_WINOGRAD_POINTS 36
 #define ITP_WINOGRAD_PLANES 32 /* fewer are not worth the way to the points and back */
-#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at the points outweigh the pixels of few */
+#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at 36 points outweigh the pixels of few */
 #define ITP_WINOGRAD_FILL   8  /* pixels of a piece of 16: with fewer, half the gain is lost */
+#define ITP_WINOGRAD_SMALL                                                                         \
+    12 /* 2x2 pieces of an image: of fewer the weights at 16 points outweigh */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
 #define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
+#define ITP_WINOGRAD_INPUTS 32     /* whose taps are turned at a time */
 
 typedef struct itp_winograd {
     int batch, inputs, outputs;
-    itp_plane plane; /* from x to y in this direction */
-    int across;      /* pieces in a row of them */
-    int rows, some;  /* rows of pieces of all images; of one task */
-    int panels;      /* of all outputs */
-    size_t in, out;  /* floats between the pieces of a point: inputs, outputs with their pads */
-    size_t buffer;   /* floats of a row of pieces on its way */
+    int side, points; /* of a piece */
+    itp_plane plane;  /* from x to y in this direction */
+    int across;       /* pieces in a row of them */
+    int rows, some;   /* rows of pieces of all images; of one task */
+    int panels;       /* of all outputs */
+    size_t in, out;   /* floats between the pieces of a point: inputs, outputs with their pads */
+    size_t buffer;    /* floats of a row of pieces on its way */
 } itp_winograd;
 
-ITP_FN bool itp_winograd_fits(const itp_conv *c)
+/* Pixels of a side of the pieces: 4, or 2 in small images; 0: not by Winograd. */
+ITP_FN int itp_winograd_side(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
     const double pieces = (double)itp_div_up(p->rows, 4) * itp_div_up(p->columns, 4);
+    const double small = (double)itp_div_up(p->rows, 2) * itp_div_up(p->columns, 2);
     const bool large = itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
     const bool full = (double)p->rows * p->columns >= ITP_WINOGRAD_FILL * pieces;
-    return !c->direct && c->groups == 1 && p->taps_y == 3 && p->taps_x == 3 && p->stride_y == 1 &&
-           p->stride_x == 1 && p->dilation_y == 1 && p->dilation_x == 1 && p->pad_y >= 0 &&
-           p->pad_y <= 2 && p->pad_x >= 0 && p->pad_x <= 2 &&
-           itp_min(c->in_channels, c->out_channels) >= ITP_WINOGRAD_PLANES &&
-           (large || (c->many && full));
+    if (c->direct || c->groups != 1 || p->taps_y != 3 || p->taps_x != 3 || p->stride_y != 1 ||
+        p->stride_x != 1 || p->dilation_y != 1 || p->dilation_x != 1 || p->pad_y < 0 ||
+        p->pad_y > 2 || p->pad_x < 0 || p->pad_x > 2 ||
+        itp_min(c->in_channels, c->out_channels) < ITP_WINOGRAD_PLANES)
+        return 0;
+    if (large || (c->many && full)) return 4;
+    return small >= ITP_WINOGRAD_SMALL ? 2 : 0;
 }
 
 ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
@@ -10560,30 +10594,30 @@ ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bo
         p->rows = c->plane.height, p->columns = c->plane.width;
         p->pad_y = 2 - c->plane.pad_y, p->pad_x = 2 - c->plane.pad_x;
     }
-    w.across = itp_div_up(p->columns, 4);
-    w.rows = w.batch * itp_div_up(p->rows, 4);
+    w.side = itp_winograd_side(c), w.points = (w.side + 2) * (w.side + 2);
+    w.across = itp_div_up(p->columns, w.side);
+    w.rows = w.batch * itp_div_up(p->rows, w.side);
     w.panels = itp_div_up(w.outputs, ctx->k->nr);
     /* an odd number of cache lines, so that neighbours do not fall on each other in the cache */
     w.in = itp_round_up((size_t)w.inputs, 16) | 16;
     w.out = (size_t)w.panels * nr | 16;
-    const size_t pieces = itp_max_size(ITP_WINOGRAD_PIECES,
-                                       ITP_WINOGRAD_FLOATS / ITP_WINOGRAD_POINTS / (w.in + w.out));
+    const size_t pieces =
+        itp_max_size(ITP_WINOGRAD_PIECES, ITP_WINOGRAD_FLOATS / (size_t)w.points / (w.in + w.out));
     w.some = itp_max(1, (int)pieces / w.across);
     if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
     w.some = itp_min(w.some, w.rows);
-    w.buffer = (size_t)w.across * 4 * itp_max_size(6 * width, 4 * nr) + 12 * width;
+    const size_t side = (size_t)w.side, row = side * (size_t)w.across;
+    w.buffer = itp_max_size((side + 2) * (row + 2) * width, side * row * nr);
     w.buffer = itp_round_up(w.buffer, 16);
     return w;
 }
 
-/* Floats of a slot's scratch. */
-ITP_FN size_t itp_winograd_slot(const itp_winograd *w)
+/* Where one task does all pieces it brings weights that are not kept to the points itself, some inputs
+   of a panel at a time, while they are in its cache. */
+ITP_FN bool itp_winograd_fresh(const itp_winograd *w)
 {
-    const size_t pieces = (size_t)w->some * (size_t)w->across;
-    return w->buffer + ITP_WINOGRAD_POINTS * pieces * (w->in + w->out);
+    return w->some == w->rows;
 }
-
-/* ---- weights: u[panel][point][input][nr] */
 
 /* Floats from point to point of a panel: an odd number of cache lines. */
 ITP_FN size_t itp_winograd_step(int inputs, int nr)
@@ -10591,10 +10625,21 @@ ITP_FN size_t itp_winograd_step(int inputs, int nr)
     return itp_round_up((size_t)inputs * (size_t)nr, 32) + 16;
 }
 
+/* Floats of a slot's scratch. */
+ITP_FN size_t itp_winograd_slot(const itp_winograd *w, int nr)
+{
+    const size_t pieces = (size_t)w->some * (size_t)w->across, points = (size_t)w->points;
+    return w->buffer + points * pieces * (w->in + w->out) +
+           (itp_winograd_fresh(w) ? points * itp_winograd_step(ITP_WINOGRAD_INPUTS, nr) : 0);
+}
+
+/* ---- weights: u[panel][point][input][nr] */
+
 typedef struct itp_winograd_job {
     const itp_kernels *kernels;
     const itp_winograd *w;
-    const float *from, *packed, *bias; /* weights, or images; bias: of all outputs */
+    const float *from, *x, *packed, *bias; /* weights as they lie, images, weights at the points or
+                                              NULL; bias: of all outputs */
     const itp_after *after;
     float *to, beta;
     int first, count; /* outputs */
@@ -10602,34 +10647,39 @@ typedef struct itp_winograd_job {
     itp_scratch scratch;
 } itp_winograd_job;
 
-#define ITP_WINOGRAD_INPUTS 32 /* whose taps are turned at a time */
-
-ITP_FN void itp_winograd_pack_task(void *arg, int panel, int slot)
+/* Some inputs, as many as are turned at a time or fewer, of a panel; `step` floats from point to point. */
+ITP_FN void itp_winograd_pack_inputs(const itp_winograd_job *j, int panel, int i, int n, float *to,
+                                     ptrdiff_t step)
 {
-    (void)slot;
     float taps[ITP_WINOGRAD_INPUTS * 9 * ITP_MOST_NR];
-    const itp_winograd_job *j = (const itp_winograd_job *)arg;
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
     const int o0 = j->first + panel * k->nr;
     const int planes = itp_min(k->nr, j->first + j->count - o0);
-    const ptrdiff_t step = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
     if (planes < k->nr) memset(taps, 0, sizeof taps);
-    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
-        const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i);
-        if (j->backward)
-            for (int t = 0; t < n; t++) {
-                const float *from = j->from + ((ptrdiff_t)(i + t) * w->outputs + o0) * 9;
-                if (i + t + ITP_FETCH_AHEAD < w->inputs)
-                    itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * w->outputs * 9, planes * 9);
-                k->interleave(planes, 9, from, 9, NULL, taps + t * 9 * k->nr, k->nr);
-            }
-        else
-            k->interleave(planes, n * 9, j->from + ((ptrdiff_t)o0 * w->inputs + i) * 9,
-                          (ptrdiff_t)w->inputs * 9, NULL, taps, k->nr);
-        k->winograd_weights(n, taps, j->backward,
-                            j->to + panel * ITP_WINOGRAD_POINTS * step + i * k->nr, step);
-    }
+    if (j->backward)
+        for (int t = 0; t < n; t++) {
+            const float *from = j->from + ((ptrdiff_t)(i + t) * w->outputs + o0) * 9;
+            if (i + t + ITP_FETCH_AHEAD < w->inputs)
+                itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * w->outputs * 9, planes * 9);
+            k->interleave(planes, 9, from, 9, NULL, taps + t * 9 * k->nr, k->nr);
+        }
+    else
+        k->interleave(planes, n * 9, j->from + ((ptrdiff_t)o0 * w->inputs + i) * 9,
+                      (ptrdiff_t)w->inputs * 9, NULL, taps, k->nr);
+    k->winograd_weights(w->side, n, taps, j->backward, to, step);
+}
+
+ITP_FN void itp_winograd_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_winograd_job *j = (const itp_winograd_job *)arg;
+    const itp_winograd *w = j->w;
+    const int nr = j->kernels->nr;
+    const ptrdiff_t step = (ptrdiff_t)itp_winograd_step(w->inputs, nr);
+    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS)
+        itp_winograd_pack_inputs(j, panel, i, itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i),
+                                 j->to + panel * w->points * step + i * nr, step);
 }
 
 /* w[out][in][9], of the forward direction, to the points of this one, for some of its outputs. */
@@ -10641,37 +10691,56 @@ ITP_FN void itp_winograd_pack(interp_ctx *ctx, const itp_conv *c, const float *w
     memset(&j, 0, sizeof j);
     j.kernels = ctx->k, j.w = &w, j.from = weights, j.to = packed, j.backward = backward;
     j.first = first, j.count = count;
-    itp_parallel(ctx, itp_div_up(count, ctx->k->nr), ITP_WINOGRAD_POINTS * (double)w.inputs * count,
+    itp_parallel(ctx, itp_div_up(count, ctx->k->nr), (double)w.points * w.inputs * count,
                  itp_winograd_pack_task, &j);
 }
 
 /* ---- images */
 
-/* All products of `pieces` at the points: sums[point][piece][output]. */
-ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, const float *points,
+/* Products of `pieces` at the points with some inputs' weights u of some panels, `step` floats from point
+   to point; sums[point][piece][output], to which inputs but the first are added. */
+ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0, int q1, int input,
+                                  int inputs, const float *u, ptrdiff_t step, const float *points,
                                   float *sums)
 {
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
-    const int rows = itp_div_up(pieces, k->mr), panels = itp_div_up(j->count, k->nr);
-    const ptrdiff_t one = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
+    const int rows = itp_div_up(pieces, k->mr);
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = 1, t.inner = w->inputs;
+    t.outer = 1, t.inner = inputs;
     t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
-    t.to_rs = (ptrdiff_t)w->out;
-    for (int point = 0; point < ITP_WINOGRAD_POINTS; point++)
-        for (int q = 0; q < panels; q++) {
-            t.b = j->packed + (q * ITP_WINOGRAD_POINTS + point) * one;
+    t.from_rs = t.to_rs = (ptrdiff_t)w->out;
+    for (int point = 0; point < w->points; point++)
+        for (int q = q0; q < q1; q++) {
+            t.b = u + ((q - q0) * w->points + point) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
-                t.a = points + row * t.a_rs;
+                t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;
+                t.from = input ? t.to : NULL;
                 k->tile(&t);
             }
+        }
+}
+
+/* All products of `pieces`; u: room for the weights of one go where they are not there yet. */
+ITP_FN void itp_winograd_multiply(const itp_winograd_job *j, int pieces, const float *points,
+                                  float *sums, float *u)
+{
+    const int inputs = j->w->inputs, nr = j->kernels->nr, panels = itp_div_up(j->count, nr);
+    const ptrdiff_t step =
+        (ptrdiff_t)itp_winograd_step(j->packed ? inputs : ITP_WINOGRAD_INPUTS, nr);
+    if (j->packed)
+        itp_winograd_products(j, pieces, 0, panels, 0, inputs, j->packed, step, points, sums);
+    for (int q = 0; q < panels && !j->packed; q++)
+        for (int i = 0; i < inputs; i += ITP_WINOGRAD_INPUTS) {
+            const int n = itp_min(ITP_WINOGRAD_INPUTS, inputs - i);
+            itp_winograd_pack_inputs(j, q, i, n, u, step);
+            itp_winograd_products(j, pieces, q, q + 1, i, n, u, step, points, sums);
         }
 }
 
@@ -10682,15 +10751,15 @@ ITP_FN void itp_winograd_put(const itp_winograd_job *j, int row, const float *su
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
     const itp_plane *g = &w->plane;
-    const int down = itp_div_up(g->rows, 4), top = row % down * 4;
-    const int run = itp_min(4, g->rows - top) * g->columns, pitch = 4 * w->across;
+    const int down = itp_div_up(g->rows, w->side), top = row % down * w->side;
+    const int run = itp_min(w->side, g->rows - top) * g->columns, pitch = w->side * w->across;
     const int step = pitch == g->columns ? run : g->columns; /* numbers of a plane at a time */
     const ptrdiff_t plane = (ptrdiff_t)g->rows * g->columns;
     for (int o = 0; o < j->count; o += k->nr) {
         const int planes = itp_min(k->nr, j->count - o), channel = j->first + o;
         float *y = j->to + ((ptrdiff_t)(row / down) * w->outputs + channel) * plane +
                    (ptrdiff_t)top * g->columns;
-        k->winograd_sums(w->across, sums + o, point_step, (ptrdiff_t)w->out, buffer);
+        k->winograd_sums(w->side, w->across, sums + o, point_step, (ptrdiff_t)w->out, buffer);
         for (int p = 0; p < run; p += step)
             k->spread(planes, step, buffer + (ptrdiff_t)(p / g->columns) * pitch * k->nr, y + p,
                       plane, j->beta);
@@ -10708,35 +10777,38 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     const itp_kernels *k = j->kernels;
     const itp_plane *g = &w->plane;
     const int first = task * w->some, n = itp_min(w->some, w->rows - first);
-    const int down = itp_div_up(g->rows, 4), pieces = n * w->across;
+    const int down = itp_div_up(g->rows, w->side), pieces = n * w->across;
     const ptrdiff_t plane = (ptrdiff_t)g->height * g->width;
     const ptrdiff_t in = pieces * (ptrdiff_t)w->in, out = pieces * (ptrdiff_t)w->out;
     float *buffer = itp_scratch_slot(&j->scratch, slot), *points = buffer + w->buffer;
-    float *sums = points + ITP_WINOGRAD_POINTS * in;
+    float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(g, (first + u) % down * 4, w->across, itp_min(k->width, w->inputs - c),
-                             j->from + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
+            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
+                             itp_min(k->width, w->inputs - c),
+                             j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
                              (ptrdiff_t)w->in);
-    itp_winograd_products(j, pieces, points, sums);
+    itp_winograd_multiply(j, pieces, points, sums, sums + w->points * out);
     for (int u = 0; u < n; u++)
         itp_winograd_put(j, first + u, sums + (size_t)(u * w->across) * w->out, out, buffer);
 }
 
-/* Outputs first..first+count of y = after(conv + bias) + beta y; bias, after: with beta 0 only. */
+/* Outputs first..first+count of y = after(conv + bias) + beta y; bias, after: with beta 0 only. packed: the
+   weights of these outputs, or NULL where one task does all. */
 ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, int first,
-                             int count, const float *x, const float *packed, const float *bias,
-                             const itp_after *after, float beta, float *y, itp_scratch scratch)
+                             int count, const float *x, const float *weights, const float *packed,
+                             const float *bias, const itp_after *after, float beta, float *y,
+                             itp_scratch scratch)
 {
     const itp_winograd w = itp_winograd_of(ctx, c, backward);
     itp_winograd_job j;
     memset(&j, 0, sizeof j);
-    j.kernels = ctx->k, j.w = &w, j.from = x, j.packed = packed, j.bias = bias, j.after = after;
+    j.kernels = ctx->k, j.w = &w, j.x = x, j.packed = packed, j.bias = bias, j.after = after;
+    j.from = weights, j.backward = backward;
     j.to = y, j.beta = beta, j.first = first, j.count = count, j.scratch = scratch;
     itp_parallel(ctx, itp_div_up(w.rows, w.some),
-                 (double)w.rows * w.across * ITP_WINOGRAD_POINTS * w.inputs * count,
-                 itp_winograd_task, &j);
+                 (double)w.rows * w.across * w.points * w.inputs * count, itp_winograd_task, &j);
 }
 /* >>math/conv.c                                                                               */
 /* ---- math/conv.c: convolution and its two gradients, by whichever way suits the shape ------------ */
@@ -10832,7 +10904,8 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
-    bool backward, winograd, pixels;
+    bool backward, pixels;
+    int winograd;        /* side of its pieces; 0: windows */
     bool merged;         /* phases along x are outputs side by side: where planes are few */
     bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
@@ -10864,8 +10937,11 @@ ITP_FN int itp_conv_way_columns(const itp_conv *c, const itp_conv_way *v)
 ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     const itp_plane *g = &c->plane;
-    if (v->winograd || !v->pixels || c->batch > 1 ||
-        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+    if (v->winograd) {
+        const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
+        return itp_winograd_fresh(&w);
+    }
+    if (!v->pixels || c->batch > 1 || (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
         return false;
     const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
     const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
@@ -10878,7 +10954,7 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     v.backward = backward;
     v.inputs = backward ? out : in, v.outputs = backward ? in : out;
-    v.winograd = itp_winograd_fits(c);
+    v.winograd = itp_winograd_side(c);
     v.pixels = backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
     const itp_plane *g = &c->plane;
@@ -10886,7 +10962,8 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.merged = backward && !v.pixels && g->stride_x > 1 && g->dilation_x == 1 &&
                g->width % g->stride_x == 0 && v.outputs * (int64_t)g->stride_x <= ctx->k->mr;
     if (v.merged) taps = g->taps_y * itp_conv_merged_taps(c, &first);
-    if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
+    const size_t points = (size_t)(v.winograd + 2) * (size_t)(v.winograd + 2);
+    if (v.winograd) v.panel = points * itp_winograd_step(v.inputs, v.unit);
     else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)taps);
     v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
@@ -10964,7 +11041,7 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
     size_t most = 0;
     if (v->winograd) {
         const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
-        return itp_winograd_slot(&w);
+        return itp_winograd_slot(&w, v->unit);
     }
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
@@ -11011,8 +11088,8 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
 {
     const int channel = g * v->outputs + first;
     if (v->winograd) {
-        itp_winograd_run(ctx, c, v->backward, first, count, x, packed, bias, after, beta, y,
-                         scratch);
+        itp_winograd_run(ctx, c, v->backward, first, count, x, raw ? raw->w : NULL,
+                         raw ? NULL : packed, bias, after, beta, y, scratch);
         return;
     }
     int taps = 0;
@@ -41722,6 +41799,8 @@ ITP_FN void itp_cone_open(itp_attr *a);
 ITP_FN void itp_cone_close(itp_attr *a);
 ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
 ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes);
+ITP_FN double itp_cone_cost(const itp_attr *a, const interp_net *net, const bool *needed,
+                            int plain);
 
 /* ---- memory */
 
@@ -41801,22 +41880,63 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
     return INTERP_OK;
 }
 
-/* Passes of large samples are hardly faster together: a batch that was not asked for takes no more than
-   this, for many passes forward or any; weights that are laid out once for several passes take more. */
+/* A batch that was not asked for takes no more than this, for many passes forward or any, besides weights
+   that are laid out once for several passes. */
 #define ITP_ATTR_ENOUGH(many) ((size_t)((many) ? 48 : 24) << 20)
 #define ITP_ATTR_PACKED       ((size_t)64 << 20)
+#define ITP_ATTR_BATCH        32
+#define ITP_ATTR_PASSES       64 /* of more, it does not matter that the last batch may be part full */
+#define ITP_ATTR_LAY          20 /* cost of laying out a weight, in products, as measured */
+#define ITP_ATTR_READ         4  /* of reading one that is laid out: few of them stay in a cache */
 
-/* The largest batch that memory allows; gives the workspace's description. */
+#define ITP_ATTR_NEAR ((double)(48 << 20)) /* bytes that caches help with */
+#define ITP_ATTR_FAR                                                                               \
+    0.1 /* what a pass costs more for each time that its batch takes as much again */
+
+/* The batch, up to `largest`, with which so many passes cost least within `most` bytes: each batch reads
+   the weights and lays out those that there is no room for, but large ones are far from the caches. */
+ITP_FN interp_status itp_attr_choose(itp_attr *a, int64_t passes, int largest, size_t most,
+                                     int *batch)
+{
+    const double pass =
+        itp_cone_cost(a, a->net, NULL, 0) * (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD) ? 2 : 1);
+    double least = (double)INFINITY;
+    *batch = 1;
+    passes = passes < ITP_ATTR_PASSES ? passes : ITP_ATTR_PASSES;
+    for (int b = 1;; b = b < 8 ? b + 1 : itp_min(2 * b, largest)) {
+        size_t bytes, with, whole;
+        ITP_TRY(itp_attr_bytes_at(a, b, 0, &bytes));
+        if (bytes > most) break;
+        const size_t packed = b < passes ? itp_min_size(most - bytes, a->d.packed_bytes) : 0;
+        ITP_TRY(itp_attr_bytes_at(a, b, packed, &with));
+        ITP_TRY(itp_attr_bytes_at(a, b, SIZE_MAX, &whole));
+        const double batches = (double)((passes + b - 1) / b);
+        const double kept = (double)(with - bytes) / sizeof(float);
+        const double fresh = (double)(whole - with) / sizeof(float);
+        const double far = bytes > ITP_ATTR_NEAR ? (double)bytes / ITP_ATTR_NEAR - 1 : 0;
+        const double one = b * pass * (1 + ITP_ATTR_FAR * far);
+        const double cost =
+            batches * (one + ITP_ATTR_LAY * fresh + ITP_ATTR_READ * kept) + ITP_ATTR_LAY * kept;
+        if (cost < least) least = cost, *batch = b;
+        if (b == largest) break;
+    }
+    return INTERP_OK;
+}
+
+/* The batch and, of its workspace, the description and bytes. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
     const int64_t all =
         (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
-    int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const bool many = itp_attr_work(a).small_winograd;
-    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH(many));
+    const size_t most = itp_add_size(ITP_ATTR_ENOUGH(many), a->cone ? 0 : a->d.packed_bytes);
+    const size_t enough = a->d.batch ? left : itp_min_size(left, most);
+    int batch = a->d.batch ? a->d.batch : ITP_ATTR_BATCH;
     if (all < batch) batch = (int)all;
     if (a->cone) batch = itp_min(batch, a->points);
+    else if (!a->d.batch && !a->net->fixed_batch && batch > 1)
+        ITP_TRY(itp_attr_choose(a, all, batch, enough, &batch));
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, 0, bytes));
@@ -41834,6 +41954,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     size_t packed = 0, with = 0;
     if (all > batch || a->again) {
         packed = itp_min_size(left - *bytes, a->d.packed_bytes);
+        if (!a->again && !a->cone && *bytes < enough)
+            packed = itp_min_size(packed, enough - *bytes);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
         if (packed && with <= left) *bytes = with;
         else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));
@@ -46333,7 +46455,7 @@ ITP_FN bool itp_cone_winograd(const interp_net *net, int node, bool many)
     if (o->op != ITP_OP_CONV || net->ctx->desc.no_winograd) return false;
     itp_conv c = itp_conv_of(&o->attrs, &net->values[o->in[0]].shape, &net->values[o->in[1]].shape);
     c.many = many;
-    return itp_winograd_fits(&c);
+    return itp_winograd_side(&c) > 0;
 }
 
 /* A node in products. plain: without Winograd. */

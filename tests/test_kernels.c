@@ -547,8 +547,8 @@ static double error_of(const float *got, const double *want, size_t n)
 }
 
 /* Its points and constants cost a factor of 2 to 3 in numpy; 5 leaves room for other orders of sums. */
-/* Images of any size, or small ones of which there are many. */
-static void check_winograd(int height, int width, bool many)
+/* Images of any size, or small ones of which there are many, by pieces of a side. */
+static void check_winograd(int height, int width, bool many, int side)
 {
     enum { batch = 3, in = 96, out = 70 };
     const size_t pixels = (size_t)height * (size_t)width;
@@ -562,16 +562,15 @@ static void check_winograd(int height, int width, bool many)
     itp_conv c;
     const itp_plane plane = {height, width, height, width, 3, 3, 1, 1, 1, 1, 1, 1};
     c.batch = batch, c.in_channels = in, c.out_channels = out, c.groups = 1, c.plane = plane;
-    c.direct = c.many = false;
-    CHECK(itp_winograd_fits(&c) == !many);
-    c.many = many;
+    c.direct = false, c.many = many;
+    CHECK(itp_winograd_side(&c) == side);
     naive_conv(&c, x, w, dy, &o);
     FOR_ISAS(ctx)
     {
         double error[2][2];
         for (int way = 0; way < 2; way++) {
             c.direct = !way;
-            CHECK(itp_winograd_fits(&c) == (way == 1));
+            CHECK(itp_winograd_side(&c) == (way ? side : 0));
             run_conv(ctx, &c, true, x, w, dy, y, dx);
             error[way][0] = error_of(y, o.y, ny);
             error[way][1] = error_of(dx, o.dx, nx);
@@ -583,10 +582,12 @@ static void check_winograd(int height, int width, bool many)
         run_conv(ctx, &c, false, x, w, dy, y2, dx2); /* packed in parts */
         CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
         c.batch = 1; /* each image by itself */
-        for (int b = 0; b < batch; b++)
-            run_conv(ctx, &c, true, x + b * nx / batch, w, dy + b * ny / batch, y2 + b * ny / batch,
-                     dx2 + b * nx / batch);
-        CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
+        for (int packed = 0; packed < 2; packed++) {
+            for (int b = 0; b < batch; b++)
+                run_conv(ctx, &c, packed, x + b * nx / batch, w, dy + b * ny / batch,
+                         y2 + b * ny / batch, dx2 + b * nx / batch);
+            CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
+        }
         c.batch = batch;
     }
     free(x);
@@ -595,9 +596,11 @@ static void check_winograd(int height, int width, bool many)
 
 TEST(winograd_rounds_little_more_than_the_plain_order)
 {
-    check_winograd(21, 18, false);
-    check_winograd(7, 7, true);
-    check_winograd(4, 8, true);
+    check_winograd(21, 18, false, 4);
+    check_winograd(7, 7, true, 4);
+    check_winograd(4, 8, true, 4);
+    check_winograd(7, 7, false, 2);
+    check_winograd(5, 9, false, 2);
 }
 
 TEST(a_nan_is_never_lost_by_a_maximum)

@@ -95,6 +95,8 @@ ITP_FN void itp_cone_open(itp_attr *a);
 ITP_FN void itp_cone_close(itp_attr *a);
 ITP_FN void itp_cone_layout(itp_arena *m, itp_attr *a);
 ITP_FN interp_status itp_cone_bytes(itp_attr *a, int batch, size_t packed, size_t *bytes);
+ITP_FN double itp_cone_cost(const itp_attr *a, const interp_net *net, const bool *needed,
+                            int plain);
 
 /* ---- memory */
 
@@ -174,22 +176,63 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
     return INTERP_OK;
 }
 
-/* Passes of large samples are hardly faster together: a batch that was not asked for takes no more than
-   this, for many passes forward or any; weights that are laid out once for several passes take more. */
+/* A batch that was not asked for takes no more than this, for many passes forward or any, besides weights
+   that are laid out once for several passes. */
 #define ITP_ATTR_ENOUGH(many) ((size_t)((many) ? 48 : 24) << 20)
 #define ITP_ATTR_PACKED       ((size_t)64 << 20)
+#define ITP_ATTR_BATCH        32
+#define ITP_ATTR_PASSES       64 /* of more, it does not matter that the last batch may be part full */
+#define ITP_ATTR_LAY          20 /* cost of laying out a weight, in products, as measured */
+#define ITP_ATTR_READ         4  /* of reading one that is laid out: few of them stay in a cache */
 
-/* The largest batch that memory allows; gives the workspace's description. */
+#define ITP_ATTR_NEAR ((double)(48 << 20)) /* bytes that caches help with */
+#define ITP_ATTR_FAR                                                                               \
+    0.1 /* what a pass costs more for each time that its batch takes as much again */
+
+/* The batch, up to `largest`, with which so many passes cost least within `most` bytes: each batch reads
+   the weights and lays out those that there is no room for, but large ones are far from the caches. */
+ITP_FN interp_status itp_attr_choose(itp_attr *a, int64_t passes, int largest, size_t most,
+                                     int *batch)
+{
+    const double pass =
+        itp_cone_cost(a, a->net, NULL, 0) * (itp_attr_needs(a, ITP_ATTR_INPUT_GRAD) ? 2 : 1);
+    double least = (double)INFINITY;
+    *batch = 1;
+    passes = passes < ITP_ATTR_PASSES ? passes : ITP_ATTR_PASSES;
+    for (int b = 1;; b = b < 8 ? b + 1 : itp_min(2 * b, largest)) {
+        size_t bytes, with, whole;
+        ITP_TRY(itp_attr_bytes_at(a, b, 0, &bytes));
+        if (bytes > most) break;
+        const size_t packed = b < passes ? itp_min_size(most - bytes, a->d.packed_bytes) : 0;
+        ITP_TRY(itp_attr_bytes_at(a, b, packed, &with));
+        ITP_TRY(itp_attr_bytes_at(a, b, SIZE_MAX, &whole));
+        const double batches = (double)((passes + b - 1) / b);
+        const double kept = (double)(with - bytes) / sizeof(float);
+        const double fresh = (double)(whole - with) / sizeof(float);
+        const double far = bytes > ITP_ATTR_NEAR ? (double)bytes / ITP_ATTR_NEAR - 1 : 0;
+        const double one = b * pass * (1 + ITP_ATTR_FAR * far);
+        const double cost =
+            batches * (one + ITP_ATTR_LAY * fresh + ITP_ATTR_READ * kept) + ITP_ATTR_LAY * kept;
+        if (cost < least) least = cost, *batch = b;
+        if (b == largest) break;
+    }
+    return INTERP_OK;
+}
+
+/* The batch and, of its workspace, the description and bytes. */
 ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t *bytes)
 {
     const int64_t all =
         (int64_t)a->n * (itp_attr_needs(a, ITP_ATTR_TOGETHER) ? 1 : itp_max(1, a->points));
-    int batch = a->d.batch ? a->d.batch : 32;
     const size_t left = itp_memory_left(a->ctx);
     const bool many = itp_attr_work(a).small_winograd;
-    const size_t enough = a->d.batch ? left : itp_min_size(left, ITP_ATTR_ENOUGH(many));
+    const size_t most = itp_add_size(ITP_ATTR_ENOUGH(many), a->cone ? 0 : a->d.packed_bytes);
+    const size_t enough = a->d.batch ? left : itp_min_size(left, most);
+    int batch = a->d.batch ? a->d.batch : ITP_ATTR_BATCH;
     if (all < batch) batch = (int)all;
     if (a->cone) batch = itp_min(batch, a->points);
+    else if (!a->d.batch && !a->net->fixed_batch && batch > 1)
+        ITP_TRY(itp_attr_choose(a, all, batch, enough, &batch));
     if (a->net->fixed_batch) batch = a->net->fixed_batch;
     for (;; batch /= 2) {
         ITP_TRY(itp_attr_bytes_at(a, batch, 0, bytes));
@@ -207,6 +250,8 @@ ITP_FN interp_status itp_attr_fit(itp_attr *a, interp_workspace_desc *d, size_t 
     size_t packed = 0, with = 0;
     if (all > batch || a->again) {
         packed = itp_min_size(left - *bytes, a->d.packed_bytes);
+        if (!a->again && !a->cone && *bytes < enough)
+            packed = itp_min_size(packed, enough - *bytes);
         if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed, &with));
         if (packed && with <= left) *bytes = with;
         else if (packed) ITP_TRY(itp_attr_bytes_at(a, batch, packed = 0, bytes));

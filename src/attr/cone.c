@@ -383,7 +383,7 @@ ITP_FN bool itp_cone_winograd(const interp_net *net, int node, bool many)
     if (o->op != ITP_OP_CONV || net->ctx->desc.no_winograd) return false;
     itp_conv c = itp_conv_of(&o->attrs, &net->values[o->in[0]].shape, &net->values[o->in[1]].shape);
     c.many = many;
-    return itp_winograd_fits(&c);
+    return itp_winograd_side(&c) > 0;
 }
 
 /* A node in products. plain: without Winograd. */

@@ -115,7 +115,8 @@ typedef struct interp_desc {
     size_t memory_limit; /* 0: none; bytes the context may hold at any time */
     bool
         no_winograd; /* false: 3x3 convolutions of 32 or more planes, 12 or more pixels wide and high,
-                         go by Winograd's F(4x4, 3x3), which rounds about twice as much; true: none */
+                         go by Winograd's F(4x4, 3x3), which rounds about twice as much, smaller ones
+                         from about 7x7 by F(2x2, 3x3); true: none */
     int (*progress)(const interp_progress *p, void *user); /* NULL: none; non-zero cancels */
     void (*log)(interp_status level, const char *text, void *user); /* NULL: none; warnings */
     void (*parallel_for)(void (*fn)(void *arg, int slot), int slots, void *arg,

@@ -91,7 +91,8 @@ ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float
 
 /* One direction of a convolution: the forward pass, or the gradient of x. */
 typedef struct itp_conv_way {
-    bool backward, winograd, pixels;
+    bool backward, pixels;
+    int winograd;        /* side of its pieces; 0: windows */
     bool merged;         /* phases along x are outputs side by side: where planes are few */
     bool fresh;          /* weights that are not kept are packed by the task that reads them */
     int inputs, outputs; /* planes of a group */
@@ -123,8 +124,11 @@ ITP_FN int itp_conv_way_columns(const itp_conv *c, const itp_conv_way *v)
 ITP_FN bool itp_conv_way_fresh(const interp_ctx *ctx, const itp_conv *c, const itp_conv_way *v)
 {
     const itp_plane *g = &c->plane;
-    if (v->winograd || !v->pixels || c->batch > 1 ||
-        (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
+    if (v->winograd) {
+        const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
+        return itp_winograd_fresh(&w);
+    }
+    if (!v->pixels || c->batch > 1 || (v->backward && (g->stride_y > 1 || g->stride_x > 1)))
         return false;
     const itp_windows w = itp_conv_way_windows(ctx, c, v, 0, 0);
     const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
@@ -137,7 +141,7 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     const int in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     v.backward = backward;
     v.inputs = backward ? out : in, v.outputs = backward ? in : out;
-    v.winograd = itp_winograd_fits(c);
+    v.winograd = itp_winograd_side(c);
     v.pixels = backward ? itp_backward_by_pixels(ctx, c) : itp_windows_forward(ctx, c).pixels;
     v.unit = v.winograd || v.pixels ? ctx->k->nr : ctx->k->mr;
     const itp_plane *g = &c->plane;
@@ -145,7 +149,8 @@ ITP_FN itp_conv_way itp_conv_way_of(const interp_ctx *ctx, const itp_conv *c, bo
     v.merged = backward && !v.pixels && g->stride_x > 1 && g->dilation_x == 1 &&
                g->width % g->stride_x == 0 && v.outputs * (int64_t)g->stride_x <= ctx->k->mr;
     if (v.merged) taps = g->taps_y * itp_conv_merged_taps(c, &first);
-    if (v.winograd) v.panel = ITP_WINOGRAD_POINTS * itp_winograd_step(v.inputs, v.unit);
+    const size_t points = (size_t)(v.winograd + 2) * (size_t)(v.winograd + 2);
+    if (v.winograd) v.panel = points * itp_winograd_step(v.inputs, v.unit);
     else v.panel = itp_mul_size((size_t)v.inputs * (size_t)v.unit, (size_t)taps);
     v.fresh = itp_conv_way_fresh(ctx, c, &v);
     return v;
@@ -223,7 +228,7 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
     size_t most = 0;
     if (v->winograd) {
         const itp_winograd w = itp_winograd_of(ctx, c, v->backward);
-        return itp_winograd_slot(&w);
+        return itp_winograd_slot(&w, v->unit);
     }
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
@@ -270,8 +275,8 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
 {
     const int channel = g * v->outputs + first;
     if (v->winograd) {
-        itp_winograd_run(ctx, c, v->backward, first, count, x, packed, bias, after, beta, y,
-                         scratch);
+        itp_winograd_run(ctx, c, v->backward, first, count, x, raw ? raw->w : NULL,
+                         raw ? NULL : packed, bias, after, beta, y, scratch);
         return;
     }
     int taps = 0;

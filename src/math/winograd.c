@@ -1,37 +1,45 @@
 /* ---- math/winograd.c: 3x3 convolutions of stride 1 and their data gradients by Winograd ---------
 
-   Pieces of 4x4 pixels become 36 points for each input plane; for each point one product of
-   [pieces, inputs] by [inputs, outputs]; the sums at 36 points become 4x4 pixels of each output.
-   Every sum runs over all inputs in one go: results depend neither on the batch nor on threads. */
+   Pieces of side x side pixels become (side + 2)^2 points for each input plane; for each point one
+   product of [pieces, inputs] by [inputs, outputs]; the sums at the points become the pixels of each
+   output. Every sum runs over all inputs in one order: results depend neither on the batch nor on
+   threads. */
 
-#define ITP_WINOGRAD_POINTS 36
 #define ITP_WINOGRAD_PLANES 32 /* fewer are not worth the way to the points and back */
-#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at the points outweigh the pixels of few */
+#define ITP_WINOGRAD_SIDE   12 /* smaller images: weights at 36 points outweigh the pixels of few */
 #define ITP_WINOGRAD_FILL   8  /* pixels of a piece of 16: with fewer, half the gain is lost */
+#define ITP_WINOGRAD_SMALL                                                                         \
+    12 /* 2x2 pieces of an image: of fewer the weights at 16 points outweigh */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
 #define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
+#define ITP_WINOGRAD_INPUTS 32     /* whose taps are turned at a time */
 
 typedef struct itp_winograd {
     int batch, inputs, outputs;
-    itp_plane plane; /* from x to y in this direction */
-    int across;      /* pieces in a row of them */
-    int rows, some;  /* rows of pieces of all images; of one task */
-    int panels;      /* of all outputs */
-    size_t in, out;  /* floats between the pieces of a point: inputs, outputs with their pads */
-    size_t buffer;   /* floats of a row of pieces on its way */
+    int side, points; /* of a piece */
+    itp_plane plane;  /* from x to y in this direction */
+    int across;       /* pieces in a row of them */
+    int rows, some;   /* rows of pieces of all images; of one task */
+    int panels;       /* of all outputs */
+    size_t in, out;   /* floats between the pieces of a point: inputs, outputs with their pads */
+    size_t buffer;    /* floats of a row of pieces on its way */
 } itp_winograd;
 
-ITP_FN bool itp_winograd_fits(const itp_conv *c)
+/* Pixels of a side of the pieces: 4, or 2 in small images; 0: not by Winograd. */
+ITP_FN int itp_winograd_side(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
     const double pieces = (double)itp_div_up(p->rows, 4) * itp_div_up(p->columns, 4);
+    const double small = (double)itp_div_up(p->rows, 2) * itp_div_up(p->columns, 2);
     const bool large = itp_min(p->rows, p->columns) >= ITP_WINOGRAD_SIDE;
     const bool full = (double)p->rows * p->columns >= ITP_WINOGRAD_FILL * pieces;
-    return !c->direct && c->groups == 1 && p->taps_y == 3 && p->taps_x == 3 && p->stride_y == 1 &&
-           p->stride_x == 1 && p->dilation_y == 1 && p->dilation_x == 1 && p->pad_y >= 0 &&
-           p->pad_y <= 2 && p->pad_x >= 0 && p->pad_x <= 2 &&
-           itp_min(c->in_channels, c->out_channels) >= ITP_WINOGRAD_PLANES &&
-           (large || (c->many && full));
+    if (c->direct || c->groups != 1 || p->taps_y != 3 || p->taps_x != 3 || p->stride_y != 1 ||
+        p->stride_x != 1 || p->dilation_y != 1 || p->dilation_x != 1 || p->pad_y < 0 ||
+        p->pad_y > 2 || p->pad_x < 0 || p->pad_x > 2 ||
+        itp_min(c->in_channels, c->out_channels) < ITP_WINOGRAD_PLANES)
+        return 0;
+    if (large || (c->many && full)) return 4;
+    return small >= ITP_WINOGRAD_SMALL ? 2 : 0;
 }
 
 ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bool backward)
@@ -47,30 +55,30 @@ ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bo
         p->rows = c->plane.height, p->columns = c->plane.width;
         p->pad_y = 2 - c->plane.pad_y, p->pad_x = 2 - c->plane.pad_x;
     }
-    w.across = itp_div_up(p->columns, 4);
-    w.rows = w.batch * itp_div_up(p->rows, 4);
+    w.side = itp_winograd_side(c), w.points = (w.side + 2) * (w.side + 2);
+    w.across = itp_div_up(p->columns, w.side);
+    w.rows = w.batch * itp_div_up(p->rows, w.side);
     w.panels = itp_div_up(w.outputs, ctx->k->nr);
     /* an odd number of cache lines, so that neighbours do not fall on each other in the cache */
     w.in = itp_round_up((size_t)w.inputs, 16) | 16;
     w.out = (size_t)w.panels * nr | 16;
-    const size_t pieces = itp_max_size(ITP_WINOGRAD_PIECES,
-                                       ITP_WINOGRAD_FLOATS / ITP_WINOGRAD_POINTS / (w.in + w.out));
+    const size_t pieces =
+        itp_max_size(ITP_WINOGRAD_PIECES, ITP_WINOGRAD_FLOATS / (size_t)w.points / (w.in + w.out));
     w.some = itp_max(1, (int)pieces / w.across);
     if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
     w.some = itp_min(w.some, w.rows);
-    w.buffer = (size_t)w.across * 4 * itp_max_size(6 * width, 4 * nr) + 12 * width;
+    const size_t side = (size_t)w.side, row = side * (size_t)w.across;
+    w.buffer = itp_max_size((side + 2) * (row + 2) * width, side * row * nr);
     w.buffer = itp_round_up(w.buffer, 16);
     return w;
 }
 
-/* Floats of a slot's scratch. */
-ITP_FN size_t itp_winograd_slot(const itp_winograd *w)
+/* Where one task does all pieces it brings weights that are not kept to the points itself, some inputs
+   of a panel at a time, while they are in its cache. */
+ITP_FN bool itp_winograd_fresh(const itp_winograd *w)
 {
-    const size_t pieces = (size_t)w->some * (size_t)w->across;
-    return w->buffer + ITP_WINOGRAD_POINTS * pieces * (w->in + w->out);
+    return w->some == w->rows;
 }
-
-/* ---- weights: u[panel][point][input][nr] */
 
 /* Floats from point to point of a panel: an odd number of cache lines. */
 ITP_FN size_t itp_winograd_step(int inputs, int nr)
@@ -78,10 +86,21 @@ ITP_FN size_t itp_winograd_step(int inputs, int nr)
     return itp_round_up((size_t)inputs * (size_t)nr, 32) + 16;
 }
 
+/* Floats of a slot's scratch. */
+ITP_FN size_t itp_winograd_slot(const itp_winograd *w, int nr)
+{
+    const size_t pieces = (size_t)w->some * (size_t)w->across, points = (size_t)w->points;
+    return w->buffer + points * pieces * (w->in + w->out) +
+           (itp_winograd_fresh(w) ? points * itp_winograd_step(ITP_WINOGRAD_INPUTS, nr) : 0);
+}
+
+/* ---- weights: u[panel][point][input][nr] */
+
 typedef struct itp_winograd_job {
     const itp_kernels *kernels;
     const itp_winograd *w;
-    const float *from, *packed, *bias; /* weights, or images; bias: of all outputs */
+    const float *from, *x, *packed, *bias; /* weights as they lie, images, weights at the points or
+                                              NULL; bias: of all outputs */
     const itp_after *after;
     float *to, beta;
     int first, count; /* outputs */
@@ -89,34 +108,39 @@ typedef struct itp_winograd_job {
     itp_scratch scratch;
 } itp_winograd_job;
 
-#define ITP_WINOGRAD_INPUTS 32 /* whose taps are turned at a time */
-
-ITP_FN void itp_winograd_pack_task(void *arg, int panel, int slot)
+/* Some inputs, as many as are turned at a time or fewer, of a panel; `step` floats from point to point. */
+ITP_FN void itp_winograd_pack_inputs(const itp_winograd_job *j, int panel, int i, int n, float *to,
+                                     ptrdiff_t step)
 {
-    (void)slot;
     float taps[ITP_WINOGRAD_INPUTS * 9 * ITP_MOST_NR];
-    const itp_winograd_job *j = (const itp_winograd_job *)arg;
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
     const int o0 = j->first + panel * k->nr;
     const int planes = itp_min(k->nr, j->first + j->count - o0);
-    const ptrdiff_t step = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
     if (planes < k->nr) memset(taps, 0, sizeof taps);
-    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
-        const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i);
-        if (j->backward)
-            for (int t = 0; t < n; t++) {
-                const float *from = j->from + ((ptrdiff_t)(i + t) * w->outputs + o0) * 9;
-                if (i + t + ITP_FETCH_AHEAD < w->inputs)
-                    itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * w->outputs * 9, planes * 9);
-                k->interleave(planes, 9, from, 9, NULL, taps + t * 9 * k->nr, k->nr);
-            }
-        else
-            k->interleave(planes, n * 9, j->from + ((ptrdiff_t)o0 * w->inputs + i) * 9,
-                          (ptrdiff_t)w->inputs * 9, NULL, taps, k->nr);
-        k->winograd_weights(n, taps, j->backward,
-                            j->to + panel * ITP_WINOGRAD_POINTS * step + i * k->nr, step);
-    }
+    if (j->backward)
+        for (int t = 0; t < n; t++) {
+            const float *from = j->from + ((ptrdiff_t)(i + t) * w->outputs + o0) * 9;
+            if (i + t + ITP_FETCH_AHEAD < w->inputs)
+                itp_fetch(from + (ptrdiff_t)ITP_FETCH_AHEAD * w->outputs * 9, planes * 9);
+            k->interleave(planes, 9, from, 9, NULL, taps + t * 9 * k->nr, k->nr);
+        }
+    else
+        k->interleave(planes, n * 9, j->from + ((ptrdiff_t)o0 * w->inputs + i) * 9,
+                      (ptrdiff_t)w->inputs * 9, NULL, taps, k->nr);
+    k->winograd_weights(w->side, n, taps, j->backward, to, step);
+}
+
+ITP_FN void itp_winograd_pack_task(void *arg, int panel, int slot)
+{
+    (void)slot;
+    const itp_winograd_job *j = (const itp_winograd_job *)arg;
+    const itp_winograd *w = j->w;
+    const int nr = j->kernels->nr;
+    const ptrdiff_t step = (ptrdiff_t)itp_winograd_step(w->inputs, nr);
+    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS)
+        itp_winograd_pack_inputs(j, panel, i, itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i),
+                                 j->to + panel * w->points * step + i * nr, step);
 }
 
 /* w[out][in][9], of the forward direction, to the points of this one, for some of its outputs. */
@@ -128,37 +152,56 @@ ITP_FN void itp_winograd_pack(interp_ctx *ctx, const itp_conv *c, const float *w
     memset(&j, 0, sizeof j);
     j.kernels = ctx->k, j.w = &w, j.from = weights, j.to = packed, j.backward = backward;
     j.first = first, j.count = count;
-    itp_parallel(ctx, itp_div_up(count, ctx->k->nr), ITP_WINOGRAD_POINTS * (double)w.inputs * count,
+    itp_parallel(ctx, itp_div_up(count, ctx->k->nr), (double)w.points * w.inputs * count,
                  itp_winograd_pack_task, &j);
 }
 
 /* ---- images */
 
-/* All products of `pieces` at the points: sums[point][piece][output]. */
-ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, const float *points,
+/* Products of `pieces` at the points with some inputs' weights u of some panels, `step` floats from point
+   to point; sums[point][piece][output], to which inputs but the first are added. */
+ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0, int q1, int input,
+                                  int inputs, const float *u, ptrdiff_t step, const float *points,
                                   float *sums)
 {
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
-    const int rows = itp_div_up(pieces, k->mr), panels = itp_div_up(j->count, k->nr);
-    const ptrdiff_t one = (ptrdiff_t)itp_winograd_step(w->inputs, k->nr);
+    const int rows = itp_div_up(pieces, k->mr);
     itp_tile t;
     memset(&t, 0, sizeof t);
-    t.outer = 1, t.inner = w->inputs;
+    t.outer = 1, t.inner = inputs;
     t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
-    t.to_rs = (ptrdiff_t)w->out;
-    for (int point = 0; point < ITP_WINOGRAD_POINTS; point++)
-        for (int q = 0; q < panels; q++) {
-            t.b = j->packed + (q * ITP_WINOGRAD_POINTS + point) * one;
+    t.from_rs = t.to_rs = (ptrdiff_t)w->out;
+    for (int point = 0; point < w->points; point++)
+        for (int q = q0; q < q1; q++) {
+            t.b = u + ((q - q0) * w->points + point) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
-                t.a = points + row * t.a_rs;
+                t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;
+                t.from = input ? t.to : NULL;
                 k->tile(&t);
             }
+        }
+}
+
+/* All products of `pieces`; u: room for the weights of one go where they are not there yet. */
+ITP_FN void itp_winograd_multiply(const itp_winograd_job *j, int pieces, const float *points,
+                                  float *sums, float *u)
+{
+    const int inputs = j->w->inputs, nr = j->kernels->nr, panels = itp_div_up(j->count, nr);
+    const ptrdiff_t step =
+        (ptrdiff_t)itp_winograd_step(j->packed ? inputs : ITP_WINOGRAD_INPUTS, nr);
+    if (j->packed)
+        itp_winograd_products(j, pieces, 0, panels, 0, inputs, j->packed, step, points, sums);
+    for (int q = 0; q < panels && !j->packed; q++)
+        for (int i = 0; i < inputs; i += ITP_WINOGRAD_INPUTS) {
+            const int n = itp_min(ITP_WINOGRAD_INPUTS, inputs - i);
+            itp_winograd_pack_inputs(j, q, i, n, u, step);
+            itp_winograd_products(j, pieces, q, q + 1, i, n, u, step, points, sums);
         }
 }
 
@@ -169,15 +212,15 @@ ITP_FN void itp_winograd_put(const itp_winograd_job *j, int row, const float *su
     const itp_winograd *w = j->w;
     const itp_kernels *k = j->kernels;
     const itp_plane *g = &w->plane;
-    const int down = itp_div_up(g->rows, 4), top = row % down * 4;
-    const int run = itp_min(4, g->rows - top) * g->columns, pitch = 4 * w->across;
+    const int down = itp_div_up(g->rows, w->side), top = row % down * w->side;
+    const int run = itp_min(w->side, g->rows - top) * g->columns, pitch = w->side * w->across;
     const int step = pitch == g->columns ? run : g->columns; /* numbers of a plane at a time */
     const ptrdiff_t plane = (ptrdiff_t)g->rows * g->columns;
     for (int o = 0; o < j->count; o += k->nr) {
         const int planes = itp_min(k->nr, j->count - o), channel = j->first + o;
         float *y = j->to + ((ptrdiff_t)(row / down) * w->outputs + channel) * plane +
                    (ptrdiff_t)top * g->columns;
-        k->winograd_sums(w->across, sums + o, point_step, (ptrdiff_t)w->out, buffer);
+        k->winograd_sums(w->side, w->across, sums + o, point_step, (ptrdiff_t)w->out, buffer);
         for (int p = 0; p < run; p += step)
             k->spread(planes, step, buffer + (ptrdiff_t)(p / g->columns) * pitch * k->nr, y + p,
                       plane, j->beta);
@@ -195,33 +238,36 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     const itp_kernels *k = j->kernels;
     const itp_plane *g = &w->plane;
     const int first = task * w->some, n = itp_min(w->some, w->rows - first);
-    const int down = itp_div_up(g->rows, 4), pieces = n * w->across;
+    const int down = itp_div_up(g->rows, w->side), pieces = n * w->across;
     const ptrdiff_t plane = (ptrdiff_t)g->height * g->width;
     const ptrdiff_t in = pieces * (ptrdiff_t)w->in, out = pieces * (ptrdiff_t)w->out;
     float *buffer = itp_scratch_slot(&j->scratch, slot), *points = buffer + w->buffer;
-    float *sums = points + ITP_WINOGRAD_POINTS * in;
+    float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(g, (first + u) % down * 4, w->across, itp_min(k->width, w->inputs - c),
-                             j->from + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
+            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
+                             itp_min(k->width, w->inputs - c),
+                             j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
                              (ptrdiff_t)w->in);
-    itp_winograd_products(j, pieces, points, sums);
+    itp_winograd_multiply(j, pieces, points, sums, sums + w->points * out);
     for (int u = 0; u < n; u++)
         itp_winograd_put(j, first + u, sums + (size_t)(u * w->across) * w->out, out, buffer);
 }
 
-/* Outputs first..first+count of y = after(conv + bias) + beta y; bias, after: with beta 0 only. */
+/* Outputs first..first+count of y = after(conv + bias) + beta y; bias, after: with beta 0 only. packed: the
+   weights of these outputs, or NULL where one task does all. */
 ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, int first,
-                             int count, const float *x, const float *packed, const float *bias,
-                             const itp_after *after, float beta, float *y, itp_scratch scratch)
+                             int count, const float *x, const float *weights, const float *packed,
+                             const float *bias, const itp_after *after, float beta, float *y,
+                             itp_scratch scratch)
 {
     const itp_winograd w = itp_winograd_of(ctx, c, backward);
     itp_winograd_job j;
     memset(&j, 0, sizeof j);
-    j.kernels = ctx->k, j.w = &w, j.from = x, j.packed = packed, j.bias = bias, j.after = after;
+    j.kernels = ctx->k, j.w = &w, j.x = x, j.packed = packed, j.bias = bias, j.after = after;
+    j.from = weights, j.backward = backward;
     j.to = y, j.beta = beta, j.first = first, j.count = count, j.scratch = scratch;
     itp_parallel(ctx, itp_div_up(w.rows, w.some),
-                 (double)w.rows * w.across * ITP_WINOGRAD_POINTS * w.inputs * count,
-                 itp_winograd_task, &j);
+                 (double)w.rows * w.across * w.points * w.inputs * count, itp_winograd_task, &j);
 }

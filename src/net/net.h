@@ -327,8 +327,9 @@ typedef struct interp_workspace_desc {
     bool no_winograd;      /* false: as the context's; true: a pixel's sums have one order, whatever
                               the size of the image around it */
     int plain_nodes;       /* 0: none; so many of the first nodes do without Winograd */
-    bool small_winograd;   /* false: images of less than 12x12 do not go by Winograd; true: they do,
-                              which pays where weights are read for 8 or more samples at a time.
+    bool small_winograd;   /* false: images of less than 12x12 go by F(2x2, 3x3) or the plain order;
+                              true: by F(4x4, 3x3) too, which pays where weights are read for 8 or
+                              more samples at a time.
                               Test: small_images_go_by_winograd_on_request */
 } interp_workspace_desc;
 

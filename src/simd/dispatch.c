@@ -188,12 +188,13 @@ typedef struct itp_sliding {
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, winograd_data,                                                                         \
-      (const itp_plane *g, int top, int pieces, int channels, const float *x, ptrdiff_t plane,     \
-       float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))                         \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_sums,                                                                         \
-      (int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step, float *rows))       \
+      (int side, int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step,           \
+       float *rows))                                                                               \
     X(void, winograd_weights,                                                                      \
-      (int n, const float *w, bool turned, float *u, ptrdiff_t point_step))                        \
+      (int side, int n, const float *w, bool turned, float *u, ptrdiff_t point_step))              \
     X(void, plane_conv,                                                                            \
       (const itp_plane *g, const float *x, const float *w, float bias, bool add, float *y))        \
     X(void, plane_pool,                                                                            \

@@ -205,11 +205,10 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
     V_LANES(ITP_LOAD)
 #undef ITP_LOAD
     v_transpose(t);
+    if (beta != 0)
+        for (int k = 0; k < w; k++) t[k] = v_fma(v_set(beta), v_get(to + k * step, some), t[k]);
 #define ITP_STORE(k)                                                                               \
-    if (k < w) {                                                                                   \
-        float *p = to + (k)*step;                                                                  \
-        v_put(p, beta == 0 ? t[k] : v_fma(v_set(beta), v_get(p, some), t[k]), some);               \
-    }
+    if (k < w) v_put(to + (k)*step, t[k], some);
     V_LANES(ITP_STORE)
 #undef ITP_STORE
 }

@@ -1,8 +1,9 @@
-/* ---- 3x3 convolution by Winograd's F(4x4, 3x3), at the points 0, +-3/4, +-3/2 and infinity ------
+/* ---- 3x3 convolution by Winograd's F(4x4, 3x3) and F(2x2, 3x3) -----------------------------------
 
-   Products of polynomials at six points: a 4x4 piece of a plane takes 36 products for each input
-   instead of 144. All constants of these points are exact, and sums lose about twice what those of
-   the plain order lose, a quarter of what the usual points 0, +-1, +-2 lose. Lanes are channels.
+   Products of polynomials at side + 2 points. A 4x4 piece of a plane takes 36 products for each input
+   instead of 144, at the points 0, +-3/4, +-3/2 and infinity: all their constants are exact, and sums
+   lose about twice what those of the plain order lose, a quarter of what the usual points 0, +-1, +-2
+   lose. A 2x2 piece takes 16 instead of 36, at 0, +-1 and infinity. Lanes are channels.
    A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015; points: B. Barabasz et
    al., Error Analysis and Improving the Accuracy of Winograd Convolution, 2018. */
 
@@ -11,18 +12,26 @@
 #define ITP_WINOGRAD_P2 (ITP_WINOGRAD_P * ITP_WINOGRAD_P)
 #define ITP_WINOGRAD_Q2 (ITP_WINOGRAD_Q * ITP_WINOGRAD_Q)
 
-/* Six numbers of x, `step` apart, to their six points, in `to`. */
-ITP_INLINE void ITP_K(winograd_points)(const float *x, ptrdiff_t step, vf to[6])
+/* side + 2 numbers of x, `step` apart, to as many points, in `to`. */
+static void ITP_K(winograd_points)(int side, const float *x, ptrdiff_t step, vf to[6])
 {
+    const vf d0 = v_load(x), d1 = v_load(x + step), d2 = v_load(x + 2 * step);
+    const vf d3 = v_load(x + 3 * step);
+    if (side == 2) {
+        to[0] = v_sub(d0, d2);
+        to[1] = v_add(d1, d2);
+        to[2] = v_sub(d2, d1);
+        to[3] = v_sub(d3, d1);
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf both = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2);
     const vf sum = v_set(ITP_WINOGRAD_P2 + ITP_WINOGRAD_Q2);
-    const vf d1 = v_load(x + step), d2 = v_load(x + 2 * step), d3 = v_load(x + 3 * step);
     const vf d4 = v_load(x + 4 * step);
     const vf even_p = v_fnma(q2, d2, d4), odd_p = v_fnma(q2, d1, d3);
     const vf even_q = v_fnma(p2, d2, d4), odd_q = v_fnma(p2, d1, d3);
-    to[0] = v_fma(both, v_load(x), v_fnma(sum, d2, d4));
+    to[0] = v_fma(both, d0, v_fnma(sum, d2, d4));
     to[1] = v_fma(p, odd_p, even_p);
     to[2] = v_fnma(p, odd_p, even_p);
     to[3] = v_fma(q, odd_q, even_q);
@@ -30,14 +39,19 @@ ITP_INLINE void ITP_K(winograd_points)(const float *x, ptrdiff_t step, vf to[6])
     to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
 }
 
-/* Sums at six points to four of the plane. */
-ITP_INLINE void ITP_K(winograd_plane)(const vf m[6], vf to[4])
+/* Sums at the points to `side` of the plane. */
+ITP_INLINE void ITP_K(winograd_plane)(int side, const vf m[6], vf to[4])
 {
+    const vf even_p = v_add(m[1], m[2]), odd_p = v_sub(m[1], m[2]);
+    if (side == 2) {
+        to[0] = v_add(m[0], even_p);
+        to[1] = v_add(odd_p, m[3]);
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
     const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf p3 = v_set(ITP_WINOGRAD_P2 * ITP_WINOGRAD_P);
     const vf q3 = v_set(ITP_WINOGRAD_Q2 * ITP_WINOGRAD_Q);
-    const vf even_p = v_add(m[1], m[2]), odd_p = v_sub(m[1], m[2]);
     const vf even_q = v_add(m[3], m[4]), odd_q = v_sub(m[3], m[4]);
     to[0] = v_add(m[0], v_add(even_p, even_q));
     to[1] = v_fma(p, odd_p, v_mul(q, odd_q));
@@ -45,9 +59,17 @@ ITP_INLINE void ITP_K(winograd_plane)(const vf m[6], vf to[4])
     to[3] = v_fma(p3, odd_p, v_fma(q3, odd_q, m[5]));
 }
 
-/* Three taps to their six points. */
-ITP_INLINE void ITP_K(winograd_taps)(vf g0, vf g1, vf g2, vf to[6])
+/* Three taps to their side + 2 points. */
+static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
 {
+    if (side == 2) {
+        const vf half = v_set(0.5f), even = v_mul(half, v_add(g0, g2)), odd = v_mul(half, g1);
+        to[0] = g0;
+        to[1] = v_add(even, odd);
+        to[2] = v_sub(even, odd);
+        to[3] = g2;
+        return;
+    }
     const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
@@ -62,15 +84,15 @@ ITP_INLINE void ITP_K(winograd_taps)(vf g0, vf g1, vf g2, vf to[6])
     to[5] = g2;
 }
 
-/* A row of 4x4 pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of
-   channel c at v[point * point_step + t * piece_step + c]. rows: 6 (4 pieces + 2) vectors of scratch. */
-static void ITP_K(winograd_data)(const itp_plane *g, int top, int pieces, int channels,
+/* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
+   at v[point * point_step + t * piece_step + c]. rows: (side + 2) (side pieces + 2) vectors of scratch. */
+static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int pieces, int channels,
                                  const float *x, ptrdiff_t plane, float *rows, float *v,
                                  ptrdiff_t point_step, ptrdiff_t piece_step)
 {
-    const int pitch = 4 * pieces + 2, left = g->pad_x;
+    const int n = side + 2, pitch = side * pieces + 2, left = g->pad_x;
     const int there = g->width < pitch - left ? g->width : pitch - left;
-    for (int r = 0; r < 6; r++) {
+    for (int r = 0; r < n; r++) {
         const int y = top - g->pad_y + r;
         float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
         const bool none = y < 0 || y >= g->height;
@@ -83,37 +105,39 @@ static void ITP_K(winograd_data)(const itp_plane *g, int top, int pieces, int ch
     }
     for (int k = 0; k < pitch; k++) {
         vf d[6];
-        ITP_K(winograd_points)(rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
-        for (int r = 0; r < 6; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
+        ITP_K(winograd_points)(side, rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
+        for (int r = 0; r < n; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
     }
-    for (int r = 0; r < 6; r++)
+    for (int r = 0; r < n; r++)
         for (int t = 0; t < pieces; t++) {
             vf d[6];
-            float *to = v + 6 * r * point_step + t * piece_step;
-            ITP_K(winograd_points)(rows + ((ptrdiff_t)r * pitch + 4 * t) * V_WIDTH, V_WIDTH, d);
-            for (int k = 0; k < 6; k++) v_put(to + k * point_step, d[k], channels);
+            float *to = v + n * r * point_step + t * piece_step;
+            ITP_K(winograd_points)
+            (side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
+            for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
 }
 
-/* Sums at the points of a row of pieces, of two vectors of channels, to rows[4][4 pieces][channel]. */
-static void ITP_K(winograd_sums)(int pieces, const float *m, ptrdiff_t point_step,
+/* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
+static void ITP_K(winograd_sums)(int side, int pieces, const float *m, ptrdiff_t point_step,
                                  ptrdiff_t piece_step, float *rows)
 {
+    const int n = side + 2;
     for (int t = 0; t < pieces; t++, m += piece_step)
         for (int h = 0; h < 2; h++) {
             vf z[6][4];
-            for (int k = 0; k < 6; k++) {
+            for (int k = 0; k < n; k++) {
                 vf d[6];
-                for (int r = 0; r < 6; r++)
-                    d[r] = v_load(m + (6 * r + k) * point_step + h * V_WIDTH);
-                ITP_K(winograd_plane)(d, z[k]);
+                for (int r = 0; r < n; r++)
+                    d[r] = v_load(m + (n * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_plane)(side, d, z[k]);
             }
-            for (int r = 0; r < 4; r++) {
+            for (int r = 0; r < side; r++) {
                 vf d[6], y[4];
-                for (int k = 0; k < 6; k++) d[k] = z[k][r];
-                ITP_K(winograd_plane)(d, y);
-                for (int k = 0; k < 4; k++)
-                    v_store(rows + ((ptrdiff_t)r * pieces * 4 + 4 * t + k) * 2 * V_WIDTH +
+                for (int k = 0; k < n; k++) d[k] = z[k][r];
+                ITP_K(winograd_plane)(side, d, y);
+                for (int k = 0; k < side; k++)
+                    v_store(rows + (((ptrdiff_t)r * pieces + t) * side + k) * 2 * V_WIDTH +
                                 h * V_WIDTH,
                             y[k]);
             }
@@ -122,23 +146,23 @@ static void ITP_K(winograd_sums)(int pieces, const float *m, ptrdiff_t point_ste
 
 /* Taps w[n][9][channel], two vectors of channels, to u[point * point_step + i * 2 V_WIDTH + channel];
    turned: the last tap first. */
-static void ITP_K(winograd_weights)(int n, const float *w, bool turned, float *u,
+static void ITP_K(winograd_weights)(int side, int n, const float *w, bool turned, float *u,
                                     ptrdiff_t point_step)
 {
     const ptrdiff_t tap = turned ? -2 * V_WIDTH : 2 * V_WIDTH;
     if (turned) w += 8 * 2 * V_WIDTH;
     for (int i = 0; i < n; i++, w += 9 * 2 * V_WIDTH, u += 2 * V_WIDTH)
         for (int h = 0; h < 2; h++) {
-            vf z[3][6];
+            vf z[3][6], d[6];
             for (int k = 0; k < 3; k++) {
                 const float *g = w + h * V_WIDTH + k * tap;
-                ITP_K(winograd_taps)(v_load(g), v_load(g + 3 * tap), v_load(g + 6 * tap), z[k]);
+                ITP_K(winograd_taps)
+                (side, v_load(g), v_load(g + 3 * tap), v_load(g + 6 * tap), z[k]);
             }
-            for (int r = 0; r < 6; r++) {
-                vf d[6];
-                ITP_K(winograd_taps)(z[0][r], z[1][r], z[2][r], d);
-                for (int k = 0; k < 6; k++)
-                    v_store(u + (6 * r + k) * point_step + h * V_WIDTH, d[k]);
+            for (int r = 0; r < side + 2; r++) {
+                ITP_K(winograd_taps)(side, z[0][r], z[1][r], z[2][r], d);
+                for (int k = 0; k < side + 2; k++)
+                    v_store(u + ((side + 2) * r + k) * point_step + h * V_WIDTH, d[k]);
             }
         }
 }
