@@ -185,9 +185,9 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
 #define ITP_ATTR_LAY          20 /* cost of laying out a weight, in products, as measured */
 #define ITP_ATTR_READ         4  /* of reading one that is laid out: few of them stay in a cache */
 
-#define ITP_ATTR_NEAR ((double)(48 << 20)) /* bytes that caches help with */
-#define ITP_ATTR_FAR                                                                               \
-    0.1 /* what a pass costs more for each time that its batch takes as much again */
+#define ITP_ATTR_NEAR ((size_t)48 << 20) /* bytes that caches help with */
+/* What a pass costs more for each time that its batch takes as much again. */
+#define ITP_ATTR_FAR 0.1
 
 /* The batch, up to `largest`, with which so many passes cost least within `most` bytes: each batch reads
    the weights and lays out those that there is no room for, but large ones are far from the caches. */
@@ -209,7 +209,8 @@ ITP_FN interp_status itp_attr_choose(itp_attr *a, int64_t passes, int largest, s
         const double batches = (double)((passes + b - 1) / b);
         const double kept = (double)(with - bytes) / sizeof(float);
         const double fresh = (double)(whole - with) / sizeof(float);
-        const double far = bytes > ITP_ATTR_NEAR ? (double)bytes / ITP_ATTR_NEAR - 1 : 0;
+        const size_t beyond = bytes > ITP_ATTR_NEAR ? bytes - ITP_ATTR_NEAR : 0;
+        const double far = (double)beyond / (double)ITP_ATTR_NEAR;
         const double one = b * pass * (1 + ITP_ATTR_FAR * far);
         const double cost =
             batches * (one + ITP_ATTR_LAY * fresh + ITP_ATTR_READ * kept) + ITP_ATTR_LAY * kept;
