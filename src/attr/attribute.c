@@ -181,7 +181,7 @@ ITP_FN interp_status itp_attr_bytes_at(itp_attr *a, int batch, size_t packed, si
 #define ITP_ATTR_ENOUGH(many) ((size_t)((many) ? 48 : 24) << 20)
 #define ITP_ATTR_PACKED       ((size_t)64 << 20)
 #define ITP_ATTR_BATCH        32
-#define ITP_ATTR_PASSES       64 /* of more, it does not matter that the last batch may be part full */
+#define ITP_ATTR_PASSES       50 /* the usual steps; of more, the last batch may be part full */
 #define ITP_ATTR_LAY          20 /* cost of laying out a weight, in products, as measured */
 #define ITP_ATTR_READ         4  /* of reading one that is laid out: few of them stay in a cache */
 

@@ -124,29 +124,46 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
     }
 }
 
-/* ---- softmax: exp(x - top) times one over their sum */
+/* ---- softmax: exp times one over their sum; exp of log-softmax where the sums are far apart */
 
+#define ITP_DELTA_FAR 6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
+
+/* (exp(a) - exp(b)) / (a - b), the logarithmic mean of both exponentials: between them. */
+ITP_FN double itp_delta_exp(double a, double b)
+{
+    const double d = fabs(a - b), top = exp(fmax(a, b));
+    return d > 0 ? top * (-expm1(-d) / d) : top;
+}
+
+/* Log-softmax is x - log(sum), each exp(x) having its share of log(sum) - log(sum0): never more than 1
+   in all, so that nothing grows however far the rows are apart. */
 ITP_FN void itp_delta_softmax_row(const itp_delta *j, size_t row)
 {
     const size_t at = row / j->inner * j->row * j->inner + row % j->inner, step = j->inner;
-    double top = -DBL_MAX, sum = 0, sum0 = 0, product = 0, total = 0;
+    double top = -DBL_MAX, top0 = -DBL_MAX, sum = 0, sum0 = 0, product = 0, total = 0;
 #define ITP_X(i)  ((double)j->x[at + (i)*step])
 #define ITP_X0(i) ((double)j->x0[(at + (i)*step) % j->n0])
-    for (size_t i = 0; i < j->row; i++) top = fmax(top, fmax(ITP_X(i), ITP_X0(i)));
-    for (size_t i = 0; i < j->row; i++) sum += exp(ITP_X(i) - top), sum0 += exp(ITP_X0(i) - top);
+    for (size_t i = 0; i < j->row; i++) top = fmax(top, ITP_X(i)), top0 = fmax(top0, ITP_X0(i));
+    for (size_t i = 0; i < j->row; i++) sum += exp(ITP_X(i) - top), sum0 += exp(ITP_X0(i) - top0);
+    const double log_sum = top + log(sum), log_sum0 = top0 + log(sum0);
+    const double origin = fmax(log_sum, log_sum0); /* of all that follows: no exponential over 1 */
+    const double s = exp(log_sum - origin), s0 = exp(log_sum0 - origin);
+    const double both = itp_delta_exp(log_sum - origin, log_sum0 - origin);
+    const bool is_log = j->kind != 0, near = fabs(log_sum - log_sum0) <= ITP_DELTA_FAR;
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step];
-        product += g * 0.5 * (exp(ITP_X(i) - top) + exp(ITP_X0(i) - top));
-        total += g;
+        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
+        if (is_log) total += g;
+        else if (near) product += g * 0.5 * (exp(x - origin) + exp(x0 - origin));
+        else total += g * itp_delta_exp(x - log_sum, x0 - log_sum0);
     }
-    const double d_log =
-        fabs(sum - sum0) > 1e-9 * sum0 ? (log(sum) - log(sum0)) / (sum - sum0) : 2 / (sum + sum0);
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i), d = x - x0;
-        const double e0 = exp(x0 - top), slope = d != 0 ? e0 * (expm1(d) / d) : e0;
-        itp_delta_put(j, at + i * step,
-                      j->kind ? g - slope * d_log * total
-                              : slope * (g * 0.5 * (1 / sum + 1 / sum0) - product / (sum * sum0)));
+        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
+        const double e = itp_delta_exp(x - origin, x0 - origin), rest = e / both * total;
+        double m;
+        if (is_log) m = g - rest;
+        else if (near) m = e * (g * 0.5 * (1 / s + 1 / s0) - product / (s * s0));
+        else m = g * itp_delta_exp(x - log_sum, x0 - log_sum0) - rest;
+        itp_delta_put(j, at + i * step, m);
     }
 #undef ITP_X
 #undef ITP_X0
