@@ -120,6 +120,7 @@
      >>attr/gradient.c
      >>attr/smooth.c
      >>attr/reveal.c
+     >>attr/pairs.c
      >>attr/deeplift.c
      >>attr/lrp.c
      >>attr/cam.c
@@ -5573,7 +5574,8 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0); NAN for methods whose parts add up to nothing, as saliency */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method; NAN with f(x0). Of lrp the sum minus f(x); of
+                        once; 0 for a complete method; NAN where parts do not add up to anything:
+                        gradients, maps, windows, rise, lime, anchors. Of lrp the sum minus f(x); of
                         full_grad x . df/dx + b . df/db minus f(x), 0 for nets of pieces that are
                         linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
@@ -5590,7 +5592,8 @@ typedef struct interp_attribution {
    grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
    a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
    added or taken away: the output is explained as it is.
-   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
+   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input,
+   weights, result),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
@@ -41779,6 +41782,7 @@ struct itp_attr {
     int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
     int n_open;
     int touched;                  /* nodes that a rule changed */
+    double *over;                 /* [batch] of DeepLIFT: what a node gives a sample too much */
     void *user;                   /* of a run that is no method */
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
@@ -42453,6 +42457,11 @@ ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *re
     const size_t results = (size_t)a->n * (size_t)a->k;
     memset(a->block, 0, a->block_bytes);
     ITP_TRY(itp_attr_run(a));
+    if (!itp_is_finite(a->result, results * a->result_size))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "%s: the attribution is NaN or infinite: its numbers leave the range of a "
+                        "float on the way back through the network",
+                        a->row->name);
     if (out) memcpy(out, a->result, results * a->result_size * sizeof *out);
     if (report) memcpy(report, a->report, results * sizeof *report);
     return INTERP_OK;
@@ -42595,6 +42604,42 @@ ITP_FN float *itp_take(float **scratch, size_t n)
     return at;
 }
 
+/* (1 - t) x0 + t x for every input that moves, into the scratch. */
+ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
+                              float **scratch)
+{
+    const itp_node *o = itp_at(a->w, node);
+    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
+    for (int k = 0; k < o->n_in; k++) {
+        const size_t n = itp_count(itp_shape_in(a->w, node, k));
+        size_t n0;
+        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+        if (!itp_rule_moves(a->w, node, k)) continue;
+        float *to = itp_take(scratch, n);
+        for (size_t i = 0; i < n; i++)
+            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
+        in[k] = to;
+    }
+}
+
+/* Where the inputs' multipliers go. */
+ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
+{
+    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
+        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
+}
+
+/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
+ITP_FN void itp_delta_clear(const itp_attr *a, int node)
+{
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
+        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
+        if (dx && itp_beta(a->w, node, k) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
+    }
+}
+
 /* Whether an op is linear in whatever of its inputs moves, and its gradient thus says everything. */
 ITP_FN bool itp_op_is_linear(int op)
 {
@@ -42613,7 +42658,6 @@ ITP_FN bool itp_op_is_linear(int op)
     case ITP_OP_REDUCE_MEAN:
     case ITP_OP_AVERAGE_POOL:
     case ITP_OP_GLOBAL_AVERAGE_POOL:
-    case ITP_OP_WHERE:
     case ITP_OP_CUM_SUM:
     case ITP_OP_GATHER:
     case ITP_OP_GATHER_ELEMENTS:
@@ -43367,6 +43411,187 @@ ITP_FN bool itp_reveal_rule(const itp_attr *a, interp_workspace *w, int node)
     else return false;
     return true;
 }
+/* >>attr/pairs.c                                                                              */
+/* ---- attr/pairs.c: DeepLIFT for functions of several numbers each, and for extremes ----------------- */
+
+/* Shares of one output's difference among the operands that move, however those bend in between: each
+   operand by Shapley's mean over both orders, or, where but one moves, by the quotient of differences.
+   Operands that change without a gradient (a mask that is compared with the input) count for those that
+   have one. */
+
+enum { ITP_DELTA_OPERANDS = 3 };
+
+typedef struct itp_delta_op {
+    const interp_shape *shape;
+    const float *x, *x0;
+    size_t n0;
+    float *dx; /* NULL: does not move */
+} itp_delta_op;
+
+typedef struct itp_delta_pairs {
+    const interp_shape *out;
+    int op, kind, n_in;
+    itp_delta_op in[ITP_DELTA_OPERANDS];
+} itp_delta_pairs;
+
+/* Where number `at` of the output reads an operand that is broadcast to it. */
+ITP_FN size_t itp_delta_spot(const interp_shape *out, const interp_shape *in, size_t at)
+{
+    size_t spot = 0, step = 1;
+    for (int i = out->rank - 1, k = in->rank - 1; k >= 0; i--, k--) {
+        const size_t size = (size_t)out->dim[i], here = at % size;
+        at /= size;
+        if (in->dim[k] != 1) spot += here * step, step *= size;
+    }
+    return spot;
+}
+
+ITP_FN double itp_delta_pair(const itp_delta_pairs *p, float a, float b)
+{
+    float y = 0;
+    itp_math_pair(p->kind, 1, &a, 0, &b, 0, &y);
+    return (double)y;
+}
+
+/* The slope of the only operand that moves, between two of its numbers that are as good as equal. */
+ITP_FN double itp_delta_slope(const itp_delta_pairs *p, int k, const float *x, const float *x0)
+{
+    const float one = 1, middle = 0.5f * x[k] + 0.5f * x0[k];
+    float slope = 0;
+    if (p->op == ITP_OP_WHERE) return (x[0] != 0) == (k == 1);
+    if (p->op == ITP_OP_MUL) return (double)x[1 - k];
+    itp_math_pair_grad(p->kind, k == 1, 1, &one, k ? &x[0] : &middle, 0, k ? &middle : &x[1], 0,
+                       &slope);
+    return (double)slope;
+}
+
+/* Multipliers m of one output that rises by `rise`. */
+ITP_FN void itp_delta_shares(const itp_delta_pairs *p, const float *x, const float *x0, double rise,
+                             double *m)
+{
+    double d[ITP_DELTA_OPERANDS] = {0}, square = 0;
+    int moving = 0, last = 0;
+    bool changes = false; /* without a gradient */
+    for (int k = 0; k < p->n_in; k++) {
+        m[k] = 0;
+        if (!p->in[k].dx) {
+            changes = changes || x[k] != x0[k];
+            continue;
+        }
+        d[k] = (double)x[k] - (double)x0[k];
+        square += d[k] * d[k];
+        moving++, last = k;
+    }
+    if (moving == 1 && !changes) {
+        const double a = fabs((double)x[last]), b = fabs((double)x0[last]);
+        const double least = p->op == ITP_OP_POW ? 0.01 * fmin(a, b) : 1e-6 * fmax(a, b);
+        m[last] = fabs(d[last]) > least ? rise / d[last] : itp_delta_slope(p, last, x, x0);
+        return;
+    }
+    if (!(square > 0)) return;
+    if (moving == 2 && p->op == ITP_OP_WHERE) {
+        m[1] = 0.5 * ((x[0] != 0) + (x0[0] != 0));
+        m[2] = 1 - m[1];
+    } else if (moving == 2) {
+        const double y = itp_delta_pair(p, x[0], x[1]), y0 = itp_delta_pair(p, x0[0], x0[1]);
+        const double first = itp_delta_pair(p, x[0], x0[1]),
+                     second = itp_delta_pair(p, x0[0], x[1]);
+        if (d[0] != 0) m[0] = 0.5 * (first - y0 + y - second) / d[0];
+        if (d[1] != 0) m[1] = 0.5 * (second - y0 + y - first) / d[1];
+        if (m[0] - m[0] != 0 || m[1] - m[1] != 0) m[0] = m[1] = 0; /* as of a root of less than 0 */
+    }
+    for (int k = 0; k < p->n_in; k++) rise -= m[k] * d[k];
+    for (int k = 0; k < p->n_in; k++) m[k] += rise * d[k] / square; /* what masks decide */
+}
+
+/* Whether an operand changes from the baseline to the input, but has no gradient. */
+ITP_FN bool itp_delta_changes(const itp_attr *a, int node)
+{
+    const itp_node *o = itp_at(a->w, node);
+    for (int k = 0; k < o->n_in; k++) {
+        const size_t n = itp_count(itp_shape_in(a->w, node, k));
+        size_t n0;
+        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+        if (itp_rule_moves(a->w, node, k) || x == x0) continue;
+        for (size_t i = 0; i < n; i++)
+            if (x[i] != x0[i % n0]) return true;
+    }
+    return false;
+}
+
+ITP_FN void itp_delta_elementwise(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    const float *y = itp_y(w, node), *dy = itp_dy(w, node);
+    const size_t n = itp_count(itp_shape_out(w, node));
+    size_t n0;
+    const float *y0 = itp_delta_base(a, o->out, &n0);
+    float *dx[ITP_MAX_INPUTS];
+    itp_delta_pairs p;
+    memset(&p, 0, sizeof p);
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    p.out = itp_shape_out(w, node), p.op = o->op, p.kind = itp_op_row(o->op)->kind;
+    p.n_in = itp_min(o->n_in, ITP_DELTA_OPERANDS);
+    for (int k = 0; k < p.n_in; k++) {
+        p.in[k].shape = itp_shape_in(w, node, k), p.in[k].dx = dx[k];
+        p.in[k].x = itp_x(w, node, k), p.in[k].x0 = itp_delta_base(a, o->in[k], &p.in[k].n0);
+    }
+    for (size_t i = 0; i < n; i++) {
+        float x[ITP_DELTA_OPERANDS] = {0}, x0[ITP_DELTA_OPERANDS] = {0};
+        size_t at[ITP_DELTA_OPERANDS];
+        double m[ITP_DELTA_OPERANDS];
+        if (dy[i] == 0) continue;
+        for (int k = 0; k < p.n_in; k++) {
+            at[k] = itp_delta_spot(p.out, p.in[k].shape, i);
+            x[k] = p.in[k].x[at[k]], x0[k] = p.in[k].x0[at[k] % p.in[k].n0];
+        }
+        itp_delta_shares(&p, x, x0, (double)y[i] - (double)y0[i % n0], m);
+        for (int k = 0; k < p.n_in; k++)
+            if (dx[k]) dx[k][at[k]] += (float)((double)dy[i] * m[k]);
+    }
+}
+
+/* ---- the largest or smallest of many */
+
+/* To the place of the input's extreme where that is beyond the baseline's, else to the place of the
+   baseline's: the quotients are then at most 1. Both by the gradients of the node there. */
+ITP_FN void itp_delta_extreme(const itp_attr *a, int node)
+{
+    interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    const size_t n = itp_count(itp_shape_out(w, node)), nx = itp_count(itp_shape_in(w, node, 0));
+    const float *in[ITP_MAX_INPUTS], *x = itp_x(w, node, 0), *y = itp_y(w, node);
+    const float *g = itp_dy(w, node);
+    const double sign = o->op == ITP_OP_REDUCE_MIN ? -1 : 1;
+    size_t nx0, n0;
+    const float *x0 = itp_delta_base(a, o->in[0], &nx0), *y0 = itp_delta_base(a, o->out, &n0);
+    float *scratch = a->scratch, *dx[ITP_MAX_INPUTS], *to[ITP_MAX_INPUTS];
+    itp_delta_clear(a, node);
+    itp_delta_targets(a, node, dx);
+    itp_delta_between(a, node, 0, in, &scratch);
+    float *base = itp_take(&scratch, n), *dy = itp_take(&scratch, n), *m = itp_take(&scratch, nx);
+    memset(to, 0, sizeof to);
+    to[0] = m;
+    for (int which = 0; which < 3;
+         which++) { /* at the input, at the baseline, where both are equal */
+        for (size_t i = 0; i < n; i++) {
+            const double rise = (double)y[i] - (double)y0[i % n0];
+            const bool here = which == 2 || (rise * sign >= 0) == (which == 0);
+            base[i] = y0[i % n0];
+            dy[i] = here ? (float)((double)g[i] * (which == 2 ? 1 : rise)) : 0;
+        }
+        const float *none[ITP_MAX_INPUTS];
+        memset(none, 0, sizeof none);
+        itp_node_backward(w, node, which == 1 ? in : none, which == 1 ? base : NULL, dy, to, false);
+        for (size_t i = 0; i < nx; i++) {
+            const double d = (double)x[i] - (double)x0[i % nx0];
+            if (m[i] != 0 && (d == 0) == (which == 2))
+                dx[0][i] += which == 2 ? m[i] : (float)((double)m[i] / d);
+        }
+    }
+}
 /* >>attr/deeplift.c                                                                           */
 /* ---- attr/deeplift.c: DeepLIFT, complete for every op ---------------------------------------------
 
@@ -43496,7 +43721,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
 
 /* ---- softmax: exp times one over their sum; exp of log-softmax where the sums are far apart */
 
-#define ITP_DELTA_FAR 6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
+#define ITP_DELTA_FAR                                                                              \
+    6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
 
 /* (exp(a) - exp(b)) / (a - b), the logarithmic mean of both exponentials: between them. */
 ITP_FN double itp_delta_exp(double a, double b)
@@ -43633,60 +43859,88 @@ ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
 
 /* ---- products, quotients and what else there is: gradients between baseline and input */
 
-/* (1 - t) x0 + t x for every input that moves, into the scratch. */
-ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
-                              float **scratch)
+/* Of the multipliers times differences of a node's inputs, sums for each sample, less what its output
+   should give: into own, or taken off what is there. Where samples do not come first: nothing. */
+ITP_FN bool itp_delta_sums(const itp_attr *a, int node, float *const *dx, bool before, double *own)
 {
-    const itp_node *o = itp_at(a->w, node);
-    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
-    for (int k = 0; k < o->n_in; k++) {
-        const size_t n = itp_count(itp_shape_in(a->w, node, k));
-        size_t n0;
-        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
-        if (!itp_rule_moves(a->w, node, k)) continue;
-        float *to = itp_take(scratch, n);
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
-        in[k] = to;
+    const interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    const int batch = a->batch;
+    for (int k = -1; k < o->n_in; k++) {
+        const interp_shape *s = k < 0 ? itp_shape_out(w, node) : itp_shape_in(w, node, k);
+        if ((k < 0 || dx[k]) && (s->rank < 1 || s->dim[0] != batch)) return false;
+    }
+    for (int b = 0; b < batch; b++) {
+        double sum = 0;
+        for (int k = -1; k < o->n_in; k++) {
+            const int value = k < 0 ? o->out : o->in[k];
+            const size_t n = itp_count(&w->shape[value]) / (size_t)batch, first = (size_t)b * n;
+            const float *x = w->data[value], *m = k < 0 ? itp_dy(w, node) : dx[k];
+            size_t n0;
+            const float *x0 = itp_delta_base(a, value, &n0);
+            if (!m || (k < 0 && before)) continue;
+            for (size_t i = first; i < first + n; i++)
+                sum += (k < 0 ? -1.0 : 1.0) * (double)m[i] * ((double)x[i] - (double)x0[i % n0]);
+        }
+        own[b] = before ? sum : sum - own[b];
+    }
+    return true;
+}
+
+/* What is still missing of each sample, to its inputs by their differences: of all corrections that make
+   the multipliers complete, the smallest. */
+ITP_FN void itp_delta_complete(const itp_attr *a, int node, float *const *dx, const double *over)
+{
+    const interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    for (int b = 0; b < a->batch; b++) {
+        double square = 0;
+        for (int round = 0; round < 2; round++)
+            for (int k = 0; k < o->n_in; k++) {
+                const size_t n = itp_count(itp_shape_in(w, node, k)) / (size_t)a->batch;
+                size_t n0;
+                const float *x = itp_x(w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+                for (size_t i = (size_t)b * n; dx[k] && i < ((size_t)b + 1) * n; i++) {
+                    const double d = (double)x[i] - (double)x0[i % n0];
+                    if (round == 0) square += d * d;
+                    else if (square > 0) dx[k][i] -= (float)(over[b] * d / square);
+                }
+            }
     }
 }
 
-/* Where the inputs' multipliers go. */
-ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
-{
-    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
-    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
-        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
-}
+enum { ITP_DELTA_POINTS = 16 };
 
-/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
-ITP_FN void itp_delta_clear(const itp_attr *a, int node)
-{
-    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
-        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
-        if (dx && itp_beta(a->w, node, k) == 0)
-            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
-    }
-}
-
-/* The mean gradient over `points` middles of equal parts; one is exact for products. */
+/* The mean gradient between both, by Gauss' and Legendre's points; one is exact for products. What bends
+   more than they follow, as TopK does, is completed. */
 ITP_FN void itp_delta_path(const itp_attr *a, int node, int points)
 {
+    static const double spot[] = {0.0950125098376374, 0.2816035507792589, 0.4580167776572274,
+                                  0.6178762444026438, 0.7554044083550030, 0.8656312023878318,
+                                  0.9445750230732326, 0.9894009349916499};
+    static const double weight[] = {0.1894506104550685, 0.1826034150449236, 0.1691565193950025,
+                                    0.1495959888165767, 0.1246289712555339, 0.0951585116824928,
+                                    0.0622535239386479, 0.0271524594117541};
     interp_workspace *w = a->w;
     const size_t n = itp_count(itp_shape_out(w, node));
     const float *in[ITP_MAX_INPUTS];
     float *dx[ITP_MAX_INPUTS];
     itp_delta_clear(a, node);
     itp_delta_targets(a, node, dx);
+    const bool sums = points > 1 && itp_delta_sums(a, node, dx, true, a->over);
     for (int p = 0; p < points; p++) {
         float *scratch = a->scratch;
-        itp_delta_between(a, node, (p + 0.5) / points, in, &scratch);
+        const double at = points == 1 ? 0.5 : 0.5 + (p & 1 ? 0.5 : -0.5) * spot[p / 2];
+        const double share = points == 1 ? 1 : 0.5 * weight[p / 2];
+        itp_delta_between(a, node, at, in, &scratch);
         float *y = itp_take(&scratch, n), *dy = itp_take(&scratch, n);
         const float *g = itp_dy(w, node);
-        for (size_t i = 0; i < n; i++) dy[i] = g[i] / (float)points;
+        for (size_t i = 0; i < n; i++) dy[i] = (float)((double)g[i] * share);
         itp_node_forward(w, node, in, y);
         itp_node_backward(w, node, in, y, dy, dx, true);
     }
+    if (sums && itp_delta_sums(a, node, dx, false, a->over))
+        itp_delta_complete(a, node, dx, a->over);
 }
 
 /* a / b as a times 1 / b: a by the mean of both reciprocals, b by the mean of both a. */
@@ -43701,7 +43955,7 @@ ITP_FN void itp_delta_div(const itp_attr *a, int node)
     bool same_sign = true;
     for (size_t i = 0; i < nb; i++) same_sign = same_sign && (b[i] > 0) == (b0[i % n0] > 0);
     if (!itp_rule_moves(w, node, 1) || !same_sign) {
-        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? 32 : 1);
+        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? ITP_DELTA_POINTS : 1);
         return;
     }
     itp_delta_clear(a, node);
@@ -43749,6 +44003,7 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_CONV_TRANSPOSE:
     case ITP_OP_MUL:
         if (itp_rule_count(w, node) > 1) itp_delta_path(a, node, 1);
+        else if (o->op == ITP_OP_MUL && itp_delta_changes(a, node)) itp_delta_elementwise(a, node);
         else itp_op_backward(w, node);
         return;
     case ITP_OP_SOFTMAX:
@@ -43786,12 +44041,19 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_DIV: itp_delta_div(a, node); return;
     case ITP_OP_BATCH_NORM:
         if (first) itp_op_backward(w, node);
-        else itp_delta_path(a, node, 32);
+        else itp_delta_path(a, node, ITP_DELTA_POINTS);
         return;
+    case ITP_OP_POW:
+    case ITP_OP_MAX:
+    case ITP_OP_MIN:
+    case ITP_OP_PRELU:
+    case ITP_OP_WHERE: itp_delta_elementwise(a, node); return;
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN: itp_delta_extreme(a, node); return;
     default: break;
     }
     if (itp_op_is_linear(o->op)) itp_op_backward(w, node);
-    else itp_delta_path(a, node, 32);
+    else itp_delta_path(a, node, ITP_DELTA_POINTS);
 }
 
 /* ---- the method */
@@ -43812,8 +44074,10 @@ ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(
-        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+    if (a->row->kind)
+        a->sum = (double *)itp_arena_alloc(
+            m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+    a->over = (double *)itp_arena_alloc(m, itp_mul_size((size_t)a->batch, sizeof(double)));
 }
 
 /* Multipliers of slot i for target j, times the difference. */
@@ -44518,7 +44782,7 @@ ITP_FN void itp_cam_finish(itp_attr *a, int sample)
         if (a->d.raw) out[i] = (float)a->sum[i];
         else cut[i] = a->sum[i] > 0 ? (float)a->sum[i] : 0;
     }
-    a->report[sample].residual = 0; /* maps do not add up to anything */
+    a->report[sample].residual = (double)NAN; /* maps do not add up to anything */
     if (a->d.raw) return;
     itp_cam_scale(cut, z.area, 1e-7);
     itp_cam_resize(cut, z.height, z.width, out, z.in_height, z.in_width, false);
@@ -44642,7 +44906,7 @@ ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
     float *out = a->result + (size_t)first * a->result_size;
     for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
     for (int i = 0; i < a->filled; i++) {
-        a->report[first + i].residual = 0;
+        a->report[first + i].residual = (double)NAN;
         a->report[first + i].nodes = itp_guided_nodes(a, ITP_WAY_GUIDED);
     }
     return INTERP_OK;
@@ -45971,6 +46235,14 @@ ITP_FN void itp_perturb_take(itp_attr *a, int sample, int index, const float *in
     }
 }
 
+/* Whether the features' values are shares of the output's difference: those of Shapley. */
+ITP_FN bool itp_perturb_adds_up(const itp_attr *a)
+{
+    const int kind = a->row->kind;
+    return kind == ITP_P_EXACT || kind == ITP_P_SAMPLING || kind == ITP_P_KERNEL ||
+           kind == ITP_P_PARTITION;
+}
+
 /* The sums of a sample to its attribution. */
 ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
 {
@@ -45988,8 +46260,7 @@ ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
         for (int i = 0; i < a->p.count; i++) total += a->sum[i];
         for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
     }
-    r->residual = total - (r->output - r->baseline_output);
-    if (a->row->kind == ITP_P_RISE || a->row->kind == ITP_P_ANCHORS) r->residual = 0;
+    r->residual = itp_perturb_adds_up(a) ? total - (r->output - r->baseline_output) : (double)NAN;
     return INTERP_OK;
 }
 
@@ -46838,8 +47109,8 @@ ITP_FN const itp_attr_row *itp_attr_row_of(interp_method method)
         ITP_GRADIENT("guided_backprop", ITP_G_GUIDED, ALONE),
         ITP_GRADIENT("deconvolution", ITP_G_DECONV, ALONE),
         ITP_GRADIENT("guided_backprop_smooth", ITP_G_GUIDED_SMOOTH, ALONE),
-        {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift, NULL,
-         itp_attr_scratch_deeplift, itp_attr_run_deeplift},
+        {"deep_lift", 0, RULES | ITP_ATTR_BASELINES, itp_attr_settle_deeplift,
+         itp_attr_layout_deeplift, itp_attr_scratch_deeplift, itp_attr_run_deeplift},
         {"deep_lift_shap", 1, RULES | ITP_ATTR_BASELINES | ITP_ATTR_ANY_BASELINES,
          itp_attr_settle_deeplift, itp_attr_layout_deeplift, itp_attr_scratch_deeplift,
          itp_attr_run_deeplift},

@@ -157,6 +157,7 @@ extern "C" {
 #include "attr/gradient.c"
 #include "attr/smooth.c"
 #include "attr/reveal.c"
+#include "attr/pairs.c"
 #include "attr/deeplift.c"
 #include "attr/lrp.c"
 #include "attr/cam.c"

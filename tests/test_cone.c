@@ -55,7 +55,7 @@ static double check_same(interp_net *net, int n, const interp_attribute_desc *d,
     for (int i = 0; i < n; i++)
         CHECK(report[i].output == report[n + i].output &&
               report[i].passes == report[n + i].passes &&
-              report[i].residual == report[n + i].residual);
+              memcmp(&report[i].residual, &report[n + i].residual, sizeof report[i].residual) == 0);
     free(x);
     free(report);
     return share;

@@ -686,7 +686,8 @@ TEST(segments_and_grids_are_masks)
             REQUIRE_OK(ctx, interp_slic(ctx, x + i * SIZE, &s, &slic, mask, NULL));
             REQUIRE_OK(ctx, interp_attribute(net, x + i * SIZE, 1, &d, want, &one));
             CHECK(memcmp(want, got + i * SIZE, sizeof want) == 0);
-            CHECK(r[i].output == one.output && r[i].residual == one.residual);
+            CHECK(r[i].output == one.output &&
+                  memcmp(&r[i].residual, &one.residual, sizeof one.residual) == 0);
         }
         d.mask = tiles;
         REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, want, &one));

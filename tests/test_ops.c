@@ -1027,6 +1027,120 @@ TEST(gradients_go_straight_through_roundings)
     interp_net_free(net);
 }
 
+/* A node of the op on x [n,6,5] or on x and what is made of it, squared: every difference counts. */
+static interp_net *bending_net(int op, int variant)
+{
+    const interp_shape s = dims(2, 6, 5, 1, 1), none = dims(0, 1, 1, 1, 1),
+                       slope = dims(1, 5, 1, 1, 1);
+    const float quarter = 0.25f, three = 3;
+    interp_net *net = interp_net_new(ctx, "bending");
+    itp_attrs a = attrs();
+    const interp_tensor x = interp_input(net, NULL, &s);
+    const interp_tensor level = interp_constant(net, &none, &quarter);
+    const interp_tensor other = interp_activate(net, x, INTERP_TANH, 0);
+    interp_tensor in[3] = {x, variant == 1 ? other : level, other};
+    int n = 2;
+    const interp_tensor pair[2] = {x, level};
+    switch (op) {
+    case ITP_OP_POW:
+        in[0] = interp_activate(net, x, INTERP_SOFTPLUS, 0);
+        if (variant == 0) in[1] = interp_constant(net, &none, &three);
+        break;
+    case ITP_OP_PRELU: in[1] = interp_constant(net, &slope, NUMBERS(0.1f, 0, -0.5f, 1, 2)); break;
+    case ITP_OP_WHERE: /* by a test of the input */
+    case ITP_OP_MUL:
+        in[0] = itp_plain(net, ITP_OP_GREATER, "test", 2, pair, NULL);
+        in[1] = x, in[2] = variant == 1 ? other : level;
+        n = op == ITP_OP_WHERE ? 3 : 2;
+        break;
+    case ITP_OP_TOP_K_VALUES: a.axis = 1 + variant, a.length = 2, n = 1; break;
+    case ITP_OP_LRN: a.length = 3, a.alpha = 5, a.beta = 0.75f, a.epsilon = 0.5f, n = 1; break;
+    case ITP_OP_SOFTMAX:
+    case ITP_OP_LOG_SOFTMAX: a.axis = 1 + variant, n = 1; break;
+    case ITP_OP_MAX:
+    case ITP_OP_MIN: break;
+    default: a.axes = variant ? 2 : 4, n = 1; break; /* a reduction */
+    }
+    const interp_tensor y = itp_plain(net, op, "op", n, in, &a);
+    interp_output(net, interp_mul(net, y, y), NULL);
+    return interp_net_build(net, 1) ? NULL : net;
+}
+
+TEST(deep_lift_is_complete_where_functions_bend_and_step)
+{
+    enum { n = 4, size = 30 };
+    static const int ops[] = {ITP_OP_POW,          ITP_OP_MAX,
+                              ITP_OP_MIN,          ITP_OP_PRELU,
+                              ITP_OP_WHERE,        ITP_OP_MUL,
+                              ITP_OP_TOP_K_VALUES, ITP_OP_LRN,
+                              ITP_OP_SOFTMAX,      ITP_OP_LOG_SOFTMAX,
+                              ITP_OP_REDUCE_MAX,   ITP_OP_REDUCE_MIN,
+                              ITP_OP_REDUCE_PROD,  ITP_OP_REDUCE_LOG_SUM_EXP};
+    float x[n * size], base[n * size], out[n * size];
+    interp_attribution report[n];
+    interp_attribute_desc d;
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_DEEP_LIFT, d.target_kind = INTERP_TARGET_SUM;
+    d.baseline = base;
+    for (int i = 0; i < n * size; i++) {
+        x[i] = interp_random_normal(2, 3, (uint64_t)i);
+        base[i] = i % 11 ? interp_random_normal(2, 4, (uint64_t)i) : x[i];
+    }
+    for (size_t k = 0; k < sizeof ops / sizeof *ops; k++)
+        for (int variant = 0; variant < 2; variant++)
+            for (int shared = 0; shared < 2; shared++) {
+                interp_net *net = bending_net(ops[k], variant);
+                REQUIRE(net);
+                d.n_baselines = shared ? 1 : n;
+                CHECK_OK(ctx, interp_attribute(net, x, n, &d, out, report));
+                for (int i = 0; i < n; i++)
+                    if (!(fabs(report[i].residual) <=
+                          2e-6 * (1 + fabs(report[i].output) + fabs(report[i].baseline_output))))
+                        test_fail(__FILE__, __LINE__,
+                                  "op %d, variant %d, sample %d: %g of %g - %g is missing", ops[k],
+                                  variant, i, report[i].residual, report[i].output,
+                                  report[i].baseline_output);
+                interp_net_free(net);
+            }
+}
+
+/* Rows that are e^60 and more apart, or both far from 0: neither overflows, nor cancels. */
+TEST(deep_lift_through_softmax_stays_small_however_far_the_logits_are_apart)
+{
+    enum { size = 5 };
+    const float logits[size] = {3, -1, 2, 0.5f, -2};
+    const interp_shape s = dims(1, size, 1, 1, 1);
+    for (int kind = 0; kind < 2; kind++) {
+        interp_net *net = interp_net_new(ctx, "far");
+        const interp_tensor x = interp_input(net, NULL, &s);
+        interp_output(net,
+                      kind ? itp_plain(net, ITP_OP_LOG_SOFTMAX, "op", 1, &x, NULL)
+                           : interp_softmax(net, x, -1),
+                      NULL);
+        REQUIRE_OK(ctx, interp_net_build(net, 1));
+        for (int scale = 1; scale <= 10000; scale *= 10)
+            for (int shift = -1000; shift <= 1000; shift += 1000) {
+                float in[size], out[size];
+                double apart = 0;
+                interp_attribution r;
+                interp_attribute_desc d;
+                memset(&d, 0, sizeof d);
+                d.method = INTERP_DEEP_LIFT;
+                for (int i = 0; i < size; i++) {
+                    in[i] = logits[i] * (float)scale + (float)shift;
+                    apart = fmax(apart, fabs((double)in[i]));
+                }
+                CHECK_OK(ctx, interp_attribute(net, in, 1, &d, out, &r));
+                CHECK(r.target == 0);
+                CHECK(fabs(r.residual) <= 1e-6 * apart);
+                for (int i = 0; i < size; i++) CHECK(fabs((double)out[i]) <= apart);
+                for (int i = 0; i < size && !kind && !shift && scale > 1; i++)
+                    CHECK(fabs((double)out[i]) <= 1); /* of a change of 0.8 */
+            }
+        interp_net_free(net);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
@@ -1066,6 +1180,8 @@ int main(int argc, char **argv)
         RUN(reshape_and_transpose_work_from_no_to_eight_dimensions);
         RUN(gradients_pass_beside_ops_that_have_none);
         RUN(gradients_go_straight_through_roundings);
+        RUN(deep_lift_is_complete_where_functions_bend_and_step);
+        RUN(deep_lift_through_softmax_stays_small_however_far_the_logits_are_apart);
         interp_close(ctx);
     }
     return test_end(argc, argv);

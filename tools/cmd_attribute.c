@@ -373,6 +373,52 @@ static int class_of(const job *j, int m, int target)
     return of_neurons(j, m) || target >= j->model.n_classes ? -1 : target;
 }
 
+static bool takes_steps(const job *j, int m)
+{
+    return j->report[m][0].steps > 0;
+}
+
+static bool changes_nodes(const job *j, int m)
+{
+    const interp_method kind = j->methods.list[m];
+    return kind == INTERP_GUIDED_BACKPROP || kind == INTERP_DECONVOLUTION ||
+           kind == INTERP_GUIDED_BACKPROP_SMOOTH || kind == INTERP_GUIDED_GRAD_CAM;
+}
+
+/* What a reader of method m's results should know and no picture tells. */
+static void say_notes(const cli *c, const job *j, int m)
+{
+    const char *name = j->methods.names[m];
+    const interp_attribution *r = j->report[m];
+    const int rows = rows_of(j);
+    int few = 0, unsure = 0;
+    for (int i = 0; i < rows; i++) {
+        const double change = fabs(r[i].output - r[i].baseline_output);
+        few += takes_steps(j, m) && j->desc.tolerance > 0 &&
+               !(fabs(r[i].residual) <= (double)j->desc.tolerance * change);
+        unsure += !(r[i].precision >= (j->desc.threshold > 0 ? (double)j->desc.threshold : 0.95));
+    }
+    if (j->layer[m] && !cli_has(c, "--layer"))
+        cli_say(c, "%s: of layer \"%s\", as --layer was not given", name, j->layer[m]);
+    if (changes_nodes(j, m) && r->nodes)
+        cli_say(c, "%s: its rule changed %d nodes", name, r->nodes);
+    else if (changes_nodes(j, m))
+        cli_say(c, "%s: its rule changed no node, so this is the gradient%s", name,
+                j->methods.list[m] == INTERP_GUIDED_BACKPROP_SMOOTH
+                    ? ""
+                    : ": guided_backprop_smooth is for networks without ReLU");
+    if (few)
+        cli_say(c,
+                "%s: %d of %d residuals are over the tolerance after the most steps allowed: "
+                "--set max_steps=N for more",
+                name, few, rows);
+    if (unsure && j->methods.list[m] == INTERP_ANCHORS)
+        cli_say(c,
+                "%s: %d of %d hold the prediction in less than the threshold's share of copies: "
+                "see precision in summary.csv",
+                name, unsure, rows);
+}
+
 static int write_summary(job *j, const char *path)
 {
     cli_text t = {NULL, 0, 0, false};
@@ -381,16 +427,24 @@ static int write_summary(job *j, const char *path)
         anchors = anchors || j->methods.list[m] == INTERP_ANCHORS;
     cli_add(
         &t,
-        "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes%s%s%s\n",
+        "sample,method,target,output,baseline_output,residual,passes,seconds,peak_bytes,layer,steps,"
+        "nodes%s%s%s\n",
         anchors ? ",precision,coverage" : "", j->model.classes ? ",name" : "",
         j->in.files ? ",file" : "");
     for (int m = 0; m < j->methods.n; m++)
         for (int i = 0; i < rows_of(j); i++) {
             const interp_attribution *r = &j->report[m][i];
             const int sample = i / (rows_of(j) / j->in.n);
-            cli_add(&t, "%d,%s,%d,%.9g,%.9g,%.9g,%d,%.6g,%zu", sample, j->methods.names[m],
-                    r->target, r->output, r->baseline_output, r->residual, r->passes,
-                    j->seconds[m] / rows_of(j), j->peak[m]);
+            cli_add(&t, "%d,%s,%d,%.9g,", sample, j->methods.names[m], r->target, r->output);
+            cli_add_number(&t, r->baseline_output, false);
+            cli_add(&t, ",");
+            cli_add_number(&t, r->residual, false);
+            cli_add(&t, ",%d,%.6g,%zu,", r->passes, j->seconds[m] / rows_of(j), j->peak[m]);
+            if (j->layer[m]) cli_add_csv(&t, j->layer[m]);
+            cli_add(&t, ",");
+            if (takes_steps(j, m)) cli_add(&t, "%d", r->steps);
+            cli_add(&t, ",");
+            if (changes_nodes(j, m)) cli_add(&t, "%d", r->nodes);
             if (anchors) cli_add(&t, ",%.6g,%.6g", r->precision, r->coverage);
             if (j->model.classes)
                 cli_add(&t, ","),
@@ -552,7 +606,7 @@ static int print_json(const job *j)
     cli_text t = {NULL, 0, 0, false};
     cli_add(&t, "{\"samples\":%d,\"methods\":[", j->in.n);
     for (int m = 0; m < j->methods.n; m++) {
-        double worst = 0;
+        double worst = (double)NAN; /* where there is none */
         for (int i = 0; i < rows_of(j); i++) worst = fmax(worst, fabs(j->report[m][i].residual));
         cli_add(&t,
                 "%s{\"method\":\"%s\",\"seconds\":%.6g,\"peak_bytes\":%zu,\"largest_residual\":",
@@ -665,6 +719,7 @@ static int run(cli *c)
     code = cli_commit(c, stale);
     if (code) return code;
     const int methods = j.methods.n + j.methods.tcav;
+    for (int m = 0; m < j.methods.n; m++) say_notes(c, &j, m);
     cli_say(c, "%d method%s on %d sample%s; written to %s", methods, methods > 1 ? "s" : "", j.in.n,
             j.in.n > 1 ? "s" : "", c->folder);
     return c->json ? print_json(&j) : CLI_DONE;

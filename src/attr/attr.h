@@ -190,7 +190,8 @@ typedef struct interp_attribution {
     double output;          /* f(x) */
     double baseline_output; /* f(x0); NAN for methods whose parts add up to nothing, as saliency */
     double residual; /* sum of the attribution minus (f(x) - f(x0)), features of a mask counted
-                        once; 0 for a complete method; NAN with f(x0). Of lrp the sum minus f(x); of
+                        once; 0 for a complete method; NAN where parts do not add up to anything:
+                        gradients, maps, windows, rise, lime, anchors. Of lrp the sum minus f(x); of
                         full_grad x . df/dx + b . df/db minus f(x), 0 for nets of pieces that are
                         linear */
     double precision, coverage; /* of an anchor, which is 1 where it holds a feature and else 0: the
@@ -207,7 +208,8 @@ typedef struct interp_attribution {
    grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
    a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
    added or taken away: the output is explained as it is.
-   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights),
+   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input,
+   weights, result),
    NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
    thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of

@@ -75,6 +75,7 @@ struct itp_attr {
     int *open;                   /* [n]: samples whose residual is too large; NULL: all, once */
     int n_open;
     int touched;                  /* nodes that a rule changed */
+    double *over;                 /* [batch] of DeepLIFT: what a node gives a sample too much */
     void *user;                   /* of a run that is no method */
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
@@ -749,6 +750,11 @@ ITP_FN interp_status itp_attr_go(itp_attr *a, float *out, interp_attribution *re
     const size_t results = (size_t)a->n * (size_t)a->k;
     memset(a->block, 0, a->block_bytes);
     ITP_TRY(itp_attr_run(a));
+    if (!itp_is_finite(a->result, results * a->result_size))
+        return itp_fail(a->ctx, INTERP_NOT_FINITE,
+                        "%s: the attribution is NaN or infinite: its numbers leave the range of a "
+                        "float on the way back through the network",
+                        a->row->name);
     if (out) memcpy(out, a->result, results * a->result_size * sizeof *out);
     if (report) memcpy(report, a->report, results * sizeof *report);
     return INTERP_OK;

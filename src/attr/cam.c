@@ -111,7 +111,7 @@ ITP_FN void itp_cam_finish(itp_attr *a, int sample)
         if (a->d.raw) out[i] = (float)a->sum[i];
         else cut[i] = a->sum[i] > 0 ? (float)a->sum[i] : 0;
     }
-    a->report[sample].residual = 0; /* maps do not add up to anything */
+    a->report[sample].residual = (double)NAN; /* maps do not add up to anything */
     if (a->d.raw) return;
     itp_cam_scale(cut, z.area, 1e-7);
     itp_cam_resize(cut, z.height, z.width, out, z.in_height, z.in_width, false);
@@ -235,7 +235,7 @@ ITP_FN interp_status itp_cam_guide(itp_attr *a, int first)
     float *out = a->result + (size_t)first * a->result_size;
     for (size_t k = 0; k < (size_t)a->filled * a->result_size; k++) out[k] *= g[k];
     for (int i = 0; i < a->filled; i++) {
-        a->report[first + i].residual = 0;
+        a->report[first + i].residual = (double)NAN;
         a->report[first + i].nodes = itp_guided_nodes(a, ITP_WAY_GUIDED);
     }
     return INTERP_OK;

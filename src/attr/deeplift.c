@@ -126,7 +126,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
 
 /* ---- softmax: exp times one over their sum; exp of log-softmax where the sums are far apart */
 
-#define ITP_DELTA_FAR 6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
+#define ITP_DELTA_FAR                                                                              \
+    6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
 
 /* (exp(a) - exp(b)) / (a - b), the logarithmic mean of both exponentials: between them. */
 ITP_FN double itp_delta_exp(double a, double b)
@@ -263,60 +264,88 @@ ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
 
 /* ---- products, quotients and what else there is: gradients between baseline and input */
 
-/* (1 - t) x0 + t x for every input that moves, into the scratch. */
-ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
-                              float **scratch)
+/* Of the multipliers times differences of a node's inputs, sums for each sample, less what its output
+   should give: into own, or taken off what is there. Where samples do not come first: nothing. */
+ITP_FN bool itp_delta_sums(const itp_attr *a, int node, float *const *dx, bool before, double *own)
 {
-    const itp_node *o = itp_at(a->w, node);
-    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
-    for (int k = 0; k < o->n_in; k++) {
-        const size_t n = itp_count(itp_shape_in(a->w, node, k));
-        size_t n0;
-        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
-        if (!itp_rule_moves(a->w, node, k)) continue;
-        float *to = itp_take(scratch, n);
-        for (size_t i = 0; i < n; i++)
-            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
-        in[k] = to;
+    const interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    const int batch = a->batch;
+    for (int k = -1; k < o->n_in; k++) {
+        const interp_shape *s = k < 0 ? itp_shape_out(w, node) : itp_shape_in(w, node, k);
+        if ((k < 0 || dx[k]) && (s->rank < 1 || s->dim[0] != batch)) return false;
+    }
+    for (int b = 0; b < batch; b++) {
+        double sum = 0;
+        for (int k = -1; k < o->n_in; k++) {
+            const int value = k < 0 ? o->out : o->in[k];
+            const size_t n = itp_count(&w->shape[value]) / (size_t)batch, first = (size_t)b * n;
+            const float *x = w->data[value], *m = k < 0 ? itp_dy(w, node) : dx[k];
+            size_t n0;
+            const float *x0 = itp_delta_base(a, value, &n0);
+            if (!m || (k < 0 && before)) continue;
+            for (size_t i = first; i < first + n; i++)
+                sum += (k < 0 ? -1.0 : 1.0) * (double)m[i] * ((double)x[i] - (double)x0[i % n0]);
+        }
+        own[b] = before ? sum : sum - own[b];
+    }
+    return true;
+}
+
+/* What is still missing of each sample, to its inputs by their differences: of all corrections that make
+   the multipliers complete, the smallest. */
+ITP_FN void itp_delta_complete(const itp_attr *a, int node, float *const *dx, const double *over)
+{
+    const interp_workspace *w = a->w;
+    const itp_node *o = itp_at(w, node);
+    for (int b = 0; b < a->batch; b++) {
+        double square = 0;
+        for (int round = 0; round < 2; round++)
+            for (int k = 0; k < o->n_in; k++) {
+                const size_t n = itp_count(itp_shape_in(w, node, k)) / (size_t)a->batch;
+                size_t n0;
+                const float *x = itp_x(w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+                for (size_t i = (size_t)b * n; dx[k] && i < ((size_t)b + 1) * n; i++) {
+                    const double d = (double)x[i] - (double)x0[i % n0];
+                    if (round == 0) square += d * d;
+                    else if (square > 0) dx[k][i] -= (float)(over[b] * d / square);
+                }
+            }
     }
 }
 
-/* Where the inputs' multipliers go. */
-ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
-{
-    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
-    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
-        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
-}
+enum { ITP_DELTA_POINTS = 16 };
 
-/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
-ITP_FN void itp_delta_clear(const itp_attr *a, int node)
-{
-    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
-        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
-        if (dx && itp_beta(a->w, node, k) == 0)
-            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
-    }
-}
-
-/* The mean gradient over `points` middles of equal parts; one is exact for products. */
+/* The mean gradient between both, by Gauss' and Legendre's points; one is exact for products. What bends
+   more than they follow, as TopK does, is completed. */
 ITP_FN void itp_delta_path(const itp_attr *a, int node, int points)
 {
+    static const double spot[] = {0.0950125098376374, 0.2816035507792589, 0.4580167776572274,
+                                  0.6178762444026438, 0.7554044083550030, 0.8656312023878318,
+                                  0.9445750230732326, 0.9894009349916499};
+    static const double weight[] = {0.1894506104550685, 0.1826034150449236, 0.1691565193950025,
+                                    0.1495959888165767, 0.1246289712555339, 0.0951585116824928,
+                                    0.0622535239386479, 0.0271524594117541};
     interp_workspace *w = a->w;
     const size_t n = itp_count(itp_shape_out(w, node));
     const float *in[ITP_MAX_INPUTS];
     float *dx[ITP_MAX_INPUTS];
     itp_delta_clear(a, node);
     itp_delta_targets(a, node, dx);
+    const bool sums = points > 1 && itp_delta_sums(a, node, dx, true, a->over);
     for (int p = 0; p < points; p++) {
         float *scratch = a->scratch;
-        itp_delta_between(a, node, (p + 0.5) / points, in, &scratch);
+        const double at = points == 1 ? 0.5 : 0.5 + (p & 1 ? 0.5 : -0.5) * spot[p / 2];
+        const double share = points == 1 ? 1 : 0.5 * weight[p / 2];
+        itp_delta_between(a, node, at, in, &scratch);
         float *y = itp_take(&scratch, n), *dy = itp_take(&scratch, n);
         const float *g = itp_dy(w, node);
-        for (size_t i = 0; i < n; i++) dy[i] = g[i] / (float)points;
+        for (size_t i = 0; i < n; i++) dy[i] = (float)((double)g[i] * share);
         itp_node_forward(w, node, in, y);
         itp_node_backward(w, node, in, y, dy, dx, true);
     }
+    if (sums && itp_delta_sums(a, node, dx, false, a->over))
+        itp_delta_complete(a, node, dx, a->over);
 }
 
 /* a / b as a times 1 / b: a by the mean of both reciprocals, b by the mean of both a. */
@@ -331,7 +360,7 @@ ITP_FN void itp_delta_div(const itp_attr *a, int node)
     bool same_sign = true;
     for (size_t i = 0; i < nb; i++) same_sign = same_sign && (b[i] > 0) == (b0[i % n0] > 0);
     if (!itp_rule_moves(w, node, 1) || !same_sign) {
-        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? 32 : 1);
+        itp_delta_path(a, node, itp_rule_moves(w, node, 1) ? ITP_DELTA_POINTS : 1);
         return;
     }
     itp_delta_clear(a, node);
@@ -379,6 +408,7 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_CONV_TRANSPOSE:
     case ITP_OP_MUL:
         if (itp_rule_count(w, node) > 1) itp_delta_path(a, node, 1);
+        else if (o->op == ITP_OP_MUL && itp_delta_changes(a, node)) itp_delta_elementwise(a, node);
         else itp_op_backward(w, node);
         return;
     case ITP_OP_SOFTMAX:
@@ -416,12 +446,19 @@ ITP_FN void itp_deeplift_rule(void *user, interp_workspace *w, int node)
     case ITP_OP_DIV: itp_delta_div(a, node); return;
     case ITP_OP_BATCH_NORM:
         if (first) itp_op_backward(w, node);
-        else itp_delta_path(a, node, 32);
+        else itp_delta_path(a, node, ITP_DELTA_POINTS);
         return;
+    case ITP_OP_POW:
+    case ITP_OP_MAX:
+    case ITP_OP_MIN:
+    case ITP_OP_PRELU:
+    case ITP_OP_WHERE: itp_delta_elementwise(a, node); return;
+    case ITP_OP_REDUCE_MAX:
+    case ITP_OP_REDUCE_MIN: itp_delta_extreme(a, node); return;
     default: break;
     }
     if (itp_op_is_linear(o->op)) itp_op_backward(w, node);
-    else itp_delta_path(a, node, 32);
+    else itp_delta_path(a, node, ITP_DELTA_POINTS);
 }
 
 /* ---- the method */
@@ -442,8 +479,10 @@ ITP_FN size_t itp_attr_scratch_deeplift(const itp_attr *a, int batch)
 
 ITP_FN void itp_attr_layout_deeplift(itp_arena *m, itp_attr *a)
 {
-    a->sum = (double *)itp_arena_alloc(
-        m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+    if (a->row->kind)
+        a->sum = (double *)itp_arena_alloc(
+            m, itp_mul_size(itp_mul_size((size_t)a->k, a->result_size), sizeof(double)));
+    a->over = (double *)itp_arena_alloc(m, itp_mul_size((size_t)a->batch, sizeof(double)));
 }
 
 /* Multipliers of slot i for target j, times the difference. */

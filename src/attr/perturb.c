@@ -396,6 +396,14 @@ ITP_FN void itp_perturb_take(itp_attr *a, int sample, int index, const float *in
     }
 }
 
+/* Whether the features' values are shares of the output's difference: those of Shapley. */
+ITP_FN bool itp_perturb_adds_up(const itp_attr *a)
+{
+    const int kind = a->row->kind;
+    return kind == ITP_P_EXACT || kind == ITP_P_SAMPLING || kind == ITP_P_KERNEL ||
+           kind == ITP_P_PARTITION;
+}
+
 /* The sums of a sample to its attribution. */
 ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
 {
@@ -413,8 +421,7 @@ ITP_FN interp_status itp_perturb_finish(itp_attr *a, int sample)
         for (int i = 0; i < a->p.count; i++) total += a->sum[i];
         for (size_t k = 0; k < a->result_size; k++) out[k] = (float)a->sum[itp_feature(a, k)];
     }
-    r->residual = total - (r->output - r->baseline_output);
-    if (a->row->kind == ITP_P_RISE || a->row->kind == ITP_P_ANCHORS) r->residual = 0;
+    r->residual = itp_perturb_adds_up(a) ? total - (r->output - r->baseline_output) : (double)NAN;
     return INTERP_OK;
 }
 

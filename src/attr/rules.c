@@ -122,6 +122,42 @@ ITP_FN float *itp_take(float **scratch, size_t n)
     return at;
 }
 
+/* (1 - t) x0 + t x for every input that moves, into the scratch. */
+ITP_FN void itp_delta_between(const itp_attr *a, int node, double t, const float **in,
+                              float **scratch)
+{
+    const itp_node *o = itp_at(a->w, node);
+    memset(in, 0, ITP_MAX_INPUTS * sizeof *in);
+    for (int k = 0; k < o->n_in; k++) {
+        const size_t n = itp_count(itp_shape_in(a->w, node, k));
+        size_t n0;
+        const float *x = itp_x(a->w, node, k), *x0 = itp_delta_base(a, o->in[k], &n0);
+        if (!itp_rule_moves(a->w, node, k)) continue;
+        float *to = itp_take(scratch, n);
+        for (size_t i = 0; i < n; i++)
+            to[i] = (float)((1 - t) * (double)x0[i % n0] + t * (double)x[i]);
+        in[k] = to;
+    }
+}
+
+/* Where the inputs' multipliers go. */
+ITP_FN void itp_delta_targets(const itp_attr *a, int node, float **dx)
+{
+    memset(dx, 0, ITP_MAX_INPUTS * sizeof *dx);
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++)
+        if (itp_rule_moves(a->w, node, k)) dx[k] = itp_dx(a->w, node, k);
+}
+
+/* Writes zeroes where a multiplier is the first, so that all that follow may add. */
+ITP_FN void itp_delta_clear(const itp_attr *a, int node)
+{
+    for (int k = 0; k < itp_at(a->w, node)->n_in; k++) {
+        float *dx = itp_rule_moves(a->w, node, k) ? itp_dx(a->w, node, k) : NULL;
+        if (dx && itp_beta(a->w, node, k) == 0)
+            memset(dx, 0, itp_count(itp_shape_in(a->w, node, k)) * sizeof *dx);
+    }
+}
+
 /* Whether an op is linear in whatever of its inputs moves, and its gradient thus says everything. */
 ITP_FN bool itp_op_is_linear(int op)
 {
@@ -140,7 +176,6 @@ ITP_FN bool itp_op_is_linear(int op)
     case ITP_OP_REDUCE_MEAN:
     case ITP_OP_AVERAGE_POOL:
     case ITP_OP_GLOBAL_AVERAGE_POOL:
-    case ITP_OP_WHERE:
     case ITP_OP_CUM_SUM:
     case ITP_OP_GATHER:
     case ITP_OP_GATHER_ELEMENTS:
