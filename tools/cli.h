@@ -469,6 +469,10 @@ int cli_methods_parse(const cli *c, cli_methods *m);
 /* One more; false when there is no such method or no room. */
 bool cli_methods_add(cli_methods *m, const char *name);
 
+/* RISE's numbers are mean outputs under random masks, none near 0: what tells in a picture is by how much
+   they exceed the least. */
+void cli_above_least(float *v, size_t n);
+
 /* Opens the model that is named first, --input, --target and --baseline; the last two into `d`. */
 int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_samples *in,
                          interp_attribute_desc *d);

@@ -157,3 +157,10 @@ int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_sam
     if (!code) code = parse_target(c, model, in->n, d);
     return code ? code : parse_baseline(c, sample, in, d);
 }
+
+void cli_above_least(float *v, size_t n)
+{
+    float least = v[0];
+    for (size_t i = 1; i < n; i++) least = v[i] < least ? v[i] : least;
+    for (size_t i = 0; i < n; i++) v[i] -= least;
+}

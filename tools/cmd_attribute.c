@@ -331,15 +331,6 @@ static int open_gallery(cli *c, job *j)
     return code;
 }
 
-/* RISE's numbers are mean outputs under random masks, none near 0: what tells is by how much they exceed
-   the least. */
-static void above_least(float *v, size_t n)
-{
-    float least = v[0];
-    for (size_t i = 1; i < n; i++) least = v[i] < least ? v[i] : least;
-    for (size_t i = 0; i < n; i++) v[i] -= least;
-}
-
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
     char path[CLI_PATH], name[96];
@@ -354,7 +345,7 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         d.attr = map ? attr : j->attribution[m] + (size_t)i * size;
         const size_t plane = interp_shape_size(&j->shape[m]);
         if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
-        if (map && j->methods.list[m] == INTERP_RISE) above_least(attr, plane);
+        if (map && j->methods.list[m] == INTERP_RISE) cli_above_least(attr, plane);
         d.image = (const float *)j->in.x.data + (size_t)i * size;
         snprintf(name, sizeof name, "%s_%d.png", j->methods.names[m], i);
         if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);

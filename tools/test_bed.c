@@ -20,7 +20,7 @@ static interp_net *new_network(cli *c, const interp_dataset *data)
         memset(&conv, 0, sizeof conv);
         conv.channels = channels[b];
         conv.kernel[0] = b ? 3 : 5;
-        conv.same = true;
+        conv.same = b > 0; /* an input that is shifted as a whole is then taken back by the bias */
         x = interp_relu(net, interp_batch_norm(net, interp_conv2d(net, x, &conv), NULL));
         if (b < 2) x = interp_pool2d(net, x, NULL);
     }
@@ -198,7 +198,6 @@ int test_bed_open(cli *c, cli_evaluation *e, const char *folder)
     e->sample = *s;
     e->channels = s->dim[0], e->height = s->dim[1], e->width = s->dim[2];
     e->size = interp_shape_size(s);
-    if (!cli_has(c, "--radius")) e->score.radius = -1; /* methods run twice, not a dozen times */
     code = choose(c, e, t, masks, bed);
     if (!code) code = add_methods(c, e, t);
     interp_free(c->ctx, masks);
@@ -282,6 +281,9 @@ static int draw_methods(cli *c, const cli_evaluation *e, const char *path)
     int names = 0;
     for (int m = 0; m < e->count; m++) {
         char text[96];
+        if (!strcmp(e->of[m].name, interp_method_name(INTERP_RISE)))
+            for (int i = 0; i < e->n; i++)
+                cli_above_least(e->of[m].attribution + (size_t)i * e->size, e->size);
         snprintf(text, sizeof text, "%d. %s", m + 1, e->of[m].name);
         const int wide = interp_text_width(text, SIZE, 0) + 14;
         if (wide > names) names = wide;
