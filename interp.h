@@ -5480,8 +5480,8 @@ typedef enum interp_lrp_rule {
     INTERP_LRP_PRESET_A_FLAT,
     INTERP_LRP_PRESET_B, /* epsilon_alpha2_beta1 with an epsilon of 0.1 */
     INTERP_LRP_PRESET_B_FLAT,
-    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias, which keeps all
-                               relevance; Montavon et al. 2017 */
+    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias: relevance is kept
+                               but where no input speaks for an output; Montavon et al. 2017 */
     INTERP_LRP_RULE_COUNT
 } interp_lrp_rule;
 
@@ -41787,6 +41787,7 @@ struct itp_attr {
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
     bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
+    bool *merged;                 /* [n_values] of LRP: made by what was merged into a layer */
     itp_perturb p;                /* of the perturbation methods */
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */
@@ -42495,6 +42496,21 @@ ITP_FN int itp_rule_count(const interp_workspace *w, int node)
     int n = 0;
     for (int i = 0; i < itp_at(w, node)->n_in; i++) n += itp_rule_moves(w, node, i);
     return n;
+}
+
+/* The node that alone reads a value, by any of its inputs; -1: none. */
+ITP_FN int itp_rule_reader(const interp_workspace *w, int value)
+{
+    const interp_net *net = w->net;
+    int reader = -1;
+    if (value == w->target || value == w->kept) return -1;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) {
+            if (net->nodes[n].in[i] != value) continue;
+            if (reader >= 0) return -1;
+            reader = n;
+        }
+    return reader;
 }
 
 /* Numbers of a value at the baseline, which begin again after *n of them. */
@@ -43250,21 +43266,6 @@ ITP_FN interp_status itp_smooth_run(itp_attr *a)
    before and after the other one (Shrikumar et al. 2017, section 3.5.3), so that parts which cancel
    each other still count. */
 
-/* The node that alone reads a value, by any of its inputs; -1: none. */
-ITP_FN int itp_reveal_next(const interp_workspace *w, int value)
-{
-    const interp_net *net = w->net;
-    int reader = -1;
-    if (value == w->target || value == w->kept) return -1;
-    for (int n = 0; n < net->n_nodes; n++)
-        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) {
-            if (net->nodes[n].in[i] != value) continue;
-            if (reader >= 0) return -1;
-            reader = n;
-        }
-    return reader;
-}
-
 ITP_FN bool itp_reveal_is_function(const interp_workspace *w, int node)
 {
     const itp_op *row = itp_op_row(itp_at(w, node)->op);
@@ -43279,8 +43280,8 @@ ITP_FN int itp_reveal_function(const interp_workspace *w, int dense)
     if ((o->op != ITP_OP_GEMM && o->op != ITP_OP_MATMUL) || itp_rule_count(w, dense) != 1 ||
         !w->runs_back[dense])
         return -1;
-    for (int at = itp_reveal_next(w, o->out); at >= 0;
-         at = itp_reveal_next(w, itp_at(w, at)->out)) {
+    for (int at = itp_rule_reader(w, o->out); at >= 0;
+         at = itp_rule_reader(w, itp_at(w, at)->out)) {
         if (itp_count(itp_shape_out(w, at)) != itp_count(itp_shape_out(w, dense))) return -1;
         if (itp_reveal_is_function(w, at)) return w->runs_back[at] ? at : -1;
         if (itp_at(w, at)->op != ITP_OP_ADD || itp_rule_count(w, at) != 1) return -1;
@@ -44141,7 +44142,9 @@ ITP_FN interp_status itp_attr_run_deeplift(itp_attr *a)
 
    Dense layers and convolutions by rules; what they share is a sum of parts, each a layer with other
    inputs and other weights: relevance over the sum of the parts' outputs goes back through each part and
-   is multiplied with its inputs. A batch norm behind such a layer is merged into its weights. */
+   is multiplied with its inputs. Batch norms and constants that each channel is multiplied with or that
+   are added to it right behind such a layer are merged into its weights and bias, however the model's
+   writer put them. */
 
 typedef enum itp_lrp_x {
     ITP_LRP_X,
@@ -44182,7 +44185,7 @@ typedef struct itp_lrp_layer {
     interp_workspace *w;
     int node, weights_in; /* which input the weights are; the other one is x */
     size_t nx, nw, nb, ny;
-    float *weights, *bias;  /* the layer's own, batch norm merged */
+    float *weights, *bias;  /* the layer's own, what follows merged */
     float *w_part, *b_part; /* a part's */
     float *x_part, *back;   /* [nx] */
     float *z, *out, *seed;  /* [ny] */
@@ -44349,13 +44352,26 @@ ITP_FN void itp_lrp_part_in(const itp_lrp_layer *l, const itp_lrp_part *p, const
     if (itp_at(l->w, l->node)->n_in > 2) in[2] = l->b_part;
 }
 
+/* Dimensions behind that of a layer's channels: those of images. */
+ITP_FN int itp_lrp_behind(const itp_node *o)
+{
+    return o->op == ITP_OP_CONV || o->op == ITP_OP_CONV_TRANSPOSE ? 2 : 0;
+}
+
+ITP_FN size_t itp_lrp_channels(const interp_workspace *w, int layer)
+{
+    const interp_shape *y = itp_shape_out(w, layer);
+    return (size_t)y->dim[y->rank - 1 - itp_lrp_behind(itp_at(w, layer))];
+}
+
 /* Which channel of the output a number of it belongs to. */
 ITP_FN size_t itp_lrp_channel(const itp_lrp_layer *l, size_t i)
 {
     const interp_shape *y = itp_shape_out(l->w, l->node);
     size_t inner = 1;
-    for (int d = 2; d < y->rank; d++) inner *= (size_t)y->dim[d];
-    return y->rank == 4 ? i / inner % (size_t)y->dim[1] : i % (size_t)y->dim[y->rank - 1];
+    for (int d = 1; d <= itp_lrp_behind(itp_at(l->w, l->node)); d++)
+        inner *= (size_t)y->dim[y->rank - d];
+    return i / inner % itp_lrp_channels(l->w, l->node);
 }
 
 /* Output of a part into `out`. Where the node has no input for the merged bias, it is added here. */
@@ -44368,14 +44384,60 @@ ITP_FN void itp_lrp_forward(const itp_lrp_layer *l, const itp_lrp_part *p)
     for (size_t i = 0; i < l->ny; i++) l->out[i] += l->b_part[itp_lrp_channel(l, i)];
 }
 
-/* The batch norm that alone reads a layer's output, -1 for none. */
-ITP_FN int itp_lrp_norm(const interp_workspace *w, int node)
+/* Whether a constant is one number, or one for each channel of the layer's output. */
+ITP_FN bool itp_lrp_by_channel(const interp_workspace *w, int layer, const interp_shape *s)
 {
-    const int next = itp_only_reader(w, itp_at(w, node)->out);
-    if (next < 0 || itp_at(w, next)->op != ITP_OP_BATCH_NORM) return -1;
-    return itp_is_constant(w, itp_at(w, next)->in[1]) && itp_is_constant(w, itp_at(w, next)->in[2])
+    const int behind = itp_lrp_behind(itp_at(w, layer)), rank = itp_shape_out(w, layer)->rank;
+    const size_t n = itp_count(s);
+    if (n == 1) return s->rank <= rank;
+    return s->rank > behind && s->rank <= rank && n == itp_lrp_channels(w, layer) &&
+           (size_t)s->dim[s->rank - 1 - behind] == n;
+}
+
+/* The node that alone reads a layer's output, or what was made of it, and gives each channel times a
+   constant plus a constant: a batch norm, or arithmetic; -1: none. */
+ITP_FN int itp_lrp_next(const interp_workspace *w, int layer, int value)
+{
+    const int next = itp_rule_reader(w, value);
+    if (next < 0 || itp_rule_count(w, next) != 1) return -1;
+    const itp_node *o = itp_at(w, next);
+    if (o->op == ITP_OP_BATCH_NORM)
+        return o->in[0] == value && itp_is_constant(w, o->in[1]) && itp_is_constant(w, o->in[2])
+                   ? next
+                   : -1;
+    if (o->op != ITP_OP_ADD && o->op != ITP_OP_SUB && o->op != ITP_OP_MUL && o->op != ITP_OP_DIV)
+        return -1;
+    const int other = o->in[0] == value;
+    if (o->op == ITP_OP_DIV && !other) return -1;
+    return itp_is_constant(w, o->in[other]) &&
+                   itp_count(itp_shape_out(w, next)) == itp_count(itp_shape_out(w, layer)) &&
+                   itp_lrp_by_channel(w, layer, itp_shape_in(w, next, other))
                ? next
                : -1;
+}
+
+/* What it multiplies each channel with, and then adds. */
+ITP_FN void itp_lrp_scales(interp_workspace *w, int node, size_t channels, float *scale,
+                           float *shift)
+{
+    const itp_node *o = itp_at(w, node);
+    if (o->op == ITP_OP_BATCH_NORM) {
+        itp_bn_scales(w, node, scale, shift);
+        return;
+    }
+    const int other = itp_rule_moves(w, node, 0) ? 1 : 0;
+    const float *v = itp_x(w, node, other);
+    const size_t n = itp_count(itp_shape_in(w, node, other));
+    for (size_t c = 0; c < channels; c++) {
+        const float here = v[c % n];
+        scale[c] = o->op == ITP_OP_MUL                 ? here
+                   : o->op == ITP_OP_DIV               ? 1 / here
+                   : o->op == ITP_OP_SUB && other == 0 ? -1
+                                                       : 1;
+        shift[c] = o->op == ITP_OP_ADD || (o->op == ITP_OP_SUB && other == 0) ? here
+                   : o->op == ITP_OP_SUB                                      ? -here
+                                                                              : 0;
+    }
 }
 
 /* Channel of the output that weight i belongs to. */
@@ -44393,26 +44455,26 @@ ITP_FN size_t itp_lrp_weight_channel(const itp_lrp_layer *l, size_t i)
     return i % (size_t)s->dim[s->rank - 1];
 }
 
-/* The layer's weights and biases, with the batch norm behind it. */
-ITP_FN void itp_lrp_merge(itp_lrp_layer *l)
+/* The layer's weights and biases, with what follows; whether anything did. */
+ITP_FN bool itp_lrp_merge(itp_lrp_layer *l)
 {
     const itp_node *o = itp_at(l->w, l->node);
-    const int norm = itp_lrp_norm(l->w, l->node);
+    bool merged = false;
     memcpy(l->weights, itp_x(l->w, l->node, l->weights_in), l->nw * sizeof *l->weights);
     memset(l->bias, 0, l->nb * sizeof *l->bias);
     if (o->n_in > 2) {
         const size_t n = itp_count(itp_shape_in(l->w, l->node, 2));
         for (size_t i = 0; i < l->nb; i++) l->bias[i] = itp_x(l->w, l->node, 2)[n ? i % n : 0];
     }
-    if (norm < 0) return;
     float *scale = l->w_part, *shift = l->b_part; /* free until the first part */
-    const size_t channels = l->nb;
-    itp_bn_scales(l->w, norm, scale, shift);
-    for (size_t i = 0; i < l->nw; i++) {
-        const size_t c = itp_lrp_weight_channel(l, i);
-        l->weights[i] *= scale[c];
+    for (int at = itp_lrp_next(l->w, l->node, o->out); at >= 0;
+         at = itp_lrp_next(l->w, l->node, itp_at(l->w, at)->out)) {
+        itp_lrp_scales(l->w, at, l->nb, scale, shift);
+        for (size_t i = 0; i < l->nw; i++) l->weights[i] *= scale[itp_lrp_weight_channel(l, i)];
+        for (size_t c = 0; c < l->nb; c++) l->bias[c] = l->bias[c] * scale[c] + shift[c];
+        merged = true;
     }
-    for (size_t c = 0; c < channels; c++) l->bias[c] = l->bias[c] * scale[c] + shift[c];
+    return merged;
 }
 
 /* Relevance of a layer with constant weights. */
@@ -44425,23 +44487,22 @@ ITP_FN void itp_lrp_layer_rule(const itp_attr *a, interp_workspace *w, int node,
     const int n_groups = itp_lrp_groups(a, rule, groups);
     const double epsilon = rule == INTERP_LRP_EPSILON ? (double)a->d.epsilon : ITP_LRP_TINY;
     const bool add = itp_beta(w, node, 1 - weights_in) != 0;
-    const interp_shape *y = itp_shape_out(w, node);
     itp_lrp_layer l;
     memset(&l, 0, sizeof l);
     l.a = a, l.w = w, l.node = node, l.weights_in = weights_in;
     l.nx = itp_count(itp_shape_in(w, node, 1 - weights_in));
     l.nw = itp_count(itp_shape_in(w, node, weights_in));
-    l.ny = itp_count(y);
-    l.nb = (size_t)y->dim[y->rank == 4 ? 1 : y->rank - 1];
+    l.ny = itp_count(itp_shape_out(w, node));
+    l.nb = itp_lrp_channels(w, node);
     l.weights = itp_take(&scratch, l.nw), l.w_part = itp_take(&scratch, itp_max_size(l.nw, l.nb));
     l.bias = itp_take(&scratch, l.nb), l.b_part = itp_take(&scratch, l.nb);
     l.x_part = itp_take(&scratch, l.nx), l.back = itp_take(&scratch, l.nx);
     l.z = itp_take(&scratch, l.ny), l.out = itp_take(&scratch, l.ny);
     l.seed = itp_take(&scratch, l.ny);
-    itp_lrp_merge(&l);
+    const bool merged = itp_lrp_merge(&l);
     if (a->d.rule == INTERP_LRP_DEEP_TAYLOR) memset(l.bias, 0, l.nb * sizeof *l.bias);
     const float *own = itp_y(w, node);
-    if (n_groups > 1 && itp_lrp_norm(w, node) >= 0) { /* that of the batch norm may be gone */
+    if (n_groups > 1 && merged) { /* that of what follows may be gone */
         static const itp_lrp_part plain = {ITP_LRP_X, ITP_LRP_W, ITP_LRP_W};
         itp_lrp_forward(&l, &plain);
         float *copy = itp_take(&scratch, l.ny);
@@ -44557,6 +44618,10 @@ ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
         else itp_lrp_pass(w, node, 0);
         return;
     }
+    if (a->merged[o->out]) {
+        itp_lrp_pass(w, node, itp_rule_moves(w, node, 0) ? 0 : 1);
+        return;
+    }
     switch (o->op) {
     case ITP_OP_CONV:
     case ITP_OP_CONV_TRANSPOSE:
@@ -44615,6 +44680,7 @@ ITP_FN size_t itp_attr_scratch_lrp(const itp_attr *a, int batch)
 ITP_FN void itp_attr_layout_lrp(itp_arena *m, itp_attr *a)
 {
     a->mark = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
+    a->merged = (bool *)itp_arena_alloc(m, (size_t)a->net->n_values);
 }
 
 /* Relevance of target j of the samples in the slots. */
@@ -44649,6 +44715,10 @@ ITP_FN interp_status itp_attr_run_lrp(itp_attr *a)
         bool behind = itp_lrp_is_layer(o);
         for (int k = 0; k < o->n_in; k++) behind = behind || a->mark[o->in[k]];
         a->mark[o->out] = behind;
+        if (!itp_lrp_is_layer(o) || itp_rule_count(a->w, i) != 1) continue;
+        for (int at = itp_lrp_next(a->w, i, o->out); at >= 0;
+             at = itp_lrp_next(a->w, i, net->nodes[at].out))
+            a->merged[net->nodes[at].out] = true;
     }
     if (a->d.low == 0 && a->d.high == 0) {
         a->d.low = a->d.high = a->x[0];

@@ -232,6 +232,71 @@ TEST(conductance_of_a_layer_that_all_goes_through_is_complete)
     interp_net_free(net);
 }
 
+/* Images [2,6,6] through a convolution and two dense layers; written: with its biases as sums behind
+   layers of half the weights, which are then doubled. */
+static interp_net *biased_net(bool written)
+{
+    const interp_shape s = {3, {2, 6, 6, 1, 1, 1, 1, 1}}, planes = {3, {4, 1, 1, 1, 1, 1, 1, 1}},
+                       row = {1, {5, 1, 1, 1, 1, 1, 1, 1}}, none = {0, {1, 1, 1, 1, 1, 1, 1, 1}};
+    const float of_planes[4] = {0.5f, -0.75f, 0.25f, 1}, of_row[5] = {-0.5f, 0.25f, 2, 0, -1};
+    const float two = 2, less[5] = {0.5f, -0.25f, -2, 0, 1};
+    interp_net *net = interp_net_new(ctx, "biased");
+    interp_conv2d_desc conv;
+    interp_dense_desc dense;
+    memset(&conv, 0, sizeof conv), memset(&dense, 0, sizeof dense);
+    conv.channels = 4, conv.same = true, conv.no_bias = dense.no_bias = written;
+    interp_tensor x = interp_conv2d(net, interp_input(net, NULL, &s), &conv);
+    if (written) {
+        x = interp_mul(net, x, interp_constant(net, &none, &two));
+        x = interp_add(net, interp_constant(net, &planes, of_planes), x);
+    }
+    x = interp_dense(net, interp_flatten(net, interp_relu(net, x)), 5, &dense);
+    if (written) {
+        x = interp_mul(net, interp_constant(net, &none, &two), x);
+        x = interp_sub(net, x, interp_constant(net, &row, less));
+    }
+    interp_output(net, interp_dense(net, interp_relu(net, x), 3, NULL), "y");
+    if (interp_net_build(net, 1)) return NULL;
+    float *p = interp_net_parameters(net);
+    for (int i = 0, layer = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        const size_t n = interp_shape_size(&v.shape);
+        const bool bias = v.shape.rank == 1;
+        const float half = written && layer < 2 && !bias ? 0.5f : 1;
+        for (size_t k = 0; k < n && !bias; k++)
+            p[v.offset + k] = half * 0.3f * interp_random_normal(8, (uint64_t)layer, k);
+        for (size_t k = 0; k < n && bias; k++)
+            p[v.offset + k] = n == 4 ? of_planes[k] : n == 5 ? of_row[k] : 0.1f;
+        layer += !bias;
+    }
+    return net;
+}
+
+TEST(relevance_does_not_depend_on_how_biases_are_written)
+{
+    enum { n = 2, size = 72 };
+    static float x[n * size], out[2][n * size];
+    interp_attribution report[2][n];
+    interp_attribute_desc d;
+    fill(x, n * size, 12);
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_LRP, d.target_kind = INTERP_TARGET_CLASS, d.target = 1;
+    for (int rule = 0; rule < INTERP_LRP_RULE_COUNT; rule++) {
+        float most = 0;
+        d.rule = (interp_lrp_rule)rule;
+        for (int k = 0; k < 2; k++) {
+            interp_net *net = biased_net(k);
+            REQUIRE(net);
+            CHECK_OK(ctx, interp_attribute(net, x, n, &d, out[k], report[k]));
+            interp_net_free(net);
+        }
+        for (int i = 0; i < n; i++) CHECK_NEAR(report[1][i].output, report[0][i].output, 1e-5);
+        for (int i = 0; i < n * size; i++) most = fmaxf(most, fabsf(out[0][i]));
+        CHECK(most > 0);
+        for (int i = 0; i < n * size; i++) CHECK_NEAR(out[1][i], out[0][i], 1e-5f * most);
+    }
+}
+
 TEST(wrong_settings_of_rules_are_refused)
 {
     enum { size = 192 };
@@ -670,6 +735,7 @@ int main(int argc, char **argv)
     RUN(guided_backprop_counts_the_nodes_it_changes);
     RUN(layers_are_chosen_and_named);
     RUN(conductance_of_a_layer_that_all_goes_through_is_complete);
+    RUN(relevance_does_not_depend_on_how_biases_are_written);
     RUN(wrong_settings_of_rules_are_refused);
     RUN(deep_lift_and_shap_match_the_references);
     RUN(relevances_match_zennit);

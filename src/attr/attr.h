@@ -96,8 +96,8 @@ typedef enum interp_lrp_rule {
     INTERP_LRP_PRESET_A_FLAT,
     INTERP_LRP_PRESET_B, /* epsilon_alpha2_beta1 with an epsilon of 0.1 */
     INTERP_LRP_PRESET_B_FLAT,
-    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias, which keeps all
-                               relevance; Montavon et al. 2017 */
+    INTERP_LRP_DEEP_TAYLOR, /* first layer z-box, all others z-plus, none with bias: relevance is kept
+                               but where no input speaks for an output; Montavon et al. 2017 */
     INTERP_LRP_RULE_COUNT
 } interp_lrp_rule;
 

@@ -80,6 +80,7 @@ struct itp_attr {
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
     bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
+    bool *merged;                 /* [n_values] of LRP: made by what was merged into a layer */
     itp_perturb p;                /* of the perturbation methods */
     itp_cone *cone;               /* that runs their copies; NULL: none */
     size_t cone_bytes, cone_peak; /* it holds, and took while it was made */

@@ -5,21 +5,6 @@
    before and after the other one (Shrikumar et al. 2017, section 3.5.3), so that parts which cancel
    each other still count. */
 
-/* The node that alone reads a value, by any of its inputs; -1: none. */
-ITP_FN int itp_reveal_next(const interp_workspace *w, int value)
-{
-    const interp_net *net = w->net;
-    int reader = -1;
-    if (value == w->target || value == w->kept) return -1;
-    for (int n = 0; n < net->n_nodes; n++)
-        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) {
-            if (net->nodes[n].in[i] != value) continue;
-            if (reader >= 0) return -1;
-            reader = n;
-        }
-    return reader;
-}
-
 ITP_FN bool itp_reveal_is_function(const interp_workspace *w, int node)
 {
     const itp_op *row = itp_op_row(itp_at(w, node)->op);
@@ -34,8 +19,8 @@ ITP_FN int itp_reveal_function(const interp_workspace *w, int dense)
     if ((o->op != ITP_OP_GEMM && o->op != ITP_OP_MATMUL) || itp_rule_count(w, dense) != 1 ||
         !w->runs_back[dense])
         return -1;
-    for (int at = itp_reveal_next(w, o->out); at >= 0;
-         at = itp_reveal_next(w, itp_at(w, at)->out)) {
+    for (int at = itp_rule_reader(w, o->out); at >= 0;
+         at = itp_rule_reader(w, itp_at(w, at)->out)) {
         if (itp_count(itp_shape_out(w, at)) != itp_count(itp_shape_out(w, dense))) return -1;
         if (itp_reveal_is_function(w, at)) return w->runs_back[at] ? at : -1;
         if (itp_at(w, at)->op != ITP_OP_ADD || itp_rule_count(w, at) != 1) return -1;

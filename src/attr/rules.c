@@ -15,6 +15,21 @@ ITP_FN int itp_rule_count(const interp_workspace *w, int node)
     return n;
 }
 
+/* The node that alone reads a value, by any of its inputs; -1: none. */
+ITP_FN int itp_rule_reader(const interp_workspace *w, int value)
+{
+    const interp_net *net = w->net;
+    int reader = -1;
+    if (value == w->target || value == w->kept) return -1;
+    for (int n = 0; n < net->n_nodes; n++)
+        for (int i = 0; w->runs[n] && i < net->nodes[n].n_in; i++) {
+            if (net->nodes[n].in[i] != value) continue;
+            if (reader >= 0) return -1;
+            reader = n;
+        }
+    return reader;
+}
+
 /* Numbers of a value at the baseline, which begin again after *n of them. */
 ITP_FN const float *itp_delta_base(const itp_attr *a, int value, size_t *n)
 {
