@@ -5552,8 +5552,9 @@ typedef struct interp_attribute_desc {
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
     int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
                      unless a mask is given; not those of feature_permutation, which mixes samples */
-    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
-    int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
+    int grid[2];  /* 0: none; rows and columns of tiles as features, of each view of inputs
+                     [V,C,H,W], unless a mask is given */
+    int window[INTERP_MAX_RANK]; /* all 0: of images [..,C,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
     const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M
@@ -41589,6 +41590,7 @@ typedef struct itp_perturb {
     int32_t *id;            /* [input]: feature of each number; NULL: each is its own */
     int tile_rows;          /* > 0: features are tiles of this size */
     int tile_columns, grid; /* grid: tiles in a row */
+    int tiles;              /* of each view */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
     bool all;        /* kernel_shap: all coalitions, each once */
     uint8_t *on;     /* [count]: which features are as in x */
@@ -41604,6 +41606,22 @@ typedef struct itp_perturb {
     itp_owen_node open[ITP_OWEN_ROUND];
     double value[2 * ITP_OWEN_ROUND];
 } itp_perturb;
+
+/* How many images [C,H,W] an input is: of [V,C,H,W] V, each with features of its own. */
+ITP_FN int itp_views(const interp_shape *in)
+{
+    int n = 1;
+    for (int i = 0; i < in->rank - 3; i++) n *= in->dim[i];
+    return itp_max(1, n);
+}
+
+/* The most segments that so many become, at least one for each view. */
+ITP_FN int itp_segments_most(const interp_shape *in, int segments)
+{
+    const int views = itp_views(in);
+    return itp_min(itp_max(1, segments / views), in->dim[in->rank - 2] * in->dim[in->rank - 1]) *
+           views;
+}
 
 /* ---- masks */
 
@@ -45937,10 +45955,10 @@ ITP_FN interp_status itp_perturb_windows(itp_attr *a)
     bool given = false;
     for (int i = 0; i < in->rank; i++) given = given || a->d.window[i];
     for (int i = 0; i < in->rank; i++) {
-        const bool image = in->rank >= 3, plane = i < in->rank - 2;
+        const bool image = in->rank >= 3, plane = i == in->rank - 3, view = i < in->rank - 3;
         const int dim = in->dim[i];
         int window = a->d.window[i], stride = a->d.stride[i];
-        if (!given) window = !image ? 1 : plane ? dim : itp_max(1, dim / 8);
+        if (!given) window = !image || view ? 1 : plane ? dim : itp_max(1, dim / 8);
         if (!stride) stride = !given && image ? itp_max(1, plane ? dim : window / 2) : 1;
         if (window < 1 || window > dim || stride < 1 || stride > window)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -45958,11 +45976,12 @@ ITP_FN interp_status itp_perturb_windows(itp_attr *a)
 /* Tiles in a row of images for which no mask was given; 0: each number is a feature. */
 ITP_FN int itp_perturb_grid(const itp_attr *a)
 {
+    const bool views = itp_views(&a->in_shape) > 1;
     switch (a->row->kind) {
-    case ITP_P_EXACT: return 3;
+    case ITP_P_EXACT: return views ? 2 : 3;
     case ITP_P_KERNEL:
     case ITP_P_ANCHORS:
-    case ITP_P_LIME: return 8;
+    case ITP_P_LIME: return views ? 4 : 8;
     case ITP_P_PARTITION: return 0;
     default: return a->size > 4096 ? 16 : 0;
     }
@@ -46003,7 +46022,7 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
                 "%s: segments are of images, which the input must be, and their number is "
                 "not known to draws that are given",
                 a->row->name);
-        p->count = itp_min(a->d.segments, in.dim[in.rank - 2] * in.dim[in.rank - 1]);
+        p->count = itp_segments_most(&in, a->d.segments);
     } else if ((in.rank >= 3 && grid) || given) {
         if (given && (in.rank < 2 || a->d.grid[0] < 1 || a->d.grid[1] < 1))
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -46013,7 +46032,8 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
         p->tile_rows = itp_div_up(height, given ? a->d.grid[0] : grid);
         p->tile_columns = itp_div_up(width, given ? a->d.grid[1] : grid);
         p->grid = itp_div_up(width, p->tile_columns);
-        p->count = p->grid * itp_div_up(height, p->tile_rows);
+        p->tiles = p->grid * itp_div_up(height, p->tile_rows);
+        p->count = p->tiles * itp_views(&in);
     }
     if (a->row->kind == ITP_P_EXACT && p->count > ITP_MOST_EXACT)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -46390,8 +46410,10 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
         return;
     }
     const size_t height = (size_t)in.dim[in.rank - 2], width = (size_t)in.dim[in.rank - 1];
+    const size_t view = a->size / (size_t)itp_views(&in);
     for (size_t k = 0; k < a->size; k++)
-        p->id[k] = (int32_t)(k / width % height) / p->tile_rows * p->grid +
+        p->id[k] = (int32_t)(k / view) * p->tiles +
+                   (int32_t)(k / width % height) / p->tile_rows * p->grid +
                    (int32_t)(k % width) / p->tile_columns;
 }
 
@@ -47829,16 +47851,14 @@ ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
 
 /* ---- features that are segments of each sample */
 
-/* The call for sample i alone, with a mask [H,W]. */
+/* The call for sample i alone, with a mask [H,W], or [V,1,H,W] of views. */
 ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
 {
     interp_attribute_desc d = a->d;
     d.segments = mask ? 0 : d.segments;
     d.mask = mask;
-    d.mask_shape = itp_shape_none();
-    d.mask_shape.rank = 2;
-    d.mask_shape.dim[0] = a->in_shape.dim[a->in_shape.rank - 2];
-    d.mask_shape.dim[1] = a->in_shape.dim[a->in_shape.rank - 1];
+    d.mask_shape = a->in_shape;
+    if (d.mask_shape.rank > 2) d.mask_shape.dim[d.mask_shape.rank - 3] = 1;
     if (d.targets) d.targets += i;
     if (d.baseline && d.n_baselines > 1) d.baseline += (size_t)i * a->given, d.n_baselines = 1;
     return d;
@@ -47855,12 +47875,33 @@ ITP_FN size_t itp_attr_segment_layout(itp_attr *a, char *block, int32_t **mask)
     return m.used;
 }
 
-ITP_FN interp_slic_desc itp_attr_slic(const itp_attr *a)
+/* How one view is cut into segments, and its shape. */
+ITP_FN interp_slic_desc itp_attr_view(const itp_attr *a, interp_shape *view)
 {
     interp_slic_desc d;
     memset(&d, 0, sizeof d);
-    d.segments = a->d.segments;
+    d.segments = itp_max(1, a->d.segments / itp_views(&a->in_shape));
+    *view = a->in_shape;
+    for (int i = 0; i < view->rank - 3; i++) view->dim[i] = 1;
     return d;
+}
+
+/* Segments of each view of a sample, numbered on from view to view. */
+ITP_FN interp_status itp_attr_slic(const itp_attr *a, const float *x, int32_t *mask)
+{
+    interp_shape view;
+    const interp_slic_desc d = itp_attr_view(a, &view);
+    const int views = itp_views(&a->in_shape);
+    const size_t size = interp_shape_size(&view);
+    const size_t area = (size_t)view.dim[view.rank - 2] * (size_t)view.dim[view.rank - 1];
+    for (int v = 0, first = 0; v < views; v++) {
+        int32_t *to = mask + (size_t)v * area;
+        int count;
+        ITP_TRY(interp_slic(a->ctx, x + (size_t)v * size, &view, &d, to, &count));
+        for (size_t i = 0; i < area; i++) to[i] += first;
+        first += count;
+    }
+    return INTERP_OK;
 }
 
 ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *out,
@@ -47868,7 +47909,6 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
 {
     int32_t *mask;
     interp_status status = INTERP_OK;
-    const interp_slic_desc slic = itp_attr_slic(a);
     char *block = (char *)interp_alloc(a->ctx, itp_attr_segment_layout(a, NULL, NULL));
     if (!block) return INTERP_NO_MEMORY;
     itp_attr_segment_layout(a, block, &mask);
@@ -47876,7 +47916,7 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
         const float *own = x + (size_t)i * a->given;
         const interp_attribute_desc d = itp_attr_segment_desc(a, i, mask);
         itp_attr sub;
-        status = interp_slic(a->ctx, own, &a->in_shape, &slic, mask, NULL);
+        status = itp_attr_slic(a, own, mask);
         if (!status) status = itp_attr_settle(&sub, a->net, 1, &d, NULL, NULL);
         sub.whole_passes = true; /* what is foretold knows no segments */
         sub.done = (double)i * a->total / a->n, sub.total = a->total;
@@ -47916,11 +47956,12 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         itp_attr one;
         itp_slic s;
         int iterations;
-        const interp_slic_desc slic = itp_attr_slic(&a);
+        interp_shape view;
+        const interp_slic_desc slic = itp_attr_view(&a, &view);
         const interp_attribute_desc d = itp_attr_segment_desc(&a, 0, NULL);
         ITP_TRY(itp_attr_settle(&one, net, 1, &d, NULL, NULL));
         ITP_TRY(itp_attr_fit(&one, &w, bytes));
-        ITP_TRY(itp_slic_settle(a.ctx, NULL, &a.in_shape, &slic, &s, &iterations));
+        ITP_TRY(itp_slic_settle(a.ctx, NULL, &view, &slic, &s, &iterations));
         *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
         block = itp_attr_segment_layout(&a, NULL, NULL);
     } else {

@@ -463,6 +463,43 @@ TEST(memory_does_not_grow_with_perturbations)
     interp_net_free(net);
 }
 
+/* Of inputs [V,C,H,W] each view is an image of its own: where the network looks at one alone, the others
+   get nothing, and a feature never reaches from view to view. */
+TEST(views_have_windows_tiles_and_segments_of_their_own)
+{
+    enum { views = 3, view = 2 * 8 * 8, size = views * view };
+    static const interp_method methods[] = {
+        INTERP_OCCLUSION,           INTERP_FEATURE_ABLATION,
+        INTERP_FEATURE_ABLATION,    INTERP_SHAPLEY_VALUE_SAMPLING,
+        INTERP_SHAPLEY_VALUE_EXACT, INTERP_KERNEL_SHAP};
+    static float x[size], out[size];
+    const interp_shape s = {4, {views, 2, 8, 8, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "views");
+    interp_dense_desc dense;
+    memset(&dense, 0, sizeof dense);
+    dense.no_bias = true;
+    interp_tensor t = interp_flatten(net, interp_input(net, NULL, &s));
+    interp_output(net, interp_dense(net, t, 1, &dense), NULL);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    fill(x, size, 1);
+    for (int i = 0; i < size; i++) {
+        interp_net_parameters(net)[i] = i / view == 1 ? 1 + 0.01f * (float)i : 0;
+        x[i] = 1 + 0.1f * x[i];
+    }
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        interp_attribute_desc d = desc_of(methods[m]);
+        d.target_kind = INTERP_TARGET_SUM;
+        if (m == 1) d.grid[0] = d.grid[1] = 2;
+        if (m == 2 || m == 3) d.segments = 12;
+        if (m == 5) d.n_samples = 1000; /* that so many coalitions tell 48 features apart */
+        CHECK_OK(ctx, interp_attribute(net, x, 1, &d, out, NULL));
+        for (int i = 0; i < size; i++)
+            if (i / view == 1) CHECK(out[i] > 0.01f);
+            else CHECK_NEAR(out[i], 0, 2e-3); /* of 80 */
+    }
+    interp_net_free(net);
+}
+
 TEST(wrong_settings_of_perturbations_are_refused)
 {
     enum { size = 72 };
@@ -703,6 +740,7 @@ int main(int argc, char **argv)
     RUN(masks_broadcast_and_features_are_counted);
     RUN(perturbations_do_not_depend_on_batch_threads_or_memory);
     RUN(memory_does_not_grow_with_perturbations);
+    RUN(views_have_windows_tiles_and_segments_of_their_own);
     RUN(wrong_settings_of_perturbations_are_refused);
     RUN(one_feature_takes_all);
     RUN(perturbations_survive_every_failing_allocation);

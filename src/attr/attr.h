@@ -168,8 +168,9 @@ typedef struct interp_attribute_desc {
     interp_shape mask_shape; /* rank 0: that of the input; 1 fits any size, aligned at the end */
     int segments; /* 0: none; features are about so many superpixels of each sample, by interp_slic,
                      unless a mask is given; not those of feature_permutation, which mixes samples */
-    int grid[2];  /* 0: none; rows and columns of tiles as features, unless a mask is given */
-    int window[INTERP_MAX_RANK]; /* all 0: of images [..,H,W] all channels and an eighth of height
+    int grid[2];  /* 0: none; rows and columns of tiles as features, of each view of inputs
+                     [V,C,H,W], unless a mask is given */
+    int window[INTERP_MAX_RANK]; /* all 0: of images [..,C,H,W] all channels and an eighth of height
                                     and width, else 1; of occlusion, a size along each dimension */
     int stride[INTERP_MAX_RANK]; /* 0: 1, or half a window that was not given */
     const int32_t *permutations; /* NULL: drawn; [n_samples, M] of Shapley sampling, orders of the M

@@ -21,6 +21,7 @@ typedef struct itp_perturb {
     int32_t *id;            /* [input]: feature of each number; NULL: each is its own */
     int tile_rows;          /* > 0: features are tiles of this size */
     int tile_columns, grid; /* grid: tiles in a row */
+    int tiles;              /* of each view */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
     bool all;        /* kernel_shap: all coalitions, each once */
     uint8_t *on;     /* [count]: which features are as in x */
@@ -36,6 +37,22 @@ typedef struct itp_perturb {
     itp_owen_node open[ITP_OWEN_ROUND];
     double value[2 * ITP_OWEN_ROUND];
 } itp_perturb;
+
+/* How many images [C,H,W] an input is: of [V,C,H,W] V, each with features of its own. */
+ITP_FN int itp_views(const interp_shape *in)
+{
+    int n = 1;
+    for (int i = 0; i < in->rank - 3; i++) n *= in->dim[i];
+    return itp_max(1, n);
+}
+
+/* The most segments that so many become, at least one for each view. */
+ITP_FN int itp_segments_most(const interp_shape *in, int segments)
+{
+    const int views = itp_views(in);
+    return itp_min(itp_max(1, segments / views), in->dim[in->rank - 2] * in->dim[in->rank - 1]) *
+           views;
+}
 
 /* ---- masks */
 

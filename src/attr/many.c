@@ -56,16 +56,14 @@ ITP_FN interp_status itp_attr_each(itp_attr *a, const float *x, float *out,
 
 /* ---- features that are segments of each sample */
 
-/* The call for sample i alone, with a mask [H,W]. */
+/* The call for sample i alone, with a mask [H,W], or [V,1,H,W] of views. */
 ITP_FN interp_attribute_desc itp_attr_segment_desc(const itp_attr *a, int i, const int32_t *mask)
 {
     interp_attribute_desc d = a->d;
     d.segments = mask ? 0 : d.segments;
     d.mask = mask;
-    d.mask_shape = itp_shape_none();
-    d.mask_shape.rank = 2;
-    d.mask_shape.dim[0] = a->in_shape.dim[a->in_shape.rank - 2];
-    d.mask_shape.dim[1] = a->in_shape.dim[a->in_shape.rank - 1];
+    d.mask_shape = a->in_shape;
+    if (d.mask_shape.rank > 2) d.mask_shape.dim[d.mask_shape.rank - 3] = 1;
     if (d.targets) d.targets += i;
     if (d.baseline && d.n_baselines > 1) d.baseline += (size_t)i * a->given, d.n_baselines = 1;
     return d;
@@ -82,12 +80,33 @@ ITP_FN size_t itp_attr_segment_layout(itp_attr *a, char *block, int32_t **mask)
     return m.used;
 }
 
-ITP_FN interp_slic_desc itp_attr_slic(const itp_attr *a)
+/* How one view is cut into segments, and its shape. */
+ITP_FN interp_slic_desc itp_attr_view(const itp_attr *a, interp_shape *view)
 {
     interp_slic_desc d;
     memset(&d, 0, sizeof d);
-    d.segments = a->d.segments;
+    d.segments = itp_max(1, a->d.segments / itp_views(&a->in_shape));
+    *view = a->in_shape;
+    for (int i = 0; i < view->rank - 3; i++) view->dim[i] = 1;
     return d;
+}
+
+/* Segments of each view of a sample, numbered on from view to view. */
+ITP_FN interp_status itp_attr_slic(const itp_attr *a, const float *x, int32_t *mask)
+{
+    interp_shape view;
+    const interp_slic_desc d = itp_attr_view(a, &view);
+    const int views = itp_views(&a->in_shape);
+    const size_t size = interp_shape_size(&view);
+    const size_t area = (size_t)view.dim[view.rank - 2] * (size_t)view.dim[view.rank - 1];
+    for (int v = 0, first = 0; v < views; v++) {
+        int32_t *to = mask + (size_t)v * area;
+        int count;
+        ITP_TRY(interp_slic(a->ctx, x + (size_t)v * size, &view, &d, to, &count));
+        for (size_t i = 0; i < area; i++) to[i] += first;
+        first += count;
+    }
+    return INTERP_OK;
 }
 
 ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *out,
@@ -95,7 +114,6 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
 {
     int32_t *mask;
     interp_status status = INTERP_OK;
-    const interp_slic_desc slic = itp_attr_slic(a);
     char *block = (char *)interp_alloc(a->ctx, itp_attr_segment_layout(a, NULL, NULL));
     if (!block) return INTERP_NO_MEMORY;
     itp_attr_segment_layout(a, block, &mask);
@@ -103,7 +121,7 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
         const float *own = x + (size_t)i * a->given;
         const interp_attribute_desc d = itp_attr_segment_desc(a, i, mask);
         itp_attr sub;
-        status = interp_slic(a->ctx, own, &a->in_shape, &slic, mask, NULL);
+        status = itp_attr_slic(a, own, mask);
         if (!status) status = itp_attr_settle(&sub, a->net, 1, &d, NULL, NULL);
         sub.whole_passes = true; /* what is foretold knows no segments */
         sub.done = (double)i * a->total / a->n, sub.total = a->total;
@@ -143,11 +161,12 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         itp_attr one;
         itp_slic s;
         int iterations;
-        const interp_slic_desc slic = itp_attr_slic(&a);
+        interp_shape view;
+        const interp_slic_desc slic = itp_attr_view(&a, &view);
         const interp_attribute_desc d = itp_attr_segment_desc(&a, 0, NULL);
         ITP_TRY(itp_attr_settle(&one, net, 1, &d, NULL, NULL));
         ITP_TRY(itp_attr_fit(&one, &w, bytes));
-        ITP_TRY(itp_slic_settle(a.ctx, NULL, &a.in_shape, &slic, &s, &iterations));
+        ITP_TRY(itp_slic_settle(a.ctx, NULL, &view, &slic, &s, &iterations));
         *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
         block = itp_attr_segment_layout(&a, NULL, NULL);
     } else {

@@ -28,10 +28,10 @@ ITP_FN interp_status itp_perturb_windows(itp_attr *a)
     bool given = false;
     for (int i = 0; i < in->rank; i++) given = given || a->d.window[i];
     for (int i = 0; i < in->rank; i++) {
-        const bool image = in->rank >= 3, plane = i < in->rank - 2;
+        const bool image = in->rank >= 3, plane = i == in->rank - 3, view = i < in->rank - 3;
         const int dim = in->dim[i];
         int window = a->d.window[i], stride = a->d.stride[i];
-        if (!given) window = !image ? 1 : plane ? dim : itp_max(1, dim / 8);
+        if (!given) window = !image || view ? 1 : plane ? dim : itp_max(1, dim / 8);
         if (!stride) stride = !given && image ? itp_max(1, plane ? dim : window / 2) : 1;
         if (window < 1 || window > dim || stride < 1 || stride > window)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -49,11 +49,12 @@ ITP_FN interp_status itp_perturb_windows(itp_attr *a)
 /* Tiles in a row of images for which no mask was given; 0: each number is a feature. */
 ITP_FN int itp_perturb_grid(const itp_attr *a)
 {
+    const bool views = itp_views(&a->in_shape) > 1;
     switch (a->row->kind) {
-    case ITP_P_EXACT: return 3;
+    case ITP_P_EXACT: return views ? 2 : 3;
     case ITP_P_KERNEL:
     case ITP_P_ANCHORS:
-    case ITP_P_LIME: return 8;
+    case ITP_P_LIME: return views ? 4 : 8;
     case ITP_P_PARTITION: return 0;
     default: return a->size > 4096 ? 16 : 0;
     }
@@ -94,7 +95,7 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
                 "%s: segments are of images, which the input must be, and their number is "
                 "not known to draws that are given",
                 a->row->name);
-        p->count = itp_min(a->d.segments, in.dim[in.rank - 2] * in.dim[in.rank - 1]);
+        p->count = itp_segments_most(&in, a->d.segments);
     } else if ((in.rank >= 3 && grid) || given) {
         if (given && (in.rank < 2 || a->d.grid[0] < 1 || a->d.grid[1] < 1))
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -104,7 +105,8 @@ ITP_FN interp_status itp_perturb_features(itp_attr *a)
         p->tile_rows = itp_div_up(height, given ? a->d.grid[0] : grid);
         p->tile_columns = itp_div_up(width, given ? a->d.grid[1] : grid);
         p->grid = itp_div_up(width, p->tile_columns);
-        p->count = p->grid * itp_div_up(height, p->tile_rows);
+        p->tiles = p->grid * itp_div_up(height, p->tile_rows);
+        p->count = p->tiles * itp_views(&in);
     }
     if (a->row->kind == ITP_P_EXACT && p->count > ITP_MOST_EXACT)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
@@ -481,8 +483,10 @@ ITP_FN void itp_perturb_ids(itp_attr *a)
         return;
     }
     const size_t height = (size_t)in.dim[in.rank - 2], width = (size_t)in.dim[in.rank - 1];
+    const size_t view = a->size / (size_t)itp_views(&in);
     for (size_t k = 0; k < a->size; k++)
-        p->id[k] = (int32_t)(k / width % height) / p->tile_rows * p->grid +
+        p->id[k] = (int32_t)(k / view) * p->tiles +
+                   (int32_t)(k / width % height) / p->tile_rows * p->grid +
                    (int32_t)(k % width) / p->tile_columns;
 }
 
