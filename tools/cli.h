@@ -160,14 +160,30 @@ int cli_data_fit(cli *c, const char *spec, const cli_model *m, interp_dataset *t
 typedef struct cli_samples {
     interp_array x; /* float32, finite */
     int n;
-    char **files; /* [n]: of pictures, without their folder; else NULL */
+    char **files;    /* [n]: of pictures, without their folder; else NULL */
+    float *shown;    /* x as it is drawn: before --preprocess */
+    int32_t *labels; /* [n]: their classes, where those are known; else NULL */
 } cli_samples;
 
 /* Reads samples of that shape; pictures are converted to it, arrays must hold as many numbers. */
 int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool any_number,
                      cli_samples *s);
+/* Brings what was read to what the model was trained on, as --preprocess says; keeps what it was. */
+int cli_preprocess(cli *c, const interp_shape *sample, cli_samples *s);
 /* Reads an array as float32. */
 int cli_array(cli *c, const char *spec, interp_array *array);
+
+/* A sample that can be drawn: a picture, or views of a thing, which are put below each other, or side by
+   side where they are tall. */
+typedef struct cli_picture {
+    int views, channels, height, width; /* of each view */
+    int whole_height, whole_width;      /* of all */
+} cli_picture;
+
+/* False, and no views, when samples of that shape are no pictures. */
+bool cli_picture_of(const interp_shape *sample, cli_picture *p);
+/* Numbers of a sample [views,channels,height,width] as one picture. */
+void cli_picture_join(const cli_picture *p, const float *x, float *to);
 
 /* Whether an input is an array and no picture or folder of pictures. */
 bool cli_is_array(const char *spec);

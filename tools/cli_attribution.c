@@ -76,12 +76,72 @@ int cli_methods_parse(const cli *c, cli_methods *m)
 
 /* ---- the output explained, and baselines */
 
-static int parse_target(cli *c, const cli_model *model, int n, interp_attribute_desc *d)
+/* Numbers of an array file, one for each of n samples. */
+static int read_labels(cli *c, const char *option, const char *path, int n, int32_t **labels)
+{
+    interp_array a;
+    memset(&a, 0, sizeof a);
+    if (interp_array_read(c->ctx, path, &a))
+        return cli_fail("%s %s: it is no class, nor can labels be read: %s", option, path,
+                        interp_error(c->ctx));
+    const size_t count = interp_shape_size(&a.shape);
+    if (count != (size_t)n)
+        return cli_fail("%s %s: it holds %zu labels but there are %d samples", option, path, count,
+                        n);
+    *labels = (int32_t *)interp_alloc(c->ctx, count * sizeof **labels);
+    if (!*labels || interp_array_ints(c->ctx, &a, *labels))
+        return cli_fail("%s %s: %s", option, path, interp_error(c->ctx));
+    interp_array_free(c->ctx, &a);
+    return CLI_DONE;
+}
+
+/* A class by name or number; -1: neither. */
+static int class_number(const cli_model *model, const char *text)
+{
+    double v;
+    for (int k = 0; k < model->n_classes; k++)
+        if (!strcmp(model->classes[k], text)) return k;
+    return cli_parse_double(text, &v) && v == floor(v) && v >= 0 && v <= 1e9 ? (int)v : -1;
+}
+
+/* "3,cat,5", all of which every sample is explained for; *found: whether it is that. */
+static int parse_classes(cli *c, const cli_model *model, const char *text, bool *found,
+                         interp_attribute_desc *d)
+{
+    int n = 1;
+    for (const char *at = text; *at; at++) n += *at == ',';
+    char *copy = (char *)interp_alloc(c->ctx, strlen(text) + 1);
+    int32_t *targets = (int32_t *)interp_alloc(c->ctx, (size_t)n * sizeof *targets);
+    if (!copy || !targets) return cli_fail_ctx(c);
+    char *at = strcpy(copy, text);
+    *found = n > 1;
+    for (int k = 0; k < n && *found; k++) {
+        char *end = at + strcspn(at, ",");
+        const bool last = !*end;
+        *end = 0;
+        targets[k] = class_number(model, at);
+        if (k && targets[k] < 0) return cli_usage("--target %s: \"%s\" is no class", text, at);
+        *found = targets[k] >= 0;
+        at = last ? end : end + 1;
+    }
+    interp_free(c->ctx, copy);
+    if (*found) d->targets = targets, d->n_targets = n;
+    return CLI_DONE;
+}
+
+static int parse_target(cli *c, const cli_model *model, const cli_samples *in,
+                        interp_attribute_desc *d)
 {
     const char *text = cli_get(c, "--target");
-    interp_array labels;
+    bool classes = false;
     double v;
     if (!text || !strcmp(text, "pred")) return CLI_DONE;
+    if (!strcmp(text, "true")) {
+        if (!in->labels) return cli_usage("--target true: the classes are not known, see --labels");
+        d->target_kind = INTERP_TARGET_LABELS;
+        d->targets = in->labels;
+        return CLI_DONE;
+    }
     if (!strcmp(text, "sum")) {
         d->target_kind = INTERP_TARGET_SUM;
         return CLI_DONE;
@@ -92,32 +152,21 @@ static int parse_target(cli *c, const cli_model *model, int n, interp_attribute_
         return CLI_DONE;
     }
     d->target_kind = INTERP_TARGET_CLASS;
-    for (int k = 0; k < model->n_classes; k++)
-        if (!strcmp(model->classes[k], text)) {
-            d->target = k;
-            return CLI_DONE;
-        }
-    if (cli_parse_double(text, &v)) {
-        if (v != floor(v) || v < 0 || v > 1e9)
-            return cli_usage("--target %s: give a whole number, classes count from 0", text);
-        d->target = (int)v;
+    d->target = class_number(model, text);
+    if (d->target >= 0) return CLI_DONE;
+    d->target = 0;
+    if (cli_parse_double(text, &v))
+        return cli_usage("--target %s: give a whole number, classes count from 0", text);
+    if (parse_classes(c, model, text, &classes, d)) return CLI_FAILED;
+    if (classes) {
+        d->target_kind = INTERP_TARGET_PREDICTED;
         return CLI_DONE;
     }
-    memset(&labels, 0, sizeof labels);
-    if (interp_array_read(c->ctx, text, &labels))
-        return cli_fail("--target %s: it is no class, nor can labels be read: %s", text,
-                        interp_error(c->ctx));
-    const size_t count = interp_shape_size(&labels.shape);
-    if (count != (size_t)n)
-        return cli_fail("--target %s: it holds %zu labels but there are %d samples", text, count,
-                        n);
-    int32_t *targets = (int32_t *)interp_alloc(c->ctx, count * sizeof *targets);
-    if (!targets || interp_array_ints(c->ctx, &labels, targets))
-        return cli_fail("--target %s: %s", text, interp_error(c->ctx));
-    interp_array_free(c->ctx, &labels);
+    int32_t *targets;
+    const int code = read_labels(c, "--target", text, in->n, &targets);
     d->target_kind = INTERP_TARGET_LABELS;
-    d->targets = targets;
-    return CLI_DONE;
+    d->targets = code ? NULL : targets;
+    return code;
 }
 
 static int parse_baseline(cli *c, const interp_shape *sample, const cli_samples *in,
@@ -139,8 +188,33 @@ static int parse_baseline(cli *c, const interp_shape *sample, const cli_samples 
     }
     cli_samples b;
     if (cli_samples_read(c, text, sample, false, &b)) return CLI_FAILED;
+    if (cli_preprocess(c, sample, &b)) return CLI_FAILED;
     d->baseline = (const float *)b.x.data;
     d->n_baselines = b.n;
+    return CLI_DONE;
+}
+
+/* The test samples of --data, the first --samples of them, with their classes. */
+static int read_data(cli *c, cli_model *model, const interp_shape *sample, cli_samples *in)
+{
+    interp_dataset train, test;
+    const char *spec = cli_get(c, "--data");
+    int most = 0;
+    int code = cli_int(c, "--samples", 1, 1000000000, &most);
+    if (!code) code = cli_data(c, spec, &train, &test);
+    if (!code) code = cli_data_fit(c, spec, model, &train, &test);
+    if (code) return code;
+    if (!test.n) return cli_fail("--data %s: there are no test samples in it", spec);
+    in->n = most && most < test.n ? most : test.n;
+    in->x.dtype = INTERP_FLOAT32;
+    in->x.shape = *sample;
+    in->x.data = test.x;
+    in->labels = test.y;
+    if (!model->classes && test.class_names) {
+        const interp_shape out = interp_net_output_shape(model->net, 0);
+        if ((size_t)test.n_classes == interp_shape_size(&out))
+            model->classes = test.class_names, model->n_classes = test.n_classes;
+    }
     return CLI_DONE;
 }
 
@@ -153,8 +227,13 @@ int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_sam
     if (inputs != 1)
         return cli_fail("%s: it has %d inputs, and attribution is of one", model->path, inputs);
     *sample = interp_net_input_shape(model->net, 0);
-    code = cli_samples_read(c, cli_get(c, "--input"), sample, false, in);
-    if (!code) code = parse_target(c, model, in->n, d);
+    memset(in, 0, sizeof *in);
+    code = cli_has(c, "--data") ? read_data(c, model, sample, in)
+                                : cli_samples_read(c, cli_get(c, "--input"), sample, false, in);
+    if (!code && cli_has(c, "--labels"))
+        code = read_labels(c, "--labels", cli_get(c, "--labels"), in->n, &in->labels);
+    if (!code) code = cli_preprocess(c, sample, in);
+    if (!code) code = parse_target(c, model, in, d);
     return code ? code : parse_baseline(c, sample, in, d);
 }
 

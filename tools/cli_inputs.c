@@ -142,6 +142,36 @@ bool cli_is_image(const interp_shape *s)
     return is_picture(s) && s->dim[1] > 1 && s->dim[2] > 1;
 }
 
+bool cli_picture_of(const interp_shape *sample, cli_picture *p)
+{
+    interp_shape one = *sample;
+    memset(p, 0, sizeof *p);
+    if (one.rank == 4) {
+        one.rank = 3;
+        memmove(one.dim, one.dim + 1, 3 * sizeof *one.dim);
+    }
+    if (!cli_is_image(&one)) return false;
+    p->views = sample->rank == 4 ? sample->dim[0] : 1;
+    p->channels = one.dim[0], p->height = one.dim[1], p->width = one.dim[2];
+    const bool below = p->width >= p->height;
+    p->whole_height = p->height * (below ? p->views : 1);
+    p->whole_width = p->width * (below ? 1 : p->views);
+    return true;
+}
+
+void cli_picture_join(const cli_picture *p, const float *x, float *to)
+{
+    const size_t width = (size_t)p->width, height = (size_t)p->height, area = width * height;
+    const size_t whole = (size_t)p->whole_width, all = whole * (size_t)p->whole_height;
+    const bool below = p->whole_width == p->width;
+    for (size_t v = 0; v < (size_t)p->views; v++)
+        for (size_t c = 0; c < (size_t)p->channels; c++)
+            for (size_t y = 0; y < height; y++)
+                memcpy(to + c * all + (below ? v * height + y : y) * whole +
+                           (below ? 0 : v * width),
+                       x + (v * (size_t)p->channels + c) * area + y * width, width * sizeof *x);
+}
+
 /* A picture as the other shape: grey to colour by copies, colour to grey by luminance (ITU-R BT.601),
    then resized. `scratch` holds the largest of both. */
 static void fit_picture(const float *x, const interp_shape *from, float *out,
@@ -435,4 +465,62 @@ int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool 
         if (!isfinite(x[i]))
             return cli_fail("%s: sample %zu holds NaN or infinite numbers", spec, i / one_size);
     return s->n > 0 ? CLI_DONE : CLI_FAILED;
+}
+
+/* ---- preprocessing */
+
+enum { MOST_CHANNELS = 64 };
+
+/* "a,b,.." up to the end or a colon: one number, or one for each channel; *at goes behind it. */
+static bool parse_channels(const char **at, int channels, double *out)
+{
+    int n = 0;
+    for (; n < channels; n++) {
+        char *end;
+        out[n] = strtod(*at, &end);
+        if (end == *at || !isfinite(out[n])) return false;
+        *at = end;
+        if (*end != ',') break;
+        (*at)++;
+    }
+    if (n == 0)
+        for (int k = 1; k < channels; k++) out[k] = out[0];
+    return n == 0 || n == channels - 1;
+}
+
+int cli_preprocess(cli *c, const interp_shape *sample, cli_samples *s)
+{
+    static const double mean_of[3] = {0.485, 0.456, 0.406}, sd_of[3] = {0.229, 0.224, 0.225};
+    const char *text = cli_get(c, "--preprocess"), *at = text;
+    const int channels = sample->rank >= 3 ? sample->dim[sample->rank - 3] : 1;
+    const size_t size = interp_shape_size(sample), all = (size_t)s->n * size;
+    double mean[MOST_CHANNELS], sd[MOST_CHANNELS];
+    float *x = (float *)s->x.data;
+    s->shown = x;
+    if (!text) return CLI_DONE;
+    bool good = channels <= MOST_CHANNELS;
+    if (good && !strcmp(text, "imagenet")) {
+        if (channels != 3)
+            return cli_fail("--preprocess imagenet: the model takes %d channels, not 3", channels);
+        memcpy(mean, mean_of, sizeof mean_of), memcpy(sd, sd_of, sizeof sd_of);
+    } else {
+        good = good && parse_channels(&at, channels, mean) && *at == ':' && at++ &&
+               parse_channels(&at, channels, sd) && !*at;
+        for (int k = 0; good && k < channels; k++) good = sd[k] > 0;
+    }
+    if (!good)
+        return cli_usage("--preprocess %s: give imagenet, or MEAN:SD with one number each or one "
+                         "for each of %d channels, as 0.5,0.5,0.5:0.25,0.25,0.25",
+                         text, channels);
+    s->shown = (float *)interp_alloc(c->ctx, all * sizeof *x);
+    if (!s->shown) return cli_fail_ctx(c);
+    memcpy(s->shown, x, all * sizeof *x);
+    const size_t area = sample->rank >= 3 ? (size_t)sample->dim[sample->rank - 2] *
+                                                (size_t)sample->dim[sample->rank - 1]
+                                          : size;
+    for (size_t i = 0; i < all; i++) {
+        const size_t k = i / area % (size_t)channels;
+        x[i] = (float)(((double)x[i] - mean[k]) / sd[k]);
+    }
+    return CLI_DONE;
 }

@@ -7,8 +7,14 @@
 
 static const cli_option options[] = {
     {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
+    {"--data", "D", "or the test samples of DATA, see interp help train, with their classes"},
+    {"--samples", "N", "only the first N of them"},
+    {"--labels", "Y.npy", "classes of the samples: the gallery then tells right from wrong"},
+    {"--preprocess", "HOW",
+     "inputs to what the model knows: imagenet, or MEAN:SD, numbers or one for each channel"},
     {"--target", "WHAT",
-     "pred (default), sum, all (results are [n, K, ..]), a class by number or name, or labels Y.npy"},
+     "pred (default), true, sum, a class by number or name, labels Y.npy; or several for each"},
+    {"", NULL, "sample, with results [n, K, ..]: 3,cat,5 or all"},
     {"--method", "M[,M..]",
      "methods, or all; all,-lime leaves one out; layer_M at --layer, neuron_M of its number --target"},
     {"--baseline", "B", "zero (default), mean, min, max, blur, noise, or B.npy"},
@@ -63,6 +69,7 @@ typedef struct job {
     cli_model model;
     interp_shape sample;
     cli_samples in;
+    cli_picture picture; /* what samples are; without views: none */
     cli_draws given;
     interp_array mask;
     interp_attribute_desc desc;
@@ -271,17 +278,24 @@ static const char *class_text(const job *j, int k, char out[32])
     return out;
 }
 
+/* The samples' classes, where they are known: labels to explain are taken for that. */
+static const int32_t *truth_of(const job *j)
+{
+    if (j->in.labels) return j->in.labels;
+    return j->desc.target_kind == INTERP_TARGET_LABELS ? j->desc.targets : NULL;
+}
+
 /* A picture of sample i. */
 static void show(const job *j, int i, const char *method, const interp_image *image)
 {
     char sample[32], predicted[32], truth[32], caption[CLI_PATH];
     const char *values[GALLERY_FIELDS] = {method};
-    const bool labels = j->desc.target_kind == INTERP_TARGET_LABELS && j->predicted;
+    const bool labels = truth_of(j) && j->predicted;
     snprintf(sample, sizeof sample, "%d", i);
     values[BY_SAMPLE] = j->in.files ? j->in.files[i] : sample;
     if (j->predicted) values[BY_PREDICTED] = class_text(j, j->predicted[i], predicted);
-    if (labels) values[BY_TRUE] = class_text(j, j->desc.targets[i], truth);
-    if (labels) values[BY_CORRECT] = j->desc.targets[i] == j->predicted[i] ? "yes" : "no";
+    if (labels) values[BY_TRUE] = class_text(j, truth_of(j)[i], truth);
+    if (labels) values[BY_CORRECT] = truth_of(j)[i] == j->predicted[i] ? "yes" : "no";
     snprintf(caption, sizeof caption, "%.200s, sample %.200s%s%.200s", method, values[BY_SAMPLE],
              j->predicted ? ", taken for " : "", j->predicted ? values[BY_PREDICTED] : "");
     interp_gallery_add(j->gallery, image, caption, values);
@@ -321,13 +335,18 @@ static int open_gallery(cli *c, job *j)
     g.fields = fields, g.n_fields = GALLERY_FIELDS;
     if (interp_gallery_begin(c->ctx, &g, &j->gallery)) return cli_fail_ctx(c);
     d.method = INTERP_DRAW_ORIGINAL;
-    d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
+    float *whole = (float *)interp_alloc(c->ctx, size * sizeof *whole);
+    if (!whole) return cli_fail_ctx(c);
+    d.channels = j->picture.channels;
+    d.height = j->picture.whole_height, d.width = j->picture.whole_width;
+    d.image = whole;
     for (int i = 0; i < j->in.n && !code; i++) {
         interp_image image;
-        d.image = (const float *)j->in.x.data + (size_t)i * size;
+        cli_picture_join(&j->picture, j->in.shown + (size_t)i * size, whole);
         if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
         else show(j, i, "input", &image), interp_image_free(c->ctx, &image);
     }
+    interp_free(c->ctx, whole);
     return code;
 }
 
@@ -336,17 +355,22 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
     char path[CLI_PATH], name[96];
     interp_image image;
     int code = CLI_DONE;
-    const size_t size = interp_shape_size(&j->sample);
-    const bool map = j->shape[m].rank == 2; /* of the image, drawn as its first channel */
-    float *attr = map ? (float *)calloc(size, sizeof *attr) : NULL;
-    if (map && !attr) return cli_fail("out of memory");
-    d.channels = j->sample.dim[0], d.height = j->sample.dim[1], d.width = j->sample.dim[2];
+    const cli_picture *p = &j->picture;
+    const size_t size = interp_shape_size(&j->sample), view = size / (size_t)p->views;
+    const bool map = j->shape[m].rank == 2; /* of every view, drawn as its first channel */
+    float *attr = (float *)calloc(3 * size, sizeof *attr), *joined = attr + size;
+    if (!attr) return cli_fail("out of memory");
+    d.channels = p->channels, d.height = p->whole_height, d.width = p->whole_width;
+    d.attr = joined, d.image = joined + size;
     for (int i = 0; i < j->in.n && !code; i++) {
-        d.attr = map ? attr : j->attribution[m] + (size_t)i * size;
         const size_t plane = interp_shape_size(&j->shape[m]);
-        if (map) memcpy(attr, j->attribution[m] + (size_t)i * plane, plane * sizeof *attr);
-        if (map && j->methods.list[m] == INTERP_RISE) cli_above_least(attr, plane);
-        d.image = (const float *)j->in.x.data + (size_t)i * size;
+        const float *from = j->attribution[m] + (size_t)i * plane;
+        for (int v = 0; v < (map ? p->views : 1); v++)
+            memcpy(attr + (size_t)v * view, from, plane * sizeof *attr);
+        for (int v = 0; v < p->views && map && j->methods.list[m] == INTERP_RISE; v++)
+            cli_above_least(attr + (size_t)v * view, plane);
+        cli_picture_join(p, attr, joined);
+        cli_picture_join(p, j->in.shown + (size_t)i * size, joined + size);
         snprintf(name, sizeof name, "%s_%d.png", j->methods.names[m], i);
         if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
         else {
@@ -457,14 +481,6 @@ static interp_shape with_samples(const interp_shape *one, int n)
     return s;
 }
 
-/* Whether a result lies over the image: as large as it, or one number for each pixel. */
-static bool is_picture(const job *j, int m)
-{
-    const interp_shape *s = &j->shape[m], *x = &j->sample;
-    if (s->rank == 2) return s->dim[0] == x->dim[1] && s->dim[1] == x->dim[2];
-    return s->rank == 3 && !memcmp(s->dim, x->dim, 3 * sizeof *s->dim);
-}
-
 /* Whether a result has the shape of the samples. */
 static bool of_input(const job *j, int m)
 {
@@ -472,24 +488,21 @@ static bool of_input(const job *j, int m)
     return s->rank == x->rank && !memcmp(s->dim, x->dim, (size_t)x->rank * sizeof *s->dim);
 }
 
-/* Views of a sample; 1 when it is one picture, 0 when it is none. */
-static int views_of(const job *j)
+/* Whether a result lies over the image: as large as it, or one number for each pixel. */
+static bool is_picture(const job *j, int m)
 {
-    interp_shape one = j->sample;
-    if (cli_is_image(&one)) return 1;
-    if (one.rank != 4) return 0;
-    one.rank = 3;
-    memmove(one.dim, one.dim + 1, 3 * sizeof *one.dim);
-    return cli_is_image(&one) ? j->sample.dim[0] : 0;
+    const interp_shape *s = &j->shape[m];
+    if (s->rank != 2) return of_input(j, m);
+    return s->dim[0] == j->picture.height && s->dim[1] == j->picture.width;
 }
 
-enum { MOST_COLUMNS = 20 };
+enum { MOST_COLUMNS = 20, MOST_ROWS = 64 };
 
 /* "three, true and predicted" */
 static void column_name(const job *j, int i, int k, char out[96])
 {
     char number[32];
-    const bool truth = j->desc.target_kind == INTERP_TARGET_LABELS && j->desc.targets[i] == k;
+    const bool truth = truth_of(j) && truth_of(j)[i] == k;
     const bool predicted = j->predicted && j->predicted[i] == k;
     snprintf(out, 96, "%.60s%s", class_text(j, k, number),
              truth && predicted ? ", true and predicted"
@@ -502,24 +515,27 @@ static void column_name(const job *j, int i, int k, char out[96])
 static int write_classes(cli *c, job *j, int m, int i, const char *folder,
                          interp_attribution_draw_desc d)
 {
-    char path[CLI_PATH], name[96], column[MOST_COLUMNS][96], row[64][16];
-    const char *columns[MOST_COLUMNS], *rows[64];
-    const int views = views_of(j), k = j->desc.n_targets, first = views > 1;
+    char path[CLI_PATH], name[96], column[MOST_COLUMNS][96], row[MOST_ROWS][16];
+    const char *columns[MOST_COLUMNS], *rows[MOST_ROWS];
+    const int views = j->picture.views, k = j->desc.n_targets;
     const size_t size = interp_shape_size(&j->sample), view = size / (size_t)views;
     interp_image *image = (interp_image *)calloc((size_t)(views * k), sizeof *image), whole;
     interp_panel_cell *cell = (interp_panel_cell *)calloc((size_t)(views * k), sizeof *cell);
     interp_panel_desc p;
     int code = image && cell ? CLI_DONE : cli_fail("out of memory");
-    d.channels = j->sample.dim[first], d.height = j->sample.dim[first + 1];
-    d.width = j->sample.dim[first + 2], d.colour_bar = false;
+    d.channels = j->picture.channels, d.height = j->picture.height, d.width = j->picture.width;
+    d.colour_bar = false;
     for (int at = 0; at < views * k && !code; at++) {
-        d.image = (const float *)j->in.x.data + (size_t)i * size + (size_t)(at / k) * view;
+        d.image = j->in.shown + (size_t)i * size + (size_t)(at / k) * view;
         d.attr = j->attribution[m] + (size_t)(i * k + at % k) * size + (size_t)(at / k) * view;
         if (interp_attribution_draw(c->ctx, &d, &image[at])) code = cli_fail_ctx(c);
         cell[at].image = &image[at];
     }
     for (int v = 0; v < views; v++) snprintf(row[v], sizeof row[v], "view %d", v), rows[v] = row[v];
-    for (int t = 0; t < k; t++) column_name(j, i, t, column[t]), columns[t] = column[t];
+    for (int t = 0; t < k; t++) {
+        column_name(j, i, j->desc.targets ? j->desc.targets[t] : t, column[t]);
+        columns[t] = column[t];
+    }
     memset(&p, 0, sizeof p);
     p.cells = cell, p.rows = views, p.cols = k, p.col_labels = columns;
     p.row_labels = views > 1 ? rows : NULL;
@@ -540,16 +556,16 @@ static int write_points(cli *c, job *j, int m, const char *folder)
     char path[CLI_PATH], name[96];
     cli_embedding e;
     int code = cli_embedding_options(c, "--embed", &e);
-    const bool labels = j->desc.target_kind == INTERP_TARGET_LABELS;
+    const int32_t *truth = truth_of(j);
     e.x = j->attribution[m];
     e.n = j->in.n, e.d = (int)interp_shape_size(&j->shape[m]);
-    e.classes = labels ? j->desc.targets : j->predicted;
-    e.predicted = labels ? j->predicted : NULL;
+    e.classes = truth ? truth : j->predicted;
+    e.predicted = truth ? j->predicted : NULL;
     e.names = e.predicted_names = (const char *const *)j->model.classes;
     e.n_names = j->model.n_classes;
     e.files = j->in.files;
     if (cli_is_image(&j->sample)) {
-        e.images = (const float *)j->in.x.data;
+        e.images = j->in.shown;
         e.channels = j->sample.dim[0], e.height = j->sample.dim[1], e.width = j->sample.dim[2];
     }
     snprintf(e.title, sizeof e.title, "%s of %.80s", cli_embedding_name(&e), j->methods.names[m]);
@@ -568,9 +584,9 @@ static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
     char path[CLI_PATH], name[96];
-    const bool pictures = cli_is_image(&j->sample) && !j->desc.n_targets;
-    const bool by_class = j->desc.n_targets > 0 && j->desc.n_targets <= MOST_COLUMNS &&
-                          views_of(j) > 0 && views_of(j) <= 64;
+    const bool drawn = j->picture.views > 0 && j->picture.views <= MOST_ROWS;
+    const bool pictures = drawn && !j->desc.n_targets;
+    const bool by_class = drawn && j->desc.n_targets > 0 && j->desc.n_targets <= MOST_COLUMNS;
     const bool points = cli_has(c, "--embed");
     int code = pictures || by_class || points ? predict(c, j) : CLI_DONE;
     if (!code && pictures) code = open_gallery(c, j);
@@ -637,6 +653,7 @@ static int open_job(cli *c, job *j)
     int code = cli_attribution_open(c, &j->model, &j->sample, &j->in, &j->desc);
     if (!code) code = cli_settings(c, &j->desc, &j->given);
     if (code) return code;
+    cli_picture_of(&j->sample, &j->picture);
     const size_t n = (size_t)rows_of(j);
     code = check_draws(c, j);
     if (!code) code = parse_mask(c, j);
@@ -659,7 +676,14 @@ static int parse_job(cli *c, job *j, interp_attribution_draw_desc *drawing)
 {
     memset(j, 0, sizeof *j);
     cli_embedding e;
-    if (!cli_has(c, "--input")) return cli_usage("attribute: --input X is missing");
+    if (cli_has(c, "--input") == cli_has(c, "--data"))
+        return cli_usage("attribute: %s", cli_has(c, "--data")
+                                              ? "--input and --data exclude each other"
+                                              : "--input X is missing, or --data D");
+    if (cli_has(c, "--labels") && cli_has(c, "--data"))
+        return cli_usage("attribute: --data knows the classes: --labels is for --input");
+    if (cli_has(c, "--samples") && !cli_has(c, "--data"))
+        return cli_usage("attribute: --samples is of --data");
     if (cli_has(c, "--embed") && cli_embedding_options(c, "--embed", &e)) return CLI_USAGE;
     int code = cli_methods_parse(c, &j->methods);
     if (!code) code = parse_drawing(c, drawing);
@@ -711,6 +735,11 @@ static int run(cli *c)
     if (code) return code;
     const int methods = j.methods.n + j.methods.tcav;
     for (int m = 0; m < j.methods.n; m++) say_notes(c, &j, m);
+    if (j.picture.views && j.desc.n_targets > MOST_COLUMNS)
+        cli_say(c,
+                "no pictures: %d classes are more than go side by side; name some, as --target "
+                "3,5",
+                j.desc.n_targets);
     cli_say(c, "%d method%s on %d sample%s; written to %s", methods, methods > 1 ? "s" : "", j.in.n,
             j.in.n > 1 ? "s" : "", c->folder);
     return c->json ? print_json(&j) : CLI_DONE;
@@ -718,7 +747,7 @@ static int run(cli *c)
 
 const cli_command cmd_attribute = {
     "attribute",
-    "MODEL.onnx --input X --method M[,M..] [--target pred|sum|K|Y.npy] -o DIR",
+    "MODEL.onnx (--input X | --data D) --method M[,M..] [--target pred|sum|K|Y.npy] -o DIR",
     "attributes outputs to inputs; arrays, pictures and a summary",
     1,
     options,

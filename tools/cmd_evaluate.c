@@ -9,6 +9,7 @@
 
 static const cli_option options[] = {
     {"--input", "X", "samples, as for attribute"},
+    {"--preprocess", "HOW", "inputs to what the model knows, as for attribute"},
     {"--target", "WHAT", "pred (default), sum, a class by number or name, or labels Y.npy"},
     {"--attribution", "A[,B..]", "what is scored: .npy files, or the folder of attribute"},
     {"--method", "M[,M..]", "methods, or all, that attribute here; they are also tried on inputs"},

@@ -8,6 +8,8 @@
 
 static const cli_option options[] = {
     {"--input", "[NAME=]X", "array for an input, by name or in the model's order; may be repeated"},
+    {"--preprocess", "HOW",
+     "pictures to what the model knows: imagenet, or MEAN:SD, numbers or one for each channel"},
     {"--classify", NULL, "also write predictions.csv with the five likeliest classes"},
     {NULL, NULL, NULL}};
 
@@ -113,6 +115,7 @@ static int read_inputs(cli *c, run_data *r)
         if (whole ? take_whole(c, r, k, i, &s)
                   : cli_samples_read(c, r->spec[i], &s, r->any_number, &r->in[k]))
             return CLI_FAILED;
+        if (cli_is_image(&s) && cli_preprocess(c, &s, &r->in[k])) return CLI_FAILED;
         r->in_size[k] = interp_shape_size(&s);
         const int n = r->in[k].n;
         if (r->n && n != r->n)
