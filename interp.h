@@ -43612,14 +43612,14 @@ ITP_FN void itp_delta_extreme(const itp_attr *a, int node)
     }
 }
 /* >>attr/deeplift.c                                                                           */
-/* ---- attr/deeplift.c: DeepLIFT, complete for every op ---------------------------------------------
+/* ---- attr/deeplift.c: DeepLIFT, complete for every op that has a gradient -----------------------
 
    Multipliers instead of gradients: what a node's output differs from that of the baseline is shared
    among its inputs' differences so that nothing is lost. Linear ops: the gradient. Functions of one
    number: the quotient of differences (Rescale). Products: each factor by the mean of the other, which
    is Shapley's share of two players. Max pools: to the places of both maxima. Softmax and layer norm:
-   as exponentials, sums, reciprocals and products. Any other op: the mean gradient between baseline and
-   input. */
+   as exponentials, sums, reciprocals and products. What bends in several numbers: attr/pairs.c. Any other
+   op: the mean gradient between baseline and input, and of what that misses the smallest correction. */
 
 /* A node's numbers at the input and at the baseline; those of a shared baseline repeat. */
 typedef struct itp_delta {

@@ -404,24 +404,73 @@ embed_refuses_what_it_cannot_do()
     test ! -e e
 }
 
-# The page in a browser, where there is one: the events of a user, and what comes of them.
-a_browser_shows_points_and_asks_the_network_for_nothing()
+# probe PAGE SCRIPT N: the page in a browser, where there is one: the events of a user, and what comes of
+# them: N claims.
+probe()
 {
     if [ -n "${RUNNER:-}" ]; then return $absent; fi
     browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) ||
         return $absent
-    interp embed digits --method pca --quiet -o e
     {
-        sed '/<\/body>/,$d' e/embedding.html
+        sed '/<\/body>/,$d' "$1"
         echo '<script>'
-        cat "$root/tests/points_probe.js"
+        cat "$root/tests/$2"
         echo '</script></body></html>'
     } >probe.html
     timeout 100 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
         --user-data-dir="$PWD/profile" --virtual-time-budget=8000 --window-size=1300,850 \
         --dump-dom "file://$PWD/probe.html" >dom.html 2>browser.log || return $absent # it does not start
     sed -n '/id="probe"/,/<\/pre>/p' dom.html
-    grep -q 'all 11 claims hold' dom.html
+    grep -q "all $3 claims hold" dom.html
+}
+
+a_browser_shows_points_and_asks_the_network_for_nothing()
+{
+    interp embed digits --method pca --quiet -o e
+    probe e/embedding.html points_probe.js 11
+}
+
+a_browser_filters_and_enlarges_the_gallery()
+{
+    interp attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --method saliency --quiet -o p
+    column target p/summary.csv | awk '{ print (NR > 3 ? $1 : ($1 + 1) % 10) }' >y.csv
+    interp attribute "$dir/cnn/model.onnx" --input "$dir/x.csv" --labels y.csv --quiet \
+        --method saliency,grad_cam -o g
+    probe g/gallery.html gallery_probe.js 11
+}
+
+attribute_takes_data_classes_and_what_the_model_was_trained_on()
+{
+    m=$dir/cnn/model.onnx x=$dir/x.csv
+    interp attribute "$m" --data digits --samples 12 --method saliency,grad_cam --target true -o d 2>log
+    grep -q '^grad_cam: of layer ".*", as --layer was not given$' log
+    test "$(wc -l <d/summary.csv)" -eq 25 && test -s d/saliency_11.png && test ! -e d/saliency_12.png
+    grep -q 'data-4="yes"' d/gallery.html
+    test "$(column residual d/summary.csv | sort -u)" = nan
+    interp attribute "$m" --input "$x" --method deep_lift --target 3,8 --quiet -o two
+    for k in 3 8; do
+        interp attribute "$m" --input "$x" --method deep_lift --target $k --quiet -o one
+        column output one/summary.csv >one.csv
+        awk -F, -v k=$k 'NR > 1 && $3 == k { print $4 }' two/summary.csv | cmp - one.csv
+    done
+    test -s two/deep_lift_classes_7.png && test "$(wc -c <two/deep_lift.npy)" -eq $((128 + 4 * 8 * 2 * 64))
+    # numbers brought to what the model knows, as if they had been given so
+    awk -F, -v OFS=, '{ for (i = 1; i <= NF; i++) $i = ($i - 0.5) / 2; print }' "$x" >half.csv
+    interp attribute "$m" --input "$x" --preprocess 0.5:2 --method saliency --quiet -o a
+    interp attribute "$m" --input half.csv --method saliency --quiet -o b
+    cmp a/saliency.npy b/saliency.npy
+    # scores are of what was explained
+    interp evaluate-attribution "$m" --input "$x" --attribution one --quiet -o e
+    test "$(column target e/scores.csv | sort -u)" = 8
+    refused 2 'exclude each other' attribute "$m" --input "$x" --data digits --method saliency -o r
+    refused 2 '"x" is no class' attribute "$m" --input "$x" --method saliency --target 3,x -o r
+    refused 2 'classes are not known' attribute "$m" --input "$x" --method saliency --target true -o r
+    refused 1 'there are 8 samples' attribute "$m" --input "$x" --method saliency --labels half.csv -o r
+    refused 1 'takes 1 channels' attribute "$m" --input "$x" --method saliency --preprocess imagenet -o r
+    refused 2 'give imagenet, or MEAN:SD' attribute "$m" --input "$x" --method saliency \
+        --preprocess 0.5 -o r
+    refused 2 'not several' evaluate-attribution "$m" --input "$x" --attribution a --target 1,2 -o r
+    test ! -e r
 }
 
 # column NAME FILE: its numbers, one a line.
@@ -813,7 +862,7 @@ wrong_calls_are_refused_in_one_line()
 
 if shared_models >"$dir/log" 2>&1; then
     # shellcheck disable=SC2013 # names, not lines
-    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vxE 'least|column'); do
+    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vxE 'least|column|probe'); do
         claim "$f"
     done
 else

@@ -82,7 +82,9 @@ static int read_labels(cli *c, const char *option, const char *path, int n, int3
     interp_array a;
     memset(&a, 0, sizeof a);
     if (interp_array_read(c->ctx, path, &a))
-        return cli_fail("%s %s: it is no class, nor can labels be read: %s", option, path,
+        return cli_fail("%s %s: %s: %s", option, path,
+                        strcmp(option, "--target") ? "labels cannot be read"
+                                                   : "it is no class, nor can labels be read",
                         interp_error(c->ctx));
     const size_t count = interp_shape_size(&a.shape);
     if (count != (size_t)n)
@@ -157,13 +159,14 @@ static int parse_target(cli *c, const cli_model *model, const cli_samples *in,
     d->target = 0;
     if (cli_parse_double(text, &v))
         return cli_usage("--target %s: give a whole number, classes count from 0", text);
-    if (parse_classes(c, model, text, &classes, d)) return CLI_FAILED;
+    int code = parse_classes(c, model, text, &classes, d);
+    if (code) return code;
     if (classes) {
         d->target_kind = INTERP_TARGET_PREDICTED;
         return CLI_DONE;
     }
     int32_t *targets;
-    const int code = read_labels(c, "--target", text, in->n, &targets);
+    code = read_labels(c, "--target", text, in->n, &targets);
     d->target_kind = INTERP_TARGET_LABELS;
     d->targets = code ? NULL : targets;
     return code;
@@ -232,6 +235,10 @@ int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_sam
                                 : cli_samples_read(c, cli_get(c, "--input"), sample, false, in);
     if (!code && cli_has(c, "--labels"))
         code = read_labels(c, "--labels", cli_get(c, "--labels"), in->n, &in->labels);
+    const interp_shape out = interp_net_output_shape(model->net, 0);
+    if (!code && in->files && interp_shape_size(&out) == 1000 && !cli_has(c, "--preprocess"))
+        cli_say(c, "pictures are given to the model as 0..1: for one of ImageNet that may lack "
+                   "--preprocess imagenet");
     if (!code) code = cli_preprocess(c, sample, in);
     if (!code) code = parse_target(c, model, in, d);
     return code ? code : parse_baseline(c, sample, in, d);

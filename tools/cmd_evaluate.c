@@ -150,6 +150,37 @@ static int add_folder(cli *c, cli_evaluation *e, const char *folder)
     return code;
 }
 
+/* What the attributions of a folder explain, from the summary that attribute writes beside them, unless
+   --target says it: scored by another output, they would be judged for what they do not say. */
+static int read_targets(cli *c, cli_evaluation *e, const char *folder)
+{
+    char path[CLI_PATH], line[4096], method[128];
+    FILE *f = cli_has(c, "--target") ? NULL : fopen(cli_path(path, folder, "summary.csv"), "r");
+    if (!f) return CLI_DONE;
+    int32_t *targets = (int32_t *)interp_alloc(c->ctx, (size_t)e->n * sizeof *targets);
+    bool alike = targets != NULL, sum = false;
+    int sample, target, found = 0;
+    for (int i = 0; i < e->n && targets; i++) targets[i] = INT32_MIN;
+    while (alike && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%d,%127[^,],%d", &sample, method, &target) != 3) continue;
+        if (!strncmp(method, "neuron_", 7) || sample < 0 || sample >= e->n) continue;
+        found += targets[sample] == INT32_MIN;
+        alike = targets[sample] == INT32_MIN || targets[sample] == target;
+        targets[sample] = target;
+        sum = sum || target < 0;
+    }
+    fclose(f);
+    if (!targets) return cli_fail_ctx(c);
+    if (!alike)
+        return cli_fail("%s: it has several targets for a sample: say by --target which is to be "
+                        "scored",
+                        path);
+    if (found < e->n) return CLI_DONE;
+    e->desc.target_kind = sum ? INTERP_TARGET_SUM : INTERP_TARGET_LABELS;
+    e->desc.targets = sum ? NULL : targets;
+    return CLI_DONE;
+}
+
 static int add_files(cli *c, cli_evaluation *e)
 {
     char path[CLI_PATH];
@@ -162,6 +193,7 @@ static int add_files(cli *c, cli_evaluation *e)
             snprintf(path, sizeof path, "%.*s", (int)(n < CLI_PATH ? n : 0), at);
             const bool folder = !stat(path, &info) && S_ISDIR(info.st_mode);
             code = folder ? add_folder(c, e, path) : add_file(c, e, path, false);
+            if (!code && folder) code = read_targets(c, e, path);
             at += n + (at[n] == ',');
         }
     return code;
@@ -184,8 +216,7 @@ static int add_methods(cli *c, cli_evaluation *e)
     if (!code && (draws->noise.data || draws->alphas.data || draws->draws.data ||
                   draws->perms.data || draws->coalitions.data))
         return cli_usage("--set: draws are given to attribute; here they are drawn");
-    if (!code && (methods.tcav || e->desc.n_targets))
-        return cli_usage("tcav and --target all give nothing that could be scored here");
+    if (!code && methods.tcav) return cli_usage("tcav gives nothing that could be scored here");
     for (int m = 0; m < methods.n && !code; m++) {
         e->desc.method = methods.list[m], e->desc.scope = methods.scope[m];
         code = cli_evaluation_method(c, e, &e->desc, methods.all);
@@ -236,6 +267,8 @@ static int open_evaluation(cli *c, cli_evaluation *e)
     e->channels = s->rank == 3 ? s->dim[0] : 1;
     e->height = s->rank == 3 ? s->dim[1] : 1;
     e->width = (int)(e->size / (size_t)e->channels / (size_t)e->height);
+    if (e->desc.n_targets)
+        return cli_usage("--target: one output of each sample is scored, not several");
     code = read_mask(c, e);
     if (!code) code = add_files(c, e);
     if (!code) code = add_methods(c, e);
