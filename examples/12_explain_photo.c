@@ -9,8 +9,8 @@
    Writes out/12_explain_photo/explained.png:
 
      class 3 with 13.49
-     saliency               residual   65.1115      3 passes
-     integrated_gradients   residual   -0.2084     52 passes
+     saliency                    2 passes
+     integrated_gradients       52 passes, residual -0.2084
      ... */
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,8 +84,9 @@ int main(int argc, char **argv)
         interp_attribution r;
         if (interp_attribute(net, x, 1, &how, heat, &r)) return die(ctx);
         if (!m) printf("class %d with %.2f\n", r.target, r.output);
-        printf("%-22s residual %9.4f %6d passes\n", interp_method_name(methods[m]), r.residual,
-               r.passes);
+        printf("%-22s %6d passes", interp_method_name(methods[m]), r.passes);
+        if (r.residual == r.residual) printf(", residual %7.4f", r.residual); /* parts add up */
+        printf("\n");
         const interp_attribution_draw_desc drawing = {.attr = heat,
                                                       .image = shown,
                                                       .channels = map ? 1 : in.dim[0],

@@ -463,6 +463,32 @@ TEST(memory_does_not_grow_with_perturbations)
     interp_net_free(net);
 }
 
+/* Where no copy keeps the target, the feature comes first that brings its output nearest. */
+TEST(anchors_go_by_the_output_where_none_holds)
+{
+    enum { size = 8, strong = 5 };
+    float x[size], out[size];
+    interp_attribution r;
+    const interp_shape s = {1, {size, 1, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "hopeless");
+    interp_output(net, interp_dense(net, interp_input(net, NULL, &s), 2, NULL), NULL);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    float *p = interp_net_parameters(net);
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        for (size_t k = 0; k < interp_shape_size(&v.shape); k++) p[v.offset + k] = 0;
+        if (v.shape.rank == 1) p[v.offset] = 100; /* the other class, whatever the input */
+        else p[v.offset + (v.shape.dim[0] == 2 ? size + strong : 2 * strong + 1)] = 1;
+    }
+    for (int i = 0; i < size; i++) x[i] = 1;
+    interp_attribute_desc d = desc_of(INTERP_ANCHORS);
+    d.n_samples = 1000;
+    REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, out, &r));
+    CHECK(r.target == 1 && r.precision == 0);
+    CHECK(out[strong] == 1 && r.coverage > ldexp(1, -size));
+    interp_net_free(net);
+}
+
 /* Of inputs [V,C,H,W] each view is an image of its own: where the network looks at one alone, the others
    get nothing, and a feature never reaches from view to view. */
 TEST(views_have_windows_tiles_and_segments_of_their_own)
@@ -740,6 +766,7 @@ int main(int argc, char **argv)
     RUN(masks_broadcast_and_features_are_counted);
     RUN(perturbations_do_not_depend_on_batch_threads_or_memory);
     RUN(memory_does_not_grow_with_perturbations);
+    RUN(anchors_go_by_the_output_where_none_holds);
     RUN(views_have_windows_tiles_and_segments_of_their_own);
     RUN(wrong_settings_of_perturbations_are_refused);
     RUN(one_feature_takes_all);

@@ -5,16 +5,28 @@
 #define ITP_ANCHOR_TAU   0.15 /* candidates nearer than this are alike */
 enum { ITP_ANCHOR_DRAWS = 100, ITP_ANCHOR_CHECKS = 20 };
 
+/* Of each arm: its copies, how many of them keep the target largest, and the sum of their outputs. */
+enum { ITP_ANCHOR_COUNTS = 3 };
+
 /* An arm: the anchor so far and one feature more; arm `count` is the anchor alone. */
 ITP_FN double *itp_anchor_drawn(const itp_attr *a, int arm)
 {
-    return a->p.row + 2 * (size_t)arm;
+    return a->p.row + ITP_ANCHOR_COUNTS * (size_t)arm;
 }
 
 ITP_FN double itp_anchor_mean(const itp_attr *a, int arm)
 {
     const double *t = itp_anchor_drawn(a, arm);
     return t[0] > 0 ? t[1] / t[0] : 0;
+}
+
+/* Whether an arm keeps the target more often than another, or, where both do as often, with a larger
+   output: of a thousand classes hardly any copy keeps the target at first. */
+ITP_FN bool itp_anchor_beats(const itp_attr *a, int arm, int other)
+{
+    const double *t = itp_anchor_drawn(a, arm), *o = itp_anchor_drawn(a, other);
+    const double mean = itp_anchor_mean(a, arm), than = itp_anchor_mean(a, other);
+    return mean > than || (mean == than && t[2] * o[0] > o[2] * t[0]);
 }
 
 /* Divergence of Bernoulli distributions of means p and q. */
@@ -60,6 +72,7 @@ ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, i
             double *t = itp_anchor_drawn(a, arms[(at + i) / each]);
             t[0]++;
             t[1] += interp_argmax(y, a->outputs) == a->report[sample].target;
+            t[2] += itp_attr_output(a, y, a->report[sample].target);
         }
         p->spent += a->filled;
         ITP_TRY(itp_attr_tick(a, a->filled));
@@ -94,17 +107,20 @@ ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, i
         int pair[2] = {arms[0], -1};
         double high = -1, surest = -1;
         for (int i = 1; i < n; i++)
-            if (itp_anchor_mean(a, arms[i]) > itp_anchor_mean(a, pair[0])) pair[0] = arms[i];
+            if (itp_anchor_beats(a, arms[i], pair[0])) pair[0] = arms[i];
         for (int i = 0; i < n; i++) {
             const double bound = itp_anchor_bound(a, arms[i], beta, true);
-            if (arms[i] != pair[0] && bound > high) high = bound, pair[1] = arms[i];
+            if (arms[i] == pair[0]) continue;
+            if (bound > high || (bound == high && itp_anchor_beats(a, arms[i], pair[1])))
+                high = bound, pair[1] = arms[i];
         }
         *best = pair[0];
         if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU)
             return INTERP_OK;
         for (int i = 0; i < n && a->p.spent >= until; i++) {
             const double bound = itp_anchor_bound(a, arms[i], beta, false);
-            if (bound > surest) surest = bound, *best = arms[i];
+            if (bound > surest || (bound == surest && itp_anchor_beats(a, arms[i], *best)))
+                surest = bound, *best = arms[i];
         }
         if (a->p.spent >= until) return INTERP_OK;
         ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
@@ -120,7 +136,7 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
     int size = 0, arm = p->count;
     bool holds = false;
     memset(p->inside, 0, (size_t)p->count);
-    memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+    memset(p->row, 0, ITP_ANCHOR_COUNTS * ((size_t)p->count + 1) * sizeof *p->row);
     memset(a->sum, 0, (size_t)p->count * sizeof *a->sum);
     p->spent = 0;
     ITP_TRY(itp_anchor_draw(a, sample, &arm, 1, ITP_ANCHOR_DRAWS));
@@ -130,7 +146,7 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
         int n = 0;
         for (int k = 0; k < p->count; k++)
             if (!p->inside[k]) p->order[n++] = k;
-        memset(p->row, 0, 2 * ((size_t)p->count + 1) * sizeof *p->row);
+        memset(p->row, 0, ITP_ANCHOR_COUNTS * ((size_t)p->count + 1) * sizeof *p->row);
         ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
         ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
         if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS && !holds)

@@ -209,7 +209,8 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
         p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
     }
     if (a->row->kind == ITP_P_ANCHORS) {
-        p->row = (double *)itp_arena_alloc(m, itp_mul_size(2 * n + 2, sizeof(double)));
+        p->row =
+            (double *)itp_arena_alloc(m, itp_mul_size(ITP_ANCHOR_COUNTS * (n + 1), sizeof(double)));
         p->inside = (uint8_t *)itp_arena_alloc(m, n);
     }
     if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
