@@ -61,6 +61,7 @@ static const cli_option options[] = {
     {"--embed", "HOW",
      "umap, tsne or pca: each method's attributions as points, with the samples' pictures on hover"},
     {"--draw", "HOW", "heat_map (default), blended, overlay, masked, alpha"},
+    {"--alpha", "X", "strength of the colours of blended and overlay (0.5)"},
     {"--sign", "WHICH", "all (default), positive, negative, absolute"},
     {"--outlier-percent", "X", "share of the strongest drawn at full colour (2)"},
     {NULL, NULL, NULL}};
@@ -245,6 +246,7 @@ static int parse_drawing(const cli *c, interp_attribution_draw_desc *d)
     if (d->outlier_percent == 0 && cli_has(c, "--outlier-percent")) d->outlier_percent = -1;
     d->method = (interp_attribution_draw_method)way;
     d->sign = (interp_attribution_sign)sign;
+    if (!code) code = cli_float(c, "--alpha", 0, 1, &d->alpha);
     if (!cli_has(c, "--sign") && way >= 3) d->sign = INTERP_SIGN_ABSOLUTE;
     d->colour_bar = true;
     return code;
@@ -350,6 +352,40 @@ static int open_gallery(cli *c, job *j)
     return code;
 }
 
+/* The class a method explains, -1 for none: neurons have no names. */
+static int class_of(const job *j, int m, int target)
+{
+    return of_neurons(j, m) || target >= j->model.n_classes ? -1 : target;
+}
+
+/* A picture with what it shows below it. */
+static int write_captioned(cli *c, const job *j, int m, int i, interp_image *image,
+                           const char *path)
+{
+    enum { SIZE = 14, LINE = 24, INK = 0x333333, PAPER = 0xffffff };
+    char text[2][CLI_PATH], number[32];
+    interp_image page;
+    const interp_attribution *r = &j->report[m][i];
+    const int known = class_of(j, m, r->target);
+    snprintf(text[0], sizeof text[0], "%s", j->methods.names[m]);
+    if (r->target < 0) snprintf(text[1], sizeof text[1], "sum of the outputs: %.4g", r->output);
+    else
+        snprintf(text[1], sizeof text[1], "%s %.100s: %.4g", of_neurons(j, m) ? "number" : "class",
+                 class_text(j, known < 0 ? r->target : known, number), r->output);
+    int width = image->width;
+    for (int k = 0; k < 2; k++) {
+        const int wide = interp_text_width(text[k], SIZE, k ? 0 : INTERP_TEXT_BOLD) + 4;
+        if (wide > width) width = wide;
+    }
+    if (interp_image_new(c->ctx, width, image->height + 2 * LINE, PAPER, &page))
+        return cli_fail_ctx(c);
+    interp_image_blit(&page, 0, 0, image->width, image->height, image, INTERP_RESAMPLE_PIXELS);
+    for (int k = 0; k < 2; k++)
+        interp_image_text(&page, 2, image->height + LINE * k + LINE / 2 + 2, SIZE,
+                          k ? 0 : INTERP_TEXT_BOLD, INK, text[k]);
+    return cli_write_image(c, &page, path);
+}
+
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
     char path[CLI_PATH], name[96];
@@ -375,17 +411,12 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
         if (interp_attribution_draw(c->ctx, &d, &image)) code = cli_fail_ctx(c);
         else {
             show(j, i, j->methods.names[m], &image);
-            code = cli_write_image(c, &image, cli_path(path, folder, name));
+            code = write_captioned(c, j, m, i, &image, cli_path(path, folder, name));
+            interp_image_free(c->ctx, &image);
         }
     }
     free(attr);
     return code;
-}
-
-/* The class a method explains, -1 for none: neurons have no names. */
-static int class_of(const job *j, int m, int target)
-{
-    return of_neurons(j, m) || target >= j->model.n_classes ? -1 : target;
 }
 
 static bool takes_steps(const job *j, int m)
