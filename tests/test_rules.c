@@ -297,6 +297,50 @@ TEST(relevance_does_not_depend_on_how_biases_are_written)
     }
 }
 
+/* Behind a layer norm each number gets what it adds while the deviation stays, so that transformers, of
+   which the numbers nearly cancel, keep relevance of the output's size. */
+TEST(layer_norm_shares_relevance_with_its_deviation_held)
+{
+    enum { n = 3, size = 6 };
+    const interp_shape s = {1, {size, 1, 1, 1, 1, 1, 1, 1}};
+    interp_norm_desc norm;
+    interp_dense_desc dense;
+    interp_attribute_desc d;
+    float x[n * size], out[n * size];
+    interp_attribution r[n];
+    interp_net *net = interp_net_new(ctx, "norm");
+    memset(&norm, 0, sizeof norm), memset(&dense, 0, sizeof dense), memset(&d, 0, sizeof d);
+    norm.epsilon = 1e-3f, dense.no_bias = true;
+    interp_tensor t = interp_layer_norm(net, interp_input(net, NULL, &s), &norm);
+    interp_output(net, interp_dense(net, t, 1, &dense), NULL);
+    REQUIRE_OK(ctx, interp_net_build(net, 1));
+    fill(x, n * size, 13);
+    const float *w = NULL;
+    float *gamma = NULL;
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info v = interp_net_parameter(net, i);
+        if (v.shape.rank == 2) w = interp_net_parameters(net) + v.offset;
+        else if (!gamma) gamma = interp_net_parameters(net) + v.offset; /* then beta, of zeros */
+    }
+    REQUIRE(w && gamma);
+    for (int i = 0; i < size; i++) gamma[i] = 0.5f + 0.2f * (float)i;
+    d.method = INTERP_LRP, d.target_kind = INTERP_TARGET_SUM;
+    CHECK_OK(ctx, interp_attribute(net, x, n, &d, out, r));
+    for (int k = 0; k < n; k++) {
+        const float *v = x + k * size;
+        double mean = 0, square = 0, push = 0;
+        for (int i = 0; i < size; i++) mean += (double)v[i] / size;
+        for (int i = 0; i < size; i++) square += pow((double)v[i] - mean, 2) / size;
+        for (int i = 0; i < size; i++) push += (double)gamma[i] * (double)w[i] / size;
+        for (int i = 0; i < size; i++) {
+            const double slope = ((double)gamma[i] * (double)w[i] - push) / sqrt(square + 1e-3);
+            CHECK_NEAR(out[k * size + i], (double)v[i] * slope, 1e-4);
+        }
+        CHECK_NEAR(r[k].residual, 0, 1e-4);
+    }
+    interp_net_free(net);
+}
+
 TEST(wrong_settings_of_rules_are_refused)
 {
     enum { size = 192 };
@@ -736,6 +780,7 @@ int main(int argc, char **argv)
     RUN(layers_are_chosen_and_named);
     RUN(conductance_of_a_layer_that_all_goes_through_is_complete);
     RUN(relevance_does_not_depend_on_how_biases_are_written);
+    RUN(layer_norm_shares_relevance_with_its_deviation_held);
     RUN(wrong_settings_of_rules_are_refused);
     RUN(deep_lift_and_shap_match_the_references);
     RUN(relevances_match_zennit);

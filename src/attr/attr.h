@@ -77,7 +77,8 @@ typedef enum interp_scope {
 
 /* Rules of layer-wise relevance propagation, for dense layers and convolutions; z: what a layer makes
    of x, w+ and w-: its positive and negative weights. Elementwise functions and batch norm hand
-   relevance on; sums and average pools share it by what each part adds. */
+   relevance on; sums and average pools share it by what each part adds, and so does layer norm, whose
+   deviation counts as a constant (Ali et al. 2022). */
 typedef enum interp_lrp_rule {
     INTERP_LRP_EPSILON,              /* x w / (z + epsilon sign(z)), Bach et al. 2015 */
     INTERP_LRP_GAMMA,                /* with w + gamma w+, for inputs of any sign; Montavon 2019 */

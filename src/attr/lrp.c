@@ -467,6 +467,36 @@ ITP_FN void itp_lrp_softmax(interp_workspace *w, int node)
     }
 }
 
+/* Layer norm as the linear function that it is while its deviation stays: centring, weights and bias, by
+   what each number adds (Ali et al. 2022; Achtibat et al. 2024). */
+ITP_FN void itp_lrp_layer_norm(interp_workspace *w, int node)
+{
+    const size_t n = itp_count(itp_shape_in(w, node, 1)), all = itp_count(itp_shape_in(w, node, 0));
+    const float *x = itp_x(w, node, 0), *gamma = itp_x(w, node, 1), *y = itp_y(w, node);
+    const float *r = itp_dy(w, node);
+    float *dx = itp_dx(w, node, 0);
+    const bool add = itp_beta(w, node, 0) != 0;
+    for (size_t at = 0; at < all; at += n) {
+        double mean = 0, square = 0, sum = 0;
+        for (size_t i = 0; i < n; i++) mean += (double)x[at + i] / (double)n;
+        for (size_t i = 0; i < n; i++) {
+            const double c = (double)x[at + i] - mean;
+            square += c * c / (double)n;
+        }
+        const double scale = 1 / sqrt(square + (double)itp_at(w, node)->attrs.epsilon);
+        for (int round = 0; round < 2; round++)
+            for (size_t i = 0; i < n; i++) {
+                const double s =
+                    (double)r[at + i] / itp_lrp_stable(ITP_LRP_TINY, (double)y[at + i]);
+                const double g = s * (double)gamma[i] * scale;
+                if (round == 0) sum += g / (double)n;
+                else
+                    dx[at + i] =
+                        (float)((double)x[at + i] * (g - sum) + (add ? (double)dx[at + i] : 0));
+            }
+    }
+}
+
 ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
 {
     const itp_attr *a = (const itp_attr *)user;
@@ -494,8 +524,11 @@ ITP_FN void itp_lrp_rule(void *user, interp_workspace *w, int node)
                                itp_lrp_rule_at(a, o, !a->mark[o->in[1 - weights]]));
         return;
     }
-    case ITP_OP_BATCH_NORM:
     case ITP_OP_LAYER_NORM:
+        if (moves == 1 && itp_rule_moves(w, node, 0)) itp_lrp_layer_norm(w, node);
+        else itp_lrp_pass(w, node, 0);
+        return;
+    case ITP_OP_BATCH_NORM:
     case ITP_OP_LRN: itp_lrp_pass(w, node, 0); return;
     case ITP_OP_DIV: itp_lrp_pass(w, node, itp_rule_moves(w, node, 0) ? 0 : 1); return;
     case ITP_OP_MUL:
