@@ -43879,6 +43879,18 @@ ITP_FN void itp_delta_pool_task(void *arg, int task, int slot)
 
 /* ---- products, quotients and what else there is: gradients between baseline and input */
 
+/* Whether a value's first dimension is that of the samples: the one that grows with them. */
+ITP_FN bool itp_delta_is_by_sample(const itp_attr *a, int value)
+{
+    const interp_shape *s = &a->w->shape[value], *one = &a->net->values[value].shape;
+    const int samples = a->net->fixed_batch ? a->net->fixed_batch : 1;
+    if (s->rank < 1 || s->rank != one->rank || one->dim[0] != samples || s->dim[0] != a->batch)
+        return false;
+    for (int i = 1; i < s->rank; i++)
+        if (s->dim[i] != one->dim[i]) return false;
+    return true;
+}
+
 /* Of the multipliers times differences of a node's inputs, sums for each sample, less what its output
    should give: into own, or taken off what is there. Where samples do not come first: nothing. */
 ITP_FN bool itp_delta_sums(const itp_attr *a, int node, float *const *dx, bool before, double *own)
@@ -43886,10 +43898,8 @@ ITP_FN bool itp_delta_sums(const itp_attr *a, int node, float *const *dx, bool b
     const interp_workspace *w = a->w;
     const itp_node *o = itp_at(w, node);
     const int batch = a->batch;
-    for (int k = -1; k < o->n_in; k++) {
-        const interp_shape *s = k < 0 ? itp_shape_out(w, node) : itp_shape_in(w, node, k);
-        if ((k < 0 || dx[k]) && (s->rank < 1 || s->dim[0] != batch)) return false;
-    }
+    for (int k = -1; k < o->n_in; k++)
+        if ((k < 0 || dx[k]) && !itp_delta_is_by_sample(a, k < 0 ? o->out : o->in[k])) return false;
     for (int b = 0; b < batch; b++) {
         double sum = 0;
         for (int k = -1; k < o->n_in; k++) {
