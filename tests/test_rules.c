@@ -372,6 +372,12 @@ typedef struct reference {
 #define EXACT 1e-5 /* gradients and DeepLIFT */
 #define RULES 1e-4 /* relevances, divided by sums that may be small */
 
+/* Of the z-box, the range of the numbers; and the layer that squares its weights. */
+static struct {
+    float low, high;
+    interp_lrp_layer squared;
+} first_layer;
+
 static void check_reference(const reference *r)
 {
     static interp_array x, base, want, labels, alphas, draws;
@@ -402,6 +408,8 @@ static void check_reference(const reference *r)
     }
     d.method = r->method, d.layer = r->layer, d.rule = r->rule, d.epsilon = r->epsilon;
     d.n_steps = r->steps, d.raw = true;
+    d.low = first_layer.low, d.high = first_layer.high;
+    d.layer_rules = &first_layer.squared, d.n_layer_rules = first_layer.squared.layer != NULL;
     d.target_kind = INTERP_TARGET_LABELS, d.targets = targets;
     if (r->target >= 0) d.target_kind = INTERP_TARGET_CLASS, d.target = r->target;
     interp_shape s;
@@ -507,6 +515,39 @@ TEST(relevances_match_zennit)
                                  -1};
             check_reference(&r);
         }
+}
+
+/* The composites that do something else where the input comes in. */
+TEST(relevances_of_first_layers_match_zennit)
+{
+    static const struct {
+        const char *model, *first;
+        float low, high;                          /* whole numbers around the inputs */
+    } nets[] = {{"mlp", "/net/net.0/Gemm", 0, 1}, /* no convolution: no box */
+                {"lenet", "/conv1/Conv", 0, 3},
+                {"resnet_mini_pool2", "/conv1/Conv", -3, 3}};
+    if (!has_refs()) SKIP("../shared is not there");
+    for (int m = 0; m < 3; m++) {
+        reference r = {nets[m].model,
+                       NULL,
+                       "zennit_epsilon_gamma_box",
+                       INTERP_LRP,
+                       NULL,
+                       NULL,
+                       INTERP_LRP_EPSILON_GAMMA_BOX,
+                       RULES,
+                       0,
+                       0,
+                       -1};
+        first_layer.low = nets[m].low, first_layer.high = nets[m].high;
+        check_reference(&r);
+        memset(&first_layer, 0, sizeof first_layer);
+        r.want = "zennit_wsquare_first", r.rule = INTERP_LRP_EPSILON_PLUS;
+        first_layer.squared.layer = nets[m].first;
+        first_layer.squared.rule = INTERP_LRP_W_SQUARE;
+        check_reference(&r);
+        memset(&first_layer, 0, sizeof first_layer);
+    }
 }
 
 TEST(maps_and_guided_gradients_match_the_references)
@@ -784,6 +825,7 @@ int main(int argc, char **argv)
     RUN(wrong_settings_of_rules_are_refused);
     RUN(deep_lift_and_shap_match_the_references);
     RUN(relevances_match_zennit);
+    RUN(relevances_of_first_layers_match_zennit);
     RUN(maps_and_guided_gradients_match_the_references);
     RUN(layers_and_neurons_match_the_references);
     RUN(rules_do_not_depend_on_batch_or_threads);
