@@ -55,7 +55,7 @@ ITP_FN double itp_delta_slope(const itp_delta_pairs *p, int k, const float *x, c
 ITP_FN void itp_delta_shares(const itp_delta_pairs *p, const float *x, const float *x0, double rise,
                              double *m)
 {
-    double d[ITP_DELTA_OPERANDS] = {0}, square = 0;
+    double d[ITP_DELTA_OPERANDS] = {0}, square = 0, size = 0;
     int moving = 0, last = 0;
     bool changes = false; /* without a gradient */
     for (int k = 0; k < p->n_in; k++) {
@@ -66,15 +66,17 @@ ITP_FN void itp_delta_shares(const itp_delta_pairs *p, const float *x, const flo
         }
         d[k] = (double)x[k] - (double)x0[k];
         square += d[k] * d[k];
+        size += (double)x[k] * (double)x[k] + (double)x0[k] * (double)x0[k];
         moving++, last = k;
     }
     if (moving == 1 && !changes) {
         const double a = fabs((double)x[last]), b = fabs((double)x0[last]);
         const double least = p->op == ITP_OP_POW ? 0.01 * fmin(a, b) : 1e-6 * fmax(a, b);
-        m[last] = fabs(d[last]) > least ? rise / d[last] : itp_delta_slope(p, last, x, x0);
+        const bool straight = p->op == ITP_OP_MUL || !(fabs(d[last]) > least);
+        m[last] = straight ? itp_delta_slope(p, last, x, x0) : rise / d[last];
         return;
     }
-    if (!(square > 0)) return;
+    if (!(square > 1e-12 * size)) return; /* none of them moves: what a mask decides is lost */
     if (moving == 2 && p->op == ITP_OP_WHERE) {
         m[1] = 0.5 * ((x[0] != 0) + (x0[0] != 0));
         m[2] = 1 - m[1];
