@@ -5594,10 +5594,9 @@ typedef struct interp_attribution {
    grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
    a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
    added or taken away: the output is explained as it is.
-   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input,
-   weights, result),
-   NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
-   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
+   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights,
+   result), NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at
+   any thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
    images and features in small boxes run only what they reach, through convolutions and pools of the
    early layers, where memory suffices (else they are the same but for rounding); all else is kept from
@@ -43596,21 +43595,22 @@ ITP_FN void itp_delta_extreme(const itp_attr *a, int node)
     float *base = itp_take(&scratch, n), *dy = itp_take(&scratch, n), *m = itp_take(&scratch, nx);
     memset(to, 0, sizeof to);
     to[0] = m;
-    for (int which = 0; which < 3;
-         which++) { /* at the input, at the baseline, where both are equal */
+    enum { AT_INPUT, AT_BASELINE, UNMOVED };
+    for (int which = AT_INPUT; which <= UNMOVED; which++) {
         for (size_t i = 0; i < n; i++) {
             const double rise = (double)y[i] - (double)y0[i % n0];
-            const bool here = which == 2 || (rise * sign >= 0) == (which == 0);
+            const bool here = which == UNMOVED || (rise * sign >= 0) == (which == AT_INPUT);
             base[i] = y0[i % n0];
-            dy[i] = here ? (float)((double)g[i] * (which == 2 ? 1 : rise)) : 0;
+            dy[i] = here ? (float)((double)g[i] * (which == UNMOVED ? 1 : rise)) : 0;
         }
         const float *none[ITP_MAX_INPUTS];
         memset(none, 0, sizeof none);
-        itp_node_backward(w, node, which == 1 ? in : none, which == 1 ? base : NULL, dy, to, false);
+        itp_node_backward(w, node, which == AT_BASELINE ? in : none,
+                          which == AT_BASELINE ? base : NULL, dy, to, false);
         for (size_t i = 0; i < nx; i++) {
             const double d = (double)x[i] - (double)x0[i % nx0];
-            if (m[i] != 0 && (d == 0) == (which == 2))
-                dx[0][i] += which == 2 ? m[i] : (float)((double)m[i] / d);
+            if (m[i] != 0 && (d == 0) == (which == UNMOVED))
+                dx[0][i] += which == UNMOVED ? m[i] : (float)((double)m[i] / d);
         }
     }
 }
@@ -43743,8 +43743,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
 
 /* ---- softmax: exp times one over their sum; exp of log-softmax where the sums are far apart */
 
-#define ITP_DELTA_FAR                                                                              \
-    6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
+/* Between logarithms of sums, beyond which 1 / sum would have terms that cancel. */
+#define ITP_DELTA_FAR 6.0
 
 /* (exp(a) - exp(b)) / (a - b), the logarithmic mean of both exponentials: between them. */
 ITP_FN double itp_delta_exp(double a, double b)
@@ -43767,22 +43767,23 @@ ITP_FN void itp_delta_softmax_row(const itp_delta *j, size_t row)
     const double origin = fmax(log_sum, log_sum0); /* of all that follows: no exponential over 1 */
     const double s = exp(log_sum - origin), s0 = exp(log_sum0 - origin);
     const double both = itp_delta_exp(log_sum - origin, log_sum0 - origin);
-    const bool is_log = j->kind != 0, near = fabs(log_sum - log_sum0) <= ITP_DELTA_FAR;
+    const bool is_log = j->kind != 0;
+    const bool near = !is_log && fabs(log_sum - log_sum0) <= ITP_DELTA_FAR;
+#define ITP_G(i) /* of log-softmax: as it is, or through the exponential behind it */              \
+    ((double)j->dy[at + (i)*step] *                                                                \
+     (is_log || near ? 1 : itp_delta_exp(ITP_X(i) - log_sum, ITP_X0(i) - log_sum0)))
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
-        if (is_log) total += g;
-        else if (near) product += g * 0.5 * (exp(x - origin) + exp(x0 - origin));
-        else total += g * itp_delta_exp(x - log_sum, x0 - log_sum0);
+        const double g = ITP_G(i);
+        total += g;
+        if (near) product += g * 0.5 * (exp(ITP_X(i) - origin) + exp(ITP_X0(i) - origin));
     }
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
-        const double e = itp_delta_exp(x - origin, x0 - origin), rest = e / both * total;
-        double m;
-        if (is_log) m = g - rest;
-        else if (near) m = e * (g * 0.5 * (1 / s + 1 / s0) - product / (s * s0));
-        else m = g * itp_delta_exp(x - log_sum, x0 - log_sum0) - rest;
-        itp_delta_put(j, at + i * step, m);
+        const double g = ITP_G(i), e = itp_delta_exp(ITP_X(i) - origin, ITP_X0(i) - origin);
+        itp_delta_put(j, at + i * step,
+                      near ? e * (g * 0.5 * (1 / s + 1 / s0) - product / (s * s0))
+                           : g - e / both * total);
     }
+#undef ITP_G
 #undef ITP_X
 #undef ITP_X0
 }

@@ -210,10 +210,9 @@ typedef struct interp_attribution {
    grows by 16 bytes with each step, by 48 with each pass of partition_shap, by 24 with each feature of
    a mask, by 8 with each window, and not at all with other samples or perturbations. No softmax is
    added or taken away: the output is explained as it is.
-   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input,
-   weights, result),
-   NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at any
-   thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
+   Errors: BAD_ARGUMENT (a target out of range, a setting), BAD_SHAPE, NOT_FINITE (input, weights,
+   result), NO_MEMORY with the least that would do, CANCELLED. Guarantee: bit-identical for a seed at
+   any thread count and batch. Cost: n_steps or n_samples forward and backward passes a sample;
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
    images and features in small boxes run only what they reach, through convolutions and pools of the
    early layers, where memory suffices (else they are the same but for rounding); all else is kept from

@@ -126,8 +126,8 @@ ITP_FN void itp_delta_unary_task(void *arg, int task, int slot)
 
 /* ---- softmax: exp times one over their sum; exp of log-softmax where the sums are far apart */
 
-#define ITP_DELTA_FAR                                                                              \
-    6.0 /* logarithms of sums, beyond which 1 / sum would have terms that cancel */
+/* Between logarithms of sums, beyond which 1 / sum would have terms that cancel. */
+#define ITP_DELTA_FAR 6.0
 
 /* (exp(a) - exp(b)) / (a - b), the logarithmic mean of both exponentials: between them. */
 ITP_FN double itp_delta_exp(double a, double b)
@@ -150,22 +150,23 @@ ITP_FN void itp_delta_softmax_row(const itp_delta *j, size_t row)
     const double origin = fmax(log_sum, log_sum0); /* of all that follows: no exponential over 1 */
     const double s = exp(log_sum - origin), s0 = exp(log_sum0 - origin);
     const double both = itp_delta_exp(log_sum - origin, log_sum0 - origin);
-    const bool is_log = j->kind != 0, near = fabs(log_sum - log_sum0) <= ITP_DELTA_FAR;
+    const bool is_log = j->kind != 0;
+    const bool near = !is_log && fabs(log_sum - log_sum0) <= ITP_DELTA_FAR;
+#define ITP_G(i) /* of log-softmax: as it is, or through the exponential behind it */              \
+    ((double)j->dy[at + (i)*step] *                                                                \
+     (is_log || near ? 1 : itp_delta_exp(ITP_X(i) - log_sum, ITP_X0(i) - log_sum0)))
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
-        if (is_log) total += g;
-        else if (near) product += g * 0.5 * (exp(x - origin) + exp(x0 - origin));
-        else total += g * itp_delta_exp(x - log_sum, x0 - log_sum0);
+        const double g = ITP_G(i);
+        total += g;
+        if (near) product += g * 0.5 * (exp(ITP_X(i) - origin) + exp(ITP_X0(i) - origin));
     }
     for (size_t i = 0; i < j->row; i++) {
-        const double g = (double)j->dy[at + i * step], x = ITP_X(i), x0 = ITP_X0(i);
-        const double e = itp_delta_exp(x - origin, x0 - origin), rest = e / both * total;
-        double m;
-        if (is_log) m = g - rest;
-        else if (near) m = e * (g * 0.5 * (1 / s + 1 / s0) - product / (s * s0));
-        else m = g * itp_delta_exp(x - log_sum, x0 - log_sum0) - rest;
-        itp_delta_put(j, at + i * step, m);
+        const double g = ITP_G(i), e = itp_delta_exp(ITP_X(i) - origin, ITP_X0(i) - origin);
+        itp_delta_put(j, at + i * step,
+                      near ? e * (g * 0.5 * (1 / s + 1 / s0) - product / (s * s0))
+                           : g - e / both * total);
     }
+#undef ITP_G
 #undef ITP_X
 #undef ITP_X0
 }

@@ -162,21 +162,22 @@ ITP_FN void itp_delta_extreme(const itp_attr *a, int node)
     float *base = itp_take(&scratch, n), *dy = itp_take(&scratch, n), *m = itp_take(&scratch, nx);
     memset(to, 0, sizeof to);
     to[0] = m;
-    for (int which = 0; which < 3;
-         which++) { /* at the input, at the baseline, where both are equal */
+    enum { AT_INPUT, AT_BASELINE, UNMOVED };
+    for (int which = AT_INPUT; which <= UNMOVED; which++) {
         for (size_t i = 0; i < n; i++) {
             const double rise = (double)y[i] - (double)y0[i % n0];
-            const bool here = which == 2 || (rise * sign >= 0) == (which == 0);
+            const bool here = which == UNMOVED || (rise * sign >= 0) == (which == AT_INPUT);
             base[i] = y0[i % n0];
-            dy[i] = here ? (float)((double)g[i] * (which == 2 ? 1 : rise)) : 0;
+            dy[i] = here ? (float)((double)g[i] * (which == UNMOVED ? 1 : rise)) : 0;
         }
         const float *none[ITP_MAX_INPUTS];
         memset(none, 0, sizeof none);
-        itp_node_backward(w, node, which == 1 ? in : none, which == 1 ? base : NULL, dy, to, false);
+        itp_node_backward(w, node, which == AT_BASELINE ? in : none,
+                          which == AT_BASELINE ? base : NULL, dy, to, false);
         for (size_t i = 0; i < nx; i++) {
             const double d = (double)x[i] - (double)x0[i % nx0];
-            if (m[i] != 0 && (d == 0) == (which == 2))
-                dx[0][i] += which == 2 ? m[i] : (float)((double)m[i] / d);
+            if (m[i] != 0 && (d == 0) == (which == UNMOVED))
+                dx[0][i] += which == UNMOVED ? m[i] : (float)((double)m[i] / d);
         }
     }
 }
