@@ -209,7 +209,8 @@
      are as they were. Nothing prints, exits or aborts.
    - Every call with many options takes a descriptor; NULL, or 0 in a field, is the default written
      beside the field.
-   - Arrays are dense, row-major float32, images [N,C,H,W]. Letters: N batch, C channels, H W height
+   - Arrays are dense, row-major float32, images [N,C,H,W]; models of [N,H,W,C] become such by
+     interp_onnx_load_desc.channels_first. Letters: N batch, C channels, H W height
      and width, K classes, n samples, d dimensions.
    - Results are bit-identical for one binary, instruction set and seed at any number of threads.
    - A context is for one thread at a time. A built network may be shared by contexts in several
@@ -4446,6 +4447,21 @@ INTERP_API void interp_named_arrays_free(interp_ctx *ctx, interp_named_arrays *a
 INTERP_API interp_status interp_image_file_parse(interp_ctx *ctx, const void *bytes, size_t n,
                                                  int channels, interp_array *image);
 
+/* Whether samples of that shape look like images with channels last, [..,H,W,C], as decoders leave them:
+   the last of three or more dimensions is 1, 3 or 4, and the one where channels would else be is not.
+   Test: channels_are_turned_both_ways. */
+INTERP_API bool interp_channels_are_last(const interp_shape *sample);
+
+/* n samples [..,H,W,C] of the shape `sample` to [..,C,H,W]; x and out are other memory.
+   Test: channels_are_turned_both_ways. */
+INTERP_API void interp_channels_to_first(const float *x, size_t n, const interp_shape *sample,
+                                         float *out);
+
+/* n samples [..,C,H,W] of the shape `sample` to [..,H,W,C]; x and out are other memory.
+   Test: channels_are_turned_both_ways. */
+INTERP_API void interp_channels_to_last(const float *x, size_t n, const interp_shape *sample,
+                                        float *out);
+
 /* Resizes n planes x [n,height,width] to out [n,out_height,out_width]: along each axis bilinear
    (pixel centres at halves, edges repeated) when it grows, mean over the covered area when it
    shrinks. Allocates nothing. Test: resize_keeps_the_mean_and_interpolates. */
@@ -4861,6 +4877,10 @@ INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i);
    numbers when it was loaded. */
 INTERP_API int interp_net_input_place(const interp_net *net, int i);
 
+/* Whether input i is [..,H,W,C] in the file it was read from and [..,C,H,W] here: see
+   interp_onnx_load_desc.channels_first. */
+INTERP_API bool interp_net_input_is_turned(const interp_net *net, int i);
+
 /* Whether the network has no batch: its inputs have different first dimensions, or none. Then the
    shapes of a sample are those of everything, and the batch is 1. */
 INTERP_API bool interp_net_is_whole(const interp_net *net);
@@ -5273,6 +5293,11 @@ typedef struct interp_onnx_input {
 typedef struct interp_onnx_load_desc {
     int n_inputs;                    /* 0: all that matters is in the file */
     const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
+    bool channels_first; /* false: inputs as in the file; true: images [..,H,W,C], known as by
+                            interp_channels_are_last, are taken as [..,C,H,W], as every method of
+                            images wants them; interp_net_input_is_turned tells, and a file written
+                            of the network takes what it took. Test:
+                            models_of_images_with_channels_last_take_them_first */
     bool in_place; /* false: numbers are copied; true, only from memory: float32 at multiples of 4
                       bytes are used where they lie, as `interp convert -o MODEL.h` and
                       interp_onnx_save_desc.align lay them. The bytes must then stay until the network is
@@ -22790,6 +22815,43 @@ ITP_FN double itp_resize_weight(int o, int i, int from, int to, int first, int t
     return i == first ? 1 - c : c;
 }
 
+/* ---- channels first or last */
+
+ITP_FN bool itp_is_channels(int n)
+{
+    return n == 1 || n == 3 || n == 4;
+}
+
+INTERP_API bool interp_channels_are_last(const interp_shape *sample)
+{
+    const int r = sample->rank;
+    return r >= 3 && itp_is_channels(sample->dim[r - 1]) && !itp_is_channels(sample->dim[r - 3]);
+}
+
+/* n matrices [rows, columns] to [columns, rows]. */
+ITP_FN void itp_turn(const float *x, size_t n, size_t rows, size_t columns, float *out)
+{
+    for (size_t i = 0; i < n; i++, x += rows * columns)
+        for (size_t c = 0; c < columns; c++)
+            for (size_t r = 0; r < rows; r++) *out++ = x[r * columns + c];
+}
+
+INTERP_API void interp_channels_to_first(const float *x, size_t n, const interp_shape *sample,
+                                         float *out)
+{
+    const int *d = sample->dim + sample->rank - 3;
+    const size_t area = (size_t)d[0] * (size_t)d[1], size = area * (size_t)d[2];
+    itp_turn(x, n * (interp_shape_size(sample) / itp_max_size(1, size)), area, (size_t)d[2], out);
+}
+
+INTERP_API void interp_channels_to_last(const float *x, size_t n, const interp_shape *sample,
+                                        float *out)
+{
+    const int *d = sample->dim + sample->rank - 3;
+    const size_t area = (size_t)d[1] * (size_t)d[2], size = area * (size_t)d[0];
+    itp_turn(x, n * (interp_shape_size(sample) / itp_max_size(1, size)), (size_t)d[0], area, out);
+}
+
 INTERP_API void interp_planes_resize(const float *x, int n, int height, int width, float *out,
                                      int out_height, int out_width)
 {
@@ -23313,15 +23375,6 @@ INTERP_API void interp_augment(const interp_augment_desc *desc, const float *x,
 
 #define ITP_MAX_CLASSES 65536 /* more of them are taken for numbers that are no classes */
 
-/* [n,H,W,C] to [n,C,H,W]. */
-ITP_FN void itp_channels_first(const uint8_t *in, const interp_shape *s, float *out)
-{
-    const size_t c_n = (size_t)s->dim[3], area = (size_t)s->dim[1] * (size_t)s->dim[2];
-    for (int i = 0; i < s->dim[0]; i++, in += c_n * area)
-        for (size_t c = 0; c < c_n; c++)
-            for (size_t k = 0; k < area; k++) *out++ = (float)in[k * c_n + c];
-}
-
 ITP_FN interp_status itp_dataset_labels(interp_ctx *ctx, const char *name, const interp_array *y,
                                         interp_dataset *d)
 {
@@ -23341,9 +23394,23 @@ ITP_FN interp_status itp_dataset_labels(interp_ctx *ctx, const char *name, const
     return INTERP_OK;
 }
 
-/* Samples as a data set without labels. Bytes of images are scaled to 0..1; those with
-   channels last, as decoders leave them, are known by a last dimension of 1, 3 or 4 where the one
-   of channels is none of these. */
+/* Turns the samples of a data set [H,W,C] to [C,H,W]. */
+ITP_FN interp_status itp_dataset_turn(interp_ctx *ctx, interp_dataset *d)
+{
+    const interp_shape last = d->shape;
+    const size_t size = interp_shape_size(&last);
+    float *own = (float *)interp_alloc(ctx, itp_mul_size(size, sizeof *own));
+    if (!own) return INTERP_NO_MEMORY;
+    for (size_t i = 0; i < (size_t)d->n; i++) {
+        memcpy(own, d->x + i * size, size * sizeof *own);
+        interp_channels_to_first(own, 1, &last, d->x + i * size);
+    }
+    interp_free(ctx, own);
+    d->shape = itp_shape_3(last.dim[2], last.dim[0], last.dim[1]);
+    return INTERP_OK;
+}
+
+/* Samples as a data set without labels. Bytes of images are scaled to 0..1. */
 ITP_FN interp_status itp_dataset_from_array(interp_ctx *ctx, const char *name,
                                             const interp_array *x, interp_dataset *dataset)
 {
@@ -23357,17 +23424,16 @@ ITP_FN interp_status itp_dataset_from_array(interp_ctx *ctx, const char *name,
     shape.rank = s->rank == 2 ? 1 : 3;
     for (int i = 1; i < s->rank; i++) shape.dim[shape.rank - s->rank + i] = s->dim[i];
     const bool image = x->dtype == INTERP_UINT8 && s->rank > 2;
-    const int c = s->dim[1], c_last = s->dim[3];
-    const bool last = image && s->rank == 4 && (c_last == 1 || c_last == 3 || c_last == 4) &&
-                      c != 1 && c != 3 && c != 4;
-    if (last) shape = itp_shape_3(c_last, c, s->dim[2]);
     interp_dataset d;
     ITP_TRY(itp_dataset_new(ctx, s->dim[0], &shape, 0, NULL, &d));
-    if (last) {
-        itp_channels_first((const uint8_t *)x->data, s, d.x);
+    interp_array_floats(x, d.x);
+    if (s->rank == 4 && interp_channels_are_last(&shape)) {
+        const interp_status status = itp_dataset_turn(ctx, &d);
+        if (status) {
+            interp_dataset_free(ctx, &d);
+            return status;
+        }
         itp_warn(ctx, "%s: taken as images with channels last, [n,H,W,C]", name);
-    } else {
-        interp_array_floats(x, d.x);
     }
     const size_t total = interp_shape_size(s);
     for (size_t i = 0; image && i < total; i++) d.x[i] /= 255;
@@ -24375,6 +24441,7 @@ typedef struct itp_value {
     itp_kind kind;
     interp_shape shape;
     interp_dtype dtype; /* what the numbers, always floats here, stand for */
+    bool turned;        /* an input [..,H,W,C] of its file, [..,C,H,W] here */
     int producer;       /* node index, -1 for none */
     float *data;        /* parameters, buffers, constants */
     bool borrowed;      /* `data` lies in the user's memory and is never written or freed */
@@ -30830,6 +30897,11 @@ INTERP_API int interp_net_input_place(const interp_net *net, int i)
     return net->input_place[i];
 }
 
+INTERP_API bool interp_net_input_is_turned(const interp_net *net, int i)
+{
+    return net->values[net->inputs[i]].turned;
+}
+
 INTERP_API bool interp_net_is_whole(const interp_net *net)
 {
     return net->whole;
@@ -34096,6 +34168,7 @@ typedef struct itp_symbol {
     unsigned role;      /* ITP_AS_...; of roots */
     bool trained;       /* a weighted op came before it */
     int value, buffer;  /* of the network, -1: not there; `buffer` apart from a trained `value` */
+    bool turned;        /* `value` has channels first, where the file has them last */
 } itp_symbol;
 
 typedef struct itp_onnx_attr {
@@ -34170,7 +34243,8 @@ typedef struct itp_onnx {
     itp_slice place; /* numbers in it stay there when they can be used so; at NULL: none do */
     bool own;        /* written by interp_onnx_serialize */
     bool literal;    /* no dimension is the batch */
-    bool any_batch;  /* the first dimension of an input is open */
+    bool channels_first;
+    bool any_batch; /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)
@@ -34914,6 +34988,7 @@ ITP_FN void itp_read_take(itp_make *m);
 ITP_FN void itp_read_scatter(itp_make *m);
 ITP_FN void itp_read_scatter_nd(itp_make *m);
 ITP_FN void itp_read_expand(itp_make *m);
+ITP_FN void itp_read_transpose(itp_make *m);
 ITP_FN void itp_read_tile(itp_make *m);
 ITP_FN void itp_read_pad(itp_make *m);
 ITP_FN void itp_read_depth_space(itp_make *m);
@@ -35219,7 +35294,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, false},
     {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze,
      false},
-    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+    ITP_READ("Transpose", ITP_OP_TRANSPOSE, "x", 1, 1, 1, transpose, transpose),
     {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL, false},
     {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL, false},
     ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),
@@ -36799,6 +36874,28 @@ ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in)
     want.dim[0] = m->status ? 1 : (int)rows;
     want.dim[1] = -1;
     return want;
+}
+
+/* The order of dimensions in which channels that were last are first, or the other way round. */
+ITP_FN void itp_onnx_turn_order(int rank, bool first, int *perm)
+{
+    for (int i = 0; i < rank - 3; i++) perm[i] = i;
+    perm[rank - 3] = first ? rank - 1 : rank - 2;
+    perm[rank - 2] = first ? rank - 3 : rank - 1;
+    perm[rank - 1] = first ? rank - 2 : rank - 3;
+}
+
+/* An input whose channels the network takes first needs no turning to that. */
+ITP_FN void itp_read_transpose(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    itp_attrs a;
+    if (m->status || !itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, x).rank, &a)))
+        return;
+    itp_make_end(m, 0,
+                 m->r->symbols[itp_onnx_in(m->r, m->n, 0)].turned
+                     ? x
+                     : itp_make_node(m, ITP_OP_TRANSPOSE, 1, &x, &a));
 }
 
 ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in)
@@ -39804,6 +39901,48 @@ ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port
     return INTERP_OK;
 }
 
+/* Whether all that reads an input [N,..,H,W,C] turns it to [N,..,C,H,W]. */
+ITP_FN bool itp_onnx_is_turned_back(const itp_onnx *r, int symbol, int rank)
+{
+    int perm[INTERP_MAX_RANK], uses = 0;
+    itp_onnx_turn_order(rank, true, perm);
+    for (int k = 0; k < r->n_order; k++) {
+        const itp_onnx_node *n = &r->nodes[r->order[k]];
+        itp_attrs a;
+        if (n->fused >= 0 || !itp_slice_is(n->op, "Transpose") || itp_onnx_in(r, n, 0) != symbol)
+            continue;
+        if (itp_onnx_attrs(r, n, rank, &a) || memcmp(a.perm, perm, (size_t)rank * sizeof *perm))
+            return false;
+        uses++;
+    }
+    return uses == r->symbols[symbol].uses;
+}
+
+/* Turns an input that is an image with channels last: the network takes them first, and what reads it
+   gets them last, from a node of ours. */
+ITP_FN interp_status itp_onnx_turn_input(itp_onnx *r, itp_symbol *symbol)
+{
+    itp_value *v = &r->net->values[symbol->value];
+    const interp_shape sample = itp_sample_shape(r->net, symbol->value);
+    const int input = symbol->value, rank = v->shape.rank;
+    itp_attrs a;
+    if (!r->channels_first || r->literal || !interp_channels_are_last(&sample)) return INTERP_OK;
+    itp_onnx_turn_order(rank, true, a.perm);
+    const interp_shape last = v->shape;
+    for (int i = 0; i < rank; i++) v->shape.dim[i] = last.dim[a.perm[i]];
+    v->turned = true;
+    symbol->turned = itp_onnx_is_turned_back(r, (int)(symbol - r->symbols), rank);
+    if (symbol->turned) return INTERP_OK;
+    memset(&a, 0, sizeof a);
+    itp_onnx_turn_order(rank, false, a.perm);
+    const char *name = itp_onnx_derived(r, &r->value_name, symbol->name, "last");
+    ITP_TRY(r->value_name.status);
+    const interp_tensor y = itp_add_node(r->net, ITP_OP_TRANSPOSE, name, name, 1, &input, &a);
+    if (!y) return r->net->status;
+    symbol->value = y - 1;
+    return INTERP_OK;
+}
+
 /* Adds the inputs. *open: whether the batch of one of them may be any. */
 ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, bool *open)
 {
@@ -39827,6 +39966,7 @@ ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, bool *open)
         r->net->values[symbol->value].dtype = itp_onnx_type_row(p->type)->dtype;
         r->net->input_place[r->net->n_inputs] = place - 1;
         r->net->inputs[r->net->n_inputs++] = symbol->value;
+        ITP_TRY(itp_onnx_turn_input(r, symbol));
     }
     r->any_batch = *open;
     return INTERP_OK;
@@ -39998,6 +40138,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
     r.ctx = ctx;
     r.path = path;
     r.literal = literal;
+    r.channels_first = desc && desc->channels_first;
     r.node_name = itp_buf_new(ctx);
     r.value_name = itp_buf_new(ctx);
     all.at = (const char *)bytes;
@@ -40203,16 +40344,29 @@ ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 
 /* ---- names */
 
-/* The name of a value's floats: its own, but for inputs and outputs of other types, which are cast. */
-ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
+/* The name of a value with a suffix that no value has. */
+ITP_FN const char *itp_onnx_alias(itp_onnx_writer *w, int value, const char *suffix)
 {
-    const itp_value *v = &w->net->values[value];
-    if (v->dtype == INTERP_FLOAT32) return v->name;
     itp_buf *b = &w->alias;
     b->n = 0;
-    itp_buf_printf(b, "%s/float", v->name);
+    itp_buf_printf(b, "%s/%s", w->net->values[value].name, suffix);
     while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
     return b->status ? "" : b->data;
+}
+
+/* The name of a value before it is cast: its own, but for inputs that are turned. */
+ITP_FN const char *itp_onnx_typed_name(itp_onnx_writer *w, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    return v->turned ? itp_onnx_alias(w, value, "first") : v->name;
+}
+
+/* The name of a value's floats: its own, but for inputs that are turned, and inputs and outputs of other
+   types, which are cast. */
+ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
+{
+    const bool cast = w->net->values[value].dtype != INTERP_FLOAT32;
+    return cast ? itp_onnx_alias(w, value, "float") : itp_onnx_typed_name(w, value);
 }
 
 /* The name of a value on the way to what `node` makes: one that no value has. */
@@ -40565,17 +40719,22 @@ ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
                               const interp_shape *other, int other_batch)
 {
-    const interp_shape *s = &w->net->values[value].shape;
-    for (int i = 0; i < s->rank; i++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+    const itp_value *v = &w->net->values[value];
+    const interp_shape *s = &v->shape;
+    int order[INTERP_MAX_RANK];
+    for (int i = 0; i < s->rank; i++) order[i] = i;
+    if (v->turned) itp_onnx_turn_order(s->rank, false, order);
+    for (int k = 0; k < s->rank; k++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+        const int i = order[k];
         if (other->rank != s->rank) continue;
         if (other->dim[i] == s->dim[i]) itp_pb_put_int(&w->part, 1, s->dim[i]);
         else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
         itp_pb_put_message(&w->inner, 1, &w->part);
     }
-    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(w->net->values[value].dtype));
+    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(v->dtype));
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
-    itp_pb_put_text(&w->part, 1, w->net->values[value].name);
+    itp_pb_put_text(&w->part, 1, v->name);
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->ports, field, &w->part);
 }
@@ -40597,15 +40756,30 @@ ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
     return INTERP_OK;
 }
 
+/* Images with channels last get them first at the start. */
+ITP_FN void itp_onnx_put_turn(itp_onnx_writer *w, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    int perm[INTERP_MAX_RANK];
+    if (!v->turned) return;
+    itp_onnx_turn_order(v->shape.rank, true, perm);
+    itp_pb_put_text(&w->node, 1, v->name);
+    itp_pb_put_text(&w->node, 2, itp_onnx_typed_name(w, value));
+    itp_pb_put_text(&w->node, 3, itp_onnx_typed_name(w, value));
+    itp_pb_put_text(&w->node, 4, "Transpose");
+    itp_onnx_put_ints(w, "perm", perm, v->shape.rank);
+    itp_onnx_end_node(w);
+}
+
 /* Inputs of other types become floats at the start, and outputs become what they were at the end. */
 ITP_FN void itp_onnx_put_port_cast(itp_onnx_writer *w, int value, bool input)
 {
     const itp_value *v = &w->net->values[value];
     if (v->dtype == INTERP_FLOAT32) return;
-    const char *name = itp_onnx_value_name(w, value);
-    itp_pb_put_text(&w->node, 1, input ? v->name : name);
-    itp_pb_put_text(&w->node, 2, input ? name : v->name);
-    itp_pb_put_text(&w->node, 3, name);
+    itp_pb_put_text(&w->node, 1,
+                    input ? itp_onnx_typed_name(w, value) : itp_onnx_value_name(w, value));
+    itp_pb_put_text(&w->node, 2, input ? itp_onnx_value_name(w, value) : v->name);
+    itp_pb_put_text(&w->node, 3, itp_onnx_value_name(w, value));
     itp_pb_put_text(&w->node, 4, "Cast");
     itp_onnx_put_int(w, "to", input ? ITP_ONNX_FLOAT : itp_onnx_type_id(v->dtype));
     itp_onnx_end_node(w);
@@ -40855,7 +41029,10 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_sav
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
     itp_onnx_put_unpacking(&w);
-    for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
+    for (int i = 0; i < net->n_inputs; i++) {
+        itp_onnx_put_turn(&w, net->inputs[i]);
+        itp_onnx_put_port_cast(&w, net->inputs[i], true);
+    }
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
     for (int i = 0; i < net->n_outputs; i++) {
         bool done = net->values[net->outputs[i]].kind == ITP_INPUT;

@@ -44,7 +44,8 @@
      are as they were. Nothing prints, exits or aborts.
    - Every call with many options takes a descriptor; NULL, or 0 in a field, is the default written
      beside the field.
-   - Arrays are dense, row-major float32, images [N,C,H,W]. Letters: N batch, C channels, H W height
+   - Arrays are dense, row-major float32, images [N,C,H,W]; models of [N,H,W,C] become such by
+     interp_onnx_load_desc.channels_first. Letters: N batch, C channels, H W height
      and width, K classes, n samples, d dimensions.
    - Results are bit-identical for one binary, instruction set and seed at any number of threads.
    - A context is for one thread at a time. A built network may be shared by contexts in several

@@ -1534,7 +1534,34 @@ TEST(npy_images_with_channels_last_are_recognised)
         for (int k = 0; k < 10; k++)
             CHECK(d.x[30 + c * 10 + k] == (float)((float)p[30 + k * 3 + c] / 255));
     interp_dataset_free(ctx, &d);
+    REQUIRE_OK(ctx, interp_array_to_f32(ctx, &x));
+    REQUIRE_OK(ctx, itp_dataset_from_array(ctx, "x", &x, &d)); /* floats stay what they are */
+    CHECK(d.shape.dim[0] == 3 && d.x[30 + 2 * 10 + 7] == ((const float *)x.data)[30 + 7 * 3 + 2]);
+    interp_dataset_free(ctx, &d);
     interp_array_free(ctx, &x);
+}
+
+TEST(channels_are_turned_both_ways)
+{
+    float x[48], first[48], back[48];
+    interp_shape last = itp_shape_none();
+    last.rank = 4; /* two views of 2 x 4 pixels with three channels */
+    last.dim[0] = 2, last.dim[1] = 2, last.dim[2] = 4, last.dim[3] = 3;
+    interp_shape of_first = last;
+    of_first.dim[1] = 3, of_first.dim[2] = 2, of_first.dim[3] = 4;
+    for (int i = 0; i < 48; i++) x[i] = (float)i;
+    interp_channels_to_first(x, 1, &last, first);
+    for (int v = 0; v < 2; v++)
+        for (int c = 0; c < 3; c++)
+            for (int k = 0; k < 8; k++)
+                CHECK(first[v * 24 + c * 8 + k] == (float)(v * 24 + k * 3 + c));
+    interp_channels_to_last(first, 1, &of_first, back);
+    CHECK(!memcmp(back, x, sizeof x));
+    CHECK(interp_channels_are_last(&last) && !interp_channels_are_last(&of_first));
+    last.dim[1] = 4; /* could be either */
+    CHECK(!interp_channels_are_last(&last));
+    last.rank = 2;
+    CHECK(!interp_channels_are_last(&last));
 }
 
 TEST(array_read_takes_every_form)
@@ -1974,6 +2001,7 @@ int main(int argc, char **argv)
     RUN(data_open_says_what_is_wrong);
     RUN(data_open_resizes);
     RUN(npy_images_with_channels_last_are_recognised);
+    RUN(channels_are_turned_both_ways);
     RUN(array_read_takes_every_form);
     RUN(readers_leak_nothing_when_input_is_damaged);
     RUN(every_failed_allocation_is_survived);

@@ -1729,6 +1729,121 @@ TEST(external_data_stays_in_the_folder_of_the_model)
 
 /* ---- weights */
 
+/* ---- images with channels last */
+
+/* A model of images [N,5,6,3]: turned at once, or after numbers were taken from it, or never. */
+enum { TURNED_AT_ONCE, TURNED_LATER, TURNED_BY_TWO, NOT_TURNED, TURNINGS };
+
+static void model_of_last(int how, int type)
+{
+    static const int dims[4] = {0, 5, 6, 3};
+    model_begin();
+    model_port(11, "x", type, 4, dims);
+    model_output("y");
+    init_floats("w", 4, 2, 3, 3, 3), init_floats("shift", 1, 3, 1, 1, 1);
+    if (type != ITP_ONNX_FLOAT) node_cast("x", "f", ITP_ONNX_FLOAT);
+    const char *x = type != ITP_ONNX_FLOAT ? "f" : "x";
+    char both[16];
+    snprintf(both, sizeof both, "%s shift", x);
+    if (how == TURNED_LATER) node("Sub", both, "s");
+    if (how == NOT_TURNED) {
+        node_begin("ReduceSum", "", x, "y");
+        attr_ints("axes", 3, 1, 2, 3, 0);
+        node_end();
+        return;
+    }
+    node_begin("Transpose", "", how == TURNED_LATER ? "s" : x, "c");
+    attr_ints("perm", 4, 0, 3, 1, 2);
+    node_end();
+    node("Conv", "c w", how == TURNED_BY_TWO ? "m" : "y");
+    if (how != TURNED_BY_TWO) return;
+    node_begin("Transpose", "", x, "d");
+    attr_ints("perm", 4, 0, 3, 1, 2);
+    node_end();
+    node("Conv", "d w", "n");
+    node("Add", "m n", "y");
+}
+
+/* The output for one image, which the caller frees. */
+static float *one_output(interp_net *net, const float *x, size_t *n)
+{
+    interp_workspace *w = NULL;
+    float *y = NULL;
+    if (interp_workspace_new(ctx, net, NULL, &w)) return NULL;
+    if (!interp_forward(w, &x)) {
+        *n = interp_workspace_target_size(w);
+        y = (float *)interp_alloc(ctx, *n * sizeof *y);
+        memcpy(y, interp_workspace_target(w), *n * sizeof *y);
+    }
+    interp_workspace_free(w);
+    return y;
+}
+
+static void check_turned(int how, int type)
+{
+    float x[90], first[90];
+    interp_net *as_is = NULL, *turned = NULL, *again = NULL;
+    interp_onnx_load_desc d;
+    void *bytes = NULL;
+    size_t n = 0, m = 0, size = 0;
+    for (int i = 0; i < 90; i++) x[i] = (float)(i * 7 % 31);
+    memset(&d, 0, sizeof d);
+    d.channels_first = true;
+    model_of_last(how, type);
+    model_finish(11);
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, made.model.data, made.model.n, NULL, &as_is));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, made.model.data, made.model.n, &d, &turned));
+    model_end();
+    const interp_shape last = interp_net_input_shape(as_is, 0);
+    const interp_shape now = interp_net_input_shape(turned, 0);
+    CHECK(!interp_net_input_is_turned(as_is, 0) && interp_net_input_is_turned(turned, 0));
+    CHECK(now.rank == 3 && now.dim[0] == 3 && now.dim[1] == 5 && now.dim[2] == 6);
+    CHECK_STR(interp_net_input_name(turned, 0), "x");
+    int moves = 0;
+    for (int i = 0; i < turned->n_nodes; i++) moves += turned->nodes[i].op == ITP_OP_TRANSPOSE;
+    static const int most[TURNINGS] = {0, 2, 0, 1};
+    if (type == ITP_ONNX_FLOAT) CHECK(moves == most[how]);
+    interp_channels_to_first(x, 1, &last, first);
+    float *want = one_output(as_is, x, &n), *got = one_output(turned, first, &m);
+    CHECK(want && got && n == m && !memcmp(want, got, n * sizeof *want));
+    interp_free(ctx, got);
+    /* written, it takes what its file took */
+    REQUIRE_OK(ctx, interp_onnx_serialize(turned, &bytes, &size));
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, bytes, size, NULL, &again));
+    const interp_shape back = interp_net_input_shape(again, 0);
+    CHECK(back.dim[0] == 5 && back.dim[2] == 3);
+    CHECK(interp_net_input_dtype(again, 0) == interp_net_input_dtype(as_is, 0));
+    got = one_output(again, x, &m);
+    CHECK(want && got && n == m && !memcmp(want, got, n * sizeof *want));
+    interp_free(ctx, want);
+    interp_free(ctx, got);
+    interp_free(ctx, bytes);
+    interp_net_free(as_is);
+    interp_net_free(turned);
+    interp_net_free(again);
+}
+
+TEST(models_of_images_with_channels_last_take_them_first)
+{
+    for (int how = 0; how < TURNINGS; how++) {
+        check_turned(how, ITP_ONNX_FLOAT);
+        check_turned(how, ITP_ONNX_UINT8);
+    }
+    interp_net *net = NULL;
+    interp_onnx_load_desc d;
+    memset(&d, 0, sizeof d);
+    d.channels_first = true;
+    model_begin(); /* no image with channels last */
+    model_input("x", 4, 0, 3, 5, 4);
+    model_output("y");
+    node("Relu", "x", "y");
+    model_finish(11);
+    REQUIRE_OK(ctx, interp_onnx_parse(ctx, made.model.data, made.model.n, &d, &net));
+    model_end();
+    CHECK(!interp_net_input_is_turned(net, 0));
+    interp_net_free(net);
+}
+
 TEST(weights_survive_the_round_trip)
 {
     const interp_shape sample = shape_of(3, 1, 8, 8, 1);
@@ -1890,6 +2005,7 @@ int main(int argc, char **argv)
     RUN(damaged_models_are_refused_and_leak_nothing);
     RUN(every_failed_allocation_is_reported_and_leaks_nothing);
     RUN(external_data_stays_in_the_folder_of_the_model);
+    RUN(models_of_images_with_channels_last_take_them_first);
     RUN(weights_survive_the_round_trip);
     RUN(notes_survive_the_round_trip);
     RUN(weights_of_another_network_are_refused);

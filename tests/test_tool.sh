@@ -473,6 +473,45 @@ attribute_takes_data_classes_and_what_the_model_was_trained_on()
     test ! -e r
 }
 
+# A model of images [N,8,8,3]: Transpose, Conv, Relu, GlobalAveragePool, Flatten.
+model_with_channels_last()
+{
+    base64 -d <<'END'
+CAcSADqZAgokCgF4EgFjIglUcmFuc3Bvc2UqEQoEcGVybUAAQANAAUACoAEHCg8KAWMKAXcSAW0iBENvbnYKDAoBbRIBciIEUmVs
+dQoZCgFyEgFwIhFHbG9iYWxBdmVyYWdlUG9vbAoPCgFwEgF5IgdGbGF0dGVuEgFnKm8IAggDCAIIAhABQgF3SmAAAEDAAAAAwAAA
+gL8AAAAAAACAPwAAAEAAAEBAAABAwAAAAMAAAIC/AAAAAAAAgD8AAABAAABAQAAAQMAAAADAAACAvwAAAAAAAIA/AAAAQAAAQEAA
+AEDAAAAAwAAAgL9aHAoBeBIXChUIARIRCgMSAU4KAggICgIICAoCCANiFAoBeRIPCg0IARIJCgMSAU4KAggCQgQKABAN
+END
+}
+
+images_with_channels_last_are_taken_and_written_so()
+{
+    model_with_channels_last >last.onnx
+    awk 'BEGIN { for (i = 0; i < 2; i++) for (k = 0; k < 192; k++)
+        printf "%d%s", (i * 5 + k * 7 + int(k / 9) * 3) % 11, k < 191 ? "," : "\n" }' >x.csv
+    interp attribute last.onnx --input x.csv --method occlusion,grad_cam,deep_lift \
+        --set window=8x8x1 --set stride=8x8x1 --quiet -o a
+    for k in occlusion deep_lift; do
+        head -c 128 a/$k.npy | grep -q '(2, 8, 8, 3)'
+    done
+    head -c 128 a/grad_cam.npy | grep -q '(2, 8, 8)'
+    test -s a/deep_lift_1.png && test -s a/gallery.html
+    # what a window over one channel takes away is the same at all its pixels, which are 3 apart
+    tail -c +129 a/occlusion.npy | od -An -v -tx4 -w12 | head -n 64 | sort -u >channels
+    test "$(wc -l <channels)" -eq 1
+    # arrays with channels last go in as they came out, and channels first as well
+    interp evaluate-attribution last.onnx --input x.csv --attribution a/deep_lift.npy --quiet -o e
+    interp evaluate-attribution last.onnx --input x.csv --method deep_lift --quiet -o f
+    column deletion e/scores.csv >1
+    column deletion f/scores.csv | cmp - 1
+    interp run last.onnx --input a/deep_lift.npy --quiet -o r
+    interp convert last.onnx -o again.onnx --quiet
+    interp run again.onnx --input a/deep_lift.npy --quiet -o s
+    cmp r/y.npy s/y.npy
+    interp info again.onnx --json --quiet >info.json
+    grep -q '\[8,8,3\]' info.json
+}
+
 # column NAME FILE: its numbers, one a line.
 column()
 {
@@ -862,7 +901,7 @@ wrong_calls_are_refused_in_one_line()
 
 if shared_models >"$dir/log" 2>&1; then
     # shellcheck disable=SC2013 # names, not lines
-    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vxE 'least|column|probe'); do
+    for f in $(sed -n '/^# ---- what is measured/,$s/^\([a-z_]*\)()$/\1/p' "$0" | grep -vxE 'least|column|probe|model_with_channels_last'); do
         claim "$f"
     done
 else

@@ -140,7 +140,7 @@ typedef struct cli_model {
     int n_classes;
 } cli_model;
 
-/* Loads a model; weights that are NaN are refused by name. */
+/* Loads a model, desc NULL: with channels first; weights that are NaN are refused by name. */
 int cli_model_load(cli *c, const char *path, const interp_onnx_load_desc *desc, cli_model *m);
 /* A network as ONNX with the names of its classes, which may be NULL; free it with interp_free. */
 int cli_model_bytes(cli *c, const interp_net *net, const interp_onnx_save_desc *desc,
@@ -160,14 +160,21 @@ int cli_data_fit(cli *c, const char *spec, const cli_model *m, interp_dataset *t
 typedef struct cli_samples {
     interp_array x; /* float32, finite */
     int n;
+    bool last;       /* an array of them has channels last; here they are first */
     char **files;    /* [n]: of pictures, without their folder; else NULL */
     float *shown;    /* x as it is drawn: before --preprocess */
     int32_t *labels; /* [n]: their classes, where those are known; else NULL */
 } cli_samples;
 
-/* Reads samples of that shape; pictures are converted to it, arrays must hold as many numbers. */
-int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool any_number,
+/* Reads samples for an input of a network; pictures are converted to it, arrays must hold as many
+   numbers, of images with channels first or last. */
+int cli_samples_read(cli *c, const char *spec, const interp_net *net, int input, bool any_number,
                      cli_samples *s);
+/* The shape [..,C,H,W] with channels last. */
+interp_shape cli_shape_last(interp_shape first);
+/* Turns an array of samples with channels last to channels first; a flat one lies as the model's file
+   has it. *last: whether it was turned. */
+int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a, bool *last);
 /* Brings what was read to what the model was trained on, as --preprocess says; keeps what it was. */
 int cli_preprocess(cli *c, const interp_shape *sample, cli_samples *s);
 /* Reads an array as float32. */

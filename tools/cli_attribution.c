@@ -172,8 +172,8 @@ static int parse_target(cli *c, const cli_model *model, const cli_samples *in,
     return code;
 }
 
-static int parse_baseline(cli *c, const interp_shape *sample, const cli_samples *in,
-                          interp_attribute_desc *d)
+static int parse_baseline(cli *c, const cli_model *model, const interp_shape *sample,
+                          const cli_samples *in, interp_attribute_desc *d)
 {
     static const char *const kinds[] = {"zero", "mean", "min", "max", "blur", "noise"};
     const char *text = cli_get(c, "--baseline");
@@ -190,7 +190,7 @@ static int parse_baseline(cli *c, const interp_shape *sample, const cli_samples 
         return CLI_DONE;
     }
     cli_samples b;
-    if (cli_samples_read(c, text, sample, false, &b)) return CLI_FAILED;
+    if (cli_samples_read(c, text, model->net, 0, false, &b)) return CLI_FAILED;
     if (cli_preprocess(c, sample, &b)) return CLI_FAILED;
     d->baseline = (const float *)b.x.data;
     d->n_baselines = b.n;
@@ -213,6 +213,7 @@ static int read_data(cli *c, cli_model *model, const interp_shape *sample, cli_s
     in->x.shape = *sample;
     in->x.data = test.x;
     in->labels = test.y;
+    in->last = interp_net_input_is_turned(model->net, 0);
     if (!model->classes && test.class_names) {
         const interp_shape out = interp_net_output_shape(model->net, 0);
         if ((size_t)test.n_classes == interp_shape_size(&out))
@@ -231,8 +232,9 @@ int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_sam
         return cli_fail("%s: it has %d inputs, and attribution is of one", model->path, inputs);
     *sample = interp_net_input_shape(model->net, 0);
     memset(in, 0, sizeof *in);
-    code = cli_has(c, "--data") ? read_data(c, model, sample, in)
-                                : cli_samples_read(c, cli_get(c, "--input"), sample, false, in);
+    code = cli_has(c, "--data")
+               ? read_data(c, model, sample, in)
+               : cli_samples_read(c, cli_get(c, "--input"), model->net, 0, false, in);
     if (!code && cli_has(c, "--labels"))
         code = read_labels(c, "--labels", cli_get(c, "--labels"), in->n, &in->labels);
     const interp_shape out = interp_net_output_shape(model->net, 0);
@@ -241,7 +243,7 @@ int cli_attribution_open(cli *c, cli_model *model, interp_shape *sample, cli_sam
                    "--preprocess imagenet");
     if (!code) code = cli_preprocess(c, sample, in);
     if (!code) code = parse_target(c, model, in, d);
-    return code ? code : parse_baseline(c, sample, in, d);
+    return code ? code : parse_baseline(c, model, sample, in, d);
 }
 
 void cli_above_least(float *v, size_t n)

@@ -71,9 +71,12 @@ static const char *bad_weights(interp_net *net, bool infinite)
 int cli_model_load(cli *c, const char *path, const interp_onnx_load_desc *desc, cli_model *m)
 {
     char *note = NULL;
+    interp_onnx_load_desc usual;
     memset(m, 0, sizeof *m);
+    memset(&usual, 0, sizeof usual);
+    usual.channels_first = true;
     m->path = path;
-    if (interp_onnx_load(c->ctx, path, desc, &m->net)) return cli_fail_ctx(c);
+    if (interp_onnx_load(c->ctx, path, desc ? desc : &usual, &m->net)) return cli_fail_ctx(c);
     const char *bad = bad_weights(m->net, false);
     if (bad) return cli_fail("%s: its weights \"%s\" hold NaN: train it again", path, bad);
     if (interp_onnx_note_read(c->ctx, path, CLASSES_NOTE, &note)) return cli_fail_ctx(c);
@@ -359,17 +362,46 @@ int cli_count(const char *what, const interp_array *array, const interp_shape *s
     const interp_shape *s = &array->shape;
     char got[128], want[128];
     const size_t all = interp_shape_size(s), one = interp_shape_size(sample);
-    const int *d = sample->dim, *end = s->dim + (s->rank < 3 ? 0 : s->rank - 3);
-    const bool last = s->rank >= 3 && sample->rank == 3 && d[0] > 1 && end[0] == d[1] &&
-                      end[1] == d[2] && end[2] == d[0] && end[0] != d[0];
-    if (!last && s->rank && s->dim[0] > 0 && one > 0 && all == one * (size_t)s->dim[0])
-        return s->dim[0];
-    if (!last && all == one && one > 0) return 1;
+    if (s->rank && s->dim[0] > 0 && one > 0 && all == one * (size_t)s->dim[0]) return s->dim[0];
+    if (all == one && one > 0) return 1;
     cli_shape(s, got);
     cli_shape(sample, want);
-    cli_fail("%s: its shape is %s but one sample is %s%s; give [n%s%s", what, got, want,
-             last ? ", channels first" : "", sample->rank ? "," : "", want + 1);
+    cli_fail("%s: its shape is %s but one sample is %s; give [n%s%s", what, got, want,
+             sample->rank ? "," : "", want + 1);
     return -1;
+}
+
+/* Whether an array ends with these dimensions. */
+static bool ends_with(const interp_shape *s, const interp_shape *end)
+{
+    return s->rank >= end->rank &&
+           !memcmp(s->dim + s->rank - end->rank, end->dim, (size_t)end->rank * sizeof *end->dim);
+}
+
+interp_shape cli_shape_last(interp_shape s)
+{
+    int *d = s.dim + s.rank - 3;
+    const int channels = d[0];
+    d[0] = d[1], d[1] = d[2], d[2] = channels;
+    return s;
+}
+
+int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a, bool *last)
+{
+    const interp_shape first = interp_net_input_shape(net, input);
+    const size_t one = interp_shape_size(&first), all = interp_shape_size(&a->shape);
+    *last = false;
+    if (first.rank < 3 || !one || all % one || ends_with(&a->shape, &first)) return CLI_DONE;
+    const interp_shape turned = cli_shape_last(first);
+    *last = ends_with(&a->shape, &turned) ||
+            (a->shape.rank < 3 && interp_net_input_is_turned(net, input));
+    if (!*last || !all) return CLI_DONE;
+    float *x = (float *)interp_alloc(c->ctx, all * sizeof *x);
+    if (!x) return cli_fail_ctx(c);
+    interp_channels_to_first((const float *)a->data, all / one, &turned, x);
+    interp_free(c->ctx, a->data);
+    a->data = x;
+    return CLI_DONE;
 }
 
 static int is_picture_entry(const struct dirent *d)
@@ -445,12 +477,14 @@ static int read_folder(cli *c, const char *spec, const interp_shape *sample, cli
     return code;
 }
 
-int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool any_number,
+int cli_samples_read(cli *c, const char *spec, const interp_net *net, int input, bool any_number,
                      cli_samples *s)
 {
+    const interp_shape shape = interp_net_input_shape(net, input), *const sample = &shape;
     struct stat info;
     char one[CLI_PATH], *name = one;
     memset(s, 0, sizeof *s);
+    s->last = interp_net_input_is_turned(net, input);
     const bool folder = !stat(spec, &info) && S_ISDIR(info.st_mode);
     if (is_picture(sample) && (folder || (is_picture_file(spec) && strlen(spec) < sizeof one))) {
         if (folder) return read_folder(c, spec, sample, s);
@@ -459,6 +493,7 @@ int cli_samples_read(cli *c, const char *spec, const interp_shape *sample, bool 
     }
     if (cli_array(c, spec, &s->x)) return CLI_FAILED;
     s->n = cli_count(spec, &s->x, sample);
+    if (s->n > 0 && cli_channels_first(c, net, input, &s->x, &s->last)) return CLI_FAILED;
     const float *x = (const float *)s->x.data;
     const size_t one_size = interp_shape_size(sample);
     for (size_t i = 0; s->n > 0 && i < (size_t)s->n * one_size && !any_number; i++)

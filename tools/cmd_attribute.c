@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const cli_option options[] = {
-    {"--input", "X", "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder"},
+    {"--input", "X",
+     "samples: .npy, .npz:KEY, .csv, .safetensors:KEY, image file or folder; results lie as these do"},
     {"--data", "D", "or the test samples of DATA, see interp help train, with their classes"},
     {"--samples", "N", "only the first N of them"},
     {"--labels", "Y.npy", "classes of the samples: the gallery then tells right from wrong"},
@@ -126,14 +127,50 @@ static int32_t *ints_of(cli *c, const interp_array *a)
     return to && !interp_array_ints(c->ctx, a, to) ? to : NULL;
 }
 
+/* [H,W,C] to [C,H,W] */
+static void turn(int dim[3])
+{
+    const int channels = dim[2];
+    dim[2] = dim[1], dim[1] = dim[0], dim[0] = channels;
+}
+
 static int parse_mask(cli *c, job *j)
 {
     const char *text = cli_get(c, "--mask");
     if (!text) return CLI_DONE;
     if (cli_array(c, text, &j->mask)) return CLI_FAILED;
-    j->desc.mask_shape = j->mask.shape;
-    j->desc.mask = ints_of(c, &j->mask);
-    return j->desc.mask ? CLI_DONE : cli_fail_ctx(c);
+    interp_shape *s = &j->desc.mask_shape;
+    *s = j->mask.shape;
+    const int32_t *ids = ints_of(c, &j->mask);
+    if (!ids) return cli_fail_ctx(c);
+    j->desc.mask = ids;
+    if (!j->in.last || s->rank < 3) return CLI_DONE;
+    const size_t channels = (size_t)s->dim[s->rank - 1], all = interp_shape_size(s);
+    const size_t area = (size_t)s->dim[s->rank - 2] * (size_t)s->dim[s->rank - 3];
+    int32_t *first = (int32_t *)interp_alloc(c->ctx, all * sizeof *first);
+    if (!first) return cli_fail_ctx(c);
+    for (size_t i = 0; i < all; i++)
+        first[i / (area * channels) * area * channels + i % channels * area + i / channels % area] =
+            ids[i];
+    j->desc.mask = first;
+    turn(s->dim + s->rank - 3);
+    return CLI_DONE;
+}
+
+/* What was given in the layout of samples with channels last, in that of the network. */
+static int turn_settings(cli *c, job *j)
+{
+    interp_array *const given[] = {&j->given.noise, &j->given.concept, &j->given.random};
+    int *const lists[] = {j->desc.window, j->desc.stride};
+    const int rank = j->sample.rank;
+    bool last;
+    for (int k = 0; k < 3; k++)
+        if (given[k]->data && cli_channels_first(c, j->model.net, 0, given[k], &last))
+            return CLI_FAILED;
+    j->desc.noise = (const float *)j->given.noise.data;
+    for (int k = 0; k < 2 && j->in.last && rank >= 3; k++)
+        if (lists[k][rank - 1]) turn(lists[k] + rank - 3);
+    return CLI_DONE;
 }
 
 /* Permutations and coalitions that were given: their number is that of the samples, and each has all
@@ -611,6 +648,26 @@ static int write_points(cli *c, job *j, int m, const char *folder)
     return code;
 }
 
+/* The results of a method, in the layout that samples have in arrays. */
+static int write_array(cli *c, const job *j, int m, const char *path)
+{
+    const interp_shape one = j->shape[m];
+    interp_shape whole = one;
+    const size_t rows = (size_t)rows_of(j), size = interp_shape_size(&one);
+    const bool last = j->in.last && of_input(j, m) && one.rank >= 3;
+    float *x = last ? (float *)interp_alloc(c->ctx, rows * size * sizeof *x) : j->attribution[m];
+    if (!x) return cli_fail_ctx(c);
+    if (last) {
+        whole = cli_shape_last(one);
+        interp_channels_to_last(j->attribution[m], rows, &one, x);
+    }
+    if (j->desc.n_targets) whole = with_samples(&whole, j->desc.n_targets);
+    whole = with_samples(&whole, j->in.n);
+    const interp_status status = interp_npy_write_f32(c->ctx, path, x, &whole);
+    if (last) interp_free(c->ctx, x);
+    return status ? cli_fail_ctx(c) : CLI_DONE;
+}
+
 static int write_results(cli *c, job *j, const char *folder,
                          const interp_attribution_draw_desc *drawing)
 {
@@ -623,11 +680,7 @@ static int write_results(cli *c, job *j, const char *folder,
     if (!code && pictures) code = open_gallery(c, j);
     for (int m = 0; m < j->methods.n && !code; m++) {
         snprintf(name, sizeof name, "%s.npy", j->methods.names[m]);
-        interp_shape whole = j->shape[m];
-        if (j->desc.n_targets) whole = with_samples(&whole, j->desc.n_targets);
-        whole = with_samples(&whole, j->in.n);
-        if (interp_npy_write_f32(c->ctx, cli_path(path, folder, name), j->attribution[m], &whole))
-            code = cli_fail_ctx(c);
+        code = write_array(c, j, m, cli_path(path, folder, name));
         if (!code && pictures && is_picture(j, m)) code = write_pictures(c, j, m, folder, *drawing);
         for (int i = 0; i < j->in.n && !code && by_class && of_input(j, m); i++)
             code = write_classes(c, j, m, i, folder, *drawing);
@@ -683,6 +736,8 @@ static int open_job(cli *c, job *j)
 {
     int code = cli_attribution_open(c, &j->model, &j->sample, &j->in, &j->desc);
     if (!code) code = cli_settings(c, &j->desc, &j->given);
+    if (code) return code;
+    code = turn_settings(c, j);
     if (code) return code;
     cli_picture_of(&j->sample, &j->picture);
     const size_t n = (size_t)rows_of(j);

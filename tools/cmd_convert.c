@@ -51,14 +51,15 @@ static void add_usage(cli_text *t, const conversion *v, const char *name, size_t
         "       #include \"%s\"\n\n"
         "       interp_net *net = NULL;\n"
         "       interp_onnx_load_desc how = {0};\n"
-        "       how.in_place = true;\n"
+        "       how.in_place = true;\n%s"
         "       if (interp_onnx_parse(ctx, %s, sizeof %s, &how, &net)) puts(interp_error(ctx));\n\n"
         "   The numbers of every parameter begin at a multiple of 64 bytes and are used there; "
         "NULL\n   instead of &how copies them to a network that can be trained. */\n"
         "#if defined(__cplusplus)\nalignas(64)\n#else\n_Alignas(64)\n#endif\n"
         "static const unsigned char %s[%zu] = {",
-        name, n, cli_shape(&x, in), cli_shape(&y, out), slash ? slash + 1 : v->path, name, name,
-        name, n);
+        name, n, cli_shape(&x, in), cli_shape(&y, out), slash ? slash + 1 : v->path,
+        interp_net_input_is_turned(v->model->net, 0) ? "       how.channels_first = true;\n" : "",
+        name, name, name, n);
 }
 
 static int write_array(const conversion *v, const unsigned char *bytes, size_t n)

@@ -99,7 +99,7 @@ static int read_layer(cli *c, const char *spec, const char *path, run_embed *r)
                         name ? name : "with weights");
     const float *x;
     if (cli_is_file(spec) || !cli_is_array(spec)) {
-        if (cli_samples_read(c, spec, &in, false, &r->samples)) return CLI_FAILED;
+        if (cli_samples_read(c, spec, r->model.net, 0, false, &r->samples)) return CLI_FAILED;
         x = (const float *)r->samples.x.data;
         r->e.n = r->samples.n;
         r->e.files = r->samples.files;

@@ -100,7 +100,9 @@ static int add_file(cli *c, cli_evaluation *e, const char *path, bool some)
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const size_t length = strlen(base);
     memset(&a, 0, sizeof a);
-    if (cli_array(c, path, &a)) return CLI_FAILED;
+    bool last;
+    if (cli_array(c, path, &a) || cli_channels_first(c, e->model.net, 0, &a, &last))
+        return CLI_FAILED;
     const size_t all = interp_shape_size(&a.shape), n = (size_t)e->n;
     const size_t pixels = e->size / (size_t)e->channels;
     const bool whole = all == n * e->size, map = all == n * pixels;

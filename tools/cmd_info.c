@@ -213,8 +213,10 @@ static int run(cli *c)
 {
     cli_model model;
     int batch = 0;
+    interp_onnx_load_desc as_is;
+    memset(&as_is, 0, sizeof as_is);
     int code = cli_int(c, "--batch", 1, 1 << 20, &batch);
-    if (!code) code = cli_model_load(c, c->positional[0], NULL, &model);
+    if (!code) code = cli_model_load(c, c->positional[0], &as_is, &model);
     if (code) return code;
     interp_net *net = model.net;
     const interp_net_info d = interp_net_describe(net);

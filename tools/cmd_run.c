@@ -113,7 +113,7 @@ static int read_inputs(cli *c, run_data *r)
                             interp_net_input_name(r->net, k), interp_net_input_name(r->net, k));
         const bool whole = interp_net_is_whole(r->net);
         if (whole ? take_whole(c, r, k, i, &s)
-                  : cli_samples_read(c, r->spec[i], &s, r->any_number, &r->in[k]))
+                  : cli_samples_read(c, r->spec[i], r->net, k, r->any_number, &r->in[k]))
             return CLI_FAILED;
         if (cli_is_image(&s) && cli_preprocess(c, &s, &r->in[k])) return CLI_FAILED;
         r->in_size[k] = interp_shape_size(&s);
@@ -344,6 +344,7 @@ static int run(cli *c)
     interp_onnx_load_desc known;
     memset(&known, 0, sizeof known);
     known.n_inputs = data->n_arrays, known.inputs = data->given;
+    known.channels_first = true;
     if (!code) code = cli_model_load(c, c->positional[0], &known, &data->model);
     if (!code) code = run_model(c, data);
     return code;

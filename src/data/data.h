@@ -143,6 +143,21 @@ INTERP_API void interp_named_arrays_free(interp_ctx *ctx, interp_named_arrays *a
 INTERP_API interp_status interp_image_file_parse(interp_ctx *ctx, const void *bytes, size_t n,
                                                  int channels, interp_array *image);
 
+/* Whether samples of that shape look like images with channels last, [..,H,W,C], as decoders leave them:
+   the last of three or more dimensions is 1, 3 or 4, and the one where channels would else be is not.
+   Test: channels_are_turned_both_ways. */
+INTERP_API bool interp_channels_are_last(const interp_shape *sample);
+
+/* n samples [..,H,W,C] of the shape `sample` to [..,C,H,W]; x and out are other memory.
+   Test: channels_are_turned_both_ways. */
+INTERP_API void interp_channels_to_first(const float *x, size_t n, const interp_shape *sample,
+                                         float *out);
+
+/* n samples [..,C,H,W] of the shape `sample` to [..,H,W,C]; x and out are other memory.
+   Test: channels_are_turned_both_ways. */
+INTERP_API void interp_channels_to_last(const float *x, size_t n, const interp_shape *sample,
+                                        float *out);
+
 /* Resizes n planes x [n,height,width] to out [n,out_height,out_width]: along each axis bilinear
    (pixel centres at halves, edges repeated) when it grows, mean over the covered area when it
    shrinks. Allocates nothing. Test: resize_keeps_the_mean_and_interpolates. */

@@ -319,15 +319,6 @@ INTERP_API void interp_augment(const interp_augment_desc *desc, const float *x,
 
 #define ITP_MAX_CLASSES 65536 /* more of them are taken for numbers that are no classes */
 
-/* [n,H,W,C] to [n,C,H,W]. */
-ITP_FN void itp_channels_first(const uint8_t *in, const interp_shape *s, float *out)
-{
-    const size_t c_n = (size_t)s->dim[3], area = (size_t)s->dim[1] * (size_t)s->dim[2];
-    for (int i = 0; i < s->dim[0]; i++, in += c_n * area)
-        for (size_t c = 0; c < c_n; c++)
-            for (size_t k = 0; k < area; k++) *out++ = (float)in[k * c_n + c];
-}
-
 ITP_FN interp_status itp_dataset_labels(interp_ctx *ctx, const char *name, const interp_array *y,
                                         interp_dataset *d)
 {
@@ -347,9 +338,23 @@ ITP_FN interp_status itp_dataset_labels(interp_ctx *ctx, const char *name, const
     return INTERP_OK;
 }
 
-/* Samples as a data set without labels. Bytes of images are scaled to 0..1; those with
-   channels last, as decoders leave them, are known by a last dimension of 1, 3 or 4 where the one
-   of channels is none of these. */
+/* Turns the samples of a data set [H,W,C] to [C,H,W]. */
+ITP_FN interp_status itp_dataset_turn(interp_ctx *ctx, interp_dataset *d)
+{
+    const interp_shape last = d->shape;
+    const size_t size = interp_shape_size(&last);
+    float *own = (float *)interp_alloc(ctx, itp_mul_size(size, sizeof *own));
+    if (!own) return INTERP_NO_MEMORY;
+    for (size_t i = 0; i < (size_t)d->n; i++) {
+        memcpy(own, d->x + i * size, size * sizeof *own);
+        interp_channels_to_first(own, 1, &last, d->x + i * size);
+    }
+    interp_free(ctx, own);
+    d->shape = itp_shape_3(last.dim[2], last.dim[0], last.dim[1]);
+    return INTERP_OK;
+}
+
+/* Samples as a data set without labels. Bytes of images are scaled to 0..1. */
 ITP_FN interp_status itp_dataset_from_array(interp_ctx *ctx, const char *name,
                                             const interp_array *x, interp_dataset *dataset)
 {
@@ -363,17 +368,16 @@ ITP_FN interp_status itp_dataset_from_array(interp_ctx *ctx, const char *name,
     shape.rank = s->rank == 2 ? 1 : 3;
     for (int i = 1; i < s->rank; i++) shape.dim[shape.rank - s->rank + i] = s->dim[i];
     const bool image = x->dtype == INTERP_UINT8 && s->rank > 2;
-    const int c = s->dim[1], c_last = s->dim[3];
-    const bool last = image && s->rank == 4 && (c_last == 1 || c_last == 3 || c_last == 4) &&
-                      c != 1 && c != 3 && c != 4;
-    if (last) shape = itp_shape_3(c_last, c, s->dim[2]);
     interp_dataset d;
     ITP_TRY(itp_dataset_new(ctx, s->dim[0], &shape, 0, NULL, &d));
-    if (last) {
-        itp_channels_first((const uint8_t *)x->data, s, d.x);
+    interp_array_floats(x, d.x);
+    if (s->rank == 4 && interp_channels_are_last(&shape)) {
+        const interp_status status = itp_dataset_turn(ctx, &d);
+        if (status) {
+            interp_dataset_free(ctx, &d);
+            return status;
+        }
         itp_warn(ctx, "%s: taken as images with channels last, [n,H,W,C]", name);
-    } else {
-        interp_array_floats(x, d.x);
     }
     const size_t total = interp_shape_size(s);
     for (size_t i = 0; image && i < total; i++) d.x[i] /= 255;

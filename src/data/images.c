@@ -134,6 +134,43 @@ ITP_FN double itp_resize_weight(int o, int i, int from, int to, int first, int t
     return i == first ? 1 - c : c;
 }
 
+/* ---- channels first or last */
+
+ITP_FN bool itp_is_channels(int n)
+{
+    return n == 1 || n == 3 || n == 4;
+}
+
+INTERP_API bool interp_channels_are_last(const interp_shape *sample)
+{
+    const int r = sample->rank;
+    return r >= 3 && itp_is_channels(sample->dim[r - 1]) && !itp_is_channels(sample->dim[r - 3]);
+}
+
+/* n matrices [rows, columns] to [columns, rows]. */
+ITP_FN void itp_turn(const float *x, size_t n, size_t rows, size_t columns, float *out)
+{
+    for (size_t i = 0; i < n; i++, x += rows * columns)
+        for (size_t c = 0; c < columns; c++)
+            for (size_t r = 0; r < rows; r++) *out++ = x[r * columns + c];
+}
+
+INTERP_API void interp_channels_to_first(const float *x, size_t n, const interp_shape *sample,
+                                         float *out)
+{
+    const int *d = sample->dim + sample->rank - 3;
+    const size_t area = (size_t)d[0] * (size_t)d[1], size = area * (size_t)d[2];
+    itp_turn(x, n * (interp_shape_size(sample) / itp_max_size(1, size)), area, (size_t)d[2], out);
+}
+
+INTERP_API void interp_channels_to_last(const float *x, size_t n, const interp_shape *sample,
+                                        float *out)
+{
+    const int *d = sample->dim + sample->rank - 3;
+    const size_t area = (size_t)d[1] * (size_t)d[2], size = area * (size_t)d[0];
+    itp_turn(x, n * (interp_shape_size(sample) / itp_max_size(1, size)), (size_t)d[0], area, out);
+}
+
 INTERP_API void interp_planes_resize(const float *x, int n, int height, int width, float *out,
                                      int out_height, int out_width)
 {

@@ -18,6 +18,7 @@ typedef struct itp_value {
     itp_kind kind;
     interp_shape shape;
     interp_dtype dtype; /* what the numbers, always floats here, stand for */
+    bool turned;        /* an input [..,H,W,C] of its file, [..,C,H,W] here */
     int producer;       /* node index, -1 for none */
     float *data;        /* parameters, buffers, constants */
     bool borrowed;      /* `data` lies in the user's memory and is never written or freed */

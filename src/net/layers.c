@@ -725,6 +725,11 @@ INTERP_API int interp_net_input_place(const interp_net *net, int i)
     return net->input_place[i];
 }
 
+INTERP_API bool interp_net_input_is_turned(const interp_net *net, int i)
+{
+    return net->values[net->inputs[i]].turned;
+}
+
 INTERP_API bool interp_net_is_whole(const interp_net *net)
 {
     return net->whole;

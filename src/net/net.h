@@ -247,6 +247,10 @@ INTERP_API interp_dtype interp_net_output_dtype(const interp_net *net, int i);
    numbers when it was loaded. */
 INTERP_API int interp_net_input_place(const interp_net *net, int i);
 
+/* Whether input i is [..,H,W,C] in the file it was read from and [..,C,H,W] here: see
+   interp_onnx_load_desc.channels_first. */
+INTERP_API bool interp_net_input_is_turned(const interp_net *net, int i);
+
 /* Whether the network has no batch: its inputs have different first dimensions, or none. Then the
    shapes of a sample are those of everything, and the batch is 1. */
 INTERP_API bool interp_net_is_whole(const interp_net *net);

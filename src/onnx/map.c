@@ -80,6 +80,7 @@ ITP_FN void itp_read_take(itp_make *m);
 ITP_FN void itp_read_scatter(itp_make *m);
 ITP_FN void itp_read_scatter_nd(itp_make *m);
 ITP_FN void itp_read_expand(itp_make *m);
+ITP_FN void itp_read_transpose(itp_make *m);
 ITP_FN void itp_read_tile(itp_make *m);
 ITP_FN void itp_read_pad(itp_make *m);
 ITP_FN void itp_read_depth_space(itp_make *m);
@@ -385,7 +386,7 @@ static const itp_onnx_row itp_onnx_rows[] = {
     {"Squeeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_squeeze, false},
     {"Unsqueeze", -1, "xk", 1, 2, 1, itp_fields_axes, itp_read_view, itp_onnx_view_unsqueeze,
      false},
-    ITP_PLAIN("Transpose", TRANSPOSE, "x", 1, transpose),
+    ITP_READ("Transpose", ITP_OP_TRANSPOSE, "x", 1, 1, 1, transpose, transpose),
     {"Dropout", ITP_OP_DROPOUT, "xkk", 1, 3, 2, itp_fields_dropout, itp_read_dropout, NULL, false},
     {"Slice", ITP_OP_SLICE, "xk", 1, 5, 1, itp_fields_slice, itp_read_slice, NULL, false},
     ITP_READ("Split", -1, "xk", 1, 2, ITP_MANY, split, split),

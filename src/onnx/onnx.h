@@ -15,6 +15,11 @@ typedef struct interp_onnx_input {
 typedef struct interp_onnx_load_desc {
     int n_inputs;                    /* 0: all that matters is in the file */
     const interp_onnx_input *inputs; /* [n_inputs]; 0: none */
+    bool channels_first; /* false: inputs as in the file; true: images [..,H,W,C], known as by
+                            interp_channels_are_last, are taken as [..,C,H,W], as every method of
+                            images wants them; interp_net_input_is_turned tells, and a file written
+                            of the network takes what it took. Test:
+                            models_of_images_with_channels_last_take_them_first */
     bool in_place; /* false: numbers are copied; true, only from memory: float32 at multiples of 4
                       bytes are used where they lie, as `interp convert -o MODEL.h` and
                       interp_onnx_save_desc.align lay them. The bytes must then stay until the network is

@@ -299,6 +299,7 @@ typedef struct itp_symbol {
     unsigned role;      /* ITP_AS_...; of roots */
     bool trained;       /* a weighted op came before it */
     int value, buffer;  /* of the network, -1: not there; `buffer` apart from a trained `value` */
+    bool turned;        /* `value` has channels first, where the file has them last */
 } itp_symbol;
 
 typedef struct itp_onnx_attr {
@@ -373,7 +374,8 @@ typedef struct itp_onnx {
     itp_slice place; /* numbers in it stay there when they can be used so; at NULL: none do */
     bool own;        /* written by interp_onnx_serialize */
     bool literal;    /* no dimension is the batch */
-    bool any_batch;  /* the first dimension of an input is open */
+    bool channels_first;
+    bool any_batch; /* the first dimension of an input is open */
 } itp_onnx;
 
 ITP_FN interp_status itp_onnx_damaged(itp_onnx *r, const char *what)

@@ -630,6 +630,48 @@ ITP_FN interp_status itp_onnx_input_shape(const itp_onnx *r, const itp_onnx_port
     return INTERP_OK;
 }
 
+/* Whether all that reads an input [N,..,H,W,C] turns it to [N,..,C,H,W]. */
+ITP_FN bool itp_onnx_is_turned_back(const itp_onnx *r, int symbol, int rank)
+{
+    int perm[INTERP_MAX_RANK], uses = 0;
+    itp_onnx_turn_order(rank, true, perm);
+    for (int k = 0; k < r->n_order; k++) {
+        const itp_onnx_node *n = &r->nodes[r->order[k]];
+        itp_attrs a;
+        if (n->fused >= 0 || !itp_slice_is(n->op, "Transpose") || itp_onnx_in(r, n, 0) != symbol)
+            continue;
+        if (itp_onnx_attrs(r, n, rank, &a) || memcmp(a.perm, perm, (size_t)rank * sizeof *perm))
+            return false;
+        uses++;
+    }
+    return uses == r->symbols[symbol].uses;
+}
+
+/* Turns an input that is an image with channels last: the network takes them first, and what reads it
+   gets them last, from a node of ours. */
+ITP_FN interp_status itp_onnx_turn_input(itp_onnx *r, itp_symbol *symbol)
+{
+    itp_value *v = &r->net->values[symbol->value];
+    const interp_shape sample = itp_sample_shape(r->net, symbol->value);
+    const int input = symbol->value, rank = v->shape.rank;
+    itp_attrs a;
+    if (!r->channels_first || r->literal || !interp_channels_are_last(&sample)) return INTERP_OK;
+    itp_onnx_turn_order(rank, true, a.perm);
+    const interp_shape last = v->shape;
+    for (int i = 0; i < rank; i++) v->shape.dim[i] = last.dim[a.perm[i]];
+    v->turned = true;
+    symbol->turned = itp_onnx_is_turned_back(r, (int)(symbol - r->symbols), rank);
+    if (symbol->turned) return INTERP_OK;
+    memset(&a, 0, sizeof a);
+    itp_onnx_turn_order(rank, false, a.perm);
+    const char *name = itp_onnx_derived(r, &r->value_name, symbol->name, "last");
+    ITP_TRY(r->value_name.status);
+    const interp_tensor y = itp_add_node(r->net, ITP_OP_TRANSPOSE, name, name, 1, &input, &a);
+    if (!y) return r->net->status;
+    symbol->value = y - 1;
+    return INTERP_OK;
+}
+
 /* Adds the inputs. *open: whether the batch of one of them may be any. */
 ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, bool *open)
 {
@@ -653,6 +695,7 @@ ITP_FN interp_status itp_onnx_add_inputs(itp_onnx *r, bool *open)
         r->net->values[symbol->value].dtype = itp_onnx_type_row(p->type)->dtype;
         r->net->input_place[r->net->n_inputs] = place - 1;
         r->net->inputs[r->net->n_inputs++] = symbol->value;
+        ITP_TRY(itp_onnx_turn_input(r, symbol));
     }
     r->any_batch = *open;
     return INTERP_OK;
@@ -824,6 +867,7 @@ ITP_FN interp_status itp_onnx_read(interp_ctx *ctx, const char *path, const void
     r.ctx = ctx;
     r.path = path;
     r.literal = literal;
+    r.channels_first = desc && desc->channels_first;
     r.node_name = itp_buf_new(ctx);
     r.value_name = itp_buf_new(ctx);
     all.at = (const char *)bytes;

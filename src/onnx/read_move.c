@@ -34,6 +34,28 @@ ITP_FN interp_shape itp_onnx_view_flatten(itp_make *m, const interp_shape *in)
     return want;
 }
 
+/* The order of dimensions in which channels that were last are first, or the other way round. */
+ITP_FN void itp_onnx_turn_order(int rank, bool first, int *perm)
+{
+    for (int i = 0; i < rank - 3; i++) perm[i] = i;
+    perm[rank - 3] = first ? rank - 1 : rank - 2;
+    perm[rank - 2] = first ? rank - 3 : rank - 1;
+    perm[rank - 1] = first ? rank - 2 : rank - 3;
+}
+
+/* An input whose channels the network takes first needs no turning to that. */
+ITP_FN void itp_read_transpose(itp_make *m)
+{
+    const int x = itp_make_in(m, 0);
+    itp_attrs a;
+    if (m->status || !itp_make_try(m, itp_onnx_attrs(m->r, m->n, itp_make_shape(m, x).rank, &a)))
+        return;
+    itp_make_end(m, 0,
+                 m->r->symbols[itp_onnx_in(m->r, m->n, 0)].turned
+                     ? x
+                     : itp_make_node(m, ITP_OP_TRANSPOSE, 1, &x, &a));
+}
+
 ITP_FN interp_shape itp_onnx_view_same(itp_make *m, const interp_shape *in)
 {
     (void)m;

@@ -27,16 +27,29 @@ ITP_FN interp_status itp_onnx_writer_status(const itp_onnx_writer *w)
 
 /* ---- names */
 
-/* The name of a value's floats: its own, but for inputs and outputs of other types, which are cast. */
-ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
+/* The name of a value with a suffix that no value has. */
+ITP_FN const char *itp_onnx_alias(itp_onnx_writer *w, int value, const char *suffix)
 {
-    const itp_value *v = &w->net->values[value];
-    if (v->dtype == INTERP_FLOAT32) return v->name;
     itp_buf *b = &w->alias;
     b->n = 0;
-    itp_buf_printf(b, "%s/float", v->name);
+    itp_buf_printf(b, "%s/%s", w->net->values[value].name, suffix);
     while (!b->status && itp_find_value(w->net, b->data) >= 0) itp_buf_byte(b, '_');
     return b->status ? "" : b->data;
+}
+
+/* The name of a value before it is cast: its own, but for inputs that are turned. */
+ITP_FN const char *itp_onnx_typed_name(itp_onnx_writer *w, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    return v->turned ? itp_onnx_alias(w, value, "first") : v->name;
+}
+
+/* The name of a value's floats: its own, but for inputs that are turned, and inputs and outputs of other
+   types, which are cast. */
+ITP_FN const char *itp_onnx_value_name(itp_onnx_writer *w, int value)
+{
+    const bool cast = w->net->values[value].dtype != INTERP_FLOAT32;
+    return cast ? itp_onnx_alias(w, value, "float") : itp_onnx_typed_name(w, value);
 }
 
 /* The name of a value on the way to what `node` makes: one that no value has. */
@@ -389,17 +402,22 @@ ITP_FN void itp_onnx_write_node(itp_onnx_writer *w, const itp_node *node)
 ITP_FN void itp_onnx_put_port(itp_onnx_writer *w, uint32_t field, int value,
                               const interp_shape *other, int other_batch)
 {
-    const interp_shape *s = &w->net->values[value].shape;
-    for (int i = 0; i < s->rank; i++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+    const itp_value *v = &w->net->values[value];
+    const interp_shape *s = &v->shape;
+    int order[INTERP_MAX_RANK];
+    for (int i = 0; i < s->rank; i++) order[i] = i;
+    if (v->turned) itp_onnx_turn_order(s->rank, false, order);
+    for (int k = 0; k < s->rank; k++) { /* TensorShapeProto.dim=1 {dim_value=1, dim_param=2} */
+        const int i = order[k];
         if (other->rank != s->rank) continue;
         if (other->dim[i] == s->dim[i]) itp_pb_put_int(&w->part, 1, s->dim[i]);
         else if (other->dim[i] == s->dim[i] * other_batch) itp_pb_put_text(&w->part, 2, "N");
         itp_pb_put_message(&w->inner, 1, &w->part);
     }
-    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(w->net->values[value].dtype));
+    itp_pb_put_int(&w->part, 1, itp_onnx_type_id(v->dtype));
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->inner, 1, &w->part); /* TypeProto: tensor_type=1 */
-    itp_pb_put_text(&w->part, 1, w->net->values[value].name);
+    itp_pb_put_text(&w->part, 1, v->name);
     itp_pb_put_message(&w->part, 2, &w->inner);
     itp_pb_put_message(&w->ports, field, &w->part);
 }
@@ -421,15 +439,30 @@ ITP_FN interp_status itp_onnx_put_ports(itp_onnx_writer *w)
     return INTERP_OK;
 }
 
+/* Images with channels last get them first at the start. */
+ITP_FN void itp_onnx_put_turn(itp_onnx_writer *w, int value)
+{
+    const itp_value *v = &w->net->values[value];
+    int perm[INTERP_MAX_RANK];
+    if (!v->turned) return;
+    itp_onnx_turn_order(v->shape.rank, true, perm);
+    itp_pb_put_text(&w->node, 1, v->name);
+    itp_pb_put_text(&w->node, 2, itp_onnx_typed_name(w, value));
+    itp_pb_put_text(&w->node, 3, itp_onnx_typed_name(w, value));
+    itp_pb_put_text(&w->node, 4, "Transpose");
+    itp_onnx_put_ints(w, "perm", perm, v->shape.rank);
+    itp_onnx_end_node(w);
+}
+
 /* Inputs of other types become floats at the start, and outputs become what they were at the end. */
 ITP_FN void itp_onnx_put_port_cast(itp_onnx_writer *w, int value, bool input)
 {
     const itp_value *v = &w->net->values[value];
     if (v->dtype == INTERP_FLOAT32) return;
-    const char *name = itp_onnx_value_name(w, value);
-    itp_pb_put_text(&w->node, 1, input ? v->name : name);
-    itp_pb_put_text(&w->node, 2, input ? name : v->name);
-    itp_pb_put_text(&w->node, 3, name);
+    itp_pb_put_text(&w->node, 1,
+                    input ? itp_onnx_typed_name(w, value) : itp_onnx_value_name(w, value));
+    itp_pb_put_text(&w->node, 2, input ? itp_onnx_value_name(w, value) : v->name);
+    itp_pb_put_text(&w->node, 3, itp_onnx_value_name(w, value));
     itp_pb_put_text(&w->node, 4, "Cast");
     itp_onnx_put_int(w, "to", input ? ITP_ONNX_FLOAT : itp_onnx_type_id(v->dtype));
     itp_onnx_end_node(w);
@@ -679,7 +712,10 @@ ITP_FN interp_status itp_onnx_write(const interp_net *net, const interp_onnx_sav
     for (size_t i = 0; i < n; i++) *all[i] = itp_buf_new(ctx);
     itp_onnx_put_constants(&w);
     itp_onnx_put_unpacking(&w);
-    for (int i = 0; i < net->n_inputs; i++) itp_onnx_put_port_cast(&w, net->inputs[i], true);
+    for (int i = 0; i < net->n_inputs; i++) {
+        itp_onnx_put_turn(&w, net->inputs[i]);
+        itp_onnx_put_port_cast(&w, net->inputs[i], true);
+    }
     for (int i = 0; i < net->n_nodes; i++) itp_onnx_write_node(&w, &net->nodes[i]);
     for (int i = 0; i < net->n_outputs; i++) {
         bool done = net->values[net->outputs[i]].kind == ITP_INPUT;
