@@ -137,6 +137,7 @@
      >>attr/slic.c
      >>attr/many.c
      >>attr/evaluate.c
+     >>attr/randomise.c
      >>attr/canonical.c
      >>lca/allocate.c
      >>lca/directions.c
@@ -187,7 +188,7 @@
    - interp_attribute() says which inputs, or numbers of a layer, an output depends on, an attributor
      (interp_attributor_new) the same of one picture after the other, sooner;
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
-     the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
+     the truth; interp_attribution_randomise() on which layers it depends; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
    - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
      loop of one's own, of all samples, of classes or of single examples; interp_net_groups() and
@@ -5414,6 +5415,43 @@ INTERP_API interp_status interp_weights_load(interp_net *net, const char *path);
 extern "C" {
 #endif
 
+/* The methods of interp_attribute, as its desc.method; the papers stand beside their names below. Passes: of
+   one sample and target, 1 a forward and backward pass. Memory, above the weights and foretold by
+   interp_attribute_bytes: F one pass forward of the batch, P one forward and back; nothing grows with steps
+   or samples. Matches: what tests hold it against.
+
+   method                              passes                     memory             matches
+   saliency, input_x_gradient          1                          P                  captum
+   integrated_gradients                n_steps                    P                  captum, completeness
+   smooth_grad, smooth_grad_sq         n_samples                  P                  captum, its noise
+   var_grad                            n_samples                  P + 2 inputs       its definition
+   .. with `base`                      n_samples x the method     the method's       their definitions
+   expected_gradients, gradient_shap   n_samples                  P                  captum, its draws
+   blur_ig                             n_steps                    P                  completeness
+   guided_ig                           n_steps                    P + 3 inputs       completeness
+   guided_backprop, deconvolution      1                          P                  captum
+   guided_backprop_smooth              1                          P                  its definition
+   deep_lift                           2 forward, 1 back          2 P, all values    captum, completeness
+   deep_lift_shap                      the same a baseline        2 P, all values    captum
+   lrp                                 1 to 5                     P, all values      zennit, conservation
+   grad_cam, .._plus_plus, xgrad_cam   1                          P                  pytorch-grad-cam
+   layer_cam, hires_cam, eigen_cam     1                          P                  pytorch-grad-cam
+   score_cam, ablation_cam             1 forward a channel        F                  pytorch-grad-cam
+   guided_grad_cam                     2                          P                  captum
+   full_grad                           1                          P, all values      pytorch-grad-cam
+   layer_gradient_x_activation         1                          P                  captum
+   layer_conductance, .._influence     n_steps                    P                  captum
+   neuron_gradient, .._conductance     1, n_steps                 P                  captum
+   at a layer, of a neuron (scope)     the method's               the method's       captum, nets cut in two
+   occlusion                           1 forward a window         F + early layers   captum
+   feature_ablation, .._permutation    1 forward a feature        F + early layers   captum
+   shapley_value_exact                 2^M forward, M features    F                  the sum over coalitions
+   shapley_value_sampling              n_samples x M forward      F                  captum, its permutations
+   kernel_shap, lime                   n_samples forward          F + M x M          captum, its coalitions
+   partition_shap                      n_samples forward          F + 48 B a pass    exact values, efficiency
+   rise                                n_samples forward          F                  its definition
+   anchors                             up to n_samples forward    F                  counting copies */
+
 /* Attribution methods. f: the target output, x: the input, x0: the baseline. */
 typedef enum interp_method {
     INTERP_SALIENCY,             /* |df/dx|, Simonyan et al. 2013 */
@@ -5816,6 +5854,35 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
                                                   float *curves);
+
+/* In which order the layers of a network are drawn anew. */
+typedef enum interp_cascade {
+    INTERP_CASCADE_TOP_DOWN,   /* the last layer, then the one before it too, down to the first */
+    INTERP_CASCADE_BOTTOM_UP,  /* the first layer, then the one behind it too */
+    INTERP_CASCADE_INDEPENDENT /* each layer alone */
+} interp_cascade;
+
+/* Options of interp_attribution_randomise. */
+typedef struct interp_randomise_desc {
+    const interp_attribute_desc
+        *method;          /* NULL: saliency; the target of the network as it is stays */
+    interp_cascade order; /* 0: top down */
+    uint64_t seed;        /* 0: seed 0 */
+} interp_randomise_desc;
+
+/* How much of an attribution depends on what each layer has learned (model parameter randomisation,
+   Adebayo et al. 2018): layer after layer gets parameters from normal distributions of their own mean and
+   deviation, and the attribution is made again. layers: [*n_layers] of the network's nodes, those that
+   interp_net_node gives parameters to, in the order they are drawn in; correlation: [*n_layers, n], rank
+   correlation of magnitudes with the attribution of the network as it is, for each of x[n, input]; both with
+   room for all nodes. Parameters are as they were afterwards. Errors: as interp_attribute; UNSUPPORTED
+   for networks without parameters of their own; BAD_ARGUMENT for several targets. Cost: the method once and
+   once for each layer. Tests: layers_drawn_anew_change_attributions_of_what_they_have_learned,
+   cancelled_randomisation_changes_nothing. */
+INTERP_API interp_status interp_attribution_randomise(interp_net *net, const float *x, int n,
+                                                      const interp_randomise_desc *desc,
+                                                      int *n_layers, int *layers,
+                                                      double *correlation);
 
 /* Kinds of baseline. */
 typedef enum interp_baseline_kind {
@@ -48807,8 +48874,24 @@ ITP_FN double itp_rank_correlation(const float *a, const float *b, size_t n, flo
     return va > 0 && vb > 0 ? sum / sqrt(va * vb) : 0;
 }
 
-/* How much of the attribution's order is left when all parameters are drawn anew, each from a normal
-   distribution of its own mean and deviation. */
+/* Draws a parameter anew, from a normal distribution of its mean and deviation. kept: all parameters. */
+ITP_FN void itp_evaluate_redraw(interp_net *net, const float *kept, int value, uint64_t seed)
+{
+    const itp_value *v = &net->values[value];
+    const size_t count = interp_shape_size(&v->shape);
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < count; i++) mean += (double)kept[v->offset + i] / (double)count;
+    for (size_t i = 0; i < count; i++) {
+        const double d = (double)kept[v->offset + i] - mean;
+        square += d * d / (double)count;
+    }
+    for (size_t i = 0; i < count; i++)
+        net->flat[v->offset + i] =
+            (float)(mean +
+                    sqrt(square) * (double)interp_random_normal(seed, 0x3800000u, v->offset + i));
+}
+
+/* How much of the attribution's order is left when all parameters are drawn anew. */
 ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, int n, size_t size,
                                              const itp_evaluate *e, const interp_attribute_desc *m,
                                              float *room, float *changed)
@@ -48816,20 +48899,8 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
     const size_t all = net->n_flat;
     float *kept = room + 4 * size;
     memcpy(kept, net->flat, all * sizeof *kept);
-    for (int p = 0; p < net->n_params; p++) {
-        const itp_value *v = &net->values[net->params[p]];
-        const size_t count = interp_shape_size(&v->shape);
-        double mean = 0, square = 0;
-        for (size_t i = 0; i < count; i++) mean += (double)kept[v->offset + i] / (double)count;
-        for (size_t i = 0; i < count; i++) {
-            const double d = (double)kept[v->offset + i] - mean;
-            square += d * d / (double)count;
-        }
-        for (size_t i = 0; i < count; i++)
-            net->flat[v->offset + i] =
-                (float)(mean + sqrt(square) * (double)interp_random_normal(e->d.seed, 0x3800000u,
-                                                                           v->offset + i));
-    }
+    for (int p = 0; p < net->n_params; p++)
+        itp_evaluate_redraw(net, kept, net->params[p], e->d.seed);
     const interp_status status = itp_evaluate_attribute(net, x, n, size, e, m, changed);
     memcpy(net->flat, kept, all * sizeof *kept);
     for (int s = 0; s < n && !status; s++)
@@ -49006,6 +49077,119 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
     interp_free(net->ctx, e.curves);
     interp_free(net->ctx, e.targets);
     interp_free(net->ctx, e.room);
+    return status;
+}
+/* >>attr/randomise.c                                                                          */
+/* ---- attr/randomise.c: attributions as one layer after the other is drawn anew -------------------- */
+
+typedef struct itp_cascade {
+    float *kept;         /* the network's parameters */
+    float *was, *now;    /* [n, result] */
+    float *key, *ranks;  /* [result], [2, result] */
+    int *order;          /* [result] */
+    int *layers;         /* [nodes] */
+    double *correlation; /* [nodes, n] */
+    int32_t *targets;    /* [n] */
+    interp_attribution *report;
+} itp_cascade;
+
+ITP_FN size_t itp_cascade_layout(itp_cascade *c, char *block, const interp_net *net, size_t n,
+                                 size_t size)
+{
+    itp_arena m = {block, 0};
+    const size_t nodes = (size_t)net->n_nodes, all = itp_mul_size(n, size);
+    c->kept = itp_arena_floats(&m, net->n_flat);
+    c->was = itp_arena_floats(&m, all);
+    c->now = itp_arena_floats(&m, all);
+    c->key = itp_arena_floats(&m, size);
+    c->ranks = itp_arena_floats(&m, itp_mul_size(2, size));
+    c->order = (int *)itp_arena_alloc(&m, itp_mul_size(size, sizeof *c->order));
+    c->layers = (int *)itp_arena_alloc(&m, itp_mul_size(nodes, sizeof *c->layers));
+    c->correlation =
+        (double *)itp_arena_alloc(&m, itp_mul_size(itp_mul_size(nodes, n), sizeof *c->correlation));
+    c->targets = (int32_t *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *c->targets));
+    c->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *c->report));
+    return m.used;
+}
+
+/* Layers in the order they are drawn in; how many. */
+ITP_FN int itp_cascade_layers(const interp_net *net, interp_cascade order, int *layers)
+{
+    int n = 0;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const int node = order == INTERP_CASCADE_TOP_DOWN ? net->n_nodes - 1 - i : i;
+        bool first = false;
+        for (int k = 0; k < net->nodes[node].n_in; k++)
+            first = first || itp_reads_first(net, node, k);
+        if (first) layers[n++] = node;
+    }
+    return n;
+}
+
+/* The attribution of the network as it is, whose targets are kept, and then after each layer. */
+ITP_FN interp_status itp_cascade_run(interp_net *net, const float *x, int n, size_t size,
+                                     const interp_randomise_desc *d, itp_cascade *c, int layers)
+{
+    interp_attribute_desc m;
+    memset(&m, 0, sizeof m);
+    if (d->method) m = *d->method;
+    ITP_TRY(interp_attribute(net, x, n, &m, c->was, c->report));
+    if (m.scope != INTERP_SCOPE_NEURON && m.method != INTERP_NEURON_GRADIENT &&
+        c->report[0].target >= 0) {
+        for (int i = 0; i < n; i++) c->targets[i] = c->report[i].target;
+        m.target = 0, m.target_kind = INTERP_TARGET_LABELS, m.targets = c->targets;
+    }
+    for (int l = 0; l < layers; l++) {
+        const itp_node *node = &net->nodes[c->layers[l]];
+        if (d->order == INTERP_CASCADE_INDEPENDENT)
+            memcpy(net->flat, c->kept, net->n_flat * sizeof *net->flat);
+        for (int k = 0; k < node->n_in; k++)
+            if (itp_reads_first(net, c->layers[l], k))
+                itp_evaluate_redraw(net, c->kept, node->in[k], d->seed);
+        ITP_TRY(interp_attribute(net, x, n, &m, c->now, NULL));
+        for (int s = 0; s < n; s++)
+            c->correlation[(size_t)l * (size_t)n + (size_t)s] =
+                itp_rank_correlation(c->was + (size_t)s * size, c->now + (size_t)s * size, size,
+                                     c->key, c->ranks, c->order);
+    }
+    return INTERP_OK;
+}
+
+INTERP_API interp_status interp_attribution_randomise(interp_net *net, const float *x, int n,
+                                                      const interp_randomise_desc *desc,
+                                                      int *n_layers, int *layers,
+                                                      double *correlation)
+{
+    interp_randomise_desc d;
+    interp_shape shape;
+    itp_cascade c;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (!net->flat || net->read_only)
+        return itp_fail(net->ctx, INTERP_UNSUPPORTED,
+                        "randomisation: the network has no parameters that can be drawn anew");
+    if (n < 1 || (unsigned)d.order > INTERP_CASCADE_INDEPENDENT ||
+        (d.method && d.method->n_targets))
+        return itp_fail(
+            net->ctx, INTERP_BAD_ARGUMENT,
+            "randomisation: needs samples, one target for each, and an order that there "
+            "is");
+    ITP_TRY(interp_attribute_shape(net, d.method, &shape, NULL));
+    const size_t size = interp_shape_size(&shape);
+    char *block =
+        (char *)interp_alloc(net->ctx, itp_cascade_layout(&c, NULL, net, (size_t)n, size));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_cascade_layout(&c, block, net, (size_t)n, size);
+    memcpy(c.kept, net->flat, net->n_flat * sizeof *c.kept);
+    const int count = itp_cascade_layers(net, d.order, c.layers);
+    const interp_status status = itp_cascade_run(net, x, n, size, &d, &c, count);
+    memcpy(net->flat, c.kept, net->n_flat * sizeof *c.kept);
+    if (!status) {
+        *n_layers = count;
+        memcpy(layers, c.layers, (size_t)count * sizeof *layers);
+        memcpy(correlation, c.correlation, (size_t)count * (size_t)n * sizeof *correlation);
+    }
+    interp_free(net->ctx, block);
     return status;
 }
 #ifndef INTERP_NO_TRAIN

@@ -174,6 +174,7 @@ extern "C" {
 #include "attr/slic.c"
 #include "attr/many.c"
 #include "attr/evaluate.c"
+#include "attr/randomise.c"
 #ifndef INTERP_NO_TRAIN
 #include "attr/canonical.c"
 #endif

@@ -22,7 +22,7 @@
    - interp_attribute() says which inputs, or numbers of a layer, an output depends on, an attributor
      (interp_attributor_new) the same of one picture after the other, sooner;
      interp_attribution_score() how far to believe that, on pictures of interp_dataset_shapes() against
-     the truth; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
+     the truth; interp_attribution_randomise() on which layers it depends; interp_tcav() whether it grows along a concept; interp_canonical() says what a class
      looks like to the network, interp_confusion_count() where it is wrong.
    - interp_lca_new() shares every step's loss change out among the parameters, of interp_train() or of a
      loop of one's own, of all samples, of classes or of single examples; interp_net_groups() and

@@ -458,6 +458,92 @@ TEST(cancelled_scores_change_nothing)
     interp_close(c);
 }
 
+/* ---- layers drawn anew */
+
+enum { SAMPLES = 3, MOST_NODES = 16 };
+
+TEST(layers_drawn_anew_change_attributions_of_what_they_have_learned)
+{
+    static const interp_cascade orders[3] = {INTERP_CASCADE_TOP_DOWN, INTERP_CASCADE_BOTTOM_UP,
+                                             INTERP_CASCADE_INDEPENDENT};
+    const interp_shape shape = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    float x[SAMPLES * PIXELS], a[SAMPLES * PIXELS];
+    double r[3][MOST_NODES * SAMPLES];
+    int layers[3][MOST_NODES], n[3] = {0, 0, 0};
+    interp_attribute_desc how;
+    interp_randomise_desc d;
+    interp_score_desc score;
+    interp_scores s[SAMPLES];
+    interp_net *net;
+    memset(&how, 0, sizeof how);
+    memset(&d, 0, sizeof d);
+    memset(&score, 0, sizeof score);
+    REQUIRE_OK(ctx, interp_net_arch(ctx, "mlp:64-24-12-4", &shape, 4, 5, &net));
+    REQUIRE(interp_net_describe(net).n_nodes <= MOST_NODES);
+    for (int i = 0; i < SAMPLES * PIXELS; i++) x[i] = interp_random_normal(6, 1, (uint64_t)i);
+    d.method = &how, d.seed = score.seed = 11;
+    for (int k = 0; k < 3; k++) {
+        d.order = orders[k];
+        REQUIRE_OK(ctx, interp_attribution_randomise(net, x, SAMPLES, &d, &n[k], layers[k], r[k]));
+        CHECK(n[k] == 3);
+    }
+    for (int l = 0; l < 3; l++) { /* the dense layers, from either end */
+        CHECK(interp_net_node(net, layers[0][l]).n_parameters > 0);
+        CHECK(layers[0][l] == layers[1][2 - l] && layers[1][l] == layers[2][l]);
+    }
+    REQUIRE_OK(ctx, interp_attribute(net, x, SAMPLES, &how, a, NULL));
+    score.method = &how, score.radius = -1;
+    REQUIRE_OK(ctx, interp_attribution_score(net, x, SAMPLES, a, &score, s, NULL));
+    for (int i = 0; i < SAMPLES; i++) {
+        CHECK(r[0][2 * SAMPLES + i] == r[1][2 * SAMPLES + i]); /* all of them, in either order */
+        CHECK(r[0][2 * SAMPLES + i] == s[i].randomisation);
+        CHECK(r[2][i] == r[1][i] && r[2][2 * SAMPLES + i] == r[0][i]); /* the first of each */
+        CHECK(fabs(r[0][2 * SAMPLES + i]) < 0.5 && r[0][i] < 0.95 && r[2][i] < 0.95);
+    }
+    /* the first layer decides what input times gradient shows of pixels that are 0 */
+    for (int i = 0; i < SAMPLES * PIXELS; i++) x[i] = i % PIXELS < PIXELS / 2 ? 0 : x[i];
+    how.method = INTERP_INPUT_X_GRADIENT;
+    REQUIRE_OK(ctx, interp_attribution_randomise(net, x, SAMPLES, &d, &n[2], layers[2], r[2]));
+    for (int i = 0; i < 3 * SAMPLES; i++)
+        CHECK(r[2][i] > 0.6); /* half of it is 0 whatever was learned */
+    how.n_targets = 2;
+    CHECK(interp_attribution_randomise(net, x, SAMPLES, &d, &n[2], layers[2], r[2]) ==
+          INTERP_BAD_ARGUMENT);
+    how.n_targets = 0, how.method = INTERP_GRAD_CAM;
+    CHECK(interp_attribution_randomise(net, x, SAMPLES, &d, &n[2], layers[2], r[2]) != INTERP_OK);
+    interp_net_free(net);
+}
+
+TEST(cancelled_randomisation_changes_nothing)
+{
+    float x[PIXELS];
+    double r[MOST_NODES];
+    int layers[MOST_NODES], n = -3, left = 0, tries = 0;
+    interp_desc desc;
+    interp_status status = INTERP_CANCELLED;
+    memset(&desc, 0, sizeof desc);
+    desc.progress = stop, desc.user = &left;
+    interp_ctx *c = interp_open(&desc);
+    interp_net *net = quarter_net(c);
+    REQUIRE(net);
+    const size_t bytes = interp_net_describe(net).n_parameters * sizeof(float);
+    float *before = (float *)malloc(bytes);
+    memcpy(before, interp_net_parameters(net), bytes);
+    for (int i = 0; i < PIXELS; i++) x[i] = 1;
+    for (; status == INTERP_CANCELLED && tries < 100; tries++) {
+        left = tries;
+        const size_t used = interp_memory_read(c).used;
+        status = interp_attribution_randomise(net, x, 1, NULL, &n, layers, r);
+        CHECK(interp_memory_read(c).used == used);
+        CHECK(!memcmp(before, interp_net_parameters(net), bytes));
+        CHECK(n == (status ? -3 : 1));
+    }
+    CHECK(status == INTERP_OK && tries > 2);
+    free(before);
+    interp_net_free(net);
+    interp_close(c);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -473,6 +559,8 @@ int main(int argc, char **argv)
     RUN(scores_do_not_depend_on_batch_or_threads);
     RUN(wrong_scores_are_refused);
     RUN(cancelled_scores_change_nothing);
+    RUN(layers_drawn_anew_change_attributions_of_what_they_have_learned);
+    RUN(cancelled_randomisation_changes_nothing);
     interp_close(ctx);
     return test_end(argc, argv);
 }

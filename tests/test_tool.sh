@@ -533,6 +533,13 @@ attributions_are_scored_and_ranked()
         test "$(column "${score}_rank" e/ranking.csv | sort -n | tr '\n' ' ')" = '1 2 3 '
     done
     test -z "$(column max_sensitivity e/scores.csv | tr -d '\n')"
+    # layers drawn anew, from the last: all of them leave little of the gradient
+    interp evaluate-attribution "$m" --input "$x" --method saliency,grad_cam --cascade top_down --quiet -o c
+    test "$(head -n 2 c/randomisation.csv | cut -d, -f 2-4 | tail -n 1)" = 'top_down,1,dense1'
+    test "$(awk -F, '$1 == "saliency" { last = $5 } END { print (last < 0.6) }' c/randomisation.csv)" = 1
+    test -s c/randomisation.png
+    refused 2 'cascade is of --method' evaluate-attribution "$m" --input "$x" --attribution a \
+        --cascade top_down -o r
     # the same attribution from its file and from its method, which is also tried nearby
     interp evaluate-attribution "$m" --input "$x" --attribution a/deep_lift.npy --quiet -o f
     interp evaluate-attribution "$m" --input "$x" --method deep_lift --threads 2 --json --quiet -o g \
@@ -789,7 +796,9 @@ info_tells_of_every_node_and_draws_the_graph()
     m=$dir/cnn/model.onnx
     interp info "$m" --batch 2 --picture graph.png >table.txt
     grep -qE '^conv1 +Conv +\[32,8,8\] +288 +18432 +8192$' table.txt
-    interp info "$m" --json >info.json
+    interp info "$m" --json --methods >info.json
+    grep -q '"method_bytes":{"saliency":[1-9]' info.json
+    interp info "$m" --methods | grep -q '^anchors  *[1-9][0-9]* bytes$'
     grep -q '"name":"conv1","op":"Conv","sample_shape":\[32,8,8\],"parameters":288,"macs":18432,' \
         info.json
     test "$(grep -o '"parameters":[0-9]*' info.json | sed 's/.*://' |

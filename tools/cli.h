@@ -512,6 +512,10 @@ typedef struct cli_draws {
 
 /* Reads every --set. `d` points into `j` afterwards. */
 int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j);
+/* [H,W,C] to [C,H,W]. */
+void cli_turn(int dim[3]);
+/* Windows and strides of samples with channels last. */
+void cli_settings_turn(const cli_samples *in, const interp_shape *sample, interp_attribute_desc *d);
 
 /* ---- cli_scores.c: attributions are scored */
 
@@ -526,6 +530,7 @@ typedef struct cli_scored {
     interp_scores *scores; /* [n] */
     float *curves;         /* [n, 2 (steps + 1) + 2 INTERP_ROAD_LEVELS] */
     double mean[CLI_SCORES], error[CLI_SCORES], rank[CLI_SCORES]; /* rank 1 is the best */
+    double *left; /* [layers, n]: correlation as layers are drawn anew; NULL: not asked for */
     double mean_rank;
 } cli_scored;
 
@@ -541,13 +546,18 @@ typedef struct cli_evaluation {
     cli_draws given;            /* what they point to */
     interp_score_desc score;
     unsigned char *mask; /* [n, pixels]; NULL: none */
-    cli_scored *of;      /* [count], after the evaluation the best first */
+    bool cascades;       /* layer after layer is drawn anew */
+    interp_cascade cascade;
+    int *layers, n_layers; /* nodes, in that order */
+    cli_scored *of;        /* [count], after the evaluation the best first */
     int count, room;
 } cli_evaluation;
 
-/* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv, curves.png and, where masks tell the
-   truth about three attributions or more, agreement.csv. */
+/* Scores, ranks, and writes scores.csv, ranking.csv, curves.csv, curves.png; where masks tell the truth about
+   three attributions or more, agreement.csv; and of a cascade randomisation.csv and .png. */
 int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder);
+/* Reads --cascade. */
+int cli_cascade(const cli *c, cli_evaluation *e);
 /* The column of a measure in `mean`. */
 int cli_score(const char *name);
 /* The summary, with the files that are written. */

@@ -340,6 +340,124 @@ static int draw_curves(cli *c, const cli_evaluation *e, const char *path)
     return cli_write_image(c, &image, path);
 }
 
+/* ---- layers drawn anew */
+
+static const char *const cascades[] = {"top_down", "bottom_up", "independent"};
+
+int cli_cascade(const cli *c, cli_evaluation *e)
+{
+    int order = 0;
+    e->cascades = cli_has(c, "--cascade");
+    const int code = cli_choice(c, "--cascade", cascades, 3, &order);
+    e->cascade = (interp_cascade)order;
+    return code;
+}
+
+/* The stage of all methods, one after the other. */
+static interp_status randomise(cli *c, void *user)
+{
+    cli_evaluation *e = (cli_evaluation *)user;
+    interp_randomise_desc d;
+    interp_status status = INTERP_OK;
+    (void)c;
+    memset(&d, 0, sizeof d);
+    d.order = e->cascade, d.seed = e->score.seed;
+    for (int m = 0; m < e->count && (!status || status == INTERP_CANCELLED); m++) {
+        cli_scored *s = &e->of[m];
+        d.method = &s->how;
+        if (s->left)
+            status = interp_attribution_randomise(e->model.net, e->x, e->n, &d, &e->n_layers,
+                                                  e->layers, s->left);
+    }
+    return status;
+}
+
+/* Mean over the samples behind layer l, and its standard error. */
+static double mean_left(const cli_evaluation *e, const cli_scored *s, int l, double *error)
+{
+    const double *r = s->left + (size_t)l * (size_t)e->n;
+    double sum = 0, square = 0;
+    for (int i = 0; i < e->n; i++) sum += r[i] / e->n;
+    for (int i = 0; i < e->n; i++) square += (r[i] - sum) * (r[i] - sum);
+    *error = e->n > 1 ? sqrt(square / (e->n - 1) / e->n) : (double)NAN;
+    return sum;
+}
+
+static int write_randomisation(const cli_evaluation *e, const char *path)
+{
+    cli_text t = {NULL, 0, 0, false};
+    double error;
+    cli_add(&t, "attribution,order,step,layer,correlation,correlation_se\n");
+    for (int m = 0; m < e->count; m++)
+        for (int l = 0; l < e->n_layers && e->of[m].left; l++) {
+            cli_add_csv(&t, e->of[m].name);
+            cli_add(&t, ",%s,%d,", cascades[e->cascade], l + 1);
+            cli_add_csv(&t, interp_net_node_name(e->model.net, e->layers[l]));
+            add_cell(&t, mean_left(e, &e->of[m], l, &error));
+            add_cell(&t, error);
+            cli_add(&t, "\n");
+        }
+    return cli_text_write(&t, path);
+}
+
+static int draw_randomisation(cli *c, const cli_evaluation *e, const char *path)
+{
+    static const char *const titles[3] = {
+        "What is left of attributions as layers are drawn anew, from the output down",
+        "What is left of attributions as layers are drawn anew, from the input up",
+        "What is left of attributions as one layer is drawn anew"};
+    const int points = e->n_layers + 1;
+    interp_series series[SHOWN];
+    interp_chart chart;
+    interp_image image;
+    double error;
+    int used = 0;
+    float *y = (float *)interp_alloc(c->ctx, (size_t)(SHOWN * points) * sizeof *y);
+    const char **names = (const char **)interp_alloc(c->ctx, (size_t)points * sizeof *names);
+    if (!y || !names) return cli_fail_ctx(c);
+    memset(series, 0, sizeof series);
+    memset(&chart, 0, sizeof chart);
+    names[0] = "as trained";
+    for (int l = 0; l < e->n_layers; l++)
+        names[l + 1] = interp_net_node_name(e->model.net, e->layers[l]);
+    for (int m = 0; m < e->count && used < SHOWN; m++) {
+        if (!e->of[m].left) continue;
+        float *to = y + used * points;
+        to[0] = 1;
+        for (int l = 0; l < e->n_layers; l++) to[l + 1] = (float)mean_left(e, &e->of[m], l, &error);
+        series[used].name = e->of[m].name, series[used].y = to, series[used].n = points;
+        series[used++].style = INTERP_SERIES_LINE_POINTS;
+    }
+    chart.title = titles[e->cascade], chart.y_label = "rank correlation of magnitudes";
+    chart.x_label = e->cascade == INTERP_CASCADE_INDEPENDENT ? "the layer" : "the layer reached";
+    if (points <= 12) chart.x_names = names, chart.n_x_names = points;
+    else chart.x_label = "number of layers, in the order of randomisation.csv";
+    chart.y_min = -0.2f, chart.y_max = 1.02f;
+    chart.width = 1000;
+    const interp_status status = interp_chart_lines(c->ctx, &chart, series, used, &image);
+    interp_free(c->ctx, y);
+    interp_free(c->ctx, names);
+    return status ? cli_fail_ctx(c) : cli_write_image(c, &image, path);
+}
+
+static int run_cascade(cli *c, cli_evaluation *e, const char *folder)
+{
+    static const cli_stage stages[] = {randomise};
+    char path[CLI_PATH];
+    const size_t nodes = (size_t)interp_net_describe(e->model.net).n_nodes;
+    e->layers = (int *)interp_alloc(c->ctx, nodes * sizeof *e->layers);
+    if (!e->layers) return cli_fail_ctx(c);
+    for (int m = 0; m < e->count; m++) {
+        cli_scored *s = &e->of[m];
+        if (!s->made) continue;
+        s->left = (double *)interp_alloc(c->ctx, nodes * (size_t)e->n * sizeof *s->left);
+        if (!s->left) return cli_fail_ctx(c);
+    }
+    if (cli_work(c, stages, 1, e, "")) return cli_fail_model(c, &e->model);
+    const int code = write_randomisation(e, cli_path(path, folder, "randomisation.csv"));
+    return code ? code : draw_randomisation(c, e, cli_path(path, folder, "randomisation.png"));
+}
+
 /* ---- all of it */
 
 int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder)
@@ -359,7 +477,7 @@ int cli_evaluation_run(cli *c, cli_evaluation *e, const char *folder)
         code = write_agreement(c, e, cli_path(path, folder, "agreement.csv"));
     if (!code) code = write_curves(e, cli_path(path, folder, "curves.csv"));
     if (!code) code = draw_curves(c, e, cli_path(path, folder, "curves.png"));
-    return code;
+    return code || !e->cascades ? code : run_cascade(c, e, folder);
 }
 
 void cli_add_scores(cli_text *t, const cli *c, const cli_evaluation *e)

@@ -127,13 +127,6 @@ static int32_t *ints_of(cli *c, const interp_array *a)
     return to && !interp_array_ints(c->ctx, a, to) ? to : NULL;
 }
 
-/* [H,W,C] to [C,H,W] */
-static void turn(int dim[3])
-{
-    const int channels = dim[2];
-    dim[2] = dim[1], dim[1] = dim[0], dim[0] = channels;
-}
-
 static int parse_mask(cli *c, job *j)
 {
     const char *text = cli_get(c, "--mask");
@@ -153,23 +146,19 @@ static int parse_mask(cli *c, job *j)
         first[i / (area * channels) * area * channels + i % channels * area + i / channels % area] =
             ids[i];
     j->desc.mask = first;
-    turn(s->dim + s->rank - 3);
+    cli_turn(s->dim + s->rank - 3);
     return CLI_DONE;
 }
 
-/* What was given in the layout of samples with channels last, in that of the network. */
-static int turn_settings(cli *c, job *j)
+/* Arrays that were given in the layout of samples with channels last, in that of the network. */
+static int turn_given(cli *c, job *j)
 {
     interp_array *const given[] = {&j->given.noise, &j->given.concept, &j->given.random};
-    int *const lists[] = {j->desc.window, j->desc.stride};
-    const int rank = j->sample.rank;
     bool last;
     for (int k = 0; k < 3; k++)
         if (given[k]->data && cli_channels_first(c, j->model.net, 0, given[k], &last))
             return CLI_FAILED;
     j->desc.noise = (const float *)j->given.noise.data;
-    for (int k = 0; k < 2 && j->in.last && rank >= 3; k++)
-        if (lists[k][rank - 1]) turn(lists[k] + rank - 3);
     return CLI_DONE;
 }
 
@@ -737,7 +726,8 @@ static int open_job(cli *c, job *j)
     int code = cli_attribution_open(c, &j->model, &j->sample, &j->in, &j->desc);
     if (!code) code = cli_settings(c, &j->desc, &j->given);
     if (code) return code;
-    code = turn_settings(c, j);
+    cli_settings_turn(&j->in, &j->sample, &j->desc);
+    code = turn_given(c, j);
     if (code) return code;
     cli_picture_of(&j->sample, &j->picture);
     const size_t n = (size_t)rows_of(j);

@@ -22,6 +22,8 @@ static const cli_option options[] = {
     {"--perturbations", "N", "of infidelity and max_sensitivity (10)"},
     {"--subsets", "N", "of random pixels, for sensitivity_n (50)"},
     {"--radius", "X", "of max_sensitivity's box (0.02)"},
+    {"--cascade", "ORDER",
+     "top_down, bottom_up or independent: what is left of each --method as layers are drawn anew"},
     {"--n-steps", "N", "points of methods that integrate (50)"},
     {"--layer", "NODE", "layer of the CAM methods; a node or a value"},
     {"--set", "KEY=VALUE", "an option of the methods, see attribute; may be repeated"},
@@ -201,7 +203,7 @@ static int add_files(cli *c, cli_evaluation *e)
     return code;
 }
 
-static int add_methods(cli *c, cli_evaluation *e)
+static int add_methods(cli *c, cli_evaluation *e, const cli_samples *in)
 {
     cli_draws *draws = &e->given;
     cli_methods methods;
@@ -215,6 +217,7 @@ static int add_methods(cli *c, cli_evaluation *e)
     code = cli_methods_parse(c, &methods);
     if (!code) code = cli_int(c, "--n-steps", 1, 1000000, &e->desc.n_steps);
     if (!code) code = cli_settings(c, &e->desc, draws);
+    cli_settings_turn(in, &e->sample, &e->desc);
     if (!code && (draws->noise.data || draws->alphas.data || draws->draws.data ||
                   draws->perms.data || draws->coalitions.data))
         return cli_usage("--set: draws are given to attribute; here they are drawn");
@@ -273,7 +276,7 @@ static int open_evaluation(cli *c, cli_evaluation *e)
         return cli_usage("--target: one output of each sample is scored, not several");
     code = read_mask(c, e);
     if (!code) code = add_files(c, e);
-    if (!code) code = add_methods(c, e);
+    if (!code) code = add_methods(c, e, &in);
     if (!code && !e->count)
         return cli_fail("evaluate-attribution: no attribution is left to score");
     return code;
@@ -299,6 +302,8 @@ static int parse_scores(const cli *c, cli_evaluation *e)
         return cli_usage("evaluate-attribution: MODEL.onnx is missing; or give --test-bed");
     if (!bed && !cli_has(c, "--input"))
         return cli_usage("evaluate-attribution: --input X is missing");
+    if (!bed && !cli_has(c, "--method") && cli_has(c, "--cascade"))
+        return cli_usage("--cascade is of --method");
     if (!bed && !cli_has(c, "--attribution") && !cli_has(c, "--method"))
         return cli_usage("evaluate-attribution: give --attribution A.npy, a folder of them, or "
                          "--method M");
@@ -306,6 +311,7 @@ static int parse_scores(const cli *c, cli_evaluation *e)
     if (!code) code = cli_int(c, "--perturbations", 1, 100000, &e->score.n_perturbations);
     if (!code) code = cli_int(c, "--subsets", 1, 100000, &e->score.n_subsets);
     if (!code) code = cli_float(c, "--radius", 1e-30, 1e30, &e->score.radius);
+    if (!code) code = cli_cascade(c, e);
     return code;
 }
 
@@ -321,7 +327,8 @@ int evaluate_run(cli *c, cli_evaluation *e, const char *folder)
 
 static int run(cli *c)
 {
-    static const char *const stale[] = {"agreement.csv", NULL};
+    static const char *const stale[] = {"agreement.csv", "randomisation.csv", "randomisation.png",
+                                        NULL};
     cli_evaluation e;
     cli_text summary = {NULL, 0, 0, false};
     int code = cli_begin(c, cli_get(c, "-o"));

@@ -6,6 +6,7 @@
 
 static const cli_option options[] = {
     {"--batch", "N", "batch size the memory figures are for (1, or the model's own)"},
+    {"--methods", NULL, "what each method of attribution takes, instead of the nodes"},
     {"--picture", "FILE.png", "draw the graph: boxes by op, with what one sample gives"},
     {NULL, NULL, NULL}};
 
@@ -29,6 +30,26 @@ static size_t activation_bytes(const interp_net *net)
     size_t bytes = 0;
     for (int i = 0; i < n; i++) bytes += interp_net_node(net, i).bytes;
     return bytes;
+}
+
+/* What each method of attribution takes for `batch` samples and default options; those that are not for
+   this network are left out. */
+static void add_methods(cli_text *t, interp_net *net, int batch, bool json)
+{
+    interp_attribute_desc d;
+    bool some = false;
+    memset(&d, 0, sizeof d);
+    cli_add(t, "%s", json ? ",\"method_bytes\":{" : "");
+    for (int m = 0; m < INTERP_METHOD_COUNT; m++) {
+        size_t bytes;
+        d.method = (interp_method)m;
+        if (interp_attribute_bytes(net, batch, &d, &bytes)) continue;
+        const char *name = interp_method_name(d.method);
+        if (json) cli_add(t, "%s\"%s\":%zu", some ? "," : "", name, bytes);
+        else cli_add(t, "%-30s %12zu bytes\n", name, bytes);
+        some = true;
+    }
+    cli_add(t, "%s", json ? "}" : "");
 }
 
 /* Inputs, then outputs. */
@@ -245,6 +266,7 @@ static int run(cli *c)
             cli_add_json_list(&t, model.classes, model.n_classes);
         }
         add_ends(&t, net, true);
+        if (cli_has(c, "--methods")) add_methods(&t, net, batch, true);
         add_nodes(&t, net, true);
         cli_add(&t, "}\n");
         return cli_text_print(&t);
@@ -261,7 +283,8 @@ static int run(cli *c)
     for (int k = 0; k < model.n_classes; k++)
         cli_add(&t, "%s%s%s", k ? ", " : "classes: ", model.classes[k],
                 k + 1 < model.n_classes ? "" : "\n");
-    add_nodes(&t, net, false);
+    if (cli_has(c, "--methods")) add_methods(&t, net, batch, false);
+    else add_nodes(&t, net, false);
     return cli_text_print(&t);
 }
 

@@ -5,6 +5,43 @@
 extern "C" {
 #endif
 
+/* The methods of interp_attribute, as its desc.method; the papers stand beside their names below. Passes: of
+   one sample and target, 1 a forward and backward pass. Memory, above the weights and foretold by
+   interp_attribute_bytes: F one pass forward of the batch, P one forward and back; nothing grows with steps
+   or samples. Matches: what tests hold it against.
+
+   method                              passes                     memory             matches
+   saliency, input_x_gradient          1                          P                  captum
+   integrated_gradients                n_steps                    P                  captum, completeness
+   smooth_grad, smooth_grad_sq         n_samples                  P                  captum, its noise
+   var_grad                            n_samples                  P + 2 inputs       its definition
+   .. with `base`                      n_samples x the method     the method's       their definitions
+   expected_gradients, gradient_shap   n_samples                  P                  captum, its draws
+   blur_ig                             n_steps                    P                  completeness
+   guided_ig                           n_steps                    P + 3 inputs       completeness
+   guided_backprop, deconvolution      1                          P                  captum
+   guided_backprop_smooth              1                          P                  its definition
+   deep_lift                           2 forward, 1 back          2 P, all values    captum, completeness
+   deep_lift_shap                      the same a baseline        2 P, all values    captum
+   lrp                                 1 to 5                     P, all values      zennit, conservation
+   grad_cam, .._plus_plus, xgrad_cam   1                          P                  pytorch-grad-cam
+   layer_cam, hires_cam, eigen_cam     1                          P                  pytorch-grad-cam
+   score_cam, ablation_cam             1 forward a channel        F                  pytorch-grad-cam
+   guided_grad_cam                     2                          P                  captum
+   full_grad                           1                          P, all values      pytorch-grad-cam
+   layer_gradient_x_activation         1                          P                  captum
+   layer_conductance, .._influence     n_steps                    P                  captum
+   neuron_gradient, .._conductance     1, n_steps                 P                  captum
+   at a layer, of a neuron (scope)     the method's               the method's       captum, nets cut in two
+   occlusion                           1 forward a window         F + early layers   captum
+   feature_ablation, .._permutation    1 forward a feature        F + early layers   captum
+   shapley_value_exact                 2^M forward, M features    F                  the sum over coalitions
+   shapley_value_sampling              n_samples x M forward      F                  captum, its permutations
+   kernel_shap, lime                   n_samples forward          F + M x M          captum, its coalitions
+   partition_shap                      n_samples forward          F + 48 B a pass    exact values, efficiency
+   rise                                n_samples forward          F                  its definition
+   anchors                             up to n_samples forward    F                  counting copies */
+
 /* Attribution methods. f: the target output, x: the input, x0: the baseline. */
 typedef enum interp_method {
     INTERP_SALIENCY,             /* |df/dx|, Simonyan et al. 2013 */
@@ -407,6 +444,35 @@ INTERP_API interp_status interp_attribution_score(interp_net *net, const float *
                                                   const float *attribution,
                                                   const interp_score_desc *desc, interp_scores *out,
                                                   float *curves);
+
+/* In which order the layers of a network are drawn anew. */
+typedef enum interp_cascade {
+    INTERP_CASCADE_TOP_DOWN,   /* the last layer, then the one before it too, down to the first */
+    INTERP_CASCADE_BOTTOM_UP,  /* the first layer, then the one behind it too */
+    INTERP_CASCADE_INDEPENDENT /* each layer alone */
+} interp_cascade;
+
+/* Options of interp_attribution_randomise. */
+typedef struct interp_randomise_desc {
+    const interp_attribute_desc
+        *method;          /* NULL: saliency; the target of the network as it is stays */
+    interp_cascade order; /* 0: top down */
+    uint64_t seed;        /* 0: seed 0 */
+} interp_randomise_desc;
+
+/* How much of an attribution depends on what each layer has learned (model parameter randomisation,
+   Adebayo et al. 2018): layer after layer gets parameters from normal distributions of their own mean and
+   deviation, and the attribution is made again. layers: [*n_layers] of the network's nodes, those that
+   interp_net_node gives parameters to, in the order they are drawn in; correlation: [*n_layers, n], rank
+   correlation of magnitudes with the attribution of the network as it is, for each of x[n, input]; both with
+   room for all nodes. Parameters are as they were afterwards. Errors: as interp_attribute; UNSUPPORTED
+   for networks without parameters of their own; BAD_ARGUMENT for several targets. Cost: the method once and
+   once for each layer. Tests: layers_drawn_anew_change_attributions_of_what_they_have_learned,
+   cancelled_randomisation_changes_nothing. */
+INTERP_API interp_status interp_attribution_randomise(interp_net *net, const float *x, int n,
+                                                      const interp_randomise_desc *desc,
+                                                      int *n_layers, int *layers,
+                                                      double *correlation);
 
 /* Kinds of baseline. */
 typedef enum interp_baseline_kind {

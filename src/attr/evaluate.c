@@ -525,8 +525,24 @@ ITP_FN double itp_rank_correlation(const float *a, const float *b, size_t n, flo
     return va > 0 && vb > 0 ? sum / sqrt(va * vb) : 0;
 }
 
-/* How much of the attribution's order is left when all parameters are drawn anew, each from a normal
-   distribution of its own mean and deviation. */
+/* Draws a parameter anew, from a normal distribution of its mean and deviation. kept: all parameters. */
+ITP_FN void itp_evaluate_redraw(interp_net *net, const float *kept, int value, uint64_t seed)
+{
+    const itp_value *v = &net->values[value];
+    const size_t count = interp_shape_size(&v->shape);
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < count; i++) mean += (double)kept[v->offset + i] / (double)count;
+    for (size_t i = 0; i < count; i++) {
+        const double d = (double)kept[v->offset + i] - mean;
+        square += d * d / (double)count;
+    }
+    for (size_t i = 0; i < count; i++)
+        net->flat[v->offset + i] =
+            (float)(mean +
+                    sqrt(square) * (double)interp_random_normal(seed, 0x3800000u, v->offset + i));
+}
+
+/* How much of the attribution's order is left when all parameters are drawn anew. */
 ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, int n, size_t size,
                                              const itp_evaluate *e, const interp_attribute_desc *m,
                                              float *room, float *changed)
@@ -534,20 +550,8 @@ ITP_FN interp_status itp_evaluate_randomised(interp_net *net, const float *x, in
     const size_t all = net->n_flat;
     float *kept = room + 4 * size;
     memcpy(kept, net->flat, all * sizeof *kept);
-    for (int p = 0; p < net->n_params; p++) {
-        const itp_value *v = &net->values[net->params[p]];
-        const size_t count = interp_shape_size(&v->shape);
-        double mean = 0, square = 0;
-        for (size_t i = 0; i < count; i++) mean += (double)kept[v->offset + i] / (double)count;
-        for (size_t i = 0; i < count; i++) {
-            const double d = (double)kept[v->offset + i] - mean;
-            square += d * d / (double)count;
-        }
-        for (size_t i = 0; i < count; i++)
-            net->flat[v->offset + i] =
-                (float)(mean + sqrt(square) * (double)interp_random_normal(e->d.seed, 0x3800000u,
-                                                                           v->offset + i));
-    }
+    for (int p = 0; p < net->n_params; p++)
+        itp_evaluate_redraw(net, kept, net->params[p], e->d.seed);
     const interp_status status = itp_evaluate_attribute(net, x, n, size, e, m, changed);
     memcpy(net->flat, kept, all * sizeof *kept);
     for (int s = 0; s < n && !status; s++)
