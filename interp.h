@@ -41813,7 +41813,12 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
 /* >>attr/features.c                                                                           */
 /* ---- attr/features.c: what is perturbed at once: masks, tiles, windows, boxes --------------------- */
 
-enum { ITP_MASK_IDS = 65536, ITP_MASK_WORDS = ITP_MASK_IDS / 32, ITP_OWEN_ROUND = 16 };
+enum {
+    ITP_MASK_IDS = 65536,
+    ITP_MASK_WORDS = ITP_MASK_IDS / 32,
+    ITP_OWEN_ROUND = 16,
+    ITP_ANCHOR_KEPT = 4096
+};
 
 /* A box of positions [planes, rows, columns], from lo up to but without hi. */
 typedef struct itp_box {
@@ -41828,6 +41833,13 @@ typedef struct itp_owen_node {
     int depth;
 } itp_owen_node;
 
+/* A random copy with an anchor: what it was drawn for, how many features the anchor had, what came out. */
+typedef struct itp_anchor_copy {
+    int arm, size;
+    float f;
+    bool keeps;
+} itp_anchor_copy;
+
 /* What the perturbation methods keep in an itp_attr. */
 typedef struct itp_perturb {
     int count;              /* features */
@@ -41836,13 +41848,14 @@ typedef struct itp_perturb {
     int tile_columns, grid; /* grid: tiles in a row */
     int tiles;              /* of each view */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
-    bool all;        /* kernel_shap: all coalitions, each once */
-    uint8_t *on;     /* [count]: which features are as in x */
-    int *order;      /* [count] */
-    int order_of;    /* number of the permutation in `order`; -1: none */
-    uint8_t *inside; /* [count]: of the anchor so far */
-    int spent;       /* passes of the sample at hand */
-    double *matrix;  /* of the regressions */
+    bool all;     /* kernel_shap: all coalitions, each once */
+    uint8_t *on;  /* [count]: which features are as in x */
+    int *order;   /* [count] */
+    int order_of; /* number of the permutation in `order`; -1: none */
+    int *inside;  /* [count]: of the anchor so far, numbered from 1 on as they came; else 0 */
+    itp_anchor_copy *copies; /* [ITP_ANCHOR_KEPT]: the latest */
+    int spent;               /* passes of the sample at hand */
+    double *matrix;          /* of the regressions */
     double *row, before, weights, weighted;
     itp_box root;
     itp_owen_node *queue; /* a heap, the largest share first */
@@ -46075,7 +46088,7 @@ ITP_FN interp_status itp_owen_sample(itp_attr *a, int sample)
 /* Constants of Ribeiro et al. 2018 and of alibi, which follows them. */
 #define ITP_ANCHOR_DELTA 0.1  /* how often a bound may be wrong */
 #define ITP_ANCHOR_TAU   0.15 /* candidates nearer than this are alike */
-enum { ITP_ANCHOR_DRAWS = 100, ITP_ANCHOR_CHECKS = 20 };
+enum { ITP_ANCHOR_DRAWS = 100, ITP_ANCHOR_CHECKS = 20, ITP_ANCHOR_RIVALS = 3 };
 
 /* Of each arm: its copies, how many of them keep the target largest, and the sum of their outputs. */
 enum { ITP_ANCHOR_COUNTS = 3 };
@@ -46122,31 +46135,76 @@ ITP_FN double itp_anchor_bound(const itp_attr *a, int arm, double beta, bool upp
     return far;
 }
 
+/* Copy i, one of the latest that are kept. */
+ITP_FN itp_anchor_copy *itp_anchor_at(const itp_attr *a, int i)
+{
+    return &a->p.copies[i % ITP_ANCHOR_KEPT];
+}
+
+/* Whether random copy i of a sample has feature k by chance: every second does. */
+ITP_FN bool itp_anchor_chance(const itp_attr *a, int sample, int i, int k)
+{
+    const uint64_t of = (uint64_t)sample * (uint64_t)a->points + (uint64_t)i;
+    return interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1;
+}
+
+/* Counts copy i for an arm; one of the anchor alone for every arm, too, whose feature it has by chance, as
+   it is a random copy of that as well. */
+ITP_FN void itp_anchor_count(const itp_attr *a, int sample, int i, int arm)
+{
+    const itp_anchor_copy *c = itp_anchor_at(a, i);
+    for (int k = arm == a->p.count ? 0 : arm; k <= arm; k++) {
+        double *t = itp_anchor_drawn(a, k);
+        if (k < arm && (a->p.inside[k] || !itp_anchor_chance(a, sample, i, k))) continue;
+        t[0]++, t[1] += c->keeps, t[2] += (double)c->f;
+    }
+}
+
+/* Whether copy i, drawn when the anchor was smaller, is a random copy of the anchor as it is. */
+ITP_FN bool itp_anchor_serves(const itp_attr *a, int sample, int i)
+{
+    const itp_anchor_copy *c = itp_anchor_at(a, i);
+    if (c->arm < a->p.count && !a->p.inside[c->arm]) return false;
+    for (int k = 0; k < a->p.count; k++)
+        if (a->p.inside[k] > c->size && k != c->arm && !itp_anchor_chance(a, sample, i, k))
+            return false;
+    return true;
+}
+
+/* Forgets all counts but those of copies that serve an anchor that has grown. */
+ITP_FN void itp_anchor_recount(const itp_attr *a, int sample)
+{
+    memset(a->p.row, 0, ITP_ANCHOR_COUNTS * ((size_t)a->p.count + 1) * sizeof *a->p.row);
+    for (int i = itp_max(0, a->p.spent - ITP_ANCHOR_KEPT); i < a->p.spent; i++)
+        if (itp_anchor_serves(a, sample, i)) itp_anchor_count(a, sample, i, a->p.count);
+}
+
 /* `each` random copies for every arm of a list, with the features of the arm present, of the others
    every second; counts how many keep the target largest. Stops where the passes are spent. */
 ITP_FN interp_status itp_anchor_draw(itp_attr *a, int sample, const int *arms, int n_arms, int each)
 {
     itp_perturb *p = &a->p;
     const int all = (int)itp_min_double((double)n_arms * each, a->points - p->spent);
+    int size = 0;
+    for (int k = 0; k < p->count; k++) size += p->inside[k] > 0;
     for (int at = 0; at < all; at += a->filled) {
         a->filled = itp_min(a->batch, all - at);
         for (int i = 0; i < a->filled; i++) {
-            const uint64_t of = (uint64_t)sample * (uint64_t)a->points + (uint64_t)(p->spent + i);
-            const int arm = arms[(at + i) / each];
+            itp_anchor_copy *c = itp_anchor_at(a, p->spent + i);
+            c->arm = arms[(at + i) / each], c->size = size;
             for (int k = 0; k < p->count; k++)
-                p->on[k] = p->inside[k] || k == arm ||
-                           (interp_random_u32(a->d.seed, ITP_PERTURB_STREAM + of, (uint64_t)k) & 1);
+                p->on[k] =
+                    p->inside[k] || k == c->arm || itp_anchor_chance(a, sample, p->spent + i, k);
             itp_coalition_apply(a, sample, itp_attr_slot(a, i, sample));
         }
         ITP_TRY(itp_attr_forward(a));
         const float *y = interp_workspace_target(a->w);
-        for (int i = 0; i < a->filled; i++, y += a->outputs) {
-            double *t = itp_anchor_drawn(a, arms[(at + i) / each]);
-            t[0]++;
-            t[1] += interp_argmax(y, a->outputs) == a->report[sample].target;
-            t[2] += itp_attr_output(a, y, a->report[sample].target);
+        for (int i = 0; i < a->filled; i++, y += a->outputs, p->spent++) {
+            itp_anchor_copy *c = itp_anchor_at(a, p->spent);
+            c->keeps = interp_argmax(y, a->outputs) == a->report[sample].target;
+            c->f = (float)itp_attr_output(a, y, a->report[sample].target);
+            itp_anchor_count(a, sample, p->spent, c->arm);
         }
-        p->spent += a->filled;
         ITP_TRY(itp_attr_tick(a, a->filled));
     }
     return INTERP_OK;
@@ -46167,17 +46225,19 @@ ITP_FN interp_status itp_anchor_check(itp_attr *a, int sample, int arm, bool *ho
 }
 
 /* The arm with the highest precision: KL-LUCB draws for the best and for its strongest rival until
-   their bounds are no more than tau apart. Half of the passes that are left may go there; then the arm
-   with the highest lower bound is taken. */
+   their bounds are no more than tau apart; as long as there are more rivals, copies of the anchor alone are
+   drawn instead, each of which counts for every second arm. Half of the passes that are left may go
+   there; then the arm with the highest lower bound is taken. */
 ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, int n, int *best)
 {
     const int until = a->p.spent + (a->points - a->p.spent) / 2;
-    ITP_TRY(itp_anchor_draw(a, sample, arms, n, 1));
+    const int alone = a->p.count;
     for (int t = 1;; t++) {
         const double level = log(405.5 * n * pow(t, 1.1) / ITP_ANCHOR_DELTA);
         const double beta = level + log(level);
         int pair[2] = {arms[0], -1};
         double high = -1, surest = -1;
+        int rivals = 0;
         for (int i = 1; i < n; i++)
             if (itp_anchor_beats(a, arms[i], pair[0])) pair[0] = arms[i];
         for (int i = 0; i < n; i++) {
@@ -46187,15 +46247,18 @@ ITP_FN interp_status itp_anchor_best(itp_attr *a, int sample, const int *arms, i
                 high = bound, pair[1] = arms[i];
         }
         *best = pair[0];
-        if (pair[1] < 0 || high - itp_anchor_bound(a, pair[0], beta, false) <= ITP_ANCHOR_TAU)
-            return INTERP_OK;
+        const double near = itp_anchor_bound(a, pair[0], beta, false) + ITP_ANCHOR_TAU;
+        if (pair[1] < 0 || high <= near) return INTERP_OK;
+        for (int i = 0; i < n; i++)
+            rivals += arms[i] != pair[0] && itp_anchor_bound(a, arms[i], beta, true) > near;
         for (int i = 0; i < n && a->p.spent >= until; i++) {
             const double bound = itp_anchor_bound(a, arms[i], beta, false);
             if (bound > surest || (bound == surest && itp_anchor_beats(a, arms[i], *best)))
                 surest = bound, *best = arms[i];
         }
         if (a->p.spent >= until) return INTERP_OK;
-        ITP_TRY(itp_anchor_draw(a, sample, pair, 2, ITP_ANCHOR_DRAWS));
+        const bool many = rivals > ITP_ANCHOR_RIVALS;
+        ITP_TRY(itp_anchor_draw(a, sample, many ? &alone : pair, many ? 1 : 2, ITP_ANCHOR_DRAWS));
     }
 }
 
@@ -46207,7 +46270,7 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
     interp_attribution *r = &a->report[sample];
     int size = 0, arm = p->count;
     bool holds = false;
-    memset(p->inside, 0, (size_t)p->count);
+    memset(p->inside, 0, (size_t)p->count * sizeof *p->inside);
     memset(p->row, 0, ITP_ANCHOR_COUNTS * ((size_t)p->count + 1) * sizeof *p->row);
     memset(a->sum, 0, (size_t)p->count * sizeof *a->sum);
     p->spent = 0;
@@ -46218,14 +46281,14 @@ ITP_FN interp_status itp_anchor_sample(itp_attr *a, int sample)
         int n = 0;
         for (int k = 0; k < p->count; k++)
             if (!p->inside[k]) p->order[n++] = k;
-        memset(p->row, 0, ITP_ANCHOR_COUNTS * ((size_t)p->count + 1) * sizeof *p->row);
         ITP_TRY(itp_anchor_best(a, sample, p->order, n, &arm));
         ITP_TRY(itp_anchor_check(a, sample, arm, &holds));
-        if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS && !holds)
+        if (itp_anchor_drawn(a, arm)[0] < (double)ITP_ANCHOR_DRAWS / 2 && !holds)
             break; /* hardly tried */
         r->precision = itp_anchor_mean(a, arm);
-        p->inside[arm] = 1, size++;
+        p->inside[arm] = ++size;
         a->sum[arm] = 1;
+        itp_anchor_recount(a, sample);
     }
     r->coverage = pow(0.5, size);
     r->passes = p->spent + 2;
@@ -46445,7 +46508,8 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
     if (a->row->kind == ITP_P_ANCHORS) {
         p->row =
             (double *)itp_arena_alloc(m, itp_mul_size(ITP_ANCHOR_COUNTS * (n + 1), sizeof(double)));
-        p->inside = (uint8_t *)itp_arena_alloc(m, n);
+        p->inside = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->inside));
+        p->copies = (itp_anchor_copy *)itp_arena_alloc(m, ITP_ANCHOR_KEPT * sizeof *p->copies);
     }
     if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(

@@ -1,6 +1,11 @@
 /* ---- attr/features.c: what is perturbed at once: masks, tiles, windows, boxes --------------------- */
 
-enum { ITP_MASK_IDS = 65536, ITP_MASK_WORDS = ITP_MASK_IDS / 32, ITP_OWEN_ROUND = 16 };
+enum {
+    ITP_MASK_IDS = 65536,
+    ITP_MASK_WORDS = ITP_MASK_IDS / 32,
+    ITP_OWEN_ROUND = 16,
+    ITP_ANCHOR_KEPT = 4096
+};
 
 /* A box of positions [planes, rows, columns], from lo up to but without hi. */
 typedef struct itp_box {
@@ -15,6 +20,13 @@ typedef struct itp_owen_node {
     int depth;
 } itp_owen_node;
 
+/* A random copy with an anchor: what it was drawn for, how many features the anchor had, what came out. */
+typedef struct itp_anchor_copy {
+    int arm, size;
+    float f;
+    bool keeps;
+} itp_anchor_copy;
+
 /* What the perturbation methods keep in an itp_attr. */
 typedef struct itp_perturb {
     int count;              /* features */
@@ -23,13 +35,14 @@ typedef struct itp_perturb {
     int tile_columns, grid; /* grid: tiles in a row */
     int tiles;              /* of each view */
     int window[INTERP_MAX_RANK], stride[INTERP_MAX_RANK], steps[INTERP_MAX_RANK];
-    bool all;        /* kernel_shap: all coalitions, each once */
-    uint8_t *on;     /* [count]: which features are as in x */
-    int *order;      /* [count] */
-    int order_of;    /* number of the permutation in `order`; -1: none */
-    uint8_t *inside; /* [count]: of the anchor so far */
-    int spent;       /* passes of the sample at hand */
-    double *matrix;  /* of the regressions */
+    bool all;     /* kernel_shap: all coalitions, each once */
+    uint8_t *on;  /* [count]: which features are as in x */
+    int *order;   /* [count] */
+    int order_of; /* number of the permutation in `order`; -1: none */
+    int *inside;  /* [count]: of the anchor so far, numbered from 1 on as they came; else 0 */
+    itp_anchor_copy *copies; /* [ITP_ANCHOR_KEPT]: the latest */
+    int spent;               /* passes of the sample at hand */
+    double *matrix;          /* of the regressions */
     double *row, before, weights, weighted;
     itp_box root;
     itp_owen_node *queue; /* a heap, the largest share first */

@@ -211,7 +211,8 @@ ITP_FN void itp_attr_layout_perturb(itp_arena *m, itp_attr *a)
     if (a->row->kind == ITP_P_ANCHORS) {
         p->row =
             (double *)itp_arena_alloc(m, itp_mul_size(ITP_ANCHOR_COUNTS * (n + 1), sizeof(double)));
-        p->inside = (uint8_t *)itp_arena_alloc(m, n);
+        p->inside = (int *)itp_arena_alloc(m, itp_mul_size(n, sizeof *p->inside));
+        p->copies = (itp_anchor_copy *)itp_arena_alloc(m, ITP_ANCHOR_KEPT * sizeof *p->copies);
     }
     if (a->row->kind == ITP_P_PARTITION) /* a split takes one node and gives four */
         p->queue = (itp_owen_node *)itp_arena_alloc(
