@@ -344,7 +344,7 @@ TEST(anchors_are_the_fewest_features_that_hold)
             for (int k = 0; k < 8; k++) held += out[k] != 0;
             CHECK(held == needed && (needed < 2 || (out[2] == 1 && out[5] == 1)));
             CHECK(needed != 1 || out[2] + out[5] == 1);
-            CHECK(isnan(r.residual) && r.passes < 6000);
+            CHECK(isnan(r.residual) && r.passes < 3000);
         }
         interp_net_free(net);
     }
@@ -355,6 +355,36 @@ TEST(anchors_are_the_fewest_features_that_hold)
     d.n_samples = 450, d.target_kind = INTERP_TARGET_PREDICTED, d.target = 0;
     CHECK_OK(ctx, interp_attribute(net, image, 1, &d, map, &r));
     CHECK(r.passes <= 452);
+    interp_net_free(net);
+}
+
+/* The precision is that of new random copies, although old ones are counted again as the anchor grows. */
+TEST(anchors_hold_as_often_as_they_say)
+{
+    enum { size = 72, pixels = 36, copies = 4000 };
+    static float x[size], map[size], to[size];
+    float y[4];
+    interp_attribution r;
+    interp_net *net = image_net(ctx);
+    interp_attribute_desc d = desc_of(INTERP_ANCHORS);
+    d.target_kind = INTERP_TARGET_PREDICTED, d.target = 0, d.threshold = 0.75f;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        int held = 0, features = 0;
+        fill(x, size, seed);
+        d.seed = seed;
+        REQUIRE_OK(ctx, interp_attribute(net, x, 1, &d, map, &r));
+        for (int i = 0; i < copies; i++) {
+            for (int k = 0; k < size; k++) {
+                const uint64_t at = (uint64_t)(i * pixels + k % pixels);
+                to[k] = map[k] != 0 || (interp_random_u32(91, seed, at) & 1) ? x[k] : 0;
+            }
+            CHECK_OK(ctx, interp_predict(net, to, 1, y));
+            held += interp_argmax(y, 4) == r.target;
+        }
+        for (int k = 0; k < pixels; k++) features += map[k] != 0;
+        CHECK(r.precision > 0.75 && r.coverage == ldexp(1, -features));
+        CHECK_NEAR((double)held / copies, r.precision, 0.05);
+    }
     interp_net_free(net);
 }
 
@@ -766,6 +796,7 @@ int main(int argc, char **argv)
     RUN(masks_broadcast_and_features_are_counted);
     RUN(perturbations_do_not_depend_on_batch_threads_or_memory);
     RUN(memory_does_not_grow_with_perturbations);
+    RUN(anchors_hold_as_often_as_they_say);
     RUN(anchors_go_by_the_output_where_none_holds);
     RUN(views_have_windows_tiles_and_segments_of_their_own);
     RUN(wrong_settings_of_perturbations_are_refused);
