@@ -113,6 +113,7 @@
      >>onnx/write.c
      >>onnx/write_ops.c
      >>attr/baseline.c
+     >>attr/views.c
      >>attr/features.c
      >>attr/attribute.c
      >>attr/rules.c
@@ -5663,18 +5664,21 @@ typedef struct interp_attribution {
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
    images and features in small boxes run only what they reach, through convolutions and pools of the
    early layers, where memory suffices (else they are the same but for rounding); all else is kept from
-   one pass.
+   one pass. Inputs [V,C,H,W] are V views: where the layer of a map is one of the calls of a part on each, or
+   has a row for each in its batch, every view has its map, scaled together; this costs V calls.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
    gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
    perturbations_match_the_references, random_nets_give_the_same_with_less_work,
-   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley,
+   views_have_maps_of_their_own. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
 
-/* Shape of one sample's attribution, which is that of the input, of the layer, or [H,W] of a map.
+/* Shape of one sample's attribution, which is that of the input, of the layer (of V views in its batch V
+   times that), or [H,W] or [V,H,W] of a map.
    layer: NULL or where the name of the layer goes, NULL when the method has none.
    Errors as interp_attribute. Test: layers_are_chosen_and_named. */
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
@@ -5887,7 +5891,7 @@ INTERP_API interp_status interp_attribution_randomise(interp_net *net, const flo
 /* Kinds of baseline. */
 typedef enum interp_baseline_kind {
     INTERP_BASELINE_ZERO,
-    INTERP_BASELINE_MEAN, /* mean of each sample, per channel */
+    INTERP_BASELINE_MEAN, /* mean of each sample, per channel of each view */
     INTERP_BASELINE_MIN,  /* smallest number of all samples */
     INTERP_BASELINE_MAX,  /* largest number of all samples */
     INTERP_BASELINE_BLUR, /* each image under a Gaussian of an eighth of its height */
@@ -41696,6 +41700,14 @@ ITP_FN itp_onnx_write_fn itp_onnx_writer_of(int op)
 /* >>attr/baseline.c                                                                           */
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
+/* How many planes [H,W] a sample is, of all channels and views; 1 for what is no image. */
+ITP_FN size_t itp_planes(const interp_shape *sample)
+{
+    size_t n = 1;
+    for (int i = 0; i < sample->rank - 2 && sample->rank > 2; i++) n *= (size_t)sample->dim[i];
+    return n;
+}
+
 typedef struct itp_blur_job {
     const itp_kernels *kernels;
     const float *x, *weights;
@@ -41784,7 +41796,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          float *out)
 {
     const size_t size = interp_shape_size(sample), all = (size_t)n * size;
-    const size_t channels = sample->rank == 3 ? (size_t)sample->dim[0] : 1;
+    const size_t channels = itp_planes(sample);
     const size_t area = size / itp_max_size(1, channels);
     float low = all ? x[0] : 0, high = low;
     for (size_t i = 0; i < all; i++) {
@@ -41804,11 +41816,100 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
             out[i] = low + (high - low) * interp_random_uniform(seed, 0x3100000u, i);
         return INTERP_OK;
     case INTERP_BASELINE_BLUR:
-        if (sample->rank != 3)
-            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
+        if (sample->rank < 3)
+            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [..,C,H,W]");
+        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[sample->rank - 2],
+                                 sample->dim[sample->rank - 1], out);
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
+}
+/* >>attr/views.c                                                                              */
+/* ---- attr/views.c: samples [V,C,H,W]: which view a value of the network is of --------------------- */
+
+enum { ITP_VIEW_NONE = -1, ITP_VIEW_MIXED = -2, ITP_VIEW_WHOLE = -3 };
+
+/* How many images [C,H,W] an input is: of [V,C,H,W] V, each with features and maps of its own. */
+ITP_FN int itp_views(const interp_shape *in)
+{
+    int n = 1;
+    for (int i = 0; i < in->rank - 3; i++) n *= in->dim[i];
+    return itp_max(1, n);
+}
+
+/* The view that a slice takes from the input. */
+ITP_FN int itp_view_slice(const interp_net *net, const itp_node *o)
+{
+    const interp_shape *in = &net->values[o->in[0]].shape;
+    const bool one =
+        in->rank == 5 && itp_axis(o->attrs.axis, in->rank) == 1 && o->attrs.length == 1;
+    if (!one) return ITP_VIEW_MIXED;
+    return o->attrs.start;
+}
+
+/* Whether an op makes number for number of one of its inputs. */
+ITP_FN bool itp_view_stays(const interp_net *net, const itp_node *o)
+{
+    const interp_shape *in = &net->values[o->in[0]].shape, *out = &net->values[o->out].shape;
+    const bool plain = o->op == ITP_OP_IDENTITY || o->op == ITP_OP_ADD || o->op == ITP_OP_SUB ||
+                       o->op == ITP_OP_MUL || o->op == ITP_OP_DIV;
+    return plain && in->rank == out->rank &&
+           !memcmp(in->dim, out->dim, (size_t)in->rank * sizeof *in->dim);
+}
+
+/* view[values]: the one view a value depends on, the input itself, several, or none. */
+ITP_FN void itp_views_find(const interp_net *net, int *view)
+{
+    for (int i = 0; i < net->n_values; i++)
+        view[i] = net->values[i].kind == ITP_INPUT ? ITP_VIEW_WHOLE : ITP_VIEW_NONE;
+    for (int i = 0; i < net->n_nodes; i++) {
+        const itp_node *o = &net->nodes[i];
+        int all = ITP_VIEW_NONE;
+        for (int k = 0; k < o->n_in; k++) {
+            const int of = view[o->in[k]];
+            if (of == ITP_VIEW_NONE || of == all) continue;
+            all = all == ITP_VIEW_NONE ? of : ITP_VIEW_MIXED;
+        }
+        if (all == ITP_VIEW_WHOLE && o->op == ITP_OP_SLICE) all = itp_view_slice(net, o);
+        else if (all == ITP_VIEW_WHOLE && !itp_view_stays(net, o)) all = ITP_VIEW_MIXED;
+        view[o->out] = all;
+    }
+}
+
+/* The value that is for view v what `layer` is for its own: the same number among those of the view, as
+   where one part of a network is called on each; -1 when there is none. */
+ITP_FN int itp_view_layer(const interp_net *net, const int *view, int layer, int v)
+{
+    const interp_shape *want = &net->values[layer].shape;
+    int at = 0, found = 0;
+    for (int i = 0; net->nodes[i].out != layer; i++) at += view[net->nodes[i].out] == view[layer];
+    for (int i = 0; i < net->n_nodes; i++) {
+        const int out = net->nodes[i].out;
+        const interp_shape *s = &net->values[out].shape;
+        if (view[out] != v || found++ < at) continue;
+        const bool same = s->rank == want->rank &&
+                          !memcmp(s->dim, want->dim, (size_t)s->rank * sizeof *s->dim) &&
+                          net->nodes[i].op == net->nodes[net->values[layer].producer].op;
+        return same ? out : -1;
+    }
+    return -1;
+}
+
+/* Rows that a value has for each sample: V where the views lie one after the other in its batch. */
+ITP_FN int itp_value_rows(const interp_net *net, int value)
+{
+    const interp_shape *s = &net->values[value].shape;
+    return s->rank && !net->whole ? s->dim[0] / itp_max(1, net->fixed_batch) : 1;
+}
+
+/* The shape of maps over images [..,C,H,W]: [H,W], or [V,H,W] of several views. */
+ITP_FN interp_shape itp_attr_map_shape(const interp_shape *in)
+{
+    interp_shape s = itp_shape_none();
+    const int views = itp_views(in);
+    if (views > 1) s.dim[s.rank++] = views;
+    s.dim[s.rank++] = in->dim[in->rank - 2];
+    s.dim[s.rank++] = in->dim[in->rank - 1];
+    return s;
 }
 /* >>attr/features.c                                                                           */
 /* ---- attr/features.c: what is perturbed at once: masks, tiles, windows, boxes --------------------- */
@@ -41863,14 +41964,6 @@ typedef struct itp_perturb {
     itp_owen_node open[ITP_OWEN_ROUND];
     double value[2 * ITP_OWEN_ROUND];
 } itp_perturb;
-
-/* How many images [C,H,W] an input is: of [V,C,H,W] V, each with features of its own. */
-ITP_FN int itp_views(const interp_shape *in)
-{
-    int n = 1;
-    for (int i = 0; i < in->rank - 3; i++) n *= in->dim[i];
-    return itp_max(1, n);
-}
 
 /* The most segments that so many become, at least one for each view. */
 ITP_FN int itp_segments_most(const interp_shape *in, int segments)
@@ -42028,6 +42121,8 @@ struct itp_attr {
     size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
+    int maps;                  /* more than 1: each view's is a call of its own */
+    int view;                  /* of such a call; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
     size_t result_size;
     interp_workspace *w, *w0; /* w0: for the baselines */
@@ -42061,6 +42156,7 @@ struct itp_attr {
     void *user;                   /* of a run that is no method */
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
+    int *view_of;                 /* [n_values] of full_grad, as by itp_views_find */
     bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
     bool *merged;                 /* [n_values] of LRP: made by what was merged into a layer */
     itp_perturb p;                /* of the perturbation methods */
@@ -42503,6 +42599,17 @@ ITP_FN interp_status itp_attr_scope(itp_attr *a)
     return INTERP_OK;
 }
 
+/* What the layer has for one sample: with a row for each view, their number comes first. */
+ITP_FN interp_shape itp_attr_layer_shape(const itp_attr *a)
+{
+    interp_shape s = itp_sample_shape(a->net, a->layer);
+    const int rows = itp_value_rows(a->net, a->layer);
+    if (rows < 2) return s;
+    for (int i = s.rank++; i > 0; i--) s.dim[i] = s.dim[i - 1];
+    s.dim[0] = rows;
+    return s;
+}
+
 /* A layer's numbers can be replaced only where no other value lies in the same memory and is read
    afterwards: not in what is only another shape of them. */
 ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
@@ -42570,9 +42677,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
     a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
-        interp_shape s = net->values[a->layer].shape;
-        for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
-        s.rank = itp_max(0, s.rank - 1);
+        const interp_shape s = itp_attr_layer_shape(a);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
         else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
@@ -42585,7 +42690,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
                         d->n_targets, a->outputs);
-    a->points = 1;
+    a->points = a->maps = 1, a->view = -1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
     if (a->points < 1 || (int64_t)n * a->points > INT_MAX)
@@ -43118,15 +43223,15 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
     if (itp_attr_averages(a)) return itp_smooth_settle(a);
     if (kind == ITP_G_THROUGH) {
-        const interp_shape *layer = &a->net->values[a->layer].shape;
-        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        const interp_shape layer = itp_attr_layer_shape(a);
+        const int neurons = (int)interp_shape_size(&layer);
         if (a->d.neuron < 0 || a->d.neuron >= neurons)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                             "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
                             a->d.neuron, a->net->values[a->layer].name, neurons - 1);
     }
-    if (kind == ITP_G_BLUR && s->rank != 3)
-        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    if (kind == ITP_G_BLUR && s->rank < 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [..,C,H,W]");
     return INTERP_OK;
 }
 
@@ -43176,9 +43281,11 @@ ITP_FN double itp_attr_max_blur(const itp_attr *a)
 /* A sample under a Gaussian blur of standard deviation sd. */
 ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
-    const interp_shape s = a->in_shape;
+    const int height = a->in_shape.dim[a->in_shape.rank - 2];
+    const int width = a->in_shape.dim[a->in_shape.rank - 1];
     if (sd > 0.05)
-        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+        itp_blur(a->ctx, x, itp_planes(&a->in_shape), height, width, sd, a->scratch + 2 * a->size,
+                 to);
     else memcpy(to, x, a->size * sizeof *to);
 }
 
@@ -43263,8 +43370,8 @@ ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
     if (a->row->kind == ITP_G_CONDUCTANCE)
         return itp_mul_size((size_t)a->k, interp_shape_size(&a->result_shape));
     if (a->row->kind != ITP_G_BLUR) return 0;
-    return itp_add_size(
-        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
+    return itp_add_size(2 * a->size, itp_blur_floats(itp_planes(&s), s.dim[s.rank - 2],
+                                                     s.dim[s.rank - 1], itp_attr_max_blur(a)));
 }
 
 /* A sample whose points are all in: its attribution for target j, and residual. */
@@ -45079,6 +45186,7 @@ typedef struct itp_cam_size {
     int channels, height, width; /* of the layer */
     size_t area, all;
     int in_height, in_width;
+    size_t plane; /* of the input */
 } itp_cam_size;
 
 ITP_FN itp_cam_size itp_cam_sizes(const itp_attr *a)
@@ -45091,6 +45199,7 @@ ITP_FN itp_cam_size itp_cam_sizes(const itp_attr *a)
     z.all = z.area * (size_t)z.channels;
     z.in_height = in.rank > 1 ? in.dim[in.rank - 2] : 1;
     z.in_width = in.rank ? in.dim[in.rank - 1] : 1;
+    z.plane = (size_t)z.in_height * (size_t)z.in_width;
     return z;
 }
 
@@ -45099,20 +45208,81 @@ ITP_FN bool itp_cam_perturbs(const itp_attr *a)
     return a->row->kind == ITP_CAM_SCORE || a->row->kind == ITP_CAM_ABLATION;
 }
 
+/* The row of a layer that has a sample's numbers, or those of the view at hand. */
+ITP_FN size_t itp_cam_row(const itp_attr *a, int slot)
+{
+    const int rows = itp_value_rows(a->net, a->layer);
+    return (size_t)slot * (size_t)rows + (size_t)(rows > 1 ? itp_max(0, a->view) : 0);
+}
+
+/* Whether number k of the input is of the view at hand. */
+ITP_FN bool itp_cam_shows(const itp_attr *a, size_t k)
+{
+    return a->view < 0 || k / (a->size / (size_t)itp_views(&a->in_shape)) == (size_t)a->view;
+}
+
+/* Whether each view has a map of its own: the layer has a row for each, or is one of as many calls. */
+ITP_FN interp_status itp_cam_maps(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int views = itp_views(&a->in_shape), rows = itp_value_rows(net, a->layer);
+    if (rows != 1 && rows != views)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE,
+                        "%s: layer \"%s\" has %d rows for a sample of %d images", a->row->name,
+                        net->values[a->layer].name, rows, views);
+    if (views == 1) return INTERP_OK;
+    if (rows == views) a->maps = views;
+    if (rows > 1) return INTERP_OK;
+    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
+    if (!view) return INTERP_NO_MEMORY;
+    itp_views_find(net, view);
+    bool all = view[a->layer] >= 0;
+    for (int v = 0; v < views && all; v++) all = itp_view_layer(net, view, a->layer, v) >= 0;
+    if (all) a->maps = views;
+    interp_free(a->ctx, view);
+    return INTERP_OK;
+}
+
+/* The layer of a view; -1 when memory ran out. */
+ITP_FN int itp_cam_layer(const itp_attr *a, int v)
+{
+    const interp_net *net = a->net;
+    if (itp_value_rows(net, a->layer) > 1) return a->layer;
+    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
+    if (!view) return -1;
+    itp_views_find(net, view);
+    const int layer = itp_view_layer(net, view, a->layer, v);
+    interp_free(a->ctx, view);
+    return layer;
+}
+
+/* Makes a call that was settled for the layer of view v one for that view. */
+ITP_FN void itp_cam_of_view(itp_attr *a, int v)
+{
+    interp_shape *s = &a->result_shape;
+    a->maps = 1, a->view = v;
+    if (a->row->kind == ITP_CAM_GUIDED) return;
+    for (int i = 0; i + 1 < s->rank; i++) s->dim[i] = s->dim[i + 1];
+    s->dim[--s->rank] = 1;
+    a->result_size = interp_shape_size(s);
+}
+
 ITP_FN interp_status itp_attr_settle_cam(itp_attr *a)
 {
     const itp_cam_size z = itp_cam_sizes(a);
     const interp_shape in = interp_net_input_shape(a->net, 0);
     if (in.rank < 2)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
+    ITP_TRY(itp_cam_maps(a));
     if (a->row->kind == ITP_CAM_GUIDED) {
         a->result_shape = in;
         return INTERP_OK;
     }
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = a->d.raw ? z.height : z.in_height;
-    a->result_shape.dim[1] = a->d.raw ? z.width : z.in_width;
+    interp_shape *s = &a->result_shape;
+    *s = itp_shape_none();
+    if (a->maps > 1) s->dim[s->rank++] = a->maps;
+    s->dim[s->rank++] = a->d.raw ? z.height : z.in_height;
+    s->dim[s->rank++] = a->d.raw ? z.width : z.in_width;
     if (itp_cam_perturbs(a)) a->points = z.channels;
     return INTERP_OK;
 }
@@ -45121,8 +45291,7 @@ ITP_FN size_t itp_attr_scratch_cam(const itp_attr *a, int batch)
 {
     const itp_cam_size z = itp_cam_sizes(a);
     (void)batch;
-    return itp_add_size(itp_mul_size((size_t)z.in_height, (size_t)z.in_width), z.all) + z.area +
-           2 * (size_t)z.channels + 256;
+    return itp_add_size(z.plane, z.all) + z.area + 2 * (size_t)z.channels + 256;
 }
 
 ITP_FN void itp_attr_layout_cam(itp_arena *m, itp_attr *a)
@@ -45176,9 +45345,9 @@ ITP_FN void itp_cam_finish(itp_attr *a, int sample)
     }
     a->report[sample].residual = (double)NAN; /* maps do not add up to anything */
     if (a->d.raw) return;
-    itp_cam_scale(cut, z.area, 1e-7);
+    if (a->view < 0) itp_cam_scale(cut, z.area, 1e-7); /* those of views are scaled together */
     itp_cam_resize(cut, z.height, z.width, out, z.in_height, z.in_width, false);
-    itp_cam_scale(out, a->result_size, 1e-7);
+    if (a->view < 0) itp_cam_scale(out, a->result_size, 1e-7);
 }
 
 /* ---- weights by gradients */
@@ -45251,7 +45420,7 @@ ITP_FN void itp_cam_samples(itp_attr *a, int first)
     const itp_cam_size z = itp_cam_sizes(a);
     const float *kept = interp_workspace_kept(a->w), *grad = interp_workspace_kept_grad(a->w);
     for (int i = 0; i < a->filled; i++) {
-        const size_t at = (size_t)i * z.all;
+        const size_t at = itp_cam_row(a, i) * z.all;
         memset(a->sum, 0, z.area * sizeof *a->sum);
         if (a->row->kind == ITP_CAM_EIGEN) itp_cam_eigen(a, kept + at, &z);
         for (int c = 0; c < z.channels && a->row->kind != ITP_CAM_EIGEN; c++)
@@ -45262,13 +45431,12 @@ ITP_FN void itp_cam_samples(itp_attr *a, int first)
             continue;
         }
         float *out = a->result + (size_t)(first + i) * a->result_size;
-        const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
         for (size_t k = 0; k < a->result_size; k++) { /* nearest pixel of the map */
-            const size_t pixel = k % plane, y = pixel / (size_t)z.in_width,
+            const size_t pixel = k % z.plane, y = pixel / (size_t)z.in_width,
                          x = pixel % (size_t)z.in_width;
             const double v = a->sum[y * (size_t)z.height / (size_t)z.in_height * (size_t)z.width +
                                     x * (size_t)z.width / (size_t)z.in_width];
-            out[k] = v > 0 ? (float)v : 0;
+            out[k] = v > 0 && itp_cam_shows(a, k) ? (float)v : 0;
         }
     }
 }
@@ -45327,7 +45495,8 @@ ITP_FN void itp_cam_ablate(void *user, interp_workspace *w, int node)
     const itp_cam_size z = itp_cam_sizes(a);
     float *y = itp_y(w, node);
     for (int i = 0; i < a->filled; i++)
-        memset(y + (size_t)i * z.all + (size_t)(a->first + i) * z.area, 0, z.area * sizeof *y);
+        memset(y + itp_cam_row(a, i) * z.all + (size_t)(a->first + i) * z.area, 0,
+               z.area * sizeof *y);
 }
 
 ITP_FN interp_status itp_cam_by_output(itp_attr *a)
@@ -45335,7 +45504,6 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
     const itp_cam_size z = itp_cam_sizes(a);
     const bool score = a->row->kind == ITP_CAM_SCORE;
     float *kept = a->scratch, *up = kept + z.all;
-    const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
     for (int s = 0; s < a->n; s++) {
         const float *x = a->x + (size_t)s * a->size;
         const interp_attribution *r = &a->report[s];
@@ -45344,7 +45512,7 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
         a->filled = 1;
         memcpy(a->in, x, a->size * sizeof *x);
         ITP_TRY(itp_attr_forward(a));
-        memcpy(kept, interp_workspace_kept(a->w), z.all * sizeof *kept);
+        memcpy(kept, interp_workspace_kept(a->w) + itp_cam_row(a, 0) * z.all, z.all * sizeof *kept);
         if (!score) {
             a->w->after_node = a->net->values[a->layer].producer;
             a->w->after = itp_cam_ablate, a->w->after_user = a;
@@ -45357,8 +45525,9 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
                 if (!score) continue;
                 itp_cam_resize(kept + (size_t)(a->first + i) * z.area, z.height, z.width, up,
                                z.in_height, z.in_width, true);
-                itp_cam_scale(up, plane, 1e-8);
-                for (size_t k = 0; k < a->size; k++) to[k] *= up[k % plane];
+                itp_cam_scale(up, z.plane, 1e-8);
+                for (size_t k = 0; k < a->size; k++)
+                    if (itp_cam_shows(a, k)) to[k] *= up[k % z.plane];
             }
             ITP_TRY(itp_attr_forward(a));
             for (int i = 0; i < a->filled; i++)
@@ -45397,33 +45566,46 @@ ITP_FN interp_status itp_attr_run_cam(itp_attr *a)
    beta - mean gamma / sigma. Those that lie over images become maps of the image. */
 
 typedef struct itp_full {
-    int planes, height, width; /* of one sample */
+    int planes, height, width; /* of one sample, or of each view of it */
+    int views;                 /* rows of a sample: 1, or as many as there are views */
+    int view;                  /* with 1: the one that it is of; -1: all */
 } itp_full;
 
 /* The images a value holds for one sample; false when it holds none. */
-ITP_FN bool itp_full_images(const itp_attr *a, const interp_shape *s, itp_full *f)
+ITP_FN bool itp_full_images(const itp_attr *a, int value, const interp_shape *s, itp_full *f)
 {
+    const int rows = itp_value_rows(a->net, value), views = itp_views(&a->in_shape);
     if (s->rank != 4 || s->dim[0] % a->batch) return false;
-    f->planes = s->dim[0] / a->batch * s->dim[1];
+    f->views = rows == views ? views : 1;
+    f->view = a->view_of[value] >= 0 ? a->view_of[value] : -1;
+    f->planes = s->dim[0] / a->batch * s->dim[1] / f->views;
     f->height = s->dim[2], f->width = s->dim[3];
     return true;
 }
 
-/* Adds the planes |v| of a sample to its map, each scaled to 0..1 unless they are wanted raw. */
+/* Adds the planes |v| of a sample to its map, or to those of its views, each scaled to 0..1 unless they are
+   wanted raw. What is of no one view counts for all of them. */
 ITP_FN void itp_full_add(itp_attr *a, int slot, const itp_full *f, const float *v)
 {
-    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1];
-    const size_t area = (size_t)f->height * (size_t)f->width;
+    const interp_shape *s = &a->result_shape;
+    const int height = s->dim[s->rank - 2], width = s->dim[s->rank - 1];
+    const int maps = itp_views(&a->in_shape);
+    const size_t area = (size_t)f->height * (size_t)f->width, size = a->result_size / (size_t)maps;
     float *plane = a->scratch, *all = plane + area, *big = all + area;
-    double *map = a->sum + (size_t)slot * a->result_size;
-    memset(all, 0, area * sizeof *all);
-    for (int p = 0; p < f->planes; p++, v += area) {
-        for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
-        if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
-        for (size_t i = 0; i < area; i++) all[i] += plane[i];
+    for (int row = 0; row < f->views; row++) {
+        memset(all, 0, area * sizeof *all);
+        for (int p = 0; p < f->planes; p++, v += area) {
+            for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
+            if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
+            for (size_t i = 0; i < area; i++) all[i] += plane[i];
+        }
+        itp_cam_resize(all, f->height, f->width, big, height, width, false);
+        const int of = f->views > 1 ? row : f->view;
+        for (int m = of < 0 ? 0 : of; m < (of < 0 ? maps : of + 1); m++) {
+            double *map = a->sum + (size_t)slot * a->result_size + (size_t)m * size;
+            for (size_t i = 0; i < size; i++) map[i] += (double)big[i];
+        }
     }
-    itp_cam_resize(all, f->height, f->width, big, height, width, false);
-    for (size_t i = 0; i < a->result_size; i++) map[i] += (double)big[i];
 }
 
 /* A bias, [channels] or of a shape that fits the output's from the end, times its gradient. */
@@ -45435,7 +45617,7 @@ ITP_FN void itp_full_bias(itp_attr *a, interp_workspace *w, int node, const floa
     float *v = a->scratch + a->scratch_floats - size;
     size_t inner = 1;
     itp_full images;
-    const bool shown = itp_full_images(a, out, &images);
+    const bool shown = itp_full_images(a, a->net->nodes[node].out, out, &images);
     for (int d = 2; d < out->rank; d++) inner *= (size_t)out->dim[d];
     for (int slot = 0; slot < a->filled; slot++) {
         const float *g = itp_dy(w, node) + (size_t)slot * size;
@@ -45495,9 +45677,7 @@ ITP_FN interp_status itp_attr_settle_full_grad(itp_attr *a)
     const interp_shape in = a->result_shape;
     if (in.rank < 2)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    a->result_shape = itp_attr_map_shape(&in);
     return INTERP_OK;
 }
 
@@ -45523,13 +45703,17 @@ ITP_FN void itp_attr_layout_full_grad(itp_arena *m, itp_attr *a)
         m, itp_mul_size(itp_mul_size(b, interp_shape_size(&a->result_shape)), sizeof(double)));
     a->square = (double *)itp_arena_alloc(m, b * sizeof(double));
     a->bias = itp_arena_floats(m, itp_mul_size(2, itp_full_most(a)));
+    a->view_of = (int *)itp_arena_alloc(m, itp_mul_size((size_t)a->net->n_values, sizeof(int)));
 }
 
 ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
 {
     itp_full image;
-    image.height = a->result_shape.dim[0], image.width = a->result_shape.dim[1];
+    const interp_shape *s = &a->in_shape;
+    image.height = s->dim[s->rank - 2], image.width = s->dim[s->rank - 1];
+    image.views = itp_views(s), image.view = -1;
     image.planes = (int)(a->size / a->result_size);
+    itp_views_find(a->net, a->view_of);
     a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);
@@ -46481,9 +46665,7 @@ ITP_FN interp_status itp_attr_settle_perturb(itp_attr *a)
         return itp_perturb_passes(a);
     }
     if (in.rank < 2) return itp_fail(a->ctx, INTERP_BAD_SHAPE, "rise: the input is no image");
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    a->result_shape = itp_attr_map_shape(&in);
     return itp_perturb_passes(a);
 }
 
@@ -46585,19 +46767,22 @@ ITP_FN size_t itp_span_at(const itp_span *s, int rank, size_t at)
     return place;
 }
 
-/* A mask of rise: a coarse grid of 0 and 1, bilinearly enlarged past the image's size and shifted. */
-ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
+/* A mask of rise for one view: a coarse grid of 0 and 1, bilinearly enlarged past the image's size and
+   shifted. */
+ITP_FN void itp_rise_view(const itp_attr *a, int index, int view, float *mask)
 {
-    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1], g = ITP_RISE_GRID;
+    const interp_shape *s = &a->result_shape;
+    const int height = s->dim[s->rank - 2], width = s->dim[s->rank - 1], g = ITP_RISE_GRID;
+    const uint64_t drawn = (uint64_t)view * (ITP_RISE_GRID * ITP_RISE_GRID + 2);
     const int tall = itp_div_up(height, g), wide = itp_div_up(width, g);
     const uint64_t seed = a->d.seed, stream = ITP_PERTURB_STREAM + (uint64_t)index;
     float grid[ITP_RISE_GRID * ITP_RISE_GRID];
     for (int i = 0; i < g * g; i++)
-        grid[i] = (float)(interp_random_u32(seed, stream, (uint64_t)i) & 1);
+        grid[i] = (float)(interp_random_u32(seed, stream, drawn + (uint64_t)i) & 1);
     const int dy =
-        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID, (uint32_t)tall);
-    const int dx =
-        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID + 1, (uint32_t)wide);
+        (int)itp_random_below(seed, stream, drawn + ITP_RISE_GRID * ITP_RISE_GRID, (uint32_t)tall);
+    const int dx = (int)itp_random_below(seed, stream, drawn + ITP_RISE_GRID * ITP_RISE_GRID + 1,
+                                         (uint32_t)wide);
     for (int y = 0; y < height; y++) {
         const double sy = fmin(fmax((y + dy + 0.5) * g / ((g + 1.0) * tall) - 0.5, 0), g - 1);
         const int y0 = (int)sy, y1 = itp_min(y0 + 1, g - 1);
@@ -46613,10 +46798,19 @@ ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
     }
 }
 
+ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
+{
+    const int views = itp_views(&a->in_shape);
+    for (int v = 0; v < views; v++)
+        itp_rise_view(a, index, v, mask + a->result_size / (size_t)views * (size_t)v);
+}
+
 /* Copy `index` of a sample. */
 ITP_FN void itp_perturb_make(itp_attr *a, int sample, int index, float *to)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t views = (size_t)itp_views(&a->in_shape), view = a->size / views;
+    const size_t area = a->result_size / views; /* of a map */
     switch (a->row->kind) {
     case ITP_P_OCCLUSION: {
         const itp_span s = itp_window_span(a, index);
@@ -46634,7 +46828,7 @@ ITP_FN void itp_perturb_make(itp_attr *a, int sample, int index, float *to)
     case ITP_P_RISE:
         itp_rise_mask(a, index, a->scratch);
         for (size_t k = 0; k < a->size; k++) {
-            const float m = a->scratch[k % a->result_size];
+            const float m = a->scratch[k / view * area + k % area];
             to[k] = m * x[k] + (x0 ? (1 - m) * x0[k] : 0);
         }
         return;
@@ -48165,7 +48359,7 @@ INTERP_API interp_status interp_slic(interp_ctx *ctx, const float *image, const 
     return status;
 }
 /* >>attr/many.c                                                                               */
-/* ---- attr/many.c: the call, and calls made of calls: for each target, for each sample ---------------- */
+/* ---- attr/many.c: the call, and calls made of calls: for each target, sample or view ----------------- */
 
 /* ---- many targets of methods that take one */
 
@@ -48303,6 +48497,61 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
     return status;
 }
 
+/* ---- maps of each view */
+
+ITP_FN interp_attribute_desc itp_attr_view_desc(const itp_attr *a, int layer)
+{
+    interp_attribute_desc d = a->d;
+    d.layer = a->net->values[layer].name;
+    return d;
+}
+
+/* Room for the maps of all views and of one; its size. */
+ITP_FN size_t itp_attr_views_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n;
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *a->report));
+    return m.used;
+}
+
+/* A call for each view; the maps of a sample are scaled together, so that views compare. */
+ITP_FN interp_status itp_attr_each_view(itp_attr *a, const float *x, float *out,
+                                        interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, size = a->result_size, part = size / (size_t)a->maps;
+    const bool map = a->result_shape.rank == 3;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_views_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_views_layout(a, block, &one);
+    for (int v = 0; v < a->maps && !status; v++) {
+        itp_attr sub;
+        const int layer = itp_cam_layer(a, v);
+        if (layer < 0) status = INTERP_NO_MEMORY;
+        if (status) break;
+        const interp_attribute_desc d = itp_attr_view_desc(a, layer);
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        if (status) break;
+        itp_cam_of_view(&sub, v);
+        sub.done = v * sub.total, sub.total *= a->maps;
+        status = itp_attr_execute(&sub, x, one, a->report);
+        for (size_t i = 0; i < n && !status; i++) /* all views of a guided gradient, but for 0s */
+            memcpy(a->result + i * size + (size_t)v * part,
+                   one + i * sub.result_size + (map ? 0 : (size_t)v * part), part * sizeof *one);
+    }
+    for (size_t i = 0; i < n && !status && map && !a->d.raw; i++)
+        itp_cam_scale(a->result + i * size, size, 1e-7);
+    if (!status) memcpy(out, a->result, n * size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    interp_free(a->ctx, block);
+    return status;
+}
+
 /* ---- the calls */
 
 ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
@@ -48310,6 +48559,7 @@ ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
 {
     if (itp_attr_each_alone(a)) return itp_attr_each(a, x, out, report);
     if (itp_attr_by_segments(a)) return itp_attr_each_sample(a, x, out, report);
+    if (a->maps > 1) return itp_attr_each_view(a, x, out, report);
     return itp_attr_execute(a, x, out, report);
 }
 
@@ -48336,6 +48586,11 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         ITP_TRY(itp_slic_settle(a.ctx, NULL, &view, &slic, &s, &iterations));
         *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
         block = itp_attr_segment_layout(&a, NULL, NULL);
+    } else if (a.maps > 1) {
+        itp_attr one = a;
+        itp_cam_of_view(&one, 0);
+        ITP_TRY(itp_attr_bytes(&one, bytes));
+        block = itp_attr_views_layout(&a, NULL, NULL);
     } else {
         return itp_attr_bytes(&a, bytes);
     }
@@ -48351,7 +48606,7 @@ struct interp_attributor {
 
 ITP_FN bool itp_attr_lasts(const itp_attr *a)
 {
-    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) &&
+    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) && a->maps == 1 &&
            !itp_attr_needs(a, ITP_ATTR_LOCAL);
 }
 

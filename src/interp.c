@@ -150,6 +150,7 @@ extern "C" {
 #endif
 #ifndef INTERP_NO_ATTR
 #include "attr/baseline.c"
+#include "attr/views.c"
 #include "attr/features.c"
 #include "attr/attribute.c"
 #include "attr/rules.c"

@@ -600,6 +600,150 @@ TEST(calls_made_of_calls_can_be_cancelled)
     interp_close(c);
 }
 
+/* ---- samples of several views */
+
+enum { VIEWS = 3, SIDE = 8, OF_VIEW = SIDE * SIDE, PLANES = 6, FEW = 2 };
+enum { ALONE, CALLED, FOLDED }; /* one view, a part called on each, all in the batch */
+
+static interp_net *views_net(int how)
+{
+    const interp_shape all = {4, {VIEWS, 1, SIDE, SIDE, 1, 1, 1, 1}};
+    const interp_shape one = {3, {1, SIDE, SIDE, 1, 1, 1, 1, 1}};
+    const interp_shape rows = {4, {-1, 1, SIDE, SIDE, 1, 1, 1, 1}};
+    const interp_shape back = {2, {-1, VIEWS * PLANES, 1, 1, 1, 1, 1, 1}};
+    interp_net *net = interp_net_new(ctx, "views");
+    interp_tensor y[VIEWS], first = 0, x = interp_input(net, NULL, how == ALONE ? &one : &all);
+    for (int v = 0; v < (how == CALLED ? VIEWS : 1); v++) {
+        interp_tensor of = how == CALLED   ? interp_slice(net, x, 1, v, 1, true)
+                           : how == FOLDED ? interp_reshape(net, x, &rows)
+                                           : x;
+        if (v) {
+            y[v] = interp_reuse(net, first, y[0], of);
+            continue;
+        }
+        interp_conv2d_desc conv;
+        memset(&conv, 0, sizeof conv);
+        first = of;
+        conv.channels = 4, conv.same = true, conv.name = "conv1";
+        of = interp_relu(net, interp_conv2d(net, of, &conv));
+        conv.channels = PLANES, conv.stride[0] = 2, conv.name = "conv2";
+        of = interp_relu(net, interp_conv2d(net, of, &conv));
+        interp_pool2d_desc pool;
+        memset(&pool, 0, sizeof pool);
+        pool.kind = INTERP_POOL_AVERAGE, pool.kernel[0] = SIDE / 2; /* all of it */
+        y[0] = interp_flatten(net, interp_pool2d(net, of, &pool));
+    }
+    x = how == CALLED   ? interp_concat(net, VIEWS, y, 1)
+        : how == FOLDED ? interp_reshape(net, y[0], &back)
+                        : y[0];
+    interp_output(net, interp_dense(net, x, 4, NULL), "y");
+    return interp_net_build(net, 9) ? NULL : net;
+}
+
+/* Parameters of the network of all views in that of view v alone. */
+static void take_view(interp_net *alone, interp_net *net, int v)
+{
+    for (int i = 0; i < interp_net_parameter_count(net); i++) {
+        const interp_parameter_info a = interp_net_parameter(alone, i),
+                                    b = interp_net_parameter(net, i);
+        float *to = interp_net_parameters(alone) + a.offset;
+        const float *from = interp_net_parameters(net) + b.offset;
+        const size_t n = interp_shape_size(&a.shape);
+        const bool joint = interp_shape_size(&b.shape) != n; /* [4, VIEWS PLANES] or turned */
+        const bool by_row = b.shape.dim[0] == 4;
+        for (size_t k = 0; k < n; k++) {
+            const size_t unit = by_row ? k / PLANES : k % 4, plane = by_row ? k % PLANES : k / 4;
+            const size_t at = (size_t)v * PLANES + plane;
+            to[k] = !joint   ? from[k]
+                    : by_row ? from[unit * VIEWS * PLANES + at]
+                             : from[at * 4 + unit];
+        }
+    }
+}
+
+static double largest_difference(const float *a, const float *b, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    return most;
+}
+
+TEST(views_have_maps_of_their_own)
+{
+    static const interp_method methods[] = {
+        INTERP_GRAD_CAM,        INTERP_GRAD_CAM_PLUS_PLUS, INTERP_XGRAD_CAM,
+        INTERP_LAYER_CAM,       INTERP_HIRES_CAM,          INTERP_EIGEN_CAM,
+        INTERP_GUIDED_GRAD_CAM, INTERP_FULL_GRAD,          INTERP_LAYER_GRADIENT_X_ACTIVATION,
+        INTERP_SCORE_CAM,       INTERP_ABLATION_CAM,       INTERP_RISE,
+    };
+    enum { by_view = 9 }; /* of these a view's raw map is that of the network of it alone */
+    static float x[FEW * VIEWS * OF_VIEW], got[2][FEW * VIEWS * PLANES * OF_VIEW];
+    static float own[FEW * OF_VIEW], want[FEW * PLANES * OF_VIEW];
+    interp_net *nets[2] = {views_net(CALLED), views_net(FOLDED)}, *alone = views_net(ALONE);
+    REQUIRE(nets[0] && nets[1] && alone);
+    memcpy(interp_net_parameters(nets[1]), interp_net_parameters(nets[0]),
+           interp_net_describe(nets[0]).n_parameters * sizeof(float));
+    fill(x, FEW * VIEWS * OF_VIEW, 3);
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        const bool layer = methods[m] == INTERP_LAYER_GRADIENT_X_ACTIVATION;
+        interp_attribute_desc d;
+        interp_shape shape[2], one;
+        memset(&d, 0, sizeof d);
+        d.method = methods[m], d.target_kind = INTERP_TARGET_CLASS, d.target = 2;
+        d.n_samples = methods[m] == INTERP_RISE ? 20 : 0, d.raw = true;
+        for (int k = 0; k < 2; k++) {
+            d.layer =
+                layer ? "conv2" : NULL; /* of parts called again the first, else the last map */
+            REQUIRE_OK(ctx, interp_attribute_shape(nets[k], &d, &shape[k], NULL));
+            size_t bytes;
+            REQUIRE_OK(ctx, interp_attribute_bytes(nets[k], FEW, &d, &bytes));
+            const size_t used = interp_memory_read(ctx).used;
+            interp_memory_set_limit(ctx, used + bytes);
+            REQUIRE_OK(ctx, interp_attribute(nets[k], x, FEW, &d, got[k], NULL));
+            interp_memory_set_limit(ctx, 0);
+        }
+        if (!layer) CHECK(shape[0].rank == shape[1].rank && shape[0].dim[0] == VIEWS);
+        CHECK(shape[1].dim[0] == VIEWS);
+        const size_t size = interp_shape_size(&shape[1]), part = size / VIEWS;
+        if (!layer) CHECK(!memcmp(got[0], got[1], FEW * size * sizeof(float)));
+        CHECK(memcmp(got[1], got[1] + part, part * sizeof(float)) != 0);
+        for (int v = 0; v < VIEWS && m < by_view; v++) {
+            take_view(alone, nets[1], v);
+            for (int i = 0; i < FEW; i++)
+                memcpy(own + i * OF_VIEW, x + (i * VIEWS + v) * OF_VIEW, sizeof *own * OF_VIEW);
+            REQUIRE_OK(ctx, interp_attribute_shape(alone, &d, &one, NULL));
+            CHECK(interp_shape_size(&one) == part);
+            REQUIRE_OK(ctx, interp_attribute(alone, own, FEW, &d, want, NULL));
+            for (size_t i = 0; i < FEW; i++)
+                CHECK(largest_difference(want + i * part, got[1] + i * size + (size_t)v * part,
+                                         part) < 1e-6);
+        }
+        if (methods[m] == INTERP_GUIDED_GRAD_CAM || layer || methods[m] == INTERP_RISE) continue;
+        d.raw = false; /* scaled together: views compare */
+        REQUIRE_OK(ctx, interp_attribute(nets[0], x, FEW, &d, got[0], NULL));
+        for (int i = 0; i < FEW; i++) {
+            float low = 1, high = 0;
+            for (int k = 0; k < VIEWS * OF_VIEW; k++) {
+                low = fminf(low, got[0][i * VIEWS * OF_VIEW + k]);
+                high = fmaxf(high, got[0][i * VIEWS * OF_VIEW + k]);
+            }
+            CHECK(low == 0 && fabsf(high - 1) < 1e-5f);
+        }
+    }
+    /* a layer named in one call stands for its like in the others */
+    interp_attribute_desc d;
+    memset(&d, 0, sizeof d);
+    d.method = INTERP_GRAD_CAM, d.layer = "conv1", d.n_targets = 4;
+    REQUIRE_OK(ctx, interp_attribute(nets[0], x, 1, &d, got[0], NULL));
+    REQUIRE_OK(ctx, interp_attribute(nets[1], x, 1, &d, got[1], NULL));
+    CHECK(!memcmp(got[0], got[1], 4 * VIEWS * OF_VIEW * sizeof(float)));
+    d.layer = "conv1@3";
+    REQUIRE_OK(ctx, interp_attribute(nets[0], x, 1, &d, got[0], NULL));
+    CHECK(!memcmp(got[0], got[1], 4 * VIEWS * OF_VIEW * sizeof(float)));
+    for (int k = 0; k < 2; k++) interp_net_free(nets[k]);
+    interp_net_free(alone);
+}
+
 int main(int argc, char **argv)
 {
     ctx = interp_open(NULL);
@@ -615,6 +759,7 @@ int main(int argc, char **argv)
     RUN(steps_double_until_the_residual_is_small);
     RUN(calls_made_of_calls_survive_every_failing_allocation);
     RUN(calls_made_of_calls_can_be_cancelled);
+    RUN(views_have_maps_of_their_own);
     interp_close(ctx);
     return test_end(argc, argv);
 }

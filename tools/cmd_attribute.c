@@ -412,6 +412,13 @@ static int write_captioned(cli *c, const job *j, int m, int i, interp_image *ima
     return cli_write_image(c, &page, path);
 }
 
+/* Whether a result has the shape of the samples. */
+static bool of_input(const job *j, int m)
+{
+    const interp_shape *s = &j->shape[m], *x = &j->sample;
+    return s->rank == x->rank && !memcmp(s->dim, x->dim, (size_t)x->rank * sizeof *s->dim);
+}
+
 static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attribution_draw_desc d)
 {
     char path[CLI_PATH], name[96];
@@ -419,18 +426,21 @@ static int write_pictures(cli *c, job *j, int m, const char *folder, interp_attr
     int code = CLI_DONE;
     const cli_picture *p = &j->picture;
     const size_t size = interp_shape_size(&j->sample), view = size / (size_t)p->views;
-    const bool map = j->shape[m].rank == 2; /* of every view, drawn as its first channel */
+    const bool map = !of_input(j, m); /* drawn as the first channel of each view */
     float *attr = (float *)calloc(3 * size, sizeof *attr), *joined = attr + size;
     if (!attr) return cli_fail("out of memory");
     d.channels = p->channels, d.height = p->whole_height, d.width = p->whole_width;
     d.attr = joined, d.image = joined + size;
     for (int i = 0; i < j->in.n && !code; i++) {
-        const size_t plane = interp_shape_size(&j->shape[m]);
-        const float *from = j->attribution[m] + (size_t)i * plane;
-        for (int v = 0; v < (map ? p->views : 1); v++)
-            memcpy(attr + (size_t)v * view, from, plane * sizeof *attr);
-        for (int v = 0; v < p->views && map && j->methods.list[m] == INTERP_RISE; v++)
-            cli_above_least(attr + (size_t)v * view, plane);
+        const size_t whole = interp_shape_size(&j->shape[m]);
+        const float *from = j->attribution[m] + (size_t)i * whole;
+        const int maps = j->shape[m].rank == 2 ? 1 : p->views; /* one may be of every view */
+        const size_t plane = map ? whole / (size_t)maps : whole;
+        for (int v = 0; v < (map ? p->views : 1); v++) {
+            float *to = attr + (size_t)v * view;
+            memcpy(to, from + (maps > 1 ? (size_t)v * plane : 0), plane * sizeof *attr);
+            if (map && j->methods.list[m] == INTERP_RISE) cli_above_least(to, plane);
+        }
         cli_picture_join(p, attr, joined);
         cli_picture_join(p, j->in.shown + (size_t)i * size, joined + size);
         snprintf(name, sizeof name, "%s_%d.png", j->methods.names[m], i);
@@ -538,19 +548,15 @@ static interp_shape with_samples(const interp_shape *one, int n)
     return s;
 }
 
-/* Whether a result has the shape of the samples. */
-static bool of_input(const job *j, int m)
-{
-    const interp_shape *s = &j->shape[m], *x = &j->sample;
-    return s->rank == x->rank && !memcmp(s->dim, x->dim, (size_t)x->rank * sizeof *s->dim);
-}
-
-/* Whether a result lies over the image: as large as it, or one number for each pixel. */
+/* Whether a result lies over the image: as large as it, or one number for each pixel, of each view
+   perhaps. */
 static bool is_picture(const job *j, int m)
 {
     const interp_shape *s = &j->shape[m];
-    if (s->rank != 2) return of_input(j, m);
-    return s->dim[0] == j->picture.height && s->dim[1] == j->picture.width;
+    if (of_input(j, m)) return true;
+    const bool of_views = s->rank == 3 && s->dim[0] == j->picture.views;
+    return (s->rank == 2 || of_views) && s->dim[s->rank - 2] == j->picture.height &&
+           s->dim[s->rank - 1] == j->picture.width;
 }
 
 enum { MOST_COLUMNS = 20, MOST_ROWS = 64 };

@@ -253,18 +253,21 @@ typedef struct interp_attribution {
    perturbations go forward only: once for each window, feature, draw, or 2^M coalitions. Windows of
    images and features in small boxes run only what they reach, through convolutions and pools of the
    early layers, where memory suffices (else they are the same but for rounding); all else is kept from
-   one pass.
+   one pass. Inputs [V,C,H,W] are V views: where the layer of a map is one of the calls of a part on each, or
+   has a row for each in its batch, every view has its map, scaled together; this costs V calls.
    Matches captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, with trapezoid
    weights that sum to 1; Occlusion, FeatureAblation, ShapleyValues, ShapleyValueSampling, KernelShap
    and Lime with the same draws. Tests: integrated_gradients_sum_to_the_output_difference,
    gradient_methods_match_the_references, many_targets_are_what_each_is_alone,
    perturbations_match_the_references, random_nets_give_the_same_with_less_work,
-   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley. */
+   anchors_are_the_fewest_features_that_hold, kernel_shap_of_all_coalitions_equals_exact_shapley,
+   views_have_maps_of_their_own. */
 INTERP_API interp_status interp_attribute(interp_net *net, const float *x, int n,
                                           const interp_attribute_desc *desc, float *out,
                                           interp_attribution *report);
 
-/* Shape of one sample's attribution, which is that of the input, of the layer, or [H,W] of a map.
+/* Shape of one sample's attribution, which is that of the input, of the layer (of V views in its batch V
+   times that), or [H,W] or [V,H,W] of a map.
    layer: NULL or where the name of the layer goes, NULL when the method has none.
    Errors as interp_attribute. Test: layers_are_chosen_and_named. */
 INTERP_API interp_status interp_attribute_shape(interp_net *net, const interp_attribute_desc *desc,
@@ -477,7 +480,7 @@ INTERP_API interp_status interp_attribution_randomise(interp_net *net, const flo
 /* Kinds of baseline. */
 typedef enum interp_baseline_kind {
     INTERP_BASELINE_ZERO,
-    INTERP_BASELINE_MEAN, /* mean of each sample, per channel */
+    INTERP_BASELINE_MEAN, /* mean of each sample, per channel of each view */
     INTERP_BASELINE_MIN,  /* smallest number of all samples */
     INTERP_BASELINE_MAX,  /* largest number of all samples */
     INTERP_BASELINE_BLUR, /* each image under a Gaussian of an eighth of its height */

@@ -46,6 +46,8 @@ struct itp_attr {
     size_t size;           /* its numbers */
     int outputs, batch, batch0;
     int layer;                 /* a value of the network; -1: none */
+    int maps;                  /* more than 1: each view's is a call of its own */
+    int view;                  /* of such a call; -1: none */
     interp_shape result_shape; /* of one sample's attribution */
     size_t result_size;
     interp_workspace *w, *w0; /* w0: for the baselines */
@@ -79,6 +81,7 @@ struct itp_attr {
     void *user;                   /* of a run that is no method */
     float *moved;                 /* [batch, size] of guided_ig: the step at hand */
     float *bias;                  /* of full_grad: those of a batch norm */
+    int *view_of;                 /* [n_values] of full_grad, as by itp_views_find */
     bool *mark;                   /* [n_values] of LRP: behind a layer with weights */
     bool *merged;                 /* [n_values] of LRP: made by what was merged into a layer */
     itp_perturb p;                /* of the perturbation methods */
@@ -521,6 +524,17 @@ ITP_FN interp_status itp_attr_scope(itp_attr *a)
     return INTERP_OK;
 }
 
+/* What the layer has for one sample: with a row for each view, their number comes first. */
+ITP_FN interp_shape itp_attr_layer_shape(const itp_attr *a)
+{
+    interp_shape s = itp_sample_shape(a->net, a->layer);
+    const int rows = itp_value_rows(a->net, a->layer);
+    if (rows < 2) return s;
+    for (int i = s.rank++; i > 0; i--) s.dim[i] = s.dim[i - 1];
+    s.dim[0] = rows;
+    return s;
+}
+
 /* A layer's numbers can be replaced only where no other value lies in the same memory and is read
    afterwards: not in what is only another shape of them. */
 ITP_FN interp_status itp_attr_replaceable(const itp_attr *a)
@@ -588,9 +602,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     a->in_shape = a->result_shape = interp_net_input_shape(net, 0);
     a->given = interp_shape_size(&a->in_shape);
     if (a->layer >= 0) {
-        interp_shape s = net->values[a->layer].shape;
-        for (int i = 0; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
-        s.rank = itp_max(0, s.rank - 1);
+        const interp_shape s = itp_attr_layer_shape(a);
         if (itp_attr_needs(a, ITP_ATTR_NEURON)) out = s;
         else if (!itp_attr_needs(a, ITP_ATTR_THROUGH)) a->result_shape = s;
     }
@@ -603,7 +615,7 @@ ITP_FN interp_status itp_attr_settle(itp_attr *a, interp_net *net, int n,
     if (d->n_targets > a->outputs || (int64_t)n * a->k > INT_MAX)
         return itp_fail(a->ctx, INTERP_BAD_ARGUMENT, "attribution: %d targets of %d outputs",
                         d->n_targets, a->outputs);
-    a->points = 1;
+    a->points = a->maps = 1, a->view = -1;
     if (a->row->settle) ITP_TRY(a->row->settle(a));
     a->result_size = interp_shape_size(&a->result_shape);
     if (a->points < 1 || (int64_t)n * a->points > INT_MAX)

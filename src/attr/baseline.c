@@ -1,5 +1,13 @@
 /* ---- attr/baseline.c: inputs that stand for nothing --------------------------------------------- */
 
+/* How many planes [H,W] a sample is, of all channels and views; 1 for what is no image. */
+ITP_FN size_t itp_planes(const interp_shape *sample)
+{
+    size_t n = 1;
+    for (int i = 0; i < sample->rank - 2 && sample->rank > 2; i++) n *= (size_t)sample->dim[i];
+    return n;
+}
+
 typedef struct itp_blur_job {
     const itp_kernels *kernels;
     const float *x, *weights;
@@ -88,7 +96,7 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
                                          float *out)
 {
     const size_t size = interp_shape_size(sample), all = (size_t)n * size;
-    const size_t channels = sample->rank == 3 ? (size_t)sample->dim[0] : 1;
+    const size_t channels = itp_planes(sample);
     const size_t area = size / itp_max_size(1, channels);
     float low = all ? x[0] : 0, high = low;
     for (size_t i = 0; i < all; i++) {
@@ -108,9 +116,10 @@ INTERP_API interp_status interp_baseline(interp_ctx *ctx, interp_baseline_kind k
             out[i] = low + (high - low) * interp_random_uniform(seed, 0x3100000u, i);
         return INTERP_OK;
     case INTERP_BASELINE_BLUR:
-        if (sample->rank != 3)
-            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [C,H,W]");
-        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[1], sample->dim[2], out);
+        if (sample->rank < 3)
+            return itp_fail(ctx, INTERP_BAD_SHAPE, "a blurred baseline needs images [..,C,H,W]");
+        return itp_baseline_blur(ctx, x, (size_t)n * channels, sample->dim[sample->rank - 2],
+                                 sample->dim[sample->rank - 1], out);
     }
     return itp_fail(ctx, INTERP_BAD_ARGUMENT, "baseline %d is not known", (int)kind);
 }

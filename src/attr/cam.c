@@ -16,6 +16,7 @@ typedef struct itp_cam_size {
     int channels, height, width; /* of the layer */
     size_t area, all;
     int in_height, in_width;
+    size_t plane; /* of the input */
 } itp_cam_size;
 
 ITP_FN itp_cam_size itp_cam_sizes(const itp_attr *a)
@@ -28,6 +29,7 @@ ITP_FN itp_cam_size itp_cam_sizes(const itp_attr *a)
     z.all = z.area * (size_t)z.channels;
     z.in_height = in.rank > 1 ? in.dim[in.rank - 2] : 1;
     z.in_width = in.rank ? in.dim[in.rank - 1] : 1;
+    z.plane = (size_t)z.in_height * (size_t)z.in_width;
     return z;
 }
 
@@ -36,20 +38,81 @@ ITP_FN bool itp_cam_perturbs(const itp_attr *a)
     return a->row->kind == ITP_CAM_SCORE || a->row->kind == ITP_CAM_ABLATION;
 }
 
+/* The row of a layer that has a sample's numbers, or those of the view at hand. */
+ITP_FN size_t itp_cam_row(const itp_attr *a, int slot)
+{
+    const int rows = itp_value_rows(a->net, a->layer);
+    return (size_t)slot * (size_t)rows + (size_t)(rows > 1 ? itp_max(0, a->view) : 0);
+}
+
+/* Whether number k of the input is of the view at hand. */
+ITP_FN bool itp_cam_shows(const itp_attr *a, size_t k)
+{
+    return a->view < 0 || k / (a->size / (size_t)itp_views(&a->in_shape)) == (size_t)a->view;
+}
+
+/* Whether each view has a map of its own: the layer has a row for each, or is one of as many calls. */
+ITP_FN interp_status itp_cam_maps(itp_attr *a)
+{
+    const interp_net *net = a->net;
+    const int views = itp_views(&a->in_shape), rows = itp_value_rows(net, a->layer);
+    if (rows != 1 && rows != views)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE,
+                        "%s: layer \"%s\" has %d rows for a sample of %d images", a->row->name,
+                        net->values[a->layer].name, rows, views);
+    if (views == 1) return INTERP_OK;
+    if (rows == views) a->maps = views;
+    if (rows > 1) return INTERP_OK;
+    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
+    if (!view) return INTERP_NO_MEMORY;
+    itp_views_find(net, view);
+    bool all = view[a->layer] >= 0;
+    for (int v = 0; v < views && all; v++) all = itp_view_layer(net, view, a->layer, v) >= 0;
+    if (all) a->maps = views;
+    interp_free(a->ctx, view);
+    return INTERP_OK;
+}
+
+/* The layer of a view; -1 when memory ran out. */
+ITP_FN int itp_cam_layer(const itp_attr *a, int v)
+{
+    const interp_net *net = a->net;
+    if (itp_value_rows(net, a->layer) > 1) return a->layer;
+    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
+    if (!view) return -1;
+    itp_views_find(net, view);
+    const int layer = itp_view_layer(net, view, a->layer, v);
+    interp_free(a->ctx, view);
+    return layer;
+}
+
+/* Makes a call that was settled for the layer of view v one for that view. */
+ITP_FN void itp_cam_of_view(itp_attr *a, int v)
+{
+    interp_shape *s = &a->result_shape;
+    a->maps = 1, a->view = v;
+    if (a->row->kind == ITP_CAM_GUIDED) return;
+    for (int i = 0; i + 1 < s->rank; i++) s->dim[i] = s->dim[i + 1];
+    s->dim[--s->rank] = 1;
+    a->result_size = interp_shape_size(s);
+}
+
 ITP_FN interp_status itp_attr_settle_cam(itp_attr *a)
 {
     const itp_cam_size z = itp_cam_sizes(a);
     const interp_shape in = interp_net_input_shape(a->net, 0);
     if (in.rank < 2)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
+    ITP_TRY(itp_cam_maps(a));
     if (a->row->kind == ITP_CAM_GUIDED) {
         a->result_shape = in;
         return INTERP_OK;
     }
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = a->d.raw ? z.height : z.in_height;
-    a->result_shape.dim[1] = a->d.raw ? z.width : z.in_width;
+    interp_shape *s = &a->result_shape;
+    *s = itp_shape_none();
+    if (a->maps > 1) s->dim[s->rank++] = a->maps;
+    s->dim[s->rank++] = a->d.raw ? z.height : z.in_height;
+    s->dim[s->rank++] = a->d.raw ? z.width : z.in_width;
     if (itp_cam_perturbs(a)) a->points = z.channels;
     return INTERP_OK;
 }
@@ -58,8 +121,7 @@ ITP_FN size_t itp_attr_scratch_cam(const itp_attr *a, int batch)
 {
     const itp_cam_size z = itp_cam_sizes(a);
     (void)batch;
-    return itp_add_size(itp_mul_size((size_t)z.in_height, (size_t)z.in_width), z.all) + z.area +
-           2 * (size_t)z.channels + 256;
+    return itp_add_size(z.plane, z.all) + z.area + 2 * (size_t)z.channels + 256;
 }
 
 ITP_FN void itp_attr_layout_cam(itp_arena *m, itp_attr *a)
@@ -113,9 +175,9 @@ ITP_FN void itp_cam_finish(itp_attr *a, int sample)
     }
     a->report[sample].residual = (double)NAN; /* maps do not add up to anything */
     if (a->d.raw) return;
-    itp_cam_scale(cut, z.area, 1e-7);
+    if (a->view < 0) itp_cam_scale(cut, z.area, 1e-7); /* those of views are scaled together */
     itp_cam_resize(cut, z.height, z.width, out, z.in_height, z.in_width, false);
-    itp_cam_scale(out, a->result_size, 1e-7);
+    if (a->view < 0) itp_cam_scale(out, a->result_size, 1e-7);
 }
 
 /* ---- weights by gradients */
@@ -188,7 +250,7 @@ ITP_FN void itp_cam_samples(itp_attr *a, int first)
     const itp_cam_size z = itp_cam_sizes(a);
     const float *kept = interp_workspace_kept(a->w), *grad = interp_workspace_kept_grad(a->w);
     for (int i = 0; i < a->filled; i++) {
-        const size_t at = (size_t)i * z.all;
+        const size_t at = itp_cam_row(a, i) * z.all;
         memset(a->sum, 0, z.area * sizeof *a->sum);
         if (a->row->kind == ITP_CAM_EIGEN) itp_cam_eigen(a, kept + at, &z);
         for (int c = 0; c < z.channels && a->row->kind != ITP_CAM_EIGEN; c++)
@@ -199,13 +261,12 @@ ITP_FN void itp_cam_samples(itp_attr *a, int first)
             continue;
         }
         float *out = a->result + (size_t)(first + i) * a->result_size;
-        const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
         for (size_t k = 0; k < a->result_size; k++) { /* nearest pixel of the map */
-            const size_t pixel = k % plane, y = pixel / (size_t)z.in_width,
+            const size_t pixel = k % z.plane, y = pixel / (size_t)z.in_width,
                          x = pixel % (size_t)z.in_width;
             const double v = a->sum[y * (size_t)z.height / (size_t)z.in_height * (size_t)z.width +
                                     x * (size_t)z.width / (size_t)z.in_width];
-            out[k] = v > 0 ? (float)v : 0;
+            out[k] = v > 0 && itp_cam_shows(a, k) ? (float)v : 0;
         }
     }
 }
@@ -264,7 +325,8 @@ ITP_FN void itp_cam_ablate(void *user, interp_workspace *w, int node)
     const itp_cam_size z = itp_cam_sizes(a);
     float *y = itp_y(w, node);
     for (int i = 0; i < a->filled; i++)
-        memset(y + (size_t)i * z.all + (size_t)(a->first + i) * z.area, 0, z.area * sizeof *y);
+        memset(y + itp_cam_row(a, i) * z.all + (size_t)(a->first + i) * z.area, 0,
+               z.area * sizeof *y);
 }
 
 ITP_FN interp_status itp_cam_by_output(itp_attr *a)
@@ -272,7 +334,6 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
     const itp_cam_size z = itp_cam_sizes(a);
     const bool score = a->row->kind == ITP_CAM_SCORE;
     float *kept = a->scratch, *up = kept + z.all;
-    const size_t plane = (size_t)z.in_height * (size_t)z.in_width;
     for (int s = 0; s < a->n; s++) {
         const float *x = a->x + (size_t)s * a->size;
         const interp_attribution *r = &a->report[s];
@@ -281,7 +342,7 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
         a->filled = 1;
         memcpy(a->in, x, a->size * sizeof *x);
         ITP_TRY(itp_attr_forward(a));
-        memcpy(kept, interp_workspace_kept(a->w), z.all * sizeof *kept);
+        memcpy(kept, interp_workspace_kept(a->w) + itp_cam_row(a, 0) * z.all, z.all * sizeof *kept);
         if (!score) {
             a->w->after_node = a->net->values[a->layer].producer;
             a->w->after = itp_cam_ablate, a->w->after_user = a;
@@ -294,8 +355,9 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
                 if (!score) continue;
                 itp_cam_resize(kept + (size_t)(a->first + i) * z.area, z.height, z.width, up,
                                z.in_height, z.in_width, true);
-                itp_cam_scale(up, plane, 1e-8);
-                for (size_t k = 0; k < a->size; k++) to[k] *= up[k % plane];
+                itp_cam_scale(up, z.plane, 1e-8);
+                for (size_t k = 0; k < a->size; k++)
+                    if (itp_cam_shows(a, k)) to[k] *= up[k % z.plane];
             }
             ITP_TRY(itp_attr_forward(a));
             for (int i = 0; i < a->filled; i++)

@@ -51,14 +51,6 @@ typedef struct itp_perturb {
     double value[2 * ITP_OWEN_ROUND];
 } itp_perturb;
 
-/* How many images [C,H,W] an input is: of [V,C,H,W] V, each with features of its own. */
-ITP_FN int itp_views(const interp_shape *in)
-{
-    int n = 1;
-    for (int i = 0; i < in->rank - 3; i++) n *= in->dim[i];
-    return itp_max(1, n);
-}
-
 /* The most segments that so many become, at least one for each view. */
 ITP_FN int itp_segments_most(const interp_shape *in, int segments)
 {

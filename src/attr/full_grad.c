@@ -5,33 +5,46 @@
    beta - mean gamma / sigma. Those that lie over images become maps of the image. */
 
 typedef struct itp_full {
-    int planes, height, width; /* of one sample */
+    int planes, height, width; /* of one sample, or of each view of it */
+    int views;                 /* rows of a sample: 1, or as many as there are views */
+    int view;                  /* with 1: the one that it is of; -1: all */
 } itp_full;
 
 /* The images a value holds for one sample; false when it holds none. */
-ITP_FN bool itp_full_images(const itp_attr *a, const interp_shape *s, itp_full *f)
+ITP_FN bool itp_full_images(const itp_attr *a, int value, const interp_shape *s, itp_full *f)
 {
+    const int rows = itp_value_rows(a->net, value), views = itp_views(&a->in_shape);
     if (s->rank != 4 || s->dim[0] % a->batch) return false;
-    f->planes = s->dim[0] / a->batch * s->dim[1];
+    f->views = rows == views ? views : 1;
+    f->view = a->view_of[value] >= 0 ? a->view_of[value] : -1;
+    f->planes = s->dim[0] / a->batch * s->dim[1] / f->views;
     f->height = s->dim[2], f->width = s->dim[3];
     return true;
 }
 
-/* Adds the planes |v| of a sample to its map, each scaled to 0..1 unless they are wanted raw. */
+/* Adds the planes |v| of a sample to its map, or to those of its views, each scaled to 0..1 unless they are
+   wanted raw. What is of no one view counts for all of them. */
 ITP_FN void itp_full_add(itp_attr *a, int slot, const itp_full *f, const float *v)
 {
-    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1];
-    const size_t area = (size_t)f->height * (size_t)f->width;
+    const interp_shape *s = &a->result_shape;
+    const int height = s->dim[s->rank - 2], width = s->dim[s->rank - 1];
+    const int maps = itp_views(&a->in_shape);
+    const size_t area = (size_t)f->height * (size_t)f->width, size = a->result_size / (size_t)maps;
     float *plane = a->scratch, *all = plane + area, *big = all + area;
-    double *map = a->sum + (size_t)slot * a->result_size;
-    memset(all, 0, area * sizeof *all);
-    for (int p = 0; p < f->planes; p++, v += area) {
-        for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
-        if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
-        for (size_t i = 0; i < area; i++) all[i] += plane[i];
+    for (int row = 0; row < f->views; row++) {
+        memset(all, 0, area * sizeof *all);
+        for (int p = 0; p < f->planes; p++, v += area) {
+            for (size_t i = 0; i < area; i++) plane[i] = fabsf(v[i]);
+            if (!a->d.raw) itp_cam_scale(plane, area, 1e-7);
+            for (size_t i = 0; i < area; i++) all[i] += plane[i];
+        }
+        itp_cam_resize(all, f->height, f->width, big, height, width, false);
+        const int of = f->views > 1 ? row : f->view;
+        for (int m = of < 0 ? 0 : of; m < (of < 0 ? maps : of + 1); m++) {
+            double *map = a->sum + (size_t)slot * a->result_size + (size_t)m * size;
+            for (size_t i = 0; i < size; i++) map[i] += (double)big[i];
+        }
     }
-    itp_cam_resize(all, f->height, f->width, big, height, width, false);
-    for (size_t i = 0; i < a->result_size; i++) map[i] += (double)big[i];
 }
 
 /* A bias, [channels] or of a shape that fits the output's from the end, times its gradient. */
@@ -43,7 +56,7 @@ ITP_FN void itp_full_bias(itp_attr *a, interp_workspace *w, int node, const floa
     float *v = a->scratch + a->scratch_floats - size;
     size_t inner = 1;
     itp_full images;
-    const bool shown = itp_full_images(a, out, &images);
+    const bool shown = itp_full_images(a, a->net->nodes[node].out, out, &images);
     for (int d = 2; d < out->rank; d++) inner *= (size_t)out->dim[d];
     for (int slot = 0; slot < a->filled; slot++) {
         const float *g = itp_dy(w, node) + (size_t)slot * size;
@@ -103,9 +116,7 @@ ITP_FN interp_status itp_attr_settle_full_grad(itp_attr *a)
     const interp_shape in = a->result_shape;
     if (in.rank < 2)
         return itp_fail(a->ctx, INTERP_BAD_SHAPE, "%s: the input is no image", a->row->name);
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    a->result_shape = itp_attr_map_shape(&in);
     return INTERP_OK;
 }
 
@@ -131,13 +142,17 @@ ITP_FN void itp_attr_layout_full_grad(itp_arena *m, itp_attr *a)
         m, itp_mul_size(itp_mul_size(b, interp_shape_size(&a->result_shape)), sizeof(double)));
     a->square = (double *)itp_arena_alloc(m, b * sizeof(double));
     a->bias = itp_arena_floats(m, itp_mul_size(2, itp_full_most(a)));
+    a->view_of = (int *)itp_arena_alloc(m, itp_mul_size((size_t)a->net->n_values, sizeof(int)));
 }
 
 ITP_FN interp_status itp_attr_run_full_grad(itp_attr *a)
 {
     itp_full image;
-    image.height = a->result_shape.dim[0], image.width = a->result_shape.dim[1];
+    const interp_shape *s = &a->in_shape;
+    image.height = s->dim[s->rank - 2], image.width = s->dim[s->rank - 1];
+    image.views = itp_views(s), image.view = -1;
     image.planes = (int)(a->size / a->result_size);
+    itp_views_find(a->net, a->view_of);
     a->w->rule = itp_full_grad_rule, a->w->rule_user = a;
     for (int at = 0; at < a->n; at += a->batch) {
         a->filled = itp_min(a->batch, a->n - at);

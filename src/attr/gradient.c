@@ -59,15 +59,15 @@ ITP_FN interp_status itp_attr_settle_gradient(itp_attr *a)
     if (kind == ITP_G_BLUR) a->points = a->d.n_steps;
     if (itp_attr_averages(a)) return itp_smooth_settle(a);
     if (kind == ITP_G_THROUGH) {
-        const interp_shape *layer = &a->net->values[a->layer].shape;
-        const int neurons = (int)(interp_shape_size(layer) / (size_t)itp_max(1, layer->dim[0]));
+        const interp_shape layer = itp_attr_layer_shape(a);
+        const int neurons = (int)interp_shape_size(&layer);
         if (a->d.neuron < 0 || a->d.neuron >= neurons)
             return itp_fail(a->ctx, INTERP_BAD_ARGUMENT,
                             "%s: neuron %d, but layer \"%s\" has 0 to %d", a->row->name,
                             a->d.neuron, a->net->values[a->layer].name, neurons - 1);
     }
-    if (kind == ITP_G_BLUR && s->rank != 3)
-        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [C,H,W]");
+    if (kind == ITP_G_BLUR && s->rank < 3)
+        return itp_fail(a->ctx, INTERP_BAD_SHAPE, "blur_ig needs images [..,C,H,W]");
     return INTERP_OK;
 }
 
@@ -117,9 +117,11 @@ ITP_FN double itp_attr_max_blur(const itp_attr *a)
 /* A sample under a Gaussian blur of standard deviation sd. */
 ITP_FN void itp_attr_blurred(const itp_attr *a, const float *x, double sd, float *to)
 {
-    const interp_shape s = a->in_shape;
+    const int height = a->in_shape.dim[a->in_shape.rank - 2];
+    const int width = a->in_shape.dim[a->in_shape.rank - 1];
     if (sd > 0.05)
-        itp_blur(a->ctx, x, (size_t)s.dim[0], s.dim[1], s.dim[2], sd, a->scratch + 2 * a->size, to);
+        itp_blur(a->ctx, x, itp_planes(&a->in_shape), height, width, sd, a->scratch + 2 * a->size,
+                 to);
     else memcpy(to, x, a->size * sizeof *to);
 }
 
@@ -204,8 +206,8 @@ ITP_FN size_t itp_attr_scratch_gradient(const itp_attr *a, int batch)
     if (a->row->kind == ITP_G_CONDUCTANCE)
         return itp_mul_size((size_t)a->k, interp_shape_size(&a->result_shape));
     if (a->row->kind != ITP_G_BLUR) return 0;
-    return itp_add_size(
-        2 * a->size, itp_blur_floats((size_t)s.dim[0], s.dim[1], s.dim[2], itp_attr_max_blur(a)));
+    return itp_add_size(2 * a->size, itp_blur_floats(itp_planes(&s), s.dim[s.rank - 2],
+                                                     s.dim[s.rank - 1], itp_attr_max_blur(a)));
 }
 
 /* A sample whose points are all in: its attribution for target j, and residual. */

@@ -1,4 +1,4 @@
-/* ---- attr/many.c: the call, and calls made of calls: for each target, for each sample ---------------- */
+/* ---- attr/many.c: the call, and calls made of calls: for each target, sample or view ----------------- */
 
 /* ---- many targets of methods that take one */
 
@@ -136,6 +136,61 @@ ITP_FN interp_status itp_attr_each_sample(itp_attr *a, const float *x, float *ou
     return status;
 }
 
+/* ---- maps of each view */
+
+ITP_FN interp_attribute_desc itp_attr_view_desc(const itp_attr *a, int layer)
+{
+    interp_attribute_desc d = a->d;
+    d.layer = a->net->values[layer].name;
+    return d;
+}
+
+/* Room for the maps of all views and of one; its size. */
+ITP_FN size_t itp_attr_views_layout(itp_attr *a, char *block, float **one)
+{
+    itp_arena m = {block, 0};
+    const size_t n = (size_t)a->n;
+    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    if (one) *one = own;
+    a->result = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
+    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *a->report));
+    return m.used;
+}
+
+/* A call for each view; the maps of a sample are scaled together, so that views compare. */
+ITP_FN interp_status itp_attr_each_view(itp_attr *a, const float *x, float *out,
+                                        interp_attribution *report)
+{
+    float *one;
+    interp_status status = INTERP_OK;
+    const size_t n = (size_t)a->n, size = a->result_size, part = size / (size_t)a->maps;
+    const bool map = a->result_shape.rank == 3;
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_views_layout(a, NULL, NULL));
+    if (!block) return INTERP_NO_MEMORY;
+    itp_attr_views_layout(a, block, &one);
+    for (int v = 0; v < a->maps && !status; v++) {
+        itp_attr sub;
+        const int layer = itp_cam_layer(a, v);
+        if (layer < 0) status = INTERP_NO_MEMORY;
+        if (status) break;
+        const interp_attribute_desc d = itp_attr_view_desc(a, layer);
+        status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);
+        if (status) break;
+        itp_cam_of_view(&sub, v);
+        sub.done = v * sub.total, sub.total *= a->maps;
+        status = itp_attr_execute(&sub, x, one, a->report);
+        for (size_t i = 0; i < n && !status; i++) /* all views of a guided gradient, but for 0s */
+            memcpy(a->result + i * size + (size_t)v * part,
+                   one + i * sub.result_size + (map ? 0 : (size_t)v * part), part * sizeof *one);
+    }
+    for (size_t i = 0; i < n && !status && map && !a->d.raw; i++)
+        itp_cam_scale(a->result + i * size, size, 1e-7);
+    if (!status) memcpy(out, a->result, n * size * sizeof *out);
+    if (!status && report) memcpy(report, a->report, n * sizeof *report);
+    interp_free(a->ctx, block);
+    return status;
+}
+
 /* ---- the calls */
 
 ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
@@ -143,6 +198,7 @@ ITP_FN interp_status itp_attr_dispatch(itp_attr *a, const float *x, float *out,
 {
     if (itp_attr_each_alone(a)) return itp_attr_each(a, x, out, report);
     if (itp_attr_by_segments(a)) return itp_attr_each_sample(a, x, out, report);
+    if (a->maps > 1) return itp_attr_each_view(a, x, out, report);
     return itp_attr_execute(a, x, out, report);
 }
 
@@ -169,6 +225,11 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         ITP_TRY(itp_slic_settle(a.ctx, NULL, &view, &slic, &s, &iterations));
         *bytes = itp_max_size(*bytes, itp_alloc_cost(itp_slic_layout(&s, NULL)));
         block = itp_attr_segment_layout(&a, NULL, NULL);
+    } else if (a.maps > 1) {
+        itp_attr one = a;
+        itp_cam_of_view(&one, 0);
+        ITP_TRY(itp_attr_bytes(&one, bytes));
+        block = itp_attr_views_layout(&a, NULL, NULL);
     } else {
         return itp_attr_bytes(&a, bytes);
     }
@@ -184,7 +245,7 @@ struct interp_attributor {
 
 ITP_FN bool itp_attr_lasts(const itp_attr *a)
 {
-    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) &&
+    return !itp_attr_each_alone(a) && !itp_attr_by_segments(a) && a->maps == 1 &&
            !itp_attr_needs(a, ITP_ATTR_LOCAL);
 }
 

@@ -184,9 +184,7 @@ ITP_FN interp_status itp_attr_settle_perturb(itp_attr *a)
         return itp_perturb_passes(a);
     }
     if (in.rank < 2) return itp_fail(a->ctx, INTERP_BAD_SHAPE, "rise: the input is no image");
-    a->result_shape = itp_shape_none();
-    a->result_shape.rank = 2;
-    a->result_shape.dim[0] = in.dim[in.rank - 2], a->result_shape.dim[1] = in.dim[in.rank - 1];
+    a->result_shape = itp_attr_map_shape(&in);
     return itp_perturb_passes(a);
 }
 
@@ -288,19 +286,22 @@ ITP_FN size_t itp_span_at(const itp_span *s, int rank, size_t at)
     return place;
 }
 
-/* A mask of rise: a coarse grid of 0 and 1, bilinearly enlarged past the image's size and shifted. */
-ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
+/* A mask of rise for one view: a coarse grid of 0 and 1, bilinearly enlarged past the image's size and
+   shifted. */
+ITP_FN void itp_rise_view(const itp_attr *a, int index, int view, float *mask)
 {
-    const int height = a->result_shape.dim[0], width = a->result_shape.dim[1], g = ITP_RISE_GRID;
+    const interp_shape *s = &a->result_shape;
+    const int height = s->dim[s->rank - 2], width = s->dim[s->rank - 1], g = ITP_RISE_GRID;
+    const uint64_t drawn = (uint64_t)view * (ITP_RISE_GRID * ITP_RISE_GRID + 2);
     const int tall = itp_div_up(height, g), wide = itp_div_up(width, g);
     const uint64_t seed = a->d.seed, stream = ITP_PERTURB_STREAM + (uint64_t)index;
     float grid[ITP_RISE_GRID * ITP_RISE_GRID];
     for (int i = 0; i < g * g; i++)
-        grid[i] = (float)(interp_random_u32(seed, stream, (uint64_t)i) & 1);
+        grid[i] = (float)(interp_random_u32(seed, stream, drawn + (uint64_t)i) & 1);
     const int dy =
-        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID, (uint32_t)tall);
-    const int dx =
-        (int)itp_random_below(seed, stream, ITP_RISE_GRID * ITP_RISE_GRID + 1, (uint32_t)wide);
+        (int)itp_random_below(seed, stream, drawn + ITP_RISE_GRID * ITP_RISE_GRID, (uint32_t)tall);
+    const int dx = (int)itp_random_below(seed, stream, drawn + ITP_RISE_GRID * ITP_RISE_GRID + 1,
+                                         (uint32_t)wide);
     for (int y = 0; y < height; y++) {
         const double sy = fmin(fmax((y + dy + 0.5) * g / ((g + 1.0) * tall) - 0.5, 0), g - 1);
         const int y0 = (int)sy, y1 = itp_min(y0 + 1, g - 1);
@@ -316,10 +317,19 @@ ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
     }
 }
 
+ITP_FN void itp_rise_mask(const itp_attr *a, int index, float *mask)
+{
+    const int views = itp_views(&a->in_shape);
+    for (int v = 0; v < views; v++)
+        itp_rise_view(a, index, v, mask + a->result_size / (size_t)views * (size_t)v);
+}
+
 /* Copy `index` of a sample. */
 ITP_FN void itp_perturb_make(itp_attr *a, int sample, int index, float *to)
 {
     const float *x = a->x + (size_t)sample * a->size, *x0 = itp_attr_baseline(a, sample);
+    const size_t views = (size_t)itp_views(&a->in_shape), view = a->size / views;
+    const size_t area = a->result_size / views; /* of a map */
     switch (a->row->kind) {
     case ITP_P_OCCLUSION: {
         const itp_span s = itp_window_span(a, index);
@@ -337,7 +347,7 @@ ITP_FN void itp_perturb_make(itp_attr *a, int sample, int index, float *to)
     case ITP_P_RISE:
         itp_rise_mask(a, index, a->scratch);
         for (size_t k = 0; k < a->size; k++) {
-            const float m = a->scratch[k % a->result_size];
+            const float m = a->scratch[k / view * area + k % area];
             to[k] = m * x[k] + (x0 ? (1 - m) * x0[k] : 0);
         }
         return;
