@@ -2046,11 +2046,77 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 #undef ITP_TO
 }
 
+/* What the sums of row i of c start from, at columns j.., w of them. */
+ITP_INLINE vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
+{
+    vf s = v_set(g->bias_row ? g->bias_row[i] : 0);
+    if (g->bias_column) s = v_add(s, v_get(g->bias_column + j, w));
+    if (g->beta != 0) s = v_fma(v_set(g->beta), v_get(g->c + i * g->c_rs + j, w), s);
+    return s;
+}
+
+#if V_WIDTH > 1
+
+/* Adds w steps of a, a_cs apart, times a square of registers: row r from b + at[r], w lanes of it. */
+static vf ITP_K(gemv_square)(const float *a, ptrdiff_t a_cs, float alpha, const float *b,
+                             const ptrdiff_t *at, int w, vf sum)
+{
+    vf t[V_WIDTH];
+#define ITP_LOAD(r)                                                                                \
+    t[r] = v_get(b + at[r], w);                                                                    \
+    ITP_PREFETCH(b + at[r] + ITP_GEMV_AHEAD);
+#define ITP_ADD(r)                                                                                 \
+    if (r < w) v_mac(sum, v_set(alpha *a[(r)*a_cs]), t[r]);
+    V_LANES(ITP_LOAD)
+    v_transpose(t);
+    V_LANES(ITP_ADD)
+#undef ITP_LOAD
+#undef ITP_ADD
+    return sum;
+}
+
+/* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
+   at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
+   each other; the order of each sum is that of tiles. */
+static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
+{
+    const float *a = g->a + i * g->a_rs;
+    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    for (int j = j0; j < j1; j += ITP_NR) {
+        const int n = j1 - j < ITP_NR ? j1 - j : ITP_NR, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n - n0;
+        const float *b = g->b + j * g->b_cs;
+        float *to = g->c + i * g->c_rs + j;
+        ptrdiff_t at[ITP_NR]; /* columns that are not there read another */
+        for (int r = 0; r < ITP_NR; r++) at[r] = (r < n ? r : 0) * g->b_cs;
+        vf s0 = as_it_is ? v_get(to, n0) : ITP_K(gemm_start)(g, i, j, n0), s1 = v_zero();
+        if (n1 > 0)
+            s1 = as_it_is ? v_get(to + V_WIDTH, n1) : ITP_K(gemm_start)(g, i, j + V_WIDTH, n1);
+        for (int k = 0; k < g->k; k += V_WIDTH) {
+            const int w = g->k - k < V_WIDTH ? g->k - k : V_WIDTH;
+            s0 = ITP_K(gemv_square)(a + k * g->a_cs, g->a_cs, g->alpha, b + k, at, w, s0);
+            if (n1 > 0)
+                s1 = ITP_K(gemv_square)(a + k * g->a_cs, g->a_cs, g->alpha, b + k, at + V_WIDTH, w,
+                                        s1);
+        }
+        v_put(to, s0, n0);
+        if (n1 > 0) v_put(to + V_WIDTH, s1, n1);
+    }
+}
+
+#endif
+
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
+#if V_WIDTH > 1
+    if (i1 - i0 == 1 && g->b_rs == 1 && g->b_cs != 1 && !g->packed && g->k > 0) {
+        ITP_K(gemv)(g, i0, j0, j1);
+        return;
+    }
+#endif
     const int step = itp_gemm_kc(g->k);
     const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
@@ -2124,12 +2190,8 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         for (int r = 0; t.from == start && r < t.rows; r++)
                             for (int c = 0; c < t.columns; c += V_WIDTH) {
                                 const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
-                                vf s = v_set(g->bias_row ? g->bias_row[ib + i + r] : 0);
-                                if (g->bias_column)
-                                    s = v_add(s, v_get(g->bias_column + jb + jr + c, w));
-                                if (g->beta != 0)
-                                    s = v_fma(v_set(g->beta), v_get(t.to + r * t.to_rs + c, w), s);
-                                v_store(start + r * ITP_NR + c, s);
+                                v_store(start + r * ITP_NR + c,
+                                        ITP_K(gemm_start)(g, ib + i + r, jb + jr + c, w));
                             }
                         ITP_K(tile)(&t);
                     }
@@ -8953,9 +9015,10 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
    b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
    is a multiple of every tile height, NC of every tile width. */
-#define ITP_GEMM_KC 512
-#define ITP_GEMM_MC 168
-#define ITP_GEMM_NC 2048
+#define ITP_GEMM_KC    512
+#define ITP_GEMM_MC    168
+#define ITP_GEMM_NC    2048
+#define ITP_GEMV_AHEAD 64 /* floats of a row that are fetched early */
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
    0; the others have none set. Rows above MC make room for whole vectors. */
