@@ -2127,9 +2127,10 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
                  j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
                  (as_it_is || bias_only);
-    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
-                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed &&
-                          !zeros;
+    const bool b_apart = V_MR >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
+                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
+    const bool b_direct =
+        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
     static const float nothing[V_PAIRS * ITP_NR] = {0};
     itp_sparse sparse;
     itp_tile t;
@@ -9014,10 +9015,10 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
    b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
-   is a multiple of every tile height, NC of every tile width. */
-#define ITP_GEMM_KC    512
-#define ITP_GEMM_MC    168
-#define ITP_GEMM_NC    2048
+   is a multiple of the common tile heights, NC of every tile width. */
+#define ITP_GEMM_KC    1024
+#define ITP_GEMM_MC    126
+#define ITP_GEMM_NC    1024
 #define ITP_GEMV_AHEAD 64 /* floats of a row that are fetched early */
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
@@ -9032,9 +9033,13 @@ typedef struct itp_sparse {
 #define ITP_SPARSE 0.6
 
 /* Blocks so small that packing an operand would not pay. */
-#define ITP_GEMM_DIRECT_ROWS    112
+#define ITP_GEMM_DIRECT_ROWS    256
 #define ITP_GEMM_DIRECT_COLUMNS 128
-#define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
+/* Rows of b that are a multiple of this apart share few places of the first-level cache: b is read there
+   only by tiles that are high enough to read it seldom, or if it is small. */
+#define ITP_GEMM_SHARED        512
+#define ITP_GEMM_SHARED_FLOATS (1 << 18)
+#define ITP_GEMM_SHARED_TILE   12
 
 /* Steps of a block of k: blocks are of nearly the same length. */
 ITP_FN int itp_gemm_kc(int k)
@@ -12328,7 +12333,7 @@ ITP_FN void itp_near_plan(itp_near *s, int n, int d, const interp_knn_desc *desc
     default: s->product = true;
     }
     /* a panel is read in place by the product, which wants it to lie in few pages */
-    s->chunk = ITP_GEMM_DIRECT_FLOATS / itp_max(1, s->width) / 32 * 32;
+    s->chunk = ITP_GEMM_SHARED_FLOATS / itp_max(1, s->width) / 32 * 32;
     s->chunk = itp_max(128, itp_min(s->chunk, 1024));
     if (s->product) s->chunk = itp_min(s->chunk, (int)itp_round_up((size_t)n, 32));
 }

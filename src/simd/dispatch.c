@@ -93,10 +93,10 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
    b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
-   is a multiple of every tile height, NC of every tile width. */
-#define ITP_GEMM_KC    512
-#define ITP_GEMM_MC    168
-#define ITP_GEMM_NC    2048
+   is a multiple of the common tile heights, NC of every tile width. */
+#define ITP_GEMM_KC    1024
+#define ITP_GEMM_MC    126
+#define ITP_GEMM_NC    1024
 #define ITP_GEMV_AHEAD 64 /* floats of a row that are fetched early */
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
@@ -111,9 +111,13 @@ typedef struct itp_sparse {
 #define ITP_SPARSE 0.6
 
 /* Blocks so small that packing an operand would not pay. */
-#define ITP_GEMM_DIRECT_ROWS    112
+#define ITP_GEMM_DIRECT_ROWS    256
 #define ITP_GEMM_DIRECT_COLUMNS 128
-#define ITP_GEMM_DIRECT_FLOATS  (1 << 18) /* a larger b is not read in place: too many pages */
+/* Rows of b that are a multiple of this apart share few places of the first-level cache: b is read there
+   only by tiles that are high enough to read it seldom, or if it is small. */
+#define ITP_GEMM_SHARED        512
+#define ITP_GEMM_SHARED_FLOATS (1 << 18)
+#define ITP_GEMM_SHARED_TILE   12
 
 /* Steps of a block of k: blocks are of nearly the same length. */
 ITP_FN int itp_gemm_kc(int k)

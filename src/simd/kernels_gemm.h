@@ -504,9 +504,10 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
                  j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
                  (as_it_is || bias_only);
-    const bool b_direct = g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS &&
-                          (double)step * (double)g->b_rs <= ITP_GEMM_DIRECT_FLOATS && !g->packed &&
-                          !zeros;
+    const bool b_apart = V_MR >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
+                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
+    const bool b_direct =
+        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
     static const float nothing[V_PAIRS * ITP_NR] = {0};
     itp_sparse sparse;
     itp_tile t;
