@@ -652,12 +652,14 @@ ITP_TARGET_BEGIN
 
 static inline __mmask16 itp_avx512_mask(int n)
 {
-    return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1u);
+    return (__mmask16)((1u << (n < 16 ? n : 16)) - 1u);
 }
 
 static inline __mmask16 itp_avx512_range(int lo, int hi)
 {
-    return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mask_cmplt_epi32_mask(_mm512_cmple_epi32_mask(_mm512_set1_epi32(lo), lane), lane,
+                                        _mm512_set1_epi32(hi));
 }
 
 static inline __m512 itp_avx512_pick(__m512 a, __m512 b, int first)
@@ -2799,14 +2801,14 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
     for (int left = 0; left < g->columns; left += V_WIDTH) {
-        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
         const int at = left * stride - g->pad_x;
         ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        const vl here = v_lanes(0, g->columns - left), none = v_lanes(0, 0);
         const float *from = x - g->pad_y * pitch + at, *down = dy + left;
         int row = -g->pad_y;
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
-            d[0] = r < g->rows ? v_get(down, n) : v_zero();
+            d[0] = v_between(down, r < g->rows ? here : none);
             if (row >= 0 && row < height) {
                 ITP_K(dw_row)(taps, stride, from, lanes, v);
                 ITP_K(dw_row_products)(taps, stride, 0, columns, v + first, d, s);
@@ -2828,29 +2830,49 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
 #undef ITP_STEP
 }
 
-/* dw += its gradient. Always inlined with constant taps and stride. */
-ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, double *dw)
+/* Half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
+ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
 {
-    vf sums[ITP_DW_TAPS * ITP_DW_TAPS + 1];
-    float of[ITP_DW_TAPS * ITP_DW_TAPS + V_WIDTH];
-    ITP_K(dw_sums)(taps, stride, 0, 3, g, x, dy, sums);
-    if (taps > 3) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
-    /* Neighbouring lanes are added until each has all of a vector. */
-    int n = taps * taps;
-    for (int lanes = V_WIDTH; lanes > 1; lanes /= 2) {
-        sums[n] = sums[n - 1]; /* of a pair of which there is one only */
-        n = (n + 1) / 2;
-        for (int i = 0; i < n; i++)
-            sums[i] =
-                v_add(v_even(sums[2 * i], sums[2 * i + 1]), v_odd(sums[2 * i], sums[2 * i + 1]));
+#define ITP_STEP(i)                                                                                \
+    if (2 * (i) < n) {                                                                             \
+        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
+        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
     }
-    for (int i = 0; i < n; i++) v_store(of + i * V_WIDTH, sums[i]);
-    for (int t = 0; t < taps * taps; t++) dw[t] += (double)of[t];
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+    ITP_STEP(3)
+    ITP_STEP(4)
+    ITP_STEP(5)
+    ITP_STEP(6)
+    ITP_STEP(7)
+    ITP_STEP(8)
+    ITP_STEP(9)
+    ITP_STEP(10)
+    ITP_STEP(11)
+    ITP_STEP(12)
+#undef ITP_STEP
+    return (n + 1) / 2;
 }
 
-/* dw += its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
+/* dw = its gradient. Always inlined with constant taps and stride. */
+ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
+                                     const float *dy, float *dw)
+{
+    vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
+    ITP_K(dw_sums)(taps, stride, 0, 3, g, x, dy, sums);
+    if (taps > 3) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    int n = ITP_K(dw_fold)(taps * taps, sums);
+    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
+    const int rest = taps * taps - (n - 1) * V_WIDTH;
+    for (int i = 0; i + 1 < n; i++, dw += V_WIDTH) v_store(dw, sums[i]);
+    v_storen(dw, sums[n - 1], rest);
+}
+
+/* dw = its gradient: common windows */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
 {
     ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
 }
@@ -2907,9 +2929,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw += its gradient; dw is in double while planes are added up */
+/* dw = its gradient */
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+                                      float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
@@ -2917,9 +2939,11 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
         return;
     }
 #endif
+    double sum[ITP_PLANE_TAPS] = {0};
     ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
 }
 
 #undef ITP_DW_NONE
@@ -8907,6 +8931,7 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 #define ITP_ACROSS 256
 
 /* One plane under a sliding window. */
+#define ITP_PLANE_TAPS 128 /* of a window at most, where the gradient of its weights is asked for */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
@@ -8979,7 +9004,7 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
+    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
@@ -9525,7 +9550,6 @@ typedef struct itp_after {
     float a, b;
 } itp_after;
 
-#define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
 #define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
@@ -9554,7 +9578,7 @@ ITP_FN int itp_conv_taps(const itp_conv *c)
 /* One input channel per group: planes by themselves, no product. */
 ITP_FN bool itp_conv_depthwise(const itp_conv *c)
 {
-    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_DEPTHWISE_TAPS;
+    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_PLANE_TAPS;
 }
 
 ITP_FN bool itp_conv_pointwise(const itp_conv *c)
@@ -10827,32 +10851,32 @@ typedef struct itp_plane_job {
     const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
+    int n, share; /* planes or windows, and those of a task */
+    void (*run)(const struct itp_plane_job *j, int i);
 } itp_plane_job;
 
-ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
+/* Output plane p of all images. */
+ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int o = task % c->out_channels, image = task / c->out_channels;
+    const int o = p % c->out_channels, image = p / c->out_channels;
     const int i = o / (c->out_channels / c->groups);
     const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)task * out;
+    float *y = j->y + (size_t)p * out;
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
     if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
 }
 
-ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
+/* Input plane p of all images. */
+ITP_FN void itp_depthwise_data(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int i = task % c->in_channels, image = task / c->in_channels;
+    const int i = p % c->in_channels, image = p / c->in_channels;
     const int multiplier = c->out_channels / c->groups;
     const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)task * in;
+    float *dx = j->dx + (size_t)p * in;
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
         itp_grads(j->kernels)
             ->plane_conv_data(&c->plane,
@@ -10863,22 +10887,48 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
 }
 
 /* One window of weights: of output plane o and one input plane of its group. */
-ITP_FN void itp_planes_weights_task(void *arg, int window, int slot)
+ITP_FN void itp_planes_weights(const itp_plane_job *j, int window)
+{
+    const itp_conv *c = j->c;
+    const int inputs = c->in_channels / c->groups, o = window / inputs;
+    const int i = o / (c->out_channels / c->groups) * inputs + window % inputs;
+    const int taps = itp_conv_taps(c);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
+    float *dw = j->dw + (size_t)window * (size_t)taps, one[ITP_PLANE_TAPS];
+    double sum[ITP_PLANE_TAPS];
+    if (c->batch == 1 && j->beta == 0) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, dw);
+        return;
+    }
+    for (int t = 0; t < taps; t++) sum[t] = 0;
+    for (int b = 0; b < c->batch; b++) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, one);
+        for (int t = 0; t < taps; t++) sum[t] += (double)one[t];
+        x += (size_t)c->in_channels * in, dy += (size_t)c->out_channels * out;
+    }
+    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+ITP_FN void itp_planes_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const int inputs = c->in_channels / c->groups, o = window / inputs;
-    const size_t i = (size_t)(o / (c->out_channels / c->groups) * inputs + window % inputs);
-    const int taps = itp_conv_taps(c);
-    double sum[ITP_DEPTHWISE_TAPS] = {0};
-    for (int b = 0; b < c->batch; b++)
-        itp_grads(j->kernels)
-            ->plane_conv_weights(
-                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
-    float *dw = j->dw + (size_t)window * (size_t)taps;
-    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+    const int end = itp_min(j->n, (task + 1) * j->share);
+    for (int i = task * j->share; i < end; i++) j->run(j, i);
+}
+
+/* Products of a task: small planes go together, as to take the next task waits for what is stored. */
+#define ITP_PLANE_WORK 32768
+
+ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
+                           void (*run)(const itp_plane_job *j, int i))
+{
+    const double work = itp_conv_work(j->c), one = work / n;
+    j->n = n, j->run = run;
+    j->share = one < ITP_PLANE_WORK ? (int)(ITP_PLANE_WORK / (one > 1 ? one : 1)) : 1;
+    j->share = itp_min(j->share, itp_div_up(n, ctx->slots));
+    itp_parallel(ctx, itp_div_up(n, j->share), work, itp_planes_task, j);
 }
 
 /* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
@@ -11145,7 +11195,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, 0);
     j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-    itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_depthwise_forward);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -11159,7 +11209,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, beta);
     j.dy = dy, j.w = w, j.dx = dx;
-    itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_depthwise_data);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -11170,7 +11220,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
-        itp_parallel(ctx, windows, itp_conv_work(c), itp_planes_weights_task, &j);
+        itp_planes_run(ctx, &j, windows, itp_planes_weights);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);

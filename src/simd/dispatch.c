@@ -144,6 +144,7 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 #define ITP_ACROSS 256
 
 /* One plane under a sliding window. */
+#define ITP_PLANE_TAPS 128 /* of a window at most, where the gradient of its weights is asked for */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
@@ -216,7 +217,7 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
+    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \

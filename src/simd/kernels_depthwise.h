@@ -239,14 +239,14 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
     for (int left = 0; left < g->columns; left += V_WIDTH) {
-        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
         const int at = left * stride - g->pad_x;
         ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        const vl here = v_lanes(0, g->columns - left), none = v_lanes(0, 0);
         const float *from = x - g->pad_y * pitch + at, *down = dy + left;
         int row = -g->pad_y;
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
-            d[0] = r < g->rows ? v_get(down, n) : v_zero();
+            d[0] = v_between(down, r < g->rows ? here : none);
             if (row >= 0 && row < height) {
                 ITP_K(dw_row)(taps, stride, from, lanes, v);
                 ITP_K(dw_row_products)(taps, stride, 0, columns, v + first, d, s);
@@ -268,29 +268,49 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
 #undef ITP_STEP
 }
 
-/* dw += its gradient. Always inlined with constant taps and stride. */
-ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, double *dw)
+/* Half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
+ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
 {
-    vf sums[ITP_DW_TAPS * ITP_DW_TAPS + 1];
-    float of[ITP_DW_TAPS * ITP_DW_TAPS + V_WIDTH];
-    ITP_K(dw_sums)(taps, stride, 0, 3, g, x, dy, sums);
-    if (taps > 3) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
-    /* Neighbouring lanes are added until each has all of a vector. */
-    int n = taps * taps;
-    for (int lanes = V_WIDTH; lanes > 1; lanes /= 2) {
-        sums[n] = sums[n - 1]; /* of a pair of which there is one only */
-        n = (n + 1) / 2;
-        for (int i = 0; i < n; i++)
-            sums[i] =
-                v_add(v_even(sums[2 * i], sums[2 * i + 1]), v_odd(sums[2 * i], sums[2 * i + 1]));
+#define ITP_STEP(i)                                                                                \
+    if (2 * (i) < n) {                                                                             \
+        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
+        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
     }
-    for (int i = 0; i < n; i++) v_store(of + i * V_WIDTH, sums[i]);
-    for (int t = 0; t < taps * taps; t++) dw[t] += (double)of[t];
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+    ITP_STEP(3)
+    ITP_STEP(4)
+    ITP_STEP(5)
+    ITP_STEP(6)
+    ITP_STEP(7)
+    ITP_STEP(8)
+    ITP_STEP(9)
+    ITP_STEP(10)
+    ITP_STEP(11)
+    ITP_STEP(12)
+#undef ITP_STEP
+    return (n + 1) / 2;
 }
 
-/* dw += its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
+/* dw = its gradient. Always inlined with constant taps and stride. */
+ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
+                                     const float *dy, float *dw)
+{
+    vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
+    ITP_K(dw_sums)(taps, stride, 0, 3, g, x, dy, sums);
+    if (taps > 3) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    int n = ITP_K(dw_fold)(taps * taps, sums);
+    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
+    const int rest = taps * taps - (n - 1) * V_WIDTH;
+    for (int i = 0; i + 1 < n; i++, dw += V_WIDTH) v_store(dw, sums[i]);
+    v_storen(dw, sums[n - 1], rest);
+}
+
+/* dw = its gradient: common windows */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
 {
     ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
 }
@@ -347,9 +367,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw += its gradient; dw is in double while planes are added up */
+/* dw = its gradient */
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+                                      float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
@@ -357,9 +377,11 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
         return;
     }
 #endif
+    double sum[ITP_PLANE_TAPS] = {0};
     ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
 }
 
 #undef ITP_DW_NONE
