@@ -268,6 +268,7 @@
    v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
                  nothing else
    v_even(a, b), v_odd(a, b)  lanes 0, 2, 4 ... and 1, 3, 5 ... of a followed by b
+   v_push(a, b)  the last lane of a, then b but its last; v_pull(a, b): a but its first, the first of b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
@@ -338,6 +339,8 @@
 #define v_between(p, l)   ((l) ? *(p) : (float)0)
 #define v_even(a, b)      (a)
 #define v_odd(a, b)       (b)
+#define v_push(a, b)      (a)
+#define v_pull(a, b)      (b)
 #define v_zip(a, b)       (a)
 #define v_zip2(a, b)      (b)
 
@@ -465,10 +468,15 @@ static inline float itp_scalar_mantissa(float x)
 #define v_between(p, l)   _mm256_maskload_ps(p, l)
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
+#define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
+#define v_pull(a, b)      itp_avx2_slide(itp_avx2_middle(a, b), a, 4)
 #define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_pick(a, b, lanes)                                                                 \
     _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, lanes)), 0xD8))
+#define itp_avx2_middle(a, b) _mm256_permute2f128_ps(a, b, 0x21)
+#define itp_avx2_slide(a, b, n)                                                                    \
+    _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(a), _mm256_castps_si256(b), n))
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -645,8 +653,13 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
+#define v_push(a, b)      itp_avx512_slide(a, b, 15)
+#define v_pull(a, b)      itp_avx512_slide(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
+
+#define itp_avx512_slide(a, b, n)                                                                  \
+    _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 
 ITP_TARGET_BEGIN
 
@@ -821,6 +834,8 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define v_between(p, l)   itp_neon_between(p, l)
 #define v_even(a, b)      vuzp1q_f32(a, b)
 #define v_odd(a, b)       vuzp2q_f32(a, b)
+#define v_push(a, b)      vextq_f32(a, b, 3)
+#define v_pull(a, b)      vextq_f32(a, b, 1)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
 
@@ -2571,36 +2586,36 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
    once for each column of the window, with zeros for what lies outside; windows that begin at
    different rows are under way at the same time, each with a vector of its own. */
 
-/* The lanes of a row's loads that lie within 0..width: columns from `at` on. */
+/* The lanes of a row's loads that lie within 0..width: columns from `at` on. Stride 1: a load for each
+   column of the window; 2: one before its middle column, two from there on, one behind them. */
 ITP_INLINE void ITP_K(dw_lanes)(int taps, int stride, int at, int width, vl *lanes)
 {
 #define ITP_STEP(i)                                                                                \
-    if (i < (stride == 1 ? taps : taps + 1)) {                                                     \
-        const int from = at + (stride == 1 ? i : i % 2 * V_WIDTH + i / 2 * 2);                     \
+    if (i < (stride == 1 || taps == 3 ? taps : 4)) {                                               \
+        const int from = at + (stride == 1 ? i : taps / 2 + (i - 1) * V_WIDTH);                    \
         lanes[i] = v_lanes(-from, width - from);                                                   \
     }
     ITP_DW_EACH(ITP_STEP)
-    ITP_STEP(5)
 #undef ITP_STEP
 }
 
 /* v[tx]: lane i is column i * stride + tx of the row at p. */
 ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *lanes, vf *v)
 {
+    if (stride == 2) {
+        const float *middle = p + taps / 2;
+        const vf a = v_between(middle, lanes[1]), b = v_between(middle + V_WIDTH, lanes[2]);
+        const vf before = v_between(middle - V_WIDTH, lanes[0]), even = v_even(a, b);
+        v[taps / 2] = even, v[taps / 2 + 1] = v_odd(a, b);
+        v[taps / 2 - 1] = v_push(before, v[taps / 2 + 1]);
+        if (taps == 3) return;
+        v[0] = v_push(v_even(before, before), even);
+        v[4] = v_pull(even, v_between(middle + 2 * V_WIDTH, lanes[3]));
+        return;
+    }
 #define ITP_STEP(i)                                                                                \
-    if (stride == 1 && i < taps) v[i] = v_between(p + i, lanes[i]);                                \
-    if (stride == 2 && 2 * i < taps) {                                                             \
-        const vf a = v_between(p + 2 * i, lanes[2 * i]);                                           \
-        const vf b = v_between(p + 2 * i + V_WIDTH, lanes[2 * i + 1]);                             \
-        v[2 * i] = v_even(a, b), v[2 * i + 1] = v_odd(a, b);                                       \
-    }
-    ITP_STEP(0)
-    ITP_STEP(1)
-    ITP_STEP(2)
-    if (stride == 1 && taps > 3) {
-        ITP_STEP(3)
-        ITP_STEP(4)
-    }
+    if (i < taps) v[i] = v_between(p + i, lanes[i]);
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
 }
 
@@ -2624,17 +2639,14 @@ ITP_INLINE void ITP_K(dw_window)(int taps, const float *w, vf *all)
 ITP_INLINE void ITP_K(dw_row_sums)(int taps, int stride, int last, const vf *w, const vf *v,
                                    vf *sums)
 {
-#define ITP_STEP(t)                                                                                \
-    if (t <= last && (last - t) % stride == 0) {                                                   \
-        vf *s = sums + (last - t) / stride;                                                        \
-        *s = v_fma(w[t * taps], v[0], *s);                                                         \
-        *s = v_fma(w[t * taps + 1], v[1], *s);                                                     \
-        *s = v_fma(w[t * taps + 2], v[2], *s);                                                     \
-        if (taps > 3) *s = v_fma(w[t * taps + 3], v[3], *s);                                       \
-        if (taps > 3) *s = v_fma(w[t * taps + 4], v[4], *s);                                       \
-    }
+#define ITP_TAP(x, t)                                                                              \
+    if (t <= last && (last - t) % stride == 0)                                                     \
+        sums[(last - t) / stride] = v_fma(w[(t)*taps + (x)], v[x], sums[(last - t) / stride]);
+#define ITP_STEP(x)                                                                                \
+    if (x < taps) { ITP_TAP(x, 4) ITP_TAP(x, 3) ITP_TAP(x, 2) ITP_TAP(x, 1) ITP_TAP(x, 0) }
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
+#undef ITP_TAP
 }
 
 /* y (+)= window sums of x + bias. Always inlined with constant taps (per side) and stride. */
@@ -2643,8 +2655,8 @@ ITP_INLINE void ITP_K(dw_conv_of)(int taps, int stride, const itp_plane *g, cons
 {
     const int behind = (taps - 1) / stride, height = g->height, rows = g->rows;
     const ptrdiff_t pitch = g->width, to_pitch = g->columns;
-    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS + 1], sums[ITP_DW_TAPS + 1];
-    vl lanes[ITP_DW_TAPS + 1];
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
     ITP_K(dw_window)(taps, window, w);
     const vf first = v_set(bias);
     for (int left = 0; left < g->columns; left += V_WIDTH) {
@@ -2716,8 +2728,9 @@ ITP_INLINE void ITP_K(dw_row_back)(int taps, const vf *w, const vf *v, vf (*sums
 #undef ITP_TAP
 }
 
-/* Takes the first of those sums for n numbers of a row of dx, unless there is no such row. */
-ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n, bool there, bool add, float *dx)
+/* Takes the first of those sums for n0 and n1 numbers of a row of dx, unless there is no such row. */
+ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n0, int n1, bool there, bool add,
+                                    float *dx)
 {
     const vf even = sums[0], uneven = sums[3];
     sums[0] = sums[1], sums[1] = sums[2], sums[2] = v_zero();
@@ -2725,11 +2738,12 @@ ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n, bool there, bool 
     if (!there) return;
     vf low = odd ? v_zip(uneven, even) : v_zip(even, uneven);
     vf high = odd ? v_zip2(uneven, even) : v_zip2(even, uneven);
-    const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
-    if (add) low = v_add(low, v_get(dx, n0));
+    if (n1 == V_WIDTH && !add) {
+        v_store(dx, low), v_store(dx + V_WIDTH, high);
+        return;
+    }
+    if (add) low = v_add(low, v_get(dx, n0)), high = v_add(high, v_get(dx + V_WIDTH, n1));
     v_put(dx, low, n0);
-    if (n1 <= 0) return;
-    if (add) high = v_add(high, v_get(dx + V_WIDTH, n1));
     v_put(dx + V_WIDTH, high, n1);
 }
 
@@ -2739,8 +2753,8 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
                                   const float *window, bool add, float *dx)
 {
     const bool odd = g->pad_x & 1;
-    const int begin = g->pad_y / 2, height = g->height; /* row of dy */
-    const ptrdiff_t pitch = g->width;
+    const int begin = g->pad_y / 2, height = g->height, rows = g->rows; /* begin: a row of dy */
+    const ptrdiff_t pitch = g->width, from_pitch = g->columns;
     vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[2][6];
     vl lanes[ITP_DW_TAPS];
     ITP_K(dw_window)(taps, window, w);
@@ -2754,21 +2768,23 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
         ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
         sums[0][0] = sums[1][0] = v_zero();
+        const int n = g->width - left, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
         int q = begin - taps / 2, row = 2 * q - g->pad_y;
-        const float *even = dy + (ptrdiff_t)q * g->columns + at0, *uneven = even - at0 + at1;
-        for (; row < height; q++, row += 2, even += g->columns, uneven += g->columns) {
-            float *to = dx + row * pitch + left;
-            if (q >= 0 && q < g->rows) {
+        const float *even = dy + q * from_pitch + at0, *uneven = even - at0 + at1;
+        float *to = dx + row * pitch + left;
+        for (; row < height; q++, row += 2, to += 2 * pitch) {
+            if (q >= 0 && q < rows) {
 #define ITP_STEP(i)                                                                                \
     if (i < taps) v[i] = v_between((i % 2 ? uneven : even) - i / 2, lanes[i]);
                 ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
                 ITP_K(dw_row_back)(taps, w, v, sums);
             }
-            ITP_K(dw_row_pairs)(sums[0], odd, g->width - left, q >= begin && row >= 0, add, to);
-            ITP_K(dw_row_pairs)
-            (sums[1], odd, g->width - left, q >= begin && row + 1 >= 0 && row + 1 < height, add,
-             to + pitch);
+            even += from_pitch, uneven += from_pitch;
+            const bool first = q >= begin && row >= 0, second = q >= begin && row + 1 < height;
+            ITP_K(dw_row_pairs)(sums[0], odd, n0, n1, first, add, to);
+            ITP_K(dw_row_pairs)(sums[1], odd, n0, n1, second, add, to + pitch);
         }
     }
 }
@@ -2795,8 +2811,8 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
 {
     const int behind = (taps - 1) / stride, height = g->height;
     const ptrdiff_t pitch = g->width;
-    vf s[ITP_DW_TAPS * 3], v[ITP_DW_TAPS + 1], d[ITP_DW_TAPS];
-    vl lanes[ITP_DW_TAPS + 1];
+    vf s[ITP_DW_TAPS * 3], v[ITP_DW_TAPS], d[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
 #define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
@@ -3896,6 +3912,8 @@ ITP_TARGET_END
 #undef v_between
 #undef v_even
 #undef v_odd
+#undef v_push
+#undef v_pull
 #undef v_zip
 #undef v_zip2
 #undef V_LOOP

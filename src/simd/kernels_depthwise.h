@@ -9,36 +9,36 @@
    once for each column of the window, with zeros for what lies outside; windows that begin at
    different rows are under way at the same time, each with a vector of its own. */
 
-/* The lanes of a row's loads that lie within 0..width: columns from `at` on. */
+/* The lanes of a row's loads that lie within 0..width: columns from `at` on. Stride 1: a load for each
+   column of the window; 2: one before its middle column, two from there on, one behind them. */
 ITP_INLINE void ITP_K(dw_lanes)(int taps, int stride, int at, int width, vl *lanes)
 {
 #define ITP_STEP(i)                                                                                \
-    if (i < (stride == 1 ? taps : taps + 1)) {                                                     \
-        const int from = at + (stride == 1 ? i : i % 2 * V_WIDTH + i / 2 * 2);                     \
+    if (i < (stride == 1 || taps == 3 ? taps : 4)) {                                               \
+        const int from = at + (stride == 1 ? i : taps / 2 + (i - 1) * V_WIDTH);                    \
         lanes[i] = v_lanes(-from, width - from);                                                   \
     }
     ITP_DW_EACH(ITP_STEP)
-    ITP_STEP(5)
 #undef ITP_STEP
 }
 
 /* v[tx]: lane i is column i * stride + tx of the row at p. */
 ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *lanes, vf *v)
 {
+    if (stride == 2) {
+        const float *middle = p + taps / 2;
+        const vf a = v_between(middle, lanes[1]), b = v_between(middle + V_WIDTH, lanes[2]);
+        const vf before = v_between(middle - V_WIDTH, lanes[0]), even = v_even(a, b);
+        v[taps / 2] = even, v[taps / 2 + 1] = v_odd(a, b);
+        v[taps / 2 - 1] = v_push(before, v[taps / 2 + 1]);
+        if (taps == 3) return;
+        v[0] = v_push(v_even(before, before), even);
+        v[4] = v_pull(even, v_between(middle + 2 * V_WIDTH, lanes[3]));
+        return;
+    }
 #define ITP_STEP(i)                                                                                \
-    if (stride == 1 && i < taps) v[i] = v_between(p + i, lanes[i]);                                \
-    if (stride == 2 && 2 * i < taps) {                                                             \
-        const vf a = v_between(p + 2 * i, lanes[2 * i]);                                           \
-        const vf b = v_between(p + 2 * i + V_WIDTH, lanes[2 * i + 1]);                             \
-        v[2 * i] = v_even(a, b), v[2 * i + 1] = v_odd(a, b);                                       \
-    }
-    ITP_STEP(0)
-    ITP_STEP(1)
-    ITP_STEP(2)
-    if (stride == 1 && taps > 3) {
-        ITP_STEP(3)
-        ITP_STEP(4)
-    }
+    if (i < taps) v[i] = v_between(p + i, lanes[i]);
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
 }
 
@@ -62,17 +62,14 @@ ITP_INLINE void ITP_K(dw_window)(int taps, const float *w, vf *all)
 ITP_INLINE void ITP_K(dw_row_sums)(int taps, int stride, int last, const vf *w, const vf *v,
                                    vf *sums)
 {
-#define ITP_STEP(t)                                                                                \
-    if (t <= last && (last - t) % stride == 0) {                                                   \
-        vf *s = sums + (last - t) / stride;                                                        \
-        *s = v_fma(w[t * taps], v[0], *s);                                                         \
-        *s = v_fma(w[t * taps + 1], v[1], *s);                                                     \
-        *s = v_fma(w[t * taps + 2], v[2], *s);                                                     \
-        if (taps > 3) *s = v_fma(w[t * taps + 3], v[3], *s);                                       \
-        if (taps > 3) *s = v_fma(w[t * taps + 4], v[4], *s);                                       \
-    }
+#define ITP_TAP(x, t)                                                                              \
+    if (t <= last && (last - t) % stride == 0)                                                     \
+        sums[(last - t) / stride] = v_fma(w[(t)*taps + (x)], v[x], sums[(last - t) / stride]);
+#define ITP_STEP(x)                                                                                \
+    if (x < taps) { ITP_TAP(x, 4) ITP_TAP(x, 3) ITP_TAP(x, 2) ITP_TAP(x, 1) ITP_TAP(x, 0) }
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
+#undef ITP_TAP
 }
 
 /* y (+)= window sums of x + bias. Always inlined with constant taps (per side) and stride. */
@@ -81,8 +78,8 @@ ITP_INLINE void ITP_K(dw_conv_of)(int taps, int stride, const itp_plane *g, cons
 {
     const int behind = (taps - 1) / stride, height = g->height, rows = g->rows;
     const ptrdiff_t pitch = g->width, to_pitch = g->columns;
-    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS + 1], sums[ITP_DW_TAPS + 1];
-    vl lanes[ITP_DW_TAPS + 1];
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
     ITP_K(dw_window)(taps, window, w);
     const vf first = v_set(bias);
     for (int left = 0; left < g->columns; left += V_WIDTH) {
@@ -154,8 +151,9 @@ ITP_INLINE void ITP_K(dw_row_back)(int taps, const vf *w, const vf *v, vf (*sums
 #undef ITP_TAP
 }
 
-/* Takes the first of those sums for n numbers of a row of dx, unless there is no such row. */
-ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n, bool there, bool add, float *dx)
+/* Takes the first of those sums for n0 and n1 numbers of a row of dx, unless there is no such row. */
+ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n0, int n1, bool there, bool add,
+                                    float *dx)
 {
     const vf even = sums[0], uneven = sums[3];
     sums[0] = sums[1], sums[1] = sums[2], sums[2] = v_zero();
@@ -163,11 +161,12 @@ ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n, bool there, bool 
     if (!there) return;
     vf low = odd ? v_zip(uneven, even) : v_zip(even, uneven);
     vf high = odd ? v_zip2(uneven, even) : v_zip2(even, uneven);
-    const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
-    if (add) low = v_add(low, v_get(dx, n0));
+    if (n1 == V_WIDTH && !add) {
+        v_store(dx, low), v_store(dx + V_WIDTH, high);
+        return;
+    }
+    if (add) low = v_add(low, v_get(dx, n0)), high = v_add(high, v_get(dx + V_WIDTH, n1));
     v_put(dx, low, n0);
-    if (n1 <= 0) return;
-    if (add) high = v_add(high, v_get(dx + V_WIDTH, n1));
     v_put(dx + V_WIDTH, high, n1);
 }
 
@@ -177,8 +176,8 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
                                   const float *window, bool add, float *dx)
 {
     const bool odd = g->pad_x & 1;
-    const int begin = g->pad_y / 2, height = g->height; /* row of dy */
-    const ptrdiff_t pitch = g->width;
+    const int begin = g->pad_y / 2, height = g->height, rows = g->rows; /* begin: a row of dy */
+    const ptrdiff_t pitch = g->width, from_pitch = g->columns;
     vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[2][6];
     vl lanes[ITP_DW_TAPS];
     ITP_K(dw_window)(taps, window, w);
@@ -192,21 +191,23 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
         ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
         sums[0][0] = sums[1][0] = v_zero();
+        const int n = g->width - left, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
         int q = begin - taps / 2, row = 2 * q - g->pad_y;
-        const float *even = dy + (ptrdiff_t)q * g->columns + at0, *uneven = even - at0 + at1;
-        for (; row < height; q++, row += 2, even += g->columns, uneven += g->columns) {
-            float *to = dx + row * pitch + left;
-            if (q >= 0 && q < g->rows) {
+        const float *even = dy + q * from_pitch + at0, *uneven = even - at0 + at1;
+        float *to = dx + row * pitch + left;
+        for (; row < height; q++, row += 2, to += 2 * pitch) {
+            if (q >= 0 && q < rows) {
 #define ITP_STEP(i)                                                                                \
     if (i < taps) v[i] = v_between((i % 2 ? uneven : even) - i / 2, lanes[i]);
                 ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
                 ITP_K(dw_row_back)(taps, w, v, sums);
             }
-            ITP_K(dw_row_pairs)(sums[0], odd, g->width - left, q >= begin && row >= 0, add, to);
-            ITP_K(dw_row_pairs)
-            (sums[1], odd, g->width - left, q >= begin && row + 1 >= 0 && row + 1 < height, add,
-             to + pitch);
+            even += from_pitch, uneven += from_pitch;
+            const bool first = q >= begin && row >= 0, second = q >= begin && row + 1 < height;
+            ITP_K(dw_row_pairs)(sums[0], odd, n0, n1, first, add, to);
+            ITP_K(dw_row_pairs)(sums[1], odd, n0, n1, second, add, to + pitch);
         }
     }
 }
@@ -233,8 +234,8 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
 {
     const int behind = (taps - 1) / stride, height = g->height;
     const ptrdiff_t pitch = g->width;
-    vf s[ITP_DW_TAPS * 3], v[ITP_DW_TAPS + 1], d[ITP_DW_TAPS];
-    vl lanes[ITP_DW_TAPS + 1];
+    vf s[ITP_DW_TAPS * 3], v[ITP_DW_TAPS], d[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
 #define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP

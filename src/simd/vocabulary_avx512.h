@@ -53,8 +53,13 @@
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
+#define v_push(a, b)      itp_avx512_slide(a, b, 15)
+#define v_pull(a, b)      itp_avx512_slide(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
+
+#define itp_avx512_slide(a, b, n)                                                                  \
+    _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 
 ITP_TARGET_BEGIN
 
