@@ -2577,7 +2577,8 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 /* >>simd/kernels_depthwise.h                                                                  */
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
-#define ITP_DW_TAPS    5 /* of a side, at most */
+#define ITP_DW_TAPS    5  /* of a side, at most */
+#define ITP_DW_AHEAD   24 /* rows */
 #define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
@@ -2617,6 +2618,14 @@ ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *la
     if (i < taps) v[i] = v_between(p + i, lanes[i]);
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
+}
+
+/* Asks for a row before it is needed: those of a stripe lie apart. In the last rows that is of the next
+   plane. With stride 2 the chip does as well by itself. */
+ITP_INLINE void ITP_K(dw_ahead)(const float *row, ptrdiff_t pitch)
+{
+    if (V_AHEAD) ITP_PREFETCH_NEAR(row + ITP_DW_AHEAD * pitch + V_WIDTH);
+    (void)row, (void)pitch;
 }
 
 /* A window's weights, each in all lanes. */
@@ -2668,6 +2677,7 @@ ITP_INLINE void ITP_K(dw_conv_of)(int taps, int stride, const itp_plane *g, cons
         float *to = y + left;
         sums[0] = sums[1] = sums[2] = sums[3] = sums[4] = first;
         for (int r = -behind; r < rows; r++) {
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
             if (row >= 0 && row < height) {
                 ITP_K(dw_row)(taps, stride, from, lanes, v);
                 ITP_K(dw_row_sums)(taps, stride, taps - stride, w, v, sums);
@@ -2789,29 +2799,41 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
     }
 }
 
-/* s[3 * t + i] += a row of x, v, times that of dy whose window's row t meets it, for three columns of the
-   window or two. */
-ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int first, int columns, const vf *v,
-                                       const vf *d, vf *s)
+/* s[3 * t] += v, of a row of x, times the row of dy whose window's row t meets it: for rows t of a kind. */
+ITP_INLINE void ITP_K(dw_products)(int taps, int stride, int kind, vf v, const vf *d, vf *s)
 {
 #define ITP_STEP(t)                                                                                \
-    if (t < taps && t >= first && (t - first) % stride == 0) {                                     \
-        s[3 * t] = v_fma(v[0], d[t / stride], s[3 * t]);                                           \
-        s[3 * t + 1] = v_fma(v[1], d[t / stride], s[3 * t + 1]);                                   \
-        if (columns > 2) s[3 * t + 2] = v_fma(v[2], d[t / stride], s[3 * t + 2]);                  \
-    }
+    if (t < taps && t % stride == kind) s[3 * t] = v_fma(v, d[t / stride], s[3 * t]);
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
 }
 
-/* sums[ty][tx] = x dy for three columns of the window or two, from `first` on, lanes apart. Always inlined with
+/* Those of `columns` columns of the window, from `first` on. With stride 1 each is loaded when it is needed, as
+   registers are few. */
+ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, int first, int columns,
+                                       const float *p, const vl *lanes, const vf *d, vf *s)
+{
+    vf v[ITP_DW_TAPS];
+    if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
+#define ITP_STEP(i)                                                                                \
+    if (i < columns) {                                                                             \
+        if (stride == 1) v[first + i] = v_between(p + first + i, lanes[first + i]);                \
+        ITP_K(dw_products)(taps, stride, kind, v[first + i], d, s + i);                            \
+    }
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+#undef ITP_STEP
+}
+
+/* sums[ty][tx] = x dy for up to three columns of the window, from `first` on, lanes apart. Always inlined with
    all that is constant. */
 ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, const itp_plane *g,
                                const float *x, const float *dy, vf *sums)
 {
     const int behind = (taps - 1) / stride, height = g->height;
     const ptrdiff_t pitch = g->width;
-    vf s[ITP_DW_TAPS * 3], v[ITP_DW_TAPS], d[ITP_DW_TAPS];
+    vf s[ITP_DW_TAPS * 3], d[ITP_DW_TAPS];
     vl lanes[ITP_DW_TAPS];
 #define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
     ITP_DW_EACH(ITP_STEP)
@@ -2819,27 +2841,27 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, con
     for (int left = 0; left < g->columns; left += V_WIDTH) {
         const int at = left * stride - g->pad_x;
         ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
-        const vl here = v_lanes(0, g->columns - left), none = v_lanes(0, 0);
+        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
         const float *from = x - g->pad_y * pitch + at, *down = dy + left;
         int row = -g->pad_y;
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
-            d[0] = v_between(down, r < g->rows ? here : none);
-            if (row >= 0 && row < height) {
-                ITP_K(dw_row)(taps, stride, from, lanes, v);
-                ITP_K(dw_row_products)(taps, stride, 0, columns, v + first, d, s);
-            }
-            if (stride == 2 && row + 1 >= 0 && row + 1 < height) {
-                ITP_K(dw_row)(taps, stride, from + pitch, lanes, v);
-                ITP_K(dw_row_products)(taps, stride, 1, columns, v + first, d, s);
-            }
+            d[0] = v_zero();
+            if (r < g->rows) d[0] = v_get(down, n);
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
+            if (stride == 1) ITP_K(dw_ahead)(down, g->columns);
+            if (row >= 0 && row < height)
+                ITP_K(dw_row_products)(taps, stride, 0, first, columns, from, lanes, d, s);
+            if (stride == 2 && row + 1 >= 0 && row + 1 < height)
+                ITP_K(dw_row_products)(taps, 2, 1, first, columns, from + pitch, lanes, d, s);
             d[4] = d[3], d[3] = d[2], d[2] = d[1], d[1] = d[0];
             from += stride * pitch, down += g->columns;
         }
     }
 #define ITP_STEP(t)                                                                                \
     if (t < taps) {                                                                                \
-        sums[t * taps + first] = s[3 * t], sums[t * taps + first + 1] = s[3 * t + 1];              \
+        sums[t * taps + first] = s[3 * t];                                                         \
+        if (columns > 1) sums[t * taps + first + 1] = s[3 * t + 1];                                \
         if (columns > 2) sums[t * taps + first + 2] = s[3 * t + 2];                                \
     }
     ITP_DW_EACH(ITP_STEP)
@@ -2876,8 +2898,12 @@ ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, c
                                      const float *dy, float *dw)
 {
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
-    ITP_K(dw_sums)(taps, stride, 0, 3, g, x, dy, sums);
-    if (taps > 3) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    /* As many columns at a time as the registers have room for, of which AVX2 has 16. */
+    const int most = V_WIDTH == 8 ? 2 : 3;
+    ITP_K(dw_sums)(taps, stride, 0, most, g, x, dy, sums);
+    if (most == 3 && taps == 5) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    if (most == 2) ITP_K(dw_sums)(taps, stride, 2, taps == 3 ? 1 : 2, g, x, dy, sums);
+    if (most == 2 && taps == 5) ITP_K(dw_sums)(taps, stride, 4, 1, g, x, dy, sums);
     int n = ITP_K(dw_fold)(taps * taps, sums);
     if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
     if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
@@ -2964,6 +2990,7 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 
 #undef ITP_DW_NONE
 #undef ITP_DW_TAPS
+#undef ITP_DW_AHEAD
 #undef ITP_DW_EACH
 #undef ITP_DW_CALL
 #undef ITP_FOR_TAPS
@@ -8884,9 +8911,11 @@ typedef struct itp_tile {
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* as near as can be */
 #define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
 #define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_PREFETCH_NEAR(p) ((void)(p))
 #define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
 ITP_FN int itp_lowest_bit(uint64_t bits)
 {

@@ -79,9 +79,11 @@ typedef struct itp_tile {
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* as near as can be */
 #define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
 #define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_PREFETCH_NEAR(p) ((void)(p))
 #define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
 ITP_FN int itp_lowest_bit(uint64_t bits)
 {
