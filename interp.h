@@ -271,6 +271,7 @@
    v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
                  nothing else
    v_even(a, b), v_odd(a, b)  lanes 0, 2, 4 ... and 1, 3, 5 ... of a followed by b
+   v_push(a, b)  the last lane of a, then b but its last; v_pull(a, b): a but its first, the first of b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
@@ -341,6 +342,8 @@
 #define v_between(p, l)   ((l) ? *(p) : (float)0)
 #define v_even(a, b)      (a)
 #define v_odd(a, b)       (b)
+#define v_push(a, b)      (a)
+#define v_pull(a, b)      (b)
 #define v_zip(a, b)       (a)
 #define v_zip2(a, b)      (b)
 
@@ -468,10 +471,15 @@ static inline float itp_scalar_mantissa(float x)
 #define v_between(p, l)   _mm256_maskload_ps(p, l)
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
+#define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
+#define v_pull(a, b)      itp_avx2_slide(itp_avx2_middle(a, b), a, 4)
 #define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_pick(a, b, lanes)                                                                 \
     _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, lanes)), 0xD8))
+#define itp_avx2_middle(a, b) _mm256_permute2f128_ps(a, b, 0x21)
+#define itp_avx2_slide(a, b, n)                                                                    \
+    _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(a), _mm256_castps_si256(b), n))
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 
@@ -648,19 +656,26 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
+#define v_push(a, b)      itp_avx512_slide(a, b, 15)
+#define v_pull(a, b)      itp_avx512_slide(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
+
+#define itp_avx512_slide(a, b, n)                                                                  \
+    _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 
 ITP_TARGET_BEGIN
 
 static inline __mmask16 itp_avx512_mask(int n)
 {
-    return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1u);
+    return (__mmask16)((1u << (n < 16 ? n : 16)) - 1u);
 }
 
 static inline __mmask16 itp_avx512_range(int lo, int hi)
 {
-    return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mask_cmplt_epi32_mask(_mm512_cmple_epi32_mask(_mm512_set1_epi32(lo), lane), lane,
+                                        _mm512_set1_epi32(hi));
 }
 
 static inline __m512 itp_avx512_pick(__m512 a, __m512 b, int first)
@@ -822,6 +837,8 @@ ITP_INLINE void itp_avx512_transpose(__m512 *t)
 #define v_between(p, l)   itp_neon_between(p, l)
 #define v_even(a, b)      vuzp1q_f32(a, b)
 #define v_odd(a, b)       vuzp2q_f32(a, b)
+#define v_push(a, b)      vextq_f32(a, b, 3)
+#define v_pull(a, b)      vextq_f32(a, b, 1)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
 
@@ -2626,118 +2643,125 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 /* >>simd/kernels_depthwise.h                                                                  */
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
-#define ITP_DW_ROWS   7 /* of output at a time: image sizes tend to be multiples of 7 */
-#define ITP_DW_TAPS   5
-#define ITP_DW_OUT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6)
-#define ITP_DW_IN(X)                                                                               \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#define ITP_DW_TAPS    5  /* of a side, at most */
+#define ITP_DW_AHEAD   24 /* rows */
+#define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
 
-/* A band: some rows and columns of a plane with zeros around it, so that windows need no limits. */
-#define ITP_DW_COLUMNS 112                                          /* of output at a time */
-#define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
-#define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
+/* Planes are walked down in stripes of V_WIDTH columns of output. A row of input is loaded once per stripe,
+   once for each column of the window, with zeros for what lies outside; windows that begin at
+   different rows are under way at the same time, each with a vector of its own. */
 
-/* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
-   band[row][parity of the column]. Always inlined with constant stride. */
-ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
-                                  int width, int top, int left, float *band)
+/* The lanes of a row's loads that lie within 0..width: columns from `at` on. Stride 1: a load for each
+   column of the window; 2: one before its middle column, two from there on, one behind them. */
+ITP_INLINE void ITP_K(dw_lanes)(int taps, int stride, int at, int width, vl *lanes)
 {
-    const int start = left < 0 ? 0 : left; /* the first column of x */
-    const int before = start - left;       /* and its place */
-    const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
-    /* Vectors of a row: wanted, whole, and with one that ends within. */
-    const int need = wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0;
-    const int whole = there / step < need ? there / step : need;
-    const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
-    const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
-    /* The first column's row, and where in it; for stride 2 that of the column behind it too. */
-    const ptrdiff_t row0 = before % stride * ITP_DW_PITCH, row1 = ITP_DW_PITCH - row0;
-    const int at0 = before / stride, at1 = (before + 1) / stride, tail = end * V_WIDTH;
-    const bool narrow = at1 <= V_WIDTH && columns <= at0 + tail + V_WIDTH; /* zeros at both sides */
-    (void)next;
-    for (int r = 0; r < rows; r++, band += stride * ITP_DW_PITCH) {
-        const int sy = top + r;
-        const bool inside = sy >= 0 && sy < height && need > 0;
-        for (int q = 0; q < stride; q++) {
-            float *row = band + q * ITP_DW_PITCH;
-            v_store(row, v_zero());
-            for (int i = V_WIDTH; i < columns && !(inside && narrow); i += V_WIDTH)
-                v_store(row + i, v_zero());
-        }
-        if (!inside) continue;
-        const float *p = x + (ptrdiff_t)sy * width + start;
-        float *to0 = band + row0 + at0, *to1 = band + row1 + at1;
-        if (narrow) v_store(to0 + tail, v_zero());
-        if (narrow && stride == 2) v_store(to1 + tail, v_zero());
-        for (int i = 0; i < whole * V_WIDTH; i += V_WIDTH, p += step) {
-            const vf a = v_load(p), b = stride == 1 ? a : v_load(p + V_WIDTH);
-            v_store(to0 + i, stride == 1 ? a : v_even(a, b));
-            if (stride == 2) v_store(to1 + i, v_odd(a, b));
-        }
-        if (end > whole) {
-            const vf a = v_between(p, here), b = stride == 1 ? a : v_between(p + V_WIDTH, next);
-            v_store(to0 + whole * V_WIDTH, stride == 1 ? a : v_even(a, b));
-            if (stride == 2) v_store(to1 + whole * V_WIDTH, v_odd(a, b));
-        }
+#define ITP_STEP(i)                                                                                \
+    if (i < (stride == 1 || taps == 3 ? taps : 4)) {                                               \
+        const int from = at + (stride == 1 ? i : taps / 2 + (i - 1) * V_WIDTH);                    \
+        lanes[i] = v_lanes(-from, width - from);                                                   \
     }
-}
-
-static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, int height, int width,
-                           int top, int left, float *band)
-{
-    if (stride == 1) ITP_K(dw_band_of)(1, rows, columns, x, height, width, top, left, band);
-    else ITP_K(dw_band_of)(2, rows, columns, x, height, width, top, left, band);
-}
-
-/* Row k of a band, from column `from` on, once for all rows r of output that meet it: ITP_STEP(r) with the
-   vector v and the row i. */
-#define ITP_DW_SOURCE(k)                                                                           \
-    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
-        enum { i = k };                                                                            \
-        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
-        ITP_DW_OUT(ITP_STEP)                                                                       \
-    }
-
-/* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
-   to[row * to_rs + column], n columns of them. Each vector of input is loaded once for all rows it
-   belongs to. Always inlined with constant taps (per side) and stride. */
-ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const float *band, const float *w, float bias,
-                               int ox, int n, float *to, ptrdiff_t to_rs)
-{
-#define ITP_DECLARE(r) vf c##r = v_set(bias);
-    ITP_DW_OUT(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (int tx = 0; tx < taps; tx++) {
-        const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
-        const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
-        const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
-        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
-#define ITP_STEP(r)                                                                                \
-    if (i >= stride * (r) && i - stride * (r) < taps) {                                            \
-        const int t = i - stride * (r);                                                            \
-        c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
-    }
-        ITP_DW_IN(ITP_DW_SOURCE)
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-    }
-#define ITP_STORE(r) v_put(to + (r)*to_rs, c##r, n);
-    ITP_DW_OUT(ITP_STORE)
-#undef ITP_STORE
 }
 
-#define ITP_DW_FUNCTION(name, taps, stride)                                                        \
-    static void ITP_K(name)(const float *band, const float *w, float bias, int ox, int n,          \
-                            float *to, ptrdiff_t to_rs)                                            \
-    {                                                                                              \
-        ITP_K(dw_tile)(taps, stride, band, w, bias, ox, n, to, to_rs);                             \
+/* v[tx]: lane i is column i * stride + tx of the row at p. */
+ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *lanes, vf *v)
+{
+    if (stride == 2) {
+        const float *middle = p + taps / 2;
+        const vf a = v_between(middle, lanes[1]), b = v_between(middle + V_WIDTH, lanes[2]);
+        const vf before = v_between(middle - V_WIDTH, lanes[0]), even = v_even(a, b);
+        v[taps / 2] = even, v[taps / 2 + 1] = v_odd(a, b);
+        v[taps / 2 - 1] = v_push(before, v[taps / 2 + 1]);
+        if (taps == 3) return;
+        v[0] = v_push(v_even(before, before), even);
+        v[4] = v_pull(even, v_between(middle + 2 * V_WIDTH, lanes[3]));
+        return;
     }
-ITP_DW_FUNCTION(dw_3_1, 3, 1)
-ITP_DW_FUNCTION(dw_3_2, 3, 2)
-ITP_DW_FUNCTION(dw_5_1, 5, 1)
-ITP_DW_FUNCTION(dw_5_2, 5, 2)
-#undef ITP_DW_FUNCTION
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) v[i] = v_between(p + i, lanes[i]);
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Asks for a row before it is needed: those of a stripe lie apart. In the last rows that is of the next
+   plane. With stride 2 the chip does as well by itself. */
+ITP_INLINE void ITP_K(dw_ahead)(const float *row, ptrdiff_t pitch)
+{
+    if (V_AHEAD) ITP_PREFETCH_NEAR(row + ITP_DW_AHEAD * pitch + V_WIDTH);
+    (void)row, (void)pitch;
+}
+
+/* A window's weights, each in all lanes. */
+ITP_INLINE void ITP_K(dw_window)(int taps, const float *w, vf *all)
+{
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) {                                                                                \
+        all[i] = v_set(w[i]), all[taps + i] = v_set(w[taps + i]);                                  \
+        all[2 * taps + i] = v_set(w[2 * taps + i]);                                                \
+        if (taps > 3) {                                                                            \
+            all[3 * taps + i] = v_set(w[3 * taps + i]);                                            \
+            all[4 * taps + i] = v_set(w[4 * taps + i]);                                            \
+        }                                                                                          \
+    }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* sums[j] += a row of input, v, which the window's row last - j * stride meets. */
+ITP_INLINE void ITP_K(dw_row_sums)(int taps, int stride, int last, const vf *w, const vf *v,
+                                   vf *sums)
+{
+#define ITP_TAP(x, t)                                                                              \
+    if (t <= last && (last - t) % stride == 0)                                                     \
+        sums[(last - t) / stride] = v_fma(w[(t)*taps + (x)], v[x], sums[(last - t) / stride]);
+#define ITP_STEP(x)                                                                                \
+    if (x < taps) { ITP_TAP(x, 4) ITP_TAP(x, 3) ITP_TAP(x, 2) ITP_TAP(x, 1) ITP_TAP(x, 0) }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+#undef ITP_TAP
+}
+
+/* y (+)= window sums of x + bias. Always inlined with constant taps (per side) and stride. */
+ITP_INLINE void ITP_K(dw_conv_of)(int taps, int stride, const itp_plane *g, const float *x,
+                                  const float *window, float bias, bool add, float *y)
+{
+    const int behind = (taps - 1) / stride, height = g->height, rows = g->rows;
+    const ptrdiff_t pitch = g->width, to_pitch = g->columns;
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
+    ITP_K(dw_window)(taps, window, w);
+    const vf first = v_set(bias);
+    for (int left = 0; left < g->columns; left += V_WIDTH) {
+        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
+        const int at = left * stride - g->pad_x;
+        ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        int row = taps - stride - g->pad_y - behind * stride;
+        const float *from = x + row * pitch + at;
+        float *to = y + left;
+        sums[0] = sums[1] = sums[2] = sums[3] = sums[4] = first;
+        for (int r = -behind; r < rows; r++) {
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
+            if (row >= 0 && row < height) {
+                ITP_K(dw_row)(taps, stride, from, lanes, v);
+                ITP_K(dw_row_sums)(taps, stride, taps - stride, w, v, sums);
+            }
+            if (stride == 2 && row + 1 >= 0 && row + 1 < height) {
+                ITP_K(dw_row)(taps, stride, from + pitch, lanes, v);
+                ITP_K(dw_row_sums)(taps, stride, taps - 1, w, v, sums);
+            }
+            row += stride, from += stride * pitch;
+            if (r >= 0) {
+                v_put(to, add ? v_add(sums[0], v_get(to, n)) : sums[0], n);
+                to += to_pitch;
+            }
+            sums[0] = sums[1], sums[1] = behind > 1 ? sums[2] : first;
+            sums[2] = behind > 2 ? sums[3] : first, sums[3] = sums[4], sums[4] = first;
+        }
+    }
+}
 
 /* Square windows of 3 or 5 with stride 1 or 2: those of the networks in use. */
 static bool ITP_K(dw_common)(const itp_plane *g)
@@ -2746,174 +2770,219 @@ static bool ITP_K(dw_common)(const itp_plane *g)
            g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
 }
 
-/* The band of x that windows of ITP_DW_ROWS rows of output from oy on, from column c0 on, begin at; it is
-   filled where a new one begins. */
-static const float *ITP_K(dw_band_of_rows)(const itp_plane *g, const float *x, int c0, int oy,
-                                           float *band)
-{
-    const int taps = g->taps_y, stride = g->stride_y;
-    const int many = ITP_DW_ROWS * (stride == 1 ? 4 : 1); /* rows of output of a band */
-    const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-    const int wanted = (g->rows - oy + ITP_DW_ROWS - 1) / ITP_DW_ROWS * ITP_DW_ROWS;
-    if (oy % many == 0) ITP_K(dw_band)
-    (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
-     (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height, g->width,
-     oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
-    return band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
-}
+/* Calls a body with constant taps and stride. */
+#define ITP_DW_CALL(name, g, ...)                                                                  \
+    do {                                                                                           \
+        if ((g)->taps_x == 3 && (g)->stride_x == 1) ITP_K(name)(3, 1, g, __VA_ARGS__);             \
+        else if ((g)->taps_x == 3) ITP_K(name)(3, 2, g, __VA_ARGS__);                              \
+        else if ((g)->stride_x == 1) ITP_K(name)(5, 1, g, __VA_ARGS__);                            \
+        else ITP_K(name)(5, 2, g, __VA_ARGS__);                                                    \
+    } while (0)
 
-/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias: common windows */
 static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
                            float *y)
 {
-    typedef void (*dw_function)(const float *, const float *, float, int, int, float *, ptrdiff_t);
-    static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
-                                                {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
-    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
-    float band[ITP_DW_BAND], sums[ITP_DW_ROWS * V_WIDTH];
-    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
-        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
-            const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-            const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
-            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
-            for (int ox = 0; ox < columns; ox += V_WIDTH) {
-                const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
-                float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
-                if (rows == ITP_DW_ROWS && !add) {
-                    run(from, w, bias, ox, n, to, g->columns);
-                    continue;
-                }
-                run(from, w, bias, ox, V_WIDTH, sums, V_WIDTH);
-                for (int r = 0; r < rows; r++, to += g->columns) {
-                    const vf v = v_load(sums + r * V_WIDTH);
-                    v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
-                }
-            }
-        }
+    ITP_DW_CALL(dw_conv_of, g, x, w, bias, add, y);
 }
 
-/* A row of n numbers of dx (+)= its gradient for stride 2: taps of the window's rows w, w + 2 * taps ...
-   and as many rows of dy, each a row before the last; dy is what the second tap meets in the first column,
-   dy[odd] what the first does. Even taps make columns of one parity, those of `odd`, odd taps the others.
-   Always inlined with constant taps and rows. */
-ITP_INLINE void ITP_K(dw_data_row)(int taps, int rows, const float *dy, int odd, const float *w,
-                                   int n, bool add, float *dx)
+/* A row of dy, v by columns of the window, adds to the pair of rows of dx it begins at and to those below:
+   to sums[row & 1][row / 2 + 3 * (column & 1)]. */
+ITP_INLINE void ITP_K(dw_row_back)(int taps, const vf *w, const vf *v, vf (*sums)[6])
 {
-#define ITP_DW_BEHIND(X) X(0) X(1) X(2)
-#define ITP_DECLARE(r)                                                                             \
-    const float *const w##r = w + (r < rows ? r * 2 * taps : 0);                                   \
-    const vf w##r##0 = v_set(w##r[0]), w##r##1 = v_set(w##r[1]), w##r##2 = v_set(w##r[2]);         \
-    const vf w##r##3 = taps > 3 ? v_set(w##r[3]) : w##r##0;                                        \
-    const vf w##r##4 = taps > 3 ? v_set(w##r[4]) : w##r##0;
-    ITP_DW_BEHIND(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (; n > 0; n -= 2 * V_WIDTH, dy += V_WIDTH, dx += 2 * V_WIDTH) {
-        const float *from = dy + odd;
-        vf even_taps = v_zero(), odd_taps = v_zero();
-#define ITP_STEP(r)                                                                                \
-    if (r < rows) {                                                                                \
-        even_taps = v_fma(w##r##0, v_load(from - r * ITP_DW_PITCH), even_taps);                    \
-        odd_taps = v_fma(w##r##1, v_load(dy - r * ITP_DW_PITCH), odd_taps);                        \
-        even_taps = v_fma(w##r##2, v_load(from - r * ITP_DW_PITCH - 1), even_taps);                \
-        if (taps > 3) {                                                                            \
-            odd_taps = v_fma(w##r##3, v_load(dy - r * ITP_DW_PITCH - 1), odd_taps);                \
-            even_taps = v_fma(w##r##4, v_load(from - r * ITP_DW_PITCH - 2), even_taps);            \
-        }                                                                                          \
+#define ITP_TAP(x, t)                                                                              \
+    sums[t % 2][t / 2 + x % 2 * 3] = v_fma(w[(t)*taps + (x)], v[x], sums[t % 2][t / 2 + x % 2 * 3])
+#define ITP_STEP(t)                                                                                \
+    if (t < taps) {                                                                                \
+        ITP_TAP(0, t);                                                                             \
+        ITP_TAP(1, t);                                                                             \
+        ITP_TAP(2, t);                                                                             \
+        if (taps > 3) ITP_TAP(3, t);                                                               \
+        if (taps > 3) ITP_TAP(4, t);                                                               \
     }
-        ITP_DW_BEHIND(ITP_STEP)
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-        const vf first = odd ? odd_taps : even_taps, second = odd ? even_taps : odd_taps;
-        vf low = v_zip(first, second), high = v_zip2(first, second);
-        const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
-        if (add) {
-            low = v_add(low, v_get(dx, n0));
-            high = v_add(high, v_get(dx + V_WIDTH, n1));
-        }
-        v_put(dx, low, n0);
-        v_put(dx + V_WIDTH, high, n1);
+#undef ITP_TAP
+}
+
+/* Takes the first of those sums for n0 and n1 numbers of a row of dx, unless there is no such row. */
+ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n0, int n1, bool there, bool add,
+                                    float *dx)
+{
+    const vf even = sums[0], uneven = sums[3];
+    sums[0] = sums[1], sums[1] = sums[2], sums[2] = v_zero();
+    sums[3] = sums[4], sums[4] = sums[5], sums[5] = v_zero();
+    if (!there) return;
+    vf low = odd ? v_zip(uneven, even) : v_zip(even, uneven);
+    vf high = odd ? v_zip2(uneven, even) : v_zip2(even, uneven);
+    if (n1 == V_WIDTH && !add) {
+        v_store(dx, low), v_store(dx + V_WIDTH, high);
+        return;
     }
-#undef ITP_DW_BEHIND
+    if (add) low = v_add(low, v_get(dx, n0)), high = v_add(high, v_get(dx + V_WIDTH, n1));
+    v_put(dx, low, n0);
+    v_put(dx + V_WIDTH, high, n1);
 }
 
-/* dx (+)= its gradient for stride 2. Always inlined with constant taps. */
-ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, const float *w,
-                               bool add, float *dx)
+/* dx (+)= its gradient for stride 2. Counted from the padding on, even rows and columns of dx meet even
+   ones of the window. Always inlined with constant taps. */
+ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
+                                  const float *window, bool add, float *dx)
 {
-    enum { ROWS = 2 * ITP_DW_ROWS };
-    const int odd = g->pad_x & 1;
-    const int left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
-    float band[ITP_DW_BAND];
-    for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
-        for (int i0 = 0; i0 < g->height; i0 += ROWS) {
-            const int end = (g->width + 1) / 2 - j0;
-            const int columns = end < ITP_DW_COLUMNS ? end : ITP_DW_COLUMNS;
-            const int rows = g->height - i0 < ROWS ? g->height - i0 : ROWS;
-            const int n = g->width < 2 * (j0 + columns) ? g->width - 2 * j0 : 2 * columns;
-            const int top = (i0 + g->pad_y) / 2 - taps / 2;
-            ITP_K(dw_band)
-            (1, (ROWS + taps) / 2 + 1, (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + taps / 2 + 1,
-             dy, g->rows, g->columns, top, j0 + left, band);
-            for (int iy = i0; iy < i0 + rows; iy++) {
-                const int ty = (iy + g->pad_y) & 1;
-                const float *from =
-                    band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + g->pad_x / 2 - left;
-                float *to = dx + (ptrdiff_t)iy * g->width + 2 * j0;
-                if (ty) ITP_K(dw_data_row)(taps, taps / 2, from, odd, w + taps, n, add, to);
-                else ITP_K(dw_data_row)(taps, taps / 2 + 1, from, odd, w, n, add, to);
-            }
-        }
-}
-
-/* sums[ty][tx] += x dy for a tap tx of the windows of `rows` rows of dy and n columns from ox on, for all
-   ty. Rows of dy stay in registers. Always inlined with constant taps and stride. */
-ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, const float *band, const float *dy, int rows,
-                               int columns, int ox, int n, vf *sums)
-{
-#define ITP_DECLARE(r) const vf d##r = r < rows ? v_get(dy + (r)*columns, n) : v_zero();
-    ITP_DW_OUT(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (int tx = 0; tx < taps; tx++, sums++) {
-        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
-        vf s0 = sums[0], s1 = sums[taps], s2 = sums[2 * taps], s3 = s0, s4 = s0;
-        if (taps > 3) s3 = sums[3 * taps], s4 = sums[4 * taps];
-#define ITP_STEP(r)                                                                                \
-    if (i == stride * (r)) s0 = v_fma(v, d##r, s0);                                                \
-    if (i == stride * (r) + 1) s1 = v_fma(v, d##r, s1);                                            \
-    if (i == stride * (r) + 2) s2 = v_fma(v, d##r, s2);                                            \
-    if (taps > 3 && i == stride * (r) + 3) s3 = v_fma(v, d##r, s3);                                \
-    if (taps > 3 && i == stride * (r) + 4) s4 = v_fma(v, d##r, s4);
-        ITP_DW_IN(ITP_DW_SOURCE)
+    const bool odd = g->pad_x & 1;
+    const int begin = g->pad_y / 2, height = g->height, rows = g->rows; /* begin: a row of dy */
+    const ptrdiff_t pitch = g->width, from_pitch = g->columns;
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[2][6];
+    vl lanes[ITP_DW_TAPS];
+    ITP_K(dw_window)(taps, window, w);
+    for (int left = 0; left < g->width; left += 2 * V_WIDTH) {
+        /* What even and odd columns of the window meet first. */
+        const int at0 = (left + g->pad_x + odd) / 2, at1 = (left + g->pad_x - odd) / 2;
+#define ITP_STEP(i)                                                                                \
+    if (i < taps)                                                                                  \
+        lanes[i] = v_lanes(i / 2 - (i % 2 ? at1 : at0), g->columns + i / 2 - (i % 2 ? at1 : at0)); \
+    sums[0][i + 1] = sums[1][i + 1] = v_zero();
+        ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-        sums[0] = s0, sums[taps] = s1, sums[2 * taps] = s2;
-        if (taps > 3) sums[3 * taps] = s3, sums[4 * taps] = s4;
+        sums[0][0] = sums[1][0] = v_zero();
+        const int n = g->width - left, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
+        int q = begin - taps / 2, row = 2 * q - g->pad_y;
+        const float *even = dy + q * from_pitch + at0, *uneven = even - at0 + at1;
+        float *to = dx + row * pitch + left;
+        for (; row < height; q++, row += 2, to += 2 * pitch) {
+            if (q >= 0 && q < rows) {
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) v[i] = v_between((i % 2 ? uneven : even) - i / 2, lanes[i]);
+                ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+                ITP_K(dw_row_back)(taps, w, v, sums);
+            }
+            even += from_pitch, uneven += from_pitch;
+            const bool first = q >= begin && row >= 0, second = q >= begin && row + 1 < height;
+            ITP_K(dw_row_pairs)(sums[0], odd, n0, n1, first, add, to);
+            ITP_K(dw_row_pairs)(sums[1], odd, n0, n1, second, add, to + pitch);
+        }
     }
 }
 
-/* dw += its gradient. Always inlined with constant taps and stride. */
+/* s[3 * t] += v, of a row of x, times the row of dy whose window's row t meets it: for rows t of a kind. */
+ITP_INLINE void ITP_K(dw_products)(int taps, int stride, int kind, vf v, const vf *d, vf *s)
+{
+#define ITP_STEP(t)                                                                                \
+    if (t < taps && t % stride == kind) s[3 * t] = v_fma(v, d[t / stride], s[3 * t]);
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Those of `columns` columns of the window, from `first` on. With stride 1 each is loaded when it is needed, as
+   registers are few. */
+ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, int first, int columns,
+                                       const float *p, const vl *lanes, const vf *d, vf *s)
+{
+    vf v[ITP_DW_TAPS];
+    if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
+#define ITP_STEP(i)                                                                                \
+    if (i < columns) {                                                                             \
+        if (stride == 1) v[first + i] = v_between(p + first + i, lanes[first + i]);                \
+        ITP_K(dw_products)(taps, stride, kind, v[first + i], d, s + i);                            \
+    }
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+#undef ITP_STEP
+}
+
+/* sums[ty][tx] = x dy for up to three columns of the window, from `first` on, lanes apart. Always inlined with
+   all that is constant. */
+ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, const itp_plane *g,
+                               const float *x, const float *dy, vf *sums)
+{
+    const int behind = (taps - 1) / stride, height = g->height;
+    const ptrdiff_t pitch = g->width;
+    vf s[ITP_DW_TAPS * 3], d[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
+#define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+    for (int left = 0; left < g->columns; left += V_WIDTH) {
+        const int at = left * stride - g->pad_x;
+        ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
+        const float *from = x - g->pad_y * pitch + at, *down = dy + left;
+        int row = -g->pad_y;
+        d[1] = d[2] = d[3] = d[4] = v_zero();
+        for (int r = 0; r < g->rows + behind; r++, row += stride) {
+            d[0] = v_zero();
+            if (r < g->rows) d[0] = v_get(down, n);
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
+            if (stride == 1) ITP_K(dw_ahead)(down, g->columns);
+            if (row >= 0 && row < height)
+                ITP_K(dw_row_products)(taps, stride, 0, first, columns, from, lanes, d, s);
+            if (stride == 2 && row + 1 >= 0 && row + 1 < height)
+                ITP_K(dw_row_products)(taps, 2, 1, first, columns, from + pitch, lanes, d, s);
+            d[4] = d[3], d[3] = d[2], d[2] = d[1], d[1] = d[0];
+            from += stride * pitch, down += g->columns;
+        }
+    }
+#define ITP_STEP(t)                                                                                \
+    if (t < taps) {                                                                                \
+        sums[t * taps + first] = s[3 * t];                                                         \
+        if (columns > 1) sums[t * taps + first + 1] = s[3 * t + 1];                                \
+        if (columns > 2) sums[t * taps + first + 2] = s[3 * t + 2];                                \
+    }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
+ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+{
+#define ITP_STEP(i)                                                                                \
+    if (2 * (i) < n) {                                                                             \
+        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
+        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
+    }
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+    ITP_STEP(3)
+    ITP_STEP(4)
+    ITP_STEP(5)
+    ITP_STEP(6)
+    ITP_STEP(7)
+    ITP_STEP(8)
+    ITP_STEP(9)
+    ITP_STEP(10)
+    ITP_STEP(11)
+    ITP_STEP(12)
+#undef ITP_STEP
+    return (n + 1) / 2;
+}
+
+/* dw = its gradient. Always inlined with constant taps and stride. */
 ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, double *dw)
+                                     const float *dy, float *dw)
 {
-    float band[ITP_DW_BAND];
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
-    for (int t = 0; t < taps * taps; t++) sums[t] = v_zero();
-    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
-        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
-            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
-            const int end = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-            for (int ox = 0; ox < end; ox += V_WIDTH) ITP_K(dw_sums)
-            (taps, stride, from, dy + (ptrdiff_t)oy * g->columns + c0 + ox, g->rows - oy,
-             g->columns, ox, end - ox < V_WIDTH ? end - ox : V_WIDTH, sums);
-        }
-    for (int t = 0; t < taps * taps; t++) dw[t] += (double)v_sum(sums[t]);
+    /* As many columns at a time as the registers have room for, of which AVX2 has 16. */
+    const int most = V_WIDTH == 8 ? 2 : 3;
+    ITP_K(dw_sums)(taps, stride, 0, most, g, x, dy, sums);
+    if (most == 3 && taps == 5) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    if (most == 2) ITP_K(dw_sums)(taps, stride, 2, taps == 3 ? 1 : 2, g, x, dy, sums);
+    if (most == 2 && taps == 5) ITP_K(dw_sums)(taps, stride, 4, 1, g, x, dy, sums);
+    int n = ITP_K(dw_fold)(taps * taps, sums);
+    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
+    const int rest = taps * taps - (n - 1) * V_WIDTH;
+    for (int i = 0; i + 1 < n; i++, dw += V_WIDTH) v_store(dw, sums[i]);
+    v_storen(dw, sums[n - 1], rest);
 }
 
-/* dw += its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
+/* dw = its gradient: common windows */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
 {
-    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_weights_of)(3, 1, g, x, dy, dw);
-    else if (g->taps_x == 3) ITP_K(dw_weights_of)(3, 2, g, x, dy, dw);
-    else if (g->stride_x == 1) ITP_K(dw_weights_of)(5, 1, g, x, dy, dw);
-    else ITP_K(dw_weights_of)(5, 2, g, x, dy, dw);
+    ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
 }
 #else
 #define ITP_DW_NONE 1
@@ -2941,7 +3010,7 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
 {
 #ifndef ITP_DW_NONE
     const int taps = g->taps_y * g->taps_x;
-    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
+    if (ITP_K(dw_common)(g) && g->stride_y == 1) {
         itp_plane turned = *g; /* dx is dy under the turned window */
         float back[ITP_DW_TAPS * ITP_DW_TAPS];
         turned.height = g->rows, turned.width = g->columns;
@@ -2952,8 +3021,8 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
         return;
     }
     if (ITP_K(dw_common)(g) && g->stride_y == 2) {
-        if (taps == 9) ITP_K(dw_data)(3, g, dy, w, add, dx);
-        else ITP_K(dw_data)(5, g, dy, w, add, dx);
+        if (taps == 9) ITP_K(dw_data_of)(3, g, dy, w, add, dx);
+        else ITP_K(dw_data_of)(5, g, dy, w, add, dx);
         return;
     }
 #endif
@@ -2968,9 +3037,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw += its gradient; dw is in double while planes are added up */
+/* dw = its gradient */
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+                                      float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
@@ -2978,20 +3047,18 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
         return;
     }
 #endif
+    double sum[ITP_PLANE_TAPS] = {0};
     ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
 }
 
 #undef ITP_DW_NONE
-#undef ITP_DW_ROWS
 #undef ITP_DW_TAPS
-#undef ITP_DW_OUT
-#undef ITP_DW_IN
-#undef ITP_DW_COLUMNS
-#undef ITP_DW_PITCH
-#undef ITP_DW_BAND
-#undef ITP_DW_SOURCE
+#undef ITP_DW_AHEAD
+#undef ITP_DW_EACH
+#undef ITP_DW_CALL
 #undef ITP_FOR_TAPS
 /* >>simd/kernels_abreast.h                                                                    */
 /* ---- networks side by side: ITP_ABREAST numbers at each place, one of each network ---------------- */
@@ -3938,6 +4005,8 @@ ITP_TARGET_END
 #undef v_between
 #undef v_even
 #undef v_odd
+#undef v_push
+#undef v_pull
 #undef v_zip
 #undef v_zip2
 #undef V_LOOP
@@ -9001,9 +9070,11 @@ typedef struct itp_tile {
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* as near as can be */
 #define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
 #define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_PREFETCH_NEAR(p) ((void)(p))
 #define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
 ITP_FN int itp_lowest_bit(uint64_t bits)
 {
@@ -9071,6 +9142,7 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 #define ITP_ACROSS 256
 
 /* One plane under a sliding window. */
+#define ITP_PLANE_TAPS 128 /* of a window at most, where the gradient of its weights is asked for */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
@@ -9143,7 +9215,7 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
+    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
@@ -9689,7 +9761,6 @@ typedef struct itp_after {
     float a, b;
 } itp_after;
 
-#define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
 #define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
@@ -9718,7 +9789,7 @@ ITP_FN int itp_conv_taps(const itp_conv *c)
 /* One input channel per group: planes by themselves, no product. */
 ITP_FN bool itp_conv_depthwise(const itp_conv *c)
 {
-    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_DEPTHWISE_TAPS;
+    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_PLANE_TAPS;
 }
 
 ITP_FN bool itp_conv_pointwise(const itp_conv *c)
@@ -10991,32 +11062,32 @@ typedef struct itp_plane_job {
     const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
+    int n, share; /* planes or windows, and those of a task */
+    void (*run)(const struct itp_plane_job *j, int i);
 } itp_plane_job;
 
-ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
+/* Output plane p of all images. */
+ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int o = task % c->out_channels, image = task / c->out_channels;
+    const int o = p % c->out_channels, image = p / c->out_channels;
     const int i = o / (c->out_channels / c->groups);
     const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)task * out;
+    float *y = j->y + (size_t)p * out;
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
     if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
 }
 
-ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
+/* Input plane p of all images. */
+ITP_FN void itp_depthwise_data(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int i = task % c->in_channels, image = task / c->in_channels;
+    const int i = p % c->in_channels, image = p / c->in_channels;
     const int multiplier = c->out_channels / c->groups;
     const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)task * in;
+    float *dx = j->dx + (size_t)p * in;
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
         itp_grads(j->kernels)
             ->plane_conv_data(&c->plane,
@@ -11027,22 +11098,48 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
 }
 
 /* One window of weights: of output plane o and one input plane of its group. */
-ITP_FN void itp_planes_weights_task(void *arg, int window, int slot)
+ITP_FN void itp_planes_weights(const itp_plane_job *j, int window)
+{
+    const itp_conv *c = j->c;
+    const int inputs = c->in_channels / c->groups, o = window / inputs;
+    const int i = o / (c->out_channels / c->groups) * inputs + window % inputs;
+    const int taps = itp_conv_taps(c);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
+    float *dw = j->dw + (size_t)window * (size_t)taps, one[ITP_PLANE_TAPS];
+    double sum[ITP_PLANE_TAPS];
+    if (c->batch == 1 && j->beta == 0) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, dw);
+        return;
+    }
+    for (int t = 0; t < taps; t++) sum[t] = 0;
+    for (int b = 0; b < c->batch; b++) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, one);
+        for (int t = 0; t < taps; t++) sum[t] += (double)one[t];
+        x += (size_t)c->in_channels * in, dy += (size_t)c->out_channels * out;
+    }
+    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+ITP_FN void itp_planes_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const int inputs = c->in_channels / c->groups, o = window / inputs;
-    const size_t i = (size_t)(o / (c->out_channels / c->groups) * inputs + window % inputs);
-    const int taps = itp_conv_taps(c);
-    double sum[ITP_DEPTHWISE_TAPS] = {0};
-    for (int b = 0; b < c->batch; b++)
-        itp_grads(j->kernels)
-            ->plane_conv_weights(
-                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
-    float *dw = j->dw + (size_t)window * (size_t)taps;
-    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+    const int end = itp_min(j->n, (task + 1) * j->share);
+    for (int i = task * j->share; i < end; i++) j->run(j, i);
+}
+
+/* Products of a task: small planes go together, as to take the next task waits for what is stored. */
+#define ITP_PLANE_WORK 32768
+
+ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
+                           void (*run)(const itp_plane_job *j, int i))
+{
+    const double work = itp_conv_work(j->c), one = work / n;
+    j->n = n, j->run = run;
+    j->share = one < ITP_PLANE_WORK ? (int)(ITP_PLANE_WORK / (one > 1 ? one : 1)) : 1;
+    j->share = itp_min(j->share, itp_div_up(n, ctx->slots));
+    itp_parallel(ctx, itp_div_up(n, j->share), work, itp_planes_task, j);
 }
 
 /* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
@@ -11309,7 +11406,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, 0);
     j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-    itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_depthwise_forward);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -11323,7 +11420,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, beta);
     j.dy = dy, j.w = w, j.dx = dx;
-    itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_depthwise_data);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -11334,7 +11431,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
-        itp_parallel(ctx, windows, itp_conv_work(c), itp_planes_weights_task, &j);
+        itp_planes_run(ctx, &j, windows, itp_planes_weights);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);

@@ -489,6 +489,81 @@ TEST(convolutions_match_their_definition)
     }
 }
 
+/* Root of the mean squared error over that of the numbers. */
+static double error_of(const float *got, const double *want, size_t n)
+{
+    double error = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        size += want[i] * want[i];
+    }
+    return error == 0 ? 0 : sqrt(error / size);
+}
+
+/* y, dx that is added to what is there, and dw, within the tolerance. */
+static void check_depthwise(interp_ctx *ctx, const itp_conv *c, double tolerance)
+{
+    const itp_plane *p = &c->plane;
+    const size_t nx = (size_t)(c->batch * c->in_channels) * itp_conv_in(c);
+    const size_t ny = (size_t)(c->batch * c->out_channels) * itp_conv_out(c);
+    const size_t nw = (size_t)(c->out_channels * itp_conv_taps(c));
+    /* each ends where its memory does */
+    float *x = (float *)malloc(nx * sizeof *x), *dx = (float *)malloc(nx * sizeof *dx);
+    float *y = (float *)malloc(ny * sizeof *y), *dy = (float *)malloc(ny * sizeof *dy);
+    float *w = (float *)malloc(nw * sizeof *w), *dw = (float *)malloc(nw * sizeof *dw);
+    naive o;
+    o.y = (double *)calloc(nx + ny + nw, sizeof(double));
+    o.dx = o.y + ny, o.dw = o.dx + nx;
+    fill(x, nx, 41), fill(dy, ny, 42), fill(w, nw, 43), fill(dx, nx, 44);
+    naive_conv(c, x, w, dy, &o);
+    for (size_t i = 0; i < nx; i++) o.dx[i] += (double)dx[i];
+    const itp_scratch none = {NULL, 0};
+    const itp_conv_need need = itp_conv_scratch(ctx, c, true, true, true);
+    CHECK(need.slot == 0 && need.shared == 0);
+    itp_conv_forward(ctx, c, x, w, NULL, NULL, NULL, y, none, NULL);
+    itp_conv_data(ctx, c, dy, w, NULL, 1, dx, none, NULL);
+    itp_conv_weights(ctx, c, x, dy, 0, dw, none, NULL);
+    const double errors[3] = {error_of(y, o.y, ny), error_of(dx, o.dx, nx), error_of(dw, o.dw, nw)};
+    for (int i = 0; i < 3; i++)
+        if (!(errors[i] <= tolerance))
+            test_fail(__FILE__, __LINE__, "%dx%d window %dx%d stride %d %d pad %d %d: %s %g",
+                      p->height, p->width, p->taps_y, p->taps_x, p->stride_y, p->stride_x, p->pad_y,
+                      p->pad_x,
+                      i == 0   ? "y"
+                      : i == 1 ? "dx"
+                               : "dw",
+                      errors[i]);
+    free(x), free(dx), free(y), free(dy), free(w), free(dw);
+    free(o.y);
+}
+
+TEST(depthwise_planes_of_any_size_match_their_definition)
+{
+    enum { most = 40, cases = 600 };
+    FOR_ISAS(ctx)
+    for (uint64_t i = 0, at = 0; i < cases; i++) {
+#define DRAW(n) ((int)((rnd(at++) + 1) / 2 * (n)) % (n)) /* 0..n-1 */
+        itp_conv c;
+        memset(&c, 0, sizeof c);
+        itp_plane *p = &c.plane;
+        const bool common = DRAW(4) > 0; /* square windows of 3 or 5, else any */
+        p->taps_y = common ? 3 + 2 * DRAW(2) : 1 + DRAW(7);
+        p->taps_x = common ? p->taps_y : 1 + DRAW(7);
+        p->stride_y = 1 + DRAW(2), p->stride_x = common ? p->stride_y : 1 + DRAW(2);
+        p->dilation_y = p->dilation_x = 1;
+        p->height = 1 + DRAW(most), p->width = 1 + DRAW(most);
+        p->pad_y = DRAW(p->taps_y + 1), p->pad_x = DRAW(p->taps_x + 1);
+        const int ends_y = p->height + p->pad_y + DRAW(p->taps_y) - p->taps_y;
+        const int ends_x = p->width + p->pad_x + DRAW(p->taps_x) - p->taps_x;
+        c.batch = 1 + DRAW(3), c.in_channels = 2 + DRAW(4);
+        c.groups = c.in_channels, c.out_channels = c.in_channels * (1 + DRAW(2));
+        if (ends_y < 0 || ends_x < 0) continue; /* no window fits */
+        p->rows = ends_y / p->stride_y + 1, p->columns = ends_x / p->stride_x + 1;
+#undef DRAW
+        check_depthwise(ctx, &c, 1e-6); /* float32 rounds by 6e-8; up to 4800 terms */
+    }
+}
+
 /* A convolution and its data gradient, packed beforehand or on the way. */
 static void run_conv(interp_ctx *ctx, const itp_conv *c, bool keep, const float *x, const float *w,
                      const float *dy, float *y, float *dx)
@@ -533,17 +608,6 @@ TEST(weights_packed_on_the_way_change_no_result)
         CHECK(!memcmp(y, y2, ny * sizeof *y) && !memcmp(dx, dx2, nx * sizeof *dx));
         free(x);
     }
-}
-
-/* Root of the mean squared error over that of the numbers. */
-static double error_of(const float *got, const double *want, size_t n)
-{
-    double error = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        size += want[i] * want[i];
-    }
-    return sqrt(error / size);
 }
 
 /* Its points and constants cost a factor of 2 to 3 in numpy; 5 leaves room for other orders of sums. */
@@ -1254,6 +1318,7 @@ int main(int argc, char **argv)
     RUN(sgemm_is_bit_identical_at_any_thread_count);
     RUN(products_leave_zeros_out_without_a_trace);
     RUN(convolutions_match_their_definition);
+    RUN(depthwise_planes_of_any_size_match_their_definition);
     RUN(weights_packed_on_the_way_change_no_result);
     RUN(winograd_rounds_little_more_than_the_plain_order);
     RUN(a_nan_is_never_lost_by_a_maximum);

@@ -10,32 +10,32 @@ typedef struct itp_plane_job {
     const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
+    int n, share; /* planes or windows, and those of a task */
+    void (*run)(const struct itp_plane_job *j, int i);
 } itp_plane_job;
 
-ITP_FN void itp_depthwise_task(void *arg, int task, int slot)
+/* Output plane p of all images. */
+ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int o = task % c->out_channels, image = task / c->out_channels;
+    const int o = p % c->out_channels, image = p / c->out_channels;
     const int i = o / (c->out_channels / c->groups);
     const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)task * out;
+    float *y = j->y + (size_t)p * out;
     j->kernels->plane_conv(
         &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
         j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
     if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
 }
 
-ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
+/* Input plane p of all images. */
+ITP_FN void itp_depthwise_data(const itp_plane_job *j, int p)
 {
-    (void)slot;
-    const itp_plane_job *j = (const itp_plane_job *)arg;
     const itp_conv *c = j->c;
-    const int i = task % c->in_channels, image = task / c->in_channels;
+    const int i = p % c->in_channels, image = p / c->in_channels;
     const int multiplier = c->out_channels / c->groups;
     const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)task * in;
+    float *dx = j->dx + (size_t)p * in;
     for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
         itp_grads(j->kernels)
             ->plane_conv_data(&c->plane,
@@ -46,22 +46,48 @@ ITP_FN void itp_depthwise_data_task(void *arg, int task, int slot)
 }
 
 /* One window of weights: of output plane o and one input plane of its group. */
-ITP_FN void itp_planes_weights_task(void *arg, int window, int slot)
+ITP_FN void itp_planes_weights(const itp_plane_job *j, int window)
+{
+    const itp_conv *c = j->c;
+    const int inputs = c->in_channels / c->groups, o = window / inputs;
+    const int i = o / (c->out_channels / c->groups) * inputs + window % inputs;
+    const int taps = itp_conv_taps(c);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
+    float *dw = j->dw + (size_t)window * (size_t)taps, one[ITP_PLANE_TAPS];
+    double sum[ITP_PLANE_TAPS];
+    if (c->batch == 1 && j->beta == 0) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, dw);
+        return;
+    }
+    for (int t = 0; t < taps; t++) sum[t] = 0;
+    for (int b = 0; b < c->batch; b++) {
+        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, one);
+        for (int t = 0; t < taps; t++) sum[t] += (double)one[t];
+        x += (size_t)c->in_channels * in, dy += (size_t)c->out_channels * out;
+    }
+    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+ITP_FN void itp_planes_task(void *arg, int task, int slot)
 {
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
-    const itp_conv *c = j->c;
-    const int inputs = c->in_channels / c->groups, o = window / inputs;
-    const size_t i = (size_t)(o / (c->out_channels / c->groups) * inputs + window % inputs);
-    const int taps = itp_conv_taps(c);
-    double sum[ITP_DEPTHWISE_TAPS] = {0};
-    for (int b = 0; b < c->batch; b++)
-        itp_grads(j->kernels)
-            ->plane_conv_weights(
-                &c->plane, j->x + ((size_t)b * (size_t)c->in_channels + i) * itp_conv_in(c),
-                j->dy + ((size_t)b * (size_t)c->out_channels + (size_t)o) * itp_conv_out(c), sum);
-    float *dw = j->dw + (size_t)window * (size_t)taps;
-    for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+    const int end = itp_min(j->n, (task + 1) * j->share);
+    for (int i = task * j->share; i < end; i++) j->run(j, i);
+}
+
+/* Products of a task: small planes go together, as to take the next task waits for what is stored. */
+#define ITP_PLANE_WORK 32768
+
+ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
+                           void (*run)(const itp_plane_job *j, int i))
+{
+    const double work = itp_conv_work(j->c), one = work / n;
+    j->n = n, j->run = run;
+    j->share = one < ITP_PLANE_WORK ? (int)(ITP_PLANE_WORK / (one > 1 ? one : 1)) : 1;
+    j->share = itp_min(j->share, itp_div_up(n, ctx->slots));
+    itp_parallel(ctx, itp_div_up(n, j->share), work, itp_planes_task, j);
 }
 
 /* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
@@ -328,7 +354,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, 0);
     j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-    itp_parallel(ctx, c->batch * c->out_channels, itp_conv_work(c), itp_depthwise_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_depthwise_forward);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -342,7 +368,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, beta);
     j.dy = dy, j.w = w, j.dx = dx;
-    itp_parallel(ctx, c->batch * c->in_channels, itp_conv_work(c), itp_depthwise_data_task, &j);
+    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_depthwise_data);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -353,7 +379,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
-        itp_parallel(ctx, windows, itp_conv_work(c), itp_planes_weights_task, &j);
+        itp_planes_run(ctx, &j, windows, itp_planes_weights);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);

@@ -16,7 +16,6 @@ typedef struct itp_after {
     float a, b;
 } itp_after;
 
-#define ITP_DEPTHWISE_TAPS 128   /* larger windows take the general path */
 #define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
 #define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
 #define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
@@ -45,7 +44,7 @@ ITP_FN int itp_conv_taps(const itp_conv *c)
 /* One input channel per group: planes by themselves, no product. */
 ITP_FN bool itp_conv_depthwise(const itp_conv *c)
 {
-    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_DEPTHWISE_TAPS;
+    return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_PLANE_TAPS;
 }
 
 ITP_FN bool itp_conv_pointwise(const itp_conv *c)

@@ -79,9 +79,11 @@ typedef struct itp_tile {
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ITP_PREFETCH(p)      __builtin_prefetch(p, 0, 2)
+#define ITP_PREFETCH_NEAR(p) __builtin_prefetch(p, 0, 3) /* as near as can be */
 #define ITP_LOWEST_BIT(bits) __builtin_ctzll(bits)
 #else
 #define ITP_PREFETCH(p)      ((void)(p))
+#define ITP_PREFETCH_NEAR(p) ((void)(p))
 #define ITP_LOWEST_BIT(bits) itp_lowest_bit(bits)
 ITP_FN int itp_lowest_bit(uint64_t bits)
 {
@@ -149,6 +151,7 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
 #define ITP_ACROSS 256
 
 /* One plane under a sliding window. */
+#define ITP_PLANE_TAPS 128 /* of a window at most, where the gradient of its weights is asked for */
 typedef struct itp_plane {
     int height, width, rows, columns, taps_y, taps_x;
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
@@ -221,7 +224,7 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, double *dw)) \
+    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \

@@ -1,117 +1,124 @@
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
-#define ITP_DW_ROWS   7 /* of output at a time: image sizes tend to be multiples of 7 */
-#define ITP_DW_TAPS   5
-#define ITP_DW_OUT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6)
-#define ITP_DW_IN(X)                                                                               \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#define ITP_DW_TAPS    5  /* of a side, at most */
+#define ITP_DW_AHEAD   24 /* rows */
+#define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
 
-/* A band: some rows and columns of a plane with zeros around it, so that windows need no limits. */
-#define ITP_DW_COLUMNS 112                                          /* of output at a time */
-#define ITP_DW_PITCH   (ITP_DW_COLUMNS + ITP_DW_TAPS + 2 * V_WIDTH) /* floats of a row */
-#define ITP_DW_BAND    (((ITP_DW_ROWS - 1) * 2 + ITP_DW_TAPS) * 2 * ITP_DW_PITCH)
+/* Planes are walked down in stripes of V_WIDTH columns of output. A row of input is loaded once per stripe,
+   once for each column of the window, with zeros for what lies outside; windows that begin at
+   different rows are under way at the same time, each with a vector of its own. */
 
-/* Rows top.. and columns left.. of x[height][width], zeros outside it: band[row], or for stride 2
-   band[row][parity of the column]. Always inlined with constant stride. */
-ITP_INLINE void ITP_K(dw_band_of)(int stride, int rows, int columns, const float *x, int height,
-                                  int width, int top, int left, float *band)
+/* The lanes of a row's loads that lie within 0..width: columns from `at` on. Stride 1: a load for each
+   column of the window; 2: one before its middle column, two from there on, one behind them. */
+ITP_INLINE void ITP_K(dw_lanes)(int taps, int stride, int at, int width, vl *lanes)
 {
-    const int start = left < 0 ? 0 : left; /* the first column of x */
-    const int before = start - left;       /* and its place */
-    const int there = width - start, wanted = columns * stride - before, step = stride * V_WIDTH;
-    /* Vectors of a row: wanted, whole, and with one that ends within. */
-    const int need = wanted > 0 && there > 0 ? (wanted + step - 1) / step : 0;
-    const int whole = there / step < need ? there / step : need;
-    const int n = there - whole * step, end = whole < need && n > 0 ? whole + 1 : whole;
-    const vl here = v_lanes(0, n), next = v_lanes(0, n - V_WIDTH);
-    /* The first column's row, and where in it; for stride 2 that of the column behind it too. */
-    const ptrdiff_t row0 = before % stride * ITP_DW_PITCH, row1 = ITP_DW_PITCH - row0;
-    const int at0 = before / stride, at1 = (before + 1) / stride, tail = end * V_WIDTH;
-    const bool narrow = at1 <= V_WIDTH && columns <= at0 + tail + V_WIDTH; /* zeros at both sides */
-    (void)next;
-    for (int r = 0; r < rows; r++, band += stride * ITP_DW_PITCH) {
-        const int sy = top + r;
-        const bool inside = sy >= 0 && sy < height && need > 0;
-        for (int q = 0; q < stride; q++) {
-            float *row = band + q * ITP_DW_PITCH;
-            v_store(row, v_zero());
-            for (int i = V_WIDTH; i < columns && !(inside && narrow); i += V_WIDTH)
-                v_store(row + i, v_zero());
-        }
-        if (!inside) continue;
-        const float *p = x + (ptrdiff_t)sy * width + start;
-        float *to0 = band + row0 + at0, *to1 = band + row1 + at1;
-        if (narrow) v_store(to0 + tail, v_zero());
-        if (narrow && stride == 2) v_store(to1 + tail, v_zero());
-        for (int i = 0; i < whole * V_WIDTH; i += V_WIDTH, p += step) {
-            const vf a = v_load(p), b = stride == 1 ? a : v_load(p + V_WIDTH);
-            v_store(to0 + i, stride == 1 ? a : v_even(a, b));
-            if (stride == 2) v_store(to1 + i, v_odd(a, b));
-        }
-        if (end > whole) {
-            const vf a = v_between(p, here), b = stride == 1 ? a : v_between(p + V_WIDTH, next);
-            v_store(to0 + whole * V_WIDTH, stride == 1 ? a : v_even(a, b));
-            if (stride == 2) v_store(to1 + whole * V_WIDTH, v_odd(a, b));
-        }
+#define ITP_STEP(i)                                                                                \
+    if (i < (stride == 1 || taps == 3 ? taps : 4)) {                                               \
+        const int from = at + (stride == 1 ? i : taps / 2 + (i - 1) * V_WIDTH);                    \
+        lanes[i] = v_lanes(-from, width - from);                                                   \
     }
-}
-
-static void ITP_K(dw_band)(int stride, int rows, int columns, const float *x, int height, int width,
-                           int top, int left, float *band)
-{
-    if (stride == 1) ITP_K(dw_band_of)(1, rows, columns, x, height, width, top, left, band);
-    else ITP_K(dw_band_of)(2, rows, columns, x, height, width, top, left, band);
-}
-
-/* Row k of a band, from column `from` on, once for all rows r of output that meet it: ITP_STEP(r) with the
-   vector v and the row i. */
-#define ITP_DW_SOURCE(k)                                                                           \
-    if (k < (ITP_DW_ROWS - 1) * stride + taps) {                                                   \
-        enum { i = k };                                                                            \
-        const vf v = v_load(from + i * stride * ITP_DW_PITCH);                                     \
-        ITP_DW_OUT(ITP_STEP)                                                                       \
-    }
-
-/* Window sums + bias of ITP_DW_ROWS rows and a vector of columns, from column ox of a band, into
-   to[row * to_rs + column], n columns of them. Each vector of input is loaded once for all rows it
-   belongs to. Always inlined with constant taps (per side) and stride. */
-ITP_INLINE void ITP_K(dw_tile)(int taps, int stride, const float *band, const float *w, float bias,
-                               int ox, int n, float *to, ptrdiff_t to_rs)
-{
-#define ITP_DECLARE(r) vf c##r = v_set(bias);
-    ITP_DW_OUT(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (int tx = 0; tx < taps; tx++) {
-        const vf w0 = v_set(w[tx]), w1 = v_set(w[taps + tx]), w2 = v_set(w[2 * taps + tx]);
-        const vf w3 = taps > 3 ? v_set(w[3 * taps + tx]) : w0;
-        const vf w4 = taps > 3 ? v_set(w[4 * taps + tx]) : w0;
-        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
-#define ITP_STEP(r)                                                                                \
-    if (i >= stride * (r) && i - stride * (r) < taps) {                                            \
-        const int t = i - stride * (r);                                                            \
-        c##r = v_fma(t == 0 ? w0 : t == 1 ? w1 : t == 2 ? w2 : t == 3 ? w3 : w4, v, c##r);         \
-    }
-        ITP_DW_IN(ITP_DW_SOURCE)
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-    }
-#define ITP_STORE(r) v_put(to + (r)*to_rs, c##r, n);
-    ITP_DW_OUT(ITP_STORE)
-#undef ITP_STORE
 }
 
-#define ITP_DW_FUNCTION(name, taps, stride)                                                        \
-    static void ITP_K(name)(const float *band, const float *w, float bias, int ox, int n,          \
-                            float *to, ptrdiff_t to_rs)                                            \
-    {                                                                                              \
-        ITP_K(dw_tile)(taps, stride, band, w, bias, ox, n, to, to_rs);                             \
+/* v[tx]: lane i is column i * stride + tx of the row at p. */
+ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *lanes, vf *v)
+{
+    if (stride == 2) {
+        const float *middle = p + taps / 2;
+        const vf a = v_between(middle, lanes[1]), b = v_between(middle + V_WIDTH, lanes[2]);
+        const vf before = v_between(middle - V_WIDTH, lanes[0]), even = v_even(a, b);
+        v[taps / 2] = even, v[taps / 2 + 1] = v_odd(a, b);
+        v[taps / 2 - 1] = v_push(before, v[taps / 2 + 1]);
+        if (taps == 3) return;
+        v[0] = v_push(v_even(before, before), even);
+        v[4] = v_pull(even, v_between(middle + 2 * V_WIDTH, lanes[3]));
+        return;
     }
-ITP_DW_FUNCTION(dw_3_1, 3, 1)
-ITP_DW_FUNCTION(dw_3_2, 3, 2)
-ITP_DW_FUNCTION(dw_5_1, 5, 1)
-ITP_DW_FUNCTION(dw_5_2, 5, 2)
-#undef ITP_DW_FUNCTION
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) v[i] = v_between(p + i, lanes[i]);
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Asks for a row before it is needed: those of a stripe lie apart. In the last rows that is of the next
+   plane. With stride 2 the chip does as well by itself. */
+ITP_INLINE void ITP_K(dw_ahead)(const float *row, ptrdiff_t pitch)
+{
+    if (V_AHEAD) ITP_PREFETCH_NEAR(row + ITP_DW_AHEAD * pitch + V_WIDTH);
+    (void)row, (void)pitch;
+}
+
+/* A window's weights, each in all lanes. */
+ITP_INLINE void ITP_K(dw_window)(int taps, const float *w, vf *all)
+{
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) {                                                                                \
+        all[i] = v_set(w[i]), all[taps + i] = v_set(w[taps + i]);                                  \
+        all[2 * taps + i] = v_set(w[2 * taps + i]);                                                \
+        if (taps > 3) {                                                                            \
+            all[3 * taps + i] = v_set(w[3 * taps + i]);                                            \
+            all[4 * taps + i] = v_set(w[4 * taps + i]);                                            \
+        }                                                                                          \
+    }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* sums[j] += a row of input, v, which the window's row last - j * stride meets. */
+ITP_INLINE void ITP_K(dw_row_sums)(int taps, int stride, int last, const vf *w, const vf *v,
+                                   vf *sums)
+{
+#define ITP_TAP(x, t)                                                                              \
+    if (t <= last && (last - t) % stride == 0)                                                     \
+        sums[(last - t) / stride] = v_fma(w[(t)*taps + (x)], v[x], sums[(last - t) / stride]);
+#define ITP_STEP(x)                                                                                \
+    if (x < taps) { ITP_TAP(x, 4) ITP_TAP(x, 3) ITP_TAP(x, 2) ITP_TAP(x, 1) ITP_TAP(x, 0) }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+#undef ITP_TAP
+}
+
+/* y (+)= window sums of x + bias. Always inlined with constant taps (per side) and stride. */
+ITP_INLINE void ITP_K(dw_conv_of)(int taps, int stride, const itp_plane *g, const float *x,
+                                  const float *window, float bias, bool add, float *y)
+{
+    const int behind = (taps - 1) / stride, height = g->height, rows = g->rows;
+    const ptrdiff_t pitch = g->width, to_pitch = g->columns;
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
+    ITP_K(dw_window)(taps, window, w);
+    const vf first = v_set(bias);
+    for (int left = 0; left < g->columns; left += V_WIDTH) {
+        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
+        const int at = left * stride - g->pad_x;
+        ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        int row = taps - stride - g->pad_y - behind * stride;
+        const float *from = x + row * pitch + at;
+        float *to = y + left;
+        sums[0] = sums[1] = sums[2] = sums[3] = sums[4] = first;
+        for (int r = -behind; r < rows; r++) {
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
+            if (row >= 0 && row < height) {
+                ITP_K(dw_row)(taps, stride, from, lanes, v);
+                ITP_K(dw_row_sums)(taps, stride, taps - stride, w, v, sums);
+            }
+            if (stride == 2 && row + 1 >= 0 && row + 1 < height) {
+                ITP_K(dw_row)(taps, stride, from + pitch, lanes, v);
+                ITP_K(dw_row_sums)(taps, stride, taps - 1, w, v, sums);
+            }
+            row += stride, from += stride * pitch;
+            if (r >= 0) {
+                v_put(to, add ? v_add(sums[0], v_get(to, n)) : sums[0], n);
+                to += to_pitch;
+            }
+            sums[0] = sums[1], sums[1] = behind > 1 ? sums[2] : first;
+            sums[2] = behind > 2 ? sums[3] : first, sums[3] = sums[4], sums[4] = first;
+        }
+    }
+}
 
 /* Square windows of 3 or 5 with stride 1 or 2: those of the networks in use. */
 static bool ITP_K(dw_common)(const itp_plane *g)
@@ -120,174 +127,219 @@ static bool ITP_K(dw_common)(const itp_plane *g)
            g->stride_x == g->stride_y && g->dilation_y == 1 && g->dilation_x == 1;
 }
 
-/* The band of x that windows of ITP_DW_ROWS rows of output from oy on, from column c0 on, begin at; it is
-   filled where a new one begins. */
-static const float *ITP_K(dw_band_of_rows)(const itp_plane *g, const float *x, int c0, int oy,
-                                           float *band)
-{
-    const int taps = g->taps_y, stride = g->stride_y;
-    const int many = ITP_DW_ROWS * (stride == 1 ? 4 : 1); /* rows of output of a band */
-    const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-    const int wanted = (g->rows - oy + ITP_DW_ROWS - 1) / ITP_DW_ROWS * ITP_DW_ROWS;
-    if (oy % many == 0) ITP_K(dw_band)
-    (stride, ((wanted < many ? wanted : many) - 1) * stride + taps,
-     (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + (taps - 1) / stride, x, g->height, g->width,
-     oy * stride - g->pad_y, c0 * stride - g->pad_x, band);
-    return band + oy % many * ITP_DW_PITCH; /* stride 2: one group of rows */
-}
+/* Calls a body with constant taps and stride. */
+#define ITP_DW_CALL(name, g, ...)                                                                  \
+    do {                                                                                           \
+        if ((g)->taps_x == 3 && (g)->stride_x == 1) ITP_K(name)(3, 1, g, __VA_ARGS__);             \
+        else if ((g)->taps_x == 3) ITP_K(name)(3, 2, g, __VA_ARGS__);                              \
+        else if ((g)->stride_x == 1) ITP_K(name)(5, 1, g, __VA_ARGS__);                            \
+        else ITP_K(name)(5, 2, g, __VA_ARGS__);                                                    \
+    } while (0)
 
-/* y (+)= sums over windows of x with w[taps_y][taps_x], plus bias: common windows */
 static void ITP_K(dw_conv)(const itp_plane *g, const float *x, const float *w, float bias, bool add,
                            float *y)
 {
-    typedef void (*dw_function)(const float *, const float *, float, int, int, float *, ptrdiff_t);
-    static const dw_function functions[2][2] = {{ITP_K(dw_3_1), ITP_K(dw_3_2)},
-                                                {ITP_K(dw_5_1), ITP_K(dw_5_2)}};
-    const dw_function run = functions[g->taps_y == 5][g->stride_y == 2];
-    float band[ITP_DW_BAND], sums[ITP_DW_ROWS * V_WIDTH];
-    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
-        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
-            const int columns = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-            const int rows = g->rows - oy < ITP_DW_ROWS ? g->rows - oy : ITP_DW_ROWS;
-            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
-            for (int ox = 0; ox < columns; ox += V_WIDTH) {
-                const int n = columns - ox < V_WIDTH ? columns - ox : V_WIDTH;
-                float *to = y + (ptrdiff_t)oy * g->columns + c0 + ox;
-                if (rows == ITP_DW_ROWS && !add) {
-                    run(from, w, bias, ox, n, to, g->columns);
-                    continue;
-                }
-                run(from, w, bias, ox, V_WIDTH, sums, V_WIDTH);
-                for (int r = 0; r < rows; r++, to += g->columns) {
-                    const vf v = v_load(sums + r * V_WIDTH);
-                    v_put(to, add ? v_add(v, v_get(to, n)) : v, n);
-                }
-            }
-        }
+    ITP_DW_CALL(dw_conv_of, g, x, w, bias, add, y);
 }
 
-/* A row of n numbers of dx (+)= its gradient for stride 2: taps of the window's rows w, w + 2 * taps ...
-   and as many rows of dy, each a row before the last; dy is what the second tap meets in the first column,
-   dy[odd] what the first does. Even taps make columns of one parity, those of `odd`, odd taps the others.
-   Always inlined with constant taps and rows. */
-ITP_INLINE void ITP_K(dw_data_row)(int taps, int rows, const float *dy, int odd, const float *w,
-                                   int n, bool add, float *dx)
+/* A row of dy, v by columns of the window, adds to the pair of rows of dx it begins at and to those below:
+   to sums[row & 1][row / 2 + 3 * (column & 1)]. */
+ITP_INLINE void ITP_K(dw_row_back)(int taps, const vf *w, const vf *v, vf (*sums)[6])
 {
-#define ITP_DW_BEHIND(X) X(0) X(1) X(2)
-#define ITP_DECLARE(r)                                                                             \
-    const float *const w##r = w + (r < rows ? r * 2 * taps : 0);                                   \
-    const vf w##r##0 = v_set(w##r[0]), w##r##1 = v_set(w##r[1]), w##r##2 = v_set(w##r[2]);         \
-    const vf w##r##3 = taps > 3 ? v_set(w##r[3]) : w##r##0;                                        \
-    const vf w##r##4 = taps > 3 ? v_set(w##r[4]) : w##r##0;
-    ITP_DW_BEHIND(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (; n > 0; n -= 2 * V_WIDTH, dy += V_WIDTH, dx += 2 * V_WIDTH) {
-        const float *from = dy + odd;
-        vf even_taps = v_zero(), odd_taps = v_zero();
-#define ITP_STEP(r)                                                                                \
-    if (r < rows) {                                                                                \
-        even_taps = v_fma(w##r##0, v_load(from - r * ITP_DW_PITCH), even_taps);                    \
-        odd_taps = v_fma(w##r##1, v_load(dy - r * ITP_DW_PITCH), odd_taps);                        \
-        even_taps = v_fma(w##r##2, v_load(from - r * ITP_DW_PITCH - 1), even_taps);                \
-        if (taps > 3) {                                                                            \
-            odd_taps = v_fma(w##r##3, v_load(dy - r * ITP_DW_PITCH - 1), odd_taps);                \
-            even_taps = v_fma(w##r##4, v_load(from - r * ITP_DW_PITCH - 2), even_taps);            \
-        }                                                                                          \
+#define ITP_TAP(x, t)                                                                              \
+    sums[t % 2][t / 2 + x % 2 * 3] = v_fma(w[(t)*taps + (x)], v[x], sums[t % 2][t / 2 + x % 2 * 3])
+#define ITP_STEP(t)                                                                                \
+    if (t < taps) {                                                                                \
+        ITP_TAP(0, t);                                                                             \
+        ITP_TAP(1, t);                                                                             \
+        ITP_TAP(2, t);                                                                             \
+        if (taps > 3) ITP_TAP(3, t);                                                               \
+        if (taps > 3) ITP_TAP(4, t);                                                               \
     }
-        ITP_DW_BEHIND(ITP_STEP)
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-        const vf first = odd ? odd_taps : even_taps, second = odd ? even_taps : odd_taps;
-        vf low = v_zip(first, second), high = v_zip2(first, second);
-        const int n0 = n < V_WIDTH ? n : V_WIDTH, n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
-        if (add) {
-            low = v_add(low, v_get(dx, n0));
-            high = v_add(high, v_get(dx + V_WIDTH, n1));
-        }
-        v_put(dx, low, n0);
-        v_put(dx + V_WIDTH, high, n1);
+#undef ITP_TAP
+}
+
+/* Takes the first of those sums for n0 and n1 numbers of a row of dx, unless there is no such row. */
+ITP_INLINE void ITP_K(dw_row_pairs)(vf *sums, bool odd, int n0, int n1, bool there, bool add,
+                                    float *dx)
+{
+    const vf even = sums[0], uneven = sums[3];
+    sums[0] = sums[1], sums[1] = sums[2], sums[2] = v_zero();
+    sums[3] = sums[4], sums[4] = sums[5], sums[5] = v_zero();
+    if (!there) return;
+    vf low = odd ? v_zip(uneven, even) : v_zip(even, uneven);
+    vf high = odd ? v_zip2(uneven, even) : v_zip2(even, uneven);
+    if (n1 == V_WIDTH && !add) {
+        v_store(dx, low), v_store(dx + V_WIDTH, high);
+        return;
     }
-#undef ITP_DW_BEHIND
+    if (add) low = v_add(low, v_get(dx, n0)), high = v_add(high, v_get(dx + V_WIDTH, n1));
+    v_put(dx, low, n0);
+    v_put(dx + V_WIDTH, high, n1);
 }
 
-/* dx (+)= its gradient for stride 2. Always inlined with constant taps. */
-ITP_INLINE void ITP_K(dw_data)(int taps, const itp_plane *g, const float *dy, const float *w,
-                               bool add, float *dx)
+/* dx (+)= its gradient for stride 2. Counted from the padding on, even rows and columns of dx meet even
+   ones of the window. Always inlined with constant taps. */
+ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
+                                  const float *window, bool add, float *dx)
 {
-    enum { ROWS = 2 * ITP_DW_ROWS };
-    const int odd = g->pad_x & 1;
-    const int left = g->pad_x / 2 - taps / 2; /* the first column of dy, for 0 */
-    float band[ITP_DW_BAND];
-    for (int j0 = 0; 2 * j0 < g->width; j0 += ITP_DW_COLUMNS)
-        for (int i0 = 0; i0 < g->height; i0 += ROWS) {
-            const int end = (g->width + 1) / 2 - j0;
-            const int columns = end < ITP_DW_COLUMNS ? end : ITP_DW_COLUMNS;
-            const int rows = g->height - i0 < ROWS ? g->height - i0 : ROWS;
-            const int n = g->width < 2 * (j0 + columns) ? g->width - 2 * j0 : 2 * columns;
-            const int top = (i0 + g->pad_y) / 2 - taps / 2;
-            ITP_K(dw_band)
-            (1, (ROWS + taps) / 2 + 1, (columns + V_WIDTH - 1) / V_WIDTH * V_WIDTH + taps / 2 + 1,
-             dy, g->rows, g->columns, top, j0 + left, band);
-            for (int iy = i0; iy < i0 + rows; iy++) {
-                const int ty = (iy + g->pad_y) & 1;
-                const float *from =
-                    band + ((iy + g->pad_y - ty) / 2 - top) * ITP_DW_PITCH + g->pad_x / 2 - left;
-                float *to = dx + (ptrdiff_t)iy * g->width + 2 * j0;
-                if (ty) ITP_K(dw_data_row)(taps, taps / 2, from, odd, w + taps, n, add, to);
-                else ITP_K(dw_data_row)(taps, taps / 2 + 1, from, odd, w, n, add, to);
-            }
-        }
-}
-
-/* sums[ty][tx] += x dy for a tap tx of the windows of `rows` rows of dy and n columns from ox on, for all
-   ty. Rows of dy stay in registers. Always inlined with constant taps and stride. */
-ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, const float *band, const float *dy, int rows,
-                               int columns, int ox, int n, vf *sums)
-{
-#define ITP_DECLARE(r) const vf d##r = r < rows ? v_get(dy + (r)*columns, n) : v_zero();
-    ITP_DW_OUT(ITP_DECLARE)
-#undef ITP_DECLARE
-    for (int tx = 0; tx < taps; tx++, sums++) {
-        const float *from = band + ox + (stride == 1 ? tx : tx % 2 * ITP_DW_PITCH + tx / 2);
-        vf s0 = sums[0], s1 = sums[taps], s2 = sums[2 * taps], s3 = s0, s4 = s0;
-        if (taps > 3) s3 = sums[3 * taps], s4 = sums[4 * taps];
-#define ITP_STEP(r)                                                                                \
-    if (i == stride * (r)) s0 = v_fma(v, d##r, s0);                                                \
-    if (i == stride * (r) + 1) s1 = v_fma(v, d##r, s1);                                            \
-    if (i == stride * (r) + 2) s2 = v_fma(v, d##r, s2);                                            \
-    if (taps > 3 && i == stride * (r) + 3) s3 = v_fma(v, d##r, s3);                                \
-    if (taps > 3 && i == stride * (r) + 4) s4 = v_fma(v, d##r, s4);
-        ITP_DW_IN(ITP_DW_SOURCE)
+    const bool odd = g->pad_x & 1;
+    const int begin = g->pad_y / 2, height = g->height, rows = g->rows; /* begin: a row of dy */
+    const ptrdiff_t pitch = g->width, from_pitch = g->columns;
+    vf w[ITP_DW_TAPS * ITP_DW_TAPS], v[ITP_DW_TAPS], sums[2][6];
+    vl lanes[ITP_DW_TAPS];
+    ITP_K(dw_window)(taps, window, w);
+    for (int left = 0; left < g->width; left += 2 * V_WIDTH) {
+        /* What even and odd columns of the window meet first. */
+        const int at0 = (left + g->pad_x + odd) / 2, at1 = (left + g->pad_x - odd) / 2;
+#define ITP_STEP(i)                                                                                \
+    if (i < taps)                                                                                  \
+        lanes[i] = v_lanes(i / 2 - (i % 2 ? at1 : at0), g->columns + i / 2 - (i % 2 ? at1 : at0)); \
+    sums[0][i + 1] = sums[1][i + 1] = v_zero();
+        ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
-        sums[0] = s0, sums[taps] = s1, sums[2 * taps] = s2;
-        if (taps > 3) sums[3 * taps] = s3, sums[4 * taps] = s4;
+        sums[0][0] = sums[1][0] = v_zero();
+        const int n = g->width - left, n0 = n < V_WIDTH ? n : V_WIDTH;
+        const int n1 = n < 2 * V_WIDTH ? n - n0 : V_WIDTH;
+        int q = begin - taps / 2, row = 2 * q - g->pad_y;
+        const float *even = dy + q * from_pitch + at0, *uneven = even - at0 + at1;
+        float *to = dx + row * pitch + left;
+        for (; row < height; q++, row += 2, to += 2 * pitch) {
+            if (q >= 0 && q < rows) {
+#define ITP_STEP(i)                                                                                \
+    if (i < taps) v[i] = v_between((i % 2 ? uneven : even) - i / 2, lanes[i]);
+                ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+                ITP_K(dw_row_back)(taps, w, v, sums);
+            }
+            even += from_pitch, uneven += from_pitch;
+            const bool first = q >= begin && row >= 0, second = q >= begin && row + 1 < height;
+            ITP_K(dw_row_pairs)(sums[0], odd, n0, n1, first, add, to);
+            ITP_K(dw_row_pairs)(sums[1], odd, n0, n1, second, add, to + pitch);
+        }
     }
 }
 
-/* dw += its gradient. Always inlined with constant taps and stride. */
+/* s[3 * t] += v, of a row of x, times the row of dy whose window's row t meets it: for rows t of a kind. */
+ITP_INLINE void ITP_K(dw_products)(int taps, int stride, int kind, vf v, const vf *d, vf *s)
+{
+#define ITP_STEP(t)                                                                                \
+    if (t < taps && t % stride == kind) s[3 * t] = v_fma(v, d[t / stride], s[3 * t]);
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Those of `columns` columns of the window, from `first` on. With stride 1 each is loaded when it is needed, as
+   registers are few. */
+ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, int first, int columns,
+                                       const float *p, const vl *lanes, const vf *d, vf *s)
+{
+    vf v[ITP_DW_TAPS];
+    if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
+#define ITP_STEP(i)                                                                                \
+    if (i < columns) {                                                                             \
+        if (stride == 1) v[first + i] = v_between(p + first + i, lanes[first + i]);                \
+        ITP_K(dw_products)(taps, stride, kind, v[first + i], d, s + i);                            \
+    }
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+#undef ITP_STEP
+}
+
+/* sums[ty][tx] = x dy for up to three columns of the window, from `first` on, lanes apart. Always inlined with
+   all that is constant. */
+ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, const itp_plane *g,
+                               const float *x, const float *dy, vf *sums)
+{
+    const int behind = (taps - 1) / stride, height = g->height;
+    const ptrdiff_t pitch = g->width;
+    vf s[ITP_DW_TAPS * 3], d[ITP_DW_TAPS];
+    vl lanes[ITP_DW_TAPS];
+#define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+    for (int left = 0; left < g->columns; left += V_WIDTH) {
+        const int at = left * stride - g->pad_x;
+        ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
+        const float *from = x - g->pad_y * pitch + at, *down = dy + left;
+        int row = -g->pad_y;
+        d[1] = d[2] = d[3] = d[4] = v_zero();
+        for (int r = 0; r < g->rows + behind; r++, row += stride) {
+            d[0] = v_zero();
+            if (r < g->rows) d[0] = v_get(down, n);
+            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
+            if (stride == 1) ITP_K(dw_ahead)(down, g->columns);
+            if (row >= 0 && row < height)
+                ITP_K(dw_row_products)(taps, stride, 0, first, columns, from, lanes, d, s);
+            if (stride == 2 && row + 1 >= 0 && row + 1 < height)
+                ITP_K(dw_row_products)(taps, 2, 1, first, columns, from + pitch, lanes, d, s);
+            d[4] = d[3], d[3] = d[2], d[2] = d[1], d[1] = d[0];
+            from += stride * pitch, down += g->columns;
+        }
+    }
+#define ITP_STEP(t)                                                                                \
+    if (t < taps) {                                                                                \
+        sums[t * taps + first] = s[3 * t];                                                         \
+        if (columns > 1) sums[t * taps + first + 1] = s[3 * t + 1];                                \
+        if (columns > 2) sums[t * taps + first + 2] = s[3 * t + 2];                                \
+    }
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+}
+
+/* Half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
+ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+{
+#define ITP_STEP(i)                                                                                \
+    if (2 * (i) < n) {                                                                             \
+        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
+        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
+    }
+    ITP_STEP(0)
+    ITP_STEP(1)
+    ITP_STEP(2)
+    ITP_STEP(3)
+    ITP_STEP(4)
+    ITP_STEP(5)
+    ITP_STEP(6)
+    ITP_STEP(7)
+    ITP_STEP(8)
+    ITP_STEP(9)
+    ITP_STEP(10)
+    ITP_STEP(11)
+    ITP_STEP(12)
+#undef ITP_STEP
+    return (n + 1) / 2;
+}
+
+/* dw = its gradient. Always inlined with constant taps and stride. */
 ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, double *dw)
+                                     const float *dy, float *dw)
 {
-    float band[ITP_DW_BAND];
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
-    for (int t = 0; t < taps * taps; t++) sums[t] = v_zero();
-    for (int c0 = 0; c0 < g->columns; c0 += ITP_DW_COLUMNS)
-        for (int oy = 0; oy < g->rows; oy += ITP_DW_ROWS) {
-            const float *from = ITP_K(dw_band_of_rows)(g, x, c0, oy, band);
-            const int end = g->columns - c0 < ITP_DW_COLUMNS ? g->columns - c0 : ITP_DW_COLUMNS;
-            for (int ox = 0; ox < end; ox += V_WIDTH) ITP_K(dw_sums)
-            (taps, stride, from, dy + (ptrdiff_t)oy * g->columns + c0 + ox, g->rows - oy,
-             g->columns, ox, end - ox < V_WIDTH ? end - ox : V_WIDTH, sums);
-        }
-    for (int t = 0; t < taps * taps; t++) dw[t] += (double)v_sum(sums[t]);
+    /* As many columns at a time as the registers have room for, of which AVX2 has 16. */
+    const int most = V_WIDTH == 8 ? 2 : 3;
+    ITP_K(dw_sums)(taps, stride, 0, most, g, x, dy, sums);
+    if (most == 3 && taps == 5) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
+    if (most == 2) ITP_K(dw_sums)(taps, stride, 2, taps == 3 ? 1 : 2, g, x, dy, sums);
+    if (most == 2 && taps == 5) ITP_K(dw_sums)(taps, stride, 4, 1, g, x, dy, sums);
+    int n = ITP_K(dw_fold)(taps * taps, sums);
+    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
+    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
+    const int rest = taps * taps - (n - 1) * V_WIDTH;
+    for (int i = 0; i + 1 < n; i++, dw += V_WIDTH) v_store(dw, sums[i]);
+    v_storen(dw, sums[n - 1], rest);
 }
 
-/* dw += its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, double *dw)
+/* dw = its gradient: common windows */
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
 {
-    if (g->taps_x == 3 && g->stride_x == 1) ITP_K(dw_weights_of)(3, 1, g, x, dy, dw);
-    else if (g->taps_x == 3) ITP_K(dw_weights_of)(3, 2, g, x, dy, dw);
-    else if (g->stride_x == 1) ITP_K(dw_weights_of)(5, 1, g, x, dy, dw);
-    else ITP_K(dw_weights_of)(5, 2, g, x, dy, dw);
+    ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
 }
 #else
 #define ITP_DW_NONE 1
@@ -315,7 +367,7 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
 {
 #ifndef ITP_DW_NONE
     const int taps = g->taps_y * g->taps_x;
-    if (ITP_K(dw_common)(g) && g->stride_y == 1 && g->pad_y < g->taps_y && g->pad_x < g->taps_x) {
+    if (ITP_K(dw_common)(g) && g->stride_y == 1) {
         itp_plane turned = *g; /* dx is dy under the turned window */
         float back[ITP_DW_TAPS * ITP_DW_TAPS];
         turned.height = g->rows, turned.width = g->columns;
@@ -326,8 +378,8 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
         return;
     }
     if (ITP_K(dw_common)(g) && g->stride_y == 2) {
-        if (taps == 9) ITP_K(dw_data)(3, g, dy, w, add, dx);
-        else ITP_K(dw_data)(5, g, dy, w, add, dx);
+        if (taps == 9) ITP_K(dw_data_of)(3, g, dy, w, add, dx);
+        else ITP_K(dw_data_of)(5, g, dy, w, add, dx);
         return;
     }
 #endif
@@ -342,9 +394,9 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw += its gradient; dw is in double while planes are added up */
+/* dw = its gradient */
 static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
-                                      double *dw)
+                                      float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
@@ -352,18 +404,16 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
         return;
     }
 #endif
+    double sum[ITP_PLANE_TAPS] = {0};
     ITP_FOR_TAPS(g,
-                 dw[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                               g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
+                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
+    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
 }
 
 #undef ITP_DW_NONE
-#undef ITP_DW_ROWS
 #undef ITP_DW_TAPS
-#undef ITP_DW_OUT
-#undef ITP_DW_IN
-#undef ITP_DW_COLUMNS
-#undef ITP_DW_PITCH
-#undef ITP_DW_BAND
-#undef ITP_DW_SOURCE
+#undef ITP_DW_AHEAD
+#undef ITP_DW_EACH
+#undef ITP_DW_CALL
 #undef ITP_FOR_TAPS

@@ -78,6 +78,8 @@ ITP_TARGET_END
 #undef v_between
 #undef v_even
 #undef v_odd
+#undef v_push
+#undef v_pull
 #undef v_zip
 #undef v_zip2
 #undef V_LOOP

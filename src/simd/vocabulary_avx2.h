@@ -53,10 +53,15 @@
 #define v_between(p, l)   _mm256_maskload_ps(p, l)
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
+#define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
+#define v_pull(a, b)      itp_avx2_slide(itp_avx2_middle(a, b), a, 4)
 #define v_zip(a, b)       itp_avx2_zip(a, b, 0x20)
 #define v_zip2(a, b)      itp_avx2_zip(a, b, 0x31)
 #define itp_avx2_pick(a, b, lanes)                                                                 \
     _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, lanes)), 0xD8))
+#define itp_avx2_middle(a, b) _mm256_permute2f128_ps(a, b, 0x21)
+#define itp_avx2_slide(a, b, n)                                                                    \
+    _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(a), _mm256_castps_si256(b), n))
 #define itp_avx2_zip(a, b, half)                                                                   \
     _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), half)
 

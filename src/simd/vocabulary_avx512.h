@@ -53,19 +53,26 @@
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
+#define v_push(a, b)      itp_avx512_slide(a, b, 15)
+#define v_pull(a, b)      itp_avx512_slide(a, b, 1)
 #define v_zip(a, b)       itp_avx512_zip(a, b, 0)
 #define v_zip2(a, b)      itp_avx512_zip(a, b, 8)
+
+#define itp_avx512_slide(a, b, n)                                                                  \
+    _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 
 ITP_TARGET_BEGIN
 
 static inline __mmask16 itp_avx512_mask(int n)
 {
-    return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1u);
+    return (__mmask16)((1u << (n < 16 ? n : 16)) - 1u);
 }
 
 static inline __mmask16 itp_avx512_range(int lo, int hi)
 {
-    return (__mmask16)(itp_avx512_mask(hi > 0 ? hi : 0) & ~itp_avx512_mask(lo > 0 ? lo : 0));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mask_cmplt_epi32_mask(_mm512_cmple_epi32_mask(_mm512_set1_epi32(lo), lane), lane,
+                                        _mm512_set1_epi32(hi));
 }
 
 static inline __m512 itp_avx512_pick(__m512 a, __m512 b, int first)

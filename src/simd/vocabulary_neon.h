@@ -52,6 +52,8 @@
 #define v_between(p, l)   itp_neon_between(p, l)
 #define v_even(a, b)      vuzp1q_f32(a, b)
 #define v_odd(a, b)       vuzp2q_f32(a, b)
+#define v_push(a, b)      vextq_f32(a, b, 3)
+#define v_pull(a, b)      vextq_f32(a, b, 1)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
 

@@ -6,6 +6,7 @@
    v_lanes(lo, hi)  the lanes lo <= i < hi, a vl; v_between(p, l): those of p, the rest 0; reads
                  nothing else
    v_even(a, b), v_odd(a, b)  lanes 0, 2, 4 ... and 1, 3, 5 ... of a followed by b
+   v_push(a, b)  the last lane of a, then b but its last; v_pull(a, b): a but its first, the first of b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
@@ -76,6 +77,8 @@
 #define v_between(p, l)   ((l) ? *(p) : (float)0)
 #define v_even(a, b)      (a)
 #define v_odd(a, b)       (b)
+#define v_push(a, b)      (a)
+#define v_pull(a, b)      (b)
 #define v_zip(a, b)       (a)
 #define v_zip2(a, b)      (b)
 
