@@ -1841,16 +1841,29 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
                         int some, float beta)
 {
     vf t[V_WIDTH];
-#define ITP_LOAD(r) t[r] = v_get(from + at[r], w);
-    V_LANES(ITP_LOAD)
+    const bool whole = w == V_WIDTH && some == V_WIDTH && beta == 0;
+#define ITP_LOAD(r)  t[r] = v_load(from + at[r]);
+#define ITP_LOADN(r) t[r] = v_loadn(from + at[r], w);
+    if (w == V_WIDTH) {
+        V_LANES(ITP_LOAD)
+    } else {
+        V_LANES(ITP_LOADN)
+    }
 #undef ITP_LOAD
+#undef ITP_LOADN
     v_transpose(t);
-    if (beta != 0)
-        for (int k = 0; k < w; k++) t[k] = v_fma(v_set(beta), v_get(to + k * step, some), t[k]);
-#define ITP_STORE(k)                                                                               \
-    if (k < w) v_put(to + (k)*step, t[k], some);
-    V_LANES(ITP_STORE)
+    const vf b = v_set(beta);
+#define ITP_STORE(k) v_store(to + (k)*step, t[k]);
+#define ITP_PUT(k)                                                                                 \
+    if (k < w)                                                                                     \
+        v_put(to + (k)*step, beta != 0 ? v_fma(b, v_get(to + (k)*step, some), t[k]) : t[k], some);
+    if (whole) {
+        V_LANES(ITP_STORE)
+    } else {
+        V_LANES(ITP_PUT)
+    }
 #undef ITP_STORE
+#undef ITP_PUT
 }
 
 /* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
