@@ -2286,6 +2286,30 @@ static void ITP_K(winograd_points)(int side, const float *x, ptrdiff_t step, vf 
     to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
 }
 
+/* The other way round than sums at points become a plane: `side` numbers of its gradient, `step` apart, to
+   the points. */
+static void ITP_K(winograd_apart)(int side, const float *x, ptrdiff_t step, vf to[6])
+{
+    const vf y0 = v_load(x), y1 = v_load(x + step);
+    to[0] = y0;
+    if (side == 2) {
+        to[1] = v_add(y0, y1);
+        to[2] = v_sub(y0, y1);
+        to[3] = y1;
+        return;
+    }
+    const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
+    const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf y2 = v_load(x + 2 * step), y3 = v_load(x + 3 * step);
+    const vf even_p = v_fma(p2, y2, y0), odd_p = v_mul(p, v_fma(p2, y3, y1));
+    const vf even_q = v_fma(q2, y2, y0), odd_q = v_mul(q, v_fma(q2, y3, y1));
+    to[1] = v_add(even_p, odd_p);
+    to[2] = v_sub(even_p, odd_p);
+    to[3] = v_add(even_q, odd_q);
+    to[4] = v_sub(even_q, odd_q);
+    to[5] = y3;
+}
+
 /* Sums at the points to `side` of the plane. */
 ITP_INLINE void ITP_K(winograd_plane)(int side, const vf m[6], vf to[4])
 {
@@ -2332,14 +2356,16 @@ static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
 }
 
 /* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
-   at v[point * point_step + t * piece_step + c]. rows: (side + 2) (side pieces + 2) vectors of scratch. */
-static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int pieces, int channels,
-                                 const float *x, ptrdiff_t plane, float *rows, float *v,
-                                 ptrdiff_t point_step, ptrdiff_t piece_step)
+   at v[point * point_step + t * piece_step + c]; apart: of the gradient of what comes out, side x side a
+   piece. rows: (side + 2) (side pieces + 2) vectors of scratch. */
+static void ITP_K(winograd_data)(int side, bool apart, const itp_plane *g, int top, int pieces,
+                                 int channels, const float *x, ptrdiff_t plane, float *rows,
+                                 float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
 {
-    const int n = side + 2, pitch = side * pieces + 2, left = g->pad_x;
+    const int n = side + 2, from = apart ? side : n, pitch = side * pieces + from - side;
+    const int left = g->pad_x;
     const int there = g->width < pitch - left ? g->width : pitch - left;
-    for (int r = 0; r < n; r++) {
+    for (int r = 0; r < from; r++) {
         const int y = top - g->pad_y + r;
         float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
         const bool none = y < 0 || y >= g->height;
@@ -2352,15 +2378,16 @@ static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int piec
     }
     for (int k = 0; k < pitch; k++) {
         vf d[6];
-        ITP_K(winograd_points)(side, rows + k * V_WIDTH, (ptrdiff_t)pitch * V_WIDTH, d);
+        (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(side, rows + k * V_WIDTH,
+                                                                 (ptrdiff_t)pitch * V_WIDTH, d);
         for (int r = 0; r < n; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
     }
     for (int r = 0; r < n; r++)
         for (int t = 0; t < pieces; t++) {
             vf d[6];
             float *to = v + n * r * point_step + t * piece_step;
-            ITP_K(winograd_points)
-            (side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
+            (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(
+                side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
             for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
 }
@@ -2387,6 +2414,48 @@ static void ITP_K(winograd_sums)(int side, int pieces, const float *m, ptrdiff_t
                     v_store(rows + (((ptrdiff_t)r * pieces + t) * side + k) * 2 * V_WIDTH +
                                 h * V_WIDTH,
                             y[k]);
+            }
+        }
+}
+
+/* The other way round than three taps become points. */
+static void ITP_K(winograd_back)(int side, const vf u[6], vf to[3])
+{
+    if (side == 2) {
+        const vf half = v_set(0.5f), even = v_mul(half, v_add(u[1], u[2]));
+        to[0] = v_add(u[0], even);
+        to[1] = v_mul(half, v_sub(u[1], u[2]));
+        to[2] = v_add(even, u[3]);
+        return;
+    }
+    const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
+    const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
+    const vf even_p = v_mul(at_p, v_add(u[1], u[2])), even_q = v_mul(at_q, v_add(u[3], u[4]));
+    const vf odd_p = v_mul(at_p, v_sub(u[1], u[2])), odd_q = v_mul(at_q, v_sub(u[3], u[4]));
+    to[0] = v_fma(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), u[0], v_add(even_p, even_q));
+    to[1] = v_fma(v_set(ITP_WINOGRAD_P), odd_p, v_mul(v_set(ITP_WINOGRAD_Q), odd_q));
+    to[2] = v_fma(v_set(ITP_WINOGRAD_P2), even_p, v_fma(v_set(ITP_WINOGRAD_Q2), even_q, u[5]));
+}
+
+/* Sums at the points of n inputs, u[point * point_step + i * 2 V_WIDTH + channel], to the gradients of taps
+   w[n][9][channel], two vectors of channels. */
+static void ITP_K(winograd_gradient)(int side, int n, const float *u, ptrdiff_t point_step,
+                                     float *w)
+{
+    for (int i = 0; i < n; i++, u += 2 * V_WIDTH, w += 9 * 2 * V_WIDTH)
+        for (int h = 0; h < 2; h++) {
+            vf z[6][3], d[6];
+            for (int k = 0; k < side + 2; k++) {
+                for (int r = 0; r < side + 2; r++)
+                    d[r] = v_load(u + ((side + 2) * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_back)(side, d, z[k]);
+            }
+            for (int r = 0; r < 3; r++) {
+                vf y[3];
+                for (int k = 0; k < side + 2; k++) d[k] = z[k][r];
+                ITP_K(winograd_back)(side, d, y);
+                for (int k = 0; k < 3; k++)
+                    v_store(w + (3 * r + k) * 2 * V_WIDTH + h * V_WIDTH, y[k]);
             }
         }
 }
@@ -9200,8 +9269,9 @@ typedef struct itp_sliding {
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, winograd_data,                                                                         \
-      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
-       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
+      (int side, bool apart, const itp_plane *g, int top, int pieces, int channels,                \
+       const float *x, ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step,               \
+       ptrdiff_t piece_step))                                                                      \
     X(void, winograd_sums,                                                                         \
       (int side, int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step,           \
        float *rows))                                                                               \
@@ -9214,6 +9284,7 @@ typedef struct itp_sliding {
 
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
+    X(void, winograd_gradient, (int side, int n, const float *u, ptrdiff_t point_step, float *w))  \
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
@@ -10789,7 +10860,7 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
     k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
 }
 /* >>math/winograd.c                                                                           */
-/* ---- math/winograd.c: 3x3 convolutions of stride 1 and their data gradients by Winograd ---------
+/* ---- math/winograd.c: 3x3 convolutions of stride 1 and their gradients by Winograd ---------------
 
    Pieces of side x side pixels become (side + 2)^2 points for each input plane; for each point one
    product of [pieces, inputs] by [inputs, outputs]; the sums at the points become the pixels of each
@@ -11036,7 +11107,7 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
+            k->winograd_data(w->side, false, g, (first + u) % down * w->side, w->across,
                              itp_min(k->width, w->inputs - c),
                              j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
@@ -11061,6 +11132,169 @@ ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, 
     j.to = y, j.beta = beta, j.first = first, j.count = count, j.scratch = scratch;
     itp_parallel(ctx, itp_div_up(w.rows, w.some),
                  (double)w.rows * w.across * w.points * w.inputs * count, itp_winograd_task, &j);
+}
+
+/* ---- gradients of weights: at each point the sums over all pieces of x times dy, and from there to the
+   taps. Both are brought to the points some rows of pieces at a time; the sums of some outputs' panels stay
+   in the cache while these are all rows. */
+
+#define ITP_WINOGRAD_LEAST 48 /* pieces: the way back from the points costs as much for fewer */
+#define ITP_WINOGRAD_CHUNK ((size_t)1 << 19) /* floats of both at the points at a time */
+#define ITP_WINOGRAD_FEW   64                /* pieces at least */
+#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, where there is one chunk */
+#define ITP_WINOGRAD_MOST  ((size_t)1 << 22) /* else all are there, and no more than these */
+
+typedef struct itp_winograd_sums {
+    itp_winograd w;
+    int rows;              /* of pieces of a chunk */
+    int panels;            /* of outputs whose sums are there at a time */
+    size_t x, dy, at, all; /* floats: of both at the points, of a panel's sums, of all */
+} itp_winograd_sums;
+
+/* rows 0: not by Winograd. */
+ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_conv *c)
+{
+    itp_winograd_sums s;
+    memset(&s, 0, sizeof s);
+    if (itp_winograd_side(c) != 4) return s;
+    s.w = itp_winograd_of(ctx, c, false);
+    const itp_winograd *w = &s.w;
+    if ((int64_t)w->rows * w->across < ITP_WINOGRAD_LEAST) return s;
+    const size_t points = (size_t)w->points, row = points * (size_t)w->across * (w->in + w->out);
+    const size_t whole = (size_t)w->rows * row;
+    s.at = points * (size_t)w->inputs * (size_t)ctx->k->nr;
+    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across),
+                     (int)itp_min_size(ITP_WINOGRAD_CHUNK / row, INT_MAX));
+    s.rows = itp_min(s.rows, w->rows);
+    if (s.at * (size_t)w->panels > ITP_WINOGRAD_MOST / 2 && whole <= 2 * ITP_WINOGRAD_MOST)
+        s.rows = w->rows;
+    s.panels = s.rows < w->rows ? w->panels
+                                : itp_max(1, itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at)));
+    s.x = itp_round_up(points * (size_t)(s.rows * w->across) * w->in, 16);
+    s.dy = itp_round_up(points * (size_t)(s.rows * w->across) * w->out, 16);
+    s.all = s.x + s.dy + s.at * (size_t)s.panels;
+    if (s.rows < w->rows && s.at * (size_t)s.panels > ITP_WINOGRAD_MOST) s.rows = 0;
+    return s;
+}
+
+ITP_FN size_t itp_winograd_sums_slot(const itp_winograd_sums *s, int nr)
+{
+    return itp_max_size(s->w.buffer, 2 * ITP_WINOGRAD_INPUTS * 9 * (size_t)nr);
+}
+
+typedef struct itp_winograd_back {
+    const itp_kernels *kernels;
+    const itp_winograd_sums *s;
+    itp_plane images; /* of dy */
+    const float *x, *dy;
+    float *points_x, *points_dy, *sums, *dw, beta;
+    int first, rows;   /* of the chunk at hand */
+    int panel, panels; /* of outputs */
+    itp_scratch scratch;
+} itp_winograd_back;
+
+/* A row of pieces of x, or of dy, to the points. */
+ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const bool apart = task >= j->rows;
+    const int u = task % j->rows, down = itp_div_up(w->plane.rows, w->side);
+    const itp_plane *g = apart ? &j->images : &w->plane;
+    const int planes = apart ? w->outputs : w->inputs;
+    const ptrdiff_t plane = (ptrdiff_t)g->height * g->width;
+    const ptrdiff_t pitch = (ptrdiff_t)(apart ? w->out : w->in);
+    const float *from =
+        (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
+    float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
+    for (int c = 0; c < planes; c += k->width)
+        k->winograd_data(w->side, apart, g, (j->first + u) % down * w->side, w->across,
+                         itp_min(k->width, planes - c), from + c * plane, plane,
+                         itp_scratch_slot(&j->scratch, slot), to + c, j->rows * w->across * pitch,
+                         pitch);
+}
+
+/* The sums of a panel of outputs at a point over the chunk. */
+ITP_FN void itp_winograd_sum_task(void *arg, int task, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const int q = task % j->panels, point = task / j->panels, o0 = (j->panel + q) * k->nr;
+    const int pieces = j->rows * w->across, heights = itp_div_up(w->inputs, k->mr);
+    itp_tile t;
+    (void)slot;
+    memset(&t, 0, sizeof t);
+    t.outer = 1, t.inner = pieces;
+    t.a_rs = 1, t.a_step = (ptrdiff_t)w->in, t.b_step = (ptrdiff_t)w->out;
+    t.from_rs = t.to_rs = k->nr;
+    t.columns = w->outputs - o0 <= k->width ? k->width : k->nr;
+    t.b = j->points_dy + (ptrdiff_t)point * pieces * t.b_step + o0;
+    for (int p = 0; p < heights; p++) {
+        const int i = w->inputs * p / heights;
+        t.rows = w->inputs * (p + 1) / heights - i;
+        t.a = j->points_x + (ptrdiff_t)point * pieces * t.a_step + i;
+        t.to = j->sums + (((ptrdiff_t)q * w->points + point) * w->inputs + i) * k->nr;
+        t.from = j->first ? t.to : NULL;
+        k->tile(&t);
+    }
+}
+
+/* The sums of a panel of outputs to dw[out][in][9]. */
+ITP_FN void itp_winograd_take_task(void *arg, int q, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const int nr = k->nr, o0 = (j->panel + q) * nr, planes = itp_min(nr, w->outputs - o0);
+    const ptrdiff_t point = (ptrdiff_t)w->inputs * nr, row = (ptrdiff_t)w->inputs * 9;
+    float *taps = itp_scratch_slot(&j->scratch, slot);
+    float *turned = taps + ITP_WINOGRAD_INPUTS * 9 * nr;
+    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
+        const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i), step = 9 * n;
+        float *to = j->dw + o0 * row + 9 * i;
+        itp_grads(k)->winograd_gradient(w->side, n, j->sums + q * w->points * point + i * nr, point,
+                                        taps);
+        if (j->beta == 0) {
+            k->interleave(step, planes, taps, nr, NULL, to, row);
+            continue;
+        }
+        k->interleave(step, planes, taps, nr, NULL, turned, step);
+        for (int o = 0; o < planes; o++)
+            k->scale_add((size_t)step, 1, turned + o * step, j->beta, to + o * row);
+    }
+}
+
+/* dw = gradient + beta dw; shared: as many floats as s->all. */
+ITP_FN void itp_winograd_weights_run(interp_ctx *ctx, const itp_winograd_sums *s, const float *x,
+                                     const float *dy, float beta, float *dw, itp_scratch scratch,
+                                     float *shared)
+{
+    const itp_winograd *w = &s->w;
+    itp_winograd_back j;
+    memset(&j, 0, sizeof j);
+    j.kernels = ctx->k, j.s = s, j.x = x, j.dy = dy, j.dw = dw, j.beta = beta;
+    j.scratch = scratch;
+    j.images = w->plane;
+    j.images.height = w->plane.rows, j.images.width = w->plane.columns;
+    j.images.pad_y = j.images.pad_x = 0;
+    j.points_x = shared, j.points_dy = j.points_x + s->x, j.sums = j.points_dy + s->dy;
+    const double pieces = (double)w->across * w->points;
+    for (j.first = 0; j.first < w->rows; j.first += s->rows) {
+        j.rows = itp_min(s->rows, w->rows - j.first);
+        itp_parallel(ctx, 2 * j.rows, 8.0 * j.rows * pieces * (w->inputs + w->outputs),
+                     itp_winograd_bring_task, &j);
+        for (j.panel = 0; j.panel < w->panels; j.panel += s->panels) {
+            j.panels = itp_min(s->panels, w->panels - j.panel);
+            itp_parallel(ctx, j.panels * w->points,
+                         j.rows * pieces * w->inputs * j.panels * ctx->k->nr, itp_winograd_sum_task,
+                         &j);
+            if (j.first + j.rows < w->rows) continue;
+            itp_parallel(ctx, j.panels, 4.0 * w->points * w->inputs * j.panels * ctx->k->nr,
+                         itp_winograd_take_task, &j);
+        }
+    }
 }
 /* >>math/conv.c                                                                               */
 /* ---- math/conv.c: convolution and its two gradients, by whichever way suits the shape ------------ */
@@ -11347,7 +11581,11 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
-    if (weights && !itp_weights_by_planes(c)) {
+    const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
+    if (weights && points.rows) {
+        need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
+        need.shared = itp_max_size(need.shared, points.all);
+    } else if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -11445,6 +11683,11 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
         itp_planes_run(ctx, &j, windows, itp_planes_weights);
+        return;
+    }
+    const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
+    if (points.rows) {
+        itp_winograd_weights_run(ctx, &points, x, dy, beta, dw, scratch, shared);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);

@@ -667,6 +667,54 @@ TEST(winograd_rounds_little_more_than_the_plain_order)
     check_winograd(5, 9, false, 2);
 }
 
+/* Gradients of weights, in one chunk of pieces and in several, of channels that fill no vector. */
+TEST(winograd_sums_weights_little_worse_than_the_plain_order)
+{
+    enum { batch = 3, in = 41, out = 70, nw = out * in * 9 };
+    static const int sizes[][4] = {{21, 18, 1, 1}, {40, 37, 1, 1}, {19, 30, 0, 2}};
+    float *dw[3];
+    for (int k = 0; k < 3; k++) dw[k] = (float *)malloc(nw * sizeof(float));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int *v = sizes[i], rows = v[0] + 2 * v[2] - 2, columns = v[1] + 2 * v[3] - 2;
+        const itp_plane plane = {v[0], v[1], rows, columns, 3, 3, 1, 1, v[2], v[3], 1, 1};
+        itp_conv c;
+        naive o;
+        memset(&c, 0, sizeof c);
+        c.batch = batch, c.in_channels = in, c.out_channels = out, c.groups = 1, c.plane = plane;
+        const size_t nx = batch * in * itp_conv_in(&c), ny = batch * out * itp_conv_out(&c);
+        float *x = (float *)malloc((nx + ny + nw) * sizeof *x), *dy = x + nx, *w = dy + ny;
+        o.y = (double *)calloc(nx + ny + nw, sizeof(double));
+        o.dx = o.y + ny, o.dw = o.dx + nx;
+        fill(x, nx, 41), fill(dy, ny, 42), fill(w, nw, 43);
+        naive_conv(&c, x, w, dy, &o);
+        FOR_ISAS(ctx)
+        {
+            double error[2];
+            for (int way = 0; way < 2; way++) {
+                c.direct = !way;
+                const itp_winograd_sums s = itp_winograd_sums_of(ctx, &c);
+                CHECK(way == (s.rows > 0) && (!way || (i > 0) == (s.rows < s.w.rows)));
+                const itp_conv_need need = itp_conv_scratch(ctx, &c, false, false, true);
+                itp_scratch scratch;
+                scratch.slot_floats = need.slot;
+                scratch.base =
+                    (float *)interp_alloc(ctx, need.slot * (size_t)ctx->slots * sizeof(float));
+                float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float));
+                itp_conv_weights(ctx, &c, x, dy, 0, dw[way], scratch, shared);
+                for (int k = 0; k < nw; k++) dw[2][k] = 8 * w[k];
+                itp_conv_weights(ctx, &c, x, dy, 0.125f, dw[2], scratch, shared);
+                for (int k = 0; k < nw; k++) CHECK(dw[2][k] == dw[way][k] + w[k]);
+                interp_free(ctx, scratch.base), interp_free(ctx, shared);
+                error[way] = error_of(dw[way], o.dw, nw);
+            }
+            CHECK(error[1] <= 5 * error[0] && error[1] <= 2e-6 && error[1] != error[0]);
+        }
+        free(x);
+        free(o.y);
+    }
+    for (int k = 0; k < 3; k++) free(dw[k]);
+}
+
 TEST(a_nan_is_never_lost_by_a_maximum)
 {
     const itp_plane p = {6, 37, 3, 18, 2, 2, 2, 2, 0, 0, 1, 1};
@@ -1321,6 +1369,7 @@ int main(int argc, char **argv)
     RUN(depthwise_planes_of_any_size_match_their_definition);
     RUN(weights_packed_on_the_way_change_no_result);
     RUN(winograd_rounds_little_more_than_the_plain_order);
+    RUN(winograd_sums_weights_little_worse_than_the_plain_order);
     RUN(a_nan_is_never_lost_by_a_maximum);
     RUN(pools_match_their_definition);
     RUN(softmax_across_columns_matches_the_softmax_of_rows);

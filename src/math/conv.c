@@ -282,7 +282,11 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
-    if (weights && !itp_weights_by_planes(c)) {
+    const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
+    if (weights && points.rows) {
+        need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
+        need.shared = itp_max_size(need.shared, points.all);
+    } else if (weights && !itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -380,6 +384,11 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
         itp_planes_run(ctx, &j, windows, itp_planes_weights);
+        return;
+    }
+    const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
+    if (points.rows) {
+        itp_winograd_weights_run(ctx, &points, x, dy, beta, dw, scratch, shared);
         return;
     }
     itp_sums s = itp_sums_of(ctx, c);

@@ -1,4 +1,4 @@
-/* ---- math/winograd.c: 3x3 convolutions of stride 1 and their data gradients by Winograd ---------
+/* ---- math/winograd.c: 3x3 convolutions of stride 1 and their gradients by Winograd ---------------
 
    Pieces of side x side pixels become (side + 2)^2 points for each input plane; for each point one
    product of [pieces, inputs] by [inputs, outputs]; the sums at the points become the pixels of each
@@ -245,7 +245,7 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
+            k->winograd_data(w->side, false, g, (first + u) % down * w->side, w->across,
                              itp_min(k->width, w->inputs - c),
                              j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
@@ -270,4 +270,167 @@ ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, 
     j.to = y, j.beta = beta, j.first = first, j.count = count, j.scratch = scratch;
     itp_parallel(ctx, itp_div_up(w.rows, w.some),
                  (double)w.rows * w.across * w.points * w.inputs * count, itp_winograd_task, &j);
+}
+
+/* ---- gradients of weights: at each point the sums over all pieces of x times dy, and from there to the
+   taps. Both are brought to the points some rows of pieces at a time; the sums of some outputs' panels stay
+   in the cache while these are all rows. */
+
+#define ITP_WINOGRAD_LEAST 48 /* pieces: the way back from the points costs as much for fewer */
+#define ITP_WINOGRAD_CHUNK ((size_t)1 << 19) /* floats of both at the points at a time */
+#define ITP_WINOGRAD_FEW   64                /* pieces at least */
+#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, where there is one chunk */
+#define ITP_WINOGRAD_MOST  ((size_t)1 << 22) /* else all are there, and no more than these */
+
+typedef struct itp_winograd_sums {
+    itp_winograd w;
+    int rows;              /* of pieces of a chunk */
+    int panels;            /* of outputs whose sums are there at a time */
+    size_t x, dy, at, all; /* floats: of both at the points, of a panel's sums, of all */
+} itp_winograd_sums;
+
+/* rows 0: not by Winograd. */
+ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_conv *c)
+{
+    itp_winograd_sums s;
+    memset(&s, 0, sizeof s);
+    if (itp_winograd_side(c) != 4) return s;
+    s.w = itp_winograd_of(ctx, c, false);
+    const itp_winograd *w = &s.w;
+    if ((int64_t)w->rows * w->across < ITP_WINOGRAD_LEAST) return s;
+    const size_t points = (size_t)w->points, row = points * (size_t)w->across * (w->in + w->out);
+    const size_t whole = (size_t)w->rows * row;
+    s.at = points * (size_t)w->inputs * (size_t)ctx->k->nr;
+    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across),
+                     (int)itp_min_size(ITP_WINOGRAD_CHUNK / row, INT_MAX));
+    s.rows = itp_min(s.rows, w->rows);
+    if (s.at * (size_t)w->panels > ITP_WINOGRAD_MOST / 2 && whole <= 2 * ITP_WINOGRAD_MOST)
+        s.rows = w->rows;
+    s.panels = s.rows < w->rows ? w->panels
+                                : itp_max(1, itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at)));
+    s.x = itp_round_up(points * (size_t)(s.rows * w->across) * w->in, 16);
+    s.dy = itp_round_up(points * (size_t)(s.rows * w->across) * w->out, 16);
+    s.all = s.x + s.dy + s.at * (size_t)s.panels;
+    if (s.rows < w->rows && s.at * (size_t)s.panels > ITP_WINOGRAD_MOST) s.rows = 0;
+    return s;
+}
+
+ITP_FN size_t itp_winograd_sums_slot(const itp_winograd_sums *s, int nr)
+{
+    return itp_max_size(s->w.buffer, 2 * ITP_WINOGRAD_INPUTS * 9 * (size_t)nr);
+}
+
+typedef struct itp_winograd_back {
+    const itp_kernels *kernels;
+    const itp_winograd_sums *s;
+    itp_plane images; /* of dy */
+    const float *x, *dy;
+    float *points_x, *points_dy, *sums, *dw, beta;
+    int first, rows;   /* of the chunk at hand */
+    int panel, panels; /* of outputs */
+    itp_scratch scratch;
+} itp_winograd_back;
+
+/* A row of pieces of x, or of dy, to the points. */
+ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const bool apart = task >= j->rows;
+    const int u = task % j->rows, down = itp_div_up(w->plane.rows, w->side);
+    const itp_plane *g = apart ? &j->images : &w->plane;
+    const int planes = apart ? w->outputs : w->inputs;
+    const ptrdiff_t plane = (ptrdiff_t)g->height * g->width;
+    const ptrdiff_t pitch = (ptrdiff_t)(apart ? w->out : w->in);
+    const float *from =
+        (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
+    float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
+    for (int c = 0; c < planes; c += k->width)
+        k->winograd_data(w->side, apart, g, (j->first + u) % down * w->side, w->across,
+                         itp_min(k->width, planes - c), from + c * plane, plane,
+                         itp_scratch_slot(&j->scratch, slot), to + c, j->rows * w->across * pitch,
+                         pitch);
+}
+
+/* The sums of a panel of outputs at a point over the chunk. */
+ITP_FN void itp_winograd_sum_task(void *arg, int task, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const int q = task % j->panels, point = task / j->panels, o0 = (j->panel + q) * k->nr;
+    const int pieces = j->rows * w->across, heights = itp_div_up(w->inputs, k->mr);
+    itp_tile t;
+    (void)slot;
+    memset(&t, 0, sizeof t);
+    t.outer = 1, t.inner = pieces;
+    t.a_rs = 1, t.a_step = (ptrdiff_t)w->in, t.b_step = (ptrdiff_t)w->out;
+    t.from_rs = t.to_rs = k->nr;
+    t.columns = w->outputs - o0 <= k->width ? k->width : k->nr;
+    t.b = j->points_dy + (ptrdiff_t)point * pieces * t.b_step + o0;
+    for (int p = 0; p < heights; p++) {
+        const int i = w->inputs * p / heights;
+        t.rows = w->inputs * (p + 1) / heights - i;
+        t.a = j->points_x + (ptrdiff_t)point * pieces * t.a_step + i;
+        t.to = j->sums + (((ptrdiff_t)q * w->points + point) * w->inputs + i) * k->nr;
+        t.from = j->first ? t.to : NULL;
+        k->tile(&t);
+    }
+}
+
+/* The sums of a panel of outputs to dw[out][in][9]. */
+ITP_FN void itp_winograd_take_task(void *arg, int q, int slot)
+{
+    const itp_winograd_back *j = (const itp_winograd_back *)arg;
+    const itp_winograd *w = &j->s->w;
+    const itp_kernels *k = j->kernels;
+    const int nr = k->nr, o0 = (j->panel + q) * nr, planes = itp_min(nr, w->outputs - o0);
+    const ptrdiff_t point = (ptrdiff_t)w->inputs * nr, row = (ptrdiff_t)w->inputs * 9;
+    float *taps = itp_scratch_slot(&j->scratch, slot);
+    float *turned = taps + ITP_WINOGRAD_INPUTS * 9 * nr;
+    for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
+        const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i), step = 9 * n;
+        float *to = j->dw + o0 * row + 9 * i;
+        itp_grads(k)->winograd_gradient(w->side, n, j->sums + q * w->points * point + i * nr, point,
+                                        taps);
+        if (j->beta == 0) {
+            k->interleave(step, planes, taps, nr, NULL, to, row);
+            continue;
+        }
+        k->interleave(step, planes, taps, nr, NULL, turned, step);
+        for (int o = 0; o < planes; o++)
+            k->scale_add((size_t)step, 1, turned + o * step, j->beta, to + o * row);
+    }
+}
+
+/* dw = gradient + beta dw; shared: as many floats as s->all. */
+ITP_FN void itp_winograd_weights_run(interp_ctx *ctx, const itp_winograd_sums *s, const float *x,
+                                     const float *dy, float beta, float *dw, itp_scratch scratch,
+                                     float *shared)
+{
+    const itp_winograd *w = &s->w;
+    itp_winograd_back j;
+    memset(&j, 0, sizeof j);
+    j.kernels = ctx->k, j.s = s, j.x = x, j.dy = dy, j.dw = dw, j.beta = beta;
+    j.scratch = scratch;
+    j.images = w->plane;
+    j.images.height = w->plane.rows, j.images.width = w->plane.columns;
+    j.images.pad_y = j.images.pad_x = 0;
+    j.points_x = shared, j.points_dy = j.points_x + s->x, j.sums = j.points_dy + s->dy;
+    const double pieces = (double)w->across * w->points;
+    for (j.first = 0; j.first < w->rows; j.first += s->rows) {
+        j.rows = itp_min(s->rows, w->rows - j.first);
+        itp_parallel(ctx, 2 * j.rows, 8.0 * j.rows * pieces * (w->inputs + w->outputs),
+                     itp_winograd_bring_task, &j);
+        for (j.panel = 0; j.panel < w->panels; j.panel += s->panels) {
+            j.panels = itp_min(s->panels, w->panels - j.panel);
+            itp_parallel(ctx, j.panels * w->points,
+                         j.rows * pieces * w->inputs * j.panels * ctx->k->nr, itp_winograd_sum_task,
+                         &j);
+            if (j.first + j.rows < w->rows) continue;
+            itp_parallel(ctx, j.panels, 4.0 * w->points * w->inputs * j.panels * ctx->k->nr,
+                         itp_winograd_take_task, &j);
+        }
+    }
 }
