@@ -1841,7 +1841,6 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
                         int some, float beta)
 {
     vf t[V_WIDTH];
-    const bool whole = w == V_WIDTH && some == V_WIDTH && beta == 0;
 #define ITP_LOAD(r)  t[r] = v_load(from + at[r]);
 #define ITP_LOADN(r) t[r] = v_loadn(from + at[r], w);
     if (w == V_WIDTH) {
@@ -1852,18 +1851,20 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
 #undef ITP_LOAD
 #undef ITP_LOADN
     v_transpose(t);
-    const vf b = v_set(beta);
 #define ITP_STORE(k) v_store(to + (k)*step, t[k]);
-#define ITP_PUT(k)                                                                                 \
-    if (k < w)                                                                                     \
-        v_put(to + (k)*step, beta != 0 ? v_fma(b, v_get(to + (k)*step, some), t[k]) : t[k], some);
-    if (whole) {
+#define ITP_KEEP(k)  v_store(rest + (k)*V_WIDTH, t[k]);
+    if (w == V_WIDTH && some == V_WIDTH && beta == 0) {
         V_LANES(ITP_STORE)
-    } else {
-        V_LANES(ITP_PUT)
+        return;
+    }
+    float rest[V_WIDTH * V_WIDTH];
+    V_LANES(ITP_KEEP)
+    for (int k = 0; k < w; k++, to += step) {
+        const vf v = v_load(rest + k * V_WIDTH);
+        v_put(to, beta != 0 ? v_fma(v_set(beta), v_get(to, some), v) : v, some);
     }
 #undef ITP_STORE
-#undef ITP_PUT
+#undef ITP_KEEP
 }
 
 /* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
@@ -2077,7 +2078,7 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 }
 
 /* What the sums of row i of c start from, at columns j.., w of them. */
-ITP_INLINE vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
+static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
 {
     vf s = v_set(g->bias_row ? g->bias_row[i] : 0);
     if (g->bias_column) s = v_add(s, v_get(g->bias_column + j, w));
@@ -2087,50 +2088,33 @@ ITP_INLINE vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
 
 #if V_WIDTH > 1
 
-/* Adds w steps of a, a_cs apart, times a square of registers: row r from b + at[r], w lanes of it. */
-static vf ITP_K(gemv_square)(const float *a, ptrdiff_t a_cs, float alpha, const float *b,
-                             const ptrdiff_t *at, int w, vf sum)
-{
-    vf t[V_WIDTH];
-#define ITP_LOAD(r)                                                                                \
-    t[r] = v_get(b + at[r], w);                                                                    \
-    ITP_PREFETCH(b + at[r] + ITP_GEMV_AHEAD);
-#define ITP_ADD(r)                                                                                 \
-    if (r < w) v_mac(sum, v_set(alpha *a[(r)*a_cs]), t[r]);
-    V_LANES(ITP_LOAD)
-    v_transpose(t);
-    V_LANES(ITP_ADD)
-#undef ITP_LOAD
-#undef ITP_ADD
-    return sum;
-}
-
 /* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
    at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
    each other; the order of each sum is that of tiles. */
 static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
 {
-    const float *a = g->a + i * g->a_rs;
-    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    float room[ITP_NR * V_WIDTH + V_WIDTH];
+    float *square = room + (V_WIDTH - (uintptr_t)room / sizeof *room % V_WIDTH) % V_WIDTH;
     for (int j = j0; j < j1; j += ITP_NR) {
         const int n = j1 - j < ITP_NR ? j1 - j : ITP_NR, n0 = n < V_WIDTH ? n : V_WIDTH;
-        const int n1 = n - n0;
-        const float *b = g->b + j * g->b_cs;
+        const float *a = g->a + i * g->a_rs, *b = g->b + j * g->b_cs;
         float *to = g->c + i * g->c_rs + j;
         ptrdiff_t at[ITP_NR]; /* columns that are not there read another */
         for (int r = 0; r < ITP_NR; r++) at[r] = (r < n ? r : 0) * g->b_cs;
-        vf s0 = as_it_is ? v_get(to, n0) : ITP_K(gemm_start)(g, i, j, n0), s1 = v_zero();
-        if (n1 > 0)
-            s1 = as_it_is ? v_get(to + V_WIDTH, n1) : ITP_K(gemm_start)(g, i, j + V_WIDTH, n1);
-        for (int k = 0; k < g->k; k += V_WIDTH) {
+        vf s0 = ITP_K(gemm_start)(g, i, j, n0);
+        vf s1 = n > n0 ? ITP_K(gemm_start)(g, i, j + n0, n - n0) : s0;
+        for (int k = 0; k < g->k; k += V_WIDTH, a += V_WIDTH * g->a_cs) {
             const int w = g->k - k < V_WIDTH ? g->k - k : V_WIDTH;
-            s0 = ITP_K(gemv_square)(a + k * g->a_cs, g->a_cs, g->alpha, b + k, at, w, s0);
-            if (n1 > 0)
-                s1 = ITP_K(gemv_square)(a + k * g->a_cs, g->a_cs, g->alpha, b + k, at + V_WIDTH, w,
-                                        s1);
+            ITP_K(turn)(b + k, at, w, square, ITP_NR, V_WIDTH, 0);
+            ITP_K(turn)(b + k, at + V_WIDTH, w, square + V_WIDTH, ITP_NR, V_WIDTH, 0);
+            for (int r = 0; r < w; r++) {
+                const vf ar = v_set(g->alpha * a[r * g->a_cs]);
+                v_mac(s0, ar, v_load(square + r * ITP_NR));
+                v_mac(s1, ar, v_load(square + r * ITP_NR + V_WIDTH));
+            }
         }
         v_put(to, s0, n0);
-        if (n1 > 0) v_put(to + V_WIDTH, s1, n1);
+        if (n > n0) v_put(to + n0, s1, n - n0);
     }
 }
 
@@ -2358,9 +2342,9 @@ static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
 /* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
    at v[point * point_step + t * piece_step + c]; apart: of the gradient of what comes out, side x side a
    piece. rows: (side + 2) (side pieces + 2) vectors of scratch. */
-static void ITP_K(winograd_data)(int side, bool apart, const itp_plane *g, int top, int pieces,
-                                 int channels, const float *x, ptrdiff_t plane, float *rows,
-                                 float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
+ITP_INLINE void ITP_K(winograd_bring)(int side, bool apart, const itp_plane *g, int top, int pieces,
+                                      int channels, const float *x, ptrdiff_t plane, float *rows,
+                                      float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     const int n = side + 2, from = apart ? side : n, pitch = side * pieces + from - side;
     const int left = g->pad_x;
@@ -2390,6 +2374,22 @@ static void ITP_K(winograd_data)(int side, bool apart, const itp_plane *g, int t
                 side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
             for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
+}
+
+static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int pieces, int channels,
+                                 const float *x, ptrdiff_t plane, float *rows, float *v,
+                                 ptrdiff_t point_step, ptrdiff_t piece_step)
+{
+    ITP_K(winograd_bring)
+    (side, false, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
+}
+
+static void ITP_K(winograd_pieces)(int side, const itp_plane *g, int top, int pieces, int channels,
+                                   const float *x, ptrdiff_t plane, float *rows, float *v,
+                                   ptrdiff_t point_step, ptrdiff_t piece_step)
+{
+    ITP_K(winograd_bring)
+    (side, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
 /* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
@@ -9269,9 +9269,8 @@ typedef struct itp_sliding {
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, winograd_data,                                                                         \
-      (int side, bool apart, const itp_plane *g, int top, int pieces, int channels,                \
-       const float *x, ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step,               \
-       ptrdiff_t piece_step))                                                                      \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_sums,                                                                         \
       (int side, int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step,           \
        float *rows))                                                                               \
@@ -9284,6 +9283,9 @@ typedef struct itp_sliding {
 
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
+    X(void, winograd_pieces,                                                                       \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_gradient, (int side, int n, const float *u, ptrdiff_t point_step, float *w))  \
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
@@ -11107,7 +11109,7 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(w->side, false, g, (first + u) % down * w->side, w->across,
+            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
                              itp_min(k->width, w->inputs - c),
                              j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
@@ -11209,10 +11211,10 @@ ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
         (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
     float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
     for (int c = 0; c < planes; c += k->width)
-        k->winograd_data(w->side, apart, g, (j->first + u) % down * w->side, w->across,
-                         itp_min(k->width, planes - c), from + c * plane, plane,
-                         itp_scratch_slot(&j->scratch, slot), to + c, j->rows * w->across * pitch,
-                         pitch);
+        (apart ? itp_grads(k)->winograd_pieces : k->winograd_data)(
+            w->side, g, (j->first + u) % down * w->side, w->across, itp_min(k->width, planes - c),
+            from + c * plane, plane, itp_scratch_slot(&j->scratch, slot), to + c,
+            j->rows * w->across * pitch, pitch);
 }
 
 /* The sums of a panel of outputs at a point over the chunk. */

@@ -245,7 +245,7 @@ ITP_FN void itp_winograd_task(void *arg, int task, int slot)
     float *sums = points + w->points * in;
     for (int u = 0; u < n; u++)
         for (int c = 0; c < w->inputs; c += k->width)
-            k->winograd_data(w->side, false, g, (first + u) % down * w->side, w->across,
+            k->winograd_data(w->side, g, (first + u) % down * w->side, w->across,
                              itp_min(k->width, w->inputs - c),
                              j->x + ((ptrdiff_t)((first + u) / down) * w->inputs + c) * plane,
                              plane, buffer, points + (size_t)(u * w->across) * w->in + c, in,
@@ -347,10 +347,10 @@ ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
         (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
     float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
     for (int c = 0; c < planes; c += k->width)
-        k->winograd_data(w->side, apart, g, (j->first + u) % down * w->side, w->across,
-                         itp_min(k->width, planes - c), from + c * plane, plane,
-                         itp_scratch_slot(&j->scratch, slot), to + c, j->rows * w->across * pitch,
-                         pitch);
+        (apart ? itp_grads(k)->winograd_pieces : k->winograd_data)(
+            w->side, g, (j->first + u) % down * w->side, w->across, itp_min(k->width, planes - c),
+            from + c * plane, plane, itp_scratch_slot(&j->scratch, slot), to + c,
+            j->rows * w->across * pitch, pitch);
 }
 
 /* The sums of a panel of outputs at a point over the chunk. */

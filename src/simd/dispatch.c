@@ -196,9 +196,8 @@ typedef struct itp_sliding {
        const int *length, const float *x, float *out))                                             \
     X(void, spread, (int rows, int n, const float *tile, float *y, ptrdiff_t step, float beta))    \
     X(void, winograd_data,                                                                         \
-      (int side, bool apart, const itp_plane *g, int top, int pieces, int channels,                \
-       const float *x, ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step,               \
-       ptrdiff_t piece_step))                                                                      \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_sums,                                                                         \
       (int side, int pieces, const float *m, ptrdiff_t point_step, ptrdiff_t piece_step,           \
        float *rows))                                                                               \
@@ -211,6 +210,9 @@ typedef struct itp_sliding {
 
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
+    X(void, winograd_pieces,                                                                       \
+      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
+       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
     X(void, winograd_gradient, (int side, int n, const float *u, ptrdiff_t point_step, float *w))  \
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \

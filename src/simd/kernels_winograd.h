@@ -111,9 +111,9 @@ static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
 /* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
    at v[point * point_step + t * piece_step + c]; apart: of the gradient of what comes out, side x side a
    piece. rows: (side + 2) (side pieces + 2) vectors of scratch. */
-static void ITP_K(winograd_data)(int side, bool apart, const itp_plane *g, int top, int pieces,
-                                 int channels, const float *x, ptrdiff_t plane, float *rows,
-                                 float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
+ITP_INLINE void ITP_K(winograd_bring)(int side, bool apart, const itp_plane *g, int top, int pieces,
+                                      int channels, const float *x, ptrdiff_t plane, float *rows,
+                                      float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     const int n = side + 2, from = apart ? side : n, pitch = side * pieces + from - side;
     const int left = g->pad_x;
@@ -143,6 +143,22 @@ static void ITP_K(winograd_data)(int side, bool apart, const itp_plane *g, int t
                 side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
             for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
+}
+
+static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int pieces, int channels,
+                                 const float *x, ptrdiff_t plane, float *rows, float *v,
+                                 ptrdiff_t point_step, ptrdiff_t piece_step)
+{
+    ITP_K(winograd_bring)
+    (side, false, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
+}
+
+static void ITP_K(winograd_pieces)(int side, const itp_plane *g, int top, int pieces, int channels,
+                                   const float *x, ptrdiff_t plane, float *rows, float *v,
+                                   ptrdiff_t point_step, ptrdiff_t piece_step)
+{
+    ITP_K(winograd_bring)
+    (side, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
 /* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
