@@ -239,7 +239,9 @@ ITP_FN void itp_attr_finish(itp_attr *a, int sample, int j)
         out[i] = (float)v;
         total += v;
     }
-    r->residual = total - (r->output - r->baseline_output);
+    const bool mean = a->row->kind == ITP_G_SMOOTH || a->row->kind == ITP_G_SQUARE ||
+                      a->row->kind == ITP_G_VARIANCE; /* of gradients, which add up to nothing */
+    r->residual = mean ? (double)NAN : total - (r->output - r->baseline_output);
     r->nodes = a->touched;
     if (a->open) r->passes += a->points - (r->steps ? 0 : a->d.n_steps);
     r->steps = itp_attr_on_path(a) || a->row->kind == ITP_G_BLUR ? a->points : 0;
