@@ -468,7 +468,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_transpose(t)    itp_avx2_transpose(t)
 #define vl                __m256i
 #define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
-#define v_between(p, l)   _mm256_maskload_ps(p, l)
+#define v_between(p, l)   _mm256_maskload_ps(p, itp_avx2_kept(l))
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
 #define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
@@ -518,6 +518,9 @@ static void itp_avx2_storen(float *p, __m256 v, int n)
     }
     if (n & 1) _mm_store_ss(p, rest);
 }
+
+/* Read from memory each time: registers are few, and compilers would rather put sums there. */
+#define itp_avx2_kept(l) (*(const volatile __m256i *)&(l))
 
 static inline __m256i itp_avx2_range(int lo, int hi)
 {
@@ -2727,6 +2730,7 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 
 #define ITP_DW_TAPS    5  /* of a side, at most */
 #define ITP_DW_AHEAD   24 /* rows */
+#define ITP_DW_PIECE   64 /* rows that are copied at a time */
 #define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
@@ -2772,8 +2776,7 @@ ITP_INLINE void ITP_K(dw_row)(int taps, int stride, const float *p, const vl *la
    plane. With stride 2 the chip does as well by itself. */
 ITP_INLINE void ITP_K(dw_ahead)(const float *row, ptrdiff_t pitch)
 {
-    if (V_AHEAD) ITP_PREFETCH_NEAR(row + ITP_DW_AHEAD * pitch + V_WIDTH);
-    (void)row, (void)pitch;
+    ITP_PREFETCH_NEAR(row + ITP_DW_AHEAD * pitch + V_WIDTH);
 }
 
 /* A window's weights, each in all lanes. */
@@ -2947,98 +2950,144 @@ ITP_INLINE void ITP_K(dw_data_of)(int taps, const itp_plane *g, const float *dy,
     }
 }
 
-/* s[3 * t] += v, of a row of x, times the row of dy whose window's row t meets it: for rows t of a kind. */
-ITP_INLINE void ITP_K(dw_products)(int taps, int stride, int kind, vf v, const vf *d, vf *s)
+/* Some rows and columns of a window, whose sums are taken in one pass; inside: all that is read is there. */
+typedef struct ITP_K(dw_part) {
+    int top, tall, first, wide;
+    bool inside;
+} ITP_K(dw_part);
+
+/* s[taps * t] += v, of a row of x, times the row of dy whose window's row t meets it: for rows t of a kind. */
+ITP_INLINE void ITP_K(dw_products)(int tall, int taps, int stride, int kind, vf v, const vf *d,
+                                   vf *s)
 {
 #define ITP_STEP(t)                                                                                \
-    if (t < taps && t % stride == kind) s[3 * t] = v_fma(v, d[t / stride], s[3 * t]);
+    if (t < tall && t % stride == kind) v_mac(s[taps * t], v, d[t / stride]);
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
 }
 
-/* Those of `columns` columns of the window, from `first` on. With stride 1 each is loaded when it is needed, as
-   registers are few. */
-ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, int first, int columns,
+/* Those of all its columns. With stride 1 each is loaded when it is needed, as registers are few. */
+ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, ITP_K(dw_part) part,
                                        const float *p, const vl *lanes, const vf *d, vf *s)
 {
     vf v[ITP_DW_TAPS];
     if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
 #define ITP_STEP(i)                                                                                \
-    if (i < columns) {                                                                             \
-        if (stride == 1) v[first + i] = v_between(p + first + i, lanes[first + i]);                \
-        ITP_K(dw_products)(taps, stride, kind, v[first + i], d, s + i);                            \
+    if (i >= part.first && i < part.first + part.wide) {                                           \
+        if (stride == 1) v[i] = part.inside ? v_load(p + i) : v_between(p + i, lanes[i]);          \
+        ITP_K(dw_products)(part.tall, taps, stride, kind, v[i], d, s + i);                         \
     }
-    ITP_STEP(0)
-    ITP_STEP(1)
-    ITP_STEP(2)
+    ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
 }
 
-/* sums[ty][tx] = x dy for up to three columns of the window, from `first` on, lanes apart. Always inlined with
-   all that is constant. */
-ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, int first, int columns, const itp_plane *g,
-                               const float *x, const float *dy, vf *sums)
+/* sums[ty][tx] += x dy for a part of the window, lanes apart: its rows are those of a lower window further
+   down. dy: rows of `dy_pitch`. Always inlined with all that is constant. */
+ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, ITP_K(dw_part) part, const itp_plane *g,
+                               const float *x, const float *dy, ptrdiff_t dy_pitch, vf *sums)
 {
-    const int behind = (taps - 1) / stride, height = g->height;
+    const int behind = (part.tall - 1) / stride, height = g->height, above = g->pad_y - part.top;
     const ptrdiff_t pitch = g->width;
-    vf s[ITP_DW_TAPS * 3], d[ITP_DW_TAPS];
+    vf d[ITP_DW_TAPS], *s = sums + part.top * taps;
     vl lanes[ITP_DW_TAPS];
-#define ITP_STEP(i) s[3 * i] = s[3 * i + 1] = s[3 * i + 2] = v_zero();
-    ITP_DW_EACH(ITP_STEP)
-#undef ITP_STEP
     for (int left = 0; left < g->columns; left += V_WIDTH) {
         const int at = left * stride - g->pad_x;
-        ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
-        const int n = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
-        const float *from = x - g->pad_y * pitch + at, *down = dy + left;
-        int row = -g->pad_y;
+        if (!part.inside) ITP_K(dw_lanes)(taps, stride, at, g->width, lanes);
+        const vl own = v_lanes(0, g->columns - left);
+        const float *from = x - above * pitch + at, *down = dy + left;
+        int row = -above;
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
             d[0] = v_zero();
-            if (r < g->rows) d[0] = v_get(down, n);
-            if (stride == 1) ITP_K(dw_ahead)(from, pitch);
-            if (stride == 1) ITP_K(dw_ahead)(down, g->columns);
-            if (row >= 0 && row < height)
-                ITP_K(dw_row_products)(taps, stride, 0, first, columns, from, lanes, d, s);
+            if (r < g->rows) d[0] = v_between(down, own);
+            if (stride == 1 && !part.inside) ITP_K(dw_ahead)(from, pitch);
+            if (stride == 1 && part.top == 0) ITP_K(dw_ahead)(down, dy_pitch);
+            if (part.inside || (row >= 0 && row < height))
+                ITP_K(dw_row_products)(taps, stride, 0, part, from, lanes, d, s);
             if (stride == 2 && row + 1 >= 0 && row + 1 < height)
-                ITP_K(dw_row_products)(taps, 2, 1, first, columns, from + pitch, lanes, d, s);
+                ITP_K(dw_row_products)(taps, 2, 1, part, from + pitch, lanes, d, s);
             d[4] = d[3], d[3] = d[2], d[2] = d[1], d[1] = d[0];
-            from += stride * pitch, down += g->columns;
+            from += stride * pitch, down += dy_pitch;
         }
     }
-#define ITP_STEP(t)                                                                                \
-    if (t < taps) {                                                                                \
-        sums[t * taps + first] = s[3 * t];                                                         \
-        if (columns > 1) sums[t * taps + first + 1] = s[3 * t + 1];                                \
-        if (columns > 2) sums[t * taps + first + 2] = s[3 * t + 2];                                \
-    }
-    ITP_DW_EACH(ITP_STEP)
-#undef ITP_STEP
 }
 
-/* Half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
-ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+/* A pass over a plane, or a piece of one, into `sums`. */
+#define ITP_DW_PASS(taps, stride, top, tall, first, wide, inside, plane, x, dy)                    \
+    do {                                                                                           \
+        const ITP_K(dw_part) part = {top, tall, first, wide, inside};                              \
+        ITP_K(dw_sums)(taps, stride, part, plane, x, dy, g->columns, sums);                        \
+    } while (0)
+
+#if V_WIDTH < 16
+/* Windows of 5, stride 1, where to leave out lanes costs time (AVX2) and registers do for two rows of the window:
+   pieces of a stripe are copied with zeros around them, from which three passes read. */
+ITP_INLINE void ITP_K(dw_piece_sums)(const itp_plane *g, const float *x, const float *dy, vf *sums)
 {
-#define ITP_STEP(i)                                                                                \
+    enum { PITCH = 2 * V_WIDTH, ROWS = ITP_DW_PIECE - 4 };
+    float piece[ITP_DW_PIECE * PITCH];
+    itp_plane p = *g;
+    p.pad_x = p.pad_y = 0, p.width = PITCH;
+    for (int left = 0; left < g->columns; left += V_WIDTH) {
+        const int at = left - g->pad_x;
+        const vl here = v_lanes(-at, g->width - at);
+        const vl next = v_lanes(-at - V_WIDTH, g->width - at - V_WIDTH);
+        p.columns = g->columns - left < V_WIDTH ? g->columns - left : V_WIDTH;
+        for (int first = 0; first < g->rows; first += ROWS) {
+            float *to = piece;
+            p.rows = g->rows - first < ROWS ? g->rows - first : ROWS;
+            p.height = p.rows + 4;
+            int y = first - g->pad_y;
+            const float *from = x + (ptrdiff_t)y * g->width + at;
+            for (int r = 0; r < p.height; r++, y++, to += PITCH, from += g->width) {
+                const bool there = y >= 0 && y < g->height;
+                v_store(to, there ? v_between(from, here) : v_zero());
+                v_store(to + V_WIDTH, there ? v_between(from + V_WIDTH, next) : v_zero());
+            }
+            const float *down = dy + (ptrdiff_t)first * g->columns + left;
+            ITP_DW_PASS(5, 1, 0, 2, 0, 5, true, &p, piece, down);
+            ITP_DW_PASS(5, 1, 2, 2, 0, 5, true, &p, piece, down);
+            ITP_DW_PASS(5, 1, 4, 1, 0, 5, true, &p, piece, down);
+        }
+    }
+}
+#endif
+
+/* Sums of a window, lanes apart, in as many passes as registers need. */
+ITP_INLINE void ITP_K(dw_all_sums)(int taps, int stride, const itp_plane *g, const float *x,
+                                   const float *dy, vf *sums)
+{
+#if V_WIDTH < 16
+    if (taps == 5 && stride == 1) {
+        ITP_K(dw_piece_sums)(g, x, dy, sums);
+        return;
+    }
+#endif
+    ITP_DW_PASS(taps, stride, 0, taps, 0, 3, false, g, x, dy);
+    if (taps == 5) ITP_DW_PASS(5, stride, 0, 5, 3, 2, false, g, x, dy);
+}
+
+/* s[i] of half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
+#define ITP_DW_FOLD(i)                                                                             \
     if (2 * (i) < n) {                                                                             \
         const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
         s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
     }
-    ITP_STEP(0)
-    ITP_STEP(1)
-    ITP_STEP(2)
-    ITP_STEP(3)
-    ITP_STEP(4)
-    ITP_STEP(5)
-    ITP_STEP(6)
-    ITP_STEP(7)
-    ITP_STEP(8)
-    ITP_STEP(9)
-    ITP_STEP(10)
-    ITP_STEP(11)
-    ITP_STEP(12)
-#undef ITP_STEP
+
+/* The first seven; how many there are in all. */
+ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+{
+    ITP_DW_EACH(ITP_DW_FOLD)
+    ITP_DW_FOLD(5)
+    ITP_DW_FOLD(6)
     return (n + 1) / 2;
+}
+
+/* Those from the eighth on. */
+ITP_INLINE void ITP_K(dw_fold_rest)(int n, vf *s){
+#define ITP_STEP(i) ITP_DW_FOLD(i + 7)
+    ITP_DW_EACH(ITP_STEP) ITP_STEP(5)
+#undef ITP_STEP
 }
 
 /* dw = its gradient. Always inlined with constant taps and stride. */
@@ -3046,19 +3095,22 @@ ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, c
                                      const float *dy, float *dw)
 {
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
-    /* As many columns at a time as the registers have room for, of which AVX2 has 16. */
-    const int most = V_WIDTH == 8 ? 2 : 3;
-    ITP_K(dw_sums)(taps, stride, 0, most, g, x, dy, sums);
-    if (most == 3 && taps == 5) ITP_K(dw_sums)(taps, stride, 3, 2, g, x, dy, sums);
-    if (most == 2) ITP_K(dw_sums)(taps, stride, 2, taps == 3 ? 1 : 2, g, x, dy, sums);
-    if (most == 2 && taps == 5) ITP_K(dw_sums)(taps, stride, 4, 1, g, x, dy, sums);
+#define ITP_STEP(i) sums[i] = sums[5 + i] = sums[10 + i] = sums[15 + i] = sums[20 + i] = v_zero();
+    ITP_DW_EACH(ITP_STEP)
+#undef ITP_STEP
+    ITP_K(dw_all_sums)(taps, stride, g, x, dy, sums);
     int n = ITP_K(dw_fold)(taps * taps, sums);
+    if (taps == 5) ITP_K(dw_fold_rest)(25, sums);
     if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
     if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
     if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
     const int rest = taps * taps - (n - 1) * V_WIDTH;
-    for (int i = 0; i + 1 < n; i++, dw += V_WIDTH) v_store(dw, sums[i]);
-    v_storen(dw, sums[n - 1], rest);
+#define ITP_STEP(i)                                                                                \
+    if (i + 1 < n) v_store(dw + i * V_WIDTH, sums[i]);
+    ITP_DW_EACH(ITP_STEP)
+    ITP_STEP(5)
+#undef ITP_STEP
+    v_storen(dw + (n - 1) * V_WIDTH, sums[n - 1], rest);
 }
 
 /* dw = its gradient: common windows */
@@ -3139,7 +3191,10 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_NONE
 #undef ITP_DW_TAPS
 #undef ITP_DW_AHEAD
+#undef ITP_DW_PIECE
+#undef ITP_DW_PASS
 #undef ITP_DW_EACH
+#undef ITP_DW_FOLD
 #undef ITP_DW_CALL
 #undef ITP_FOR_TAPS
 /* >>simd/kernels_abreast.h                                                                    */
