@@ -468,7 +468,7 @@ static inline float itp_scalar_mantissa(float x)
 #define v_transpose(t)    itp_avx2_transpose(t)
 #define vl                __m256i
 #define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
-#define v_between(p, l)   _mm256_maskload_ps(p, itp_avx2_kept(l))
+#define v_between(p, l)   _mm256_maskload_ps(p, l)
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
 #define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
@@ -518,9 +518,6 @@ static void itp_avx2_storen(float *p, __m256 v, int n)
     }
     if (n & 1) _mm_store_ss(p, rest);
 }
-
-/* Read from memory each time: registers are few, and compilers would rather put sums there. */
-#define itp_avx2_kept(l) (*(const volatile __m256i *)&(l))
 
 static inline __m256i itp_avx2_range(int lo, int hi)
 {
@@ -2966,15 +2963,29 @@ ITP_INLINE void ITP_K(dw_products)(int tall, int taps, int stride, int kind, vf 
 #undef ITP_STEP
 }
 
+/* AVX2 has so few registers that sums would be put in memory for the sake of masks: those stay there. */
+#if V_WIDTH == 8
+#define ITP_DW_KEPT(lanes) (*(const volatile vl *)&(lanes))
+#else
+#define ITP_DW_KEPT(lanes) (lanes)
+#endif
+
 /* Those of all its columns. With stride 1 each is loaded when it is needed, as registers are few. */
 ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, ITP_K(dw_part) part,
                                        const float *p, const vl *lanes, const vf *d, vf *s)
 {
     vf v[ITP_DW_TAPS];
-    if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
+    if (stride == 2) {
+        vl kept[4];
+        kept[0] = ITP_DW_KEPT(lanes[0]), kept[1] = ITP_DW_KEPT(lanes[1]);
+        kept[2] = ITP_DW_KEPT(lanes[2]);
+        if (taps == 5) kept[3] = ITP_DW_KEPT(lanes[3]);
+        ITP_K(dw_row)(taps, stride, p, kept, v);
+    }
 #define ITP_STEP(i)                                                                                \
     if (i >= part.first && i < part.first + part.wide) {                                           \
-        if (stride == 1) v[i] = part.inside ? v_load(p + i) : v_between(p + i, lanes[i]);          \
+        if (stride == 1)                                                                           \
+            v[i] = part.inside ? v_load(p + i) : v_between(p + i, ITP_DW_KEPT(lanes[i]));          \
         ITP_K(dw_products)(part.tall, taps, stride, kind, v[i], d, s + i);                         \
     }
     ITP_DW_EACH(ITP_STEP)
@@ -2999,7 +3010,7 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, ITP_K(dw_part) part, const 
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
             d[0] = v_zero();
-            if (r < g->rows) d[0] = v_between(down, own);
+            if (r < g->rows) d[0] = v_between(down, ITP_DW_KEPT(own));
             if (stride == 1 && !part.inside) ITP_K(dw_ahead)(from, pitch);
             if (stride == 1 && part.top == 0) ITP_K(dw_ahead)(down, dy_pitch);
             if (part.inside || (row >= 0 && row < height))
@@ -3193,6 +3204,7 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_AHEAD
 #undef ITP_DW_PIECE
 #undef ITP_DW_PASS
+#undef ITP_DW_KEPT
 #undef ITP_DW_EACH
 #undef ITP_DW_FOLD
 #undef ITP_DW_CALL

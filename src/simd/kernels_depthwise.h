@@ -238,15 +238,29 @@ ITP_INLINE void ITP_K(dw_products)(int tall, int taps, int stride, int kind, vf 
 #undef ITP_STEP
 }
 
+/* AVX2 has so few registers that sums would be put in memory for the sake of masks: those stay there. */
+#if V_WIDTH == 8
+#define ITP_DW_KEPT(lanes) (*(const volatile vl *)&(lanes))
+#else
+#define ITP_DW_KEPT(lanes) (lanes)
+#endif
+
 /* Those of all its columns. With stride 1 each is loaded when it is needed, as registers are few. */
 ITP_INLINE void ITP_K(dw_row_products)(int taps, int stride, int kind, ITP_K(dw_part) part,
                                        const float *p, const vl *lanes, const vf *d, vf *s)
 {
     vf v[ITP_DW_TAPS];
-    if (stride == 2) ITP_K(dw_row)(taps, stride, p, lanes, v);
+    if (stride == 2) {
+        vl kept[4];
+        kept[0] = ITP_DW_KEPT(lanes[0]), kept[1] = ITP_DW_KEPT(lanes[1]);
+        kept[2] = ITP_DW_KEPT(lanes[2]);
+        if (taps == 5) kept[3] = ITP_DW_KEPT(lanes[3]);
+        ITP_K(dw_row)(taps, stride, p, kept, v);
+    }
 #define ITP_STEP(i)                                                                                \
     if (i >= part.first && i < part.first + part.wide) {                                           \
-        if (stride == 1) v[i] = part.inside ? v_load(p + i) : v_between(p + i, lanes[i]);          \
+        if (stride == 1)                                                                           \
+            v[i] = part.inside ? v_load(p + i) : v_between(p + i, ITP_DW_KEPT(lanes[i]));          \
         ITP_K(dw_products)(part.tall, taps, stride, kind, v[i], d, s + i);                         \
     }
     ITP_DW_EACH(ITP_STEP)
@@ -271,7 +285,7 @@ ITP_INLINE void ITP_K(dw_sums)(int taps, int stride, ITP_K(dw_part) part, const 
         d[1] = d[2] = d[3] = d[4] = v_zero();
         for (int r = 0; r < g->rows + behind; r++, row += stride) {
             d[0] = v_zero();
-            if (r < g->rows) d[0] = v_between(down, own);
+            if (r < g->rows) d[0] = v_between(down, ITP_DW_KEPT(own));
             if (stride == 1 && !part.inside) ITP_K(dw_ahead)(from, pitch);
             if (stride == 1 && part.top == 0) ITP_K(dw_ahead)(down, dy_pitch);
             if (part.inside || (row >= 0 && row < height))
@@ -465,6 +479,7 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const 
 #undef ITP_DW_AHEAD
 #undef ITP_DW_PIECE
 #undef ITP_DW_PASS
+#undef ITP_DW_KEPT
 #undef ITP_DW_EACH
 #undef ITP_DW_FOLD
 #undef ITP_DW_CALL

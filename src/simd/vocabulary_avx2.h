@@ -50,7 +50,7 @@
 #define v_transpose(t)    itp_avx2_transpose(t)
 #define vl                __m256i
 #define v_lanes(lo, hi)   itp_avx2_range(lo, hi)
-#define v_between(p, l)   _mm256_maskload_ps(p, itp_avx2_kept(l))
+#define v_between(p, l)   _mm256_maskload_ps(p, l)
 #define v_even(a, b)      itp_avx2_pick(a, b, 0x88)
 #define v_odd(a, b)       itp_avx2_pick(a, b, 0xDD)
 #define v_push(a, b)      itp_avx2_slide(b, itp_avx2_middle(a, b), 12)
@@ -100,9 +100,6 @@ static void itp_avx2_storen(float *p, __m256 v, int n)
     }
     if (n & 1) _mm_store_ss(p, rest);
 }
-
-/* Read from memory each time: registers are few, and compilers would rather put sums there. */
-#define itp_avx2_kept(l) (*(const volatile __m256i *)&(l))
 
 static inline __m256i itp_avx2_range(int lo, int hi)
 {
