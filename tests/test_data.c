@@ -1558,7 +1558,9 @@ TEST(channels_are_turned_both_ways)
     interp_channels_to_last(first, 1, &of_first, back);
     CHECK(!memcmp(back, x, sizeof x));
     CHECK(interp_channels_are_last(&last) && !interp_channels_are_last(&of_first));
-    last.dim[1] = 4; /* could be either */
+    last.dim[2] = 1; /* a line is no image */
+    CHECK(!interp_channels_are_last(&last));
+    last.dim[1] = 4, last.dim[2] = 4; /* could be either */
     CHECK(!interp_channels_are_last(&last));
     last.rank = 2;
     CHECK(!interp_channels_are_last(&last));

@@ -401,6 +401,9 @@ int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a
     interp_channels_to_first((const float *)a->data, all / one, &turned, x);
     interp_free(c->ctx, a->data);
     a->data = x;
+    if (ends_with(&a->shape, &turned))
+        memcpy(a->shape.dim + a->shape.rank - first.rank, first.dim,
+               (size_t)first.rank * sizeof *first.dim);
     return CLI_DONE;
 }
 

@@ -75,14 +75,16 @@ static int given_for(const run_data *r, int k)
 static int take_whole(cli *c, run_data *r, int k, int i, const interp_shape *s)
 {
     char have[128], want[128];
+    bool last;
     if (!r->array[i].data) return cli_fail("%s: an array is wanted", r->spec[i]);
+    if (interp_array_to_f32(c->ctx, &r->array[i])) return cli_fail_ctx(c);
+    if (cli_channels_first(c, r->net, k, &r->array[i], &last)) return CLI_FAILED;
     bool same = s->rank == r->array[i].shape.rank;
     for (int d = 0; same && d < s->rank; d++) same = s->dim[d] == r->array[i].shape.dim[d];
     if (!same)
         return cli_fail("%s: its shape is %s but input \"%s\" has %s", r->spec[i],
                         cli_shape(&r->array[i].shape, have), interp_net_input_name(r->net, k),
                         cli_shape(s, want));
-    if (interp_array_to_f32(c->ctx, &r->array[i])) return cli_fail_ctx(c);
     const float *x = (const float *)r->array[i].data;
     for (size_t j = 0; j < interp_shape_size(s) && !r->any_number; j++)
         if (!isfinite(x[j])) return cli_fail("%s: it holds NaN or infinite numbers", r->spec[i]);

@@ -16,7 +16,7 @@ ITP_FN interp_attribute_desc itp_attr_each_desc(const itp_attr *a, int j)
     return d;
 }
 
-/* Room for the results of all targets; its size. */
+/* Room for the results of all targets, or views, and of one; its size. */
 ITP_FN size_t itp_attr_each_layout(itp_attr *a, char *block, float **one)
 {
     itp_arena m = {block, 0};
@@ -145,18 +145,6 @@ ITP_FN interp_attribute_desc itp_attr_view_desc(const itp_attr *a, int layer)
     return d;
 }
 
-/* Room for the maps of all views and of one; its size. */
-ITP_FN size_t itp_attr_views_layout(itp_attr *a, char *block, float **one)
-{
-    itp_arena m = {block, 0};
-    const size_t n = (size_t)a->n;
-    float *own = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
-    if (one) *one = own;
-    a->result = itp_arena_floats(&m, itp_mul_size(n, a->result_size));
-    a->report = (interp_attribution *)itp_arena_alloc(&m, itp_mul_size(n, sizeof *a->report));
-    return m.used;
-}
-
 /* A call for each view; the maps of a sample are scaled together, so that views compare. */
 ITP_FN interp_status itp_attr_each_view(itp_attr *a, const float *x, float *out,
                                         interp_attribution *report)
@@ -165,9 +153,9 @@ ITP_FN interp_status itp_attr_each_view(itp_attr *a, const float *x, float *out,
     interp_status status = INTERP_OK;
     const size_t n = (size_t)a->n, size = a->result_size, part = size / (size_t)a->maps;
     const bool map = a->result_shape.rank == 3;
-    char *block = (char *)interp_alloc(a->ctx, itp_attr_views_layout(a, NULL, NULL));
+    char *block = (char *)interp_alloc(a->ctx, itp_attr_each_layout(a, NULL, NULL));
     if (!block) return INTERP_NO_MEMORY;
-    itp_attr_views_layout(a, block, &one);
+    itp_attr_each_layout(a, block, &one);
     for (int v = 0; v < a->maps && !status; v++) {
         itp_attr sub;
         const int layer = itp_cam_layer(a, v);
@@ -229,7 +217,7 @@ INTERP_API interp_status interp_attribute_bytes(interp_net *net, int n,
         itp_attr one = a;
         itp_cam_of_view(&one, 0);
         ITP_TRY(itp_attr_bytes(&one, bytes));
-        block = itp_attr_views_layout(&a, NULL, NULL);
+        block = itp_attr_each_layout(&a, NULL, NULL);
     } else {
         return itp_attr_bytes(&a, bytes);
     }

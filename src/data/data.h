@@ -144,7 +144,8 @@ INTERP_API interp_status interp_image_file_parse(interp_ctx *ctx, const void *by
                                                  int channels, interp_array *image);
 
 /* Whether samples of that shape look like images with channels last, [..,H,W,C], as decoders leave them:
-   the last of three or more dimensions is 1, 3 or 4, and the one where channels would else be is not.
+   the last of three or more dimensions is 1, 3 or 4, the one where channels would else be is not, and the
+   one between is more than 1.
    Test: channels_are_turned_both_ways. */
 INTERP_API bool interp_channels_are_last(const interp_shape *sample);
 

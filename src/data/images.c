@@ -143,8 +143,8 @@ ITP_FN bool itp_is_channels(int n)
 
 INTERP_API bool interp_channels_are_last(const interp_shape *sample)
 {
-    const int r = sample->rank;
-    return r >= 3 && itp_is_channels(sample->dim[r - 1]) && !itp_is_channels(sample->dim[r - 3]);
+    const int r = sample->rank, *d = sample->dim;
+    return r >= 3 && itp_is_channels(d[r - 1]) && !itp_is_channels(d[r - 3]) && d[r - 2] > 1;
 }
 
 /* n matrices [rows, columns] to [columns, rows]. */
