@@ -1684,12 +1684,6 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         ITP_PREFETCH((b) + V_AHEAD * b_step);                                                      \
         if (nv > 1) ITP_PREFETCH((b) + V_AHEAD * b_step + V_WIDTH);                                \
     }
-#define ITP_STEP_BY_TABLES(s)                                                                      \
-    {                                                                                              \
-        const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
-        ITP_LOAD_B(b)                                                                              \
-        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
-    }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
@@ -1716,9 +1710,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         STEP(0)                                                                                    \
         onward(1);                                                                                 \
     }
-#define ITP_ONWARD(steps)         at += (steps)*a_step, b += (steps)*b_step
-#define ITP_ONWARD_B(steps)       b += (steps)*b_step
-#define ITP_ONWARD_NOWHERE(steps) (void)0
+#define ITP_ONWARD(steps)   at += (steps)*a_step, b += (steps)*b_step
+#define ITP_ONWARD_B(steps) b += (steps)*b_step
     const int outer = t->outer, inner = t->inner;
     const float *ao = t->a, *bo = t->b;
     const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
@@ -1727,7 +1720,11 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
         int i = 0;
         if (a_at) {
-            ITP_STEPS(ITP_STEP_BY_TABLES, ITP_ONWARD_NOWHERE)
+            for (; i < inner; i++) {
+                const float *a0 = ao + a_at[i], *b = bo + b_at[i];
+                ITP_LOAD_B(b)
+                ITP_TILE_ROWS(ITP_BESIDE)
+            }
         } else if (rs == 1) {
             const float *at = ao, *b = bo;
             ITP_STEPS(ITP_STEP_BESIDE, ITP_ONWARD)
@@ -1739,10 +1736,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     }
 #undef ITP_ONWARD
 #undef ITP_ONWARD_B
-#undef ITP_ONWARD_NOWHERE
 #undef ITP_STEPS
 #undef ITP_AHEAD
-#undef ITP_STEP_BY_TABLES
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART
 #undef ITP_BESIDE_LONG
@@ -2270,27 +2265,27 @@ static void ITP_K(winograd_points)(int side, const float *x, ptrdiff_t step, vf 
     to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
 }
 
-/* The other way round than sums at points become a plane: `side` numbers of its gradient, `step` apart, to
-   the points. */
-static void ITP_K(winograd_apart)(int side, const float *x, ptrdiff_t step, vf to[6])
+/* Four points of their even and odd powers. */
+ITP_INLINE void ITP_K(winograd_pairs)(vf even_p, vf odd_p, vf even_q, vf odd_q, vf to[6])
 {
-    const vf y0 = v_load(x), y1 = v_load(x + step);
-    to[0] = y0;
-    if (side == 2) {
-        to[1] = v_add(y0, y1);
-        to[2] = v_sub(y0, y1);
-        to[3] = y1;
-        return;
-    }
-    const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
-    const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
-    const vf y2 = v_load(x + 2 * step), y3 = v_load(x + 3 * step);
-    const vf even_p = v_fma(p2, y2, y0), odd_p = v_mul(p, v_fma(p2, y3, y1));
-    const vf even_q = v_fma(q2, y2, y0), odd_q = v_mul(q, v_fma(q2, y3, y1));
     to[1] = v_add(even_p, odd_p);
     to[2] = v_sub(even_p, odd_p);
     to[3] = v_add(even_q, odd_q);
     to[4] = v_sub(even_q, odd_q);
+}
+
+/* The other way round than sums at points become a plane of 4x4: a row or column of its gradient, `step`
+   apart, to the points. */
+static void ITP_K(winograd_apart)(const float *x, ptrdiff_t step, vf to[6])
+{
+    const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
+    const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf y0 = v_load(x), y1 = v_load(x + step);
+    const vf y2 = v_load(x + 2 * step), y3 = v_load(x + 3 * step);
+    to[0] = y0;
+    ITP_K(winograd_pairs)
+    (v_fma(p2, y2, y0), v_mul(p, v_fma(p2, y3, y1)), v_fma(q2, y2, y0), v_mul(q, v_fma(q2, y3, y1)),
+     to);
     to[5] = y3;
 }
 
@@ -2329,14 +2324,29 @@ static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
     const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
-    const vf even_p = v_mul(at_p, v_fma(p2, g2, g0)), odd_p = v_mul(at_p, v_mul(p, g1));
-    const vf even_q = v_mul(at_q, v_fma(q2, g2, g0)), odd_q = v_mul(at_q, v_mul(q, g1));
     to[0] = v_mul(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), g0);
-    to[1] = v_add(even_p, odd_p);
-    to[2] = v_sub(even_p, odd_p);
-    to[3] = v_add(even_q, odd_q);
-    to[4] = v_sub(even_q, odd_q);
+    ITP_K(winograd_pairs)
+    (v_mul(at_p, v_fma(p2, g2, g0)), v_mul(at_p, v_mul(p, g1)), v_mul(at_q, v_fma(q2, g2, g0)),
+     v_mul(at_q, v_mul(q, g1)), to);
     to[5] = g2;
+}
+
+/* `count` rows of up to V_WIDTH planes from row `top` on, `pitch` vectors each, with zeros for padding. */
+static void ITP_K(winograd_rows)(const itp_plane *g, int top, int count, int pitch, int channels,
+                                 const float *x, ptrdiff_t plane, float *rows)
+{
+    const int left = g->pad_x;
+    const int there = g->width < pitch - left ? g->width : pitch - left;
+    const size_t vector = V_WIDTH * sizeof *rows;
+    for (int r = 0; r < count; r++, rows += (ptrdiff_t)pitch * V_WIDTH) {
+        const int y = top - g->pad_y + r;
+        const bool none = y < 0 || y >= g->height;
+        memset(rows, 0, (size_t)(none ? pitch : left) * vector);
+        if (none) continue;
+        ITP_K(interleave)
+        (channels, there, x + (ptrdiff_t)y * g->width, plane, NULL, rows + left * V_WIDTH, V_WIDTH);
+        memset(rows + (left + there) * V_WIDTH, 0, (size_t)(pitch - left - there) * vector);
+    }
 }
 
 /* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
@@ -2347,31 +2357,21 @@ ITP_INLINE void ITP_K(winograd_bring)(int side, bool apart, const itp_plane *g, 
                                       float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     const int n = side + 2, from = apart ? side : n, pitch = side * pieces + from - side;
-    const int left = g->pad_x;
-    const int there = g->width < pitch - left ? g->width : pitch - left;
-    for (int r = 0; r < from; r++) {
-        const int y = top - g->pad_y + r;
-        float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
-        const bool none = y < 0 || y >= g->height;
-        const size_t vector = V_WIDTH * sizeof *row;
-        memset(row, 0, (size_t)(none ? pitch : left) * vector);
-        if (none) continue;
-        ITP_K(interleave)
-        (channels, there, x + (ptrdiff_t)y * g->width, plane, NULL, row + left * V_WIDTH, V_WIDTH);
-        memset(row + (left + there) * V_WIDTH, 0, (size_t)(pitch - left - there) * vector);
-    }
+    const ptrdiff_t step = (ptrdiff_t)pitch * V_WIDTH;
+    vf d[6];
+    ITP_K(winograd_rows)(g, top, from, pitch, channels, x, plane, rows);
     for (int k = 0; k < pitch; k++) {
-        vf d[6];
-        (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(side, rows + k * V_WIDTH,
-                                                                 (ptrdiff_t)pitch * V_WIDTH, d);
-        for (int r = 0; r < n; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
+        float *column = rows + k * V_WIDTH;
+        if (apart) ITP_K(winograd_apart)(column, step, d);
+        else ITP_K(winograd_points)(side, column, step, d);
+        for (int r = 0; r < n; r++) v_store(column + r * step, d[r]);
     }
     for (int r = 0; r < n; r++)
         for (int t = 0; t < pieces; t++) {
-            vf d[6];
+            const float *row = rows + r * step + side * t * V_WIDTH;
             float *to = v + n * r * point_step + t * piece_step;
-            (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(
-                side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
+            if (apart) ITP_K(winograd_apart)(row, V_WIDTH, d);
+            else ITP_K(winograd_points)(side, row, V_WIDTH, d);
             for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
 }
@@ -2384,12 +2384,13 @@ static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int piec
     (side, false, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
-static void ITP_K(winograd_pieces)(int side, const itp_plane *g, int top, int pieces, int channels,
+/* Of pieces of 4x4. */
+static void ITP_K(winograd_pieces)(const itp_plane *g, int top, int pieces, int channels,
                                    const float *x, ptrdiff_t plane, float *rows, float *v,
                                    ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     ITP_K(winograd_bring)
-    (side, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
+    (4, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
 /* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
@@ -2418,42 +2419,34 @@ static void ITP_K(winograd_sums)(int side, int pieces, const float *m, ptrdiff_t
         }
 }
 
-/* The other way round than three taps become points. */
-static void ITP_K(winograd_back)(int side, const vf u[6], vf to[3])
+/* The other way round than three taps become six points. */
+ITP_INLINE void ITP_K(winograd_back)(vf u[6], vf to[4])
 {
-    if (side == 2) {
-        const vf half = v_set(0.5f), even = v_mul(half, v_add(u[1], u[2]));
-        to[0] = v_add(u[0], even);
-        to[1] = v_mul(half, v_sub(u[1], u[2]));
-        to[2] = v_add(even, u[3]);
-        return;
-    }
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
     const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
-    const vf even_p = v_mul(at_p, v_add(u[1], u[2])), even_q = v_mul(at_q, v_add(u[3], u[4]));
-    const vf odd_p = v_mul(at_p, v_sub(u[1], u[2])), odd_q = v_mul(at_q, v_sub(u[3], u[4]));
-    to[0] = v_fma(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), u[0], v_add(even_p, even_q));
-    to[1] = v_fma(v_set(ITP_WINOGRAD_P), odd_p, v_mul(v_set(ITP_WINOGRAD_Q), odd_q));
-    to[2] = v_fma(v_set(ITP_WINOGRAD_P2), even_p, v_fma(v_set(ITP_WINOGRAD_Q2), even_q, u[5]));
+    const vf last = u[5];
+    u[0] = v_mul(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), u[0]);
+    u[1] = v_mul(at_p, u[1]), u[2] = v_mul(at_p, u[2]);
+    u[3] = v_mul(at_q, u[3]), u[4] = v_mul(at_q, u[4]), u[5] = v_zero();
+    ITP_K(winograd_plane)(4, u, to);
+    to[2] = v_add(to[2], last);
 }
 
-/* Sums at the points of n inputs, u[point * point_step + i * 2 V_WIDTH + channel], to the gradients of taps
-   w[n][9][channel], two vectors of channels. */
-static void ITP_K(winograd_gradient)(int side, int n, const float *u, ptrdiff_t point_step,
-                                     float *w)
+/* Sums at the 36 points of n inputs, u[point * point_step + i * 2 V_WIDTH + channel], to the gradients of
+   taps w[n][9][channel], two vectors of channels. */
+static void ITP_K(winograd_gradient)(int n, const float *u, ptrdiff_t point_step, float *w)
 {
     for (int i = 0; i < n; i++, u += 2 * V_WIDTH, w += 9 * 2 * V_WIDTH)
         for (int h = 0; h < 2; h++) {
-            vf z[6][3], d[6];
-            for (int k = 0; k < side + 2; k++) {
-                for (int r = 0; r < side + 2; r++)
-                    d[r] = v_load(u + ((side + 2) * r + k) * point_step + h * V_WIDTH);
-                ITP_K(winograd_back)(side, d, z[k]);
+            vf z[6][4], d[6], y[4];
+            for (int k = 0; k < 6; k++) {
+                for (int r = 0; r < 6; r++)
+                    d[r] = v_load(u + (6 * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_back)(d, z[k]);
             }
             for (int r = 0; r < 3; r++) {
-                vf y[3];
-                for (int k = 0; k < side + 2; k++) d[k] = z[k][r];
-                ITP_K(winograd_back)(side, d, y);
+                for (int k = 0; k < 6; k++) d[k] = z[k][r];
+                ITP_K(winograd_back)(d, y);
                 for (int k = 0; k < 3; k++)
                     v_store(w + (3 * r + k) * 2 * V_WIDTH + h * V_WIDTH, y[k]);
             }
@@ -2725,9 +2718,10 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
 /* >>simd/kernels_depthwise.h                                                                  */
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
-#define ITP_DW_TAPS    5  /* of a side, at most */
-#define ITP_DW_AHEAD   24 /* rows */
-#define ITP_DW_PIECE   64 /* rows that are copied at a time */
+#define ITP_DW_TAPS    5   /* of a side, at most */
+#define ITP_DW_AHEAD   40  /* rows */
+#define ITP_DW_PIECE   64  /* rows that are copied at a time */
+#define ITP_DW_APART   108 /* sums that are folded together, at most */
 #define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
@@ -3078,56 +3072,77 @@ ITP_INLINE void ITP_K(dw_all_sums)(int taps, int stride, const itp_plane *g, con
     if (taps == 5) ITP_DW_PASS(5, stride, 0, 5, 3, 2, false, g, x, dy);
 }
 
-/* s[i] of half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
-#define ITP_DW_FOLD(i)                                                                             \
-    if (2 * (i) < n) {                                                                             \
-        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
-        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
-    }
-
-/* The first seven; how many there are in all. */
-ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+/* to[i]: the sum of the lanes of vector i, of n; v: room for whole groups of V_WIDTH. Neighbouring lanes of
+   two vectors are added into one until one is left of each group. */
+static void ITP_K(dw_fold)(int n, float *v, float *to)
 {
-    ITP_DW_EACH(ITP_DW_FOLD)
-    ITP_DW_FOLD(5)
-    ITP_DW_FOLD(6)
-    return (n + 1) / 2;
+    for (int i = n; i % V_WIDTH; i++) v_store(v + i * V_WIDTH, v_zero());
+    for (int i = 0; i < n; i += V_WIDTH, v += V_WIDTH * V_WIDTH) {
+        vf t[V_WIDTH];
+#define ITP_LOAD(r) t[r] = v_load(v + (r)*V_WIDTH);
+#define ITP_FOLD(r)                                                                                \
+    t[r] = v_add(v_even(t[2 * (r)], t[2 * (r) + 1]), v_odd(t[2 * (r)], t[2 * (r) + 1]));
+        V_LANES(ITP_LOAD)
+#if V_WIDTH > 8
+        ITP_FOLD(0)
+        ITP_FOLD(1)
+        ITP_FOLD(2)
+        ITP_FOLD(3)
+        ITP_FOLD(4)
+        ITP_FOLD(5)
+        ITP_FOLD(6)
+        ITP_FOLD(7)
+#endif
+#if V_WIDTH > 4
+        ITP_FOLD(0)
+        ITP_FOLD(1) ITP_FOLD(2) ITP_FOLD(3)
+#endif
+            ITP_FOLD(0) ITP_FOLD(1) ITP_FOLD(0)
+#undef ITP_LOAD
+#undef ITP_FOLD
+                v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
+    }
 }
 
-/* Those from the eighth on. */
-ITP_INLINE void ITP_K(dw_fold_rest)(int n, vf *s){
-#define ITP_STEP(i) ITP_DW_FOLD(i + 7)
-    ITP_DW_EACH(ITP_STEP) ITP_STEP(5)
-#undef ITP_STEP
-}
-
-/* dw = its gradient. Always inlined with constant taps and stride. */
+/* apart[taps][taps]: its gradient for one plane, lanes apart. Always inlined with constant taps and stride. */
 ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, float *dw)
+                                     const float *dy, float *apart)
 {
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
 #define ITP_STEP(i) sums[i] = sums[5 + i] = sums[10 + i] = sums[15 + i] = sums[20 + i] = v_zero();
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
     ITP_K(dw_all_sums)(taps, stride, g, x, dy, sums);
-    int n = ITP_K(dw_fold)(taps * taps, sums);
-    if (taps == 5) ITP_K(dw_fold_rest)(25, sums);
-    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
-    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
-    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
-    const int rest = taps * taps - (n - 1) * V_WIDTH;
-#define ITP_STEP(i)                                                                                \
-    if (i + 1 < n) v_store(dw + i * V_WIDTH, sums[i]);
+#define ITP_KEEP(i)                                                                                \
+    if ((i) < taps * taps) v_store(apart + (i)*V_WIDTH, sums[i]);
+#define ITP_STEP(i) ITP_KEEP(i) ITP_KEEP(5 + i) ITP_KEEP(10 + i) ITP_KEEP(15 + i) ITP_KEEP(20 + i)
     ITP_DW_EACH(ITP_STEP)
-    ITP_STEP(5)
 #undef ITP_STEP
-    v_storen(dw + (n - 1) * V_WIDTH, sums[n - 1], rest);
+#undef ITP_KEEP
 }
 
-/* dw = its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *apart)
 {
-    ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
+    ITP_DW_CALL(dw_weights_of, g, x, dy, apart);
+}
+
+/* Lanes of several windows are folded together, as those of one wait for each other. */
+static void ITP_K(dw_windows)(const itp_plane *g, int planes, bool together, const float *x,
+                              ptrdiff_t x_step, const float *dy, ptrdiff_t dy_step, float *dw)
+{
+    float apart[(ITP_DW_APART + V_WIDTH) * V_WIDTH];
+    const int taps = g->taps_y * g->taps_x;
+    int windows = 0; /* in `apart` */
+    for (int p = 0; p < planes; p++, x += x_step, dy += dy_step) {
+        float *own = apart + windows * taps * V_WIDTH;
+        ITP_K(dw_weights)(g, x, dy, own);
+        for (int t = 0; t < taps && together && p > 0; t++, own += V_WIDTH)
+            v_store(apart + t * V_WIDTH, v_add(v_load(apart + t * V_WIDTH), v_load(own)));
+        windows += !together || p == 0;
+        if (p + 1 < planes && (windows + 1) * taps <= ITP_DW_APART) continue;
+        ITP_K(dw_fold)(windows * taps, apart, dw);
+        dw += windows * taps, windows = 0;
+    }
 }
 #else
 #define ITP_DW_NONE 1
@@ -3182,31 +3197,38 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw = its gradient */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+/* dw[planes][taps_y][taps_x] = its gradient, for planes `x_step` and `dy_step` apart; together: dw[taps_y][taps_x]
+   of all of them. */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, int planes, bool together, const float *x,
+                                      ptrdiff_t x_step, const float *dy, ptrdiff_t dy_step,
                                       float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
-        ITP_K(dw_weights)(g, x, dy, dw);
+        ITP_K(dw_windows)(g, planes, together, x, x_step, dy, dy_step, dw);
         return;
     }
 #endif
+    const int taps = g->taps_y * g->taps_x;
     double sum[ITP_PLANE_TAPS] = {0};
-    ITP_FOR_TAPS(g,
-                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
-    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
+    for (int p = 0; p < planes; p++, x += x_step, dy += dy_step) {
+        ITP_FOR_TAPS(g, sum[tap] +=
+                        ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                           dy + (ptrdiff_t)oy * g->columns + lo);)
+        if (together && p < planes - 1) continue;
+        for (int t = 0; t < taps; t++) dw[t] = (float)sum[t], sum[t] = 0;
+        dw += taps;
+    }
 }
 
 #undef ITP_DW_NONE
 #undef ITP_DW_TAPS
 #undef ITP_DW_AHEAD
 #undef ITP_DW_PIECE
+#undef ITP_DW_APART
 #undef ITP_DW_PASS
 #undef ITP_DW_KEPT
 #undef ITP_DW_EACH
-#undef ITP_DW_FOLD
 #undef ITP_DW_CALL
 #undef ITP_FOR_TAPS
 /* >>simd/kernels_abreast.h                                                                    */
@@ -9352,9 +9374,9 @@ typedef struct itp_sliding {
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
     X(void, winograd_pieces,                                                                       \
-      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
-       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
-    X(void, winograd_gradient, (int side, int n, const float *u, ptrdiff_t point_step, float *w))  \
+      (const itp_plane *g, int top, int pieces, int channels, const float *x, ptrdiff_t plane,     \
+       float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))                         \
+    X(void, winograd_gradient, (int n, const float *u, ptrdiff_t point_step, float *w))            \
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
@@ -9369,7 +9391,9 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
+    X(void, plane_conv_weights,                                                                    \
+      (const itp_plane *g, int planes, bool together, const float *x, ptrdiff_t x_step,            \
+       const float *dy, ptrdiff_t dy_step, float *dw))                                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
@@ -11209,10 +11233,9 @@ ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, 
    in the cache while these are all rows. */
 
 #define ITP_WINOGRAD_LEAST 48 /* pieces: the way back from the points costs as much for fewer */
-#define ITP_WINOGRAD_CHUNK ((size_t)1 << 19) /* floats of both at the points at a time */
-#define ITP_WINOGRAD_FEW   64                /* pieces at least */
-#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, where there is one chunk */
-#define ITP_WINOGRAD_MOST  ((size_t)1 << 22) /* else all are there, and no more than these */
+#define ITP_WINOGRAD_FEW   64 /* pieces of a chunk, at least */
+#define ITP_WINOGRAD_CHUNK ((size_t)1 << 18) /* floats of one of both at the points, at least */
+#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, at most */
 
 typedef struct itp_winograd_sums {
     itp_winograd w;
@@ -11221,7 +11244,7 @@ typedef struct itp_winograd_sums {
     size_t x, dy, at, all; /* floats: of both at the points, of a panel's sums, of all */
 } itp_winograd_sums;
 
-/* rows 0: not by Winograd. */
+/* panels 0: not by Winograd. */
 ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_conv *c)
 {
     itp_winograd_sums s;
@@ -11231,19 +11254,17 @@ ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_c
     const itp_winograd *w = &s.w;
     if ((int64_t)w->rows * w->across < ITP_WINOGRAD_LEAST) return s;
     const size_t points = (size_t)w->points, row = points * (size_t)w->across * (w->in + w->out);
-    const size_t whole = (size_t)w->rows * row;
     s.at = points * (size_t)w->inputs * (size_t)ctx->k->nr;
-    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across),
-                     (int)itp_min_size(ITP_WINOGRAD_CHUNK / row, INT_MAX));
+    /* A chunk outweighs the sums, which are read and written for it. */
+    const size_t sums = s.at * (size_t)w->panels;
+    const size_t half = itp_max_size(ITP_WINOGRAD_CHUNK, itp_min_size(sums, ITP_WINOGRAD_SUMS));
+    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across), (int)(2 * half / row));
     s.rows = itp_min(s.rows, w->rows);
-    if (s.at * (size_t)w->panels > ITP_WINOGRAD_MOST / 2 && whole <= 2 * ITP_WINOGRAD_MOST)
-        s.rows = w->rows;
-    s.panels = s.rows < w->rows ? w->panels
-                                : itp_max(1, itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at)));
+    s.panels = itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at));
+    if (s.rows < w->rows && s.panels < w->panels) s.panels = 0;
     s.x = itp_round_up(points * (size_t)(s.rows * w->across) * w->in, 16);
     s.dy = itp_round_up(points * (size_t)(s.rows * w->across) * w->out, 16);
     s.all = s.x + s.dy + s.at * (size_t)s.panels;
-    if (s.rows < w->rows && s.at * (size_t)s.panels > ITP_WINOGRAD_MOST) s.rows = 0;
     return s;
 }
 
@@ -11278,11 +11299,17 @@ ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
     const float *from =
         (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
     float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
-    for (int c = 0; c < planes; c += k->width)
-        (apart ? itp_grads(k)->winograd_pieces : k->winograd_data)(
-            w->side, g, (j->first + u) % down * w->side, w->across, itp_min(k->width, planes - c),
-            from + c * plane, plane, itp_scratch_slot(&j->scratch, slot), to + c,
-            j->rows * w->across * pitch, pitch);
+    const int top = (j->first + u) % down * w->side;
+    float *buffer = itp_scratch_slot(&j->scratch, slot);
+    for (int c = 0; c < planes; c += k->width) {
+        const int n = itp_min(k->width, planes - c);
+        if (apart)
+            itp_grads(k)->winograd_pieces(g, top, w->across, n, from + c * plane, plane, buffer,
+                                          to + c, j->rows * w->across * pitch, pitch);
+        else
+            k->winograd_data(w->side, g, top, w->across, n, from + c * plane, plane, buffer, to + c,
+                             j->rows * w->across * pitch, pitch);
+    }
 }
 
 /* The sums of a panel of outputs at a point over the chunk. */
@@ -11324,8 +11351,7 @@ ITP_FN void itp_winograd_take_task(void *arg, int q, int slot)
     for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
         const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i), step = 9 * n;
         float *to = j->dw + o0 * row + 9 * i;
-        itp_grads(k)->winograd_gradient(w->side, n, j->sums + q * w->points * point + i * nr, point,
-                                        taps);
+        itp_grads(k)->winograd_gradient(n, j->sums + q * w->points * point + i * nr, point, taps);
         if (j->beta == 0) {
             k->interleave(step, planes, taps, nr, NULL, to, row);
             continue;
@@ -11380,62 +11406,79 @@ typedef struct itp_plane_job {
     float *y, *dx, *dw;
     float beta;
     int n, share; /* planes or windows, and those of a task */
-    void (*run)(const struct itp_plane_job *j, int i);
+    void (*run)(const struct itp_plane_job *j, int first, int end);
 } itp_plane_job;
 
-/* Output plane p of all images. */
-ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int p)
+/* Output planes first..end of all images. */
+ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
-    const int o = p % c->out_channels, image = p / c->out_channels;
-    const int i = o / (c->out_channels / c->groups);
-    const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)p * out;
-    j->kernels->plane_conv(
-        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
-    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    for (int p = first; p < end; p++) {
+        const int o = p % c->out_channels, image = p / c->out_channels;
+        const int i = o / (c->out_channels / c->groups);
+        float *y = j->y + (size_t)p * out;
+        j->kernels->plane_conv(
+            &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * in,
+            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+        if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+    }
 }
 
-/* Input plane p of all images. */
-ITP_FN void itp_depthwise_data(const itp_plane_job *j, int p)
+/* Input planes first..end of all images. */
+ITP_FN void itp_depthwise_data(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
-    const int i = p % c->in_channels, image = p / c->in_channels;
     const int multiplier = c->out_channels / c->groups;
-    const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)p * in;
-    for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        itp_grads(j->kernels)
-            ->plane_conv_data(&c->plane,
-                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
-                                          itp_conv_out(c),
-                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
-                              j->beta != 0 || o > i * multiplier, dx);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    for (int p = first; p < end; p++) {
+        const int o0 = p % c->in_channels * multiplier, image = p / c->in_channels;
+        const float *dy = j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o0) * out;
+        const float *w = j->w + (size_t)o0 * (size_t)itp_conv_taps(c);
+        for (int o = 0; o < multiplier; o++, dy += out, w += itp_conv_taps(c))
+            itp_grads(j->kernels)
+                ->plane_conv_data(&c->plane, dy, w, j->beta != 0 || o > 0, j->dx + (size_t)p * in);
+    }
 }
 
-/* One window of weights: of output plane o and one input plane of its group. */
-ITP_FN void itp_planes_weights(const itp_plane_job *j, int window)
+#define ITP_PLANE_IMAGES 16 /* whose gradients are added as floats */
+
+/* One window of weights, of output plane o and one input plane of its group, over all images. */
+ITP_FN void itp_plane_window(const itp_plane_job *j, int window)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, o = window / inputs;
     const int i = o / (c->out_channels / c->groups) * inputs + window % inputs;
     const int taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const size_t x_image = (size_t)c->in_channels * in, dy_image = (size_t)c->out_channels * out;
     const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
-    float *dw = j->dw + (size_t)window * (size_t)taps, one[ITP_PLANE_TAPS];
-    double sum[ITP_PLANE_TAPS];
-    if (c->batch == 1 && j->beta == 0) {
-        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, dw);
-        return;
-    }
-    for (int t = 0; t < taps; t++) sum[t] = 0;
-    for (int b = 0; b < c->batch; b++) {
-        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, one);
-        for (int t = 0; t < taps; t++) sum[t] += (double)one[t];
-        x += (size_t)c->in_channels * in, dy += (size_t)c->out_channels * out;
+    float *dw = j->dw + (size_t)window * (size_t)taps, some[ITP_PLANE_TAPS];
+    double sum[ITP_PLANE_TAPS] = {0};
+    for (int left = c->batch; left > 0; left -= ITP_PLANE_IMAGES) {
+        itp_grads(j->kernels)
+            ->plane_conv_weights(&c->plane, itp_min(left, ITP_PLANE_IMAGES), true, x,
+                                 (ptrdiff_t)x_image, dy, (ptrdiff_t)dy_image, some);
+        for (int t = 0; t < taps; t++) sum[t] += (double)some[t];
+        x += ITP_PLANE_IMAGES * x_image, dy += ITP_PLANE_IMAGES * dy_image;
     }
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+/* Windows of weights. */
+ITP_FN void itp_planes_weights(const itp_plane_job *j, int first, int end)
+{
+    const itp_conv *c = j->c;
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const bool apart = c->groups == c->in_channels && c->groups == c->out_channels;
+    if (c->batch > 1 || j->beta != 0 || !apart) {
+        for (int window = first; window < end; window++) itp_plane_window(j, window);
+        return;
+    }
+    itp_grads(j->kernels)
+        ->plane_conv_weights(&c->plane, end - first, false, j->x + (size_t)first * in,
+                             (ptrdiff_t)in, j->dy + (size_t)first * out, (ptrdiff_t)out,
+                             j->dw + (size_t)first * (size_t)itp_conv_taps(c));
 }
 
 ITP_FN void itp_planes_task(void *arg, int task, int slot)
@@ -11443,14 +11486,14 @@ ITP_FN void itp_planes_task(void *arg, int task, int slot)
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
     const int end = itp_min(j->n, (task + 1) * j->share);
-    for (int i = task * j->share; i < end; i++) j->run(j, i);
+    j->run(j, task * j->share, end);
 }
 
 /* Products of a task: small planes go together, as to take the next task waits for what is stored. */
 #define ITP_PLANE_WORK 32768
 
 ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
-                           void (*run)(const itp_plane_job *j, int i))
+                           void (*run)(const itp_plane_job *j, int first, int end))
 {
     const double work = itp_conv_work(j->c), one = work / n;
     j->n = n, j->run = run;
@@ -11651,11 +11694,12 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
+    if (!weights) return need;
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
-    if (weights && points.rows) {
+    if (points.panels) {
         need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
         need.shared = itp_max_size(need.shared, points.all);
-    } else if (weights && !itp_weights_by_planes(c)) {
+    } else if (!itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -11756,7 +11800,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
-    if (points.rows) {
+    if (points.panels) {
         itp_winograd_weights_run(ctx, &points, x, dy, beta, dw, scratch, shared);
         return;
     }

@@ -555,7 +555,8 @@ TEST(depthwise_planes_of_any_size_match_their_definition)
         p->pad_y = DRAW(p->taps_y + 1), p->pad_x = DRAW(p->taps_x + 1);
         const int ends_y = p->height + p->pad_y + DRAW(p->taps_y) - p->taps_y;
         const int ends_x = p->width + p->pad_x + DRAW(p->taps_x) - p->taps_x;
-        c.batch = 1 + DRAW(3), c.in_channels = 2 + DRAW(4);
+        c.batch = DRAW(8) > 0 ? 1 + DRAW(3) : 14 + DRAW(8);
+        c.in_channels = 2 + DRAW(c.batch == 1 ? 24 : 4);
         c.groups = c.in_channels, c.out_channels = c.in_channels * (1 + DRAW(2));
         if (ends_y < 0 || ends_x < 0) continue; /* no window fits */
         p->rows = ends_y / p->stride_y + 1, p->columns = ends_x / p->stride_x + 1;

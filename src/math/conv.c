@@ -11,62 +11,79 @@ typedef struct itp_plane_job {
     float *y, *dx, *dw;
     float beta;
     int n, share; /* planes or windows, and those of a task */
-    void (*run)(const struct itp_plane_job *j, int i);
+    void (*run)(const struct itp_plane_job *j, int first, int end);
 } itp_plane_job;
 
-/* Output plane p of all images. */
-ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int p)
+/* Output planes first..end of all images. */
+ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
-    const int o = p % c->out_channels, image = p / c->out_channels;
-    const int i = o / (c->out_channels / c->groups);
-    const size_t out = itp_conv_out(c);
-    float *y = j->y + (size_t)p * out;
-    j->kernels->plane_conv(
-        &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * itp_conv_in(c),
-        j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
-    if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    for (int p = first; p < end; p++) {
+        const int o = p % c->out_channels, image = p / c->out_channels;
+        const int i = o / (c->out_channels / c->groups);
+        float *y = j->y + (size_t)p * out;
+        j->kernels->plane_conv(
+            &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * in,
+            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+        if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+    }
 }
 
-/* Input plane p of all images. */
-ITP_FN void itp_depthwise_data(const itp_plane_job *j, int p)
+/* Input planes first..end of all images. */
+ITP_FN void itp_depthwise_data(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
-    const int i = p % c->in_channels, image = p / c->in_channels;
     const int multiplier = c->out_channels / c->groups;
-    const size_t in = itp_conv_in(c);
-    float *dx = j->dx + (size_t)p * in;
-    for (int o = i * multiplier; o < (i + 1) * multiplier; o++)
-        itp_grads(j->kernels)
-            ->plane_conv_data(&c->plane,
-                              j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o) *
-                                          itp_conv_out(c),
-                              j->w + (size_t)o * (size_t)itp_conv_taps(c),
-                              j->beta != 0 || o > i * multiplier, dx);
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    for (int p = first; p < end; p++) {
+        const int o0 = p % c->in_channels * multiplier, image = p / c->in_channels;
+        const float *dy = j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o0) * out;
+        const float *w = j->w + (size_t)o0 * (size_t)itp_conv_taps(c);
+        for (int o = 0; o < multiplier; o++, dy += out, w += itp_conv_taps(c))
+            itp_grads(j->kernels)
+                ->plane_conv_data(&c->plane, dy, w, j->beta != 0 || o > 0, j->dx + (size_t)p * in);
+    }
 }
 
-/* One window of weights: of output plane o and one input plane of its group. */
-ITP_FN void itp_planes_weights(const itp_plane_job *j, int window)
+#define ITP_PLANE_IMAGES 16 /* whose gradients are added as floats */
+
+/* One window of weights, of output plane o and one input plane of its group, over all images. */
+ITP_FN void itp_plane_window(const itp_plane_job *j, int window)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, o = window / inputs;
     const int i = o / (c->out_channels / c->groups) * inputs + window % inputs;
     const int taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const size_t x_image = (size_t)c->in_channels * in, dy_image = (size_t)c->out_channels * out;
     const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
-    float *dw = j->dw + (size_t)window * (size_t)taps, one[ITP_PLANE_TAPS];
-    double sum[ITP_PLANE_TAPS];
-    if (c->batch == 1 && j->beta == 0) {
-        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, dw);
-        return;
-    }
-    for (int t = 0; t < taps; t++) sum[t] = 0;
-    for (int b = 0; b < c->batch; b++) {
-        itp_grads(j->kernels)->plane_conv_weights(&c->plane, x, dy, one);
-        for (int t = 0; t < taps; t++) sum[t] += (double)one[t];
-        x += (size_t)c->in_channels * in, dy += (size_t)c->out_channels * out;
+    float *dw = j->dw + (size_t)window * (size_t)taps, some[ITP_PLANE_TAPS];
+    double sum[ITP_PLANE_TAPS] = {0};
+    for (int left = c->batch; left > 0; left -= ITP_PLANE_IMAGES) {
+        itp_grads(j->kernels)
+            ->plane_conv_weights(&c->plane, itp_min(left, ITP_PLANE_IMAGES), true, x,
+                                 (ptrdiff_t)x_image, dy, (ptrdiff_t)dy_image, some);
+        for (int t = 0; t < taps; t++) sum[t] += (double)some[t];
+        x += ITP_PLANE_IMAGES * x_image, dy += ITP_PLANE_IMAGES * dy_image;
     }
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
+}
+
+/* Windows of weights. */
+ITP_FN void itp_planes_weights(const itp_plane_job *j, int first, int end)
+{
+    const itp_conv *c = j->c;
+    const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    const bool apart = c->groups == c->in_channels && c->groups == c->out_channels;
+    if (c->batch > 1 || j->beta != 0 || !apart) {
+        for (int window = first; window < end; window++) itp_plane_window(j, window);
+        return;
+    }
+    itp_grads(j->kernels)
+        ->plane_conv_weights(&c->plane, end - first, false, j->x + (size_t)first * in,
+                             (ptrdiff_t)in, j->dy + (size_t)first * out, (ptrdiff_t)out,
+                             j->dw + (size_t)first * (size_t)itp_conv_taps(c));
 }
 
 ITP_FN void itp_planes_task(void *arg, int task, int slot)
@@ -74,14 +91,14 @@ ITP_FN void itp_planes_task(void *arg, int task, int slot)
     (void)slot;
     const itp_plane_job *j = (const itp_plane_job *)arg;
     const int end = itp_min(j->n, (task + 1) * j->share);
-    for (int i = task * j->share; i < end; i++) j->run(j, i);
+    j->run(j, task * j->share, end);
 }
 
 /* Products of a task: small planes go together, as to take the next task waits for what is stored. */
 #define ITP_PLANE_WORK 32768
 
 ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
-                           void (*run)(const itp_plane_job *j, int i))
+                           void (*run)(const itp_plane_job *j, int first, int end))
 {
     const double work = itp_conv_work(j->c), one = work / n;
     j->n = n, j->run = run;
@@ -282,11 +299,12 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
         need.shared =
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
+    if (!weights) return need;
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
-    if (weights && points.rows) {
+    if (points.panels) {
         need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
         need.shared = itp_max_size(need.shared, points.all);
-    } else if (weights && !itp_weights_by_planes(c)) {
+    } else if (!itp_weights_by_planes(c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -387,7 +405,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         return;
     }
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
-    if (points.rows) {
+    if (points.panels) {
         itp_winograd_weights_run(ctx, &points, x, dy, beta, dw, scratch, shared);
         return;
     }

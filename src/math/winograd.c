@@ -277,10 +277,9 @@ ITP_FN void itp_winograd_run(interp_ctx *ctx, const itp_conv *c, bool backward, 
    in the cache while these are all rows. */
 
 #define ITP_WINOGRAD_LEAST 48 /* pieces: the way back from the points costs as much for fewer */
-#define ITP_WINOGRAD_CHUNK ((size_t)1 << 19) /* floats of both at the points at a time */
-#define ITP_WINOGRAD_FEW   64                /* pieces at least */
-#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, where there is one chunk */
-#define ITP_WINOGRAD_MOST  ((size_t)1 << 22) /* else all are there, and no more than these */
+#define ITP_WINOGRAD_FEW   64 /* pieces of a chunk, at least */
+#define ITP_WINOGRAD_CHUNK ((size_t)1 << 18) /* floats of one of both at the points, at least */
+#define ITP_WINOGRAD_SUMS  ((size_t)1 << 22) /* floats of sums at a time, at most */
 
 typedef struct itp_winograd_sums {
     itp_winograd w;
@@ -289,7 +288,7 @@ typedef struct itp_winograd_sums {
     size_t x, dy, at, all; /* floats: of both at the points, of a panel's sums, of all */
 } itp_winograd_sums;
 
-/* rows 0: not by Winograd. */
+/* panels 0: not by Winograd. */
 ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_conv *c)
 {
     itp_winograd_sums s;
@@ -299,19 +298,17 @@ ITP_FN itp_winograd_sums itp_winograd_sums_of(const interp_ctx *ctx, const itp_c
     const itp_winograd *w = &s.w;
     if ((int64_t)w->rows * w->across < ITP_WINOGRAD_LEAST) return s;
     const size_t points = (size_t)w->points, row = points * (size_t)w->across * (w->in + w->out);
-    const size_t whole = (size_t)w->rows * row;
     s.at = points * (size_t)w->inputs * (size_t)ctx->k->nr;
-    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across),
-                     (int)itp_min_size(ITP_WINOGRAD_CHUNK / row, INT_MAX));
+    /* A chunk outweighs the sums, which are read and written for it. */
+    const size_t sums = s.at * (size_t)w->panels;
+    const size_t half = itp_max_size(ITP_WINOGRAD_CHUNK, itp_min_size(sums, ITP_WINOGRAD_SUMS));
+    s.rows = itp_max(itp_div_up(ITP_WINOGRAD_FEW, w->across), (int)(2 * half / row));
     s.rows = itp_min(s.rows, w->rows);
-    if (s.at * (size_t)w->panels > ITP_WINOGRAD_MOST / 2 && whole <= 2 * ITP_WINOGRAD_MOST)
-        s.rows = w->rows;
-    s.panels = s.rows < w->rows ? w->panels
-                                : itp_max(1, itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at)));
+    s.panels = itp_min(w->panels, (int)(ITP_WINOGRAD_SUMS / s.at));
+    if (s.rows < w->rows && s.panels < w->panels) s.panels = 0;
     s.x = itp_round_up(points * (size_t)(s.rows * w->across) * w->in, 16);
     s.dy = itp_round_up(points * (size_t)(s.rows * w->across) * w->out, 16);
     s.all = s.x + s.dy + s.at * (size_t)s.panels;
-    if (s.rows < w->rows && s.at * (size_t)s.panels > ITP_WINOGRAD_MOST) s.rows = 0;
     return s;
 }
 
@@ -346,11 +343,17 @@ ITP_FN void itp_winograd_bring_task(void *arg, int task, int slot)
     const float *from =
         (apart ? j->dy : j->x) + (ptrdiff_t)((j->first + u) / down) * planes * plane;
     float *to = (apart ? j->points_dy : j->points_x) + u * w->across * pitch;
-    for (int c = 0; c < planes; c += k->width)
-        (apart ? itp_grads(k)->winograd_pieces : k->winograd_data)(
-            w->side, g, (j->first + u) % down * w->side, w->across, itp_min(k->width, planes - c),
-            from + c * plane, plane, itp_scratch_slot(&j->scratch, slot), to + c,
-            j->rows * w->across * pitch, pitch);
+    const int top = (j->first + u) % down * w->side;
+    float *buffer = itp_scratch_slot(&j->scratch, slot);
+    for (int c = 0; c < planes; c += k->width) {
+        const int n = itp_min(k->width, planes - c);
+        if (apart)
+            itp_grads(k)->winograd_pieces(g, top, w->across, n, from + c * plane, plane, buffer,
+                                          to + c, j->rows * w->across * pitch, pitch);
+        else
+            k->winograd_data(w->side, g, top, w->across, n, from + c * plane, plane, buffer, to + c,
+                             j->rows * w->across * pitch, pitch);
+    }
 }
 
 /* The sums of a panel of outputs at a point over the chunk. */
@@ -392,8 +395,7 @@ ITP_FN void itp_winograd_take_task(void *arg, int q, int slot)
     for (int i = 0; i < w->inputs; i += ITP_WINOGRAD_INPUTS) {
         const int n = itp_min(ITP_WINOGRAD_INPUTS, w->inputs - i), step = 9 * n;
         float *to = j->dw + o0 * row + 9 * i;
-        itp_grads(k)->winograd_gradient(w->side, n, j->sums + q * w->points * point + i * nr, point,
-                                        taps);
+        itp_grads(k)->winograd_gradient(n, j->sums + q * w->points * point + i * nr, point, taps);
         if (j->beta == 0) {
             k->interleave(step, planes, taps, nr, NULL, to, row);
             continue;

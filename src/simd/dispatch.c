@@ -211,9 +211,9 @@ typedef struct itp_sliding {
 /* Those of backward passes and training, apart: a program that only infers links none of them. */
 #define ITP_GRAD_KERNEL_LIST(X)                                                                    \
     X(void, winograd_pieces,                                                                       \
-      (int side, const itp_plane *g, int top, int pieces, int channels, const float *x,            \
-       ptrdiff_t plane, float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))        \
-    X(void, winograd_gradient, (int side, int n, const float *u, ptrdiff_t point_step, float *w))  \
+      (const itp_plane *g, int top, int pieces, int channels, const float *x, ptrdiff_t plane,     \
+       float *rows, float *v, ptrdiff_t point_step, ptrdiff_t piece_step))                         \
+    X(void, winograd_gradient, (int n, const float *u, ptrdiff_t point_step, float *w))            \
     X(void, unary_grad,                                                                            \
       (itp_unary op, size_t n, const float *x, const float *y, const float *dy, float *dx,         \
        float a, float b, bool add))                                                                \
@@ -228,7 +228,9 @@ typedef struct itp_sliding {
       (size_t n, float *p, const float *g, float *mean, float *square, const itp_update *u))       \
     X(void, plane_conv_data,                                                                       \
       (const itp_plane *g, const float *dy, const float *w, bool add, float *dx))                  \
-    X(void, plane_conv_weights, (const itp_plane *g, const float *x, const float *dy, float *dw))  \
+    X(void, plane_conv_weights,                                                                    \
+      (const itp_plane *g, int planes, bool together, const float *x, ptrdiff_t x_step,            \
+       const float *dy, ptrdiff_t dy_step, float *dw))                                             \
     X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \

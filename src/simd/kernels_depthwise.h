@@ -1,8 +1,9 @@
 /* ---- depthwise convolution: one plane with a window of its own ---------------------------------- */
 
-#define ITP_DW_TAPS    5  /* of a side, at most */
-#define ITP_DW_AHEAD   24 /* rows */
-#define ITP_DW_PIECE   64 /* rows that are copied at a time */
+#define ITP_DW_TAPS    5   /* of a side, at most */
+#define ITP_DW_AHEAD   40  /* rows */
+#define ITP_DW_PIECE   64  /* rows that are copied at a time */
+#define ITP_DW_APART   108 /* sums that are folded together, at most */
 #define ITP_DW_EACH(X) X(0) X(1) X(2) X(3) X(4)
 
 #if V_WIDTH > 1 /* one lane gains nothing */
@@ -353,56 +354,77 @@ ITP_INLINE void ITP_K(dw_all_sums)(int taps, int stride, const itp_plane *g, con
     if (taps == 5) ITP_DW_PASS(5, stride, 0, 5, 3, 2, false, g, x, dy);
 }
 
-/* s[i] of half as many vectors, each of the sums of neighbouring lanes of two; of the last one where n is odd. */
-#define ITP_DW_FOLD(i)                                                                             \
-    if (2 * (i) < n) {                                                                             \
-        const int second = 2 * (i) + 1 < n ? 2 * (i) + 1 : 2 * (i);                                \
-        s[i] = v_add(v_even(s[2 * (i)], s[second]), v_odd(s[2 * (i)], s[second]));                 \
-    }
-
-/* The first seven; how many there are in all. */
-ITP_INLINE int ITP_K(dw_fold)(int n, vf *s)
+/* to[i]: the sum of the lanes of vector i, of n; v: room for whole groups of V_WIDTH. Neighbouring lanes of
+   two vectors are added into one until one is left of each group. */
+static void ITP_K(dw_fold)(int n, float *v, float *to)
 {
-    ITP_DW_EACH(ITP_DW_FOLD)
-    ITP_DW_FOLD(5)
-    ITP_DW_FOLD(6)
-    return (n + 1) / 2;
+    for (int i = n; i % V_WIDTH; i++) v_store(v + i * V_WIDTH, v_zero());
+    for (int i = 0; i < n; i += V_WIDTH, v += V_WIDTH * V_WIDTH) {
+        vf t[V_WIDTH];
+#define ITP_LOAD(r) t[r] = v_load(v + (r)*V_WIDTH);
+#define ITP_FOLD(r)                                                                                \
+    t[r] = v_add(v_even(t[2 * (r)], t[2 * (r) + 1]), v_odd(t[2 * (r)], t[2 * (r) + 1]));
+        V_LANES(ITP_LOAD)
+#if V_WIDTH > 8
+        ITP_FOLD(0)
+        ITP_FOLD(1)
+        ITP_FOLD(2)
+        ITP_FOLD(3)
+        ITP_FOLD(4)
+        ITP_FOLD(5)
+        ITP_FOLD(6)
+        ITP_FOLD(7)
+#endif
+#if V_WIDTH > 4
+        ITP_FOLD(0)
+        ITP_FOLD(1) ITP_FOLD(2) ITP_FOLD(3)
+#endif
+            ITP_FOLD(0) ITP_FOLD(1) ITP_FOLD(0)
+#undef ITP_LOAD
+#undef ITP_FOLD
+                v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
+    }
 }
 
-/* Those from the eighth on. */
-ITP_INLINE void ITP_K(dw_fold_rest)(int n, vf *s){
-#define ITP_STEP(i) ITP_DW_FOLD(i + 7)
-    ITP_DW_EACH(ITP_STEP) ITP_STEP(5)
-#undef ITP_STEP
-}
-
-/* dw = its gradient. Always inlined with constant taps and stride. */
+/* apart[taps][taps]: its gradient for one plane, lanes apart. Always inlined with constant taps and stride. */
 ITP_INLINE void ITP_K(dw_weights_of)(int taps, int stride, const itp_plane *g, const float *x,
-                                     const float *dy, float *dw)
+                                     const float *dy, float *apart)
 {
     vf sums[ITP_DW_TAPS * ITP_DW_TAPS];
 #define ITP_STEP(i) sums[i] = sums[5 + i] = sums[10 + i] = sums[15 + i] = sums[20 + i] = v_zero();
     ITP_DW_EACH(ITP_STEP)
 #undef ITP_STEP
     ITP_K(dw_all_sums)(taps, stride, g, x, dy, sums);
-    int n = ITP_K(dw_fold)(taps * taps, sums);
-    if (taps == 5) ITP_K(dw_fold_rest)(25, sums);
-    if (V_WIDTH > 2) n = ITP_K(dw_fold)(n, sums);
-    if (V_WIDTH > 4) n = ITP_K(dw_fold)(n, sums);
-    if (V_WIDTH > 8) n = ITP_K(dw_fold)(n, sums);
-    const int rest = taps * taps - (n - 1) * V_WIDTH;
-#define ITP_STEP(i)                                                                                \
-    if (i + 1 < n) v_store(dw + i * V_WIDTH, sums[i]);
+#define ITP_KEEP(i)                                                                                \
+    if ((i) < taps * taps) v_store(apart + (i)*V_WIDTH, sums[i]);
+#define ITP_STEP(i) ITP_KEEP(i) ITP_KEEP(5 + i) ITP_KEEP(10 + i) ITP_KEEP(15 + i) ITP_KEEP(20 + i)
     ITP_DW_EACH(ITP_STEP)
-    ITP_STEP(5)
 #undef ITP_STEP
-    v_storen(dw + (n - 1) * V_WIDTH, sums[n - 1], rest);
+#undef ITP_KEEP
 }
 
-/* dw = its gradient: common windows */
-static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *dw)
+static void ITP_K(dw_weights)(const itp_plane *g, const float *x, const float *dy, float *apart)
 {
-    ITP_DW_CALL(dw_weights_of, g, x, dy, dw);
+    ITP_DW_CALL(dw_weights_of, g, x, dy, apart);
+}
+
+/* Lanes of several windows are folded together, as those of one wait for each other. */
+static void ITP_K(dw_windows)(const itp_plane *g, int planes, bool together, const float *x,
+                              ptrdiff_t x_step, const float *dy, ptrdiff_t dy_step, float *dw)
+{
+    float apart[(ITP_DW_APART + V_WIDTH) * V_WIDTH];
+    const int taps = g->taps_y * g->taps_x;
+    int windows = 0; /* in `apart` */
+    for (int p = 0; p < planes; p++, x += x_step, dy += dy_step) {
+        float *own = apart + windows * taps * V_WIDTH;
+        ITP_K(dw_weights)(g, x, dy, own);
+        for (int t = 0; t < taps && together && p > 0; t++, own += V_WIDTH)
+            v_store(apart + t * V_WIDTH, v_add(v_load(apart + t * V_WIDTH), v_load(own)));
+        windows += !together || p == 0;
+        if (p + 1 < planes && (windows + 1) * taps <= ITP_DW_APART) continue;
+        ITP_K(dw_fold)(windows * taps, apart, dw);
+        dw += windows * taps, windows = 0;
+    }
 }
 #else
 #define ITP_DW_NONE 1
@@ -457,30 +479,37 @@ static void ITP_K(plane_conv_data)(const itp_plane *g, const float *dy, const fl
     })
 }
 
-/* dw = its gradient */
-static void ITP_K(plane_conv_weights)(const itp_plane *g, const float *x, const float *dy,
+/* dw[planes][taps_y][taps_x] = its gradient, for planes `x_step` and `dy_step` apart; together: dw[taps_y][taps_x]
+   of all of them. */
+static void ITP_K(plane_conv_weights)(const itp_plane *g, int planes, bool together, const float *x,
+                                      ptrdiff_t x_step, const float *dy, ptrdiff_t dy_step,
                                       float *dw)
 {
 #ifndef ITP_DW_NONE
     if (ITP_K(dw_common)(g)) {
-        ITP_K(dw_weights)(g, x, dy, dw);
+        ITP_K(dw_windows)(g, planes, together, x, x_step, dy, dy_step, dw);
         return;
     }
 #endif
+    const int taps = g->taps_y * g->taps_x;
     double sum[ITP_PLANE_TAPS] = {0};
-    ITP_FOR_TAPS(g,
-                 sum[tap] += ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx,
-                                                g->stride_x, dy + (ptrdiff_t)oy * g->columns + lo);)
-    for (int t = 0; t < g->taps_y * g->taps_x; t++) dw[t] = (float)sum[t];
+    for (int p = 0; p < planes; p++, x += x_step, dy += dy_step) {
+        ITP_FOR_TAPS(g, sum[tap] +=
+                        ITP_K(dot_strided)(count, x + (ptrdiff_t)sy * g->width + sx, g->stride_x,
+                                           dy + (ptrdiff_t)oy * g->columns + lo);)
+        if (together && p < planes - 1) continue;
+        for (int t = 0; t < taps; t++) dw[t] = (float)sum[t], sum[t] = 0;
+        dw += taps;
+    }
 }
 
 #undef ITP_DW_NONE
 #undef ITP_DW_TAPS
 #undef ITP_DW_AHEAD
 #undef ITP_DW_PIECE
+#undef ITP_DW_APART
 #undef ITP_DW_PASS
 #undef ITP_DW_KEPT
 #undef ITP_DW_EACH
-#undef ITP_DW_FOLD
 #undef ITP_DW_CALL
 #undef ITP_FOR_TAPS

@@ -44,12 +44,6 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         ITP_PREFETCH((b) + V_AHEAD * b_step);                                                      \
         if (nv > 1) ITP_PREFETCH((b) + V_AHEAD * b_step + V_WIDTH);                                \
     }
-#define ITP_STEP_BY_TABLES(s)                                                                      \
-    {                                                                                              \
-        const float *a0 = ao + a_at[i + s], *b = bo + b_at[i + s];                                 \
-        ITP_LOAD_B(b)                                                                              \
-        ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
-    }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
@@ -76,9 +70,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         STEP(0)                                                                                    \
         onward(1);                                                                                 \
     }
-#define ITP_ONWARD(steps)         at += (steps)*a_step, b += (steps)*b_step
-#define ITP_ONWARD_B(steps)       b += (steps)*b_step
-#define ITP_ONWARD_NOWHERE(steps) (void)0
+#define ITP_ONWARD(steps)   at += (steps)*a_step, b += (steps)*b_step
+#define ITP_ONWARD_B(steps) b += (steps)*b_step
     const int outer = t->outer, inner = t->inner;
     const float *ao = t->a, *bo = t->b;
     const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
@@ -87,7 +80,11 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
         int i = 0;
         if (a_at) {
-            ITP_STEPS(ITP_STEP_BY_TABLES, ITP_ONWARD_NOWHERE)
+            for (; i < inner; i++) {
+                const float *a0 = ao + a_at[i], *b = bo + b_at[i];
+                ITP_LOAD_B(b)
+                ITP_TILE_ROWS(ITP_BESIDE)
+            }
         } else if (rs == 1) {
             const float *at = ao, *b = bo;
             ITP_STEPS(ITP_STEP_BESIDE, ITP_ONWARD)
@@ -99,10 +96,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     }
 #undef ITP_ONWARD
 #undef ITP_ONWARD_B
-#undef ITP_ONWARD_NOWHERE
 #undef ITP_STEPS
 #undef ITP_AHEAD
-#undef ITP_STEP_BY_TABLES
 #undef ITP_STEP_BESIDE
 #undef ITP_STEP_APART
 #undef ITP_BESIDE_LONG

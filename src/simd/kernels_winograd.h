@@ -39,27 +39,27 @@ static void ITP_K(winograd_points)(int side, const float *x, ptrdiff_t step, vf 
     to[5] = v_fma(both, d1, v_fnma(sum, d3, v_load(x + 5 * step)));
 }
 
-/* The other way round than sums at points become a plane: `side` numbers of its gradient, `step` apart, to
-   the points. */
-static void ITP_K(winograd_apart)(int side, const float *x, ptrdiff_t step, vf to[6])
+/* Four points of their even and odd powers. */
+ITP_INLINE void ITP_K(winograd_pairs)(vf even_p, vf odd_p, vf even_q, vf odd_q, vf to[6])
 {
-    const vf y0 = v_load(x), y1 = v_load(x + step);
-    to[0] = y0;
-    if (side == 2) {
-        to[1] = v_add(y0, y1);
-        to[2] = v_sub(y0, y1);
-        to[3] = y1;
-        return;
-    }
-    const vf p = v_set(ITP_WINOGRAD_P), q = v_set(ITP_WINOGRAD_Q);
-    const vf p2 = v_set(ITP_WINOGRAD_P2), q2 = v_set(ITP_WINOGRAD_Q2);
-    const vf y2 = v_load(x + 2 * step), y3 = v_load(x + 3 * step);
-    const vf even_p = v_fma(p2, y2, y0), odd_p = v_mul(p, v_fma(p2, y3, y1));
-    const vf even_q = v_fma(q2, y2, y0), odd_q = v_mul(q, v_fma(q2, y3, y1));
     to[1] = v_add(even_p, odd_p);
     to[2] = v_sub(even_p, odd_p);
     to[3] = v_add(even_q, odd_q);
     to[4] = v_sub(even_q, odd_q);
+}
+
+/* The other way round than sums at points become a plane of 4x4: a row or column of its gradient, `step`
+   apart, to the points. */
+static void ITP_K(winograd_apart)(const float *x, ptrdiff_t step, vf to[6])
+{
+    const vf p = v_set(ITP_WINOGRAD_P), p2 = v_set(ITP_WINOGRAD_P2);
+    const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
+    const vf y0 = v_load(x), y1 = v_load(x + step);
+    const vf y2 = v_load(x + 2 * step), y3 = v_load(x + 3 * step);
+    to[0] = y0;
+    ITP_K(winograd_pairs)
+    (v_fma(p2, y2, y0), v_mul(p, v_fma(p2, y3, y1)), v_fma(q2, y2, y0), v_mul(q, v_fma(q2, y3, y1)),
+     to);
     to[5] = y3;
 }
 
@@ -98,14 +98,29 @@ static void ITP_K(winograd_taps)(int side, vf g0, vf g1, vf g2, vf to[6])
     const vf q = v_set(ITP_WINOGRAD_Q), q2 = v_set(ITP_WINOGRAD_Q2);
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
     const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
-    const vf even_p = v_mul(at_p, v_fma(p2, g2, g0)), odd_p = v_mul(at_p, v_mul(p, g1));
-    const vf even_q = v_mul(at_q, v_fma(q2, g2, g0)), odd_q = v_mul(at_q, v_mul(q, g1));
     to[0] = v_mul(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), g0);
-    to[1] = v_add(even_p, odd_p);
-    to[2] = v_sub(even_p, odd_p);
-    to[3] = v_add(even_q, odd_q);
-    to[4] = v_sub(even_q, odd_q);
+    ITP_K(winograd_pairs)
+    (v_mul(at_p, v_fma(p2, g2, g0)), v_mul(at_p, v_mul(p, g1)), v_mul(at_q, v_fma(q2, g2, g0)),
+     v_mul(at_q, v_mul(q, g1)), to);
     to[5] = g2;
+}
+
+/* `count` rows of up to V_WIDTH planes from row `top` on, `pitch` vectors each, with zeros for padding. */
+static void ITP_K(winograd_rows)(const itp_plane *g, int top, int count, int pitch, int channels,
+                                 const float *x, ptrdiff_t plane, float *rows)
+{
+    const int left = g->pad_x;
+    const int there = g->width < pitch - left ? g->width : pitch - left;
+    const size_t vector = V_WIDTH * sizeof *rows;
+    for (int r = 0; r < count; r++, rows += (ptrdiff_t)pitch * V_WIDTH) {
+        const int y = top - g->pad_y + r;
+        const bool none = y < 0 || y >= g->height;
+        memset(rows, 0, (size_t)(none ? pitch : left) * vector);
+        if (none) continue;
+        ITP_K(interleave)
+        (channels, there, x + (ptrdiff_t)y * g->width, plane, NULL, rows + left * V_WIDTH, V_WIDTH);
+        memset(rows + (left + there) * V_WIDTH, 0, (size_t)(pitch - left - there) * vector);
+    }
 }
 
 /* A row of pieces of up to V_WIDTH planes, which are `plane` apart, to their points: piece t of channel c
@@ -116,31 +131,21 @@ ITP_INLINE void ITP_K(winograd_bring)(int side, bool apart, const itp_plane *g, 
                                       float *v, ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     const int n = side + 2, from = apart ? side : n, pitch = side * pieces + from - side;
-    const int left = g->pad_x;
-    const int there = g->width < pitch - left ? g->width : pitch - left;
-    for (int r = 0; r < from; r++) {
-        const int y = top - g->pad_y + r;
-        float *row = rows + (ptrdiff_t)r * pitch * V_WIDTH;
-        const bool none = y < 0 || y >= g->height;
-        const size_t vector = V_WIDTH * sizeof *row;
-        memset(row, 0, (size_t)(none ? pitch : left) * vector);
-        if (none) continue;
-        ITP_K(interleave)
-        (channels, there, x + (ptrdiff_t)y * g->width, plane, NULL, row + left * V_WIDTH, V_WIDTH);
-        memset(row + (left + there) * V_WIDTH, 0, (size_t)(pitch - left - there) * vector);
-    }
+    const ptrdiff_t step = (ptrdiff_t)pitch * V_WIDTH;
+    vf d[6];
+    ITP_K(winograd_rows)(g, top, from, pitch, channels, x, plane, rows);
     for (int k = 0; k < pitch; k++) {
-        vf d[6];
-        (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(side, rows + k * V_WIDTH,
-                                                                 (ptrdiff_t)pitch * V_WIDTH, d);
-        for (int r = 0; r < n; r++) v_store(rows + ((ptrdiff_t)r * pitch + k) * V_WIDTH, d[r]);
+        float *column = rows + k * V_WIDTH;
+        if (apart) ITP_K(winograd_apart)(column, step, d);
+        else ITP_K(winograd_points)(side, column, step, d);
+        for (int r = 0; r < n; r++) v_store(column + r * step, d[r]);
     }
     for (int r = 0; r < n; r++)
         for (int t = 0; t < pieces; t++) {
-            vf d[6];
+            const float *row = rows + r * step + side * t * V_WIDTH;
             float *to = v + n * r * point_step + t * piece_step;
-            (apart ? ITP_K(winograd_apart) : ITP_K(winograd_points))(
-                side, rows + ((ptrdiff_t)r * pitch + side * t) * V_WIDTH, V_WIDTH, d);
+            if (apart) ITP_K(winograd_apart)(row, V_WIDTH, d);
+            else ITP_K(winograd_points)(side, row, V_WIDTH, d);
             for (int k = 0; k < n; k++) v_put(to + k * point_step, d[k], channels);
         }
 }
@@ -153,12 +158,13 @@ static void ITP_K(winograd_data)(int side, const itp_plane *g, int top, int piec
     (side, false, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
-static void ITP_K(winograd_pieces)(int side, const itp_plane *g, int top, int pieces, int channels,
+/* Of pieces of 4x4. */
+static void ITP_K(winograd_pieces)(const itp_plane *g, int top, int pieces, int channels,
                                    const float *x, ptrdiff_t plane, float *rows, float *v,
                                    ptrdiff_t point_step, ptrdiff_t piece_step)
 {
     ITP_K(winograd_bring)
-    (side, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
+    (4, true, g, top, pieces, channels, x, plane, rows, v, point_step, piece_step);
 }
 
 /* Sums at the points of a row of pieces, of two vectors of channels, to rows[side][side pieces][channel]. */
@@ -187,42 +193,34 @@ static void ITP_K(winograd_sums)(int side, int pieces, const float *m, ptrdiff_t
         }
 }
 
-/* The other way round than three taps become points. */
-static void ITP_K(winograd_back)(int side, const vf u[6], vf to[3])
+/* The other way round than three taps become six points. */
+ITP_INLINE void ITP_K(winograd_back)(vf u[6], vf to[4])
 {
-    if (side == 2) {
-        const vf half = v_set(0.5f), even = v_mul(half, v_add(u[1], u[2]));
-        to[0] = v_add(u[0], even);
-        to[1] = v_mul(half, v_sub(u[1], u[2]));
-        to[2] = v_add(even, u[3]);
-        return;
-    }
     const vf at_p = v_set(0.5f / (ITP_WINOGRAD_P2 * (ITP_WINOGRAD_P2 - ITP_WINOGRAD_Q2)));
     const vf at_q = v_set(0.5f / (ITP_WINOGRAD_Q2 * (ITP_WINOGRAD_Q2 - ITP_WINOGRAD_P2)));
-    const vf even_p = v_mul(at_p, v_add(u[1], u[2])), even_q = v_mul(at_q, v_add(u[3], u[4]));
-    const vf odd_p = v_mul(at_p, v_sub(u[1], u[2])), odd_q = v_mul(at_q, v_sub(u[3], u[4]));
-    to[0] = v_fma(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), u[0], v_add(even_p, even_q));
-    to[1] = v_fma(v_set(ITP_WINOGRAD_P), odd_p, v_mul(v_set(ITP_WINOGRAD_Q), odd_q));
-    to[2] = v_fma(v_set(ITP_WINOGRAD_P2), even_p, v_fma(v_set(ITP_WINOGRAD_Q2), even_q, u[5]));
+    const vf last = u[5];
+    u[0] = v_mul(v_set(1 / (ITP_WINOGRAD_P2 * ITP_WINOGRAD_Q2)), u[0]);
+    u[1] = v_mul(at_p, u[1]), u[2] = v_mul(at_p, u[2]);
+    u[3] = v_mul(at_q, u[3]), u[4] = v_mul(at_q, u[4]), u[5] = v_zero();
+    ITP_K(winograd_plane)(4, u, to);
+    to[2] = v_add(to[2], last);
 }
 
-/* Sums at the points of n inputs, u[point * point_step + i * 2 V_WIDTH + channel], to the gradients of taps
-   w[n][9][channel], two vectors of channels. */
-static void ITP_K(winograd_gradient)(int side, int n, const float *u, ptrdiff_t point_step,
-                                     float *w)
+/* Sums at the 36 points of n inputs, u[point * point_step + i * 2 V_WIDTH + channel], to the gradients of
+   taps w[n][9][channel], two vectors of channels. */
+static void ITP_K(winograd_gradient)(int n, const float *u, ptrdiff_t point_step, float *w)
 {
     for (int i = 0; i < n; i++, u += 2 * V_WIDTH, w += 9 * 2 * V_WIDTH)
         for (int h = 0; h < 2; h++) {
-            vf z[6][3], d[6];
-            for (int k = 0; k < side + 2; k++) {
-                for (int r = 0; r < side + 2; r++)
-                    d[r] = v_load(u + ((side + 2) * r + k) * point_step + h * V_WIDTH);
-                ITP_K(winograd_back)(side, d, z[k]);
+            vf z[6][4], d[6], y[4];
+            for (int k = 0; k < 6; k++) {
+                for (int r = 0; r < 6; r++)
+                    d[r] = v_load(u + (6 * r + k) * point_step + h * V_WIDTH);
+                ITP_K(winograd_back)(d, z[k]);
             }
             for (int r = 0; r < 3; r++) {
-                vf y[3];
-                for (int k = 0; k < side + 2; k++) d[k] = z[k][r];
-                ITP_K(winograd_back)(side, d, y);
+                for (int k = 0; k < 6; k++) d[k] = z[k][r];
+                ITP_K(winograd_back)(d, y);
                 for (int k = 0; k < 3; k++)
                     v_store(w + (3 * r + k) * 2 * V_WIDTH + h * V_WIDTH, y[k]);
             }
