@@ -170,8 +170,12 @@ typedef struct cli_samples {
    numbers, of images with channels first or last. */
 int cli_samples_read(cli *c, const char *spec, const interp_net *net, int input, bool any_number,
                      cli_samples *s);
+/* The dimensions [C,H,W] to [H,W,C] (last), or back. */
+void cli_turn(int dim[3], bool last);
 /* The shape [..,C,H,W] with channels last. */
 interp_shape cli_shape_last(interp_shape first);
+/* The numbers of n samples [..,H,W,C] with channels first. */
+int cli_array_first(cli *c, interp_array *a, size_t n, const interp_shape *sample);
 /* Turns an array of samples with channels last to channels first; a flat one lies as the model's file
    has it. *last: whether it was turned. */
 int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a, bool *last);
@@ -512,8 +516,6 @@ typedef struct cli_draws {
 
 /* Reads every --set. `d` points into `j` afterwards. */
 int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j);
-/* [H,W,C] to [C,H,W]. */
-void cli_turn(int dim[3]);
 /* Windows and strides of samples with channels last. */
 void cli_settings_turn(const cli_samples *in, const interp_shape *sample, interp_attribute_desc *d);
 

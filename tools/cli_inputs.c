@@ -378,12 +378,26 @@ static bool ends_with(const interp_shape *s, const interp_shape *end)
            !memcmp(s->dim + s->rank - end->rank, end->dim, (size_t)end->rank * sizeof *end->dim);
 }
 
+void cli_turn(int dim[3], bool last)
+{
+    const int a = dim[0], b = dim[1], c = dim[2];
+    dim[0] = last ? b : c, dim[1] = last ? c : a, dim[2] = last ? a : b;
+}
+
 interp_shape cli_shape_last(interp_shape s)
 {
-    int *d = s.dim + s.rank - 3;
-    const int channels = d[0];
-    d[0] = d[1], d[1] = d[2], d[2] = channels;
+    cli_turn(s.dim + s.rank - 3, true);
     return s;
+}
+
+int cli_array_first(cli *c, interp_array *a, size_t n, const interp_shape *sample)
+{
+    float *x = (float *)interp_alloc(c->ctx, n * interp_shape_size(sample) * sizeof *x);
+    if (!x) return cli_fail_ctx(c);
+    interp_channels_to_first((const float *)a->data, n, sample, x);
+    interp_free(c->ctx, a->data);
+    a->data = x;
+    return CLI_DONE;
 }
 
 int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a, bool *last)
@@ -396,11 +410,7 @@ int cli_channels_first(cli *c, const interp_net *net, int input, interp_array *a
     *last = ends_with(&a->shape, &turned) ||
             (a->shape.rank < 3 && interp_net_input_is_turned(net, input));
     if (!*last || !all) return CLI_DONE;
-    float *x = (float *)interp_alloc(c->ctx, all * sizeof *x);
-    if (!x) return cli_fail_ctx(c);
-    interp_channels_to_first((const float *)a->data, all / one, &turned, x);
-    interp_free(c->ctx, a->data);
-    a->data = x;
+    if (cli_array_first(c, a, all / one, &turned)) return CLI_FAILED;
     if (ends_with(&a->shape, &turned))
         memcpy(a->shape.dim + a->shape.rank - first.rank, first.dim,
                (size_t)first.rank * sizeof *first.dim);

@@ -88,18 +88,12 @@ static int set_rule_of(cli *c, interp_attribute_desc *d, cli_draws *j, const cha
     return CLI_DONE;
 }
 
-void cli_turn(int dim[3])
-{
-    const int channels = dim[2];
-    dim[2] = dim[1], dim[1] = dim[0], dim[0] = channels;
-}
-
 void cli_settings_turn(const cli_samples *in, const interp_shape *sample, interp_attribute_desc *d)
 {
     const int rank = sample->rank;
     int *const lists[] = {d->window, d->stride};
     for (int k = 0; k < 2 && in->last && rank >= 3; k++)
-        if (lists[k][rank - 1]) cli_turn(lists[k] + rank - 3);
+        if (lists[k][rank - 1]) cli_turn(lists[k] + rank - 3, false);
 }
 
 int cli_settings(cli *c, interp_attribute_desc *d, cli_draws *j)

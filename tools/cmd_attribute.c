@@ -134,20 +134,12 @@ static int parse_mask(cli *c, job *j)
     if (cli_array(c, text, &j->mask)) return CLI_FAILED;
     interp_shape *s = &j->desc.mask_shape;
     *s = j->mask.shape;
-    const int32_t *ids = ints_of(c, &j->mask);
-    if (!ids) return cli_fail_ctx(c);
-    j->desc.mask = ids;
-    if (!j->in.last || s->rank < 3) return CLI_DONE;
-    const size_t channels = (size_t)s->dim[s->rank - 1], all = interp_shape_size(s);
-    const size_t area = (size_t)s->dim[s->rank - 2] * (size_t)s->dim[s->rank - 3];
-    int32_t *first = (int32_t *)interp_alloc(c->ctx, all * sizeof *first);
-    if (!first) return cli_fail_ctx(c);
-    for (size_t i = 0; i < all; i++)
-        first[i / (area * channels) * area * channels + i % channels * area + i / channels % area] =
-            ids[i];
-    j->desc.mask = first;
-    cli_turn(s->dim + s->rank - 3);
-    return CLI_DONE;
+    if (j->in.last && s->rank >= 3) {
+        if (cli_array_first(c, &j->mask, 1, s)) return CLI_FAILED;
+        cli_turn(s->dim + s->rank - 3, false);
+    }
+    j->desc.mask = ints_of(c, &j->mask);
+    return j->desc.mask ? CLI_DONE : cli_fail_ctx(c);
 }
 
 /* Arrays that were given in the layout of samples with channels last, in that of the network. */

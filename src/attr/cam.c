@@ -45,10 +45,26 @@ ITP_FN size_t itp_cam_row(const itp_attr *a, int slot)
     return (size_t)slot * (size_t)rows + (size_t)(rows > 1 ? itp_max(0, a->view) : 0);
 }
 
-/* Whether number k of the input is of the view at hand. */
-ITP_FN bool itp_cam_shows(const itp_attr *a, size_t k)
+/* The numbers of a sample that are of the view at hand: from here on, up to *end. */
+ITP_FN size_t itp_cam_shown(const itp_attr *a, size_t *end)
 {
-    return a->view < 0 || k / (a->size / (size_t)itp_views(&a->in_shape)) == (size_t)a->view;
+    const size_t part = a->size / (size_t)itp_views(&a->in_shape);
+    *end = a->view < 0 ? a->size : (size_t)(a->view + 1) * part;
+    return a->view < 0 ? 0 : (size_t)a->view * part;
+}
+
+/* The layer of view v: the one of the call where it has rows for all; -1: there is none. */
+ITP_FN interp_status itp_cam_layer(const itp_attr *a, int v, int *layer)
+{
+    const interp_net *net = a->net;
+    *layer = a->layer;
+    if (itp_value_rows(net, a->layer) > 1) return INTERP_OK;
+    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
+    if (!view) return INTERP_NO_MEMORY;
+    itp_views_find(net, view);
+    *layer = view[a->layer] < 0 ? -1 : itp_view_layer(net, view, a->layer, v);
+    interp_free(a->ctx, view);
+    return INTERP_OK;
 }
 
 /* Whether each view has a map of its own: the layer has a row for each, or is one of as many calls. */
@@ -61,29 +77,12 @@ ITP_FN interp_status itp_cam_maps(itp_attr *a)
                         "%s: layer \"%s\" has %d rows for a sample of %d images", a->row->name,
                         net->values[a->layer].name, rows, views);
     if (views == 1) return INTERP_OK;
-    if (rows == views) a->maps = views;
-    if (rows > 1) return INTERP_OK;
-    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
-    if (!view) return INTERP_NO_MEMORY;
-    itp_views_find(net, view);
-    bool all = view[a->layer] >= 0;
-    for (int v = 0; v < views && all; v++) all = itp_view_layer(net, view, a->layer, v) >= 0;
-    if (all) a->maps = views;
-    interp_free(a->ctx, view);
+    for (int v = 0, layer; v < views; v++) {
+        ITP_TRY(itp_cam_layer(a, v, &layer));
+        if (layer < 0) return INTERP_OK;
+    }
+    a->maps = views;
     return INTERP_OK;
-}
-
-/* The layer of a view; -1 when memory ran out. */
-ITP_FN int itp_cam_layer(const itp_attr *a, int v)
-{
-    const interp_net *net = a->net;
-    if (itp_value_rows(net, a->layer) > 1) return a->layer;
-    int *view = (int *)interp_alloc(a->ctx, itp_mul_size((size_t)net->n_values, sizeof *view));
-    if (!view) return -1;
-    itp_views_find(net, view);
-    const int layer = itp_view_layer(net, view, a->layer, v);
-    interp_free(a->ctx, view);
-    return layer;
 }
 
 /* Makes a call that was settled for the layer of view v one for that view. */
@@ -261,12 +260,14 @@ ITP_FN void itp_cam_samples(itp_attr *a, int first)
             continue;
         }
         float *out = a->result + (size_t)(first + i) * a->result_size;
-        for (size_t k = 0; k < a->result_size; k++) { /* nearest pixel of the map */
+        size_t end, k = itp_cam_shown(a, &end);
+        memset(out, 0, a->result_size * sizeof *out);
+        for (; k < end; k++) { /* nearest pixel of the map */
             const size_t pixel = k % z.plane, y = pixel / (size_t)z.in_width,
                          x = pixel % (size_t)z.in_width;
             const double v = a->sum[y * (size_t)z.height / (size_t)z.in_height * (size_t)z.width +
                                     x * (size_t)z.width / (size_t)z.in_width];
-            out[k] = v > 0 && itp_cam_shows(a, k) ? (float)v : 0;
+            out[k] = v > 0 ? (float)v : 0;
         }
     }
 }
@@ -334,6 +335,8 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
     const itp_cam_size z = itp_cam_sizes(a);
     const bool score = a->row->kind == ITP_CAM_SCORE;
     float *kept = a->scratch, *up = kept + z.all;
+    size_t end;
+    const size_t shown = itp_cam_shown(a, &end);
     for (int s = 0; s < a->n; s++) {
         const float *x = a->x + (size_t)s * a->size;
         const interp_attribution *r = &a->report[s];
@@ -356,8 +359,8 @@ ITP_FN interp_status itp_cam_by_output(itp_attr *a)
                 itp_cam_resize(kept + (size_t)(a->first + i) * z.area, z.height, z.width, up,
                                z.in_height, z.in_width, true);
                 itp_cam_scale(up, z.plane, 1e-8);
-                for (size_t k = 0; k < a->size; k++)
-                    if (itp_cam_shows(a, k)) to[k] *= up[k % z.plane];
+                for (size_t at = shown; at < end; at += z.plane)
+                    for (size_t k = 0; k < z.plane; k++) to[at + k] *= up[k];
             }
             ITP_TRY(itp_attr_forward(a));
             for (int i = 0; i < a->filled; i++)

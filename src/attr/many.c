@@ -158,8 +158,8 @@ ITP_FN interp_status itp_attr_each_view(itp_attr *a, const float *x, float *out,
     itp_attr_each_layout(a, block, &one);
     for (int v = 0; v < a->maps && !status; v++) {
         itp_attr sub;
-        const int layer = itp_cam_layer(a, v);
-        if (layer < 0) status = INTERP_NO_MEMORY;
+        int layer;
+        status = itp_cam_layer(a, v, &layer);
         if (status) break;
         const interp_attribute_desc d = itp_attr_view_desc(a, layer);
         status = itp_attr_settle(&sub, a->net, a->n, &d, NULL, NULL);

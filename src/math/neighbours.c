@@ -52,7 +52,7 @@ ITP_FN void itp_near_plan(itp_near *s, int n, int d, const interp_knn_desc *desc
     case INTERP_METRIC_PRECOMPUTED: break;
     default: s->product = true;
     }
-    /* a panel is read in place by the product, which wants it to lie in few pages */
+    /* a panel is read in place by the product, as far as its rows do not share places in the cache */
     s->chunk = ITP_GEMM_SHARED_FLOATS / itp_max(1, s->width) / 32 * 32;
     s->chunk = itp_max(128, itp_min(s->chunk, 1024));
     if (s->product) s->chunk = itp_min(s->chunk, (int)itp_round_up((size_t)n, 32));

@@ -377,7 +377,9 @@ static void ITP_K(dw_fold)(int n, float *v, float *to)
 #endif
 #if V_WIDTH > 4
         ITP_FOLD(0)
-        ITP_FOLD(1) ITP_FOLD(2) ITP_FOLD(3)
+        ITP_FOLD(1)
+        ITP_FOLD(2)
+        ITP_FOLD(3)
 #endif
             ITP_FOLD(0) ITP_FOLD(1) ITP_FOLD(0)
 #undef ITP_LOAD
