@@ -1681,8 +1681,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
 #define ITP_AHEAD(b)                                                                               \
     if (V_AHEAD) {                                                                                 \
-        ITP_PREFETCH((b) + V_AHEAD * b_step);                                                      \
-        if (nv > 1) ITP_PREFETCH((b) + V_AHEAD * b_step + V_WIDTH);                                \
+        ITP_PREFETCH((b) + ahead0);                                                                \
+        if (nv > 1) ITP_PREFETCH((b) + ahead1);                                                    \
     }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
@@ -1717,6 +1717,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
     const ptrdiff_t a_outer = t->a_outer, b_outer = t->b_outer;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    const ptrdiff_t ahead0 = t->ahead[0], ahead1 = t->ahead[1];
     for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
         int i = 0;
         if (a_at) {
@@ -2177,6 +2178,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         t.b = b + (size_t)(jr - there) * (size_t)kc;
                         t.b_step = ITP_NR;
                     }
+                    if (V_AHEAD) itp_tile_ahead(&t, V_AHEAD, V_WIDTH);
                     for (int p = 0; p < panels; p++) {
                         const int i = mb * p / panels;
                         if (jr < sparse_columns && sparse.skip[i]) continue;
@@ -3099,10 +3101,12 @@ static void ITP_K(dw_fold)(int n, float *v, float *to)
         ITP_FOLD(2)
         ITP_FOLD(3)
 #endif
-            ITP_FOLD(0) ITP_FOLD(1) ITP_FOLD(0)
+        ITP_FOLD(0)
+        ITP_FOLD(1)
+        ITP_FOLD(0)
 #undef ITP_LOAD
 #undef ITP_FOLD
-                v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
+        v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
     }
 }
 
@@ -9227,11 +9231,19 @@ typedef struct itp_tile {
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
     const ptrdiff_t *a_at, *b_at; /* [inner], both or none */
+    ptrdiff_t ahead[2];           /* floats from a step's b to two lines that are asked for early */
     const float *from;            /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
 } itp_tile;
+
+/* Asks early for both vectors of b that many steps on. */
+ITP_FN void itp_tile_ahead(itp_tile *t, int steps, int width)
+{
+    t->ahead[0] = steps * t->b_step;
+    t->ahead[1] = t->ahead[0] + width;
+}
 
 /* The largest tile of any instruction set, in floats, and its columns. */
 #define ITP_MOST_TILE (14 * 32)
@@ -10489,6 +10501,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     if (tables) t.a_at = j->x_at, t.b_at = j->w_at;
     t.a_outer = j->group * j->cut.plane, t.b_outer = (ptrdiff_t)j->group * w->taps * k->nr;
     t.a_step = gather ? k->mr : j->cut.plane, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from = !c0 && w->bias ? start : NULL, t.from_rs = c0 ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
     for (; k0 < k1; k0 += k->nr) {
@@ -10538,6 +10551,7 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     if (w->taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
     t.a_outer = (ptrdiff_t)j->group * w->taps * k->mr, t.b_outer = j->group * j->cut.plane;
     t.a_step = k->mr, t.b_step = j->cut.plane;
+    itp_tile_ahead(&t, k->ahead, k->width);
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -10880,6 +10894,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.b = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {
@@ -10969,7 +10984,7 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
 #define ITP_WINOGRAD_SMALL                                                                         \
     12 /* 2x2 pieces of an image: of fewer the weights at 16 points outweigh */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
-#define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
+#define ITP_WINOGRAD_PIECES 48     /* at least as many are, that weights are read few times */
 #define ITP_WINOGRAD_INPUTS 32     /* whose taps are turned at a time */
 
 typedef struct itp_winograd {
@@ -11024,7 +11039,7 @@ ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bo
         itp_max_size(ITP_WINOGRAD_PIECES, ITP_WINOGRAD_FLOATS / (size_t)w.points / (w.in + w.out));
     w.some = itp_max(1, (int)pieces / w.across);
     if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
-    w.some = itp_min(w.some, w.rows);
+    w.some = itp_div_up(w.rows, itp_div_up(w.rows, w.some));
     const size_t side = (size_t)w.side, row = side * (size_t)w.across;
     w.buffer = itp_max_size((side + 2) * (row + 2) * width, side * row * nr);
     w.buffer = itp_round_up(w.buffer, 16);
@@ -11129,14 +11144,18 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0,
     memset(&t, 0, sizeof t);
     t.outer = 1, t.inner = inputs;
     t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from_rs = t.to_rs = (ptrdiff_t)w->out;
     for (int point = 0; point < w->points; point++)
         for (int q = q0; q < q1; q++) {
             t.b = u + ((q - q0) * w->points + point) * step;
+            /* The weights of the next products come from memory: tiles ask for them in turns. */
+            const float *next = q + 1 < q1 ? t.b + w->points * step : u + (point + 1) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
+                if (rows > 1) t.ahead[0] = t.ahead[1] = next - t.b + (p % 2) * k->width;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
                 t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;
@@ -11327,6 +11346,7 @@ ITP_FN void itp_winograd_sum_task(void *arg, int task, int slot)
     memset(&t, 0, sizeof t);
     t.outer = 1, t.inner = pieces;
     t.a_rs = 1, t.a_step = (ptrdiff_t)w->in, t.b_step = (ptrdiff_t)w->out;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from_rs = t.to_rs = k->nr;
     t.columns = w->outputs - o0 <= k->width ? k->width : k->nr;
     t.b = j->points_dy + (ptrdiff_t)point * pieces * t.b_step + o0;

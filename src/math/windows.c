@@ -564,6 +564,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     if (tables) t.a_at = j->x_at, t.b_at = j->w_at;
     t.a_outer = j->group * j->cut.plane, t.b_outer = (ptrdiff_t)j->group * w->taps * k->nr;
     t.a_step = gather ? k->mr : j->cut.plane, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from = !c0 && w->bias ? start : NULL, t.from_rs = c0 ? k->nr : 0;
     t.to = sums, t.to_rs = k->nr;
     for (; k0 < k1; k0 += k->nr) {
@@ -613,6 +614,7 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     if (w->taps > 1) t.a_at = j->w_at, t.b_at = j->x_at;
     t.a_outer = (ptrdiff_t)j->group * w->taps * k->mr, t.b_outer = j->group * j->cut.plane;
     t.a_step = k->mr, t.b_step = j->cut.plane;
+    itp_tile_ahead(&t, k->ahead, k->width);
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
             const int k0 = (int)((int64_t)w->outputs * p / panels);
@@ -955,6 +957,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
     t.b_outer = (ptrdiff_t)columns * k->nr;
     t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.b = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
     for (int q = p0; q < p1; q++) {

@@ -11,7 +11,7 @@
 #define ITP_WINOGRAD_SMALL                                                                         \
     12 /* 2x2 pieces of an image: of fewer the weights at 16 points outweigh */
 #define ITP_WINOGRAD_FLOATS 262144 /* at the points that are worked on at a time */
-#define ITP_WINOGRAD_PIECES 28     /* at least as many are, that weights are read few times */
+#define ITP_WINOGRAD_PIECES 48     /* at least as many are, that weights are read few times */
 #define ITP_WINOGRAD_INPUTS 32     /* whose taps are turned at a time */
 
 typedef struct itp_winograd {
@@ -66,7 +66,7 @@ ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bo
         itp_max_size(ITP_WINOGRAD_PIECES, ITP_WINOGRAD_FLOATS / (size_t)w.points / (w.in + w.out));
     w.some = itp_max(1, (int)pieces / w.across);
     if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
-    w.some = itp_min(w.some, w.rows);
+    w.some = itp_div_up(w.rows, itp_div_up(w.rows, w.some));
     const size_t side = (size_t)w.side, row = side * (size_t)w.across;
     w.buffer = itp_max_size((side + 2) * (row + 2) * width, side * row * nr);
     w.buffer = itp_round_up(w.buffer, 16);
@@ -171,14 +171,18 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0,
     memset(&t, 0, sizeof t);
     t.outer = 1, t.inner = inputs;
     t.a_rs = (ptrdiff_t)w->in, t.a_step = 1, t.b_step = k->nr;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from_rs = t.to_rs = (ptrdiff_t)w->out;
     for (int point = 0; point < w->points; point++)
         for (int q = q0; q < q1; q++) {
             t.b = u + ((q - q0) * w->points + point) * step;
+            /* The weights of the next products come from memory: tiles ask for them in turns. */
+            const float *next = q + 1 < q1 ? t.b + w->points * step : u + (point + 1) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
+                if (rows > 1) t.ahead[0] = t.ahead[1] = next - t.b + (p % 2) * k->width;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
                 t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;
@@ -369,6 +373,7 @@ ITP_FN void itp_winograd_sum_task(void *arg, int task, int slot)
     memset(&t, 0, sizeof t);
     t.outer = 1, t.inner = pieces;
     t.a_rs = 1, t.a_step = (ptrdiff_t)w->in, t.b_step = (ptrdiff_t)w->out;
+    itp_tile_ahead(&t, k->ahead, k->width);
     t.from_rs = t.to_rs = k->nr;
     t.columns = w->outputs - o0 <= k->width ? k->width : k->nr;
     t.b = j->points_dy + (ptrdiff_t)point * pieces * t.b_step + o0;

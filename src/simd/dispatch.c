@@ -62,11 +62,19 @@ typedef struct itp_tile {
     const float *a, *b;
     ptrdiff_t a_rs, a_outer, b_outer, a_step, b_step;
     const ptrdiff_t *a_at, *b_at; /* [inner], both or none */
+    ptrdiff_t ahead[2];           /* floats from a step's b to two lines that are asked for early */
     const float *from;            /* NULL: zeros */
     ptrdiff_t from_rs;
     float *to;
     ptrdiff_t to_rs;
 } itp_tile;
+
+/* Asks early for both vectors of b that many steps on. */
+ITP_FN void itp_tile_ahead(itp_tile *t, int steps, int width)
+{
+    t->ahead[0] = steps * t->b_step;
+    t->ahead[1] = t->ahead[0] + width;
+}
 
 /* The largest tile of any instruction set, in floats, and its columns. */
 #define ITP_MOST_TILE (14 * 32)

@@ -381,10 +381,12 @@ static void ITP_K(dw_fold)(int n, float *v, float *to)
         ITP_FOLD(2)
         ITP_FOLD(3)
 #endif
-            ITP_FOLD(0) ITP_FOLD(1) ITP_FOLD(0)
+        ITP_FOLD(0)
+        ITP_FOLD(1)
+        ITP_FOLD(0)
 #undef ITP_LOAD
 #undef ITP_FOLD
-                v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
+        v_storen(to + i, t[0], n - i < V_WIDTH ? n - i : V_WIDTH);
     }
 }
 

@@ -41,8 +41,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
 #define ITP_AHEAD(b)                                                                               \
     if (V_AHEAD) {                                                                                 \
-        ITP_PREFETCH((b) + V_AHEAD * b_step);                                                      \
-        if (nv > 1) ITP_PREFETCH((b) + V_AHEAD * b_step + V_WIDTH);                                \
+        ITP_PREFETCH((b) + ahead0);                                                                \
+        if (nv > 1) ITP_PREFETCH((b) + ahead1);                                                    \
     }
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
@@ -77,6 +77,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
     const ptrdiff_t a_outer = t->a_outer, b_outer = t->b_outer;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    const ptrdiff_t ahead0 = t->ahead[0], ahead1 = t->ahead[1];
     for (int o = 0; o < outer; o++, ao += a_outer, bo += b_outer) {
         int i = 0;
         if (a_at) {
@@ -537,6 +538,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
                         t.b = b + (size_t)(jr - there) * (size_t)kc;
                         t.b_step = ITP_NR;
                     }
+                    if (V_AHEAD) itp_tile_ahead(&t, V_AHEAD, V_WIDTH);
                     for (int p = 0; p < panels; p++) {
                         const int i = mb * p / panels;
                         if (jr < sparse_columns && sparse.skip[i]) continue;
