@@ -1808,7 +1808,7 @@ static void ITP_K(tile)(const itp_tile *t)
         longer[t->rows - 1](t);
         return;
     }
-    if (n == V_WIDTH || n == ITP_NR) {
+    if (V_WIDTH == 1 || n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
     }
@@ -10800,7 +10800,8 @@ ITP_FN bool itp_backward_by_pixels(const interp_ctx *ctx, const itp_conv *c)
 typedef struct itp_sums {
     itp_windows w; /* the forward convolution */
     itp_cut cut;   /* one block: some rows and columns of one image */
-    bool shifted;
+    bool shifted;  /* x is turned, pixel by pixel, and taps are shifts in it */
+    bool runs;     /* x stays as it is: rows are taps side by side; else each pixel's are copied */
     int rows, panels; /* of tiles: all rows, panels of them */
     int column_blocks, row_blocks, blocks;
     int parts;              /* that the blocks are summed in; each has sums of its own */
@@ -10809,6 +10810,14 @@ typedef struct itp_sums {
 } itp_sums;
 
 #define ITP_FEW_PLANES 8 /* fewer input planes go together with their taps */
+#define ITP_LEAST_RUN  5 /* taps side by side from which on x need not be turned */
+#define ITP_BUSY       8 /* vectors of sums that do not wait for each other */
+
+/* Whether so many taps side by side make rows of a tile. */
+ITP_FN bool itp_sums_run(const interp_ctx *ctx, int taps)
+{
+    return taps >= ITP_LEAST_RUN && taps <= ctx->k->mr;
+}
 
 ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
 {
@@ -10817,8 +10826,9 @@ ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
     s.w = itp_windows_forward(ctx, c);
     const itp_windows *w = &s.w;
     s.shifted = w->taps > 1 && w->inputs >= ITP_FEW_PLANES;
+    s.runs = !s.shifted && w->mul_x == 1 && w->tap_x.step == 1 && itp_sums_run(ctx, w->tap_x.count);
     s.rows = w->inputs * (s.shifted ? 1 : w->taps);
-    s.panels = itp_div_up(s.rows, mr);
+    s.panels = s.runs ? w->inputs * w->tap_y.count : itp_div_up(s.rows, mr);
     s.out_panels = itp_div_up(w->outputs, nr);
     const double pixels = 2.0 * ITP_SLAB / (w->inputs + s.rows + w->outputs);
     int columns = w->columns, rows = (int)(pixels / columns);
@@ -10838,7 +10848,7 @@ ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
     const size_t reach = (size_t)(((rows - 1) * w->mul_y + s.cut.span_y) * s.cut.row);
     const size_t steps = s.shifted ? reach : (size_t)rows * (size_t)columns;
     s.slab = s.cut.slab;
-    s.turned_x = itp_round_up(steps * (size_t)(s.panels * mr), 16);
+    s.turned_x = s.runs ? 0 : itp_round_up(steps * (size_t)(s.panels * mr), 16);
     s.turned_dy = (size_t)rows * (size_t)columns * (size_t)nr;
     return s;
 }
@@ -10876,7 +10886,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     }
     const int reach = (int)(((rows - 1) * w->mul_y + c->span_y) * c->row);
     const ptrdiff_t steps = s->shifted ? reach : rows * columns;
-    for (int p = 0; p < s->panels; p++) {
+    for (int p = 0; p < s->panels && !s->runs; p++) {
         const int r0 = (int)((int64_t)s->rows * p / s->panels);
         const int m = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
         float *out = turned_x + p * steps * k->mr;
@@ -10891,9 +10901,10 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = rows, t.inner = columns;
-    t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
+    t.a_step = s->runs ? 1 : k->mr, t.b_step = k->nr;
+    t.a_outer = (s->shifted || s->runs ? w->mul_y * c->row : columns) * t.a_step;
     t.b_outer = (ptrdiff_t)columns * k->nr;
-    t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
+    t.a_rs = 1;
     itp_tile_ahead(&t, k->ahead, k->width);
     t.b = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
@@ -10914,6 +10925,9 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
             t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
             for (int tap = 0; tap < taps; tap++) {
                 t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
+                if (s->runs)
+                    t.a = x + p / w->tap_y.count * c->plane +
+                          j->x_at[p % w->tap_y.count * w->tap_x.count];
                 t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
                 t.from = first ? NULL : t.to;
                 k->tile(&t);
@@ -11150,12 +11164,12 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0,
         for (int q = q0; q < q1; q++) {
             t.b = u + ((q - q0) * w->points + point) * step;
             /* The weights of the next products come from memory: tiles ask for them in turns. */
-            const float *next = q + 1 < q1 ? t.b + w->points * step : u + (point + 1) * step;
+            const ptrdiff_t next = (q + 1 < q1 ? w->points : 1 - (q - q0) * w->points) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
-                if (rows > 1) t.ahead[0] = t.ahead[1] = next - t.b + (p % 2) * k->width;
+                if (rows > 1) t.ahead[0] = t.ahead[1] = next + (p % 2) * k->width;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
                 t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;
@@ -11525,16 +11539,23 @@ ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
 }
 
 /* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
-   it for tiles would cost more than they do (measured: twice to sixteen times). */
-ITP_FN bool itp_weights_by_planes(const itp_conv *c)
+   it for tiles would cost more than they do (measured: twice to sixteen times). Against tiles that take x
+   as it lies it is the share of lanes and sums that do something: outputs there, columns and rows here. */
+ITP_FN bool itp_weights_by_planes(const interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *g = &c->plane;
     const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
+    const int width = ctx->k->width;
     const bool common = (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y &&
                         g->stride_y == 1 && g->stride_x == 1 && g->dilation_y == 1 &&
                         g->dilation_x == 1;
-    return itp_conv_depthwise(c) ||
-           (common && outputs <= (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4));
+    if (itp_conv_depthwise(c)) return true;
+    if (!common || outputs > (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4)) return false;
+    if (inputs >= ITP_FEW_PLANES || !itp_sums_run(ctx, g->taps_x)) return true;
+    const int vectors = itp_div_up(outputs, width), stripes = itp_div_up(g->columns, width);
+    const int64_t sums = itp_min(vectors * g->taps_x, ITP_BUSY);
+    return (int64_t)g->columns * g->rows * vectors * ITP_BUSY >=
+           outputs * sums * stripes * (g->rows + g->taps_y - 1);
 }
 
 ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
@@ -11721,7 +11742,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     if (points.panels) {
         need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
         need.shared = itp_max_size(need.shared, points.all);
-    } else if (!itp_weights_by_planes(c)) {
+    } else if (!itp_weights_by_planes(ctx, c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -11814,7 +11835,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
 ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x, const float *dy,
                              float beta, float *dw, itp_scratch scratch, float *shared)
 {
-    if (itp_weights_by_planes(c)) {
+    if (itp_weights_by_planes(ctx, c)) {
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;

@@ -457,6 +457,11 @@ TEST(convolutions_match_their_definition)
         {1, 40, 70, 1, 4, 300, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 40, 70, 1, 23, 260, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         {1, 40, 3, 1, 9, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        /* few inputs and many taps side by side: the gradient of weights reads x as it lies */
+        {3, 6, 16, 1, 14, 14, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1},
+        {2, 3, 40, 1, 11, 13, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
+        {1, 2, 37, 1, 12, 15, 3, 6, 2, 1, 1, 2, 1, 3, 2, 1},
+        {1, 1, 5, 1, 1, 700, 1, 5, 1, 1, 0, 2, 0, 2, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
         {1, 2, 2, 2, 40, 250, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, /* more than a band has room for */
         {1, 2, 2, 2, 37, 251, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1},

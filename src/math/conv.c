@@ -108,16 +108,23 @@ ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
 }
 
 /* Whether the gradient of the weights goes plane by plane: where a pixel has so few products that to turn
-   it for tiles would cost more than they do (measured: twice to sixteen times). */
-ITP_FN bool itp_weights_by_planes(const itp_conv *c)
+   it for tiles would cost more than they do (measured: twice to sixteen times). Against tiles that take x
+   as it lies it is the share of lanes and sums that do something: outputs there, columns and rows here. */
+ITP_FN bool itp_weights_by_planes(const interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *g = &c->plane;
     const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
+    const int width = ctx->k->width;
     const bool common = (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y &&
                         g->stride_y == 1 && g->stride_x == 1 && g->dilation_y == 1 &&
                         g->dilation_x == 1;
-    return itp_conv_depthwise(c) ||
-           (common && outputs <= (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4));
+    if (itp_conv_depthwise(c)) return true;
+    if (!common || outputs > (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4)) return false;
+    if (inputs >= ITP_FEW_PLANES || !itp_sums_run(ctx, g->taps_x)) return true;
+    const int vectors = itp_div_up(outputs, width), stripes = itp_div_up(g->columns, width);
+    const int64_t sums = itp_min(vectors * g->taps_x, ITP_BUSY);
+    return (int64_t)g->columns * g->rows * vectors * ITP_BUSY >=
+           outputs * sums * stripes * (g->rows + g->taps_y - 1);
 }
 
 ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
@@ -304,7 +311,7 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
     if (points.panels) {
         need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
         need.shared = itp_max_size(need.shared, points.all);
-    } else if (!itp_weights_by_planes(c)) {
+    } else if (!itp_weights_by_planes(ctx, c)) {
         const itp_sums s = itp_sums_of(ctx, c);
         need.slot = itp_max_size(need.slot, s.slab + s.turned_x + s.turned_dy);
         need.slot = itp_max_size(need.slot, 2 * s.part / (size_t)s.out_panels);
@@ -397,7 +404,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
 ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x, const float *dy,
                              float beta, float *dw, itp_scratch scratch, float *shared)
 {
-    if (itp_weights_by_planes(c)) {
+    if (itp_weights_by_planes(ctx, c)) {
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;

@@ -863,7 +863,8 @@ ITP_FN bool itp_backward_by_pixels(const interp_ctx *ctx, const itp_conv *c)
 typedef struct itp_sums {
     itp_windows w; /* the forward convolution */
     itp_cut cut;   /* one block: some rows and columns of one image */
-    bool shifted;
+    bool shifted;  /* x is turned, pixel by pixel, and taps are shifts in it */
+    bool runs;     /* x stays as it is: rows are taps side by side; else each pixel's are copied */
     int rows, panels; /* of tiles: all rows, panels of them */
     int column_blocks, row_blocks, blocks;
     int parts;              /* that the blocks are summed in; each has sums of its own */
@@ -872,6 +873,14 @@ typedef struct itp_sums {
 } itp_sums;
 
 #define ITP_FEW_PLANES 8 /* fewer input planes go together with their taps */
+#define ITP_LEAST_RUN  5 /* taps side by side from which on x need not be turned */
+#define ITP_BUSY       8 /* vectors of sums that do not wait for each other */
+
+/* Whether so many taps side by side make rows of a tile. */
+ITP_FN bool itp_sums_run(const interp_ctx *ctx, int taps)
+{
+    return taps >= ITP_LEAST_RUN && taps <= ctx->k->mr;
+}
 
 ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
 {
@@ -880,8 +889,9 @@ ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
     s.w = itp_windows_forward(ctx, c);
     const itp_windows *w = &s.w;
     s.shifted = w->taps > 1 && w->inputs >= ITP_FEW_PLANES;
+    s.runs = !s.shifted && w->mul_x == 1 && w->tap_x.step == 1 && itp_sums_run(ctx, w->tap_x.count);
     s.rows = w->inputs * (s.shifted ? 1 : w->taps);
-    s.panels = itp_div_up(s.rows, mr);
+    s.panels = s.runs ? w->inputs * w->tap_y.count : itp_div_up(s.rows, mr);
     s.out_panels = itp_div_up(w->outputs, nr);
     const double pixels = 2.0 * ITP_SLAB / (w->inputs + s.rows + w->outputs);
     int columns = w->columns, rows = (int)(pixels / columns);
@@ -901,7 +911,7 @@ ITP_FN itp_sums itp_sums_of(const interp_ctx *ctx, const itp_conv *c)
     const size_t reach = (size_t)(((rows - 1) * w->mul_y + s.cut.span_y) * s.cut.row);
     const size_t steps = s.shifted ? reach : (size_t)rows * (size_t)columns;
     s.slab = s.cut.slab;
-    s.turned_x = itp_round_up(steps * (size_t)(s.panels * mr), 16);
+    s.turned_x = s.runs ? 0 : itp_round_up(steps * (size_t)(s.panels * mr), 16);
     s.turned_dy = (size_t)rows * (size_t)columns * (size_t)nr;
     return s;
 }
@@ -939,7 +949,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     }
     const int reach = (int)(((rows - 1) * w->mul_y + c->span_y) * c->row);
     const ptrdiff_t steps = s->shifted ? reach : rows * columns;
-    for (int p = 0; p < s->panels; p++) {
+    for (int p = 0; p < s->panels && !s->runs; p++) {
         const int r0 = (int)((int64_t)s->rows * p / s->panels);
         const int m = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
         float *out = turned_x + p * steps * k->mr;
@@ -954,9 +964,10 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     itp_tile t;
     memset(&t, 0, sizeof t);
     t.outer = rows, t.inner = columns;
-    t.a_outer = (s->shifted ? w->mul_y * c->row : columns) * k->mr;
+    t.a_step = s->runs ? 1 : k->mr, t.b_step = k->nr;
+    t.a_outer = (s->shifted || s->runs ? w->mul_y * c->row : columns) * t.a_step;
     t.b_outer = (ptrdiff_t)columns * k->nr;
-    t.a_rs = 1, t.a_step = k->mr, t.b_step = k->nr;
+    t.a_rs = 1;
     itp_tile_ahead(&t, k->ahead, k->width);
     t.b = turned_dy;
     t.from_rs = t.to_rs = (ptrdiff_t)taps * k->nr;
@@ -977,6 +988,9 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
             t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
             for (int tap = 0; tap < taps; tap++) {
                 t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
+                if (s->runs)
+                    t.a = x + p / w->tap_y.count * c->plane +
+                          j->x_at[p % w->tap_y.count * w->tap_x.count];
                 t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
                 t.from = first ? NULL : t.to;
                 k->tile(&t);

@@ -177,12 +177,12 @@ ITP_FN void itp_winograd_products(const itp_winograd_job *j, int pieces, int q0,
         for (int q = q0; q < q1; q++) {
             t.b = u + ((q - q0) * w->points + point) * step;
             /* The weights of the next products come from memory: tiles ask for them in turns. */
-            const float *next = q + 1 < q1 ? t.b + w->points * step : u + (point + 1) * step;
+            const ptrdiff_t next = (q + 1 < q1 ? w->points : 1 - (q - q0) * w->points) * step;
             t.columns = j->count - q * k->nr <= k->width ? k->width : k->nr;
             for (int p = 0; p < rows; p++) {
                 const int first = pieces * p / rows;
                 t.rows = pieces * (p + 1) / rows - first;
-                if (rows > 1) t.ahead[0] = t.ahead[1] = next - t.b + (p % 2) * k->width;
+                if (rows > 1) t.ahead[0] = t.ahead[1] = next + (p % 2) * k->width;
                 const ptrdiff_t row = (ptrdiff_t)point * pieces + first;
                 t.a = points + row * t.a_rs + input;
                 t.to = sums + row * t.to_rs + q * k->nr;

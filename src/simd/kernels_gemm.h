@@ -168,7 +168,7 @@ static void ITP_K(tile)(const itp_tile *t)
         longer[t->rows - 1](t);
         return;
     }
-    if (n == V_WIDTH || n == ITP_NR) {
+    if (V_WIDTH == 1 || n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
     }
