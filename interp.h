@@ -959,11 +959,14 @@ ITP_TARGET_BEGIN
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
+#define V_GEMV         (V_WIDTH > 1) /* one row of a product has a path of its own, likewise */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_STEPS
 #undef V_SPARSE
+#undef V_GEMV
 #define V_STEPS  1
 #define V_SPARSE 0
+#define V_GEMV   0
 #endif
 /* >>simd/kernels_math.h                                                                       */
 /* Elementary functions. Errors in ulp of float32, measured over all floats of the domain by
@@ -2082,7 +2085,7 @@ static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
     return s;
 }
 
-#if V_WIDTH > 1
+#if V_GEMV
 
 /* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
    at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
@@ -2121,7 +2124,7 @@ static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-#if V_WIDTH > 1
+#if V_GEMV
     if (i1 - i0 == 1 && g->b_rs == 1 && g->b_cs != 1 && !g->packed && g->k > 0) {
         ITP_K(gemv)(g, i0, j0, j1);
         return;
@@ -4189,6 +4192,7 @@ ITP_TARGET_END
 #undef V_LOOP
 #undef V_EACH
 #undef V_SPARSE
+#undef V_GEMV
 #undef v_get
 #undef v_put
 #undef ITP_SELU_SCALE
@@ -9984,6 +9988,24 @@ ITP_FN bool itp_conv_depthwise(const itp_conv *c)
     return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_PLANE_TAPS;
 }
 
+/* Square windows of 3 or 5 at each pixel. */
+ITP_FN bool itp_conv_common(const itp_conv *c)
+{
+    const itp_plane *g = &c->plane;
+    return (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y && g->stride_y == 1 &&
+           g->stride_x == 1 && g->dilation_y == 1 && g->dilation_x == 1;
+}
+
+#define ITP_PLANES_OUT 3 /* planes to be made of others: of more, tiles have sums enough */
+
+/* Whether planes are made one by one, each from all it depends on, window by window. */
+ITP_FN bool itp_conv_by_planes(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    const int made = (backward ? c->in_channels : c->out_channels) / c->groups;
+    return itp_conv_depthwise(c) ||
+           (itp_conv_common(c) && made <= ITP_PLANES_OUT && ctx->k->width > 1);
+}
+
 ITP_FN bool itp_conv_pointwise(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
@@ -11446,32 +11468,35 @@ typedef struct itp_plane_job {
 } itp_plane_job;
 
 /* Output planes first..end of all images. */
-ITP_FN void itp_depthwise_forward(const itp_plane_job *j, int first, int end)
+ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
+    const int inputs = c->in_channels / c->groups, taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
     for (int p = first; p < end; p++) {
         const int o = p % c->out_channels, image = p / c->out_channels;
-        const int i = o / (c->out_channels / c->groups);
+        const int i0 = o / (c->out_channels / c->groups) * inputs;
+        const float *x = j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i0) * in;
+        const float *w = j->w + (size_t)o * (size_t)(inputs * taps);
         float *y = j->y + (size_t)p * out;
-        j->kernels->plane_conv(
-            &c->plane, j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i) * in,
-            j->w + (size_t)o * (size_t)itp_conv_taps(c), j->bias ? j->bias[o] : 0, false, y);
+        for (int i = 0; i < inputs; i++, x += in, w += taps)
+            j->kernels->plane_conv(&c->plane, x, w, j->bias && !i ? j->bias[o] : 0, i > 0, y);
         if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
     }
 }
 
 /* Input planes first..end of all images. */
-ITP_FN void itp_depthwise_data(const itp_plane_job *j, int first, int end)
+ITP_FN void itp_planes_data(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
-    const int multiplier = c->out_channels / c->groups;
+    const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
+    const int taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
     for (int p = first; p < end; p++) {
-        const int o0 = p % c->in_channels * multiplier, image = p / c->in_channels;
+        const int i = p % c->in_channels, image = p / c->in_channels, o0 = i / inputs * outputs;
         const float *dy = j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o0) * out;
-        const float *w = j->w + (size_t)o0 * (size_t)itp_conv_taps(c);
-        for (int o = 0; o < multiplier; o++, dy += out, w += itp_conv_taps(c))
+        const float *w = j->w + (size_t)(o0 * inputs + i % inputs) * (size_t)taps;
+        for (int o = 0; o < outputs; o++, dy += out, w += inputs * taps)
             itp_grads(j->kernels)
                 ->plane_conv_data(&c->plane, dy, w, j->beta != 0 || o > 0, j->dx + (size_t)p * in);
     }
@@ -11546,11 +11571,9 @@ ITP_FN bool itp_weights_by_planes(const interp_ctx *ctx, const itp_conv *c)
     const itp_plane *g = &c->plane;
     const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
     const int width = ctx->k->width;
-    const bool common = (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y &&
-                        g->stride_y == 1 && g->stride_x == 1 && g->dilation_y == 1 &&
-                        g->dilation_x == 1;
     if (itp_conv_depthwise(c)) return true;
-    if (!common || outputs > (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4)) return false;
+    if (!itp_conv_common(c) || outputs > (inputs < ITP_FEW_PLANES ? 2 * ITP_FEW_PLANES : 4))
+        return false;
     if (inputs >= ITP_FEW_PLANES || !itp_sums_run(ctx, g->taps_x)) return true;
     const int vectors = itp_div_up(outputs, width), stripes = itp_div_up(g->columns, width);
     const int64_t sums = itp_min(vectors * g->taps_x, ITP_BUSY);
@@ -11676,7 +11699,7 @@ ITP_FN void itp_conv_way_pack(interp_ctx *ctx, const itp_conv *c, const itp_conv
 /* Packed weights of all groups in floats. */
 ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, bool backward)
 {
-    if (itp_conv_depthwise(c)) return 0;
+    if (itp_conv_by_planes(ctx, c, backward)) return 0;
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     return itp_round_up(itp_mul_size((size_t)c->groups, itp_conv_way_floats(&v, v.outputs)), 16);
 }
@@ -11684,7 +11707,7 @@ ITP_FN size_t itp_conv_packed_floats(const interp_ctx *ctx, const itp_conv *c, b
 ITP_FN void itp_conv_pack(interp_ctx *ctx, const itp_conv *c, const float *w, bool backward,
                           float *packed)
 {
-    if (itp_conv_depthwise(c)) return; /* reads its weights as they are */
+    if (itp_conv_by_planes(ctx, c, backward)) return; /* reads its weights as they are */
     const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
     for (int g = 0; g < c->groups; g++) {
         const itp_raw raw = itp_conv_way_raw(c, &v, g, w);
@@ -11727,10 +11750,9 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
                                       bool data, bool weights)
 {
     itp_conv_need need = {0, 0};
-    if (itp_conv_depthwise(c)) return need;
     const int taps = itp_conv_taps(c);
     for (int backward = 0; backward < 2; backward++) {
-        if (!(backward ? data : forward)) continue;
+        if (!(backward ? data : forward) || itp_conv_by_planes(ctx, c, backward)) continue;
         const itp_conv_way v = itp_conv_way_of(ctx, c, backward);
         need.slot = itp_max_size(need.slot, itp_conv_way_slot(ctx, c, &v));
         const size_t own = v.fresh ? 0 : itp_conv_way_floats(&v, itp_conv_way_share(&v));
@@ -11808,13 +11830,13 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
                              const float *packed, const float *bias, const itp_after *after,
                              float *y, itp_scratch scratch, float *shared)
 {
-    if (!itp_conv_depthwise(c)) {
+    if (!itp_conv_by_planes(ctx, c, false)) {
         itp_conv_images(ctx, c, false, x, w, packed, bias, after, 0, y, scratch, shared);
         return;
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, 0);
     j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_depthwise_forward);
+    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_planes_forward);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -11822,13 +11844,13 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
                           const float *packed, float beta, float *dx, itp_scratch scratch,
                           float *shared)
 {
-    if (!itp_conv_depthwise(c)) {
+    if (!itp_conv_by_planes(ctx, c, true)) {
         itp_conv_images(ctx, c, true, dy, w, packed, NULL, NULL, beta, dx, scratch, shared);
         return;
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, beta);
     j.dy = dy, j.w = w, j.dx = dx;
-    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_depthwise_data);
+    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_planes_data);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -28050,7 +28072,7 @@ ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
     const size_t plane = itp_conv_in(&c);
     const float *weights = itp_x(w, node, 1), *packed = NULL;
     float *y = itp_y(w, node);
-    if (itp_weights_constant(w, node) && !itp_conv_depthwise(&c)) {
+    if (itp_weights_constant(w, node) && !itp_conv_by_planes(w->ctx, &c, true)) {
         if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_BACKWARD;
         packed = w->packed[node];

@@ -457,6 +457,10 @@ TEST(convolutions_match_their_definition)
         {1, 40, 70, 1, 4, 300, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         {1, 40, 70, 1, 23, 260, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         {1, 40, 3, 1, 9, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        /* up to three planes to be made of others: plane by plane */
+        {2, 7, 2, 1, 9, 21, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
+        {1, 3, 6, 3, 12, 19, 3, 3, 1, 1, 0, 1, 1, 0, 1, 1},
+        {2, 8, 6, 2, 7, 18, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         /* few inputs and many taps side by side: the gradient of weights reads x as it lies */
         {3, 6, 16, 1, 14, 14, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1},
         {2, 3, 40, 1, 11, 13, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},

@@ -47,6 +47,24 @@ ITP_FN bool itp_conv_depthwise(const itp_conv *c)
     return c->groups == c->in_channels && c->groups > 1 && itp_conv_taps(c) <= ITP_PLANE_TAPS;
 }
 
+/* Square windows of 3 or 5 at each pixel. */
+ITP_FN bool itp_conv_common(const itp_conv *c)
+{
+    const itp_plane *g = &c->plane;
+    return (g->taps_y == 3 || g->taps_y == 5) && g->taps_x == g->taps_y && g->stride_y == 1 &&
+           g->stride_x == 1 && g->dilation_y == 1 && g->dilation_x == 1;
+}
+
+#define ITP_PLANES_OUT 3 /* planes to be made of others: of more, tiles have sums enough */
+
+/* Whether planes are made one by one, each from all it depends on, window by window. */
+ITP_FN bool itp_conv_by_planes(const interp_ctx *ctx, const itp_conv *c, bool backward)
+{
+    const int made = (backward ? c->in_channels : c->out_channels) / c->groups;
+    return itp_conv_depthwise(c) ||
+           (itp_conv_common(c) && made <= ITP_PLANES_OUT && ctx->k->width > 1);
+}
+
 ITP_FN bool itp_conv_pointwise(const itp_conv *c)
 {
     const itp_plane *p = &c->plane;

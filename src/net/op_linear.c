@@ -169,7 +169,7 @@ ITP_FN void itp_forward_deconv(interp_workspace *w, int node)
     const size_t plane = itp_conv_in(&c);
     const float *weights = itp_x(w, node, 1), *packed = NULL;
     float *y = itp_y(w, node);
-    if (itp_weights_constant(w, node) && !itp_conv_depthwise(&c)) {
+    if (itp_weights_constant(w, node) && !itp_conv_by_planes(w->ctx, &c, true)) {
         if (!w->is_packed[node]) itp_conv_pack(w->ctx, &c, weights, true, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_BACKWARD;
         packed = w->packed[node];

@@ -442,7 +442,7 @@ static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
     return s;
 }
 
-#if V_WIDTH > 1
+#if V_GEMV
 
 /* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
    at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
@@ -481,7 +481,7 @@ static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-#if V_WIDTH > 1
+#if V_GEMV
     if (i1 - i0 == 1 && g->b_rs == 1 && g->b_cs != 1 && !g->packed && g->k > 0) {
         ITP_K(gemv)(g, i0, j0, j1);
         return;
