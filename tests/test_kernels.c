@@ -461,6 +461,8 @@ TEST(convolutions_match_their_definition)
         {2, 7, 2, 1, 9, 21, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
         {1, 3, 6, 3, 12, 19, 3, 3, 1, 1, 0, 1, 1, 0, 1, 1},
         {2, 8, 6, 2, 7, 18, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {1, 2, 3, 1, 70, 21, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1}, /* in bands */
+        {1, 3, 1, 1, 45, 18, 3, 3, 1, 1, 0, 2, 2, 0, 1, 1},
         /* few inputs and many taps side by side: the gradient of weights reads x as it lies */
         {3, 6, 16, 1, 14, 14, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1},
         {2, 3, 40, 1, 11, 13, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
@@ -592,6 +594,32 @@ static void run_conv(interp_ctx *ctx, const itp_conv *c, bool keep, const float 
     itp_conv_data(ctx, c, dy, w, keep ? packed[1] : NULL, 0, dx, s, shared);
     interp_free(ctx, packed[0]), interp_free(ctx, packed[1]);
     interp_free(ctx, s.base), interp_free(ctx, shared);
+}
+
+TEST(planes_in_bands_are_the_same_at_any_thread_count)
+{
+    enum { in = 2, out = 3, height = 150, width = 37, taps = 3 };
+    const itp_plane plane = {height, width, height, width, taps, taps, 1, 1, 1, 1, 1, 1};
+    const size_t nx = in * height * width, ny = out * height * width, nw = in * out * taps * taps;
+    float *x = (float *)malloc((3 * nx + 3 * ny + nw) * sizeof *x), *dy = x + nx, *w = dy + ny;
+    float *y = w + nw, *y1 = y + ny, *dx = y1 + ny, *dx1 = dx + nx;
+    itp_conv c;
+    memset(&c, 0, sizeof c);
+    c.batch = c.groups = 1, c.plane = plane, c.in_channels = in, c.out_channels = out;
+    fill(x, nx, 41), fill(dy, ny, 42), fill(w, nw, 43);
+    for (int isa = 0; isa < 4; isa++)
+        for (int threads = 1; threads <= 8; threads = threads * 2 + 1) {
+            interp_desc d;
+            memset(&d, 0, sizeof d);
+            d.isa = isas[isa], d.threads = threads;
+            interp_ctx *ctx = interp_open(&d);
+            if (!ctx) break; /* the machine does not have it */
+            run_conv(ctx, &c, false, x, w, dy, threads == 1 ? y1 : y, threads == 1 ? dx1 : dx);
+            CHECK(threads == 1 || !memcmp(y, y1, ny * sizeof *y));
+            CHECK(threads == 1 || !memcmp(dx, dx1, nx * sizeof *dx));
+            interp_close(ctx);
+        }
+    free(x);
 }
 
 TEST(weights_packed_on_the_way_change_no_result)
@@ -1377,6 +1405,7 @@ int main(int argc, char **argv)
     RUN(products_leave_zeros_out_without_a_trace);
     RUN(convolutions_match_their_definition);
     RUN(depthwise_planes_of_any_size_match_their_definition);
+    RUN(planes_in_bands_are_the_same_at_any_thread_count);
     RUN(weights_packed_on_the_way_change_no_result);
     RUN(winograd_rounds_little_more_than_the_plain_order);
     RUN(winograd_sums_weights_little_worse_than_the_plain_order);

@@ -10,42 +10,57 @@ typedef struct itp_plane_job {
     const itp_after *after; /* NULL: none */
     float *y, *dx, *dw;
     float beta;
-    int n, share; /* planes or windows, and those of a task */
+    int bands;    /* of a plane, each a task's: where there are few planes */
+    int n, share; /* bands of planes, or windows, and those of a task */
     void (*run)(const struct itp_plane_job *j, int first, int end);
 } itp_plane_job;
 
-/* Output planes first..end of all images. */
+/* The first of a band's rows of a plane of `rows`, and their number. */
+ITP_FN int itp_band(const itp_plane_job *j, int at, int rows, int *count)
+{
+    const int band = at % j->bands, first = (int)((int64_t)rows * band / j->bands);
+    *count = (int)((int64_t)rows * (band + 1) / j->bands) - first;
+    return first;
+}
+
+/* Bands first..end of the output planes of all images. */
 ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
-    for (int p = first; p < end; p++) {
-        const int o = p % c->out_channels, image = p / c->out_channels;
+    for (int at = first; at < end; at++) {
+        const int p = at / j->bands, o = p % c->out_channels, image = p / c->out_channels;
+        itp_plane g = c->plane;
+        const int r0 = itp_band(j, at, c->plane.rows, &g.rows);
         const int i0 = o / (c->out_channels / c->groups) * inputs;
         const float *x = j->x + ((size_t)image * (size_t)c->in_channels + (size_t)i0) * in;
         const float *w = j->w + (size_t)o * (size_t)(inputs * taps);
-        float *y = j->y + (size_t)p * out;
+        g.pad_y -= r0;
+        float *y = j->y + (size_t)p * out + (size_t)r0 * (size_t)g.columns;
         for (int i = 0; i < inputs; i++, x += in, w += taps)
-            j->kernels->plane_conv(&c->plane, x, w, j->bias && !i ? j->bias[o] : 0, i > 0, y);
-        if (j->after) itp_after_run(j->kernels, j->after, o, out, y);
+            j->kernels->plane_conv(&g, x, w, j->bias && !i ? j->bias[o] : 0, i > 0, y);
+        if (j->after) itp_after_run(j->kernels, j->after, o, (size_t)g.rows * (size_t)g.columns, y);
     }
 }
 
-/* Input planes first..end of all images. */
+/* Bands first..end of the input planes of all images. */
 ITP_FN void itp_planes_data(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, outputs = c->out_channels / c->groups;
     const int taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
-    for (int p = first; p < end; p++) {
+    for (int at = first; at < end; at++) {
+        itp_plane g = c->plane;
+        const int p = at / j->bands, r0 = itp_band(j, at, c->plane.height, &g.height);
         const int i = p % c->in_channels, image = p / c->in_channels, o0 = i / inputs * outputs;
         const float *dy = j->dy + ((size_t)image * (size_t)c->out_channels + (size_t)o0) * out;
         const float *w = j->w + (size_t)(o0 * inputs + i % inputs) * (size_t)taps;
+        g.pad_y += r0;
+        float *dx = j->dx + (size_t)p * in + (size_t)r0 * (size_t)g.width;
         for (int o = 0; o < outputs; o++, dy += out, w += inputs * taps)
-            itp_grads(j->kernels)
-                ->plane_conv_data(&c->plane, dy, w, j->beta != 0 || o > 0, j->dx + (size_t)p * in);
+            itp_grads(j->kernels)->plane_conv_data(&g, dy, w, j->beta != 0 || o > 0, dx);
     }
 }
 
@@ -63,12 +78,12 @@ ITP_FN void itp_plane_window(const itp_plane_job *j, int window)
     const float *x = j->x + (size_t)i * in, *dy = j->dy + (size_t)o * out;
     float *dw = j->dw + (size_t)window * (size_t)taps, some[ITP_PLANE_TAPS];
     double sum[ITP_PLANE_TAPS] = {0};
-    for (int left = c->batch; left > 0; left -= ITP_PLANE_IMAGES) {
+    for (int b = 0; b < c->batch; b += ITP_PLANE_IMAGES) {
         itp_grads(j->kernels)
-            ->plane_conv_weights(&c->plane, itp_min(left, ITP_PLANE_IMAGES), true, x,
-                                 (ptrdiff_t)x_image, dy, (ptrdiff_t)dy_image, some);
+            ->plane_conv_weights(&c->plane, itp_min(c->batch - b, ITP_PLANE_IMAGES), true,
+                                 x + (size_t)b * x_image, (ptrdiff_t)x_image,
+                                 dy + (size_t)b * dy_image, (ptrdiff_t)dy_image, some);
         for (int t = 0; t < taps; t++) sum[t] += (double)some[t];
-        x += ITP_PLANE_IMAGES * x_image, dy += ITP_PLANE_IMAGES * dy_image;
     }
     for (int t = 0; t < taps; t++) dw[t] = (float)sum[t] + (j->beta == 0 ? 0 : dw[t]);
 }
@@ -99,10 +114,15 @@ ITP_FN void itp_planes_task(void *arg, int task, int slot)
 
 /* Products of a task: small planes go together, as to take the next task waits for what is stored. */
 #define ITP_PLANE_WORK 32768
+#define ITP_BAND_ROWS  16 /* of a plane that is cut, at least */
 
-ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int n,
+/* planes: of `rows` each; rows 0: windows, which are not cut. */
+ITP_FN void itp_planes_run(interp_ctx *ctx, itp_plane_job *j, int planes, int rows,
                            void (*run)(const itp_plane_job *j, int first, int end))
 {
+    const int few = ctx->slots > 1 && itp_conv_common(j->c) ? 4 * ctx->slots : 1;
+    j->bands = itp_max(1, itp_min(itp_div_up(few, planes), rows / ITP_BAND_ROWS));
+    const int n = planes * j->bands;
     const double work = itp_conv_work(j->c), one = work / n;
     j->n = n, j->run = run;
     j->share = one < ITP_PLANE_WORK ? (int)(ITP_PLANE_WORK / (one > 1 ? one : 1)) : 1;
@@ -383,7 +403,7 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, 0);
     j.x = x, j.w = w, j.bias = bias, j.after = after, j.y = y;
-    itp_planes_run(ctx, &j, c->batch * c->out_channels, itp_planes_forward);
+    itp_planes_run(ctx, &j, c->batch * c->out_channels, c->plane.rows, itp_planes_forward);
 }
 
 /* dx = gradient (+ beta dx) */
@@ -397,7 +417,7 @@ ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, c
     }
     itp_plane_job j = itp_plane_job_new(ctx, c, beta);
     j.dy = dy, j.w = w, j.dx = dx;
-    itp_planes_run(ctx, &j, c->batch * c->in_channels, itp_planes_data);
+    itp_planes_run(ctx, &j, c->batch * c->in_channels, c->plane.height, itp_planes_data);
 }
 
 /* dw = gradient (+ beta dw) */
@@ -408,7 +428,7 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         const int windows = c->out_channels * (c->in_channels / c->groups);
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
-        itp_planes_run(ctx, &j, windows, itp_planes_weights);
+        itp_planes_run(ctx, &j, windows, 0, itp_planes_weights);
         return;
     }
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
