@@ -10946,10 +10946,10 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
             const int r0 = (int)((int64_t)s->rows * p / s->panels);
             t.rows = (int)((int64_t)s->rows * (p + 1) / s->panels) - r0;
             for (int tap = 0; tap < taps; tap++) {
-                t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
                 if (s->runs)
                     t.a = x + p / w->tap_y.count * c->plane +
                           j->x_at[p % w->tap_y.count * w->tap_x.count];
+                else t.a = turned_x + p * steps * k->mr + (s->shifted ? j->x_at[tap] * k->mr : 0);
                 t.to = sums + (((ptrdiff_t)q * s->rows + r0) * taps + tap) * k->nr;
                 t.from = first ? NULL : t.to;
                 k->tile(&t);
