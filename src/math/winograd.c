@@ -65,7 +65,10 @@ ITP_FN itp_winograd itp_winograd_of(const interp_ctx *ctx, const itp_conv *c, bo
     const size_t pieces =
         itp_max_size(ITP_WINOGRAD_PIECES, ITP_WINOGRAD_FLOATS / (size_t)w.points / (w.in + w.out));
     w.some = itp_max(1, (int)pieces / w.across);
-    if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, 4 * ctx->slots));
+    /* each task reads all weights: where they outweigh the pieces, no more tasks than threads */
+    const int64_t all = (int64_t)w.rows * w.across;
+    const bool heavy = (int64_t)w.inputs * w.outputs > all * (w.inputs + w.outputs);
+    if (ctx->slots > 1) w.some = itp_min(w.some, itp_div_up(w.rows, (heavy ? 1 : 4) * ctx->slots));
     w.some = itp_div_up(w.rows, itp_div_up(w.rows, w.some));
     const size_t side = (size_t)w.side, row = side * (size_t)w.across;
     w.buffer = itp_max_size((side + 2) * (row + 2) * width, side * row * nr);
