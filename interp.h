@@ -276,7 +276,7 @@
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
-   v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
+   v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..128, the last infinity
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_gather(p, at)  lanes p[at[0]], p[at[1]] ... of V_WIDTH int32
    v_bits(m)     the lanes of a mask as bits of an unsigned, lane 0 the lowest
@@ -400,7 +400,7 @@ static inline float itp_scalar_round(float a)
 
 static inline float itp_scalar_pow2(float n)
 {
-    return n >= -126 && n <= 127 ? itp_scalar_float((uint32_t)((int)n + 127) << 23) : (float)1;
+    return n >= -126 && n <= 128 ? itp_scalar_float((uint32_t)((int)n + 127) << 23) : (float)1;
 }
 
 static inline float itp_scalar_exponent(float x)
@@ -1000,9 +1000,9 @@ static inline vf ITP_K(tanh)(vf x)
     return tanh(x);
 }
 
-static inline vf ITP_K(sigmoid)(vf x)
+static inline vf ITP_K(sigmoid_under)(vf x)
 {
-    return 1 / (1 + exp(-x));
+    return 1 + exp(-x);
 }
 
 static inline vf ITP_K(erf)(vf x)
@@ -1097,11 +1097,12 @@ static inline vf ITP_K(tanh)(vf x)
     return v_select(v_lt(a, v_set(0.625f)), small, y);
 }
 
-static inline vf ITP_K(sigmoid)(vf x)
+/* 1 + exp(-x): from 2^127.5 on infinity. */
+static inline vf ITP_K(sigmoid_under)(vf x)
 {
-    const vf e = ITP_K(exp_low)(v_neg(v_abs(x)));
-    const vf d = v_add(v_set(1), e);
-    return v_div(v_select(v_lt(x, v_zero()), e, v_set(1)), d);
+    const vf t = v_max(v_set(-87.3365448f), v_min(v_set(89.0f), v_neg(x))); /* NaN stays */
+    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    return v_fma(ITP_K(exp_rest)(t, n), v_pow2(n), v_set(1));
 }
 
 /* x R(x^2) below 1; above, 1 - erfc with log(erfc) as a polynomial; 1 from 4 on. */
@@ -1130,6 +1131,11 @@ static inline vf ITP_K(erf)(vf x)
 }
 
 #endif
+
+static inline vf ITP_K(sigmoid)(vf x)
+{
+    return v_div(v_set(1), ITP_K(sigmoid_under)(x));
+}
 
 /* log(1 + exp(x)) without overflow. */
 static inline vf ITP_K(softplus)(vf x)
@@ -1215,7 +1221,7 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
-        ITP_MAP(SILU, v_mul(v, ITP_K(sigmoid)(v)))
+        ITP_MAP(SILU, v_div(v, ITP_K(sigmoid_under)(v)))
         ITP_MAP(GELU, ITP_K(gelu)(v))
         ITP_MAP(GELU_TANH, ITP_K(gelu_tanh)(v))
         ITP_MAP(HARD_SWISH, v_mul(v, ITP_K(hard_swish_gate)(v)))
@@ -1331,22 +1337,19 @@ static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const f
 }
 
 #define ITP_PAIR(name, word)                                                                       \
-    case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
+    case ITP_##name:                                                                               \
+        V_LOOP(n, {                                                                                \
+            const vf c = a_step ? v_get(a + i, w) : va, d = b_step ? v_get(b + i, w) : vb;         \
+            v_put(y + i, word(c, d), w);                                                           \
+        });                                                                                        \
+        break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
 static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, const float *b,
                           int b_step, float *y)
 {
-    if (!a_step || !b_step) { /* as a short array, which stays in the cache */
-        float p[256], q[256];
-        const size_t most = sizeof p / sizeof *p;
-        for (size_t i = 0; i < n && i < most; i++) p[i] = *a, q[i] = *b;
-        for (size_t i = 0; i < n; i += most) {
-            const size_t m = n - i < most ? n - i : most;
-            ITP_K(binary)(op, m, a_step ? a + i : p, 1, b_step ? b + i : q, 1, y + i);
-        }
-        return;
-    }
+    if (!n) return;
+    const vf va = v_set(*a), vb = v_set(*b);
     switch (op) {
         ITP_PAIR(ADD, v_add)
         ITP_PAIR(SUB, v_sub)
@@ -10013,11 +10016,24 @@ ITP_FN bool itp_conv_pointwise(const itp_conv *c)
            p->pad_x == 0 && p->rows == p->height && p->columns == p->width;
 }
 
-ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, size_t n,
-                          float *y)
+ITP_FN void itp_after_norm(const itp_kernels *k, const itp_after *after, int channel, size_t n,
+                           float *y)
 {
     if (after->scale) k->affine(n, after->scale[channel], y, after->shift[channel], y);
+}
+
+ITP_FN void itp_after_act(const itp_kernels *k, const itp_after *after, size_t n, float *y)
+{
     if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
+}
+
+/* n numbers of each of some planes, `plane` apart, the first of them that of `channel`. */
+ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, int planes,
+                          size_t n, float *y, ptrdiff_t plane)
+{
+    for (int i = 0; i < planes; i++) itp_after_norm(k, after, channel + i, n, y + i * plane);
+    if (n == (size_t)plane) n *= (size_t)planes, planes = 1; /* they lie side by side */
+    for (int i = 0; i < planes; i++) itp_after_act(k, after, n, y + i * plane);
 }
 
 ITP_FN double itp_conv_work(const itp_conv *c)
@@ -10494,6 +10510,18 @@ ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, i
     }
 }
 
+/* What is done to finished planes k0..k1, while they are in the cache. */
+ITP_FN void itp_windows_after(const itp_windows_job *j, float *y, int rows, int columns, int k0,
+                              int k1)
+{
+    const itp_windows *w = j->w;
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
+    for (int r = 0; w->after && r < runs; r++)
+        itp_after_run(j->kernels, w->after, w->channel + k0, k1 - k0,
+                      (size_t)(rows / runs * columns), y + k0 * w->y_plane + r * w->y_row,
+                      w->y_plane);
+}
+
 /* A tile's steps through planes of x: all in one run, or with tables groups of planes by their taps. */
 ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tables)
 {
@@ -10515,7 +10543,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_NR];
     const bool gather = j->cut.gather, ends = c0 + inputs == w->inputs;
-    const int across = columns;
+    const int across = columns, down = rows;
     if (gather) columns *= rows, rows = 1; /* all pixels are one row */
     const int tiles = itp_div_up(columns, k->mr);
     const bool tables = w->taps > 1 && !gather;
@@ -10550,6 +10578,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (ends)
                     itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);
             }
+        if (ends) itp_windows_after(j, y, down, across, k0, k0 + planes);
     }
 }
 
@@ -10642,11 +10671,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
-    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
-    for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < runs; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
-                          y + k * w->y_plane + r * w->y_row);
+    if (!w->pixels) itp_windows_after(j, y, rows, columns, 0, w->outputs);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */
@@ -11240,10 +11265,9 @@ ITP_FN void itp_winograd_put(const itp_winograd_job *j, int row, const float *su
         for (int p = 0; p < run; p += step)
             k->spread(planes, step, buffer + (ptrdiff_t)(p / g->columns) * pitch * k->nr, y + p,
                       plane, j->beta);
-        for (int i = 0; i < planes; i++, y += plane) {
-            if (j->bias) k->affine((size_t)run, 1, y, j->bias[channel + i], y);
-            if (j->after) itp_after_run(k, j->after, channel + i, (size_t)run, y);
-        }
+        for (int i = 0; j->bias && i < planes; i++)
+            k->affine((size_t)run, 1, y + i * plane, j->bias[channel + i], y + i * plane);
+        if (j->after) itp_after_run(k, j->after, channel, planes, (size_t)run, y, plane);
     }
 }
 
@@ -11479,12 +11503,14 @@ ITP_FN int itp_band(const itp_plane_job *j, int at, int rows, int *count)
     return first;
 }
 
-/* Bands first..end of the output planes of all images. */
+/* Bands first..end of the output planes of all images, which lie side by side. */
 ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    float *made = NULL;
+    size_t count = 0;
     for (int at = first; at < end; at++) {
         const int p = at / j->bands, o = p % c->out_channels, image = p / c->out_channels;
         itp_plane g = c->plane;
@@ -11496,8 +11522,12 @@ ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
         float *y = j->y + (size_t)p * out + (size_t)r0 * (size_t)g.columns;
         for (int i = 0; i < inputs; i++, x += in, w += taps)
             j->kernels->plane_conv(&g, x, w, j->bias && !i ? j->bias[o] : 0, i > 0, y);
-        if (j->after) itp_after_run(j->kernels, j->after, o, (size_t)g.rows * (size_t)g.columns, y);
+        const size_t n = (size_t)g.rows * (size_t)g.columns;
+        if (j->after) itp_after_norm(j->kernels, j->after, o, n, y);
+        if (at == first) made = y;
+        count += n;
     }
+    if (j->after) itp_after_act(j->kernels, j->after, count, made);
 }
 
 /* Bands first..end of the input planes of all images. */
@@ -27255,7 +27285,7 @@ typedef struct itp_bn {
     size_t pixels;
     const float *x, *dy, *gamma, *beta;
     float *mean, *variance; /* running; written in training */
-    float *save;            /* mean and 1/sd of each channel, as used */
+    float *save; /* mean and 1/sd of each channel of the batch; in evaluation there is none */
     float *y, *dx, *dgamma, *dbeta;
     float add_x, add_gamma, add_beta;
     float epsilon, momentum;
@@ -27281,7 +27311,8 @@ ITP_FN itp_bn itp_bn_at(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_bn(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1], 0};
+    itp_need need = {0, 0, 0, 0};
+    if (w->desc.mode != INTERP_EVAL) need.save = 2 * (size_t)itp_shape_in(w, node, 0)->dim[1];
     return need;
 }
 
@@ -27368,8 +27399,10 @@ ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, 
         b->mean[c] = (float)(keep * (double)b->mean[c] + (1 - keep) * mean);
         b->variance[c] = (float)(keep * (double)b->variance[c] + (1 - keep) * unbiased);
     }
-    b->save[c] = (float)mean;
-    b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    if (b->save) {
+        b->save[c] = (float)mean;
+        b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    }
     itp_bn_scale(b, c, mean, variance, scale, shift);
 }
 
@@ -27426,13 +27459,25 @@ ITP_FN void itp_forward_bn(interp_workspace *w, int node)
     itp_bn_run(w, &b, 4, itp_bn_forward_task, itp_bn_forward_across_task);
 }
 
+/* What the forward pass has used of each channel. */
+ITP_FN const float *itp_bn_means(const itp_bn *b)
+{
+    return b->mode == INTERP_EVAL ? b->mean : b->save;
+}
+
+ITP_FN double itp_bn_rstd(const itp_bn *b, int c)
+{
+    return b->mode == INTERP_EVAL ? 1 / sqrt((double)b->variance[c] + (double)b->epsilon)
+                                  : (double)b->save[b->channels + c];
+}
+
 /* With u = (x - mean) rstd: dbeta = sum dy, dgamma = sum dy u, and with batch statistics
    dx = gamma rstd (dy - dbeta/count - u dgamma/count), which is scale dy + p x + q. Keeps the sums,
    of dy and of dy (x - mean), and finds these three. */
 ITP_FN void itp_bn_grads(const itp_bn *b, int c, double sum, double product, float *scale, float *p,
                          float *q)
 {
-    const double rstd = (double)b->save[b->channels + c];
+    const double rstd = itp_bn_rstd(b, c), mean = (double)itp_bn_means(b)[c];
     product *= rstd;
     if (b->dgamma) b->dgamma[c] = (float)product + (b->add_gamma != 0 ? b->dgamma[c] : 0);
     if (b->dbeta) b->dbeta[c] = (float)sum + (b->add_beta != 0 ? b->dbeta[c] : 0);
@@ -27440,8 +27485,7 @@ ITP_FN void itp_bn_grads(const itp_bn *b, int c, double sum, double product, flo
     const double slope = b->mode == INTERP_EVAL ? 0 : -s * product / itp_bn_count(b) * rstd;
     *scale = (float)s;
     *p = (float)slope;
-    *q = b->mode == INTERP_EVAL ? 0
-                                : (float)(-s * sum / itp_bn_count(b) - slope * (double)b->save[c]);
+    *q = b->mode == INTERP_EVAL ? 0 : (float)(-s * sum / itp_bn_count(b) - slope * mean);
 }
 
 ITP_FN bool itp_bn_needs_sums(const itp_bn *b)
@@ -27455,12 +27499,13 @@ ITP_FN void itp_bn_backward_task(void *arg, int task, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     const int first = task * b->per_task, end = itp_min(b->channels, first + b->per_task);
     for (int c = first; c < end; c++) {
+        const float mean = itp_bn_means(b)[c];
         double sum = 0, product = 0;
         float scale, p, q;
         for (int i = 0; i < b->n && itp_bn_needs_sums(b); i++) {
             const float *dy = itp_bn_plane(b, b->dy, i, c);
             sum += b->kernels->sum(b->pixels, dy);
-            product += b->kernels->dot(b->pixels, dy, 0, itp_bn_plane(b, b->x, i, c), b->save[c]);
+            product += b->kernels->dot(b->pixels, dy, 0, itp_bn_plane(b, b->x, i, c), mean);
         }
         itp_bn_grads(b, c, sum, product, &scale, &p, &q);
         for (int i = 0; i < b->n && b->dx; i++) {
@@ -27487,7 +27532,8 @@ ITP_FN void itp_bn_backward_across_task(void *arg, int task, int slot)
         const float *dy = itp_bn_plane(b, b->dy, i, first);
         const bool add = i % ITP_BN_IMAGES != 0;
         k->scale_add(some, 1, dy, add ? 1 : 0, p);
-        k->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, first), 1, b->save + first, 1, scale);
+        k->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, first), 1, itp_bn_means(b) + first, 1,
+                  scale);
         k->mul_add(some, dy, scale, q, add);
         itp_bn_fold(b, i, n, p, sum);
         itp_bn_fold(b, i, n, q, product);
@@ -30198,13 +30244,16 @@ ITP_FN int itp_only_reader(const interp_workspace *w, int value)
     return reader;
 }
 
-/* Without gradients a convolution applies the batch norm behind it, and the elementwise function behind
-   that, to what it has just written: the same numbers with less memory traffic. */
+/* A convolution applies the batch norm behind it, and the elementwise function behind that, to what it has
+   just written, where no gradient asks for the numbers between: the same results with less memory
+   traffic. */
 ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
-    if (itp_wants_grads(w) || w->desc.keep_all || w->desc.mode != INTERP_EVAL) return;
+    if (w->desc.param_grads || w->desc.keep_for_back || w->desc.keep_all ||
+        w->desc.mode != INTERP_EVAL)
+        return;
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
@@ -30215,7 +30264,9 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
             w->fused[next] = true;
             next = itp_only_reader(w, net->nodes[next].out);
         }
-        if (next >= 0 && itp_op_row(net->nodes[next].op)->forward == itp_forward_unary) {
+        const itp_op *row = next < 0 ? NULL : itp_op_row(net->nodes[next].op);
+        if (row && row->forward == itp_forward_unary &&
+            !(w->runs_back[next] && row->flags & ITP_NEEDS_X)) {
             w->fused_act[n] = next;
             w->fused[next] = true;
         }

@@ -23,12 +23,14 @@ ITP_FN int itp_band(const itp_plane_job *j, int at, int rows, int *count)
     return first;
 }
 
-/* Bands first..end of the output planes of all images. */
+/* Bands first..end of the output planes of all images, which lie side by side. */
 ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
 {
     const itp_conv *c = j->c;
     const int inputs = c->in_channels / c->groups, taps = itp_conv_taps(c);
     const size_t in = itp_conv_in(c), out = itp_conv_out(c);
+    float *made = NULL;
+    size_t count = 0;
     for (int at = first; at < end; at++) {
         const int p = at / j->bands, o = p % c->out_channels, image = p / c->out_channels;
         itp_plane g = c->plane;
@@ -40,8 +42,12 @@ ITP_FN void itp_planes_forward(const itp_plane_job *j, int first, int end)
         float *y = j->y + (size_t)p * out + (size_t)r0 * (size_t)g.columns;
         for (int i = 0; i < inputs; i++, x += in, w += taps)
             j->kernels->plane_conv(&g, x, w, j->bias && !i ? j->bias[o] : 0, i > 0, y);
-        if (j->after) itp_after_run(j->kernels, j->after, o, (size_t)g.rows * (size_t)g.columns, y);
+        const size_t n = (size_t)g.rows * (size_t)g.columns;
+        if (j->after) itp_after_norm(j->kernels, j->after, o, n, y);
+        if (at == first) made = y;
+        count += n;
     }
+    if (j->after) itp_after_act(j->kernels, j->after, count, made);
 }
 
 /* Bands first..end of the input planes of all images. */

@@ -72,11 +72,24 @@ ITP_FN bool itp_conv_pointwise(const itp_conv *c)
            p->pad_x == 0 && p->rows == p->height && p->columns == p->width;
 }
 
-ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, size_t n,
-                          float *y)
+ITP_FN void itp_after_norm(const itp_kernels *k, const itp_after *after, int channel, size_t n,
+                           float *y)
 {
     if (after->scale) k->affine(n, after->scale[channel], y, after->shift[channel], y);
+}
+
+ITP_FN void itp_after_act(const itp_kernels *k, const itp_after *after, size_t n, float *y)
+{
     if (after->unary) k->unary(after->kind, n, y, y, after->a, after->b);
+}
+
+/* n numbers of each of some planes, `plane` apart, the first of them that of `channel`. */
+ITP_FN void itp_after_run(const itp_kernels *k, const itp_after *after, int channel, int planes,
+                          size_t n, float *y, ptrdiff_t plane)
+{
+    for (int i = 0; i < planes; i++) itp_after_norm(k, after, channel + i, n, y + i * plane);
+    if (n == (size_t)plane) n *= (size_t)planes, planes = 1; /* they lie side by side */
+    for (int i = 0; i < planes; i++) itp_after_act(k, after, n, y + i * plane);
 }
 
 ITP_FN double itp_conv_work(const itp_conv *c)
@@ -553,6 +566,18 @@ ITP_FN void itp_windows_finish(const itp_windows_job *j, float *y, int planes, i
     }
 }
 
+/* What is done to finished planes k0..k1, while they are in the cache. */
+ITP_FN void itp_windows_after(const itp_windows_job *j, float *y, int rows, int columns, int k0,
+                              int k1)
+{
+    const itp_windows *w = j->w;
+    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
+    for (int r = 0; w->after && r < runs; r++)
+        itp_after_run(j->kernels, w->after, w->channel + k0, k1 - k0,
+                      (size_t)(rows / runs * columns), y + k0 * w->y_plane + r * w->y_row,
+                      w->y_plane);
+}
+
 /* A tile's steps through planes of x: all in one run, or with tables groups of planes by their taps. */
 ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tables)
 {
@@ -574,7 +599,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
     const itp_kernels *k = j->kernels;
     float sums[ITP_MOST_TILE], start[ITP_MOST_NR];
     const bool gather = j->cut.gather, ends = c0 + inputs == w->inputs;
-    const int across = columns;
+    const int across = columns, down = rows;
     if (gather) columns *= rows, rows = 1; /* all pixels are one row */
     const int tiles = itp_div_up(columns, k->mr);
     const bool tables = w->taps > 1 && !gather;
@@ -609,6 +634,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (ends)
                     itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);
             }
+        if (ends) itp_windows_after(j, y, down, across, k0, k0 + planes);
     }
 }
 
@@ -701,11 +727,7 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
         if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
-    const int runs = columns == w->y_row ? 1 : rows; /* whole rows lie side by side */
-    for (int k = w->pixels ? k0 : 0; w->after && k < (w->pixels ? k1 : w->outputs); k++)
-        for (int r = 0; r < runs; r++) /* still in the cache */
-            itp_after_run(j->kernels, w->after, w->channel + k, (size_t)(rows / runs * columns),
-                          y + k * w->y_plane + r * w->y_row);
+    if (!w->pixels) itp_windows_after(j, y, rows, columns, 0, w->outputs);
 }
 
 /* Where each tap of a window lies in the slab, or in the image. */

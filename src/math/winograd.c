@@ -231,10 +231,9 @@ ITP_FN void itp_winograd_put(const itp_winograd_job *j, int row, const float *su
         for (int p = 0; p < run; p += step)
             k->spread(planes, step, buffer + (ptrdiff_t)(p / g->columns) * pitch * k->nr, y + p,
                       plane, j->beta);
-        for (int i = 0; i < planes; i++, y += plane) {
-            if (j->bias) k->affine((size_t)run, 1, y, j->bias[channel + i], y);
-            if (j->after) itp_after_run(k, j->after, channel + i, (size_t)run, y);
-        }
+        for (int i = 0; j->bias && i < planes; i++)
+            k->affine((size_t)run, 1, y + i * plane, j->bias[channel + i], y + i * plane);
+        if (j->after) itp_after_run(k, j->after, channel, planes, (size_t)run, y, plane);
     }
 }
 

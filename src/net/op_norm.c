@@ -7,7 +7,7 @@ typedef struct itp_bn {
     size_t pixels;
     const float *x, *dy, *gamma, *beta;
     float *mean, *variance; /* running; written in training */
-    float *save;            /* mean and 1/sd of each channel, as used */
+    float *save; /* mean and 1/sd of each channel of the batch; in evaluation there is none */
     float *y, *dx, *dgamma, *dbeta;
     float add_x, add_gamma, add_beta;
     float epsilon, momentum;
@@ -33,7 +33,8 @@ ITP_FN itp_bn itp_bn_at(interp_workspace *w, int node)
 
 ITP_FN itp_need itp_need_bn(const interp_workspace *w, int node)
 {
-    itp_need need = {0, 0, 2 * (size_t)itp_shape_in(w, node, 0)->dim[1], 0};
+    itp_need need = {0, 0, 0, 0};
+    if (w->desc.mode != INTERP_EVAL) need.save = 2 * (size_t)itp_shape_in(w, node, 0)->dim[1];
     return need;
 }
 
@@ -120,8 +121,10 @@ ITP_FN void itp_bn_settle(const itp_bn *b, int c, double mean, double variance, 
         b->mean[c] = (float)(keep * (double)b->mean[c] + (1 - keep) * mean);
         b->variance[c] = (float)(keep * (double)b->variance[c] + (1 - keep) * unbiased);
     }
-    b->save[c] = (float)mean;
-    b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    if (b->save) {
+        b->save[c] = (float)mean;
+        b->save[b->channels + c] = (float)(1 / sqrt(variance + (double)b->epsilon));
+    }
     itp_bn_scale(b, c, mean, variance, scale, shift);
 }
 
@@ -178,13 +181,25 @@ ITP_FN void itp_forward_bn(interp_workspace *w, int node)
     itp_bn_run(w, &b, 4, itp_bn_forward_task, itp_bn_forward_across_task);
 }
 
+/* What the forward pass has used of each channel. */
+ITP_FN const float *itp_bn_means(const itp_bn *b)
+{
+    return b->mode == INTERP_EVAL ? b->mean : b->save;
+}
+
+ITP_FN double itp_bn_rstd(const itp_bn *b, int c)
+{
+    return b->mode == INTERP_EVAL ? 1 / sqrt((double)b->variance[c] + (double)b->epsilon)
+                                  : (double)b->save[b->channels + c];
+}
+
 /* With u = (x - mean) rstd: dbeta = sum dy, dgamma = sum dy u, and with batch statistics
    dx = gamma rstd (dy - dbeta/count - u dgamma/count), which is scale dy + p x + q. Keeps the sums,
    of dy and of dy (x - mean), and finds these three. */
 ITP_FN void itp_bn_grads(const itp_bn *b, int c, double sum, double product, float *scale, float *p,
                          float *q)
 {
-    const double rstd = (double)b->save[b->channels + c];
+    const double rstd = itp_bn_rstd(b, c), mean = (double)itp_bn_means(b)[c];
     product *= rstd;
     if (b->dgamma) b->dgamma[c] = (float)product + (b->add_gamma != 0 ? b->dgamma[c] : 0);
     if (b->dbeta) b->dbeta[c] = (float)sum + (b->add_beta != 0 ? b->dbeta[c] : 0);
@@ -192,8 +207,7 @@ ITP_FN void itp_bn_grads(const itp_bn *b, int c, double sum, double product, flo
     const double slope = b->mode == INTERP_EVAL ? 0 : -s * product / itp_bn_count(b) * rstd;
     *scale = (float)s;
     *p = (float)slope;
-    *q = b->mode == INTERP_EVAL ? 0
-                                : (float)(-s * sum / itp_bn_count(b) - slope * (double)b->save[c]);
+    *q = b->mode == INTERP_EVAL ? 0 : (float)(-s * sum / itp_bn_count(b) - slope * mean);
 }
 
 ITP_FN bool itp_bn_needs_sums(const itp_bn *b)
@@ -207,12 +221,13 @@ ITP_FN void itp_bn_backward_task(void *arg, int task, int slot)
     const itp_bn *b = (const itp_bn *)arg;
     const int first = task * b->per_task, end = itp_min(b->channels, first + b->per_task);
     for (int c = first; c < end; c++) {
+        const float mean = itp_bn_means(b)[c];
         double sum = 0, product = 0;
         float scale, p, q;
         for (int i = 0; i < b->n && itp_bn_needs_sums(b); i++) {
             const float *dy = itp_bn_plane(b, b->dy, i, c);
             sum += b->kernels->sum(b->pixels, dy);
-            product += b->kernels->dot(b->pixels, dy, 0, itp_bn_plane(b, b->x, i, c), b->save[c]);
+            product += b->kernels->dot(b->pixels, dy, 0, itp_bn_plane(b, b->x, i, c), mean);
         }
         itp_bn_grads(b, c, sum, product, &scale, &p, &q);
         for (int i = 0; i < b->n && b->dx; i++) {
@@ -239,7 +254,8 @@ ITP_FN void itp_bn_backward_across_task(void *arg, int task, int slot)
         const float *dy = itp_bn_plane(b, b->dy, i, first);
         const bool add = i % ITP_BN_IMAGES != 0;
         k->scale_add(some, 1, dy, add ? 1 : 0, p);
-        k->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, first), 1, b->save + first, 1, scale);
+        k->binary(ITP_SUB, some, itp_bn_plane(b, b->x, i, first), 1, itp_bn_means(b) + first, 1,
+                  scale);
         k->mul_add(some, dy, scale, q, add);
         itp_bn_fold(b, i, n, p, sum);
         itp_bn_fold(b, i, n, q, product);

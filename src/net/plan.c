@@ -127,13 +127,16 @@ ITP_FN int itp_only_reader(const interp_workspace *w, int value)
     return reader;
 }
 
-/* Without gradients a convolution applies the batch norm behind it, and the elementwise function behind
-   that, to what it has just written: the same numbers with less memory traffic. */
+/* A convolution applies the batch norm behind it, and the elementwise function behind that, to what it has
+   just written, where no gradient asks for the numbers between: the same results with less memory
+   traffic. */
 ITP_FN void itp_plan_fuse(interp_workspace *w)
 {
     const interp_net *net = w->net;
     for (int n = 0; n < net->n_nodes; n++) w->fused_norm[n] = w->fused_act[n] = -1;
-    if (itp_wants_grads(w) || w->desc.keep_all || w->desc.mode != INTERP_EVAL) return;
+    if (w->desc.param_grads || w->desc.keep_for_back || w->desc.keep_all ||
+        w->desc.mode != INTERP_EVAL)
+        return;
     for (int n = 0; n < net->n_nodes; n++) {
         if (!w->runs[n] || net->nodes[n].op != ITP_OP_CONV) continue;
         int next = itp_only_reader(w, net->nodes[n].out);
@@ -144,7 +147,9 @@ ITP_FN void itp_plan_fuse(interp_workspace *w)
             w->fused[next] = true;
             next = itp_only_reader(w, net->nodes[next].out);
         }
-        if (next >= 0 && itp_op_row(net->nodes[next].op)->forward == itp_forward_unary) {
+        const itp_op *row = next < 0 ? NULL : itp_op_row(net->nodes[next].op);
+        if (row && row->forward == itp_forward_unary &&
+            !(w->runs_back[next] && row->flags & ITP_NEEDS_X)) {
             w->fused_act[n] = next;
             w->fused[next] = true;
         }

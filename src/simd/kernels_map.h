@@ -75,7 +75,7 @@ static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
-        ITP_MAP(SILU, v_mul(v, ITP_K(sigmoid)(v)))
+        ITP_MAP(SILU, v_div(v, ITP_K(sigmoid_under)(v)))
         ITP_MAP(GELU, ITP_K(gelu)(v))
         ITP_MAP(GELU_TANH, ITP_K(gelu_tanh)(v))
         ITP_MAP(HARD_SWISH, v_mul(v, ITP_K(hard_swish_gate)(v)))
@@ -191,22 +191,19 @@ static void ITP_K(relu_delta)(size_t n, const float *x, const float *x0, const f
 }
 
 #define ITP_PAIR(name, word)                                                                       \
-    case ITP_##name: V_LOOP(n, { v_put(y + i, word(v_get(a + i, w), v_get(b + i, w)), w); }); break;
+    case ITP_##name:                                                                               \
+        V_LOOP(n, {                                                                                \
+            const vf c = a_step ? v_get(a + i, w) : va, d = b_step ? v_get(b + i, w) : vb;         \
+            v_put(y + i, word(c, d), w);                                                           \
+        });                                                                                        \
+        break;
 
 /* y[i] = a[i] op b[i]; a step of 0 repeats the single number of that operand. */
 static void ITP_K(binary)(itp_binary op, size_t n, const float *a, int a_step, const float *b,
                           int b_step, float *y)
 {
-    if (!a_step || !b_step) { /* as a short array, which stays in the cache */
-        float p[256], q[256];
-        const size_t most = sizeof p / sizeof *p;
-        for (size_t i = 0; i < n && i < most; i++) p[i] = *a, q[i] = *b;
-        for (size_t i = 0; i < n; i += most) {
-            const size_t m = n - i < most ? n - i : most;
-            ITP_K(binary)(op, m, a_step ? a + i : p, 1, b_step ? b + i : q, 1, y + i);
-        }
-        return;
-    }
+    if (!n) return;
+    const vf va = v_set(*a), vb = v_set(*b);
     switch (op) {
         ITP_PAIR(ADD, v_add)
         ITP_PAIR(SUB, v_sub)

@@ -29,9 +29,9 @@ static inline vf ITP_K(tanh)(vf x)
     return tanh(x);
 }
 
-static inline vf ITP_K(sigmoid)(vf x)
+static inline vf ITP_K(sigmoid_under)(vf x)
 {
-    return 1 / (1 + exp(-x));
+    return 1 + exp(-x);
 }
 
 static inline vf ITP_K(erf)(vf x)
@@ -126,11 +126,12 @@ static inline vf ITP_K(tanh)(vf x)
     return v_select(v_lt(a, v_set(0.625f)), small, y);
 }
 
-static inline vf ITP_K(sigmoid)(vf x)
+/* 1 + exp(-x): from 2^127.5 on infinity. */
+static inline vf ITP_K(sigmoid_under)(vf x)
 {
-    const vf e = ITP_K(exp_low)(v_neg(v_abs(x)));
-    const vf d = v_add(v_set(1), e);
-    return v_div(v_select(v_lt(x, v_zero()), e, v_set(1)), d);
+    const vf t = v_max(v_set(-87.3365448f), v_min(v_set(89.0f), v_neg(x))); /* NaN stays */
+    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    return v_fma(ITP_K(exp_rest)(t, n), v_pow2(n), v_set(1));
 }
 
 /* x R(x^2) below 1; above, 1 - erfc with log(erfc) as a polynomial; 1 from 4 on. */
@@ -159,6 +160,11 @@ static inline vf ITP_K(erf)(vf x)
 }
 
 #endif
+
+static inline vf ITP_K(sigmoid)(vf x)
+{
+    return v_div(v_set(1), ITP_K(sigmoid_under)(x));
+}
 
 /* log(1 + exp(x)) without overflow. */
 static inline vf ITP_K(softplus)(vf x)

@@ -11,7 +11,7 @@
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
    v_mac(c,a,b)  c = a*b + c, a statement
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
-   v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..127
+   v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..128, the last infinity
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
    v_gather(p, at)  lanes p[at[0]], p[at[1]] ... of V_WIDTH int32
    v_bits(m)     the lanes of a mask as bits of an unsigned, lane 0 the lowest
@@ -135,7 +135,7 @@ static inline float itp_scalar_round(float a)
 
 static inline float itp_scalar_pow2(float n)
 {
-    return n >= -126 && n <= 127 ? itp_scalar_float((uint32_t)((int)n + 127) << 23) : (float)1;
+    return n >= -126 && n <= 128 ? itp_scalar_float((uint32_t)((int)n + 127) << 23) : (float)1;
 }
 
 static inline float itp_scalar_exponent(float x)
