@@ -9960,15 +9960,17 @@ typedef struct itp_after {
     float a, b;
 } itp_after;
 
-#define ITP_SPLIT_PARTS    8     /* most parts the pixel sum of a weight gradient is cut into */
-#define ITP_SPLIT_WEIGHTS  65536 /* more weights are not summed in parts */
-#define ITP_SLAB           65536 /* floats of an image that are worked on at a time */
-#define ITP_MOST_COLUMNS   4096  /* of them, columns */
-#define ITP_GATHER_OUTPUTS 2     /* panels of output planes that pay for copying pixels */
-#define ITP_GATHER_PIXELS  224   /* copied at a time */
-#define ITP_GROUP_TAPS     8     /* as many steps are taken without a jump to the next plane */
-#define ITP_SHARE_STEPS    288   /* of a tile, whose weights all tiles read one after the other */
-#define ITP_MANY_PLANES    64 /* more are not read by rows of pixels where they lie: too many pages */
+#define ITP_SPLIT_PARTS     8     /* most parts the pixel sum of a weight gradient is cut into */
+#define ITP_SPLIT_WEIGHTS   65536 /* more weights are not summed in parts */
+#define ITP_SLAB            65536 /* floats of an image that are worked on at a time */
+#define ITP_MOST_COLUMNS    4096  /* of them, columns */
+#define ITP_GATHER_OUTPUTS  2     /* panels of output planes that pay for copying pixels */
+#define ITP_GATHER_PRODUCTS 10    /* of a step of a tile: with fewer it is longer than they are */
+#define ITP_GATHER_PIXELS   224   /* copied at a time */
+#define ITP_MOST_PIXELS     448 /* that are the rows of tiles at a time, where they are not copied */
+#define ITP_GROUP_TAPS      8   /* as many steps are taken without a jump to the next plane */
+#define ITP_SHARE_STEPS     288 /* of a tile, whose weights all tiles read one after the other */
+#define ITP_MANY_PLANES     64 /* more are not read by rows of pixels where they lie: too many pages */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
 {
@@ -10326,11 +10328,13 @@ ITP_FN void itp_cut_size(itp_cut *c, const itp_windows *w, int rows, int columns
     c->slab = itp_round_up((size_t)c->plane * (size_t)inputs + (size_t)slack, 16);
 }
 
-/* Whether pixels are read often enough to copy what a tile reads side by side: fewer lines of the cache
-   and pages, no tables, and rows of any length fill tiles. */
+/* Whether what a tile of pixels reads is copied side by side, so that rows of any length fill tiles: where
+   tiles of one short row would have too few products to a step, and enough outputs read the copies. */
 ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
 {
-    return w->taps && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr;
+    const int tiles = itp_div_up(w->columns, ctx->k->mr), vectors = ctx->k->nr / ctx->k->width;
+    return w->taps && w->all_outputs >= ITP_GATHER_OUTPUTS * ctx->k->nr &&
+           w->columns * vectors < ITP_GATHER_PRODUCTS * tiles;
 }
 
 /* Planes of x that pixels take at a time: so many that the weights for a panel of outputs stay in the
@@ -10349,7 +10353,8 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
     c.gather = w->pixels && itp_windows_gathered(ctx, w);
     int inputs = w->pixels ? itp_windows_share(w) : w->inputs;
-    int columns = itp_min(w->columns, c.gather ? ITP_GATHER_PIXELS : ITP_MOST_COLUMNS);
+    const int most = c.gather ? ITP_GATHER_PIXELS : w->pixels ? ITP_MOST_PIXELS : ITP_MOST_COLUMNS;
+    int columns = itp_min(w->columns, most);
     if (w->rows == 1) { /* a long row: pieces of it */
         columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
         columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
@@ -10359,7 +10364,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
     inputs = itp_max(1, (int)itp_min_double(inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
-    if (c.gather) rows = itp_min(rows, ITP_GATHER_PIXELS / columns);
+    if (w->pixels) rows = itp_min(rows, most / columns);
     rows = itp_max(1, itp_min(rows, w->rows));
     rows = itp_div_up(w->rows, itp_div_up(w->rows, rows));
     if (c.gather) {
