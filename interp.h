@@ -961,9 +961,14 @@ ITP_TARGET_BEGIN
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
 #define V_GEMV         (V_WIDTH > 1) /* one row of a product has a path of its own, likewise */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
+#undef V_LOOP
 #undef V_STEPS
 #undef V_SPARSE
 #undef V_GEMV
+#define V_LOOP(n, ...)                                                                             \
+    do {                                                                                           \
+        V_EACH(n, __VA_ARGS__)                                                                     \
+    } while (0)
 #define V_STEPS  1
 #define V_SPARSE 0
 #define V_GEMV   0
@@ -2540,6 +2545,18 @@ static inline vf ITP_K(get_strided)(const float *p, int s, int w)
     float lane[V_WIDTH] = {0};
     for (int l = 0; l < w; l++) lane[l] = p[l * s];
     return v_load(lane);
+}
+
+/* y[i] = x[i step] */
+static void ITP_K(every)(int n, const float *x, int step, float *y)
+{
+    const int last = n - 1 - V_WIDTH; /* vector of two steps: nothing behind its numbers is read */
+    int i = 0;
+    for (; step == 2 && last >= 0 && i < n - 1; i += V_WIDTH) {
+        const int at = i < last ? i : last;
+        v_store(y + at, v_even(v_load(x + 2 * at), v_load(x + 2 * at + V_WIDTH)));
+    }
+    for (i = i < n ? i : n - 1; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
 }
 
 /* The scratch of pools: a row of the plane with its pads, as wide as fits. */
@@ -9358,7 +9375,7 @@ typedef struct itp_sliding {
     X(void, affine2,                                                                               \
       (size_t n, float a, const float *x, float b, const float *y, float c, float *z, bool add))   \
     X(void, mul_add, (size_t n, const float *x, const float *y, float *z, bool add))               \
-    X(void, axpy, (size_t n, float a, const float *x, int sx, float *y))                           \
+    X(void, every, (int n, const float *x, int step, float *y))                                    \
     X(double, sum, (size_t n, const float *x))                                                     \
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \
@@ -10387,30 +10404,29 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
 }
 
 /* Copies what rows y0.. and columns x0.. of the output read of planes c0..c0+n into the slab. */
-ITP_FN void itp_slab_fill(const itp_windows *w, const itp_cut *c, const float *image, int y0,
-                          int rows, int x0, int columns, int c0, int n, float *slab)
+ITP_FN void itp_slab_fill(const itp_kernels *k, const itp_windows *w, const itp_cut *c,
+                          const float *image, int y0, int rows, int x0, int columns, int c0, int n,
+                          float *slab)
 {
     const int rows_in = (rows - 1) * w->mul_y + c->span_y, step = w->mul_x;
+    const int most = columns + (int)c->pitch - c->columns;
     for (int i = 0; i < n; i++)
-        for (int r = 0; r < rows_in; r++) {
-            const int sy = y0 * w->mul_y + c->min_y + r;
-            float *to = slab + i * c->plane + r * c->row;
-            if (sy < 0 || sy >= w->height) {
-                memset(to, 0, (size_t)c->row * sizeof *to);
-                continue;
-            }
-            const float *from = image + ((ptrdiff_t)(c0 + i) * w->height + sy) * w->width;
-            const int most = columns + (int)c->pitch - c->columns;
-            for (int p = 0; p < c->phases; p++, to += c->pitch) {
-                const int first = x0 * step + c->min_x + p; /* source column of to[0] */
-                int lo = first < 0 ? (-first + step - 1) / step : 0;
-                int hi = w->width > first ? (w->width - first + step - 1) / step : 0;
-                lo = itp_min(lo, most), hi = itp_max(lo, itp_min(hi, most));
-                for (int q = 0; q < lo; q++) to[q] = 0;
-                if (step == 1) memcpy(to + lo, from + first + lo, (size_t)(hi - lo) * sizeof *to);
-                else
-                    for (int q = lo; q < hi; q++) to[q] = from[first + q * step];
-                for (int q = hi; q < c->pitch; q++) to[q] = 0;
+        for (int p = 0; p < c->phases; p++) {
+            const int first = x0 * step + c->min_x + p; /* source column of to[0] */
+            int lo = first < 0 ? (-first + step - 1) / step : 0;
+            int hi = w->width > first ? (w->width - first + step - 1) / step : 0;
+            lo = itp_min(lo, most), hi = itp_max(lo, itp_min(hi, most));
+            float *to = slab + i * c->plane + p * c->pitch;
+            for (int r = 0; r < rows_in; r++, to += c->row) {
+                const int sy = y0 * w->mul_y + c->min_y + r;
+                const bool inside = sy >= 0 && sy < w->height;
+                const ptrdiff_t row = (ptrdiff_t)(c0 + i) * w->height + (inside ? sy : 0);
+                const float *from = image + row * w->width + first + lo * step;
+                const int end = inside ? hi : 0;
+                for (int q = 0; q < itp_min(lo, end); q++) to[q] = 0;
+                if (step > 1 && inside) k->every(hi - lo, from, step, to + lo);
+                else if (inside) memcpy(to + lo, from, (size_t)(hi - lo) * sizeof *to);
+                memset(to + end, 0, (size_t)(c->pitch - end) * sizeof *to);
             }
         }
 }
@@ -10538,9 +10554,21 @@ ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tabl
     return t;
 }
 
-/* Pixels as rows: for each panel of output planes k0..k1, all tiles of pixels, for planes c0.. of x.
-   kept: the sums of all tiles from some planes of x to the next; own: room for the weights of a panel. */
-ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int rows,
+/* Taps along y that reach the image from a row of y, but one at least: how many, and the first. */
+ITP_FN int itp_windows_reach(const itp_windows *w, int row, int *first)
+{
+    const int step = w->tap_y.step, at = row * w->mul_y + w->tap_y.offset;
+    int from = 0, end = w->tap_y.count;
+    while (end - from > 1 && (at + from * step < 0 || at + from * step >= w->height)) from++;
+    while (end - from > 1 && (at + (end - 1) * step < 0 || at + (end - 1) * step >= w->height))
+        end--;
+    *first = from;
+    return end - from;
+}
+
+/* Pixels as rows, y0.. of y: for each panel of output planes k0..k1, all tiles of pixels, for planes c0.. of
+   x. kept: the sums of all tiles from some planes of x to the next; own: room for the weights of a panel. */
+ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *y, int y0, int rows,
                                int columns, int c0, int inputs, int k0, int k1, float *kept,
                                float *own)
 {
@@ -10571,7 +10599,13 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         itp_ahead ahead = {NULL, 0, 0, 0, 0, 0};
         if (k0 + k->nr < k1) ahead = itp_windows_ahead(j, k0 + k->nr, c0, inputs);
         const int lines = itp_div_up(ahead.runs * ahead.lines, rows * tiles); /* for each tile */
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++) {
+            if (tables && j->group == 1) { /* nothing is gained from pixels beside the image */
+                int first;
+                t.inner = itp_windows_reach(w, y0 + r, &first) * w->tap_x.count;
+                t.a_at = j->x_at + first * w->tap_x.count;
+                t.b_at = j->w_at + first * w->tap_x.count;
+            }
             for (int q = 0, p = 0; q < tiles; q++, p += t.rows, kept += k->mr * k->nr) {
                 t.rows = columns * (q + 1) / tiles - p; /* tiles of nearly the same height */
                 t.a = gather ? x + (ptrdiff_t)q * inputs * w->taps * k->mr
@@ -10583,6 +10617,7 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
                 if (ends)
                     itp_windows_finish(j, y + k0 * w->y_plane, planes, r, p, t.rows, across, sums);
             }
+        }
         if (ends) itp_windows_after(j, y, down, across, k0, k0 + planes);
     }
 }
@@ -10633,18 +10668,6 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
         }
 }
 
-/* Pixels of planes k0..k1 that no tap reaches. */
-ITP_FN void itp_windows_nothing(const itp_windows *w, float *y, int rows, int columns, int k0,
-                                int k1)
-{
-    for (int k = k0; k < k1 && w->beta != 1; k++)
-        for (int r = 0; r < rows; r++) {
-            float *row = itp_windows_plane(w, y, k) + r * w->y_row;
-            for (int q = 0; q < columns; q++, row += w->y_step)
-                *row = w->beta == 0 ? 0 : w->beta * *row;
-        }
-}
-
 ITP_FN void itp_windows_task(void *arg, int task, int slot)
 {
     const itp_windows_job *j = (const itp_windows_job *)arg;
@@ -10663,17 +10686,16 @@ ITP_FN void itp_windows_task(void *arg, int task, int slot)
     float *y = w->y + image * w->y_image + y0 * w->y_row + x0 * w->y_step;
     float *slab = itp_scratch_slot(&j->scratch, slot);
     float *kept = slab + c->slab + c->gathered, *own = kept + c->kept;
-    if (!w->taps) itp_windows_nothing(w, y, rows, columns, k0, k1);
-    for (int c0 = 0; w->taps && c0 < w->inputs; c0 += c->inputs) {
+    for (int c0 = 0; c0 < w->inputs; c0 += c->inputs) {
         const int n = itp_min(c->inputs, w->inputs - c0);
         const float *x = slab;
         if (c->in_place) x = from + c0 * c->plane + (ptrdiff_t)y0 * w->mul_y * c->row + x0;
-        else itp_slab_fill(w, c, from, y0, rows, x0, columns, c0, n, slab);
+        else itp_slab_fill(j->kernels, w, c, from, y0, rows, x0, columns, c0, n, slab);
         if (c->gather) {
             itp_windows_gather(j, x, rows, columns, n, slab + c->slab);
             x = slab + c->slab;
         } else if (w->taps == 1) x += j->x_at[0]; /* which needs no tables */
-        if (w->pixels) itp_windows_pixels(j, x, y, rows, columns, c0, n, k0, k1, kept, own);
+        if (w->pixels) itp_windows_pixels(j, x, y, y0, rows, columns, c0, n, k0, k1, kept, own);
         else itp_windows_planes(j, x, y, rows, columns, c0, n);
     }
     if (!w->pixels) itp_windows_after(j, y, rows, columns, 0, w->outputs);
@@ -10933,7 +10955,7 @@ ITP_FN void itp_sums_block(const itp_sums_job *j, int block, int p0, int p1, boo
     float *turned_x = slab + s->slab, *turned_dy = turned_x + s->turned_x;
     if (c->in_place) x += (ptrdiff_t)y0 * w->mul_y * c->row + x0;
     else {
-        itp_slab_fill(w, c, x, y0, rows, x0, columns, 0, w->inputs, slab);
+        itp_slab_fill(k, w, c, x, y0, rows, x0, columns, 0, w->inputs, slab);
         x = slab;
     }
     const int reach = (int)(((rows - 1) * w->mul_y + c->span_y) * c->row);
@@ -11849,6 +11871,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
+            if (!d.taps) continue;
             d.panel_first = taps;
             taps += d.taps;
             d.outputs = count * d.merged;
@@ -11897,12 +11920,26 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     itp_planes_run(ctx, &j, c->batch * c->out_channels, c->plane.rows, itp_planes_forward);
 }
 
+/* Pixels of dx that no tap reaches, before the others; returns what is left to do for beta. */
+ITP_FN float itp_conv_unreached(const interp_ctx *ctx, const itp_conv *c, float beta, float *dx)
+{
+    const size_t n = (size_t)c->batch * (size_t)c->in_channels * itp_conv_in(c);
+    bool all = true;
+    for (int oy = 0; oy < itp_conv_phases_y(c); oy++) all = all && itp_conv_taps_y(c, oy).count;
+    for (int ox = 0; ox < itp_conv_phases_x(c); ox++) all = all && itp_conv_taps_x(c, ox).count;
+    if (all || beta == 1) return beta;
+    if (beta == 0) memset(dx, 0, n * sizeof *dx);
+    else ctx->k->scale_add(n, beta, dx, 0, dx);
+    return beta == 0 ? 0 : 1;
+}
+
 /* dx = gradient (+ beta dx) */
 ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, const float *w,
                           const float *packed, float beta, float *dx, itp_scratch scratch,
                           float *shared)
 {
     if (!itp_conv_by_planes(ctx, c, true)) {
+        beta = itp_conv_unreached(ctx, c, beta, dx);
         itp_conv_images(ctx, c, true, dy, w, packed, NULL, NULL, beta, dx, scratch, shared);
         return;
     }

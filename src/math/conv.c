@@ -364,6 +364,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
             itp_windows d = itp_conv_way_windows(ctx, c, v, oy, ox);
+            if (!d.taps) continue;
             d.panel_first = taps;
             taps += d.taps;
             d.outputs = count * d.merged;
@@ -412,12 +413,26 @@ ITP_FN void itp_conv_forward(interp_ctx *ctx, const itp_conv *c, const float *x,
     itp_planes_run(ctx, &j, c->batch * c->out_channels, c->plane.rows, itp_planes_forward);
 }
 
+/* Pixels of dx that no tap reaches, before the others; returns what is left to do for beta. */
+ITP_FN float itp_conv_unreached(const interp_ctx *ctx, const itp_conv *c, float beta, float *dx)
+{
+    const size_t n = (size_t)c->batch * (size_t)c->in_channels * itp_conv_in(c);
+    bool all = true;
+    for (int oy = 0; oy < itp_conv_phases_y(c); oy++) all = all && itp_conv_taps_y(c, oy).count;
+    for (int ox = 0; ox < itp_conv_phases_x(c); ox++) all = all && itp_conv_taps_x(c, ox).count;
+    if (all || beta == 1) return beta;
+    if (beta == 0) memset(dx, 0, n * sizeof *dx);
+    else ctx->k->scale_add(n, beta, dx, 0, dx);
+    return beta == 0 ? 0 : 1;
+}
+
 /* dx = gradient (+ beta dx) */
 ITP_FN void itp_conv_data(interp_ctx *ctx, const itp_conv *c, const float *dy, const float *w,
                           const float *packed, float beta, float *dx, itp_scratch scratch,
                           float *shared)
 {
     if (!itp_conv_by_planes(ctx, c, true)) {
+        beta = itp_conv_unreached(ctx, c, beta, dx);
         itp_conv_images(ctx, c, true, dy, w, packed, NULL, NULL, beta, dx, scratch, shared);
         return;
     }

@@ -182,7 +182,7 @@ typedef struct itp_sliding {
     X(void, affine2,                                                                               \
       (size_t n, float a, const float *x, float b, const float *y, float c, float *z, bool add))   \
     X(void, mul_add, (size_t n, const float *x, const float *y, float *z, bool add))               \
-    X(void, axpy, (size_t n, float a, const float *x, int sx, float *y))                           \
+    X(void, every, (int n, const float *x, int step, float *y))                                    \
     X(double, sum, (size_t n, const float *x))                                                     \
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \

@@ -29,9 +29,14 @@ ITP_TARGET_BEGIN
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
 #define V_GEMV         (V_WIDTH > 1) /* one row of a product has a path of its own, likewise */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
+#undef V_LOOP
 #undef V_STEPS
 #undef V_SPARSE
 #undef V_GEMV
+#define V_LOOP(n, ...)                                                                             \
+    do {                                                                                           \
+        V_EACH(n, __VA_ARGS__)                                                                     \
+    } while (0)
 #define V_STEPS  1
 #define V_SPARSE 0
 #define V_GEMV   0
