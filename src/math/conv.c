@@ -154,6 +154,36 @@ ITP_FN bool itp_weights_by_planes(const interp_ctx *ctx, const itp_conv *c)
            outputs * sums * stripes * (g->rows + g->taps_y - 1);
 }
 
+/* The gradient of the weights of windows of one pixel is a product, of each group and image: dy x^T, over
+   its pixels; where these have one each, over the images. */
+ITP_FN itp_gemm itp_pointwise_product(const itp_conv *c, float beta)
+{
+    itp_gemm g;
+    memset(&g, 0, sizeof g);
+    const int pixels = (int)itp_conv_out(c);
+    g.m = c->out_channels / c->groups, g.n = c->in_channels / c->groups;
+    g.k = pixels == 1 ? c->batch : pixels;
+    g.a_rs = g.b_cs = pixels;
+    g.a_cs = pixels == 1 ? c->out_channels : 1, g.b_rs = pixels == 1 ? c->in_channels : 1;
+    g.c_rs = g.n;
+    g.alpha = 1, g.beta = beta;
+    return g;
+}
+
+ITP_FN void itp_pointwise_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
+                                  const float *dy, float beta, float *dw, itp_scratch scratch)
+{
+    itp_gemm g = itp_pointwise_product(c, beta);
+    const ptrdiff_t pixels = (ptrdiff_t)itp_conv_out(c);
+    for (int b = 0; b < (pixels == 1 ? 1 : c->batch); b++, g.beta = 1)
+        for (int group = 0; group < c->groups; group++) {
+            g.a = dy + ((ptrdiff_t)b * c->out_channels + group * g.m) * pixels;
+            g.b = x + ((ptrdiff_t)b * c->in_channels + group * g.n) * pixels;
+            g.c = dw + (ptrdiff_t)group * g.m * g.n;
+            itp_gemm_run(ctx, &g, scratch);
+        }
+}
+
 ITP_FN itp_plane_job itp_plane_job_new(interp_ctx *ctx, const itp_conv *c, float beta)
 {
     itp_plane_job j;
@@ -333,6 +363,11 @@ ITP_FN itp_conv_need itp_conv_scratch(const interp_ctx *ctx, const itp_conv *c, 
             itp_max_size(need.shared, itp_conv_offset_floats(itp_windows_offsets_most(c)) + own);
     }
     if (!weights) return need;
+    if (itp_conv_pointwise(c) && !itp_weights_by_planes(ctx, c)) {
+        const itp_gemm g = itp_pointwise_product(c, 0);
+        need.slot = itp_max_size(need.slot, itp_gemm_scratch(ctx, g.m, g.n, g.k));
+        return need;
+    }
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
     if (points.panels) {
         need.slot = itp_max_size(need.slot, itp_winograd_sums_slot(&points, ctx->k->nr));
@@ -450,6 +485,10 @@ ITP_FN void itp_conv_weights(interp_ctx *ctx, const itp_conv *c, const float *x,
         itp_plane_job j = itp_plane_job_new(ctx, c, beta);
         j.x = x, j.dy = dy, j.dw = dw;
         itp_planes_run(ctx, &j, windows, 0, itp_planes_weights);
+        return;
+    }
+    if (itp_conv_pointwise(c)) {
+        itp_pointwise_weights(ctx, c, x, dy, beta, dw, scratch);
         return;
     }
     const itp_winograd_sums points = itp_winograd_sums_of(ctx, c);
