@@ -26,7 +26,8 @@ typedef struct itp_after {
 #define ITP_MOST_PIXELS     448 /* that are the rows of tiles at a time, where they are not copied */
 #define ITP_GROUP_TAPS      8   /* as many steps are taken without a jump to the next plane */
 #define ITP_SHARE_STEPS     288 /* of a tile, whose weights all tiles read one after the other */
-#define ITP_MANY_PLANES     64 /* more are not read by rows of pixels where they lie: too many pages */
+#define ITP_MANY_PLANES     64 /* lines of more do not stay in the cache, if they share a set of it: */
+#define ITP_SAME_SET        1024 /* numbers apart */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
 {
@@ -406,7 +407,7 @@ ITP_FN int itp_windows_share(const itp_windows *w)
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
-    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : unit);
+    itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->width);
     c.gather = w->pixels && itp_windows_gathered(ctx, w);
     int inputs = w->pixels ? itp_windows_share(w) : w->inputs;
     const int most = c.gather ? ITP_GATHER_PIXELS : w->pixels ? ITP_MOST_PIXELS : ITP_MOST_COLUMNS;
@@ -415,7 +416,9 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
         columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
         columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
         columns = itp_min(w->columns, itp_div_up(columns, unit) * unit);
-        if (!w->pixels && w->inputs > ITP_MANY_PLANES) c.in_place = false;
+        if (!w->pixels && w->inputs > ITP_MANY_PLANES && ctx->k->nr <= ITP_LINE &&
+            w->width % ITP_SAME_SET == 0)
+            c.in_place = false;
     }
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
     inputs = itp_max(1, (int)itp_min_double(inputs, 4 * ITP_SLAB / (row * c.span_y)));
