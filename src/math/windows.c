@@ -26,6 +26,7 @@ typedef struct itp_after {
 #define ITP_MOST_PIXELS     448 /* that are the rows of tiles at a time, where they are not copied */
 #define ITP_GROUP_TAPS      8   /* as many steps are taken without a jump to the next plane */
 #define ITP_SHARE_STEPS     288 /* of a tile, whose weights all tiles read one after the other */
+#define ITP_HEAVY_WEIGHTS   262144
 #define ITP_MANY_PLANES     64 /* lines of more do not stay in the cache, if they share a set of it: */
 #define ITP_SAME_SET        1024 /* numbers apart */
 
@@ -394,6 +395,13 @@ ITP_FN bool itp_windows_gathered(const interp_ctx *ctx, const itp_windows *w)
            w->columns * vectors < ITP_GATHER_PRODUCTS * tiles;
 }
 
+/* Whether weights are so many that threads share the outputs rather than the pixels, for each of which all
+   would be read. */
+ITP_FN bool itp_windows_heavy(const itp_windows *w)
+{
+    return w->pixels && (double)w->inputs * w->taps * w->all_outputs >= ITP_HEAVY_WEIGHTS;
+}
+
 /* Planes of x that pixels take at a time: so many that the weights for a panel of outputs stay in the
    cache next to the core for all tiles. */
 ITP_FN int itp_windows_share(const itp_windows *w)
@@ -430,7 +438,7 @@ ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots
         const size_t pixels = (size_t)(itp_div_up(rows * columns, unit) * unit);
         c.gathered =
             itp_round_up((size_t)inputs * (size_t)w->taps * pixels + 2 * (size_t)ctx->k->nr, 16);
-    } else if (slots > 1) {
+    } else if (slots > 1 && !itp_windows_heavy(w)) {
         rows = itp_max(1, itp_min(rows, (int)((double)w->rows * w->batch / (4 * slots))));
         if (w->rows == 1)
             columns = itp_min(columns, itp_div_up(w->columns, 4 * slots * unit) * unit);
@@ -796,7 +804,7 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
         (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
     const int tasks = w->batch * j.row_parts * j.column_parts;
     j.output_parts = 1; /* few tasks are shared by output planes */
-    const int wanted = (j.cut.gather ? 2 : 4) * ctx->slots;
+    const int wanted = (j.cut.gather || itp_windows_heavy(w) ? 2 : 4) * ctx->slots;
     if (ctx->slots > 1 && w->pixels && tasks < wanted)
         j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), wanted / tasks);
     itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
