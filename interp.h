@@ -4444,7 +4444,8 @@ extern "C" {
 /* C = alpha op(A) op(B) + beta C, row-major, float32 sums. m, n, k: op(A) is [m,k], op(B) is [k,n],
    C is [m,n]; trans_a, trans_b: op() transposes, so that A is stored as [k,m] or B as [n,k]; lda,
    ldb, ldc: floats from row to row of the stored arrays. C is not read when beta is 0. Bit-
-   identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
+   identical at any thread count; a row of C does not depend on how many there are, but for one row
+   or column alone, whose sums run in another order. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
    a few hundred KB per thread, kept by the context. Test: sgemm_matches_a_double_sum. */
 INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
                                       int k, float alpha, const float *a, int lda, const float *b,
@@ -9297,10 +9298,9 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
    b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
    is a multiple of the common tile heights, NC of every tile width. */
-#define ITP_GEMM_KC    1024
-#define ITP_GEMM_MC    126
-#define ITP_GEMM_NC    1024
-#define ITP_GEMV_AHEAD 64 /* floats of a row that are fetched early */
+#define ITP_GEMM_KC 1024
+#define ITP_GEMM_MC 126
+#define ITP_GEMM_NC 1024
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
    0; the others have none set. Rows above MC make room for whole vectors. */
@@ -9933,6 +9933,38 @@ ITP_FN interp_status itp_ctx_scratch(interp_ctx *ctx, size_t slot_floats, itp_sc
     return INTERP_OK;
 }
 
+/* ---- a matrix by a vector */
+
+typedef struct itp_gemv_job {
+    const itp_kernels *kernels;
+    int rows, k, step;       /* step: rows of one task */
+    const float *matrix, *x; /* [rows, k] row_step apart, [k] */
+    ptrdiff_t row_step, y_step;
+    float alpha, beta, *y;
+} itp_gemv_job;
+
+ITP_FN void itp_gemv_task(void *arg, int task, int slot)
+{
+    (void)slot;
+    const itp_gemv_job *j = (const itp_gemv_job *)arg;
+    const int end = itp_min(j->rows, (task + 1) * j->step);
+    for (int i = task * j->step; i < end; i++) {
+        const float *row = j->matrix + i * j->row_step;
+        const double sum = (double)j->alpha * j->kernels->dot((size_t)j->k, row, 0, j->x, 0);
+        float *y = j->y + i * j->y_step;
+        *y = (float)(j->beta != 0 ? sum + (double)j->beta * (double)*y : sum);
+    }
+}
+
+/* y = alpha matrix x + beta y, each row of the matrix read once, where it lies. */
+ITP_FN void itp_gemv_run(interp_ctx *ctx, itp_gemv_job *job)
+{
+    job->kernels = ctx->k;
+    job->step = ctx->slots > 1 ? itp_div_up(job->rows, 2 * ctx->slots) : job->rows;
+    itp_parallel(ctx, itp_div_up(job->rows, job->step), (double)job->rows * job->k, itp_gemv_task,
+                 job);
+}
+
 INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
                                       int k, float alpha, const float *a, int lda, const float *b,
                                       int ldb, float beta, float *c, int ldc)
@@ -9946,6 +9978,18 @@ INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_
                         "sgemm: a row is shorter than it must be: lda %d, ldb %d, ldc %d for m %d, "
                         "n %d, k %d",
                         lda, ldb, ldc, m, n, k);
+    const bool a_vector = m == 1 && trans_b && (!trans_a || lda == 1);
+    const bool b_vector = n == 1 && !trans_a && (trans_b || ldb == 1);
+    if ((a_vector || b_vector) && m > 0 && n > 0) {
+        itp_gemv_job job;
+        memset(&job, 0, sizeof job);
+        job.rows = a_vector ? n : m, job.k = k;
+        job.matrix = a_vector ? b : a, job.x = a_vector ? a : b;
+        job.row_step = a_vector ? ldb : lda, job.y_step = a_vector ? 1 : ldc;
+        job.alpha = alpha, job.beta = beta, job.y = c;
+        itp_gemv_run(ctx, &job);
+        return INTERP_OK;
+    }
     itp_scratch scratch;
     ITP_TRY(itp_ctx_scratch(ctx, itp_gemm_scratch(ctx, m, n, k), &scratch));
     itp_gemm g;

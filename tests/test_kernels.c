@@ -197,9 +197,10 @@ TEST(reductions_agree_with_double_sums)
 TEST(sgemm_matches_a_double_sum)
 {
     static float a[BIG * BIG + 8], b[BIG * BIG + 8], c[BIG * BIG + 8], c0[BIG * BIG + 8];
-    static const int sizes[][3] = {{1, 1, 1},    {1, 67, 5},   {67, 1, 33},    {5, 7, 0},
-                                   {12, 32, 16}, {13, 33, 17}, {6, 16, 9},     {64, 10, 50},
-                                   {48, 96, 64}, {31, 65, 67}, {130, 131, 67}, {3, 140, 140}};
+    static const int sizes[][3] = {{1, 1, 1},     {1, 67, 5},   {67, 1, 33},    {5, 7, 0},
+                                   {12, 32, 16},  {13, 33, 17}, {6, 16, 9},     {64, 10, 50},
+                                   {48, 96, 64},  {31, 65, 67}, {130, 131, 67}, {3, 140, 140},
+                                   {1, 140, 130}, {130, 1, 139}};
     fill(a, BIG * BIG + 8, 1);
     fill(b, BIG * BIG + 8, 2);
     fill(c0, BIG * BIG + 8, 3);
@@ -209,7 +210,9 @@ TEST(sgemm_matches_a_double_sum)
             const int m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], at = flags % 3;
             const bool ta = flags & 1, tb = flags & 2;
             const float alpha = flags & 4 ? 0.5f : 1, beta = flags & 8 ? -0.25f : 0;
-            const int lda = BIG, ldb = BIG, ldc = BIG;
+            const bool tight = m == 1 || n == 1; /* vectors of numbers side by side */
+            const int lda = tight ? (ta ? m : k) : BIG, ldb = tight ? (tb ? k : n) : BIG;
+            const int ldc = BIG;
             memcpy(c, c0, sizeof c);
             CHECK_OK(ctx, interp_sgemm(ctx, ta, tb, m, n, k, alpha, a + at, lda, b + at, ldb, beta,
                                        c + at, ldc));
@@ -242,7 +245,7 @@ TEST(sgemm_is_bit_identical_at_any_thread_count)
 {
     enum { m = 301, n = 517, k = 600 };
     float *a = (float *)malloc(sizeof(float) * m * k), *b = (float *)malloc(sizeof(float) * k * n);
-    float *c[3];
+    float *c[3], *row[3];
     fill(a, m * k, 1);
     fill(b, k * n, 2);
     for (int t = 0; t < 3; t++) {
@@ -251,11 +254,14 @@ TEST(sgemm_is_bit_identical_at_any_thread_count)
         d.threads = t + 1;
         interp_ctx *ctx = interp_open(&d);
         c[t] = (float *)malloc(sizeof(float) * m * n);
+        row[t] = (float *)malloc(sizeof(float) * n);
         CHECK_OK(ctx, interp_sgemm(ctx, false, false, m, n, k, 1, a, k, b, n, 0, c[t], n));
+        CHECK_OK(ctx, interp_sgemm(ctx, false, true, 1, n, k, 1, a, k, b, k, 0, row[t], n));
         if (t) CHECK(memcmp(c[0], c[t], sizeof(float) * m * n) == 0);
+        if (t) CHECK(memcmp(row[0], row[t], sizeof(float) * n) == 0);
         interp_close(ctx);
     }
-    for (int t = 0; t < 3; t++) free(c[t]);
+    for (int t = 0; t < 3; t++) free(c[t]), free(row[t]);
     free(a);
     free(b);
 }

@@ -7,7 +7,8 @@ extern "C" {
 /* C = alpha op(A) op(B) + beta C, row-major, float32 sums. m, n, k: op(A) is [m,k], op(B) is [k,n],
    C is [m,n]; trans_a, trans_b: op() transposes, so that A is stored as [k,m] or B as [n,k]; lda,
    ldb, ldc: floats from row to row of the stored arrays. C is not read when beta is 0. Bit-
-   identical at any thread count. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
+   identical at any thread count; a row of C does not depend on how many there are, but for one row
+   or column alone, whose sums run in another order. Errors: BAD_ARGUMENT, NO_MEMORY. Cost: 2mnk operations; scratch of
    a few hundred KB per thread, kept by the context. Test: sgemm_matches_a_double_sum. */
 INTERP_API interp_status interp_sgemm(interp_ctx *ctx, bool trans_a, bool trans_b, int m, int n,
                                       int k, float alpha, const float *a, int lda, const float *b,

@@ -104,10 +104,9 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
    b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
    is a multiple of the common tile heights, NC of every tile width. */
-#define ITP_GEMM_KC    1024
-#define ITP_GEMM_MC    126
-#define ITP_GEMM_NC    1024
-#define ITP_GEMV_AHEAD 64 /* floats of a row that are fetched early */
+#define ITP_GEMM_KC 1024
+#define ITP_GEMM_MC 126
+#define ITP_GEMM_NC 1024
 
 /* Rows of a block of a: those that are mostly zeros have a bit for each step, set where a number is not
    0; the others have none set. Rows above MC make room for whole vectors. */
