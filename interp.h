@@ -37,6 +37,7 @@
      >>base/open.c
      >>math/gemm.c
      >>math/windows.c
+     >>math/stack.c
      >>math/winograd.c
      >>math/conv.c
      >>math/linalg.c
@@ -959,19 +960,16 @@ ITP_TARGET_BEGIN
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
-#define V_GEMV         (V_WIDTH > 1) /* one row of a product has a path of its own, likewise */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_LOOP
 #undef V_STEPS
 #undef V_SPARSE
-#undef V_GEMV
 #define V_LOOP(n, ...)                                                                             \
     do {                                                                                           \
         V_EACH(n, __VA_ARGS__)                                                                     \
     } while (0)
 #define V_STEPS  1
 #define V_SPARSE 0
-#define V_GEMV   0
 #endif
 /* >>simd/kernels_math.h                                                                       */
 /* Elementary functions. Errors in ulp of float32, measured over all floats of the domain by
@@ -1017,7 +1015,13 @@ static inline vf ITP_K(erf)(vf x)
 
 #else
 
-/* exp(t) = 2^n exp(r), n = round(t / ln 2), |r| <= ln(2)/2: exp(r). */
+/* exp(t) = 2^n exp(r), |r| <= ln(2)/2: n. */
+static inline vf ITP_K(exp_whole)(vf t)
+{
+    return v_round(v_mul(t, v_set(1.44269504f)));
+}
+
+/* exp(r). */
 static inline vf ITP_K(exp_rest)(vf t, vf n)
 {
     vf r = v_fnma(n, v_set(0.693359375f), t);
@@ -1034,8 +1038,7 @@ static inline vf ITP_K(exp_rest)(vf t, vf n)
 static inline vf ITP_K(exp)(vf x)
 {
     const vf t = v_max(v_set(-88.0f), v_min(v_set(89.0f), x));
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
-    const vf y = ITP_K(exp_rest)(t, n);
+    const vf n = ITP_K(exp_whole)(t), y = ITP_K(exp_rest)(t, n);
     const vf half = v_round(v_mul(n, v_set(0.5f))); /* 2^n in two factors: n may be 128 */
     const vf e = v_mul(v_mul(y, v_pow2(half)), v_pow2(v_sub(n, half)));
     const vf high = v_select(v_gt(x, v_set(88.7228391f)), v_set((float)INFINITY), e);
@@ -1046,8 +1049,7 @@ static inline vf ITP_K(exp)(vf x)
 /* The same of x <= 0, in 18 instructions instead of 30. */
 static inline vf ITP_K(exp_low)(vf x)
 {
-    const vf t = v_max(v_set(-87.3365448f), x); /* NaN stays */
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf t = v_max(v_set(-87.3365448f), x), n = ITP_K(exp_whole)(t); /* NaN stays */
     const vf y = v_mul(ITP_K(exp_rest)(t, n), v_pow2(n));
     return v_select(v_lt(x, v_set(-87.3365448f)), v_zero(), y);
 }
@@ -1106,7 +1108,7 @@ static inline vf ITP_K(tanh)(vf x)
 static inline vf ITP_K(sigmoid_under)(vf x)
 {
     const vf t = v_max(v_set(-87.3365448f), v_min(v_set(89.0f), v_neg(x))); /* NaN stays */
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf n = ITP_K(exp_whole)(t);
     return v_fma(ITP_K(exp_rest)(t, n), v_pow2(n), v_set(1));
 }
 
@@ -1157,6 +1159,12 @@ static inline vf ITP_K(softplus)(vf x)
 #define ITP_SQRT_2_BY_PI 0.79788456080287f
 #define ITP_GELU_CUBE    0.044715f /* Hendrycks and Gimpel 2016 */
 
+static inline vf ITP_K(silu_grad)(vf x)
+{
+    const vf s = ITP_K(sigmoid)(x);
+    return v_mul(s, v_fma(x, v_sub(v_set(1), s), v_set(1)));
+}
+
 static inline vf ITP_K(gelu)(vf x)
 {
     const vf half = v_mul(v_set(0.5f), x);
@@ -1199,6 +1207,10 @@ static inline vf ITP_K(hard_swish_gate)(vf x)
     return v_min(v_set(1), v_max(v_zero(), g));
 }
 
+/* ELU and SELU: slope above 0, and what exp(x) - 1 is multiplied by below. */
+#define ITP_ABOVE(op)    ((op) == ITP_SELU ? ITP_SELU_SCALE : 1)
+#define ITP_BELOW(op, a) ((op) == ITP_SELU ? ITP_SELU_SCALE * ITP_SELU_ALPHA : (a))
+
 /* Whole vectors only, to keep the many loops short; a rest goes through a padded copy. */
 #define ITP_MAP(name, expr)                                                                        \
     case ITP_##name:                                                                               \
@@ -1212,17 +1224,15 @@ static inline vf ITP_K(hard_swish_gate)(vf x)
 static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float a, float b)
 {
     const vf va = v_set(a), vb = v_set(b);
+    const vf above = v_set(ITP_ABOVE(op)), below = v_set(ITP_BELOW(op, a));
     const size_t whole = n - n % V_WIDTH;
     switch (op) {
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
+    case ITP_SELU:
         ITP_MAP(ELU, v_select(v_lt(v, v_zero()),
-                              v_mul(va, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))), v))
-        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
-                            v_select(v_lt(v, v_zero()),
-                                     v_mul(v_set(ITP_SELU_ALPHA),
-                                           v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
-                                     v)))
+                              v_mul(below, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
+                              v_mul(above, v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -1266,18 +1276,17 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
                               const float *dy, float *dx, float a, float b, bool add)
 {
     const vf va = v_set(a), vb = v_set(b), one = v_set(1), zero = v_zero();
+    const vf above = v_set(ITP_ABOVE(op)), below = v_set(ITP_BELOW(op, a));
     const size_t whole = n - n % V_WIDTH;
     switch (op) {
         ITP_MAP_GRAD(RELU, v_select(v_gt(r, zero), d, zero))
         ITP_MAP_GRAD(LEAKY_RELU, v_select(v_gt(v, zero), d, v_mul(va, d)))
-        ITP_MAP_GRAD(ELU, v_select(v_gt(r, zero), d, v_mul(d, v_add(r, va))))
-        ITP_MAP_GRAD(SELU, v_select(v_gt(r, zero), v_mul(v_set(ITP_SELU_SCALE), d),
-                                    v_mul(d, v_add(r, v_set(ITP_SELU_SCALE * ITP_SELU_ALPHA)))))
+    case ITP_SELU:
+        ITP_MAP_GRAD(ELU, v_select(v_gt(r, zero), v_mul(above, d), v_mul(d, v_add(r, below))))
         ITP_MAP_GRAD(SOFTPLUS, v_mul(d, ITP_K(sigmoid)(v)))
         ITP_MAP_GRAD(SIGMOID, v_mul(d, v_fnma(r, r, r)))
         ITP_MAP_GRAD(TANH, v_mul(d, v_fnma(r, r, one)))
-        ITP_MAP_GRAD(
-            SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v), v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
+        ITP_MAP_GRAD(SILU, v_mul(d, ITP_K(silu_grad)(v)))
         ITP_MAP_GRAD(GELU, v_mul(d, ITP_K(gelu_grad)(v)))
         ITP_MAP_GRAD(GELU_TANH, v_mul(d, ITP_K(gelu_tanh_grad)(v)))
         ITP_MAP_GRAD(HARD_SWISH,
@@ -1312,6 +1321,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 
 #undef ITP_MAP
 #undef ITP_MAP_GRAD
+#undef ITP_ABOVE
+#undef ITP_BELOW
 
 /* dx (+)= dy where it is positive and x between 0 and `most` */
 static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float *dy, bool add,
@@ -2093,51 +2104,11 @@ static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
     return s;
 }
 
-#if V_GEMV
-
-/* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
-   at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
-   each other; the order of each sum is that of tiles. */
-static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
-{
-    float room[ITP_NR * V_WIDTH + V_WIDTH];
-    float *square = room + (V_WIDTH - (uintptr_t)room / sizeof *room % V_WIDTH) % V_WIDTH;
-    for (int j = j0; j < j1; j += ITP_NR) {
-        const int n = j1 - j < ITP_NR ? j1 - j : ITP_NR, n0 = n < V_WIDTH ? n : V_WIDTH;
-        const float *a = g->a + i * g->a_rs, *b = g->b + j * g->b_cs;
-        float *to = g->c + i * g->c_rs + j;
-        ptrdiff_t at[ITP_NR]; /* columns that are not there read another */
-        for (int r = 0; r < ITP_NR; r++) at[r] = (r < n ? r : 0) * g->b_cs;
-        vf s0 = ITP_K(gemm_start)(g, i, j, n0);
-        vf s1 = n > n0 ? ITP_K(gemm_start)(g, i, j + n0, n - n0) : s0;
-        for (int k = 0; k < g->k; k += V_WIDTH, a += V_WIDTH * g->a_cs) {
-            const int w = g->k - k < V_WIDTH ? g->k - k : V_WIDTH;
-            ITP_K(turn)(b + k, at, w, square, ITP_NR, V_WIDTH, 0);
-            ITP_K(turn)(b + k, at + V_WIDTH, w, square + V_WIDTH, ITP_NR, V_WIDTH, 0);
-            for (int r = 0; r < w; r++) {
-                const vf ar = v_set(g->alpha * a[r * g->a_cs]);
-                v_mac(s0, ar, v_load(square + r * ITP_NR));
-                v_mac(s1, ar, v_load(square + r * ITP_NR + V_WIDTH));
-            }
-        }
-        v_put(to, s0, n0);
-        if (n > n0) v_put(to + n0, s1, n - n0);
-    }
-}
-
-#endif
-
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-#if V_GEMV
-    if (i1 - i0 == 1 && g->b_rs == 1 && g->b_cs != 1 && !g->packed && g->k > 0) {
-        ITP_K(gemv)(g, i0, j0, j1);
-        return;
-    }
-#endif
     const int step = itp_gemm_kc(g->k);
     const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
@@ -2550,13 +2521,10 @@ static inline vf ITP_K(get_strided)(const float *p, int s, int w)
 /* y[i] = x[i step] */
 static void ITP_K(every)(int n, const float *x, int step, float *y)
 {
-    const int last = n - 1 - V_WIDTH; /* vector of two steps: nothing behind its numbers is read */
     int i = 0;
-    for (; step == 2 && last >= 0 && i < n - 1; i += V_WIDTH) {
-        const int at = i < last ? i : last;
-        v_store(y + at, v_even(v_load(x + 2 * at), v_load(x + 2 * at + V_WIDTH)));
-    }
-    for (i = i < n ? i : n - 1; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
+    for (; step == 2 && i + V_WIDTH < n; i += V_WIDTH)
+        v_store(y + i, v_even(v_load(x + 2 * i), v_load(x + 2 * i + V_WIDTH)));
+    for (; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
 }
 
 /* The scratch of pools: a row of the plane with its pads, as wide as fits. */
@@ -4212,7 +4180,6 @@ ITP_TARGET_END
 #undef V_LOOP
 #undef V_EACH
 #undef V_SPARSE
-#undef V_GEMV
 #undef v_get
 #undef v_put
 #undef ITP_SELU_SCALE
@@ -10609,14 +10576,14 @@ ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tabl
     return t;
 }
 
-/* Taps along y that reach the image from a row of y, but one at least: how many, and the first. */
-ITP_FN int itp_windows_reach(const itp_windows *w, int row, int *first)
+/* Taps along an axis that reach one of `size` pixels, from where tap 0 is a->offset away: how many, and the
+   first. */
+ITP_FN int itp_taps_reach(const itp_tap_axis *a, int at, int size, int *first)
 {
-    const int step = w->tap_y.step, at = row * w->mul_y + w->tap_y.offset;
-    int from = 0, end = w->tap_y.count;
-    while (end - from > 1 && (at + from * step < 0 || at + from * step >= w->height)) from++;
-    while (end - from > 1 && (at + (end - 1) * step < 0 || at + (end - 1) * step >= w->height))
-        end--;
+    int from = 0, end = a->count;
+    at += a->offset;
+    while (end > from && (at + from * a->step < 0 || at + from * a->step >= size)) from++;
+    while (end > from && (at + (end - 1) * a->step < 0 || at + (end - 1) * a->step >= size)) end--;
     *first = from;
     return end - from;
 }
@@ -10657,7 +10624,8 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         for (int r = 0; r < rows; r++) {
             if (tables && j->group == 1) { /* nothing is gained from pixels beside the image */
                 int first;
-                t.inner = itp_windows_reach(w, y0 + r, &first) * w->tap_x.count;
+                t.inner = itp_taps_reach(&w->tap_y, (y0 + r) * w->mul_y, w->height, &first) *
+                          w->tap_x.count;
                 t.a_at = j->x_at + first * w->tap_x.count;
                 t.b_at = j->w_at + first * w->tap_x.count;
             }
@@ -10785,6 +10753,11 @@ ITP_FN size_t itp_windows_offsets_most(const itp_conv *c)
                             2 * ITP_GROUP_TAPS);
 }
 
+ITP_FN double itp_windows_work(const itp_windows *w)
+{
+    return (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
+}
+
 /* tables: itp_windows_offsets_most. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
@@ -10805,43 +10778,45 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.x_at = tables, j.w_at = w_at;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
-    const double work =
-        (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
     const int tasks = w->batch * j.row_parts * j.column_parts;
     j.output_parts = 1; /* few tasks are shared by output planes */
     const int wanted = (j.cut.gather || itp_windows_heavy(w) ? 2 : 4) * ctx->slots;
     if (ctx->slots > 1 && w->pixels && tasks < wanted)
         j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), wanted / tasks);
-    itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
+    itp_parallel(ctx, tasks * j.output_parts, itp_windows_work(w), itp_windows_task, &j);
 }
 
-/* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
-   of a tile is bound by its products, its loads, or the products that must wait for each other. */
-ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+/* Cycles of a step of a tile: bound by its products, its loads, or the products that must wait for each
+   other. */
+ITP_FN double itp_step_cycles(double rows, double vectors)
+{
+    double step = rows * vectors / 2;
+    if (step < (rows + vectors) / 2) step = (rows + vectors) / 2;
+    return step < 4 ? 4 : step; /* latency of a product */
+}
+
+/* Those of an image, with pixels as rows of tiles or output planes. */
+ITP_FN double itp_windows_cycles(const interp_ctx *ctx, const itp_windows *w, bool pixels)
 {
     const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
-    const bool gathered = itp_windows_gathered(ctx, w);
-    double cycles[2];
-    for (int pixels = 0; pixels < 2; pixels++) {
-        const bool all = pixels && gathered; /* pixels of all rows fill tiles together */
-        const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
-        const int wide_side = pixels ? w->all_outputs : w->columns;
-        const int tiles = itp_div_up(long_side, ctx->k->mr);
-        const double rows = (double)long_side / tiles;
-        const int vectors = itp_div_up(wide_side, ctx->k->width);
-        const int most =
-            (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
-        double sum = 0;
-        for (int left = vectors; left > 0; left -= most) {
-            const double v = itp_min(most, left);
-            double step = rows * v / 2;
-            if (step < (rows + v) / 2) step = (rows + v) / 2;
-            if (step < 4) step = 4; /* latency of a product */
-            sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
-        }
-        cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
+    const bool all = pixels && itp_windows_gathered(ctx, w); /* pixels of all rows fill tiles */
+    const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
+    const int wide_side = pixels ? w->all_outputs : w->columns;
+    const int tiles = itp_div_up(long_side, ctx->k->mr);
+    const double rows = (double)long_side / tiles;
+    const int most = (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
+    double sum = 0;
+    for (int left = itp_div_up(wide_side, ctx->k->width); left > 0; left -= most) {
+        const double v = itp_min(most, left);
+        sum += k * itp_step_cycles(rows, v) + rows * v * 2 + (pixels ? nr * 4 : 0);
     }
-    return cycles[1] < cycles[0];
+    return sum * tiles * (all ? 1 : w->rows);
+}
+
+/* Whether pixels make better rows of tiles than output planes. */
+ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+{
+    return itp_windows_cycles(ctx, w, true) < itp_windows_cycles(ctx, w, false);
 }
 
 /* ---- the three convolutions as sums over windows */
@@ -11112,6 +11087,254 @@ ITP_FN void itp_turn_task(void *arg, int panel, int slot)
     float *turned = total + (s->parts > 1 ? count : 0);
     k->interleave(step, planes, sums, nr, NULL, turned, step);
     k->scale_add((size_t)(planes * step), 1, turned, j->beta, to);
+}
+/* >>math/stack.c                                                                              */
+/* ---- math/stack.c: windows of many small images, a lane for each ---------------------------------
+
+   Short rows of pixels fill lanes badly, and windows that hang over the edges of small images are mostly
+   products of nothing. Here the columns of a tile are images: their pixels are turned to lie side by side,
+   each pixel of y takes just the taps that reach the image, and what comes of it is turned back. Every sum
+   runs in the order of windows.c, so that a sample gives the same in any batch. */
+
+#ifdef __OPTIMIZE_SIZE__ /* the compiler is asked for small code: images are worked on one by one */
+#define ITP_STACK_ON false
+#else
+#define ITP_STACK_ON true
+#endif
+#define ITP_STACK_FLOATS (2 * ITP_SLAB) /* of x, turned at a time */
+
+/* Cycles, measured. */
+#define ITP_STACK_TURN   0.4   /* of turning a float */
+#define ITP_STACK_TILE   50.0  /* of a tile's beginning and end */
+#define ITP_STACK_SLOWER 1.15  /* its steps: what is turned comes from farther away */
+#define ITP_COPY_ROW     20.0  /* where images are worked on one by one: of copying a row */
+#define ITP_COPY_FLOAT   0.15  /* of copying pixels side by side */
+#define ITP_SHORT_TILE   80.0  /* of the end of a row that is not a whole vector, */
+#define ITP_SHORT_TURNED 160.0 /* and is turned */
+
+/* Bands of rows of y, all columns of them, of as many images as a tile has columns. */
+typedef struct itp_stack {
+    int bands;
+    size_t x, y, start, tables; /* floats: [plane][pixel][image] twice; of sums; offsets of taps */
+} itp_stack;
+
+typedef struct itp_stack_job {
+    const itp_kernels *kernels;
+    const itp_windows *w;
+    itp_stack cut;
+    itp_scratch scratch;
+} itp_stack_job;
+
+/* Rows of x that rows r0..r1 of y read: the first, and their number. */
+ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
+{
+    const itp_tap_axis *a = &w->tap_y;
+    const int last = a->offset + (a->count - 1) * a->step;
+    const int from = r0 * w->mul_y + itp_min(a->offset, last);
+    const int end = (r1 - 1) * w->mul_y + itp_max(a->offset, last) + 1;
+    *first = itp_max(0, itp_min(from, w->height));
+    return itp_max(0, itp_min(end, w->height) - *first);
+}
+
+/* bands is 0 where not even a row fits. */
+ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w)
+{
+    itp_stack l = {0, 0, 0, 0, 0};
+    const int nr = ctx->k->nr, span = abs((w->tap_y.count - 1) * w->tap_y.step) + 1;
+    const int fit = (int)(ITP_STACK_FLOATS / ((double)w->inputs * w->width * nr)); /* rows of x */
+    const int most = (int)(2 * ITP_STACK_FLOATS / ((double)w->outputs * w->columns * nr));
+    int rows = fit >= w->height ? w->rows : fit < span ? 0 : (fit - span) / w->mul_y + 1;
+    rows = itp_min(rows, most);
+    if (!rows) return l;
+    if (ctx->slots > 1)
+        rows = itp_min(rows, itp_div_up(w->rows * itp_div_up(w->batch, nr), 4 * ctx->slots));
+    l.bands = itp_div_up(w->rows, rows);
+    rows = itp_div_up(w->rows, l.bands);
+    const int rows_in = itp_min(w->height, (rows - 1) * w->mul_y + span);
+    l.x = (size_t)w->inputs * (size_t)(rows_in * w->width * nr);
+    l.y = (size_t)w->outputs * (size_t)(rows * w->columns * nr);
+    l.start = (size_t)w->outputs * (size_t)nr;
+    l.tables = itp_round_up(2 * (size_t)w->taps * sizeof(ptrdiff_t) / sizeof(float), 16);
+    return l;
+}
+
+/* Images first..first+n, rows lo..lo+rows of x: out[plane][pixel][nr]. */
+ITP_FN void itp_stack_turn(const itp_stack_job *j, int first, int n, int lo, int rows, float *out)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr, pixels = rows * w->width;
+    const float *x = w->x + first * w->x_image + (ptrdiff_t)lo * w->width;
+    if (n % j->kernels->width)
+        memset(out, 0, (size_t)w->inputs * (size_t)(pixels * nr) * sizeof *out);
+    for (int c = 0; c < w->inputs; c++, x += w->height * w->width, out += pixels * nr)
+        j->kernels->interleave(n, pixels, x, w->x_image, NULL, out, nr);
+}
+
+/* All outputs of one pixel, whose taps t has; start: what sums begin with, or NULL; to: its place in plane 0
+   of y. */
+ITP_FN void itp_stack_pixel(const itp_stack_job *j, itp_tile *t, const float *start, float *to)
+{
+    const itp_windows *w = j->w;
+    const int nr = j->kernels->nr, mr = j->kernels->mr, side = w->pixels ? nr : mr;
+    const int panels = itp_div_up(w->outputs, side);
+    for (int p = 0; p < panels; p++) {
+        const int k0 = w->pixels ? p * side : (int)((int64_t)w->outputs * p / panels);
+        const int k1 = w->pixels ? itp_min(k0 + side, w->outputs)
+                                 : (int)((int64_t)w->outputs * (p + 1) / panels);
+        const float *packed = itp_windows_packed(w, p, side, 0);
+        const int parts = itp_div_up(k1 - k0, mr);
+        for (int q = 0; q < parts; q++) {
+            const int i = (k1 - k0) * q / parts;
+            t->rows = (k1 - k0) * (q + 1) / parts - i;
+            t->a = packed + i;
+            t->from = start ? start + (k0 + i) * nr : NULL;
+            t->to = to + (k0 + i) * t->to_rs;
+            j->kernels->tile(t);
+        }
+    }
+}
+
+/* Offsets of cy x cx taps from fy and fx on, in panels of weights and in x, whose row 0 is row lo. */
+ITP_FN void itp_stack_taps(const itp_windows *w, int side, int nr, int lo, int fy, int cy, int fx,
+                           int cx, ptrdiff_t *a_at, ptrdiff_t *b_at)
+{
+    for (int ty = fy; ty < fy + cy; ty++)
+        for (int tx = fx; tx < fx + cx; tx++) {
+            const int y = w->tap_y.offset + ty * w->tap_y.step - lo;
+            const int x = w->tap_x.offset + tx * w->tap_x.step;
+            *a_at++ = (ptrdiff_t)(ty * w->tap_x.count + tx) * side;
+            *b_at++ = ((ptrdiff_t)y * w->width + x) * nr;
+        }
+}
+
+ITP_FN void itp_stack_task(void *arg, int task, int slot)
+{
+    const itp_stack_job *j = (const itp_stack_job *)arg;
+    const itp_windows *w = j->w;
+    const itp_kernels *k = j->kernels;
+    const int nr = k->nr, band = task % j->cut.bands, image = task / j->cut.bands * nr;
+    const int n = itp_min(nr, w->batch - image);
+    const int r0 = w->rows * band / j->cut.bands, r1 = w->rows * (band + 1) / j->cut.bands;
+    int lo;
+    const int rows_in = itp_stack_rows(w, r0, r1, &lo), row = w->width * nr;
+    float *x = itp_scratch_slot(&j->scratch, slot), *y = x + j->cut.x, *start = y + j->cut.y;
+    ptrdiff_t *a_at = (ptrdiff_t *)(void *)(start + j->cut.start), *b_at = a_at + w->taps;
+    const size_t plane = (size_t)((r1 - r0) * w->columns * nr); /* of y */
+    const int side = w->pixels ? nr : k->mr;
+    itp_stack_turn(j, image, n, lo, rows_in, x);
+    for (int o = 0; w->bias && o < w->outputs; o++)
+        for (int i = 0; i < nr; i++) start[o * nr + i] = w->bias[o];
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.columns = n <= k->width ? k->width : nr;
+    t.outer = w->inputs;
+    t.a_outer = (ptrdiff_t)w->taps * side, t.b_outer = (ptrdiff_t)rows_in * row;
+    t.a_rs = 1, t.a_at = a_at, t.b_at = b_at;
+    t.from_rs = nr, t.to_rs = (ptrdiff_t)plane;
+    float *to = y;
+    for (int r = r0; r < r1; r++) {
+        int fy, was = -1;
+        const int cy = itp_taps_reach(&w->tap_y, r * w->mul_y, w->height, &fy);
+        for (int c = 0; c < w->columns; c++, to += nr) {
+            int fx;
+            const int cx = itp_taps_reach(&w->tap_x, c * w->mul_x, w->width, &fx);
+            t.inner = cy * cx;
+            if (was != fx * w->taps + cx) /* other taps than those of the pixel before */
+                itp_stack_taps(w, side, nr, lo, fy, cy, fx, cx, a_at, b_at);
+            was = fx * w->taps + cx;
+            t.b = x + (ptrdiff_t)r * w->mul_y * row + c * w->mul_x * nr;
+            itp_stack_pixel(j, &t, w->bias ? start : NULL, to);
+        }
+    }
+    if (w->after) itp_after_run(k, w->after, w->channel, w->outputs, plane, y, (ptrdiff_t)plane);
+    const ptrdiff_t first = image * w->y_image + r0 * w->y_row;
+    for (int o = 0; o < w->outputs; o++)
+        k->spread(n, (int)plane / nr, y + (size_t)o * plane, w->y + first + o * w->y_plane,
+                  w->y_image, 0);
+}
+
+ITP_FN void itp_stack_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch)
+{
+    itp_stack_job j;
+    j.kernels = ctx->k, j.w = w, j.scratch = scratch;
+    j.cut = itp_stack_of(ctx, w);
+    itp_parallel(ctx, itp_div_up(w->batch, ctx->k->nr) * j.cut.bands, itp_windows_work(w),
+                 itp_stack_task, &j);
+}
+
+/* Taps of all pixels along an axis that reach x. */
+ITP_FN double itp_taps_sum(const itp_tap_axis *a, int pixels, int step, int size)
+{
+    double sum = 0;
+    int first;
+    for (int p = 0; p < pixels; p++) sum += itp_taps_reach(a, p * step, size, &first);
+    return sum;
+}
+
+/* Cycles of windows.c beside those of its tiles' steps: rows that are copied, with their pads; pixels that
+   are copied side by side; ends of rows that are not a whole vector. */
+ITP_FN double itp_windows_beside(const interp_ctx *ctx, const itp_windows *w)
+{
+    const itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->width);
+    const int rows = (w->rows - 1) * w->mul_y + c.span_y;
+    double cycles = c.in_place ? 0 : (double)w->inputs * rows * c.phases * ITP_COPY_ROW;
+    if (w->pixels && itp_windows_gathered(ctx, w))
+        cycles += (double)w->inputs * w->taps * w->rows * w->columns * ITP_COPY_FLOAT;
+    const int side = w->pixels ? ctx->k->nr : ctx->k->mr;
+    if (w->columns % ctx->k->width)
+        cycles += (double)itp_div_up(w->outputs, side) * w->rows *
+                  (w->pixels ? ITP_SHORT_TURNED : ITP_SHORT_TILE);
+    return cycles;
+}
+
+/* Whether a lane for each image takes less time than one for each pixel or output, by the cycles of an
+   image. */
+ITP_FN bool itp_windows_by_stack(const interp_ctx *ctx, const itp_windows *w)
+{
+    const int nr = ctx->k->nr, mr = ctx->k->mr;
+    if (w->taps < 2 || 2 * w->batch < ctx->k->width || w->raw || w->merged > 1 || w->y_step > 1 ||
+        w->y_row != w->columns || w->beta != 0)
+        return false;
+    const itp_stack l = itp_stack_of(ctx, w);
+    if (!l.bands) return false;
+    const int n = itp_min(w->batch, nr), tiles = itp_div_up(w->outputs, mr);
+    const double pixels = (double)w->rows * w->columns, rows = (double)w->outputs / tiles;
+    const double steps = w->inputs * itp_taps_sum(&w->tap_y, w->rows, w->mul_y, w->height) *
+                         itp_taps_sum(&w->tap_x, w->columns, w->mul_x, w->width);
+    const double step = itp_step_cycles(rows, n <= ctx->k->width ? 1 : nr / ctx->k->width);
+    const double turned = ((double)l.x * l.bands + w->outputs * pixels * nr) * ITP_STACK_TURN;
+    const double all = tiles * (steps * step * ITP_STACK_SLOWER + pixels * ITP_STACK_TILE) + turned;
+    return all / n < itp_windows_cycles(ctx, w, w->pixels) + itp_windows_beside(ctx, w);
+}
+
+/* As many images as fill lanes, then the others; offsets: itp_windows_offsets_most. */
+ITP_FN void itp_windows_images(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
+                               ptrdiff_t *offsets)
+{
+    itp_windows some = *w;
+    const int whole = w->batch - w->batch % ctx->k->nr;
+    int first = 0;
+    for (; ITP_STACK_ON && first < w->batch; first += some.batch) {
+        some.batch = first < whole ? whole : w->batch - first;
+        some.x = w->x + first * w->x_image, some.y = w->y + first * w->y_image;
+        if (!itp_windows_by_stack(ctx, &some)) break;
+        itp_stack_run(ctx, &some, scratch);
+    }
+    some.batch = w->batch - first;
+    if (some.batch) itp_windows_run(ctx, &some, scratch, offsets);
+}
+
+/* Scratch of a slot, for as many images as there are or fewer. */
+ITP_FN size_t itp_stack_most(const interp_ctx *ctx, const itp_windows *w)
+{
+    const itp_stack l = itp_stack_of(ctx, w);
+    itp_windows some = *w;
+    for (int n = ctx->k->width; ITP_STACK_ON && n <= ctx->k->nr;
+         n += ctx->k->width) { /* no lane is left empty */
+        some.batch = itp_min(w->batch, n);
+        if (itp_windows_by_stack(ctx, &some)) return l.x + l.y + l.start + l.tables;
+    }
+    return 0;
 }
 /* >>math/winograd.c                                                                           */
 /* ---- math/winograd.c: 3x3 convolutions of stride 1 and their gradients by Winograd ---------------
@@ -11901,7 +12124,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
     }
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
-            const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
+            itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
+            most = itp_max_size(most, itp_stack_most(ctx, &w));
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
                                               v->fresh ? (size_t)itp_conv_taps(c) : 0);
@@ -11970,7 +12194,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
             d.channel = channel;
             d.bias = bias ? bias + channel : NULL;
-            itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
+            itp_windows_images(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
         }
 }
 

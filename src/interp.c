@@ -55,6 +55,7 @@ extern "C" {
 #include "base/open.c"
 #include "math/gemm.c"
 #include "math/windows.c"
+#include "math/stack.c"
 #include "math/winograd.c"
 #include "math/conv.c"
 #include "math/linalg.c"

@@ -363,6 +363,34 @@ static void naive_conv(const itp_conv *c, const float *x, const float *w, const 
                 }
 }
 
+/* The images one by one: the same numbers. */
+static void check_images(interp_ctx *ctx, const itp_conv *c, const float *x, const float *w,
+                         const float *bias, const float *dy, const float *y, const float *dx)
+{
+    itp_conv one = *c;
+    one.batch = 1;
+    const size_t in = (size_t)c->in_channels * itp_conv_in(c);
+    const size_t out = (size_t)c->out_channels * itp_conv_out(c);
+    const itp_conv_need need = itp_conv_scratch(ctx, &one, true, true, false);
+    itp_scratch s;
+    s.slot_floats = need.slot;
+    s.base = (float *)interp_alloc(ctx, need.slot * (size_t)ctx->slots * sizeof(float));
+    float *shared = (float *)interp_alloc(ctx, need.shared * sizeof(float));
+    float *got = (float *)malloc((in > out ? in : out) * sizeof(float));
+    int differ = 0;
+    for (int b = 0; b < c->batch; b++) {
+        const size_t at = (size_t)b;
+        itp_conv_forward(ctx, &one, x + at * in, w, NULL, bias, NULL, got, s, shared);
+        differ += memcmp(got, y + at * out, out * sizeof(float)) != 0;
+        itp_conv_data(ctx, &one, dy + at * out, w, NULL, 0, got, s, shared);
+        differ += memcmp(got, dx + at * in, in * sizeof(float)) != 0;
+    }
+    CHECK(differ == 0);
+    interp_free(ctx, s.base);
+    interp_free(ctx, shared);
+    free(got);
+}
+
 static void check_conv(interp_ctx *ctx, const itp_conv *c)
 {
     const itp_plane *p = &c->plane;
@@ -388,6 +416,11 @@ static void check_conv(interp_ctx *ctx, const itp_conv *c)
     itp_conv_forward(ctx, c, x, w, NULL, bias, NULL, y, s, shared);
     for (size_t i = 0; i < ny; i++)
         o.y[i] += (double)bias[i / itp_conv_out(c) % (size_t)c->out_channels];
+    for (size_t i = 0; i < nx; i++) dx[i] = (float)NAN;
+    itp_conv_data(ctx, c, dy, w, NULL, 0, dx, s, shared);
+    for (size_t i = 0; i < nx; i++)
+        CHECK_NEAR(dx[i], o.dx[i], 2e-6 * c->out_channels * p->taps_y * p->taps_x);
+    check_images(ctx, c, x, w, bias, dy, y, dx);
     free(bias);
     for (size_t i = 0; i < nx; i++) dx[i] = 1;
     itp_conv_data(ctx, c, dy, w, NULL, 1, dx, s, shared);
@@ -474,6 +507,16 @@ TEST(convolutions_match_their_definition)
         {2, 3, 40, 1, 11, 13, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
         {1, 2, 37, 1, 12, 15, 3, 6, 2, 1, 1, 2, 1, 3, 2, 1},
         {1, 1, 5, 1, 1, 700, 1, 5, 1, 1, 0, 2, 0, 2, 1, 1},
+        /* many small images, a lane for each: whole tiles of them and some more, rows in bands, both sides
+           of tiles, groups, strides, dilations, pixels that no tap reaches */
+        {64, 3, 5, 1, 7, 6, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1},
+        {37, 6, 16, 1, 9, 9, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1},
+        {70, 2, 20, 1, 6, 5, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {17, 8, 40, 1, 7, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {33, 6, 8, 2, 5, 6, 3, 2, 1, 2, 1, 0, 1, 1, 2, 1},
+        {32, 24, 6, 1, 14, 15, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1},
+        {19, 4, 4, 1, 4, 3, 3, 3, 1, 1, 4, 5, 4, 5, 1, 1},
+        {16, 100, 20, 1, 12, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
         {1, 2, 2, 2, 40, 250, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, /* more than a band has room for */
         {1, 2, 2, 2, 37, 251, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1},

@@ -339,7 +339,8 @@ ITP_FN size_t itp_conv_way_slot(const interp_ctx *ctx, const itp_conv *c, const 
     }
     for (int oy = 0; oy < itp_conv_way_rows(c, v); oy++)
         for (int ox = 0; ox < itp_conv_way_columns(c, v); ox++) {
-            const itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
+            itp_windows w = itp_conv_way_windows(ctx, c, v, oy, ox);
+            most = itp_max_size(most, itp_stack_most(ctx, &w));
             const itp_cut cut = itp_cut_of(ctx, &w, ctx->slots);
             const size_t panel = itp_mul_size((size_t)cut.inputs * (size_t)v->unit,
                                               v->fresh ? (size_t)itp_conv_taps(c) : 0);
@@ -408,7 +409,7 @@ ITP_FN void itp_conv_way_run(interp_ctx *ctx, const itp_conv *c, const itp_conv_
             d.y = y + channel * d.y_plane + (ptrdiff_t)oy * c->plane.width + ox;
             d.channel = channel;
             d.bias = bias ? bias + channel : NULL;
-            itp_windows_run(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
+            itp_windows_images(ctx, &d, scratch, (ptrdiff_t *)(void *)shared);
         }
 }
 

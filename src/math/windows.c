@@ -604,14 +604,14 @@ ITP_FN itp_tile itp_windows_tile(const itp_windows_job *j, int inputs, bool tabl
     return t;
 }
 
-/* Taps along y that reach the image from a row of y, but one at least: how many, and the first. */
-ITP_FN int itp_windows_reach(const itp_windows *w, int row, int *first)
+/* Taps along an axis that reach one of `size` pixels, from where tap 0 is a->offset away: how many, and the
+   first. */
+ITP_FN int itp_taps_reach(const itp_tap_axis *a, int at, int size, int *first)
 {
-    const int step = w->tap_y.step, at = row * w->mul_y + w->tap_y.offset;
-    int from = 0, end = w->tap_y.count;
-    while (end - from > 1 && (at + from * step < 0 || at + from * step >= w->height)) from++;
-    while (end - from > 1 && (at + (end - 1) * step < 0 || at + (end - 1) * step >= w->height))
-        end--;
+    int from = 0, end = a->count;
+    at += a->offset;
+    while (end > from && (at + from * a->step < 0 || at + from * a->step >= size)) from++;
+    while (end > from && (at + (end - 1) * a->step < 0 || at + (end - 1) * a->step >= size)) end--;
     *first = from;
     return end - from;
 }
@@ -652,7 +652,8 @@ ITP_FN void itp_windows_pixels(const itp_windows_job *j, const float *x, float *
         for (int r = 0; r < rows; r++) {
             if (tables && j->group == 1) { /* nothing is gained from pixels beside the image */
                 int first;
-                t.inner = itp_windows_reach(w, y0 + r, &first) * w->tap_x.count;
+                t.inner = itp_taps_reach(&w->tap_y, (y0 + r) * w->mul_y, w->height, &first) *
+                          w->tap_x.count;
                 t.a_at = j->x_at + first * w->tap_x.count;
                 t.b_at = j->w_at + first * w->tap_x.count;
             }
@@ -780,6 +781,11 @@ ITP_FN size_t itp_windows_offsets_most(const itp_conv *c)
                             2 * ITP_GROUP_TAPS);
 }
 
+ITP_FN double itp_windows_work(const itp_windows *w)
+{
+    return (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
+}
+
 /* tables: itp_windows_offsets_most. */
 ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scratch,
                             ptrdiff_t *tables)
@@ -800,43 +806,45 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.x_at = tables, j.w_at = w_at;
     j.row_parts = itp_div_up(w->rows, j.cut.rows);
     j.column_parts = itp_div_up(w->columns, j.cut.columns);
-    const double work =
-        (double)w->batch * w->outputs * w->rows * w->columns * w->inputs * itp_max(1, w->taps);
     const int tasks = w->batch * j.row_parts * j.column_parts;
     j.output_parts = 1; /* few tasks are shared by output planes */
     const int wanted = (j.cut.gather || itp_windows_heavy(w) ? 2 : 4) * ctx->slots;
     if (ctx->slots > 1 && w->pixels && tasks < wanted)
         j.output_parts = itp_min(itp_div_up(w->outputs, ctx->k->nr), wanted / tasks);
-    itp_parallel(ctx, tasks * j.output_parts, work, itp_windows_task, &j);
+    itp_parallel(ctx, tasks * j.output_parts, itp_windows_work(w), itp_windows_task, &j);
 }
 
-/* Whether pixels make better rows of tiles than output planes, by the cycles both would take: a step
-   of a tile is bound by its products, its loads, or the products that must wait for each other. */
-ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+/* Cycles of a step of a tile: bound by its products, its loads, or the products that must wait for each
+   other. */
+ITP_FN double itp_step_cycles(double rows, double vectors)
+{
+    double step = rows * vectors / 2;
+    if (step < (rows + vectors) / 2) step = (rows + vectors) / 2;
+    return step < 4 ? 4 : step; /* latency of a product */
+}
+
+/* Those of an image, with pixels as rows of tiles or output planes. */
+ITP_FN double itp_windows_cycles(const interp_ctx *ctx, const itp_windows *w, bool pixels)
 {
     const double k = (double)w->inputs * itp_max(1, w->taps), nr = ctx->k->nr;
-    const bool gathered = itp_windows_gathered(ctx, w);
-    double cycles[2];
-    for (int pixels = 0; pixels < 2; pixels++) {
-        const bool all = pixels && gathered; /* pixels of all rows fill tiles together */
-        const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
-        const int wide_side = pixels ? w->all_outputs : w->columns;
-        const int tiles = itp_div_up(long_side, ctx->k->mr);
-        const double rows = (double)long_side / tiles;
-        const int vectors = itp_div_up(wide_side, ctx->k->width);
-        const int most =
-            (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
-        double sum = 0;
-        for (int left = vectors; left > 0; left -= most) {
-            const double v = itp_min(most, left);
-            double step = rows * v / 2;
-            if (step < (rows + v) / 2) step = (rows + v) / 2;
-            if (step < 4) step = 4; /* latency of a product */
-            sum += k * step + rows * v * 2 + (pixels ? nr * 4 : 0);
-        }
-        cycles[pixels] = sum * tiles * (all ? 1 : w->rows);
+    const bool all = pixels && itp_windows_gathered(ctx, w); /* pixels of all rows fill tiles */
+    const int long_side = !pixels ? w->all_outputs : all ? w->rows * w->columns : w->columns;
+    const int wide_side = pixels ? w->all_outputs : w->columns;
+    const int tiles = itp_div_up(long_side, ctx->k->mr);
+    const double rows = (double)long_side / tiles;
+    const int most = (pixels ? ctx->k->nr : itp_long_columns(ctx->k, long_side)) / ctx->k->width;
+    double sum = 0;
+    for (int left = itp_div_up(wide_side, ctx->k->width); left > 0; left -= most) {
+        const double v = itp_min(most, left);
+        sum += k * itp_step_cycles(rows, v) + rows * v * 2 + (pixels ? nr * 4 : 0);
     }
-    return cycles[1] < cycles[0];
+    return sum * tiles * (all ? 1 : w->rows);
+}
+
+/* Whether pixels make better rows of tiles than output planes. */
+ITP_FN bool itp_windows_by_pixels(const interp_ctx *ctx, const itp_windows *w)
+{
+    return itp_windows_cycles(ctx, w, true) < itp_windows_cycles(ctx, w, false);
 }
 
 /* ---- the three convolutions as sums over windows */

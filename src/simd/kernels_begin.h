@@ -27,17 +27,14 @@ ITP_TARGET_BEGIN
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
-#define V_GEMV         (V_WIDTH > 1) /* one row of a product has a path of its own, likewise */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_LOOP
 #undef V_STEPS
 #undef V_SPARSE
-#undef V_GEMV
 #define V_LOOP(n, ...)                                                                             \
     do {                                                                                           \
         V_EACH(n, __VA_ARGS__)                                                                     \
     } while (0)
 #define V_STEPS  1
 #define V_SPARSE 0
-#define V_GEMV   0
 #endif

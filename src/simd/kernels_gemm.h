@@ -442,51 +442,11 @@ static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
     return s;
 }
 
-#if V_GEMV
-
-/* Row i of c at columns j0..j1, where columns of b lie as rows: squares of registers are turned and used
-   at once, so that b is read once and written nowhere. Two squares at a time, as their sums do not wait for
-   each other; the order of each sum is that of tiles. */
-static void ITP_K(gemv)(const itp_gemm *g, int i, int j0, int j1)
-{
-    float room[ITP_NR * V_WIDTH + V_WIDTH];
-    float *square = room + (V_WIDTH - (uintptr_t)room / sizeof *room % V_WIDTH) % V_WIDTH;
-    for (int j = j0; j < j1; j += ITP_NR) {
-        const int n = j1 - j < ITP_NR ? j1 - j : ITP_NR, n0 = n < V_WIDTH ? n : V_WIDTH;
-        const float *a = g->a + i * g->a_rs, *b = g->b + j * g->b_cs;
-        float *to = g->c + i * g->c_rs + j;
-        ptrdiff_t at[ITP_NR]; /* columns that are not there read another */
-        for (int r = 0; r < ITP_NR; r++) at[r] = (r < n ? r : 0) * g->b_cs;
-        vf s0 = ITP_K(gemm_start)(g, i, j, n0);
-        vf s1 = n > n0 ? ITP_K(gemm_start)(g, i, j + n0, n - n0) : s0;
-        for (int k = 0; k < g->k; k += V_WIDTH, a += V_WIDTH * g->a_cs) {
-            const int w = g->k - k < V_WIDTH ? g->k - k : V_WIDTH;
-            ITP_K(turn)(b + k, at, w, square, ITP_NR, V_WIDTH, 0);
-            ITP_K(turn)(b + k, at + V_WIDTH, w, square + V_WIDTH, ITP_NR, V_WIDTH, 0);
-            for (int r = 0; r < w; r++) {
-                const vf ar = v_set(g->alpha * a[r * g->a_cs]);
-                v_mac(s0, ar, v_load(square + r * ITP_NR));
-                v_mac(s1, ar, v_load(square + r * ITP_NR + V_WIDTH));
-            }
-        }
-        v_put(to, s0, n0);
-        if (n > n0) v_put(to + n0, s1, n - n0);
-    }
-}
-
-#endif
-
 /* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
    whatever the block, so results do not depend on how c is cut. An operand that already lies as the
    tile reads it, and is read few times, is not packed. */
 static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
 {
-#if V_GEMV
-    if (i1 - i0 == 1 && g->b_rs == 1 && g->b_cs != 1 && !g->packed && g->k > 0) {
-        ITP_K(gemv)(g, i0, j0, j1);
-        return;
-    }
-#endif
     const int step = itp_gemm_kc(g->k);
     const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
     float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);

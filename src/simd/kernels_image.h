@@ -54,13 +54,10 @@ static inline vf ITP_K(get_strided)(const float *p, int s, int w)
 /* y[i] = x[i step] */
 static void ITP_K(every)(int n, const float *x, int step, float *y)
 {
-    const int last = n - 1 - V_WIDTH; /* vector of two steps: nothing behind its numbers is read */
     int i = 0;
-    for (; step == 2 && last >= 0 && i < n - 1; i += V_WIDTH) {
-        const int at = i < last ? i : last;
-        v_store(y + at, v_even(v_load(x + 2 * at), v_load(x + 2 * at + V_WIDTH)));
-    }
-    for (i = i < n ? i : n - 1; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
+    for (; step == 2 && i + V_WIDTH < n; i += V_WIDTH)
+        v_store(y + i, v_even(v_load(x + 2 * i), v_load(x + 2 * i + V_WIDTH)));
+    for (; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
 }
 
 /* The scratch of pools: a row of the plane with its pads, as wide as fits. */

@@ -6,6 +6,12 @@
 #define ITP_SQRT_2_BY_PI 0.79788456080287f
 #define ITP_GELU_CUBE    0.044715f /* Hendrycks and Gimpel 2016 */
 
+static inline vf ITP_K(silu_grad)(vf x)
+{
+    const vf s = ITP_K(sigmoid)(x);
+    return v_mul(s, v_fma(x, v_sub(v_set(1), s), v_set(1)));
+}
+
 static inline vf ITP_K(gelu)(vf x)
 {
     const vf half = v_mul(v_set(0.5f), x);
@@ -48,6 +54,10 @@ static inline vf ITP_K(hard_swish_gate)(vf x)
     return v_min(v_set(1), v_max(v_zero(), g));
 }
 
+/* ELU and SELU: slope above 0, and what exp(x) - 1 is multiplied by below. */
+#define ITP_ABOVE(op)    ((op) == ITP_SELU ? ITP_SELU_SCALE : 1)
+#define ITP_BELOW(op, a) ((op) == ITP_SELU ? ITP_SELU_SCALE * ITP_SELU_ALPHA : (a))
+
 /* Whole vectors only, to keep the many loops short; a rest goes through a padded copy. */
 #define ITP_MAP(name, expr)                                                                        \
     case ITP_##name:                                                                               \
@@ -61,17 +71,15 @@ static inline vf ITP_K(hard_swish_gate)(vf x)
 static void ITP_K(unary)(itp_unary op, size_t n, const float *x, float *y, float a, float b)
 {
     const vf va = v_set(a), vb = v_set(b);
+    const vf above = v_set(ITP_ABOVE(op)), below = v_set(ITP_BELOW(op, a));
     const size_t whole = n - n % V_WIDTH;
     switch (op) {
         ITP_MAP(RELU, v_max(v_zero(), v))
         ITP_MAP(LEAKY_RELU, v_select(v_lt(v, v_zero()), v_mul(va, v), v))
+    case ITP_SELU:
         ITP_MAP(ELU, v_select(v_lt(v, v_zero()),
-                              v_mul(va, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))), v))
-        ITP_MAP(SELU, v_mul(v_set(ITP_SELU_SCALE),
-                            v_select(v_lt(v, v_zero()),
-                                     v_mul(v_set(ITP_SELU_ALPHA),
-                                           v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
-                                     v)))
+                              v_mul(below, v_sub(ITP_K(exp_low)(v_min(v, v_zero())), v_set(1))),
+                              v_mul(above, v)))
         ITP_MAP(SOFTPLUS, ITP_K(softplus)(v))
         ITP_MAP(SIGMOID, ITP_K(sigmoid)(v))
         ITP_MAP(TANH, ITP_K(tanh)(v))
@@ -115,18 +123,17 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
                               const float *dy, float *dx, float a, float b, bool add)
 {
     const vf va = v_set(a), vb = v_set(b), one = v_set(1), zero = v_zero();
+    const vf above = v_set(ITP_ABOVE(op)), below = v_set(ITP_BELOW(op, a));
     const size_t whole = n - n % V_WIDTH;
     switch (op) {
         ITP_MAP_GRAD(RELU, v_select(v_gt(r, zero), d, zero))
         ITP_MAP_GRAD(LEAKY_RELU, v_select(v_gt(v, zero), d, v_mul(va, d)))
-        ITP_MAP_GRAD(ELU, v_select(v_gt(r, zero), d, v_mul(d, v_add(r, va))))
-        ITP_MAP_GRAD(SELU, v_select(v_gt(r, zero), v_mul(v_set(ITP_SELU_SCALE), d),
-                                    v_mul(d, v_add(r, v_set(ITP_SELU_SCALE * ITP_SELU_ALPHA)))))
+    case ITP_SELU:
+        ITP_MAP_GRAD(ELU, v_select(v_gt(r, zero), v_mul(above, d), v_mul(d, v_add(r, below))))
         ITP_MAP_GRAD(SOFTPLUS, v_mul(d, ITP_K(sigmoid)(v)))
         ITP_MAP_GRAD(SIGMOID, v_mul(d, v_fnma(r, r, r)))
         ITP_MAP_GRAD(TANH, v_mul(d, v_fnma(r, r, one)))
-        ITP_MAP_GRAD(
-            SILU, v_mul(d, v_mul(ITP_K(sigmoid)(v), v_fma(v, v_sub(one, ITP_K(sigmoid)(v)), one))))
+        ITP_MAP_GRAD(SILU, v_mul(d, ITP_K(silu_grad)(v)))
         ITP_MAP_GRAD(GELU, v_mul(d, ITP_K(gelu_grad)(v)))
         ITP_MAP_GRAD(GELU_TANH, v_mul(d, ITP_K(gelu_tanh_grad)(v)))
         ITP_MAP_GRAD(HARD_SWISH,
@@ -161,6 +168,8 @@ static void ITP_K(unary_grad)(itp_unary op, size_t n, const float *x, const floa
 
 #undef ITP_MAP
 #undef ITP_MAP_GRAD
+#undef ITP_ABOVE
+#undef ITP_BELOW
 
 /* dx (+)= dy where it is positive and x between 0 and `most` */
 static void ITP_K(relu_guided)(size_t n, const float *x, float most, const float *dy, bool add,

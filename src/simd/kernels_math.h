@@ -41,7 +41,13 @@ static inline vf ITP_K(erf)(vf x)
 
 #else
 
-/* exp(t) = 2^n exp(r), n = round(t / ln 2), |r| <= ln(2)/2: exp(r). */
+/* exp(t) = 2^n exp(r), |r| <= ln(2)/2: n. */
+static inline vf ITP_K(exp_whole)(vf t)
+{
+    return v_round(v_mul(t, v_set(1.44269504f)));
+}
+
+/* exp(r). */
 static inline vf ITP_K(exp_rest)(vf t, vf n)
 {
     vf r = v_fnma(n, v_set(0.693359375f), t);
@@ -58,8 +64,7 @@ static inline vf ITP_K(exp_rest)(vf t, vf n)
 static inline vf ITP_K(exp)(vf x)
 {
     const vf t = v_max(v_set(-88.0f), v_min(v_set(89.0f), x));
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
-    const vf y = ITP_K(exp_rest)(t, n);
+    const vf n = ITP_K(exp_whole)(t), y = ITP_K(exp_rest)(t, n);
     const vf half = v_round(v_mul(n, v_set(0.5f))); /* 2^n in two factors: n may be 128 */
     const vf e = v_mul(v_mul(y, v_pow2(half)), v_pow2(v_sub(n, half)));
     const vf high = v_select(v_gt(x, v_set(88.7228391f)), v_set((float)INFINITY), e);
@@ -70,8 +75,7 @@ static inline vf ITP_K(exp)(vf x)
 /* The same of x <= 0, in 18 instructions instead of 30. */
 static inline vf ITP_K(exp_low)(vf x)
 {
-    const vf t = v_max(v_set(-87.3365448f), x); /* NaN stays */
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf t = v_max(v_set(-87.3365448f), x), n = ITP_K(exp_whole)(t); /* NaN stays */
     const vf y = v_mul(ITP_K(exp_rest)(t, n), v_pow2(n));
     return v_select(v_lt(x, v_set(-87.3365448f)), v_zero(), y);
 }
@@ -130,7 +134,7 @@ static inline vf ITP_K(tanh)(vf x)
 static inline vf ITP_K(sigmoid_under)(vf x)
 {
     const vf t = v_max(v_set(-87.3365448f), v_min(v_set(89.0f), v_neg(x))); /* NaN stays */
-    const vf n = v_round(v_mul(t, v_set(1.44269504f)));
+    const vf n = ITP_K(exp_whole)(t);
     return v_fma(ITP_K(exp_rest)(t, n), v_pow2(n), v_set(1));
 }
 
