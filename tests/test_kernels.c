@@ -870,10 +870,11 @@ static void check_pool(interp_ctx *ctx, const itp_plane *p)
         itp_grads(ctx->k)->plane_average_grad(p, dy, per_y, per_x, dx, add);
         for (size_t i = 0; i < in; i++)
             CHECK_NEAR(dx[i], mean_dx[i] + add, 4e-7 * p->taps_y * p->taps_x);
+        for (size_t i = 0; i < in; i++) dx[i] = add ? 1 : NAN;
+        itp_grads(ctx->k)->plane_max_grad(p, x, dy, dx, add);
+        for (size_t i = 0; i < in; i++)
+            CHECK_NEAR(dx[i], most_dx[i] + add, 4e-7 * p->taps_y * p->taps_x);
     }
-    for (size_t i = 0; i < in; i++) dx[i] = 1;
-    itp_grads(ctx->k)->plane_max_grad(p, x, dy, dx);
-    for (size_t i = 0; i < in; i++) CHECK_NEAR(dx[i], most_dx[i] + 1, 4e-7 * p->taps_y * p->taps_x);
     free(x), free(dx), free(y), free(dy), free(per_y), free(per_x), free(most);
 }
 
@@ -891,6 +892,9 @@ TEST(pools_match_their_definition)
         {2, 1500, 2, 301, 1, 1200, 1, 1, 0, 0, 1, 1}, {2, 2000, 2, 3, 2, 900, 1, 550, 1, 0, 1, 1},
         {4, 20, 6, 23, 1, 2, 1, 1, 1, 2, 1, 1},       {4, 5, 2, 2, 2, 2, 3, 3, 0, 0, 1, 1},
         {20, 20, 3, 3, 7, 7, 7, 7, 1, 1, 1, 1},       {6, 33, 3, 9, 2, 2, 2, 4, 0, 1, 1, 1},
+        {6, 64, 3, 32, 2, 2, 2, 2, 0, 0, 1, 1},       {7, 71, 3, 35, 2, 2, 2, 2, 0, 0, 1, 1},
+        {28, 28, 14, 14, 2, 2, 2, 2, 0, 0, 1, 1},     {4, 10, 2, 5, 2, 2, 2, 2, 0, 0, 1, 1},
+        {3, 8, 2, 4, 2, 2, 2, 2, 1, 0, 1, 1},         {2, 2, 1, 1, 2, 2, 2, 2, 0, 0, 1, 1},
     };
     FOR_ISAS(ctx)
     for (size_t i = 0; i < sizeof planes / sizeof *planes; i++) check_pool(ctx, &planes[i]);

@@ -55,8 +55,7 @@ ITP_FN void itp_pool_grad_task(void *arg, int task, int slot)
         return;
     }
     itp_touch(j->x + (size_t)task * in, itp_min_size(in, ITP_SLAB));
-    if (!j->add) memset(dx, 0, in * sizeof *dx);
-    itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx);
+    itp_grads(j->kernels)->plane_max_grad(p, j->x + (size_t)task * in, dy, dx, j->add);
 }
 
 ITP_FN itp_pool_job itp_pool_at(interp_workspace *w, int node)

@@ -164,6 +164,91 @@ typedef struct itp_plane {
     int stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
 } itp_plane;
 
+/* ---- planes under a window, a number at a time: where vectors have nothing to gain */
+
+/* The output columns lo..hi whose source column for this tap lies inside the plane. */
+ITP_FN void itp_tap_range(int columns, int width, int stride, int offset, int *lo, int *hi)
+{
+    const int first = offset < 0 ? (-offset + stride - 1) / stride : 0;
+    const int end = width > offset ? (width - offset + stride - 1) / stride : 0;
+    *lo = first < columns ? first : columns;
+    *hi = end < columns ? end : columns;
+    if (*hi < *lo) *hi = *lo;
+}
+
+/* Runs the body for every output row `oy` and tap that has sources: `sy` source row, `lo`..`hi` output
+   columns, `sx` source column of lo, `tap` its index. */
+#define ITP_FOR_TAPS(g, ...)                                                                       \
+    for (int oy = 0; oy < (g)->rows; oy++)                                                         \
+        for (int ty = 0; ty < (g)->taps_y; ty++) {                                                 \
+            const int sy = oy * (g)->stride_y + ty * (g)->dilation_y - (g)->pad_y;                 \
+            if (sy < 0 || sy >= (g)->height) continue;                                             \
+            for (int tx = 0; tx < (g)->taps_x; tx++) {                                             \
+                int lo, hi;                                                                        \
+                const int offset = tx * (g)->dilation_x - (g)->pad_x;                              \
+                itp_tap_range((g)->columns, (g)->width, (g)->stride_x, offset, &lo, &hi);          \
+                if (lo >= hi) continue;                                                            \
+                const int sx = lo * (g)->stride_x + offset, tap = ty * (g)->taps_x + tx;           \
+                const size_t count = (size_t)(hi - lo);                                            \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }
+
+/* The first of this tap's sources inside of `size`, and how many follow it up to the last. */
+ITP_FN int itp_taps_inside(int at, int taps, int dilation, int size, int *first)
+{
+    *first = at < 0 ? (-at + dilation - 1) / dilation : 0;
+    const int end = at < size ? (size - 1 - at) / dilation + 1 : 0;
+    return (end < taps ? end : taps) - *first;
+}
+
+/* dx += d at the first largest source of the window at (oy, ox) */
+ITP_FN void itp_window_max_grad(const itp_plane *g, const float *x, int oy, int ox, float d,
+                                float *dx)
+{
+    int ty, tx;
+    const int y = oy * g->stride_y - g->pad_y, left = ox * g->stride_x - g->pad_x;
+    const int down = itp_taps_inside(y, g->taps_y, g->dilation_y, g->height, &ty);
+    const int along = itp_taps_inside(left, g->taps_x, g->dilation_x, g->width, &tx);
+    if (down <= 0 || along <= 0) return;
+    ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width + left + tx * g->dilation_x;
+    ptrdiff_t best = row;
+    for (int i = 0; i < down; i++, row += (ptrdiff_t)g->dilation_y * g->width)
+        for (int t = 0; t < along; t++)
+            if (x[row + t * g->dilation_x] > x[best]) best = row + t * g->dilation_x;
+    dx[best] += d;
+}
+
+/* A pool, see plane_pool, of windows wider than its scratch. */
+ITP_FN void itp_pool_by_taps(const itp_plane *g, const float *x, const float *per_y,
+                             const float *per_x, float *y)
+{
+    const bool average = per_y != NULL;
+    for (int i = 0; i < g->rows * g->columns; i++) y[i] = average ? 0 : -(float)INFINITY;
+    ITP_FOR_TAPS(g, {
+        (void)tap;
+        const float *from = x + (ptrdiff_t)sy * g->width + sx;
+        float *to = y + (ptrdiff_t)oy * g->columns + lo;
+        for (size_t i = 0; i < count; i++, from += g->stride_x)
+            if (average) to[i] += *from * (per_y[oy] * per_x[(size_t)lo + i]);
+            else if (*from > to[i] || *from != *from) to[i] = *from;
+    })
+}
+
+/* The gradient of an average, likewise. */
+ITP_FN void itp_pool_grad_by_taps(const itp_plane *g, const float *dy, const float *per_y,
+                                  const float *per_x, float *dx, bool add)
+{
+    if (!add) memset(dx, 0, (size_t)g->height * (size_t)g->width * sizeof *dx);
+    ITP_FOR_TAPS(g, {
+        (void)tap;
+        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
+        float *to = dx + (ptrdiff_t)sy * g->width + sx;
+        for (size_t i = 0; i < count; i++, to += g->stride_x)
+            *to += from[i] * (per_y[oy] * per_x[(size_t)lo + i]);
+    })
+}
+
 /* Networks trained side by side: that many numbers at each place, one of each network. */
 #define ITP_ABREAST 16
 
@@ -238,7 +323,8 @@ typedef struct itp_sliding {
     X(void, plane_conv_weights,                                                                    \
       (const itp_plane *g, int planes, bool together, const float *x, ptrdiff_t x_step,            \
        const float *dy, ptrdiff_t dy_step, float *dw))                                             \
-    X(void, plane_max_grad, (const itp_plane *g, const float *x, const float *dy, float *dx))      \
+    X(void, plane_max_grad,                                                                        \
+      (const itp_plane *g, const float *x, const float *dy, float *dx, bool add))                  \
     X(void, plane_average_grad,                                                                    \
       (const itp_plane *g, const float *dy, const float *per_y, const float *per_x, float *dx,     \
        bool add))                                                                                  \

@@ -27,14 +27,17 @@ ITP_TARGET_BEGIN
 #define v_get(p, w)    ((w) == V_WIDTH ? v_load(p) : v_loadn(p, w))
 #define v_put(p, v, w) ((w) == V_WIDTH ? v_store(p, v) : v_storen(p, v, w))
 #define V_SPARSE       (V_WIDTH > 1) /* products leave zeros out: the same results sooner */
+#define V_PAIRWISE     (V_WIDTH > 1) /* pools of two by two have a path of their own */
 #ifdef __OPTIMIZE_SIZE__             /* the compiler is asked for small code */
 #undef V_LOOP
 #undef V_STEPS
 #undef V_SPARSE
+#undef V_PAIRWISE
 #define V_LOOP(n, ...)                                                                             \
     do {                                                                                           \
         V_EACH(n, __VA_ARGS__)                                                                     \
     } while (0)
-#define V_STEPS  1
-#define V_SPARSE 0
+#define V_STEPS    1
+#define V_SPARSE   0
+#define V_PAIRWISE 0
 #endif

@@ -516,4 +516,3 @@ static void ITP_K(plane_conv_weights)(const itp_plane *g, int planes, bool toget
 #undef ITP_DW_KEPT
 #undef ITP_DW_EACH
 #undef ITP_DW_CALL
-#undef ITP_FOR_TAPS

@@ -85,6 +85,7 @@ ITP_TARGET_END
 #undef V_LOOP
 #undef V_EACH
 #undef V_SPARSE
+#undef V_PAIRWISE
 #undef v_get
 #undef v_put
 #undef ITP_SELU_SCALE

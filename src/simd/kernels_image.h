@@ -1,42 +1,5 @@
 /* ---- one image plane at a time: pooling --------------------------------------------------------- */
 
-/* The output columns lo..hi whose source column for this tap lies inside the plane. */
-static inline void ITP_K(tap_range)(int columns, int width, int stride, int offset, int *lo,
-                                    int *hi)
-{
-    const int first = offset < 0 ? (-offset + stride - 1) / stride : 0;
-    const int end = width > offset ? (width - offset + stride - 1) / stride : 0;
-    *lo = first < columns ? first : columns;
-    *hi = end < columns ? end : columns;
-    if (*hi < *lo) *hi = *lo;
-}
-
-/* Runs the body for every output row `oy` and tap that has sources: `sy` source row, `lo`..`hi` output
-   columns, `sx` source column of lo, `tap` its index. */
-#define ITP_FOR_TAPS(g, ...)                                                                       \
-    for (int oy = 0; oy < (g)->rows; oy++)                                                         \
-        for (int ty = 0; ty < (g)->taps_y; ty++) {                                                 \
-            const int sy = oy * (g)->stride_y + ty * (g)->dilation_y - (g)->pad_y;                 \
-            if (sy < 0 || sy >= (g)->height) continue;                                             \
-            for (int tx = 0; tx < (g)->taps_x; tx++) {                                             \
-                int lo, hi;                                                                        \
-                const int offset = tx * (g)->dilation_x - (g)->pad_x;                              \
-                ITP_K(tap_range)((g)->columns, (g)->width, (g)->stride_x, offset, &lo, &hi);       \
-                if (lo >= hi) continue;                                                            \
-                const int sx = lo * (g)->stride_x + offset, tap = ty * (g)->taps_x + tx;           \
-                const size_t count = (size_t)(hi - lo);                                            \
-                __VA_ARGS__                                                                        \
-            }                                                                                      \
-        }
-
-/* The first of this tap's sources inside of `size`, and how many follow it up to the last. */
-static int ITP_K(taps_inside)(int at, int taps, int dilation, int size, int *first)
-{
-    *first = at < 0 ? (-at + dilation - 1) / dilation : 0;
-    const int end = at < size ? (size - 1 - at) / dilation + 1 : 0;
-    return (end < taps ? end : taps) - *first;
-}
-
 /* p[0], p[s] ... of w lanes, the rest 0; reads nothing behind the last. */
 static inline vf ITP_K(get_strided)(const float *p, int s, int w)
 {
@@ -60,6 +23,32 @@ static void ITP_K(every)(int n, const float *x, int step, float *y)
     for (; i < n; i++) y[i] = x[(ptrdiff_t)i * step];
 }
 
+/* Numbers 0, 2, 4 ... of 2 w, and the others. */
+static inline vf ITP_K(get_pairs)(const float *p, int w, vf *odd)
+{
+    const int low = 2 * w < V_WIDTH ? 2 * w : V_WIDTH;
+    const vf a = v_loadn(p, low), b = v_loadn(p + low, 2 * w - low);
+    *odd = v_odd(a, b);
+    return v_even(a, b);
+}
+
+/* p (+)= them. */
+static inline void ITP_K(put_pairs)(float *p, int w, vf even, vf odd, bool add)
+{
+    const int low = 2 * w < V_WIDTH ? 2 * w : V_WIDTH, high = 2 * w - low;
+    const vf a = add ? v_loadn(p, low) : v_zero(), b = add ? v_loadn(p + low, high) : v_zero();
+    v_put(p, v_add(a, v_zip(even, odd)), low);
+    v_put(p + low, v_add(b, v_zip2(even, odd)), high);
+}
+
+/* Windows of 2 x 2, side by side, none beyond the plane. */
+static inline bool ITP_K(by_pairs)(const itp_plane *g)
+{
+    return V_PAIRWISE && g->taps_y == 2 && g->taps_x == 2 && g->stride_y == 2 && g->stride_x == 2 &&
+           g->dilation_y == 1 && g->dilation_x == 1 && g->pad_y == 0 && g->pad_x == 0 &&
+           2 * g->rows <= g->height && 2 * g->columns <= g->width;
+}
+
 /* The scratch of pools: a row of the plane with its pads, as wide as fits. */
 #define ITP_POOL_ROW 1024
 
@@ -70,6 +59,17 @@ static void ITP_K(plane_pool)(const itp_plane *g, const float *x, const float *p
 {
     float row[ITP_POOL_ROW];
     const bool average = per_y != NULL;
+    if (!average && ITP_K(by_pairs)(g)) {
+        for (int oy = 0; oy < g->rows; oy++, x += 2 * g->width, y += g->columns)
+            V_EACH((size_t)g->columns, {
+                vf odd, odd_below;
+                const vf even = ITP_K(get_pairs)(x + 2 * i, w, &odd);
+                const vf below = ITP_K(get_pairs)(x + g->width + 2 * i, w, &odd_below);
+                v_put(y + i,
+                      ITP_K(larger)(ITP_K(larger)(even, below), ITP_K(larger)(odd, odd_below)), w);
+            })
+        return;
+    }
     const vf none = v_set(average ? 0 : -(float)INFINITY);
     const int reach = (g->taps_x - 1) * g->dilation_x;
     const int piece = (ITP_POOL_ROW - reach) / g->stride_x - 2 * V_WIDTH; /* output columns */
@@ -83,7 +83,7 @@ static void ITP_K(plane_pool)(const itp_plane *g, const float *x, const float *p
         for (int oy = 0; oy < g->rows; oy++) {
             int ty;
             const int sy = oy * g->stride_y - g->pad_y;
-            const int taps = ITP_K(taps_inside)(sy, g->taps_y, g->dilation_y, g->height, &ty);
+            const int taps = itp_taps_inside(sy, g->taps_y, g->dilation_y, g->height, &ty);
             const ptrdiff_t at = (ptrdiff_t)(sy + ty * g->dilation_y) * g->width + left;
             float *to = y + (ptrdiff_t)oy * g->columns + c0;
             const vf scale = average ? v_set(per_y[oy]) : v_set(1);
@@ -112,39 +112,36 @@ static void ITP_K(plane_pool)(const itp_plane *g, const float *x, const float *p
             }
         }
     }
-    if (piece > 0) return;
-    for (int i = 0; i < g->rows * g->columns; i++) y[i] = average ? 0 : -(float)INFINITY;
-    ITP_FOR_TAPS(g, {
-        (void)tap;
-        const float *from = x + (ptrdiff_t)sy * g->width + sx;
-        float *to = y + (ptrdiff_t)oy * g->columns + lo;
-        for (size_t i = 0; i < count; i++, from += g->stride_x)
-            if (average) to[i] += *from * (per_y[oy] * per_x[(size_t)lo + i]);
-            else if (*from > to[i] || *from != *from) to[i] = *from;
-    })
+    if (piece <= 0) itp_pool_by_taps(g, x, per_y, per_x, y);
 }
 
-/* dx += d at the first largest source of the window at (oy, ox) */
-static void ITP_K(window_max_grad)(const itp_plane *g, const float *x, int oy, int ox, float d,
-                                   float *dx)
-{
-    int ty, tx;
-    const int y = oy * g->stride_y - g->pad_y, left = ox * g->stride_x - g->pad_x;
-    const int down = ITP_K(taps_inside)(y, g->taps_y, g->dilation_y, g->height, &ty);
-    const int along = ITP_K(taps_inside)(left, g->taps_x, g->dilation_x, g->width, &tx);
-    if (down <= 0 || along <= 0) return;
-    ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width + left + tx * g->dilation_x;
-    ptrdiff_t best = row;
-    for (int i = 0; i < down; i++, row += (ptrdiff_t)g->dilation_y * g->width)
-        for (int t = 0; t < along; t++)
-            if (x[row + t * g->dilation_x] > x[best]) best = row + t * g->dilation_x;
-    dx[best] += d;
-}
-
-/* dx += dy at the first largest source of each window: vectors of windows, of which each lane keeps
+/* dx (+)= dy at the first largest source of each window: vectors of windows, of which each lane keeps
    where its largest number lies, and windows that hang over at the sides one by one. */
-static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx)
+static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const float *dy, float *dx,
+                                  bool add)
 {
+    const bool pairs = ITP_K(by_pairs)(g);
+    if (!add && !(pairs && 2 * g->rows == g->height && 2 * g->columns == g->width))
+        memset(dx, 0, (size_t)g->height * (size_t)g->width * sizeof *dx);
+    if (pairs) {
+        for (int oy = 0; oy < g->rows;
+             oy++, dy += g->columns, x += 2 * g->width, dx += 2 * g->width)
+            V_EACH((size_t)g->columns, {
+                vf x1, x3;
+                const vf x0 = ITP_K(get_pairs)(x + 2 * i, w, &x1);
+                const vf x2 = ITP_K(get_pairs)(x + g->width + 2 * i, w, &x3);
+                const vf d = v_get(dy + i, w), zero = v_zero();
+                const vm on1 = v_gt(x1, x0);
+                const vf top1 = v_select(on1, x1, x0);
+                const vm on2 = v_gt(x2, top1), on3 = v_gt(x3, v_select(on2, x2, top1));
+                const vf d2 = v_select(on3, zero, d), d1 = v_select(on2, zero, d2);
+                ITP_K(put_pairs)
+                (dx + 2 * i, w, v_select(on1, zero, d1), v_select(on1, d1, zero), add);
+                ITP_K(put_pairs)
+                (dx + g->width + 2 * i, w, v_select(on2, d2, zero), v_select(on3, d, zero), add);
+            })
+        return;
+    }
     const int reach = (g->taps_x - 1) * g->dilation_x, last = g->width - 1 - reach + g->pad_x;
     const int most = 1 << 24; /* places that a float can hold */
     int lo = (g->pad_x + g->stride_x - 1) / g->stride_x, hi = last < 0 ? 0 : last / g->stride_x + 1;
@@ -153,10 +150,10 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
     for (int oy = 0; oy < g->rows; oy++, dy += g->columns) {
         int ty;
         const int y = oy * g->stride_y - g->pad_y;
-        const int taps = ITP_K(taps_inside)(y, g->taps_y, g->dilation_y, g->height, &ty);
+        const int taps = itp_taps_inside(y, g->taps_y, g->dilation_y, g->height, &ty);
         const ptrdiff_t row = (ptrdiff_t)(y + ty * g->dilation_y) * g->width - g->pad_x;
         if (taps <= 0) continue;
-        for (int ox = 0; ox < lo; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
+        for (int ox = 0; ox < lo; ox++) itp_window_max_grad(g, x, oy, ox, dy[ox], dx);
         for (int first = lo, end; first < hi; first = end) {
             float place[ITP_POOL_ROW];
             end = hi - first < ITP_POOL_ROW ? hi : first + ITP_POOL_ROW;
@@ -178,7 +175,7 @@ static void ITP_K(plane_max_grad)(const itp_plane *g, const float *x, const floa
             for (int ox = first; ox < end; ox++)
                 to[(int)place[ox - first] + ox * g->stride_x] += dy[ox];
         }
-        for (int ox = hi; ox < g->columns; ox++) ITP_K(window_max_grad)(g, x, oy, ox, dy[ox], dx);
+        for (int ox = hi; ox < g->columns; ox++) itp_window_max_grad(g, x, oy, ox, dy[ox], dx);
     }
 }
 
@@ -229,15 +226,7 @@ static void ITP_K(plane_average_grad)(const itp_plane *g, const float *dy, const
             }
         }
     }
-    if (piece > 0) return;
-    if (!add) memset(dx, 0, (size_t)g->height * (size_t)g->width * sizeof *dx);
-    ITP_FOR_TAPS(g, {
-        (void)tap;
-        const float *from = dy + (ptrdiff_t)oy * g->columns + lo;
-        float *to = dx + (ptrdiff_t)sy * g->width + sx;
-        for (size_t i = 0; i < count; i++, to += g->stride_x)
-            *to += from[i] * (per_y[oy] * per_x[(size_t)lo + i]);
-    })
+    if (piece <= 0) itp_pool_grad_by_taps(g, dy, per_y, per_x, dx, add);
 }
 
 #undef ITP_POOL_ROW
