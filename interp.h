@@ -10075,9 +10075,9 @@ typedef struct itp_after {
 #define ITP_GATHER_PIXELS   224   /* copied at a time */
 #define ITP_MOST_PIXELS     448 /* that are the rows of tiles at a time, where they are not copied */
 #define ITP_GROUP_TAPS      8   /* as many steps are taken without a jump to the next plane */
-#define ITP_SHARE_STEPS     288 /* of a tile, whose weights all tiles read one after the other */
-#define ITP_HEAVY_WEIGHTS   262144
-#define ITP_MANY_PLANES     64 /* lines of more do not stay in the cache, if they share a set of it: */
+#define ITP_SHARE_STEPS     288    /* of a tile, whose weights all tiles read one after the other */
+#define ITP_HEAVY_WEIGHTS   262144 /* threads share outputs rather than read all of them */
+#define ITP_MANY_PLANES     64   /* lines of more do not stay in the cache, if they share a set: */
 #define ITP_SAME_SET        1024 /* numbers apart */
 
 ITP_FN size_t itp_conv_in(const itp_conv *c)
@@ -10462,22 +10462,26 @@ ITP_FN int itp_windows_share(const itp_windows *w)
     return itp_min(w->inputs, itp_div_up(share, unit) * unit);
 }
 
+/* Whether the lines that a tile of output planes reads, one of each plane, are so many in the same set of
+   the cache that they drive each other out: not where lines are taken whole. */
+ITP_FN bool itp_windows_crowded(const interp_ctx *ctx, const itp_windows *w)
+{
+    return !w->pixels && w->rows == 1 && w->inputs > ITP_MANY_PLANES && ctx->k->nr <= ITP_LINE &&
+           w->width % ITP_SAME_SET == 0;
+}
+
 ITP_FN itp_cut itp_cut_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     const int unit = w->pixels ? ctx->k->mr : ctx->k->nr;
     itp_cut c = itp_cut_taps(w, w->pixels ? 1 : ctx->k->width);
+    c.in_place = c.in_place && !itp_windows_crowded(ctx, w);
     c.gather = w->pixels && itp_windows_gathered(ctx, w);
     int inputs = w->pixels ? itp_windows_share(w) : w->inputs;
     const int most = c.gather ? ITP_GATHER_PIXELS : w->pixels ? ITP_MOST_PIXELS : ITP_MOST_COLUMNS;
     int columns = itp_min(w->columns, most);
-    if (w->rows == 1) { /* a long row: pieces of it */
-        columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
-        columns = itp_div_up(w->columns, itp_div_up(w->columns, columns));
-        columns = itp_min(w->columns, itp_div_up(columns, unit) * unit);
-        if (!w->pixels && w->inputs > ITP_MANY_PLANES && ctx->k->nr <= ITP_LINE &&
-            w->width % ITP_SAME_SET == 0)
-            c.in_place = false;
-    }
+    if (w->rows == 1) columns = itp_min(columns, itp_max(1, ITP_SLAB / inputs));
+    columns = itp_div_up(w->columns, itp_div_up(w->columns, columns)); /* nearly even pieces */
+    columns = itp_min(w->columns, itp_div_up(columns, unit) * unit);
     const double row = (double)c.phases * (columns + (c.span_x - 1) / w->mul_x);
     inputs = itp_max(1, (int)itp_min_double(inputs, 4 * ITP_SLAB / (row * c.span_y)));
     int rows = (int)((ITP_SLAB / (row * inputs) - c.span_y) / w->mul_y) + 1;
