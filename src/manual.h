@@ -85,7 +85,8 @@
    INTERP_ISA=scalar|avx2|avx512|neon in the environment, or interp_desc.isa, forces an instruction
    set. Kernels are written once and compiled once for each. 3x3 convolutions of many planes and
    their gradients go by Winograd's F(4x4, 3x3), which rounds 2 to 3 times as much as plain sums, those of small images by
-   F(2x2, 3x3); interp_desc.no_winograd turns it off.
+   F(2x2, 3x3); interp_desc.no_winograd turns it off. Many small images are convolved with a lane for each: the same numbers
+   as one by one, sooner.
 
    7. NOT THERE
    No GPU, no float16 arithmetic, no control flow in graphs. MSVC is written

@@ -123,7 +123,8 @@ ITP_FN void itp_stack_task(void *arg, int task, int slot)
     const itp_kernels *k = j->kernels;
     const int nr = k->nr, band = task % j->cut.bands, image = task / j->cut.bands * nr;
     const int n = itp_min(nr, w->batch - image);
-    const int r0 = w->rows * band / j->cut.bands, r1 = w->rows * (band + 1) / j->cut.bands;
+    const int r0 = (int)((int64_t)w->rows * band / j->cut.bands);
+    const int r1 = (int)((int64_t)w->rows * (band + 1) / j->cut.bands);
     int lo;
     const int rows_in = itp_stack_rows(w, r0, r1, &lo), row = w->width * nr;
     float *x = itp_scratch_slot(&j->scratch, slot), *y = x + j->cut.x, *start = y + j->cut.y;
@@ -175,8 +176,11 @@ ITP_FN void itp_stack_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scr
 ITP_FN double itp_taps_sum(const itp_tap_axis *a, int pixels, int step, int size)
 {
     double sum = 0;
-    int first;
-    for (int p = 0; p < pixels; p++) sum += itp_taps_reach(a, p * step, size, &first);
+    for (int t = 0; t < a->count; t++) {
+        int lo, hi;
+        itp_tap_range(pixels, size, step, a->offset + t * a->step, &lo, &hi);
+        sum += hi - lo;
+    }
     return sum;
 }
 

@@ -54,6 +54,7 @@ ITP_TARGET_END
 #undef v_div
 #undef v_fma
 #undef v_mac
+#undef v_mac_lane
 #undef v_fnma
 #undef v_max
 #undef v_min

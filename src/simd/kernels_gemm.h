@@ -34,8 +34,22 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_MORE(r)                                                                                \
     if (nv > 2) v_mac(c##r##_2, ar, b2);                                                           \
     if (nv > 3) v_mac(c##r##_3, ar, b3);
-#define ITP_BESIDE(r)      ITP_MULTIPLY(r, a0[r], )
-#define ITP_BESIDE_LONG(r) ITP_MULTIPLY(r, a0[r], ITP_MORE(r))
+#ifdef v_mac_lane /* rows that are whole vectors: products take their lanes */
+#define ITP_LOAD_A                                                                                 \
+    const bool lanes = nv == 2 && rows % V_WIDTH == 0;                                             \
+    const vf av0 = lanes ? v_load(a0) : v_zero();                                                  \
+    const vf av1 = lanes && rows > V_WIDTH ? v_load(a0 + V_WIDTH) : av0;
+#define ITP_BESIDE_BY(r, more)                                                                     \
+    if (lanes && r < rows) {                                                                       \
+        v_mac_lane(c##r##_0, b0, r < V_WIDTH ? av0 : av1, r % V_WIDTH);                            \
+        v_mac_lane(c##r##_1, b1, r < V_WIDTH ? av0 : av1, r % V_WIDTH);                            \
+    } else ITP_MULTIPLY(r, a0[r], more)
+#else
+#define ITP_LOAD_A
+#define ITP_BESIDE_BY(r, more) ITP_MULTIPLY(r, a0[r], more)
+#endif
+#define ITP_BESIDE(r)      ITP_BESIDE_BY(r, )
+#define ITP_BESIDE_LONG(r) ITP_BESIDE_BY(r, ITP_MORE(r))
 /* Three rows for each pointer: what an address can express. */
 #define ITP_APART(r)      ITP_MULTIPLY(r, (r < 6 ? a3 : r < 9 ? a6 : r < 12 ? a9 : a12)[r % 3 * rs], )
 #define ITP_APART_LONG(r) ITP_MULTIPLY(r, a0[r * rs], ITP_MORE(r))
@@ -47,6 +61,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_STEP_BESIDE(s)                                                                         \
     {                                                                                              \
         const float *a0 = at + s * a_step;                                                         \
+        ITP_LOAD_A                                                                                 \
         ITP_LOAD_B(b + s * b_step)                                                                 \
         ITP_AHEAD(b)                                                                               \
         ITP_TILE_ROWS(ITP_BESIDE)                                                                  \
@@ -83,6 +98,7 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
         if (a_at) {
             for (; i < inner; i++) {
                 const float *a0 = ao + a_at[i], *b = bo + b_at[i];
+                ITP_LOAD_A
                 ITP_LOAD_B(b)
                 ITP_TILE_ROWS(ITP_BESIDE)
             }
@@ -107,6 +123,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #undef ITP_APART
 #undef ITP_MORE
 #undef ITP_MULTIPLY
+#undef ITP_BESIDE_BY
+#undef ITP_LOAD_A
 #undef ITP_LOAD_B
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
@@ -462,6 +480,7 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
     const bool b_direct =
         g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
     static const float nothing[V_PAIRS * ITP_NR] = {0};
+    const int most = ITP_GEMM_MC / V_MR * V_MR; /* whole tiles */
     itp_sparse sparse;
     itp_tile t;
     memset(&t, 0, sizeof t);
@@ -475,8 +494,8 @@ static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1,
             const float *b = pb;
             if (g->packed) b = g->packed + (size_t)k0 * packed_columns + (size_t)jb * (size_t)kc;
             else ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
-            for (int ib = i0; ib < i1; ib += ITP_GEMM_MC) {
-                const int mb = i1 - ib < ITP_GEMM_MC ? i1 - ib : ITP_GEMM_MC;
+            for (int ib = i0; ib < i1; ib += most) {
+                const int mb = i1 - ib < most ? i1 - ib : most;
                 const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
                 /* a block without zeros says that others have none */
                 zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);

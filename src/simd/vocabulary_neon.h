@@ -5,7 +5,7 @@
 #define ITP_ISA_NAME      "neon"
 #define V_WIDTH           4
 #define V_MR              8
-#define V_STEPS           3
+#define V_STEPS           1
 #define V_AHEAD           0
 #define V_PAIRS           7
 #define V_PAIRS_ON(X)     X(3, 6, 7) X(4, 8, 9) X(5, 10, 11) X(6, 12, 13)
@@ -56,6 +56,8 @@
 #define v_pull(a, b)      vextq_f32(a, b, 1)
 #define v_zip(a, b)       vzip1q_f32(a, b)
 #define v_zip2(a, b)      vzip2q_f32(a, b)
+
+#define v_mac_lane(c, a, b, k) ((c) = vfmaq_laneq_f32(c, a, b, k))
 
 ITP_TARGET_BEGIN
 

@@ -9,7 +9,7 @@
    v_push(a, b)  the last lane of a, then b but its last; v_pull(a, b): a but its first, the first of b
    v_zip(a, b), v_zip2(a, b)  first and second half of a[0] b[0] a[1] b[1] ...
    v_fma(a,b,c)  a*b + c;  v_fnma(a,b,c)  c - a*b;  each rounds once where the machine can
-   v_mac(c,a,b)  c = a*b + c, a statement
+   v_mac(c,a,b)  c = a*b + c, a statement;  v_mac_lane(c,a,b,k)  the same with lane k of b, if there is such
    v_max(a,b), v_min(a,b)  b when a lane of either is NaN
    v_round       to nearest, ties to even;  v_pow2(n)  2^n for whole n in -126..128, the last infinity
    v_exponent, v_mantissa  of positive normal x: x = mantissa * 2^exponent, mantissa in [1,2)
