@@ -11241,26 +11241,30 @@ ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
     return itp_max(0, itp_min(end, w->height) - *first);
 }
 
-/* bands is 0 where not even a row fits. */
-ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w)
+/* For `slots` threads; bands is 0 where not even a row fits. */
+ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     itp_stack l = {0, 0, 0, 0, 0};
     const int nr = ctx->k->nr, span = abs((w->tap_y.count - 1) * w->tap_y.step) + 1;
     const int fit = (int)(ITP_STACK_FLOATS / ((double)w->inputs * w->width * nr)); /* rows of x */
-    const int most = (int)(2 * ITP_STACK_FLOATS / ((double)w->outputs * w->columns * nr));
+    const int most = (int)(2 * ITP_STACK_FLOATS / ((double)w->all_outputs * w->columns * nr));
     int rows = fit >= w->height ? w->rows : fit < span ? 0 : (fit - span) / w->mul_y + 1;
     rows = itp_min(rows, most);
     if (!rows) return l;
-    if (ctx->slots > 1)
-        rows = itp_min(rows, itp_div_up(w->rows * itp_div_up(w->batch, nr), 4 * ctx->slots));
+    if (slots > 1) rows = itp_min(rows, itp_div_up(w->rows * itp_div_up(w->batch, nr), 4 * slots));
     l.bands = itp_div_up(w->rows, rows);
     rows = itp_div_up(w->rows, l.bands);
     const int rows_in = itp_min(w->height, (rows - 1) * w->mul_y + span);
     l.x = (size_t)w->inputs * (size_t)(rows_in * w->width * nr);
-    l.y = (size_t)w->outputs * (size_t)(rows * w->columns * nr);
-    l.start = (size_t)w->outputs * (size_t)nr;
+    l.y = (size_t)w->all_outputs * (size_t)(rows * w->columns * nr);
+    l.start = (size_t)w->all_outputs * (size_t)nr;
     l.tables = itp_round_up(2 * (size_t)w->taps * sizeof(ptrdiff_t) / sizeof(float), 16);
     return l;
+}
+
+ITP_FN size_t itp_stack_floats(const itp_stack *l)
+{
+    return l->x + l->y + l->start + l->tables;
 }
 
 /* Images first..first+n, rows lo..lo+rows of x: out[plane][pixel][nr]. */
@@ -11363,7 +11367,8 @@ ITP_FN void itp_stack_run(interp_ctx *ctx, const itp_windows *w, itp_scratch scr
 {
     itp_stack_job j;
     j.kernels = ctx->k, j.w = w, j.scratch = scratch;
-    j.cut = itp_stack_of(ctx, w);
+    j.cut = itp_stack_of(ctx, w, ctx->slots);
+    ITP_ASSERT(itp_stack_floats(&j.cut) <= scratch.slot_floats);
     itp_parallel(ctx, itp_div_up(w->batch, ctx->k->nr) * j.cut.bands, itp_windows_work(w),
                  itp_stack_task, &j);
 }
@@ -11391,27 +11396,27 @@ ITP_FN double itp_windows_beside(const interp_ctx *ctx, const itp_windows *w)
         cycles += (double)w->inputs * w->taps * w->rows * w->columns * ITP_COPY_FLOAT;
     const int side = w->pixels ? ctx->k->nr : ctx->k->mr;
     if (w->columns % ctx->k->width)
-        cycles += (double)itp_div_up(w->outputs, side) * w->rows *
+        cycles += (double)itp_div_up(w->all_outputs, side) * w->rows *
                   (w->pixels ? ITP_SHORT_TURNED : ITP_SHORT_TILE);
     return cycles;
 }
 
 /* Whether a lane for each image takes less time than one for each pixel or output, by the cycles of an
-   image. */
+   image on one thread. */
 ITP_FN bool itp_windows_by_stack(const interp_ctx *ctx, const itp_windows *w)
 {
     const int nr = ctx->k->nr, mr = ctx->k->mr;
     if (w->taps < 2 || 2 * w->batch < ctx->k->width || w->raw || w->merged > 1 || w->y_step > 1 ||
         w->y_row != w->columns || w->beta != 0)
         return false;
-    const itp_stack l = itp_stack_of(ctx, w);
+    const itp_stack l = itp_stack_of(ctx, w, 1);
     if (!l.bands) return false;
-    const int n = itp_min(w->batch, nr), tiles = itp_div_up(w->outputs, mr);
-    const double pixels = (double)w->rows * w->columns, rows = (double)w->outputs / tiles;
+    const int n = itp_min(w->batch, nr), tiles = itp_div_up(w->all_outputs, mr);
+    const double pixels = (double)w->rows * w->columns, rows = (double)w->all_outputs / tiles;
     const double steps = w->inputs * itp_taps_sum(&w->tap_y, w->rows, w->mul_y, w->height) *
                          itp_taps_sum(&w->tap_x, w->columns, w->mul_x, w->width);
     const double step = itp_step_cycles(rows, n <= ctx->k->width ? 1 : nr / ctx->k->width);
-    const double turned = ((double)l.x * l.bands + w->outputs * pixels * nr) * ITP_STACK_TURN;
+    const double turned = ((double)l.x * l.bands + w->all_outputs * pixels * nr) * ITP_STACK_TURN;
     const double all = tiles * (steps * step * ITP_STACK_SLOWER + pixels * ITP_STACK_TILE) + turned;
     return all / n < itp_windows_cycles(ctx, w, w->pixels) + itp_windows_beside(ctx, w);
 }
@@ -11436,12 +11441,12 @@ ITP_FN void itp_windows_images(interp_ctx *ctx, const itp_windows *w, itp_scratc
 /* Scratch of a slot, for as many images as there are or fewer. */
 ITP_FN size_t itp_stack_most(const interp_ctx *ctx, const itp_windows *w)
 {
-    const itp_stack l = itp_stack_of(ctx, w);
+    const itp_stack l = itp_stack_of(ctx, w, ctx->slots);
     itp_windows some = *w;
     for (int n = ctx->k->width; ITP_STACK_ON && n <= ctx->k->nr;
          n += ctx->k->width) { /* no lane is left empty */
         some.batch = itp_min(w->batch, n);
-        if (itp_windows_by_stack(ctx, &some)) return l.x + l.y + l.start + l.tables;
+        if (itp_windows_by_stack(ctx, &some)) return itp_stack_floats(&l);
     }
     return 0;
 }

@@ -5,6 +5,7 @@
 #define INTERP_NO_DYNAMICS
 #define INTERP_NO_ONNX
 #define INTERP_NO_TRAIN
+#define INTERP_ASSERT(c) ((c) ? (void)0 : abort())
 #define INTERP_IMPLEMENTATION
 #include "interp.h"
 #include "test.h"
@@ -517,6 +518,8 @@ TEST(convolutions_match_their_definition)
         {32, 24, 6, 1, 14, 15, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1},
         {19, 4, 4, 1, 4, 3, 3, 3, 1, 1, 4, 5, 4, 5, 1, 1},
         {16, 100, 20, 1, 12, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {200, 8, 16, 1, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {100, 16, 32, 1, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
         /* depthwise: odd sizes, uneven padding, both strides, two outputs per plane, others */
         {1, 2, 2, 2, 40, 250, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, /* more than a band has room for */
         {1, 2, 2, 2, 37, 251, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1},
