@@ -9278,8 +9278,8 @@ ITP_FN int itp_lowest_bit(uint64_t bits)
 #endif
 
 /* Blocks of the product: a panel of b (KC x 2 vectors) and a block of a (MC x KC) stay in L2; a block of
-   b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. MC
-   is a multiple of the common tile heights, NC of every tile width. */
+   b (KC x NC) is read once for each block of a. A long KC reads c seldom, a wide NC packs a seldom. Blocks
+   of a are the whole tiles within MC; NC is a multiple of every tile width. */
 #define ITP_GEMM_KC 1024
 #define ITP_GEMM_MC 126
 #define ITP_GEMM_NC 1024
