@@ -55,8 +55,9 @@ ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w, int s
     int rows = fit >= w->height ? w->rows : fit < span ? 0 : (fit - span) / w->mul_y + 1;
     rows = itp_min(rows, most);
     if (!rows) return l;
-    if (slots > 1) rows = itp_min(rows, itp_div_up(w->rows * itp_div_up(w->batch, nr), 4 * slots));
-    l.bands = itp_div_up(w->rows, rows);
+    const int groups = itp_div_up(w->batch, nr);
+    l.bands = itp_div_up(w->rows, rows); /* as few as give each thread the same */
+    while (groups * l.bands % slots && groups * l.bands < 4 * slots && l.bands < w->rows) l.bands++;
     rows = itp_div_up(w->rows, l.bands);
     const int rows_in = itp_min(w->height, (rows - 1) * w->mul_y + span);
     l.x = (size_t)w->inputs * (size_t)(rows_in * w->width * nr);
@@ -245,7 +246,7 @@ ITP_FN void itp_windows_images(interp_ctx *ctx, const itp_windows *w, itp_scratc
 /* Scratch of a slot, for as many images as there are or fewer. */
 ITP_FN size_t itp_stack_most(const interp_ctx *ctx, const itp_windows *w)
 {
-    const itp_stack l = itp_stack_of(ctx, w, ctx->slots);
+    const itp_stack l = itp_stack_of(ctx, w, 1); /* threads take no more each */
     itp_windows some = *w;
     for (int n = ctx->k->width; ITP_STACK_ON && n <= ctx->k->nr;
          n += ctx->k->width) { /* no lane is left empty */
