@@ -10333,12 +10333,26 @@ ITP_FN void itp_pack_merged(const itp_conv *c, const itp_raw *raw, int width, fl
     }
 }
 
+/* Outputs of a panel. */
+ITP_FN int itp_pack_side(const itp_kernels *k, bool pixels)
+{
+    return pixels ? k->nr : k->mr;
+}
+
+/* Those of panel p of `outputs`: the first, and the first of the next. */
+ITP_FN int itp_pack_first(const itp_kernels *k, bool pixels, int outputs, int p, int *end)
+{
+    const int panels = itp_div_up(outputs, itp_pack_side(k, pixels));
+    *end = pixels ? itp_min((p + 1) * k->nr, outputs) : (int)((int64_t)outputs * (p + 1) / panels);
+    return pixels ? p * k->nr : (int)((int64_t)outputs * p / panels);
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
     itp_raw raw;
     const itp_conv *phases; /* NULL: one */
     float *packed;
-    int first, count, panels; /* outputs that are packed */
+    int first, count; /* outputs that are packed */
     bool pixels;
 } itp_pack_job;
 
@@ -10346,10 +10360,9 @@ ITP_FN void itp_pack_task(void *arg, int panel, int slot)
 {
     (void)slot;
     const itp_pack_job *j = (const itp_pack_job *)arg;
-    const int width = j->pixels ? j->kernels->nr : j->kernels->mr;
-    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
-    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
-                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    const int width = itp_pack_side(j->kernels, j->pixels);
+    int k1;
+    const int k0 = itp_pack_first(j->kernels, j->pixels, j->count, panel, &k1);
     float *out = j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width;
     if (j->phases)
         itp_pack_phases(j->kernels, j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
@@ -10364,9 +10377,9 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const itp_raw *
     j.kernels = ctx->k, j.raw = *raw, j.packed = packed;
     j.phases = raw->turned && (c->plane.stride_y > 1 || c->plane.stride_x > 1) ? c : NULL;
     j.first = first, j.count = count;
-    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
     j.pixels = pixels;
-    itp_parallel(ctx, j.panels, (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
+    itp_parallel(ctx, itp_div_up(count, itp_pack_side(ctx->k, pixels)),
+                 (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
 }
 
 /* ---- sums over windows of planes
@@ -10773,8 +10786,9 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     itp_tile_ahead(&t, k->ahead, k->width);
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
-            const int k0 = (int)((int64_t)w->outputs * p / panels);
-            t.rows = (int)((int64_t)w->outputs * (p + 1) / panels) - k0;
+            int k1;
+            const int k0 = itp_pack_first(k, false, w->outputs, p, &k1);
+            t.rows = k1 - k0;
             t.a = itp_windows_packed(w, p, k->mr, c0);
             const bool biased = w->bias && !c0;
             for (int i = 0; biased && i < t.rows; i++)
@@ -10873,7 +10887,7 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.cut = itp_cut_of(ctx, w, ctx->slots);
     j.scratch = scratch;
     j.group = itp_windows_group(w, &j.cut);
-    const int side = w->pixels ? ctx->k->nr : ctx->k->mr, steps = j.group * w->taps;
+    const int side = itp_pack_side(ctx->k, w->pixels), steps = j.group * w->taps;
     ptrdiff_t *w_at = tables + steps;
     itp_windows_offsets(w, &j.cut, tables);
     for (int s = 0; s < steps; s++) {
@@ -11233,10 +11247,9 @@ typedef struct itp_stack_job {
 /* Rows of x that rows r0..r1 of y read: the first, and their number. */
 ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
 {
-    const itp_tap_axis *a = &w->tap_y;
-    const int last = a->offset + (a->count - 1) * a->step;
-    const int from = r0 * w->mul_y + itp_min(a->offset, last);
-    const int end = (r1 - 1) * w->mul_y + itp_max(a->offset, last) + 1;
+    const itp_cut taps = itp_cut_taps(w, 1);
+    const int from = r0 * w->mul_y + taps.min_y;
+    const int end = (r1 - 1) * w->mul_y + taps.min_y + taps.span_y;
     *first = itp_max(0, itp_min(from, w->height));
     return itp_max(0, itp_min(end, w->height) - *first);
 }
@@ -11245,7 +11258,7 @@ ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
 ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     itp_stack l = {0, 0, 0, 0, 0};
-    const int nr = ctx->k->nr, span = abs((w->tap_y.count - 1) * w->tap_y.step) + 1;
+    const int nr = ctx->k->nr, span = itp_cut_taps(w, 1).span_y;
     const int fit = (int)(ITP_STACK_FLOATS / ((double)w->inputs * w->width * nr)); /* rows of x */
     const int most = (int)(2 * ITP_STACK_FLOATS / ((double)w->all_outputs * w->columns * nr));
     int rows = fit >= w->height ? w->rows : fit < span ? 0 : (fit - span) / w->mul_y + 1;
@@ -11285,12 +11298,10 @@ ITP_FN void itp_stack_turn(const itp_stack_job *j, int first, int n, int lo, int
 ITP_FN void itp_stack_pixel(const itp_stack_job *j, itp_tile *t, const float *start, float *to)
 {
     const itp_windows *w = j->w;
-    const int nr = j->kernels->nr, mr = j->kernels->mr, side = w->pixels ? nr : mr;
-    const int panels = itp_div_up(w->outputs, side);
-    for (int p = 0; p < panels; p++) {
-        const int k0 = w->pixels ? p * side : (int)((int64_t)w->outputs * p / panels);
-        const int k1 = w->pixels ? itp_min(k0 + side, w->outputs)
-                                 : (int)((int64_t)w->outputs * (p + 1) / panels);
+    const int nr = j->kernels->nr, mr = j->kernels->mr;
+    const int side = itp_pack_side(j->kernels, w->pixels);
+    for (int p = 0, k0, k1 = 0; k1 < w->outputs; p++) {
+        k0 = itp_pack_first(j->kernels, w->pixels, w->outputs, p, &k1);
         const float *packed = itp_windows_packed(w, p, side, 0);
         const int parts = itp_div_up(k1 - k0, mr);
         for (int q = 0; q < parts; q++) {
@@ -11331,7 +11342,7 @@ ITP_FN void itp_stack_task(void *arg, int task, int slot)
     float *x = itp_scratch_slot(&j->scratch, slot), *y = x + j->cut.x, *start = y + j->cut.y;
     ptrdiff_t *a_at = (ptrdiff_t *)(void *)(start + j->cut.start), *b_at = a_at + w->taps;
     const size_t plane = (size_t)((r1 - r0) * w->columns * nr); /* of y */
-    const int side = w->pixels ? nr : k->mr;
+    const int side = itp_pack_side(k, w->pixels);
     itp_stack_turn(j, image, n, lo, rows_in, x);
     for (int o = 0; w->bias && o < w->outputs; o++)
         for (int i = 0; i < nr; i++) start[o * nr + i] = w->bias[o];
@@ -11395,7 +11406,7 @@ ITP_FN double itp_windows_beside(const interp_ctx *ctx, const itp_windows *w)
     double cycles = c.in_place ? 0 : (double)w->inputs * rows * c.phases * ITP_COPY_ROW;
     if (w->pixels && itp_windows_gathered(ctx, w))
         cycles += (double)w->inputs * w->taps * w->rows * w->columns * ITP_COPY_FLOAT;
-    const int side = w->pixels ? ctx->k->nr : ctx->k->mr;
+    const int side = itp_pack_side(ctx->k, w->pixels);
     if (w->columns % ctx->k->width)
         cycles += (double)itp_div_up(w->all_outputs, side) * w->rows *
                   (w->pixels ? ITP_SHORT_TURNED : ITP_SHORT_TILE);

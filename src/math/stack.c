@@ -37,10 +37,9 @@ typedef struct itp_stack_job {
 /* Rows of x that rows r0..r1 of y read: the first, and their number. */
 ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
 {
-    const itp_tap_axis *a = &w->tap_y;
-    const int last = a->offset + (a->count - 1) * a->step;
-    const int from = r0 * w->mul_y + itp_min(a->offset, last);
-    const int end = (r1 - 1) * w->mul_y + itp_max(a->offset, last) + 1;
+    const itp_cut taps = itp_cut_taps(w, 1);
+    const int from = r0 * w->mul_y + taps.min_y;
+    const int end = (r1 - 1) * w->mul_y + taps.min_y + taps.span_y;
     *first = itp_max(0, itp_min(from, w->height));
     return itp_max(0, itp_min(end, w->height) - *first);
 }
@@ -49,7 +48,7 @@ ITP_FN int itp_stack_rows(const itp_windows *w, int r0, int r1, int *first)
 ITP_FN itp_stack itp_stack_of(const interp_ctx *ctx, const itp_windows *w, int slots)
 {
     itp_stack l = {0, 0, 0, 0, 0};
-    const int nr = ctx->k->nr, span = abs((w->tap_y.count - 1) * w->tap_y.step) + 1;
+    const int nr = ctx->k->nr, span = itp_cut_taps(w, 1).span_y;
     const int fit = (int)(ITP_STACK_FLOATS / ((double)w->inputs * w->width * nr)); /* rows of x */
     const int most = (int)(2 * ITP_STACK_FLOATS / ((double)w->all_outputs * w->columns * nr));
     int rows = fit >= w->height ? w->rows : fit < span ? 0 : (fit - span) / w->mul_y + 1;
@@ -89,12 +88,10 @@ ITP_FN void itp_stack_turn(const itp_stack_job *j, int first, int n, int lo, int
 ITP_FN void itp_stack_pixel(const itp_stack_job *j, itp_tile *t, const float *start, float *to)
 {
     const itp_windows *w = j->w;
-    const int nr = j->kernels->nr, mr = j->kernels->mr, side = w->pixels ? nr : mr;
-    const int panels = itp_div_up(w->outputs, side);
-    for (int p = 0; p < panels; p++) {
-        const int k0 = w->pixels ? p * side : (int)((int64_t)w->outputs * p / panels);
-        const int k1 = w->pixels ? itp_min(k0 + side, w->outputs)
-                                 : (int)((int64_t)w->outputs * (p + 1) / panels);
+    const int nr = j->kernels->nr, mr = j->kernels->mr;
+    const int side = itp_pack_side(j->kernels, w->pixels);
+    for (int p = 0, k0, k1 = 0; k1 < w->outputs; p++) {
+        k0 = itp_pack_first(j->kernels, w->pixels, w->outputs, p, &k1);
         const float *packed = itp_windows_packed(w, p, side, 0);
         const int parts = itp_div_up(k1 - k0, mr);
         for (int q = 0; q < parts; q++) {
@@ -135,7 +132,7 @@ ITP_FN void itp_stack_task(void *arg, int task, int slot)
     float *x = itp_scratch_slot(&j->scratch, slot), *y = x + j->cut.x, *start = y + j->cut.y;
     ptrdiff_t *a_at = (ptrdiff_t *)(void *)(start + j->cut.start), *b_at = a_at + w->taps;
     const size_t plane = (size_t)((r1 - r0) * w->columns * nr); /* of y */
-    const int side = w->pixels ? nr : k->mr;
+    const int side = itp_pack_side(k, w->pixels);
     itp_stack_turn(j, image, n, lo, rows_in, x);
     for (int o = 0; w->bias && o < w->outputs; o++)
         for (int i = 0; i < nr; i++) start[o * nr + i] = w->bias[o];
@@ -199,7 +196,7 @@ ITP_FN double itp_windows_beside(const interp_ctx *ctx, const itp_windows *w)
     double cycles = c.in_place ? 0 : (double)w->inputs * rows * c.phases * ITP_COPY_ROW;
     if (w->pixels && itp_windows_gathered(ctx, w))
         cycles += (double)w->inputs * w->taps * w->rows * w->columns * ITP_COPY_FLOAT;
-    const int side = w->pixels ? ctx->k->nr : ctx->k->mr;
+    const int side = itp_pack_side(ctx->k, w->pixels);
     if (w->columns % ctx->k->width)
         cycles += (double)itp_div_up(w->all_outputs, side) * w->rows *
                   (w->pixels ? ITP_SHORT_TURNED : ITP_SHORT_TILE);

@@ -260,12 +260,26 @@ ITP_FN void itp_pack_merged(const itp_conv *c, const itp_raw *raw, int width, fl
     }
 }
 
+/* Outputs of a panel. */
+ITP_FN int itp_pack_side(const itp_kernels *k, bool pixels)
+{
+    return pixels ? k->nr : k->mr;
+}
+
+/* Those of panel p of `outputs`: the first, and the first of the next. */
+ITP_FN int itp_pack_first(const itp_kernels *k, bool pixels, int outputs, int p, int *end)
+{
+    const int panels = itp_div_up(outputs, itp_pack_side(k, pixels));
+    *end = pixels ? itp_min((p + 1) * k->nr, outputs) : (int)((int64_t)outputs * (p + 1) / panels);
+    return pixels ? p * k->nr : (int)((int64_t)outputs * p / panels);
+}
+
 typedef struct itp_pack_job {
     const itp_kernels *kernels;
     itp_raw raw;
     const itp_conv *phases; /* NULL: one */
     float *packed;
-    int first, count, panels; /* outputs that are packed */
+    int first, count; /* outputs that are packed */
     bool pixels;
 } itp_pack_job;
 
@@ -273,10 +287,9 @@ ITP_FN void itp_pack_task(void *arg, int panel, int slot)
 {
     (void)slot;
     const itp_pack_job *j = (const itp_pack_job *)arg;
-    const int width = j->pixels ? j->kernels->nr : j->kernels->mr;
-    const int k0 = j->pixels ? panel * width : (int)((int64_t)j->count * panel / j->panels);
-    const int k1 = j->pixels ? itp_min(k0 + width, j->count)
-                             : (int)((int64_t)j->count * (panel + 1) / j->panels);
+    const int width = itp_pack_side(j->kernels, j->pixels);
+    int k1;
+    const int k0 = itp_pack_first(j->kernels, j->pixels, j->count, panel, &k1);
     float *out = j->packed + (ptrdiff_t)panel * j->raw.inputs * j->raw.taps * width;
     if (j->phases)
         itp_pack_phases(j->kernels, j->phases, &j->raw, j->first + k0, k1 - k0, width, out);
@@ -291,9 +304,9 @@ ITP_FN void itp_pack_weights(interp_ctx *ctx, const itp_conv *c, const itp_raw *
     j.kernels = ctx->k, j.raw = *raw, j.packed = packed;
     j.phases = raw->turned && (c->plane.stride_y > 1 || c->plane.stride_x > 1) ? c : NULL;
     j.first = first, j.count = count;
-    j.panels = itp_div_up(count, pixels ? ctx->k->nr : ctx->k->mr);
     j.pixels = pixels;
-    itp_parallel(ctx, j.panels, (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
+    itp_parallel(ctx, itp_div_up(count, itp_pack_side(ctx->k, pixels)),
+                 (double)raw->inputs * count * raw->taps, itp_pack_task, &j);
 }
 
 /* ---- sums over windows of planes
@@ -700,8 +713,9 @@ ITP_FN void itp_windows_planes(const itp_windows_job *j, const float *x, float *
     itp_tile_ahead(&t, k->ahead, k->width);
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++) {
-            const int k0 = (int)((int64_t)w->outputs * p / panels);
-            t.rows = (int)((int64_t)w->outputs * (p + 1) / panels) - k0;
+            int k1;
+            const int k0 = itp_pack_first(k, false, w->outputs, p, &k1);
+            t.rows = k1 - k0;
             t.a = itp_windows_packed(w, p, k->mr, c0);
             const bool biased = w->bias && !c0;
             for (int i = 0; biased && i < t.rows; i++)
@@ -800,7 +814,7 @@ ITP_FN void itp_windows_run(interp_ctx *ctx, const itp_windows *w, itp_scratch s
     j.cut = itp_cut_of(ctx, w, ctx->slots);
     j.scratch = scratch;
     j.group = itp_windows_group(w, &j.cut);
-    const int side = w->pixels ? ctx->k->nr : ctx->k->mr, steps = j.group * w->taps;
+    const int side = itp_pack_side(ctx->k, w->pixels), steps = j.group * w->taps;
     ptrdiff_t *w_at = tables + steps;
     itp_windows_offsets(w, &j.cut, tables);
     for (int s = 0; s < steps; s++) {
