@@ -656,6 +656,7 @@ ITP_INLINE void itp_avx2_transpose(__m256 *t)
 #define vl                __mmask16
 #define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
+#define v_within(p, v, l) _mm512_mask_storeu_ps(p, l, v)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
 #define v_push(a, b)      itp_avx512_slide(a, b, 15)
@@ -1610,20 +1611,6 @@ static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
     return total + (double)v_sum(s);
 }
 
-static void ITP_K(softmax)(size_t n, const float *x, float *y)
-{
-    const double sum = ITP_K(exp_sum)(n, x, ITP_K(max)(n, x), y);
-    ITP_K(scale_add)(n, (float)(1 / sum), y, 0, y);
-}
-
-/* y may be x; it also serves as scratch. */
-static void ITP_K(log_softmax)(size_t n, const float *x, float *y, float *scratch)
-{
-    const float top = ITP_K(max)(n, x);
-    const double sum = ITP_K(exp_sum)(n, x, top, scratch);
-    ITP_K(affine)(n, 1, x, -(top + (float)log(sum)), y);
-}
-
 /* The softmax of each of m columns, or its logarithm: n numbers, each `step` behind the one before. y
    may be x. */
 static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *x, float *y,
@@ -1678,9 +1665,19 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const float *from = t->from;
     float *to = t->to;
     const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
+#ifdef v_within /* rows may end within their last vector */
+    const bool cut = nv <= 2;
+    const vl ends = v_lanes(0, t->columns - (nv - 1) * V_WIDTH);
+#define ITP_LOAD_SUMS(p, v)     (cut && v == nv - 1 ? v_between(p, ends) : v_load(p))
+#define ITP_STORE_SUMS(p, v, c) (cut && v == nv - 1 ? v_within(p, c, ends) : v_store(p, c))
+#else
+#define ITP_LOAD_SUMS(p, v)     v_load(p)
+#define ITP_STORE_SUMS(p, v, c) v_store(p, c)
+#endif
 #define ITP_DECLARE_ONE(r, v)                                                                      \
-    vf c##r##_##v =                                                                                \
-        r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
+    vf c##r##_##v = r < rows && nv > v && from                                                     \
+                        ? ITP_LOAD_SUMS(from + r * from_rs + v * V_WIDTH, v)                       \
+                        : v_zero();
 #define ITP_DECLARE(r)      ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1)
 #define ITP_DECLARE_LONG(r) ITP_DECLARE(r) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
 #define ITP_TILE_ROWS(X)    X##_LONG(0) X##_LONG(1) X##_LONG(2) V_ROWS_ON(X)
@@ -1797,8 +1794,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
         float *row = to + r * to_rs;                                                               \
-        v_store(row, c##r##_0);                                                                    \
-        if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
+        ITP_STORE_SUMS(row, 0, c##r##_0);                                                          \
+        if (nv > 1) ITP_STORE_SUMS(row + V_WIDTH, 1, c##r##_1);                                    \
     }
 #define ITP_STORE_LONG(r)                                                                          \
     ITP_STORE(r)                                                                                   \
@@ -1807,6 +1804,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     ITP_TILE_ROWS(ITP_STORE)
 #undef ITP_STORE_LONG
 #undef ITP_STORE
+#undef ITP_LOAD_SUMS
+#undef ITP_STORE_SUMS
 #undef ITP_TILE_ROWS
 }
 
@@ -1854,6 +1853,9 @@ static void ITP_K(tile)(const itp_tile *t)
         longer[t->rows - 1](t);
         return;
     }
+#ifdef v_within
+    ITP_K(tile_whole)(n1 > 0, t);
+#else
     if (V_WIDTH == 1 || n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
@@ -1875,6 +1877,7 @@ static void ITP_K(tile)(const itp_tile *t)
         v_put(to, v_load(sums + r * ITP_NR), n0);
         if (n1 > 0) v_put(to + V_WIDTH, v_load(sums + r * ITP_NR + V_WIDTH), n1);
     }
+#endif
 }
 
 /* A square of registers: row r from `from + at[r]`, w lanes of it; column k to `to + k * step`, `some`
@@ -1893,9 +1896,16 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
 #undef ITP_LOAD
 #undef ITP_LOADN
     v_transpose(t);
+#ifdef v_within
+    const bool whole = w == V_WIDTH && beta == 0;
+    const vl lanes = v_lanes(0, some);
+#define ITP_STORE(k) v_within(to + (k)*step, t[k], lanes);
+#else
+    const bool whole = w == V_WIDTH && some == V_WIDTH && beta == 0;
 #define ITP_STORE(k) v_store(to + (k)*step, t[k]);
-#define ITP_KEEP(k)  v_store(rest + (k)*V_WIDTH, t[k]);
-    if (w == V_WIDTH && some == V_WIDTH && beta == 0) {
+#endif
+#define ITP_KEEP(k) v_store(rest + (k)*V_WIDTH, t[k]);
+    if (whole) {
         V_LANES(ITP_STORE)
         return;
     }
@@ -1987,14 +1997,12 @@ static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, floa
                 const int w = m - r < V_WIDTH ? m - r : V_WIDTH;
                 v_put(out + k * m + r, v_get(a + r, w), left - r < V_WIDTH ? w : V_WIDTH);
             }
-    else
-        for (int k = 0; k < kc; k++)
-            for (int r = 0; r < m; r++) out[k * m + r] = a[r * g->a_rs + k * g->a_cs];
-    if (g->alpha != 1)
-        for (int t = 0; t < kc * m; t++) out[t] *= g->alpha;
+    else itp_pack_apart(m, kc, a, g->a_rs, g->a_cs, out, m);
+    if (g->alpha != 1) ITP_K(scale_add)((size_t)kc * (size_t)m, g->alpha, out, 0, out);
 }
 
-/* Columns j0..j0+n of b in panels: out[panel][k][column], columns past the end are 0. */
+/* Columns j0..j0+n of b in panels: out[panel][k][column]; past the end there are zeros up to a whole
+   vector. */
 static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, float *out)
 {
     for (int j = 0; j < n; j += ITP_NR, out += (size_t)kc * ITP_NR) {
@@ -2005,36 +2013,25 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
             float *to = out;
             for (int k = 0; k < kc; k++, b += g->b_rs, to += ITP_NR) {
                 v_store(to, v_get(b, n0));
-                v_store(to + V_WIDTH, n1 > 0 ? v_get(b + V_WIDTH, n1) : v_zero());
+                if (n1 > 0) v_store(to + V_WIDTH, v_get(b + V_WIDTH, n1));
             }
             continue;
         }
-        if (some < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
+        float *end = out + some / V_WIDTH * V_WIDTH;
+        for (int k = 0; k < kc && some % V_WIDTH; k++, end += ITP_NR) v_store(end, v_zero());
         if (g->b_rs == 1) ITP_K(interleave)(some, kc, b, g->b_cs, NULL, out, ITP_NR);
-        else
-            for (int k = 0; k < kc; k++)
-                for (int c = 0; c < some; c++) out[k * ITP_NR + c] = b[k * g->b_rs + c * g->b_cs];
+        else itp_pack_apart(some, kc, b, g->b_cs, g->b_rs, out, ITP_NR);
     }
 }
 
-/* All of b: out[block of k][panel][k][column]. */
-static void ITP_K(gemm_pack)(const itp_gemm *g, float *out)
+/* Which numbers of rows i0..i0+m of a over k0..k0+kc are not 0. One stride of a is 1: squares of registers
+   along it, next to each other. */
+static void ITP_K(sparse_bits)(const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s)
 {
-    const size_t columns = itp_round_up((size_t)g->n, ITP_NR);
-    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step) {
-        const int kc = g->k - k0 < step ? g->k - k0 : step;
-        ITP_K(pack_b)(g, k0, kc, 0, g->n, out + (size_t)k0 * columns);
-    }
-}
-
-/* Which numbers of rows i0..i0+m of a over k0..k0+kc are not 0; whether any rows are mostly zeros. One
-   stride of a is 1: squares of registers along it, next to each other. */
-static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s)
-{
+    if (!V_SPARSE) return; /* nor is there code for it */
     const bool turned = g->a_cs != 1;
     const ptrdiff_t stride = turned ? g->a_cs : g->a_rs;
-    const int panels = (m + V_MR - 1) / V_MR, apart = turned ? kc : m, beside = turned ? m : kc;
-    bool any = false;
+    const int apart = turned ? kc : m, beside = turned ? m : kc;
     s->rows = m, s->words = (kc + 63) / 64;
     memset(s->bits, 0, sizeof s->bits);
     for (int o = 0; o < apart; o += V_WIDTH)
@@ -2056,17 +2053,6 @@ static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc,
                 s->bits[i + r][k / 64] |= (uint64_t)((v_bits(v_eq(t[r], v_zero())) ^ there) & there)
                                           << k % 64;
         }
-    for (int p = 0; p < panels; p++) {
-        const int from = m * p / panels, rows = m * (p + 1) / panels - from;
-        const double most = ITP_SPARSE * kc * rows;
-        int count = 0;
-        for (int i = from; i < from + rows; i++)
-            for (int w = 0; w < s->words; w++) count += itp_bit_count(s->bits[i][w]);
-        memset(s->skip + from, count < most, (size_t)rows);
-        if (count >= most) memset(s->bits[from], 0, (size_t)rows * sizeof *s->bits);
-        any = any || count < most;
-    }
-    return any;
 }
 
 /* Rows of c, n numbers of at most V_PAIRS pairs of vectors: `start`, or what is there where it is NULL,
@@ -2090,6 +2076,7 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 #define ITP_TO(p, u, v)                                                                            \
     v_store((u < whole ? to : rest) + u * V_WIDTH, c##u);                                          \
     v_store((v < whole ? to : rest) + v * V_WIDTH, c##v);
+    if (!V_SPARSE) return;
     const int whole = n / V_WIDTH, part = n % V_WIDTH, last = (n - 1) / ITP_NR;
     float rest[V_PAIRS * ITP_NR]; /* stands for columns that are not there, or not a whole vector */
     memset(rest, 0, sizeof rest);
@@ -2117,117 +2104,6 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 #undef ITP_FROM
 #undef ITP_PRODUCT
 #undef ITP_TO
-}
-
-/* What the sums of row i of c start from, at columns j.., w of them. */
-static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
-{
-    vf s = v_set(g->bias_row ? g->bias_row[i] : 0);
-    if (g->bias_column) s = v_add(s, v_get(g->bias_column + j, w));
-    if (g->beta != 0) s = v_fma(v_set(g->beta), v_get(g->c + i * g->c_rs + j, w), s);
-    return s;
-}
-
-/* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
-   whatever the block, so results do not depend on how c is cut. An operand that already lies as the
-   tile reads it, and is read few times, is not packed. */
-static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
-{
-    const int step = itp_gemm_kc(g->k);
-    const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
-    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
-    const bool a_direct =
-        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
-    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
-    const bool bias_only = g->beta == 0 && !g->bias_row;
-    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
-                 j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
-                 (as_it_is || bias_only);
-    const bool b_apart = V_MR >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
-                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
-    const bool b_direct =
-        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
-    static const float nothing[V_PAIRS * ITP_NR] = {0};
-    const int most = ITP_GEMM_MC / V_MR * V_MR; /* whole tiles */
-    itp_sparse sparse;
-    itp_tile t;
-    memset(&t, 0, sizeof t);
-    memset(sparse.skip, 0, sizeof sparse.skip);
-    t.outer = 1;
-    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
-        const int kc = t.inner = g->k - k0 < step ? g->k - k0 : step;
-        for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
-            const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
-            const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
-            const float *b = pb;
-            if (g->packed) b = g->packed + (size_t)k0 * packed_columns + (size_t)jb * (size_t)kc;
-            else ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
-            for (int ib = i0; ib < i1; ib += most) {
-                const int mb = i1 - ib < most ? i1 - ib : most;
-                const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
-                /* a block without zeros says that others have none */
-                zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);
-                const int rest = nb % (V_PAIRS * ITP_NR);
-                const int sparse_columns = !zeros                        ? 0
-                                           : rest > V_PAIRS / 2 * ITP_NR ? nb
-                                                                         : nb - rest;
-                for (int p = 0; p < panels && !a_direct; p++) {
-                    const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
-                    if (sparse_columns == nb && sparse.skip[i]) continue;
-                    ITP_K(pack_a)(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
-                }
-                for (int jr = 0; jr < nb; jr += ITP_NR) {
-                    t.columns = nb - jr < ITP_NR ? nb - jr : ITP_NR;
-                    if (jr < there) {
-                        t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
-                        t.b_step = g->b_rs;
-                    } else {
-                        t.b = b + (size_t)(jr - there) * (size_t)kc;
-                        t.b_step = ITP_NR;
-                    }
-                    if (V_AHEAD) itp_tile_ahead(&t, V_AHEAD, V_WIDTH);
-                    for (int p = 0; p < panels; p++) {
-                        const int i = mb * p / panels;
-                        if (jr < sparse_columns && sparse.skip[i]) continue;
-                        t.rows = mb * (p + 1) / panels - i;
-                        if (a_direct) {
-                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
-                        } else {
-                            t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_rs = 1, t.a_step = t.rows;
-                        }
-                        t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
-                        t.to_rs = g->c_rs;
-                        float start[V_MR * ITP_NR];
-                        t.from = k0 || as_it_is ? t.to : start; /* what the sums start from */
-                        t.from_rs = k0 || as_it_is ? t.to_rs : ITP_NR;
-                        if (!k0 && bias_only) {
-                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
-                            t.from_rs = 0;
-                        }
-                        for (int r = 0; t.from == start && r < t.rows; r++)
-                            for (int c = 0; c < t.columns; c += V_WIDTH) {
-                                const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
-                                v_store(start + r * ITP_NR + c,
-                                        ITP_K(gemm_start)(g, ib + i + r, jb + jr + c, w));
-                            }
-                        ITP_K(tile)(&t);
-                    }
-                }
-                for (int j = 0; j < sparse_columns; j += V_PAIRS * ITP_NR) {
-                    const float *from = k0 || as_it_is   ? NULL
-                                        : g->bias_column ? g->bias_column + jb + j
-                                                         : nothing;
-                    ITP_K(sparse_sums)
-                    (&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
-                     b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * ITP_NR, from,
-                     g->c + ib * g->c_rs + jb + j, g->c_rs,
-                     nb - j < V_PAIRS * ITP_NR ? nb - j : V_PAIRS * ITP_NR);
-                }
-            }
-        }
-    }
 }
 
 #undef ITP_NR
@@ -4113,6 +3989,7 @@ static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME,
                                            V_MR,
                                            2 * V_WIDTH,
                                            V_AHEAD,
+                                           V_SPARSE ? V_PAIRS : 0,
 #define ITP_KERNEL(type, name, arguments) ITP_K(name),
                                            ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
@@ -8767,6 +8644,12 @@ ITP_FN int itp_cores(void)
 
 #endif
 
+/* Runs tasks 0..n-1 on the caller. */
+ITP_FN void itp_in_turn(int n, itp_task_fn fn, void *arg)
+{
+    for (int i = 0; i < n; i++) fn(arg, i, 0);
+}
+
 /* Runs tasks 0..n-1. `work` is a rough count of operations in all: small jobs stay on the caller,
    since waking a thread costs more than they do. */
 ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, void *arg)
@@ -8777,7 +8660,7 @@ ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, vo
     job.n = n;
     job.next = 0;
     if (n < 2 || ctx->slots < 2 || work < 200000) {
-        itp_job_run(&job, 0);
+        itp_in_turn(n, fn, arg);
     } else if (ctx->desc.parallel_for) {
         ctx->desc.parallel_for(itp_job_run, itp_min(n, ctx->slots), &job, ctx->desc.user);
     } else {
@@ -8798,7 +8681,7 @@ ITP_FN void itp_parallel_alone(interp_ctx *ctx, int n, itp_task_fn fn, void *arg
     job.n = n;
     job.next = 0;
     if (n < 2 || slots < 2) {
-        itp_job_run(&job, 0);
+        itp_in_turn(n, fn, arg);
         return;
     }
     ctx->slots = 1;
@@ -9223,7 +9106,7 @@ typedef struct itp_gemm {
     float *c;
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
-    const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
+    const float *packed; /* NULL, or all of b by itp_gemm_pack, itp_gemm_packed floats */
     bool zeros;          /* a may have many: their products, 0 where b is finite, are left out */
 } itp_gemm;
 
@@ -9256,6 +9139,8 @@ ITP_FN void itp_tile_ahead(itp_tile *t, int steps, int width)
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
 #define ITP_MOST_MR   14
+/* The most columns whose products leave zeros out together. */
+#define ITP_MOST_STRIPE 128
 
 /* Tiles of few rows are longer: enough sums that do not wait for each other, in few registers. */
 #define ITP_LONG_ROWS          3
@@ -9328,6 +9213,14 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
     const size_t n = itp_round_up((size_t)itp_min(columns, ITP_GEMM_NC), (size_t)nr);
     return itp_gemm_a_floats(k, rows) + kc * n;
+}
+
+/* out[k step + r] = x[r row_step + k number_step], where no step is 1. */
+ITP_FN void itp_pack_apart(int rows, int n, const float *x, ptrdiff_t row_step,
+                           ptrdiff_t number_step, float *out, ptrdiff_t step)
+{
+    for (int k = 0; k < n; k++)
+        for (int r = 0; r < rows; r++) out[k * step + r] = x[r * row_step + k * number_step];
 }
 
 /* The most columns of a softmax across them. */
@@ -9447,15 +9340,17 @@ typedef struct itp_sliding {
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \
     X(double, exp_sum, (size_t n, const float *x, float shift, float *y))                          \
-    X(void, softmax, (size_t n, const float *x, float *y))                                         \
-    X(void, log_softmax, (size_t n, const float *x, float *y, float *scratch))                     \
     X(void, softmax_across, (size_t n, size_t m, size_t step, const float *x, float *y, bool log)) \
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
-    X(void, gemm_pack, (const itp_gemm *g, float *out))                                            \
-    X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
     X(void, tile, (const itp_tile *t))                                                             \
+    X(void, pack_a, (const itp_gemm *g, int i0, int m, int k0, int kc, float *out))                \
+    X(void, pack_b, (const itp_gemm *g, int k0, int kc, int j0, int n, float *out))                \
+    X(void, sparse_bits, (const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s))        \
+    X(void, sparse_sums,                                                                           \
+      (const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,        \
+       ptrdiff_t b_panel, const float *start, float *c, ptrdiff_t c_rs, int n))                    \
     X(void, interleave,                                                                            \
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
@@ -9617,6 +9512,7 @@ struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
     int ahead;         /* steps by which a tile asks for its second operand early; 0: it does not */
+    int pairs;         /* of vectors of a row whose products leave zeros out; 0: none do */
 #define ITP_KERNEL(type, name, arguments) type(*name) arguments;
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
@@ -9801,6 +9697,21 @@ ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
     return &itp_grad_kernels_scalar;
 }
 
+/* y may be x. */
+ITP_FN void itp_softmax(const itp_kernels *k, size_t n, const float *x, float *y)
+{
+    const double sum = k->exp_sum(n, x, k->max(n, x), y);
+    k->scale_add(n, (float)(1 / sum), y, 0, y);
+}
+
+ITP_FN void itp_log_softmax(const itp_kernels *k, size_t n, const float *x, float *y,
+                            float *scratch)
+{
+    const float top = k->max(n, x);
+    const double sum = k->exp_sum(n, x, top, scratch);
+    k->affine(n, 1, x, -(top + (float)log(sum)), y);
+}
+
 #ifndef INTERP_NO_EMBED
 /* Those of embeddings. */
 ITP_FN const itp_embed_kernels *itp_embeds(const itp_kernels *k)
@@ -9882,7 +9793,7 @@ INTERP_API int interp_threads(const interp_ctx *ctx)
     return ctx->slots;
 }
 /* >>math/gemm.c                                                                               */
-/* ---- math/gemm.c: the matrix product over threads -------------------------------------------- */
+/* ---- math/gemm.c: the matrix product: blocks of it, over threads ----------------------------- */
 
 /* Scratch memory with one part for each slot of a parallel job. */
 typedef struct itp_scratch {
@@ -9893,6 +9804,138 @@ typedef struct itp_scratch {
 ITP_FN float *itp_scratch_slot(const itp_scratch *s, int slot)
 {
     return s->base + s->slot_floats * (size_t)slot;
+}
+
+/* All of b: out[block of k][panel][k][column]. */
+ITP_FN void itp_gemm_pack(const itp_kernels *kernels, const itp_gemm *g, float *out)
+{
+    const size_t columns = itp_round_up((size_t)g->n, (size_t)kernels->nr);
+    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step)
+        kernels->pack_b(g, k0, itp_min(step, g->k - k0), 0, g->n, out + (size_t)k0 * columns);
+}
+
+/* What the sums of m rows from i0 and n columns from j0 of c start from. */
+ITP_FN void itp_gemm_start(const itp_gemm *g, int i0, int m, int j0, int n, float *start, int step)
+{
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            float s = g->bias_row ? g->bias_row[i0 + i] : 0;
+            if (g->bias_column) s += g->bias_column[j0 + j];
+            if (g->beta != 0) s += g->beta * g->c[(i0 + i) * g->c_rs + j0 + j];
+            start[i * step + j] = s;
+        }
+}
+
+/* Says which panels of rows, `higher` of them one row higher than the others, leave zeros out; whether any
+   do. */
+ITP_FN bool itp_sparse_panels(itp_sparse *s, int height, int higher, int kc)
+{
+    bool any = false;
+    for (int from = 0, rows; from < s->rows; from += rows, higher--) {
+        rows = height + (higher > 0);
+        const double most = ITP_SPARSE * kc * rows;
+        int count = 0;
+        for (int i = from; i < from + rows; i++)
+            for (int w = 0; w < s->words; w++) count += itp_bit_count(s->bits[i][w]);
+        memset(s->skip + from, count < most, (size_t)rows);
+        if (count >= most) memset(s->bits[from], 0, (size_t)rows * sizeof *s->bits);
+        any = any || count < most;
+    }
+    return any;
+}
+
+/* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
+   whatever the block, so results do not depend on how c is cut. An operand that already lies as the
+   tile reads it, and is read few times, is not packed. */
+ITP_FN void itp_gemm_block(const itp_kernels *kernels, const itp_gemm *g, int i0, int i1, int j0,
+                           int j1, float *scratch)
+{
+    const int mr = kernels->mr, nr = kernels->nr, stripe = kernels->pairs * nr;
+    const int step = itp_gemm_kc(g->k), most = ITP_GEMM_MC / mr * mr; /* whole tiles */
+    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
+    const bool a_direct =
+        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
+    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    const bool bias_only = g->beta == 0 && !g->bias_row;
+    bool zeros = stripe && g->zeros && g->alpha == 1 && g->k > 0 && j1 - j0 > stripe / 2 &&
+                 (g->a_rs == 1 || g->a_cs == 1) && (as_it_is || bias_only);
+    const bool b_apart = mr >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
+                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
+    const bool b_direct =
+        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
+    static const float nothing[ITP_MOST_STRIPE] = {0};
+    itp_sparse sparse;
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = 1;
+    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
+        const int kc = t.inner = itp_min(step, g->k - k0);
+        for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
+            const int nb = itp_min(ITP_GEMM_NC, j1 - jb);
+            const int there = b_direct ? nb & -nr : 0; /* columns left where they are */
+            const float *b = pb;
+            if (g->packed) b = g->packed + itp_gemm_packed(k0, g->n, nr) + (size_t)jb * (size_t)kc;
+            else kernels->pack_b(g, k0, kc, jb + there, nb - there, pb);
+            for (int ib = i0; ib < i1; ib += most) {
+                const int mb = itp_min(most, i1 - ib);
+                const int panels = itp_div_up(mb, mr), height = mb / panels, higher = mb % panels;
+                /* a block without zeros says that others have none */
+                if (zeros) kernels->sparse_bits(g, ib, mb, k0, kc, &sparse);
+                zeros = zeros && itp_sparse_panels(&sparse, height, higher, kc);
+                const int rest = zeros ? nb % stripe : 0;
+                const int sparse_columns = !zeros ? 0 : rest > stripe / 2 ? nb : nb - rest;
+                for (int p = 0, i = 0, m; p < panels && !a_direct; p++, i += m) {
+                    m = height + (p < higher);
+                    if (sparse_columns == nb && sparse.skip[i]) continue;
+                    kernels->pack_a(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
+                }
+                for (int jr = 0; jr < nb; jr += nr) {
+                    t.columns = itp_min(nr, nb - jr);
+                    if (jr < there) {
+                        t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
+                        t.b_step = g->b_rs;
+                    } else {
+                        t.b = b + (size_t)(jr - there) * (size_t)kc;
+                        t.b_step = nr;
+                    }
+                    if (kernels->ahead) itp_tile_ahead(&t, kernels->ahead, kernels->width);
+                    for (int p = 0, i = 0; p < panels; p++, i += t.rows) {
+                        t.rows = height + (p < higher);
+                        if (jr < sparse_columns && sparse.skip[i]) continue;
+                        if (a_direct) {
+                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
+                        } else {
+                            t.a = pa + (size_t)i * (size_t)kc;
+                            t.a_rs = 1, t.a_step = t.rows;
+                        }
+                        t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
+                        t.to_rs = g->c_rs;
+                        float start[ITP_MOST_TILE];
+                        if (k0 || as_it_is) {
+                            t.from = t.to, t.from_rs = t.to_rs;
+                        } else if (bias_only) {
+                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
+                            t.from_rs = 0;
+                        } else {
+                            itp_gemm_start(g, ib + i, t.rows, jb + jr, t.columns, start, nr);
+                            t.from = start, t.from_rs = nr;
+                        }
+                        kernels->tile(&t);
+                    }
+                }
+                for (int j = 0; j < sparse_columns; j += stripe) {
+                    const float *from = k0 || as_it_is   ? NULL
+                                        : g->bias_column ? g->bias_column + jb + j
+                                                         : nothing;
+                    kernels->sparse_sums(&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs,
+                                         g->a_cs, b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * nr, from,
+                                         g->c + ib * g->c_rs + jb + j, g->c_rs,
+                                         itp_min(stripe, nb - j));
+                }
+            }
+        }
+    }
 }
 
 typedef struct itp_gemm_job {
@@ -9907,9 +9950,8 @@ ITP_FN void itp_gemm_task(void *arg, int task, int slot)
 {
     const itp_gemm_job *job = (const itp_gemm_job *)arg;
     const int i = task / job->tasks_n * job->step_m, j = task % job->tasks_n * job->step_n;
-    job->kernels->gemm_block(job->g, i, itp_min(i + job->step_m, job->g->m), j,
-                             itp_min(j + job->step_n, job->g->n),
-                             itp_scratch_slot(&job->scratch, slot));
+    itp_gemm_block(job->kernels, job->g, i, itp_min(i + job->step_m, job->g->m), j,
+                   itp_min(j + job->step_n, job->g->n), itp_scratch_slot(&job->scratch, slot));
 }
 
 ITP_FN size_t itp_gemm_scratch(const interp_ctx *ctx, int m, int n, int k)
@@ -9959,7 +10001,7 @@ ITP_FN void itp_batch_task(void *arg, int task, int slot)
     g.a += job->a_offset[task];
     g.b += job->b_offset[task];
     g.c += task * job->c_stride;
-    job->kernels->gemm_block(&g, 0, g.m, 0, g.n, itp_scratch_slot(&job->scratch, slot));
+    itp_gemm_block(job->kernels, &g, 0, g.m, 0, g.n, itp_scratch_slot(&job->scratch, slot));
 }
 
 /* c[t] = a[t] b[t] for t < count; each operand's start is given per product. */
@@ -13555,7 +13597,7 @@ ITP_FN void itp_near_block(const interp_ctx *ctx, const itp_near *s, int row, in
     g.c = out, g.c_rs = s->chunk;
     g.bias_row = s->asked_norm + row;
     g.bias_column = s->norm + first;
-    ctx->k->gemm_block(&g, 0, rows, 0, m, scratch);
+    itp_gemm_block(ctx->k, &g, 0, rows, 0, m, scratch);
 }
 
 /* ---- the k smallest */
@@ -28241,8 +28283,8 @@ ITP_FN void itp_softmax_forward_task(void *arg, int task, int slot)
     for (size_t r = first; r < end; r++) {
         const float *x = j->x + r * j->n;
         float *y = j->out + r * j->n;
-        if (j->log) j->kernels->log_softmax(j->n, x, y, itp_scratch_slot(&j->scratch, slot));
-        else j->kernels->softmax(j->n, x, y);
+        if (j->log) itp_log_softmax(j->kernels, j->n, x, y, itp_scratch_slot(&j->scratch, slot));
+        else itp_softmax(j->kernels, j->n, x, y);
     }
 }
 
@@ -28723,7 +28765,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.c = itp_y(w, node), g.c_rs = d.n;
     g.zeros = itp_is_data(w, node);
     if (itp_weights_constant(w, node)) {
-        if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
+        if (!w->is_packed[node]) itp_gemm_pack(w->ctx->k, &g, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_FORWARD;
         g.packed = w->packed[node];
     }
@@ -50837,7 +50879,7 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     const float *y = interp_workspace_target(c->w);
     for (int i = 0; i < some; i++) {
         float *p = c->seed + (size_t)i * (size_t)c->classes;
-        c->ctx->k->softmax((size_t)c->classes, y + (size_t)i * (size_t)c->classes, p);
+        itp_softmax(c->ctx->k, (size_t)c->classes, y + (size_t)i * (size_t)c->classes, p);
         probability[first + i] = p[first + i];
     }
     memcpy(out + (size_t)first * c->size, c->x, (size_t)some * c->size * sizeof *out);

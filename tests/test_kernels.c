@@ -300,7 +300,7 @@ TEST(products_leave_zeros_out_without_a_trace)
                     a[i * g.a_rs + t * g.a_cs] = dense || some ? rnd(at) : 0;
                 }
             if (flags & 8) {
-                ctx->k->gemm_pack(&g, packed);
+                itp_gemm_pack(ctx->k, &g, packed);
                 g.packed = packed;
             }
             CHECK_OK(ctx, itp_ctx_scratch(ctx, itp_gemm_scratch(ctx, m, n, k), &scratch));
@@ -916,8 +916,8 @@ TEST(softmax_across_columns_matches_the_softmax_of_rows)
             ctx->k->softmax_across(n, m, step, y + 1, y + 1, log);
             for (size_t c = 0; c < m; c++) {
                 for (size_t i = 0; i < n; i++) row[i] = x[i * step + 1 + c];
-                if (log) ctx->k->log_softmax(n, row, want, scratch);
-                else ctx->k->softmax(n, row, want);
+                if (log) itp_log_softmax(ctx->k, n, row, want, scratch);
+                else itp_softmax(ctx->k, n, row, want);
                 for (size_t i = 0; i < n; i++) CHECK_NEAR(y[i * step + 1 + c], want[i], 2e-6);
             }
             for (size_t i = 0; i < n; i++) /* nothing written beside */

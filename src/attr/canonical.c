@@ -170,7 +170,7 @@ ITP_FN interp_status itp_canonical_run(itp_canonical *c, int first, float *out, 
     const float *y = interp_workspace_target(c->w);
     for (int i = 0; i < some; i++) {
         float *p = c->seed + (size_t)i * (size_t)c->classes;
-        c->ctx->k->softmax((size_t)c->classes, y + (size_t)i * (size_t)c->classes, p);
+        itp_softmax(c->ctx->k, (size_t)c->classes, y + (size_t)i * (size_t)c->classes, p);
         probability[first + i] = p[first + i];
     }
     memcpy(out + (size_t)first * c->size, c->x, (size_t)some * c->size * sizeof *out);

@@ -209,6 +209,12 @@ ITP_FN int itp_cores(void)
 
 #endif
 
+/* Runs tasks 0..n-1 on the caller. */
+ITP_FN void itp_in_turn(int n, itp_task_fn fn, void *arg)
+{
+    for (int i = 0; i < n; i++) fn(arg, i, 0);
+}
+
 /* Runs tasks 0..n-1. `work` is a rough count of operations in all: small jobs stay on the caller,
    since waking a thread costs more than they do. */
 ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, void *arg)
@@ -219,7 +225,7 @@ ITP_FN void itp_parallel(interp_ctx *ctx, int n, double work, itp_task_fn fn, vo
     job.n = n;
     job.next = 0;
     if (n < 2 || ctx->slots < 2 || work < 200000) {
-        itp_job_run(&job, 0);
+        itp_in_turn(n, fn, arg);
     } else if (ctx->desc.parallel_for) {
         ctx->desc.parallel_for(itp_job_run, itp_min(n, ctx->slots), &job, ctx->desc.user);
     } else {
@@ -240,7 +246,7 @@ ITP_FN void itp_parallel_alone(interp_ctx *ctx, int n, itp_task_fn fn, void *arg
     job.n = n;
     job.next = 0;
     if (n < 2 || slots < 2) {
-        itp_job_run(&job, 0);
+        itp_in_turn(n, fn, arg);
         return;
     }
     ctx->slots = 1;

@@ -1,4 +1,4 @@
-/* ---- math/gemm.c: the matrix product over threads -------------------------------------------- */
+/* ---- math/gemm.c: the matrix product: blocks of it, over threads ----------------------------- */
 
 /* Scratch memory with one part for each slot of a parallel job. */
 typedef struct itp_scratch {
@@ -9,6 +9,138 @@ typedef struct itp_scratch {
 ITP_FN float *itp_scratch_slot(const itp_scratch *s, int slot)
 {
     return s->base + s->slot_floats * (size_t)slot;
+}
+
+/* All of b: out[block of k][panel][k][column]. */
+ITP_FN void itp_gemm_pack(const itp_kernels *kernels, const itp_gemm *g, float *out)
+{
+    const size_t columns = itp_round_up((size_t)g->n, (size_t)kernels->nr);
+    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step)
+        kernels->pack_b(g, k0, itp_min(step, g->k - k0), 0, g->n, out + (size_t)k0 * columns);
+}
+
+/* What the sums of m rows from i0 and n columns from j0 of c start from. */
+ITP_FN void itp_gemm_start(const itp_gemm *g, int i0, int m, int j0, int n, float *start, int step)
+{
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            float s = g->bias_row ? g->bias_row[i0 + i] : 0;
+            if (g->bias_column) s += g->bias_column[j0 + j];
+            if (g->beta != 0) s += g->beta * g->c[(i0 + i) * g->c_rs + j0 + j];
+            start[i * step + j] = s;
+        }
+}
+
+/* Says which panels of rows, `higher` of them one row higher than the others, leave zeros out; whether any
+   do. */
+ITP_FN bool itp_sparse_panels(itp_sparse *s, int height, int higher, int kc)
+{
+    bool any = false;
+    for (int from = 0, rows; from < s->rows; from += rows, higher--) {
+        rows = height + (higher > 0);
+        const double most = ITP_SPARSE * kc * rows;
+        int count = 0;
+        for (int i = from; i < from + rows; i++)
+            for (int w = 0; w < s->words; w++) count += itp_bit_count(s->bits[i][w]);
+        memset(s->skip + from, count < most, (size_t)rows);
+        if (count >= most) memset(s->bits[from], 0, (size_t)rows * sizeof *s->bits);
+        any = any || count < most;
+    }
+    return any;
+}
+
+/* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
+   whatever the block, so results do not depend on how c is cut. An operand that already lies as the
+   tile reads it, and is read few times, is not packed. */
+ITP_FN void itp_gemm_block(const itp_kernels *kernels, const itp_gemm *g, int i0, int i1, int j0,
+                           int j1, float *scratch)
+{
+    const int mr = kernels->mr, nr = kernels->nr, stripe = kernels->pairs * nr;
+    const int step = itp_gemm_kc(g->k), most = ITP_GEMM_MC / mr * mr; /* whole tiles */
+    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
+    const bool a_direct =
+        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
+    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
+    const bool bias_only = g->beta == 0 && !g->bias_row;
+    bool zeros = stripe && g->zeros && g->alpha == 1 && g->k > 0 && j1 - j0 > stripe / 2 &&
+                 (g->a_rs == 1 || g->a_cs == 1) && (as_it_is || bias_only);
+    const bool b_apart = mr >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
+                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
+    const bool b_direct =
+        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
+    static const float nothing[ITP_MOST_STRIPE] = {0};
+    itp_sparse sparse;
+    itp_tile t;
+    memset(&t, 0, sizeof t);
+    t.outer = 1;
+    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
+        const int kc = t.inner = itp_min(step, g->k - k0);
+        for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
+            const int nb = itp_min(ITP_GEMM_NC, j1 - jb);
+            const int there = b_direct ? nb & -nr : 0; /* columns left where they are */
+            const float *b = pb;
+            if (g->packed) b = g->packed + itp_gemm_packed(k0, g->n, nr) + (size_t)jb * (size_t)kc;
+            else kernels->pack_b(g, k0, kc, jb + there, nb - there, pb);
+            for (int ib = i0; ib < i1; ib += most) {
+                const int mb = itp_min(most, i1 - ib);
+                const int panels = itp_div_up(mb, mr), height = mb / panels, higher = mb % panels;
+                /* a block without zeros says that others have none */
+                if (zeros) kernels->sparse_bits(g, ib, mb, k0, kc, &sparse);
+                zeros = zeros && itp_sparse_panels(&sparse, height, higher, kc);
+                const int rest = zeros ? nb % stripe : 0;
+                const int sparse_columns = !zeros ? 0 : rest > stripe / 2 ? nb : nb - rest;
+                for (int p = 0, i = 0, m; p < panels && !a_direct; p++, i += m) {
+                    m = height + (p < higher);
+                    if (sparse_columns == nb && sparse.skip[i]) continue;
+                    kernels->pack_a(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
+                }
+                for (int jr = 0; jr < nb; jr += nr) {
+                    t.columns = itp_min(nr, nb - jr);
+                    if (jr < there) {
+                        t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
+                        t.b_step = g->b_rs;
+                    } else {
+                        t.b = b + (size_t)(jr - there) * (size_t)kc;
+                        t.b_step = nr;
+                    }
+                    if (kernels->ahead) itp_tile_ahead(&t, kernels->ahead, kernels->width);
+                    for (int p = 0, i = 0; p < panels; p++, i += t.rows) {
+                        t.rows = height + (p < higher);
+                        if (jr < sparse_columns && sparse.skip[i]) continue;
+                        if (a_direct) {
+                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
+                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
+                        } else {
+                            t.a = pa + (size_t)i * (size_t)kc;
+                            t.a_rs = 1, t.a_step = t.rows;
+                        }
+                        t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
+                        t.to_rs = g->c_rs;
+                        float start[ITP_MOST_TILE];
+                        if (k0 || as_it_is) {
+                            t.from = t.to, t.from_rs = t.to_rs;
+                        } else if (bias_only) {
+                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
+                            t.from_rs = 0;
+                        } else {
+                            itp_gemm_start(g, ib + i, t.rows, jb + jr, t.columns, start, nr);
+                            t.from = start, t.from_rs = nr;
+                        }
+                        kernels->tile(&t);
+                    }
+                }
+                for (int j = 0; j < sparse_columns; j += stripe) {
+                    const float *from = k0 || as_it_is   ? NULL
+                                        : g->bias_column ? g->bias_column + jb + j
+                                                         : nothing;
+                    kernels->sparse_sums(&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs,
+                                         g->a_cs, b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * nr, from,
+                                         g->c + ib * g->c_rs + jb + j, g->c_rs,
+                                         itp_min(stripe, nb - j));
+                }
+            }
+        }
+    }
 }
 
 typedef struct itp_gemm_job {
@@ -23,9 +155,8 @@ ITP_FN void itp_gemm_task(void *arg, int task, int slot)
 {
     const itp_gemm_job *job = (const itp_gemm_job *)arg;
     const int i = task / job->tasks_n * job->step_m, j = task % job->tasks_n * job->step_n;
-    job->kernels->gemm_block(job->g, i, itp_min(i + job->step_m, job->g->m), j,
-                             itp_min(j + job->step_n, job->g->n),
-                             itp_scratch_slot(&job->scratch, slot));
+    itp_gemm_block(job->kernels, job->g, i, itp_min(i + job->step_m, job->g->m), j,
+                   itp_min(j + job->step_n, job->g->n), itp_scratch_slot(&job->scratch, slot));
 }
 
 ITP_FN size_t itp_gemm_scratch(const interp_ctx *ctx, int m, int n, int k)
@@ -75,7 +206,7 @@ ITP_FN void itp_batch_task(void *arg, int task, int slot)
     g.a += job->a_offset[task];
     g.b += job->b_offset[task];
     g.c += task * job->c_stride;
-    job->kernels->gemm_block(&g, 0, g.m, 0, g.n, itp_scratch_slot(&job->scratch, slot));
+    itp_gemm_block(job->kernels, &g, 0, g.m, 0, g.n, itp_scratch_slot(&job->scratch, slot));
 }
 
 /* c[t] = a[t] b[t] for t < count; each operand's start is given per product. */

@@ -204,7 +204,7 @@ ITP_FN void itp_near_block(const interp_ctx *ctx, const itp_near *s, int row, in
     g.c = out, g.c_rs = s->chunk;
     g.bias_row = s->asked_norm + row;
     g.bias_column = s->norm + first;
-    ctx->k->gemm_block(&g, 0, rows, 0, m, scratch);
+    itp_gemm_block(ctx->k, &g, 0, rows, 0, m, scratch);
 }
 
 /* ---- the k smallest */

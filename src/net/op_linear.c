@@ -265,7 +265,7 @@ ITP_FN void itp_forward_dense(interp_workspace *w, int node)
     g.c = itp_y(w, node), g.c_rs = d.n;
     g.zeros = itp_is_data(w, node);
     if (itp_weights_constant(w, node)) {
-        if (!w->is_packed[node]) w->ctx->k->gemm_pack(&g, w->packed[node]);
+        if (!w->is_packed[node]) itp_gemm_pack(w->ctx->k, &g, w->packed[node]);
         w->is_packed[node] = ITP_PACKED_FORWARD;
         g.packed = w->packed[node];
     }

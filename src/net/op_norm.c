@@ -477,8 +477,8 @@ ITP_FN void itp_softmax_forward_task(void *arg, int task, int slot)
     for (size_t r = first; r < end; r++) {
         const float *x = j->x + r * j->n;
         float *y = j->out + r * j->n;
-        if (j->log) j->kernels->log_softmax(j->n, x, y, itp_scratch_slot(&j->scratch, slot));
-        else j->kernels->softmax(j->n, x, y);
+        if (j->log) itp_log_softmax(j->kernels, j->n, x, y, itp_scratch_slot(&j->scratch, slot));
+        else itp_softmax(j->kernels, j->n, x, y);
     }
 }
 

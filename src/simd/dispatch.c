@@ -47,7 +47,7 @@ typedef struct itp_gemm {
     float *c;
     ptrdiff_t c_rs;                      /* columns of c are contiguous */
     const float *bias_row, *bias_column; /* NULL: none */
-    const float *packed; /* NULL, or all of b by gemm_pack, itp_gemm_packed floats */
+    const float *packed; /* NULL, or all of b by itp_gemm_pack, itp_gemm_packed floats */
     bool zeros;          /* a may have many: their products, 0 where b is finite, are left out */
 } itp_gemm;
 
@@ -80,6 +80,8 @@ ITP_FN void itp_tile_ahead(itp_tile *t, int steps, int width)
 #define ITP_MOST_TILE (14 * 32)
 #define ITP_MOST_NR   32
 #define ITP_MOST_MR   14
+/* The most columns whose products leave zeros out together. */
+#define ITP_MOST_STRIPE 128
 
 /* Tiles of few rows are longer: enough sums that do not wait for each other, in few registers. */
 #define ITP_LONG_ROWS          3
@@ -152,6 +154,14 @@ ITP_FN size_t itp_gemm_floats(int k, int rows, int columns, int nr)
     const size_t kc = (size_t)itp_max(1, itp_min(k, ITP_GEMM_KC));
     const size_t n = itp_round_up((size_t)itp_min(columns, ITP_GEMM_NC), (size_t)nr);
     return itp_gemm_a_floats(k, rows) + kc * n;
+}
+
+/* out[k step + r] = x[r row_step + k number_step], where no step is 1. */
+ITP_FN void itp_pack_apart(int rows, int n, const float *x, ptrdiff_t row_step,
+                           ptrdiff_t number_step, float *out, ptrdiff_t step)
+{
+    for (int k = 0; k < n; k++)
+        for (int r = 0; r < rows; r++) out[k * step + r] = x[r * row_step + k * number_step];
 }
 
 /* The most columns of a softmax across them. */
@@ -271,15 +281,17 @@ typedef struct itp_sliding {
     X(double, dot, (size_t n, const float *x, float a, const float *y, float b))                   \
     X(float, max, (size_t n, const float *x))                                                      \
     X(double, exp_sum, (size_t n, const float *x, float shift, float *y))                          \
-    X(void, softmax, (size_t n, const float *x, float *y))                                         \
-    X(void, log_softmax, (size_t n, const float *x, float *y, float *scratch))                     \
     X(void, softmax_across, (size_t n, size_t m, size_t step, const float *x, float *y, bool log)) \
     X(void, normalise,                                                                             \
       (size_t n, const float *x, float mean, float rstd, const float *gamma, const float *beta,    \
        float *y))                                                                                  \
-    X(void, gemm_pack, (const itp_gemm *g, float *out))                                            \
-    X(void, gemm_block, (const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch))       \
     X(void, tile, (const itp_tile *t))                                                             \
+    X(void, pack_a, (const itp_gemm *g, int i0, int m, int k0, int kc, float *out))                \
+    X(void, pack_b, (const itp_gemm *g, int k0, int kc, int j0, int n, float *out))                \
+    X(void, sparse_bits, (const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s))        \
+    X(void, sparse_sums,                                                                           \
+      (const itp_sparse *s, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,        \
+       ptrdiff_t b_panel, const float *start, float *c, ptrdiff_t c_rs, int n))                    \
     X(void, interleave,                                                                            \
       (int rows, int n, const float *src, ptrdiff_t row_step, const ptrdiff_t *row_at, float *out, \
        ptrdiff_t step))                                                                            \
@@ -441,6 +453,7 @@ struct itp_kernels {
     const char *name;
     int width, mr, nr; /* lanes; rows and columns of a gemm tile */
     int ahead;         /* steps by which a tile asks for its second operand early; 0: it does not */
+    int pairs;         /* of vectors of a row whose products leave zeros out; 0: none do */
 #define ITP_KERNEL(type, name, arguments) type(*name) arguments;
     ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL
@@ -623,6 +636,21 @@ ITP_FN const itp_grad_kernels *itp_grads(const itp_kernels *k)
 #endif
     (void)k;
     return &itp_grad_kernels_scalar;
+}
+
+/* y may be x. */
+ITP_FN void itp_softmax(const itp_kernels *k, size_t n, const float *x, float *y)
+{
+    const double sum = k->exp_sum(n, x, k->max(n, x), y);
+    k->scale_add(n, (float)(1 / sum), y, 0, y);
+}
+
+ITP_FN void itp_log_softmax(const itp_kernels *k, size_t n, const float *x, float *y,
+                            float *scratch)
+{
+    const float top = k->max(n, x);
+    const double sum = k->exp_sum(n, x, top, scratch);
+    k->affine(n, 1, x, -(top + (float)log(sum)), y);
 }
 
 #ifndef INTERP_NO_EMBED

@@ -5,6 +5,7 @@ static const itp_kernels ITP_K(kernels) = {ITP_ISA_NAME,
                                            V_MR,
                                            2 * V_WIDTH,
                                            V_AHEAD,
+                                           V_SPARSE ? V_PAIRS : 0,
 #define ITP_KERNEL(type, name, arguments) ITP_K(name),
                                            ITP_KERNEL_LIST(ITP_KERNEL)
 #undef ITP_KERNEL

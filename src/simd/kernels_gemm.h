@@ -10,9 +10,19 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     const float *from = t->from;
     float *to = t->to;
     const ptrdiff_t from_rs = t->from_rs, to_rs = t->to_rs, rs = t->a_rs;
+#ifdef v_within /* rows may end within their last vector */
+    const bool cut = nv <= 2;
+    const vl ends = v_lanes(0, t->columns - (nv - 1) * V_WIDTH);
+#define ITP_LOAD_SUMS(p, v)     (cut && v == nv - 1 ? v_between(p, ends) : v_load(p))
+#define ITP_STORE_SUMS(p, v, c) (cut && v == nv - 1 ? v_within(p, c, ends) : v_store(p, c))
+#else
+#define ITP_LOAD_SUMS(p, v)     v_load(p)
+#define ITP_STORE_SUMS(p, v, c) v_store(p, c)
+#endif
 #define ITP_DECLARE_ONE(r, v)                                                                      \
-    vf c##r##_##v =                                                                                \
-        r < rows && nv > v && from ? v_load(from + r * from_rs + v * V_WIDTH) : v_zero();
+    vf c##r##_##v = r < rows && nv > v && from                                                     \
+                        ? ITP_LOAD_SUMS(from + r * from_rs + v * V_WIDTH, v)                       \
+                        : v_zero();
 #define ITP_DECLARE(r)      ITP_DECLARE_ONE(r, 0) ITP_DECLARE_ONE(r, 1)
 #define ITP_DECLARE_LONG(r) ITP_DECLARE(r) ITP_DECLARE_ONE(r, 2) ITP_DECLARE_ONE(r, 3)
 #define ITP_TILE_ROWS(X)    X##_LONG(0) X##_LONG(1) X##_LONG(2) V_ROWS_ON(X)
@@ -129,8 +139,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
 #define ITP_STORE(r)                                                                               \
     if (r < rows) {                                                                                \
         float *row = to + r * to_rs;                                                               \
-        v_store(row, c##r##_0);                                                                    \
-        if (nv > 1) v_store(row + V_WIDTH, c##r##_1);                                              \
+        ITP_STORE_SUMS(row, 0, c##r##_0);                                                          \
+        if (nv > 1) ITP_STORE_SUMS(row + V_WIDTH, 1, c##r##_1);                                    \
     }
 #define ITP_STORE_LONG(r)                                                                          \
     ITP_STORE(r)                                                                                   \
@@ -139,6 +149,8 @@ ITP_INLINE void ITP_K(tile_of)(int nv, int rows, const itp_tile *t)
     ITP_TILE_ROWS(ITP_STORE)
 #undef ITP_STORE_LONG
 #undef ITP_STORE
+#undef ITP_LOAD_SUMS
+#undef ITP_STORE_SUMS
 #undef ITP_TILE_ROWS
 }
 
@@ -186,6 +198,9 @@ static void ITP_K(tile)(const itp_tile *t)
         longer[t->rows - 1](t);
         return;
     }
+#ifdef v_within
+    ITP_K(tile_whole)(n1 > 0, t);
+#else
     if (V_WIDTH == 1 || n == V_WIDTH || n == ITP_NR) {
         ITP_K(tile_whole)(n1 > 0, t);
         return;
@@ -207,6 +222,7 @@ static void ITP_K(tile)(const itp_tile *t)
         v_put(to, v_load(sums + r * ITP_NR), n0);
         if (n1 > 0) v_put(to + V_WIDTH, v_load(sums + r * ITP_NR + V_WIDTH), n1);
     }
+#endif
 }
 
 /* A square of registers: row r from `from + at[r]`, w lanes of it; column k to `to + k * step`, `some`
@@ -225,9 +241,16 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
 #undef ITP_LOAD
 #undef ITP_LOADN
     v_transpose(t);
+#ifdef v_within
+    const bool whole = w == V_WIDTH && beta == 0;
+    const vl lanes = v_lanes(0, some);
+#define ITP_STORE(k) v_within(to + (k)*step, t[k], lanes);
+#else
+    const bool whole = w == V_WIDTH && some == V_WIDTH && beta == 0;
 #define ITP_STORE(k) v_store(to + (k)*step, t[k]);
-#define ITP_KEEP(k)  v_store(rest + (k)*V_WIDTH, t[k]);
-    if (w == V_WIDTH && some == V_WIDTH && beta == 0) {
+#endif
+#define ITP_KEEP(k) v_store(rest + (k)*V_WIDTH, t[k]);
+    if (whole) {
         V_LANES(ITP_STORE)
         return;
     }
@@ -319,14 +342,12 @@ static void ITP_K(pack_a)(const itp_gemm *g, int i0, int m, int k0, int kc, floa
                 const int w = m - r < V_WIDTH ? m - r : V_WIDTH;
                 v_put(out + k * m + r, v_get(a + r, w), left - r < V_WIDTH ? w : V_WIDTH);
             }
-    else
-        for (int k = 0; k < kc; k++)
-            for (int r = 0; r < m; r++) out[k * m + r] = a[r * g->a_rs + k * g->a_cs];
-    if (g->alpha != 1)
-        for (int t = 0; t < kc * m; t++) out[t] *= g->alpha;
+    else itp_pack_apart(m, kc, a, g->a_rs, g->a_cs, out, m);
+    if (g->alpha != 1) ITP_K(scale_add)((size_t)kc * (size_t)m, g->alpha, out, 0, out);
 }
 
-/* Columns j0..j0+n of b in panels: out[panel][k][column], columns past the end are 0. */
+/* Columns j0..j0+n of b in panels: out[panel][k][column]; past the end there are zeros up to a whole
+   vector. */
 static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, float *out)
 {
     for (int j = 0; j < n; j += ITP_NR, out += (size_t)kc * ITP_NR) {
@@ -337,36 +358,25 @@ static void ITP_K(pack_b)(const itp_gemm *g, int k0, int kc, int j0, int n, floa
             float *to = out;
             for (int k = 0; k < kc; k++, b += g->b_rs, to += ITP_NR) {
                 v_store(to, v_get(b, n0));
-                v_store(to + V_WIDTH, n1 > 0 ? v_get(b + V_WIDTH, n1) : v_zero());
+                if (n1 > 0) v_store(to + V_WIDTH, v_get(b + V_WIDTH, n1));
             }
             continue;
         }
-        if (some < ITP_NR) memset(out, 0, (size_t)kc * ITP_NR * sizeof *out);
+        float *end = out + some / V_WIDTH * V_WIDTH;
+        for (int k = 0; k < kc && some % V_WIDTH; k++, end += ITP_NR) v_store(end, v_zero());
         if (g->b_rs == 1) ITP_K(interleave)(some, kc, b, g->b_cs, NULL, out, ITP_NR);
-        else
-            for (int k = 0; k < kc; k++)
-                for (int c = 0; c < some; c++) out[k * ITP_NR + c] = b[k * g->b_rs + c * g->b_cs];
+        else itp_pack_apart(some, kc, b, g->b_cs, g->b_rs, out, ITP_NR);
     }
 }
 
-/* All of b: out[block of k][panel][k][column]. */
-static void ITP_K(gemm_pack)(const itp_gemm *g, float *out)
+/* Which numbers of rows i0..i0+m of a over k0..k0+kc are not 0. One stride of a is 1: squares of registers
+   along it, next to each other. */
+static void ITP_K(sparse_bits)(const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s)
 {
-    const size_t columns = itp_round_up((size_t)g->n, ITP_NR);
-    for (int k0 = 0, step = itp_gemm_kc(g->k); k0 < g->k; k0 += step) {
-        const int kc = g->k - k0 < step ? g->k - k0 : step;
-        ITP_K(pack_b)(g, k0, kc, 0, g->n, out + (size_t)k0 * columns);
-    }
-}
-
-/* Which numbers of rows i0..i0+m of a over k0..k0+kc are not 0; whether any rows are mostly zeros. One
-   stride of a is 1: squares of registers along it, next to each other. */
-static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc, itp_sparse *s)
-{
+    if (!V_SPARSE) return; /* nor is there code for it */
     const bool turned = g->a_cs != 1;
     const ptrdiff_t stride = turned ? g->a_cs : g->a_rs;
-    const int panels = (m + V_MR - 1) / V_MR, apart = turned ? kc : m, beside = turned ? m : kc;
-    bool any = false;
+    const int apart = turned ? kc : m, beside = turned ? m : kc;
     s->rows = m, s->words = (kc + 63) / 64;
     memset(s->bits, 0, sizeof s->bits);
     for (int o = 0; o < apart; o += V_WIDTH)
@@ -388,17 +398,6 @@ static bool ITP_K(sparse_rows)(const itp_gemm *g, int i0, int m, int k0, int kc,
                 s->bits[i + r][k / 64] |= (uint64_t)((v_bits(v_eq(t[r], v_zero())) ^ there) & there)
                                           << k % 64;
         }
-    for (int p = 0; p < panels; p++) {
-        const int from = m * p / panels, rows = m * (p + 1) / panels - from;
-        const double most = ITP_SPARSE * kc * rows;
-        int count = 0;
-        for (int i = from; i < from + rows; i++)
-            for (int w = 0; w < s->words; w++) count += itp_bit_count(s->bits[i][w]);
-        memset(s->skip + from, count < most, (size_t)rows);
-        if (count >= most) memset(s->bits[from], 0, (size_t)rows * sizeof *s->bits);
-        any = any || count < most;
-    }
-    return any;
 }
 
 /* Rows of c, n numbers of at most V_PAIRS pairs of vectors: `start`, or what is there where it is NULL,
@@ -422,6 +421,7 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 #define ITP_TO(p, u, v)                                                                            \
     v_store((u < whole ? to : rest) + u * V_WIDTH, c##u);                                          \
     v_store((v < whole ? to : rest) + v * V_WIDTH, c##v);
+    if (!V_SPARSE) return;
     const int whole = n / V_WIDTH, part = n % V_WIDTH, last = (n - 1) / ITP_NR;
     float rest[V_PAIRS * ITP_NR]; /* stands for columns that are not there, or not a whole vector */
     memset(rest, 0, sizeof rest);
@@ -449,117 +449,6 @@ static void ITP_K(sparse_sums)(const itp_sparse *s, const float *a, ptrdiff_t a_
 #undef ITP_FROM
 #undef ITP_PRODUCT
 #undef ITP_TO
-}
-
-/* What the sums of row i of c start from, at columns j.., w of them. */
-static vf ITP_K(gemm_start)(const itp_gemm *g, int i, int j, int w)
-{
-    vf s = v_set(g->bias_row ? g->bias_row[i] : 0);
-    if (g->bias_column) s = v_add(s, v_get(g->bias_column + j, w));
-    if (g->beta != 0) s = v_fma(v_set(g->beta), v_get(g->c + i * g->c_rs + j, w), s);
-    return s;
-}
-
-/* Rows i0..i1 and columns j0..j1 of c, over all of k. Every number of c is summed in the same order
-   whatever the block, so results do not depend on how c is cut. An operand that already lies as the
-   tile reads it, and is read few times, is not packed. */
-static void ITP_K(gemm_block)(const itp_gemm *g, int i0, int i1, int j0, int j1, float *scratch)
-{
-    const int step = itp_gemm_kc(g->k);
-    const size_t packed_columns = itp_round_up((size_t)g->n, ITP_NR);
-    float *pa = scratch, *pb = scratch + itp_gemm_a_floats(g->k, i1 - i0);
-    const bool a_direct =
-        g->alpha == 1 && (g->a_rs == 1 || g->a_cs == 1) && j1 - j0 <= ITP_GEMM_DIRECT_COLUMNS;
-    const bool as_it_is = g->beta == 1 && !g->bias_row && !g->bias_column;
-    const bool bias_only = g->beta == 0 && !g->bias_row;
-    bool zeros = V_SPARSE && g->zeros && g->alpha == 1 && g->k > 0 &&
-                 j1 - j0 > V_PAIRS / 2 * ITP_NR && (g->a_rs == 1 || g->a_cs == 1) &&
-                 (as_it_is || bias_only);
-    const bool b_apart = V_MR >= ITP_GEMM_SHARED_TILE || g->b_rs % ITP_GEMM_SHARED != 0 ||
-                         (double)step * (double)g->b_rs <= ITP_GEMM_SHARED_FLOATS;
-    const bool b_direct =
-        g->b_cs == 1 && i1 - i0 <= ITP_GEMM_DIRECT_ROWS && b_apart && !g->packed && !zeros;
-    static const float nothing[V_PAIRS * ITP_NR] = {0};
-    const int most = ITP_GEMM_MC / V_MR * V_MR; /* whole tiles */
-    itp_sparse sparse;
-    itp_tile t;
-    memset(&t, 0, sizeof t);
-    memset(sparse.skip, 0, sizeof sparse.skip);
-    t.outer = 1;
-    for (int k0 = 0; k0 < g->k || k0 == 0; k0 += step) {
-        const int kc = t.inner = g->k - k0 < step ? g->k - k0 : step;
-        for (int jb = j0; jb < j1; jb += ITP_GEMM_NC) {
-            const int nb = j1 - jb < ITP_GEMM_NC ? j1 - jb : ITP_GEMM_NC;
-            const int there = b_direct ? nb / ITP_NR * ITP_NR : 0; /* columns left where they are */
-            const float *b = pb;
-            if (g->packed) b = g->packed + (size_t)k0 * packed_columns + (size_t)jb * (size_t)kc;
-            else ITP_K(pack_b)(g, k0, kc, jb + there, nb - there, pb);
-            for (int ib = i0; ib < i1; ib += most) {
-                const int mb = i1 - ib < most ? i1 - ib : most;
-                const int panels = (mb + V_MR - 1) / V_MR; /* of nearly the same height */
-                /* a block without zeros says that others have none */
-                zeros = zeros && ITP_K(sparse_rows)(g, ib, mb, k0, kc, &sparse);
-                const int rest = nb % (V_PAIRS * ITP_NR);
-                const int sparse_columns = !zeros                        ? 0
-                                           : rest > V_PAIRS / 2 * ITP_NR ? nb
-                                                                         : nb - rest;
-                for (int p = 0; p < panels && !a_direct; p++) {
-                    const int i = mb * p / panels, m = mb * (p + 1) / panels - i;
-                    if (sparse_columns == nb && sparse.skip[i]) continue;
-                    ITP_K(pack_a)(g, ib + i, m, k0, kc, pa + (size_t)i * (size_t)kc);
-                }
-                for (int jr = 0; jr < nb; jr += ITP_NR) {
-                    t.columns = nb - jr < ITP_NR ? nb - jr : ITP_NR;
-                    if (jr < there) {
-                        t.b = g->b + (ptrdiff_t)k0 * g->b_rs + jb + jr;
-                        t.b_step = g->b_rs;
-                    } else {
-                        t.b = b + (size_t)(jr - there) * (size_t)kc;
-                        t.b_step = ITP_NR;
-                    }
-                    if (V_AHEAD) itp_tile_ahead(&t, V_AHEAD, V_WIDTH);
-                    for (int p = 0; p < panels; p++) {
-                        const int i = mb * p / panels;
-                        if (jr < sparse_columns && sparse.skip[i]) continue;
-                        t.rows = mb * (p + 1) / panels - i;
-                        if (a_direct) {
-                            t.a = g->a + (ib + i) * g->a_rs + (ptrdiff_t)k0 * g->a_cs;
-                            t.a_rs = g->a_rs, t.a_step = g->a_cs;
-                        } else {
-                            t.a = pa + (size_t)i * (size_t)kc;
-                            t.a_rs = 1, t.a_step = t.rows;
-                        }
-                        t.to = g->c + (ptrdiff_t)(ib + i) * g->c_rs + jb + jr;
-                        t.to_rs = g->c_rs;
-                        float start[V_MR * ITP_NR];
-                        t.from = k0 || as_it_is ? t.to : start; /* what the sums start from */
-                        t.from_rs = k0 || as_it_is ? t.to_rs : ITP_NR;
-                        if (!k0 && bias_only) {
-                            t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
-                            t.from_rs = 0;
-                        }
-                        for (int r = 0; t.from == start && r < t.rows; r++)
-                            for (int c = 0; c < t.columns; c += V_WIDTH) {
-                                const int w = t.columns - c < V_WIDTH ? t.columns - c : V_WIDTH;
-                                v_store(start + r * ITP_NR + c,
-                                        ITP_K(gemm_start)(g, ib + i + r, jb + jr + c, w));
-                            }
-                        ITP_K(tile)(&t);
-                    }
-                }
-                for (int j = 0; j < sparse_columns; j += V_PAIRS * ITP_NR) {
-                    const float *from = k0 || as_it_is   ? NULL
-                                        : g->bias_column ? g->bias_column + jb + j
-                                                         : nothing;
-                    ITP_K(sparse_sums)
-                    (&sparse, g->a + ib * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
-                     b + (ptrdiff_t)j * kc, (ptrdiff_t)kc * ITP_NR, from,
-                     g->c + ib * g->c_rs + jb + j, g->c_rs,
-                     nb - j < V_PAIRS * ITP_NR ? nb - j : V_PAIRS * ITP_NR);
-                }
-            }
-        }
-    }
 }
 
 #undef ITP_NR

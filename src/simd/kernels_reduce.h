@@ -110,20 +110,6 @@ static double ITP_K(exp_sum)(size_t n, const float *x, float shift, float *y)
     return total + (double)v_sum(s);
 }
 
-static void ITP_K(softmax)(size_t n, const float *x, float *y)
-{
-    const double sum = ITP_K(exp_sum)(n, x, ITP_K(max)(n, x), y);
-    ITP_K(scale_add)(n, (float)(1 / sum), y, 0, y);
-}
-
-/* y may be x; it also serves as scratch. */
-static void ITP_K(log_softmax)(size_t n, const float *x, float *y, float *scratch)
-{
-    const float top = ITP_K(max)(n, x);
-    const double sum = ITP_K(exp_sum)(n, x, top, scratch);
-    ITP_K(affine)(n, 1, x, -(top + (float)log(sum)), y);
-}
-
 /* The softmax of each of m columns, or its logarithm: n numbers, each `step` behind the one before. y
    may be x. */
 static void ITP_K(softmax_across)(size_t n, size_t m, size_t step, const float *x, float *y,

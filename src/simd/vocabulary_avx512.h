@@ -51,6 +51,7 @@
 #define vl                __mmask16
 #define v_lanes(lo, hi)   itp_avx512_range(lo, hi)
 #define v_between(p, l)   _mm512_maskz_loadu_ps(l, p)
+#define v_within(p, v, l) _mm512_mask_storeu_ps(p, l, v)
 #define v_even(a, b)      itp_avx512_pick(a, b, 0)
 #define v_odd(a, b)       itp_avx512_pick(a, b, 1)
 #define v_push(a, b)      itp_avx512_slide(a, b, 15)
