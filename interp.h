@@ -1897,15 +1897,18 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
 #undef ITP_LOADN
     v_transpose(t);
 #ifdef v_within
-    const bool whole = w == V_WIDTH && beta == 0;
     const vl lanes = v_lanes(0, some);
-#define ITP_STORE(k) v_within(to + (k)*step, t[k], lanes);
+    const vf vb = v_set(beta);
+#define ITP_STORE(k)                                                                               \
+    if ((k) < w) {                                                                                 \
+        float *p = to + (k)*step;                                                                  \
+        v_within(p, beta != 0 ? v_fma(vb, v_between(p, lanes), t[k]) : t[k], lanes);               \
+    }
+    V_LANES(ITP_STORE)
 #else
-    const bool whole = w == V_WIDTH && some == V_WIDTH && beta == 0;
 #define ITP_STORE(k) v_store(to + (k)*step, t[k]);
-#endif
-#define ITP_KEEP(k) v_store(rest + (k)*V_WIDTH, t[k]);
-    if (whole) {
+#define ITP_KEEP(k)  v_store(rest + (k)*V_WIDTH, t[k]);
+    if (w == V_WIDTH && some == V_WIDTH && beta == 0) {
         V_LANES(ITP_STORE)
         return;
     }
@@ -1915,8 +1918,9 @@ static void ITP_K(turn)(const float *from, const ptrdiff_t *at, int w, float *to
         const vf v = v_load(rest + k * V_WIDTH);
         v_put(to, beta != 0 ? v_fma(v_set(beta), v_get(to, some), v) : v, some);
     }
-#undef ITP_STORE
 #undef ITP_KEEP
+#endif
+#undef ITP_STORE
 }
 
 /* out[k * step + r] = src[row(r) + k] for r < rows and k < n, step >= rows; row(r) is row_at[r], or
