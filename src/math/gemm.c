@@ -20,15 +20,15 @@ ITP_FN void itp_gemm_pack(const itp_kernels *kernels, const itp_gemm *g, float *
 }
 
 /* What the sums of m rows from i0 and n columns from j0 of c start from. */
-ITP_FN void itp_gemm_start(const itp_gemm *g, int i0, int m, int j0, int n, float *start, int step)
+ITP_FN void itp_gemm_start(const itp_kernels *k, const itp_gemm *g, int i0, int m, int j0, int n,
+                           float *start, int step)
 {
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) {
-            float s = g->bias_row ? g->bias_row[i0 + i] : 0;
-            if (g->bias_column) s += g->bias_column[j0 + j];
-            if (g->beta != 0) s += g->beta * g->c[(i0 + i) * g->c_rs + j0 + j];
-            start[i * step + j] = s;
-        }
+    static const float nothing[ITP_MOST_NR] = {0};
+    const float *column = g->bias_column ? g->bias_column + j0 : nothing;
+    for (int i = i0; i < i0 + m; i++, start += step) {
+        k->affine((size_t)n, 1, column, g->bias_row ? g->bias_row[i] : 0, start);
+        if (g->beta != 0) k->scale_add((size_t)n, g->beta, g->c + i * g->c_rs + j0, 1, start);
+    }
 }
 
 /* Says which panels of rows, `higher` of them one row higher than the others, leave zeros out; whether any
@@ -123,7 +123,8 @@ ITP_FN void itp_gemm_block(const itp_kernels *kernels, const itp_gemm *g, int i0
                             t.from = g->bias_column ? g->bias_column + jb + jr : NULL;
                             t.from_rs = 0;
                         } else {
-                            itp_gemm_start(g, ib + i, t.rows, jb + jr, t.columns, start, nr);
+                            itp_gemm_start(kernels, g, ib + i, t.rows, jb + jr, t.columns, start,
+                                           nr);
                             t.from = start, t.from_rs = nr;
                         }
                         kernels->tile(&t);
